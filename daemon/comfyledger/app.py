@@ -1,0 +1,308 @@
+"""The composition root: builds the rooms from the settings, runs them in one TaskGroup, ends them in order.
+
+Chance and clocks enter here and nowhere else. The order of birth: the ledger with its lock, the stores, the watchers,
+the engine, and the door last, so that whoever finds it open is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import msgspec
+import structlog
+from aiohttp import web
+from ulid import ULID
+
+from comfyledger import __version__, logs, wire, workflows
+from comfyledger.comfyui import graph as graphs
+from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.watch import Watcher
+from comfyledger.core.draft import Policy
+from comfyledger.core.owed import Limits
+from comfyledger.core.values import SEED_MAX, backend_lane
+from comfyledger.door.admission import Chance, Prepared, Rules, prepare
+from comfyledger.door.context import Context
+from comfyledger.door.gate import gate_of, read_or_make_token
+from comfyledger.door.live import Live
+from comfyledger.door.server import make_app
+from comfyledger.engine import Engine
+from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.reader import Reader
+from comfyledger.plugins import OpenedStore, open_stores, store_kinds
+from comfyledger.settings import ComfyUI as ComfyUISettings
+from comfyledger.settings import Settings, Workflow
+from comfyledger.work.desk import Desk
+from comfyledger.work.perform import Workers
+from comfyledger.work.render import Bounds, Renderer
+from comfyledger.work.spool import Spool
+from comfyledger.work.upload import Asker, Uploader
+
+STOP_S: Final = 5.0
+EXIT_LEDGER: Final = 5
+
+log = structlog.get_logger("comfyledger.app")
+
+
+def run(settings: Settings) -> int:
+    """Run the daemon until it is told to stop. Returns the exit code: 0 stopped, 1 refused, 5 the ledger failed."""
+    logs.configure(settings.logging)
+    try:
+        asyncio.run(_run(settings))
+    except (Refused, LedgerUnusable) as error:
+        return _last_words([error])
+    except BaseExceptionGroup as group:
+        expected, other = group.split((Refused, LedgerUnusable))
+        if expected is None or other is not None:
+            raise
+        return _last_words(_flat(expected))
+    return 0
+
+
+def _last_words(errors: Sequence[BaseException]) -> int:
+    for error in errors:
+        log.error("daemon.ended", error=str(error))
+    return EXIT_LEDGER if any(isinstance(error, LedgerUnusable) for error in errors) else 1
+
+
+def _flat(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _flat(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        house = await _build(settings, stack)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in house.endless()]
+            site = await _open_door(settings, house.context, stack)
+            log.info("daemon.ready", url=site, position=house.context.engine.position, ledger=str(settings.ledger_path))
+            await stop.wait()
+            log.info("daemon.stopping")
+            settings.door_path.unlink(missing_ok=True)
+            for task in tasks:
+                task.cancel()
+
+
+class House(msgspec.Struct, frozen=True):
+    """The rooms, built and not yet running."""
+
+    context: Context
+    workers: Workers
+    asker: Asker
+    watchers: dict[str, Watcher]
+
+    def endless(self) -> list:  # type: ignore[type-arg]
+        """What runs until it is cancelled."""
+        engine = self.context.engine.run(self.workers.perform, self.asker.ask)
+        return [engine, *(watcher.run() for watcher in self.watchers.values())]
+
+
+async def _build(settings: Settings, stack: AsyncExitStack) -> House:
+    prepared = prepare_workflows(settings)
+    settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ledger = Ledger.open(settings.ledger_path)
+    stack.callback(ledger.close)
+    reader = Reader(settings.ledger_path)
+    stack.push_async_callback(reader.close)
+    session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=True))
+    engine = _engine(settings, ledger)
+    stores = open_stores(store_kinds(), settings.stores, settings.state_path)
+    for opened in stores.values():
+        if opened.store is not None:
+            stack.push_async_callback(opened.store.close)
+    spool = Spool(settings.spool_path)
+    desk = Desk(engine, lambda: secrets.token_bytes(16), settings.limits.foreign_text_chars_max)
+    live = Live(engine.owed.user_of)
+    servers = {name: _server(session, one) for name, one in settings.comfyui.items()}
+    watchers = {name: _watcher(settings.comfyui[name], name, servers[name], live, desk) for name in servers}
+    renderers = {
+        name: Renderer(servers[name], watchers[name], reader, spool, desk, _bounds(settings)) for name in servers
+    }
+    live.abouts.extend(renderer.about for renderer in renderers.values())
+    context = _context(settings, engine, reader, live, stores, servers, watchers, prepared)
+    workers = Workers(renderers, Uploader(stores, reader, spool, desk), desk)
+    return House(context, workers, Asker(stores, engine, random.Random()), watchers)  # noqa: S311 (jitter)
+
+
+def _engine(settings: Settings, ledger: Ledger) -> Engine:
+    limits = settings.limits
+    depth = min(comfyui.queue_depth for comfyui in settings.comfyui.values())
+    return Engine(
+        ledger,
+        policy=Policy(render_attempts_max=limits.render_attempts_max),
+        limits=Limits(
+            queue_depth=depth,
+            fetches_max=limits.fetches_max,
+            uploads_max=limits.uploads_max,
+            priority_age_ms=int(limits.priority_age_s * 1000),
+        ),
+        first_use_wait_s=limits.first_use_wait_s,
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+        steady_ms=lambda: time.monotonic_ns() // 1_000_000,
+    )
+
+
+def _server(session: aiohttp.ClientSession, settings: ComfyUISettings) -> ComfyUI:
+    return ComfyUI(
+        session,
+        settings.url,
+        connect_timeout_s=settings.connect_timeout_s,
+        request_timeout_s=settings.request_timeout_s,
+    )
+
+
+def _watcher(settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, desk: Desk) -> Watcher:
+    lane = backend_lane(name)
+
+    async def connected() -> None:
+        desk.probe_soon(lane)
+        await desk.works(lane)
+
+    async def stuck(trouble: NotReached) -> None:
+        await desk.stuck(lane, trouble.code, trouble.text)
+
+    return Watcher(
+        server,
+        live,
+        sweep_interval_s=settings.sweep_interval_s,
+        connect_timeout_s=settings.connect_timeout_s,
+        client_ids=lambda: secrets.token_hex(16),
+        connected=connected,
+        stuck=stuck,
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    spool = settings.spool
+    return Bounds(spool.image_bytes_max, spool.pixels_max, spool.strip_metadata)
+
+
+def _context(
+    settings: Settings,
+    engine: Engine,
+    reader: Reader,
+    live: Live,
+    stores: dict[str, OpenedStore],
+    servers: dict[str, ComfyUI],
+    watchers: dict[str, Watcher],
+    prepared: dict[str, Prepared],
+) -> Context:
+    started = time.monotonic()
+    rules = Rules(
+        templates=settings.naming.templates,
+        workflows=prepared,
+        default_workflow=settings.default_workflow,
+        backend=next(iter(settings.comfyui)),
+        quantity_max=settings.limits.quantity_max,
+        graph_bytes_max=settings.limits.graph_bytes_max,
+        trust=settings.first_use == "trust",
+    )
+    return Context(
+        engine=engine,
+        reader=reader,
+        gate=gate_of(settings.door, read_or_make_token(settings.token_path)),
+        door=settings.door,
+        rules=rules,
+        chance=Chance(
+            batch_id=lambda: str(ULID()),
+            salt=lambda: secrets.token_bytes(16),
+            seed=lambda: secrets.randbelow(SEED_MAX + 1),
+        ),
+        live=live,
+        stores=stores,
+        comfyui=servers,
+        backends=lambda: [_backend_info(name, servers[name], watcher) for name, watcher in watchers.items()],
+        uptime_s=lambda: int(time.monotonic() - started),
+        version=__version__,
+    )
+
+
+def _backend_info(name: str, server: ComfyUI, watcher: Watcher) -> wire.BackendInfo:
+    return wire.BackendInfo(
+        name,
+        server.url,
+        connected=watcher.is_up,
+        reconnects=max(0, watcher.connects - 1),
+        deaf=watcher.deaf,
+        sweeps=watcher.sweeps,
+    )
+
+
+def prepare_workflows(settings: Settings) -> dict[str, Prepared]:
+    """Read and check every configured workflow. Raises Refused naming the section that is at fault."""
+    prepared = {}
+    for name, workflow in settings.workflows.items():
+        try:
+            prepared[name] = _prepared(name, workflow, settings.limits.graph_bytes_max)
+        except Refused as refusal:
+            text = f"[workflows.{name}]: {refusal.message}"
+            raise Refused("config_invalid", text, hint=refusal.hint, path=refusal.path) from refusal
+        log.info("workflow.ready", workflow=name, found=graphs.describe(prepared[name].plan, prepared[name].graph))
+    return prepared
+
+
+def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> Prepared:
+    raw, inputs = _source(workflow)
+    graph = graphs.read_graph(raw, graph_bytes_max)
+    plan = graphs.find_plan(
+        graph,
+        output=workflow.output,
+        seeds=workflow.seeds,
+        batch_size=workflow.batch_size,
+        inputs={**inputs, **workflow.inputs},
+    )
+    return prepare(name, graph, plan)
+
+
+def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
+    """The bytes of a workflow, and the inputs that a sample brings along."""
+    sample = workflow.file.removeprefix("sample:")
+    if sample != workflow.file:
+        if sample not in workflows.SAMPLES:
+            known = ", ".join(workflows.SAMPLES)
+            raise Refused("config_invalid", f"There is no sample {sample!r}.", hint=f"Samples: {known}.")
+        return workflows.load(sample), dict(workflows.SAMPLES[sample].inputs)
+    try:
+        return Path(workflow.file).read_bytes(), {}
+    except OSError as error:
+        hint = "Give a path relative to the configuration file."
+        raise Refused("config_invalid", f"{workflow.file} cannot be read: {error.strerror}.", hint=hint) from error
+
+
+async def _open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> str:
+    runner = web.AppRunner(make_app(context), access_log=None, shutdown_timeout=STOP_S, handle_signals=False)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, settings.door.host, settings.door.port)
+    try:
+        await site.start()
+    except OSError as error:
+        hint = "Another program uses the port; choose another [door] port."
+        raise Refused("config_invalid", f"The door cannot listen: {error.strerror}.", hint=hint) from error
+    host, port = runner.addresses[0][:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    _announce(settings.door_path, url)
+    return url
+
+
+def _announce(path: Path, url: str) -> None:
+    """Tell clients of the same user where the door is."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid()}))
+    temporary.replace(path)

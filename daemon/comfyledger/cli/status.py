@@ -1,0 +1,76 @@
+"""`status`: how the daemon is, what is open, and what stands still and why."""
+
+from __future__ import annotations
+
+import click
+
+from comfyledger import wire
+from comfyledger.cli.batches import say_batches
+from comfyledger.cli.calling import DONE, asks_daemon, json_option, list_batches
+from comfyledger.cli.terminal import clock, duration, plain, say, say_json, say_table
+from comfyledger.client import Client
+
+
+@click.command()
+@json_option
+@asks_daemon
+async def status(client: Client, as_json: bool) -> int:
+    """Say how the daemon is, what is open, what stands still and why."""
+    info = await client.server_info()
+    batches = await list_batches(client, open_only=True)
+    if as_json:
+        say_json({**plain(info), "open_batches": batches})
+        return DONE
+    _say_daemon(info)
+    _say_lanes(info)
+    _say_waiting(info)
+    _say_ends(info)
+    _say_open(batches)
+    return DONE
+
+
+def _say_daemon(info: wire.Info) -> None:
+    say(f"comfyledger {info.version}, up for {duration(info.uptime_s)}", "bold")
+    say(f"ledger {info.ledger_id}, epoch {info.epoch}, position {info.position}")
+    say("open: " + (", ".join(f"{count} {what}" for what, count in info.open.items()) or "nothing"))
+    if info.storage_full:
+        say("The disk is full or nearly full: nothing new is taken until there is room.", "bold red")
+
+
+def _say_lanes(info: wire.Info) -> None:
+    rows = [
+        (lane.lane, clock(lane.since_ms), ": ".join(filter(None, (lane.code, lane.text))))
+        for lane in info.lanes
+        if lane.paused
+    ]
+    if not rows:
+        say("lanes: all work")
+        return
+    say("lanes that stand still:", "yellow")
+    say_table(("LANE", "SINCE", "WHY"), rows, "  ")
+
+
+def _say_waiting(info: wire.Info) -> None:
+    if info.waiting:
+        say("series that wait for a store's answer:", "yellow")
+        rows = ((clock(wait.since_ms), str(wait.requests), wait.series, wait.reason) for wait in info.waiting)
+        say_table(("SINCE", "REQUESTS", "SERIES", "WHY"), rows, "  ")
+
+
+def _say_ends(info: wire.Info) -> None:
+    say_table(
+        ("COMFYUI", "STATE", "VERSION", "URL"),
+        (
+            (backend.name, "connected" if backend.connected else "not reached", backend.version or "?", backend.url)
+            for backend in info.backends
+        ),
+    )
+    rows = ((store.name, store.kind, store.problem or "works", store.identity) for store in info.stores)
+    say_table(("STORE", "KIND", "STATE", "IDENTITY"), rows)
+
+
+def _say_open(batches: list[wire.BatchInfo]) -> None:
+    if batches:
+        say_batches(batches)
+    else:
+        say("No batch is open.")

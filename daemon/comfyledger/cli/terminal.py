@@ -1,0 +1,103 @@
+"""What goes to the screen: text that cannot steer a terminal, columns, JSON lines, refusals.
+
+Names, inputs and error texts come from users and foreign servers. Everything printed here passes `clean`, or is JSON
+with all but ASCII escaped. Where standard output is not a terminal there are plain lines without colours, and nothing
+is ever cut or wrapped: a terminal wraps by itself, a pipe wants whole lines.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from comfyledger.errors import Refused
+from comfyledger.wire import error_of
+
+_STEERING: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories that a terminal may obey instead of showing, or that hide or turn round what is shown."""
+_JOINERS: Final = {"\u200c", "\u200d"}
+"""Needed inside Persian words and emoji; harmless."""
+
+
+def clean(text: str) -> str:
+    """The text with control signs, escape sequences and changes of direction made visible."""
+    return "".join(_visible(sign) if unicodedata.category(sign) in _STEERING else sign for sign in text)
+
+
+def _visible(sign: str) -> str:
+    return sign if sign in _JOINERS else sign.encode("unicode_escape").decode("ascii")
+
+
+def console() -> Console:
+    """Standard output as it is now: colours and live bars only on a terminal."""
+    terminal = sys.stdout.isatty()
+    return Console(force_terminal=terminal, markup=False, highlight=False, emoji=False)
+
+
+def say(text: str, style: str = "") -> None:
+    """One line, cleaned, never wrapped or cut."""
+    console().print(Text(clean(text), style=style), soft_wrap=True)
+
+
+def say_aside(text: str) -> None:
+    """One line beside the output, on standard error."""
+    click.echo(clean(text), err=True)
+
+
+def say_table(heads: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> None:
+    """Columns as wide as they need to be; the last one runs free."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
+    screen = console()
+    for row, style in ((list(heads), "bold"), *((row, "") for row in cells)):
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row[:-1], widths, strict=False))
+        screen.print(Text(indent + "  ".join((*padded, row[-1])), style=style), soft_wrap=True)
+
+
+def say_json(value: Any) -> None:
+    """One JSON document on one line, as it is on the wire."""
+    click.echo(json.dumps(plain(value)))
+
+
+def plain(value: Any) -> Any:
+    """Structs of the wire as plain values; fields that have their default are left out, as on the wire."""
+    return json.loads(msgspec.json.encode(value))
+
+
+def say_refusal(refusal: Refused, as_json: bool) -> None:
+    if as_json:
+        say_json({"error": error_of(refusal)})
+        return
+    place = f" at {refusal.path}" if refusal.path else ""
+    say_aside(f"{refusal.code}{place}: {refusal.message}")
+    if refusal.hint:
+        say_aside(f"  {refusal.hint}")
+
+
+def clock(at_ms: int) -> str:
+    """A time of the ledger on this machine's clock."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
+
+
+def duration(seconds: float) -> str:
+    """Like "2 d 3 h", "3 h 5 min", "12 s"."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")) if count]
+    return " ".join(parts[:2]) or "0 s"
+
+
+def short(batch_id: str) -> str:
+    """The end of a batch id: enough to tell batches apart, and accepted wherever one is asked for."""
+    return batch_id[-8:]

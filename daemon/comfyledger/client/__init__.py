@@ -1,0 +1,219 @@
+"""The Python client: one websocket to the daemon that mends itself, and every request of the wire as a method.
+
+    async with Client(name="my-app") as client:
+        batch = await client.submit(request_id="...", username="Areg", character="Opal Fever", quantity=8)
+        async for event in client.follow(batch.batch_id):
+            ...
+
+When the connection breaks, the daemon is looked for again (a restarted one may listen on another port), requests that
+have no answer are sent again with the same body, and subscriptions go on after the last position that was seen.
+
+A slow reader costs no memory and never blocks other answers: of a subscription at most `EVENTS_WAITING_MAX` events wait
+here. When they are that many, the subscription is ended, and begun again after the last of them once they are read. The
+log holds the rest. Progress and previews that nobody reads are dropped.
+
+Imports the standard library, msgspec, websockets, and of comfyledger the wire and the errors: it installs without the
+daemon's parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from comfyledger import wire
+from comfyledger.client.finding import Address, find_daemon
+from comfyledger.client.link import Feed, Link, Pushed
+from comfyledger.errors import Refused
+
+__all__ = ["Client", "Pushed"]
+
+
+class Client:
+    """A connection to the daemon. Use it as `async with Client() as client`.
+
+    `name` is the label that request ids belong to. `timeout_s` bounds each answer, connecting again included; None
+    waits for ever. With `wait`, the first connection may take that long as well; without it, no daemon means
+    Refused(not_running) at once. `on_waiting` hears why an answer takes longer.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        state_dir: Path | str | None = None,
+        *,
+        name: str = "default",
+        timeout_s: float | None = 60.0,
+        wait: bool = False,
+        on_waiting: Callable[[wire.Waiting], None] | None = None,
+    ) -> None:
+        def find() -> Address:
+            return find_daemon(url, token, state_dir, os.environ)
+
+        self._link = Link(find, name, timeout_s, wait, on_waiting)
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises Refused(not_running, unauthorized, forbidden_host, forbidden_origin, protocol_version)."""
+        await self._link.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._link.close()
+
+    @property
+    def welcome(self) -> wire.Welcome:
+        """What the daemon said at the last hello: its version, ledger, epoch and position."""
+        if self._link.welcome is None:
+            raise Refused("not_running", "The client is not connected yet.")
+        return self._link.welcome
+
+    # ---- requests
+
+    async def submit(
+        self,
+        *,
+        request_id: str,
+        username: str,
+        character: str,
+        premade: bool = False,
+        quantity: int | None = None,
+        images: Sequence[wire.ImageAsked | Mapping[str, Any]] | None = None,
+        workflow: str | Mapping[str, Any] | None = None,
+        inputs: Mapping[str, wire.Scalar] | None = None,
+        seed: int | None = None,
+        images_per_prompt: int = 1,
+        priority: wire.Priority = "normal",
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> wire.BatchAccepted:
+        """Ask for a batch. Make up one `request_id` for each; the same one with the same body is answered alike.
+
+        Raises Refused with the daemon's code, sentence, hint and path. The fields are those of `wire.SubmitBatch`.
+        """
+        message = wire.SubmitBatch(
+            request_id=request_id,
+            username=username,
+            character=character,
+            premade=premade,
+            quantity=quantity,
+            images=None if images is None else cast("list[wire.ImageAsked]", list(images)),
+            workflow=workflow if isinstance(workflow, str | None) else dict(workflow),
+            inputs=dict(inputs or {}),
+            seed=seed,
+            images_per_prompt=images_per_prompt,
+            priority=priority,
+            tags=list(tags),
+            metadata=dict(metadata or {}),
+            dry_run=dry_run,
+        )
+        return await self._link.ask(message, wire.BatchAccepted)
+
+    async def open_series(self, username: str, character: str, *, premade: bool = False) -> wire.SeriesInfo:
+        return await self._link.ask(wire.OpenSeries(username, character, premade), wire.SeriesInfo)
+
+    async def get_batch(self, batch_id: str) -> wire.BatchInfo:
+        return await self._link.ask(wire.GetBatch(batch_id), wire.BatchInfo)
+
+    async def list_batches(
+        self, *, username: str | None = None, open_only: bool = False, before: str | None = None, limit: int = 50
+    ) -> wire.Batches:
+        return await self._link.ask(wire.ListBatches(username, open_only, before, limit), wire.Batches)
+
+    async def get_image(self, image: str) -> wire.ImageInfo:
+        """An image by its public id, its file name, or `<batch_id>/<index>`."""
+        return await self._link.ask(wire.GetImage(image), wire.ImageInfo)
+
+    async def list_images(
+        self,
+        *,
+        batch_id: str | None = None,
+        username: str | None = None,
+        state: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> wire.Images:
+        message = wire.ListImages(batch_id, username, cast(Any, state), before, limit)
+        return await self._link.ask(message, wire.Images)
+
+    async def cancel(self, batch_id: str, images: Sequence[int] = ()) -> wire.ChangedCount:
+        return await self._link.ask(wire.Cancel(batch_id, list(images)), wire.ChangedCount)
+
+    async def retry(self, batch_id: str, images: Sequence[int] = ()) -> wire.ChangedCount:
+        return await self._link.ask(wire.Retry(batch_id, list(images)), wire.ChangedCount)
+
+    async def pause(self, scope: str = "everything") -> wire.ChangedCount:
+        return await self._link.ask(wire.Pause(scope), wire.ChangedCount)
+
+    async def resume(self, scope: str = "everything") -> wire.ChangedCount:
+        return await self._link.ask(wire.Resume(scope), wire.ChangedCount)
+
+    async def server_info(self) -> wire.Info:
+        return await self._link.ask(wire.ServerInfo(), wire.Info)
+
+    # ---- following
+
+    async def subscribe(
+        self,
+        *,
+        after: int = 0,
+        epoch: str | None = None,
+        batch_id: str | None = None,
+        username: str | None = None,
+        kinds: Sequence[str] | None = None,
+        progress: bool = False,
+        previews: bool = False,
+    ) -> AsyncGenerator[Pushed, None]:
+        """Everything in the log after a position, then live, without gap or double, across broken connections.
+
+        Never ends by itself. Raises Refused(epoch_changed) after a restore, Refused(not_running) when the daemon stays
+        away for longer than the client's timeout.
+        """
+        names = None if kinds is None else list(kinds)
+        feed = Feed(wire.Subscribe(after, epoch, batch_id, username, names, progress, previews))
+        try:
+            while True:
+                while feed.items:
+                    yield feed.items.popleft()
+                if feed.id:
+                    feed.woken.clear()
+                    await feed.woken.wait()
+                else:
+                    await self._link.ask(feed.request(), wire.Subscribed, feed)
+        finally:
+            self._link.unsubscribe(feed.id)
+
+    async def follow(
+        self, batch_id: str, *, progress: bool = False, previews: bool = False
+    ) -> AsyncGenerator[Pushed, None]:
+        """The events of a batch from its beginning until it is settled. Raises Refused(unknown_batch)."""
+        await self.get_batch(batch_id)
+        pushed = self.subscribe(batch_id=batch_id, progress=progress, previews=previews)
+        async with contextlib.aclosing(pushed):
+            async for item in pushed:
+                yield item
+                if (
+                    isinstance(item, wire.LoggedEvent)
+                    and item.kind == "batch_settled"
+                    and await self._is_over(batch_id)
+                ):
+                    return
+
+    async def _is_over(self, batch_id: str) -> bool:
+        """A batch that was settled may have been taken up again by `retry`; then its story goes on."""
+        return (await self.get_batch(batch_id)).status in {"settled", "cancelled"}
+
+    async def wait(self, batch_id: str) -> wire.BatchInfo:
+        """Follow a batch to its end; what became of it, with its images."""
+        events = self.follow(batch_id)
+        async with contextlib.aclosing(events):
+            async for _ in events:
+                pass
+        return await self.get_batch(batch_id)

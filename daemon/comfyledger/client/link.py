@@ -1,0 +1,358 @@
+"""The connection behind the client: it mends itself, repeats what has no answer and hands pushes to their readers.
+
+Reading a frame never waits for anybody: an answer goes to its request, a push to its reader's queue, and what is sent
+lies in an outbox until the socket takes it. So a slow reader cannot keep others from their answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar, cast
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from comfyledger import wire
+from comfyledger.client.finding import Address
+from comfyledger.errors import CODES, Refused
+
+EVENTS_WAITING_MAX: Final = 1_000
+"""Events of one subscription that wait for their reader; the log holds the rest."""
+LIVE_WAITING_MAX: Final = 32
+"""Above so many waiting events, progress and previews are dropped: they are worth something at once or never."""
+FRAME_BYTES_MAX: Final = 64 * 2**20
+WAITING_S: Final = 600.0
+"""How long an answer may take after each `waiting`: the daemon waits for somebody else, within limits of its own."""
+HELLO_S: Final = 10.0
+DELAY_MIN_S: Final = 0.1
+DELAY_MAX_S: Final = 5.0
+TOO_LARGE: Final = 1009
+"""Close code "message too big" (RFC 6455, section 7.4.1)."""
+
+Pushed = wire.LoggedEvent | wire.Progress | wire.Preview
+A = TypeVar("A", bound=wire.Answer)
+
+
+class Pending:
+    """A request that has no answer yet. `sent` counts how often it went out."""
+
+    def __init__(self, number: int, message: wire.Message, feed: Feed | None) -> None:
+        self.message = message
+        self.frame = _encoded(message, number)
+        self.feed = feed
+        self.answer: asyncio.Future[wire.Answer] = asyncio.get_running_loop().create_future()
+        self.limit: asyncio.Timeout | None = None
+        self.sent = 0
+
+    def succeed(self, answer: wire.Answer) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def fail(self, refusal: Refused) -> None:
+        """A repeated retry or resume that finds nothing left to do was done by its first copy."""
+        if refusal.code == "nothing_to_do" and self.sent > 1:
+            self.succeed(wire.ChangedCount(0))
+        elif not self.answer.done():
+            self.answer.set_exception(refusal)
+
+
+class Feed:
+    """A subscription as its reader sees it, whatever happens to connections. `after` is the last position queued."""
+
+    def __init__(self, asked: wire.Subscribe) -> None:
+        self.asked = asked
+        self.after = asked.after
+        self.epoch = asked.epoch
+        self.id = ""
+        self.items: deque[Pushed] = deque()
+        self.woken = asyncio.Event()
+
+    def request(self) -> wire.Subscribe:
+        return msgspec.structs.replace(self.asked, after=self.after, epoch=self.epoch if self.after > 0 else None)
+
+    def begun(self, answer: wire.Subscribed) -> None:
+        self.id = answer.subscription
+        self.epoch = answer.epoch
+        if self.after < 0:
+            self.after = answer.position
+
+    def ended(self) -> None:
+        self.id = ""
+        self.woken.set()
+
+    def put(self, item: Pushed) -> bool:
+        """Whether there was room for an event; progress and previews always find room, or are dropped."""
+        if isinstance(item, wire.LoggedEvent):
+            if len(self.items) >= EVENTS_WAITING_MAX:
+                return False
+            self.after = item.position
+            self.items.append(item)
+        elif len(self.items) < LIVE_WAITING_MAX:
+            self.items.append(item)
+        self.woken.set()
+        return True
+
+
+def _encoded(message: wire.Message, number: int) -> str:
+    try:
+        return wire.request_frame(message, number).decode()
+    except UnicodeEncodeError as error:
+        raise Refused("not_utf8", "A text of the request is not valid Unicode.") from error
+
+
+def _delays() -> Iterator[float]:
+    """Seconds to wait before each new attempt: doubled up to a limit, spread so that clients do not come together."""
+    for exponent in itertools.count():
+        longest = min(DELAY_MAX_S, DELAY_MIN_S * 2 ** min(exponent, 10))
+        yield longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+
+
+class Link:
+    """Requests, subscriptions and the task that keeps one connection. `find` says where the daemon is now."""
+
+    def __init__(
+        self,
+        find: Callable[[], Address],
+        name: str,
+        timeout_s: float | None,
+        wait: bool,
+        on_waiting: Callable[[wire.Waiting], None] | None,
+    ) -> None:
+        self._find = find
+        self._name = name
+        self._timeout_s = timeout_s
+        self._wait = wait
+        self._on_waiting = on_waiting
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, Pending] = {}
+        self._feeds: dict[str, Feed] = {}
+        self._unwanted: set[str] = set()
+        self._outbox: asyncio.Queue[str] | None = None
+        self._trouble = Refused("not_running")
+        self._over: Refused | None = None
+        self.welcome: wire.Welcome | None = None
+
+    async def open(self) -> None:
+        """Connect. Raises Refused with the reason why there is no connection."""
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._stay_connected(), name="comfyledger-client")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._opened
+        except TimeoutError:
+            await self.close()
+            raise self._trouble from None
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._end(Refused("not_running", "The client is closed."))
+
+    # ---- asking and being answered
+
+    async def ask(self, message: wire.Message, kind: type[A], feed: Feed | None = None) -> A:
+        if self._over is not None:
+            raise self._over
+        number = next(self._numbers)
+        pending = self._pending[number] = Pending(number, message, feed)
+        try:
+            self._post(pending)
+            async with asyncio.timeout(self._timeout_s) as pending.limit:
+                return cast(A, await pending.answer)
+        except TimeoutError:
+            raise self._trouble if self._outbox is None else Refused("timeout") from None
+        finally:
+            del self._pending[number]
+
+    def _post(self, pending: Pending) -> None:
+        """Send a request now; without a connection it is sent as soon as there is one."""
+        if self._outbox is not None:
+            pending.sent += 1
+            self._outbox.put_nowait(pending.frame)
+
+    def unsubscribe(self, subscription: str) -> None:
+        self._feeds.pop(subscription, None)
+        if subscription and subscription not in self._unwanted and self._outbox is not None:
+            self._unwanted.add(subscription)
+            self._outbox.put_nowait(_encoded(wire.Unsubscribe(subscription), next(self._numbers)))
+
+    def _take(self, frame: str | bytes) -> None:
+        envelope = wire.read_envelope(frame)
+        pending = self._pending.get(envelope.id) if isinstance(envelope.id, int) else None
+        match envelope.type:
+            case "result":
+                if pending is not None:
+                    self._take_result(pending, envelope)
+            case "error":
+                if pending is not None:
+                    pending.fail(_refusal(cast(wire.ErrorInfo, wire.read_answer(envelope))))
+            case "waiting":
+                if pending is not None:
+                    self._take_waiting(pending, cast(wire.Waiting, wire.read_answer(envelope)))
+            case kind if kind in wire.ANSWERS:
+                self._take_push(wire.read_answer(envelope))
+
+    def _take_result(self, pending: Pending, envelope: wire.Envelope) -> None:
+        answer = wire.read_result(type(pending.message), envelope)
+        if pending.feed is not None and isinstance(answer, wire.Subscribed):
+            pending.feed.begun(answer)
+            self._feeds[answer.subscription] = pending.feed
+        pending.succeed(answer)
+
+    def _take_waiting(self, pending: Pending, waiting: wire.Waiting) -> None:
+        if pending.limit is not None and self._timeout_s is not None:
+            pending.limit.reschedule(asyncio.get_running_loop().time() + max(WAITING_S, self._timeout_s))
+        if self._on_waiting is not None:
+            self._on_waiting(waiting)
+
+    def _take_push(self, push: wire.Answer) -> None:
+        """What is for nobody any more, or for a reader who is too slow, ends its subscription."""
+        match push:
+            case wire.SubscriptionEnded(subscription=subscription):
+                feed = self._feeds.pop(subscription, None)
+                if feed is not None:
+                    feed.ended()
+            case wire.LoggedEvent() | wire.Progress() | wire.Preview():
+                feed = self._feeds.get(push.subscription)
+                if feed is None:
+                    self.unsubscribe(push.subscription)
+                elif not feed.put(push):
+                    self.unsubscribe(push.subscription)
+                    feed.ended()
+
+    # ---- being connected
+
+    async def _stay_connected(self) -> None:
+        try:
+            await self._connect_again_and_again()
+        except Refused as refusal:
+            self._end(refusal)
+        except msgspec.MsgspecError as error:
+            self._end(Refused("protocol_version", f"An answer of the daemon cannot be read: {error}."))
+        except Exception as error:
+            self._end(Refused("internal", f"The client is broken: {error!r}."))
+            raise
+
+    async def _connect_again_and_again(self) -> None:
+        """The iterator of websockets would go on with the first address; a restarted daemon may have another port."""
+        delays = _delays()
+        while True:
+            address = self._find()
+            self._trouble = _absent(address)
+            try:
+                async with _connection(address) as socket:
+                    self.welcome = await _hello(socket, self._name)
+                    delays = _delays()
+                    await self._speak(socket)
+            except (OSError, EOFError, InvalidHandshake, InvalidURI) as error:
+                self._trouble = _why_not(address, error)
+            except ConnectionClosed as closed:
+                if closed.rcvd is not None and closed.rcvd.code == TOO_LARGE:
+                    self._refuse_largest(closed.rcvd.reason)
+            self._give_up_unopened()
+            await asyncio.sleep(next(delays))
+
+    def _give_up_unopened(self) -> None:
+        """Before the first connection only a daemon that is not there yet is waited for, and only if asked to."""
+        if not self._opened.done() and (not self._wait or self._trouble.code != "not_running"):
+            raise self._trouble
+
+    async def _speak(self, socket: ClientConnection) -> None:
+        self._outbox = asyncio.Queue()
+        for pending in self._pending.values():
+            if not pending.answer.done():
+                self._post(pending)
+        if not self._opened.done():
+            self._opened.set_result(None)
+        writer = asyncio.create_task(_write(socket, self._outbox))
+        try:
+            async for frame in socket:
+                self._take(frame)
+        finally:
+            writer.cancel()
+            self._disconnected()
+
+    def _disconnected(self) -> None:
+        self._outbox = None
+        self._unwanted.clear()
+        for feed in self._feeds.values():
+            feed.ended()
+        self._feeds.clear()
+
+    def _refuse_largest(self, reason: str) -> None:
+        """The daemon closed for a frame above its limit: sending that one again would close every connection."""
+        sent = [pending for pending in self._pending.values() if pending.sent]
+        if sent:
+            max(sent, key=lambda pending: len(pending.frame)).fail(Refused("frame_too_large", reason))
+
+    def _end(self, refusal: Refused) -> None:
+        self._over = self._over or refusal
+        if not self._opened.done():
+            self._opened.set_exception(refusal)
+        for pending in self._pending.values():
+            pending.fail(refusal)
+        self._disconnected()
+
+
+def _connection(address: Address) -> connect:
+    headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
+    return connect(
+        address.websocket,
+        additional_headers=headers,
+        max_size=FRAME_BYTES_MAX,
+        compression=None,
+        proxy=None,
+        close_timeout=2,
+    )
+
+
+async def _hello(socket: ClientConnection, name: str) -> wire.Welcome:
+    """Raises Refused with what the daemon has against this client, OSError when it says nothing in time."""
+    hello = wire.Hello(name)
+    await socket.send(_encoded(hello, 0))
+    async with asyncio.timeout(HELLO_S):
+        envelope = wire.read_envelope(await socket.recv())
+    if envelope.type == "error":
+        raise _refusal(cast(wire.ErrorInfo, wire.read_answer(envelope)))
+    return cast(wire.Welcome, wire.read_result(wire.Hello, envelope))
+
+
+async def _write(socket: ClientConnection, outbox: asyncio.Queue[str]) -> None:
+    """Ends with the connection; what was not sent is sent again on the next one."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await socket.send(await outbox.get())
+
+
+def _refusal(info: wire.ErrorInfo) -> Refused:
+    message = info.message or CODES.get(info.code, info.code)
+    return Refused(info.code, message, hint=info.hint, path=info.path)
+
+
+def _why_not(address: Address, error: Exception) -> Refused:
+    """Why there is no connection, in the words of the contract."""
+    if isinstance(error, InvalidStatus) and error.response.status_code == 401:
+        hint = f"The daemon keeps its token in its state folder, here {address.token_path}; or set COMFYLEDGER_TOKEN."
+        return Refused("unauthorized", hint=hint)
+    if isinstance(error, InvalidStatus) and error.response.status_code == 403:
+        return _forbidden(bytes(error.response.body or b""))
+    return _absent(address)
+
+
+def _absent(address: Address) -> Refused:
+    return Refused("not_running", f"No daemon answers at {address.url}.", hint="Start it with `comfyledger run`.")
+
+
+def _forbidden(body: bytes) -> Refused:
+    with contextlib.suppress(msgspec.DecodeError):
+        return _refusal(msgspec.json.decode(body, type=wire.ErrorInfo))
+    return Refused("forbidden_host")

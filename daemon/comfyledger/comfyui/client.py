@@ -1,0 +1,209 @@
+"""HTTP to one ComfyUI: a call each, bounded in time and size, answered with values or with NotReached.
+
+Nothing here decides what an answer means for a batch, and nothing retries. The bare `/history` is never called: on a
+busy box it is hundreds of megabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal
+
+import aiohttp
+import msgspec
+
+from comfyledger.comfyui.messages import (
+    BadFrame,
+    HistoryEntry,
+    OutputFile,
+    PromptAnswer,
+    RefusalAnswer,
+    parse_history,
+    parse_job,
+    parse_prompt_answer,
+    parse_queue,
+)
+
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of a JSON answer: `/queue` carries everybody's whole graphs."""
+PIECE_BYTES: Final = 262_144
+
+
+class NotReached(Exception):
+    """The call did not come to an answer that says anything. `sent`: it may have arrived all the same."""
+
+    def __init__(self, code: str, text: str, *, sent: bool) -> None:
+        self.code = code
+        self.text = text
+        self.sent = sent
+        super().__init__(f"{code}: {text}")
+
+
+class FileMissing(Exception):
+    """`/view` does not have the file."""
+
+
+Where = Literal["waiting", "running", "gone"] | HistoryEntry
+
+
+class ComfyUI:
+    """One server. `session` is the app's; its timeouts are given with each call."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, *, connect_timeout_s: float, request_timeout_s: float
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._session = session
+        self._whole = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=connect_timeout_s)
+        self._pieces = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s, sock_read=request_timeout_s)
+        self._knows_jobs: bool | None = None
+
+    @property
+    def websocket_url(self) -> str:
+        return "ws" + self.url.removeprefix("http") + "/ws"
+
+    async def post_prompt(
+        self, graph: dict[str, Any], *, prompt_id: str, client_id: str, output: str
+    ) -> PromptAnswer | RefusalAnswer:
+        """Queue a graph of which only one output node is wanted. Raises NotReached."""
+        body = {
+            "prompt": graph,
+            "prompt_id": prompt_id,
+            "client_id": client_id,
+            "partial_execution_targets": [output],
+        }
+        status, raw = await self._call("POST", "/prompt", body)
+        if status in {429, 502, 503, 504}:
+            raise NotReached(f"http_{status}", f"ComfyUI answered {status}.", sent=True)
+        try:
+            return parse_prompt_answer(status, raw)
+        except BadFrame as error:
+            raise NotReached("unknown_answer", str(error), sent=True) from error
+
+    async def where_is(self, prompt_id: str) -> Where:
+        """Where a prompt is. Raises NotReached.
+
+        The queue is asked before the history: a prompt moves from one to the other under one lock, so what is absent
+        from the first and then from the second is truly unknown. Newer servers do the same in one call.
+        """
+        if self._knows_jobs is not False:
+            where = await self._job(prompt_id)
+            if where is not None:
+                return where
+        status, raw = await self._call("GET", "/queue")
+        ids = parse_queue(_good(status, raw))
+        if prompt_id in ids.running:
+            return "running"
+        if prompt_id in ids.pending:
+            return "waiting"
+        return await self.history(prompt_id) or "gone"
+
+    async def _job(self, prompt_id: str) -> Where | None:
+        """What `/api/jobs/{id}` says; None if this server has no such call."""
+        status, raw = await self._call("GET", f"/api/jobs/{prompt_id}")
+        if status == 404:
+            self._knows_jobs = raw.lstrip().startswith(b"{")
+            return "gone" if self._knows_jobs else None
+        job = parse_job(_good(status, raw))
+        self._knows_jobs = True
+        if job.status == "pending":
+            return "waiting"
+        if job.status == "in_progress":
+            return "running"
+        return await self.history(prompt_id) or "gone"
+
+    async def history(self, prompt_id: str) -> HistoryEntry | None:
+        """How a prompt ended; None if it is unknown or has not. Raises NotReached."""
+        status, raw = await self._call("GET", f"/history/{prompt_id}")
+        return parse_history(_good(status, raw), prompt_id)
+
+    async def forget(self, prompt_id: str) -> None:
+        """Remove our own entry from the history: each costs the server several times its graph in memory."""
+        await self._call("POST", "/history", {"delete": [prompt_id]})
+
+    async def cancel(self, prompt_id: str) -> None:
+        """Take a prompt of ours out. Raises NotReached.
+
+        A running one is only interrupted through `/api/jobs`: elsewhere the flag is global and may hit a neighbour.
+        """
+        if self._knows_jobs is not False:
+            status, _ = await self._call("POST", f"/api/jobs/{prompt_id}/cancel")
+            if status < 400:
+                return
+        await self._call("POST", "/queue", {"delete": [prompt_id]})
+
+    @asynccontextmanager
+    async def view(self, file: OutputFile) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes of a file, piece by piece. Raises FileMissing, NotReached."""
+        params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
+        try:
+            async with self._session.get(f"{self.url}/view", params=params, timeout=self._pieces) as response:
+                if response.status in {400, 403, 404}:
+                    raise FileMissing(f"ComfyUI answered {response.status} for {file.filename}.")
+                if response.status != 200:
+                    raise NotReached(f"http_{response.status}", "ComfyUI did not give the file.", sent=True)
+                yield response.content.iter_chunked(PIECE_BYTES)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _not_reached(error) from error
+
+    async def has(self, file: OutputFile) -> bool:
+        """Whether `/view` has a file. Raises NotReached."""
+        try:
+            async with self.view(file):
+                return True
+        except FileMissing:
+            return False
+
+    async def system_stats(self) -> dict[str, Any]:
+        """Version and devices. Raises NotReached."""
+        return await self._json("/system_stats")
+
+    async def object_info(self) -> dict[str, Any]:
+        """Every node class that the server has. Raises NotReached."""
+        return await self._json("/object_info")
+
+    async def _json(self, path: str) -> dict[str, Any]:
+        status, raw = await self._call("GET", path)
+        try:
+            return msgspec.json.decode(_good(status, raw), type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise NotReached("unknown_answer", f"{path}: {error}", sent=True) from error
+
+    async def _call(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        try:
+            async with self._session.request(
+                method, self.url + path, data=data, headers=headers, timeout=self._whole, allow_redirects=False
+            ) as response:
+                return response.status, await _bounded(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _not_reached(error) from error
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.content.iter_chunked(PIECE_BYTES):
+        size += len(piece)
+        if size > ANSWER_BYTES_MAX:
+            raise NotReached("answer_too_large", f"The answer passes {ANSWER_BYTES_MAX} bytes.", sent=True)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _good(status: int, raw: bytes) -> bytes:
+    """The body of an answer that says something. Raises NotReached for what must not be taken for an answer."""
+    if status != 200:
+        raise NotReached(f"http_{status}", f"ComfyUI answered {status}.", sent=True)
+    if not raw.lstrip().startswith(b"{"):
+        raise NotReached("unknown_answer", "ComfyUI's answer is not JSON.", sent=True)
+    return raw
+
+
+def _not_reached(error: BaseException) -> NotReached:
+    """Refused before a byte went out is another thing than silence after it."""
+    sent = not isinstance(error, aiohttp.ClientConnectorError)
+    code = "timeout" if isinstance(error, TimeoutError) else "not_reached"
+    return NotReached(code, (str(error) or type(error).__name__)[:500], sent=sent)

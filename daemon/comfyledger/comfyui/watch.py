@@ -1,0 +1,305 @@
+"""Watching one ComfyUI: a websocket as the hint, the queue and then the history as the truth.
+
+The watcher knows which prompts are outstanding and finds out how each ends. The socket says when to look; what it says
+is never believed without looking. While prompts are outstanding and the socket is silent for longer than a limit, each
+is looked up once (a sweep); a sweep that finds news which the socket did not bring means that the socket is deaf, and
+it is replaced. Each connection has a client id of its own: a reused one can leave a socket open that hears nothing
+(ComfyUI 0.33.0, recording `zombie`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from comfyledger.comfyui.client import ComfyUI, NotReached, Where
+from comfyledger.comfyui.messages import (
+    BadFrame,
+    Executing,
+    ExecutionInterrupted,
+    HistoryEntry,
+    Message,
+    Preview,
+    Progress,
+    Status,
+    parse_preview,
+    parse_text,
+)
+
+FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+TEXT_BYTES_MAX: Final = 8 * 1024 * 1024
+"""A larger text frame is passed over unread; the lookup finds what it may have said."""
+ENDED_KEPT: Final = 1_024
+RECONNECT_FIRST_S: Final = 0.25
+RECONNECT_LAST_S: Final = 10.0
+DEAF_GRACE_S: Final = 1.0
+SETTLE_S: Final = 0.1
+"""How long `status` frames gather before the prompts of earlier connections are looked up."""
+PING_S: Final = 20.0
+
+log = structlog.get_logger("comfyledger.watch")
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a prompt left ComfyUI. `entry` is None if it is gone; `restarted`: the server may not be the same one."""
+
+    entry: HistoryEntry | None
+    restarted: bool = False
+
+
+class Live(Protocol):
+    """Who is told of progress. `wanted` says whether anybody listens, so that nothing is made for nobody."""
+
+    def progress(self, prompt_id: str, news: Progress) -> None:
+        """A step was taken."""
+
+    def preview(self, prompt_id: str, picture: Preview) -> None:
+        """A picture of work in progress came."""
+
+
+class _Outstanding:
+    """A prompt whose end is awaited. `connection`: under which connection's client id it was sent, if known."""
+
+    __slots__ = ("connection", "future", "since")
+
+    def __init__(self, connection: int, since: int) -> None:
+        self.connection = connection
+        self.since = since
+        self.future: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+
+
+class Watcher:
+    """Watches one server for as long as `run` runs."""
+
+    def __init__(
+        self,
+        comfyui: ComfyUI,
+        live: Live,
+        *,
+        sweep_interval_s: float,
+        connect_timeout_s: float,
+        client_ids: Callable[[], str],
+        connected: Callable[[], Coroutine[Any, Any, None]],
+        stuck: Callable[[NotReached], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._comfyui = comfyui
+        self._live = live
+        self._sweep_interval_s = sweep_interval_s
+        self._connect_timeout_s = connect_timeout_s
+        self._client_ids = client_ids
+        self._tell_connected, self._tell_stuck = connected, stuck
+        self._outstanding: dict[str, _Outstanding] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._sent_under: OrderedDict[str, int] = OrderedDict()
+        self._looking: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._up = asyncio.Event()
+        self._serial = itertools.count(1)
+        self._socket: ClientConnection | None = None
+        self._last_frame = 0.0
+        self._settling = False
+        self.connection = 0
+        self.client_id = ""
+        self.connects = self.deaf = self.sweeps = 0
+
+    @property
+    def is_up(self) -> bool:
+        return self._up.is_set()
+
+    # ---- for the workers
+
+    async def ready(self) -> bool:
+        """Wait for the connection, as long as connecting may take. False if there is none."""
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await self._up.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def sending(self, prompt_id: str) -> str:
+        """Note under which connection a prompt is about to be sent, and give its client id."""
+        self._sent_under[prompt_id] = self.connection
+        while len(self._sent_under) > ENDED_KEPT:
+            self._sent_under.popitem(last=False)
+        return self.client_id
+
+    async def follow(self, prompt_id: str) -> Ending:
+        """Wait until a prompt has left ComfyUI. A prompt of an earlier connection is looked up at once."""
+        sent_under = self._sent_under.pop(prompt_id, 0)
+        outstanding = _Outstanding(sent_under, sent_under)
+        self._outstanding[prompt_id] = outstanding
+        if prompt_id in self._ended or sent_under != self.connection:
+            self.look_up(prompt_id)
+        try:
+            return await outstanding.future
+        finally:
+            self._outstanding.pop(prompt_id, None)
+
+    def look_up(self, prompt_id: str) -> None:
+        """See where an outstanding prompt is, soon. Asking twice at once asks once."""
+        if prompt_id in self._outstanding and prompt_id not in self._looking:
+            self._looking.add(prompt_id)
+            self._spawn(self._look(prompt_id))
+
+    # ---- the truth
+
+    async def _look(self, prompt_id: str) -> None:
+        try:
+            self._resolve(prompt_id, await self._comfyui.where_is(prompt_id))
+        except NotReached as trouble:
+            await self._tell_stuck(trouble)
+        finally:
+            self._looking.discard(prompt_id)
+
+    def _resolve(self, prompt_id: str, where: Where) -> bool:
+        """Take what a lookup found; True if that was the end of the prompt."""
+        outstanding = self._outstanding.get(prompt_id)
+        if outstanding is None or outstanding.future.done() or where in ("waiting", "running"):
+            return False
+        entry = where if isinstance(where, HistoryEntry) else None
+        restarted = outstanding.since == 0 or outstanding.since != self.connection
+        outstanding.future.set_result(Ending(entry, restarted))
+        return True
+
+    # ---- the socket
+
+    async def run(self) -> None:
+        """Keep a connection until cancelled."""
+        delay_s = RECONNECT_FIRST_S
+        sweeper = asyncio.create_task(self._sweep_for_ever())
+        try:
+            while True:
+                try:
+                    delay_s = RECONNECT_FIRST_S if await self._connected_once() else delay_s
+                except (OSError, WebSocketException, TimeoutError) as error:
+                    text = str(error) or type(error).__name__
+                    await self._tell_stuck(NotReached("not_reached", text[:500], sent=False))
+                self._up.clear()
+                await asyncio.sleep(delay_s)
+                delay_s = min(RECONNECT_LAST_S, delay_s * 2)
+        finally:
+            sweeper.cancel()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(sweeper, *self._tasks, return_exceptions=True)
+
+    async def _connected_once(self) -> bool:
+        """One connection from its first frame to its last. Raises if it could not be made."""
+        client_id = self._client_ids()
+        socket = await connect(
+            f"{self._comfyui.websocket_url}?clientId={client_id}",
+            max_size=FRAME_BYTES_MAX,
+            open_timeout=self._connect_timeout_s,
+            close_timeout=1.0,
+            ping_interval=PING_S,
+            ping_timeout=PING_S,
+            compression=None,
+            proxy=None,
+        )
+        try:
+            await socket.send('{"type": "feature_flags", "data": {"supports_preview_metadata": true}}')
+            self.client_id, self.connection = client_id, next(self._serial)
+            self.connects += 1
+            self._socket = socket
+            self._heard()
+            self._up.set()
+            await self._tell_connected()
+            for prompt_id in list(self._outstanding):
+                self.look_up(prompt_id)
+            async for frame in socket:
+                self._take(frame)
+        except WebSocketException as error:
+            log.info("comfyui.socket_closed", url=self._comfyui.url, error=str(error)[:200])
+        finally:
+            self._socket = None
+            self._up.clear()
+            await socket.close()
+        return True
+
+    def _heard(self) -> None:
+        self._last_frame = asyncio.get_running_loop().time()
+
+    def _take(self, frame: str | bytes) -> None:
+        """Drain at once, decide elsewhere: a hung client blocks the server's send loop for everybody."""
+        self._heard()
+        if isinstance(frame, bytes):
+            self._take_preview(frame)
+        elif len(frame) <= TEXT_BYTES_MAX:
+            try:
+                self._take_message(parse_text(frame))
+            except BadFrame as error:
+                log.warning("comfyui.bad_frame", error=str(error)[:200])
+
+    def _take_message(self, message: Message) -> None:
+        match message:
+            case Executing(prompt_id=prompt_id, node=None) | ExecutionInterrupted(prompt_id=prompt_id):
+                self._ended[prompt_id] = None
+                while len(self._ended) > ENDED_KEPT:
+                    self._ended.popitem(last=False)
+                self.look_up(prompt_id)
+            case Progress(prompt_id=prompt_id) if prompt_id in self._outstanding:
+                self._live.progress(prompt_id, message)
+            case Status():
+                self._look_up_earlier()
+            case _:
+                pass
+
+    def _take_preview(self, frame: bytes) -> None:
+        picture = parse_preview(frame)
+        if picture is not None and picture.prompt_id in self._outstanding:
+            self._live.preview(picture.prompt_id, picture)
+
+    def _look_up_earlier(self) -> None:
+        """`status` comes to every socket: the one sign of prompts that were sent under an earlier connection."""
+        if self._settling or all(one.connection == self.connection for one in self._outstanding.values()):
+            return
+        self._settling = True
+        self._spawn(self._look_up_settled())
+
+    async def _look_up_settled(self) -> None:
+        await asyncio.sleep(SETTLE_S)
+        self._settling = False
+        for prompt_id, outstanding in list(self._outstanding.items()):
+            if outstanding.connection != self.connection:
+                self.look_up(prompt_id)
+
+    # ---- silence
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._sweep_interval_s / 2)
+            silent_s = asyncio.get_running_loop().time() - self._last_frame
+            if self._outstanding and self.is_up and silent_s >= self._sweep_interval_s / 2:
+                await self._sweep()
+
+    async def _sweep(self) -> None:
+        """Look each outstanding prompt up once. News that the socket did not bring means that it is deaf."""
+        self.sweeps += 1
+        socket, heard = self._socket, self._last_frame
+        news = False
+        for prompt_id in list(self._outstanding):
+            try:
+                news |= self._resolve(prompt_id, await self._comfyui.where_is(prompt_id))
+            except NotReached as trouble:
+                await self._tell_stuck(trouble)
+                return
+        if news:
+            await asyncio.sleep(DEAF_GRACE_S)
+            if self._last_frame == heard and socket is not None and socket is self._socket:
+                self.deaf += 1
+                log.warning("comfyui.socket_deaf", url=self._comfyui.url, silent_for_s=self._sweep_interval_s)
+                await socket.close()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,79 @@
+"""What people and apps ask for, after the door has checked everything that can be checked without the ledger."""
+
+from __future__ import annotations
+
+import msgspec
+
+from comfyledger.core.naming import Series
+from comfyledger.core.values import Blob, Plan, PromptFixed, StoreRef
+
+
+class Command(msgspec.Struct, frozen=True):
+    """The root of all commands. `label` is the client's own name, as its token or its hello says it."""
+
+    label: str
+
+
+class SubmitBatch(Command, frozen=True):
+    """Give numbers and names to a batch and owe its images.
+
+    `trust`: a series that was never used starts at 1 without asking the stores.
+    """
+
+    request_id: str
+    request_digest: str
+    batch_id: str
+    username: str
+    user_key: str
+    character: str
+    premade: bool
+    series: Series
+    prompts: tuple[PromptFixed, ...]
+    workflow: str
+    backend: str
+    template: Blob
+    """The graph; its key finds one that the ledger already holds."""
+    plan: Plan
+    stores: tuple[StoreRef, ...]
+    priority: int
+    texts: tuple[Blob, ...] = ()
+    metadata: str | None = None
+    trust: bool = False
+
+
+class OpenSeries(Command, frozen=True):
+    """Ask the stores for the highest number of a series before its first batch comes."""
+
+    series: Series
+    stores: tuple[StoreRef, ...]
+    trust: bool = False
+
+
+class CancelBatch(Command, frozen=True):
+    """Give up what is not kept yet: all of a batch, or the images named (indexes from 1)."""
+
+    batch_id: str
+    images: tuple[int, ...] = ()
+
+
+class RetryBatch(Command, frozen=True):
+    """Take up what failed, was parked or held, under the same numbers: all of a batch, or the images named."""
+
+    batch_id: str
+    images: tuple[int, ...] = ()
+
+
+class HoldBatch(Command, frozen=True):
+    batch_id: str
+
+
+class ReleaseBatch(Command, frozen=True):
+    batch_id: str
+
+
+class PauseLane(Command, frozen=True):
+    lane: str
+
+
+class ResumeLane(Command, frozen=True):
+    lane: str

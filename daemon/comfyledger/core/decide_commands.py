@@ -1,0 +1,213 @@
+"""What commands mean. Each refusal is raised before the first event, so that a refused command changes nothing."""
+
+from __future__ import annotations
+
+from comfyledger.core.commands import (
+    CancelBatch,
+    HoldBatch,
+    OpenSeries,
+    PauseLane,
+    ReleaseBatch,
+    ResumeLane,
+    RetryBatch,
+    SubmitBatch,
+)
+from comfyledger.core.draft import Accepted, Changed, Draft, SeriesNext, SeriesUnknown
+from comfyledger.core.events import (
+    BatchCancelled,
+    BatchHeld,
+    BatchReopened,
+    BatchRequested,
+    BatchResumed,
+    ImageCancelled,
+    LanePaused,
+    LaneResumed,
+    SeriesOpened,
+)
+from comfyledger.core.naming import Series, name_of
+from comfyledger.core.slices import BatchRow, ImageRow
+from comfyledger.core.values import EVERYTHING, NUMBER_MAX, ImageNamed
+from comfyledger.errors import Refused
+
+
+def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown:
+    """Give numbers and names, or say what the request was answered before.
+
+    Raises Refused(request_id_conflict): a number is never given for a request_id that means something else already.
+    """
+    used = draft.state.request(command.label, command.request_id)
+    if used is not None:
+        return _answered_before(draft, command, used.digest, used.batch_id)
+    if draft.state.series(command.series.key) is None:
+        if not command.trust:
+            return SeriesUnknown(command.series, command.stores)
+        draft.emit(SeriesOpened(command.series.key, command.series.folder, next=1, asked=False))
+    images = _named(draft, command)
+    template = draft.state.template(command.template.key)
+    recorded = draft.emit(
+        BatchRequested(
+            batch_id=command.batch_id,
+            label=command.label,
+            request_id=command.request_id,
+            request_digest=command.request_digest,
+            username=command.username,
+            user_key=command.user_key,
+            character=command.character,
+            premade=command.premade,
+            series=command.series.key,
+            workflow=command.workflow,
+            backend=command.backend,
+            template=template.blob if template else command.template.digest,
+            plan=command.plan,
+            images=images,
+            prompts=command.prompts,
+            stores=command.stores,
+            priority=command.priority,
+            metadata=command.metadata,
+        )
+    )
+    return Accepted(command.batch_id, recorded.position, images, repeated=False)
+
+
+def _answered_before(draft: Draft, command: SubmitBatch, digest: str, batch_id: str) -> Accepted:
+    if digest != command.request_digest:
+        raise Refused(
+            "request_id_conflict",
+            f"The request_id {command.request_id!r} was used before for another request.",
+            hint="Make up a new request_id for each batch; repeat one only with the same body.",
+            path="$.data.request_id",
+        )
+    batch = draft.state.the_batch(batch_id)
+    images = tuple(image.named for image in draft.state.images(batch_id))
+    return Accepted(batch_id, batch.position, images, repeated=True)
+
+
+def _named(draft: Draft, command: SubmitBatch) -> tuple[ImageNamed, ...]:
+    series = draft.state.the_series(command.series.key)
+    named = []
+    number = series.next
+    for prompt in command.prompts:
+        for index in prompt.images:
+            if number > NUMBER_MAX:
+                raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")
+            name = name_of(command.series, number)
+            named.append(ImageNamed(index, number, name.folder, name.file, prompt.index))
+            number += 1
+    return tuple(named)
+
+
+def open_series(draft: Draft, command: OpenSeries) -> SeriesNext | SeriesUnknown:
+    row = draft.state.series(command.series.key)
+    if row is not None:
+        return SeriesNext(row.key, row.next)
+    if not command.trust:
+        return SeriesUnknown(command.series, command.stores)
+    draft.emit(SeriesOpened(command.series.key, command.series.folder, next=1, asked=False))
+    return _next(draft, command.series)
+
+
+def _next(draft: Draft, series: Series) -> SeriesNext:
+    row = draft.state.the_series(series.key)
+    return SeriesNext(row.key, row.next)
+
+
+def batch_or_refuse(draft: Draft, batch_id: str) -> BatchRow:
+    batch = draft.state.batch(batch_id)
+    if batch is None:
+        raise Refused("unknown_batch", f"There is no batch {batch_id!r}.", hint="See `comfyledger batches`.")
+    return batch
+
+
+def _chosen(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> list[ImageRow]:
+    images = draft.state.images(batch.batch_id)
+    unknown = set(indexes) - {image.index for image in images}
+    if unknown:
+        raise Refused("unknown_image", f"The batch has no image {min(unknown)}; it has 1 to {len(images)}.")
+    return [image for image in images if not indexes or image.index in set(indexes)]
+
+
+def cancel_batch(draft: Draft, command: CancelBatch) -> Changed:
+    """Give up what is not kept yet. What is kept goes on to its stores, what is stored stays stored."""
+    batch = batch_or_refuse(draft, command.batch_id)
+    chosen = _chosen(draft, batch, command.images)
+    open_images = [image for image in chosen if image.state == "pending"]
+    if not command.images and not batch.settled and not batch.cancelled:
+        draft.emit(BatchCancelled(batch.batch_id, by=command.label))
+    if open_images:
+        indexes = tuple(image.index for image in open_images)
+        prompts = tuple(sorted({image.prompt for image in open_images}))
+        draft.emit(ImageCancelled(batch.batch_id, indexes, prompts))
+    draft.settle(batch.batch_id)
+    return Changed(len(open_images), _left(chosen, open_images))
+
+
+def _left(chosen: list[ImageRow], changed: list[ImageRow]) -> dict[str, int]:
+    left: dict[str, int] = {}
+    for image in chosen:
+        if image not in changed:
+            left[image.state] = left.get(image.state, 0) + 1
+    return left
+
+
+def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
+    """Take up exactly what failed, was parked or held; attempts go on counting, budgets are renewed.
+
+    Raises Refused(nothing_to_do) if there is nothing of that kind.
+    """
+    batch = batch_or_refuse(draft, command.batch_id)
+    chosen = _chosen(draft, batch, command.images)
+    failed = [image for image in chosen if image.state == "failed"]
+    parked = [image for image in chosen if _is_parked(image)]
+    if not failed and not parked and not batch.held:
+        raise Refused(
+            "nothing_to_do",
+            "Nothing of this failed, was parked or is held.",
+            hint="`comfyledger images --batch` shows the state of each image.",
+        )
+    render = tuple(sorted({image.prompt for image in failed}))
+    draft.emit(
+        BatchReopened(
+            batch.batch_id,
+            by=command.label,
+            render=render,
+            images=tuple(image.index for image in failed),
+            upload=tuple(image.index for image in parked),
+        )
+    )
+    return Changed(len(failed) + len(parked), _left(chosen, failed + parked))
+
+
+def _is_parked(image: ImageRow) -> bool:
+    return image.state in {"kept", "parked"} and any(upload.state == "parked" for upload in image.uploads)
+
+
+def hold_batch(draft: Draft, command: HoldBatch) -> Changed:
+    batch = batch_or_refuse(draft, command.batch_id)
+    if batch.settled:
+        raise Refused("nothing_to_do", "The batch is settled; there is nothing left to hold.")
+    if not batch.held:
+        draft.emit(BatchHeld(batch.batch_id, reason="person"))
+    return Changed(batch.pending)
+
+
+def release_batch(draft: Draft, command: ReleaseBatch) -> Changed:
+    batch = batch_or_refuse(draft, command.batch_id)
+    if not batch.held:
+        raise Refused("nothing_to_do", "The batch is not held.", hint="See `comfyledger status`.")
+    draft.emit(BatchResumed(batch.batch_id))
+    return Changed(batch.pending)
+
+
+def pause_lane(draft: Draft, command: PauseLane) -> Changed:
+    """Stop giving new work to a lane. Saying it twice is no error: who pauses wants it paused."""
+    if not draft.state.lane(command.lane).person:
+        draft.emit(LanePaused(command.lane, cause="person", code="person"))
+    return Changed(0)
+
+
+def resume_lane(draft: Draft, command: ResumeLane) -> Changed:
+    if not draft.state.lane(command.lane).person:
+        scope = "anything" if command.lane == EVERYTHING else command.lane
+        raise Refused("nothing_to_do", f"Nobody paused {scope}.", hint="See `comfyledger status`.")
+    draft.emit(LaneResumed(command.lane, cause="person"))
+    return Changed(0)

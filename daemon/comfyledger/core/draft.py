@@ -1,0 +1,94 @@
+"""What a decision is written on: events that take effect at once, so that the next line of a rule sees them.
+
+Also the answers that decisions give, and the bounds that they keep.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from comfyledger.core.events import BatchSettled, Event, Recorded
+from comfyledger.core.evolve import evolve
+from comfyledger.core.naming import Series
+from comfyledger.core.slices import Slice
+from comfyledger.core.values import ImageNamed, StoreRef
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """Bounds that decisions keep; set once from the configuration."""
+
+    render_attempts_max: int = 3
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What came of one message. `answer` is None for a report that nobody waits for."""
+
+    answer: msgspec.Struct | None
+    recorded: tuple[Recorded, ...]
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A batch is in the ledger. `repeated`: the same request was answered before."""
+
+    batch_id: str
+    position: int
+    images: tuple[ImageNamed, ...]
+    repeated: bool
+
+
+class SeriesUnknown(msgspec.Struct, frozen=True):
+    """The stores must be asked before the series gives its first number; the command is to be decided again then."""
+
+    series: Series
+    stores: tuple[StoreRef, ...]
+
+
+class SeriesNext(msgspec.Struct, frozen=True):
+    """A series is open and will give this number next."""
+
+    series: str
+    next: int
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """How many images or lanes a command changed, and what it left as it was."""
+
+    images: int
+    left: dict[str, int] = {}
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Whether a worker that is about to do something still shall. `attempt`: as which attempt."""
+
+    go: bool
+    attempt: int = 0
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The images (indexes) that took the bytes offered; the others have no use for theirs."""
+
+    images: tuple[int, ...]
+
+
+class Draft:
+    """The events of one message, each evolved into the slice as soon as it is written."""
+
+    def __init__(self, state: Slice, now_ms: int, position: int) -> None:
+        self.state = state
+        self.now_ms = now_ms
+        self.recorded: list[Recorded] = []
+        self._position = position
+
+    def emit(self, event: Event) -> Recorded:
+        self._position += 1
+        recorded = Recorded(self._position, self.now_ms, event)
+        self.state.put(evolve(self.state, recorded))
+        self.recorded.append(recorded)
+        return recorded
+
+    def settle(self, batch_id: str) -> None:
+        """Say that a batch has come to its end, once, as soon as it has."""
+        batch = self.state.batch(batch_id)
+        if batch is None or batch.settled or batch.pending or batch.kept:
+            return
+        self.emit(BatchSettled(batch_id, batch.stored, batch.parked, batch.failed, batch.images_cancelled))

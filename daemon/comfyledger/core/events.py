@@ -1,0 +1,278 @@
+"""What happened, in the past tense: the only things that are ever written to the log.
+
+An event is small and holds no text typed by a user or sent by a foreign server: of these it holds salted digests.
+A field is never renamed or removed; a change of meaning is a new schema version with an upcaster. `touches` says which
+rows an event changes, so that a fold of the log and the daemon load the same slice for it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from comfyledger.core.values import Evidence, ImageNamed, OutputFile, Plan, PromptFixed, StoreRef
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The root of all events."""
+
+
+class SeriesOpened(Event, frozen=True):
+    """The stores were asked for their highest number, or the configuration trusts that there is none."""
+
+    series: str
+    folder: str
+    next: int
+    evidence: tuple[Evidence, ...] = ()
+    asked: bool = True
+
+
+class BatchRequested(Event, frozen=True):
+    """A batch was accepted: its numbers are given, its prompts fixed, its stores named."""
+
+    batch_id: str
+    label: str
+    request_id: str
+    request_digest: str
+    username: str
+    user_key: str
+    character: str
+    premade: bool
+    series: str
+    workflow: str
+    backend: str
+    template: str
+    plan: Plan
+    images: tuple[ImageNamed, ...]
+    prompts: tuple[PromptFixed, ...]
+    stores: tuple[StoreRef, ...]
+    priority: int = 1
+    metadata: str | None = None
+
+
+class BatchHeld(Event, frozen=True):
+    """Nothing new of the batch goes to ComfyUI. `reason`: person, removed, interrupted or failing."""
+
+    batch_id: str
+    reason: str
+
+
+class BatchResumed(Event, frozen=True):
+    batch_id: str
+
+
+class BatchCancelled(Event, frozen=True):
+    batch_id: str
+    by: str
+
+
+class BatchSettled(Event, frozen=True):
+    """Every image of the batch has come to an end, one way or the other."""
+
+    batch_id: str
+    stored: int
+    parked: int
+    failed: int
+    cancelled: int
+
+
+class BatchReopened(Event, frozen=True):
+    """`retry` took up images again under their own numbers. `render`: prompts to run; `upload`: images to store."""
+
+    batch_id: str
+    by: str
+    render: tuple[int, ...] = ()
+    images: tuple[int, ...] = ()
+    upload: tuple[int, ...] = ()
+
+
+class PromptSubmitting(Event, frozen=True):
+    """Durable before the call goes out: it says where to look first after a crash, nothing else."""
+
+    batch_id: str
+    prompt: int
+    attempt: int
+    prompt_id: str
+
+
+class PromptAccepted(Event, frozen=True):
+    batch_id: str
+    prompt: int
+    attempt: int
+
+
+class PromptRefused(Event, frozen=True):
+    """ComfyUI will not run the graph. `words`: digest of what it said."""
+
+    batch_id: str
+    prompt: int
+    attempt: int
+    code: str
+    words: str | None = None
+
+
+class PromptFinished(Event, frozen=True):
+    batch_id: str
+    prompt: int
+    attempt: int
+    files: tuple[OutputFile, ...]
+
+
+class PromptFailed(Event, frozen=True):
+    """An attempt came to nothing. `again`: another one is owed."""
+
+    batch_id: str
+    prompt: int
+    attempt: int
+    code: str
+    again: bool
+    words: str | None = None
+
+
+class PromptLost(Event, frozen=True):
+    """ComfyUI was restarted and knows the prompt no more; another attempt is owed."""
+
+    batch_id: str
+    prompt: int
+    attempt: int
+
+
+class PromptRemoved(Event, frozen=True):
+    """The prompt was taken out of ComfyUI. `by`: cancel (it was ours to take) or foreign (a person did it there)."""
+
+    batch_id: str
+    prompt: int
+    attempt: int
+    by: Literal["cancel", "foreign"]
+
+
+class ImageKept(Event, frozen=True):
+    """The bytes are whole, pinned and on stable storage in the spool."""
+
+    batch_id: str
+    prompt: int
+    attempt: int
+    image: int
+    name: str
+    sha256: str
+    md5: str
+    size_bytes: int
+    width: int
+    height: int
+    extension: str
+
+
+class UploadStarted(Event, frozen=True):
+    batch_id: str
+    image: int
+    store: str
+    attempt: int
+
+
+class ImageUploaded(Event, frozen=True):
+    """One store holds the bytes. `replayed`: it did before we asked."""
+
+    batch_id: str
+    image: int
+    name: str
+    store: str
+    url: str
+    replayed: bool = False
+    details: dict[str, str | int] = {}
+
+
+class ImageParked(Event, frozen=True):
+    """One store will not take the image; the file stays in the spool until a person decides."""
+
+    batch_id: str
+    image: int
+    name: str
+    store: str
+    code: str
+    words: str | None = None
+
+
+class ImageFailed(Event, frozen=True):
+    """The images could not be rendered. Their numbers stay used."""
+
+    batch_id: str
+    images: tuple[int, ...]
+    prompts: tuple[int, ...]
+    """The prompts that these images belong to."""
+    code: str
+    words: str | None = None
+
+
+class ImageCancelled(Event, frozen=True):
+    """The images are not wanted any more. Their numbers stay used."""
+
+    batch_id: str
+    images: tuple[int, ...]
+    prompts: tuple[int, ...]
+
+
+class LanePaused(Event, frozen=True):
+    """A store, a backend, a user or everything works no more. `cause`: person, or trouble of the lane itself."""
+
+    lane: str
+    cause: Literal["person", "trouble"]
+    code: str
+    words: str | None = None
+
+
+class LaneResumed(Event, frozen=True):
+    lane: str
+    cause: Literal["person", "trouble"]
+
+
+KINDS: Final[dict[str, type[Event]]] = {
+    "series_opened": SeriesOpened,
+    "batch_requested": BatchRequested,
+    "batch_held": BatchHeld,
+    "batch_resumed": BatchResumed,
+    "batch_cancelled": BatchCancelled,
+    "batch_settled": BatchSettled,
+    "batch_reopened": BatchReopened,
+    "prompt_submitting": PromptSubmitting,
+    "prompt_accepted": PromptAccepted,
+    "prompt_refused": PromptRefused,
+    "prompt_finished": PromptFinished,
+    "prompt_failed": PromptFailed,
+    "prompt_lost": PromptLost,
+    "prompt_removed": PromptRemoved,
+    "image_kept": ImageKept,
+    "upload_started": UploadStarted,
+    "image_uploaded": ImageUploaded,
+    "image_parked": ImageParked,
+    "image_failed": ImageFailed,
+    "image_cancelled": ImageCancelled,
+    "lane_paused": LanePaused,
+    "lane_resumed": LaneResumed,
+}
+"""Every kind of event with its type. The names are written into ledgers and never change."""
+
+SCHEMA: Final = 1
+"""The schema version that new events are written with; one number for each kind once a kind needs a second."""
+
+KIND_OF: Final[dict[type[Event], str]] = {event_type: kind for kind, event_type in KINDS.items()}
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event with its place in the log. `at` is in milliseconds since 1970, UTC."""
+
+    position: int
+    at_ms: int
+    event: Event
+
+
+def stream_of(event: Event) -> str:
+    """The stream that an event belongs to: its batch, else its series, else its lane."""
+    match event:
+        case SeriesOpened():
+            return f"series/{event.series}"
+        case LanePaused() | LaneResumed():
+            return f"lane/{event.lane}"
+        case _:
+            batch_id: str = event.batch_id  # type: ignore[attr-defined]
+            return batch_id

@@ -1,0 +1,354 @@
+"""What an event makes of the state: the one fold that the daemon, a rebuild and an audit share.
+
+`touches` names the rows that an event needs, `evolve` gives the rows that it changes. An event that is in the log has
+been decided: nothing is refused here, and nothing is looked up beyond the slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, cast
+
+from msgspec.structs import replace
+
+from comfyledger.core.events import (
+    BatchCancelled,
+    BatchHeld,
+    BatchReopened,
+    BatchRequested,
+    BatchResumed,
+    BatchSettled,
+    Event,
+    ImageCancelled,
+    ImageFailed,
+    ImageKept,
+    ImageParked,
+    ImageUploaded,
+    LanePaused,
+    LaneResumed,
+    PromptAccepted,
+    PromptFailed,
+    PromptFinished,
+    PromptLost,
+    PromptRefused,
+    PromptRemoved,
+    PromptSubmitting,
+    Recorded,
+    SeriesOpened,
+    UploadStarted,
+)
+from comfyledger.core.slices import (
+    BatchRow,
+    ImageRow,
+    ImageState,
+    Key,
+    PromptRow,
+    RequestRow,
+    Row,
+    SeriesRow,
+    Slice,
+    Upload,
+)
+
+FAILING_ALIKE: Final = 3
+"""So many first prompts that all fail with one code hold their batch."""
+
+_COUNT: Final[dict[ImageState, str]] = {
+    "pending": "pending",
+    "kept": "kept",
+    "stored": "stored",
+    "parked": "parked",
+    "failed": "failed",
+    "cancelled": "images_cancelled",
+}
+
+
+def touches(event: Event) -> tuple[Key, ...]:
+    """The keys of the rows that `evolve` needs for an event."""
+    match event:
+        case SeriesOpened(series=series):
+            return (Key("series", series),)
+        case BatchRequested(series=series):
+            return (Key("series", series),)
+        case LanePaused(lane=lane) | LaneResumed(lane=lane):
+            return (Key("lane", lane),)
+        case BatchHeld() | BatchResumed() | BatchSettled() | BatchCancelled():
+            return (Key("batch", event.batch_id),)
+        case BatchReopened(batch_id=batch_id):
+            return (Key("batch", batch_id), Key("batch_prompts", batch_id), Key("batch_images", batch_id))
+        case UploadStarted() | ImageUploaded() | ImageParked():
+            return (Key("batch", event.batch_id), Key("image", event.batch_id, i=event.image))
+        case ImageFailed(batch_id=batch_id, prompts=prompts) | ImageCancelled(batch_id=batch_id, prompts=prompts):
+            rows = (Key(kind, batch_id, i=prompt) for prompt in prompts for kind in ("prompt", "prompt_images"))
+            return (Key("batch", batch_id), *rows)
+        case _:
+            batch_id, prompt = event.batch_id, event.prompt  # type: ignore[attr-defined]
+            return (
+                Key("batch", batch_id),
+                Key("prompt", batch_id, i=prompt),
+                Key("prompt_images", batch_id, i=prompt),
+            )
+
+
+def evolve(state: Slice, recorded: Recorded) -> tuple[Row, ...]:
+    """The rows that are different after an event."""
+    event = recorded.event
+    match event:
+        case SeriesOpened():
+            return (SeriesRow(event.series, event.folder, event.next),)
+        case BatchRequested():
+            return _requested(state, recorded, event)
+        case LanePaused() | LaneResumed():
+            return _lane(state, recorded, event)
+        case ImageKept():
+            return _image_kept(state, event)
+        case UploadStarted() | ImageUploaded() | ImageParked():
+            return _upload_event(state, event)
+        case ImageFailed(images=indexes, code=code, words=words):
+            return _ended(state, event.batch_id, indexes, "failed", code, words)
+        case ImageCancelled(images=indexes):
+            return _ended(state, event.batch_id, indexes, "cancelled", "cancelled", None)
+        case BatchHeld() | BatchResumed() | BatchCancelled() | BatchSettled() | BatchReopened():
+            return _batch_event(state, event)
+        case _:
+            return _prompt_event(state, cast(PromptEvent, event))
+
+
+def _requested(state: Slice, recorded: Recorded, event: BatchRequested) -> tuple[Row, ...]:
+    series = state.series(event.series)
+    next_number = max(image.number for image in event.images) + 1
+    folder = series.folder if series else event.images[0].folder
+    batch = BatchRow(
+        batch_id=event.batch_id,
+        label=event.label,
+        request_id=event.request_id,
+        username=event.username,
+        user_key=event.user_key,
+        character=event.character,
+        premade=event.premade,
+        series=event.series,
+        workflow=event.workflow,
+        backend=event.backend,
+        priority=event.priority,
+        template=event.template,
+        plan=event.plan,
+        stores=event.stores,
+        prompts=len(event.prompts),
+        position=recorded.position,
+        at_ms=recorded.at_ms,
+        metadata=event.metadata,
+        pending=len(event.images),
+    )
+    uploads = tuple(Upload(store.name) for store in event.stores)
+    images = (
+        ImageRow(
+            event.batch_id,
+            image.index,
+            image.number,
+            image.folder,
+            image.file,
+            image.prompt,
+            event.user_key,
+            uploads=uploads,
+        )
+        for image in event.images
+    )
+    prompts = (
+        PromptRow(event.batch_id, prompt.index, prompt.images, prompt.seed, prompt.inputs) for prompt in event.prompts
+    )
+    request = RequestRow(event.label, event.request_id, event.request_digest, event.batch_id)
+    return (SeriesRow(event.series, folder, next_number), request, batch, *images, *prompts)
+
+
+def _lane(state: Slice, recorded: Recorded, event: LanePaused | LaneResumed) -> tuple[Row, ...]:
+    lane = state.lane(event.lane)
+    match event:
+        case LanePaused(cause="person"):
+            return (replace(lane, person=True, since_ms=recorded.at_ms),)
+        case LaneResumed(cause="person"):
+            return (replace(lane, person=False, since_ms=recorded.at_ms),)
+        case LanePaused():
+            return (replace(lane, code=event.code, words=event.words, since_ms=recorded.at_ms),)
+        case LaneResumed():
+            return (replace(lane, code="", words=None, since_ms=recorded.at_ms),)
+
+
+def _moved(batch: BatchRow, images: Iterable[ImageRow], to: ImageState) -> BatchRow:
+    """The batch after its images went from the state that they have to another one."""
+    counts = {name: getattr(batch, name) for name in _COUNT.values()}
+    for image in images:
+        counts[_COUNT[image.state]] -= 1
+        counts[_COUNT[to]] += 1
+    return replace(batch, **counts)
+
+
+def _image_kept(state: Slice, event: ImageKept) -> tuple[Row, ...]:
+    batch, image = state.the_batch(event.batch_id), state.the_image(event.batch_id, event.image)
+    prompt = state.the_prompt(event.batch_id, event.prompt)
+    after = _kept(image, event)
+    others = (state.image(event.batch_id, index) for index in prompt.images if index != image.index)
+    if not any(map(_waits, others)):
+        prompt = replace(prompt, state="done")
+    return (after, prompt, _moved(batch, [image], after.state))
+
+
+def _upload_event(state: Slice, event: UploadStarted | ImageUploaded | ImageParked) -> tuple[Row, ...]:
+    batch, image = state.the_batch(event.batch_id), state.the_image(event.batch_id, event.image)
+    tries = _attempts(image, event.store)
+    match event:
+        case UploadStarted():
+            new = Upload(event.store, "uploading", event.attempt)
+        case ImageUploaded():
+            new = Upload(event.store, "stored", tries, event.url)
+        case ImageParked():
+            new = Upload(event.store, "parked", tries, code=event.code, words=event.words)
+    after = _with_upload(image, new)
+    return (after, _moved(batch, [image], after.state)) if after.state != image.state else (after,)
+
+
+def _kept(image: ImageRow, event: ImageKept) -> ImageRow:
+    kept = replace(
+        image,
+        state="kept",
+        sha256=event.sha256,
+        md5=event.md5,
+        size_bytes=event.size_bytes,
+        width=event.width,
+        height=event.height,
+        extension=event.extension,
+        attempt=event.attempt,
+        code="",
+        words=None,
+    )
+    return kept if image.uploads else replace(kept, state="stored")
+
+
+def _attempts(image: ImageRow, store: str) -> int:
+    upload = image.upload(store)
+    return upload.attempts if upload else 0
+
+
+def _with_upload(image: ImageRow, new: Upload) -> ImageRow:
+    """The image after one store's answer: stored when all stores have it, parked when the last open one gave up."""
+    uploads = tuple(new if upload.store == new.store else upload for upload in image.uploads)
+    states = {upload.state for upload in uploads}
+    if states == {"stored"}:
+        return replace(image, uploads=uploads, state="stored", code="", words=None)
+    if states <= {"stored", "parked"}:
+        parked = next(upload for upload in uploads if upload.state == "parked")
+        return replace(image, uploads=uploads, state="parked", code=parked.code, words=parked.words)
+    return replace(image, uploads=uploads)
+
+
+def _ended(
+    state: Slice, batch_id: str, indexes: tuple[int, ...], to: ImageState, code: str, words: str | None
+) -> tuple[Row, ...]:
+    """Images that come to an end unrendered, and the prompts that nothing is left of."""
+    batch = state.the_batch(batch_id)
+    ended = frozenset(indexes)
+    before = [image for image in state.images(batch_id) if image.index in ended]
+    after = [replace(image, state=to, code=code, words=words) for image in before]
+    touched = {image.prompt for image in before}
+    waiting = {row.index for row in state.images(batch_id) if _waits(row)} - ended
+    prompts = [
+        _unwanted(prompt)
+        for prompt in state.prompts(batch_id)
+        if prompt.index in touched and waiting.isdisjoint(prompt.images)
+    ]
+    return (*after, *prompts, _moved(batch, before, to))
+
+
+def _waits(image: ImageRow | None) -> bool:
+    return image is not None and image.state == "pending"
+
+
+def _unwanted(prompt: PromptRow) -> PromptRow:
+    """A prompt of which no image is wanted: taken out of ComfyUI if it may be there."""
+    if prompt.at_comfyui:
+        return replace(prompt, state="cancelling")
+    return replace(prompt, state="done")
+
+
+def _batch_event(
+    state: Slice, event: BatchHeld | BatchResumed | BatchCancelled | BatchSettled | BatchReopened
+) -> tuple[Row, ...]:
+    batch = state.the_batch(event.batch_id)
+    match event:
+        case BatchHeld(reason=reason):
+            return (replace(batch, held=reason),)
+        case BatchResumed():
+            return (replace(batch, held="", failures=()),)
+        case BatchCancelled():
+            return (replace(batch, cancelled=True, held=""),)
+        case BatchSettled():
+            return (replace(batch, settled=True),)
+        case BatchReopened():
+            return _reopened(state, batch, event)
+
+
+def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row, ...]:
+    render = [image for image in state.images(batch.batch_id) if image.index in set(event.images)]
+    upload = [image for image in state.images(batch.batch_id) if image.index in set(event.upload)]
+    prompts = [
+        replace(prompt, state="queued", failures=0, code="", words=None, files=())
+        for prompt in state.prompts(batch.batch_id)
+        if prompt.index in set(event.render)
+    ]
+    pending = [replace(image, state="pending", code="", words=None) for image in render]
+    kept = [
+        replace(image, state="kept", code="", words=None, uploads=tuple(map(_owed_again, image.uploads)))
+        for image in upload
+    ]
+    batch = _moved(_moved(batch, render, "pending"), upload, "kept")
+    batch = replace(batch, settled=False, cancelled=False, held="", failures=())
+    return (batch, *pending, *kept, *prompts)
+
+
+def _owed_again(upload: Upload) -> Upload:
+    return replace(upload, state="owed", code="", words=None) if upload.state == "parked" else upload
+
+
+PromptEvent = (
+    PromptSubmitting | PromptAccepted | PromptRefused | PromptFinished | PromptFailed | PromptLost | PromptRemoved
+)
+
+
+def _prompt_event(state: Slice, event: PromptEvent) -> tuple[Row, ...]:
+    prompt = state.the_prompt(event.batch_id, event.prompt)
+    batch = state.the_batch(event.batch_id)
+    match event:
+        case PromptSubmitting():
+            new = replace(prompt, state="submitting", attempt=event.attempt, prompt_id=event.prompt_id, files=())
+            return (new,)
+        case PromptAccepted():
+            return (replace(prompt, state="accepted"),)
+        case PromptFinished():
+            wanted = any(_waits(state.image(event.batch_id, index)) for index in prompt.images)
+            after = replace(prompt, state="finished" if wanted else "done", files=event.files, code="", words=None)
+            return (after, replace(batch, succeeded=batch.succeeded + 1))
+        case PromptRefused():
+            return (replace(prompt, state="done", code=event.code, words=event.words),)
+        case PromptFailed():
+            return (_failed(prompt, event), _counting_failure(batch, event.code))
+        case PromptLost():
+            return (replace(prompt, state="queued"),)
+        case PromptRemoved():
+            return (replace(prompt, state="done" if event.by == "cancel" else "queued"),)
+
+
+def _failed(prompt: PromptRow, event: PromptFailed) -> PromptRow:
+    return replace(
+        prompt,
+        state="queued" if event.again else "done",
+        failures=prompt.failures + 1,
+        code=event.code,
+        words=event.words,
+        files=(),
+    )
+
+
+def _counting_failure(batch: BatchRow, code: str) -> BatchRow:
+    """Only what fails before the first success can hold a batch."""
+    if batch.succeeded or len(batch.failures) >= FAILING_ALIKE:
+        return batch
+    return replace(batch, failures=(*batch.failures, code))

@@ -1,0 +1,354 @@
+"""What the state says remains to be done, kept up to date row by row, never by scanning.
+
+The index holds open work only. It is fed with changed rows after each commit, asked what may start now (`take`), and
+told what ended (`done`). After a crash it is filled from the open rows and says the same things again: effects are owed
+by state, not fired by events. It knows no clock: the time comes in, and `wake_at_ms` says when to ask again.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from comfyledger.core.effects import (
+    CancelPrompt,
+    Effect,
+    EffectKey,
+    FetchPrompt,
+    FollowPrompt,
+    SubmitPrompt,
+    UploadImage,
+)
+from comfyledger.core.rotation import Rotation
+from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, Row
+from comfyledger.core.values import EVERYTHING, backend_lane, user_lane
+
+_QUEUE: Final = "queue"
+
+PROBE_FIRST_MS: Final = 1_000
+PROBE_LAST_MS: Final = 60_000
+"""A lane in trouble is probed after one second, then two, four, up to a minute."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much may be under way at once, for each lane."""
+
+    queue_depth: int = 3
+    fetches_max: int = 4
+    uploads_max: int = 8
+    cancels_max: int = 4
+    priority_age_ms: int = 600_000
+
+    def of(self, kind: str) -> int:
+        return {"fetch": self.fetches_max, "upload": self.uploads_max, "cancel": self.cancels_max}.get(kind, 1_000_000)
+
+
+class Trouble(msgspec.Struct):
+    """A lane that does not work: when to try it again, and how often it was tried in vain."""
+
+    code: str
+    probe_at_ms: int
+    probes: int = 0
+
+
+class _Lane:
+    """Effects of one lane and kind that wait for their turn, and how many are under way."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[EffectKey, Effect] = {}
+        self.running = 0
+
+
+class Owed:
+    """The index of open work."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._batches: dict[str, BatchRow] = {}
+        self._prompts: dict[tuple[str, int], PromptRow] = {}
+        self._open: dict[str, set[int]] = {}
+        self._users: dict[str, set[str]] = {}
+        self._images: dict[tuple[str, int], ImageRow] = {}
+        self._wanted: dict[EffectKey, Effect] = {}
+        self._running: dict[EffectKey, Effect] = {}
+        self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._rotations: dict[str, Rotation] = {}
+        self._at_backend: dict[str, set[tuple[str, int]]] = {}
+        self._paused: set[str] = set()
+        self._trouble: dict[str, Trouble] = {}
+        self._later: list[tuple[int, EffectKey]] = []
+        self._failed_in_row: dict[EffectKey, int] = {}
+
+    # ---- what changed
+
+    def apply(self, rows: Iterable[Row], now_ms: int) -> None:
+        """Take in rows as they are after a commit."""
+        order = sorted(rows, key=lambda row: 0 if isinstance(row, BatchRow) else 1)
+        for row in order:
+            match row:
+                case BatchRow():
+                    self._batch(row, now_ms)
+                case PromptRow():
+                    self._prompt(row, now_ms)
+                case ImageRow():
+                    self._image(row)
+                case LaneRow():
+                    self._lane_row(row, now_ms)
+                case _:
+                    pass
+        for row in order:
+            if isinstance(row, BatchRow):
+                self._forget_if_over(row.batch_id)
+
+    def _batch(self, row: BatchRow, now_ms: int) -> None:
+        before = self._batches.get(row.batch_id)
+        self._batches[row.batch_id] = row
+        self._users.setdefault(row.user_key, set()).add(row.batch_id)
+        if before is not None and before.held != row.held:
+            self._requeue(row.batch_id, now_ms)
+
+    def _forget_if_over(self, batch_id: str) -> None:
+        batch = self._batches.get(batch_id)
+        if batch is None or not batch.settled or self._open.get(batch_id):
+            return
+        del self._batches[batch_id]
+        self._open.pop(batch_id, None)
+        mine = self._users[batch.user_key]
+        mine.discard(batch_id)
+        if not mine:
+            del self._users[batch.user_key]
+
+    def _prompt(self, row: PromptRow, now_ms: int) -> None:
+        place = (row.batch_id, row.index)
+        before = self._prompts.get(place)
+        batch = self._batches[row.batch_id]
+        if before is not None:
+            self._dequeue(batch, row.index)
+            for effect in self._effects_of(before, batch):
+                self._unwant(effect)
+        at_backend = self._at_backend.setdefault(batch.backend, set())
+        (at_backend.add if row.at_comfyui else at_backend.discard)(place)
+        if row.state == "done":
+            self._prompts.pop(place, None)
+            self._open.get(row.batch_id, set()).discard(row.index)
+            self._forget_if_over(row.batch_id)
+            return
+        self._prompts[place] = row
+        self._open.setdefault(row.batch_id, set()).add(row.index)
+        self._enqueue(batch, row, now_ms)
+        for effect in self._effects_of(row, batch):
+            self._want(effect)
+
+    def _effects_of(self, row: PromptRow, batch: BatchRow) -> tuple[Effect, ...]:
+        about = (row.batch_id, row.index, row.attempt, batch.backend)
+        match row.state:
+            case "submitting":
+                return (SubmitPrompt(*about, resumed=True),)
+            case "accepted":
+                return (FollowPrompt(*about, row.prompt_id, row.images),)
+            case "cancelling":
+                return (FollowPrompt(*about, row.prompt_id, row.images), CancelPrompt(*about, row.prompt_id))
+            case "finished":
+                return (FetchPrompt(*about, row.prompt_id, row.images, row.files),)
+            case _:
+                return ()
+
+    def _image(self, row: ImageRow) -> None:
+        place = (row.batch_id, row.index)
+        before = self._images.pop(place, None)
+        for effect in self._uploads_of(before):
+            self._unwant(effect)
+        effects = self._uploads_of(row)
+        if effects:
+            self._images[place] = row
+        for effect in effects:
+            self._want(effect)
+
+    def _uploads_of(self, row: ImageRow | None) -> list[UploadImage]:
+        if row is None or row.state != "kept":
+            return []
+        open_uploads = (upload for upload in row.uploads if upload.state in {"owed", "uploading"})
+        return [UploadImage(upload.store, row, upload) for upload in open_uploads]
+
+    def _lane_row(self, row: LaneRow, now_ms: int) -> None:
+        was_paused = row.name in self._paused
+        (self._paused.add if row.person else self._paused.discard)(row.name)
+        if row.code and row.name not in self._trouble:
+            self._trouble[row.name] = Trouble(row.code, now_ms)
+        elif not row.code:
+            self._trouble.pop(row.name, None)
+        if row.person != was_paused and row.name.startswith("user/"):
+            for batch_id in self._users.get(row.name.removeprefix("user/"), set()):
+                self._requeue(batch_id, now_ms)
+
+    # ---- the queue of prompts
+
+    def _rotation(self, backend: str) -> Rotation:
+        return self._rotations.setdefault(backend, Rotation(self._limits.priority_age_ms))
+
+    def _enqueue(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
+        free = not batch.held and user_lane(batch.user_key) not in self._paused
+        key = SubmitPrompt(batch.batch_id, row.index, row.attempt + 1, batch.backend).key
+        if row.state == "queued" and free and key not in self._running:
+            self._rotation(batch.backend).add(batch.priority, batch.user_key, batch.batch_id, row.index, now_ms)
+
+    def _dequeue(self, batch: BatchRow, index: int) -> None:
+        self._rotation(batch.backend).discard(batch.priority, batch.user_key, batch.batch_id, index)
+
+    def _requeue(self, batch_id: str, now_ms: int) -> None:
+        """Put the queued prompts of a batch where its holds and pauses want them."""
+        batch = self._batches[batch_id]
+        for index in sorted(self._open.get(batch_id, ())):
+            self._dequeue(batch, index)
+            self._enqueue(batch, self._prompts[batch_id, index], now_ms)
+
+    # ---- what may start
+
+    def take(self, now_ms: int) -> list[Effect]:
+        """The effects that shall start now. Each is under way until `done` is said of it."""
+        while self._later and self._later[0][0] <= now_ms:
+            _, key = heapq.heappop(self._later)
+            if key[0] == _QUEUE:
+                self._queue_again(key[1], key[2], now_ms)
+            elif key in self._wanted and key not in self._running:
+                self._wait(self._wanted[key])
+        started: list[Effect] = []
+        for (lane, kind), group in list(self._lanes.items()):
+            started += self._start_waiting(lane, kind, group, now_ms)
+        for backend in self._rotations:
+            started += self._start_prompts(backend, now_ms)
+        return started
+
+    def _start_waiting(self, lane: str, kind: str, group: _Lane, now_ms: int) -> list[Effect]:
+        if not group.waiting or (kind == "upload" and lane in self._paused):
+            return []
+        started: list[Effect] = []
+        while group.waiting and group.running < self._limits.of(kind) and self._may_call(lane, kind, now_ms):
+            effect = group.waiting.pop(next(iter(group.waiting)))
+            self._start(effect)
+            started.append(effect)
+        return started
+
+    def _start_prompts(self, backend: str, now_ms: int) -> list[Effect]:
+        lane = backend_lane(backend)
+        if EVERYTHING in self._paused or lane in self._paused:
+            return []
+        started: list[Effect] = []
+        at_backend = self._at_backend.setdefault(backend, set())
+        while len(at_backend) < self._limits.queue_depth and self._may_call(lane, "submit", now_ms):
+            picked = self._rotation(backend).pick(now_ms)
+            if picked is None:
+                break
+            prompt = self._prompts[picked]
+            effect = SubmitPrompt(prompt.batch_id, prompt.index, prompt.attempt + 1, backend)
+            at_backend.add(picked)
+            self._start(effect)
+            started.append(effect)
+        return started
+
+    def _may_call(self, lane: str, kind: str, now_ms: int) -> bool:
+        """A lane in trouble is tried by one call at a time. Following is no call: it waits for the socket."""
+        trouble = self._trouble.get(lane)
+        if trouble is None or kind == "follow":
+            return True
+        under_way = any(
+            group.running for (name, other), group in self._lanes.items() if name == lane and other != "follow"
+        )
+        return not under_way and trouble.probe_at_ms <= now_ms
+
+    def _start(self, effect: Effect) -> None:
+        self._running[effect.key] = effect
+        self._group(effect).running += 1
+
+    def done(self, key: EffectKey, now_ms: int) -> None:
+        """An effect has ended. If the state still wants it, it is owed again after a growing delay."""
+        effect = self._running.pop(key, None)
+        if effect is None:
+            return
+        self._group(effect).running -= 1
+        if isinstance(effect, SubmitPrompt) and not effect.resumed:
+            self._submit_ended(effect, now_ms)
+        if key not in self._wanted:
+            self._failed_in_row.pop(key, None)
+        elif effect.lane in self._trouble:
+            self._wait(self._wanted[key])
+        else:
+            times = self._failed_in_row[key] = self._failed_in_row.get(key, 0) + 1
+            heapq.heappush(self._later, (now_ms + _backoff_ms(times), key))
+
+    def _submit_ended(self, effect: SubmitPrompt, now_ms: int) -> None:
+        """A prompt that was picked and did not get as far as its intent goes back into the queue."""
+        place = (effect.batch_id, effect.prompt)
+        row = self._prompts.get(place)
+        if row is None or not row.at_comfyui:
+            self._at_backend[effect.backend].discard(place)
+        if row is not None and row.state == "queued":
+            delay_ms = 0 if effect.lane in self._trouble else PROBE_FIRST_MS
+            heapq.heappush(self._later, (now_ms + delay_ms, (_QUEUE, effect.batch_id, effect.prompt, 0)))
+
+    def _queue_again(self, batch_id: str, index: int, now_ms: int) -> None:
+        row = self._prompts.get((batch_id, index))
+        if row is not None:
+            self._enqueue(self._batches[batch_id], row, now_ms)
+
+    # ---- lanes
+
+    def stuck(self, lane: str, code: str, now_ms: int, retry_after_s: float | None = None) -> None:
+        """A call of this lane could not work: wait longer each time, or as long as the lane asks."""
+        trouble = self._trouble.setdefault(lane, Trouble(code, now_ms))
+        trouble.code = code
+        trouble.probes += 1
+        delay_ms = int(retry_after_s * 1000) if retry_after_s is not None else _backoff_ms(trouble.probes)
+        trouble.probe_at_ms = now_ms + delay_ms
+
+    def in_trouble(self, lane: str) -> bool:
+        return lane in self._trouble
+
+    def probe_soon(self, lane: str, now_ms: int) -> None:
+        """Something says that the lane may work again: the next probe need not wait."""
+        if lane in self._trouble:
+            self._trouble[lane].probe_at_ms = now_ms
+
+    def wake_at_ms(self, now_ms: int) -> int | None:
+        """When `take` may have something new although no row changed; None if never."""
+        times = [self._later[0][0]] if self._later else []
+        times += [trouble.probe_at_ms for trouble in self._trouble.values() if trouble.probe_at_ms > now_ms]
+        return min(times, default=None)
+
+    # ---- bookkeeping
+
+    def _group(self, effect: Effect) -> _Lane:
+        return self._lanes.setdefault((effect.lane, effect.kind), _Lane())
+
+    def _want(self, effect: Effect) -> None:
+        self._wanted[effect.key] = effect
+        if effect.key not in self._running:
+            self._wait(effect)
+
+    def _unwant(self, effect: Effect) -> None:
+        self._wanted.pop(effect.key, None)
+        self._group(effect).waiting.pop(effect.key, None)
+
+    def _wait(self, effect: Effect) -> None:
+        self._group(effect).waiting[effect.key] = effect
+
+    def user_of(self, batch_id: str) -> str | None:
+        """The user of an open batch."""
+        batch = self._batches.get(batch_id)
+        return batch.user_key if batch is not None else None
+
+    def open_counts(self) -> dict[str, int]:
+        """How much is open, for status and for tests of what memory holds."""
+        return {
+            "batches": len(self._batches),
+            "prompts": len(self._prompts),
+            "uploads": sum(len(self._uploads_of(row)) for row in self._images.values()),
+            "running": len(self._running),
+        }
+
+
+def _backoff_ms(times: int) -> int:
+    return min(PROBE_LAST_MS, PROBE_FIRST_MS << min(times - 1, 10))

@@ -1,0 +1,108 @@
+"""What workers saw, in the perfect tense. A report may be late, doubled, reordered or about something unknown:
+`decide` takes what fits the state and lets the rest change nothing."""
+
+from __future__ import annotations
+
+import msgspec
+
+from comfyledger.core.naming import Series
+from comfyledger.core.values import Blob, Evidence, OutputFile, Pinned
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The root of all reports."""
+
+
+class PromptReport(Report, frozen=True):
+    """A report on one attempt of one prompt."""
+
+    batch_id: str
+    prompt: int
+    attempt: int
+
+
+class SubmitIntended(PromptReport, frozen=True):
+    """A worker is about to POST this attempt. The answer says whether it is still wanted."""
+
+
+class PromptWasAccepted(PromptReport, frozen=True):
+    """ComfyUI has the prompt in its queue, in work or in its history."""
+
+
+class PromptWasRefused(PromptReport, frozen=True):
+    code: str
+    words: Blob | None = None
+
+
+class PromptHasFinished(PromptReport, frozen=True):
+    files: tuple[OutputFile, ...]
+
+
+class PromptHasFailed(PromptReport, frozen=True):
+    """`code`: execution_error, wrong_count, file_missing or broken."""
+
+    code: str
+    words: Blob | None = None
+
+
+class PromptWasInterrupted(PromptReport, frozen=True):
+    """The prompt was running and somebody ended it: we, if it is being cancelled, else a person at ComfyUI."""
+
+
+class PromptIsGone(PromptReport, frozen=True):
+    """Neither queue nor history knows the prompt. `restarted`: the server is not the one that accepted it."""
+
+    restarted: bool
+
+
+class FilesKept(PromptReport, frozen=True):
+    """The files of a complete set are whole and on stable storage. The answer names the images that took theirs."""
+
+    files: tuple[Pinned, ...]
+
+
+class ImageReport(Report, frozen=True):
+    """A report on one image and one store."""
+
+    batch_id: str
+    image: int
+    store: str
+
+
+class UploadIntended(ImageReport, frozen=True):
+    """A worker is about to put this image into this store. The answer says whether it is still wanted."""
+
+
+class UploadDone(ImageReport, frozen=True):
+    url: str
+    replayed: bool = False
+    details: dict[str, str | int] = {}
+
+
+class UploadRefused(ImageReport, frozen=True):
+    """The image's own trouble in this store: it is parked."""
+
+    code: str
+    words: Blob | None = None
+
+
+class LaneStuck(Report, frozen=True):
+    """A store or backend could not work at all; counts against no image."""
+
+    lane: str
+    code: str
+    words: Blob | None = None
+    retry_after_s: float | None = None
+
+
+class LaneWorks(Report, frozen=True):
+    """A store or backend that was in trouble has answered."""
+
+    lane: str
+
+
+class SeriesAnswered(Report, frozen=True):
+    """Every store has said which number is the highest that it holds under a series."""
+
+    series: Series
+    evidence: tuple[Evidence, ...]

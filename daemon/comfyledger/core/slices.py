@@ -1,0 +1,265 @@
+"""The rows that are the state, and the slice of them that one message needs.
+
+A row is frozen; `evolve` makes new ones. The ledger keeps rows in tables and loads a slice by the keys that `needs`
+and `touches` name; the core never sees a table. A slice answers from memory alone: what was not loaded is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from comfyledger.core.values import ImageNamed, OutputFile, Plan, StoreRef
+
+ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled"]
+PromptState = Literal["queued", "submitting", "accepted", "finished", "cancelling", "done"]
+UploadState = Literal["owed", "uploading", "stored", "parked"]
+
+
+class SeriesRow(msgspec.Struct, frozen=True):
+    """A series and the next number that it will give."""
+
+    key: str
+    folder: str
+    next: int
+
+
+class RequestRow(msgspec.Struct, frozen=True):
+    """A request_id that was used up, by the label of its client."""
+
+    label: str
+    request_id: str
+    digest: str
+    batch_id: str
+
+
+class TemplateRow(msgspec.Struct, frozen=True):
+    """A graph that the ledger already holds: its unsalted digest and that of its blob."""
+
+    key: str
+    blob: str
+
+
+class BatchRow(msgspec.Struct, frozen=True):
+    """One request. The counts are of images by state; the batch is settled when none is pending or kept."""
+
+    batch_id: str
+    label: str
+    request_id: str
+    username: str
+    user_key: str
+    character: str
+    premade: bool
+    series: str
+    workflow: str
+    backend: str
+    priority: int
+    template: str
+    plan: Plan
+    stores: tuple[StoreRef, ...]
+    prompts: int
+    position: int
+    at_ms: int
+    metadata: str | None = None
+    held: str = ""
+    settled: bool = False
+    cancelled: bool = False
+    succeeded: int = 0
+    """Prompts that gave a complete set; with none, the first failures decide whether the batch is held."""
+    failures: tuple[str, ...] = ()
+    """Codes of the failures before the first success, at most as many as hold a batch."""
+    pending: int = 0
+    kept: int = 0
+    stored: int = 0
+    parked: int = 0
+    failed: int = 0
+    images_cancelled: int = 0
+
+    @property
+    def images(self) -> int:
+        return self.pending + self.kept + self.stored + self.parked + self.failed + self.images_cancelled
+
+    @property
+    def status(self) -> str:
+        """One word for people: open, held, settled or cancelled."""
+        if self.settled:
+            return "cancelled" if self.cancelled else "settled"
+        return "held" if self.held else "open"
+
+
+class PromptRow(msgspec.Struct, frozen=True):
+    """A fixed set of images rendered by one run. `attempt` is the number of the last one begun, 0 for none."""
+
+    batch_id: str
+    index: int
+    images: tuple[int, ...]
+    seed: int
+    inputs: str | None = None
+    state: PromptState = "queued"
+    attempt: int = 0
+    failures: int = 0
+    """Attempts that count against the budget since the last renewal."""
+    prompt_id: str = ""
+    files: tuple[OutputFile, ...] = ()
+    code: str = ""
+    words: str | None = None
+
+    @property
+    def at_comfyui(self) -> bool:
+        """Whether ComfyUI has this prompt in its queue, or may have it."""
+        return self.state in {"submitting", "accepted", "cancelling"}
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """How far one image has come with one store."""
+
+    store: str
+    state: UploadState = "owed"
+    attempts: int = 0
+    url: str = ""
+    code: str = ""
+    words: str | None = None
+
+
+class ImageRow(msgspec.Struct, frozen=True):
+    """One number, one name, one picture. `sha256` and its neighbours are empty until the file is kept."""
+
+    batch_id: str
+    index: int
+    number: int
+    folder: str
+    file: str
+    prompt: int
+    user_key: str
+    state: ImageState = "pending"
+    uploads: tuple[Upload, ...] = ()
+    sha256: str = ""
+    md5: str = ""
+    size_bytes: int = 0
+    width: int = 0
+    height: int = 0
+    extension: str = ""
+    attempt: int = 0
+    code: str = ""
+    words: str | None = None
+
+    @property
+    def public_id(self) -> str:
+        return f"{self.folder}/{self.file}"
+
+    @property
+    def named(self) -> ImageNamed:
+        return ImageNamed(self.index, self.number, self.folder, self.file, self.prompt)
+
+    def upload(self, store: str) -> Upload | None:
+        return next((upload for upload in self.uploads if upload.store == store), None)
+
+
+class LaneRow(msgspec.Struct, frozen=True):
+    """Whether a person paused a lane, and whether it is in trouble by itself (`code`, empty if not)."""
+
+    name: str
+    person: bool = False
+    code: str = ""
+    words: str | None = None
+    since_ms: int = 0
+
+
+Row = SeriesRow | RequestRow | TemplateRow | BatchRow | PromptRow | ImageRow | LaneRow
+
+
+class Key(msgspec.Struct, frozen=True):
+    """Names rows to load. `kind` says which:
+
+    series(a) · request(a, b), with its batch and images when it was used · template(a) · batch(a) · prompt(a, i) ·
+    image(a, i) · prompt_images(a, i) · batch_prompts(a) · batch_images(a) · lane(a)
+    """
+
+    kind: str
+    a: str
+    b: str = ""
+    i: int = 0
+
+
+RowId = tuple[str, str, str | int]
+
+
+def row_id(row: Row) -> RowId:
+    """The identity of a row among all rows."""
+    match row:
+        case SeriesRow(key=key):
+            return ("series", key, "")
+        case RequestRow(label=label, request_id=request_id):
+            return ("request", label, request_id)
+        case TemplateRow(key=key):
+            return ("template", key, "")
+        case BatchRow(batch_id=batch_id):
+            return ("batch", batch_id, "")
+        case PromptRow(batch_id=batch_id, index=index):
+            return ("prompt", batch_id, index)
+        case ImageRow(batch_id=batch_id, index=index):
+            return ("image", batch_id, index)
+        case LaneRow(name=name):
+            return ("lane", name, "")
+
+
+class Slice:
+    """The rows that one message needs, with those that it changed on top."""
+
+    __slots__ = ("_rows", "changed")
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._rows: dict[RowId, Row] = {row_id(row): row for row in rows}
+        self.changed: dict[RowId, Row] = {}
+
+    def put(self, rows: Iterable[Row]) -> None:
+        """Take rows that `evolve` made."""
+        for row in rows:
+            self._rows[row_id(row)] = self.changed[row_id(row)] = row
+
+    def series(self, key: str) -> SeriesRow | None:
+        return self._rows.get(("series", key, ""))  # type: ignore[return-value]
+
+    def request(self, label: str, request_id: str) -> RequestRow | None:
+        return self._rows.get(("request", label, request_id))  # type: ignore[return-value]
+
+    def template(self, key: str) -> TemplateRow | None:
+        return self._rows.get(("template", key, ""))  # type: ignore[return-value]
+
+    def batch(self, batch_id: str) -> BatchRow | None:
+        return self._rows.get(("batch", batch_id, ""))  # type: ignore[return-value]
+
+    def prompt(self, batch_id: str, index: int) -> PromptRow | None:
+        return self._rows.get(("prompt", batch_id, index))  # type: ignore[return-value]
+
+    def image(self, batch_id: str, index: int) -> ImageRow | None:
+        return self._rows.get(("image", batch_id, index))  # type: ignore[return-value]
+
+    def the_series(self, key: str) -> SeriesRow:
+        """A series that must be loaded; KeyError is a fault of `needs` or `touches`."""
+        return self._rows["series", key, ""]  # type: ignore[return-value]
+
+    def the_batch(self, batch_id: str) -> BatchRow:
+        return self._rows["batch", batch_id, ""]  # type: ignore[return-value]
+
+    def the_prompt(self, batch_id: str, index: int) -> PromptRow:
+        return self._rows["prompt", batch_id, index]  # type: ignore[return-value]
+
+    def the_image(self, batch_id: str, index: int) -> ImageRow:
+        return self._rows["image", batch_id, index]  # type: ignore[return-value]
+
+    def lane(self, name: str) -> LaneRow:
+        row = self._rows.get(("lane", name, ""))
+        return row if isinstance(row, LaneRow) else LaneRow(name)
+
+    def images(self, batch_id: str) -> list[ImageRow]:
+        """The loaded images of a batch, by index."""
+        found = [row for row in self._rows.values() if isinstance(row, ImageRow) and row.batch_id == batch_id]
+        return sorted(found, key=lambda row: row.index)
+
+    def prompts(self, batch_id: str) -> list[PromptRow]:
+        """The loaded prompts of a batch, by index."""
+        found = [row for row in self._rows.values() if isinstance(row, PromptRow) and row.batch_id == batch_id]
+        return sorted(found, key=lambda row: row.index)

@@ -1,0 +1,118 @@
+"""The small values that commands, reports, events and rows are made of. Plain data; no rules live here."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Any
+
+import msgspec
+
+NUMBER_MAX = 10**15 - 1
+SEED_MAX = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
+
+PROMPT_NAMESPACE = uuid.UUID("9a3a9f62-6f0c-5c4e-9d0e-1d1f6c3b7e55")
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """Text that can be forgotten. Events hold `digest` alone; content and salt lie beside the log and can be erased."""
+
+    digest: str
+    salt: bytes
+    content: bytes
+    key: str = ""
+    """By which an equal content is found again instead of being kept twice; erased together with the content."""
+
+
+def blob_of(content: bytes, salt: bytes, key: str = "") -> Blob:
+    """The blob of a content. The salt keeps a digest from being guessed back into a short text."""
+    return Blob(hashlib.sha256(salt + content).hexdigest(), salt, content, key)
+
+
+class StoreRef(msgspec.Struct, frozen=True):
+    """A store as a batch names it: the name it has in the configuration, and which place that was."""
+
+    name: str
+    identity: str
+
+
+class ImageNamed(msgspec.Struct, frozen=True):
+    """An image of a batch with the number and the name that nobody else will ever get. `index` counts from 1."""
+
+    index: int
+    number: int
+    folder: str
+    file: str
+    prompt: int
+
+    @property
+    def public_id(self) -> str:
+        return f"{self.folder}/{self.file}"
+
+
+class PromptFixed(msgspec.Struct, frozen=True):
+    """A prompt as it was fixed when its batch was accepted: a retry runs all of it again with the same seed."""
+
+    index: int
+    images: tuple[int, ...]
+    seed: int
+    inputs: str | None = None
+    """Digest of the blob that holds the inputs, by node address."""
+
+
+class OutputFile(msgspec.Struct, frozen=True):
+    """A file that ComfyUI says it wrote, as `/view` takes it."""
+
+    filename: str
+    subfolder: str
+    type: str
+
+
+class Pinned(msgspec.Struct, frozen=True):
+    """The bytes of one image, fixed before anybody is told of them."""
+
+    image: int
+    sha256: str
+    md5: str
+    size_bytes: int
+    width: int
+    height: int
+    extension: str
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What one store answered to the question for its highest number of a series."""
+
+    store: str
+    identity: str
+    highest: int
+
+
+Plan = dict[str, Any]
+"""Where a graph takes prefix, seed, batch size and inputs, as `comfyui.graph` found it; the core only carries it."""
+
+
+def image_id(batch_id: str, index: int) -> str:
+    return f"{batch_id}/{index}"
+
+
+def prompt_uuid(batch_id: str, prompt: int, attempt: int) -> str:
+    """ComfyUI's prompt_id of an attempt: the same for ever, so that a lost answer can be looked up."""
+    return str(uuid.uuid5(PROMPT_NAMESPACE, f"{batch_id}/{prompt}/{attempt}"))
+
+
+def backend_lane(name: str) -> str:
+    return f"backend/{name}"
+
+
+def store_lane(name: str) -> str:
+    return f"store/{name}"
+
+
+def user_lane(user_key: str) -> str:
+    return f"user/{user_key}"
+
+
+EVERYTHING = "everything"
+"""The lane that `pause` without a scope pauses."""

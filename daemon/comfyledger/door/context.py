@@ -1,0 +1,44 @@
+"""What the door knows of the house: handed in by the composition root, shared by all connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from comfyledger import wire
+from comfyledger.comfyui.client import ComfyUI
+from comfyledger.core.values import StoreRef
+from comfyledger.door.admission import Chance, Rules
+from comfyledger.door.gate import Gate
+from comfyledger.door.live import Live
+from comfyledger.engine import Engine
+from comfyledger.errors import Refused
+from comfyledger.ledger.reader import Reader
+from comfyledger.plugins import OpenedStore
+from comfyledger.settings import Door
+
+
+class Context(msgspec.Struct, frozen=True):
+    """The parts of the daemon that requests are answered from."""
+
+    engine: Engine
+    reader: Reader
+    gate: Gate
+    door: Door
+    rules: Rules
+    chance: Chance
+    live: Live
+    stores: Mapping[str, OpenedStore]
+    comfyui: Mapping[str, ComfyUI]
+    backends: Callable[[], list[wire.BackendInfo]]
+    uptime_s: Callable[[], int]
+    version: str
+
+    def store_refs(self) -> tuple[StoreRef, ...]:
+        """The stores of a new batch. Raises Refused(plugin_broken) if one of them could never be served."""
+        for opened in self.stores.values():
+            if opened.store is None:
+                hint = "Mend the plugin or remove the section from the configuration, then restart."
+                raise Refused("plugin_broken", f"The store {opened.name} cannot be used: {opened.problem}", hint=hint)
+        return tuple(StoreRef(opened.name, opened.identity) for opened in self.stores.values())

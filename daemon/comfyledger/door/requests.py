@@ -1,0 +1,227 @@
+"""What each request of the wire does: reads answered from the reader, everything else as a command of the engine."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from comfyledger import wire
+from comfyledger.comfyui import graph as graphs
+from comfyledger.comfyui.client import NotReached
+from comfyledger.core.commands import (
+    CancelBatch,
+    Command,
+    HoldBatch,
+    PauseLane,
+    ReleaseBatch,
+    ResumeLane,
+    RetryBatch,
+)
+from comfyledger.core.draft import Accepted, Changed, SeriesNext
+from comfyledger.core.slices import ImageRow
+from comfyledger.core.slugs import fold
+from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
+from comfyledger.door import admission, answers
+from comfyledger.door.context import Context
+from comfyledger.engine import Question
+from comfyledger.errors import Refused
+from comfyledger.ledger.reader import BatchFilter, ImageFilter
+
+
+async def answer(context: Context, label: str, message: wire.Message, raw: bytes) -> wire.Answer:
+    """The result of a request that is not about the connection itself. Raises Refused."""
+    match message:
+        case wire.SubmitBatch():
+            return await submit(context, label, message, raw)
+        case wire.OpenSeries():
+            return await _open_series(context, label, message)
+        case wire.GetBatch(batch_id=batch_id):
+            return await _get_batch(context, batch_id)
+        case wire.ListBatches():
+            return await _list_batches(context, message)
+        case wire.GetImage(image=name):
+            return await _get_image(context, name)
+        case wire.ListImages():
+            return await _list_images(context, message)
+        case wire.ServerInfo():
+            return await _server_info(context)
+        case _:
+            return await _changed(context, _steering(context, label, message))
+
+
+def _steering(context: Context, label: str, message: wire.Message) -> Command:
+    match message:
+        case wire.Cancel(batch_id=batch_id, images=images):
+            return CancelBatch(label, batch_id, tuple(images))
+        case wire.Retry(batch_id=batch_id, images=images):
+            return RetryBatch(label, batch_id, tuple(images))
+        case wire.Pause(scope=scope):
+            return _scoped(context, label, scope, pause=True)
+        case wire.Resume(scope=scope):
+            return _scoped(context, label, scope, pause=False)
+        case _:
+            raise Refused("unknown_type")
+
+
+async def submit(context: Context, label: str, message: wire.SubmitBatch, raw: bytes) -> wire.BatchAccepted:
+    """Admit a batch and have its numbers given; of a dry run only everything that can be checked."""
+    admitted = admission.admit(
+        message,
+        raw=raw,
+        label=label,
+        rules=context.rules,
+        stores=context.store_refs(),
+        secret=context.engine.secret,
+        chance=context.chance,
+    )
+    if message.dry_run:
+        return await _dry_run(context, admitted)
+    accepted = cast(Accepted, await context.engine.command(admitted.command))
+    return answers.accepted(accepted, context.engine.epoch, admitted.found)
+
+
+async def _dry_run(context: Context, admitted: admission.Admitted) -> wire.BatchAccepted:
+    """Ask ComfyUI whether it has the nodes. No number is given and the request_id is not used up."""
+    try:
+        known = await context.comfyui[context.rules.backend].object_info()
+    except NotReached as trouble:
+        hint = "The request itself passed all other checks; start ComfyUI and try again."
+        raise Refused("comfyui_refused", f"ComfyUI could not be asked: {trouble.text}", hint=hint) from trouble
+    graphs.check_against_object_info(admitted.prepared.graph, known)
+    quantity = sum(len(prompt.images) for prompt in admitted.command.prompts)
+    return wire.BatchAccepted(
+        batch_id="",
+        epoch=context.engine.epoch,
+        position=context.engine.position,
+        quantity=quantity,
+        dry_run=True,
+        found=[admitted.found],
+    )
+
+
+async def _open_series(context: Context, label: str, message: wire.OpenSeries) -> wire.SeriesInfo:
+    command = admission.open_series(message, label, context.rules, context.store_refs())
+    opened = cast(SeriesNext, await context.engine.command(command))
+    return wire.SeriesInfo(opened.series, opened.next)
+
+
+async def _changed(context: Context, command: Command) -> wire.ChangedCount:
+    changed = cast(Changed, await context.engine.command(command))
+    return wire.ChangedCount(changed.images, changed.left)
+
+
+def _scoped(context: Context, label: str, scope: str, *, pause: bool) -> Command:
+    """The command for a scope: everything, backend:NAME, store:NAME, user:NAME or batch:ID."""
+    kind, _, name = scope.partition(":")
+    if kind == "batch" and name:
+        return HoldBatch(label, name) if pause else ReleaseBatch(label, name)
+    lane = _lane(context, kind, name)
+    if lane is None:
+        backends, stores = ", ".join(context.comfyui), ", ".join(context.stores)
+        hint = f"Use everything, backend:NAME ({backends}), store:NAME ({stores}), user:NAME or batch:ID."
+        raise Refused(
+            "unknown_scope", f"There is no {scope[:100]!r} to pause or resume.", hint=hint, path="$.data.scope"
+        )
+    return PauseLane(label, lane) if pause else ResumeLane(label, lane)
+
+
+def _lane(context: Context, kind: str, name: str) -> str | None:
+    if kind == EVERYTHING and not name:
+        return EVERYTHING
+    if kind == "backend" and name in context.comfyui:
+        return backend_lane(name)
+    if kind == "store" and name in context.stores:
+        return store_lane(name)
+    if kind == "user" and name:
+        return user_lane(fold(name))
+    return None
+
+
+async def _get_batch(context: Context, batch_id: str) -> wire.BatchInfo:
+    row = await context.reader.batch(batch_id)
+    if row is None:
+        hint = "`comfyledger batches` lists them."
+        raise Refused("unknown_batch", f"There is no batch {batch_id[:64]!r}.", hint=hint, path="$.data.batch_id")
+    images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=row.images))
+    tagged = await answers.tagged(context.reader, [row])
+    return answers.batch_info(row, tagged.get(batch_id, answers.Tagged()), await _shown(context, images))
+
+
+async def _shown(context: Context, images: list[ImageRow]) -> list[wire.ImageInfo]:
+    texts = await answers.texts_of(context.reader, answers.digests_in(images))
+    return [answers.image_info(image, texts) for image in images]
+
+
+async def _list_batches(context: Context, message: wire.ListBatches) -> wire.Batches:
+    wanted = BatchFilter(
+        username_key=_key(message.username),
+        open_only=message.open_only,
+        before=message.before,
+        limit=message.limit + 1,
+    )
+    rows = await context.reader.batches(wanted)
+    shown = rows[: message.limit]
+    tagged = await answers.tagged(context.reader, shown)
+    infos = [answers.batch_info(row, tagged.get(row.batch_id, answers.Tagged())) for row in shown]
+    return wire.Batches(infos, more=len(rows) > message.limit)
+
+
+def _key(username: str | None) -> str | None:
+    return None if username is None else fold(username)
+
+
+async def _get_image(context: Context, name: str) -> wire.ImageInfo:
+    """By `<batch_id>/<index>`, else by the public id, however its case is spelled."""
+    batch_id, _, index = name.rpartition("/")
+    image = None
+    if index.isascii() and index.isdigit() and len(index) <= 6:
+        image = await context.reader.image(batch_id, int(index))
+    image = image or await context.reader.image_named(name)
+    if image is None:
+        hint = "Give the whole public id, folder included, or <batch_id>/<index>."
+        raise Refused("unknown_image", f"There is no image {name[:200]!r}.", hint=hint, path="$.data.image")
+    return (await _shown(context, [image]))[0]
+
+
+async def _list_images(context: Context, message: wire.ListImages) -> wire.Images:
+    before = None
+    if message.before is not None:
+        batch_id, _, index = message.before.rpartition("/")
+        if not batch_id or not index.isascii() or not index.isdigit() or len(index) > 6:
+            raise Refused("invalid_field", "`before` is an image id, <batch_id>/<index>.", path="$.data.before")
+        before = (batch_id, int(index))
+    wanted = ImageFilter(
+        batch_id=message.batch_id,
+        username_key=_key(message.username),
+        state=message.state,
+        before=before,
+        limit=message.limit + 1,
+    )
+    rows = await context.reader.images(wanted)
+    return wire.Images(await _shown(context, rows[: message.limit]), more=len(rows) > message.limit)
+
+
+async def _server_info(context: Context) -> wire.Info:
+    engine = context.engine
+    lanes = await context.reader.lanes()
+    texts = await answers.texts_of(context.reader, (lane.words for lane in lanes))
+    shown = [answers.lane_info(lane, texts) for lane in lanes if lane.person or lane.code]
+    return wire.Info(
+        version=context.version,
+        protocol=wire.PROTOCOL,
+        ledger_id=engine.ledger_id,
+        epoch=engine.epoch,
+        position=engine.position,
+        storage_full=engine.storage_full,
+        uptime_s=context.uptime_s(),
+        open=engine.owed.open_counts(),
+        lanes=shown,
+        waiting=[_waiting(question) for question in engine.questions.values()],
+        backends=context.backends(),
+        stores=[wire.StoreInfo(one.name, one.kind, one.identity, one.problem) for one in context.stores.values()],
+        workflows=sorted(context.rules.workflows),
+    )
+
+
+def _waiting(question: Question) -> wire.WaitingInfo:
+    series = question.unknown.series
+    return wire.WaitingInfo(f"{series.folder}/{series.stem}", question.reason, len(question.waiting), question.since_ms)

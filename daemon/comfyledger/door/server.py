@@ -1,0 +1,89 @@
+"""The HTTP side of the door: one websocket at /ws, a sign of life at /healthz, and the gate before both."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from comfyledger import wire
+from comfyledger.door.context import Context
+from comfyledger.door.session import Session
+from comfyledger.errors import Refused
+from comfyledger.wire import SUBPROTOCOL
+
+HARD_LIMIT: Final = 8
+"""Frames above so many times the limit close the connection unread; those between are answered."""
+HEARTBEAT_S: Final = 30.0
+CONTEXT: Final = web.AppKey("context", Context)
+
+
+class Sockets:
+    """The open connections of a door."""
+
+    def __init__(self) -> None:
+        self.open: set[web.WebSocketResponse] = set()
+
+
+SOCKETS: Final = web.AppKey("sockets", Sockets)
+_STATUS: Final = {"unauthorized": 401, "forbidden_host": 421, "forbidden_origin": 403, "busy": 503}
+
+log = structlog.get_logger("comfyledger.door")
+
+
+def make_app(context: Context) -> web.Application:
+    """The application of one door."""
+    app = web.Application(client_max_size=65_536)
+    app[CONTEXT] = context
+    app[SOCKETS] = Sockets()
+    app.add_routes([web.get("/ws", _socket), web.get("/healthz", _alive), web.get("/", _hello)])
+    app.on_shutdown.append(_close_sockets)
+    return app
+
+
+def _refused(refusal: Refused) -> web.Response:
+    body = wire.frame("error", wire.error_of(refusal))
+    return web.Response(body=body, status=_STATUS.get(refusal.code, 400), content_type="application/json")
+
+
+async def _socket(request: web.Request) -> web.StreamResponse:
+    context = request.app[CONTEXT]
+    sockets = request.app[SOCKETS].open
+    try:
+        context.gate.check(request)
+        if len(sockets) >= context.door.connections_max:
+            raise Refused("busy", f"There are {len(sockets)} connections already.")
+    except Refused as refusal:
+        log.info("door.refused", code=refusal.code, remote=request.remote)
+        return _refused(refusal)
+    socket = web.WebSocketResponse(
+        heartbeat=HEARTBEAT_S,
+        compress=False,
+        max_msg_size=context.door.frame_bytes_max * HARD_LIMIT,
+        protocols=(SUBPROTOCOL,),
+        decode_text=False,
+    )
+    await socket.prepare(request)
+    sockets.add(socket)
+    try:
+        await Session(context, socket).run()
+    except ConnectionError:
+        log.debug("door.client_left", remote=request.remote)
+    finally:
+        sockets.discard(socket)
+    return socket
+
+
+async def _alive(request: web.Request) -> web.Response:
+    return web.json_response({"status": "alive", "version": request.app[CONTEXT].version})
+
+
+async def _hello(request: web.Request) -> web.Response:
+    text = "comfyledger listens. Apps connect to /ws with the token; `comfyledger status` says how things are.\n"
+    return web.Response(text=text)
+
+
+async def _close_sockets(app: web.Application) -> None:
+    for socket in list(app[SOCKETS].open):
+        await socket.close(code=1001, message=b"the daemon is stopping")

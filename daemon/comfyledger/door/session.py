@@ -1,0 +1,211 @@
+"""One connection: frames in, answers out, subscriptions on the side.
+
+A bad frame is answered and the connection goes on. Requests are begun in the order in which they came and answered as
+they are done; only so many may be under way. What waits for a slow client is bounded: one frame for each request and
+subscription, and a short queue of progress from which the oldest is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Final
+
+import structlog
+from aiohttp import WSMessage, WSMsgType, web
+
+from comfyledger import wire
+from comfyledger.core.slugs import fold
+from comfyledger.door import requests
+from comfyledger.door.context import Context
+from comfyledger.door.cursor import Cursor, checked
+from comfyledger.door.live import Listener
+from comfyledger.errors import Refused
+
+REQUESTS_MAX: Final = 64
+"""Under way at once for one connection; more wait unread."""
+WAITING_AFTER_S: Final = 0.5
+"""A request that is not answered by then is told that it is waiting."""
+DEFAULT_LABEL: Final = "default"
+
+log = structlog.get_logger("comfyledger.door")
+
+
+class Session:
+    """A client's connection, from its first frame to its last."""
+
+    def __init__(self, context: Context, socket: web.WebSocketResponse) -> None:
+        self._context = context
+        self._socket = socket
+        self._label = DEFAULT_LABEL
+        self._slots = asyncio.Semaphore(REQUESTS_MAX)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._subscriptions: dict[str, tuple[asyncio.Task[None], Listener | None]] = {}
+        self._made = 0
+        self._live: deque[bytes] = deque(maxlen=context.door.outbox_frames_max)
+        self._has_live = asyncio.Event()
+
+    async def run(self) -> None:
+        sender = asyncio.create_task(self._send_live())
+        try:
+            async for message in self._socket:
+                await self._take(message)
+        finally:
+            for subscription in list(self._subscriptions):
+                self._end(subscription)
+            for task in (sender, *self._tasks):
+                task.cancel()
+            await asyncio.gather(sender, *self._tasks, return_exceptions=True)
+
+    # ---- in
+
+    async def _take(self, message: WSMessage) -> None:
+        if message.type is WSMsgType.BINARY:
+            await self._refuse(None, Refused("binary_frame", hint="Send JSON in text frames."))
+        elif message.type is WSMsgType.TEXT:
+            await self._read(message.data)
+
+    async def _read(self, frame: bytes) -> None:
+        limit = self._context.door.frame_bytes_max
+        if len(frame) > limit:
+            hint = "Configure large workflows as a file, or raise [door] frame_bytes_max."
+            refusal = Refused("frame_too_large", f"A frame has at most {limit} bytes, not {len(frame)}.", hint=hint)
+            await self._refuse(None, refusal)
+            return
+        request_id: wire.Id = None
+        try:
+            envelope = wire.read_envelope(frame)
+            request_id = envelope.id
+            message = wire.read_request(envelope)
+        except Refused as refusal:
+            await self._refuse(request_id, refusal)
+            return
+        await self._slots.acquire()
+        task = asyncio.create_task(self._answer(request_id, message, bytes(envelope.data)))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._slots.release()
+
+    async def _answer(self, request_id: wire.Id, message: wire.Message, raw: bytes) -> None:
+        notice = asyncio.get_running_loop().call_later(WAITING_AFTER_S, self._tell_waiting, request_id, message)
+        try:
+            await self._send("result", await self._result(message, raw), request_id)
+        except Refused as refusal:
+            await self._refuse(request_id, refusal)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("request.failed", type=wire.TYPE_OF[type(message)], label=self._label)
+            await self._refuse(request_id, Refused("internal"))
+        finally:
+            notice.cancel()
+
+    async def _result(self, message: wire.Message, raw: bytes) -> wire.Answer:
+        match message:
+            case wire.Hello():
+                return self._hello(message)
+            case wire.Subscribe():
+                return self._subscribe(message)
+            case wire.Unsubscribe(subscription=subscription):
+                self._known(subscription)
+                self._end(subscription)
+                return wire.Unsubscribed(subscription)
+            case _:
+                return await requests.answer(self._context, self._label, message, raw)
+
+    def _hello(self, message: wire.Hello) -> wire.Welcome:
+        if message.protocol != wire.PROTOCOL:
+            hint = "Use a client of the same major version as the daemon."
+            text = f"This daemon speaks protocol {wire.PROTOCOL}, not {message.protocol}."
+            raise Refused("protocol_version", text, hint=hint, path="$.data.protocol")
+        self._label = message.client
+        engine = self._context.engine
+        return wire.Welcome(
+            "comfyledger",
+            self._context.version,
+            wire.PROTOCOL,
+            self._label,
+            engine.ledger_id,
+            engine.epoch,
+            engine.position,
+        )
+
+    # ---- subscriptions
+
+    def _subscribe(self, message: wire.Subscribe) -> wire.Subscribed:
+        limit = self._context.door.subscriptions_max
+        if len(self._subscriptions) >= limit:
+            hint = "Unsubscribe what you need no more, or ask for several kinds in one subscription."
+            raise Refused("subscriptions_limit", f"A connection has at most {limit} subscriptions.", hint=hint)
+        after, wanted = checked(message, self._context.engine)
+        self._made += 1
+        subscription = f"s{self._made}"
+        listener = self._listen(subscription, message)
+        cursor = Cursor(subscription, self._context.engine, self._context.reader, after, wanted)
+        task = asyncio.create_task(self._follow(subscription, cursor))
+        self._subscriptions[subscription] = (task, listener)
+        return wire.Subscribed(subscription, self._context.engine.epoch, after)
+
+    def _listen(self, subscription: str, message: wire.Subscribe) -> Listener | None:
+        if not (message.progress or message.previews):
+            return None
+        user = fold(message.username) if message.username is not None else None
+        listener = Listener(subscription, message.batch_id, user, message.previews, self._tell_live)
+        self._context.live.add(listener)
+        return listener
+
+    async def _follow(self, subscription: str, cursor: Cursor) -> None:
+        async def send(event: wire.LoggedEvent) -> None:
+            await self._send("event", event)
+
+        try:
+            await asyncio.sleep(0)  # the answer to `subscribe` goes first
+            await cursor.run(send)
+        except ConnectionError:
+            return
+        except Exception:
+            log.exception("subscription.failed", label=self._label)
+            self._end(subscription)
+            ended = wire.SubscriptionEnded(subscription, "internal", "The subscription broke; subscribe again.")
+            await self._send("subscription_ended", ended)
+
+    def _known(self, subscription: str) -> None:
+        if subscription not in self._subscriptions:
+            raise Refused("unknown_subscription", path="$.data.subscription")
+
+    def _end(self, subscription: str) -> None:
+        task, listener = self._subscriptions.pop(subscription)
+        if listener is not None:
+            self._context.live.remove(listener)
+        if task is not asyncio.current_task():
+            task.cancel()
+
+    # ---- out
+
+    async def _refuse(self, request_id: wire.Id, refusal: Refused) -> None:
+        await self._send("error", wire.error_of(refusal), request_id)
+
+    async def _send(self, kind: str, data: Any, request_id: wire.Id = None) -> None:
+        await self._socket.send_frame(wire.frame(kind, data, request_id), WSMsgType.TEXT)
+
+    def _tell_waiting(self, request_id: wire.Id, message: wire.Message) -> None:
+        if isinstance(message, wire.SubmitBatch | wire.OpenSeries):
+            text = "The stores are being asked which numbers they hold."
+            self._push(wire.frame("waiting", wire.Waiting("series_unanswered", text), request_id))
+
+    def _tell_live(self, kind: str, data: wire.Answer) -> None:
+        self._push(wire.frame(kind, data))
+
+    def _push(self, frame: bytes) -> None:
+        self._live.append(frame)
+        self._has_live.set()
+
+    async def _send_live(self) -> None:
+        while True:
+            await self._has_live.wait()
+            self._has_live.clear()
+            while self._live:
+                await self._socket.send_frame(self._live.popleft(), WSMsgType.TEXT)

@@ -1,0 +1,96 @@
+"""Every way in which comfyledger says no.
+
+A refusal is data: a stable code that programs compare, a sentence that people read, a hint that names what to do,
+and the path of the field that is at fault. The codes are part of the wire's contract: one is never renamed or reused.
+
+    ComfyledgerError
+    ├── Refused          a request cannot be done as asked; nothing was changed
+    └── LedgerUnusable   the ledger cannot be opened, or can no longer be written; the process ends
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CODES: Final[dict[str, str]] = {
+    # the frame
+    "not_json": "The frame is not JSON.",
+    "not_utf8": "The frame is not UTF-8.",
+    "binary_frame": "The frame is binary; the wire speaks text.",
+    "frame_too_large": "The frame is above the size limit.",
+    "bad_envelope": 'The frame is not an envelope {"type", "id", "data"}.',
+    "unknown_type": "There is no message of this type.",
+    "unknown_field": "The message has a field that its type does not have.",
+    "invalid_field": "A field is missing, or its value has the wrong type or is out of range.",
+    "protocol_version": "The client speaks a version of the wire that this daemon does not.",
+    # who may come in
+    "unauthorized": "The token is missing or wrong.",
+    "forbidden_origin": "The request comes from a web page that is not allowed.",
+    "forbidden_host": "The request names a host that is not this daemon's.",
+    "busy": "Too much is waiting; the request was not taken.",
+    # batches
+    "request_id_conflict": "The request_id was used before with another body.",
+    "quantity_and_images": "A batch has either a quantity or images, not both and not neither.",
+    "quantity_out_of_range": "The number of images is below one or above the limit.",
+    "name_unusable": "Nothing usable remains of a name.",
+    "name_taken": "A name that would be given is already given.",
+    "unknown_workflow": "No workflow of this name is configured.",
+    "workflow_ui_format": "The workflow is in ComfyUI's UI format, not in its API format.",
+    "workflow_invalid": "The workflow is not a graph in ComfyUI's API format.",
+    "workflow_no_output": "The workflow has no node that saves an image.",
+    "workflow_output_ambiguous": "The workflow has several nodes that save images.",
+    "workflow_output_unsupported": "The workflow's output is not an image.",
+    "workflow_batch_size": "The workflow has no place for a batch size.",
+    "graph_too_large": "The workflow is above the size limit.",
+    "unknown_input": "The workflow has no input of this name.",
+    "seed_out_of_range": "A seed is below zero or above 2^53-1.",
+    "comfyui_refused": "ComfyUI refused the graph.",
+    "series_unanswered": "A store could not say which numbers it holds, so no number was given.",
+    "storage_full": "The disk is full or nearly full; nothing new is taken until there is room.",
+    # looking and steering
+    "unknown_batch": "There is no batch of this id.",
+    "unknown_image": "There is no image of this name.",
+    "unknown_scope": "There is nothing of this kind to pause or resume.",
+    "nothing_to_do": "There is nothing here that the command could change.",
+    "unknown_position": "The log has no such position.",
+    "epoch_changed": "The ledger was restored; positions of the earlier epoch mean nothing now.",
+    "unknown_subscription": "There is no subscription of this id on this connection.",
+    "subscriptions_limit": "The connection has too many subscriptions.",
+    # the daemon itself
+    "not_running": "No daemon answers.",
+    "timeout": "No answer came in time.",
+    "config_invalid": "The configuration cannot be used.",
+    "plugin_broken": "A plugin cannot be used.",
+    "ledger_unusable": "The ledger cannot be used.",
+    "internal": "Something is broken inside the daemon; the log has the details.",
+}
+
+
+class ComfyledgerError(Exception):
+    """The root of all errors that are raised on purpose."""
+
+
+class Refused(ComfyledgerError):
+    """A request that cannot be done as asked. Nothing was changed.
+
+    `code` is a key of CODES, `hint` names what to do, `path` the field at fault (`$.data.quantity`, or empty).
+    """
+
+    def __init__(self, code: str, message: str = "", *, hint: str = "", path: str = "") -> None:
+        self.code = code
+        self.message = message or CODES[code]
+        self.hint = hint
+        self.path = path
+        super().__init__(f"{self.message} {hint}".rstrip())
+
+    def __repr__(self) -> str:
+        return f"Refused({self.code!r}, {self.message!r}, hint={self.hint!r}, path={self.path!r})"
+
+
+class LedgerUnusable(ComfyledgerError):
+    """The ledger cannot be opened or written. `hint` names what an operator can do; the process ends after it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(f"{message} {hint}".rstrip())

@@ -1,0 +1,133 @@
+"""Appending to the log and reading from it: the chain of hashes, the encoding of events, pages for cursors.
+
+Events are only ever added, by the one writer, at the position after the last. A page is read by index from a position
+on, so that a cursor costs what it reads and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from comfyledger.core.events import KIND_OF, KINDS, SCHEMA, BatchRequested, Event, Recorded, stream_of
+from comfyledger.errors import LedgerUnusable
+
+GENESIS: Final = hashlib.sha256(b"comfyledger").digest()
+"""The hash that stands before the first event."""
+
+_encoder = msgspec.json.Encoder()
+_decoders: Final = {kind: msgspec.json.Decoder(event_type) for kind, event_type in KINDS.items()}
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One event as it stands in the log, still encoded. `user` is the batch's, empty where there is none."""
+
+    position: int
+    stream: str
+    kind: str
+    schema: int
+    at_ms: int
+    data: str
+    hash: bytes
+    user: str = ""
+
+
+def encode(event: Event) -> str:
+    return _encoder.encode(event).decode()
+
+
+def decode(kind: str, schema: int, data: str | bytes) -> Event:
+    """An event from its stored form. Raises LedgerUnusable for what a newer version wrote."""
+    if kind not in _decoders or schema > SCHEMA:
+        raise LedgerUnusable(
+            f"The log holds an event that this version does not know ({kind}, schema {schema}).",
+            hint="Install the version that wrote it.",
+        )
+    event: Event = _decoders[kind].decode(data)
+    return event
+
+
+def chained(previous: bytes, line: Line) -> bytes:
+    """The hash of a line: SHA-256 over the hash before it and all its columns, each with its length."""
+    digest = hashlib.sha256(previous)
+    for column in (str(line.position), line.stream, line.kind, str(line.schema), str(line.at_ms), line.data):
+        raw = column.encode()
+        digest.update(len(raw).to_bytes(4, "big"))
+        digest.update(raw)
+    return digest.digest()
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The end of the log: the last position and its hash."""
+
+    position: int = 0
+    hash: bytes = GENESIS
+
+
+def read_head(connection: sqlite3.Connection) -> Head:
+    row = connection.execute("SELECT position, hash FROM events ORDER BY position DESC LIMIT 1").fetchone()
+    return Head(*row) if row else Head()
+
+
+def append(
+    connection: sqlite3.Connection, head: Head, recorded: Iterable[Recorded], users: dict[str, str]
+) -> tuple[Head, list[Line]]:
+    """Add events after the head; `users` gives the user of each batch. Returns the new head and what was written."""
+    lines = []
+    for entry in recorded:
+        line = _line(entry, users)
+        line = msgspec.structs.replace(line, hash=chained(head.hash, line))
+        head = Head(line.position, line.hash)
+        lines.append(line)
+    connection.executemany(
+        "INSERT INTO events (position, stream, kind, schema, at, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(x.position, x.stream, x.kind, x.schema, x.at_ms, x.data, x.hash) for x in lines],
+    )
+    connection.executemany(
+        "INSERT INTO events_by_user (user, position) VALUES (?, ?)", [(x.user, x.position) for x in lines if x.user]
+    )
+    return head, lines
+
+
+def _line(entry: Recorded, users: dict[str, str]) -> Line:
+    event = entry.event
+    stream = stream_of(event)
+    user = event.user_key if isinstance(event, BatchRequested) else users.get(stream, "")
+    return Line(entry.position, stream, KIND_OF[type(event)], SCHEMA, entry.at_ms, encode(event), b"", user)
+
+
+_COLUMNS: Final = "e.position, e.stream, e.kind, e.schema, e.at, e.data, e.hash"
+
+
+def read_page(
+    connection: sqlite3.Connection,
+    *,
+    after: int,
+    limit: int,
+    stream: str | None = None,
+    user: str | None = None,
+    upto: int | None = None,
+) -> list[Line]:
+    """The next lines after a position, of one stream or one user if so asked, oldest first."""
+    where, values = ["e.position > ?"], [after]
+    source = "events e"
+    parameters: list[str | int] = []
+    if user is not None:
+        source = "events_by_user u JOIN events e ON e.position = u.position"
+        where = ["u.user = ?", "u.position > ?"]
+        parameters.append(user)
+    if stream is not None:
+        where.append("e.stream = ?")
+    parameters += values
+    if stream is not None:
+        parameters.append(stream)
+    if upto is not None:
+        where.append("e.position <= ?")
+        parameters.append(upto)
+    order = "u.position" if user is not None else "e.position"
+    sql = f"SELECT {_COLUMNS} FROM {source} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
+    return [Line(*row) for row in connection.execute(sql, (*parameters, limit))]

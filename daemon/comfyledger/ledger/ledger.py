@@ -1,0 +1,200 @@
+"""The ledger as its one writer holds it: birth, lock, transactions of groups, savepoints of messages.
+
+Every method runs in the writer's thread. Nothing here decides: the engine says what to load, append and save. A commit
+that fails drops everything of its group, the head included.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ulid import ULID
+
+from comfyledger.core.events import BatchRequested, Recorded
+from comfyledger.core.slices import BatchRow, Key, Row, Slice
+from comfyledger.core.values import Blob
+from comfyledger.errors import ComfyledgerError, LedgerUnusable
+from comfyledger.ledger import blobs, projections, schema
+from comfyledger.ledger.eventlog import Head, Line, append, read_head
+
+STATEMENTS_CACHED: Final = 256
+
+
+class StorageFull(ComfyledgerError):
+    """The disk has no room for the group. SQLite has rolled it back; the ledger is as it was before."""
+
+
+class Ledger:
+    """An open ledger. Use `open`, then `group` with `message` inside it; `close` gives the lock back."""
+
+    def __init__(self, connection: sqlite3.Connection, lock_fd: int) -> None:
+        self._connection = connection
+        self._lock_fd = lock_fd
+        self.head: Head = read_head(connection)
+        self.ledger_id: str = schema.get_meta(connection, "ledger_id") or ""
+        self.epoch: str = schema.get_meta(connection, "epoch") or ""
+        self.secret: bytes = bytes.fromhex(schema.get_meta(connection, "secret") or "")
+        self._lines: list[Line] = []
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        """Open the ledger, or make one. Raises LedgerUnusable with what an operator can do."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock_fd = _lock(path)
+        try:
+            connection = _connect(path)
+            return cls(connection, lock_fd)
+        except sqlite3.DatabaseError as error:
+            os.close(lock_fd)
+            raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint="Restore a backup.") from error
+        except BaseException:
+            os.close(lock_fd)
+            raise
+
+    def close(self) -> None:
+        self._connection.close()
+        os.close(self._lock_fd)
+
+    @contextmanager
+    def group(self) -> Iterator[list[Line]]:
+        """One transaction, one fsync. Gives the list that holds the appended lines once the block has committed.
+
+        Raises StorageFull if there is no room, LedgerUnusable if the disk did not take what it was told to keep: then
+        the process must end, since the same handle may report success for what was lost.
+        """
+        head = self.head
+        self._lines = []
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield self._lines
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self.head = head
+            self._roll_back()
+            if isinstance(error, sqlite3.Error):
+                raise _translated(error) from error
+            raise
+
+    def _roll_back(self) -> None:
+        """SQLite rolls back a full disk by itself; then there is no transaction left to end."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def message(self) -> Iterator[None]:
+        """What one message writes: undone alone if the block raises, so that it never poisons its group."""
+        head, written = self.head, len(self._lines)
+        self._connection.execute("SAVEPOINT message")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO message")
+                self._connection.execute("RELEASE message")
+            self.head = head
+            del self._lines[written:]
+            raise
+        self._connection.execute("RELEASE message")
+
+    def load(self, keys: Iterable[Key]) -> Slice:
+        return projections.load(self._connection, keys)
+
+    def write(self, recorded: tuple[Recorded, ...], state: Slice, texts: Iterable[Blob]) -> None:
+        """Append the events of one message, with the rows that they changed and the texts that they name."""
+        if not recorded:
+            return
+        users = {row.batch_id: row.user_key for row in state.changed.values() if isinstance(row, BatchRow)}
+        users |= self._users_of(recorded, state, users)
+        blobs.put(self._connection, texts)
+        self.head, lines = append(self._connection, self.head, recorded, users)
+        self._lines.extend(lines)
+        for entry in recorded:
+            if isinstance(entry.event, BatchRequested):
+                images = [(image.index, image.public_id) for image in entry.event.images]
+                projections.give_names(self._connection, entry.event.batch_id, images)
+        projections.save(self._connection, state.changed.values())
+
+    def _users_of(self, recorded: tuple[Recorded, ...], state: Slice, known: dict[str, str]) -> dict[str, str]:
+        """The users of batches whose row was loaded and not changed."""
+        found: dict[str, str] = {}
+        for entry in recorded:
+            batch_id = getattr(entry.event, "batch_id", None)
+            if batch_id is not None and batch_id not in known:
+                batch = state.batch(batch_id)
+                if batch is not None:
+                    found[batch_id] = batch.user_key
+        return found
+
+    def open_rows(self) -> list[Row]:
+        return list(projections.open_rows(self._connection))
+
+
+def _lock(path: Path) -> int:
+    """The lock is what makes one writer: a second daemon on the same ledger is refused."""
+    lock_path = path.with_name(path.name + ".lock")
+    fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise LedgerUnusable(
+            f"Another daemon holds the ledger {path}.",
+            hint="See `comfyledger status`, or choose another [ledger] path.",
+        ) from error
+    return fd
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    born = not path.exists()
+    if born:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED, timeout=5.0
+    )
+    try:
+        schema.check_owner(connection)
+        schema.set_up(connection)
+        schema.migrate(connection)
+        if schema.get_meta(connection, "ledger_id") is None:
+            _be_born(connection)
+        if born:
+            _sync(path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _be_born(connection: sqlite3.Connection) -> None:
+    """An id that never changes, an epoch that a restore changes, and the secret that request digests are keyed with."""
+    connection.execute("BEGIN IMMEDIATE")
+    schema.set_meta(connection, "ledger_id", str(ULID()))
+    schema.set_meta(connection, "epoch", str(ULID()))
+    schema.set_meta(connection, "secret", secrets.token_hex(32))
+    connection.execute("COMMIT")
+
+
+def _sync(path: Path) -> None:
+    """File and folder are on stable storage before the first number is given."""
+    for target in (path, path.parent):
+        fd = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _translated(error: sqlite3.Error) -> Exception:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull("The disk that holds the ledger is full.")
+    if code is not None and code & 0xFF == sqlite3.SQLITE_IOERR:
+        return LedgerUnusable(f"The disk failed the ledger ({error}).", hint="Check the disk; then start again.")
+    return error

@@ -1,0 +1,171 @@
+"""The rows of the state in their tables: loading a slice by its keys, writing back what changed.
+
+The projections that decide are written in the transaction of the event that changes them. A row is stored whole, as
+JSON, beside the few columns that something is looked up by; the UNIQUE table of names is the second lock on the promise
+that no name is given twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger.core.slices import (
+    BatchRow,
+    ImageRow,
+    Key,
+    LaneRow,
+    PromptRow,
+    RequestRow,
+    Row,
+    SeriesRow,
+    Slice,
+    TemplateRow,
+)
+from comfyledger.core.slugs import fold
+from comfyledger.errors import Refused
+
+_encoder = msgspec.json.Encoder()
+_series = msgspec.json.Decoder(SeriesRow)
+_request = msgspec.json.Decoder(RequestRow)
+_batch = msgspec.json.Decoder(BatchRow)
+_prompt = msgspec.json.Decoder(PromptRow)
+_image = msgspec.json.Decoder(ImageRow)
+_lane = msgspec.json.Decoder(LaneRow)
+
+decode_batch = _batch.decode
+decode_image = _image.decode
+decode_prompt = _prompt.decode
+decode_lane = _lane.decode
+
+_ONE: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
+    "series": (_series, "SELECT row FROM series WHERE key = ?"),
+    "batch": (_batch, "SELECT row FROM batches WHERE batch_id = ?"),
+    "lane": (_lane, "SELECT row FROM lanes WHERE name = ?"),
+    "batch_prompts": (_prompt, "SELECT row FROM prompts WHERE batch_id = ?"),
+    "batch_images": (_image, "SELECT row FROM images WHERE batch_id = ?"),
+}
+_NUMBERED: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
+    "prompt": (_prompt, "SELECT row FROM prompts WHERE batch_id = ? AND prompt = ?"),
+    "image": (_image, "SELECT row FROM images WHERE batch_id = ? AND image = ?"),
+}
+
+
+def load(connection: sqlite3.Connection, keys: Iterable[Key]) -> Slice:
+    """The rows that stand under the keys; what does not exist is absent from the slice."""
+    rows: list[Row] = []
+    for key in keys:
+        rows += _load_key(connection, key)
+    return Slice(rows)
+
+
+def _load_key(connection: sqlite3.Connection, key: Key) -> Iterator[Row]:
+    if key.kind in _ONE:
+        decoder, sql = _ONE[key.kind]
+        yield from (decoder.decode(row) for (row,) in connection.execute(sql, (key.a,)))
+    elif key.kind in _NUMBERED:
+        decoder, sql = _NUMBERED[key.kind]
+        yield from (decoder.decode(row) for (row,) in connection.execute(sql, (key.a, key.i)))
+    elif key.kind == "prompt_images":
+        yield from _images_of_prompt(connection, key.a, key.i)
+    elif key.kind == "template":
+        sql = "SELECT key, digest FROM blobs WHERE key = ? AND key <> ''"
+        yield from (TemplateRow(*row) for row in connection.execute(sql, (key.a,)))
+    elif key.kind == "request":
+        yield from _request_with_batch(connection, key.a, key.b)
+    else:
+        raise KeyError(key.kind)
+
+
+def _images_of_prompt(connection: sqlite3.Connection, batch_id: str, prompt: int) -> Iterator[Row]:
+    """By the primary key, through the indexes that the prompt itself names: no further index is paid for."""
+    sql = "SELECT row FROM prompts WHERE batch_id = ? AND prompt = ?"
+    for (raw,) in connection.execute(sql, (batch_id, prompt)).fetchall():
+        for index in _prompt.decode(raw).images:
+            yield from _load_key(connection, Key("image", batch_id, i=index))
+
+
+def _request_with_batch(connection: sqlite3.Connection, label: str, request_id: str) -> Iterator[Row]:
+    sql = "SELECT row FROM requests WHERE label = ? AND request_id = ?"
+    for (raw,) in connection.execute(sql, (label, request_id)).fetchall():
+        request = _request.decode(raw)
+        yield request
+        yield from _load_key(connection, Key("batch", request.batch_id))
+        yield from _load_key(connection, Key("batch_images", request.batch_id))
+
+
+def save(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Write rows as they are now. Raises Refused(name_taken) if a name would be given a second time."""
+    for row in rows:
+        _save_row(connection, row, _encoder.encode(row).decode())
+
+
+def _save_row(connection: sqlite3.Connection, row: Row, raw: str) -> None:
+    match row:
+        case ImageRow():
+            sql = (
+                "INSERT INTO images (batch_id, image, prompt, user_key, state, row) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (batch_id, image) DO UPDATE SET state = excluded.state, row = excluded.row"
+            )
+            connection.execute(sql, (row.batch_id, row.index, row.prompt, row.user_key, row.state, raw))
+        case PromptRow():
+            sql = (
+                "INSERT INTO prompts (batch_id, prompt, state, row) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (batch_id, prompt) DO UPDATE SET state = excluded.state, row = excluded.row"
+            )
+            connection.execute(sql, (row.batch_id, row.index, row.state, raw))
+        case BatchRow():
+            sql = (
+                "INSERT INTO batches (batch_id, user_key, status, position, row) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (batch_id) DO UPDATE SET status = excluded.status, row = excluded.row"
+            )
+            connection.execute(sql, (row.batch_id, row.user_key, row.status, row.position, raw))
+        case SeriesRow():
+            sql = (
+                "INSERT INTO series (key, next, row) VALUES (?, ?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET next = excluded.next, row = excluded.row"
+            )
+            connection.execute(sql, (row.key, row.next, raw))
+        case RequestRow():
+            sql = "INSERT INTO requests (label, request_id, batch_id, row) VALUES (?, ?, ?, ?)"
+            connection.execute(sql, (row.label, row.request_id, row.batch_id, raw))
+        case LaneRow():
+            sql = "INSERT INTO lanes (name, row) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET row = excluded.row"
+            connection.execute(sql, (row.name, raw))
+        case TemplateRow():
+            raise TypeError("templates are found through their blobs and not written as rows")
+
+
+def give_names(connection: sqlite3.Connection, batch_id: str, images: Iterable[tuple[int, str]]) -> None:
+    """Enter names (image index, public_id) into the UNIQUE table of names given, folded as a disk may fold them.
+
+    Raises Refused(name_taken) if one is there already.
+    """
+    rows = [(fold(public_id), batch_id, index) for index, public_id in images]
+    try:
+        connection.executemany("INSERT INTO names_given (name, batch_id, image) VALUES (?, ?, ?)", rows)
+    except sqlite3.IntegrityError as error:
+        raise Refused("name_taken", hint="Report this: the counter of a series and its names disagree.") from error
+
+
+def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:
+    """Everything that is open, for the index: lanes, batches that are not over, their prompts and kept images.
+
+    A cancelled batch is over while ComfyUI may still have one of its prompts, so batches are found from both sides.
+    """
+    for (raw,) in connection.execute("SELECT row FROM lanes"):
+        yield _lane.decode(raw)
+    sql = (
+        "SELECT row FROM batches WHERE status IN ('open', 'held')"
+        " OR batch_id IN (SELECT batch_id FROM prompts WHERE state <> 'done')"
+    )
+    yield from (_batch.decode(raw) for (raw,) in connection.execute(sql))
+    sql = "SELECT row FROM prompts WHERE state <> 'done' ORDER BY batch_id, prompt"
+    yield from (_prompt.decode(raw) for (raw,) in connection.execute(sql))
+    yield from (
+        _image.decode(raw)
+        for (raw,) in connection.execute("SELECT row FROM images WHERE state = 'kept' ORDER BY batch_id, image")
+    )

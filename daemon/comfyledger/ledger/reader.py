@@ -1,0 +1,177 @@
+"""Looking at the ledger beside its writer: short read-only transactions on a connection and a thread of their own.
+
+Cursors, lists and single rows come from here. Every read has a bound; none holds a transaction open between two calls,
+since a stalled reader keeps the write-ahead log from being checkpointed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import msgspec
+
+from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow
+from comfyledger.core.slugs import fold
+from comfyledger.ledger import blobs, eventlog, projections
+from comfyledger.ledger.eventlog import Head, Line
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BatchFilter(msgspec.Struct, frozen=True):
+    """Which batches to list, newest first. `before`: a batch_id to go on from."""
+
+    username_key: str | None = None
+    open_only: bool = False
+    before: str | None = None
+    limit: int = 50
+
+
+class ImageFilter(msgspec.Struct, frozen=True):
+    """Which images to list, newest batch first. `before`: (batch_id, image) to go on from."""
+
+    batch_id: str | None = None
+    username_key: str | None = None
+    state: str | None = None
+    before: tuple[str, int] | None = None
+    limit: int = 50
+
+
+class Reader:
+    """A read-only connection with its thread. Every method is a coroutine that waits for the thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-reader")
+        self._connection: sqlite3.Connection | None = None
+
+    async def close(self) -> None:
+        def end(connection: sqlite3.Connection) -> None:
+            connection.close()
+
+        await self._run(end)
+        self._pool.shutdown(wait=True)
+
+    async def _run(self, call: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def work() -> T:
+            if self._connection is None:
+                self._connection = _connect(self._path)
+            return call(self._connection, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def page(
+        self, *, after: int, limit: int, stream: str | None = None, user: str | None = None, upto: int | None = None
+    ) -> list[Line]:
+        return await self._run(eventlog.read_page, after=after, limit=limit, stream=stream, user=user, upto=upto)
+
+    async def head(self) -> Head:
+        return await self._run(eventlog.read_head)
+
+    async def texts(self, digests: list[str]) -> dict[str, bytes]:
+        """The contents behind digests; one that was erased is missing from the answer."""
+
+        def read(connection: sqlite3.Connection) -> dict[str, bytes]:
+            found = {digest: blobs.get(connection, digest) for digest in digests}
+            return {digest: content for digest, content in found.items() if content is not None}
+
+        return await self._run(read)
+
+    async def batch(self, batch_id: str) -> BatchRow | None:
+        def read(connection: sqlite3.Connection) -> BatchRow | None:
+            row = connection.execute("SELECT row FROM batches WHERE batch_id = ?", (batch_id,)).fetchone()
+            return projections.decode_batch(row[0]) if row else None
+
+        return await self._run(read)
+
+    async def batches(self, wanted: BatchFilter) -> list[BatchRow]:
+        return await self._run(_batches, wanted)
+
+    async def images(self, wanted: ImageFilter) -> list[ImageRow]:
+        return await self._run(_images, wanted)
+
+    async def prompt(self, batch_id: str, prompt: int) -> PromptRow | None:
+        def read(connection: sqlite3.Connection) -> PromptRow | None:
+            sql = "SELECT row FROM prompts WHERE batch_id = ? AND prompt = ?"
+            row = connection.execute(sql, (batch_id, prompt)).fetchone()
+            return projections.decode_prompt(row[0]) if row else None
+
+        return await self._run(read)
+
+    async def image_named(self, public_id: str) -> ImageRow | None:
+        """The image of a name given, however its case and accents are spelled."""
+
+        def read(connection: sqlite3.Connection) -> ImageRow | None:
+            sql = (
+                "SELECT i.row FROM names_given n JOIN images i ON i.batch_id = n.batch_id AND i.image = n.image"
+                " WHERE n.name = ?"
+            )
+            row = connection.execute(sql, (fold(public_id),)).fetchone()
+            return projections.decode_image(row[0]) if row else None
+
+        return await self._run(read)
+
+    async def image(self, batch_id: str, index: int) -> ImageRow | None:
+        def read(connection: sqlite3.Connection) -> ImageRow | None:
+            sql = "SELECT row FROM images WHERE batch_id = ? AND image = ?"
+            row = connection.execute(sql, (batch_id, index)).fetchone()
+            return projections.decode_image(row[0]) if row else None
+
+        return await self._run(read)
+
+    async def lanes(self) -> list[LaneRow]:
+        def read(connection: sqlite3.Connection) -> list[LaneRow]:
+            return [projections.decode_lane(raw) for (raw,) in connection.execute("SELECT row FROM lanes")]
+
+        return await self._run(read)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
+    )
+    connection.execute("PRAGMA query_only=ON")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    return connection
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _batches(connection: sqlite3.Connection, wanted: BatchFilter) -> list[BatchRow]:
+    where, values = ["1"], list[str | int]()
+    if wanted.username_key is not None:
+        where.append("user_key = ?")
+        values.append(wanted.username_key)
+    if wanted.open_only:
+        where.append("status IN ('open', 'held')")
+    if wanted.before is not None:
+        where.append("batch_id < ?")
+        values.append(wanted.before)
+    sql = f"SELECT row FROM batches WHERE {' AND '.join(where)} ORDER BY batch_id DESC LIMIT ?"  # noqa: S608
+    return [projections.decode_batch(raw) for (raw,) in connection.execute(sql, (*values, wanted.limit))]
+
+
+def _images(connection: sqlite3.Connection, wanted: ImageFilter) -> list[ImageRow]:
+    where, values = ["1"], list[str | int]()
+    for column, value in (
+        ("batch_id", wanted.batch_id),
+        ("user_key", wanted.username_key),
+        ("state", wanted.state),
+    ):
+        if value is not None:
+            where.append(f"{column} = ?")
+            values.append(value)
+    if wanted.before is not None:
+        where.append("(batch_id < ? OR (batch_id = ? AND image > ?))")
+        values += [wanted.before[0], wanted.before[0], wanted.before[1]]
+    order = "batch_id DESC, image"
+    sql = f"SELECT row FROM images WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
+    return [projections.decode_image(raw) for (raw,) in connection.execute(sql, (*values, wanted.limit))]

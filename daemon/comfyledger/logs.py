@@ -1,0 +1,30 @@
+"""How the daemon speaks: one named fact a line, with keys, on stderr. People get colours, machines get JSON."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from comfyledger.settings import Logging
+
+
+def configure(settings: Logging) -> None:
+    """Set up structlog for the process. The names of facts and their keys are API; the layout is not."""
+    as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if as_json:
+        shared += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        shared += [structlog.dev.ConsoleRenderer()]
+    structlog.configure(
+        processors=shared,
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,130 @@
+"""All that a plugin may import: the hook, what a store is asked, and what it may answer.
+
+A plugin is a flat module named in the entry-point group `comfyledger`. It implements `comfyledger_stores` and nothing
+else is asked of it. Its SDK is imported inside the store's `open`, so that a plugin that cannot be used is a status
+and not a crash. Files travel as paths into the spool: a store reads them, it never keeps, links or changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import pluggy
+
+GROUP = "comfyledger"
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+class Series(msgspec.Struct, frozen=True):
+    """What a store is asked the highest number of.
+
+    A file belongs to it if its path, after NFC and casefold, is `folder` + "/" + `stem` + digits + `suffix` + any
+    extension, where digits are 1 to 15 signs 0 to 9. `folder` and `stem` are as they will be written, not folded.
+    """
+
+    folder: str
+    stem: str
+    suffix: str = ""
+
+
+class Deposit(msgspec.Struct, frozen=True):
+    """One file that a store shall hold, and all that it may say about it."""
+
+    image_id: str
+    public_id: str
+    """Folder and name, joined by "/", without extension; never escapes its root, portable alphabet only."""
+    extension: str
+    """png, jpg or webp, without dot."""
+    path: Path
+    sha256: str
+    md5: str
+    size_bytes: int
+    first_attempt: bool
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """The store holds the bytes under the name. `replayed`: it already did before this call."""
+
+    url: str
+    replayed: bool = False
+    details: dict[str, str | int] = {}
+
+
+class ImageFault(msgspec.Struct, frozen=True):
+    """The image's own trouble: it is parked with this reason and counted; the store goes on with others.
+
+    `code`: refused, collision, misnamed or altered.
+    """
+
+    code: str
+    text: str
+
+
+class LaneFault(msgspec.Struct, frozen=True):
+    """The store's own trouble: no attempt is counted, the lane is paused and probed by one call at a time.
+
+    `code`: not_reached, unknown, throttled, configuration, clock or full. `retry_after_s`: what the store asked for.
+    """
+
+    code: str
+    text: str
+    retry_after_s: float | None = None
+
+
+Outcome = Stored | ImageFault | LaneFault
+
+
+class Held(msgspec.Struct, frozen=True):
+    """One file that a store holds, as `list` and `check` say it. `md5` is empty where asking for it would be dear."""
+
+    public_id: str
+    extension: str
+    size_bytes: int
+    md5: str = ""
+
+
+class StoreTrouble(Exception):
+    """Raised by everything but `put` when the store cannot answer; carries a LaneFault."""
+
+    def __init__(self, fault: LaneFault) -> None:
+        self.fault = fault
+        super().__init__(f"{fault.code}: {fault.text}")
+
+
+class Store(Protocol):
+    """A place where images go. Every call has a bound in time; cancelling one at any point must be safe."""
+
+    @property
+    def identity(self) -> str:
+        """Name of the kind plus account or root: two configurations with one identity are the same place."""
+
+    async def highest_number(self, series: Series) -> int:
+        """The highest number held under the series, 0 if none. Raises StoreTrouble."""
+
+    async def put(self, deposit: Deposit) -> Outcome:
+        """Store the bytes under the name, or find them there; never replace other bytes. Never raises for trouble."""
+
+    async def check(self, public_id: str, extension: str) -> Held | None:
+        """What is held under a name. Raises StoreTrouble."""
+
+    def list(self, prefix: str) -> AsyncIterator[Held]:
+        """All that is held below a folder, in no order. Raises StoreTrouble."""
+
+    async def close(self) -> None:
+        """Give back connections and files. Called once."""
+
+
+class StoreKind(Protocol):
+    """Makes a store of one kind from its section `[stores.NAME]` of the configuration."""
+
+    def __call__(self, name: str, options: Mapping[str, Any], state_dir: Path) -> Store:
+        """Raises ValueError with a sentence for options that cannot be used; does not go out to the network."""
+
+
+@hookspec
+def comfyledger_stores() -> Mapping[str, StoreKind]:  # type: ignore[empty-body]
+    """The kinds of store that this plugin brings, by the word that `kind = "..."` uses in the configuration."""

@@ -1,0 +1,294 @@
+"""The configuration as frozen types, with the unit and the reason of each key; `config.toml` shows all of them.
+
+Reading it touches the disk once. An unknown key is an error that names the nearest known one, and no default stands
+anywhere but here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import platformdirs
+from msgspec import Meta
+from msgspec.structs import replace
+
+from comfyledger.core.naming import Templates, check_templates
+from comfyledger.errors import Refused
+
+APP: Final = "comfyledger"
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The root of all sections."""
+
+
+class Door(Section, frozen=True):
+    """`[door]`: where apps come in."""
+
+    host: str = "127.0.0.1"
+    """Loopback only, so far."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8189
+    """Beside ComfyUI's 8188. 0 takes a free one; `door.json` in the state folder says which."""
+    auth: Literal["token", "none"] = "token"
+    """`none` lets every local program in; it must be written down."""
+    allowed_origins: tuple[str, ...] = ()
+    """Web pages that may connect, with the token, like "https://app.example". Any other page is refused."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further values of the Host header beside the loopback names: what protects from DNS rebinding."""
+    frame_bytes_max: Positive = 1_048_576
+    """Of one websocket message; a larger one closes the connection."""
+    connections_max: Positive = 512
+    subscriptions_max: Positive = 64
+    """For each connection."""
+    outbox_frames_max: Positive = 256
+    """Answers and progress that wait for a slow client before it is cut; events wait in the log instead."""
+
+
+class LedgerFile(Section, frozen=True):
+    """`[ledger]`: the log."""
+
+    path: str = ""
+    """On a local disk. Default: `ledger.db` in the state folder."""
+
+
+class Spool(Section, frozen=True):
+    """`[spool]`: rendered files until every store has them."""
+
+    path: str = ""
+    """Default: `spool` in the state folder."""
+    image_bytes_max: Positive = 268_435_456
+    """Of one file; more is not fetched."""
+    pixels_max: Positive = 268_435_456
+    """Of one picture, against decompression bombs."""
+    strip_metadata: bool = True
+    """ComfyUI writes the whole graph into each PNG, with whatever secrets were typed into it."""
+
+
+class ComfyUI(Section, frozen=True):
+    """`[comfyui.NAME]`: one ComfyUI."""
+
+    url: str = "http://127.0.0.1:8188"
+    queue_depth: Annotated[int, Meta(ge=1, le=64)] = 3
+    """Prompts of ours in its queue: two leave no gap between long ones, a third covers short ones."""
+    sweep_interval_s: Seconds = 15.0
+    """Silence of the socket, while prompts are outstanding, after which each is looked up."""
+    connect_timeout_s: Seconds = 5.0
+    request_timeout_s: Seconds = 30.0
+    """Of one HTTP call. Downloads may take as long as bytes keep coming."""
+
+
+class Workflow(Section, frozen=True):
+    """`[workflows.NAME]`: a graph in ComfyUI's API format, and what is to be filled in."""
+
+    file: str
+    """Relative to the configuration file, or `sample:NAME` for one that comes with comfyledger."""
+    output: str | None = None
+    """Node id of the node that saves the images; found if there is only one."""
+    seeds: tuple[str, ...] | None = None
+    """Like "3.seed"; found if absent."""
+    batch_size: str | None = None
+    """Like "5.batch_size"; found if there is only one."""
+    inputs: dict[str, str] = {}
+    """Names for inputs: prompt = "6.text"."""
+
+
+class Limits(Section, frozen=True):
+    """`[limits]`: a bound on everything."""
+
+    quantity_max: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+    """Images of one batch."""
+    graph_bytes_max: Positive = 524_288
+    """Of a workflow; a hundred times a usual one."""
+    render_attempts_max: Annotated[int, Meta(ge=1, le=100)] = 3
+    """Attempts of one prompt that may fail before its images do; `retry` renews them."""
+    fetches_max: Positive = 4
+    """Prompts whose files are fetched at once, for each ComfyUI."""
+    uploads_max: Positive = 8
+    """Images that go into one store at once."""
+    priority_age_s: Seconds = 600.0
+    """A priority that was not served for so long counts as the next higher one."""
+    first_use_wait_s: Seconds = 60.0
+    """How long the first batch of a series waits for a store to say which numbers it holds."""
+    foreign_text_chars_max: Annotated[int, Meta(ge=100, le=100_000)] = 2_000
+    """Of a text of ComfyUI or a store that is kept."""
+
+
+class Logging(Section, frozen=True):
+    """`[logging]`: what the daemon says on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: for people on a terminal, JSON lines elsewhere."""
+
+
+class Naming(Section, frozen=True):
+    """`[naming]`: templates of folder and file. What is named already is never renamed."""
+
+    folder: str = Templates().folder
+    file: str = Templates().file
+    collection_premade: str = Templates().collection_premade
+    collection_own: str = Templates().collection_own
+
+    @property
+    def templates(self) -> Templates:
+        return Templates(self.folder, self.file, self.collection_premade, self.collection_own)
+
+
+SAMPLES_BY_DEFAULT: Final = {
+    "empty-image": Workflow("sample:empty-image"),
+    "text-to-image": Workflow("sample:text-to-image"),
+}
+
+
+class Settings(Section, frozen=True):
+    """The whole configuration."""
+
+    state_dir: str = ""
+    """Ledger, spool, token. Default: the user's state folder, `~/.local/state/comfyledger`."""
+    first_use: Literal["ask", "trust"] = "ask"
+    """Whether the stores are asked for their highest number before a series gives its first."""
+    default_workflow: str = "empty-image"
+    """The workflow of a request that names none."""
+    door: Door = Door()
+    ledger: LedgerFile = LedgerFile()
+    spool: Spool = Spool()
+    naming: Naming = Naming()
+    limits: Limits = Limits()
+    logging: Logging = Logging()
+    comfyui: dict[Name, ComfyUI] = {}
+    """Default: one, called `main`."""
+    stores: dict[Name, dict[str, Any]] = {}
+    """`kind` and what the plugin of that kind asks for. Default: `folder`, below the state folder."""
+    workflows: dict[str, Workflow] = {}
+    """Default: the two samples that come with comfyledger."""
+    source: str = ""
+    """The file that this was read from; not a key to be set."""
+
+    @property
+    def state_path(self) -> Path:
+        return Path(self.state_dir)
+
+    @property
+    def ledger_path(self) -> Path:
+        return Path(self.ledger.path) if self.ledger.path else self.state_path / "ledger.db"
+
+    @property
+    def spool_path(self) -> Path:
+        return Path(self.spool.path) if self.spool.path else self.state_path / "spool"
+
+    @property
+    def token_path(self) -> Path:
+        return self.state_path / "token"
+
+    @property
+    def door_path(self) -> Path:
+        return self.state_path / "door.json"
+
+
+def load(path: Path | None) -> Settings:
+    """Read a configuration file, or take the defaults. Raises Refused(config_invalid) with what is wrong and where."""
+    if path is None:
+        return _complete(Settings(), Path.cwd())
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _invalid(f"{path} cannot be read: {error.strerror}.", "Give the path of an existing file.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _invalid(f"{path} is not TOML: {error}.", "See https://toml.io for the syntax.") from error
+    if "source" in raw:
+        raise _invalid(f"{path}: unknown key `source`.", "Remove it.")
+    return replace(_complete(_converted(raw, path), path.resolve().parent), source=str(path))
+
+
+def _converted(raw: dict[str, Any], path: Path) -> Settings:
+    try:
+        return msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        sentence = f"{path}: {str(error).replace('`$.', '`').replace('`$`', 'the top level')}."
+        raise _invalid(sentence, _nearest(str(error))) from error
+
+
+def _nearest(error: str) -> str:
+    """The known key that an unknown one probably meant."""
+    found = re.search(r"unknown field `([^`]*)`", error)
+    if not found:
+        return "config.toml in the repository shows every key with its unit and default."
+    near = difflib.get_close_matches(found[1], sorted(_known_keys()), n=1)
+    return f"Did you mean `{near[0]}`?" if near else "config.toml in the repository shows every key."
+
+
+def _known_keys() -> set[str]:
+    sections = (Settings, Door, LedgerFile, Spool, ComfyUI, Workflow, Limits, Logging, Naming)
+    return {field.name for section in sections for field in msgspec.structs.fields(section)} - {"source"}
+
+
+def _complete(settings: Settings, base: Path) -> Settings:
+    """Defaults that depend on others, absolute paths, and what types cannot say."""
+    default_state = platformdirs.user_state_path(APP)
+    state = _absolute(settings.state_dir, base) if settings.state_dir else default_state
+    stores = settings.stores or {"folder": {"kind": "folder", "root": str(state / "images")}}
+    settings = replace(
+        settings,
+        state_dir=str(state),
+        ledger=replace(settings.ledger, path=_path(settings.ledger.path, base)),
+        spool=replace(settings.spool, path=_path(settings.spool.path, base)),
+        comfyui=settings.comfyui or {"main": ComfyUI()},
+        stores={name: _store(name, options, base) for name, options in stores.items()},
+        workflows={
+            name: _workflow(workflow, base) for name, workflow in (settings.workflows or SAMPLES_BY_DEFAULT).items()
+        },
+    )
+    _check(settings)
+    return settings
+
+
+def _path(path: str, base: Path) -> str:
+    return str(_absolute(path, base)) if path else ""
+
+
+def _absolute(path: str, base: Path) -> Path:
+    return (base / Path(path).expanduser()).resolve()
+
+
+def _store(name: str, options: dict[str, Any], base: Path) -> dict[str, Any]:
+    if not isinstance(options.get("kind"), str):
+        raise _invalid(f"[stores.{name}] has no `kind`.", 'Write kind = "folder", for example.')
+    root = options.get("root")
+    return {**options, "root": str(_absolute(root, base))} if isinstance(root, str) else dict(options)
+
+
+def _workflow(workflow: Workflow, base: Path) -> Workflow:
+    if workflow.file.startswith("sample:"):
+        return workflow
+    return replace(workflow, file=str(_absolute(workflow.file, base)))
+
+
+def _check(settings: Settings) -> None:
+    check_templates(settings.naming.templates)
+    if settings.door.host not in {"127.0.0.1", "::1", "localhost"}:
+        raise _invalid(
+            f"[door] host = {settings.door.host!r} is not loopback.",
+            "Use 127.0.0.1 or ::1, and a reverse proxy for other machines.",
+        )
+    if settings.default_workflow not in settings.workflows:
+        raise _invalid(
+            f"default_workflow = {settings.default_workflow!r} is not configured.",
+            f"Choose one of: {', '.join(sorted(settings.workflows))}.",
+        )
+    if len(settings.comfyui) != 1:
+        raise _invalid("Exactly one ComfyUI can be configured so far.", "Keep one [comfyui.NAME] section.")
+    for name, comfyui in settings.comfyui.items():
+        if not re.match(r"^https?://[^/]+", comfyui.url):
+            raise _invalid(f"[comfyui.{name}] url = {comfyui.url!r} is not a URL.", "Write http://127.0.0.1:8188.")
+
+
+def _invalid(message: str, hint: str) -> Refused:
+    return Refused("config_invalid", message, hint=hint)

@@ -1,0 +1,47 @@
+"""Where workers hand in what they saw: reports, lanes that are stuck or work again, and the words of foreign servers,
+cut to their bound and salted before they go anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from comfyledger.core.reports import LaneStuck, LaneWorks, Report
+from comfyledger.core.values import Blob, blob_of
+from comfyledger.engine import Engine
+
+log = structlog.get_logger("comfyledger.work")
+
+
+class Desk:
+    """The workers' side of the engine. `salt` makes 16 random bytes."""
+
+    def __init__(self, engine: Engine, salt: Callable[[], bytes], text_max: int) -> None:
+        self._engine = engine
+        self._salt = salt
+        self.text_max = text_max
+
+    async def report(self, report: Report) -> msgspec.Struct | None:
+        """Hand in a report; returns when it is durable."""
+        return await self._engine.report(report)
+
+    def words(self, text: str) -> Blob:
+        """A text of a foreign server as a blob, cut to the bound."""
+        return blob_of(text[: self.text_max].encode(errors="replace"), self._salt())
+
+    async def stuck(self, lane: str, code: str, text: str, retry_after_s: float | None = None) -> None:
+        """Say that a lane could not work. One line in the log for one trouble, not for each probe."""
+        if not self._engine.in_trouble(lane):
+            log.warning("lane.stuck", lane=lane, code=code, error=text[:300])
+        await self._engine.report(LaneStuck(lane, code, self.words(text), retry_after_s))
+
+    async def works(self, lane: str) -> None:
+        """Say that a lane has answered, if it was in trouble."""
+        if self._engine.in_trouble(lane):
+            log.info("lane.works", lane=lane)
+            await self._engine.report(LaneWorks(lane))
+
+    def probe_soon(self, lane: str) -> None:
+        self._engine.probe_soon(lane)

@@ -1,0 +1,55 @@
+"""Which worker does which effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from comfyledger.core.effects import (
+    CancelPrompt,
+    Effect,
+    FetchPrompt,
+    FollowPrompt,
+    PromptEffect,
+    SubmitPrompt,
+    UploadImage,
+)
+from comfyledger.work.desk import Desk
+from comfyledger.work.render import Renderer
+from comfyledger.work.upload import Uploader
+
+
+class Workers(msgspec.Struct, frozen=True):
+    """All workers: a renderer for each backend, one uploader for all stores."""
+
+    renderers: Mapping[str, Renderer]
+    uploader: Uploader
+    desk: Desk
+
+    async def perform(self, effect: Effect) -> None:
+        """Do one effect and report what was seen. Raises only for what nobody foresaw."""
+        match effect:
+            case UploadImage():
+                await self.uploader.upload(effect)
+            case PromptEffect():
+                await self._render(effect)
+            case _:
+                raise TypeError(f"nobody does {type(effect).__name__}")
+
+    async def _render(self, effect: PromptEffect) -> None:
+        renderer = self.renderers.get(effect.backend)
+        if renderer is None:
+            await self.desk.stuck(effect.lane, "unconfigured", f"There is no [comfyui.{effect.backend}] any more.")
+            return
+        match effect:
+            case SubmitPrompt():
+                await renderer.submit(effect)
+            case FollowPrompt():
+                await renderer.follow(effect)
+            case CancelPrompt():
+                await renderer.cancel(effect)
+            case FetchPrompt():
+                await renderer.fetch(effect)
+            case _:
+                raise TypeError(f"nobody does {type(effect).__name__}")

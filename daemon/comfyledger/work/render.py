@@ -1,0 +1,322 @@
+"""Rendering on one ComfyUI: submit what is owed, follow it to its end, cancel it, fetch its files into the spool.
+
+Each method does one effect and reports what it saw; none decides. The intent is durable before a call goes out, and
+after a crash or a lost answer the prompt is looked for under its id before it is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from comfyledger.comfyui import graph
+from comfyledger.comfyui.client import ComfyUI, FileMissing, NotReached
+from comfyledger.comfyui.messages import HistoryEntry, PromptAnswer, RefusalAnswer
+from comfyledger.comfyui.messages import OutputFile as ViewFile
+from comfyledger.comfyui.watch import Ending, Watcher
+from comfyledger.core.draft import Taken, Wanted
+from comfyledger.core.effects import CancelPrompt, FetchPrompt, FollowPrompt, PromptEffect, SubmitPrompt
+from comfyledger.core.reports import (
+    FilesKept,
+    PromptHasFailed,
+    PromptHasFinished,
+    PromptIsGone,
+    PromptReport,
+    PromptWasAccepted,
+    PromptWasInterrupted,
+    PromptWasRefused,
+    SubmitIntended,
+)
+from comfyledger.core.slices import BatchRow, PromptRow
+from comfyledger.core.values import OutputFile, Pinned, prompt_uuid
+from comfyledger.ledger.reader import Reader
+from comfyledger.work.desk import Desk
+from comfyledger.work.imagefile import Broken
+from comfyledger.work.spool import Spool
+
+TEMPLATES_KEPT: Final = 32
+
+log = structlog.get_logger("comfyledger.render")
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """What a fetched file may be, and whether its metadata is stripped."""
+
+    image_bytes_max: int
+    pixels_max: int
+    strip_metadata: bool
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A prompt as it goes out: the filled graph and where its output is."""
+
+    prompt_id: str
+    graph: dict[str, Any]
+    output: str
+
+
+class Renderer:
+    """One backend's worker. `comfyui` and `watcher` are of the same server."""
+
+    def __init__(
+        self, comfyui: ComfyUI, watcher: Watcher, reader: Reader, spool: Spool, desk: Desk, bounds: Bounds
+    ) -> None:
+        self._comfyui = comfyui
+        self._watcher = watcher
+        self._reader = reader
+        self._spool = spool
+        self._desk = desk
+        self._bounds = bounds
+        self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._posting: dict[str, asyncio.Event] = {}
+        self.about: dict[str, FollowPrompt] = {}
+        """What is being followed, by prompt_id: for those who watch progress."""
+
+    # ---- submit
+
+    async def submit(self, effect: SubmitPrompt) -> None:
+        if not await self._watcher.ready():
+            return
+        wanted = await self._desk.report(_of(SubmitIntended, effect))
+        if not isinstance(wanted, Wanted) or not wanted.go:
+            return
+        job = await self._job(effect)
+        if job is None:
+            await self._desk.report(_of(PromptWasRefused, effect, code="forgotten"))
+            return
+        sent = self._posting[job.prompt_id] = asyncio.Event()
+        try:
+            await self._send(effect, job)
+        except NotReached as trouble:
+            await self._desk.stuck(effect.lane, trouble.code, trouble.text)
+        finally:
+            sent.set()
+            self._posting.pop(job.prompt_id, None)
+
+    async def _send(self, effect: SubmitPrompt, job: Job) -> None:
+        if effect.resumed and await self._comfyui.where_is(job.prompt_id) != "gone":
+            await self._desk.report(_of(PromptWasAccepted, effect))
+            return
+        client_id = self._watcher.sending(job.prompt_id)
+        answer = await self._comfyui.post_prompt(
+            job.graph, prompt_id=job.prompt_id, client_id=client_id, output=job.output
+        )
+        await self._desk.works(effect.lane)
+        match answer:
+            case PromptAnswer():
+                await self._answered(effect, job, answer)
+            case RefusalAnswer(status=400):
+                await self._refused(effect, answer)
+            case RefusalAnswer():
+                words = self._desk.words(answer.words(self._desk.text_max))
+                await self._desk.report(_of(PromptHasFailed, effect, code=f"http_{answer.status}", words=words))
+
+    async def _answered(self, effect: SubmitPrompt, job: Job, answer: PromptAnswer) -> None:
+        """200 is not yet good: another id means a server too old to be resolved, errors on our output mean refused."""
+        if answer.prompt_id != job.prompt_id:
+            await self._comfyui.cancel(answer.prompt_id)
+            text = "This ComfyUI ignores the prompt_id that it is given. Update it to a version of mid-2025 or later."
+            await self._desk.stuck(effect.lane, "comfyui_too_old", text)
+            return
+        touched = [error for error in answer.node_errors if job.output in (error.node_id, *error.dependent_outputs)]
+        if not touched:
+            await self._desk.report(_of(PromptWasAccepted, effect))
+            return
+        await self._comfyui.cancel(job.prompt_id)
+        refusal = RefusalAnswer(200, "node_errors", "ComfyUI will not run the output node", "", tuple(touched))
+        await self._refused(effect, refusal)
+
+    async def _refused(self, effect: SubmitPrompt, answer: RefusalAnswer) -> None:
+        words = self._desk.words(answer.words(self._desk.text_max))
+        code = answer.type or "comfyui_refused"
+        await self._desk.report(_of(PromptWasRefused, effect, code=code, words=words))
+
+    async def _job(self, effect: SubmitPrompt) -> Job | None:
+        """The graph of this attempt; None if its texts were forgotten."""
+        batch = await self._reader.batch(effect.batch_id)
+        prompt = await self._reader.prompt(effect.batch_id, effect.prompt)
+        if batch is None or prompt is None:
+            return None
+        template = await self._template(batch.template)
+        inputs = await self._inputs(prompt)
+        if template is None or inputs is None:
+            return None
+        plan = msgspec.convert(batch.plan, graph.Plan)
+        filled = graph.fill(
+            template,
+            plan,
+            prefix=await self._prefix(batch, prompt, effect.attempt),
+            seed=prompt.seed,
+            batch_size=len(prompt.images),
+            inputs=inputs,
+        )
+        return Job(prompt_uuid(batch.batch_id, prompt.index, effect.attempt), filled, plan.output)
+
+    async def _template(self, digest: str) -> dict[str, Any] | None:
+        if digest not in self._templates:
+            raw = (await self._reader.texts([digest])).get(digest)
+            if raw is None:
+                return None
+            self._templates[digest] = msgspec.json.decode(raw)
+            while len(self._templates) > TEMPLATES_KEPT:
+                self._templates.popitem(last=False)
+        self._templates.move_to_end(digest)
+        return self._templates[digest]
+
+    async def _inputs(self, prompt: PromptRow) -> dict[str, Any] | None:
+        if prompt.inputs is None:
+            return {}
+        raw = (await self._reader.texts([prompt.inputs])).get(prompt.inputs)
+        return None if raw is None else msgspec.json.decode(raw, type=dict[str, Any])
+
+    async def _prefix(self, batch: BatchRow, prompt: PromptRow, attempt: int) -> str:
+        """A folder for each batch and a prefix for each attempt, so that no counter ever meets another's files."""
+        first = await self._reader.image(batch.batch_id, prompt.images[0])
+        number = first.number if first is not None else prompt.images[0]
+        return f"comfyledger/{batch.batch_id.lower()}/{number}-a{attempt}"
+
+    # ---- follow
+
+    async def follow(self, effect: FollowPrompt) -> None:
+        """Wait for the end of the prompt, and say how it ended."""
+        await self._posted(effect.prompt_id)
+        self.about[effect.prompt_id] = effect
+        try:
+            ending = await self._watcher.follow(effect.prompt_id)
+            await self._ended(effect, ending)
+        except NotReached as trouble:
+            await self._desk.stuck(effect.lane, trouble.code, trouble.text)
+        finally:
+            self.about.pop(effect.prompt_id, None)
+
+    async def _posted(self, prompt_id: str) -> None:
+        """A prompt whose POST is still under way is not gone because it is not there yet."""
+        posting = self._posting.get(prompt_id)
+        if posting is not None:
+            await posting.wait()
+
+    async def _ended(self, effect: FollowPrompt, ending: Ending) -> None:
+        match ending.entry:
+            case None:
+                await self._gone(effect, restarted=ending.restarted)
+            case HistoryEntry(ended="success") as entry:
+                batch = await self._reader.batch(effect.batch_id)
+                output = str(batch.plan["output"]) if batch is not None else ""
+                files = tuple(_stored(file) for file in entry.outputs.get(output, ()) if file.type == "output")
+                await self._desk.report(_of(PromptHasFinished, effect, files=files))
+            case HistoryEntry(ended="interrupted"):
+                await self._desk.report(_of(PromptWasInterrupted, effect))
+                await self._forget(effect.prompt_id)
+            case HistoryEntry(error=error):
+                said = f"{error.exception_type}: {error.exception_message} (node {error.node_id})" if error else ""
+                words = self._desk.words(said or "ComfyUI says error and nothing more.")
+                await self._desk.report(_of(PromptHasFailed, effect, code="execution_error", words=words))
+                await self._forget(effect.prompt_id)
+
+    async def _gone(self, effect: FollowPrompt, *, restarted: bool) -> None:
+        """What a restarted server forgot may be finished on its disk: a complete set is taken, nothing less."""
+        if restarted:
+            files = await self._left_on_disk(effect)
+            if files:
+                await self._desk.report(_of(PromptHasFinished, effect, files=files))
+                return
+        await self._desk.report(_of(PromptIsGone, effect, restarted=restarted))
+
+    async def _left_on_disk(self, effect: FollowPrompt) -> tuple[OutputFile, ...]:
+        batch = await self._reader.batch(effect.batch_id)
+        prompt = await self._reader.prompt(effect.batch_id, effect.prompt)
+        if batch is None or prompt is None:
+            return ()
+        subfolder, _, leaf = (await self._prefix(batch, prompt, effect.attempt)).rpartition("/")
+        files = [ViewFile(f"{leaf}_{count:05}_.png", subfolder, "output") for count, _ in enumerate(prompt.images, 1)]
+        for file in files:
+            if not await self._comfyui.has(file):
+                return ()
+        return tuple(map(_stored, files))
+
+    # ---- cancel
+
+    async def cancel(self, effect: CancelPrompt) -> None:
+        """Take the prompt out and look whether it is gone; the effect stays owed until it is."""
+        await self._posted(effect.prompt_id)
+        try:
+            await self._comfyui.cancel(effect.prompt_id)
+            await self._desk.works(effect.lane)
+        except NotReached as trouble:
+            await self._desk.stuck(effect.lane, trouble.code, trouble.text)
+        self._watcher.look_up(effect.prompt_id)
+
+    # ---- fetch
+
+    async def fetch(self, effect: FetchPrompt) -> None:
+        """Bring in the files of those images that still wait for one, and report them together."""
+        kept: list[Pinned] = []
+        try:
+            for index, file in zip(effect.images, effect.files, strict=True):
+                image = await self._reader.image(effect.batch_id, index)
+                if image is not None and image.state == "pending":
+                    kept.append(await self._keep(effect, index, file))
+        except FileMissing as missing:
+            await self._failed(effect, "file_missing", str(missing))
+        except Broken as broken:
+            await self._failed(effect, "broken", f"{broken.reason}: {broken.sentence}")
+        except NotReached as trouble:
+            await self._desk.stuck(effect.lane, trouble.code, trouble.text)
+        except OSError as error:
+            await self._desk.stuck(effect.lane, "spool", f"The spool cannot be written: {error.strerror}.")
+        else:
+            await self._took(effect, kept)
+
+    async def _keep(self, effect: FetchPrompt, index: int, file: OutputFile) -> Pinned:
+        async with self._comfyui.view(ViewFile(file.filename, file.subfolder, file.type)) as pieces:
+            pinned = await self._spool.keep(
+                effect.batch_id,
+                index,
+                effect.attempt,
+                pieces,
+                strip=self._bounds.strip_metadata,
+                bytes_max=self._bounds.image_bytes_max,
+                pixels_max=self._bounds.pixels_max,
+            )
+        return Pinned(
+            index,
+            pinned.sha256,
+            pinned.md5,
+            pinned.size_bytes,
+            pinned.width,
+            pinned.height,
+            pinned.extension,
+        )
+
+    async def _took(self, effect: FetchPrompt, kept: list[Pinned]) -> None:
+        taken = await self._desk.report(_of(FilesKept, effect, files=tuple(kept)))
+        used = taken.images if isinstance(taken, Taken) else ()
+        for file in kept:
+            if file.image not in used:
+                await asyncio.to_thread(self._spool.remove, effect.batch_id, file.image)
+        await self._desk.works(effect.lane)
+        await self._forget(effect.prompt_id)
+
+    async def _failed(self, effect: FetchPrompt, code: str, text: str) -> None:
+        await self._desk.report(_of(PromptHasFailed, effect, code=code, words=self._desk.words(text)))
+        await self._forget(effect.prompt_id)
+
+    async def _forget(self, prompt_id: str) -> None:
+        """Remove our entry from ComfyUI's history. If that fails it costs the server memory and us nothing."""
+        try:
+            await self._comfyui.forget(prompt_id)
+        except NotReached as trouble:
+            log.info("comfyui.entry_left", prompt_id=prompt_id, error=trouble.text)
+
+
+def _of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> PromptReport:
+    """A report on the attempt that an effect is about."""
+    return report(effect.batch_id, effect.prompt, effect.attempt, **more)
+
+
+def _stored(file: ViewFile) -> OutputFile:
+    return OutputFile(file.filename, file.subfolder, file.type)

@@ -1,0 +1,205 @@
+"""The spool: the folder in which a rendered file stays until every store has confirmed it.
+
+Files are named by batch and index alone, `<root>/<batch_id>/<index>.<extension>`; nothing that a user typed
+is in a path. What lies under such a name is whole, pinned and on stable storage; what is not yet so lies
+beside it under a name that begins with a dot. A file comes in from the fetcher as a stream and goes out to
+stores as a path; stores copy, they never link. Which files are still wanted is not known here: the ledger
+says so. An OSError passes to the caller, who knows what a full disk means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Final, TypeVar
+
+from comfyledger.work.imagefile import EXTENSIONS, Broken, Pinned, pin
+
+WRITE_BYTES: Final = 1_048_576
+CREATE_TRIES: Final = 100
+BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.(?:{'|'.join(EXTENSIONS)})")
+TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
+
+T = TypeVar("T")
+
+
+class Spool:
+    """A folder of rendered files. Only one process uses it; its calls may overlap."""
+
+    def __init__(self, root: Path) -> None:
+        """Makes the folder, for its owner only, if it is missing."""
+        self._root = root
+        self._serial = count(1)
+        if not root.is_dir():
+            root.mkdir(mode=0o700, parents=True)
+            _sync_folder(root.parent)
+
+    def path_of(self, batch_id: str, index: int, extension: str) -> Path:
+        """Where the file of an image lies. `index` counts from 1. Raises ValueError."""
+        if not BATCH_ID.fullmatch(batch_id) or index < 1 or extension not in EXTENSIONS:
+            raise ValueError(f"no file of the spool: {batch_id!r}, {index}, {extension!r}")
+        return self._root / batch_id / f"{index}.{extension}"
+
+    async def keep(
+        self,
+        batch_id: str,
+        index: int,
+        attempt: int,
+        chunks: AsyncIterator[bytes],
+        *,
+        strip: bool,
+        bytes_max: int,
+        pixels_max: int,
+    ) -> Pinned:
+        """Take a file in, and return once it is whole, pinned and on stable storage under its own name.
+
+        Keeping again replaces the earlier file at once, never in between. Raises Broken (`too_large` above
+        `bytes_max`), OSError, or whatever `chunks` raises. No temporary file is left then, nor after a
+        cancellation, which waits for the disk to end what it is doing.
+        """
+        folder = self.path_of(batch_id, index, EXTENSIONS[0]).parent
+        temporary = f".{index}-a{attempt}-{next(self._serial)}"
+        raw, pinned = folder / f"{temporary}.raw", folder / f"{temporary}.pinned"
+        try:
+            await _to_end(partial(_create, raw))
+            await _receive(raw, chunks, bytes_max)
+            work = partial(pin, raw, pinned, strip=strip, pixels_max=pixels_max)
+            return await _to_end(partial(self._place, work, pinned, batch_id, index))
+        finally:
+            _discard(raw, pinned)
+            _remove_if_empty(folder)
+
+    def _place(self, work: Callable[[], Pinned], pinned: Path, batch_id: str, index: int) -> Pinned:
+        """Pin, sync, rename, sync the folders.
+
+        The root each time: whoever made the batch's folder may not have synced it yet.
+        """
+        result = work()
+        _sync_file(pinned)
+        place = self.path_of(batch_id, index, result.extension)
+        pinned.replace(place)
+        _discard(*(path for path in self._paths(batch_id, index) if path != place))
+        _sync_folder(place.parent)
+        _sync_folder(self._root)
+        return result
+
+    def remove(self, batch_id: str, index: int) -> bool:
+        """Give up the file of an image, and its folder with the last one. False if there was none."""
+        paths = self._paths(batch_id, index)
+        found = any(path.exists() for path in paths)
+        _discard(*paths)
+        _remove_if_empty(paths[0].parent)
+        return found
+
+    def sweep(self, known: Callable[[str, int], bool]) -> list[Path]:
+        """At the start, before anything is kept: remove temporaries, and files of which `known` says no.
+
+        Returns what was removed. What does not look like the spool's own is left alone.
+        """
+        removed = [path for path in self._own() if _is_unwanted(path, known)]
+        _discard(*removed)
+        for folder in self._folders():
+            _remove_if_empty(folder)
+        return removed
+
+    def free_bytes(self) -> int:
+        """Room that is left for this user on the spool's disk, in bytes."""
+        return shutil.disk_usage(self._root).free
+
+    def _paths(self, batch_id: str, index: int) -> list[Path]:
+        return [self.path_of(batch_id, index, extension) for extension in EXTENSIONS]
+
+    def _folders(self) -> list[Path]:
+        with os.scandir(self._root) as entries:
+            return [
+                Path(entry.path)
+                for entry in entries
+                if BATCH_ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
+
+    def _own(self) -> Iterator[Path]:
+        for folder in self._folders():
+            with os.scandir(folder) as entries:
+                yield from (Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
+
+
+def _is_unwanted(path: Path, known: Callable[[str, int], bool]) -> bool:
+    if TEMPORARY.fullmatch(path.name):
+        return True
+    kept = KEPT.fullmatch(path.name)
+    return kept is not None and not known(path.parent.name, int(kept[1]))
+
+
+async def _receive(raw: Path, chunks: AsyncIterator[bytes], bytes_max: int) -> None:
+    """Write a stream in large pieces, each in a thread: a disk may make its writer wait."""
+    held = bytearray()
+    total = 0
+    async for chunk in chunks:
+        total += len(chunk)
+        if total > bytes_max:
+            raise Broken("too_large", f"The file is larger than {bytes_max} bytes.")
+        held += chunk
+        if len(held) >= WRITE_BYTES:
+            await _to_end(partial(_append, raw, bytes(held)))
+            held.clear()
+    await _to_end(partial(_append, raw, bytes(held)))
+
+
+async def _to_end(call: Callable[[], T]) -> T:
+    """Run a call in a thread. A cancellation waits for its end: nothing is written after the clean-up."""
+    running = asyncio.get_running_loop().run_in_executor(None, call)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        while not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        raise
+
+
+def _create(path: Path) -> None:
+    """Make an empty file for its owner only, and its folder, which may go again while it is empty."""
+    for _ in range(CREATE_TRIES):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileNotFoundError):
+            path.touch(mode=0o600, exist_ok=False)
+            return
+    raise FileNotFoundError(errno.ENOENT, "the folder goes away again and again", str(path.parent))
+
+
+def _append(path: Path, piece: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(piece)
+
+
+def _discard(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """An emptied folder is no loss if it stays: whatever keeps it from going is no trouble."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

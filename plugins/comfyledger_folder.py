@@ -1,0 +1,398 @@
+"""The folder store: images as plain files below a root, on a local disk or a mounted one.
+
+`FolderStore` answers the plugin API and gives every call a bound in time; `Disk` does the blocking file work in threads
+of the store's own, so that a dead mount cannot take those of the daemon. What this store sees to:
+
+- **Nothing is ever replaced.** A file is written beside its place under a temporary name, synced, and put there by a
+  hard link; where the file system has none, by RENAME_NOREPLACE; where it has neither, by a claim: an empty file made
+  with O_EXCL, over which the whole file is then renamed. No partial file ever stands under an image's name. The claim
+  is announced before by a file named after image and place; an empty file without it is a stranger's.
+- **Names are one that a folding disk would take for one**: equal after NFC and casefold, folders included. Such a file,
+  or the same name as another kind of image, is a collision, unless kind and bytes are the same.
+- **An unmounted disk is not taken for an empty one.** At first use the root is made if need be and marked by a file
+  `.comfyledger`; the state folder remembers that. A root that was marked and has no mark now is not reached. (At the
+  very first use nothing can be known: mount it before.)
+
+Symbolic links within the root may lead to other folders within the root only. `list` follows none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import hashlib
+import os
+import re
+import stat
+import threading
+import unicodedata
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from comfyledger.plugin_api import (
+    Deposit,
+    Held,
+    ImageFault,
+    LaneFault,
+    Outcome,
+    Series,
+    Stored,
+    StoreKind,
+    StoreTrouble,
+    hookimpl,
+)
+
+MARK: Final = ".comfyledger"
+MARK_TEXT: Final = "comfyledger keeps images here. A root without this file passes for an unmounted disk.\n"
+KINDS_OF_IMAGE: Final = frozenset({"png", "jpg", "jpeg", "webp"})
+TIMEOUT_S: Final = 60.0
+THREADS: Final = 4
+PIECE_BYTES: Final = 1_048_576
+PAGE: Final = 256
+T = TypeVar("T")
+
+UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK, errno.ENOSYS})
+LANE_CODES: Final[dict[int, str]] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "full"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST), "configuration"),
+    **dict.fromkeys((errno.ENOENT, errno.ESTALE, errno.EIO, errno.ENODEV, errno.ENXIO), "not_reached"),
+    **dict.fromkeys((errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH), "not_reached"),
+}
+NAME_REFUSED: Final = frozenset(
+    {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ, errno.EINVAL, errno.EFBIG}
+)
+
+
+class Refusal(Exception):
+    """Ends a put within the file work; carries the image's fault."""
+
+    def __init__(self, code: str, text: str) -> None:
+        self.fault = ImageFault(code, text)
+        super().__init__(text)
+
+
+@hookimpl
+def comfyledger_stores() -> Mapping[str, StoreKind]:
+    return {"folder": FolderStore.open}
+
+
+class FolderStore:
+    """A Store whose files lie below a root. Safe to call many times at once, from one event loop."""
+
+    def __init__(self, root: Path, state_dir: Path, timeout_s: float = TIMEOUT_S) -> None:
+        self._root = root
+        self._timeout_s = timeout_s
+        self._disk = Disk(root, state_dir)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="comfyledger-folder")
+
+    @classmethod
+    def open(cls, name: str, options: Mapping[str, Any], state_dir: Path) -> FolderStore:
+        """The only option is `root`: an absolute path, or one that begins with `~`."""
+        for option in options:
+            if option != "root":
+                raise ValueError(f"stores.{name}: unknown option {option!r}; did you mean 'root'?")
+        root = Path(os.path.expanduser(str(options.get("root", ""))))
+        if not root.is_absolute():
+            raise ValueError(f"stores.{name}: root must be an absolute path (a leading ~ is expanded)")
+        return cls(root.resolve(), state_dir)
+
+    @property
+    def identity(self) -> str:
+        return f"folder:{self._root}"
+
+    async def highest_number(self, series: Series) -> int:
+        return await self._in_thread(partial(self._disk.highest_number, series))
+
+    async def put(self, deposit: Deposit) -> Outcome:
+        """A call that ran out of time, or was cancelled, may still end in its thread: it does no harm then."""
+        try:
+            return await self._in_thread(partial(self._disk.put, deposit))
+        except StoreTrouble as trouble:
+            return trouble.fault
+
+    async def check(self, public_id: str, extension: str) -> Held | None:
+        return await self._in_thread(partial(self._disk.check, public_id, extension))
+
+    async def list(self, prefix: str) -> AsyncIterator[Held]:
+        """Every file but temporaries and the mark; md5 is left empty. Each page has the bound in time."""
+        found = self._disk.walk(prefix)
+        while page := await self._in_thread(lambda: tuple(islice(found, PAGE))):
+            for held in page:
+                yield held
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except OSError as error:  # The timeout among them, which has no number and no text.
+            code = LANE_CODES.get(error.errno or errno.ETIMEDOUT, "unknown")
+            text = str(error)[:500] or f"{self._root} did not answer within {self._timeout_s:g} s"
+            raise StoreTrouble(LaneFault(code, text)) from error
+
+
+class Disk:
+    """The blocking work on one root. Raises OSError, StoreTrouble, or Refusal within."""
+
+    def __init__(self, root: Path, state_dir: Path) -> None:
+        self._root = root
+        digest = hashlib.sha256(os.fsencode(root)).hexdigest()
+        self._memory = state_dir / f"folder-{digest[:16]}.seen"
+        self._serial = count(1)
+        self._in_use: set[str] = set()
+        self._claiming = threading.Lock()
+
+    def make_ready(self) -> None:
+        """See that the root is the one that it was. Made and marked at the first use, never again."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            (self._root / MARK).stat()
+            self._remember()
+            return
+        if self._memory.exists():
+            text = f"{self._root} has no file {MARK}: is the disk mounted? If so, put an empty one there."
+            raise StoreTrouble(LaneFault("not_reached", text))
+        self._root.mkdir(parents=True, exist_ok=True)
+        (self._root / MARK).write_text(MARK_TEXT)
+        _sync(self._root / MARK, self._root, self._root.parent)
+        self._remember()
+
+    def _remember(self) -> None:
+        if not self._memory.exists():
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            self._memory.write_text(f"{self._root}\n")
+            _sync(self._memory, self._memory.parent)
+
+    def highest_number(self, series: Series) -> int:
+        self.make_ready()
+        stem, suffix = re.escape(fold(series.stem)), re.escape(fold(series.suffix))
+        number = re.compile(rf"{stem}([0-9]{{1,15}}){suffix}(?:\..*)?", re.DOTALL).fullmatch
+        names = (entry.name for folder in self._alike(series.folder) for entry in _entries(folder))
+        highest = max((int(found[1]) for name in names if (found := number(fold(name)))), default=0)
+        self.make_ready()  # A disk that went away meanwhile must not pass for one without such files.
+        return highest
+
+    def check(self, public_id: str, extension: str) -> Held | None:
+        self.make_ready()
+        path = Path(os.path.realpath(self._root / f"{public_id}.{extension}"))
+        if not path.is_relative_to(self._root) or not path.is_file():
+            return None
+        return Held(public_id, extension, path.stat().st_size, _md5_of(path))
+
+    def walk(self, prefix: str) -> Iterator[Held]:
+        self.make_ready()
+        waiting = [_entries(self._root / prefix)]
+        while waiting:
+            entry = next(waiting[-1], None)
+            if entry is None:
+                waiting.pop()
+            elif entry.is_dir(follow_symlinks=False):
+                waiting.append(_entries(Path(entry.path)))
+            elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(MARK):
+                with suppress(FileNotFoundError):
+                    yield self._held(entry)
+
+    def _held(self, entry: os.DirEntry[str]) -> Held:
+        """Names that are not UTF-8 are shown with replacement signs: none of them is ours."""
+        path = os.fsencode(os.path.relpath(entry.path, self._root)).decode(errors="replace")
+        public_id, extension = os.path.splitext(path)
+        return Held(public_id, extension[1:], entry.stat(follow_symlinks=False).st_size)
+
+    def put(self, deposit: Deposit) -> Outcome:
+        try:
+            self.make_ready()
+            return self._put(deposit)
+        except Refusal as refusal:
+            return refusal.fault
+        except OSError as error:
+            if error.errno in NAME_REFUSED:
+                return ImageFault("refused", str(error)[:500])
+            raise
+
+    def _put(self, deposit: Deposit) -> Stored:
+        folders = self._make_folders(deposit.public_id)
+        target = folders[-1] / f"{deposit.public_id.rpartition('/')[2]}.{deposit.extension}"
+        digest = hashlib.sha256(f"{deposit.image_id}\0{target}".encode(errors="surrogateescape")).hexdigest()
+        own = f"{MARK}-{digest[:16]}-"  # The beginning of every temporary name; what announces a claim has another.
+        held = self._find(deposit, target, own) or self._write(deposit, target, own)
+        if held is not None:
+            _sync(held)
+            with self._claiming:
+                _announcement(target, own).unlink(missing_ok=True)
+        _sync(*folders)
+        return Stored(url=(held or target).as_uri(), replayed=held is not None)
+
+    def _make_folders(self, public_id: str) -> tuple[Path, ...]:
+        """The root and each folder below it down to the file's, made if need be and proved to lie in the root."""
+        *parts, name = public_id.split("/")
+        if "\0" in public_id or not {"", ".", ".."}.isdisjoint((*parts, name)):
+            raise Refusal("refused", f"{public_id!r} is no name for a file")
+        folders = [self._root]
+        for part in parts:
+            folders.append(folders[-1] / part)
+            with suppress(FileExistsError):
+                folders[-1].mkdir()
+            if not folders[-1].is_dir() or not self._is_inside(folders[-1]):
+                raise Refusal("refused", f"{folders[-1]} is no folder, or leads out of {self._root}")
+        return tuple(folders)
+
+    def _find(self, deposit: Deposit, target: Path, own: str) -> Path | None:
+        """A file that already is this image, or Refusal. What a crash left of this very image goes on the way."""
+        base = fold(target.stem)
+        rivals = []
+        for folder in self._alike(deposit.public_id.rpartition("/")[0]):
+            for entry in _entries(folder):
+                stem, _, extension = entry.name.rpartition(".")
+                if extension.lower() in KINDS_OF_IMAGE and fold(stem) == base:
+                    rivals.append(Path(entry.path))
+                elif entry.name.startswith(own) and entry.name not in self._in_use:
+                    Path(entry.path).unlink(missing_ok=True)
+        # An empty file under the very name may be a claim of this image: putting it in place will tell.
+        return _the_same([path for path in rivals if path != target or not _is_empty(path)], deposit)
+
+    def _write(self, deposit: Deposit, target: Path, own: str) -> Path | None:
+        """Copy, sync, put in place. Another may have been quicker: if with these bytes, returns where they are."""
+        temporary = target.with_name(f"{own}{os.getpid()}-{next(self._serial)}")
+        self._in_use.add(temporary.name)
+        try:
+            _copy(deposit, temporary)
+            self._place(temporary, target, own)
+            return None
+        except FileExistsError:
+            return _the_same([target], deposit)
+        finally:
+            temporary.unlink(missing_ok=True)
+            self._in_use.discard(temporary.name)
+
+    def _place(self, temporary: Path, target: Path, own: str) -> None:
+        """Give the file its name by the first way that the file system knows. Raises FileExistsError."""
+        for way in (os.link, rename_noreplace):
+            try:
+                return way(temporary, target)
+            except OSError as error:
+                if error.errno not in UNSUPPORTED:
+                    raise
+        with self._claiming:
+            return place_by_claim(temporary, target, _announcement(target, own))
+
+    def _alike(self, folder: str) -> list[Path]:
+        """Every folder that has this name, folded, part by part, as long as it lies in the root."""
+        found = [self._root]
+        for part in filter(None, folder.split("/")):
+            wanted = fold(part)
+            entries = [entry for path in found for entry in _entries(path) if fold(entry.name) == wanted]
+            found = [Path(entry.path) for entry in entries if entry.is_dir()]
+        return [path for path in found if self._is_inside(path)]
+
+    def _is_inside(self, folder: Path) -> bool:
+        return Path(os.path.realpath(folder)).is_relative_to(self._root)
+
+
+def fold(name: str) -> str:
+    """What a disk that ignores case and composition makes of a name."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def rename_noreplace(source: Path, target: Path) -> None:
+    """Linux's renameat2 with RENAME_NOREPLACE. Raises OSError: ENOSYS without it, EINVAL where a disk has none."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if call(-100, os.fsencode(source), -100, os.fsencode(target), 1):  # AT_FDCWD twice, then RENAME_NOREPLACE
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(target))
+
+
+def place_by_claim(temporary: Path, target: Path, announcement: Path) -> None:
+    """Announce, make an empty file that must be new, rename over it. A crash leaves the rest to the next try.
+
+    The caller lets one in at a time. Raises FileExistsError.
+    """
+    claimed = announcement.exists() and _is_empty(target)
+    try:
+        announcement.touch()
+        _sync(announcement, announcement.parent)
+        if not claimed:
+            target.touch(exist_ok=False)
+        claimed = True
+        if not _is_empty(target):
+            raise FileExistsError(errno.EEXIST, "somebody else wrote to it", str(target))
+        os.rename(temporary, target)
+    finally:
+        if claimed and _is_empty(target):
+            target.unlink()
+        announcement.unlink(missing_ok=True)
+
+
+def _announcement(target: Path, own: str) -> Path:
+    return target.with_name(own.rstrip("-") + ".claim")
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == 0
+
+
+def _the_same(rivals: list[Path], deposit: Deposit) -> Path | None:
+    """The rival that is the same image under the same kind's name; None without rivals; else Refusal."""
+    for path in rivals:
+        found = path.lstat()
+        is_kin = stat.S_ISREG(found.st_mode) and path.suffix.lower() == f".{deposit.extension}"
+        if is_kin and found.st_size == deposit.size_bytes and _md5_of(path) == deposit.md5:
+            return path
+    if rivals:
+        raise Refusal("collision", f"{rivals[0]} is there already and holds something else")
+    return None
+
+
+def _md5_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+
+
+def _copy(deposit: Deposit, temporary: Path) -> None:
+    """Copy and sync; Refusal if the spool's bytes are not those that were pinned."""
+    md5, size_bytes = hashlib.md5(usedforsecurity=False), 0
+    with temporary.open("xb") as file:
+        for piece in _pieces(deposit.path):
+            md5.update(piece)
+            size_bytes += len(piece)
+            file.write(piece)
+    _sync(temporary)
+    if (size_bytes, md5.hexdigest()) != (deposit.size_bytes, deposit.md5):
+        raise Refusal("altered", f"{deposit.path} no longer holds the bytes that were recorded")
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """A spool's file that is gone or cannot be read is the image's trouble; other errors are not."""
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EIO):
+            raise
+        raise Refusal("altered", f"the spool's file cannot be read: {error}") from error
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        yield from entries
+
+
+def _sync(*paths: Path) -> None:
+    """Put files and folders on stable storage, where the file system knows how to sync them."""
+    for path in paths:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+        finally:
+            os.close(file)

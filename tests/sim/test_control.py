@@ -1,0 +1,161 @@
+"""The faults and the ledger of the stand-in: what `/control` asks for happens, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from comfyledger.comfyui import messages as m
+
+PREFIX = "comfyledger/b1/1-a1"
+
+
+async def test_a_held_prompt_runs_on_when_it_is_let_go(box: Any) -> None:
+    await box.control(hold=["in_node"])
+    prompt_id = await box.submit(box.graph())
+    await box.held_at("in_node")
+    assert m.parse_job((await box.get(f"/api/jobs/{prompt_id}"))[1]).status == "in_progress"
+    assert m.parse_queue((await box.get("/queue"))[1]).running == (prompt_id,)
+    assert await box.history(prompt_id) is None
+    await box.control(hold=[])
+    assert (await box.finished(prompt_id)).ended == "success"
+
+
+async def test_a_prompt_held_before_its_history_has_its_file_and_its_success(box: Any) -> None:
+    await box.control(hold=["history"])
+    async with box.connect() as socket:
+        prompt_id = await box.submit(box.graph())
+        assert m.ExecutionSuccess(prompt_id) in await box.read_until(socket, m.ExecutionSuccess)
+        assert await box.history(prompt_id) is None
+        assert (box.output / f"{PREFIX}_00001_.png").is_file()
+        await box.control(step=1)
+        await box.finished(prompt_id)
+
+
+async def test_as_many_prompts_fail_as_were_asked_to(box: Any) -> None:
+    await box.control(fail_next=2, fail_text="no memory left")
+    ended = [await box.finished(await box.submit(box.graph(color))) for color in range(3)]
+    assert [entry.ended for entry in ended] == ["error", "error", "success"]
+    assert ended[0].error
+    assert ended[0].error.exception_message == "no memory left"
+    assert ended[0].error.node_id == "1"
+
+
+async def test_a_lost_answer_is_a_prompt_that_runs(box: Any) -> None:
+    await box.control(answer_lost_next=1)
+    prompt_id = str(uuid.uuid4())
+    post = asyncio.create_task(box.submit(box.graph(), prompt_id=prompt_id))
+    assert (await box.finished(prompt_id)).ended == "success"
+    assert not post.done()
+    post.cancel()
+    await box.submit(box.graph(2))
+
+
+async def test_a_deaf_server_works_and_says_nothing(box: Any) -> None:
+    async with box.connect() as socket:
+        assert m.parse_text(await socket.recv()) == m.Status(0, "me")
+        await box.control(deaf=True)
+        await box.finished(await box.submit(box.graph(1)))
+        await box.sim.sockets.settled()
+        await (await socket.ping())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await socket.recv()
+        await box.control(deaf=False)
+        heard = await box.submit(box.graph(2))
+        assert m.ExecutionStart(heard) in await box.read_until(socket, m.ExecutionSuccess)
+
+
+async def test_dropped_sockets_close_without_a_word(box: Any) -> None:
+    async with box.connect() as socket:
+        await socket.recv()
+        await box.control(drop_sockets=True)
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code == 1006
+    assert (await box.get("/prompt"))[0] == 200
+
+
+async def test_a_server_that_forgot_has_its_files_and_nothing_else(box: Any) -> None:
+    done = await box.submit(box.graph(1))
+    await box.finished(done)
+    await box.control(hold=["in_node"])
+    running, pending = await box.submit(box.graph(2)), await box.submit(box.graph(3))
+    await box.held_at("in_node")
+    state = await box.control(forget=True, hold=[])
+    assert state["held_at"] is None
+    for prompt_id in (done, running, pending):
+        assert await box.history(prompt_id) is None
+        assert (await box.get(f"/api/jobs/{prompt_id}"))[0] == 404
+    assert (await box.get("/view", filename="1-a1_00001_.png", subfolder="comfyledger/b1"))[0] == 200
+    # The cache is gone as well: the same graph runs anew and counts on in the folder.
+    again = await box.finished(await box.submit(box.graph(1)))
+    assert again.outputs["9"][0].filename == "1-a1_00002_.png"
+
+
+async def test_time_passes_for_each_image_and_ends_with_an_interrupt(box: Any) -> None:
+    await box.control(seconds_per_image=0.02)
+    began = time.monotonic()
+    await box.finished(await box.submit(box.graph(batch_size=3)))
+    assert time.monotonic() - began >= 0.06
+    await box.control(seconds_per_image=1_000.0)
+    for slow in (box.graph(2), box.sampled(seed=1)):
+        prompt_id = await box.submit(slow)
+        await box.until(lambda: box.sim.gate.held_at is None and not box.sim.is_idle)
+        while not json.loads((await box.post(f"/api/jobs/{prompt_id}/cancel"))[1])["cancelled"] or (
+            await box.history(prompt_id) is None
+        ):
+            await asyncio.sleep(0.001)
+        assert (await box.finished(prompt_id)).ended == "interrupted"
+
+
+async def test_an_interrupt_that_names_another_prompt_is_ignored(box: Any) -> None:
+    await box.control(hold=["in_node"])
+    prompt_id = await box.submit(box.graph())
+    await box.held_at("in_node")
+    await box.post("/interrupt", {"prompt_id": str(uuid.uuid4())})
+    await box.control(hold=[])
+    assert (await box.finished(prompt_id)).ended == "success"
+
+
+@pytest.mark.parametrize("body", ['{"fail_nxt": 1}', '{"hold": ["nowhere"]}', "{"])
+async def test_a_misspelled_fault_is_refused(box: Any, body: str) -> None:
+    async with box.http.post(f"{box.sim.control_url}/control", data=body) as response:
+        assert response.status == 400
+
+
+async def test_faults_are_no_part_of_the_api(box: Any) -> None:
+    for path in ("/control", "/ledger", "/api/control"):
+        assert (await box.get(path))[0] == 404
+
+
+async def test_the_ledger_tells_in_order_what_was_asked_and_done(box: Any) -> None:
+    prompt_id = await box.submit(box.graph())
+    await box.finished(prompt_id)
+    await box.post("/history", {"delete": [prompt_id]})
+    ledger = await box.ledger()
+    posted, *_, deleted = ledger["requests"]
+    assert (posted["method"], posted["path"], posted["prompt_id"]) == ("POST", "/prompt", prompt_id)
+    assert (deleted["path"], deleted["prompt_id"]) == ("/history", prompt_id)
+    assert [(f["prompt_id"], f["type"], f["path"]) for f in ledger["files"]] == [
+        (prompt_id, "output", f"{PREFIX}_00001_.png")
+    ]
+    (ran,) = ledger["prompts"]
+    assert (ran["outcome"], ran["executed"], ran["client_id"]) == ("execution_success", ["1", "9"], "me")
+    assert posted["order"] < ledger["files"][0]["order"] < ran["order"] < deleted["order"] == ledger["count"]
+
+
+async def test_an_interrupt_is_told_to_everybody(box: Any) -> None:
+    await box.control(hold=["before_node"])
+    async with box.connect("somebody-else") as socket:
+        prompt_id = await box.submit(box.graph())
+        await box.held_at("before_node")
+        await box.post("/interrupt")
+        await box.control(hold=[])
+        assert m.ExecutionInterrupted(prompt_id, "1") in await box.read_until(socket, m.ExecutionInterrupted)

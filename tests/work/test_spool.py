@@ -1,0 +1,267 @@
+"""Laws of the spool: what has a name is whole and durable, and nothing else stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import stat
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from comfyledger.work import spool as spool_module
+from comfyledger.work.imagefile import Broken, Pinned
+from comfyledger.work.spool import Spool
+
+LIMITS: dict[str, Any] = {"strip": True, "bytes_max": 1_000_000, "pixels_max": 1_000_000}
+
+
+def image(kind: str = "PNG", colour: int = 0) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16), (colour, 1, 2)).save(out, kind)
+    return out.getvalue()
+
+
+async def stream(content: bytes, piece: int = 100) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), piece):
+        yield content[start : start + piece]
+
+
+async def keep(spool: Spool, index: int = 1, content: bytes | None = None, **limits: Any) -> Pinned:
+    chunks = stream(image() if content is None else content)
+    return await spool.keep("B1", index, 1, chunks, **{**LIMITS, **limits})
+
+
+def files(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "deep" / "spool")
+
+
+@pytest.fixture
+def root(spool: Spool, tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "spool"
+
+
+async def test_a_kept_file_lies_under_batch_and_index_alone(spool: Spool, root: Path) -> None:
+    result = await keep(spool, 12)
+    assert result.extension == "png"
+    assert spool.path_of("B1", 12, "png") == root / "B1" / "12.png"
+    assert files(root) == {"B1", "B1/12.png"}
+    assert (root / "B1" / "12.png").stat().st_size == result.size_bytes
+
+
+async def test_nobody_else_may_read_the_spool(spool: Spool, root: Path) -> None:
+    await keep(spool)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (root, root / "B1", root / "B1" / "1.png")]
+    assert modes == [0o700, 0o700, 0o600]
+
+
+@pytest.mark.parametrize(
+    ("batch_id", "index", "extension"),
+    [("..", 1, "png"), ("a/b", 1, "png"), ("", 1, "png"), ("B", 0, "png"), ("B", 1, "png/x"), ("B" * 65, 1, "png")],
+)
+def test_no_path_leads_out_of_the_spool(spool: Spool, batch_id: str, index: int, extension: str) -> None:
+    with pytest.raises(ValueError):
+        spool.path_of(batch_id, index, extension)
+
+
+async def test_large_files_are_written_in_pieces(spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "WRITE_BYTES", 64)
+    await keep(spool, content=image("JPEG"), strip=False)
+    assert (root / "B1" / "1.jpg").read_bytes() == image("JPEG")
+
+
+async def test_keeping_again_replaces_the_file(spool: Spool, root: Path) -> None:
+    await keep(spool)
+    await keep(spool, content=image(colour=200))
+    with Image.open(root / "B1" / "1.png") as kept:
+        assert kept.getpixel((0, 0)) == (200, 1, 2)
+
+
+async def test_an_image_has_one_file_whatever_its_kind(spool: Spool, root: Path) -> None:
+    await keep(spool)
+    await keep(spool, content=image("WEBP"))
+    assert files(root) == {"B1", "B1/1.webp"}
+
+
+async def test_a_broken_file_leaves_the_earlier_one_and_nothing_else(spool: Spool, root: Path) -> None:
+    await keep(spool)
+    with pytest.raises(Broken) as refusal:
+        await keep(spool, content=image()[:-1])
+    assert refusal.value.reason == "truncated"
+    assert files(root) == {"B1", "B1/1.png"}
+
+
+async def test_a_broken_first_file_leaves_no_folder(spool: Spool, root: Path) -> None:
+    with pytest.raises(Broken):
+        await keep(spool, content=b"")
+    assert files(root) == set()
+
+
+async def test_the_limit_of_bytes_stops_the_stream(spool: Spool, root: Path) -> None:
+    taken: list[int] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            taken.append(1)
+            yield bytes(1000)
+
+    with pytest.raises(Broken) as refusal:
+        await spool.keep("B1", 1, 1, endless(), strip=True, bytes_max=4500, pixels_max=9)
+    assert refusal.value.reason == "too_large"
+    assert len(taken) == 5
+    assert files(root) == set()
+
+
+async def test_a_stream_that_breaks_leaves_nothing(spool: Spool, root: Path) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield image()[:50]
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await spool.keep("B1", 1, 1, breaking(), **LIMITS)
+    assert files(root) == set()
+
+
+@pytest.mark.parametrize("step", ["_create", "_append", "pin", "_sync_file", "_sync_folder"])
+async def test_trouble_of_the_disk_passes_and_leaves_no_temporary(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spool_module, step, full)
+    with pytest.raises(OSError, match="No space"):
+        await keep(spool)
+    assert not [name for name in files(root) if "/." in name]
+
+
+async def test_what_is_named_is_synced_before_and_its_folders_after(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+    real = os.fsync
+
+    def watched(file: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{file}")
+        synced.append((name.rsplit("/", 1)[1], (root / "B1" / "1.png").exists()))
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    await keep(spool)
+    assert synced == [(".1-a1-1.pinned", False), ("B1", True), ("spool", True)]
+
+
+async def test_a_cancelled_stream_leaves_nothing(spool: Spool, root: Path) -> None:
+    begun = asyncio.Event()
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield image()
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(spool.keep("B1", 1, 1, stalling(), **LIMITS))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert files(root) == set()
+
+
+async def test_a_cancellation_waits_for_the_disk_and_then_leaves_nothing(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, leave = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(path_in: Path, path_out: Path, **how: object) -> Pinned:
+        loop.call_soon_threadsafe(entered.set)
+        leave.wait(10)
+        path_out.write_bytes(b"late")
+        raise Broken("truncated", "Late.")
+
+    monkeypatch.setattr(spool_module, "pin", slow)
+    task = asyncio.create_task(keep(spool))
+    await entered.wait()
+    for _ in range(3):
+        task.cancel()
+        await asyncio.wait([task], timeout=0.01)
+        assert not task.done()
+    leave.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert files(root) == set()
+
+
+async def test_the_same_image_kept_many_times_at_once_is_whole(spool: Spool, root: Path) -> None:
+    kept = await asyncio.gather(*(keep(spool, content=image(colour=colour)) for colour in range(20)))
+    assert files(root) == {"B1", "B1/1.png"}
+    assert (root / "B1" / "1.png").stat().st_size in {one.size_bytes for one in kept}
+
+
+async def test_a_folder_that_goes_while_a_file_is_made_is_made_again(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.touch
+    removals = [1, 2]
+
+    def touch(path: Path, mode: int = 0o666, exist_ok: bool = True) -> None:
+        if removals:
+            removals.pop()
+            spool.remove("B1", 1)
+        real(path, mode, exist_ok)
+
+    monkeypatch.setattr(Path, "touch", touch)
+    await keep(spool)
+    assert files(root) == {"B1", "B1/1.png"}
+
+
+async def test_removing_beside_keeping_loses_nothing(spool: Spool, root: Path) -> None:
+    async def come_and_go(index: int) -> None:
+        for _ in range(10):
+            await keep(spool, index)
+            assert await asyncio.to_thread(spool.remove, "B1", index)
+
+    await asyncio.gather(*(come_and_go(index) for index in range(1, 5)))
+    assert files(root) == set()
+
+
+async def test_removing_what_is_not_there_is_said(spool: Spool) -> None:
+    assert not spool.remove("B1", 1)
+
+
+async def test_a_sweep_removes_temporaries_and_orphans_and_nothing_else(spool: Spool, root: Path) -> None:
+    await keep(spool, 1)
+    await keep(spool, 2)
+    for name in (".3-a1-1.raw", ".3-a1-1.pinned", "notes.txt", "1.txt", "01.png"):
+        (root / "B1" / name).touch()
+    (root / "GONE").mkdir()
+    (root / "GONE" / "7.webp").touch()
+    (root / "not ours").mkdir()
+    (root / "not ours" / "1.png").touch()
+    removed = spool.sweep(lambda batch_id, index: (batch_id, index) == ("B1", 1))
+    assert {str(path.relative_to(root)) for path in removed} == {
+        "B1/2.png", "B1/.3-a1-1.raw", "B1/.3-a1-1.pinned", "GONE/7.webp",
+    }  # fmt: skip
+    assert files(root) == {
+        "B1", "B1/1.png", "B1/notes.txt", "B1/1.txt", "B1/01.png", "not ours", "not ours/1.png",
+    }  # fmt: skip
+
+
+async def test_a_spool_opened_again_keeps_what_it_holds(spool: Spool, root: Path) -> None:
+    await keep(spool)
+    assert Spool(root).sweep(lambda batch_id, index: True) == []
+    assert files(root) == {"B1", "B1/1.png"}
+
+
+def test_the_room_that_is_left_is_known(spool: Spool) -> None:
+    assert spool.free_bytes() > 0

@@ -56,7 +56,7 @@ log = structlog.get_logger("comfyledger.app")
 
 def run(settings: Settings) -> int:
     """Run the daemon until it is told to stop. Returns the exit code: 0 stopped, 1 refused, 5 the ledger failed."""
-    logs.configure(settings.logging)
+    logs.configure(level=settings.logging.level, layout=settings.logging.format)
     try:
         asyncio.run(_run(settings))
     except (Refused, LedgerUnusable) as error:

@@ -7,12 +7,13 @@ import sys
 
 import structlog
 
-from comfyledger.settings import Logging
 
+def configure(*, level: str, layout: str) -> None:
+    """Set up structlog for the process. `layout` is json, console or auto: for people on a terminal, JSON elsewhere.
 
-def configure(settings: Logging) -> None:
-    """Set up structlog for the process. The names of facts and their keys are API; the layout is not."""
-    as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
+    The names of facts and their keys are API; the layout is not.
+    """
+    as_json = layout == "json" or (layout == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -24,7 +25,7 @@ def configure(settings: Logging) -> None:
         shared += [structlog.dev.ConsoleRenderer()]
     structlog.configure(
         processors=shared,
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

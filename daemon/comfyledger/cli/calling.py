@@ -13,13 +13,14 @@ import click
 from comfyledger import wire
 from comfyledger.cli.terminal import say_aside, say_refusal
 from comfyledger.client import Client
-from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.errors import Refused
 
 DONE: Final = 0
 REFUSED: Final = 1
 USAGE: Final = 2
 NOT_STORED: Final = 3
 NO_DAEMON: Final = 4
+NO_LEDGER: Final = 5
 INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = {
@@ -28,9 +29,10 @@ EXIT_CODES: Final = {
     USAGE: "the command line was not understood",
     NOT_STORED: "the batch ended with images that are not stored",
     NO_DAEMON: "no daemon answers",
+    NO_LEDGER: "`run` alone: the ledger cannot be opened or written",
     INTERRUPTED: "interrupted",
 }
-"""What the command's exit code says; click gives out 2 by itself."""
+"""What the command's exit code says; 2 is click's own, 5 the daemon's."""
 
 JSON: Final = "comfyledger.json"
 LABEL: Final = "cli"
@@ -65,9 +67,6 @@ class Group(click.Group):
         except Refused as refusal:
             say_refusal(refusal, bool(ctx.meta.get(JSON)))
             ctx.exit(NO_DAEMON if refusal.code in {"not_running", "timeout"} else REFUSED)
-        except LedgerUnusable as trouble:
-            say_refusal(Refused("ledger_unusable", trouble.message, hint=trouble.hint), bool(ctx.meta.get(JSON)))
-            ctx.exit(REFUSED)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
 

@@ -176,7 +176,8 @@ def _said(kind: str, data: dict[str, Any]) -> str:
         names = [str(image.get("file")) for image in data.get("images", [])]
         span = f"{names[0]} … {names[-1]}" if len(names) > 1 else "".join(names)
         return f"{data.get('username')} · {data.get('character')}: {len(names)} × {data.get('workflow')}, {span}"
-    return " ".join(f"{key}={_brief(value)}" for key, value in data.items() if key not in _LONG)
+    left_out = _LONG | {"name"} if "url" in data else _LONG
+    return " ".join(f"{key}={_brief(value)}" for key, value in data.items() if key not in left_out)
 
 
 def _brief(value: Any) -> str:

@@ -38,16 +38,17 @@ def _say_daemon(info: wire.Info) -> None:
 
 
 def _say_lanes(info: wire.Info) -> None:
-    rows = [
-        (lane.lane, clock(lane.since_ms), ": ".join(filter(None, (lane.code, lane.text))))
-        for lane in info.lanes
-        if lane.paused
-    ]
+    rows = [(lane.lane, clock(lane.since_ms), _why(lane)) for lane in info.lanes if lane.paused or lane.code]
     if not rows:
         say("lanes: all work")
         return
     say("lanes that stand still:", "yellow")
     say_table(("LANE", "SINCE", "WHY"), rows, "  ")
+
+
+def _why(lane: wire.LaneInfo) -> str:
+    reasons = ("paused by a person" if lane.paused else "", lane.code, lane.text)
+    return ": ".join(filter(None, reasons))
 
 
 def _say_waiting(info: wire.Info) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -16,58 +17,45 @@ from comfyledger.cli.terminal import plain, say, say_aside, say_json, say_table
 from comfyledger.client import Client
 
 
-class InputParameter(click.ParamType[tuple[str, wire.Scalar]]):
+def input_pair(given: str) -> tuple[str, wire.Scalar]:
     """NAME=VALUE. A JSON scalar stands for itself, `@FILE` for the text of a file, anything else is text."""
-
-    name = "name=value"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, wire.Scalar]:
-        name, found, text = str(value).partition("=")
-        if not found or not name:
-            self.fail(f"{value!r} is not NAME=VALUE.", param, ctx)
-        if not text.startswith("@"):
-            return name, scalar(text)
-        try:
-            return name, Path(text[1:]).read_text(encoding="utf-8").removesuffix("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            self.fail(f"{text[1:]!r} cannot be read: {error}", param, ctx)
+    name, found, text = given.partition("=")
+    if not found or not name:
+        raise click.BadParameter(f"{given!r} is not NAME=VALUE.")
+    return name, _read(text[1:]).removesuffix("\n") if text.startswith("@") else scalar(text)
 
 
-class JsonParameter(click.ParamType[Any]):
-    """JSON of one kind, from the command line itself, or from a file (`-` is standard input)."""
-
-    def __init__(self, kind: type, name: str, from_file: bool) -> None:
-        self.kind = kind
-        self.name = name
-        self.from_file = from_file
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        text = _file_text(value, param, ctx) if self.from_file else value
-        try:
-            read = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            self.fail(f"This is not JSON: {error}", param, ctx)
-        if not isinstance(read, self.kind):
-            self.fail("This is not a JSON list." if self.kind is list else "This is not a JSON object.", param, ctx)
-        return read
+def workflow_or_graph(given: str) -> str | dict[str, Any]:
+    """The name of a configured workflow, or the graph in a file that ends in .json."""
+    return json_object(_read(given)) if given.endswith(".json") else given
 
 
-class WorkflowParameter(click.ParamType[str | dict[str, Any]]):
-    """The name of a configured workflow, or a file that ends in .json."""
-
-    name = "name|file.json"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | dict[str, Any]:
-        if not str(value).endswith(".json"):
-            return str(value)
-        graph: dict[str, Any] = JsonParameter(dict, "graph", True).convert(value, param, ctx)
-        return graph
+def images_file(path: str) -> list[Any]:
+    images: list[Any] = _json(_read(path), list, "list")
+    return images
 
 
-def _file_text(path: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-    file: IO[str] = click.File(encoding="utf-8").convert(path, param, ctx)
-    with file:
-        return file.read()
+def json_object(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = _json(text, dict, "object")
+    return found
+
+
+def _read(path: str) -> str:
+    """The text of a file; `-` is standard input."""
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path!r} cannot be read: {error}") from error
+
+
+def _json(text: str, kind: type, called: str) -> Any:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"This is not JSON: {error}") from error
+    if not isinstance(found, kind):
+        raise click.BadParameter(f"This is not a JSON {called}.")
+    return found
 
 
 def scalar(text: str) -> wire.Scalar:
@@ -84,18 +72,31 @@ def scalar(text: str) -> wire.Scalar:
 @click.argument("character")
 @click.option("--quantity", "-n", type=int, help="How many images. Default: 1.")
 @click.option("--premade", is_flag=True, help="The character exists already: another folder.")
-@click.option("--workflow", type=WorkflowParameter(), help="A configured one, or a graph in ComfyUI's API format.")
-@click.option("--input", "inputs", type=InputParameter(), multiple=True, help="JSON scalar, text or @FILE; repeat it.")
+@click.option(
+    "--workflow",
+    type=workflow_or_graph,
+    metavar="NAME|FILE.json",
+    help="A configured one, or a graph in ComfyUI's API format.",
+)
+@click.option(
+    "--input",
+    "inputs",
+    type=input_pair,
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="JSON scalar, text or @FILE; repeat it.",
+)
 @click.option(
     "--images",
-    type=JsonParameter(list, "file", True),
+    type=images_file,
+    metavar="FILE",
     help='Instead of --quantity: a JSON list of {"inputs", "seed"}, one for each image.',
 )
 @click.option("--seed", type=int, help="Of the first prompt; the others count on from it.")
 @click.option("--images-per-prompt", type=int, default=1, show_default=True, help="ComfyUI's batch size.")
 @click.option("--priority", type=click.Choice(wire.PRIORITIES), default="normal", show_default=True)
 @click.option("--tag", "tags", multiple=True, help="Repeat it.")
-@click.option("--metadata", type=JsonParameter(dict, "json", False), help="A JSON object that stays with the batch.")
+@click.option("--metadata", type=json_object, metavar="JSON", help="A JSON object that stays with the batch.")
 @click.option("--request-id", help="Repeating it with the same request makes no second batch. Default: made up.")
 @click.option("--dry-run", is_flag=True, help="Check everything, give no numbers.")
 @click.option("--watch", "watched", is_flag=True, help="Stay and show the batch until it is settled.")

@@ -12,6 +12,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Final, TypeVar, cast
 
 import msgspec
@@ -74,7 +75,9 @@ class Feed:
         self.woken = asyncio.Event()
 
     def request(self) -> wire.Subscribe:
-        return msgspec.structs.replace(self.asked, after=self.after, epoch=self.epoch if self.after > 0 else None)
+        return msgspec.structs.replace(
+            self.asked, after=self.after, epoch=self.epoch if self.after > 0 else self.asked.epoch
+        )
 
     def begun(self, answer: wire.Subscribed) -> None:
         self.id = answer.subscription
@@ -193,8 +196,7 @@ class Link:
                 if pending is not None:
                     self._take_result(pending, envelope)
             case "error":
-                if pending is not None:
-                    pending.fail(_refusal(cast(wire.ErrorInfo, wire.read_answer(envelope))))
+                self._take_error(pending, _refusal(cast(wire.ErrorInfo, wire.read_answer(envelope))))
             case "waiting":
                 if pending is not None:
                     self._take_waiting(pending, cast(wire.Waiting, wire.read_answer(envelope)))
@@ -207,6 +209,13 @@ class Link:
             pending.feed.begun(answer)
             self._feeds[answer.subscription] = pending.feed
         pending.succeed(answer)
+
+    def _take_error(self, pending: Pending | None, refusal: Refused) -> None:
+        """A frame that is too large is refused unread, so that the daemon cannot say which request it was."""
+        if pending is not None:
+            pending.fail(refusal)
+        elif refusal.code == "frame_too_large":
+            self._refuse_largest(refusal)
 
     def _take_waiting(self, pending: Pending, waiting: wire.Waiting) -> None:
         if pending.limit is not None and self._timeout_s is not None:
@@ -257,7 +266,7 @@ class Link:
                 self._trouble = _why_not(address, error)
             except ConnectionClosed as closed:
                 if closed.rcvd is not None and closed.rcvd.code == TOO_LARGE:
-                    self._refuse_largest(closed.rcvd.reason)
+                    self._refuse_largest(Refused("frame_too_large", closed.rcvd.reason))
             self._give_up_unopened()
             await asyncio.sleep(next(delays))
 
@@ -288,11 +297,11 @@ class Link:
             feed.ended()
         self._feeds.clear()
 
-    def _refuse_largest(self, reason: str) -> None:
-        """The daemon closed for a frame above its limit: sending that one again would close every connection."""
-        sent = [pending for pending in self._pending.values() if pending.sent]
+    def _refuse_largest(self, refusal: Refused) -> None:
+        """Sending the same frame again would be refused for ever."""
+        sent = [pending for pending in self._pending.values() if pending.sent and not pending.answer.done()]
         if sent:
-            max(sent, key=lambda pending: len(pending.frame)).fail(Refused("frame_too_large", reason))
+            max(sent, key=lambda pending: len(pending.frame)).fail(refusal)
 
     def _end(self, refusal: Refused) -> None:
         self._over = self._over or refusal
@@ -339,20 +348,22 @@ def _refusal(info: wire.ErrorInfo) -> Refused:
 
 
 def _why_not(address: Address, error: Exception) -> Refused:
-    """Why there is no connection, in the words of the contract."""
-    if isinstance(error, InvalidStatus) and error.response.status_code == 401:
+    """Why there is no connection: in the daemon's own words, if it is a daemon that refuses."""
+    if not isinstance(error, InvalidStatus):
+        return _absent(address)
+    if error.response.status_code == HTTPStatus.UNAUTHORIZED:
         hint = f"The daemon keeps its token in its state folder, here {address.token_path}; or set COMFYLEDGER_TOKEN."
         return Refused("unauthorized", hint=hint)
-    if isinstance(error, InvalidStatus) and error.response.status_code == 403:
-        return _forbidden(bytes(error.response.body or b""))
-    return _absent(address)
+    return _refused_by_daemon(bytes(error.response.body or b"")) or _absent(address)
+
+
+def _refused_by_daemon(body: bytes) -> Refused | None:
+    try:
+        said = wire.read_answer(wire.read_envelope(body))
+    except (Refused, KeyError, msgspec.MsgspecError):
+        return None
+    return _refusal(said) if isinstance(said, wire.ErrorInfo) else None
 
 
 def _absent(address: Address) -> Refused:
     return Refused("not_running", f"No daemon answers at {address.url}.", hint="Start it with `comfyledger run`.")
-
-
-def _forbidden(body: bytes) -> Refused:
-    with contextlib.suppress(msgspec.DecodeError):
-        return _refusal(msgspec.json.decode(body, type=wire.ErrorInfo))
-    return Refused("forbidden_host")

@@ -141,7 +141,7 @@ def check_templates(templates: Templates) -> None:
     _check_text("folder", templates.folder, r"[A-Za-z0-9._/-]*")
     _check_text("file", templates.file, r"[A-Za-z0-9._-]*")
     _check_number(templates)
-    for field in ("collection_premade", "collection_own"):
+    for field in ("collection_premade",):
         if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", getattr(templates, field)):
             raise _config(field, "must be one folder of ASCII letters, digits, '-', '_' and single dots between them")
     _check_rendered(templates, templates.collection_premade)
@@ -164,7 +164,7 @@ def _check_number(templates: Templates) -> None:
         raise _config("file", "must have {number} exactly once")
     if not re.search(r"[A-Za-z._-]\Z", before):
         raise _config("file", "needs a letter, '-', '_' or '.' right before {number}")
-    if re.search(r"[0-9]", after[0]):
+    if re.search(r"[0-9{]", after[0]):
         raise _config("file", "must not have a digit or a placeholder after {number}")
 
 

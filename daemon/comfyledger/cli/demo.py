@@ -1,0 +1,175 @@
+"""`demo`: the main job once, end to end, on this machine: processes, real websockets, files that are proven.
+
+Three clients ask for batches at the same time; what comes out is shown and compared with what was promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.text import Text
+from rich.tree import Tree
+
+from comfyledger import wire
+from comfyledger.cli.calling import DONE, REFUSED
+from comfyledger.cli.demo_processes import DemoFailed, Processes
+from comfyledger.cli.demo_proof import BATCHES, CHARACTER, STORE_MARK, Asked, faults
+from comfyledger.cli.log import event_line, read_past
+from comfyledger.cli.screens import Screen, follow, screen
+from comfyledger.cli.terminal import clean, console, say
+from comfyledger.client import Client
+from comfyledger.errors import Refused
+
+DEADLINE_S: Final = 300.0
+LOG_LINES: Final = 12
+WORKFLOW: Final = "empty-image"
+
+Given = tuple[Asked, wire.BatchAccepted]
+
+
+@click.command()
+@click.option("--comfyui", help="The URL of a real ComfyUI. Default: a stand-in.")
+@click.option("--keep", is_flag=True, help="Leave the daemon and the stand-in running, and the files.")
+@click.option("--seconds-per-image", type=float, default=0.3, show_default=True, help="Of the stand-in.")
+@click.pass_context
+def demo(ctx: click.Context, comfyui: str | None, keep: bool, seconds_per_image: float) -> None:
+    """Run the main job once: three batches at the same time, numbered images, a proof."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    folder = Path(tempfile.mkdtemp(prefix="comfyledger-demo-"))
+    processes = Processes(folder)
+    well = False
+    try:
+        with _failures_told(processes):
+            _start(processes, comfyui, seconds_per_image)
+            well = asyncio.run(_main_job(folder))
+    finally:
+        if not (keep and processes.ids):
+            processes.stop()
+    if keep and processes.ids:
+        _say_kept(processes)
+    elif well:
+        shutil.rmtree(folder)
+    if not well:
+        say(f"Everything is left in {folder}")
+    ctx.exit(DONE if well else REFUSED)
+
+
+@contextlib.contextmanager
+def _failures_told(processes: Processes) -> Iterator[None]:
+    """What went wrong, and what the processes said last."""
+    try:
+        yield
+    except* (DemoFailed, Refused, TimeoutError) as errors:
+        for error in errors.exceptions:
+            say(f"The demo failed: {str(error) or f'not done within {DEADLINE_S:g} s.'}", "bold red")
+        for name in ("stand-in", "daemon"):
+            for line in processes.last_words(name):
+                say(f"{name}: {line}", "dim")
+
+
+def _start(processes: Processes, comfyui: str | None, seconds_per_image: float) -> None:
+    folder = processes.folder
+    if comfyui is None:
+        output = folder / "comfyui"
+        output.mkdir()
+        arguments = ("comfyui", "--port", "0", "--output", str(output), "--seconds-per-image", str(seconds_per_image))
+        processes.start("stand-in", ("comfyledger.sim", *arguments))
+        comfyui = processes.url_of("stand-in", processes.output("stand-in"))
+    config = folder / "config.toml"
+    config.write_text(config_text(folder, comfyui), encoding="utf-8")
+    processes.start("daemon", ("comfyledger", "run", "--config", str(config)))
+    door = processes.url_of("daemon", folder / "state" / "door.json")
+    say(f"ComfyUI at {comfyui}, the daemon at {door}, everything below {folder}", "dim")
+
+
+def config_text(folder: Path, comfyui: str) -> str:
+    """The daemon's configuration for the demo. A JSON string is a TOML string."""
+
+    def quoted(text: str) -> str:
+        return json.dumps(text, ensure_ascii=False)
+
+    return (
+        f"state_dir = {quoted(str(folder / 'state'))}\n\n"
+        "[door]\nport = 0\n\n"
+        f"[comfyui.main]\nurl = {quoted(comfyui)}\n\n"
+        f'[stores.folder]\nkind = "folder"\nroot = {quoted(str(folder / "images"))}\n'
+    )
+
+
+async def _main_job(folder: Path) -> bool:
+    """Whether everything is as promised."""
+    async with asyncio.timeout(DEADLINE_S):
+        with screen(as_json=False) as shown_on:
+            async with asyncio.TaskGroup() as group:
+                asking = [group.create_task(_ask_and_follow(folder, asked, shown_on)) for asked in BATCHES]
+        given = [task.result() for task in asking]
+        _say_files(folder / "images")
+        _say_numbers(given)
+        await _say_log(folder)
+    found = await asyncio.to_thread(faults, folder / "images", given)
+    for fault in found:
+        say(fault, "bold red")
+    if not found:
+        count = sum(len(batch.images) for _, batch in given)
+        say(f"All {count} files are there, whole, each with its own number; no number was given twice.", "bold green")
+    return not found
+
+
+async def _ask_and_follow(folder: Path, asked: Asked, shown_on: Screen) -> Given:
+    async with Client(state_dir=folder / "state", name=asked.client) as client:
+        batch = await client.submit(
+            request_id=f"demo-{uuid.uuid4()}",
+            username=asked.username,
+            character=CHARACTER,
+            premade=asked.premade,
+            workflow=WORKFLOW,
+            images=[wire.ImageAsked({"color": colour}) for colour in asked.colours],
+        )
+        await follow(client, batch.batch_id, shown_on)
+        return asked, batch
+
+
+def _say_files(root: Path) -> None:
+    tree = Tree(Text(clean(str(root))))
+    _grow(tree, root)
+    console().print(tree, soft_wrap=True)
+
+
+def _grow(tree: Tree, folder: Path) -> None:
+    entries = sorted(entry for entry in folder.iterdir() if entry.name != STORE_MARK) if folder.is_dir() else []
+    for entry in entries:
+        _grow(tree.add(Text(clean(entry.name))), entry)
+
+
+def _say_numbers(given: list[Given]) -> None:
+    for asked, batch in given:
+        numbers = ", ".join(map(str, batch.numbers))
+        say(f"{asked.client} asked for {batch.quantity} images for {asked.username} and was given {numbers}")
+
+
+async def _say_log(folder: Path) -> None:
+    async with Client(state_dir=folder / "state", name="demo") as client:
+        head = client.welcome
+        say(f"The last {LOG_LINES} of {head.position} events:")
+        past = read_past(client, head, max(0, head.position - LOG_LINES))
+        async with contextlib.aclosing(past):
+            async for event in past:
+                say(event_line(event), "dim")
+
+
+def _say_kept(processes: Processes) -> None:
+    state = processes.folder / "state"
+    say(f"Still running. Talk to it:  comfyledger --state-dir {state} status")
+    say(f"End it:                     kill {' '.join(map(str, processes.ids))}")
+    say(f"Then remove:                {processes.folder}")

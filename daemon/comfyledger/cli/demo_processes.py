@@ -1,0 +1,99 @@
+"""The processes of the demo: started in a folder of their own, with their output in files, ended by their ids.
+
+Output goes to files and not to pipes, so that processes that are kept running do not lose their reader.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+START_S: Final = 30.0
+STOP_S: Final = 10.0
+POLL_S: Final = 0.02
+LOG_LINES: Final = 20
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the sentence says why."""
+
+
+class Processes:
+    """What the demo started, and where it says what."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def ids(self) -> list[int]:
+        return [process.pid for process in self._running.values()]
+
+    def start(self, name: str, arguments: Sequence[str]) -> None:
+        """Run a module of this Python. A session of its own keeps Ctrl-C at the terminal from ending it halfway."""
+        # What the caller set for daemons and clients of their own means nothing here.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("COMFYLEDGER_")}
+        with self.output(name).open("wb") as out, self.log(name).open("wb") as err:
+            self._running[name] = subprocess.Popen(  # noqa: S603 - our own modules
+                [sys.executable, "-m", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def output(self, name: str) -> Path:
+        return self.folder / f"{name}.out"
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def url_of(self, name: str, file: Path) -> str:
+        """The `url` in a JSON line that a process writes when it listens. Raises DemoFailed if it does not."""
+        self._wait_for(name, lambda: bool(_url_in(file)))
+        return _url_in(file)
+
+    def _wait_for(self, name: str, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_S
+        while not ready():
+            code = self._running[name].poll()
+            if code is not None:
+                raise DemoFailed(f"The {name} ended with exit code {code}.")
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"The {name} did not start within {START_S:g} s.")
+            time.sleep(POLL_S)
+
+    def stop(self) -> None:
+        """End everything that was started, the last one first."""
+        for process in reversed(self._running.values()):
+            _end(process)
+        self._running.clear()
+
+    def last_words(self, name: str) -> list[str]:
+        """The last lines that a process wrote."""
+        if not self.log(name).exists():
+            return []
+        return self.log(name).read_text(errors="replace").splitlines()[-LOG_LINES:]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _url_in(file: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return str(json.loads(file.read_text())["url"])
+    return ""

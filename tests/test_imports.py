@@ -1,0 +1,38 @@
+"""Rules of import that import-linter cannot state, because plugins are flat modules and not packages."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parent.parent / "plugins"
+
+
+def imported(path: Path) -> set[str]:
+    """The full names of all modules that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS.glob("*.py")), ids=lambda path: path.stem)
+def test_a_plugin_imports_the_plugin_api_alone_of_the_daemon(path: Path) -> None:
+    ours = {name for name in imported(path) if name.split(".")[0] == "comfyledger"}
+    assert ours == {"comfyledger.plugin_api"}
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS.glob("*.py")), ids=lambda path: path.stem)
+def test_a_plugin_names_itself_so_that_it_hides_no_sdk(path: Path) -> None:
+    assert path.stem.startswith("comfyledger_")
+    assert path.stem not in sys.stdlib_module_names
+
+
+def test_the_plain_package_costs_nothing_to_import() -> None:
+    assert imported(Path(__file__).parent.parent / "daemon/comfyledger/__init__.py") == set()

@@ -148,10 +148,14 @@ class Disk:
         self._memory = state_dir / f"folder-{digest[:16]}.seen"
         self._serial = count(1)
         self._in_use: set[str] = set()
-        self._claiming = threading.Lock()
+        self._claiming, self._looking = threading.Lock(), threading.Lock()
 
     def make_ready(self) -> None:
         """See that the root is the one that it was. Made and marked at the first use, never again."""
+        with self._looking:
+            self._make_ready()
+
+    def _make_ready(self) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):
             (self._root / MARK).stat()
             self._remember()

@@ -45,6 +45,7 @@ from comfyledger.settings import Settings, Workflow
 from comfyledger.work.desk import Desk
 from comfyledger.work.perform import Workers
 from comfyledger.work.render import Bounds, Renderer
+from comfyledger.work.retention import Retention
 from comfyledger.work.spool import Spool
 from comfyledger.work.upload import Asker, Uploader
 
@@ -105,12 +106,13 @@ class House(msgspec.Struct, frozen=True):
     context: Context
     workers: Workers
     asker: Asker
+    retention: Retention
     watchers: dict[str, Watcher]
 
     def endless(self) -> list:  # type: ignore[type-arg]
         """What runs until it is cancelled."""
         engine = self.context.engine.run(self.workers.perform, self.asker.ask)
-        return [engine, *(watcher.run() for watcher in self.watchers.values())]
+        return [engine, self.retention.run(), *(watcher.run() for watcher in self.watchers.values())]
 
 
 async def _build(settings: Settings, stack: AsyncExitStack) -> House:
@@ -137,7 +139,10 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> House:
     live.abouts.extend(renderer.about for renderer in renderers.values())
     context = _context(settings, engine, reader, live, stores, servers, watchers, prepared)
     workers = Workers(renderers, Uploader(stores, reader, spool, desk), desk)
-    return House(context, workers, Asker(stores, engine, random.Random()), watchers)  # noqa: S311 (jitter)
+    retention = Retention(spool, reader, settings.spool.keep_days, time.time)
+    await retention.sweep_at_start()
+    asker = Asker(stores, engine, random.Random())  # noqa: S311 (jitter)
+    return House(context, workers, asker, retention, watchers)
 
 
 def _engine(settings: Settings, ledger: Ledger) -> Engine:

@@ -12,7 +12,6 @@ is decided meanwhile. Nothing leaves before its commit, and if a commit fails no
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ import structlog
 
 from comfyledger.core.commands import Command, OpenSeries, SubmitBatch
 from comfyledger.core.decide import Message, decide, needs
-from comfyledger.core.draft import Policy, SeriesUnknown
+from comfyledger.core.draft import Decision, Policy, SeriesUnknown
 from comfyledger.core.effects import Effect, EffectKey
 from comfyledger.core.owed import Limits, Owed
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
@@ -111,6 +110,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._perform: Perform | None = None
         self._ask: Ask | None = None
+        self._stopped = False
 
     # ---- in
 
@@ -119,7 +119,8 @@ class Engine:
 
         A batch of a series that was never used waits until the stores have answered, up to `first_use_wait_s`.
         """
-        if len(self._commands) >= COMMANDS_MAX:
+        parked = sum(len(question.waiting) for question in self.questions.values())
+        if len(self._commands) + parked >= COMMANDS_MAX:
             raise Refused("busy", hint="Repeat the request with the same request_id in a moment.")
         return await self._enter(self._commands, command)
 
@@ -128,6 +129,8 @@ class Engine:
         return await self._enter(self._reports, report)
 
     async def _enter(self, queue: deque[_Waiting], message: Message) -> msgspec.Struct | None:
+        if self._stopped:
+            raise _stopping()
         waiting = _Waiting(message)
         queue.append(waiting)
         self._wake.set()
@@ -138,24 +141,24 @@ class Engine:
     async def run(self, perform: Perform, ask: Ask) -> None:
         """Work until cancelled. Raises LedgerUnusable when the disk failed: then the process must end."""
         self._perform, self._ask = perform, ask
-        rows = await self._in_thread(self._ledger.open_rows)
-        self.owed.apply(rows, self._steady_ms())
-        log.info("engine.started", position=self.position, **self.owed.open_counts())
         try:
+            self.owed.apply(await self._in_thread(self._ledger.open_rows), self._steady_ms())
+            log.info("engine.started", position=self.position, **self.owed.open_counts())
             while True:
-                self._start_effects()
-                await self._wait_for_work()
+                now = self._steady_ms()
+                self._start_effects(now)
+                await self._wait_for_work(now)
                 group = self._gather()
                 if group:
                     await self._commit(group)
         finally:
             await self._stop()
 
-    async def _wait_for_work(self) -> None:
+    async def _wait_for_work(self, taken_ms: int) -> None:
+        """Until a message comes, an effect ends, or one is due after `taken_ms`: none falls between take and wait."""
         if not (self._reports or self._commands):
-            now = self._steady_ms()
-            wake_at = self.owed.wake_at_ms(now)
-            delay = None if wake_at is None else max(0.0, (wake_at - now) / 1000)
+            wake_at = self.owed.wake_at_ms(taken_ms)
+            delay = None if wake_at is None else max(0.0, (wake_at - self._steady_ms()) / 1000)
             try:
                 async with asyncio.timeout(delay):
                     await self._wake.wait()
@@ -164,23 +167,38 @@ class Engine:
         self._wake.clear()
 
     def _gather(self) -> list[_Waiting]:
+        """The next group. While the disk is full, reports go alone: a large command must not keep them out."""
         group = [self._reports.popleft() for _ in range(min(GROUP_MAX, len(self._reports)))]
-        room = GROUP_MAX - len(group)
+        room = 0 if group and self.storage_full else GROUP_MAX - len(group)
         return group + [self._commands.popleft() for _ in range(min(room, len(self._commands)))]
 
     async def _commit(self, group: list[_Waiting]) -> None:
+        """Cancelled in the middle, it sees the group to its end all the same: what is durable is answered."""
+        work = asyncio.ensure_future(self._take_through(group))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])
+            work.result()
+            raise
+        if self.storage_full:
+            await asyncio.sleep(STORAGE_RETRY_S)
+
+    async def _take_through(self, group: list[_Waiting]) -> None:
         messages = [waiting.message for waiting in group]
         try:
             outcomes, lines = await self._in_thread(lambda: _decide_group(self._ledger, messages, self._now()))
+            self.storage_full = False
+            self._committed(group, outcomes, lines)
         except StorageFull:
-            await self._no_room(group)
-            return
+            self._no_room(group)
         except Exception as error:
+            log.exception("engine.failed")
             for waiting in group:
                 waiting.fail(Refused("internal"))
-            raise LedgerUnusable(f"A group could not be committed: {error!r}") from error
-        self.storage_full = False
-        self._committed(group, outcomes, lines)
+            if isinstance(error, LedgerUnusable):
+                raise
+            raise LedgerUnusable(f"A group could not be taken through: {error!r}.") from error
 
     def _now(self) -> tuple[int, Policy]:
         return self._wall_ms(), self._policy
@@ -213,29 +231,29 @@ class Engine:
         if isinstance(waiting.message, SeriesAnswered) and outcome.error is None:
             self._take_up(waiting.message.series.key)
 
-    async def _no_room(self, group: list[_Waiting]) -> None:
+    def _no_room(self, group: list[_Waiting]) -> None:
         """Commands are refused; reports are facts and wait, in their order, until there is room again."""
         if not self.storage_full:
             log.error("ledger.storage_full")
         self.storage_full = True
-        reports = [waiting for waiting in group if isinstance(waiting.message, Report)]
-        self._reports.extendleft(reversed(reports))
-        for waiting in group:
-            if waiting not in reports:
-                waiting.fail(
-                    Refused("storage_full", hint="Make room on the disk of the ledger; work resumes by itself.")
-                )
-        await asyncio.sleep(STORAGE_RETRY_S)
+        commands = [waiting for waiting in group if not isinstance(waiting.message, Report)]
+        self._reports.extendleft(reversed(group[: len(group) - len(commands)]))
+        for waiting in (*commands, *self._commands):
+            waiting.fail(Refused("storage_full", hint="Make room on the disk of the ledger; work resumes by itself."))
+        self._commands.clear()
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def _stop(self) -> None:
+        """Everybody who waits is answered, and whoever comes later: a worker that reports while it ends, too."""
+        self._stopped = True
+        parked = [waiting for question in self.questions.values() for waiting in question.waiting]
+        for waiting in (*self._reports, *self._commands, *parked):
+            waiting.fail(_stopping())
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for waiting in (*self._reports, *self._commands):
-            waiting.fail(Refused("not_running", "The daemon is stopping."))
         self._thread.shutdown(wait=True)
 
     # ---- a series that was never used
@@ -253,6 +271,8 @@ class Engine:
         assert self._ask is not None  # noqa: S101 (set by run, before any message is taken)
         try:
             await self._ask(question.unknown)
+        except Exception:
+            log.exception("question.died", series=question.unknown.series.key)
         finally:
             if self.questions.get(question.unknown.series.key) is question:
                 del self.questions[question.unknown.series.key]
@@ -286,8 +306,8 @@ class Engine:
         self.owed.probe_soon(lane, self._steady_ms())
         self._wake.set()
 
-    def _start_effects(self) -> None:
-        for effect in self.owed.take(self._steady_ms()):
+    def _start_effects(self, now: int) -> None:
+        for effect in self.owed.take(now):
             self._spawn(self._do(effect))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -306,6 +326,10 @@ class Engine:
         finally:
             self.owed.done(key, self._steady_ms())
             self._wake.set()
+
+
+def _stopping() -> Refused:
+    return Refused("not_running", "The daemon is stopping.")
 
 
 def _unanswered(question: Question) -> Refused:
@@ -331,17 +355,15 @@ def _decide_one(ledger: Ledger, message: Message, now_ms: int, policy: Policy) -
         with ledger.message():
             state = ledger.load(needs(message))
             decision = decide(state, message, now_ms, ledger.head.position, policy)
-            ledger.write(decision.recorded, state, _texts(message))
-    except Refused as refusal:
-        return _Outcome(error=refusal)
-    except sqlite3.OperationalError:
-        raise
+            ledger.write(decision.recorded, state, _texts(message, decision))
     except Exception as error:
+        if ledger.ends_group(error):
+            raise
         return _Outcome(error=error)
     return _Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
 
 
-def _texts(message: Message) -> Iterable[Blob]:
+def _texts(message: Message, decision: Decision) -> Iterable[Blob]:
     """The texts that the events of a message name; written only if there are events."""
     match message:
         case SubmitBatch():
@@ -350,4 +372,5 @@ def _texts(message: Message) -> Iterable[Blob]:
             return ()
         case _:
             words = getattr(message, "words", None)
-            return (words,) if isinstance(words, Blob) else ()
+            named = {getattr(entry.event, "words", None) for entry in decision.recorded}
+            return (words,) if isinstance(words, Blob) and words.digest in named else ()

@@ -64,6 +64,8 @@ class Spool(Section, frozen=True):
 
     path: str = ""
     """Default: `spool` in the state folder."""
+    keep_days: Annotated[float, Meta(ge=0)] = 7.0
+    """How long a file stays after every store has it: what a damaged store is mended from without rendering."""
     image_bytes_max: Positive = 268_435_456
     """Of one file; more is not fetched."""
     pixels_max: Positive = 268_435_456

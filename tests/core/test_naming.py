@@ -27,6 +27,7 @@ VARIANTS = (
     Templates(folder="all", file="{character}-{username}.{number}.raw"),
     Templates(folder="all", file="{username}_{number}_"),
     Templates(folder="all/v1", file="com{number}"),
+    Templates(folder="{username}{character}", file="i_{number}"),
     Templates(collection_premade="c", collection_own="c"),
 )
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|v[0-9]+")
@@ -91,6 +92,14 @@ def test_no_code_point_changes_its_spelling_under_a_newer_python() -> None:
     }
     digests = {name: sha256(text.encode()).hexdigest() for name, text in spellings.items()}
     assert digests == GOLDEN["alphabet_sha256"]
+
+
+def test_a_letter_that_only_a_newer_python_knows_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    # U+1CCD6 is unassigned up to Unicode 15 and becomes "A" by NFKC from Unicode 16 on.
+    monkeypatch.setattr(
+        "comfyledger.core.slugs.normalize", lambda form, text: normalize(form, text.replace("\U0001ccd6", "A"))
+    )
+    assert (portable("x\U0001ccd6y"), slug("x\U0001ccd6y")) == ("x-y", "x-y")
 
 
 @given(templates_good, typed | long, typed | long, numbers, st.booleans())
@@ -218,6 +227,7 @@ def test_only_ascii_digits_between_stem_and_suffix_are_a_number(file: str, numbe
 def test_stem_and_suffix_do_not_overlap_when_a_name_is_read() -> None:
     series = series_of(Templates(folder="all", file="a_{number}_"), "x", "y", True)
     assert number_of(series, "a_", "all") is None
+    assert number_of(series, "a_12x", "all") is None
     assert number_of(series, "a_12_", "all") == 12
 
 
@@ -231,6 +241,34 @@ def test_long_names_that_begin_alike_stay_apart() -> None:
     one, other = (series_of(TEMPLATES, "a" * 300 + end, "x", True) for end in "bc")
     assert one.key != other.key
     assert re.search(r"/a{20,}-[0-9a-f]{8}_x_image_\Z".replace("/", ""), one.stem)
+
+
+@pytest.mark.parametrize("text", ["a ", "ba ", "a.", "山 "])
+def test_a_cut_leaves_no_separator_before_the_hash(text: str) -> None:
+    for lead in ("", "b", "bb"):
+        assert re.match(r"[^-.](.*[^-.])?-[0-9a-f]{8}_", series_of(TEMPLATES, lead + text * 300, "x", True).stem)
+
+
+def test_a_leaf_uses_its_bytes_to_the_last_and_no_more() -> None:
+    series = series_of(Templates(folder="all"), "a" * 300, "x", True)
+    longest = name_of(series, BIGGEST).file + ".webp" + "." + "t" * 32
+    assert len(longest.encode()) == 255
+
+
+def test_a_folder_never_has_more_than_255_bytes() -> None:
+    wide = Templates(folder="{username}{character}", file="i_{number}")
+    assert 250 <= len(series_of(wide, "山" * 80, "川" * 80, True).folder.encode()) <= 255
+
+
+def test_what_the_number_would_make_reserved_is_escaped() -> None:
+    for literal in ("com", "LPT", "v"):
+        series = series_of(Templates(folder="all", file=literal + "{number}"), "Areg", "Opal Fever", True)
+        assert name_of(series, 1).public_id == f"all/x-{literal}1"
+
+
+def test_values_side_by_side_are_composed() -> None:
+    series = series_of(Templates(folder="all", file="{username}{character}_{number}"), "\u1112", "\u1161", True)
+    assert (series.stem, series.key) == ("\ud558_", "all/\ud558_")
 
 
 def test_what_fits_exactly_is_not_cut() -> None:

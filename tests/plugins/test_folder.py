@@ -469,6 +469,14 @@ async def test_trouble_at_any_step_leaves_a_whole_file_or_none(
     assert isinstance(await bench.store.put(deposit), Stored)
 
 
+@pytest.mark.parametrize("number", sorted(comfyledger_folder.UNSUPPORTED))
+async def test_a_disk_that_cannot_sync_is_used_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing(number))
+    assert isinstance(await bench.put(), Stored)
+
+
 async def test_an_empty_file_that_was_not_announced_is_a_strangers(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -562,6 +570,13 @@ async def test_a_disk_that_hangs_is_not_reached_and_harms_nothing(
 async def test_a_root_is_made_and_marked_at_the_first_use(bench: Bench) -> None:
     assert await bench.store.highest_number(SERIES) == 0
     assert [path.name for path in bench.root.iterdir()] == [".comfyledger"]
+
+
+async def test_a_first_use_by_many_at_once_is_one(tmp_path: Path, quick_sync: None) -> None:
+    for number in range(40):
+        store = FolderStore(tmp_path / f"root{number}", tmp_path / "state")
+        assert await asyncio.gather(*(store.highest_number(SERIES) for _ in range(4))) == [0] * 4
+        await store.close()
 
 
 async def test_a_folder_that_is_there_already_is_taken_over(bench: Bench) -> None:

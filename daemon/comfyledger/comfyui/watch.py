@@ -1,10 +1,10 @@
 """Watching one ComfyUI: a websocket as the hint, the queue and then the history as the truth.
 
 The watcher knows which prompts are outstanding and finds out how each ends. The socket says when to look; what it says
-is never believed without looking. While prompts are outstanding and the socket is silent for longer than a limit, each
-is looked up once (a sweep); a sweep that finds news which the socket did not bring means that the socket is deaf, and
-it is replaced. Each connection has a client id of its own: a reused one can leave a socket open that hears nothing
-(ComfyUI 0.33.0, recording `zombie`).
+is never believed without looking. A prompt of which nothing was heard for half the sweep interval is looked up, however
+busy the socket is with others (a person may have removed it without a trace); if that finds an end while the socket was
+silent altogether, the socket is deaf and is replaced. Each connection has a client id of its own: a reused one can
+leave a socket open that hears nothing (ComfyUI 0.33.0, recording `zombie`).
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class Live(Protocol):
 
 
 class _Outstanding:
-    """A prompt whose end is awaited. `connection`: under which connection's client id it was sent, if known."""
+    """A prompt whose end is awaited. `connection`: under which connection it was sent, 0 if that is not known."""
 
-    __slots__ = ("connection", "future", "since")
+    __slots__ = ("connection", "future", "heard")
 
-    def __init__(self, connection: int, since: int) -> None:
+    def __init__(self, connection: int, heard: float) -> None:
         self.connection = connection
-        self.since = since
+        self.heard = heard
         self.future: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
 
@@ -135,7 +135,7 @@ class Watcher:
     async def follow(self, prompt_id: str) -> Ending:
         """Wait until a prompt has left ComfyUI. A prompt of an earlier connection is looked up at once."""
         sent_under = self._sent_under.pop(prompt_id, 0)
-        outstanding = _Outstanding(sent_under, sent_under)
+        outstanding = _Outstanding(sent_under, asyncio.get_running_loop().time())
         self._outstanding[prompt_id] = outstanding
         if prompt_id in self._ended or sent_under != self.connection:
             self.look_up(prompt_id)
@@ -166,7 +166,7 @@ class Watcher:
         if outstanding is None or outstanding.future.done() or where in ("waiting", "running"):
             return False
         entry = where if isinstance(where, HistoryEntry) else None
-        restarted = outstanding.since == 0 or outstanding.since != self.connection
+        restarted = outstanding.connection != self.connection
         outstanding.future.set_result(Ending(entry, restarted))
         return True
 
@@ -240,6 +240,9 @@ class Watcher:
                 log.warning("comfyui.bad_frame", error=str(error)[:200])
 
     def _take_message(self, message: Message) -> None:
+        about = self._outstanding.get(getattr(message, "prompt_id", ""))
+        if about is not None:
+            about.heard = self._last_frame
         match message:
             case Executing(prompt_id=prompt_id, node=None) | ExecutionInterrupted(prompt_id=prompt_id):
                 self._ended[prompt_id] = None
@@ -276,27 +279,33 @@ class Watcher:
 
     async def _sweep_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self._sweep_interval_s / 2)
-            silent_s = asyncio.get_running_loop().time() - self._last_frame
-            if self._outstanding and self.is_up and silent_s >= self._sweep_interval_s / 2:
-                await self._sweep()
+            await asyncio.sleep(self._sweep_interval_s / 4)
+            now = asyncio.get_running_loop().time()
+            unheard = {
+                prompt_id: outstanding
+                for prompt_id, outstanding in self._outstanding.items()
+                if now - outstanding.heard >= self._sweep_interval_s / 2
+            }
+            if unheard and self.is_up:
+                await self._sweep(unheard, now)
 
-    async def _sweep(self) -> None:
-        """Look each outstanding prompt up once. News that the socket did not bring means that it is deaf."""
+    async def _sweep(self, unheard: dict[str, _Outstanding], now: float) -> None:
+        """Look each of them up once. An end that a silent socket did not bring means that it is deaf."""
         self.sweeps += 1
         socket, heard = self._socket, self._last_frame
         news = False
-        for prompt_id in list(self._outstanding):
+        for prompt_id, outstanding in unheard.items():
+            outstanding.heard = now
             try:
                 news |= self._resolve(prompt_id, await self._comfyui.where_is(prompt_id))
             except NotReached as trouble:
                 await self._tell_stuck(trouble)
                 return
-        if news:
+        if news and now - heard >= self._sweep_interval_s / 4:
             await asyncio.sleep(DEAF_GRACE_S)
             if self._last_frame == heard and socket is not None and socket is self._socket:
                 self.deaf += 1
-                log.warning("comfyui.socket_deaf", url=self._comfyui.url, silent_for_s=self._sweep_interval_s)
+                log.warning("comfyui.socket_deaf", url=self._comfyui.url, silent_for_s=round(now - heard, 1))
                 await socket.close()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:

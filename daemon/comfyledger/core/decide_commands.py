@@ -120,10 +120,11 @@ def batch_or_refuse(draft: Draft, batch_id: str) -> BatchRow:
 
 def _chosen(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> list[ImageRow]:
     images = draft.state.images(batch.batch_id)
-    unknown = set(indexes) - {image.index for image in images}
+    named = frozenset(indexes)
+    unknown = named - {image.index for image in images}
     if unknown:
         raise Refused("unknown_image", f"The batch has no image {min(unknown)}; it has 1 to {len(images)}.")
-    return [image for image in images if not indexes or image.index in set(indexes)]
+    return [image for image in images if not indexes or image.index in named]
 
 
 def cancel_batch(draft: Draft, command: CancelBatch) -> Changed:
@@ -143,8 +144,9 @@ def cancel_batch(draft: Draft, command: CancelBatch) -> Changed:
 
 def _left(chosen: list[ImageRow], changed: list[ImageRow]) -> dict[str, int]:
     left: dict[str, int] = {}
+    indexes = {image.index for image in changed}
     for image in chosen:
-        if image not in changed:
+        if image.index not in indexes:
             left[image.state] = left.get(image.state, 0) + 1
     return left
 

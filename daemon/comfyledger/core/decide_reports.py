@@ -168,8 +168,8 @@ def _fail_images(draft: Draft, batch_id: str, images: list[ImageRow], code: str,
 
 
 def _finished(draft: Draft, prompt: PromptRow, report: PromptHasFinished, policy: Policy) -> None:
-    """A set counts only if it is complete; of a cancelled prompt nothing is wanted, whatever came."""
-    if len(report.files) != len(prompt.images) and prompt.state != "cancelling":
+    """A set counts only if it is complete."""
+    if len(report.files) != len(prompt.images):
         _failed(draft, prompt, "wrong_count", None, policy)
         return
     draft.emit(PromptFinished(prompt.batch_id, prompt.index, prompt.attempt, report.files))
@@ -210,7 +210,7 @@ def _files_kept(draft: Draft, prompt: PromptRow, report: FilesKept) -> Taken:
     pending = {image.index: image for image in _pending(draft, prompt)}
     taken = []
     for file in report.files:
-        image = pending.get(file.image)
+        image = pending.pop(file.image, None)
         if image is None:
             continue
         draft.emit(
@@ -280,6 +280,6 @@ def _series_answered(draft: Draft, report: SeriesAnswered) -> SeriesNext:
     row = draft.state.series(report.series.key)
     if row is not None:
         return SeriesNext(row.key, row.next)
-    highest = max((evidence.highest for evidence in report.evidence), default=0)
+    highest = max((0, *(evidence.highest for evidence in report.evidence)))
     draft.emit(SeriesOpened(report.series.key, report.series.folder, highest + 1, report.evidence))
     return SeriesNext(report.series.key, highest + 1)

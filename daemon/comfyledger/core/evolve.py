@@ -43,6 +43,7 @@ from comfyledger.core.slices import (
     ImageState,
     Key,
     PromptRow,
+    PromptState,
     RequestRow,
     Row,
     SeriesRow,
@@ -281,19 +282,15 @@ def _batch_event(
         case BatchCancelled():
             return (replace(batch, cancelled=True, held=""),)
         case BatchSettled():
-            return (replace(batch, settled=True),)
+            return (replace(batch, settled=True, held=""),)
         case BatchReopened():
             return _reopened(state, batch, event)
 
 
 def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row, ...]:
-    render = [image for image in state.images(batch.batch_id) if image.index in set(event.images)]
-    upload = [image for image in state.images(batch.batch_id) if image.index in set(event.upload)]
-    prompts = [
-        replace(prompt, state="queued", failures=0, code="", words=None, files=())
-        for prompt in state.prompts(batch.batch_id)
-        if prompt.index in set(event.render)
-    ]
+    render = [state.the_image(batch.batch_id, index) for index in event.images]
+    upload = [state.the_image(batch.batch_id, index) for index in event.upload]
+    prompts = [_renewed(state.the_prompt(batch.batch_id, index)) for index in event.render]
     pending = [replace(image, state="pending", code="", words=None) for image in render]
     kept = [
         replace(image, state="kept", code="", words=None, uploads=tuple(map(_owed_again, image.uploads)))
@@ -302,6 +299,12 @@ def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row,
     batch = _moved(_moved(batch, render, "pending"), upload, "kept")
     batch = replace(batch, settled=False, cancelled=False, held="", failures=())
     return (batch, *pending, *kept, *prompts)
+
+
+def _renewed(prompt: PromptRow) -> PromptRow:
+    """A prompt with its budget renewed. One that is under way for other images goes on: its set is as good."""
+    state = "queued" if prompt.state == "done" else prompt.state
+    return replace(prompt, state=state, failures=0, code="", words=None)
 
 
 def _owed_again(upload: Upload) -> Upload:
@@ -323,8 +326,8 @@ def _prompt_event(state: Slice, event: PromptEvent) -> tuple[Row, ...]:
         case PromptAccepted():
             return (replace(prompt, state="accepted"),)
         case PromptFinished():
-            wanted = any(_waits(state.image(event.batch_id, index)) for index in prompt.images)
-            after = replace(prompt, state="finished" if wanted else "done", files=event.files, code="", words=None)
+            to: PromptState = "finished" if _wanted(state, prompt) else "done"
+            after = replace(prompt, state=to, files=event.files, code="", words=None)
             return (after, replace(batch, succeeded=batch.succeeded + 1))
         case PromptRefused():
             return (replace(prompt, state="done", code=event.code, words=event.words),)
@@ -333,7 +336,12 @@ def _prompt_event(state: Slice, event: PromptEvent) -> tuple[Row, ...]:
         case PromptLost():
             return (replace(prompt, state="queued"),)
         case PromptRemoved():
-            return (replace(prompt, state="done" if event.by == "cancel" else "queued"),)
+            return (replace(prompt, state="queued" if _wanted(state, prompt) else "done"),)
+
+
+def _wanted(state: Slice, prompt: PromptRow) -> bool:
+    """Whether an image waits for the prompt; `retry` may want one again while its prompt is being cancelled."""
+    return any(_waits(state.image(prompt.batch_id, index)) for index in prompt.images)
 
 
 def _failed(prompt: PromptRow, event: PromptFailed) -> PromptRow:

@@ -14,7 +14,7 @@ is settled in `slugs`; here are the templates, the components of the path, the b
   be injective for numbers to stay unique.
 - **Escapes.** A component gets `x-` in front if it is a reserved Windows name (`con`, `com1`, also `con.txt`; with `$`
   none can be written), if it looks like a version of Cloudinary (`v1`), or, as the first folder, like a transformation
-  (`u_2`, and to be safe any one to three letters before `_`, so `bob_smith` becomes `x-bob_smith`) or a signature.
+  (`u_2`, `w_200`: a key of its transformation reference before `_`; `bob_smith` stays) or a signature.
 - **Budgets.** A component has 255 bytes of UTF-8, of which a leaf leaves room for 15 digits, an extension and a
   temporary suffix; a whole public_id has 255 characters (Cloudinary's limit; one beyond the BMP counts as two). What
   is too long is the user's and the character's: the longer of them is cut, at a character, and ends in `-` and 8 hex
@@ -60,7 +60,10 @@ _RESERVED: Final = frozenset(
 _RESERVED_WITH_NUMBER: Final = frozenset({"com", "lpt", "v"})
 _DOTS_INSIDE: Final = re.compile(r"[^.]+(\.[^.]+)*")
 _VERSION: Final = re.compile(r"v[0-9]+")
-_TRANSFORMATION: Final = re.compile(r"[a-z]{1,3}_|s--")
+_TRANSFORMATION: Final = re.compile(
+    r"(a|ac|af|ar|b|bl|bo|br|c|co|cs|d|dl|dn|dpr|du|e|eo|f|fl|fn|fps|g|h|if|ki|l|o|p|pg|q|r|so|sp|t|u|vc|vs|w|x|y|z)_|s--"
+)
+"""The keys of Cloudinary's transformation reference; an unversioned URL would take such a folder for one of them."""
 
 
 class Templates(msgspec.Struct, frozen=True):
@@ -141,7 +144,7 @@ def check_templates(templates: Templates) -> None:
     _check_text("folder", templates.folder, r"[A-Za-z0-9._/-]*")
     _check_text("file", templates.file, r"[A-Za-z0-9._-]*")
     _check_number(templates)
-    for field in ("collection_premade",):
+    for field in ("collection_premade", "collection_own"):
         if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", getattr(templates, field)):
             raise _config(field, "must be one folder of ASCII letters, digits, '-', '_' and single dots between them")
     _check_rendered(templates, templates.collection_premade)

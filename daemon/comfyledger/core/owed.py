@@ -8,6 +8,7 @@ by state, not fired by events. It knows no clock: the time comes in, and `wake_a
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
@@ -47,18 +48,19 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Trouble(msgspec.Struct):
-    """A lane that does not work: when to try it again, and how often it was tried in vain."""
+    """A lane that does not work: when to try it again, how often it was tried in vain, whether it is being tried."""
 
     code: str
     probe_at_ms: int
     probes: int = 0
+    probing: bool = False
 
 
 class _Lane:
     """Effects of one lane and kind that wait for their turn, and how many are under way."""
 
     def __init__(self) -> None:
-        self.waiting: dict[EffectKey, Effect] = {}
+        self.waiting: OrderedDict[EffectKey, Effect] = OrderedDict()
         self.running = 0
 
 
@@ -85,7 +87,7 @@ class Owed:
     # ---- what changed
 
     def apply(self, rows: Iterable[Row], now_ms: int) -> None:
-        """Take in rows as they are after a commit."""
+        """Take in rows as they are after a commit. A batch is let go of only after all of its rows were taken in."""
         order = sorted(rows, key=lambda row: 0 if isinstance(row, BatchRow) else 1)
         for row in order:
             match row:
@@ -99,9 +101,8 @@ class Owed:
                     self._lane_row(row, now_ms)
                 case _:
                     pass
-        for row in order:
-            if isinstance(row, BatchRow):
-                self._forget_if_over(row.batch_id)
+        for batch_id in {row.batch_id for row in order if isinstance(row, (BatchRow, PromptRow))}:
+            self._forget_if_over(batch_id)
 
     def _batch(self, row: BatchRow, now_ms: int) -> None:
         before = self._batches.get(row.batch_id)
@@ -123,24 +124,24 @@ class Owed:
 
     def _prompt(self, row: PromptRow, now_ms: int) -> None:
         place = (row.batch_id, row.index)
-        before = self._prompts.get(place)
         batch = self._batches[row.batch_id]
-        if before is not None:
-            self._dequeue(batch, row.index)
-            for effect in self._effects_of(before, batch):
-                self._unwant(effect)
-        at_backend = self._at_backend.setdefault(batch.backend, set())
-        (at_backend.add if row.at_comfyui else at_backend.discard)(place)
+        before = self._prompts.pop(place, None)
+        self._dequeue(batch, row.index)
         if row.state == "done":
-            self._prompts.pop(place, None)
             self._open.get(row.batch_id, set()).discard(row.index)
-            self._forget_if_over(row.batch_id)
-            return
-        self._prompts[place] = row
-        self._open.setdefault(row.batch_id, set()).add(row.index)
-        self._enqueue(batch, row, now_ms)
-        for effect in self._effects_of(row, batch):
-            self._want(effect)
+        else:
+            self._prompts[place] = row
+            self._open.setdefault(row.batch_id, set()).add(row.index)
+            self._enqueue(batch, row, now_ms)
+        self._count_place(batch.backend, place)
+        self._owe(self._effects_of(before, batch) if before else (), self._effects_of(row, batch))
+
+    def _count_place(self, backend: str, place: tuple[str, int]) -> None:
+        """A prompt takes one of its backend's places while it may be there, and while its first submit runs."""
+        row = self._prompts.get(place)
+        taken = row is not None and (row.at_comfyui or _next_submit(row, backend).key in self._running)
+        places = self._at_backend.setdefault(backend, set())
+        (places.add if taken else places.discard)(place)
 
     def _effects_of(self, row: PromptRow, batch: BatchRow) -> tuple[Effect, ...]:
         about = (row.batch_id, row.index, row.attempt, batch.backend)
@@ -158,14 +159,10 @@ class Owed:
 
     def _image(self, row: ImageRow) -> None:
         place = (row.batch_id, row.index)
-        before = self._images.pop(place, None)
-        for effect in self._uploads_of(before):
-            self._unwant(effect)
-        effects = self._uploads_of(row)
+        before, effects = self._images.pop(place, None), self._uploads_of(row)
         if effects:
             self._images[place] = row
-        for effect in effects:
-            self._want(effect)
+        self._owe(self._uploads_of(before), effects)
 
     def _uploads_of(self, row: ImageRow | None) -> list[UploadImage]:
         if row is None or row.state != "kept":
@@ -191,8 +188,7 @@ class Owed:
 
     def _enqueue(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
         free = not batch.held and user_lane(batch.user_key) not in self._paused
-        key = SubmitPrompt(batch.batch_id, row.index, row.attempt + 1, batch.backend).key
-        if row.state == "queued" and free and key not in self._running:
+        if row.state == "queued" and free and _next_submit(row, batch.backend).key not in self._running:
             self._rotation(batch.backend).add(batch.priority, batch.user_key, batch.batch_id, row.index, now_ms)
 
     def _dequeue(self, batch: BatchRow, index: int) -> None:
@@ -223,18 +219,21 @@ class Owed:
         return started
 
     def _start_waiting(self, lane: str, kind: str, group: _Lane, now_ms: int) -> list[Effect]:
-        if not group.waiting or (kind == "upload" and lane in self._paused):
+        if not group.waiting or (kind == "upload" and self._is_paused(lane)):
             return []
         started: list[Effect] = []
         while group.waiting and group.running < self._limits.of(kind) and self._may_call(lane, kind, now_ms):
-            effect = group.waiting.pop(next(iter(group.waiting)))
-            self._start(effect)
+            _, effect = group.waiting.popitem(last=False)
+            self._start(effect, now_ms)
             started.append(effect)
         return started
 
+    def _is_paused(self, lane: str) -> bool:
+        return lane in self._paused or EVERYTHING in self._paused
+
     def _start_prompts(self, backend: str, now_ms: int) -> list[Effect]:
         lane = backend_lane(backend)
-        if EVERYTHING in self._paused or lane in self._paused:
+        if self._is_paused(lane):
             return []
         started: list[Effect] = []
         at_backend = self._at_backend.setdefault(backend, set())
@@ -242,10 +241,9 @@ class Owed:
             picked = self._rotation(backend).pick(now_ms)
             if picked is None:
                 break
-            prompt = self._prompts[picked]
-            effect = SubmitPrompt(prompt.batch_id, prompt.index, prompt.attempt + 1, backend)
-            at_backend.add(picked)
-            self._start(effect)
+            effect = _next_submit(self._prompts[picked], backend)
+            self._start(effect, now_ms)
+            self._count_place(backend, picked)
             started.append(effect)
         return started
 
@@ -259,9 +257,14 @@ class Owed:
         )
         return not under_way and trouble.probe_at_ms <= now_ms
 
-    def _start(self, effect: Effect) -> None:
+    def _start(self, effect: Effect, now_ms: int) -> None:
+        """A call to a lane in trouble is a probe. If it ends without a word, the next one waits all the same."""
         self._running[effect.key] = effect
         self._group(effect).running += 1
+        trouble = self._trouble.get(effect.lane)
+        if trouble is not None and effect.kind != "follow":
+            trouble.probing = True
+            trouble.probe_at_ms = now_ms + _backoff_ms(trouble.probes + 1)
 
     def done(self, key: EffectKey, now_ms: int) -> None:
         """An effect has ended. If the state still wants it, it is owed again after a growing delay."""
@@ -269,11 +272,11 @@ class Owed:
         if effect is None:
             return
         self._group(effect).running -= 1
-        if isinstance(effect, SubmitPrompt) and not effect.resumed:
+        if isinstance(effect, SubmitPrompt):
             self._submit_ended(effect, now_ms)
         if key not in self._wanted:
             self._failed_in_row.pop(key, None)
-        elif effect.lane in self._trouble:
+        elif effect.lane in self._trouble and effect.kind != "follow":
             self._wait(self._wanted[key])
         else:
             times = self._failed_in_row[key] = self._failed_in_row.get(key, 0) + 1
@@ -282,10 +285,9 @@ class Owed:
     def _submit_ended(self, effect: SubmitPrompt, now_ms: int) -> None:
         """A prompt that was picked and did not get as far as its intent goes back into the queue."""
         place = (effect.batch_id, effect.prompt)
+        self._count_place(effect.backend, place)
         row = self._prompts.get(place)
-        if row is None or not row.at_comfyui:
-            self._at_backend[effect.backend].discard(place)
-        if row is not None and row.state == "queued":
+        if row is not None and row.state == "queued" and row.attempt < effect.attempt:
             delay_ms = 0 if effect.lane in self._trouble else PROBE_FIRST_MS
             heapq.heappush(self._later, (now_ms + delay_ms, (_QUEUE, effect.batch_id, effect.prompt, 0)))
 
@@ -297,12 +299,21 @@ class Owed:
     # ---- lanes
 
     def stuck(self, lane: str, code: str, now_ms: int, retry_after_s: float | None = None) -> None:
-        """A call of this lane could not work: wait longer each time, or as long as the lane asks."""
-        trouble = self._trouble.setdefault(lane, Trouble(code, now_ms))
+        """A call of this lane could not work: wait longer after each probe, and as long as the lane asks.
+
+        To be said after `apply` of the same commit. Calls that were under way when the trouble began count as one, and
+        a lane of which the rows say that it works again is not in trouble.
+        """
+        trouble = self._trouble.get(lane)
+        if trouble is None:
+            return
         trouble.code = code
-        trouble.probes += 1
-        delay_ms = int(retry_after_s * 1000) if retry_after_s is not None else _backoff_ms(trouble.probes)
-        trouble.probe_at_ms = now_ms + delay_ms
+        if trouble.probing or not trouble.probes:
+            trouble.probing = False
+            trouble.probes += 1
+            trouble.probe_at_ms = now_ms + _backoff_ms(trouble.probes)
+        if retry_after_s is not None:
+            trouble.probe_at_ms = max(trouble.probe_at_ms, now_ms + int(retry_after_s * 1000))
 
     def in_trouble(self, lane: str) -> bool:
         return lane in self._trouble
@@ -323,14 +334,18 @@ class Owed:
     def _group(self, effect: Effect) -> _Lane:
         return self._lanes.setdefault((effect.lane, effect.kind), _Lane())
 
-    def _want(self, effect: Effect) -> None:
-        self._wanted[effect.key] = effect
-        if effect.key not in self._running:
-            self._wait(effect)
-
-    def _unwant(self, effect: Effect) -> None:
-        self._wanted.pop(effect.key, None)
-        self._group(effect).waiting.pop(effect.key, None)
+    def _owe(self, before: Iterable[Effect], after: Iterable[Effect]) -> None:
+        """What a row says is owed, in the place of what it said before."""
+        for effect in before:
+            self._wanted.pop(effect.key, None)
+            self._group(effect).waiting.pop(effect.key, None)
+        for effect in after:
+            self._wanted[effect.key] = effect
+            if effect.key not in self._running:
+                self._wait(effect)
+        for effect in before:
+            if effect.key not in self._wanted:
+                self._failed_in_row.pop(effect.key, None)
 
     def _wait(self, effect: Effect) -> None:
         self._group(effect).waiting[effect.key] = effect
@@ -348,6 +363,10 @@ class Owed:
             "uploads": sum(len(self._uploads_of(row)) for row in self._images.values()),
             "running": len(self._running),
         }
+
+
+def _next_submit(row: PromptRow, backend: str) -> SubmitPrompt:
+    return SubmitPrompt(row.batch_id, row.index, row.attempt + 1, backend)
 
 
 def _backoff_ms(times: int) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 PRIORITIES: Final = 3
 """0 is high, 1 is normal, 2 is low."""
 
-Prompts = dict[int, None]
+Prompts = OrderedDict[int, None]
 Batches = OrderedDict[str, Prompts]
 
 
@@ -35,7 +35,7 @@ class Rotation:
         ring = self._rings[priority]
         if not ring.users:
             ring.since_ms = now_ms
-        ring.users.setdefault(user, OrderedDict()).setdefault(batch_id, {})[prompt] = None
+        ring.users.setdefault(user, OrderedDict()).setdefault(batch_id, OrderedDict())[prompt] = None
 
     def discard(self, priority: int, user: str, batch_id: str, prompt: int) -> None:
         """Take one prompt out, if it is there."""
@@ -62,8 +62,7 @@ class Rotation:
         ring.since_ms = now_ms
         user, batches = next(iter(ring.users.items()))
         batch_id, prompts = next(iter(batches.items()))
-        prompt = next(iter(prompts))
-        del prompts[prompt]
+        prompt, _ = prompts.popitem(last=False)
         ring.users.move_to_end(user)
         batches.move_to_end(batch_id)
         if not prompts:

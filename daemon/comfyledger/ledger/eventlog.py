@@ -112,7 +112,10 @@ def read_page(
     user: str | None = None,
     upto: int | None = None,
 ) -> list[Line]:
-    """The next lines after a position, of one stream or one user if so asked, oldest first."""
+    """The next lines after a position, of one stream or one user if so asked, oldest first.
+
+    The lines know their user only if one was asked for: the log itself does not say it.
+    """
     where, values = ["e.position > ?"], [after]
     source = "events e"
     parameters: list[str | int] = []
@@ -128,6 +131,6 @@ def read_page(
     if upto is not None:
         where.append("e.position <= ?")
         parameters.append(upto)
-    order = "u.position" if user is not None else "e.position"
-    sql = f"SELECT {_COLUMNS} FROM {source} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
+    order, whose = ("u.position", "u.user") if user is not None else ("e.position", "''")
+    sql = f"SELECT {_COLUMNS}, {whose} FROM {source} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
     return [Line(*row) for row in connection.execute(sql, (*parameters, limit))]

@@ -26,6 +26,10 @@ from comfyledger.ledger.eventlog import Head, Line, append, read_head
 
 STATEMENTS_CACHED: Final = 256
 
+_CHECK_PLACE: Final = "Check folder, permissions and disk of [ledger] path."
+_RESTORE: Final = "Restore a backup."
+_OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+
 
 class StorageFull(ComfyledgerError):
     """The disk has no room for the group. SQLite has rolled it back; the ledger is as it was before."""
@@ -38,24 +42,27 @@ class Ledger:
         self._connection = connection
         self._lock_fd = lock_fd
         self.head: Head = read_head(connection)
-        self.ledger_id: str = schema.get_meta(connection, "ledger_id") or ""
-        self.epoch: str = schema.get_meta(connection, "epoch") or ""
-        self.secret: bytes = bytes.fromhex(schema.get_meta(connection, "secret") or "")
+        self.ledger_id: str = _identity(connection, "ledger_id")
+        self.epoch: str = _identity(connection, "epoch")
+        self.secret: bytes = bytes.fromhex(_identity(connection, "secret"))
         self._lines: list[Line] = []
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
         """Open the ledger, or make one. Raises LedgerUnusable with what an operator can do."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock_fd = _lock(path)
         try:
-            connection = _connect(path)
-            return cls(connection, lock_fd)
-        except sqlite3.DatabaseError as error:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock_fd = _lock(path)
+        except OSError as error:
+            raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE) from error
+        try:
+            return cls(_connect(path), lock_fd)
+        except BaseException as error:
             os.close(lock_fd)
-            raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint="Restore a backup.") from error
-        except BaseException:
-            os.close(lock_fd)
+            if isinstance(error, OSError):
+                raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE) from error
+            if isinstance(error, sqlite3.Error):
+                raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_RESTORE) from error
             raise
 
     def close(self) -> None:
@@ -103,6 +110,12 @@ class Ledger:
             raise
         self._connection.execute("RELEASE message")
 
+    def ends_group(self, error: Exception) -> bool:
+        """Whether what one message raised is the whole group's: SQLite ended the transaction, or cannot go on."""
+        if not self._connection.in_transaction:
+            return True
+        return isinstance(error, sqlite3.Error) and not isinstance(error, _OF_ONE_MESSAGE)
+
     def load(self, keys: Iterable[Key]) -> Slice:
         return projections.load(self._connection, keys)
 
@@ -133,7 +146,11 @@ class Ledger:
         return found
 
     def open_rows(self) -> list[Row]:
-        return list(projections.open_rows(self._connection))
+        """What is open. Raises LedgerUnusable if it cannot be read."""
+        try:
+            return list(projections.open_rows(self._connection))
+        except sqlite3.Error as error:
+            raise LedgerUnusable(f"The ledger cannot be read: {error}.", hint=_RESTORE) from error
 
 
 def _lock(path: Path) -> int:
@@ -142,7 +159,7 @@ def _lock(path: Path) -> int:
     fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(fd)
         raise LedgerUnusable(
             f"Another daemon holds the ledger {path}.",
@@ -152,9 +169,7 @@ def _lock(path: Path) -> int:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    born = not path.exists()
-    if born:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED, timeout=5.0
     )
@@ -163,9 +178,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         schema.set_up(connection)
         schema.migrate(connection)
         if schema.get_meta(connection, "ledger_id") is None:
-            _be_born(connection)
-        if born:
             _sync(path)
+            _be_born(connection)
     except BaseException:
         connection.close()
         raise
@@ -181,8 +195,15 @@ def _be_born(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
+def _identity(connection: sqlite3.Connection, key: str) -> str:
+    value = schema.get_meta(connection, key)
+    if value is None:
+        raise LedgerUnusable(f"The ledger has lost its {key}.", hint=_RESTORE)
+    return value
+
+
 def _sync(path: Path) -> None:
-    """File and folder are on stable storage before the first number is given."""
+    """File and folder are on stable storage before the ledger has its id, and so before the first number is given."""
     for target in (path, path.parent):
         fd = os.open(target, os.O_RDONLY)
         try:

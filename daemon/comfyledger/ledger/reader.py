@@ -52,10 +52,11 @@ class Reader:
         self._connection: sqlite3.Connection | None = None
 
     async def close(self) -> None:
-        def end(connection: sqlite3.Connection) -> None:
-            connection.close()
+        def end() -> None:
+            if self._connection is not None:
+                self._connection.close()
 
-        await self._run(end)
+        await asyncio.get_running_loop().run_in_executor(self._pool, end)
         self._pool.shutdown(wait=True)
 
     async def _run(self, call: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -170,7 +171,7 @@ def _images(connection: sqlite3.Connection, wanted: ImageFilter) -> list[ImageRo
             where.append(f"{column} = ?")
             values.append(value)
     if wanted.before is not None:
-        where.append("(batch_id < ? OR (batch_id = ? AND image > ?))")
+        where.append("batch_id <= ? AND (batch_id < ? OR image > ?)")  # so put, the index finds the place
         values += [wanted.before[0], wanted.before[0], wanted.before[1]]
     order = "batch_id DESC, image"
     sql = f"SELECT row FROM images WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608

@@ -112,15 +112,19 @@ def check_owner(connection: sqlite3.Connection) -> None:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date, and compare what stands in the file with what was left there."""
+    """Bring the tables up to date, and compare what stands in the file with what was left there.
+
+    All in one transaction: what was cut off in the middle has not begun, and the next start begins it again.
+    """
     db = sqlite_utils.Database(connection, execute_plugins=False)
-    if migrations.applied(db):
-        _compare_digest(connection)
-    if migrations.pending(db):
-        migrations.apply(db)
-        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version={USER_VERSION}")
-        set_meta(connection, "schema_digest", schema_digest(connection))
+    with db.atomic():
+        if migrations.applied(db):
+            _compare_digest(connection)
+        if migrations.pending(db):
+            migrations.apply(db)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={USER_VERSION}")
+            set_meta(connection, "schema_digest", schema_digest(connection))
 
 
 def _compare_digest(connection: sqlite3.Connection) -> None:

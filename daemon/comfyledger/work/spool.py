@@ -111,6 +111,17 @@ class Spool:
             _remove_if_empty(folder)
         return removed
 
+    def batches(self) -> list[str]:
+        """The batches that have a folder here."""
+        return [folder.name for folder in self._folders()]
+
+    def age_s(self, batch_id: str, index: int, now_s: float) -> float | None:
+        """How long ago the file of an image was kept, in seconds; None if there is none."""
+        for path in self._paths(batch_id, index):
+            with suppress(FileNotFoundError):
+                return now_s - path.stat().st_mtime
+        return None
+
     def free_bytes(self) -> int:
         """Room that is left for this user on the spool's disk, in bytes."""
         return shutil.disk_usage(self._root).free

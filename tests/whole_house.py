@@ -1,0 +1,416 @@
+"""The house of the whole-system tests: stand-in and daemon as processes, and an app that speaks the wire in raw frames.
+
+Nothing here is taken from the Python client or from `wire`: what an app sees is compared with what lies on the disk and
+with what the stand-in says was asked of it. Processes are started and ended by their ids, conditions are polled until a
+deadline, and output goes to files that outlive a test that failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import itertools
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+DEADLINE_S = 40.0
+POLL_S = 0.01
+SMALL = {"width": 64, "height": 64}
+"""Inputs that keep pictures small, and large enough for the stand-in to draw the number on them."""
+
+Frame = dict[str, Any]
+
+
+async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """Poll until the condition is true; its value. Raises AssertionError at the deadline."""
+    deadline = time.monotonic() + deadline_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {deadline_s:g} s: {what}"
+        await asyncio.sleep(POLL_S)
+    return found
+
+
+class Refusal(Exception):
+    """The daemon's `error` to a request."""
+
+    def __init__(self, data: Frame) -> None:
+        self.code: str = data["code"]
+        self.data = data
+        super().__init__(f"{self.code}: {data['message']}")
+
+
+# ---- processes
+
+
+class Process:
+    """One program of ours, with its standard output and error in files."""
+
+    def __init__(self, name: str, folder: Path, arguments: Sequence[str]) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self.out = folder / f"{name}.out"
+        self._arguments = [sys.executable, "-m", *arguments]
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._popen is not None
+        return self._popen.pid
+
+    def start(self) -> None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("COMFYLEDGER_")}
+        with self.out.open("wb") as out, self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                self._arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=environment
+            )
+
+    def check_alive(self) -> None:
+        assert self._popen is not None
+        code = self._popen.poll()
+        assert code is None, f"{self.name} ended with {code}: {self.last_words()}"
+
+    def signal(self, number: signal.Signals) -> int:
+        """Send a signal and wait for the end; the exit code. What has ended already gives the code it had."""
+        assert self._popen is not None
+        if self._popen.poll() is None:
+            self._popen.send_signal(number)
+        return self._popen.wait(timeout=DEADLINE_S)
+
+    def end(self) -> None:
+        """End it whatever it does."""
+        if self._popen is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.terminate()
+                self._popen.wait(timeout=10.0)
+            self._popen.kill()
+            self._popen.wait()
+
+    def last_words(self) -> str:
+        return self.log.read_text(errors="replace")[-4_000:] if self.log.exists() else ""
+
+
+class StandIn(Process):
+    """The stand-in for ComfyUI. A restart keeps its ports and its output folder, and forgets the rest, as ComfyUI."""
+
+    def __init__(self, folder: Path, seconds_per_image: float) -> None:
+        self.output = folder / "comfyui-output"
+        self._folder = folder
+        self._speed = ["--seconds-per-image", str(seconds_per_image)]
+        self.url = self._control = ""
+        self._asked_before: list[Frame] = []
+        super().__init__("comfyui", folder, self._words(0, 0))
+
+    def _words(self, port: int, control: int) -> list[str]:
+        ports = ["--port", str(port), "--control-port", str(control)]
+        return ["comfyledger.sim", "comfyui", *ports, "--output", str(self.output), *self._speed]
+
+    async def begin(self) -> None:
+        self.start()
+
+        def listening() -> bool:
+            self.check_alive()
+            return self.out.read_text().endswith("\n")
+
+        await until(listening, "the stand-in listens")
+        said = json.loads(self.out.read_text())
+        self.url, self._control = said["url"], said["control"]
+
+    async def restart(self) -> None:
+        """Kill it and start it again under the same addresses."""
+        self._asked_before = self.requests()
+        self.signal(signal.SIGKILL)
+        ports = [int(url.rpartition(":")[2]) for url in (self.url, self._control)]
+        self._arguments = [sys.executable, "-m", *self._words(*ports)]
+        await self.begin()
+
+    def control(self, **asked: Any) -> Frame:
+        return self._call("/control", json.dumps(asked).encode())
+
+    def ledger(self) -> Frame:
+        return self._call("/ledger")
+
+    def _call(self, path: str, body: bytes | None = None) -> Frame:
+        with urllib.request.urlopen(self._control + path, body, timeout=10.0) as answer:
+            return json.load(answer)  # type: ignore[no-any-return]
+
+    def requests(self) -> list[Frame]:
+        """What was asked, before a restart as well."""
+        return self._asked_before + self.ledger()["requests"]
+
+    def posted(self) -> list[str]:
+        """The prompt ids in the order in which they were posted."""
+        return [one["prompt_id"] for one in self.requests() if (one["method"], one["path"]) == ("POST", "/prompt")]
+
+    def ended(self) -> list[str]:
+        """How prompts ended, in order."""
+        return [one["outcome"] for one in self.ledger()["prompts"]]
+
+    def queue(self) -> Frame:
+        return self._api("/queue")
+
+    def history(self, prompt_id: str) -> Frame:
+        return self._api(f"/history/{prompt_id}")
+
+    def _api(self, path: str) -> Frame:
+        with urllib.request.urlopen(self.url + path, timeout=10.0) as answer:
+            return json.load(answer)  # type: ignore[no-any-return]
+
+
+class Daemon(Process):
+    """The daemon with its configuration and its state folder."""
+
+    def __init__(self, folder: Path, config: Path, state: Path) -> None:
+        self.state = state
+        super().__init__("daemon", folder, ["comfyledger", "run", "--config", str(config)])
+
+    @property
+    def token(self) -> str:
+        return (self.state / "token").read_text().strip()
+
+    @property
+    def url(self) -> str:
+        return str(json.loads((self.state / "door.json").read_text())["url"])
+
+    async def begin(self) -> None:
+        self.start()
+
+        def open_door() -> bool:
+            self.check_alive()
+            with contextlib.suppress(FileNotFoundError):
+                return bool(json.loads((self.state / "door.json").read_text())["pid"] == self.pid)
+            return False
+
+        await until(open_door, "the daemon opens its door")
+
+    def peak_bytes(self) -> int:
+        """The most memory that the process ever held (VmHWM)."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+    def facts(self) -> list[Frame]:
+        """Its log, a fact a line; a line that is no fact (a traceback of Python's own) is one of level `error`."""
+        return [_fact(line) for line in self.log.read_text(errors="replace").splitlines()]
+
+    def errors(self) -> list[Frame]:
+        return [fact for fact in self.facts() if fact.get("level") in {"error", "critical"}]
+
+
+def _fact(line: str) -> Frame:
+    try:
+        fact = json.loads(line)
+    except ValueError:
+        return {"level": "error", "event": line}
+    return fact if isinstance(fact, dict) else {"level": "error", "event": line}
+
+
+# ---- an app
+
+
+class App:
+    """One connection to the door. `events` are those of all its subscriptions, as they came."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.events: list[Frame] = []
+        self.pushed: list[Frame] = []
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Frame]] = {}
+        self._reader = asyncio.create_task(self._read())
+
+    async def close(self) -> None:
+        self._reader.cancel()
+        await self._socket.close()
+
+    async def _read(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for raw in self._socket:
+                self._take(json.loads(raw))
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionError("the daemon has gone"))
+                future.exception()
+
+    def _take(self, frame: Frame) -> None:
+        waiting = self._waiting.get(frame["id"]) if frame["id"] is not None else None
+        if frame["type"] == "event":
+            self.events.append(frame["data"])
+        elif waiting is None or frame["type"] == "waiting":
+            self.pushed.append(frame)
+        elif frame["type"] == "error":
+            waiting.set_exception(Refusal(frame["data"]))
+        else:
+            waiting.set_result(frame["data"])
+
+    async def ask(self, kind: str, **data: Any) -> Frame:
+        """Send a request and wait for its answer. Raises Refusal."""
+        number = next(self._numbers)
+        self._waiting[number] = asyncio.get_running_loop().create_future()
+        await self._socket.send(json.dumps({"type": kind, "id": number, "data": data}))
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._waiting[number]
+        finally:
+            del self._waiting[number]
+
+    async def submit(self, request_id: str, username: str = "Areg", quantity: int = 3, **more: Any) -> Frame:
+        asked: Frame = {"character": "Opal Fever", "inputs": SMALL, **more}
+        if "images" not in asked:
+            asked["quantity"] = quantity
+        return await self.ask("submit_batch", request_id=request_id, username=username, **asked)
+
+    async def batch(self, batch_id: str) -> Frame:
+        return await self.ask("get_batch", batch_id=batch_id)
+
+    async def settled(self, *batch_ids: str, deadline_s: float = DEADLINE_S) -> list[Frame]:
+        """Wait until these batches are settled; how each ended, in this order."""
+        for batch_id in batch_ids:
+            await self.ask("subscribe", batch_id=batch_id, kinds=["batch_settled"])
+
+        def all_settled() -> bool:
+            assert not self._reader.done(), "the connection has ended"
+            return set(batch_ids) <= {event["stream"] for event in self.events if event["kind"] == "batch_settled"}
+
+        await until(all_settled, f"{batch_ids} are settled", deadline_s)
+        return [await self.batch(batch_id) for batch_id in batch_ids]
+
+    async def counted(self, state: str, least: int, batch_id: str) -> Frame:
+        """Wait until at least so many images of a batch are in a state; the batch."""
+        deadline = time.monotonic() + DEADLINE_S
+        while (batch := await self.batch(batch_id))[state] < least:
+            assert time.monotonic() < deadline, f"{state} is {batch[state]}, not {least}"
+            await asyncio.sleep(POLL_S)
+        return batch
+
+    async def log(self) -> list[Frame]:
+        """Every event of the log, from the first to the present."""
+        head = (await self.ask("server_info"))["position"]
+        subscription = (await self.ask("subscribe"))["subscription"]
+
+        def mine() -> list[Frame]:
+            return [event for event in self.events if event["subscription"] == subscription]
+
+        await until(lambda: len(mine()) >= head, "the log is read")
+        await self.ask("unsubscribe", subscription=subscription)
+        return mine()
+
+
+# ---- the house
+
+
+class House:
+    """A stand-in, a daemon in front of it and a folder of images, all below one temporary folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.images = folder / "images"
+        self.state = folder / "state"
+        self.comfyui = StandIn(folder, 0.0)
+        self.daemon = Daemon(folder, folder / "config.toml", self.state)
+        self.expected_errors: set[str] = set()
+
+    async def begin(self, config: str = "", seconds_per_image: float = 0.0, depth: int = 3) -> None:
+        """Start both. `config` are sections beside those that the house writes itself."""
+        self.comfyui = StandIn(self.folder, seconds_per_image)
+        await self.comfyui.begin()
+        self.configure(config, depth)
+        await self.daemon.begin()
+
+    def configure(self, config: str = "", depth: int = 3, url: str = "") -> None:
+        text = f"""
+            state_dir = "{self.state}"
+            {config}
+            [door]
+            port = 0
+            [comfyui.main]
+            url = "{url or self.comfyui.url}"
+            queue_depth = {depth}
+            sweep_interval_s = 1.0
+            [stores.folder]
+            kind = "folder"
+            root = "{self.images}"
+        """
+        (self.folder / "config.toml").write_text(text)
+
+    def end(self) -> None:
+        self.daemon.end()
+        self.comfyui.end()
+
+    @contextlib.asynccontextmanager
+    async def app(self, label: str | None = None) -> AsyncIterator[App]:
+        url = self.daemon.url.replace("http", "ws", 1) + "/ws"
+        headers = {"Authorization": f"Bearer {self.daemon.token}"}
+        async with connect(url, additional_headers=headers, max_size=2**24, proxy=None) as socket:
+            app = App(socket)
+            try:
+                if label is not None:
+                    await app.ask("hello", client=label)
+                yield app
+            finally:
+                await app.close()
+
+    def stored(self) -> dict[str, Path]:
+        """The files of the store by public id; nothing but finished images may be there."""
+        files = [path for path in self.images.rglob("*") if path.is_file() and path.name != ".comfyledger"]
+        return {str(path.relative_to(self.images).with_suffix("")): path for path in files}
+
+    def rendered(self, batch_id: str) -> dict[str, bytes]:
+        """The pixels of the files that the stand-in wrote for a batch, by file name."""
+        folder = self.comfyui.output / "comfyledger" / batch_id.lower()
+        return {path.name: self.drawn(path) for path in folder.iterdir()}
+
+    def check_stored(self, *batches: Frame) -> None:
+        """Every image of these batches lies under its name, whole, with the pixels drawn for its own number."""
+        files = self.stored()
+        for batch in batches:
+            rendered = self.rendered(batch["batch_id"])
+            for image in batch["images"]:
+                number = image["number"]
+                own = {drawn for name, drawn in rendered.items() if name.startswith(f"{number}-a")}
+                assert image["state"] == "stored"
+                assert image["name"].endswith(f"_image_{number}")
+                assert self.drawn(files[image["public_id"]]) in own, image["public_id"]
+
+    @staticmethod
+    def drawn(path: Path) -> bytes:
+        """The pixels of a file that is whole."""
+        raw = path.read_bytes()
+        assert raw.endswith(b"IEND\xaeB`\x82"), path
+        with Image.open(io.BytesIO(raw)) as image:
+            return image.convert("RGB").tobytes()
+
+
+def coloured(count: int) -> list[Frame]:
+    """Images of which none can be taken from ComfyUI's cache of the others."""
+    return [{"inputs": {"color": 1_000 * number}} for number in range(1, count + 1)]
+
+
+def chunk_kinds(path: Path) -> set[bytes]:
+    """The kinds of the chunks of a PNG."""
+    raw, at, kinds = path.read_bytes(), 8, set[bytes]()
+    while at < len(raw):
+        (length,) = struct.unpack(">I", raw[at : at + 4])
+        kinds.add(raw[at + 4 : at + 8])
+        at += 12 + length
+    return kinds
+
+
+def check_gap_free(log: Sequence[Frame]) -> None:
+    assert [event["position"] for event in log] == list(range(1, len(log) + 1))
+
+
+def of_kind(log: Iterable[Frame], kind: str) -> list[Frame]:
+    return [event for event in log if event["kind"] == kind]

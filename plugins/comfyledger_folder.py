@@ -153,20 +153,17 @@ class Disk:
     def make_ready(self) -> None:
         """See that the root is the one that it was. Made and marked at the first use, never again."""
         with self._looking:
-            self._make_ready()
-
-    def _make_ready(self) -> None:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            (self._root / MARK).stat()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (self._root / MARK).stat()
+                self._remember()
+                return
+            if self._memory.exists():
+                text = f"{self._root} has no file {MARK}: is the disk mounted? If so, put an empty one there."
+                raise StoreTrouble(LaneFault("not_reached", text))
+            self._root.mkdir(parents=True, exist_ok=True)
+            (self._root / MARK).write_text(MARK_TEXT)
+            _sync(self._root / MARK, self._root, self._root.parent)
             self._remember()
-            return
-        if self._memory.exists():
-            text = f"{self._root} has no file {MARK}: is the disk mounted? If so, put an empty one there."
-            raise StoreTrouble(LaneFault("not_reached", text))
-        self._root.mkdir(parents=True, exist_ok=True)
-        (self._root / MARK).write_text(MARK_TEXT)
-        _sync(self._root / MARK, self._root, self._root.parent)
-        self._remember()
 
     def _remember(self) -> None:
         if not self._memory.exists():

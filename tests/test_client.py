@@ -84,6 +84,10 @@ class Door:
         cursors: dict[str, asyncio.Task[None]] = {}
         try:
             async for frame in connection:
+                if len(frame) > 200_000:
+                    refusal = wire.error_of(Refused("frame_too_large"))
+                    await connection.send(wire.frame("error", refusal).decode())
+                    continue
                 await self._reply(connection, json.loads(frame), cursors)
         finally:
             self.connections.discard(connection)
@@ -355,10 +359,12 @@ async def test_a_repeated_command_that_finds_nothing_to_do_was_done(door: Door, 
             await getattr(client, command)("x")
 
 
-async def test_a_frame_that_is_too_large_is_refused_and_not_repeated(door: Door, state: Path) -> None:
-    async with Client(state_dir=state) as client:
+@pytest.mark.parametrize("size", [300_000, 2_000_000])
+async def test_a_frame_that_is_too_large_is_refused_and_not_repeated(door: Door, state: Path, size: int) -> None:
+    """Whether the daemon answers it without having read its id, or closes the connection."""
+    async with Client(state_dir=state, timeout_s=5) as client:
         with pytest.raises(Refused) as caught:
-            await client.get_batch("x" * 2_000_000)
+            await client.get_batch("x" * size)
         assert caught.value.code == "frame_too_large"
         assert (await submit(client)).batch_id == BATCH
 

@@ -13,6 +13,7 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -23,6 +24,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+from aiohttp import web
 from PIL import Image
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -277,8 +280,7 @@ class App:
 
     async def settled(self, *batch_ids: str, deadline_s: float = DEADLINE_S) -> list[Frame]:
         """Wait until these batches are settled; how each ended, in this order."""
-        for batch_id in batch_ids:
-            await self.ask("subscribe", batch_id=batch_id, kinds=["batch_settled"])
+        await self.ask("subscribe", kinds=["batch_settled"])
 
         def all_settled() -> bool:
             assert not self._reader.done(), "the connection has ended"
@@ -329,7 +331,8 @@ class House:
         self.configure(config, depth)
         await self.daemon.begin()
 
-    def configure(self, config: str = "", depth: int = 3, url: str = "") -> None:
+    def configure(self, config: str = "", depth: int = 3, url: str = "", comfyui: str = "") -> None:
+        """Write the configuration. `comfyui` are further keys of its section, `url` what stands before it."""
         text = f"""
             state_dir = "{self.state}"
             {config}
@@ -339,6 +342,7 @@ class House:
             url = "{url or self.comfyui.url}"
             queue_depth = {depth}
             sweep_interval_s = 1.0
+            {comfyui}
             [stores.folder]
             kind = "folder"
             root = "{self.images}"
@@ -377,9 +381,13 @@ class House:
         files = self.stored()
         for batch in batches:
             rendered = self.rendered(batch["batch_id"])
+            prompts: dict[int, list[int]] = {}
             for image in batch["images"]:
                 number = image["number"]
-                own = {drawn for name, drawn in rendered.items() if name.startswith(f"{number}-a")}
+                mates = prompts.setdefault(image["prompt"], [])
+                mates.append(number)
+                name = re.compile(rf"{mates[0]}-a\d+_{len(mates):05}_\.png")
+                own = {drawn for file, drawn in rendered.items() if name.fullmatch(file)}
                 assert image["state"] == "stored"
                 assert image["name"].endswith(f"_image_{number}")
                 assert self.drawn(files[image["public_id"]]) in own, image["public_id"]
@@ -414,3 +422,33 @@ def check_gap_free(log: Sequence[Frame]) -> None:
 
 def of_kind(log: Iterable[Frame], kind: str) -> list[Frame]:
     return [event for event in log if event["kind"] == kind]
+
+
+# ---- between the daemon and the stand-in
+
+
+@contextlib.asynccontextmanager
+async def in_between(
+    url: str,
+    asked: Callable[[str, bytes], bytes] = lambda _, body: body,
+    answered: Callable[[str, bytes], bytes] = lambda _, body: body,
+) -> AsyncIterator[str]:
+    """The stand-in with what is asked and answered changed on the way; both get the path and the body."""
+
+    async def pass_on(request: web.Request) -> web.StreamResponse:
+        if request.path == "/ws":
+            raise web.HTTPTemporaryRedirect(f"{url.replace('http', 'ws', 1)}{request.path_qs}")
+        body = asked(request.path, await request.read())
+        async with session.request(request.method, url + request.path_qs, data=body) as answer:
+            return web.Response(status=answer.status, body=answered(request.path, await answer.read()))
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", pass_on)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        async with aiohttp.ClientSession() as session:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

@@ -88,10 +88,10 @@ async def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        house = await _build(settings, stack)
+        house = await build(settings, stack)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in house.endless()]
-            site = await _open_door(settings, house.context, stack)
+            site = await open_door(settings, house.context, stack)
             log.info("daemon.ready", url=site, position=house.context.engine.position, ledger=str(settings.ledger_path))
             await stop.wait()
             log.info("daemon.stopping")
@@ -115,7 +115,7 @@ class House(msgspec.Struct, frozen=True):
         return [engine, self.retention.run(), *(watcher.run() for watcher in self.watchers.values())]
 
 
-async def _build(settings: Settings, stack: AsyncExitStack) -> House:
+async def build(settings: Settings, stack: AsyncExitStack) -> House:
     prepared = prepare_workflows(settings)
     settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     ledger = Ledger.open(settings.ledger_path)
@@ -178,6 +178,7 @@ def _watcher(settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, 
     async def connected() -> None:
         desk.probe_soon(lane)
         await desk.works(lane)
+        await _learn_version(server)
 
     async def stuck(trouble: NotReached) -> None:
         await desk.stuck(lane, trouble.code, trouble.text)
@@ -191,6 +192,17 @@ def _watcher(settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, 
         connected=connected,
         stuck=stuck,
     )
+
+
+async def _learn_version(server: ComfyUI) -> None:
+    """Ask for the version once for each connection: for people, nothing depends on it."""
+    try:
+        system = (await server.system_stats()).get("system")
+    except NotReached as trouble:
+        log.info("comfyui.version_unknown", url=server.url, error=trouble.text)
+    else:
+        found = system.get("comfyui_version") if isinstance(system, dict) else None
+        server.version = str(found or "")[:32]
 
 
 def _bounds(settings: Settings) -> Bounds:
@@ -243,6 +255,7 @@ def _backend_info(name: str, server: ComfyUI, watcher: Watcher) -> wire.BackendI
         name,
         server.url,
         connected=watcher.is_up,
+        version=server.version,
         reconnects=max(0, watcher.connects - 1),
         deaf=watcher.deaf,
         sweeps=watcher.sweeps,
@@ -290,7 +303,7 @@ def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
         raise Refused("config_invalid", f"{workflow.file} cannot be read: {error.strerror}.", hint=hint) from error
 
 
-async def _open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> str:
+async def open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> str:
     runner = web.AppRunner(make_app(context), access_log=None, shutdown_timeout=STOP_S, handle_signals=False)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

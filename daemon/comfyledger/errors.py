@@ -46,7 +46,7 @@ CODES: Final[dict[str, str]] = {
     "seed_out_of_range": "A seed is below zero or above 2^53-1.",
     "comfyui_refused": "ComfyUI refused the graph.",
     "series_unanswered": "A store could not say which numbers it holds, so no number was given.",
-    "storage_full": "The disk is full or nearly full; nothing new is taken until there is room.",
+    "storage_full": "The disk is full; nothing new is taken until there is room.",
     # looking and steering
     "unknown_batch": "There is no batch of this id.",
     "unknown_image": "There is no image of this name.",

@@ -7,6 +7,7 @@ anywhere but here.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -154,7 +155,7 @@ class Settings(Section, frozen=True):
     """The whole configuration."""
 
     state_dir: str = ""
-    """Ledger, spool, token. Default: the user's state folder, `~/.local/state/comfyledger`."""
+    """Ledger, spool, token. Default: COMFYLEDGER_STATE_DIR, else `~/.local/state/comfyledger`."""
     first_use: Literal["ask", "trust"] = "ask"
     """Whether the stores are asked for their highest number before a series gives its first."""
     default_workflow: str = "empty-image"
@@ -195,10 +196,13 @@ class Settings(Section, frozen=True):
         return self.state_path / "door.json"
 
 
-def load(path: Path | None) -> Settings:
-    """Read a configuration file, or take the defaults. Raises Refused(config_invalid) with what is wrong and where."""
+def load(path: Path | None, state_dir: Path | None = None) -> Settings:
+    """Read a configuration file, or take the defaults. Raises Refused(config_invalid) with what is wrong and where.
+
+    The state folder is `state_dir`, else what the file says, else COMFYLEDGER_STATE_DIR, else the user's own.
+    """
     if path is None:
-        return _complete(Settings(), Path.cwd())
+        return _complete(_placed(Settings(), state_dir), Path.cwd())
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -207,7 +211,14 @@ def load(path: Path | None) -> Settings:
         raise _invalid(f"{path} is not TOML: {error}.", "See https://toml.io for the syntax.") from error
     if "source" in raw:
         raise _invalid(f"{path}: unknown key `source`.", "Remove it.")
-    return replace(_complete(_converted(raw, path), path.resolve().parent), source=str(path))
+    read = _placed(_converted(raw, path), state_dir)
+    return replace(_complete(read, path.resolve().parent), source=str(path))
+
+
+def _placed(settings: Settings, state_dir: Path | None) -> Settings:
+    """The state folder where the command line and the client will look for it, too."""
+    asked = str(state_dir.expanduser().absolute()) if state_dir is not None else settings.state_dir
+    return replace(settings, state_dir=asked or os.environ.get("COMFYLEDGER_STATE_DIR", ""))
 
 
 def _converted(raw: dict[str, Any], path: Path) -> Settings:

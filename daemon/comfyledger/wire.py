@@ -89,7 +89,7 @@ class ListBatches(Message, frozen=True):
 
 
 class GetImage(Message, frozen=True):
-    """One image by its public id, its file name, or `<batch_id>/<index>`."""
+    """One image by its public id, or by `<batch_id>/<index>`."""
 
     image: str
 
@@ -450,7 +450,12 @@ class Envelope(msgspec.Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
+class Asked(Envelope, frozen=True, forbid_unknown_fields=True):
+    """A frame from a client: options that stand beside `data` would be ignored, so they are refused."""
+
+
 _envelope = msgspec.json.Decoder(Envelope)
+_asked = msgspec.json.Decoder(Asked)
 _encoder = msgspec.json.Encoder()
 _requests: Final = {name: msgspec.json.Decoder(message) for name, message in REQUESTS.items()}
 _answers: Final = {name: msgspec.json.Decoder(answer) for name, answer in ANSWERS.items()}
@@ -458,9 +463,23 @@ _results: Final = {name: msgspec.json.Decoder(answer) for name, answer in RESULT
 
 
 def read_envelope(frame: str | bytes) -> Envelope:
-    """The envelope of a frame. Raises Refused(not_json, not_utf8, bad_envelope)."""
+    """The envelope of a frame of the daemon. Raises Refused(not_json, not_utf8, bad_envelope)."""
+    return _read(_envelope, frame)
+
+
+def read_asked(frame: bytes) -> Envelope:
+    """The envelope of a frame of a client. Raises Refused(not_json, not_utf8, bad_envelope)."""
     try:
-        return _envelope.decode(frame)
+        frame.decode()
+    except UnicodeDecodeError as error:
+        raise Refused("not_utf8", f"The frame is not UTF-8: byte {error.start} fits nothing.") from error
+    return _read(_asked, frame)
+
+
+def _read(decoder: msgspec.json.Decoder[Any], frame: str | bytes) -> Envelope:
+    try:
+        envelope: Envelope = decoder.decode(frame)
+        return envelope
     except msgspec.ValidationError as error:
         hint = 'Send {"type": ..., "id": ..., "data": {...}}.'
         raise Refused("bad_envelope", _sentence(error), hint=hint, path=_path(error, "$")) from error

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from whole_house import House, check_gap_free, coloured
+from whole_house import House, check_gap_free, coloured, until
 
 IMAGES = 40
 
@@ -43,6 +43,34 @@ async def test_a_daemon_that_ends_in_the_middle_goes_on_where_it_was(house: Hous
     assert again["batch_id"] == asked["batch_id"]
     assert again["numbers"] == asked["numbers"]
     check_nothing_twice(house, batch, asked["numbers"])
+
+
+async def test_a_daemon_killed_while_its_call_was_under_way_looks_before_it_sends_again(house: House) -> None:
+    """The stand-in has taken the prompt and has not answered; the daemon cannot know which of the two it was."""
+    await house.begin()
+    house.comfyui.control(answer_lost_next=1)
+    async with house.app() as app:
+        asked = await app.submit("r1", quantity=1)
+        await until(lambda: house.comfyui.ended() == ["execution_success"], "the prompt has run")
+        assert (await app.batch(asked["batch_id"]))["pending"] == 1
+    house.daemon.signal(signal.SIGKILL)
+    await house.daemon.begin()
+    async with house.app() as app:
+        (batch,) = await app.settled(asked["batch_id"])
+    house.check_stored(batch)
+    assert len(house.comfyui.posted()) == 1
+
+
+async def test_what_a_killed_comfyui_had_finished_is_taken_and_not_rendered_again(house: House) -> None:
+    await house.begin()
+    house.comfyui.control(hold=["history"])
+    async with house.app() as app:
+        asked = await app.submit("r1", quantity=2, images_per_prompt=2)
+        await until(lambda: house.comfyui.ended() == ["execution_success"], "both files are written")
+        await house.comfyui.restart()
+        (batch,) = await app.settled(asked["batch_id"])
+    house.check_stored(batch)
+    assert len(house.comfyui.posted()) == 1
 
 
 async def test_a_comfyui_that_is_killed_in_the_middle_loses_no_image(house: House) -> None:

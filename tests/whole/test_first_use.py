@@ -23,7 +23,7 @@ async def test_who_comes_with_57_images_goes_on_at_58(house: House) -> None:
 
 
 async def test_while_a_store_is_missing_no_number_is_given_and_the_reason_can_be_seen(house: House) -> None:
-    await house.begin("[limits]\nfirst_use_wait_s = 1.5")
+    await house.begin("[limits]\nfirst_use_wait_s = 2.5")
     unmounted = house.folder / "unmounted"
     async with house.app() as app, house.app() as watcher:
         before = await app.submit("r1")

@@ -96,9 +96,9 @@ def _graph_in(path: Path) -> dict[str, Any]:
 async def test_no_more_than_queue_depth_prompts_of_ours_are_in_comfyui_and_no_fewer_while_work_waits(
     house: House,
 ) -> None:
-    await house.begin(seconds_per_image=0.02)
+    await house.begin(seconds_per_image=0.1)
     async with house.app() as app:
-        asked = await app.submit("r1", images=coloured(20))
+        asked = await app.submit("r1", images=coloured(12))
         await app.settled(asked["batch_id"])
     ledger = house.comfyui.ledger()
     posts = [(one["order"], 1) for one in ledger["requests"] if (one["method"], one["path"]) == ("POST", "/prompt")]

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
-from aiohttp import web
-
-from whole_house import House, coloured, of_kind
+from whole_house import House, coloured, in_between, of_kind
 
 TEXT_CHARS_MAX = 2_000
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
@@ -44,38 +39,23 @@ async def test_a_graph_with_a_node_that_comfyui_lacks_fails_at_once(house: House
 async def test_a_200_with_errors_on_our_output_is_a_refusal(house: House) -> None:
     """A ComfyUI that does not know `partial_execution_targets` answers 200 when another output is valid."""
     await house.comfyui.begin()
-    async with older_comfyui(house.comfyui.url) as url:
+    async with in_between(house.comfyui.url, asked=without_targets) as url:
         house.configure(url=url)
         await house.daemon.begin()
-        valid = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
+        valid: dict[str, Any] = {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0},
+        }
         bad = graph({"class_type": "EmptyImage", "inputs": {**valid["inputs"], "width": -3}})
         bad["2"] = valid
         bad["8"] = {"class_type": "PreviewImage", "inputs": {"images": ["2", 0]}}
         await check_refused(house, bad, "width")
 
 
-@asynccontextmanager
-async def older_comfyui(url: str) -> AsyncIterator[str]:
-    """The stand-in as it would be without `partial_execution_targets`."""
-
-    async def pass_on(request: web.Request) -> web.StreamResponse:
-        if request.path == "/ws":
-            raise web.HTTPTemporaryRedirect(f"{url.replace('http', 'ws', 1)}{request.path_qs}")
-        body = await request.read()
-        if request.path == "/prompt":
-            sent = json.loads(body)
-            del sent["partial_execution_targets"]
-            body = json.dumps(sent).encode()
-        async with session.request(request.method, url + request.path_qs, data=body) as answer:
-            return web.Response(status=answer.status, body=await answer.read())
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", pass_on)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        async with aiohttp.ClientSession() as session:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+def without_targets(path: str, body: bytes) -> bytes:
+    """What a ComfyUI reads that does not know `partial_execution_targets`."""
+    if path != "/prompt":
+        return body
+    sent = json.loads(body)
+    del sent["partial_execution_targets"]
+    return json.dumps(sent).encode()

@@ -6,15 +6,16 @@ from whole_house import House, coloured, until
 
 
 async def test_a_cancelled_batch_stops_at_comfyui_and_keeps_its_numbers(house: House) -> None:
-    await house.begin(seconds_per_image=0.1)
+    await house.begin(seconds_per_image=0.4)
     async with house.app() as app:
         asked = await app.submit("r1", images=coloured(12))
-        await app.counted("stored", 2, asked["batch_id"])
+        await app.counted("stored", 1, asked["batch_id"])
         changed = await app.ask("cancel", batch_id=asked["batch_id"])
         (batch,) = await app.settled(asked["batch_id"])
         assert changed["images"] == batch["cancelled"] > 0
         assert batch["stored"] + batch["cancelled"] == 12
         await until(lambda: not any(house.comfyui.queue().values()), "ComfyUI has nothing of ours")
+        assert len(house.comfyui.ledger()["files"]) - batch["stored"] <= 1, "what nobody wants was rendered"
         after = await app.submit("r2", quantity=1)
         assert after["numbers"] == [13]
         await app.settled(after["batch_id"])

@@ -26,7 +26,7 @@ def run(ctx: click.Context, config_path: Path | None) -> None:
     """Run the daemon until it is told to stop (SIGTERM, or Ctrl-C)."""
     from comfyledger import app, settings
 
-    ctx.exit(app.run(settings.load(config_path)))
+    ctx.exit(app.run(settings.load(config_path, ctx.obj.state_dir)))
 
 
 @click.group()
@@ -37,11 +37,12 @@ def config() -> None:
 @config.command()
 @config_option
 @json_option
-def check(config_path: Path | None, as_json: bool) -> None:
+@click.pass_context
+def check(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     """Say whether a configuration can be used, and the main things that it says."""
     from comfyledger import settings
 
-    found = settings.load(config_path)
+    found = settings.load(config_path, ctx.obj.state_dir)
     main = {
         "config": found.source or "none: the defaults",
         "state_dir": found.state_dir,

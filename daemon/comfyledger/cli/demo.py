@@ -31,7 +31,7 @@ from comfyledger.cli.terminal import clean, console, say
 from comfyledger.client import Client
 from comfyledger.errors import Refused
 
-DEADLINE_S: Final = 300.0
+DEADLINE_S: Final = 120.0
 LOG_LINES: Final = 12
 WORKFLOW: Final = "empty-image"
 
@@ -48,19 +48,20 @@ def demo(ctx: click.Context, comfyui: str | None, keep: bool, seconds_per_image:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="comfyledger-demo-"))
     processes = Processes(folder)
-    well = False
+    well = kept = False
     try:
         with _failures_told(processes):
             _start(processes, comfyui, seconds_per_image)
             well = asyncio.run(_main_job(folder))
+        kept = keep and bool(processes.ids)
     finally:
-        if not (keep and processes.ids):
+        if not kept:
             processes.stop()
-    if keep and processes.ids:
+    if kept:
         _say_kept(processes)
     elif well:
         shutil.rmtree(folder)
-    if not well:
+    else:
         say(f"Everything is left in {folder}")
     ctx.exit(DONE if well else REFUSED)
 

@@ -125,7 +125,7 @@ async def _start(client: Client, head: wire.Welcome, wanted: Wanted, after: int 
 
 async def read_past(client: Client, head: wire.Welcome, after: int) -> AsyncGenerator[wire.LoggedEvent, None]:
     """Every event after a position, up to the end of the log as a welcome told it."""
-    if after >= head.position:
+    if after == head.position:
         return
     pushed = client.subscribe(after=after, epoch=head.epoch)
     async with contextlib.aclosing(pushed):

@@ -31,6 +31,8 @@ FRAME_BYTES_MAX: Final = 64 * 2**20
 WAITING_S: Final = 600.0
 """How long an answer may take after each `waiting`: the daemon waits for somebody else, within limits of its own."""
 HELLO_S: Final = 10.0
+CLOSE_S: Final = 0.2
+"""Of the closing handshake: its answer may stand behind events that nobody reads any more."""
 DELAY_MIN_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
 TOO_LARGE: Final = 1009
@@ -320,7 +322,7 @@ def _connection(address: Address) -> connect:
         max_size=FRAME_BYTES_MAX,
         compression=None,
         proxy=None,
-        close_timeout=2,
+        close_timeout=CLOSE_S,
     )
 
 

@@ -6,9 +6,9 @@ busy box it is hundreds of megabytes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import aiohttp
 import msgspec
@@ -44,6 +44,7 @@ class FileMissing(Exception):
     """`/view` does not have the file."""
 
 
+T = TypeVar("T")
 Where = Literal["waiting", "running", "gone"] | HistoryEntry
 
 
@@ -54,6 +55,8 @@ class ComfyUI:
         self, session: aiohttp.ClientSession, url: str, *, connect_timeout_s: float, request_timeout_s: float
     ) -> None:
         self.url = url.rstrip("/")
+        self.version = ""
+        """What the server last said of itself; empty until it was asked."""
         self._session = session
         self._whole = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=connect_timeout_s)
         self._pieces = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s, sock_read=request_timeout_s)
@@ -76,10 +79,7 @@ class ComfyUI:
         status, raw = await self._call("POST", "/prompt", body)
         if status in {429, 502, 503, 504}:
             raise NotReached(f"http_{status}", f"ComfyUI answered {status}.", sent=True)
-        try:
-            return parse_prompt_answer(status, raw)
-        except BadFrame as error:
-            raise NotReached("unknown_answer", str(error), sent=True) from error
+        return _read(lambda body: parse_prompt_answer(status, body), raw)
 
     async def where_is(self, prompt_id: str) -> Where:
         """Where a prompt is. Raises NotReached.
@@ -92,7 +92,7 @@ class ComfyUI:
             if where is not None:
                 return where
         status, raw = await self._call("GET", "/queue")
-        ids = parse_queue(_good(status, raw))
+        ids = _read(parse_queue, _good(status, raw))
         if prompt_id in ids.running:
             return "running"
         if prompt_id in ids.pending:
@@ -105,7 +105,7 @@ class ComfyUI:
         if status == 404:
             self._knows_jobs = raw.lstrip().startswith(b"{")
             return "gone" if self._knows_jobs else None
-        job = parse_job(_good(status, raw))
+        job = _read(parse_job, _good(status, raw))
         self._knows_jobs = True
         if job.status == "pending":
             return "waiting"
@@ -116,7 +116,7 @@ class ComfyUI:
     async def history(self, prompt_id: str) -> HistoryEntry | None:
         """How a prompt ended; None if it is unknown or has not. Raises NotReached."""
         status, raw = await self._call("GET", f"/history/{prompt_id}")
-        return parse_history(_good(status, raw), prompt_id)
+        return _read(lambda body: parse_history(body, prompt_id), _good(status, raw))
 
     async def forget(self, prompt_id: str) -> None:
         """Remove our own entry from the history: each costs the server several times its graph in memory."""
@@ -200,6 +200,14 @@ def _good(status: int, raw: bytes) -> bytes:
     if not raw.lstrip().startswith(b"{"):
         raise NotReached("unknown_answer", "ComfyUI's answer is not JSON.", sent=True)
     return raw
+
+
+def _read(parse: Callable[[bytes], T], body: bytes) -> T:
+    """What a body says. Raises NotReached for one that cannot be read: it may have been cut on its way."""
+    try:
+        return parse(body)
+    except BadFrame as error:
+        raise NotReached("unknown_answer", str(error)[:500], sent=True) from error
 
 
 def _not_reached(error: BaseException) -> NotReached:

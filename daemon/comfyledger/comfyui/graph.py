@@ -77,7 +77,11 @@ def _decoded(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[st
 
 def _check_size(size_bytes: int, graph_bytes_max: int) -> None:
     if size_bytes > graph_bytes_max:
-        raise Refused("graph_too_large", f"The workflow has {size_bytes:,} bytes; the limit is {graph_bytes_max:,}.")
+        raise Refused(
+            "graph_too_large",
+            f"The workflow has {size_bytes:,} bytes; the limit is {graph_bytes_max:,}.",
+            hint="Leave out what is not needed to render, or raise [limits] graph_bytes_max.",
+        )
 
 
 def _check_nesting(decoded: dict[str, Any]) -> None:
@@ -87,7 +91,7 @@ def _check_nesting(decoded: dict[str, Any]) -> None:
         level = [child for value in level for child in _children(value)]
         if not level:
             return
-    raise Refused("workflow_invalid", f"The workflow is nested more than {NESTING_MAX} levels deep.")
+    raise Refused("workflow_invalid", f"The workflow is nested more than {NESTING_MAX} levels deep.", hint=EXPORT_HINT)
 
 
 def _children(value: object) -> Iterable[Any]:

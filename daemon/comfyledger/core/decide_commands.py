@@ -114,7 +114,7 @@ def _next(draft: Draft, series: Series) -> SeriesNext:
 def batch_or_refuse(draft: Draft, batch_id: str) -> BatchRow:
     batch = draft.state.batch(batch_id)
     if batch is None:
-        raise Refused("unknown_batch", f"There is no batch {batch_id!r}.", hint="See `comfyledger batches`.")
+        raise Refused("unknown_batch", f"There is no batch {batch_id[:64]!r}.", hint="See `comfyledger batches`.")
     return batch
 
 

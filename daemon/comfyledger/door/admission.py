@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,6 +22,8 @@ from comfyledger.core.naming import Series, Templates, series_of
 from comfyledger.core.slugs import fold
 from comfyledger.core.values import SEED_MAX, Blob, PromptFixed, StoreRef, blob_of
 from comfyledger.errors import Refused
+
+METADATA_LEVELS_MAX: Final = 64
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -82,6 +84,7 @@ def admit(
     _check_request_id(message.request_id)
     asked = _images(message, rules.quantity_max)
     _check_seeds(message, asked)
+    _check_depth(message.metadata)
     series = _series(rules.templates, message.username, message.character, message.premade)
     prepared = _workflow(message, rules)
     if message.images_per_prompt > 1 and prepared.plan.batch_size is None:
@@ -166,6 +169,26 @@ def _check_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) ->
             raise Refused("seed_out_of_range", f"A seed is 0 to {SEED_MAX}.", path=path)
 
 
+def _check_depth(metadata: Mapping[str, Any]) -> None:
+    """Whoever encodes it later does so from a deeper stack, and must not be the one who fails."""
+    level: list[Any] = [metadata]
+    for _ in range(METADATA_LEVELS_MAX):
+        level = [child for value in level for child in _children(value)]
+    if level:
+        raise Refused(
+            "invalid_field",
+            f"metadata is nested more than {METADATA_LEVELS_MAX} levels deep.",
+            hint="Send a text that holds JSON instead.",
+            path="$.data.metadata",
+        )
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
 def _series(templates: Templates, username: str, character: str, premade: bool) -> Series:
     return series_of(templates, username, character, premade)
 
@@ -178,7 +201,7 @@ def _workflow(message: wire.SubmitBatch, rules: Rules) -> Prepared:
         graph = graphs.read_graph(wanted, rules.graph_bytes_max)
         return prepare("", graph, graphs.find_plan(graph))
     except Refused as refusal:
-        raise _at(refusal, "$.data.workflow") from refusal
+        raise within(refusal, "$.data.workflow") from refusal
 
 
 def _configured(name: str, workflows: Mapping[str, Prepared]) -> Prepared:
@@ -194,7 +217,8 @@ def _configured(name: str, workflows: Mapping[str, Prepared]) -> Prepared:
     return workflows[name]
 
 
-def _at(refusal: Refused, root: str) -> Refused:
+def within(refusal: Refused, root: str) -> Refused:
+    """The same refusal with its path below `root`."""
     path = f"{root}.{refusal.path}" if refusal.path else root
     return Refused(refusal.code, refusal.message, hint=refusal.hint, path=path)
 
@@ -213,7 +237,7 @@ def _checked(prepared: Prepared, inputs: Mapping[str, Any], root: str) -> dict[s
     try:
         return graphs.check_inputs(prepared.graph, prepared.plan, inputs)
     except Refused as refusal:
-        raise _at(refusal, root) from refusal
+        raise within(refusal, root) from refusal
 
 
 def _prompts(

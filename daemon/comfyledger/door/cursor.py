@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from itertools import islice
 from typing import Final
 
 import msgspec
@@ -106,7 +105,7 @@ class Cursor:
         """Positions in the tail have no gaps, so the place of the next one is known."""
         tail = self._engine.tail
         start = self._position + 1 - tail[0].position
-        page = list(islice(tail, start, start + PAGE_LINES))
+        page = [tail[place] for place in range(start, min(start + PAGE_LINES, len(tail)))]
         if page:
             self._position = page[-1].position
         return [line for line in page if self._wanted.takes(line)]

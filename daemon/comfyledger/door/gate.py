@@ -46,14 +46,13 @@ class Gate(msgspec.Struct, frozen=True):
     origins: frozenset[str]
     hosts: frozenset[str]
 
-    def check(self, request: web.Request) -> None:
-        """Raises Refused(forbidden_host, forbidden_origin, unauthorized)."""
+    def check_caller(self, request: web.Request) -> None:
+        """Raises Refused(forbidden_host, forbidden_origin)."""
         self._check_host(request.headers.get("Host", ""))
         origin = request.headers.get("Origin")
         if origin is not None and origin not in self.origins:
             hint = "List the page's origin in [door] allowed_origins if it is yours."
             raise Refused("forbidden_origin", f"Requests from the page {origin[:200]!r} are not allowed.", hint=hint)
-        self._check_token(request)
 
     def _check_host(self, header: str) -> None:
         """What a browser was made to believe by a foreign name server shows in the Host header."""
@@ -62,7 +61,8 @@ class Gate(msgspec.Struct, frozen=True):
             hint = "Use 127.0.0.1, or list the name in [door] allowed_hosts."
             raise Refused("forbidden_host", f"This daemon is not {header[:200]!r}.", hint=hint)
 
-    def _check_token(self, request: web.Request) -> None:
+    def check_token(self, request: web.Request) -> None:
+        """Raises Refused(unauthorized)."""
         if not self.token:
             return
         given = _bearer(request) or _from_subprotocol(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Final, cast
 
 from comfyledger import wire
 from comfyledger.comfyui import graph as graphs
@@ -45,7 +45,16 @@ async def answer(context: Context, label: str, message: wire.Message, raw: bytes
         case wire.ServerInfo():
             return await _server_info(context)
         case _:
-            return await _changed(context, _steering(context, label, message))
+            return await _changed(context, _steering(context, label, message), _PATHS[type(message)])
+
+
+_PATHS: Final[dict[type[wire.Message], str]] = {
+    wire.Cancel: "$.data.batch_id",
+    wire.Retry: "$.data.batch_id",
+    wire.Pause: "$.data.scope",
+    wire.Resume: "$.data.scope",
+}
+"""Which field a command is about: the ledger, which refuses it, does not know the wire."""
 
 
 def _steering(context: Context, label: str, message: wire.Message) -> Command:
@@ -86,7 +95,10 @@ async def _dry_run(context: Context, admitted: admission.Admitted) -> wire.Batch
     except NotReached as trouble:
         hint = "The request itself passed all other checks; start ComfyUI and try again."
         raise Refused("comfyui_refused", f"ComfyUI could not be asked: {trouble.text}", hint=hint) from trouble
-    graphs.check_against_object_info(admitted.prepared.graph, known)
+    try:
+        graphs.check_against_object_info(admitted.prepared.graph, known)
+    except Refused as refusal:
+        raise admission.within(refusal, "$.data.workflow") from refusal
     quantity = sum(len(prompt.images) for prompt in admitted.command.prompts)
     return wire.BatchAccepted(
         batch_id="",
@@ -104,8 +116,11 @@ async def _open_series(context: Context, label: str, message: wire.OpenSeries) -
     return wire.SeriesInfo(opened.series, opened.next)
 
 
-async def _changed(context: Context, command: Command) -> wire.ChangedCount:
-    changed = cast(Changed, await context.engine.command(command))
+async def _changed(context: Context, command: Command, path: str) -> wire.ChangedCount:
+    try:
+        changed = cast(Changed, await context.engine.command(command))
+    except Refused as refusal:
+        raise admission.within(refusal, "$.data.images" if refusal.code == "unknown_image" else path) from refusal
     return wire.ChangedCount(changed.images, changed.left)
 
 
@@ -187,7 +202,9 @@ async def _list_images(context: Context, message: wire.ListImages) -> wire.Image
     if message.before is not None:
         batch_id, _, index = message.before.rpartition("/")
         if not batch_id or not index.isascii() or not index.isdigit() or len(index) > 6:
-            raise Refused("invalid_field", "`before` is an image id, <batch_id>/<index>.", path="$.data.before")
+            hint = "Give the `image_id` of the last image that was listed."
+            text = "`before` is an image id, <batch_id>/<index>."
+            raise Refused("invalid_field", text, hint=hint, path="$.data.before")
         before = (batch_id, int(index))
     wanted = ImageFilter(
         batch_id=message.batch_id,

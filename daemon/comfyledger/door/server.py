@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from comfyledger import wire
 from comfyledger.door.context import Context
@@ -34,12 +35,23 @@ log = structlog.get_logger("comfyledger.door")
 
 def make_app(context: Context) -> web.Application:
     """The application of one door."""
-    app = web.Application(client_max_size=65_536)
+    app = web.Application(client_max_size=65_536, middlewares=[_guarded])
     app[CONTEXT] = context
     app[SOCKETS] = Sockets()
     app.add_routes([web.get("/ws", _socket), web.get("/healthz", _alive), web.get("/", _hello)])
     app.on_shutdown.append(_close_sockets)
     return app
+
+
+@web.middleware
+async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Host and Origin are checked for every address, the harmless ones included."""
+    try:
+        request.app[CONTEXT].gate.check_caller(request)
+        return await handler(request)
+    except Refused as refusal:
+        log.info("door.refused", code=refusal.code, remote=request.remote)
+        return _refused(refusal)
 
 
 def _refused(refusal: Refused) -> web.Response:
@@ -50,13 +62,10 @@ def _refused(refusal: Refused) -> web.Response:
 async def _socket(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
     sockets = request.app[SOCKETS].open
-    try:
-        context.gate.check(request)
-        if len(sockets) >= context.door.connections_max:
-            raise Refused("busy", f"There are {len(sockets)} connections already.")
-    except Refused as refusal:
-        log.info("door.refused", code=refusal.code, remote=request.remote)
-        return _refused(refusal)
+    context.gate.check_token(request)
+    if len(sockets) >= context.door.connections_max:
+        hint = "Close connections that are not used, or raise [door] connections_max."
+        raise Refused("busy", f"There are {len(sockets)} connections already.", hint=hint)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S,
         compress=False,

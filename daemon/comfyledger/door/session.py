@@ -42,6 +42,7 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: dict[str, tuple[asyncio.Task[None], Listener | None]] = {}
         self._made = 0
+        self._way_out = asyncio.Lock()
         self._live: deque[bytes] = deque(maxlen=context.door.outbox_frames_max)
         self._has_live = asyncio.Event()
 
@@ -74,7 +75,7 @@ class Session:
             return
         request_id: wire.Id = None
         try:
-            envelope = wire.read_envelope(frame)
+            envelope = wire.read_asked(frame)
             request_id = envelope.id
             message = wire.read_request(envelope)
         except Refused as refusal:
@@ -174,7 +175,8 @@ class Session:
 
     def _known(self, subscription: str) -> None:
         if subscription not in self._subscriptions:
-            raise Refused("unknown_subscription", path="$.data.subscription")
+            hint = "Give the `subscription` of the answer to `subscribe`."
+            raise Refused("unknown_subscription", hint=hint, path="$.data.subscription")
 
     def _end(self, subscription: str) -> None:
         task, listener = self._subscriptions.pop(subscription)
@@ -189,7 +191,12 @@ class Session:
         await self._send("error", wire.error_of(refusal), request_id)
 
     async def _send(self, kind: str, data: Any, request_id: wire.Id = None) -> None:
-        await self._socket.send_frame(wire.frame(kind, data, request_id), WSMsgType.TEXT)
+        await self._send_frame(wire.frame(kind, data, request_id))
+
+    async def _send_frame(self, frame: bytes) -> None:
+        """One at a time: aiohttp holds up only the sender whose frame fills the buffer, not those beside it."""
+        async with self._way_out:
+            await self._socket.send_frame(frame, WSMsgType.TEXT)
 
     def _tell_waiting(self, request_id: wire.Id, message: wire.Message) -> None:
         if isinstance(message, wire.SubmitBatch | wire.OpenSeries):
@@ -208,4 +215,4 @@ class Session:
             await self._has_live.wait()
             self._has_live.clear()
             while self._live:
-                await self._socket.send_frame(self._live.popleft(), WSMsgType.TEXT)
+                await self._send_frame(self._live.popleft())

@@ -110,7 +110,7 @@ class Asker:
                 highest = await self._store(ref).highest_number(series)
                 return Evidence(ref.name, ref.identity, highest)
             except StoreTrouble as trouble:
-                reason = f"{store_lane(ref.name)}: {trouble.fault.text}"
+                reason = f"{store_lane(ref.name)}: {trouble.fault.text.rstrip('.')}"
             question = self._engine.questions.get(unknown.series.key)
             if question is None or not question.waiting:
                 return None

@@ -1,0 +1,194 @@
+"""How the watcher finds out how a prompt ends, whatever the socket does. Against the stand-in, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.messages import Preview, Progress, PromptAnswer
+from comfyledger.comfyui.watch import Ending, Watcher
+from comfyledger.sim.comfyui import SimComfyUI, SimOptions, serve
+
+DEADLINE_S = 20.0
+SWEEP_S = 1.0
+
+
+class Live:
+    """Whoever would show progress."""
+
+    def __init__(self) -> None:
+        self.steps: list[Progress] = []
+
+    def progress(self, prompt_id: str, news: Progress) -> None:
+        self.steps.append(news)
+
+    def preview(self, prompt_id: str, picture: Preview) -> None:
+        return None
+
+
+class Post:
+    """A stand-in, a watcher that runs, and what it told."""
+
+    def __init__(self, sim: SimComfyUI, http: aiohttp.ClientSession, url: str) -> None:
+        self.sim = sim
+        self.http = http
+        self.url = url
+        self.live = Live()
+        self.troubles: list[NotReached] = []
+        self.client_ids: list[str] = []
+        self.comfyui = ComfyUI(http, url, connect_timeout_s=2, request_timeout_s=5)
+        self.watcher = Watcher(
+            self.comfyui,
+            self.live,
+            sweep_interval_s=SWEEP_S,
+            connect_timeout_s=2,
+            client_ids=self._client_id,
+            connected=self._connected,
+            stuck=self._stuck,
+        )
+
+    def _client_id(self) -> str:
+        self.client_ids.append(uuid.uuid4().hex)
+        return self.client_ids[-1]
+
+    async def _connected(self) -> None:
+        return None
+
+    async def _stuck(self, trouble: NotReached) -> None:
+        self.troubles.append(trouble)
+
+    async def submit(self, color: int = 1) -> str:
+        prompt_id = str(uuid.uuid4())
+        assert await self.watcher.ready()
+        size = {"width": 8, "height": 8, "batch_size": 1, "color": color}
+        graph: dict[str, Any] = {
+            "1": {"class_type": "EmptyImage", "inputs": size},
+            "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": f"b/{color}"}},
+        }
+        client_id = self.watcher.sending(prompt_id)
+        answer = await self.comfyui.post_prompt(graph, prompt_id=prompt_id, client_id=client_id, output="9")
+        assert isinstance(answer, PromptAnswer)
+        return prompt_id
+
+    async def control(self, **asked: Any) -> None:
+        async with self.http.post(f"{self.sim.control_url}/control", json=asked) as response:
+            assert response.status == 200
+
+    async def end_of(self, prompt_id: str) -> Ending:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.watcher.follow(prompt_id)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def post(tmp_path: Path) -> AsyncIterator[Post]:
+    async with await serve(SimOptions(output=tmp_path / "out")) as sim, aiohttp.ClientSession() as http:
+        post = Post(sim, http, sim.url)
+        task = asyncio.create_task(post.watcher.run())
+        yield post
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_end_of_a_prompt_is_found_with_its_files(post: Post) -> None:
+    ending = await post.end_of(await post.submit())
+    assert ending.entry is not None
+    assert ending.entry.ended == "success"
+    assert [file.filename for file in ending.entry.outputs["9"]] == ["1_00001_.png"]
+
+
+async def test_an_end_that_came_before_anybody_followed_is_found(post: Post) -> None:
+    prompt_id = await post.submit()
+    await post.until(lambda: post.sim.is_idle)
+    assert (await post.end_of(prompt_id)).entry is not None
+
+
+async def test_a_prompt_that_a_person_removed_is_found_gone_while_others_keep_the_socket_busy(post: Post) -> None:
+    await post.control(hold=["start"])
+    first, second = await post.submit(1), await post.submit(2)
+    following = asyncio.create_task(post.end_of(second))
+    await asyncio.sleep(0)
+    await post.http.post(f"{post.url}/queue", json={"delete": [second]})
+    colors = itertools.count(10)
+    while not following.done():
+        await post.http.post(f"{post.url}/prompt", json={"prompt": {}})
+        await post.control(step=1)
+        await post.submit(next(colors))
+        await asyncio.wait([following], timeout=0.1)
+    ending = await following
+    assert ending == Ending(None, restarted=False)
+    await post.control(hold=[])
+    assert (await post.end_of(first)).entry is not None
+
+
+async def test_a_prompt_that_the_server_forgot_with_its_restart_is_not_taken_for_removed(tmp_path: Path) -> None:
+    options = SimOptions(output=tmp_path / "out")
+    async with aiohttp.ClientSession() as http:
+        sim = await serve(options)
+        port = int(sim.url.rpartition(":")[2])
+        post = Post(sim, http, sim.url)
+        task = asyncio.create_task(post.watcher.run())
+        await post.control(hold=["start"])
+        prompt_id = await post.submit()
+        following = asyncio.create_task(post.end_of(prompt_id))
+        await asyncio.sleep(0)
+        await sim.stop()
+        await post.until(lambda: not post.watcher.is_up)
+        async with await serve(SimOptions(output=tmp_path / "out", port=port)):
+            assert await following == Ending(None, restarted=True)
+            assert len(set(post.client_ids)) == len(post.client_ids) >= 2
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_deaf_socket_is_recognised_replaced_and_counted(post: Post) -> None:
+    await post.control(deaf=True)
+    ending = await post.end_of(await post.submit())
+    assert ending.entry is not None
+    await post.until(lambda: post.watcher.deaf == 1)
+    await post.control(deaf=False)
+    await post.until(lambda: post.watcher.connects == 2)
+
+
+async def test_a_quiet_socket_of_a_long_prompt_is_not_taken_for_deaf(post: Post) -> None:
+    await post.control(hold=["start"])
+    following = asyncio.create_task(post.end_of(await post.submit()))
+    await post.until(lambda: post.watcher.sweeps >= 3)
+    await post.control(hold=[])
+    assert (await following).entry is not None
+    assert (post.watcher.deaf, post.watcher.connects) == (0, 1)
+
+
+async def test_a_prompt_of_an_earlier_connection_is_found_when_the_queue_changes(post: Post) -> None:
+    await post.control(hold=["start"])
+    prompt_id = await post.submit()
+    following = asyncio.create_task(post.end_of(prompt_id))
+    await asyncio.sleep(0)
+    await post.control(drop_sockets=True)
+    await post.until(lambda: post.watcher.connects == 2 and post.watcher.is_up)
+    sweeps = post.watcher.sweeps
+    await post.control(hold=[])
+    assert (await following).entry is not None
+    assert post.watcher.sweeps - sweeps <= 1
+
+
+async def test_a_server_that_is_not_there_is_told_and_tried_again(tmp_path: Path, post: Post) -> None:
+    port = int(post.url.rpartition(":")[2])
+    await post.until(lambda: post.watcher.is_up)
+    await post.sim.stop()
+    await post.until(lambda: bool(post.troubles))
+    assert post.troubles[0].code == "not_reached"
+    async with await serve(SimOptions(output=tmp_path / "out", port=port)):
+        await post.until(lambda: post.watcher.is_up)

@@ -1,0 +1,401 @@
+"""Whatever comes in whatever order, the ledger stays sound, nothing is done twice, and every image can come to an end.
+
+A run is a list of moves: groups of commands, reports that fit or do not, workers that take what is owed and end in
+every way there is, crashes, time. After each move the rows are checked; at the end everything that people or troubles
+stopped is let go on, workers succeed, and every batch must settle.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, given, settings
+
+from comfyledger.core.commands import OpenSeries, PauseLane, ResumeLane
+from comfyledger.core.decide import Message
+from comfyledger.core.effects import Effect, FetchPrompt, FollowPrompt, PromptEffect, SubmitPrompt, UploadImage
+from comfyledger.core.evolve import _COUNT
+from comfyledger.core.owed import Limits, Owed
+from comfyledger.core.reports import LaneWorks, SeriesAnswered
+from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, SeriesRow, TemplateRow
+from comfyledger.core.values import EVERYTHING, Evidence, backend_lane, store_lane, user_lane
+from core_given import (
+    PlainLedger,
+    accepted,
+    cancel,
+    failed,
+    finished,
+    folded,
+    gone,
+    hold,
+    intended,
+    interrupted,
+    kept,
+    refused,
+    release,
+    retry,
+    series,
+    stores,
+    stuck,
+    submit,
+    unwanted,
+    uploaded,
+    uploading,
+)
+from core_house import House, kept_in_memory
+
+BATCHES = ("b1", "b2", "b3")
+STORES = ("folder", "cloud")
+BACKENDS = ("main", "other")
+USERS = ("Areg", "Mara")
+LANES = (
+    EVERYTHING,
+    *(user_lane(user.casefold()) for user in USERS),
+    *map(store_lane, STORES),
+    *map(backend_lane, BACKENDS),
+)
+WIDE = Limits(queue_depth=10_000, fetches_max=10_000, uploads_max=10_000, cancels_max=10_000)
+Resolve = Callable[[PlainLedger], Message]
+Move = Callable[["Run"], None]
+
+batch_ids = st.sampled_from((*BATCHES, "nowhere"))
+some_images = st.lists(st.integers(0, 5), max_size=3).map(tuple)
+
+
+# ---- messages
+
+
+def submits_of(*batches: str) -> st.SearchStrategy[Message]:
+    return st.builds(
+        lambda batch, quantity, per_prompt, user, into, backend, priority, trust: submit(
+            batch,
+            quantity,
+            per_prompt=per_prompt,
+            body=f"{quantity}",
+            user=user,
+            into=into,
+            backend=backend,
+            priority=priority,
+            trust=trust,
+        ),
+        st.sampled_from(batches),
+        st.integers(1, 5),
+        st.integers(1, 3),
+        st.sampled_from(USERS),
+        st.sampled_from([(), ("folder",), STORES]),
+        st.sampled_from(BACKENDS),
+        st.integers(0, 2),
+        st.sampled_from([True, True, True, False]),
+    )
+
+
+lanes = st.sampled_from(LANES)
+answers = st.builds(
+    lambda user, highest: SeriesAnswered(series(user), (Evidence("folder", "folder:/there", highest),)),
+    st.sampled_from(USERS),
+    st.integers(-2, 60),
+)
+steering = st.one_of(
+    st.builds(lambda batch, images: cancel(*images, batch=batch), batch_ids, some_images),
+    st.builds(lambda batch, images: retry(*images, batch=batch), batch_ids, some_images),
+    st.builds(lambda batch: retry(batch=batch), batch_ids),
+    st.builds(hold, batch_ids),
+    st.builds(release, batch_ids),
+)
+lane_news = st.one_of(
+    st.builds(lambda lane: PauseLane("app", lane), lanes),
+    st.builds(lambda lane: ResumeLane("app", lane), lanes),
+    st.builds(lambda lane: ResumeLane("app", lane), lanes),
+    st.builds(stuck, lanes, st.sampled_from(["not_reached", "credentials"])),
+    st.builds(LaneWorks, lanes),
+    st.builds(LaneWorks, lanes),
+    st.builds(lambda user: OpenSeries("app", series(user), stores("folder")), st.sampled_from(USERS)),
+    answers,
+)
+
+
+def rogue_prompt_report(kind: int, batch: str, prompt: int, ahead: int, count: int) -> Resolve:
+    """A report that no worker made: of any attempt near the present one, of any prompt. None begins an attempt."""
+
+    def resolve(ledger: PlainLedger) -> Message:
+        row = ledger.rows.get(("prompt", batch, prompt))
+        attempt = ahead + (row.attempt if isinstance(row, PromptRow) else 0)
+        queued = isinstance(row, PromptRow) and row.state == "queued"
+        return (
+            intended(prompt, attempt + (7 if queued and ahead == 1 else 0), batch=batch),
+            accepted(prompt, attempt, batch=batch),
+            refused(prompt, attempt, batch=batch),
+            finished(prompt, attempt, files=count, batch=batch),
+            failed(prompt, attempt, batch=batch),
+            interrupted(prompt, attempt, batch=batch),
+            gone(prompt, attempt, restarted=count > 1, batch=batch),
+            kept(*range(count), prompt=prompt, attempt=attempt, batch=batch),
+            kept(count, count, prompt=prompt, attempt=attempt, batch=batch),
+        )[kind]
+
+    return resolve
+
+
+rogues = st.builds(
+    rogue_prompt_report, st.integers(0, 8), batch_ids, st.integers(-1, 4), st.integers(-1, 2), st.integers(0, 4)
+)
+image_reports = st.builds(
+    lambda make, image, store, batch: make(image, store, batch=batch),
+    st.sampled_from([uploading, uploaded, unwanted]),
+    st.integers(-1, 6),
+    st.sampled_from((*STORES, "elsewhere")),
+    batch_ids,
+)
+
+
+def plain(message: Message) -> Resolve:
+    return lambda _: message
+
+
+plain_messages = st.one_of(submits_of(*BATCHES), steering, steering, steering, lane_news, image_reports)
+messages = st.one_of(plain_messages.map(plain), plain_messages.map(plain), rogues)
+
+
+# ---- moves
+
+
+class Run:
+    """A house, and a second index that is fed alike but never asked, so that nothing of it ever runs."""
+
+    def __init__(self) -> None:
+        self.house = House(Limits(queue_depth=2, uploads_max=2, fetches_max=2, cancels_max=1, priority_age_ms=5_000))
+        self.quiet = Owed(WIDE)
+        feed = self.house.owed.apply
+
+        def apply_both(rows: Any, now_ms: int) -> None:
+            rows = list(rows)
+            feed(rows, now_ms)
+            self.quiet.apply(rows, now_ms)
+
+        self.house.owed.apply = apply_both  # type: ignore[method-assign]
+
+    def restart(self) -> None:
+        rows = self.house.ledger.open_rows
+        house = self.house
+        self.__init__()  # type: ignore[misc]
+        self.house.ledger, self.house.now_ms = house.ledger, house.now_ms
+        self.house.owed.apply(rows(), house.now_ms)
+
+
+def send(*resolves: Resolve) -> Move:
+    def move(run: Run) -> None:
+        run.house.post([resolve(run.house.ledger) for resolve in resolves])
+
+    return move
+
+
+def take(run: Run) -> None:
+    for effect in run.house.take():
+        check_effect(run.house.ledger, effect)
+
+
+def end_one(which: int, how: int) -> Move:
+    """One of the running effects ends: well, or in one of the ways in which work goes wrong."""
+
+    def move(run: Run) -> None:
+        running = list(run.house.running.values())
+        if running:
+            end(run.house, running[which % len(running)], how)
+
+    return move
+
+
+def end(house: House, effect: Effect, how: int) -> None:
+    if how <= 5:
+        house.perform(effect)
+        return
+    if isinstance(effect, SubmitPrompt | UploadImage) and how > 6:
+        begin = (
+            uploading(effect.image.index, effect.store, batch=effect.image.batch_id)
+            if isinstance(effect, UploadImage)
+            else intended(effect.prompt, effect.attempt, batch=effect.batch_id)
+        )
+        if not house._go(begin):
+            house.done(effect)
+            return
+    house.post(wrong_end(effect, how))
+    house.done(effect)
+
+
+def wrong_end(effect: Effect, how: int) -> list[Message]:
+    """What a worker reports before it gives up; nothing if it died."""
+    if how <= 6:
+        return []
+    if how == 7:
+        return [stuck(effect.lane)]
+    match effect:
+        case UploadImage():
+            return [unwanted(effect.image.index, effect.store, batch=effect.image.batch_id)]
+        case SubmitPrompt():
+            make = {8: refused, 9: failed, 10: accepted}.get(how, failed)
+        case FollowPrompt():
+            make = {8: interrupted, 9: failed, 10: gone}.get(how, partial(gone, restarted=True))
+        case FetchPrompt():
+            make = failed
+        case _:
+            return []
+    assert isinstance(effect, PromptEffect)
+    return [make(effect.prompt, effect.attempt, batch=effect.batch_id)]
+
+
+def wait(ms: int) -> Move:
+    def move(run: Run) -> None:
+        run.house.wait(ms)
+
+    return move
+
+
+ends = st.builds(end_one, st.integers(0, 9), st.sampled_from([*range(12), 0, 0, 0, 0, 9, 9]))
+working = st.lists(ends, min_size=1, max_size=8).map(lambda each: many(take, *each))
+meddling = st.lists(messages, min_size=1, max_size=4).map(lambda group: send(*group))
+moves = st.one_of(
+    working,
+    working,
+    working,
+    meddling,
+    meddling,
+    st.sampled_from([0, 500, 1_000, 30_000]).map(wait),
+    st.just(Run.restart),
+)
+runs = st.builds(
+    lambda first, rest: [send(*map(plain, first)), *rest],
+    st.tuples(*(submits_of(batch) for batch in BATCHES)),
+    st.lists(moves, min_size=15, max_size=30),
+)
+
+
+def many(*parts: Move) -> Move:
+    def move(run: Run) -> None:
+        for part in parts:
+            part(run)
+
+    return move
+
+
+# ---- what always holds
+
+
+def rows_of(ledger: PlainLedger, kind: type[Any]) -> list[Any]:
+    return [row for row in ledger.rows.values() if isinstance(row, kind)]
+
+
+def check_numbers(ledger: PlainLedger) -> None:
+    """Every number of a series is given once and none is left out, from its first to before its next."""
+    batches = {row.batch_id: row.series for row in rows_of(ledger, BatchRow)}
+    for row in rows_of(ledger, SeriesRow):
+        images = [image for image in rows_of(ledger, ImageRow) if batches[image.batch_id] == row.key]
+        assert row.next >= 1
+        assert sorted(image.number for image in images) == list(range(row.next - len(images), row.next))
+    names = [image.public_id.casefold() for image in rows_of(ledger, ImageRow)]
+    assert len(names) == len(set(names))
+
+
+def check_batch(ledger: PlainLedger, batch: BatchRow) -> None:
+    images = [row for row in rows_of(ledger, ImageRow) if row.batch_id == batch.batch_id]
+    states = Counter(row.state for row in images)
+    assert {state: getattr(batch, name) for state, name in _COUNT.items()} == {state: states[state] for state in _COUNT}
+    assert batch.settled == (not states["pending"] and not states["kept"])
+    assert not (batch.settled and batch.held)
+    waiting = {row.index for row in images if row.state == "pending"}
+    for prompt in rows_of(ledger, PromptRow):
+        if prompt.batch_id == batch.batch_id and prompt.state != "cancelling":
+            assert (prompt.state == "done") == waiting.isdisjoint(prompt.images), f"nobody ends {prompt}"
+    for image in images:
+        if image.state == "kept":
+            assert any(upload.state in {"owed", "uploading"} for upload in image.uploads), f"nobody ends {image}"
+
+
+def check_effect(ledger: PlainLedger, effect: Effect) -> None:
+    """What is handed out fits the rows, and nobody has stopped it."""
+    paused = {row.name for row in rows_of(ledger, LaneRow) if row.person}
+    if isinstance(effect, UploadImage):
+        assert ledger.image(effect.image.index, effect.image.batch_id).state == "kept"
+        assert paused.isdisjoint({EVERYTHING, effect.lane})
+    elif isinstance(effect, SubmitPrompt) and not effect.resumed:
+        batch, prompt = ledger.batch(effect.batch_id), ledger.prompt(effect.prompt, effect.batch_id)
+        assert (prompt.state, prompt.attempt + 1, batch.held) == ("queued", effect.attempt, "")
+        assert paused.isdisjoint({EVERYTHING, effect.lane, user_lane(batch.user_key)})
+
+
+def check_depth(run: Run) -> None:
+    """At most `queue_depth` prompts of ours are in a ComfyUI, or on their way to it."""
+    ledger = run.house.ledger
+    there = {(row.batch_id, row.index) for row in rows_of(ledger, PromptRow) if row.at_comfyui}
+    coming = {
+        (effect.batch_id, effect.prompt)
+        for effect in run.house.running.values()
+        if isinstance(effect, SubmitPrompt)
+        and ledger.prompt(effect.prompt, effect.batch_id).state == "queued"
+        and ledger.prompt(effect.prompt, effect.batch_id).attempt < effect.attempt
+    }
+    taken = Counter(ledger.batch(batch_id).backend for batch_id, _ in there | coming)
+    assert max(taken.values(), default=0) <= run.house.limits.queue_depth
+
+
+def check_index(run: Run) -> None:
+    """The index that was fed row by row says what a fresh one says that is filled after a crash."""
+    now_ms = run.house.now_ms + 3_600_000
+    fresh = Owed(WIDE)
+    fresh.apply(run.house.ledger.open_rows(), run.house.now_ms)
+    assert run.quiet._wanted == fresh._wanted
+    assert run.quiet.open_counts() == fresh.open_counts()
+    assert says(copy.deepcopy(run.quiet), now_ms) == says(fresh, now_ms)
+
+
+def says(owed: Owed, now_ms: int) -> tuple[set[Any], Counter[str]]:
+    """What an index would start: by key, and of lanes in trouble how many calls, whichever come first."""
+    effects = owed.take(now_ms)
+    probes = [effect.lane for effect in effects if owed.in_trouble(effect.lane) and effect.kind != "follow"]
+    return {effect.key for effect in effects if effect.lane not in probes}, Counter(probes)
+
+
+def check(run: Run) -> None:
+    ledger = run.house.ledger
+    check_numbers(ledger)
+    for batch in rows_of(ledger, BatchRow):
+        check_batch(ledger, batch)
+    check_depth(run)
+    check_index(run)
+
+
+def check_fold(ledger: PlainLedger) -> None:
+    """The log alone makes these rows, whether a fold loads everything or only what each event touches."""
+    rows = {each: row for each, row in ledger.rows.items() if not isinstance(row, TemplateRow)}
+    assert folded(ledger.log, narrow=True) == rows
+    assert folded(ledger.log, narrow=False) == rows
+
+
+def check_all_can_end(run: Run) -> None:
+    """Once nothing is stopped and nothing goes wrong, every batch settles and the index is empty."""
+    house = run.house
+    house.post(ResumeLane("app", lane) for lane in LANES)
+    house.post(LaneWorks(lane) for lane in LANES)
+    house.post(release(batch) for batch in BATCHES)
+    house.work()
+    assert all(batch.settled for batch in rows_of(house.ledger, BatchRow))
+    assert all(prompt.state == "done" for prompt in rows_of(house.ledger, PromptRow))
+    house.wait(3_600_000).take()
+    assert kept_in_memory(house.owed) == 0
+    assert kept_in_memory(run.quiet) == 0
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(runs)
+def test_whatever_comes_the_ledger_stays_sound_and_every_image_can_come_to_its_end(played: list[Move]) -> None:
+    run = Run()
+    for move in played:
+        move(run)
+        check(run)
+    check_fold(run.house.ledger)
+    check_all_can_end(run)
+    check(run)

@@ -1,0 +1,171 @@
+"""Laws of the fold: the log alone is the state, an event needs no more than it touches, and its form never changes."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from comfyledger.core import events as module
+from comfyledger.core.commands import PauseLane, ResumeLane
+from comfyledger.core.events import KIND_OF, KINDS, Event, Recorded, stream_of
+from comfyledger.core.evolve import _COUNT, evolve, touches
+from comfyledger.core.reports import LaneWorks
+from comfyledger.core.slices import BatchRow, ImageState, Slice, TemplateRow
+from core_given import (
+    PlainLedger,
+    cancel,
+    failing,
+    folded,
+    given,
+    gone,
+    hold,
+    intended,
+    interrupted,
+    one_kept,
+    one_stored,
+    refused,
+    release,
+    rendering,
+    retry,
+    stuck,
+    submit,
+    unwanted,
+    uploaded,
+)
+
+GOLDEN = {
+    "series_opened": "series folder next evidence asked",
+    "batch_requested": (
+        "batch_id label request_id request_digest username user_key character premade series workflow backend"
+        " template plan images prompts stores priority metadata"
+    ),
+    "batch_held": "batch_id reason",
+    "batch_resumed": "batch_id",
+    "batch_cancelled": "batch_id by",
+    "batch_settled": "batch_id stored parked failed cancelled",
+    "batch_reopened": "batch_id by render images upload",
+    "prompt_submitting": "batch_id prompt attempt prompt_id",
+    "prompt_accepted": "batch_id prompt attempt",
+    "prompt_refused": "batch_id prompt attempt code words",
+    "prompt_finished": "batch_id prompt attempt files",
+    "prompt_failed": "batch_id prompt attempt code again words",
+    "prompt_lost": "batch_id prompt attempt",
+    "prompt_removed": "batch_id prompt attempt by",
+    "image_kept": "batch_id prompt attempt image name sha256 md5 size_bytes width height extension",
+    "upload_started": "batch_id image store attempt",
+    "image_uploaded": "batch_id image name store url replayed details",
+    "image_parked": "batch_id image name store code words",
+    "image_failed": "batch_id images prompts code words",
+    "image_cancelled": "batch_id images prompts",
+    "lane_paused": "lane cause code words",
+    "lane_resumed": "lane cause",
+}
+"""Kinds and fields as ledgers hold them. What stands here is never renamed or removed; what is new is added."""
+
+
+def eventful() -> PlainLedger:
+    """A ledger in which every kind of event has happened."""
+    lane = "store/folder"
+    return given(
+        *(submit("b1", 12, per_prompt=2, into=("folder", "cloud")), submit("b2"), submit("b3", 60, user="Mara")),
+        *(rendering(1), gone(1, restarted=True), rendering(2), interrupted(2), release()),
+        *(one_stored(1, batch="b2"), one_kept(2, batch="b2"), unwanted(2, batch="b2"), intended(3, batch="b2")),
+        *(refused(3, batch="b2"), retry(batch="b2"), uploaded(2, batch="b2"), hold("b2"), cancel(batch="b2")),
+        *(failing(3), cancel(7), retry(5), cancel()),
+        *(failing(prompt, times=1, batch="b3") for prompt in range(1, 4)),
+        *(stuck(lane), stuck(lane, "full"), LaneWorks(lane), PauseLane("app", lane), ResumeLane("app", lane)),
+    )
+
+
+def of_each_kind() -> list[Event]:
+    first = {type(entry.event): entry.event for entry in reversed(eventful().log)}
+    return list(first.values())
+
+
+def test_the_kinds_and_fields_of_events_are_frozen() -> None:
+    for kind, fields in GOLDEN.items():
+        assert KINDS[kind].__struct_fields__[: len(fields.split())] == tuple(fields.split()), kind
+
+
+def test_every_kind_of_event_stands_in_the_golden_list() -> None:
+    assert list(KINDS) == list(GOLDEN)
+
+
+def test_every_event_type_has_one_kind() -> None:
+    types = {
+        each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Event) and each != Event
+    }
+    assert types == set(KINDS.values())
+    assert {KINDS[kind]: kind for kind in KINDS} == KIND_OF
+
+
+def test_every_kind_of_event_happens() -> None:
+    assert {type(event) for event in of_each_kind()} == set(KINDS.values())
+
+
+@pytest.mark.parametrize("event", of_each_kind(), ids=lambda event: KIND_OF[type(event)])
+def test_an_event_comes_back_from_json_as_it_was(event: Event) -> None:
+    assert msgspec.json.decode(msgspec.json.encode(event), type=type(event)) == event
+
+
+@pytest.mark.parametrize("event", of_each_kind(), ids=lambda event: KIND_OF[type(event)])
+def test_an_event_of_a_later_version_with_more_fields_can_be_read(event: Event) -> None:
+    raw: dict[str, Any] = msgspec.to_builtins(event) | {"field_of_the_future": 1}
+    assert msgspec.convert(raw, type=type(event)) == event
+
+
+@pytest.mark.parametrize("event", of_each_kind(), ids=lambda event: KIND_OF[type(event)])
+def test_an_event_belongs_to_a_stream(event: Event) -> None:
+    about = getattr(event, "batch_id", "") or getattr(event, "series", "") or getattr(event, "lane", "")
+    assert stream_of(event).endswith(about)
+    assert about
+
+
+def test_a_fold_of_the_log_gives_the_rows_and_needs_only_what_each_event_touches() -> None:
+    ledger = eventful()
+    rows = {each: row for each, row in ledger.rows.items() if not isinstance(row, TemplateRow)}
+    assert folded(ledger.log, narrow=True) == rows
+    assert folded(ledger.log, narrow=False) == rows
+
+
+def test_a_fold_of_what_was_written_down_gives_the_same_rows() -> None:
+    ledger = eventful()
+    read = [
+        Recorded(
+            entry.position,
+            entry.at_ms,
+            msgspec.json.decode(msgspec.json.encode(entry.event), type=type(entry.event)),
+        )
+        for entry in ledger.log
+    ]
+    assert folded(read, narrow=True) == folded(ledger.log, narrow=True)
+
+
+def test_an_event_changes_no_row_in_place() -> None:
+    ledger = eventful()
+    rows = dict(ledger.rows)
+    encoded = msgspec.json.encode(list(rows.values()))
+    for entry in ledger.log[-20:]:
+        evolve(Slice(rows.values()), entry)
+    assert msgspec.json.encode(list(rows.values())) == encoded
+
+
+def test_an_event_whose_rows_are_not_loaded_is_a_fault_and_not_a_guess() -> None:
+    for entry in eventful().log:
+        if any(key.kind == "batch" for key in touches(entry.event)):
+            with pytest.raises(KeyError):
+                evolve(Slice(), entry)
+
+
+def test_every_state_of_an_image_is_counted() -> None:
+    assert set(_COUNT) == set(get_args(ImageState))
+    assert set(_COUNT.values()) <= set(BatchRow.__struct_fields__)
+
+
+def test_a_series_keeps_the_spelling_of_its_first_use() -> None:
+    ledger = given(submit("b1"), submit("b2", user="areg"))
+    (row,) = (row for each, row in ledger.rows.items() if each[0] == "series")
+    assert row.folder.startswith("Areg/")  # type: ignore[union-attr]
+    assert row.next == 7  # type: ignore[union-attr]

@@ -1,0 +1,89 @@
+"""The pure modules reach for nothing: no clock, no randomness, no file, no socket. Their imports are held to a list."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent.parent / "daemon" / "comfyledger"
+PURE = sorted(
+    [
+        *(PACKAGE / "core").glob("*.py"),
+        PACKAGE / "wire.py",
+        *(PACKAGE / "comfyui" / name for name in ("messages.py", "fields.py", "graph.py", "graph_find.py")),
+    ]
+)
+ALLOWED = {
+    *("__future__", "bisect", "collections", "collections.abc", "difflib", "enum", "functools", "hashlib", "heapq"),
+    *("itertools", "json", "math", "re", "string", "types", "typing", "unicodedata", "msgspec", "msgspec.structs"),
+}
+FROM_UUID = {"UUID", "uuid5"}
+"""Identity computed from names. The others of uuid's functions read the clock, the network card or the dice."""
+BUILTINS = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports; `from a import b` as `a`, but `a.b` where b is a module of ours."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            module = node.module or ""
+            inside = [f"{module}.{alias.name}" for alias in node.names if _is_ours(f"{module}.{alias.name}")]
+            yield from inside or [module]
+
+
+def _path_of(module: str) -> Path:
+    return PACKAGE.parent / Path(*module.split("."))
+
+
+def _is_ours(module: str) -> bool:
+    path = _path_of(module)
+    return module.startswith("comfyledger") and (path.is_dir() or path.with_suffix(".py").is_file())
+
+
+def allowed(module: str) -> bool:
+    if module.startswith("comfyledger"):
+        return module == "comfyledger.errors" or _path_of(module).with_suffix(".py") in PURE
+    return module in ALLOWED or module == "uuid"
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_pure_module_imports_pure_things_alone(path: Path) -> None:
+    assert [module for module in imports(path) if not allowed(module)] == []
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_pure_module_takes_only_computed_ids_from_uuid(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "uuid":
+            assert node.attr in FROM_UUID
+        if isinstance(node, ast.ImportFrom) and node.module == "uuid":
+            assert {alias.name for alias in node.names} <= FROM_UUID
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_pure_module_calls_no_builtin_that_reaches_out(path: Path) -> None:
+    called = {node.func.id for node in ast.walk(tree(path)) if isinstance(node, ast.Call) and _named(node)}
+    assert called.isdisjoint(BUILTINS)
+
+
+def _named(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Name)
+
+
+def test_errors_import_nothing_but_typing() -> None:
+    assert set(imports(PACKAGE / "errors.py")) <= {"__future__", "typing"}
+
+
+def test_every_pure_module_is_there() -> None:
+    assert all(path.is_file() for path in PURE)
+    assert {"decide.py", "evolve.py", "owed.py", "slices.py", "naming.py"} <= {path.name for path in PURE}

@@ -1,0 +1,132 @@
+"""Who comes in: the token, the Host and the Origin, checked before anything is read."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from comfyledger.door.gate import read_or_make_token
+from comfyledger.errors import CODES
+
+PAGE = "https://app.example"
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def refused(http: aiohttp.ClientSession, url: str, **headers: str) -> tuple[int, dict[str, Any]]:
+    """Status and error of a GET, which is as far as a websocket's handshake comes that is refused."""
+    async with http.get(url, headers=headers) as answer:
+        frame = await answer.json()
+        assert (frame["type"], frame["id"]) == ("error", None)
+        assert frame["data"]["code"] in CODES
+        assert frame["data"]["message"].endswith(".")
+        assert frame["data"]["hint"]
+        return answer.status, frame["data"]
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer wrong", "Basic {token}", "Bearer {token}x", "{token}", "Bearer \xff"]
+)
+async def test_without_the_token_nobody_comes_in(
+    door: Any, http: aiohttp.ClientSession, authorization: str | None
+) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization.format(token=door.token)}
+    with door.unchanged():
+        status, error = await refused(http, f"{door.url}/ws", **headers)
+    assert (status, error["code"]) == (401, "unauthorized")
+    assert door.token not in str(error)
+
+
+async def test_a_handshake_without_the_token_is_answered_with_the_error(door: Any) -> None:
+    with pytest.raises(InvalidStatus) as answered:
+        await door.connect(additional_headers={})
+    assert answered.value.response.status_code == 401
+    assert b'"unauthorized"' in answered.value.response.body
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:8188", ""])
+async def test_a_page_that_is_not_allowed_is_refused_even_with_the_token(
+    door: Any, http: aiohttp.ClientSession, origin: str
+) -> None:
+    headers = {"Authorization": f"Bearer {door.token}", "Origin": origin}
+    for path in ("/ws", "/healthz"):
+        status, error = await refused(http, door.url + path, **headers)
+        assert (status, error["code"]) == (403, "forbidden_origin")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8189", "127.0.0.1.evil.example", "[::2]:8189"])
+async def test_a_host_that_is_not_this_machine_is_refused_even_with_the_token(
+    door: Any, http: aiohttp.ClientSession, host: str
+) -> None:
+    headers = {"Authorization": f"Bearer {door.token}", "Host": host}
+    for path in ("/ws", "/healthz"):
+        status, error = await refused(http, door.url + path, **headers)
+        assert (status, error["code"]) == (421, "forbidden_host")
+
+
+async def test_an_allowed_page_comes_in_with_the_token_and_not_without(
+    open_door: Any, tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    async with open_door(tmp_path, f'allowed_origins = ["{PAGE}"]\nallowed_hosts = ["box.example"]') as door:
+        async with door.raw(origin=PAGE) as raw:
+            assert (await raw.ask("server_info"))["type"] == "result"
+        status, error = await refused(http, f"{door.url}/ws", Origin=PAGE, Host="Box.Example:8189")
+        assert (status, error["code"]) == (401, "unauthorized")
+
+
+async def test_a_page_may_send_the_token_as_a_subprotocol(open_door: Any, tmp_path: Path) -> None:
+    async with open_door(tmp_path, f'allowed_origins = ["{PAGE}"]') as door:
+        offered = {"additional_headers": {}, "origin": PAGE, "subprotocols": ["comfyledger", f"token.{door.token}"]}
+        async with door.raw(**offered) as raw:
+            assert raw.socket.subprotocol == "comfyledger"
+            assert (await raw.ask("server_info"))["type"] == "result"
+        with pytest.raises(InvalidStatus):
+            await door.connect(**{**offered, "subprotocols": ["comfyledger", "token.wrong"]})
+
+
+async def test_auth_none_lets_local_programs_in_and_pages_not(
+    open_door: Any, tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    async with open_door(tmp_path, 'auth = "none"') as door:
+        async with door.raw(additional_headers={}) as raw:
+            assert (await raw.ask("server_info"))["type"] == "result"
+        assert (await refused(http, f"{door.url}/ws", Origin=PAGE))[0] == 403
+
+
+async def test_connections_above_the_limit_are_told_so(
+    open_door: Any, tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    async with open_door(tmp_path, "connections_max = 2") as door, door.raw(), door.raw():
+        status, error = await refused(http, f"{door.url}/ws", Authorization=f"Bearer {door.token}")
+        assert (status, error["code"]) == (503, "busy")
+
+
+async def test_the_door_says_that_it_is_alive_without_a_token(door: Any, http: aiohttp.ClientSession) -> None:
+    async with http.get(f"{door.url}/healthz") as answer:
+        assert (answer.status, (await answer.json())["status"]) == (200, "alive")
+
+
+async def test_the_token_is_made_once_and_is_its_owners_alone(open_door: Any, tmp_path: Path) -> None:
+    tokens = []
+    for _ in range(2):
+        async with open_door(tmp_path) as door:
+            tokens.append(door.token)
+    assert tokens[0] == tokens[1]
+    assert len(tokens[0]) >= 32
+    assert stat.S_IMODE((tmp_path / "state" / "token").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+
+def test_an_empty_token_file_is_no_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("\n")
+    assert len(read_or_make_token(tmp_path / "token")) >= 32

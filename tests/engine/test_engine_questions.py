@@ -1,0 +1,168 @@
+"""The first use of a series: the batch waits for the stores, and whoever waits is answered, whatever the asker does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from comfyledger.core.commands import OpenSeries
+from comfyledger.core.draft import SeriesNext, SeriesUnknown
+from comfyledger.core.reports import SeriesAnswered
+from comfyledger.core.values import Evidence
+from comfyledger.engine import Engine
+from comfyledger.errors import Refused
+from ledger_given import FOLDER, check_tables, log_of, raw, submission
+
+Until = Callable[[Callable[[], Any]], Awaitable[None]]
+
+
+def first(request_id: str = "r1", **more: Any) -> Any:
+    return submission(request_id, trust=False, **more)
+
+
+def answering(engine: Engine, highest: int, wait: asyncio.Event | None = None) -> Any:
+    """An asker whose store holds numbers up to `highest`, and says so as soon as it may."""
+
+    async def ask(unknown: SeriesUnknown) -> None:
+        if wait is not None:
+            await wait.wait()
+        await engine.report(SeriesAnswered(unknown.series, (Evidence("folder", FOLDER.identity, highest),)))
+
+    return ask
+
+
+def waiting_for(rig: Any, count: int) -> Callable[[], bool]:
+    return lambda: sum(len(question.waiting) for question in rig.engine.questions.values()) == count
+
+
+async def test_the_first_batch_goes_on_after_the_highest_number_found(rig: Any) -> None:
+    rig.ask = answering(rig.engine, 57)
+    assert await rig.submit(first()) == [58, 59, 60]
+    assert [line.kind for line in log_of(rig.path)] == ["series_opened", "batch_requested"]
+    assert [unknown.stores for unknown in rig.asked] == [(FOLDER,)]
+    assert rig.engine.questions == {}
+
+
+async def test_clients_that_wait_for_one_series_ask_once_and_get_numbers_of_their_own(rig: Any, until: Until) -> None:
+    may = asyncio.Event()
+    rig.ask = answering(rig.engine, 10, may)
+    clients = [asyncio.create_task(rig.submit(first(f"r{n}", user=user))) for n, user in enumerate(["Areg", "areg"])]
+    await until(waiting_for(rig, 2))
+    assert log_of(rig.path) == []
+    may.set()
+    assert await asyncio.gather(*clients) == [[11, 12, 13], [14, 15, 16]]
+    assert len(rig.asked) == 1
+    check_tables(rig.path)
+
+
+async def test_a_series_that_waits_keeps_no_other_waiting(rig: Any, until: Until) -> None:
+    client = asyncio.create_task(rig.submit(first()))
+    await until(waiting_for(rig, 1))
+    assert await rig.submit(submission("r2", user="Ann")) == [1, 2, 3]
+    assert not client.done()
+    await rig.stop()
+    with pytest.raises(Refused, match="stopping"):
+        await client
+
+
+async def test_what_waited_goes_before_what_came_later(rig: Any, until: Until) -> None:
+    may = asyncio.Event()
+    rig.ask = answering(rig.engine, 0, may)
+    clients = [asyncio.create_task(rig.submit(first("r1")))]
+    await until(waiting_for(rig, 1))
+    clients += [asyncio.create_task(rig.submit(first(f"r{n}"))) for n in range(2, 5)]
+    await until(waiting_for(rig, 4))
+    may.set()
+    assert await asyncio.gather(*clients) == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]
+
+
+async def test_a_wait_that_lasts_too_long_is_refused_with_the_reason_and_leaves_nothing(
+    make: Any, until: Until
+) -> None:
+    rig = make(first_use_wait_s=0.05)
+    rig.start()
+    clients = rig.send(first(prompt="typed text"))
+    await until(lambda: rig.engine.questions)
+    rig.engine.questions[first().series.key].reason = "store/folder: the NAS is away"
+    [refused] = await asyncio.gather(*clients, return_exceptions=True)
+    assert isinstance(refused, Refused)
+    assert refused.code == "series_unanswered"
+    assert "the NAS is away" in refused.message
+    assert log_of(rig.path) == []
+    assert raw(rig.path).execute("SELECT count(*) FROM blobs").fetchone() == (0,)
+
+
+async def test_after_a_wait_in_vain_the_same_request_is_taken_once_the_store_answers(make: Any) -> None:
+    rig = make(first_use_wait_s=0.02)
+    rig.start()
+    with pytest.raises(Refused, match="could not say"):
+        await rig.engine.command(first())
+    rig.ask = answering(rig.engine, 4)
+    [question] = rig.engine.questions.values()
+    assert question.waiting == []
+    await rig.engine.report(SeriesAnswered(first().series, (Evidence("folder", FOLDER.identity, 4),)))
+    assert await rig.submit(first()) == [5, 6, 7]
+    assert rig.engine.questions == {}
+
+
+@pytest.mark.parametrize("ending", ["returns", "raises"])
+async def test_nobody_waits_for_an_asker_that_has_ended_without_an_answer(rig: Any, ending: str) -> None:
+    async def ask(_: SeriesUnknown) -> None:
+        if ending == "raises":
+            raise ZeroDivisionError
+
+    rig.ask = ask
+    with capture_logs() as logs:
+        answers = await asyncio.gather(*rig.send(first("r1"), first("r2")), return_exceptions=True)
+    assert [answer.code for answer in answers] == ["series_unanswered"] * 2
+    died = [entry for entry in logs if entry["event"] == "question.died"]
+    assert len(died) == (1 if ending == "raises" else 0)
+    assert rig.engine.questions == {}
+    rig.ask = answering(rig.engine, 0)
+    assert await rig.submit(first("r1")) == [1, 2, 3]
+
+
+async def test_a_client_that_leaves_while_its_batch_waits_gets_the_same_answer_when_it_comes_back(
+    rig: Any, until: Until
+) -> None:
+    """Leaving then is as leaving just before an answer: the batch was asked for, and asking again finds it."""
+    may = asyncio.Event()
+    rig.ask = answering(rig.engine, 0, may)
+    left, stayed = rig.send(first("r1"), first("r2"))
+    await until(waiting_for(rig, 2))
+    left.cancel()
+    await asyncio.wait([left])
+    may.set()
+    assert [image.number for image in (await stayed).images] == [4, 5, 6]
+    again = await rig.engine.command(first("r1"))
+    assert (again.repeated, [image.number for image in again.images]) == (True, [1, 2, 3])
+
+
+async def test_an_answer_that_comes_twice_opens_the_series_once(rig: Any) -> None:
+    answer = SeriesAnswered(first().series, (Evidence("folder", FOLDER.identity, 9),))
+    assert await rig.engine.report(answer) == SeriesNext(first().series.key, 10)
+    other = SeriesAnswered(first().series, (Evidence("folder", FOLDER.identity, 90),))
+    assert await rig.engine.report(other) == SeriesNext(first().series.key, 10)
+    assert [line.kind for line in log_of(rig.path)] == ["series_opened"]
+
+
+async def test_opening_a_series_by_hand_asks_the_stores_too(rig: Any) -> None:
+    rig.ask = answering(rig.engine, 57)
+    opened = await rig.engine.command(OpenSeries("app", first().series, (FOLDER,)))
+    assert opened == SeriesNext(first().series.key, 58)
+    assert await rig.submit(first()) == [58, 59, 60]
+
+
+async def test_a_batch_that_is_asked_for_twice_while_it_waits_is_made_once(rig: Any, until: Until) -> None:
+    may = asyncio.Event()
+    rig.ask = answering(rig.engine, 0, may)
+    clients = rig.send(*[first("r1")] * 5)
+    await until(waiting_for(rig, 5))
+    may.set()
+    answers = await asyncio.gather(*clients)
+    assert [answer.repeated for answer in answers] == [False, True, True, True, True]
+    assert len(log_of(rig.path)) == 2

@@ -1,0 +1,167 @@
+"""Stopping, at whatever moment: who waits is answered, what is durable is told, threads end, nothing is left over."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from comfyledger.core.effects import Effect
+from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.errors import LedgerUnusable, Refused
+from ledger_given import bend, check_tables, failing, log_of, submission
+
+Until = Callable[[Callable[[], Any]], Awaitable[None]]
+
+
+class Held:
+    """Holds the writer's thread before its commit until it may go on."""
+
+    def __init__(self, rig: Any, then: Callable[[str], None] = lambda sql: None) -> None:
+        self.reached, self.go_on, self._then = threading.Event(), threading.Event(), then
+        bend(rig.ledger, self._hold)
+
+    def _hold(self, sql: str) -> None:
+        if sql == "COMMIT":
+            self.reached.set()
+            self.go_on.wait()
+            self._then(sql)
+
+
+def writers() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ledger-writer")]
+
+
+async def test_a_group_under_way_is_seen_to_its_end_and_answered(rig: Any, until: Until) -> None:
+    held = Held(rig)
+    [client] = rig.send(submission("r1"))
+    await until(held.reached.is_set)
+    rig.running.cancel()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not client.done()
+    held.go_on.set()
+    assert [image.number for image in (await client).images] == [1, 2, 3]
+    await asyncio.wait([rig.running])
+    assert rig.running.cancelled()
+    assert len(check_tables(rig.path)) == 2
+
+
+async def test_a_disk_that_fails_while_stopping_is_still_said(rig: Any, until: Until) -> None:
+    held = Held(rig, then=failing("COMMIT", sqlite3.SQLITE_IOERR_FSYNC))
+    [client] = rig.send(submission("r1"))
+    await until(held.reached.is_set)
+    rig.running.cancel()
+    held.go_on.set()
+    with pytest.raises(Refused, match="broken inside"):
+        await client
+    with pytest.raises(LedgerUnusable, match="The disk failed"):
+        await rig.running
+
+
+async def test_who_waits_in_a_queue_or_for_a_series_is_told_that_the_daemon_stops(rig: Any, until: Until) -> None:
+    parked = rig.send(submission("r0", user="Ann", trust=False))
+    await until(lambda: rig.engine.questions)
+    held = Held(rig)
+    [under_way] = rig.send(submission("r1"))
+    await until(held.reached.is_set)
+    queued = rig.send(submission("r2"), LaneStuck("store/folder", "not_reached"))
+    await asyncio.sleep(0)
+    rig.running.cancel()
+    held.go_on.set()
+    answers = await asyncio.gather(*parked, *queued, return_exceptions=True)
+    assert [answer.code for answer in answers] == ["not_running"] * 3
+    assert (await under_way).repeated is False
+
+
+async def test_a_batch_that_comes_to_wait_for_its_series_while_the_daemon_stops_is_answered(
+    rig: Any, until: Until
+) -> None:
+    held = Held(rig)
+    [client] = rig.send(submission("r1", trust=False))
+    await until(held.reached.is_set)
+    rig.running.cancel()
+    held.go_on.set()
+    with pytest.raises(Refused) as refused:
+        await client
+    assert refused.value.code == "not_running"
+
+
+async def test_whoever_comes_after_the_end_is_refused_and_does_not_wait(rig: Any) -> None:
+    await rig.stop()
+    for call in (rig.engine.command(submission("r1")), rig.engine.report(LaneWorks("store/folder"))):
+        with pytest.raises(Refused) as refused:
+            await call
+        assert refused.value.code == "not_running"
+
+
+async def test_workers_are_ended_and_one_that_reports_while_it_ends_holds_nothing_up(rig: Any, until: Until) -> None:
+    ended: list[str] = []
+
+    async def stubborn(effect: Effect) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(effect.kind)
+            await rig.engine.report(LaneStuck(effect.lane, "cut_off"))
+
+    rig.perform = stubborn
+    await rig.submit(submission("r1"))
+    await until(lambda: len(rig.effects) == 3)
+    await rig.stop()
+    assert ended == ["submit"] * 3
+    assert rig.running.cancelled()
+    assert [line.kind for line in log_of(rig.path)] == ["series_opened", "batch_requested"]
+
+
+async def test_the_writers_thread_ends(rig: Any) -> None:
+    await rig.submit(submission("r1"))
+    assert writers() == ["ledger-writer_0"]
+    await rig.stop()
+    assert writers() == []
+
+
+async def test_an_engine_that_cannot_read_its_ledger_ends_and_answers(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make()
+    clients = rig.send(submission("r1"))
+    await asyncio.sleep(0)
+    await rig.on_thread(lambda: rig.ledger._connection.execute("ALTER TABLE lanes RENAME TO gone"))
+    rig.start()
+    with pytest.raises(LedgerUnusable, match="cannot be read"):
+        await rig.running
+    [refused] = await asyncio.gather(*clients, return_exceptions=True)
+    assert isinstance(refused, Refused)
+    assert writers() == []
+
+
+@pytest.mark.parametrize("answers_before", [1, 30, 90])
+async def test_a_stop_in_the_middle_of_a_load_answers_all_and_tells_no_lie(
+    rig: Any, until: Until, answers_before: int
+) -> None:
+    given: dict[str, list[int]] = {}
+    refused: list[str] = []
+
+    async def client(name: int) -> None:
+        for n in range(50):
+            request = f"{name}-{n}"
+            try:
+                given[request] = await rig.submit(submission(request, quantity=2))
+            except Refused as refusal:
+                refused.append(refusal.code)
+                return
+
+    clients = [asyncio.create_task(client(name)) for name in range(10)]
+    await until(lambda: len(given) >= answers_before)
+    await rig.stop()
+    await asyncio.gather(*clients)
+    assert refused == ["not_running"] * 10
+    lines = check_tables(rig.path)
+    assert {line.stream for line in lines if line.kind == "batch_requested"} == {f"batch-app-{name}" for name in given}
+    numbers = [number for numbers in given.values() for number in numbers]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))

@@ -1,0 +1,147 @@
+"""A full disk refuses new work, loses nothing and resumes by itself; a disk that fails ends the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from comfyledger.core.draft import Wanted
+from comfyledger.core.reports import LaneStuck, PromptWasAccepted, SubmitIntended
+from comfyledger.core.values import blob_of
+from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.ledger.reader import BatchFilter, Reader
+from ledger_given import bend, check_tables, failing, log_of, raw, room, submission
+
+Until = Callable[[Callable[[], Any]], Awaitable[None]]
+LARGE = blob_of(b"x" * 200_000, b"salt")
+
+
+async def test_a_full_disk_refuses_commands_and_the_ledger_is_as_before(rig: Any) -> None:
+    await rig.submit(submission("r1"))
+    position, news, before = rig.engine.position, rig.engine.news(), log_of(rig.path)
+    await rig.on_thread(lambda: room(rig.ledger, 0))
+    for n in range(3):
+        with pytest.raises(Refused) as refused:
+            await rig.engine.command(submission(f"r{n}", body="large", label="x", prompt="x" * 200_000))
+        assert refused.value.code == "storage_full"
+        assert "resumes by itself" in refused.value.hint
+    assert rig.engine.storage_full
+    assert (rig.engine.position, news.done()) == (position, False)
+    assert log_of(rig.path) == before
+    await rig.on_thread(lambda: room(rig.ledger, 10_000))
+    assert await rig.submit(submission("r2")) == [4, 5, 6]
+    assert not rig.engine.storage_full
+    check_tables(rig.path)
+
+
+async def test_a_full_disk_drops_the_whole_group_it_meets(make: Any) -> None:
+    """No command of the group has happened, not even those that came before the one that found no room."""
+    rig = make()
+    rig.start()
+    await rig.submit(submission("r0"))
+    await rig.on_thread(lambda: room(rig.ledger, 4))
+    rig.statements.clear()
+    clients = rig.send(*(submission(f"r{n}", prompt="x" * 2_000, salt=bytes([n])) for n in range(1, 40)))
+    answers = await asyncio.gather(*clients, return_exceptions=True)
+    assert {getattr(answer, "code", "given") for answer in answers} == {"storage_full"}
+    assert rig.statements.count("COMMIT") == 0
+    assert len(log_of(rig.path)) == 2
+
+
+async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig: Any, until: Until) -> None:
+    await rig.submit(submission("r1", quantity=1))
+    await rig.on_thread(lambda: room(rig.ledger, 0))
+    workers = rig.send(
+        LaneStuck("store/folder", "not_reached", LARGE),
+        SubmitIntended("batch-app-r1", 1, 1),
+        PromptWasAccepted("batch-app-r1", 1, 1),
+    )
+    await until(lambda: rig.engine.storage_full)
+    clients = rig.send(*(submission(f"r{n}") for n in range(2, 9)))
+    refused = await asyncio.gather(*clients, return_exceptions=True)
+    assert [answer.code for answer in refused if isinstance(answer, Refused)] == ["storage_full"] * 7
+    assert not any(worker.done() for worker in workers)
+    assert not rig.engine.in_trouble("store/folder")
+    await rig.on_thread(lambda: room(rig.ledger, 10_000))
+    answers = await asyncio.gather(*workers)
+    assert answers == [None, Wanted(go=True, attempt=1), None]
+    kinds = [line.kind for line in check_tables(rig.path)]
+    assert kinds[2:] == ["lane_paused", "prompt_submitting", "prompt_accepted"]
+    assert rig.engine.in_trouble("store/folder")
+
+
+async def test_a_large_command_does_not_keep_reports_out_of_the_room_that_is_left(rig: Any, until: Until) -> None:
+    await rig.submit(submission("r1", quantity=1))
+    await rig.on_thread(lambda: room(rig.ledger, 3))
+    workers = rig.send(SubmitIntended("batch-app-r1", 1, 1))
+    clients = rig.send(*(submission(f"r{n}", prompt="x" * 200_000) for n in range(2, 9)))
+    await asyncio.gather(*clients, return_exceptions=True)
+    flood: list[asyncio.Task[Any]] = []
+
+    def taken() -> bool:
+        flood.extend(rig.send(submission(f"f{len(flood)}", prompt="x" * 200_000)))
+        return all(worker.done() for worker in workers)
+
+    await until(taken)
+    answers = await asyncio.gather(*flood, return_exceptions=True)
+    assert {getattr(answer, "code", "given") for answer in answers} == {"storage_full"}
+    assert log_of(rig.path)[-1].kind == "prompt_submitting"
+
+
+async def test_reading_goes_on_while_the_disk_is_full(rig: Any) -> None:
+    await rig.submit(submission("r1"))
+    await rig.on_thread(lambda: room(rig.ledger, 0))
+    with pytest.raises(Refused, match="disk is full"):
+        await rig.engine.command(submission("r2", prompt="x" * 200_000))
+    reader = Reader(rig.path)
+    assert [row.request_id for row in await reader.batches(BatchFilter())] == ["r1"]
+    await reader.close()
+
+
+async def test_a_repeated_request_is_answered_even_while_the_disk_is_full(rig: Any) -> None:
+    given = await rig.submit(submission("r1"))
+    await rig.on_thread(lambda: room(rig.ledger, 0))
+    with pytest.raises(Refused, match="disk is full"):
+        await rig.engine.command(submission("r2", prompt="x" * 200_000))
+    assert await rig.submit(submission("r1")) == given
+
+
+async def test_a_disk_that_fails_ends_the_engine_and_answers_everybody(rig: Any, until: Until) -> None:
+    await rig.submit(submission("r1"))
+    await until(lambda: rig.effects)
+    waiting = rig.send(submission("r2", user="Ann", trust=False))
+    await until(lambda: rig.engine.questions)
+    bend(rig.ledger, failing("COMMIT", sqlite3.SQLITE_IOERR_FSYNC))
+    clients = rig.send(submission("r3"), LaneStuck("store/folder", "not_reached"))
+    with pytest.raises(LedgerUnusable, match=r"The disk failed.*Check the disk"):
+        await rig.running
+    answers = await asyncio.gather(*clients, *waiting, return_exceptions=True)
+    assert [answer.code for answer in answers] == ["internal", "internal", "not_running"]
+    with pytest.raises(Refused) as refused:
+        await rig.engine.command(submission("r4"))
+    assert refused.value.code == "not_running"
+    assert {line.stream for line in log_of(rig.path)} == {f"series/{submission().series.key}", "batch-app-r1"}
+
+
+async def test_a_message_that_breaks_the_transaction_ends_the_engine(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To go on would write outside of a group: given numbers without an answer, and a log without its index."""
+    write = rig.ledger.write
+
+    def breaking(recorded: Any, state: Any, texts: Any) -> None:
+        write(recorded, state, texts)
+        if recorded[-1].event.request_id == "bad":
+            rig.ledger._connection.execute("ROLLBACK")
+            raise MemoryError
+
+    monkeypatch.setattr(rig.ledger, "write", breaking)
+    clients = rig.send(submission("r1"), submission("bad"), submission("r2"))
+    answers = await asyncio.gather(*clients, return_exceptions=True)
+    assert [answer.code for answer in answers] == ["internal"] * 3
+    with pytest.raises(LedgerUnusable, match="MemoryError"):
+        await rig.running
+    assert log_of(rig.path) == []
+    assert raw(rig.path).execute("SELECT count(*) FROM names_given").fetchone() == (0,)

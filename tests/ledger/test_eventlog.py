@@ -1,0 +1,168 @@
+"""The log: a chain in which every changed byte is found and located, events that read back as they were, and pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from comfyledger.core.commands import CancelBatch, HoldBatch, PauseLane, ReleaseBatch
+from comfyledger.core.events import SCHEMA, Event
+from comfyledger.core.reports import SubmitIntended
+from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger import eventlog
+from comfyledger.ledger.eventlog import decode, encode, read_page
+from comfyledger.ledger.ledger import Ledger
+from ledger_given import first_broken, log_of, raw, submission, take, take_one
+
+MESSAGES = (
+    submission("r1"),
+    submission("r2", user="Ann", quantity=1),
+    HoldBatch("app", "batch-app-r1"),
+    PauseLane("app", "store/folder"),
+    ReleaseBatch("app", "batch-app-r1"),
+    SubmitIntended("batch-app-r2", 1, 1),
+    CancelBatch("app", "batch-app-r1", (2,)),
+)
+
+
+@pytest.fixture
+def written(path: Path) -> Path:
+    """A ledger with a short history, closed."""
+    ledger = Ledger.open(path)
+    take(ledger, *MESSAGES[:3])
+    take(ledger, *MESSAGES[3:])
+    ledger.close()
+    return path
+
+
+def test_the_chain_holds_over_groups_and_reopenings(written: Path) -> None:
+    ledger = Ledger.open(written)
+    take(ledger, submission("r3"))
+    ledger.close()
+    lines = log_of(written)
+    assert len(lines) == 10
+    assert first_broken(lines) is None
+    assert (ledger.head.position, ledger.head.hash) == (10, lines[-1].hash)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "stream = stream || 'x'",
+        "kind = 'batch_resumed'",
+        "schema = schema + 1",
+        "at = at + 1",
+        "data = replace(data, 'batch-app-r1', 'batch-app-r0')",
+        "data = ' ' || data",
+        "hash = x'00'",
+        "stream = stream || substr(kind, 1, 1), kind = substr(kind, 2)",
+        "position = 99",
+    ],
+)
+def test_a_changed_column_is_found_at_its_place(written: Path, change: str) -> None:
+    lines = log_of(written)
+    place = next(line.position for line in lines if line.kind == "batch_held")
+    tamper(written, f"UPDATE events SET {change} WHERE position = {place}")
+    assert first_broken(log_of(written)) == place
+
+
+def test_a_missing_or_doubled_line_is_found_at_its_place(written: Path) -> None:
+    tamper(written, "DELETE FROM events WHERE position = 5")
+    assert first_broken(log_of(written)) == 5
+    copy = "SELECT 5, stream, kind, schema, at, data, hash FROM events WHERE position = 4"
+    tamper(written, f"INSERT INTO events (position, stream, kind, schema, at, data, hash) {copy}")
+    assert first_broken(log_of(written)) == 5
+
+
+def tamper(path: Path, statement: str) -> None:
+    stranger = raw(path)
+    stranger.execute("DROP TRIGGER IF EXISTS events_are_never_changed")
+    stranger.execute("DROP TRIGGER IF EXISTS events_are_never_deleted")
+    stranger.execute(statement)
+    stranger.close()
+
+
+def test_events_read_back_equal_after_a_reopening(path: Path) -> None:
+    ledger = Ledger.open(path)
+    written: list[tuple[int, Event]] = []
+    original = ledger.write
+
+    def spy(recorded, state, texts):  # type: ignore[no-untyped-def]
+        written.extend((entry.position, entry.event) for entry in recorded)
+        original(recorded, state, texts)
+
+    ledger.write = spy  # type: ignore[method-assign]
+    take(ledger, *MESSAGES)
+    ledger.close()
+    Ledger.open(path).close()
+    assert [(line.position, decode(line.kind, line.schema, line.data)) for line in log_of(path)] == written
+    assert len({type(event) for _, event in written}) == 7
+
+
+def test_an_event_that_this_version_does_not_know_is_refused_with_a_sentence() -> None:
+    with pytest.raises(LedgerUnusable, match=r"does not know \(image_painted, schema 1\).*Install the version"):
+        decode("image_painted", 1, "{}")
+    with pytest.raises(LedgerUnusable, match=rf"does not know \(batch_held, schema {SCHEMA + 1}\)"):
+        decode("batch_held", SCHEMA + 1, '{"batch_id":"b","reason":"person"}')
+
+
+def test_every_kind_of_event_has_its_decoder() -> None:
+    assert set(eventlog._decoders) == set(eventlog.KINDS)
+    for kind, event_type in eventlog.KINDS.items():
+        with pytest.raises(Exception, match="missing required field"):
+            decode(kind, SCHEMA, "{}")
+        assert eventlog.KIND_OF[event_type] == kind
+
+
+def test_pages_follow_each_other_without_gap_or_double(written: Path) -> None:
+    stranger = raw(written)
+    seen: list[int] = []
+    while page := read_page(stranger, after=seen[-1] if seen else 0, limit=2):
+        seen += [line.position for line in page]
+        assert len(page) <= 2
+    assert seen == list(range(1, 10))
+    assert [line.position for line in read_page(stranger, after=3, limit=99, upto=5)] == [4, 5]
+    assert read_page(stranger, after=9, limit=99) == []
+    stranger.close()
+
+
+def test_a_page_of_a_stream_or_a_user_holds_that_alone(written: Path) -> None:
+    stranger = raw(written)
+
+    def found(**wanted: str | int) -> list[tuple[str, str]]:
+        return [(line.stream, line.kind) for line in read_page(stranger, **{"after": 0, "limit": 99, **wanted})]  # type: ignore[arg-type]
+
+    assert found(stream="batch-app-r2") == [
+        ("batch-app-r2", "batch_requested"),
+        ("batch-app-r2", "prompt_submitting"),
+    ]
+    assert {stream for stream, _ in found(user="areg")} == {"batch-app-r1"}
+    assert len(found(user="areg")) == 4
+    assert found(user="areg", stream="batch-app-r2") == []
+    assert found(user="areg", after=2, limit=1) == [("batch-app-r1", "batch_held")]
+    assert found(user="areg", upto=3) == found(user="areg", limit=1)
+    assert found(stream="lane/store/folder") == [("lane/store/folder", "lane_paused")]
+    assert found(user="nobody") == found(stream="nothing") == []
+    stranger.close()
+
+
+def test_lines_of_a_user_say_whose_they_are_as_the_writers_lines_do(path: Path) -> None:
+    """A cursor that catches up from the log filters by it, exactly as one that reads the writer's lines."""
+    ledger = Ledger.open(path)
+    with ledger.group() as lines:
+        take_one(ledger, submission())
+        take_one(ledger, submission("r2", user="ANN"))
+    ledger.close()
+    assert [line.user for line in lines] == ["", "areg", "", "ann"]
+    stranger = raw(path)
+    pages = [line for user in ("areg", "ann") for line in read_page(stranger, after=0, limit=9, user=user)]
+    stranger.close()
+    assert pages == [lines[1], lines[3]]
+
+
+def test_encoding_leaves_defaults_out_and_is_what_the_chain_covers(written: Path) -> None:
+    for line in log_of(written):
+        event = decode(line.kind, line.schema, line.data)
+        assert encode(event) == line.data
+        assert eventlog.stream_of(event) == line.stream

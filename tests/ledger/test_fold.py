@@ -1,0 +1,177 @@
+"""The tables are the fold of the log, whatever came: commands, and reports that fit, are late, doubled or foreign."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from comfyledger.core.commands import (
+    CancelBatch,
+    HoldBatch,
+    OpenSeries,
+    PauseLane,
+    ReleaseBatch,
+    ResumeLane,
+    RetryBatch,
+)
+from comfyledger.core.decide import Message
+from comfyledger.core.events import KINDS
+from comfyledger.core.reports import (
+    FilesKept,
+    LaneStuck,
+    LaneWorks,
+    PromptHasFailed,
+    PromptHasFinished,
+    PromptIsGone,
+    PromptWasAccepted,
+    PromptWasInterrupted,
+    PromptWasRefused,
+    SeriesAnswered,
+    SubmitIntended,
+    UploadDone,
+    UploadIntended,
+    UploadRefused,
+)
+from comfyledger.core.slices import Key
+from comfyledger.core.values import Evidence, OutputFile, Pinned, blob_of
+from comfyledger.errors import Refused
+from comfyledger.ledger.ledger import Ledger
+from ledger_given import check_tables, submission, take, take_one
+
+USERS = ("Areg", "areg", "Ann", "Bob")
+WORDS = blob_of(b"CUDA out of memory", b"salt")
+KEPT = Pinned(1, "5" * 64, "5" * 32, 100, 8, 8, "png")
+FILE = OutputFile("a_00001_.png", "comfyledger", "output")
+
+
+class Load:
+    """Random messages about batches that exist; most reports fit the attempt that their prompt is at."""
+
+    def __init__(self, ledger: Ledger, seed: int) -> None:
+        self._ledger = ledger
+        self._random = random.Random(seed)
+        self._batches: list[str] = []
+        self._made = 0
+
+    def next(self) -> Message:
+        if not self._batches or self._random.random() < 0.03:
+            return self._submit()
+        kinds: list[Callable[[str], Message]] = [self._command, self._lane, *[self._render] * 12, *[self._upload] * 8]
+        return self._random.choice(kinds)(self._random.choice(self._batches[-6:]))
+
+    def _submit(self) -> Message:
+        self._made += 1
+        user = self._random.choice(USERS)
+        if self._random.random() < 0.2:
+            series = submission(user=user, character=f"Number {self._made}").series
+            return SeriesAnswered(series, (Evidence("folder", "folder:/images", self._random.randrange(60)),))
+        command = submission(f"r{self._made}", user=user, quantity=self._random.randint(1, 4), prompt="typed")
+        self._batches.append(command.batch_id)
+        return command
+
+    def _command(self, batch_id: str) -> Message:
+        indexes = self._random.choice([(), (), (1,), (1, 2)])
+        made: list[Message] = [
+            CancelBatch("app", batch_id, indexes),
+            RetryBatch("app", batch_id, indexes),
+            RetryBatch("app", batch_id),
+            HoldBatch("app", batch_id),
+            ReleaseBatch("app", batch_id),
+            OpenSeries("app", submission(user=self._random.choice(USERS)).series, (), True),
+        ]
+        return self._random.choice(made)
+
+    def _lane(self, _: str) -> Message:
+        lane = self._random.choice(["store/folder", "backend/main", "user/areg", "everything"])
+        made: list[Message] = [
+            PauseLane("app", lane),
+            ResumeLane("app", lane),
+            LaneStuck(lane, self._random.choice(["not_reached", "throttled"]), WORDS),
+            LaneWorks(lane),
+        ]
+        return self._random.choice(made)
+
+    def _render(self, batch_id: str) -> Message:
+        index = self._random.randint(1, 4)
+        row = self._ledger.load((Key("prompt", batch_id, i=index),)).prompt(batch_id, index)
+        attempt = row.attempt if row else 1
+        if row is not None and row.state == "queued" and self._random.random() < 0.8:
+            return SubmitIntended(batch_id, index, attempt + 1)
+        if row is not None and row.state == "finished" and self._random.random() < 0.6:
+            return FilesKept(batch_id, index, attempt, (msgspec.structs.replace(KEPT, image=index),))
+        about = (batch_id, index, attempt + self._random.choice([0, 0, 0, 0, 0, -1, 1]))
+        made: list[Message] = [
+            SubmitIntended(*about),
+            PromptWasAccepted(*about),
+            PromptWasAccepted(*about),
+            PromptHasFinished(*about, files=(FILE,) * self._random.choice([1, 1, 1, 1, 2])),
+            PromptHasFinished(*about, files=(FILE,)),
+            FilesKept(*about, files=(KEPT,)),
+            PromptHasFailed(*about, code="execution_error", words=WORDS),
+            PromptIsGone(*about, restarted=self._random.random() < 0.5),
+            PromptWasInterrupted(*about) if self._random.random() < 0.3 else PromptWasAccepted(*about),
+            PromptWasRefused(*about, "comfyui_refused", WORDS) if self._random.random() < 0.3 else LaneWorks("x"),
+        ]
+        return self._random.choice(made)
+
+    def _upload(self, batch_id: str) -> Message:
+        about = (batch_id, self._random.randint(1, 4), "folder")
+        made: list[Message] = [
+            UploadIntended(*about),
+            UploadIntended(*about),
+            UploadDone(*about, url="file:///x.png"),
+            UploadRefused(*about, "collision", WORDS),
+        ]
+        return self._random.choice(made)
+
+
+def run_load(ledger: Ledger, seed: int, groups: int) -> None:
+    """Groups of many sizes; now and then one that is dropped, and messages that are refused."""
+    load, size = Load(ledger, seed), random.Random(seed)
+    for _ in range(groups):
+        try:
+            with ledger.group():
+                for _ in range(size.choice([1, 1, 2, 10, 40])):
+                    try:
+                        take_one(ledger, load.next())
+                    except Refused:
+                        continue
+                if size.random() < 0.05:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            continue
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_tables_equal_the_fold_of_the_log(path: Path, seed: int) -> None:
+    ledger = Ledger.open(path)
+    run_load(ledger, seed, groups=200)
+    ledger.close()
+    lines = check_tables(path)
+    assert len(lines) > 300
+
+
+def test_the_random_load_leads_to_every_kind_of_event(ledger: Ledger, path: Path) -> None:
+    """Else the test above would say less than it seems to."""
+    run_load(ledger, 11, groups=500)
+    kinds = Counter(line.kind for line in check_tables(path))
+    assert set(kinds) == set(KINDS)
+
+
+def test_what_is_open_is_found_again_after_a_start(path: Path) -> None:
+    ledger = Ledger.open(path)
+    run_load(ledger, 5, groups=100)
+    take(ledger, submission("last"))
+    ledger.close()
+    again = Ledger.open(path)
+    rows = again.open_rows()
+    again.close()
+    prompts = [(row.batch_id, row.index) for row in rows if type(row).__name__ == "PromptRow"]
+    assert ("batch-app-last", 1) in prompts
+    batches = {row.batch_id for row in rows if type(row).__name__ == "BatchRow"}
+    assert {batch_id for batch_id, _ in prompts} <= batches

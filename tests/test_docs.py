@@ -1,0 +1,346 @@
+"""The documents against the code: what they name exists, what exists is in them, and their examples are valid.
+
+Nothing is started here; what has to run (the example, the conversation, the commands) runs in
+tests/whole/test_example.py.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from comfyledger import settings, wire, workflows
+from comfyledger.cli.calling import EXIT_CODES
+from comfyledger.cli.commands import cli
+from comfyledger.core.events import KINDS, Event
+from comfyledger.core.naming import Templates, name_of, series_of
+from comfyledger.core.slices import ImageState, PromptState
+from comfyledger.errors import CODES
+from documents import (
+    ARCHITECTURE,
+    CONFIG,
+    DOCUMENTS,
+    EVENTS,
+    README,
+    ROOT,
+    WIRE,
+    blocks,
+    components,
+    conversation,
+    fields_in_words,
+    headings,
+    rows,
+    section,
+    shell_lines,
+)
+
+WIRE_TYPES = components([*wire.REQUESTS.values(), *wire.ANSWERS.values(), *dict.fromkeys(wire.RESULTS.values())])
+WIRE_TITLES = {
+    **{name: message.__name__ for name, message in wire.REQUESTS.items()},
+    **{name: answer.__name__ for name, answer in wire.ANSWERS.items()},
+}
+"""The heading of a message is its type on the wire; the parts that it is made of are headed by their own names."""
+EVENT_TYPES = components(list(KINDS.values()))
+
+
+def titles_of(types: dict[str, Any], named: dict[str, str]) -> dict[str, str]:
+    parts = {name: name for name in types if name not in named.values()}
+    return named | parts
+
+
+WIRE_HEADED = titles_of(WIRE_TYPES, WIRE_TITLES)
+EVENTS_HEADED = titles_of(EVENT_TYPES, {kind: event.__name__ for kind, event in KINDS.items()})
+
+
+# ---- the wire
+
+
+@pytest.mark.parametrize("title", WIRE_HEADED)
+def test_every_message_of_the_wire_is_documented_field_by_field(title: str) -> None:
+    found = rows(section(WIRE, title))
+    assert [row[:3] for row in found] == fields_in_words(WIRE_TYPES[WIRE_HEADED[title]])
+    assert all(row[3].endswith(".") for row in found)
+
+
+def test_nothing_is_documented_that_is_not_on_the_wire() -> None:
+    for title in ("Requests", "What comes unasked", "Results and their parts"):
+        assert set(re.findall(r"^### (.+)$", section(WIRE, title, "##"), re.MULTILINE)) <= set(WIRE_HEADED)
+
+
+def test_every_error_code_is_documented_with_its_sentence_and_no_other() -> None:
+    assert rows(section(WIRE, "Error codes", "##")) == [[f"`{code}`", sentence] for code, sentence in CODES.items()]
+
+
+def test_every_request_says_what_answers_it() -> None:
+    for name, result in wire.RESULTS.items():
+        assert f"Answer: [{result.__name__}](#{result.__name__.lower()})." in section(WIRE, name)
+
+
+def test_every_message_has_an_example() -> None:
+    shown = {json.loads(body)["type"] for mark, body in blocks(WIRE, "json") if not mark}
+    assert shown == {*wire.REQUESTS, *wire.ANSWERS}
+    assert {mark for mark, _ in blocks(WIRE, "json") if mark} == {f"result of {name}" for name in wire.RESULTS}
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Every frame that is shown: its text, and the request that it answers (empty for all but results)."""
+    for mark, body in blocks(WIRE, "json"):
+        yield body, mark.removeprefix("result of ")
+    asked = {json.loads(frame)["id"]: json.loads(frame)["type"] for side, frame in conversation() if side == ">"}
+    for side, frame in conversation():
+        answered = json.loads(frame)["type"] == "result" and side == "<"
+        yield frame, asked[json.loads(frame)["id"]] if answered else ""
+
+
+@pytest.mark.parametrize(("frame", "answers"), list(examples()))
+def test_every_example_is_a_frame_exactly_as_it_would_be_sent(frame: str, answers: str) -> None:
+    envelope = wire.read_envelope(frame)
+    said: wire.Message | wire.Answer
+    if answers:
+        said = wire.read_result(wire.REQUESTS[answers], envelope)
+    elif envelope.type in wire.REQUESTS:
+        said = wire.read_request(wire.read_asked(frame.encode()))
+    else:
+        said = wire.read_answer(envelope)
+    assert json.loads(wire.frame(envelope.type, said, envelope.id)) == json.loads(frame)
+
+
+SAMPLES: dict[type[wire.Message], wire.Message] = {
+    wire.Hello: wire.Hello("my-app"),
+    wire.SubmitBatch: wire.SubmitBatch("r", "Areg", "Opal Fever", images=[wire.ImageAsked({"prompt": "x"}, 7)]),
+    wire.OpenSeries: wire.OpenSeries("Areg", "Opal Fever", premade=True),
+    wire.GetBatch: wire.GetBatch("b"),
+    wire.ListBatches: wire.ListBatches(username="Areg", limit=3),
+    wire.GetImage: wire.GetImage("b/1"),
+    wire.ListImages: wire.ListImages(state="parked"),
+    wire.Cancel: wire.Cancel("b", [1]),
+    wire.Retry: wire.Retry("b"),
+    wire.Pause: wire.Pause("user:Areg"),
+    wire.Resume: wire.Resume(),
+    wire.Subscribe: wire.Subscribe(after=2, epoch="e", kinds=["image_kept"]),
+    wire.Unsubscribe: wire.Unsubscribe("s1"),
+    wire.ServerInfo: wire.ServerInfo(),
+}
+
+
+@pytest.mark.parametrize("name", wire.REQUESTS)
+def test_the_json_schema_agrees_with_what_is_sent(name: str) -> None:
+    schemas, message = wire.schemas(), wire.REQUESTS[name]
+    assert schemas["requests"][name]["properties"]["data"] == {"$ref": f"#/$defs/{message.__name__}"}
+    schema = schemas["$defs"][message.__name__]
+    fields = msgspec.structs.fields(message)
+    assert list(schema["properties"]) == [field.encode_name for field in fields]
+    assert schema["required"] == [field.encode_name for field in fields if field.required]
+    assert schema["additionalProperties"] is False
+    sent = json.loads(wire.request_frame(SAMPLES[message], 1))["data"]
+    assert set(schema["required"]) <= set(sent) <= set(schema["properties"])
+    assert wire.read_request(wire.read_envelope(wire.request_frame(SAMPLES[message], 1))) == SAMPLES[message]
+
+
+def test_the_json_schema_has_every_message_both_ways() -> None:
+    schemas = wire.schemas()
+    assert (set(schemas["requests"]), set(schemas["results"])) == (set(wire.REQUESTS), set(wire.RESULTS))
+    assert set(schemas["pushes"]) == set(wire.ANSWERS)
+
+
+# ---- the events
+
+
+@pytest.mark.parametrize("title", EVENTS_HEADED)
+def test_every_event_is_documented_field_by_field(title: str) -> None:
+    found = rows(section(EVENTS, title))
+    assert [row[:3] for row in found] == fields_in_words(EVENT_TYPES[EVENTS_HEADED[title]])
+    assert all(row[3].endswith(".") for row in found)
+
+
+def test_no_event_is_documented_that_does_not_exist() -> None:
+    assert set(re.findall(r"^### (.+)$", EVENTS, re.MULTILINE)) == set(EVENTS_HEADED)
+    assert set(KINDS.values()) == set(Event.__subclasses__())
+
+
+@pytest.mark.parametrize(("mark", "states"), [("PromptState", PromptState), ("ImageState", ImageState)])
+def test_the_state_diagrams_know_the_states_and_events_of_the_code(mark: str, states: Any) -> None:
+    (diagram,) = [body for found, body in blocks(ARCHITECTURE, "mermaid") if found == f"states: {mark}"]
+    edges = re.findall(r"^ +(\S+) --> (\S+): (.+)$", diagram, re.MULTILINE)
+    assert {state for edge in edges for state in edge[:2]} - {"[*]"} == set(get_args(states))
+    assert {word for edge in edges for word in re.findall(r"[a-z]+_[a-z_]+", edge[2])} <= set(KINDS)
+
+
+# ---- the configuration
+
+
+SECTIONS: dict[str, tuple[type[settings.Section], settings.Section | None]] = {
+    "": (settings.Settings, settings.Settings()),
+    "door": (settings.Door, settings.Door()),
+    "ledger": (settings.LedgerFile, settings.LedgerFile()),
+    "spool": (settings.Spool, settings.Spool()),
+    "naming": (settings.Naming, settings.Naming()),
+    "limits": (settings.Limits, settings.Limits()),
+    "logging": (settings.Logging, settings.Logging()),
+    "comfyui.main": (settings.ComfyUI, settings.ComfyUI()),
+    "workflows.mine": (settings.Workflow, None),
+}
+MACHINE = {"state_dir", "ledger.path", "spool.path"}
+"""Keys whose default depends on the machine: they are shown, and not set."""
+NOT_KEYS = {"source", "door", "ledger", "spool", "naming", "limits", "logging", "comfyui", "stores", "workflows"}
+UNITS = {"_s": "second", "_days": "day", "bytes_max": "byte", "pixels_max": "pixel", "chars_max": "character"}
+
+
+def config_keys() -> dict[str, tuple[str, bool]]:
+    """Every key that config.toml shows, by its whole name: the comment right above it, and whether it is set."""
+    found: dict[str, tuple[str, bool]] = {}
+    place, comment = "", ""
+    for line in CONFIG.splitlines():
+        if header := re.fullmatch(r"#?\[([a-z.-]+)\]", line):
+            place, comment = header[1] + ".", ""
+        elif key := re.match(r"(#?)([a-z_]+) = ", line):
+            found[place + key[2]] = (comment, not key[1])
+            comment = ""
+        else:
+            comment = f"{comment} {line[2:]}" if line.startswith("# ") else ""
+    return found
+
+
+def documented_keys() -> dict[str, Any]:
+    """Every key that the settings have, by its whole name, with its default."""
+    return {
+        f"{place}.{field.name}" if place else field.name: getattr(defaults, field.name, None)
+        for place, (kind, defaults) in SECTIONS.items()
+        for field in msgspec.structs.fields(kind)
+        if field.name not in NOT_KEYS
+    }
+
+
+def test_config_toml_is_exactly_the_defaults() -> None:
+    assert replace(settings.load(ROOT / "config.toml"), source="") == settings.load(None)
+
+
+def test_config_toml_shows_every_key_with_its_default_unit_and_reason() -> None:
+    shown = config_keys()
+    raw = tomllib.loads(CONFIG)
+    for name, default in documented_keys().items():
+        comment, is_set = shown[name]
+        assert len(comment.split()) >= 4, f"{name} has no reason"
+        assert is_set != (name in MACHINE or name.startswith("workflows.mine")), name
+        if is_set:
+            value: Any = raw
+            for part in name.split("."):
+                value = value[part]
+            assert (tuple(value) if isinstance(value, list) else value) == default, name
+        for suffix, unit in UNITS.items():
+            assert not name.endswith(suffix) or unit in comment.lower(), f"{name} does not say its unit"
+
+
+def test_config_toml_shows_no_key_that_does_not_exist() -> None:
+    beside = {f"workflows.{name}.inputs.{key}" for name, sample in workflows.SAMPLES.items() for key in sample.inputs}
+    beside |= {f"workflows.{name}.file" for name in workflows.SAMPLES} | {"stores.folder.kind", "stores.folder.root"}
+    assert set(config_keys()) == set(documented_keys()) | beside
+
+
+def test_what_config_toml_shows_and_does_not_set_can_be_set(tmp_path: Path) -> None:
+    everything = tmp_path / "config.toml"
+    everything.write_text(re.sub(r"(?m)^#(?=\S)", "", CONFIG), "utf-8")
+    loaded = settings.load(everything)
+    assert {name: dict(sample.inputs) for name, sample in workflows.SAMPLES.items()} == {
+        name: loaded.workflows[name].inputs for name in workflows.SAMPLES
+    }
+    defaults = settings.load(None)
+    assert (loaded.state_dir, loaded.stores) == (defaults.state_dir, defaults.stores)
+    assert (loaded.ledger_path, loaded.spool_path) == (defaults.ledger_path, defaults.spool_path)
+
+
+# ---- the README
+
+
+def test_the_readmes_python_is_the_example() -> None:
+    assert [body for _, body in blocks(README, "python")] == [
+        (ROOT / "examples" / "follow_a_batch.py").read_text("utf-8")
+    ]
+
+
+def test_the_readmes_names_are_the_names_given() -> None:
+    for row in rows(section(README, "Names and numbers", "##")):
+        username, character, premade, public_id = (cell.strip("`") for cell in row)
+        assert name_of(series_of(Templates(), username, character, premade == "yes"), 2).public_id == public_id
+
+
+def test_the_readmes_exit_codes_are_those_of_the_command_line() -> None:
+    found = {row[0]: row[1] for row in rows(section(README, "The command line", "##"))}
+    assert found == {str(code): meaning for code, meaning in EXIT_CODES.items()}
+
+
+def commands(group: click.Group, before: str = "comfyledger") -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before} {name}")
+        else:
+            yield f"{before} {name}"
+
+
+@pytest.mark.parametrize("command", list(commands(cli)))
+def test_every_command_is_shown_by_example(command: str) -> None:
+    assert any(f"{line} ".startswith(f"{command} ") for line in shell_lines(README, "comfyledger")), command
+
+
+@pytest.mark.parametrize(
+    "line", [line for document in DOCUMENTS for line in shell_lines(document.read_text("utf-8"), "comfyledger")]
+)
+def test_every_command_that_is_shown_is_understood(line: str) -> None:
+    words = shlex.split(line)[1:]
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    command.make_context(str(command.name), words)
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for document in DOCUMENTS:
+        text = document.read_text("utf-8")
+        named = re.findall(r"`make ([a-z-]+)`", text) + [line.split()[1] for line in shell_lines(text, "make")]
+        assert set(named) <= targets, document
+
+
+def test_every_promise_names_its_tests_or_says_not_yet() -> None:
+    promises = re.findall(r"^(\d+)\. (.*(?:\n   .*)*)", section(README, "Promises", "##"), re.MULTILINE)
+    assert [int(number) for number, _ in promises] == list(range(1, 11))
+    for number, text in promises:
+        assert "`test_" in text or "not yet" in text.lower(), f"promise {number}"
+
+
+def functions(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text("utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_test_that_is_named_stands_in_the_file_named_before_it(document: Path) -> None:
+    file = ""
+    for path, name in re.findall(r"\]\((tests/[\w/]+\.py)\)|`(test_\w+)`", document.read_text("utf-8")):
+        file = path or file
+        assert not name or name in functions(ROOT / file), f"{file} has no {name}"
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", document.read_text("utf-8")):
+        path, _, fragment = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.exists(), target
+        if fragment:
+            assert fragment in map(anchor, headings(file.read_text("utf-8"))), target

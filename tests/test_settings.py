@@ -1,0 +1,98 @@
+"""The configuration: what is refused and how it is said, and where things lie without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from comfyledger import settings
+from comfyledger.errors import Refused
+
+
+def load(tmp_path: Path, text: str) -> settings.Settings:
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return settings.load(path)
+
+
+def refused(tmp_path: Path, text: str) -> Refused:
+    with pytest.raises(Refused) as caught:
+        load(tmp_path, text)
+    assert caught.value.code == "config_invalid"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("[door]\nprot = 1", "port"),
+        ("[limits]\nquantity_maximum = 3", "quantity_max"),
+        ("[comfyui.main]\nqueue_dept = 2", "queue_depth"),
+        ("defaultworkflow = 'x'", "default_workflow"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_known_one(tmp_path: Path, text: str, meant: str) -> None:
+    assert f"`{meant}`" in refused(tmp_path, text).hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[door]\nport = 70000", "door.port"),
+        ("[door]\nport = '1'", "door.port"),
+        ("[door]\nhost = '0.0.0.0'", "not loopback"),
+        ("[comfyui.a]\nurl = 'nothing'", "not a URL"),
+        ("[comfyui.a]\n[comfyui.b]", "Exactly one ComfyUI"),
+        ("[comfyui.'a b']", "comfyui"),
+        ("[stores.x]\nroot = '/x'", "no `kind`"),
+        ("default_workflow = 'nope'", "nope"),
+        ("[naming]\nfile = '{username}{number}'", "{number}"),
+        ("[naming]\nfolder = 'all/{number}'", "{number}"),
+        ("source = 'x'", "source"),
+        ("not toml", "not TOML"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refused(tmp_path, text).message
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="cannot be read"):
+        settings.load(tmp_path / "none.toml")
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    read = load(
+        tmp_path,
+        "state_dir = 'state'\n[stores.nas]\nkind = 'folder'\nroot = 'pictures'\n[workflows.mine]\nfile = 'g.json'\n"
+        "[workflows.empty-image]\nfile = 'sample:empty-image'",
+    )
+    assert read.state_path == tmp_path / "state"
+    assert read.stores["nas"]["root"] == str(tmp_path / "pictures")
+    assert read.workflows["mine"].file == str(tmp_path / "g.json")
+    assert read.workflows["empty-image"].file == "sample:empty-image"
+    assert read.ledger_path == tmp_path / "state" / "ledger.db"
+
+
+def test_without_a_configuration_everything_lies_below_the_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMFYLEDGER_STATE_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    read = settings.load(None)
+    assert read.state_path == tmp_path / "comfyledger"
+    assert read.stores == {"folder": {"kind": "folder", "root": str(tmp_path / "comfyledger" / "images")}}
+    assert list(read.comfyui) == ["main"]
+
+
+def test_what_was_asked_for_comes_before_the_file_and_the_file_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMFYLEDGER_STATE_DIR", str(tmp_path / "environment"))
+    path = tmp_path / "config.toml"
+    path.write_text("state_dir = 'file'")
+    assert settings.load(path, tmp_path / "asked").state_path == tmp_path / "asked"
+    assert settings.load(path).state_path == tmp_path / "file"
+    path.write_text("")
+    assert settings.load(path).state_path == tmp_path / "environment"

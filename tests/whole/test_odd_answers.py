@@ -1,0 +1,42 @@
+"""Answers that say nothing: a lookup is repeated, and no image is lost or rendered twice for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from whole_house import House, coloured, in_between
+
+
+async def test_after_an_answer_that_never_came_the_prompt_is_looked_for_before_it_is_sent_again(house: House) -> None:
+    await house.comfyui.begin()
+    house.configure(comfyui="request_timeout_s = 1.0")
+    await house.daemon.begin()
+    house.comfyui.control(answer_lost_next=1)
+    async with house.app() as app:
+        asked = await app.submit("r1", images=coloured(4))
+        (batch,) = await app.settled(asked["batch_id"])
+    house.check_stored(batch)
+    assert len(house.comfyui.posted()) == 4
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/", "/history/", "/prompt"])
+async def test_an_answer_that_is_cut_short_costs_a_lookup_and_no_image(house: House, path: str) -> None:
+    await house.comfyui.begin()
+    cut = 0
+
+    def shortened(asked: str, body: bytes) -> bytes:
+        nonlocal cut
+        if asked.startswith(path) and cut < 2 and len(body) > 20:
+            cut += 1
+            return body[:20]
+        return body
+
+    async with in_between(house.comfyui.url, answered=shortened) as url:
+        house.configure(url=url)
+        await house.daemon.begin()
+        async with house.app() as app:
+            asked = await app.submit("r1", images=coloured(5))
+            (batch,) = await app.settled(asked["batch_id"])
+    assert cut == 2
+    house.check_stored(batch)
+    assert len(house.comfyui.posted()) == 5

@@ -21,7 +21,7 @@ demo: $(STAMP) ## run the main job once: stand-in, daemon, three batches at the 
 	$(BIN)/comfyledger demo
 
 test: $(STAMP) ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -1,16 +1,13 @@
-"""The house of the whole-system tests: stand-in and daemon as processes, and an app that speaks the wire in raw frames.
+"""The house of the whole-system tests: stand-in and daemon as processes, and what lies on the disk.
 
-Nothing here is taken from the Python client or from `wire`: what an app sees is compared with what lies on the disk and
-with what the stand-in says was asked of it. Processes are started and ended by their ids, conditions are polled until a
-deadline, and output goes to files that outlive a test that failed.
+What an app sees (`whole_app`) is compared with the files and with what the stand-in says was asked of it. Processes are
+started and ended by their ids, and their output goes to files that outlive a test that failed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
-import itertools
 import json
 import os
 import re
@@ -18,43 +15,17 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 from PIL import Image
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import connect
 
-DEADLINE_S = 40.0
-POLL_S = 0.01
-SMALL = {"width": 64, "height": 64}
-"""Inputs that keep pictures small, and large enough for the stand-in to draw the number on them."""
-
-Frame = dict[str, Any]
-
-
-async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
-    """Poll until the condition is true; its value. Raises AssertionError at the deadline."""
-    deadline = time.monotonic() + deadline_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {deadline_s:g} s: {what}"
-        await asyncio.sleep(POLL_S)
-    return found
-
-
-class Refusal(Exception):
-    """The daemon's `error` to a request."""
-
-    def __init__(self, data: Frame) -> None:
-        self.code: str = data["code"]
-        self.data = data
-        super().__init__(f"{self.code}: {data['message']}")
-
+from whole_app import DEADLINE_S, App, Frame, until
 
 # ---- processes
 
@@ -220,96 +191,6 @@ def _fact(line: str) -> Frame:
     return fact if isinstance(fact, dict) else {"level": "error", "event": line}
 
 
-# ---- an app
-
-
-class App:
-    """One connection to the door. `events` are those of all its subscriptions, as they came."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.events: list[Frame] = []
-        self.pushed: list[Frame] = []
-        self._socket = socket
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Frame]] = {}
-        self._reader = asyncio.create_task(self._read())
-
-    async def close(self) -> None:
-        self._reader.cancel()
-        await self._socket.close()
-
-    async def _read(self) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            async for raw in self._socket:
-                self._take(json.loads(raw))
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(ConnectionError("the daemon has gone"))
-                future.exception()
-
-    def _take(self, frame: Frame) -> None:
-        waiting = self._waiting.get(frame["id"]) if frame["id"] is not None else None
-        if frame["type"] == "event":
-            self.events.append(frame["data"])
-        elif waiting is None or frame["type"] == "waiting":
-            self.pushed.append(frame)
-        elif frame["type"] == "error":
-            waiting.set_exception(Refusal(frame["data"]))
-        else:
-            waiting.set_result(frame["data"])
-
-    async def ask(self, kind: str, **data: Any) -> Frame:
-        """Send a request and wait for its answer. Raises Refusal."""
-        number = next(self._numbers)
-        self._waiting[number] = asyncio.get_running_loop().create_future()
-        await self._socket.send(json.dumps({"type": kind, "id": number, "data": data}))
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                return await self._waiting[number]
-        finally:
-            del self._waiting[number]
-
-    async def submit(self, request_id: str, username: str = "Areg", quantity: int = 3, **more: Any) -> Frame:
-        asked: Frame = {"character": "Opal Fever", "inputs": SMALL, **more}
-        if "images" not in asked:
-            asked["quantity"] = quantity
-        return await self.ask("submit_batch", request_id=request_id, username=username, **asked)
-
-    async def batch(self, batch_id: str) -> Frame:
-        return await self.ask("get_batch", batch_id=batch_id)
-
-    async def settled(self, *batch_ids: str, deadline_s: float = DEADLINE_S) -> list[Frame]:
-        """Wait until these batches are settled; how each ended, in this order."""
-        await self.ask("subscribe", kinds=["batch_settled"])
-
-        def all_settled() -> bool:
-            assert not self._reader.done(), "the connection has ended"
-            return set(batch_ids) <= {event["stream"] for event in self.events if event["kind"] == "batch_settled"}
-
-        await until(all_settled, f"{batch_ids} are settled", deadline_s)
-        return [await self.batch(batch_id) for batch_id in batch_ids]
-
-    async def counted(self, state: str, least: int, batch_id: str) -> Frame:
-        """Wait until at least so many images of a batch are in a state; the batch."""
-        deadline = time.monotonic() + DEADLINE_S
-        while (batch := await self.batch(batch_id))[state] < least:
-            assert time.monotonic() < deadline, f"{state} is {batch[state]}, not {least}"
-            await asyncio.sleep(POLL_S)
-        return batch
-
-    async def log(self) -> list[Frame]:
-        """Every event of the log, from the first to the present."""
-        head = (await self.ask("server_info"))["position"]
-        subscription = (await self.ask("subscribe"))["subscription"]
-
-        def mine() -> list[Frame]:
-            return [event for event in self.events if event["subscription"] == subscription]
-
-        await until(lambda: len(mine()) >= head, "the log is read")
-        await self.ask("unsubscribe", subscription=subscription)
-        return mine()
-
-
 # ---- the house
 
 
@@ -401,11 +282,6 @@ class House:
             return image.convert("RGB").tobytes()
 
 
-def coloured(count: int) -> list[Frame]:
-    """Images of which none can be taken from ComfyUI's cache of the others."""
-    return [{"inputs": {"color": 1_000 * number}} for number in range(1, count + 1)]
-
-
 def chunk_kinds(path: Path) -> set[bytes]:
     """The kinds of the chunks of a PNG."""
     raw, at, kinds = path.read_bytes(), 8, set[bytes]()
@@ -414,14 +290,6 @@ def chunk_kinds(path: Path) -> set[bytes]:
         kinds.add(raw[at + 4 : at + 8])
         at += 12 + length
     return kinds
-
-
-def check_gap_free(log: Sequence[Frame]) -> None:
-    assert [event["position"] for event in log] == list(range(1, len(log) + 1))
-
-
-def of_kind(log: Iterable[Frame], kind: str) -> list[Frame]:
-    return [event for event in log if event["kind"] == kind]
 
 
 # ---- between the daemon and the stand-in

@@ -74,6 +74,11 @@ def test_a_cancelled_batch_still_carries_its_kept_images_to_their_stores() -> No
     assert ledger.batch().settled
 
 
+def test_a_batch_that_is_cancelled_is_held_no_more() -> None:
+    ledger = given(submit(), one_kept(1), hold(), cancel())
+    assert (ledger.batch().held, ledger.batch().status) == ("", "open")
+
+
 def test_cancelling_twice_changes_nothing_more() -> None:
     ledger = given(submit(), one_kept(1), cancel())
     then = ledger.when(cancel())

@@ -96,9 +96,16 @@ def test_a_batch_that_had_a_success_is_not_held_for_failures() -> None:
 
 def test_a_batch_held_for_failures_is_held_again_if_it_goes_on_failing() -> None:
     ledger = given(submit(quantity=60), *(failing(prompt, times=1) for prompt in (1, 2, 3)), release())
+    ledger.given(failing(4, times=1), failing(5, times=1))
     assert not ledger.batch().held
-    ledger.given(*(failing(prompt, times=1) for prompt in (4, 5, 6)))
+    ledger.given(failing(6, times=1))
     assert ledger.batch().held == "failing"
+
+
+def test_retry_begins_to_count_first_failures_anew() -> None:
+    ledger = given(submit(quantity=60), *(failing(prompt, times=1) for prompt in (1, 2, 3)), retry())
+    ledger.given(failing(4, times=1), failing(5, times=1))
+    assert not ledger.batch().held
 
 
 def test_a_small_batch_fails_without_being_held() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from comfyledger.core.commands import OpenSeries, PauseLane, ResumeLane
 from comfyledger.core.decide import Message
 from comfyledger.core.effects import Effect, FetchPrompt, FollowPrompt, PromptEffect, SubmitPrompt, UploadImage
-from comfyledger.core.evolve import _COUNT
 from comfyledger.core.owed import Limits, Owed
 from comfyledger.core.reports import LaneWorks, SeriesAnswered
-from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, SeriesRow, TemplateRow
+from comfyledger.core.slices import BatchRow, LaneRow, PromptRow, Row
 from comfyledger.core.values import EVERYTHING, Evidence, backend_lane, store_lane, user_lane
 from core_given import (
     PlainLedger,
@@ -30,7 +29,6 @@ from core_given import (
     cancel,
     failed,
     finished,
-    folded,
     gone,
     hold,
     intended,
@@ -48,6 +46,7 @@ from core_given import (
     uploading,
 )
 from core_house import House, kept_in_memory
+from core_sound import check_batch, check_fold, check_numbers, rows_of
 
 BATCHES = ("b1", "b2", "b3")
 STORES = ("folder", "cloud")
@@ -169,22 +168,23 @@ class Run:
 
     def __init__(self) -> None:
         self.house = House(Limits(queue_depth=2, uploads_max=2, fetches_max=2, cancels_max=1, priority_age_ms=5_000))
+        self.feed_both()
+
+    def feed_both(self) -> None:
         self.quiet = Owed(WIDE)
         feed = self.house.owed.apply
 
-        def apply_both(rows: Any, now_ms: int) -> None:
+        def apply(rows: Iterable[Row], now_ms: int) -> None:
             rows = list(rows)
             feed(rows, now_ms)
             self.quiet.apply(rows, now_ms)
 
-        self.house.owed.apply = apply_both  # type: ignore[method-assign]
+        self.house.owed.apply = apply  # type: ignore[method-assign]
 
     def restart(self) -> None:
-        rows = self.house.ledger.open_rows
-        house = self.house
-        self.__init__()  # type: ignore[misc]
-        self.house.ledger, self.house.now_ms = house.ledger, house.now_ms
-        self.house.owed.apply(rows(), house.now_ms)
+        self.house.restart()
+        self.feed_both()
+        self.quiet.apply(self.house.ledger.open_rows(), self.house.now_ms)
 
 
 def send(*resolves: Resolve) -> Move:
@@ -285,36 +285,6 @@ def many(*parts: Move) -> Move:
 # ---- what always holds
 
 
-def rows_of(ledger: PlainLedger, kind: type[Any]) -> list[Any]:
-    return [row for row in ledger.rows.values() if isinstance(row, kind)]
-
-
-def check_numbers(ledger: PlainLedger) -> None:
-    """Every number of a series is given once and none is left out, from its first to before its next."""
-    batches = {row.batch_id: row.series for row in rows_of(ledger, BatchRow)}
-    for row in rows_of(ledger, SeriesRow):
-        images = [image for image in rows_of(ledger, ImageRow) if batches[image.batch_id] == row.key]
-        assert row.next >= 1
-        assert sorted(image.number for image in images) == list(range(row.next - len(images), row.next))
-    names = [image.public_id.casefold() for image in rows_of(ledger, ImageRow)]
-    assert len(names) == len(set(names))
-
-
-def check_batch(ledger: PlainLedger, batch: BatchRow) -> None:
-    images = [row for row in rows_of(ledger, ImageRow) if row.batch_id == batch.batch_id]
-    states = Counter(row.state for row in images)
-    assert {state: getattr(batch, name) for state, name in _COUNT.items()} == {state: states[state] for state in _COUNT}
-    assert batch.settled == (not states["pending"] and not states["kept"])
-    assert not (batch.settled and batch.held)
-    waiting = {row.index for row in images if row.state == "pending"}
-    for prompt in rows_of(ledger, PromptRow):
-        if prompt.batch_id == batch.batch_id and prompt.state != "cancelling":
-            assert (prompt.state == "done") == waiting.isdisjoint(prompt.images), f"nobody ends {prompt}"
-    for image in images:
-        if image.state == "kept":
-            assert any(upload.state in {"owed", "uploading"} for upload in image.uploads), f"nobody ends {image}"
-
-
 def check_effect(ledger: PlainLedger, effect: Effect) -> None:
     """What is handed out fits the rows, and nobody has stopped it."""
     paused = {row.name for row in rows_of(ledger, LaneRow) if row.person}
@@ -366,13 +336,6 @@ def check(run: Run) -> None:
         check_batch(ledger, batch)
     check_depth(run)
     check_index(run)
-
-
-def check_fold(ledger: PlainLedger) -> None:
-    """The log alone makes these rows, whether a fold loads everything or only what each event touches."""
-    rows = {each: row for each, row in ledger.rows.items() if not isinstance(row, TemplateRow)}
-    assert folded(ledger.log, narrow=True) == rows
-    assert folded(ledger.log, narrow=False) == rows
 
 
 def check_all_can_end(run: Run) -> None:

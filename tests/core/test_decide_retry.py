@@ -139,6 +139,12 @@ def test_retry_resumes_a_held_batch_even_if_nothing_failed() -> None:
     assert ledger.batch().status == "open"
 
 
+def test_a_cancelled_batch_that_was_taken_up_again_is_settled_and_not_cancelled() -> None:
+    ledger = given(submit(quantity=2), failing(1), cancel(), retry(), one_stored(1, attempt=4))
+    assert ledger.states() == ["stored", "cancelled"]
+    assert ledger.batch().status == "settled"
+
+
 def test_an_image_parked_in_one_store_is_taken_up_there_alone() -> None:
     ledger = given(submit(quantity=1, into=("folder", "cloud")), one_kept(1), unwanted(1, "cloud"), retry())
     assert [upload.state for upload in ledger.image().uploads] == ["owed", "owed"]

@@ -33,7 +33,7 @@ def test_the_intent_to_upload_is_written_once_and_says_its_attempt() -> None:
     ledger = given(submit(), one_kept(1))
     assert ledger.when(uploading(1)).kinds == ["UploadStarted"]
     then = ledger.when(uploading(1))
-    assert (then.answer, then.events) == (Wanted(go=True, attempt=1), ())
+    assert (then.answer, then.events) == (Wanted(go=True, attempt=1, resumed=True), ())
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,13 @@ def test_an_image_has_come_to_its_end_when_every_store_has_answered(
     assert ledger.image().state == state
     assert [upload.state for upload in ledger.image().uploads] == uploads
     assert ledger.batch().settled == (state != "kept")
+
+
+def test_an_upload_remembers_where_it_went_and_how_often_it_was_tried() -> None:
+    (upload,) = given(submit(), one_stored(1)).image().uploads
+    assert (upload.url, upload.attempts) == ("file:///1.png", 1)
+    (upload,) = given(submit(), one_kept(1), uploading(1), unwanted(1)).image().uploads
+    assert (upload.code, upload.attempts) == ("collision", 1)
 
 
 @pytest.mark.parametrize("late", [uploading(1), uploaded(1), unwanted(1)])
@@ -103,7 +110,7 @@ def test_another_trouble_of_a_lane_is_another_event() -> None:
 def test_the_trouble_of_a_lane_counts_against_no_image() -> None:
     ledger = given(submit(), one_kept(1), uploading(1), stuck(LANE))
     assert ledger.states()[0] == "kept"
-    assert ledger.when(uploading(1)).answer == Wanted(go=True, attempt=1)
+    assert ledger.when(uploading(1)).answer == Wanted(go=True, attempt=1, resumed=True)
 
 
 def test_a_pause_by_a_person_and_the_trouble_of_a_lane_do_not_undo_each_other() -> None:

@@ -8,9 +8,8 @@ import pytest
 
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.decide import Message
-from comfyledger.core.effects import CancelPrompt, Effect, FetchPrompt, FollowPrompt, SubmitPrompt, UploadImage
-from comfyledger.core.owed import PROBE_FIRST_MS, PROBE_LAST_MS, Limits
-from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.core.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt, UploadImage
+from comfyledger.core.owed import PROBE_FIRST_MS, Limits
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from core_given import (
     accepted,
@@ -28,7 +27,6 @@ from core_given import (
     rendered,
     rendering,
     retry,
-    stuck,
     submit,
     unwanted,
     uploading,
@@ -40,8 +38,8 @@ FOLDER = store_lane("folder")
 PAIR = submit(quantity=2, per_prompt=2)
 
 
-def house(*messages: object, depth: int = 3, uploads: int = 8) -> House:
-    return House(Limits(queue_depth=depth, uploads_max=uploads)).given(*messages)  # type: ignore[arg-type]
+def house(*messages: object, depth: int = 3) -> House:
+    return House(Limits(queue_depth=depth)).given(*messages)  # type: ignore[arg-type]
 
 
 def kinds(effects: list[Effect]) -> list[str]:
@@ -181,7 +179,7 @@ def test_a_late_end_of_an_earlier_submit_gives_no_place_away() -> None:
 
 
 def test_a_submit_that_did_not_get_as_far_as_its_intent_goes_back_into_the_queue() -> None:
-    lived = house(submit(quantity=1))
+    lived = house(submit(quantity=1), depth=1)
     (first,) = lived.take()
     lived.done(first)
     assert lived.take() == []
@@ -282,168 +280,6 @@ def test_a_batch_held_and_resumed_while_its_prompt_is_picked_goes_on() -> None:
     assert lived.take() == []
     lived.done(first)
     assert lived.wait(PROBE_FIRST_MS).take() == [first]
-
-
-# ---- lanes in trouble
-
-
-def in_trouble(images: int = 20) -> House:
-    """A store that did not answer a first call; nothing runs."""
-    lived = house(submit(quantity=images), *(one_kept(index) for index in range(1, images + 1)))
-    lived.post(stuck(FOLDER))
-    return lived
-
-
-def test_a_lane_in_trouble_is_tried_by_one_call_at_a_time() -> None:
-    lived = in_trouble()
-    assert lived.take() == []
-    assert len(lived.wait(PROBE_FIRST_MS).take()) == 1
-    assert lived.wait(600_000).take() == []
-
-
-def test_probes_come_after_one_second_then_two_then_four_up_to_a_minute() -> None:
-    lived = in_trouble()
-    delays = []
-    for _ in range(9):
-        wake_at = lived.owed.wake_at_ms(lived.now_ms)
-        assert wake_at is not None
-        delays.append(wake_at - lived.now_ms)
-        assert lived.wait(delays[-1] - 1).take() == []
-        (probe,) = lived.wait(1).take()
-        lived.post(stuck(FOLDER))
-        lived.done(probe)
-    assert delays == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, *[PROBE_LAST_MS] * 3]
-
-
-def test_calls_that_were_under_way_when_the_trouble_began_count_as_one() -> None:
-    lived = house(submit(quantity=8), *(one_kept(index) for index in range(1, 9)))
-    running = lived.take()
-    assert len(running) == 8
-    for effect in running:
-        lived.post(stuck(FOLDER))
-        lived.done(effect)
-    assert lived.owed.wake_at_ms(0) == PROBE_FIRST_MS
-
-
-def test_a_probe_that_ends_without_a_word_is_not_repeated_at_once() -> None:
-    lived = in_trouble()
-    (probe,) = lived.wait(PROBE_FIRST_MS).take()
-    lived.done(probe)
-    assert lived.take() == []
-    assert lived.owed.wake_at_ms(lived.now_ms) == lived.now_ms + 2_000
-
-
-def test_a_lane_that_says_when_to_come_back_is_left_alone_until_then() -> None:
-    lived = in_trouble()
-    lived.post(LaneStuck(FOLDER, "throttled", retry_after_s=90.0))
-    assert lived.wait(89_999).take() == []
-    assert len(lived.wait(1).take()) == 1
-
-
-def test_a_lane_that_works_again_drains_without_a_burst() -> None:
-    lived = in_trouble()
-    (probe,) = lived.wait(PROBE_FIRST_MS).take()
-    lived.perform(probe)
-    assert len(lived.take()) == lived.limits.uploads_max
-    lived.work()
-    assert lived.ledger.states() == ["stored"] * 20
-
-
-def test_one_more_trouble_begins_with_one_second_again() -> None:
-    lived = in_trouble()
-    for _ in range(5):
-        (probe,) = lived.wait(PROBE_LAST_MS).take()
-        lived.post(stuck(FOLDER))
-        lived.done(probe)
-    lived.post(LaneWorks(FOLDER))
-    lived.post(stuck(FOLDER))
-    assert lived.owed.wake_at_ms(lived.now_ms) == lived.now_ms + PROBE_FIRST_MS
-
-
-def test_trouble_that_was_over_within_its_own_group_leaves_none_behind() -> None:
-    lived = house(submit(quantity=9), *(one_kept(index) for index in range(1, 10)))
-    lived.post(stuck(FOLDER), LaneWorks(FOLDER))
-    assert not lived.owed.in_trouble(FOLDER)
-    assert len(lived.take()) == 8
-
-
-def test_trouble_of_one_lane_leaves_the_others_alone() -> None:
-    lived = house(submit(quantity=2, into=("folder", "cloud")), one_kept(1), one_kept(2), stuck(FOLDER))
-    assert {effect.lane for effect in lived.take()} == {store_lane("cloud")}
-
-
-def test_a_trouble_outlives_a_crash_and_is_probed_at_once() -> None:
-    lived = in_trouble()
-    lived.restart()
-    assert lived.owed.in_trouble(FOLDER)
-    assert len(lived.take()) == 1
-
-
-def test_a_sign_of_life_moves_the_next_probe_forward() -> None:
-    lived = in_trouble()
-    lived.owed.probe_soon(FOLDER, lived.now_ms)
-    lived.owed.probe_soon("store/nowhere", lived.now_ms)
-    assert len(lived.take()) == 1
-
-
-def test_a_comfyui_that_is_away_gets_one_submit_and_every_follower_stays() -> None:
-    lived = house(submit(quantity=9), rendering(1), rendering(2), stuck(BACKEND), depth=5)
-    assert kinds(lived.take()) == ["follow", "follow"]
-    assert kinds(lived.wait(PROBE_FIRST_MS).take()) == ["submit"]
-
-
-def test_a_follower_that_ends_in_trouble_waits_before_it_follows_again() -> None:
-    lived = house(submit(quantity=1), rendering(1), stuck(BACKEND))
-    (follow,) = lived.take()
-    lived.done(follow)
-    assert lived.take() == []
-    assert lived.wait(PROBE_FIRST_MS).take() == [follow]
-
-
-def test_a_submit_that_met_trouble_is_resumed_and_not_sent_blindly() -> None:
-    lived = house(submit(quantity=1))
-    (first,) = lived.take()
-    lived.post(intended(1), stuck(BACKEND))
-    lived.done(first)
-    assert lived.wait(PROBE_FIRST_MS).take() == [SubmitPrompt("b1", 1, 1, "main", resumed=True)]
-
-
-# ---- work that ends without a result
-
-
-def test_an_effect_that_died_is_owed_again_after_growing_delays() -> None:
-    lived = house(submit(quantity=1), one_kept(1))
-    delays = []
-    for _ in range(4):
-        (effect,) = lived.take()
-        lived.done(effect)
-        wake_at = lived.owed.wake_at_ms(lived.now_ms)
-        assert wake_at is not None
-        delays.append(wake_at - lived.now_ms)
-        lived.wait(delays[-1])
-    assert delays == [1_000, 2_000, 4_000, 8_000]
-
-
-def test_a_cancel_is_owed_until_the_prompt_is_seen_gone() -> None:
-    lived = house(submit(quantity=1), rendering(1), cancel())
-    first = next(effect for effect in lived.take() if isinstance(effect, CancelPrompt))
-    lived.done(first)
-    assert lived.wait(PROBE_FIRST_MS).take() == [first]
-    lived.post(gone(1))
-    lived.done(first)
-    assert lived.wait(600_000).take() == []
-
-
-def test_nothing_wakes_the_engine_while_nothing_can_change_by_itself() -> None:
-    lived = house(submit(quantity=5), rendering(1))
-    lived.take()
-    assert lived.owed.wake_at_ms(lived.now_ms) is None
-
-
-def test_the_end_of_something_unknown_changes_nothing() -> None:
-    lived = house(submit(quantity=1))
-    lived.owed.done(("upload", "b9", 1, "folder"), 0)
-    assert kept_in_memory(lived.owed) == kept_in_memory(house(submit(quantity=1)).owed)
 
 
 # ---- memory

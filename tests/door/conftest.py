@@ -17,7 +17,7 @@ from comfyledger import app as composition
 from comfyledger import settings
 from comfyledger.door.context import Context
 from comfyledger.sim.comfyui import SimComfyUI, SimOptions, serve
-from whole_house import App, Frame, until
+from whole_app import App, Frame, until
 
 
 class Raw:

@@ -15,7 +15,7 @@ import pytest
 from comfyledger import engine
 from comfyledger.door import cursor, server, session
 from comfyledger.wire import REQUESTS
-from whole_house import App, Frame, Refusal, coloured, of_kind, until
+from whole_app import App, Frame, Refusal, coloured, of_kind, until
 
 SAMPLED = {"workflow": "text-to-image", "inputs": {"width": 64, "height": 64, "steps": 4}}
 

@@ -141,7 +141,7 @@ async def test_nothing_leaves_before_the_commit(rig: Any, until: Until) -> None:
     def hold(sql: str) -> None:
         if sql == "COMMIT":
             reached.set()
-            go_on.wait()
+            go_on.wait(10)
 
     bend(rig.ledger, hold)
     news = rig.engine.news()
@@ -166,7 +166,7 @@ async def test_while_one_group_is_committed_the_next_one_gathers_and_is_not_deci
     def hold(sql: str) -> None:
         if sql == "COMMIT":
             reached.set()
-            go_on.wait()
+            go_on.wait(10)
 
     bend(rig.ledger, hold)
     [first] = rig.send(submission("r0"))

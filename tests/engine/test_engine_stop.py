@@ -28,7 +28,7 @@ class Held:
     def _hold(self, sql: str) -> None:
         if sql == "COMMIT":
             self.reached.set()
-            self.go_on.wait()
+            self.go_on.wait(10)
             self._then(sql)
 
 

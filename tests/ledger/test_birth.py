@@ -205,5 +205,5 @@ def test_a_place_that_cannot_be_written_is_refused_with_a_sentence(tmp_path: Pat
     with pytest.raises(LedgerUnusable, match="cannot be opened"):
         Ledger.open(tmp_path / "state" / "ledger.db")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(LedgerUnusable, match="cannot be opened.*Check folder"):
+    with pytest.raises(LedgerUnusable, match=r"cannot be opened.*Check folder"):
         Ledger.open(tmp_path / "folder")

@@ -18,7 +18,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from comfyledger.cli.commands import cli
 from documents import README, ROOT, conversation, shell_lines
-from whole_house import DEADLINE_S, House, of_kind, until
+from whole_app import DEADLINE_S, of_kind, until
+from whole_house import House
 
 EXAMPLE = ROOT / "examples" / "follow_a_batch.py"
 OF_THE_RUN = {"batch_id", "ledger_id", "epoch", "position", "at_ms", "stream", "url"}

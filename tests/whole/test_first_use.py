@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from whole_house import House, Refusal, until
+from whole_app import Refusal, until
+from whole_house import House
 
 
 async def test_who_comes_with_57_images_goes_on_at_58(house: House) -> None:

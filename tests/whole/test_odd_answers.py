@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from whole_house import House, coloured, in_between
+from whole_app import coloured
+from whole_house import House, in_between
 
 
 async def test_after_an_answer_that_never_came_the_prompt_is_looked_for_before_it_is_sent_again(house: House) -> None:

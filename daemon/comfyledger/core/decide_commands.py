@@ -180,7 +180,7 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
 
 
 def _is_parked(image: ImageRow) -> bool:
-    return image.state in {"kept", "parked"} and any(upload.state == "parked" for upload in image.uploads)
+    return any(upload.state == "parked" for upload in image.uploads)
 
 
 def hold_batch(draft: Draft, command: HoldBatch) -> Changed:

@@ -263,7 +263,7 @@ def _image_report(draft: Draft, report: ImageReport) -> msgspec.Struct | None:
 def _upload_intended(draft: Draft, report: UploadIntended, upload: Upload) -> Wanted:
     """An upload that a crash or the lane's trouble broke off is the same attempt: nothing new is written."""
     if upload.state == "uploading":
-        return Wanted(go=True, attempt=upload.attempts)
+        return Wanted(go=True, attempt=upload.attempts, resumed=True)
     attempt = upload.attempts + 1
     draft.emit(UploadStarted(report.batch_id, report.image, report.store, attempt))
     return Wanted(go=True, attempt=attempt)

@@ -58,10 +58,14 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Whether a worker that is about to do something still shall. `attempt`: as which attempt."""
+    """Whether a worker that is about to do something still shall. `attempt`: as which attempt.
+
+    `resumed`: this attempt was begun before, and its call may have gone out.
+    """
 
     go: bool
     attempt: int = 0
+    resumed: bool = False
 
 
 class Taken(msgspec.Struct, frozen=True):

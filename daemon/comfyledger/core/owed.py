@@ -275,8 +275,8 @@ class Owed:
         if isinstance(effect, SubmitPrompt):
             self._submit_ended(effect, now_ms)
         if key not in self._wanted:
-            self._failed_in_row.pop(key, None)
-        elif effect.lane in self._trouble and effect.kind != "follow":
+            return
+        if effect.lane in self._trouble and effect.kind != "follow":
             self._wait(self._wanted[key])
         else:
             times = self._failed_in_row[key] = self._failed_in_row.get(key, 0) + 1
@@ -287,7 +287,7 @@ class Owed:
         place = (effect.batch_id, effect.prompt)
         self._count_place(effect.backend, place)
         row = self._prompts.get(place)
-        if row is not None and row.state == "queued" and row.attempt < effect.attempt:
+        if row is not None and row.state == "queued":
             delay_ms = 0 if effect.lane in self._trouble else PROBE_FIRST_MS
             heapq.heappush(self._later, (now_ms + delay_ms, (_QUEUE, effect.batch_id, effect.prompt, 0)))
 

@@ -79,23 +79,28 @@ class Renderer:
     # ---- submit
 
     async def submit(self, effect: SubmitPrompt) -> None:
+        """Send one attempt. From its intent to its answer it counts as being posted: it is not gone meanwhile."""
         if not await self._watcher.ready():
             return
-        wanted = await self._desk.report(_of(SubmitIntended, effect))
-        if not isinstance(wanted, Wanted) or not wanted.go:
-            return
-        job = await self._job(effect)
-        if job is None:
-            await self._desk.report(_of(PromptWasRefused, effect, code="forgotten"))
-            return
-        sent = self._posting[job.prompt_id] = asyncio.Event()
+        prompt_id = prompt_uuid(effect.batch_id, effect.prompt, effect.attempt)
+        sent = self._posting[prompt_id] = asyncio.Event()
         try:
-            await self._send(effect, job)
+            await self._intend_and_send(effect, prompt_id)
         except NotReached as trouble:
             await self._desk.stuck(effect.lane, trouble.code, trouble.text)
         finally:
             sent.set()
-            self._posting.pop(job.prompt_id, None)
+            self._posting.pop(prompt_id, None)
+
+    async def _intend_and_send(self, effect: SubmitPrompt, prompt_id: str) -> None:
+        wanted = await self._desk.report(_of(SubmitIntended, effect))
+        if not isinstance(wanted, Wanted) or not wanted.go:
+            return
+        job = await self._job(effect, prompt_id)
+        if job is None:
+            await self._desk.report(_of(PromptWasRefused, effect, code="forgotten"))
+            return
+        await self._send(effect, job)
 
     async def _send(self, effect: SubmitPrompt, job: Job) -> None:
         if effect.resumed and await self._comfyui.where_is(job.prompt_id) != "gone":
@@ -135,7 +140,7 @@ class Renderer:
         code = answer.type or "comfyui_refused"
         await self._desk.report(_of(PromptWasRefused, effect, code=code, words=words))
 
-    async def _job(self, effect: SubmitPrompt) -> Job | None:
+    async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | None:
         """The graph of this attempt; None if its texts were forgotten."""
         batch = await self._reader.batch(effect.batch_id)
         prompt = await self._reader.prompt(effect.batch_id, effect.prompt)
@@ -154,7 +159,7 @@ class Renderer:
             batch_size=len(prompt.images),
             inputs=inputs,
         )
-        return Job(prompt_uuid(batch.batch_id, prompt.index, effect.attempt), filled, plan.output)
+        return Job(prompt_id, filled, plan.output)
 
     async def _template(self, digest: str) -> dict[str, Any] | None:
         if digest not in self._templates:

@@ -46,7 +46,7 @@ class Uploader:
         wanted = await self._desk.report(UploadIntended(image.batch_id, image.index, effect.store))
         if not isinstance(wanted, Wanted) or not wanted.go:
             return
-        outcome = await store.put(self._deposit(image, wanted.attempt))
+        outcome = await store.put(self._deposit(image, first=wanted.attempt == 1 and not wanted.resumed))
         about = (image.batch_id, image.index, effect.store)
         match outcome:
             case Stored(url=url, replayed=replayed, details=details):
@@ -74,7 +74,7 @@ class Uploader:
             return None, ("identity_changed", text)
         return opened.store, ("", "")
 
-    def _deposit(self, image: ImageRow, attempt: int) -> Deposit:
+    def _deposit(self, image: ImageRow, *, first: bool) -> Deposit:
         return Deposit(
             image_id=image_id(image.batch_id, image.index),
             public_id=image.public_id,
@@ -83,7 +83,7 @@ class Uploader:
             sha256=image.sha256,
             md5=image.md5,
             size_bytes=image.size_bytes,
-            first_attempt=attempt == 1,
+            first_attempt=first,
         )
 
 

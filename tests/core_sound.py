@@ -1,0 +1,49 @@
+"""What is true of the rows of a ledger at any time, whatever has happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TypeVar
+
+from comfyledger.core.evolve import _COUNT
+from comfyledger.core.slices import BatchRow, ImageRow, PromptRow, SeriesRow, TemplateRow
+from core_given import PlainLedger, folded
+
+R = TypeVar("R")
+
+
+def rows_of(ledger: PlainLedger, kind: type[R]) -> list[R]:
+    return [row for row in ledger.rows.values() if isinstance(row, kind)]
+
+
+def check_numbers(ledger: PlainLedger) -> None:
+    """Every number of a series is given once and none is left out, from its first to before its next."""
+    batches = {row.batch_id: row.series for row in rows_of(ledger, BatchRow)}
+    for row in rows_of(ledger, SeriesRow):
+        images = [image for image in rows_of(ledger, ImageRow) if batches[image.batch_id] == row.key]
+        assert row.next >= 1
+        assert sorted(image.number for image in images) == list(range(row.next - len(images), row.next))
+    names = [image.public_id.casefold() for image in rows_of(ledger, ImageRow)]
+    assert len(names) == len(set(names))
+
+
+def check_batch(ledger: PlainLedger, batch: BatchRow) -> None:
+    images = [row for row in rows_of(ledger, ImageRow) if row.batch_id == batch.batch_id]
+    states = Counter(row.state for row in images)
+    assert {state: getattr(batch, name) for state, name in _COUNT.items()} == {state: states[state] for state in _COUNT}
+    assert batch.settled == (not states["pending"] and not states["kept"])
+    assert not (batch.settled and batch.held)
+    waiting = {row.index for row in images if row.state == "pending"}
+    for prompt in rows_of(ledger, PromptRow):
+        if prompt.batch_id == batch.batch_id and prompt.state != "cancelling":
+            assert (prompt.state == "done") == waiting.isdisjoint(prompt.images), f"nobody ends {prompt}"
+    for image in images:
+        if image.state == "kept":
+            assert any(upload.state in {"owed", "uploading"} for upload in image.uploads), f"nobody ends {image}"
+
+
+def check_fold(ledger: PlainLedger) -> None:
+    """The log alone makes these rows, whether a fold loads everything or only what each event touches."""
+    rows = {each: row for each, row in ledger.rows.items() if not isinstance(row, TemplateRow)}
+    assert folded(ledger.log, narrow=True) == rows
+    assert folded(ledger.log, narrow=False) == rows

@@ -32,6 +32,8 @@ from comfyledger.client import Client
 from comfyledger.errors import Refused
 
 DEADLINE_S: Final = 120.0
+COMFYUI_TRIES: Final = 50
+COMFYUI_PAUSE_S: Final = 0.2
 LOG_LINES: Final = 12
 WORKFLOW: Final = "empty-image"
 
@@ -110,6 +112,7 @@ def config_text(folder: Path, comfyui: str) -> str:
 
 async def _main_job(folder: Path) -> bool:
     """Whether everything is as promised."""
+    await _comfyui_answers(folder)
     async with asyncio.timeout(DEADLINE_S):
         with screen(as_json=False) as shown_on:
             async with asyncio.TaskGroup() as group:
@@ -125,6 +128,19 @@ async def _main_job(folder: Path) -> bool:
         count = sum(len(batch.images) for _, batch in given)
         say(f"All {count} files are there, whole, each with its own number; no number was given twice.", "bold green")
     return not found
+
+
+async def _comfyui_answers(folder: Path) -> None:
+    """Raises DemoFailed, with what the daemon says, if ComfyUI is not reached in time."""
+    async with Client(state_dir=folder / "state", name="demo") as client:
+        for _ in range(COMFYUI_TRIES):
+            info = await client.server_info()
+            if all(backend.connected for backend in info.backends):
+                return
+            await asyncio.sleep(COMFYUI_PAUSE_S)
+    urls = ", ".join(backend.url for backend in info.backends)
+    why = " ".join(lane.text for lane in info.lanes)
+    raise DemoFailed(f"ComfyUI at {urls} does not answer ({why}). Start it, or leave --comfyui away for the stand-in.")
 
 
 async def _ask_and_follow(folder: Path, asked: Asked, shown_on: Screen) -> Given:

@@ -186,10 +186,10 @@ def stores(*names: str) -> tuple[StoreRef, ...]:
     return tuple(StoreRef(name, f"{name}:/there") for name in names)
 
 
-def fixed(quantity: int, per_prompt: int) -> tuple[PromptFixed, ...]:
+def fixed(quantity: int, per_prompt: int, backend: str) -> tuple[PromptFixed, ...]:
     """`quantity` images, `per_prompt` of them in each prompt but perhaps the last."""
     groups = [range(first, min(first + per_prompt, quantity + 1)) for first in range(1, quantity + 1, per_prompt)]
-    return tuple(PromptFixed(index, tuple(group), seed=index) for index, group in enumerate(groups, 1))
+    return tuple(PromptFixed(index, tuple(group), index, backend) for index, group in enumerate(groups, 1))
 
 
 def submit(
@@ -217,9 +217,8 @@ def submit(
         character=character,
         premade=True,
         series=series(user, character),
-        prompts=fixed(quantity, per_prompt),
+        prompts=fixed(quantity, per_prompt, backend),
         workflow="text-to-image",
-        backend=backend,
         template=blob_of(b"{}", b"salt", key="graph"),
         plan={"output": "9"},
         stores=stores(*into),

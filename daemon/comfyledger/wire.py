@@ -22,7 +22,6 @@ SUBPROTOCOL: Final = "comfyledger"
 Id = Annotated[str, Meta(max_length=128)] | int | None
 Scalar = str | int | float | bool | None
 Label = Annotated[str, Meta(min_length=1, max_length=64)]
-Text = Annotated[str, Meta(max_length=1_000)]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
 Limit = Annotated[int, Meta(ge=1, le=500)]
@@ -256,7 +255,6 @@ class BatchInfo(Answer, frozen=True):
     character: str
     premade: bool
     workflow: str
-    backend: str
     priority: str
     label: str
     request_id: str

@@ -308,7 +308,7 @@ def check_depth(run: Run) -> None:
         and ledger.prompt(effect.prompt, effect.batch_id).state == "queued"
         and ledger.prompt(effect.prompt, effect.batch_id).attempt < effect.attempt
     }
-    taken = Counter(ledger.batch(batch_id).backend for batch_id, _ in there | coming)
+    taken = Counter(ledger.prompt(index, batch_id).backend for batch_id, index in there | coming)
     assert max(taken.values(), default=0) <= run.house.limits.queue_depth
 
 

@@ -9,6 +9,7 @@ from comfyledger.core.draft import Taken, Wanted
 from comfyledger.core.events import ImageFailed, PromptLost, PromptSubmitting
 from comfyledger.core.values import prompt_uuid
 from core_given import (
+    BACKEND,
     accepted,
     failed,
     failing,
@@ -33,7 +34,7 @@ from core_given import (
 
 def test_the_intent_is_written_before_the_call_goes_out() -> None:
     then = given(submit()).when(intended(1))
-    assert then.events == (PromptSubmitting("b1", 1, 1, prompt_uuid("b1", 1, 1)),)
+    assert then.events == (PromptSubmitting("b1", 1, 1, prompt_uuid("b1", 1, 1), BACKEND),)
     assert then.answer == Wanted(go=True, attempt=1)
 
 

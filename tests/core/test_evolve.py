@@ -38,7 +38,7 @@ from core_given import (
 GOLDEN = {
     "series_opened": "series folder next evidence asked",
     "batch_requested": (
-        "batch_id label request_id request_digest username user_key character premade series workflow backend"
+        "batch_id label request_id request_digest username user_key character premade series workflow"
         " template plan images prompts stores priority metadata"
     ),
     "batch_held": "batch_id reason",
@@ -46,7 +46,7 @@ GOLDEN = {
     "batch_cancelled": "batch_id by",
     "batch_settled": "batch_id stored parked failed cancelled",
     "batch_reopened": "batch_id by render images upload",
-    "prompt_submitting": "batch_id prompt attempt prompt_id",
+    "prompt_submitting": "batch_id prompt attempt prompt_id backend",
     "prompt_accepted": "batch_id prompt attempt",
     "prompt_refused": "batch_id prompt attempt code words",
     "prompt_finished": "batch_id prompt attempt files",

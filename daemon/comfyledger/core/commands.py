@@ -30,7 +30,6 @@ class SubmitBatch(Command, frozen=True):
     series: Series
     prompts: tuple[PromptFixed, ...]
     workflow: str
-    backend: str
     template: Blob
     """The graph; its key finds one that the ledger already holds."""
     plan: Plan

@@ -56,7 +56,6 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
             premade=command.premade,
             series=command.series.key,
             workflow=command.workflow,
-            backend=command.backend,
             template=template.blob if template else command.template.digest,
             plan=command.plan,
             images=images,

@@ -137,7 +137,7 @@ def _submit_intended(draft: Draft, prompt: PromptRow, report: SubmitIntended) ->
         return Wanted(go=False)
     if prompt.state == "queued":
         wire_id = prompt_uuid(report.batch_id, report.prompt, report.attempt)
-        draft.emit(PromptSubmitting(report.batch_id, report.prompt, report.attempt, wire_id))
+        draft.emit(PromptSubmitting(report.batch_id, report.prompt, report.attempt, wire_id, prompt.backend))
     return Wanted(go=True, attempt=report.attempt)
 
 

@@ -41,7 +41,6 @@ class BatchRequested(Event, frozen=True):
     premade: bool
     series: str
     workflow: str
-    backend: str
     template: str
     plan: Plan
     images: tuple[ImageNamed, ...]
@@ -94,6 +93,7 @@ class PromptSubmitting(Event, frozen=True):
     prompt: int
     attempt: int
     prompt_id: str
+    backend: str
 
 
 class PromptAccepted(Event, frozen=True):

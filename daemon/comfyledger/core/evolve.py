@@ -129,7 +129,6 @@ def _requested(state: Slice, recorded: Recorded, event: BatchRequested) -> tuple
         premade=event.premade,
         series=event.series,
         workflow=event.workflow,
-        backend=event.backend,
         priority=event.priority,
         template=event.template,
         plan=event.plan,
@@ -155,7 +154,8 @@ def _requested(state: Slice, recorded: Recorded, event: BatchRequested) -> tuple
         for image in event.images
     )
     prompts = (
-        PromptRow(event.batch_id, prompt.index, prompt.images, prompt.seed, prompt.inputs) for prompt in event.prompts
+        PromptRow(event.batch_id, prompt.index, prompt.images, prompt.seed, prompt.backend, prompt.inputs)
+        for prompt in event.prompts
     )
     request = RequestRow(event.label, event.request_id, event.request_digest, event.batch_id)
     return (SeriesRow(event.series, folder, next_number), request, batch, *images, *prompts)

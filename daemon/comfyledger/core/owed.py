@@ -126,25 +126,25 @@ class Owed:
         place = (row.batch_id, row.index)
         batch = self._batches[row.batch_id]
         before = self._prompts.pop(place, None)
-        self._dequeue(batch, row.index)
+        self._dequeue(batch, row)
         if row.state == "done":
             self._open.get(row.batch_id, set()).discard(row.index)
         else:
             self._prompts[place] = row
             self._open.setdefault(row.batch_id, set()).add(row.index)
             self._enqueue(batch, row, now_ms)
-        self._count_place(batch.backend, place)
-        self._owe(self._effects_of(before, batch) if before else (), self._effects_of(row, batch))
+        self._count_place(row.backend, place)
+        self._owe(self._effects_of(before) if before else (), self._effects_of(row))
 
     def _count_place(self, backend: str, place: tuple[str, int]) -> None:
         """A prompt takes one of its backend's places while it may be there, and while its first submit runs."""
         row = self._prompts.get(place)
-        taken = row is not None and (row.at_comfyui or _next_submit(row, backend).key in self._running)
+        taken = row is not None and (row.at_comfyui or _next_submit(row).key in self._running)
         places = self._at_backend.setdefault(backend, set())
         (places.add if taken else places.discard)(place)
 
-    def _effects_of(self, row: PromptRow, batch: BatchRow) -> tuple[Effect, ...]:
-        about = (row.batch_id, row.index, row.attempt, batch.backend)
+    def _effects_of(self, row: PromptRow) -> tuple[Effect, ...]:
+        about = (row.batch_id, row.index, row.attempt, row.backend)
         match row.state:
             case "submitting":
                 return (SubmitPrompt(*about, resumed=True),)
@@ -188,18 +188,19 @@ class Owed:
 
     def _enqueue(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
         free = not batch.held and user_lane(batch.user_key) not in self._paused
-        if row.state == "queued" and free and _next_submit(row, batch.backend).key not in self._running:
-            self._rotation(batch.backend).add(batch.priority, batch.user_key, batch.batch_id, row.index, now_ms)
+        if row.state == "queued" and free and _next_submit(row).key not in self._running:
+            self._rotation(row.backend).add(batch.priority, batch.user_key, batch.batch_id, row.index, now_ms)
 
-    def _dequeue(self, batch: BatchRow, index: int) -> None:
-        self._rotation(batch.backend).discard(batch.priority, batch.user_key, batch.batch_id, index)
+    def _dequeue(self, batch: BatchRow, row: PromptRow) -> None:
+        self._rotation(row.backend).discard(batch.priority, batch.user_key, batch.batch_id, row.index)
 
     def _requeue(self, batch_id: str, now_ms: int) -> None:
         """Put the queued prompts of a batch where its holds and pauses want them."""
         batch = self._batches[batch_id]
         for index in sorted(self._open.get(batch_id, ())):
-            self._dequeue(batch, index)
-            self._enqueue(batch, self._prompts[batch_id, index], now_ms)
+            row = self._prompts[batch_id, index]
+            self._dequeue(batch, row)
+            self._enqueue(batch, row, now_ms)
 
     # ---- what may start
 
@@ -241,7 +242,7 @@ class Owed:
             picked = self._rotation(backend).pick(now_ms)
             if picked is None:
                 break
-            effect = _next_submit(self._prompts[picked], backend)
+            effect = _next_submit(self._prompts[picked])
             self._start(effect, now_ms)
             self._count_place(backend, picked)
             started.append(effect)
@@ -365,8 +366,8 @@ class Owed:
         }
 
 
-def _next_submit(row: PromptRow, backend: str) -> SubmitPrompt:
-    return SubmitPrompt(row.batch_id, row.index, row.attempt + 1, backend)
+def _next_submit(row: PromptRow) -> SubmitPrompt:
+    return SubmitPrompt(row.batch_id, row.index, row.attempt + 1, row.backend)
 
 
 def _backoff_ms(times: int) -> int:

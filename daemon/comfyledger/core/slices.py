@@ -54,7 +54,6 @@ class BatchRow(msgspec.Struct, frozen=True):
     premade: bool
     series: str
     workflow: str
-    backend: str
     priority: int
     template: str
     plan: Plan
@@ -96,6 +95,7 @@ class PromptRow(msgspec.Struct, frozen=True):
     index: int
     images: tuple[int, ...]
     seed: int
+    backend: str
     inputs: str | None = None
     state: PromptState = "queued"
     attempt: int = 0

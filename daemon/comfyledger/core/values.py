@@ -57,6 +57,8 @@ class PromptFixed(msgspec.Struct, frozen=True):
     index: int
     images: tuple[int, ...]
     seed: int
+    backend: str
+    """The ComfyUI that renders it."""
     inputs: str | None = None
     """Digest of the blob that holds the inputs, by node address."""
 

@@ -95,7 +95,7 @@ def admit(
             path="$.data.images_per_prompt",
         )
     inputs = _inputs(message, asked, prepared)
-    prompts, texts = _prompts(message, asked, inputs, chance)
+    prompts, texts = _prompts(message, asked, inputs, rules.backend, chance)
     metadata = _metadata(message, chance)
     command = SubmitBatch(
         label=label,
@@ -109,7 +109,6 @@ def admit(
         series=series,
         prompts=prompts,
         workflow=prepared.name,
-        backend=rules.backend,
         template=blob_of(prepared.template, chance.salt(), prepared.key),
         plan=msgspec.to_builtins(prepared.plan),
         stores=tuple(stores),
@@ -244,6 +243,7 @@ def _prompts(
     message: wire.SubmitBatch,
     asked: Sequence[wire.ImageAsked],
     inputs: Sequence[dict[str, Any]],
+    backend: str,
     chance: Chance,
 ) -> tuple[tuple[PromptFixed, ...], tuple[Blob, ...]]:
     """Neighbours with equal inputs and no seed of their own share prompts of at most `images_per_prompt`."""
@@ -260,7 +260,7 @@ def _prompts(
     def add(images: Sequence[int], seed: int | None, values: dict[str, Any]) -> None:
         index = len(prompts) + 1
         fixed = seed if seed is not None else (base + index - 1) % (SEED_MAX + 1)
-        prompts.append(PromptFixed(index, tuple(images), fixed, digest(values)))
+        prompts.append(PromptFixed(index, tuple(images), fixed, backend, digest(values)))
 
     places = range(len(asked))
     for seed, alike in groupby(places, key=lambda place: (asked[place].seed, inputs[place])):

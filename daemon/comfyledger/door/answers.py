@@ -72,7 +72,6 @@ def batch_info(row: BatchRow, tagged: Tagged, images: Iterable[wire.ImageInfo] =
         character=row.character,
         premade=row.premade,
         workflow=row.workflow,
-        backend=row.backend,
         priority=wire.PRIORITIES[row.priority],
         label=row.label,
         request_id=row.request_id,

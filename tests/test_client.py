@@ -28,7 +28,7 @@ def accepted(data: dict[str, Any]) -> wire.BatchAccepted:
 
 def batch_info(status: str) -> wire.BatchInfo:
     return wire.BatchInfo(
-        *(BATCH, status, "", "Areg", "Opal Fever", False, "empty-image", "main", "normal", "default", "r", 0, 1),
+        *(BATCH, status, "", "Areg", "Opal Fever", False, "empty-image", "normal", "default", "r", 0, 1),
         *(1, 0, 0, 1, 0, 0, 0),
     )
 

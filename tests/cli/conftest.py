@@ -108,7 +108,7 @@ def batch() -> Callable[..., wire.BatchInfo]:
     def batch(batch_id: str = BATCH, **changed: Any) -> wire.BatchInfo:
         facts: dict[str, Any] = dict.fromkeys(("pending", "kept", "stored", "parked", "failed", "cancelled"), 0)
         facts |= {"batch_id": batch_id, "status": "settled", "held": "", "username": "Areg", "character": "Opal Fever"}
-        facts |= {"premade": False, "workflow": "empty-image", "backend": "main", "priority": "normal"}
+        facts |= {"premade": False, "workflow": "empty-image", "priority": "normal"}
         facts |= {"label": "cli", "request_id": "r", "requested_at_ms": 0, "position": 1, "quantity": 2, "stored": 2}
         return wire.BatchInfo(**(facts | changed))
 

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test soak check format clean
 
 help: ## say what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -22,6 +22,11 @@ demo: $(STAMP) ## run the main job once: stand-in, daemon, three batches at the 
 
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+IMAGES ?= 2000
+EVERY_S ?= 2
+soak: $(STAMP) ## many images with a fault every few seconds (IMAGES=2000 EVERY_S=2 SEED=)
+	$(BIN)/python tests/whole/soak.py --images $(IMAGES) --every-s $(EVERY_S) $(if $(SEED),--seed $(SEED))
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -60,7 +60,7 @@ T = TypeVar("T")
 UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK, errno.ENOSYS})
 LANE_CODES: Final[dict[int, str]] = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "full"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST), "configuration"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR), "configuration"),
     **dict.fromkeys((errno.ENOENT, errno.ESTALE, errno.EIO, errno.ENODEV, errno.ENXIO), "not_reached"),
     **dict.fromkeys((errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH), "not_reached"),
 }
@@ -207,8 +207,8 @@ class Disk:
         return Held(public_id, extension[1:], entry.stat(follow_symlinks=False).st_size)
 
     def put(self, deposit: Deposit) -> Outcome:
+        self.make_ready()  # Outside: what is wrong with the root is no image's fault.
         try:
-            self.make_ready()
             return self._put(deposit)
         except Refusal as refusal:
             return refusal.fault

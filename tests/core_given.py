@@ -278,6 +278,11 @@ def gone(prompt: int = 1, attempt: int = 1, *, restarted: bool = False, batch: s
     return PromptIsGone(batch, prompt, attempt, restarted)
 
 
+def fallen(prompt: int = 1, attempt: int = 1, *, restarted: bool = True, batch: str = "b1") -> PromptIsGone:
+    """ComfyUI went away while it ran the prompt."""
+    return PromptIsGone(batch, prompt, attempt, restarted, running=True, words=blob_of(b"went away", b"salt"))
+
+
 def kept(*images: int, prompt: int = 1, attempt: int = 1, batch: str = "b1") -> FilesKept:
     return FilesKept(batch, prompt, attempt, tuple(pinned(image, attempt) for image in images))
 

@@ -140,7 +140,7 @@ class House:
 def kept_in_memory(owed: Owed) -> int:
     """How many entries an index holds in all of its private collections."""
     plain = (owed._batches, owed._prompts, owed._open, owed._users, owed._images, owed._wanted, owed._running)
-    total = sum(map(len, (*plain, owed._later, owed._failed_in_row)))
+    total = sum(map(len, (*plain, owed._later, owed._failed_in_row, owed._alone)))
     total += sum(len(group.waiting) + group.running for group in owed._lanes.values())
     total += sum(len(places) for places in owed._at_backend.values())
     return total + sum(len(ring.users) for rotation in owed._rotations.values() for ring in rotation._rings)

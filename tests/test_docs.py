@@ -327,7 +327,7 @@ def functions(path: Path) -> set[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_test_that_is_named_stands_in_the_file_named_before_it(document: Path) -> None:
     file = ""
-    for path, name in re.findall(r"\]\((tests/[\w/]+\.py)\)|`(test_\w+)`", document.read_text("utf-8")):
+    for path, name in re.findall(r"\]\((?:\.\./)?(tests/[\w/]+\.py)\)|`(test_\w+)`", document.read_text("utf-8")):
         file = path or file
         assert not name or name in functions(ROOT / file), f"{file} has no {name}"
 

@@ -253,9 +253,13 @@ class House:
         return {str(path.relative_to(self.images).with_suffix("")): path for path in files}
 
     def rendered(self, batch_id: str) -> dict[str, bytes]:
-        """The pixels of the files that the stand-in wrote for a batch, by file name."""
+        """The pixels of the whole files that the stand-in wrote for a batch, by file name: a kill may cut others."""
         folder = self.comfyui.output / "comfyledger" / batch_id.lower()
-        return {path.name: self.drawn(path) for path in folder.iterdir()}
+        found: dict[str, bytes] = {}
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError, SyntaxError):
+                found[path.name] = self.drawn(path)
+        return found
 
     def check_stored(self, *batches: Frame) -> None:
         """Every image of these batches lies under its name, whole, with the pixels drawn for its own number."""

@@ -36,34 +36,35 @@ from comfyledger.door.gate import gate_of, read_or_make_token
 from comfyledger.door.live import Live
 from comfyledger.door.server import make_app
 from comfyledger.engine import Engine
-from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.errors import Refused, Unusable
 from comfyledger.ledger.ledger import Ledger
-from comfyledger.ledger.reader import Reader
+from comfyledger.ledger.reader import BatchFilter, Reader
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.settings import ComfyUI as ComfyUISettings
 from comfyledger.settings import Settings, Workflow
 from comfyledger.work.desk import Desk
 from comfyledger.work.perform import Workers
 from comfyledger.work.render import Bounds, Renderer
-from comfyledger.work.retention import Retention
+from comfyledger.work.retention import Outputs, Retention
+from comfyledger.work.room import Needed, Room
 from comfyledger.work.spool import Spool
-from comfyledger.work.upload import Asker, Uploader
+from comfyledger.work.upload import Asker, Uploader, check_identities
 
 STOP_S: Final = 5.0
-EXIT_LEDGER: Final = 5
+EXIT_UNUSABLE: Final = 5
 
 log = structlog.get_logger("comfyledger.app")
 
 
 def run(settings: Settings) -> int:
-    """Run the daemon until it is told to stop. Returns the exit code: 0 stopped, 1 refused, 5 the ledger failed."""
+    """Run the daemon until it is told to stop. Returns the exit code: 0 stopped, 1 refused, 5 a disk failed."""
     logs.configure(level=settings.logging.level, layout=settings.logging.format)
     try:
         asyncio.run(_run(settings))
-    except (Refused, LedgerUnusable) as error:
+    except (Refused, Unusable) as error:
         return _last_words([error])
     except BaseExceptionGroup as group:
-        expected, other = group.split((Refused, LedgerUnusable))
+        expected, other = group.split((Refused, Unusable))
         if expected is None or other is not None:
             raise
         return _last_words(_flat(expected))
@@ -73,7 +74,7 @@ def run(settings: Settings) -> int:
 def _last_words(errors: Sequence[BaseException]) -> int:
     for error in errors:
         log.error("daemon.ended", error=str(error))
-    return EXIT_LEDGER if any(isinstance(error, LedgerUnusable) for error in errors) else 1
+    return EXIT_UNUSABLE if any(isinstance(error, Unusable) for error in errors) else 1
 
 
 def _flat(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -107,19 +108,22 @@ class House(msgspec.Struct, frozen=True):
     workers: Workers
     asker: Asker
     retention: Retention
+    room: Room
     watchers: dict[str, Watcher]
 
     def endless(self) -> list:  # type: ignore[type-arg]
         """What runs until it is cancelled."""
         engine = self.context.engine.run(self.workers.perform, self.asker.ask)
-        return [engine, self.retention.run(), *(watcher.run() for watcher in self.watchers.values())]
+        return [engine, self.retention.run(), self.room.run(), *(watcher.run() for watcher in self.watchers.values())]
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> House:
     prepared = prepare_workflows(settings)
-    settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     ledger = Ledger.open(settings.ledger_path)
     stack.callback(ledger.close)
+    spool = Spool(settings.spool_path)
+    # After those two, which sync the names of the folders they make: what else lies here can be made anew.
+    settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     reader = Reader(settings.ledger_path)
     stack.push_async_callback(reader.close)
     session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=True))
@@ -128,7 +132,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> House:
     for opened in stores.values():
         if opened.store is not None:
             stack.push_async_callback(opened.store.close)
-    spool = Spool(settings.spool_path)
+    await check_identities(stores, reader)
     desk = Desk(engine, lambda: secrets.token_bytes(16), settings.limits.foreign_text_chars_max)
     live = Live(engine.owed.user_of)
     servers = {name: _server(session, one) for name, one in settings.comfyui.items()}
@@ -137,12 +141,16 @@ async def build(settings: Settings, stack: AsyncExitStack) -> House:
         name: Renderer(servers[name], watchers[name], reader, spool, desk, _bounds(settings)) for name in servers
     }
     live.abouts.extend(renderer.about for renderer in renderers.values())
-    context = _context(settings, engine, reader, live, stores, servers, watchers, prepared)
-    workers = Workers(renderers, Uploader(stores, reader, spool, desk), desk)
-    retention = Retention(spool, reader, settings.spool.keep_days, time.time)
+    newest = await reader.batches(BatchFilter(limit=1))
+    batch_ids = BatchIds(newest[0].batch_id if newest else None)
+    context = _context(settings, engine, reader, live, stores, servers, watchers, prepared, batch_ids)
+    room = Room(engine, desk, reader, spool, settings.ledger_path.parent, _needed(settings))
+    workers = Workers(renderers, Uploader(stores, reader, spool, desk), desk, room)
+    retention = Retention(spool, reader, settings.spool.keep_days, time.time, _outputs(settings, reader))
     await retention.sweep_at_start()
+    await room.look()
     asker = Asker(stores, engine, random.Random())  # noqa: S311 (jitter)
-    return House(context, workers, asker, retention, watchers)
+    return House(context, workers, asker, retention, room, watchers)
 
 
 def _engine(settings: Settings, ledger: Ledger) -> Engine:
@@ -150,7 +158,7 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
     depth = min(comfyui.queue_depth for comfyui in settings.comfyui.values())
     return Engine(
         ledger,
-        policy=Policy(render_attempts_max=limits.render_attempts_max),
+        policy=Policy(limits.render_attempts_max, limits.poison_strikes_max),
         limits=Limits(
             queue_depth=depth,
             fetches_max=limits.fetches_max,
@@ -188,6 +196,7 @@ def _watcher(settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, 
         live,
         sweep_interval_s=settings.sweep_interval_s,
         connect_timeout_s=settings.connect_timeout_s,
+        render_timeout_s=settings.render_timeout_s,
         client_ids=lambda: secrets.token_hex(16),
         connected=connected,
         stuck=stuck,
@@ -210,6 +219,34 @@ def _bounds(settings: Settings) -> Bounds:
     return Bounds(spool.image_bytes_max, spool.pixels_max, spool.strip_metadata)
 
 
+class BatchIds:
+    """Makes ids that sort in the order in which they were made, also where the wall clock goes back.
+
+    `newest` is the highest id so far, from an earlier run. Batches are listed, and taken up at a start, by their ids.
+    """
+
+    def __init__(self, newest: str | None) -> None:
+        self._last = int(ULID.from_str(newest)) if newest else 0
+
+    def __call__(self) -> str:
+        self._last = max(self._last + 1, int(ULID()))
+        return str(ULID.from_int(self._last))
+
+
+def _outputs(settings: Settings, reader: Reader) -> list[Outputs]:
+    return [
+        Outputs(Path(one.output_dir), reader, one.output_keep_days, time.time)
+        for one in settings.comfyui.values()
+        if one.output_dir
+    ]
+
+
+def _needed(settings: Settings) -> Needed:
+    spool = settings.spool
+    lanes = tuple(map(backend_lane, settings.comfyui))
+    return Needed(spool.free_min_bytes, settings.ledger.free_min_bytes, spool.parked_max_bytes, lanes)
+
+
 def _context(
     settings: Settings,
     engine: Engine,
@@ -219,6 +256,7 @@ def _context(
     servers: dict[str, ComfyUI],
     watchers: dict[str, Watcher],
     prepared: dict[str, Prepared],
+    batch_ids: BatchIds,
 ) -> Context:
     started = time.monotonic()
     rules = Rules(
@@ -237,7 +275,7 @@ def _context(
         door=settings.door,
         rules=rules,
         chance=Chance(
-            batch_id=lambda: str(ULID()),
+            batch_id=batch_ids,
             salt=lambda: secrets.token_bytes(16),
             seed=lambda: secrets.randbelow(SEED_MAX + 1),
         ),

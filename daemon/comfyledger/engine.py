@@ -13,23 +13,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from comfyledger.core.commands import Command, OpenSeries, SubmitBatch
-from comfyledger.core.decide import Message, decide, needs
-from comfyledger.core.draft import Decision, Policy, SeriesUnknown
+from comfyledger.core.commands import Command
+from comfyledger.core.decide import Message
+from comfyledger.core.draft import Policy, SeriesUnknown
 from comfyledger.core.effects import Effect, EffectKey
 from comfyledger.core.owed import Limits, Owed
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
-from comfyledger.core.slices import Row, row_id
-from comfyledger.core.values import Blob
-from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.core.slices import row_id
+from comfyledger.errors import LedgerUnusable, Refused, Unusable
 from comfyledger.ledger.eventlog import Line
+from comfyledger.ledger.grouped import Outcome, Shortage, Terms, decide_group
 from comfyledger.ledger.ledger import Ledger, StorageFull
 
 GROUP_MAX: Final = 256
@@ -41,6 +41,11 @@ log = structlog.get_logger("comfyledger.engine")
 
 Perform = Callable[[Effect], Coroutine[Any, Any, None]]
 Ask = Callable[[SeriesUnknown], Coroutine[Any, Any, None]]
+
+
+LEDGER_FULL: Final = Shortage(
+    "The ledger's disk is full.", "Make room on the disk of the ledger; work resumes by itself."
+)
 
 
 class _Waiting:
@@ -60,14 +65,6 @@ class _Waiting:
         if not self.future.done():
             self.future.set_exception(error)
             self.future.exception()  # a client that has left need not be told
-
-
-class _Outcome(msgspec.Struct, frozen=True):
-    """What the writer's thread made of one message: an answer and rows, or an error."""
-
-    answer: msgspec.Struct | None = None
-    rows: tuple[Row, ...] = ()
-    error: Exception | None = None
 
 
 class Question(msgspec.Struct):
@@ -98,6 +95,7 @@ class Engine:
         self.owed = Owed(limits)
         self.questions: dict[str, Question] = {}
         self.storage_full = False
+        self.brake: Shortage | None = None
         self._ledger = ledger
         self._policy = policy
         self._first_use_wait_s = first_use_wait_s
@@ -111,6 +109,7 @@ class Engine:
         self._perform: Perform | None = None
         self._ask: Ask | None = None
         self._stopped = False
+        self._failure: Unusable | None = None
 
     # ---- in
 
@@ -139,7 +138,7 @@ class Engine:
     # ---- the loop
 
     async def run(self, perform: Perform, ask: Ask) -> None:
-        """Work until cancelled. Raises LedgerUnusable when the disk failed: then the process must end."""
+        """Work until cancelled. Raises Unusable when a disk failed: then the process must end."""
         self._perform, self._ask = perform, ask
         try:
             self.owed.apply(await self._in_thread(self._ledger.open_rows), self._steady_ms())
@@ -148,6 +147,8 @@ class Engine:
                 now = self._steady_ms()
                 self._start_effects(now)
                 await self._wait_for_work(now)
+                if self._failure is not None:
+                    raise self._failure
                 group = self._gather()
                 if group:
                     await self._commit(group)
@@ -185,13 +186,14 @@ class Engine:
             await asyncio.sleep(STORAGE_RETRY_S)
 
     async def _take_through(self, group: list[_Waiting]) -> None:
-        messages = [waiting.message for waiting in group]
         try:
-            outcomes, lines = await self._in_thread(lambda: _decide_group(self._ledger, messages, self._now()))
-            self.storage_full = False
-            self._committed(group, outcomes, lines)
-        except StorageFull:
-            self._no_room(group)
+            try:
+                outcomes, lines = await self._decided(group, Terms(self._wall_ms(), self._policy, self.brake))
+            except StorageFull:
+                await self._no_room(group)
+            else:
+                self.storage_full = False
+                self._committed(group, outcomes, lines)
         except Exception as error:
             log.exception("engine.failed")
             for waiting in group:
@@ -200,10 +202,13 @@ class Engine:
                 raise
             raise LedgerUnusable(f"A group could not be taken through: {error!r}.") from error
 
-    def _now(self) -> tuple[int, Policy]:
-        return self._wall_ms(), self._policy
+    async def _decided(self, group: list[_Waiting], terms: Terms) -> tuple[list[Outcome], list[Line]]:
+        messages = [waiting.message for waiting in group]
+        decided: tuple[list[Outcome], list[Line]]
+        decided = await self._in_thread(lambda: decide_group(self._ledger, messages, terms))
+        return decided
 
-    def _committed(self, group: list[_Waiting], outcomes: list[_Outcome], lines: list[Line]) -> None:
+    def _committed(self, group: list[_Waiting], outcomes: list[Outcome], lines: list[Line]) -> None:
         now = self._steady_ms()
         rows = {row_id(row): row for outcome in outcomes for row in outcome.rows}
         self.owed.apply(rows.values(), now)
@@ -215,7 +220,7 @@ class Engine:
         for waiting, outcome in zip(group, outcomes, strict=True):
             self._answer(waiting, outcome, now)
 
-    def _answer(self, waiting: _Waiting, outcome: _Outcome, now: int) -> None:
+    def _answer(self, waiting: _Waiting, outcome: Outcome, now: int) -> None:
         if isinstance(waiting.message, LaneStuck):
             stuck = waiting.message
             self.owed.stuck(stuck.lane, stuck.code, now, stuck.retry_after_s)
@@ -231,16 +236,19 @@ class Engine:
         if isinstance(waiting.message, SeriesAnswered) and outcome.error is None:
             self._take_up(waiting.message.series.key)
 
-    def _no_room(self, group: list[_Waiting]) -> None:
-        """Commands are refused; reports are facts and wait, in their order, until there is room again."""
+    async def _no_room(self, group: list[_Waiting]) -> None:
+        """Commands are answered without writing; reports are facts and wait, in their order, until there is room."""
         if not self.storage_full:
             log.error("ledger.storage_full")
         self.storage_full = True
-        commands = [waiting for waiting in group if not isinstance(waiting.message, Report)]
-        self._reports.extendleft(reversed(group[: len(group) - len(commands)]))
-        for waiting in (*commands, *self._commands):
-            waiting.fail(Refused("storage_full", hint="Make room on the disk of the ledger; work resumes by itself."))
-        self._commands.clear()
+        reports = [waiting for waiting in group if isinstance(waiting.message, Report)]
+        self._reports.extendleft(reversed(reports))
+        self._commands.extendleft(reversed(group[len(reports) :]))
+        commands = list(self._commands)
+        outcomes, lines = await self._decided(commands, Terms(self._wall_ms(), self._policy, LEDGER_FULL, full=True))
+        for _ in commands:
+            self._commands.popleft()
+        self._committed(commands, outcomes, lines)
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
@@ -295,6 +303,11 @@ class Engine:
 
     # ---- out
 
+    @property
+    def shortage(self) -> Shortage | None:
+        """Why nothing new is taken, if so. `brake` is set by who watches the disks, before one of them is full."""
+        return self.brake or (LEDGER_FULL if self.storage_full else None)
+
     def news(self) -> asyncio.Future[None]:
         """Done at the next commit that appends something."""
         return self._news
@@ -316,11 +329,16 @@ class Engine:
         task.add_done_callback(self._tasks.discard)
 
     async def _do(self, effect: Effect) -> None:
-        """A worker that dies is logged; what it should have done is still owed and tried again later."""
+        """A worker that dies is logged; what it should have done is still owed and tried again later.
+
+        But for a disk that failed: that ends the engine, and nothing is tried again on it.
+        """
         key: EffectKey = effect.key
         assert self._perform is not None  # noqa: S101 (set by run, before any effect is taken)
         try:
             await self._perform(effect)
+        except Unusable as error:
+            self._failure = error
         except Exception:
             log.exception("effect.died", effect=list(key))
         finally:
@@ -338,39 +356,3 @@ def _unanswered(question: Question) -> Refused:
         f"A store could not say which numbers it holds: {question.reason}.",
         hint='Repeat the request later, or set first_use = "trust" if the stores are known to be empty.',
     )
-
-
-def _decide_group(
-    ledger: Ledger, messages: list[Message], now: tuple[int, Policy]
-) -> tuple[list[_Outcome], list[Line]]:
-    """One group, in the writer's thread. Raises only what makes the whole group not have happened."""
-    now_ms, policy = now
-    with ledger.group() as lines:
-        outcomes = [_decide_one(ledger, message, now_ms, policy) for message in messages]
-    return outcomes, lines
-
-
-def _decide_one(ledger: Ledger, message: Message, now_ms: int, policy: Policy) -> _Outcome:
-    try:
-        with ledger.message():
-            state = ledger.load(needs(message))
-            decision = decide(state, message, now_ms, ledger.head.position, policy)
-            ledger.write(decision.recorded, state, _texts(message, decision))
-    except Exception as error:
-        if ledger.ends_group(error):
-            raise
-        return _Outcome(error=error)
-    return _Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
-
-
-def _texts(message: Message, decision: Decision) -> Iterable[Blob]:
-    """The texts that the events of a message name; written only if there are events."""
-    match message:
-        case SubmitBatch():
-            return (message.template, *message.texts)
-        case OpenSeries():
-            return ()
-        case _:
-            words = getattr(message, "words", None)
-            named = {getattr(entry.event, "words", None) for entry in decision.recorded}
-            return (words,) if isinstance(words, Blob) and words.digest in named else ()

@@ -5,7 +5,9 @@ and the path of the field that is at fault. The codes are part of the wire's con
 
     ComfyledgerError
     ├── Refused          a request cannot be done as asked; nothing was changed
-    └── LedgerUnusable   the ledger cannot be opened, or can no longer be written; the process ends
+    └── Unusable         a disk can no longer be trusted; the process ends
+        ├── LedgerUnusable   the ledger cannot be opened, or can no longer be written
+        └── SpoolUnusable    the spool did not keep what it was told to keep
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ CODES: Final[dict[str, str]] = {
     "seed_out_of_range": "A seed is below zero or above 2^53-1.",
     "comfyui_refused": "ComfyUI refused the graph.",
     "series_unanswered": "A store could not say which numbers it holds, so no number was given.",
-    "storage_full": "The disk is full; nothing new is taken until there is room.",
+    "storage_full": "A disk is full or nearly so; nothing new is taken until there is room.",
     # looking and steering
     "unknown_batch": "There is no batch of this id.",
     "unknown_image": "There is no image of this name.",
@@ -87,10 +89,18 @@ class Refused(ComfyledgerError):
         return f"Refused({self.code!r}, {self.message!r}, hint={self.hint!r}, path={self.path!r})"
 
 
-class LedgerUnusable(ComfyledgerError):
-    """The ledger cannot be opened or written. `hint` names what an operator can do; the process ends after it."""
+class Unusable(ComfyledgerError):
+    """A disk can no longer be trusted. `hint` names what an operator can do; the process ends after it."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         self.message = message
         self.hint = hint
         super().__init__(f"{message} {hint}".rstrip())
+
+
+class LedgerUnusable(Unusable):
+    """The ledger cannot be opened or written."""
+
+
+class SpoolUnusable(Unusable):
+    """An fsync of the spool failed. To try it again would say success of pages that the kernel has dropped."""

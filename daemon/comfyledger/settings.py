@@ -58,6 +58,8 @@ class LedgerFile(Section, frozen=True):
 
     path: str = ""
     """On a local disk. Default: `ledger.db` in the state folder."""
+    free_min_bytes: Annotated[int, Meta(ge=0)] = 268_435_456
+    """While less is free on its disk, new batches are refused: what was accepted still has much to be logged."""
 
 
 class Spool(Section, frozen=True):
@@ -73,6 +75,10 @@ class Spool(Section, frozen=True):
     """Of one picture, against decompression bombs."""
     strip_metadata: bool = True
     """ComfyUI writes the whole graph into each PNG, with whatever secrets were typed into it."""
+    free_min_bytes: Annotated[int, Meta(ge=0)] = 1_073_741_824
+    """While less is free on its disk, new batches are refused and no prompt is sent: those under way still need it."""
+    parked_max_bytes: Positive = 10_737_418_240
+    """Files of parked images beyond which new batches are refused, before they take the room of everybody's."""
 
 
 class ComfyUI(Section, frozen=True):
@@ -86,6 +92,12 @@ class ComfyUI(Section, frozen=True):
     connect_timeout_s: Seconds = 5.0
     request_timeout_s: Seconds = 30.0
     """Of one HTTP call. Downloads may take as long as bytes keep coming."""
+    render_timeout_s: Seconds = 3600.0
+    """From when a prompt is seen running until it is cancelled and counts as failed; waiting does not count."""
+    output_dir: str = ""
+    """Its output folder, if it is on this machine and what we had it write there shall be cleared."""
+    output_keep_days: Annotated[float, Meta(ge=0)] = 7.0
+    """How long a file stays in `output_dir` once every store has its image."""
 
 
 class Workflow(Section, frozen=True):
@@ -112,6 +124,8 @@ class Limits(Section, frozen=True):
     """Of a workflow; a hundred times a usual one."""
     render_attempts_max: Annotated[int, Meta(ge=1, le=100)] = 3
     """Attempts of one prompt that may fail before its images do; `retry` renews them."""
+    poison_strikes_max: Annotated[int, Meta(ge=1, le=100)] = 3
+    """Times that ComfyUI may go away while it runs one prompt before its images fail; two may be a person's doing."""
     fetches_max: Positive = 4
     """Prompts whose files are fetched at once, for each ComfyUI."""
     uploads_max: Positive = 8
@@ -253,7 +267,10 @@ def _complete(settings: Settings, base: Path) -> Settings:
         state_dir=str(state),
         ledger=replace(settings.ledger, path=_path(settings.ledger.path, base)),
         spool=replace(settings.spool, path=_path(settings.spool.path, base)),
-        comfyui=settings.comfyui or {"main": ComfyUI()},
+        comfyui={
+            name: replace(comfyui, output_dir=_path(comfyui.output_dir, base))
+            for name, comfyui in (settings.comfyui or {"main": ComfyUI()}).items()
+        },
         stores={name: _store(name, options, base) for name, options in stores.items()},
         workflows={
             name: _workflow(workflow, base) for name, workflow in (settings.workflows or SAMPLES_BY_DEFAULT).items()

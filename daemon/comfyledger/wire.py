@@ -347,6 +347,7 @@ class Info(Answer, frozen=True):
     backends: list[BackendInfo]
     stores: list[StoreInfo]
     workflows: list[str]
+    storage_text: str = ""
 
 
 class ErrorInfo(Answer, frozen=True):

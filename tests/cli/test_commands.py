@@ -33,6 +33,7 @@ INFO = wire.Info(
     [wire.BackendInfo("main", "http://127.0.0.1:8188", False)],
     [wire.StoreInfo("folder", "folder", "folder:/x", "full")],
     ["empty-image"],
+    "The spool's disk has 1.0 MiB free.",
 )
 
 # ---- submit
@@ -266,7 +267,14 @@ def test_images_say_where_they_are_or_why_not(door: Any, run: Any) -> None:
 def test_status_says_what_stands_still_and_why(door: Any, run: Any, batch: Any) -> None:
     door.answers |= {"server_info": INFO, "list_batches": wire.Batches([batch(status="open", stored=1)], False)}
     said = run("status").stdout
-    for words in ("up for 1 h 1 min", r"not_reached: refused \x1b[2J", "paused by a person", "asleep", "full", "1/2"):
+    for words in (
+        "up for 1 h 1 min",
+        r"not_reached: refused \x1b[2J",
+        "paused by a person",
+        "asleep",
+        "1.0 MiB free",
+        "1/2",
+    ):
         assert words in said
     assert "not reached" in said
     found = json.loads(run("status", "--json").stdout)

@@ -14,7 +14,7 @@ import pytest
 
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.messages import Preview, Progress, PromptAnswer
-from comfyledger.comfyui.watch import Ending, Watcher
+from comfyledger.comfyui.watch import DEAF_GRACE_S, RECONNECT_FIRST_S, Ending, Watcher
 from comfyledger.sim.comfyui import SimComfyUI, SimOptions, serve
 
 DEADLINE_S = 20.0
@@ -44,12 +44,15 @@ class Post:
         self.live = Live()
         self.troubles: list[NotReached] = []
         self.client_ids: list[str] = []
+        self.greeted = asyncio.Event()
+        self.greeted.set()
         self.comfyui = ComfyUI(http, url, connect_timeout_s=2, request_timeout_s=5)
         self.watcher = Watcher(
             self.comfyui,
             self.live,
             sweep_interval_s=SWEEP_S,
             connect_timeout_s=2,
+            render_timeout_s=60,
             client_ids=self._client_id,
             connected=self._connected,
             stuck=self._stuck,
@@ -60,7 +63,7 @@ class Post:
         return self.client_ids[-1]
 
     async def _connected(self) -> None:
-        return None
+        await self.greeted.wait()
 
     async def _stuck(self, trouble: NotReached) -> None:
         self.troubles.append(trouble)
@@ -147,7 +150,8 @@ async def test_a_prompt_that_the_server_forgot_with_its_restart_is_not_taken_for
         await sim.stop()
         await post.until(lambda: not post.watcher.is_up)
         async with await serve(SimOptions(output=tmp_path / "out", port=port)):
-            assert await following == Ending(None, restarted=True)
+            ending = await following
+            assert (ending.entry, ending.restarted) == (None, True)
             assert len(set(post.client_ids)) == len(post.client_ids) >= 2
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -169,6 +173,57 @@ async def test_a_quiet_socket_of_a_long_prompt_is_not_taken_for_deaf(post: Post)
     await post.control(hold=[])
     assert (await following).entry is not None
     assert (post.watcher.deaf, post.watcher.connects) == (0, 1)
+
+
+async def test_an_end_that_a_quiet_socket_may_have_told_does_not_make_it_deaf(post: Post) -> None:
+    """`status` came when the prompt was removed; what was removed it does not say, and the sweep finds out late."""
+    await post.control(hold=["start"])
+    await post.submit(1)
+    second = await post.submit(2)
+    following = asyncio.create_task(post.end_of(second))
+    await post.until(lambda: post.watcher.sweeps >= 1)
+    await post.http.post(f"{post.url}/queue", json={"delete": [second]})
+    assert await following == Ending(None, restarted=False)
+    await asyncio.sleep(DEAF_GRACE_S + SWEEP_S / 4)
+    assert (post.watcher.deaf, post.watcher.connects) == (0, 1)
+
+
+async def test_what_is_not_there_while_the_socket_is_down_may_be_lost_with_the_server(tmp_path: Path) -> None:
+    async with aiohttp.ClientSession() as http:
+        sim = await serve(SimOptions(output=tmp_path / "out"))
+        post = Post(sim, http, sim.url)
+        task = asyncio.create_task(post.watcher.run())
+        await post.control(hold=["start"])
+        prompt_id = await post.submit()
+        following = asyncio.create_task(post.end_of(prompt_id))
+        await asyncio.sleep(0)
+        await sim.stop()
+        await post.until(lambda: not post.watcher.is_up)
+        async with await serve(SimOptions(output=tmp_path / "out", port=int(sim.url.rpartition(":")[2]))):
+            post.watcher.look_up(prompt_id)
+            ending = await following
+            assert (ending.entry, ending.restarted) == (None, True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_socket_is_drained_while_the_server_is_asked_who_it_is(post: Post) -> None:
+    await post.until(lambda: post.watcher.is_up)
+    post.greeted.clear()
+    await post.control(drop_sockets=True)
+    await post.until(lambda: post.watcher.connects == 2 and post.watcher.is_up)
+    assert (await post.end_of(await post.submit())).entry is not None
+    assert post.watcher.sweeps == 0
+
+
+async def test_a_server_that_shuts_every_socket_is_not_stormed(post: Post) -> None:
+    began = asyncio.get_running_loop().time()
+    for count in (1, 2, 3):
+        await post.until(lambda count=count: post.watcher.connects == count and post.watcher.is_up)  # type: ignore[misc]
+        await post.control(drop_sockets=True)
+        await post.until(lambda: not post.watcher.is_up)
+    await post.until(lambda: post.watcher.is_up)
+    assert asyncio.get_running_loop().time() - began >= RECONNECT_FIRST_S * (1 + 2 + 4)
 
 
 async def test_a_prompt_of_an_earlier_connection_is_found_when_the_queue_changes(post: Post) -> None:

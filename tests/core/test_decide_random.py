@@ -28,6 +28,7 @@ from core_given import (
     accepted,
     cancel,
     failed,
+    fallen,
     finished,
     gone,
     hold,
@@ -132,7 +133,7 @@ def rogue_prompt_report(kind: int, batch: str, prompt: int, ahead: int, count: i
             finished(prompt, attempt, files=count, batch=batch),
             failed(prompt, attempt, batch=batch),
             interrupted(prompt, attempt, batch=batch),
-            gone(prompt, attempt, restarted=count > 1, batch=batch),
+            (fallen if count > 2 else gone)(prompt, attempt, restarted=count > 1, batch=batch),
             kept(*range(count), prompt=prompt, attempt=attempt, batch=batch),
             kept(count, count, prompt=prompt, attempt=attempt, batch=batch),
         )[kind]
@@ -239,7 +240,7 @@ def wrong_end(effect: Effect, how: int) -> list[Message]:
         case SubmitPrompt():
             make = {8: refused, 9: failed, 10: accepted}.get(how, failed)
         case FollowPrompt():
-            make = {8: interrupted, 9: failed, 10: gone}.get(how, partial(gone, restarted=True))
+            make = {8: interrupted, 9: failed, 10: gone, 11: fallen}.get(how, partial(gone, restarted=True))
         case FetchPrompt():
             make = failed
         case _:
@@ -255,7 +256,7 @@ def wait(ms: int) -> Move:
     return move
 
 
-ends = st.builds(end_one, st.integers(0, 9), st.sampled_from([*range(12), 0, 0, 0, 0, 9, 9]))
+ends = st.builds(end_one, st.integers(0, 9), st.sampled_from([*range(13), 0, 0, 0, 0, 9, 9, 11]))
 working = st.lists(ends, min_size=1, max_size=8).map(lambda each: many(take, *each))
 meddling = st.lists(messages, min_size=1, max_size=4).map(lambda group: send(*group))
 moves = st.one_of(
@@ -298,7 +299,7 @@ def check_effect(ledger: PlainLedger, effect: Effect) -> None:
 
 
 def check_depth(run: Run) -> None:
-    """At most `queue_depth` prompts of ours are in a ComfyUI, or on their way to it."""
+    """At most `queue_depth` prompts of ours are in a ComfyUI, or on their way to it; a suspect is there alone."""
     ledger = run.house.ledger
     there = {(row.batch_id, row.index) for row in rows_of(ledger, PromptRow) if row.at_comfyui}
     coming = {
@@ -308,8 +309,10 @@ def check_depth(run: Run) -> None:
         and ledger.prompt(effect.prompt, effect.batch_id).state == "queued"
         and ledger.prompt(effect.prompt, effect.batch_id).attempt < effect.attempt
     }
-    taken = Counter(ledger.prompt(index, batch_id).backend for batch_id, index in there | coming)
+    rows = [ledger.prompt(index, batch_id) for batch_id, index in there | coming]
+    taken = Counter(row.backend for row in rows)
     assert max(taken.values(), default=0) <= run.house.limits.queue_depth
+    assert all(taken[row.backend] == 1 for row in rows if row.strikes)
 
 
 def check_index(run: Run) -> None:
@@ -322,11 +325,24 @@ def check_index(run: Run) -> None:
     assert says(copy.deepcopy(run.quiet), now_ms) == says(fresh, now_ms)
 
 
-def says(owed: Owed, now_ms: int) -> tuple[set[Any], Counter[str]]:
-    """What an index would start: by key, and of lanes in trouble how many calls, whichever come first."""
+def says(owed: Owed, now_ms: int) -> tuple[set[Any], Counter[str], set[tuple[str, int]]]:
+    """What an index would start: by key, and of lanes in trouble how many calls, whichever come first.
+
+    Beside a suspect only some may start, whichever come first, so there it counts who starts or waits.
+    """
     effects = owed.take(now_ms)
+    begun = {(one.batch_id, one.prompt) for one in effects if isinstance(one, SubmitPrompt) and not one.resumed}
+    apart = {backend_lane(row.backend) for row in owed._prompts.values() if row.strikes}
+    effects = [one for one in effects if one.lane not in apart or isinstance(one, FollowPrompt)]
     probes = [effect.lane for effect in effects if owed.in_trouble(effect.lane) and effect.kind != "follow"]
-    return {effect.key for effect in effects if effect.lane not in probes}, Counter(probes)
+    keys = {effect.key for effect in effects if effect.lane not in probes}
+    return keys, Counter(probes), begun | set(owed._alone.values()) | waiting(owed)
+
+
+def waiting(owed: Owed) -> set[tuple[str, int]]:
+    rings = [ring for rotation in owed._rotations.values() for ring in rotation._rings]
+    batches = [batch for ring in rings for user in ring.users.values() for batch in user.items()]
+    return {(batch_id, prompt) for batch_id, prompts in batches for prompt in prompts}
 
 
 def check(run: Run) -> None:

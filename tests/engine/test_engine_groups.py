@@ -17,7 +17,7 @@ from comfyledger.core.reports import LaneStuck, LaneWorks, PromptHasFailed, Subm
 from comfyledger.core.slices import SeriesRow
 from comfyledger.core.values import blob_of
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.ledger import projections
+from comfyledger.ledger import grouped, projections
 from ledger_given import bend, check_tables, failing, log_of, submission
 
 Until = Callable[[Callable[[], Any]], Awaitable[None]]
@@ -95,7 +95,7 @@ async def test_batches_that_wait_for_a_series_count_against_the_bound(
 async def test_a_message_that_raises_is_answered_internal_and_the_group_goes_on(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decide = engines.decide
+    decide = grouped.decide
 
     def breaking(state: Any, message: Any, *more: Any) -> Any:
         decision = decide(state, message, *more)
@@ -103,7 +103,7 @@ async def test_a_message_that_raises_is_answered_internal_and_the_group_goes_on(
             raise ZeroDivisionError
         return decision
 
-    monkeypatch.setattr(engines, "decide", breaking)
+    monkeypatch.setattr(grouped, "decide", breaking)
     rig = make()
     clients = rig.send(submission("r1"), submission("bad"), submission("r2"))
     await asyncio.sleep(0)

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from comfyledger.core.commands import PauseLane
 from comfyledger.core.draft import Wanted
 from comfyledger.core.reports import LaneStuck, PromptWasAccepted, SubmitIntended
 from comfyledger.core.values import blob_of
-from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.errors import LedgerUnusable, Refused, SpoolUnusable
+from comfyledger.ledger import schema
+from comfyledger.ledger.ledger import Ledger
 from comfyledger.ledger.reader import BatchFilter, Reader
 from ledger_given import bend, check_tables, failing, log_of, raw, room, submission
 
@@ -48,8 +51,14 @@ async def test_a_full_disk_drops_the_whole_group_it_meets(make: Any) -> None:
     clients = rig.send(*(submission(f"r{n}", prompt="x" * 2_000, salt=bytes([n])) for n in range(1, 40)))
     answers = await asyncio.gather(*clients, return_exceptions=True)
     assert {getattr(answer, "code", "given") for answer in answers} == {"storage_full"}
-    assert rig.statements.count("COMMIT") == 0
+    assert not any(statement.startswith("INSERT") for statement in after_last_rollback(rig.statements))
     assert len(log_of(rig.path)) == 2
+
+
+def after_last_rollback(statements: list[str]) -> list[str]:
+    """What was asked of SQLite after the group that found no room."""
+    last = max(at for at, statement in enumerate(statements) if statement == "BEGIN IMMEDIATE")
+    return statements[last:]
 
 
 async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig: Any, until: Until) -> None:
@@ -102,6 +111,20 @@ async def test_reading_goes_on_while_the_disk_is_full(rig: Any) -> None:
     await reader.close()
 
 
+async def test_a_repeated_request_is_answered_even_while_reports_wait_for_room(rig: Any, until: Until) -> None:
+    given = await rig.submit(submission("r1"))
+    await rig.on_thread(lambda: room(rig.ledger, 0))
+    (worker,) = rig.send(LaneStuck("store/folder", "not_reached", LARGE))
+    await until(lambda: rig.engine.storage_full)
+    assert await rig.submit(submission("r1")) == given
+    with pytest.raises(Refused) as refused:
+        await rig.engine.command(PauseLane("app", "everything"))
+    assert refused.value.code == "storage_full"
+    assert not worker.done()
+    await rig.on_thread(lambda: room(rig.ledger, 10_000))
+    await worker
+
+
 async def test_a_repeated_request_is_answered_even_while_the_disk_is_full(rig: Any) -> None:
     given = await rig.submit(submission("r1"))
     await rig.on_thread(lambda: room(rig.ledger, 0))
@@ -145,3 +168,40 @@ async def test_a_message_that_breaks_the_transaction_ends_the_engine(rig: Any, m
         await rig.running
     assert log_of(rig.path) == []
     assert raw(rig.path).execute("SELECT count(*) FROM names_given").fetchone() == (0,)
+
+
+async def test_a_worker_that_meets_a_failed_disk_ends_the_engine(rig: Any, until: Until) -> None:
+    """What it was doing is not tried again in this process, and everybody is answered."""
+
+    async def failing(effect: Any) -> None:
+        raise SpoolUnusable("The disk failed the spool.", hint="Check the disk.")
+
+    rig.perform = failing
+    await rig.submit(submission("r1", quantity=1))
+    with pytest.raises(SpoolUnusable, match=r"The disk failed.*Check the disk"):
+        await asyncio.wait_for(rig.running, 20.0)
+    assert len(rig.effects) == 1
+    with pytest.raises(Refused) as refused:
+        await rig.engine.command(submission("r2"))
+    assert refused.value.code == "not_running"
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (sqlite3.SQLITE_FULL, "Check folder"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, "Check folder"),
+        (sqlite3.SQLITE_CORRUPT, "Restore a backup"),
+    ],
+)
+def test_nobody_is_told_to_restore_a_backup_because_a_disk_is_full(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
+) -> None:
+    def failing_set_up(_: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("no")
+        error.sqlite_errorcode = code
+        raise error
+
+    monkeypatch.setattr(schema, "set_up", failing_set_up)
+    with pytest.raises(LedgerUnusable, match=advice):
+        Ledger.open(tmp_path / "ledger.db")

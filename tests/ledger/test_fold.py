@@ -113,7 +113,7 @@ class Load:
             PromptHasFinished(*about, files=(FILE,)),
             FilesKept(*about, files=(KEPT,)),
             PromptHasFailed(*about, code="execution_error", words=WORDS),
-            PromptIsGone(*about, restarted=self._random.random() < 0.5),
+            PromptIsGone(*about, self._random.random() < 0.5, self._random.random() < 0.5, WORDS),
             PromptWasInterrupted(*about) if self._random.random() < 0.3 else PromptWasAccepted(*about),
             PromptWasRefused(*about, "comfyui_refused", WORDS) if self._random.random() < 0.3 else LaneWorks("x"),
         ]

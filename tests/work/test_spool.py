@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
 import stat
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from comfyledger.errors import SpoolUnusable
 from comfyledger.work import spool as spool_module
 from comfyledger.work.imagefile import Broken, Pinned
 from comfyledger.work.spool import Spool
@@ -161,6 +163,33 @@ async def test_what_is_named_is_synced_before_and_its_folders_after(
     assert synced == [(".1-a1-1.pinned", False), ("B1", True), ("spool", True)]
 
 
+@pytest.mark.parametrize(
+    ("name", "trouble", "raised"),
+    [
+        (".1-a1-1.pinned", errno.EIO, SpoolUnusable),
+        (".1-a1-1.pinned", errno.ENOSPC, OSError),
+        ("B1", errno.EIO, SpoolUnusable),
+        ("B1", errno.ENOSPC, SpoolUnusable),
+        ("spool", errno.EIO, SpoolUnusable),
+    ],
+)
+async def test_a_sync_that_fails_is_the_end_and_not_tried_again(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, name: str, trouble: int, raised: type[Exception]
+) -> None:
+    """But for a file that found no room: it goes, and nothing is said to be kept."""
+    tries = []
+
+    def failing(file: int) -> None:
+        if os.readlink(f"/proc/self/fd/{file}").rsplit("/", 1)[1] == name:
+            tries.append(name)
+            raise OSError(trouble, os.strerror(trouble))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(raised, match=os.strerror(trouble)):
+        await keep(spool)
+    assert tries == [name]
+
+
 async def test_a_cancelled_stream_leaves_nothing(spool: Spool, root: Path) -> None:
     begun = asyncio.Event()
 
@@ -261,7 +290,3 @@ async def test_a_spool_opened_again_keeps_what_it_holds(spool: Spool, root: Path
     await keep(spool)
     assert Spool(root).sweep(lambda batch_id, index: True) == []
     assert files(root) == {"B1", "B1/1.png"}
-
-
-def test_the_room_that_is_left_is_known(spool: Spool) -> None:
-    assert spool.free_bytes() > 0

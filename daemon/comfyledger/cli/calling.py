@@ -29,7 +29,7 @@ EXIT_CODES: Final = {
     USAGE: "the command line was not understood",
     NOT_STORED: "the batch ended with images that are not stored",
     NO_DAEMON: "no daemon answers",
-    NO_LEDGER: "`run` alone: the ledger cannot be opened or written",
+    NO_LEDGER: "`run` alone: the ledger cannot be opened or written, or a disk failed",
     INTERRUPTED: "interrupted",
 }
 """What the command's exit code says; 2 is click's own, 5 the daemon's."""

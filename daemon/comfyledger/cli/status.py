@@ -34,7 +34,7 @@ def _say_daemon(info: wire.Info) -> None:
     say(f"ledger {info.ledger_id}, epoch {info.epoch}, position {info.position}")
     say("open: " + (", ".join(f"{count} {what}" for what, count in info.open.items()) or "nothing"))
     if info.storage_full:
-        say("The disk is full or nearly full: nothing new is taken until there is room.", "bold red")
+        say(f"Nothing new is taken until there is room. {info.storage_text}", "bold red")
 
 
 def _say_lanes(info: wire.Info) -> None:

@@ -40,6 +40,10 @@ class NotReached(Exception):
         super().__init__(f"{code}: {text}")
 
 
+class NotGiven(NotReached):
+    """A file did not come, or not to its end. The next call tells whether that is the file's fault or the server's."""
+
+
 class FileMissing(Exception):
     """`/view` does not have the file."""
 
@@ -77,7 +81,8 @@ class ComfyUI:
             "partial_execution_targets": [output],
         }
         status, raw = await self._call("POST", "/prompt", body)
-        if status in {429, 502, 503, 504}:
+        if status not in {200, 400, 413, 500}:
+            # ComfyUI says no other to a prompt; it is what stands before it that speaks.
             raise NotReached(f"http_{status}", f"ComfyUI answered {status}.", sent=True)
         return _read(lambda body: parse_prompt_answer(status, body), raw)
 
@@ -127,23 +132,29 @@ class ComfyUI:
 
         A running one is only interrupted through `/api/jobs`: elsewhere the flag is global and may hit a neighbour.
         """
-        if self._knows_jobs is not False:
-            status, _ = await self._call("POST", f"/api/jobs/{prompt_id}/cancel")
-            if status < 400:
-                return
-        await self._call("POST", "/queue", {"delete": [prompt_id]})
+        if not await self.interrupt(prompt_id):
+            await self._call("POST", "/queue", {"delete": [prompt_id]})
+
+    async def interrupt(self, prompt_id: str) -> bool:
+        """Take a prompt of ours out even while it runs; False if this server has no safe way. Raises NotReached."""
+        if self._knows_jobs is False:
+            return False
+        status, _ = await self._call("POST", f"/api/jobs/{prompt_id}/cancel")
+        return status < 400
 
     @asynccontextmanager
     async def view(self, file: OutputFile) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes of a file, piece by piece. Raises FileMissing, NotReached."""
+        """The bytes of a file, piece by piece. Raises FileMissing, NotGiven, NotReached."""
         params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         try:
             async with self._session.get(f"{self.url}/view", params=params, timeout=self._pieces) as response:
                 if response.status in {400, 403, 404}:
                     raise FileMissing(f"ComfyUI answered {response.status} for {file.filename}.")
                 if response.status != 200:
-                    raise NotReached(f"http_{response.status}", "ComfyUI did not give the file.", sent=True)
+                    raise NotGiven(f"http_{response.status}", "ComfyUI did not give the file.", sent=True)
                 yield response.content.iter_chunked(PIECE_BYTES)
+        except aiohttp.ClientPayloadError as error:
+            raise NotGiven("cut_short", "ComfyUI did not give the whole file.", sent=True) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _not_reached(error) from error
 

@@ -2,8 +2,9 @@
 
 The watcher knows which prompts are outstanding and finds out how each ends. The socket says when to look; what it says
 is never believed without looking. A prompt of which nothing was heard for half the sweep interval is looked up, however
-busy the socket is with others (a person may have removed it without a trace); if that finds an end while the socket was
-silent altogether, the socket is deaf and is replaced. Each connection has a client id of its own: a reused one can
+busy the socket is with others (a person may have removed it without a trace). Every end is told to every socket by a
+`status`: if a prompt was there at one moment and is found ended at a later one, and no frame at all came in between,
+the socket is deaf and is replaced. Each connection has a client id of its own: a reused one can
 leave a socket open that hears nothing (ComfyUI 0.33.0, recording `zombie`).
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
@@ -25,6 +27,7 @@ from comfyledger.comfyui.messages import (
     BadFrame,
     Executing,
     ExecutionInterrupted,
+    FeatureFlags,
     HistoryEntry,
     Message,
     Preview,
@@ -33,6 +36,7 @@ from comfyledger.comfyui.messages import (
     parse_preview,
     parse_text,
 )
+from comfyledger.comfyui.running import Running
 
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 TEXT_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -40,6 +44,8 @@ TEXT_BYTES_MAX: Final = 8 * 1024 * 1024
 ENDED_KEPT: Final = 1_024
 RECONNECT_FIRST_S: Final = 0.25
 RECONNECT_LAST_S: Final = 10.0
+STEADY_S: Final = 1.0
+"""A connection that ended sooner does not make the next pause short again: it may be the hundredth that is shut."""
 DEAF_GRACE_S: Final = 1.0
 SETTLE_S: Final = 0.1
 """How long `status` frames gather before the prompts of earlier connections are looked up."""
@@ -49,10 +55,15 @@ log = structlog.get_logger("comfyledger.watch")
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How a prompt left ComfyUI. `entry` is None if it is gone; `restarted`: the server may not be the same one."""
+    """How a prompt left ComfyUI. `entry` is None if it is gone; `restarted`: the server may not be the same one.
+
+    `running`: it was seen running when the server went away. `timed_out`: it ran too long and was cancelled.
+    """
 
     entry: HistoryEntry | None
     restarted: bool = False
+    running: bool = False
+    timed_out: bool = False
 
 
 class Live(Protocol):
@@ -66,12 +77,17 @@ class Live(Protocol):
 
 
 class _Outstanding:
-    """A prompt whose end is awaited. `connection`: under which connection it was sent, 0 if that is not known."""
+    """A prompt whose end is awaited.
 
-    __slots__ = ("connection", "future", "heard")
+    `connection`: under which connection it was sent, 0 if that is not known. `there_at`: the last moment of which it is
+    known that the end was yet to come.
+    """
 
-    def __init__(self, connection: int, heard: float) -> None:
+    __slots__ = ("connection", "future", "heard", "there_at")
+
+    def __init__(self, connection: int, there_at: float, heard: float) -> None:
         self.connection = connection
+        self.there_at = there_at
         self.heard = heard
         self.future: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
@@ -86,6 +102,7 @@ class Watcher:
         *,
         sweep_interval_s: float,
         connect_timeout_s: float,
+        render_timeout_s: float,
         client_ids: Callable[[], str],
         connected: Callable[[], Coroutine[Any, Any, None]],
         stuck: Callable[[NotReached], Coroutine[Any, Any, None]],
@@ -97,8 +114,9 @@ class Watcher:
         self._client_ids = client_ids
         self._tell_connected, self._tell_stuck = connected, stuck
         self._outstanding: dict[str, _Outstanding] = {}
+        self._running = Running(render_timeout_s)
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._sent_under: OrderedDict[str, int] = OrderedDict()
+        self._sent: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._looking: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._up = asyncio.Event()
@@ -126,16 +144,16 @@ class Watcher:
         return True
 
     def sending(self, prompt_id: str) -> str:
-        """Note under which connection a prompt is about to be sent, and give its client id."""
-        self._sent_under[prompt_id] = self.connection
-        while len(self._sent_under) > ENDED_KEPT:
-            self._sent_under.popitem(last=False)
+        """Note when and under which connection a prompt is about to be sent, and give its client id."""
+        self._sent[prompt_id] = (self.connection, asyncio.get_running_loop().time())
+        while len(self._sent) > ENDED_KEPT:
+            self._sent.popitem(last=False)
         return self.client_id
 
     async def follow(self, prompt_id: str) -> Ending:
         """Wait until a prompt has left ComfyUI. A prompt of an earlier connection is looked up at once."""
-        sent_under = self._sent_under.pop(prompt_id, 0)
-        outstanding = _Outstanding(sent_under, asyncio.get_running_loop().time())
+        sent_under, sent_at = self._sent.pop(prompt_id, (0, -math.inf))
+        outstanding = _Outstanding(sent_under, sent_at, asyncio.get_running_loop().time())
         self._outstanding[prompt_id] = outstanding
         if prompt_id in self._ended or sent_under != self.connection:
             self.look_up(prompt_id)
@@ -154,46 +172,63 @@ class Watcher:
 
     async def _look(self, prompt_id: str) -> None:
         try:
-            self._resolve(prompt_id, await self._comfyui.where_is(prompt_id))
+            await self._find(prompt_id)
         except NotReached as trouble:
             await self._tell_stuck(trouble)
         finally:
             self._looking.discard(prompt_id)
 
-    def _resolve(self, prompt_id: str, where: Where) -> bool:
-        """Take what a lookup found; True if that was the end of the prompt."""
+    async def _find(self, prompt_id: str) -> bool:
+        """Look where a prompt is; True if that was its end. Raises NotReached."""
+        asked_at = asyncio.get_running_loop().time()
+        where = await self._comfyui.where_is(prompt_id)
         outstanding = self._outstanding.get(prompt_id)
-        if outstanding is None or outstanding.future.done() or where in ("waiting", "running"):
+        if outstanding is None or outstanding.future.done():
             return False
-        entry = where if isinstance(where, HistoryEntry) else None
-        restarted = outstanding.connection != self.connection
-        outstanding.future.set_result(Ending(entry, restarted))
+        if where in ("waiting", "running"):
+            outstanding.there_at = asked_at
+            if where == "running" and prompt_id not in self._ended:
+                self._running.starts(prompt_id, asked_at)
+            return False
+        self._end(prompt_id, outstanding, where)
         return True
+
+    def _end(self, prompt_id: str, outstanding: _Outstanding, where: Where) -> None:
+        """Whoever answers while the socket is down may be another server than the one that had the prompt."""
+        entry = where if isinstance(where, HistoryEntry) else None
+        restarted = outstanding.connection != self.connection or not self.is_up
+        running = entry is None and restarted and self._running.was(prompt_id)
+        outstanding.future.set_result(Ending(entry, restarted, running, self._running.was_stopped(prompt_id)))
+        if entry is not None:
+            self._running.ends(prompt_id)
 
     # ---- the socket
 
     async def run(self) -> None:
-        """Keep a connection until cancelled."""
-        delay_s = RECONNECT_FIRST_S
-        sweeper = asyncio.create_task(self._sweep_for_ever())
+        """Keep a connection until cancelled. What ends the sweeps ends this too: silence would go unnoticed."""
         try:
-            while True:
-                try:
-                    delay_s = RECONNECT_FIRST_S if await self._connected_once() else delay_s
-                except (OSError, WebSocketException, TimeoutError) as error:
-                    text = str(error) or type(error).__name__
-                    await self._tell_stuck(NotReached("not_reached", text[:500], sent=False))
-                self._up.clear()
-                await asyncio.sleep(delay_s)
-                delay_s = min(RECONNECT_LAST_S, delay_s * 2)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._sweep_for_ever())
+                group.create_task(self._connect_for_ever())
         finally:
-            sweeper.cancel()
             for task in list(self._tasks):
                 task.cancel()
-            await asyncio.gather(sweeper, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connect_for_ever(self) -> None:
+        delay_s = RECONNECT_FIRST_S
+        while True:
+            try:
+                delay_s = RECONNECT_FIRST_S if await self._connected_once() else delay_s
+            except (OSError, WebSocketException, TimeoutError) as error:
+                text = str(error) or type(error).__name__
+                await self._tell_stuck(NotReached("not_reached", text[:500], sent=False))
+            self._up.clear()
+            await asyncio.sleep(delay_s)
+            delay_s = min(RECONNECT_LAST_S, delay_s * 2)
 
     async def _connected_once(self) -> bool:
-        """One connection from its first frame to its last. Raises if it could not be made."""
+        """One connection from its first frame to its last; whether it stood long. Raises if it could not be made."""
         client_id = self._client_ids()
         socket = await connect(
             f"{self._comfyui.websocket_url}?clientId={client_id}",
@@ -205,6 +240,7 @@ class Watcher:
             compression=None,
             proxy=None,
         )
+        opened_at = asyncio.get_running_loop().time()
         try:
             await socket.send('{"type": "feature_flags", "data": {"supports_preview_metadata": true}}')
             self.client_id, self.connection = client_id, next(self._serial)
@@ -212,37 +248,46 @@ class Watcher:
             self._socket = socket
             self._heard()
             self._up.set()
-            await self._tell_connected()
+            self._spawn(self._tell_connected())
             for prompt_id in list(self._outstanding):
                 self.look_up(prompt_id)
-            async for frame in socket:
-                self._take(frame)
+            while True:
+                # Undecoded, and held by no name: a large text would lie in memory twice, and until the next one.
+                self._take(await socket.recv(decode=False))
         except WebSocketException as error:
             log.info("comfyui.socket_closed", url=self._comfyui.url, error=str(error)[:200])
         finally:
             self._socket = None
             self._up.clear()
+            self._running.fell()
             await socket.close()
-        return True
+        return asyncio.get_running_loop().time() - opened_at >= STEADY_S
 
     def _heard(self) -> None:
         self._last_frame = asyncio.get_running_loop().time()
 
-    def _take(self, frame: str | bytes) -> None:
+    def _take(self, frame: bytes) -> None:
         """Drain at once, decide elsewhere: a hung client blocks the server's send loop for everybody."""
-        self._heard()
-        if isinstance(frame, bytes):
-            self._take_preview(frame)
-        elif len(frame) <= TEXT_BYTES_MAX:
+        message: Message | None = None
+        is_preview = frame.startswith(b"\0")  # they begin with their type, a number in four bytes
+        if not is_preview and len(frame) <= TEXT_BYTES_MAX:
             try:
-                self._take_message(parse_text(frame))
+                message = parse_text(frame)
             except BadFrame as error:
                 log.warning("comfyui.bad_frame", error=str(error)[:200])
+        if message is not None and _is_greeting(message):
+            return
+        self._heard()
+        if message is not None:
+            self._take_message(message)
+        elif is_preview:
+            self._take_preview(frame)
 
     def _take_message(self, message: Message) -> None:
         about = self._outstanding.get(getattr(message, "prompt_id", ""))
         if about is not None:
             about.heard = self._last_frame
+        self._running.hears(message, self._last_frame)
         match message:
             case Executing(prompt_id=prompt_id, node=None) | ExecutionInterrupted(prompt_id=prompt_id):
                 self._ended[prompt_id] = None
@@ -281,6 +326,7 @@ class Watcher:
         while True:
             await asyncio.sleep(self._sweep_interval_s / 4)
             now = asyncio.get_running_loop().time()
+            await self._stop_overdue(now)
             unheard = {
                 prompt_id: outstanding
                 for prompt_id, outstanding in self._outstanding.items()
@@ -289,26 +335,51 @@ class Watcher:
             if unheard and self.is_up:
                 await self._sweep(unheard, now)
 
+    async def _stop_overdue(self, now: float) -> None:
+        """End what has run too long, by its id alone; where the server cannot do that, let it finish."""
+        prompt_id = self._running.overdue(now)
+        if prompt_id is None or prompt_id not in self._outstanding or not self.is_up:
+            return
+        try:
+            asked = await self._comfyui.interrupt(prompt_id)
+        except NotReached as trouble:
+            await self._tell_stuck(trouble)
+            return
+        self._running.stop(prompt_id, asked=asked)
+        log.warning("comfyui.prompt_overdue", url=self._comfyui.url, prompt_id=prompt_id, cancelled=asked)
+        self.look_up(prompt_id)
+
     async def _sweep(self, unheard: dict[str, _Outstanding], now: float) -> None:
-        """Look each of them up once. An end that a silent socket did not bring means that it is deaf."""
+        """Look each of them up once, and see whether the socket was silent about what that finds."""
         self.sweeps += 1
-        socket, heard = self._socket, self._last_frame
-        news = False
+        socket, silent_about = self._socket, False
         for prompt_id, outstanding in unheard.items():
             outstanding.heard = now
             try:
-                news |= self._resolve(prompt_id, await self._comfyui.where_is(prompt_id))
+                ended = await self._find(prompt_id)
             except NotReached as trouble:
                 await self._tell_stuck(trouble)
                 return
-        if news and now - heard >= self._sweep_interval_s / 4:
-            await asyncio.sleep(DEAF_GRACE_S)
-            if self._last_frame == heard and socket is not None and socket is self._socket:
-                self.deaf += 1
-                log.warning("comfyui.socket_deaf", url=self._comfyui.url, silent_for_s=round(now - heard, 1))
-                await socket.close()
+            silent_about |= ended and self._last_frame < outstanding.there_at
+        if silent_about and socket is not None:
+            await self._replace_if_silent(socket)
+
+    async def _replace_if_silent(self, socket: ClientConnection) -> None:
+        """The frame may still be on its way; after a moment without any the socket is deaf."""
+        heard = self._last_frame
+        await asyncio.sleep(DEAF_GRACE_S)
+        if self._last_frame == heard and socket is self._socket:
+            self.deaf += 1
+            silent_for_s = round(asyncio.get_running_loop().time() - heard, 1)
+            log.warning("comfyui.socket_deaf", url=self._comfyui.url, silent_for_s=silent_for_s)
+            await socket.close()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_greeting(message: Message) -> bool:
+    """What a server answers to a new socket at once, without its loop that sends: a deaf socket gets it as well."""
+    return isinstance(message, FeatureFlags) or (isinstance(message, Status) and message.sid is not None)

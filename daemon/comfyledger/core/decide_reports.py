@@ -108,7 +108,7 @@ def _prompt_news(draft: Draft, prompt: PromptRow, report: PromptReport, policy: 
         case PromptWasInterrupted():
             _taken_out(draft, prompt, "interrupted")
         case PromptIsGone(restarted=True) if prompt.state != "cancelling":
-            draft.emit(PromptLost(report.batch_id, report.prompt, report.attempt))
+            _lost(draft, prompt, report, policy)
         case _:
             _taken_out(draft, prompt, "removed")
 
@@ -185,6 +185,14 @@ def _failed(draft: Draft, prompt: PromptRow, code: str, words: Blob | None, poli
     if not again:
         _fail_images(draft, prompt.batch_id, _pending(draft, prompt), code, digest)
     _hold_if_all_fail_alike(draft, prompt.batch_id)
+
+
+def _lost(draft: Draft, prompt: PromptRow, report: PromptIsGone, policy: Policy) -> None:
+    """Only what was seen running may have taken ComfyUI down. What did so as often as it may is parked."""
+    draft.emit(PromptLost(prompt.batch_id, prompt.index, prompt.attempt, report.running))
+    if report.running and prompt.strikes + 1 >= policy.poison_strikes_max:
+        words = report.words.digest if report.words else None
+        _fail_images(draft, prompt.batch_id, _pending(draft, prompt), "poison", words)
 
 
 def _hold_if_all_fail_alike(draft: Draft, batch_id: str) -> None:

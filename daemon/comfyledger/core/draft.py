@@ -18,6 +18,7 @@ class Policy(msgspec.Struct, frozen=True):
     """Bounds that decisions keep; set once from the configuration."""
 
     render_attempts_max: int = 3
+    poison_strikes_max: int = 3
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -131,11 +131,15 @@ class PromptFailed(Event, frozen=True):
 
 
 class PromptLost(Event, frozen=True):
-    """ComfyUI was restarted and knows the prompt no more; another attempt is owed."""
+    """ComfyUI was restarted and knows the prompt no more; another attempt is owed.
+
+    `running`: it was what ComfyUI was at when it went away, which counts as a strike.
+    """
 
     batch_id: str
     prompt: int
     attempt: int
+    running: bool = False
 
 
 class PromptRemoved(Event, frozen=True):

@@ -302,9 +302,12 @@ def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row,
 
 
 def _renewed(prompt: PromptRow) -> PromptRow:
-    """A prompt with its budget renewed. One that is under way for other images goes on: its set is as good."""
+    """A prompt with its budget renewed. One that is under way for other images goes on: its set is as good.
+
+    A suspect remains one until it has finished, so that whoever takes it up again puts no bystander at risk.
+    """
     state = "queued" if prompt.state == "done" else prompt.state
-    return replace(prompt, state=state, failures=0, code="", words=None)
+    return replace(prompt, state=state, failures=0, strikes=min(prompt.strikes, 1), code="", words=None)
 
 
 def _owed_again(upload: Upload) -> Upload:
@@ -327,14 +330,14 @@ def _prompt_event(state: Slice, event: PromptEvent) -> tuple[Row, ...]:
             return (replace(prompt, state="accepted"),)
         case PromptFinished():
             to: PromptState = "finished" if _wanted(state, prompt) else "done"
-            after = replace(prompt, state=to, files=event.files, code="", words=None)
+            after = replace(prompt, state=to, files=event.files, strikes=0, code="", words=None)
             return (after, replace(batch, succeeded=batch.succeeded + 1))
         case PromptRefused():
             return (replace(prompt, state="done", code=event.code, words=event.words),)
         case PromptFailed():
             return (_failed(prompt, event), _counting_failure(batch, event.code))
-        case PromptLost():
-            return (replace(prompt, state="queued"),)
+        case PromptLost(running=running):
+            return (replace(prompt, state="queued", strikes=prompt.strikes + running),)
         case PromptRemoved():
             return (replace(prompt, state="queued" if _wanted(state, prompt) else "done"),)
 

@@ -79,6 +79,7 @@ class Owed:
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._rotations: dict[str, Rotation] = {}
         self._at_backend: dict[str, set[tuple[str, int]]] = {}
+        self._alone: dict[str, tuple[str, int]] = {}
         self._paused: set[str] = set()
         self._trouble: dict[str, Trouble] = {}
         self._later: list[tuple[int, EffectKey]] = []
@@ -193,6 +194,8 @@ class Owed:
 
     def _dequeue(self, batch: BatchRow, row: PromptRow) -> None:
         self._rotation(row.backend).discard(batch.priority, batch.user_key, batch.batch_id, row.index)
+        if self._alone.get(row.backend) == (row.batch_id, row.index):
+            del self._alone[row.backend]
 
     def _requeue(self, batch_id: str, now_ms: int) -> None:
         """Put the queued prompts of a batch where its holds and pauses want them."""
@@ -237,9 +240,8 @@ class Owed:
         if self._is_paused(lane):
             return []
         started: list[Effect] = []
-        at_backend = self._at_backend.setdefault(backend, set())
-        while len(at_backend) < self._limits.queue_depth and self._may_call(lane, "submit", now_ms):
-            picked = self._rotation(backend).pick(now_ms)
+        while self._has_place(backend) and self._may_call(lane, "submit", now_ms):
+            picked = self._pick(backend, now_ms)
             if picked is None:
                 break
             effect = _next_submit(self._prompts[picked])
@@ -247,6 +249,19 @@ class Owed:
             self._count_place(backend, picked)
             started.append(effect)
         return started
+
+    def _has_place(self, backend: str) -> bool:
+        """Nothing comes beside a suspect."""
+        there = self._at_backend.setdefault(backend, set())
+        return len(there) < self._limits.queue_depth and not any(self._prompts[place].strikes for place in there)
+
+    def _pick(self, backend: str, now_ms: int) -> tuple[str, int] | None:
+        """The prompt that goes next. A suspect waits until the others have left; its turn stays, so none overtakes."""
+        picked = self._alone.pop(backend, None) or self._rotation(backend).pick(now_ms)
+        if picked is not None and self._prompts[picked].strikes and self._at_backend[backend]:
+            self._alone[backend] = picked
+            return None
+        return picked
 
     def _may_call(self, lane: str, kind: str, now_ms: int) -> bool:
         """A lane in trouble is tried by one call at a time. Following is no call: it waits for the socket."""

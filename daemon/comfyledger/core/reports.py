@@ -39,7 +39,7 @@ class PromptHasFinished(PromptReport, frozen=True):
 
 
 class PromptHasFailed(PromptReport, frozen=True):
-    """`code`: execution_error, wrong_count, file_missing or broken."""
+    """`code`: execution_error, timeout, wrong_count, file_missing or broken."""
 
     code: str
     words: Blob | None = None
@@ -50,9 +50,14 @@ class PromptWasInterrupted(PromptReport, frozen=True):
 
 
 class PromptIsGone(PromptReport, frozen=True):
-    """Neither queue nor history knows the prompt. `restarted`: the server is not the one that accepted it."""
+    """Neither queue nor history knows the prompt. `restarted`: the server is not the one that accepted it.
+
+    `running`: it was seen running there, and its end was not. `words` say so, for people.
+    """
 
     restarted: bool
+    running: bool = False
+    words: Blob | None = None
 
 
 class FilesKept(PromptReport, frozen=True):

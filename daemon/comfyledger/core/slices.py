@@ -101,6 +101,8 @@ class PromptRow(msgspec.Struct, frozen=True):
     attempt: int = 0
     failures: int = 0
     """Attempts that count against the budget since the last renewal."""
+    strikes: int = 0
+    """How often ComfyUI went away while it ran this prompt. With any it is a suspect and runs alone."""
     prompt_id: str = ""
     files: tuple[OutputFile, ...] = ()
     code: str = ""

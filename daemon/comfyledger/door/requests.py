@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from comfyledger import wire
+from comfyledger import crash, wire
 from comfyledger.comfyui import graph as graphs
 from comfyledger.comfyui.client import NotReached
 from comfyledger.core.commands import (
@@ -84,7 +84,9 @@ async def submit(context: Context, label: str, message: wire.SubmitBatch, raw: b
     )
     if message.dry_run:
         return await _dry_run(context, admitted)
+    crash.at("batch.admitted")
     accepted = cast(Accepted, await context.engine.command(admitted.command))
+    crash.at("batch.numbered")
     return answers.accepted(accepted, context.engine.epoch, admitted.found)
 
 
@@ -218,7 +220,7 @@ async def _list_images(context: Context, message: wire.ListImages) -> wire.Image
 
 
 async def _server_info(context: Context) -> wire.Info:
-    engine = context.engine
+    engine, shortage = context.engine, context.engine.shortage
     lanes = await context.reader.lanes()
     texts = await answers.texts_of(context.reader, (lane.words for lane in lanes))
     shown = [answers.lane_info(lane, texts) for lane in lanes if lane.person or lane.code]
@@ -228,7 +230,8 @@ async def _server_info(context: Context) -> wire.Info:
         ledger_id=engine.ledger_id,
         epoch=engine.epoch,
         position=engine.position,
-        storage_full=engine.storage_full,
+        storage_full=shortage is not None,
+        storage_text=shortage.message if shortage is not None else "",
         uptime_s=context.uptime_s(),
         open=engine.owed.open_counts(),
         lanes=shown,

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
 
-from comfyledger import wire
+from comfyledger import crash, wire
 from comfyledger.core.slugs import fold
 from comfyledger.door import requests
 from comfyledger.door.context import Context
@@ -93,7 +93,10 @@ class Session:
     async def _answer(self, request_id: wire.Id, message: wire.Message, raw: bytes) -> None:
         notice = asyncio.get_running_loop().call_later(WAITING_AFTER_S, self._tell_waiting, request_id, message)
         try:
-            await self._send("result", await self._result(message, raw), request_id)
+            answer = await self._result(message, raw)
+            crash.at("reply.sending")
+            await self._send("result", answer, request_id)
+            crash.at("reply.sent")
         except Refused as refusal:
             await self._refuse(request_id, refusal)
         except (ConnectionError, asyncio.CancelledError):
@@ -160,7 +163,9 @@ class Session:
 
     async def _follow(self, subscription: str, cursor: Cursor) -> None:
         async def send(event: wire.LoggedEvent) -> None:
+            crash.at("event.sending")
             await self._send("event", event)
+            crash.at("event.sent")
 
         try:
             await asyncio.sleep(0)  # the answer to `subscribe` goes first

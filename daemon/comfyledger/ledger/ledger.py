@@ -17,6 +17,7 @@ from typing import Final
 
 from ulid import ULID
 
+from comfyledger import crash
 from comfyledger.core.events import BatchRequested, Recorded
 from comfyledger.core.slices import BatchRow, Key, Row, Slice
 from comfyledger.core.values import Blob
@@ -28,6 +29,8 @@ STATEMENTS_CACHED: Final = 256
 
 _CHECK_PLACE: Final = "Check folder, permissions and disk of [ledger] path."
 _RESTORE: Final = "Restore a backup."
+_OF_THE_PLACE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+"""Where the ledger may be whole and its disk full or out of reach: a backup would put an older one in its place."""
 _OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
@@ -62,7 +65,8 @@ class Ledger:
             if isinstance(error, OSError):
                 raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE) from error
             if isinstance(error, sqlite3.Error):
-                raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_RESTORE) from error
+                hint = _CHECK_PLACE if _primary_code(error) in _OF_THE_PLACE else _RESTORE
+                raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=hint) from error
             raise
 
     def close(self) -> None:
@@ -81,7 +85,9 @@ class Ledger:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield self._lines
+            crash.at("group.written")
             self._connection.execute("COMMIT")
+            crash.at("group.committed")
         except BaseException as error:
             self.head = head
             self._roll_back()
@@ -192,7 +198,9 @@ def _be_born(connection: sqlite3.Connection) -> None:
     schema.set_meta(connection, "ledger_id", str(ULID()))
     schema.set_meta(connection, "epoch", str(ULID()))
     schema.set_meta(connection, "secret", secrets.token_hex(32))
+    crash.at("ledger.named")
     connection.execute("COMMIT")
+    crash.at("ledger.born")
 
 
 def _identity(connection: sqlite3.Connection, key: str) -> str:
@@ -203,8 +211,8 @@ def _identity(connection: sqlite3.Connection, key: str) -> str:
 
 
 def _sync(path: Path) -> None:
-    """File and folder are on stable storage before the ledger has its id, and so before the first number is given."""
-    for target in (path, path.parent):
+    """File and folders are on stable storage before the ledger has its id, and so before the first number is given."""
+    for target in (path, *_folders_above(path)):
         fd = os.open(target, os.O_RDONLY)
         try:
             os.fsync(fd)
@@ -212,10 +220,29 @@ def _sync(path: Path) -> None:
             os.close(fd)
 
 
+def _folders_above(path: Path) -> Iterator[Path]:
+    """Each holds the name of the one below, which may be new: the first start makes what is missing of the path.
+
+    Up to the mount point, or to a folder that is closed to this user, who then made nothing in it.
+    """
+    folder = path.absolute().parent
+    yield folder
+    for above in folder.parents:
+        if above.stat().st_dev != folder.stat().st_dev or not os.access(above, os.R_OK):
+            return
+        yield above
+
+
 def _translated(error: sqlite3.Error) -> Exception:
-    code = getattr(error, "sqlite_errorcode", None)
+    code = _primary_code(error)
     if code == sqlite3.SQLITE_FULL:
         return StorageFull("The disk that holds the ledger is full.")
-    if code is not None and code & 0xFF == sqlite3.SQLITE_IOERR:
+    if code == sqlite3.SQLITE_IOERR:
         return LedgerUnusable(f"The disk failed the ledger ({error}).", hint="Check the disk; then start again.")
     return error
+
+
+def _primary_code(error: sqlite3.Error) -> int | None:
+    """Without what SQLite adds in higher bits; None for an error of Python's own module."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

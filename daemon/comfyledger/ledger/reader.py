@@ -126,6 +126,19 @@ class Reader:
 
         return await self._run(read)
 
+    async def parked_bytes(self, batch_ids: list[str]) -> int:
+        """What the files of parked images of these batches take."""
+
+        def read(connection: sqlite3.Connection) -> int:
+            sql = (
+                "SELECT coalesce(sum(i.row ->> '$.size_bytes'), 0) FROM json_each(?) b"
+                " JOIN images i ON i.batch_id = b.value WHERE i.state = 'parked'"
+            )
+            found: int = connection.execute(sql, (msgspec.json.encode(batch_ids).decode(),)).fetchone()[0]
+            return found
+
+        return await self._run(read)
+
     async def lanes(self) -> list[LaneRow]:
         def read(connection: sqlite3.Connection) -> list[LaneRow]:
             return [projections.decode_lane(raw) for (raw,) in connection.execute("SELECT row FROM lanes")]

@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         control_port=asked.control_port,
         seconds_per_image=asked.seconds_per_image,
         disable_metadata=asked.disable_metadata,
+        without_jobs=asked.without_jobs,
     )
     try:
         asyncio.run(_run_comfyui(options))
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     comfyui.add_argument("--output", type=Path, required=True, help="the folder for finished pictures")
     comfyui.add_argument("--seconds-per-image", type=float, default=0.0, help="how long a picture takes (default: 0)")
     comfyui.add_argument("--disable-metadata", action="store_true", help="write no graph into the files")
+    comfyui.add_argument("--without-jobs", action="store_true", help="know no /api/jobs, as earlier versions")
     return parser
 
 

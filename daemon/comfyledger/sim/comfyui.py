@@ -25,6 +25,7 @@ from comfyledger.sim.comfyui_nodes import NODES, object_info
 from comfyledger.sim.comfyui_queue import Item, PromptQueue
 from comfyledger.sim.comfyui_sockets import FEATURES, Sockets
 from comfyledger.sim.comfyui_validate import Refusal, check
+from comfyledger.sim.comfyui_view import view
 from comfyledger.sim.comfyui_worker import Room, Worker
 
 HOST: Final = "127.0.0.1"
@@ -42,6 +43,8 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
     control_port: int = 0
     seconds_per_image: float = 0.0
     disable_metadata: bool = False
+    without_jobs: bool = False
+    """Whether `/api/jobs` is unknown, as it was to earlier versions."""
 
 
 class SimComfyUI:
@@ -68,6 +71,8 @@ class SimComfyUI:
             random,
         )
         self._worker = Worker(self._room, self._pool)
+        self._has_jobs = not options.without_jobs
+        self._held_back: Item | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
         self._stopping = asyncio.Event()
@@ -85,6 +90,7 @@ class SimComfyUI:
         self._tasks = [
             asyncio.create_task(self._worker.work_forever()),
             asyncio.create_task(self.sockets.send_forever()),
+            asyncio.create_task(self._worker.flood_forever()),
         ]
 
     async def stop(self) -> None:
@@ -132,8 +138,9 @@ class SimComfyUI:
         for route in routes:
             app.router.add_route(route.method, route.path, route.handler)
             app.router.add_route(route.method, f"/api{route.path}", route.handler)
-        app.router.add_get("/api/jobs/{prompt_id}", self._get_job)
-        app.router.add_post("/api/jobs/{prompt_id}/cancel", self._post_cancel)
+        if self._has_jobs:
+            app.router.add_get("/api/jobs/{prompt_id}", self._get_job)
+            app.router.add_post("/api/jobs/{prompt_id}/cancel", self._post_cancel)
         return app
 
     def _control_api(self) -> web.Application:
@@ -157,6 +164,10 @@ class SimComfyUI:
         self.ledger.requests.append(entry)
         if not isinstance(sent, dict):
             return web.Response(status=500, text="500 Internal Server Error\n\nServer got itself in trouble")
+        await asyncio.sleep(self._faults.delay_s(request.path))
+        refused = self._faults.take_refusal(request.path)
+        if refused is not None:
+            return web.Response(status=refused)
         response: web.StreamResponse = await handler(request)
         return response
 
@@ -180,10 +191,20 @@ class SimComfyUI:
         extra = {**sent.get("extra_data", {}), "create_time": round(self._room.now() * 1000)}
         if "client_id" in sent:
             extra["client_id"] = sent["client_id"]
-        self._queue.put(Item(number, prompt_id, dict(found.graph), extra, found.outputs))
+        self._put(Item(number, prompt_id, dict(found.graph), extra, found.outputs))
         if self._faults.take_lost_answer():
             await self._stopping.wait()
         return _json({"prompt_id": prompt_id, "number": number, "node_errors": found.node_errors})
+
+    def _put(self, item: Item) -> None:
+        """Queue a prompt, and the one that is to come twice a second time."""
+        doubling = self._faults.take_doubling()
+        again = [self._held_back, item if doubling == "at_once" else None]
+        self._held_back = item if doubling == "later" else None
+        self._queue.put(item)
+        for each in again:
+            if each is not None:
+                self._queue.put(msgspec.structs.replace(each, number=self._queue.next_number(front=False)))
 
     async def _get_history(self, request: web.Request) -> web.Response:
         return _json(self._queue.history(request.match_info.get("prompt_id")))
@@ -234,8 +255,7 @@ class SimComfyUI:
         path = wanted / Path(filename).name
         if not filename or not path.is_file():
             return web.Response(status=404)
-        headers = {"X-Content-Type-Options": "nosniff", "Content-Disposition": f'filename="{path.name}"'}
-        return web.FileResponse(path, headers=headers)
+        return await view(request, path, self._faults.take_view())
 
     async def _get_features(self, _: web.Request) -> web.Response:
         return _json(FEATURES)
@@ -273,12 +293,23 @@ class SimComfyUI:
         self.sockets.deaf = self._faults.deaf
         if control.drop_sockets:
             self.sockets.drop()
+        if control.break_sockets:
+            await self.sockets.break_all(control.break_sockets)
+        if control.big_frame_bytes:
+            self.sockets.send_big(control.big_frame_bytes)
+        if control.delete_files_of:
+            self._delete_files_of(control.delete_files_of)
         if control.forget:
             await self._forget()
         return _json(self._control_state())
 
     def _control_state(self) -> dict[str, object]:
         return self._faults.state() | {"sockets": len(self.sockets.open)}
+
+    def _delete_files_of(self, prompt_id: str) -> None:
+        for file in self.ledger.files:
+            if (file.prompt_id, file.type) == (prompt_id, "output"):
+                (self._room.output / file.path).unlink(missing_ok=True)
 
     async def _forget(self) -> None:
         self._tasks[0].cancel()

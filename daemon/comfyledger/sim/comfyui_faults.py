@@ -21,6 +21,18 @@ a node works (its `executing` is sent), and between `execution_success` and the 
 
 ALL_PLACES: Final[frozenset[Place]] = frozenset(get_args(Place))
 
+Breaking = Literal["too_big", "mid_frame", "half_open"]
+"""How open sockets break: closed with code 1009, reset within a frame, or neither read nor written any more (pings
+included) while the connection stands."""
+
+ViewFault = Literal["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "html", "short_transfer", "missing"]
+"""What `/view` gives instead of a file: it lacks its last bytes, has rubbish behind its end, has no bytes, is a page of
+HTML, is announced longer than what comes, or is not there (404)."""
+
+Doubling = Literal["at_once", "later"]
+"""When the next prompt is posted a second time under its id: at once (recording `duplicate_id`), or behind the prompt
+that is posted after it (recording `duplicate_later`)."""
+
 
 class MadeToFail(Exception):
     """An error that a test asked for."""
@@ -28,18 +40,52 @@ class MadeToFail(Exception):
     kind = "RuntimeError"
 
 
+class Refuse(msgspec.Struct, forbid_unknown_fields=True):
+    """Answer the next so many requests with this status and nothing else."""
+
+    status: int
+    next: int
+
+
 class Control(msgspec.Struct, forbid_unknown_fields=True):
     """What `POST /control` may ask for; what is not named stays as it is."""
 
     seconds_per_image: float | None = None
+    """How long each picture takes."""
     hold: list[Place] | None = None
+    """Where runs are held from now on."""
     step: int = 0
+    """Let the worker pass so many places at which it is held."""
     fail_next: int | None = None
+    """So many prompts end with an error of a node."""
     fail_text: str | None = None
+    """The words of that error."""
     answer_lost_next: int | None = None
+    """So many posted prompts are taken and never answered."""
+    slow: dict[str, float] | None = None
+    """Seconds that requests wait before they are looked at, by the beginning of their path."""
+    refuse: dict[str, Refuse] | None = None
+    """Requests that are answered with an error, by the beginning of their path."""
+    view_next: list[ViewFault] | None = None
+    """What happens to the next files, one each."""
+    miscount_next: list[int] | None = None
+    """How many files more, or less, the next prompts name in their outputs."""
+    double_next: list[Doubling] | None = None
+    """How the next prompts are posted twice."""
     deaf: bool | None = None
+    """Work goes on and all sockets stay silent."""
+    flood_per_s: int | None = None
+    """So many `progress` frames a second go to the client of the prompt that runs."""
     drop_sockets: bool = False
+    """Cut the open sockets without a word (code 1006)."""
+    break_sockets: Breaking | None = None
+    """Break the open sockets in this way."""
+    big_frame_bytes: int = 0
+    """Send one text frame of this size to every socket."""
+    delete_files_of: str | None = None
+    """The prompt whose files are deleted from the output folder."""
     forget: bool = False
+    """Lose queue, history and cache, as a restart does."""
 
 
 class Gate:
@@ -87,6 +133,21 @@ class Gate:
             self._steps -= 1
 
 
+_SWITCHES: Final = (
+    "seconds_per_image",
+    "fail_next",
+    "fail_text",
+    "answer_lost_next",
+    "slow",
+    "refuse",
+    "view_next",
+    "miscount_next",
+    "double_next",
+    "deaf",
+    "flood_per_s",
+)
+
+
 class Faults:
     """The faults that are on."""
 
@@ -96,11 +157,17 @@ class Faults:
         self.fail_next = 0
         self.fail_text = "CUDA out of memory"
         self.answer_lost_next = 0
+        self.slow: dict[str, float] = {}
+        self.refuse: dict[str, Refuse] = {}
+        self.view_next: list[ViewFault] = []
+        self.miscount_next: list[int] = []
+        self.double_next: list[Doubling] = []
         self.deaf = False
+        self.flood_per_s = 0
 
     def apply(self, control: Control) -> None:
         """Turn on and off what is asked for."""
-        for name in ("seconds_per_image", "fail_next", "fail_text", "answer_lost_next", "deaf"):
+        for name in _SWITCHES:
             value = getattr(control, name)
             if value is not None:
                 setattr(self, name, value)
@@ -119,16 +186,34 @@ class Faults:
         self.answer_lost_next, lost = max(self.answer_lost_next - 1, 0), self.answer_lost_next > 0
         return lost
 
+    def delay_s(self, path: str) -> float:
+        """How long a request waits."""
+        return max((delay for start, delay in self.slow.items() if path.startswith(start)), default=0.0)
+
+    def take_refusal(self, path: str) -> int | None:
+        """The status with which a request is turned away; None if it is not."""
+        for start, refuse in self.refuse.items():
+            if path.startswith(start) and refuse.next > 0:
+                refuse.next -= 1
+                return refuse.status
+        return None
+
+    def take_view(self) -> ViewFault | None:
+        """What happens to the file that was just asked for."""
+        return self.view_next.pop(0) if self.view_next else None
+
+    def take_miscount(self) -> int:
+        """How many files more, or less, the prompt that just ended names."""
+        return self.miscount_next.pop(0) if self.miscount_next else 0
+
+    def take_doubling(self) -> Doubling | None:
+        """Whether the prompt that was just posted is posted again."""
+        return self.double_next.pop(0) if self.double_next else None
+
     def state(self) -> dict[str, object]:
         """What `/control` answers."""
-        return {
-            "seconds_per_image": self.seconds_per_image,
-            "hold": self.gate.places,
-            "held_at": self.gate.held_at,
-            "fail_next": self.fail_next,
-            "fail_text": self.fail_text,
-            "answer_lost_next": self.answer_lost_next,
-            "deaf": self.deaf,
+        return {"hold": self.gate.places, "held_at": self.gate.held_at} | {
+            name: getattr(self, name) for name in _SWITCHES
         }
 
 

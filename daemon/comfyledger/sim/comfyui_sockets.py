@@ -10,16 +10,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket as tcp
+import struct
 import uuid
 from typing import Any, Final
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from comfyledger.comfyui.messages import PREVIEW, PREVIEW_WITH_METADATA
+from comfyledger.sim.comfyui_faults import Breaking
 
 OUTBOX_FRAMES_MAX: Final = 100_000
 _JPEG: Final = 1
+_BEGUN_FRAME: Final = b'\x81\x7e\x10\x00{"type": "progress", "data"'
+"""The head of a text frame of 4,096 bytes, and the first few of them."""
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 FEATURES: Final[dict[str, Any]] = {
     "supports_preview_metadata": True,
@@ -38,10 +44,22 @@ class _Socket:
         self.response = response
         self.request = request
         self.wants_metadata = False
+        self.is_half_open = False
 
     def abort(self) -> None:
         if self.request.transport:
             self.request.transport.abort()
+
+    def reset_within_frame(self) -> None:
+        if self.request.transport:
+            self.request.transport.write(_BEGUN_FRAME)
+            self.request.transport.get_extra_info("socket").setsockopt(tcp.SOL_SOCKET, tcp.SO_LINGER, _RESET_ON_CLOSE)
+            self.request.transport.abort()
+
+    def half_open(self) -> None:
+        self.is_half_open = True
+        if isinstance(self.request.transport, asyncio.ReadTransport):
+            self.request.transport.pause_reading()
 
 
 class Sockets:
@@ -83,7 +101,7 @@ class Sockets:
         """The loop that sends."""
         while True:
             client_id, frame = await self._outbox.get()
-            targets = [s for c, s in self._by_client.items() if client_id in (None, c)]
+            targets = [s for c, s in self._by_client.items() if client_id in (None, c) and not s.is_half_open]
             for socket in [] if self.deaf else targets:
                 await _send(socket.response, frame)
             self._outbox.task_done()
@@ -112,6 +130,22 @@ class Sockets:
         """Cut every connection without a word, as a killed process does."""
         for socket in list(self.open):
             socket.abort()
+
+    async def break_all(self, how: Breaking) -> None:
+        """Break every connection in the way that was asked for."""
+        for socket in list(self.open):
+            match how:
+                case "too_big":
+                    await socket.response.close(code=WSCloseCode.MESSAGE_TOO_BIG)
+                case "mid_frame":
+                    socket.reset_within_frame()
+                case "half_open":
+                    socket.half_open()
+
+    def send_big(self, size_bytes: int) -> None:
+        """Send everybody one text frame of this size."""
+        frame = _text("progress_state", {"prompt_id": "", "nodes": {}})
+        self._put(None, frame[:-1] + " " * (size_bytes - len(frame)) + "}")
 
     async def _read(self, socket: _Socket) -> None:
         is_first = True

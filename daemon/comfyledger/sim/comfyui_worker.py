@@ -25,6 +25,8 @@ from comfyledger.sim.comfyui_queue import Ended, Item, PromptQueue
 from comfyledger.sim.comfyui_sockets import Sockets
 
 # ComfyUI prints whole tensors into its errors; clients must not keep such texts.
+FLOOD_S: Final = 0.02
+"""How often a flood sends its share."""
 _TENSOR_TEXT: Final = "tensor([[[[0., 0., 0.],\n" + "          [0., 0., 0.],\n" * 400 + "          ...]]]])"
 
 
@@ -67,6 +69,13 @@ class Worker:
             item = queue.take()
             if item:
                 await self._work(item)
+
+    async def flood_forever(self) -> None:
+        """Send the client of the running prompt as many steps as a test asked for."""
+        while True:
+            await asyncio.sleep(FLOOD_S)
+            if self._run:
+                self._run.flood(round(self._room.faults.flood_per_s * FLOOD_S))
 
     def interrupt(self) -> None:
         """Stop what runs now, at the next moment at which it looks."""
@@ -128,12 +137,20 @@ class Run:
 
     def ended(self) -> Ended:
         """What the history keeps."""
-        return Ended(self._outputs, self._meta, self._messages)
+        more = self._room.faults.take_miscount()
+        outputs = {node_id: _miscounted(output, more) for node_id, output in self._outputs.items()}
+        return Ended(outputs, self._meta, self._messages)
 
     def tell(self, event: str, fields: dict[str, Any]) -> None:
         """Send a message to the client of this prompt, if it named itself."""
         if self.client_id is not None:
             self._room.sockets.send(event, fields, self.client_id)
+
+    def flood(self, frames: int) -> None:
+        """Say so many times that a step was taken."""
+        for step in range(frames):
+            about = {"prompt_id": self._item.prompt_id, "node": self.node_id}
+            self.tell("progress", {"value": step, "max": frames} | about)
 
     async def _nodes(self, order: Order) -> None:
         failing: bool | None = None
@@ -311,6 +328,12 @@ class Run:
             list(self._executed),
         )
         ledger.prompts.append(entry)
+
+
+def _miscounted(output: dict[str, Any], more: int) -> dict[str, Any]:
+    """An output with the first file named again so often, or without its last ones."""
+    files = output["images"]
+    return output | {"images": files[:more] if more < 0 else files + files[:1] * more}
 
 
 _ABOUT_PREVIEW: Final = ("node_id", "prompt_id", "display_node_id", "parent_node_id", "real_node_id")

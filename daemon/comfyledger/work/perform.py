@@ -17,6 +17,7 @@ from comfyledger.core.effects import (
 )
 from comfyledger.work.desk import Desk
 from comfyledger.work.render import Renderer
+from comfyledger.work.room import Room
 from comfyledger.work.upload import Uploader
 
 
@@ -26,6 +27,7 @@ class Workers(msgspec.Struct, frozen=True):
     renderers: Mapping[str, Renderer]
     uploader: Uploader
     desk: Desk
+    room: Room
 
     async def perform(self, effect: Effect) -> None:
         """Do one effect and report what was seen. Raises only for what nobody foresaw."""
@@ -43,6 +45,8 @@ class Workers(msgspec.Struct, frozen=True):
             await self.desk.stuck(effect.lane, "unconfigured", f"There is no [comfyui.{effect.backend}] any more.")
             return
         match effect:
+            case SubmitPrompt(resumed=False) if self.room.spool_short:
+                return  # not begun: it goes back into the queue and is picked again in a moment
             case SubmitPrompt():
                 await renderer.submit(effect)
             case FollowPrompt():

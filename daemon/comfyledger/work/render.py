@@ -13,8 +13,9 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from comfyledger import crash
 from comfyledger.comfyui import graph
-from comfyledger.comfyui.client import ComfyUI, FileMissing, NotReached
+from comfyledger.comfyui.client import ComfyUI, FileMissing, NotGiven, NotReached
 from comfyledger.comfyui.messages import HistoryEntry, PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.messages import OutputFile as ViewFile
 from comfyledger.comfyui.watch import Ending, Watcher
@@ -39,6 +40,8 @@ from comfyledger.work.imagefile import Broken
 from comfyledger.work.spool import Spool
 
 TEMPLATES_KEPT: Final = 32
+TRANSFERS_MAX: Final = 3
+"""How often one file is asked for, while ComfyUI answers all else, before it counts as broken."""
 
 log = structlog.get_logger("comfyledger.render")
 
@@ -93,7 +96,9 @@ class Renderer:
             self._posting.pop(prompt_id, None)
 
     async def _intend_and_send(self, effect: SubmitPrompt, prompt_id: str) -> None:
+        crash.at("prompt.owed")
         wanted = await self._desk.report(_of(SubmitIntended, effect))
+        crash.at("prompt.intended")
         if not isinstance(wanted, Wanted) or not wanted.go:
             return
         job = await self._job(effect, prompt_id)
@@ -104,12 +109,18 @@ class Renderer:
 
     async def _send(self, effect: SubmitPrompt, job: Job) -> None:
         if effect.resumed and await self._comfyui.where_is(job.prompt_id) != "gone":
+            crash.at("prompt.sought")
             await self._desk.report(_of(PromptWasAccepted, effect))
             return
+        if effect.resumed and await self._has_begun(effect):
+            await self._gone(effect, restarted=True)
+            return
         client_id = self._watcher.sending(job.prompt_id)
+        crash.at("prompt.posting")
         answer = await self._comfyui.post_prompt(
             job.graph, prompt_id=job.prompt_id, client_id=client_id, output=job.output
         )
+        crash.at("prompt.answered")
         await self._desk.works(effect.lane)
         match answer:
             case PromptAnswer():
@@ -130,6 +141,7 @@ class Renderer:
         touched = [error for error in answer.node_errors if job.output in (error.node_id, *error.dependent_outputs)]
         if not touched:
             await self._desk.report(_of(PromptWasAccepted, effect))
+            crash.at("prompt.accepted")
             return
         await self._comfyui.cancel(job.prompt_id)
         refusal = RefusalAnswer(200, "node_errors", "ComfyUI will not run the output node", "", tuple(touched))
@@ -192,7 +204,9 @@ class Renderer:
         self.about[effect.prompt_id] = effect
         try:
             ending = await self._watcher.follow(effect.prompt_id)
+            crash.at("prompt.ended")
             await self._ended(effect, ending)
+            crash.at("prompt.end_logged")
         except NotReached as trouble:
             await self._desk.stuck(effect.lane, trouble.code, trouble.text)
         finally:
@@ -207,12 +221,16 @@ class Renderer:
     async def _ended(self, effect: FollowPrompt, ending: Ending) -> None:
         match ending.entry:
             case None:
-                await self._gone(effect, restarted=ending.restarted)
+                await self._gone(effect, restarted=ending.restarted, running=ending.running)
             case HistoryEntry(ended="success") as entry:
                 batch = await self._reader.batch(effect.batch_id)
                 output = str(batch.plan["output"]) if batch is not None else ""
                 files = tuple(_stored(file) for file in entry.outputs.get(output, ()) if file.type == "output")
                 await self._desk.report(_of(PromptHasFinished, effect, files=files))
+            case HistoryEntry(ended="interrupted") if ending.timed_out:
+                words = self._desk.words("It ran longer than render_timeout_s and was cancelled.")
+                await self._desk.report(_of(PromptHasFailed, effect, code="timeout", words=words))
+                await self._forget(effect.prompt_id)
             case HistoryEntry(ended="interrupted"):
                 await self._desk.report(_of(PromptWasInterrupted, effect))
                 await self._forget(effect.prompt_id)
@@ -222,26 +240,36 @@ class Renderer:
                 await self._desk.report(_of(PromptHasFailed, effect, code="execution_error", words=words))
                 await self._forget(effect.prompt_id)
 
-    async def _gone(self, effect: FollowPrompt, *, restarted: bool) -> None:
+    async def _gone(self, effect: PromptEffect, *, restarted: bool, running: bool = False) -> None:
         """What a restarted server forgot may be finished on its disk: a complete set is taken, nothing less."""
         if restarted:
             files = await self._left_on_disk(effect)
             if files:
                 await self._desk.report(_of(PromptHasFinished, effect, files=files))
                 return
-        await self._desk.report(_of(PromptIsGone, effect, restarted=restarted))
+        words = self._desk.words("ComfyUI went away each time while it ran this prompt.") if running else None
+        await self._desk.report(_of(PromptIsGone, effect, restarted=restarted, running=running, words=words))
 
-    async def _left_on_disk(self, effect: FollowPrompt) -> tuple[OutputFile, ...]:
-        batch = await self._reader.batch(effect.batch_id)
-        prompt = await self._reader.prompt(effect.batch_id, effect.prompt)
-        if batch is None or prompt is None:
-            return ()
-        subfolder, _, leaf = (await self._prefix(batch, prompt, effect.attempt)).rpartition("/")
-        files = [ViewFile(f"{leaf}_{count:05}_.png", subfolder, "output") for count, _ in enumerate(prompt.images, 1)]
+    async def _left_on_disk(self, effect: PromptEffect) -> tuple[OutputFile, ...]:
+        files = await self._files_of(effect)
         for file in files:
             if not await self._comfyui.has(file):
                 return ()
         return tuple(map(_stored, files))
+
+    async def _has_begun(self, effect: PromptEffect) -> bool:
+        """Whether a run of this attempt, since forgotten, has left a file: another would go on counting behind it."""
+        files = await self._files_of(effect)
+        return bool(files) and await self._comfyui.has(files[0])
+
+    async def _files_of(self, effect: PromptEffect) -> list[ViewFile]:
+        """The names that the first run of an attempt gives to its files."""
+        batch = await self._reader.batch(effect.batch_id)
+        prompt = await self._reader.prompt(effect.batch_id, effect.prompt)
+        if batch is None or prompt is None:
+            return []
+        subfolder, _, leaf = (await self._prefix(batch, prompt, effect.attempt)).rpartition("/")
+        return [ViewFile(f"{leaf}_{count:05}_.png", subfolder, "output") for count, _ in enumerate(prompt.images, 1)]
 
     # ---- cancel
 
@@ -249,7 +277,9 @@ class Renderer:
         """Take the prompt out and look whether it is gone; the effect stays owed until it is."""
         await self._posted(effect.prompt_id)
         try:
+            crash.at("cancel.sending")
             await self._comfyui.cancel(effect.prompt_id)
+            crash.at("cancel.answered")
             await self._desk.works(effect.lane)
         except NotReached as trouble:
             await self._desk.stuck(effect.lane, trouble.code, trouble.text)
@@ -264,7 +294,7 @@ class Renderer:
             for index, file in zip(effect.images, effect.files, strict=True):
                 image = await self._reader.image(effect.batch_id, index)
                 if image is not None and image.state == "pending":
-                    kept.append(await self._keep(effect, index, file))
+                    kept.append(await self._bring(effect, index, file))
         except FileMissing as missing:
             await self._failed(effect, "file_missing", str(missing))
         except Broken as broken:
@@ -276,8 +306,19 @@ class Renderer:
         else:
             await self._took(effect, kept)
 
+    async def _bring(self, effect: FetchPrompt, index: int, file: OutputFile) -> Pinned:
+        """Keep a file. One that never comes to its end must not stand in the way of all others: it is broken."""
+        for _ in range(TRANSFERS_MAX):
+            try:
+                return await self._keep(effect, index, file)
+            except NotGiven as trouble:
+                last = trouble
+                await self._comfyui.system_stats()
+        raise Broken("truncated", f"{last.text} ({last.code})")
+
     async def _keep(self, effect: FetchPrompt, index: int, file: OutputFile) -> Pinned:
         async with self._comfyui.view(ViewFile(file.filename, file.subfolder, file.type)) as pieces:
+            crash.at("fetch.asked")
             pinned = await self._spool.keep(
                 effect.batch_id,
                 index,
@@ -298,7 +339,9 @@ class Renderer:
         )
 
     async def _took(self, effect: FetchPrompt, kept: list[Pinned]) -> None:
+        crash.at("fetch.whole")
         taken = await self._desk.report(_of(FilesKept, effect, files=tuple(kept)))
+        crash.at("fetch.logged")
         used = taken.images if isinstance(taken, Taken) else ()
         for file in kept:
             if file.image not in used:
@@ -313,7 +356,9 @@ class Renderer:
     async def _forget(self, prompt_id: str) -> None:
         """Remove our entry from ComfyUI's history. If that fails it costs the server memory and us nothing."""
         try:
+            crash.at("history.deleting")
             await self._comfyui.forget(prompt_id)
+            crash.at("history.deleted")
         except NotReached as trouble:
             log.info("comfyui.entry_left", prompt_id=prompt_id, error=trouble.text)
 

@@ -4,7 +4,8 @@ Files are named by batch and index alone, `<root>/<batch_id>/<index>.<extension>
 is in a path. What lies under such a name is whole, pinned and on stable storage; what is not yet so lies
 beside it under a name that begins with a dot. A file comes in from the fetcher as a stream and goes out to
 stores as a path; stores copy, they never link. Which files are still wanted is not known here: the ledger
-says so. An OSError passes to the caller, who knows what a full disk means.
+says so. An OSError passes to the caller, who knows what a full disk means; but an fsync that fails is the end of the
+process, since a second one would say success of what the kernel has dropped.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import asyncio
 import errno
 import os
 import re
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -21,10 +21,13 @@ from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
 
+from comfyledger import crash
+from comfyledger.errors import SpoolUnusable
 from comfyledger.work.imagefile import EXTENSIONS, Broken, Pinned, pin
 
 WRITE_BYTES: Final = 1_048_576
 CREATE_TRIES: Final = 100
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.(?:{'|'.join(EXTENSIONS)})")
 TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
@@ -36,12 +39,17 @@ class Spool:
     """A folder of rendered files. Only one process uses it; its calls may overlap."""
 
     def __init__(self, root: Path) -> None:
-        """Makes the folder, for its owner only, if it is missing."""
+        """Makes the folder, for its owner only, if it is missing; the names of what was made are on stable storage."""
         self._root = root
         self._serial = count(1)
-        if not root.is_dir():
-            root.mkdir(mode=0o700, parents=True)
-            _sync_folder(root.parent)
+        missing = [folder for folder in (root, *root.parents) if not folder.is_dir()]
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in missing:
+            _sync_folder(folder.parent)
+
+    @property
+    def root(self) -> Path:
+        return self._root
 
     def path_of(self, batch_id: str, index: int, extension: str) -> Path:
         """Where the file of an image lies. `index` counts from 1. Raises ValueError."""
@@ -63,7 +71,7 @@ class Spool:
         """Take a file in, and return once it is whole, pinned and on stable storage under its own name.
 
         Keeping again replaces the earlier file at once, never in between. Raises Broken (`too_large` above
-        `bytes_max`), OSError, or whatever `chunks` raises. No temporary file is left then, nor after a
+        `bytes_max`), OSError, SpoolUnusable, or whatever `chunks` raises. No temporary file is left then, nor after a
         cancellation, which waits for the disk to end what it is doing.
         """
         folder = self.path_of(batch_id, index, EXTENSIONS[0]).parent
@@ -72,6 +80,7 @@ class Spool:
         try:
             await _to_end(partial(_create, raw))
             await _receive(raw, chunks, bytes_max)
+            crash.at("spool.received")
             work = partial(pin, raw, pinned, strip=strip, pixels_max=pixels_max)
             return await _to_end(partial(self._place, work, pinned, batch_id, index))
         finally:
@@ -85,11 +94,14 @@ class Spool:
         """
         result = work()
         _sync_file(pinned)
+        crash.at("spool.pinned")
         place = self.path_of(batch_id, index, result.extension)
         pinned.replace(place)
+        crash.at("spool.renamed")
         _discard(*(path for path in self._paths(batch_id, index) if path != place))
         _sync_folder(place.parent)
         _sync_folder(self._root)
+        crash.at("spool.kept")
         return result
 
     def remove(self, batch_id: str, index: int) -> bool:
@@ -121,10 +133,6 @@ class Spool:
             with suppress(FileNotFoundError):
                 return now_s - path.stat().st_mtime
         return None
-
-    def free_bytes(self) -> int:
-        """Room that is left for this user on the spool's disk, in bytes."""
-        return shutil.disk_usage(self._root).free
 
     def _paths(self, batch_id: str, index: int) -> list[Path]:
         return [self.path_of(batch_id, index, extension) for extension in EXTENSIONS]
@@ -204,13 +212,26 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _sync_file(path: Path) -> None:
+    """No room is no failure: the temporary file goes, and with it what was not kept of it."""
     with path.open("rb") as file:
-        os.fsync(file.fileno())
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            raise _failed(path, error) from error
 
 
 def _sync_folder(folder: Path) -> None:
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)
+    except OSError as error:
+        raise _failed(folder, error) from error
     finally:
         os.close(file)
+
+
+def _failed(path: Path, error: OSError) -> SpoolUnusable:
+    text = f"The disk failed the spool: {path} could not be synced ({error.strerror})."
+    return SpoolUnusable(text, hint="Check the disk; then start again. What was not recorded as kept is fetched again.")

@@ -12,20 +12,63 @@ import random
 from collections.abc import Mapping
 from typing import Final, assert_never
 
+from comfyledger import crash
 from comfyledger.core.draft import SeriesUnknown, Wanted
 from comfyledger.core.effects import UploadImage
 from comfyledger.core.reports import SeriesAnswered, UploadDone, UploadIntended, UploadRefused
-from comfyledger.core.slices import ImageRow
+from comfyledger.core.slices import BatchRow, ImageRow
 from comfyledger.core.values import Evidence, StoreRef, image_id, store_lane
 from comfyledger.engine import Engine
-from comfyledger.ledger.reader import Reader
+from comfyledger.errors import Refused
+from comfyledger.ledger.reader import BatchFilter, ImageFilter, Reader
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Series, Store, Stored, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.desk import Desk
 from comfyledger.work.spool import Spool
 
+BATCHES_PAGE: Final = 500
+IMAGES_MAX: Final = 10_000
+"""Of one batch; no batch is larger."""
+
 ASK_FIRST_S: Final = 0.5
 ASK_LAST_S: Final = 15.0
+
+
+async def check_identities(stores: Mapping[str, OpenedStore], reader: Reader) -> None:
+    """To be asked at the start: no store was pointed at another place while images are owed to the old one.
+
+    Looks at open batches only. Raises Refused(config_invalid) naming the store and both places.
+    """
+    before: str | None = None
+    while page := await reader.batches(BatchFilter(open_only=True, before=before, limit=BATCHES_PAGE)):
+        for batch in page:
+            await _check_batch(batch, stores, reader)
+        before = page[-1].batch_id
+
+
+async def _check_batch(batch: BatchRow, stores: Mapping[str, OpenedStore], reader: Reader) -> None:
+    for meant in batch.stores:
+        opened = stores.get(meant.name)
+        if opened is None or opened.store is None or opened.identity == meant.identity:
+            continue
+        images = await reader.images(ImageFilter(batch_id=batch.batch_id, limit=IMAGES_MAX))
+        owed = sum(_is_owed(image, meant.name) for image in images)
+        if owed:
+            raise _moved(meant, opened.identity, batch.batch_id, owed)
+
+
+def _is_owed(image: ImageRow, store: str) -> bool:
+    upload = image.upload(store)
+    return image.state in {"pending", "kept"} and upload is not None and upload.state in {"owed", "uploading"}
+
+
+def _moved(meant: StoreRef, now: str, batch_id: str, owed: int) -> Refused:
+    return Refused(
+        "config_invalid",
+        f"The store {meant.name} is now {now}, but images of batch {batch_id} ({owed}) are owed to {meant.identity}.",
+        hint=f"Give the new place another name, and leave [stores.{meant.name}] as it was until its images are stored.",
+        path=f"stores.{meant.name}",
+    )
 
 
 class Uploader:
@@ -38,19 +81,24 @@ class Uploader:
         self._desk = desk
 
     async def upload(self, effect: UploadImage) -> None:
+        store = await self._store_of(effect)
+        if store is not None:
+            crash.at("upload.owed")
+            await self._put(effect, store)
+
+    async def _put(self, effect: UploadImage, store: Store) -> None:
         image, lane = effect.image, effect.lane
-        store, problem = await self._store_of(image, effect.store)
-        if store is None:
-            await self._desk.stuck(lane, *problem)
-            return
-        wanted = await self._desk.report(UploadIntended(image.batch_id, image.index, effect.store))
+        about = (image.batch_id, image.index, effect.store)
+        wanted = await self._desk.report(UploadIntended(*about))
         if not isinstance(wanted, Wanted) or not wanted.go:
             return
+        crash.at("upload.intended")
         outcome = await store.put(self._deposit(image, first=wanted.attempt == 1 and not wanted.resumed))
-        about = (image.batch_id, image.index, effect.store)
+        crash.at("upload.answered")
         match outcome:
             case Stored(url=url, replayed=replayed, details=details):
                 await self._desk.report(UploadDone(*about, url, replayed, details))
+                crash.at("upload.logged")
                 await self._desk.works(lane)
             case ImageFault(code=code, text=text):
                 await self._desk.report(UploadRefused(*about, code, self._desk.words(text)))
@@ -60,19 +108,23 @@ class Uploader:
             case _:
                 assert_never(outcome)
 
-    async def _store_of(self, image: ImageRow, name: str) -> tuple[Store | None, tuple[str, str]]:
-        """The store that a batch named, if it is still the same place; else why not, as code and sentence."""
+    async def _store_of(self, effect: UploadImage) -> Store | None:
+        """The store that the batch named, if it is still the same place; None after it was said why it is not."""
+        image, name = effect.image, effect.store
         opened = self._stores.get(name)
-        if opened is None:
-            return None, ("unconfigured", f"The store {name} is not configured any more.")
-        if opened.store is None:
-            return None, ("configuration", opened.problem)
+        if opened is None or opened.store is None:
+            unconfigured = ("unconfigured", f"The store {name} is not configured any more.")
+            problem = unconfigured if opened is None else ("configuration", opened.problem)
+            await self._desk.stuck(effect.lane, *problem)
+            return None
         batch = await self._reader.batch(image.batch_id)
         meant = next((ref.identity for ref in batch.stores if ref.name == name), "") if batch else ""
-        if meant != opened.identity:
-            text = f"The store {name} is now {opened.identity}; images are owed to {meant}."
-            return None, ("identity_changed", text)
-        return opened.store, ("", "")
+        if meant == opened.identity:
+            return opened.store
+        # After `check_identities` only a retry of what was parked comes here. It is the image's trouble: others go on.
+        words = self._desk.words(f"The store {name} is now {opened.identity}; the image is owed to {meant}.")
+        await self._desk.report(UploadRefused(image.batch_id, image.index, name, "identity_changed", words))
+        return None
 
     def _deposit(self, image: ImageRow, *, first: bool) -> Deposit:
         return Deposit(
@@ -96,10 +148,13 @@ class Asker:
         self._jitter = jitter
 
     async def ask(self, unknown: SeriesUnknown) -> None:
+        crash.at("series.asking")
         evidence = await asyncio.gather(*(self._answer(unknown, ref) for ref in unknown.stores))
+        crash.at("series.answered")
         if all(evidence):
             found = tuple(one for one in evidence if one is not None)
             await self._engine.report(SeriesAnswered(unknown.series, found))
+            crash.at("series.opened")
 
     async def _answer(self, unknown: SeriesUnknown, ref: StoreRef) -> Evidence | None:
         """One store's answer. Asks again with growing delays; None once nobody waits for it."""

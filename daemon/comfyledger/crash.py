@@ -1,0 +1,83 @@
+"""Named places where the daemon can be made to die, as by kill -9, so that a test can show that it survives each.
+
+One place stands before and one after each durable step and each outward call. Nothing here knows what is done there.
+The environment variable COMFYLEDGER_CRASH_AT names the place that kills, `name` or `name:3` for the third time that it
+is reached; without it a place costs one comparison of two strings.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import count
+from typing import Final
+
+VARIABLE: Final = "COMFYLEDGER_CRASH_AT"
+
+POINTS: Final[dict[str, str]] = {
+    # the ledger
+    "ledger.named": "A new ledger has its id, and that is not committed.",
+    "ledger.born": "A new ledger is committed; nothing is in it.",
+    "group.written": "What a group of messages changes is written and not committed.",
+    "group.committed": "A group is committed; no answer has left.",
+    # a batch, from the request to the reply
+    "batch.admitted": "A batch has passed all checks; nothing of it is written.",
+    "batch.numbered": "The numbers of a batch are logged; its reply is not made.",
+    "series.asking": "The stores are about to be asked about a series that was never used.",
+    "series.answered": "Every store has said its highest number; that is not logged.",
+    "series.opened": "The highest numbers are logged; the batch that waits for them has none yet.",
+    "reply.sending": "The answer to a request is about to be sent.",
+    "reply.sent": "The answer to a request is sent.",
+    "event.sending": "An event is about to be sent to a subscriber.",
+    "event.sent": "An event is sent to a subscriber.",
+    # a prompt
+    "prompt.owed": "A prompt is to be sent; that is not logged.",
+    "prompt.intended": "That a prompt will be sent is logged.",
+    "prompt.sought": "A prompt that may have been sent before has been looked for.",
+    "prompt.posting": "The POST of a prompt is about to go out.",
+    "prompt.answered": "ComfyUI has answered the POST; that is not logged.",
+    "prompt.accepted": "That ComfyUI has accepted a prompt is logged.",
+    "prompt.ended": "The end of a prompt has been seen; that is not logged.",
+    "prompt.end_logged": "The end of a prompt is logged.",
+    "cancel.sending": "A prompt is about to be taken out of ComfyUI.",
+    "cancel.answered": "ComfyUI has answered the cancellation; that is not logged.",
+    # its files
+    "fetch.asked": "ComfyUI has begun to send a file; no byte is in the spool.",
+    "spool.received": "All bytes of a file are in the spool, under a temporary name.",
+    "spool.pinned": "A file is pinned and synced, under a temporary name.",
+    "spool.renamed": "A file has its own name in the spool; its folder is not synced.",
+    "spool.kept": "A file and its folder are on stable storage.",
+    "fetch.whole": "Every file of a prompt is in the spool; that is not logged.",
+    "fetch.logged": "That the files of a prompt are kept is logged.",
+    "history.deleting": "Our entry in ComfyUI's history is about to be deleted.",
+    "history.deleted": "Our entry in ComfyUI's history is deleted.",
+    # a store
+    "upload.owed": "An image is to be put into a store; that is not logged.",
+    "upload.intended": "That an image will be put into a store is logged; the call is about to go out.",
+    "upload.answered": "The store has answered; that is not logged.",
+    "upload.logged": "That the store has the image is logged, and with the last one that the batch is settled.",
+}
+
+
+def armed(text: str) -> tuple[str, int]:
+    """The place that kills and the time at which it does, from 1; no place if the text is empty.
+
+    Raises SystemExit with a sentence if there is no such place.
+    """
+    name, _, times = text.partition(":")
+    times = times or "1"
+    if name and name not in POINTS:
+        raise SystemExit(f"{VARIABLE} names no crash point: {name!r}. There are: {', '.join(POINTS)}.")
+    if not times.isascii() or not times.isdigit() or int(times) < 1:
+        raise SystemExit(f"{VARIABLE} is NAME or NAME:TIMES, TIMES from 1 on, not {text!r}.")
+    return name, int(times)
+
+
+_NAME, _TIMES = armed(os.environ.get(VARIABLE, ""))
+_reached = count(1)
+
+
+def at(name: str) -> None:
+    """This place is reached: the process ends here, without a last word, if this is the one that kills."""
+    if name == _NAME and next(_reached) == _TIMES:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,91 @@
+"""One group of messages through the ledger, in the writer's thread: each is decided on the state that the one before it
+left, and undone alone if it raises. What comes out has happened only once the transaction has committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from comfyledger.core.commands import OpenSeries, RetryBatch, SubmitBatch
+from comfyledger.core.decide import Message, decide, needs
+from comfyledger.core.draft import Decision, Policy, SeriesUnknown
+from comfyledger.core.events import BatchReopened
+from comfyledger.core.slices import Row
+from comfyledger.core.values import Blob
+from comfyledger.errors import Refused
+from comfyledger.ledger.eventlog import Line
+from comfyledger.ledger.ledger import Ledger
+
+
+class Shortage(msgspec.Struct, frozen=True):
+    """Why nothing new is taken: which disk has no room, how much there is and how much is needed, and what to do."""
+
+    message: str
+    hint: str
+
+    def refusal(self) -> Refused:
+        return Refused("storage_full", self.message, hint=self.hint)
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What holds for a whole group: its time, the policy, and whether new work is taken. `full`: nothing is written."""
+
+    now_ms: int
+    policy: Policy
+    shortage: Shortage | None
+    full: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What the writer's thread made of one message: an answer and rows, or an error."""
+
+    answer: msgspec.Struct | None = None
+    rows: tuple[Row, ...] = ()
+    error: Exception | None = None
+
+
+def decide_group(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
+    """The outcomes in the order of the messages, and the lines appended. Raises only what undoes the whole group."""
+    with ledger.group() as lines:
+        outcomes = [_decide_one(ledger, message, terms) for message in messages]
+    return outcomes, lines
+
+
+def _decide_one(ledger: Ledger, message: Message, terms: Terms) -> Outcome:
+    try:
+        with ledger.message():
+            state = ledger.load(needs(message))
+            decision = decide(state, message, terms.now_ms, ledger.head.position, terms.policy)
+            if terms.shortage is not None and ((terms.full and decision.recorded) or _adds_work(message, decision)):
+                raise terms.shortage.refusal()
+            ledger.write(decision.recorded, state, _texts(message, decision))
+    except Exception as error:
+        if ledger.ends_group(error):
+            raise
+        return Outcome(error=error)
+    return Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
+
+
+def _adds_work(message: Message, decision: Decision) -> bool:
+    """Whether more would be rendered. A request that was answered before adds nothing and gets its answer again."""
+    match message:
+        case SubmitBatch():
+            return bool(decision.recorded) or isinstance(decision.answer, SeriesUnknown)
+        case RetryBatch():
+            return any(isinstance(entry.event, BatchReopened) and entry.event.render for entry in decision.recorded)
+        case _:
+            return False
+
+
+def _texts(message: Message, decision: Decision) -> Iterable[Blob]:
+    """The texts that the events of a message name; written only if there are events."""
+    match message:
+        case SubmitBatch():
+            return (message.template, *message.texts)
+        case OpenSeries():
+            return ()
+        case _:
+            words = getattr(message, "words", None)
+            named = {getattr(entry.event, "words", None) for entry in decision.recorded}
+            return (words,) if isinstance(words, Blob) and words.digest in named else ()

@@ -1,0 +1,151 @@
+"""How much room there is: a brake on new work before a disk is full, and for the spool on rendering, too.
+
+The disks are looked at every second, not for each request. What was accepted goes on with the room that is kept
+for it; nothing counts as an image's or a backend's trouble. Which requests add work is known by the engine, where the
+brake is; which prompts are new, by whoever gives out the effects. Both go on by themselves once there is room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from comfyledger.engine import Engine
+from comfyledger.ledger.grouped import Shortage
+from comfyledger.ledger.reader import Reader
+from comfyledger.work.desk import Desk
+from comfyledger.work.spool import Spool
+
+LOOK_EVERY_S: Final = 1.0
+LANE: Final = "spool"
+"""Under which the log says since when and why no prompt is sent. No call is made on it, so nothing probes it."""
+UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+log = structlog.get_logger("comfyledger.room")
+
+
+class Needed(msgspec.Struct, frozen=True):
+    """What must be free on each disk, and what parked images may take, in bytes.
+
+    `backends` are the lanes that are tried again at once when the spool has room again.
+    """
+
+    spool_free_min: int
+    ledger_free_min: int
+    parked_max: int
+    backends: tuple[str, ...] = ()
+
+
+class Room:
+    """Watches the disks. `look` sets the brake, `run` does so for ever and keeps the lane of the spool."""
+
+    def __init__(
+        self, engine: Engine, desk: Desk, reader: Reader, spool: Spool, ledger_folder: Path, needed: Needed
+    ) -> None:
+        self.spool_short = False
+        self._ledger_short = False
+        self._engine = engine
+        self._desk = desk
+        self._reader = reader
+        self._spool = spool
+        self._ledger_folder = ledger_folder
+        self._needed = needed
+        self._parked = 0
+        self._parked_at: int | None = None
+
+    async def run(self) -> None:
+        """Look every second, until cancelled."""
+        while True:
+            await self.look()
+            await self._tell()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """Set or release the brake."""
+        needed, spool = self._needed, self._spool.root
+        free = await asyncio.to_thread(lambda: (_free(spool), _free(self._ledger_folder)))
+        of_spool = short_disk("spool", spool, free[0], needed.spool_free_min, was_short=self.spool_short)
+        of_ledger = short_disk(
+            "ledger", self._ledger_folder, free[1], needed.ledger_free_min, was_short=self._ledger_short
+        )
+        of_parked = parked_too_much(await self._parked_bytes(), needed.parked_max)
+        self.spool_short, self._ledger_short = of_spool is not None, of_ledger is not None
+        self._brake(_joined([one for one in (of_spool, of_ledger, of_parked) if one is not None]))
+
+    def _brake(self, shortage: Shortage | None) -> None:
+        if shortage is not None and self._engine.brake is None:
+            log.warning("room.short", why=shortage.message)
+        if shortage is None and self._engine.brake is not None:
+            log.info("room.enough")
+        self._engine.brake = shortage
+
+    async def _parked_bytes(self) -> int:
+        """Counted again only after something was logged, and only for batches that have a folder in the spool."""
+        position = self._engine.position
+        if position != self._parked_at:
+            with suppress(OSError):  # a spool that has gone is short of room anyhow
+                folders = await asyncio.to_thread(self._spool.batches)
+                self._parked, self._parked_at = await self._reader.parked_bytes(folders), position
+        return self._parked
+
+    async def _tell(self) -> None:
+        """One event when rendering stops and one when it goes on, across restarts, too."""
+        if not self.spool_short:
+            if self._engine.in_trouble(LANE):
+                await self._desk.works(LANE)
+                for lane in self._needed.backends:
+                    self._desk.probe_soon(lane)
+        elif not self._engine.in_trouble(LANE):
+            text = self._engine.brake.message if self._engine.brake is not None else ""
+            await self._desk.stuck(LANE, "spool_full", text)
+
+
+def short_disk(name: str, folder: Path, free: int, free_min: int, *, was_short: bool) -> Shortage | None:
+    """Whether too little is free. Once it is, an eighth more must be free, or the shortage would come and go."""
+    needed = free_min + free_min // 8 if was_short else free_min
+    if free >= needed:
+        return None
+    return Shortage(
+        f"The {name}'s disk ({folder}) has {in_words(free)} free and needs {in_words(needed)}.",
+        f"Make room on it, or lower [{name}] free_min_bytes; work resumes by itself.",
+    )
+
+
+def parked_too_much(parked: int, parked_max: int) -> Shortage | None:
+    """Whether the files of parked images take more of the spool than they may."""
+    if parked <= parked_max:
+        return None
+    return Shortage(
+        f"Parked images take {in_words(parked)} of the spool; they may take {in_words(parked_max)}.",
+        "`comfyledger images --state parked` says why each is; mend that and `comfyledger retry BATCH`,"
+        " or raise [spool] parked_max_bytes.",
+    )
+
+
+def _free(folder: Path) -> int:
+    """What is left for this user. A disk that has gone has no room."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError as error:
+        log.warning("room.unknown", folder=str(folder), error=error.strerror)
+        return 0
+
+
+def _joined(found: list[Shortage]) -> Shortage | None:
+    if not found:
+        return None
+    return Shortage(" ".join(one.message for one in found), " ".join(one.hint for one in found))
+
+
+def in_words(count: int) -> str:
+    """A number of bytes for people: 1.5 GiB."""
+    amount, power = float(count), 0
+    while amount >= 1024 and power < len(UNITS) - 1:
+        amount, power = amount / 1024, power + 1
+    return f"{amount:.1f} {UNITS[power]}" if power else f"{count} bytes"

@@ -1,0 +1,423 @@
+"""The engine on its ledger, played with in any order, against a model of a hundred lines.
+
+After each move the tables equal the fold of the log and say what the model says, the index of what is owed says what a
+fresh one says, and nothing is under way twice. In the end workers succeed, and every image must come to its end.
+MACHINE_EXAMPLES and MACHINE_STEPS make it longer; a failure is then made small as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
+
+from comfyledger.core.commands import PauseLane, ResumeLane, SubmitBatch
+from comfyledger.core.draft import Accepted, Changed, Wanted
+from comfyledger.core.effects import Effect, FollowPrompt, SubmitPrompt, UploadImage
+from comfyledger.core.reports import LaneWorks, Report
+from comfyledger.core.slices import PromptRow
+from comfyledger.errors import Refused
+from core_given import (
+    accepted,
+    cancel,
+    failed,
+    finished,
+    fixed,
+    gone,
+    hold,
+    intended,
+    interrupted,
+    kept,
+    refused,
+    release,
+    retry,
+    stuck,
+    unwanted,
+    uploaded,
+    uploading,
+)
+from core_house import kept_in_memory
+from ledger_given import check_tables, rows_in, submission
+from machine_house import House
+from machine_model import Model
+from machine_words import AREG, MARA, SPELLED, STORE_HOLDS, at_a_glance, raising_after, said, snapshot
+
+LANES = ("everything", "user/areg", "backend/main", "store/folder")
+WAYS = ("dies", "silent", "stuck", "refused", "fails", "interrupted", "removed", "lost", "miscounted")
+LARGE = "x" * 200_000
+
+spelled = st.sampled_from(sorted(SPELLED))
+quantities = st.integers(1, 4)
+some_images = st.lists(st.integers(1, 4), max_size=2).map(tuple)
+which = st.integers(0, 30)
+
+
+class EngineMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="comfyledger-machine-"))
+        self.loop = asyncio.new_event_loop()
+        self.model = Model()
+        self.count = 0
+        self.answered: list[SubmitBatch] = []
+        self.put: set[tuple[str, int, str]] = set()
+        self.sound = False
+        self.play(self.open(self.folder / "0" / "ledger.db"))
+
+    def play(self, move: Coroutine[Any, Any, None]) -> None:
+        self.sound = False
+        self.loop.run_until_complete(move)
+        self.sound = True
+
+    async def open(self, path: Path) -> None:
+        self.house = House(path)
+        await self.house.begin()
+
+    # ---- submitting
+
+    def command(self, who: tuple[str, str], quantity: int, request: str, **more: Any) -> SubmitBatch:
+        self.count += 1
+        per_prompt = more.pop("per_prompt", 1)
+        made = submission(request, user=who[0], character=who[1], quantity=quantity, trust=SPELLED[who] == AREG, **more)
+        return replace(made, batch_id=f"b{self.count}", prompts=fixed(quantity, per_prompt, "main"))
+
+    def fresh(self, *asked: tuple[tuple[str, str], int]) -> list[SubmitBatch]:
+        return [self.command(who, quantity, f"fresh {self.count}") for who, quantity in asked]
+
+    def take(self, command: SubmitBatch, answer: Any) -> None:
+        """Hold an answer to a batch against the model."""
+        request, body = (command.label, command.request_id), command.request_digest
+        series = SPELLED[command.username, command.character]
+        if self.model.conflicts(request, body):
+            assert isinstance(answer, Refused)
+            assert answer.code == "request_id_conflict"
+        elif isinstance(answer, Accepted):
+            numbers = tuple(image.number for image in answer.images)
+            if request in self.model.answered:
+                assert answer.repeated
+                self.model.repeated(request, body, answer.batch_id, numbers)
+            else:
+                self.model.opened(series, STORE_HOLDS[series])
+                self.model.accepted(request, body, series, answer.batch_id, numbers)
+                self.answered.append(command)
+        else:
+            assert answer.code == "series_unanswered"
+            assert (series, self.house.highest) == (MARA, None)
+            assert series not in self.model.next
+
+    def asked_stores(self, answering: bool = True) -> None:
+        self.house.highest = STORE_HOLDS[MARA] if answering else None
+
+    @rule(
+        who=spelled,
+        quantity=quantities,
+        per_prompt=st.integers(1, 3),
+        request=st.sampled_from(["r1", "r2", "r3", "r4", "r5"]),
+        label=st.sampled_from(["app", "bot"]),
+        body=st.sampled_from(["", "", "other"]),
+        answering=st.sampled_from([True, True, False]),
+    )
+    def submit(self, who: Any, quantity: int, answering: bool, request: str, **more: Any) -> None:
+        async def move() -> None:
+            self.asked_stores(answering)
+            command = self.command(who, quantity, request, **more)
+            self.take(command, *await self.house.send(command))
+
+        self.play(move())
+
+    @precondition(lambda self: self.answered)
+    @rule(number=which, other=st.booleans())
+    def ask_again(self, number: int, other: bool) -> None:
+        """Under a request_id that was used: the same words, or others."""
+
+        async def move() -> None:
+            asked = replace(self.answered[number % len(self.answered)], batch_id=f"again {number}")
+            again = replace(asked, request_digest="other words") if other else asked
+            position = self.house.engine.position
+            self.take(again, *await self.house.send(again))
+            assert self.house.engine.position == position
+
+        self.play(move())
+
+    @rule(asked=st.lists(st.tuples(spelled, quantities), min_size=2, max_size=4), copies=st.integers(1, 3))
+    def submit_at_the_same_time(self, asked: Any, copies: int) -> None:
+        async def move() -> None:
+            self.asked_stores()
+            commands = [command for command in self.fresh(*asked) for _ in range(copies)]
+            for command, answer in zip(commands, await self.house.send(*commands), strict=True):
+                self.take(command, answer)
+
+        self.play(move())
+
+    @rule(asked=st.lists(st.tuples(spelled, quantities), min_size=3, max_size=3))
+    def one_message_of_a_group_raises(self, asked: Any) -> None:
+        async def move() -> None:
+            self.asked_stores()
+            commands = self.fresh(*asked)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(self.house.ledger, "write", raising_after(self.house.ledger.write, commands[1]))
+                answers = await self.house.send(*commands)
+            assert (type(answers[1]), answers[1].code) == (Refused, "internal")
+            self.take(commands[0], answers[0])
+            self.take(commands[2], answers[2])
+
+        self.play(move())
+
+    # ---- steering
+
+    def some_batch(self, number: int) -> str:
+        """Preferably one that is under way: of random ones most have not begun or are over."""
+        batches = sorted({batch_id for batch_id, _ in self.model.images})
+        still_open = [batch for batch in batches if not self.model.settled(batch)]
+        half_way = [batch for batch in still_open if self.model.in_state(self.model.of(batch), "kept")]
+        chosen = (half_way, half_way, still_open, batches)[number % 4] or batches
+        return chosen[number % len(chosen)]
+
+    def sized(self, batch_id: str, images: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(index for index in images if (batch_id, index) in self.model.images)
+
+    async def changes(self, command: Any, images: int | None) -> None:
+        """A command that changes so many images, or is refused because there is nothing to do (None)."""
+        (answer,) = await self.house.send(command)
+        if images is None:
+            assert (type(answer), answer.code) == (Refused, "nothing_to_do")
+        else:
+            assert isinstance(answer, Changed)
+            assert answer.images == images
+
+    @precondition(lambda self: self.model.images)
+    @rule(number=which, images=some_images)
+    def cancel(self, number: int, images: tuple[int, ...]) -> None:
+        batch = self.some_batch(number)
+        chosen = self.sized(batch, images)
+        self.play(self.changes(cancel(*chosen, batch=batch), self.model.cancel(batch, chosen)))
+
+    @precondition(lambda self: self.model.images)
+    @rule(number=which, images=some_images)
+    def retry(self, number: int, images: tuple[int, ...]) -> None:
+        batch = self.some_batch(number)
+        chosen = self.sized(batch, images)
+        self.play(self.changes(retry(*chosen, batch=batch), self.model.retry(batch, chosen)))
+
+    @precondition(lambda self: self.model.images)
+    @rule(number=which, on=st.booleans())
+    def hold_or_release(self, number: int, on: bool) -> None:
+        batch = self.some_batch(number)
+        pending = len(self.model.in_state(self.model.of(batch), "pending"))
+        done = self.model.hold(batch) if on else self.model.release(batch)
+        self.play(self.changes(hold(batch) if on else release(batch), pending if done else None))
+
+    @rule(lane=st.sampled_from(LANES), on=st.booleans())
+    def pause_or_resume(self, lane: str, on: bool) -> None:
+        done = self.model.pause(lane) if on else self.model.resume(lane)
+        self.play(self.changes(PauseLane("app", lane) if on else ResumeLane("app", lane), 0 if done else None))
+
+    # ---- workers
+
+    async def report(self, *reports: Report, twice: bool = False) -> None:
+        """What a worker saw; said a second time it changes nothing."""
+        for report in reports:
+            await self.house.send(report)
+            self.worked()
+            position = self.house.engine.position
+            if twice:
+                await self.house.send(report)
+                assert self.house.engine.position == position, f"a doubled report was taken: {report}"
+
+    def worked(self) -> None:
+        self.model.worked(*at_a_glance(self.house.path))
+
+    async def go(self, effect: SubmitPrompt | UploadImage) -> bool:
+        """Ask whether the work is still wanted, as a worker does before its call goes out."""
+        position = self.house.engine.position
+        if isinstance(effect, SubmitPrompt):
+            question: Report = intended(effect.prompt, effect.attempt, batch=effect.batch_id)
+        else:
+            question = uploading(effect.image.index, effect.store, batch=effect.image.batch_id)
+        (answer,) = await self.house.send(question)
+        assert isinstance(answer, Wanted)
+        if isinstance(effect, SubmitPrompt) and self.house.engine.position > position:
+            self.model.began(effect.batch_id, effect.prompt, effect.attempt)
+        return answer.go
+
+    async def end(self, effect: Effect, way: str = "well", twice: bool = False) -> None:
+        """One effect under way comes to its end."""
+        going = way not in {"dies", "silent"}
+        if isinstance(effect, SubmitPrompt | UploadImage):
+            going = await self.go(effect) and going
+        if going:
+            await self.report(*said(effect, way), twice=twice)
+            if isinstance(effect, UploadImage) and way not in {"stuck", "refused"}:
+                self.put.add((effect.image.batch_id, effect.image.index, effect.store))
+            if way == "well" and self.house.engine.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
+                await self.report(LaneWorks(effect.lane))
+        under = self.house.under[effect.key]
+        if way == "dies":
+            under.end.set_exception(RuntimeError("a worker died"))
+        else:
+            under.end.set_result(None)
+        await self.house.rest()
+
+    @precondition(lambda self: self.house.under)
+    @rule(numbers=st.lists(which, min_size=3, max_size=12), twice=st.booleans(), store_waits=st.booleans())
+    def workers_succeed(self, numbers: list[int], twice: bool, store_waits: bool) -> None:
+        async def move() -> None:
+            for number in numbers:
+                under = [one for one in self.house.under.values() if not store_waits or one.effect.kind != "upload"]
+                if under:
+                    await self.end(under[number % len(under)].effect, "well", twice)
+
+        self.play(move())
+
+    @precondition(lambda self: self.house.under)
+    @rule(number=which, way=st.sampled_from(WAYS), twice=st.booleans())
+    def a_worker_comes_to_grief(self, number: int, way: str, twice: bool) -> None:
+        under = list(self.house.under.values())
+        self.play(self.end(under[number % len(under)].effect, way, twice))
+
+    @precondition(lambda self: self.model.images)
+    @rule(number=which, prompt=st.integers(1, 4), behind=st.integers(1, 3), nowhere=st.booleans())
+    def late_and_foreign_reports_change_nothing(self, number: int, prompt: int, behind: int, nowhere: bool) -> None:
+        async def move() -> None:
+            batch = "nowhere" if nowhere else self.some_batch(number)
+            row = rows_in(self.house.path).get(("prompt", batch, prompt))
+            attempt = row.attempt - behind if isinstance(row, PromptRow) else behind
+            position = self.house.engine.position
+            makers = (intended, accepted, refused, finished, failed, interrupted, gone)
+            reports: list[Any] = [make(prompt, attempt, batch=batch) for make in makers]
+            reports += [kept(1, 2, prompt=prompt, attempt=attempt, batch=batch)]
+            reports += [make(9, batch=batch) for make in (uploading, uploaded, unwanted)]
+            reports += [uploaded(1, "elsewhere", batch=batch)]
+            await self.house.send(*reports)
+            assert self.house.engine.position == position
+
+        self.play(move())
+
+    @rule(ms=st.sampled_from([500, 1_000, 30_000, 120_000]))
+    def time_passes(self, ms: int) -> None:
+        self.play(self.house.wait(ms))
+
+    # ---- disks and deaths
+
+    @rule(asked=st.tuples(spelled, quantities), dies=st.booleans(), number=which)
+    def the_disk_is_full_for_a_while(self, asked: Any, dies: bool, number: int) -> None:
+        async def move() -> None:
+            self.asked_stores()
+            before, position = snapshot(self.house.path), self.house.engine.position
+            await self.house.room(0)
+            large = self.command(("Areg", "Opal Fever"), asked[1], f"fresh {self.count}", prompt=f"{self.count}{LARGE}")
+            (answer,) = await self.house.send(large)
+            assert (type(answer), answer.code) == (Refused, "storage_full")
+            assert (snapshot(self.house.path), self.house.engine.position) == (before, position)
+            if dies:
+                await self.die(0, large, *self.fresh(asked))
+            else:
+                works = self.house.post(stuck("store/folder", f"trouble {number}"))
+                await self.house.room(100_000)
+                assert await works[0] is None
+                self.take(large, *await self.house.send(large))
+
+        self.play(move())
+
+    async def die(self, statements: int, *commands: SubmitBatch) -> None:
+        """Die with batches under way; the apps, which had no answer, ask again."""
+        left = await self.house.die(self.folder / f"after {self.count}", statements, *commands)
+        shutil.rmtree(self.house.path.parent)
+        await self.open(left)
+        self.asked_stores()
+        self.worked_out_of(commands)
+        for command, answer in zip(commands, await self.house.send(*commands), strict=True):
+            self.take(command, answer)
+
+    def worked_out_of(self, commands: tuple[SubmitBatch, ...]) -> None:
+        """Nothing that was acknowledged is gone; what may be there beside it is what had no answer yet."""
+        rows = snapshot(self.house.path)
+        unanswered = {command.batch_id for command in commands}
+        assert {image: state for image, state in rows["images"].items() if image[0] not in unanswered} == (
+            self.model.images
+        )
+
+    @rule(statements=st.integers(0, 70), asked=st.lists(st.tuples(spelled, quantities), min_size=1, max_size=3))
+    def crash(self, statements: int, asked: Any) -> None:
+        async def move() -> None:
+            self.asked_stores()
+            self.count += 1
+            await self.die(statements, *self.fresh(*asked))
+
+        self.play(move())
+
+    @rule()
+    def stop_and_start(self) -> None:
+        async def move() -> None:
+            await self.house.stop()
+            await self.open(self.house.path)
+
+        self.play(move())
+
+    # ---- what always holds
+
+    @invariant()
+    def the_ledger_says_what_the_model_says(self) -> None:
+        self.sound = False
+        check_tables(self.house.path)
+        self.model.check(snapshot(self.house.path))
+        self.loop.run_until_complete(self.house.check_index())
+        for under in self.house.under.values():
+            effect = under.effect
+            if isinstance(effect, UploadImage):
+                assert (effect.image.batch_id, effect.image.index, effect.store) not in self.put, "uploaded twice"
+        self.sound = True
+
+    def teardown(self) -> None:
+        try:
+            if self.sound:
+                self.loop.run_until_complete(self.everything_ends())
+            self.loop.run_until_complete(self.house.stop())
+        finally:
+            self.loop.close()
+            shutil.rmtree(self.folder)
+
+    async def everything_ends(self) -> None:
+        """Once nothing is stopped and nothing goes wrong, every image is stored but those that were cancelled."""
+        await self.house.send(*(ResumeLane("app", lane) for lane in sorted(self.model.paused)))
+        batches = sorted({batch_id for batch_id, _ in self.model.images})
+        await self.all_settle(batches)
+        again = [batch for batch in batches if self.model.retry(batch, ()) is not None]
+        await self.house.send(*(retry(batch=batch) for batch in again))
+        await self.all_settle(again)
+        assert set(self.model.images.values()) <= {"stored", "cancelled"}
+        assert kept_in_memory(self.house.engine.owed) == 0
+        check_tables(self.house.path)
+
+    async def all_settle(self, batches: list[str]) -> None:
+        for _ in range(500):
+            await self.house.send(*(release(batch) for batch in sorted(self.model.held)))
+            self.model.held.clear()
+            for under in list(self.house.under.values()):
+                await self.end(under.effect)
+            if not self.house.under:
+                await self.house.wait(60_000)
+            if not self.house.under:
+                break
+        assert all(self.model.settled(batch) for batch in batches)
+
+
+TestEngineMachine = EngineMachine.TestCase
+TestEngineMachine.settings = settings(
+    max_examples=int(os.environ.get("MACHINE_EXAMPLES", "10")),
+    stateful_step_count=int(os.environ.get("MACHINE_STEPS", "25")),
+    deadline=None,
+    phases=set(Phase) if "MACHINE_EXAMPLES" in os.environ else {Phase.reuse, Phase.generate},
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)

@@ -1,0 +1,53 @@
+"""Processes of the daemon that start sooner: forked from a server that has imported what is not ours.
+
+Everything of comfyledger is imported anew in each, with the environment that it is given.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+FOREIGN = ["pytest", "aiohttp", "aiohttp.web", "click", "msgspec", "rich.console", "rich.progress", "rich.table"]
+FOREIGN += ["rich.live", "rich.traceback", "structlog", "sqlite_utils", "pluggy", "ulid", "websockets.asyncio.client"]
+FOREIGN += ["PIL.Image", "PIL.ImageFile", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "PIL.WebPImagePlugin"]
+
+_server = multiprocessing.get_context("forkserver")
+_server.set_forkserver_preload(FOREIGN)
+
+
+class Forked:
+    """Such a process, with as much of the face of `subprocess.Popen` as tests use."""
+
+    def __init__(self, arguments: Sequence[str], environment: dict[str, str], out: Path, log: Path) -> None:
+        self._process: ForkServerProcess = _server.Process(target=_become, args=(arguments, environment, out, log))
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, timeout: float) -> int:
+        self._process.join(timeout)
+        code = self.poll()
+        assert code is not None, f"{self.pid} has not ended within {timeout:g} s"
+        return code
+
+
+def _become(arguments: Sequence[str], environment: dict[str, str], out: Path, log: Path) -> None:
+    for path, number in ((out, 1), (log, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["comfyledger", *arguments]
+    runpy.run_module("comfyledger", run_name="__main__", alter_sys=True)

@@ -1,0 +1,86 @@
+"""Files that come broken are never kept: another attempt with names of its own brings whole ones."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from whole_app import App, Frame, of_kind, until
+from whole_house import House
+
+ONE_ATTEMPT_EACH = ["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "html", "missing"]
+HELD_BACK = 3
+"""Transfers of one file that may break off before it counts as broken."""
+
+
+async def settled_one(app: App, color: int, **more: Any) -> Frame:
+    """A batch of one prompt, in a colour of its own: one in which all prompts fail alike would be held."""
+    inputs = {"width": 64, "height": 64, "color": color}
+    asked = await app.submit(f"r{color}", **{"quantity": 1, "character": f"c{color}", "inputs": inputs, **more})
+    (batch,) = await app.settled(asked["batch_id"])
+    return batch
+
+
+def check_kept(house: House, log: list[Frame]) -> None:
+    """What was recorded as kept is what lies in the store, byte for byte."""
+    kept = {event["data"]["name"]: event["data"]["sha256"] for event in of_kind(log, "image_kept")}
+    stored = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in house.stored().items()}
+    assert kept == stored
+
+
+def failures(log: list[Frame]) -> list[str]:
+    return [event["data"]["code"] for event in of_kind(log, "prompt_failed")]
+
+
+async def test_a_broken_file_is_never_kept_and_another_attempt_brings_a_whole_one(house: House) -> None:
+    await house.begin()
+    batches = []
+    async with house.app() as app:
+        for color, fault in enumerate([*ONE_ATTEMPT_EACH, "short_transfer"], 1):
+            house.comfyui.control(view_next=[fault])
+            batches.append(await settled_one(app, color))
+        house.comfyui.control(miscount_next=[-1, 1])
+        batches.append(await settled_one(app, 30, quantity=2, images_per_prompt=2))
+        log = await app.log()
+    house.check_stored(*batches)
+    check_kept(house, log)
+    assert failures(log) == [*["broken"] * 7, "file_missing", *["wrong_count"] * 2]
+    assert [event["data"]["attempt"] for event in of_kind(log, "image_kept")] == [2] * 8 + [1] + [3, 3]
+    for batch in batches[:8]:
+        assert sorted(house.rendered(batch["batch_id"])) == ["1-a1_00001_.png", "1-a2_00001_.png"]
+
+
+async def test_files_that_stay_broken_fail_their_images_with_code_and_words_and_nobody_else(house: House) -> None:
+    await house.begin()
+    house.comfyui.control(view_next=["short_transfer"] * (3 * HELD_BACK))
+    async with house.app() as app:
+        failed = await settled_one(app, 1)
+        house.comfyui.control(view_next=["html"] * 3)
+        failed_too = await settled_one(app, 2)
+        other = await app.submit("r3", quantity=2)
+        (batch,) = await app.settled(other["batch_id"])
+        log = await app.log()
+    assert [one["images"][0]["state"] for one in (failed, failed_too)] == ["failed", "failed"]
+    assert [one["images"][0]["code"] for one in (failed, failed_too)] == ["broken", "broken"]
+    assert failed["images"][0]["text"].startswith("truncated:")
+    assert failed_too["images"][0]["text"].startswith("unknown_kind:")
+    assert failures(log) == ["broken"] * 6
+    assert of_kind(log, "lane_paused") == []
+    house.check_stored(batch)
+    check_kept(house, log)
+
+
+async def test_a_deleted_file_comes_back_from_the_cache_under_the_name_of_the_next_attempt(house: House) -> None:
+    await house.begin()
+    house.comfyui.control(hold=["history"])
+    async with house.app() as app:
+        asked = await app.submit("r1", quantity=2, images_per_prompt=2)
+        await until(lambda: house.comfyui.ended() == ["execution_success"], "both files are written")
+        house.comfyui.control(delete_files_of=house.comfyui.posted()[0])
+        house.comfyui.control(hold=[])
+        (batch,) = await app.settled(asked["batch_id"])
+        assert failures(await app.log()) == ["file_missing"]
+    house.check_stored(batch)
+    assert sorted(house.rendered(asked["batch_id"])) == ["1-a2_00001_.png", "1-a2_00002_.png"]
+    executed = [run["executed"] for run in house.comfyui.ledger()["prompts"]]
+    assert len(executed[1]) == 1 < len(executed[0]), "only the saving was done again"

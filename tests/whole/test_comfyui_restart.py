@@ -1,0 +1,154 @@
+"""ComfyUI dies, is silent or runs a prompt twice: what was finished is taken, only what is gone is rendered again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from whole_app import Frame, coloured, of_kind, until
+from whole_house import House, StandIn
+
+LATE_S = 2.5
+"""Later than the daemon waits for an answer, and than it takes to look for the prompt and send it again."""
+
+
+class EarlierStandIn(StandIn):
+    """One that knows no `/api/jobs`."""
+
+    def _words(self, port: int, control: int) -> list[str]:
+        return [*super()._words(port, control), "--without-jobs"]
+
+
+VERSIONS = pytest.mark.parametrize("version", [StandIn, EarlierStandIn])
+
+
+async def begin(house: House, version: Callable[[Path, float], StandIn], depth: int) -> None:
+    house.comfyui = version(house.folder, 0.0)
+    await house.comfyui.begin()
+    house.configure(depth=depth, comfyui="request_timeout_s = 1.0")
+    await house.daemon.begin()
+
+
+def files_of(house: House, batch: Frame) -> list[str]:
+    folder = house.comfyui.output / "comfyledger" / batch["batch_id"].lower()
+    return sorted(path.name for path in folder.iterdir())
+
+
+def check_numbers(house: House, batch: Frame) -> None:
+    """Each image has a picture that was rendered for its own number, in whichever run."""
+    rendered, stored = house.rendered(batch["batch_id"]), house.stored()
+    for image in batch["images"]:
+        own = {drawn for name, drawn in rendered.items() if name.startswith(f"{image['number']}-a1_")}
+        assert house.drawn(stored[image["public_id"]]) in own
+
+
+def names(first: int, attempt: int, counts: list[int]) -> list[str]:
+    return [f"{first}-a{attempt}_{count:05}_.png" for count in counts]
+
+
+@VERSIONS
+async def test_of_prompts_done_cut_running_and_pending_only_what_is_gone_is_rendered_again(
+    house: House, version: type[StandIn]
+) -> None:
+    await begin(house, version, depth=5)
+    comfyui = house.comfyui
+    comfyui.control(hold=["start"])
+    async with house.app() as app:
+        asked = await app.submit("r1", quantity=20, images_per_prompt=4)
+        deadline = time.monotonic() + 10.0
+        while len(of_kind(await app.log(), "prompt_accepted")) < 5:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        unknown = {"status": 503, "next": 100_000}
+        comfyui.control(refuse={"/history": unknown, "/api/jobs": unknown, "/queue": unknown})
+        comfyui.control(step=2)
+        await until(lambda: comfyui.ended() == ["execution_success"] * 2, "two have run and nobody knows")
+        await until(lambda: comfyui.control()["held_at"] == "start", "the third runs")
+        cut = comfyui.output / "comfyledger" / asked["batch_id"].lower() / names(5, 1, [3])[0]
+        cut.write_bytes(cut.read_bytes()[:-1])
+        await comfyui.restart()
+        (batch,) = await app.settled(asked["batch_id"])
+        log = await app.log()
+    cut.unlink()
+    house.check_stored(batch)
+    assert [image["number"] for image in batch["images"]] == asked["numbers"] == list(range(1, 21))
+    whole = [1, 2, 3, 4]
+    again = [name for first in (5, 9, 13, 17) for name in names(first, 2, whole)]
+    assert files_of(house, batch) == sorted([*names(1, 1, whole), *names(5, 1, [1, 2, 4]), *again])
+    assert len(comfyui.posted()) == len(set(comfyui.posted())) == 9
+    assert [event["data"]["prompt"] for event in of_kind(log, "prompt_failed")] == [2]
+    assert sorted(event["data"]["prompt"] for event in of_kind(log, "prompt_lost")) == [3, 4, 5]
+    assert len(of_kind(log, "image_uploaded")) == 20
+
+
+@VERSIONS
+async def test_a_prompt_between_queue_and_history_is_waited_for(house: House, version: type[StandIn]) -> None:
+    await begin(house, version, depth=1)
+    house.comfyui.control(hold=["history"])
+    async with house.app() as app:
+        asked = await app.submit("r1", images=coloured(2))
+        await until(lambda: house.comfyui.control()["held_at"] == "history", "it has ended and is not in the history")
+        house.comfyui.control(drop_sockets=True)
+        looked = len(house.comfyui.requests())
+        await until(lambda: len(house.comfyui.requests()) >= looked + 5, "it was looked for again and again")
+        assert len(house.comfyui.posted()) == 1
+        house.comfyui.control(hold=[])
+        (batch,) = await app.settled(asked["batch_id"])
+        log = await app.log()
+    house.check_stored(batch)
+    assert len(house.comfyui.posted()) == 2
+    assert not [event for event in log if event["kind"] in {"prompt_lost", "prompt_removed", "prompt_failed"}]
+
+
+async def test_a_run_without_an_answer_that_a_restart_cut_off_does_not_lend_its_names_to_the_next(house: House) -> None:
+    """Another run under the same names would count on behind the two files, and pictures would change their numbers."""
+    await begin(house, StandIn, depth=2)
+    house.comfyui.control(answer_lost_next=2)
+    async with house.app() as app:
+        done = await app.submit("r1", quantity=4, images_per_prompt=4)
+        half = await app.submit("r2", "Mira", quantity=4, images_per_prompt=4, inputs={"width": 64, "height": 72})
+        await until(lambda: len(house.comfyui.ended()) == 2, "both have run and nobody was told")
+        for name in names(1, 1, [3, 4]):
+            (house.comfyui.output / "comfyledger" / half["batch_id"].lower() / name).unlink()
+        await house.comfyui.restart()
+        batches = await app.settled(done["batch_id"], half["batch_id"])
+    house.check_stored(*batches)
+    assert files_of(house, done) == names(1, 1, [1, 2, 3, 4])
+    assert files_of(house, half) == [*names(1, 1, [1, 2]), *names(1, 2, [1, 2, 3, 4])]
+    assert len(house.comfyui.posted()) == len(set(house.comfyui.posted())) == 3
+
+
+@VERSIONS
+async def test_answers_that_never_come_and_runs_that_come_twice_give_one_set_of_files(
+    house: House, version: type[StandIn]
+) -> None:
+    await begin(house, version, depth=3)
+    comfyui = house.comfyui
+    async with house.app() as app:
+        comfyui.control(double_next=["at_once", "later", "later", "at_once"])
+        doubled = await app.submit("r1", images=coloured(6))
+        batches = await app.settled(doubled["batch_id"])
+        comfyui.control(answer_lost_next=1)
+        adopted = await app.submit("r2", "Mira", quantity=1)
+        batches += await app.settled(adopted["batch_id"])
+        comfyui.control(refuse={"/prompt": {"status": 404, "next": 1}})
+        sent_again = await app.submit("r3", "Noor", quantity=1)
+        batches += await app.settled(sent_again["batch_id"])
+        comfyui.control(slow={"/prompt": LATE_S})
+        landed_late = await app.submit("r4", "Opal", quantity=1)
+        await until(lambda: len(comfyui.posted()) == 10, "it is on its way")
+        comfyui.control(slow={})
+        batches += await app.settled(landed_late["batch_id"])
+        await until(lambda: len(comfyui.ended()) == 6 + 4 + 1 + 1 + 2, "each has run, five of them twice")
+        log = await app.log()
+    house.check_stored(*batches[1:])
+    check_numbers(house, batches[0])
+    posted = comfyui.posted()
+    assert [posted.count(prompt_id) for prompt_id in dict.fromkeys(posted)] == [1] * 7 + [2, 2]
+    uploaded = [event["data"]["name"] for event in of_kind(log, "image_uploaded")]
+    assert len(uploaded) == len(set(uploaded)) == 9
+    assert set(house.stored()) == set(uploaded)

@@ -1,0 +1,222 @@
+"""The daemon dies at every named place, starts again, and nothing is lost, doubled or renumbered.
+
+Each case is a daemon of its own with its own folders, killed at one place while an app has three images made; one
+stand-in serves all cases of a process. The app sends its request again, and what lies in the store, in the spool and
+in the log is compared with what the stand-in was asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image
+from websockets.exceptions import WebSocketException
+
+from comfyledger import crash
+from ledger_given import check_tables
+from warm_start import Forked
+from whole_app import SMALL, App, Frame, coloured, until
+from whole_house import Daemon, House, StandIn
+
+GONE = (OSError, EOFError, WebSocketException)
+COLOURS = [(0, 3, 232), (0, 7, 208), (0, 11, 184)]
+"""1,000, 2,000 and 3,000 as red, green and blue."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """Where the daemon dies, one life after the other, and what happens meanwhile."""
+
+    places: tuple[str, ...]
+    trouble: str = ""
+
+    def __str__(self) -> str:
+        return "-then-".join(self.places) + (f"-{self.trouble}" if self.trouble else "")
+
+
+SPECIAL = {
+    "reply.sending": Case(("reply.sending:3",)),  # the replies to `hello` and `subscribe` come first
+    "reply.sent": Case(("reply.sent:3",)),
+    "prompt.sought": Case(("prompt.answered", "prompt.sought")),
+    "cancel.sending": Case(("cancel.sending",), "cancel"),
+    "cancel.answered": Case(("cancel.answered",), "cancel"),
+}
+MORE = [
+    *(Case((f"group.{step}:{times}",)) for times in (3, 5) for step in ("written", "committed")),
+    Case(("prompt.ended",), "cancel"),
+    Case(("prompt.ended",), "fail"),
+    Case(("upload.logged:3",)),
+]
+CASES = [SPECIAL.get(name, Case((name,))) for name in crash.POINTS] + MORE
+
+
+class Doomed(Daemon):
+    """The daemon with a place that kills it, or with none."""
+
+    def __init__(self, house: House, place: str = "") -> None:
+        super().__init__(house.folder, house.folder / "config.toml", house.state)
+        self._place = place
+
+    def start(self) -> None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("COMFYLEDGER_")}
+        environment[crash.VARIABLE] = self._place
+        arguments = self._arguments[self._arguments.index("run") :]
+        self._popen = Forked(arguments, environment, self.out, self.log)
+
+    def ended(self) -> int | None:
+        assert self._popen is not None
+        return self._popen.poll()
+
+    def is_open(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return bool(json.loads((self.state / "door.json").read_text())["pid"] == self.pid)
+        return False
+
+
+class Seen:
+    """What the app was told, over all lives of the daemon."""
+
+    def __init__(self) -> None:
+        self.replies: list[Frame] = []
+        self.events: list[Frame] = []
+        self.epoch: str | None = None
+
+    def check_replies(self) -> None:
+        """The same answer every time, but for the word that it is a repetition."""
+        same = [{key: value for key, value in reply.items() if key != "repeated"} for reply in self.replies]
+        assert all(reply == same[0] for reply in same)
+
+
+@pytest.fixture(scope="module")
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    running = StandIn(tmp_path_factory.mktemp("comfyui"), 0.0)
+    try:
+        asyncio.run(running.begin())
+        yield running
+    finally:
+        running.end()
+
+
+@pytest.fixture
+def house(tmp_path: Path, standin: StandIn) -> Iterator[House]:
+    standin.control(forget=True, hold=[], fail_next=0)
+    made = House(tmp_path)
+    made.comfyui = standin
+    made.configure()
+    try:
+        yield made
+    finally:
+        if made.daemon.log.exists():
+            made.daemon.signal(signal.SIGKILL)
+
+
+async def ask(app: App, house: House, seen: Seen, trouble: str) -> None:
+    """Go on where the app was: the events after the last one that it has, the same request again."""
+    subscribed = await app.ask("subscribe", after=len(seen.events), epoch=seen.epoch)
+    seen.epoch = subscribed["epoch"]
+    reply = await app.submit("r1", images=[{"inputs": {**SMALL, **image["inputs"]}} for image in coloured(3)])
+    seen.replies.append(reply)
+    if trouble == "cancel":
+        await until(lambda: len(house.comfyui.queue()["queue_pending"]) == 2, "two prompts wait")
+        await app.ask("cancel", batch_id=reply["batch_id"], images=[3])
+
+
+async def die(house: House, place: str, seen: Seen, trouble: str) -> None:
+    """One life: an app uses the daemon until it is killed."""
+    house.daemon = doomed = Doomed(house, place)
+    doomed.start()
+    await until(lambda: doomed.is_open() or doomed.ended() is not None, "the daemon opens its door or ends")
+    if doomed.ended() is None:
+        using = asyncio.create_task(use(house, seen, trouble))
+        await until(lambda: doomed.ended() is not None, f"the daemon dies at {place}")
+        using.cancel()
+        await asyncio.gather(using, return_exceptions=True)
+    assert doomed.ended() == -signal.SIGKILL, doomed.last_words()
+
+
+async def use(house: House, seen: Seen, trouble: str) -> None:
+    with contextlib.suppress(*GONE):
+        async with house.app("app") as app:
+            try:
+                await ask(app, house, seen, trouble)
+                await asyncio.Event().wait()
+            finally:
+                seen.events += app.events
+
+
+async def live(house: House, seen: Seen, trouble: str) -> Frame:
+    """The last life: the batch comes to its end."""
+    house.daemon = Doomed(house)
+    await house.daemon.begin()
+    async with house.app("app") as app:
+        await ask(app, house, seen, "")
+        if trouble == "cancel":
+            await until(lambda: len(house.comfyui.queue()["queue_pending"]) == 1, "the prompt is taken out")
+            house.comfyui.control(hold=[])
+        batch_id = seen.replies[-1]["batch_id"]
+        await until(lambda: app.events and app.events[-1]["kind"] == "batch_settled", "the batch is settled")
+        seen.events += app.events
+        return await app.batch(batch_id)
+
+
+def files_of(house: House) -> dict[str, tuple[int, int]]:
+    """The images in the store with what changes when one is written again."""
+    found = {name: path.stat() for name, path in house.stored().items() if not path.name.startswith(".")}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found.items()}
+
+
+def check_pictures(house: House, names: list[str]) -> None:
+    """One file for each number, in the colour that was asked for under it, and nothing else."""
+    files = house.stored()
+    assert sorted(files) == sorted(names)
+    for name, colour in zip(names, COLOURS, strict=False):
+        with Image.open(files[name]) as image:
+            counted: Any = image.convert("RGB").getcolors(64 * 64)
+        assert max(counted)[1] == colour, name
+
+
+def check_standin(house: House, since: int, runs: int, trouble: str) -> None:
+    """No prompt was posted twice, and none ran again that was not seen to fail."""
+    asked = house.comfyui.requests()[since:]
+    posted = [one["prompt_id"] for one in asked if (one["method"], one["path"]) == ("POST", "/prompt")]
+    assert len(posted) == len(set(posted)) == 3 + (trouble == "fail")
+    ended = [one["outcome"] for one in house.comfyui.ledger()["prompts"] if one["prompt_id"] in posted]
+    assert ended.count("execution_success") == runs
+    assert ended.count("execution_error") == (trouble == "fail")
+
+
+def check_house(house: House, seen: Seen, batch: Frame, kept: int) -> None:
+    """Store, spool, log and what the app was told agree."""
+    names = seen.replies[0]["public_ids"]
+    assert seen.replies[0]["numbers"] == [1, 2, 3]
+    assert [image["state"] for image in batch["images"]] == ["stored"] * kept + ["cancelled"] * (3 - kept)
+    check_pictures(house, names[:kept])
+    spooled = [path.name for path in (house.state / "spool").glob("*/*")]
+    assert sorted(spooled) == [f"{number}.png" for number in range(1, kept + 1)]
+    lines = check_tables(house.state / "ledger.db")
+    told = [(event["position"], event["kind"]) for event in seen.events]
+    assert told == [(line.position, line.kind) for line in lines]
+    assert house.daemon.errors() == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_a_daemon_that_dies_there_goes_on_as_if_nothing_had_been(house: House, case: Case) -> None:
+    house.comfyui.control(hold=["in_node"] if case.trouble == "cancel" else [], fail_next=int(case.trouble == "fail"))
+    seen, since = Seen(), len(house.comfyui.requests())
+    for place in case.places:
+        await die(house, place, seen, case.trouble)
+    before = files_of(house)
+    batch = await live(house, seen, case.trouble)
+    kept = 2 if case.trouble == "cancel" else 3
+    seen.check_replies()
+    check_house(house, seen, batch, kept)
+    check_standin(house, since, kept, case.trouble)
+    assert before.items() <= files_of(house).items(), "a stored file was written again"

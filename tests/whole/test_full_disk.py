@@ -1,0 +1,234 @@
+"""A disk that is really full, and one that fails: new work is refused, nothing is lost, and work goes on by itself.
+
+The small disk is a tmpfs of its own. Where this user may not mount one, the daemon gets it in a mount namespace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from whole_app import DEADLINE_S, POLL_S, App, Frame, Refusal, check_gap_free, coloured, of_kind, until
+from whole_house import House
+
+MIB = 1024 * 1024
+DISK_MIB = 12
+NEEDED_MIB = 3
+PIECE = b"\xaa" * 65_536
+
+
+class Disk:
+    """A small disk. `path` is where the daemon sees it, `seen` where this process does."""
+
+    def __init__(self, path: Path, seen: Path) -> None:
+        self.path = path
+        self.seen = seen
+        self._ballast = seen / "ballast"
+
+    def fill(self, left: int = 0) -> None:
+        """Take all room but so many bytes; with none, until the disk says that it is full."""
+        with self._ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while left == 0 or shutil.disk_usage(self.seen).free > left:
+                file.write(PIECE)
+
+    def make_room(self) -> None:
+        self._ballast.unlink()
+
+
+@pytest.fixture
+def disk(house: House) -> Iterator[Disk]:
+    path = house.folder / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode == 0:
+        try:
+            yield Disk(path, path)
+        finally:
+            subprocess.run(["umount", "--lazy", str(path)], check=True)  # the daemon still runs
+    else:
+        yield from in_namespace(house, path, mount)
+
+
+def in_namespace(house: House, path: Path, mount: list[str]) -> Iterator[Disk]:
+    """The mount is made in a namespace that a waiting shell keeps alive, and the daemon is started in it."""
+    words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", '"$@" && echo made && exec cat', "sh"]
+    holder = subprocess.Popen([*words, *mount], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"made\n", "neither mount nor unshare may mount a tmpfs here"
+        enter = ["nsenter", "-t", str(holder.pid), "--user", "--mount", "--preserve-credentials"]
+        house.daemon._arguments[:0] = enter
+        yield Disk(path, Path(f"/proc/{holder.pid}/root{path}"))
+    finally:
+        holder.terminate()
+        holder.wait()
+
+
+async def info_once(app: App, wanted: str) -> Frame:
+    """The server's information once it says why nothing new is taken, or with an empty word once it no longer does."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            info = await app.ask("server_info")
+            if info["storage_full"] == bool(wanted) and wanted in info.get("storage_text", ""):
+                return info
+            await asyncio.sleep(POLL_S)
+
+
+async def for_some_time(app: App) -> None:
+    """Until the daemon has been up for one or two seconds more: time enough for it to do what it must not."""
+    before = (await app.ask("server_info"))["uptime_s"]
+    async with asyncio.timeout(DEADLINE_S):
+        while (await app.ask("server_info"))["uptime_s"] < before + 2:
+            await asyncio.sleep(POLL_S)
+
+
+async def check_braked(app: App, given: Frame, disk: str) -> None:
+    """New work is refused with what to do; old answers are given again; reads and subscriptions go on."""
+    with pytest.raises(Refusal) as refusal:
+        await app.submit("new")
+    assert refusal.value.code == "storage_full"
+    assert disk in refusal.value.data["message"]
+    assert "work resumes by itself" in refusal.value.data["hint"]
+    again = await app.submit("r1", images=coloured(8))
+    assert (again["numbers"], again["batch_id"]) == (given["numbers"], given["batch_id"])
+    assert (await app.batch(given["batch_id"]))["quantity"] == 8
+    check_gap_free(await app.log())
+
+
+async def check_all_arrived(house: House, app: App, given: Frame) -> list[Frame]:
+    (batch,) = await app.settled(given["batch_id"])
+    assert (batch["stored"], batch["parked"], batch["failed"]) == (8, 0, 0)
+    house.check_stored(batch)
+    after = await app.submit("new", quantity=1)
+    assert [*given["numbers"], *after["numbers"]] == list(range(1, 10)), "a refused request took a number"
+    await app.settled(after["batch_id"])
+    log = await app.log()
+    check_gap_free(log)
+    assert of_kind(log, "prompt_failed") == of_kind(log, "image_parked") == []
+    return log
+
+
+def lane_changes(log: list[Frame], lane: str) -> list[str]:
+    return [event["kind"] for event in log if event["stream"] == f"lane/{lane}"]
+
+
+async def test_a_full_disk_of_the_spool_stops_rendering_and_loses_nothing(house: House, disk: Disk) -> None:
+    await house.begin(
+        f"""
+        [spool]
+        path = "{disk.path / "spool"}"
+        free_min_bytes = {NEEDED_MIB * MIB}
+        """,
+        seconds_per_image=0.2,
+    )
+    async with house.app() as app:
+        await app.ask("pause")
+        given = await app.submit("r1", images=coloured(8))
+        disk.fill(left=NEEDED_MIB * MIB - len(PIECE))
+        await info_once(app, "The spool's disk")
+        await app.ask("resume")
+        await for_some_time(app)
+        assert house.comfyui.posted() == [], "a prompt was sent although its files have no room"
+        await check_braked(app, given, "The spool's disk")
+        disk.make_room()
+        await app.counted("stored", 1, given["batch_id"])
+
+        disk.fill()
+        info = await info_once(app, "The spool's disk")
+        assert "spool" in {lane["lane"] for lane in info["lanes"]} or await lane_appears(app, "spool")
+        await check_braked(app, given, "The spool's disk")
+        sent = len(house.comfyui.posted())
+        await for_some_time(app)
+        assert len(house.comfyui.posted()) == sent < 8
+        disk.make_room()
+        log = await check_all_arrived(house, app, given)
+    assert lane_changes(log, "spool") == ["lane_paused", "lane_resumed"] * 2
+    assert len(house.comfyui.posted()) == 9, "something was rendered twice"
+
+
+async def lane_appears(app: App, name: str) -> bool:
+    async with asyncio.timeout(DEADLINE_S):
+        while name not in {lane["lane"] for lane in (await app.ask("server_info"))["lanes"]}:
+            await asyncio.sleep(POLL_S)
+    return True
+
+
+async def test_a_full_disk_of_the_ledger_takes_nothing_new_and_forgets_nothing(house: House, disk: Disk) -> None:
+    house.expected_errors.add("ledger.storage_full")
+    await house.begin(
+        f"""
+        [ledger]
+        path = "{disk.path / "ledger.db"}"
+        free_min_bytes = {NEEDED_MIB * MIB}
+        """,
+        seconds_per_image=0.2,
+    )
+    async with house.app() as app:
+        given = await app.submit("r1", images=coloured(8))
+        await app.counted("stored", 1, given["batch_id"])
+        disk.fill()
+        await until(lambda: "ledger.storage_full" in house.daemon.last_words(), "a group finds no room")
+        await info_once(app, "The ledger's disk")
+        await check_braked(app, given, "The ledger's disk")
+        disk.make_room()
+        log = await check_all_arrived(house, app, given)
+    assert len(of_kind(log, "batch_requested")) == 2
+    assert len(house.comfyui.posted()) == 9, "something was rendered twice"
+
+
+FAILING_FSYNC = """
+import errno, os
+
+real = os.fsync
+
+def fsync(file):
+    if os.path.exists({marker!r}) and "/spool/" in os.readlink(f"/proc/self/fd/{{file}}"):
+        with open({marker!r}, "a") as tries:
+            tries.write("x")
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    real(file)
+
+os.fsync = fsync
+"""
+
+
+async def test_a_failed_fsync_of_the_spool_ends_the_daemon_and_the_next_one_loses_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.expected_errors.add("daemon.ended")
+    marker = house.folder / "failing"
+    (house.folder / "sitecustomize.py").write_text(FAILING_FSYNC.format(marker=str(marker)))
+    monkeypatch.setenv("PYTHONPATH", str(house.folder), prepend=os.pathsep)
+    await house.begin(seconds_per_image=0.2, depth=1)
+    async with house.app() as app:
+        given = await app.submit("r1", images=coloured(4))
+        await app.counted("stored", 1, given["batch_id"])
+        marker.touch()
+        await until(lambda: has_ended(house), "the daemon ends")
+    assert house.daemon.signal(signal.SIGTERM) == 5
+    last = house.daemon.facts()[-1]
+    assert last["event"] == "daemon.ended"
+    assert "The disk failed the spool" in last["error"]
+    assert "Check the disk" in last["error"]
+    assert marker.read_text() == "x", "it was tried again"
+    marker.unlink()
+    await house.daemon.begin()
+    async with house.app() as app:
+        (batch,) = await app.settled(given["batch_id"])
+    assert (batch["stored"], batch["parked"], batch["failed"]) == (4, 0, 0)
+    house.check_stored(batch)
+
+
+def has_ended(house: House) -> bool:
+    with contextlib.suppress(AssertionError):
+        house.daemon.check_alive()
+        return False
+    return True

@@ -1,0 +1,122 @@
+"""Sockets lie: whatever ComfyUI's does, completions are found, with few calls, little memory and quick answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from whole_app import App, Frame, coloured, until
+from whole_house import House
+
+SWEEP_S = 1.0
+"""What the house configures."""
+GRACE_S = 1.0
+SLACK_S = 3.0
+"""What processes on a busy machine take beside."""
+PEAK_BYTES_MAX = 200_000_000
+
+
+async def backend(app: App) -> Frame:
+    (info,) = (await app.ask("server_info"))["backends"]
+    return {"deaf": 0, "reconnects": 0, "sweeps": 0, **info}
+
+
+async def settled_after(house: House, app: App, request_id: str, **fault: Any) -> float:
+    """Turn a fault on while a prompt works; how many seconds after its release the batch was settled."""
+    house.comfyui.control(hold=["in_node"])
+    color = len(house.comfyui.posted()) + 1
+    asked = await app.submit(request_id, images=[{"inputs": {"color": color}}])
+    await until(lambda: house.comfyui.control()["held_at"] == "in_node", "the prompt works")
+    house.comfyui.control(**fault)
+    house.comfyui.control(hold=[])
+    began = time.monotonic()
+    (batch,) = await app.settled(asked["batch_id"])
+    house.check_stored(batch)
+    return time.monotonic() - began
+
+
+async def connected_again(app: App, reconnects: int) -> Frame:
+    deadline = time.monotonic() + 10.0
+    while not ((info := await backend(app))["connected"] and info["reconnects"] == reconnects):
+        assert time.monotonic() < deadline, info
+        await asyncio.sleep(0.02)
+    return info
+
+
+async def test_a_socket_that_ends_in_any_way_is_replaced_and_costs_no_completion(house: House) -> None:
+    await house.begin()
+    faults: list[dict[str, Any]] = [
+        {"drop_sockets": True},
+        {"break_sockets": "too_big"},
+        {"break_sockets": "mid_frame"},
+    ]
+    async with house.app() as app:
+        for count, fault in enumerate(faults, 1):
+            assert await settled_after(house, app, f"r{count}", **fault) < SWEEP_S + SLACK_S, fault
+            await connected_again(app, count)
+        info = await backend(app)
+    assert info["deaf"] == 0
+    assert len(house.comfyui.posted()) == len(set(house.comfyui.posted())) == len(faults)
+
+
+@pytest.mark.parametrize("fault", [{"deaf": True}, {"break_sockets": "half_open"}])
+async def test_a_socket_that_is_open_and_silent_is_found_out_replaced_counted_and_logged(
+    house: House, fault: dict[str, Any]
+) -> None:
+    await house.begin()
+    async with house.app() as app:
+        took = await settled_after(house, app, "r1", **fault)
+        again = await settled_after(house, app, "r2")
+        info = await connected_again(app, 1)
+        assert max(took, again) < SWEEP_S + SLACK_S
+        assert info["deaf"] == 1
+        house.comfyui.control(deaf=False)
+        assert await settled_after(house, app, "r3") < SWEEP_S + SLACK_S
+        assert (await backend(app))["deaf"] == 1
+    (said,) = [fact for fact in house.daemon.facts() if fact["event"] == "comfyui.socket_deaf"]
+    assert said["level"] == "warning"
+    assert said["silent_for_s"] >= GRACE_S
+    assert len(house.comfyui.posted()) == 3
+
+
+async def test_a_long_render_is_watched_with_few_calls_and_what_comes_costs_neither_memory_nor_time(
+    house: House,
+) -> None:
+    await house.begin()
+    house.comfyui.control(hold=["in_node"])
+    async with house.app() as app:
+        asked = await app.submit("r1", images=coloured(5))
+        await until(lambda: len(house.comfyui.posted()) == 3, "the queue is full")
+        before, began = len(house.comfyui.requests()), time.monotonic()
+        await until(lambda: time.monotonic() - began > 2 * SWEEP_S, "a quiet while has passed")
+        calls = len(house.comfyui.requests()) - before
+        assert calls / (time.monotonic() - began) <= 3 * 2 / SWEEP_S
+        house.comfyui.control(flood_per_s=5_000)
+        took = await answer_times(app, 1.0)
+        house.comfyui.control(big_frame_bytes=50_000_000)
+        took += await answer_times(app, 1.0)
+        assert sorted(took)[len(took) // 2] < 0.1
+        assert max(took) < 1.0
+        house.comfyui.control(hold=[], flood_per_s=0)
+        (batch,) = await app.settled(asked["batch_id"])
+        info = await backend(app)
+    house.check_stored(batch)
+    assert (info["deaf"], info["reconnects"]) == (0, 0)
+    assert info["sweeps"] >= 2
+    assert len(house.comfyui.posted()) == 5
+    assert house.daemon.peak_bytes() < PEAK_BYTES_MAX
+
+
+async def answer_times(app: App, for_s: float) -> list[float]:
+    """How long the daemon took for each of its answers meanwhile."""
+    took: list[float] = []
+    until_s = time.monotonic() + for_s
+    while time.monotonic() < until_s:
+        began = time.monotonic()
+        await app.ask("list_batches")
+        took.append(time.monotonic() - began)
+        await asyncio.sleep(0.005)
+    return took

@@ -1,0 +1,186 @@
+"""Uploads into a store that is down for hours, in an engine of its own with a clock that stands still until moved."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfyledger.core.draft import Policy
+from comfyledger.core.effects import Effect, UploadImage
+from comfyledger.core.owed import Limits
+from comfyledger.core.reports import Report
+from comfyledger.engine import Engine
+from comfyledger.errors import Refused
+from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.reader import ImageFilter, Reader
+from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored
+from comfyledger.plugins import OpenedStore
+from comfyledger.work.desk import Desk
+from comfyledger.work.spool import Spool
+from comfyledger.work.upload import Uploader, check_identities
+from core_given import cancel, one_kept, retry, submit
+from ledger_given import log_of
+
+IMAGES = 20
+UPLOADS_MAX = 4
+DOWN = LaneFault("not_reached", "no route to host")
+
+
+class CountingStore:
+    """A store that answers as it is told, and counts the calls that overlap."""
+
+    def __init__(self) -> None:
+        self.answer: Outcome = Stored("https://there")
+        self.calls: list[str] = []
+        self.at_once = self.most_at_once = 0
+
+    async def put(self, deposit: Deposit) -> Outcome:
+        self.calls.append(deposit.image_id)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0.002)
+        self.at_once -= 1
+        return self.answer
+
+
+class Rig:
+    """Kept images, a store for them, and the workers of that store. `identity` is what the store is now."""
+
+    def __init__(self, folder: Path, identity: str = "folder:/there") -> None:
+        self.path = folder / "ledger.db"
+        self.now_ms = 0
+        self.store = CountingStore()
+        self.stores = {"folder": OpenedStore("folder", "folder", identity, self.store)}  # type: ignore[arg-type]
+        self.ledger = Ledger.open(self.path)
+        self.reader = Reader(self.path)
+        self.engine = Engine(
+            self.ledger,
+            policy=Policy(),
+            limits=Limits(uploads_max=UPLOADS_MAX),
+            first_use_wait_s=60.0,
+            wall_ms=lambda: 1_700_000_000_000,
+            steady_ms=lambda: self.now_ms,
+        )
+        salts = itertools.count()
+        desk = Desk(self.engine, lambda: next(salts).to_bytes(16), 2_000)
+        self.uploader = Uploader(self.stores, self.reader, Spool(folder / "spool"), desk)
+        self.running = asyncio.create_task(self.engine.run(self.perform, self.perform))
+
+    async def perform(self, effect: Any) -> None:
+        if isinstance(effect, UploadImage):
+            await self.uploader.upload(effect)
+        elif isinstance(effect, Effect):
+            await asyncio.Event().wait()
+
+    async def given(self, *images: int, quantity: int = IMAGES) -> None:
+        """A batch of which these images are kept."""
+        await self.engine.command(submit(quantity=quantity))
+        for index in images:
+            for report in one_kept(index):
+                assert isinstance(report, Report)
+                await self.engine.report(report)
+
+    async def later(self, seconds: float) -> None:
+        """Move the clock and wait until what is due has been done."""
+        self.now_ms += int(seconds * 1000)
+        before = len(self.store.calls)
+        self.engine.probe_soon("nobody's lane")
+        await until(lambda: len(self.store.calls) > before and not self.store.at_once)
+        await self.engine.report(one_kept(1)[0])  # type: ignore[arg-type]  (a late one: changes nothing)
+
+    def kinds(self) -> list[str]:
+        return [line.kind for line in log_of(self.path)]
+
+    async def states(self) -> set[str]:
+        return {row.state for row in await self.reader.images(ImageFilter(limit=100))}
+
+    async def end(self) -> None:
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        await self.reader.close()
+        self.ledger.close()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    await made.end()
+
+
+async def test_a_store_that_is_down_for_hours_costs_one_event_and_one_call_at_a_time(rig: Rig) -> None:
+    rig.store.answer = DOWN
+    await rig.given(*range(1, IMAGES + 1))
+    await until(lambda: rig.store.calls and not rig.store.at_once)
+    rig.store.most_at_once = 0
+    before = len(rig.store.calls)
+    for _ in range(100):
+        await rig.later(60)
+    assert rig.store.most_at_once == 1
+    assert len(rig.store.calls) - before == 100, "more often than once a minute"
+    kinds = rig.kinds()
+    assert kinds.count("lane_paused") == 1
+    assert kinds.count("upload_started") <= IMAGES
+    assert {"image_parked", "lane_resumed"}.isdisjoint(kinds)
+    assert await rig.states() == {"kept"}
+
+
+async def test_a_store_that_is_back_is_not_flooded(rig: Rig) -> None:
+    rig.store.answer = DOWN
+    await rig.given(*range(1, IMAGES + 1))
+    await until(lambda: rig.store.calls and not rig.store.at_once)
+    await rig.later(60)
+    rig.store.answer = Stored("https://there")
+    rig.now_ms += 60_000
+    rig.engine.probe_soon("nobody's lane")
+    await until(lambda: rig.kinds().count("image_uploaded") == IMAGES)
+    assert rig.store.most_at_once <= UPLOADS_MAX
+    rows = await rig.reader.images(ImageFilter(limit=100))
+    assert {(row.state, row.uploads[0].attempts) for row in rows} == {("stored", 1)}
+    assert rig.kinds().count("lane_resumed") == 1
+
+
+async def test_no_start_while_images_are_owed_to_another_place(rig: Rig) -> None:
+    rig.store.answer = DOWN
+    await rig.given(1, 2, quantity=4)
+    await rig.engine.command(cancel(4))
+    await check_identities(rig.stores, rig.reader)
+    await check_identities({}, rig.reader)
+    moved = {"folder": OpenedStore("folder", "folder", "folder:/elsewhere", rig.store)}  # type: ignore[arg-type]
+    with pytest.raises(Refused) as caught:
+        await check_identities(moved, rig.reader)
+    assert caught.value.code == "config_invalid"
+    for said in ("store folder is now folder:/elsewhere", "images of batch b1 (3)", "folder:/there", "[stores.folder]"):
+        assert said in str(caught.value)
+
+
+async def test_a_retry_of_what_was_parked_at_a_place_that_is_gone_is_parked_again(tmp_path: Path) -> None:
+    """The lane goes on for others: what is owed to a place that is gone is that image's trouble."""
+    rig = Rig(tmp_path)
+    try:
+        rig.store.answer = ImageFault("collision", "somebody else's")
+        await rig.given(1, quantity=1)
+        await until(lambda: "batch_settled" in rig.kinds())
+    finally:
+        await rig.end()
+    moved = Rig(tmp_path, identity="folder:/elsewhere")
+    try:
+        await check_identities(moved.stores, moved.reader)
+        await moved.engine.command(retry())
+        await until(lambda: moved.kinds().count("image_parked") == 2)
+        (row,) = await moved.reader.images(ImageFilter())
+        assert (row.state, row.code, moved.store.calls) == ("parked", "identity_changed", [])
+        assert "lane_paused" not in moved.kinds()
+    finally:
+        await moved.end()

@@ -21,12 +21,9 @@ TOKEN_PREFIX: Final = "token."  # noqa: S105 (a word of the protocol)
 
 def read_or_make_token(path: Path) -> str:
     """The token in the state folder, made at the first start and readable by its owner only."""
-    try:
-        found = path.read_text(encoding="ascii").strip()
-        if found:
-            return found
-    except FileNotFoundError:
-        pass
+    found = path.read_text(encoding="ascii").strip() if path.exists() else ""
+    if found:
+        return found
     token = secrets.token_urlsafe(32)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from whole_app import coloured
+from whole_app import coloured, until
 from whole_house import House, in_between
 
 
@@ -18,6 +18,26 @@ async def test_after_an_answer_that_never_came_the_prompt_is_looked_for_before_i
         (batch,) = await app.settled(asked["batch_id"])
     house.check_stored(batch)
     assert len(house.comfyui.posted()) == 4
+
+
+async def test_a_prompt_that_still_waits_is_found_by_its_id_and_not_sent_again(house: House) -> None:
+    """Nothing of it is on disk yet: only the lookup keeps it from being rendered twice."""
+    await house.comfyui.begin()
+    house.configure(comfyui="request_timeout_s = 1.0")
+    await house.daemon.begin()
+    house.comfyui.control(hold=["start"], answer_lost_next=1)
+
+    def tried_again() -> bool:
+        asked = house.comfyui.ledger()["requests"]
+        return len(house.comfyui.posted()) > 1 or any("/jobs/" in request["path"] for request in asked)
+
+    async with house.app() as app:
+        asked = await app.submit("r1", images=coloured(1))
+        await until(tried_again, "the prompt is looked for, or sent again")
+        house.comfyui.control(hold=[])
+        (batch,) = await app.settled(asked["batch_id"])
+    house.check_stored(batch)
+    assert len(house.comfyui.posted()) == 1
 
 
 @pytest.mark.parametrize("path", ["/api/jobs/", "/history/", "/prompt"])

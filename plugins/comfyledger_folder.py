@@ -13,7 +13,7 @@ of the store's own, so that a dead mount cannot take those of the daemon. What t
   `.comfyledger`; the state folder remembers that. A root that was marked and has no mark now is not reached. (At the
   very first use nothing can be known: mount it before.)
 
-Symbolic links within the root may lead to other folders within the root only. `list` follows none.
+Symbolic links within the root may lead to other folders within the root only. `page` follows none.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ import re
 import stat
 import threading
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from heapq import nsmallest
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from comfyledger.plugin_api import (
     Deposit,
@@ -41,6 +43,7 @@ from comfyledger.plugin_api import (
     ImageFault,
     LaneFault,
     Outcome,
+    Page,
     Series,
     Stored,
     StoreKind,
@@ -54,7 +57,7 @@ KINDS_OF_IMAGE: Final = frozenset({"png", "jpg", "jpeg", "webp"})
 TIMEOUT_S: Final = 60.0
 THREADS: Final = 4
 PIECE_BYTES: Final = 1_048_576
-PAGE: Final = 256
+PAGE: Final = 500
 T = TypeVar("T")
 
 UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK, errno.ENOSYS})
@@ -106,6 +109,9 @@ class FolderStore:
     def identity(self) -> str:
         return f"folder:{self._root}"
 
+    async def prepare(self) -> None:
+        """Nothing to find out: the root is looked at with every call, since a disk may come and go."""
+
     async def highest_number(self, series: Series) -> int:
         return await self._in_thread(partial(self._disk.highest_number, series))
 
@@ -119,12 +125,9 @@ class FolderStore:
     async def check(self, public_id: str, extension: str) -> Held | None:
         return await self._in_thread(partial(self._disk.check, public_id, extension))
 
-    async def list(self, prefix: str) -> AsyncIterator[Held]:
-        """Every file but temporaries and the mark; md5 is left empty. Each page has the bound in time."""
-        found = self._disk.walk(prefix)
-        while page := await self._in_thread(lambda: tuple(islice(found, PAGE))):
-            for held in page:
-                yield held
+    async def page(self, prefix: str, cursor: str = "") -> Page:
+        """Every file but temporaries and the mark, in the order of their paths, part by part; md5 is left empty."""
+        return await self._in_thread(partial(self._disk.page, prefix, cursor))
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -187,18 +190,20 @@ class Disk:
             return None
         return Held(public_id, extension, path.stat().st_size, _md5_of(path))
 
-    def walk(self, prefix: str) -> Iterator[Held]:
+    def page(self, prefix: str, cursor: str) -> Page:
+        """The cursor is the path of the last file, below `prefix` and percent-encoded, since it may not be UTF-8."""
         self.make_ready()
-        waiting = [_entries(self._root / prefix)]
-        while waiting:
-            entry = next(waiting[-1], None)
-            if entry is None:
-                waiting.pop()
-            elif entry.is_dir(follow_symlinks=False):
-                waiting.append(_entries(Path(entry.path)))
-            elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(MARK):
-                with suppress(FileNotFoundError):
-                    yield self._held(entry)
+        folder = self._root / prefix
+        after = os.fsdecode(unquote_to_bytes(cursor)).split("/") if cursor else []
+        inside = "\0" not in prefix and self._is_inside(folder)
+        found = list(islice(_files(folder, after), PAGE)) if inside else []
+        held = []
+        for entry in found:
+            with suppress(FileNotFoundError):
+                held.append(self._held(entry))
+        self.make_ready()  # As above.
+        last = os.path.relpath(found[-1].path, folder) if len(found) == PAGE else ""
+        return Page(tuple(held), quote_from_bytes(os.fsencode(last)))
 
     def _held(self, entry: os.DirEntry[str]) -> Held:
         """Names that are not UTF-8 are shown with replacement signs: none of them is ours."""
@@ -384,6 +389,32 @@ def _pieces(path: Path) -> Iterator[bytes]:
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         yield from entries
+
+
+def _files(folder: Path, after: Sequence[str]) -> Iterator[os.DirEntry[str]]:
+    """The files below a folder in the order of their paths, from the first one after the path `after`, in parts."""
+    waiting = [(_in_order(folder, "".join(after[:1])), after)]
+    while waiting:
+        entries, passed = waiting[-1]
+        entry = next(entries, None)
+        if entry is None:
+            waiting.pop()
+        elif entry.is_dir(follow_symlinks=False):
+            rest = passed[1:] if passed[:1] == [entry.name] else []
+            waiting.append((_in_order(Path(entry.path), "".join(rest[:1])), rest))
+        elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(MARK) and passed != [entry.name]:
+            yield entry
+
+
+def _in_order(folder: Path, least: str) -> Iterator[os.DirEntry[str]]:
+    """The entries of a folder by name, from `least` on. Read anew for each page of them: folders may be huge."""
+    while some := nsmallest(PAGE, (entry for entry in _entries(folder) if entry.name >= least), key=_name_of):
+        yield from some
+        least = some[-1].name + "\0"  # The very next name: none holds this sign.
+
+
+def _name_of(entry: os.DirEntry[str]) -> str:
+    return entry.name
 
 
 def _sync(*paths: Path) -> None:

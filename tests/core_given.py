@@ -10,7 +10,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from comfyledger.core.commands import CancelBatch, HoldBatch, ReleaseBatch, RetryBatch, SubmitBatch
+from comfyledger.core.commands import (
+    CancelBatch,
+    DropStore,
+    HoldBatch,
+    RaiseSeries,
+    ReleaseBatch,
+    RetryBatch,
+    SeriesFound,
+    SubmitBatch,
+)
 from comfyledger.core.decide import Message, decide, needs
 from comfyledger.core.draft import Policy
 from comfyledger.core.events import Event, Recorded
@@ -241,6 +250,16 @@ def hold(batch: str = "b1") -> HoldBatch:
 
 def release(batch: str = "b1") -> ReleaseBatch:
     return ReleaseBatch("app", batch)
+
+
+def raising(*found: tuple[str, int], store: str = "folder") -> RaiseSeries:
+    """What an import of a store found: user and highest number."""
+    (ref,) = stores(store)
+    return RaiseSeries("app", ref, tuple(SeriesFound(series(user), highest) for user, highest in found))
+
+
+def dropping(store: str = "folder", *batches: str) -> DropStore:
+    return DropStore("app", store, batches or ("b1",))
 
 
 # ---- reports

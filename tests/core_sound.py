@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeVar
 
+from comfyledger.core.events import BatchRequested, SeriesOpened, SeriesRaised
 from comfyledger.core.evolve import _COUNT
 from comfyledger.core.slices import BatchRow, ImageRow, PromptRow, SeriesRow, TemplateRow
 from core_given import PlainLedger, folded
@@ -17,14 +18,31 @@ def rows_of(ledger: PlainLedger, kind: type[R]) -> list[R]:
 
 
 def check_numbers(ledger: PlainLedger) -> None:
-    """Every number of a series is given once and none is left out, from its first to before its next."""
+    """Every number of a series is given once, and what is left out before its next was skipped by an event."""
     batches = {row.batch_id: row.series for row in rows_of(ledger, BatchRow)}
     for row in rows_of(ledger, SeriesRow):
         images = [image for image in rows_of(ledger, ImageRow) if batches[image.batch_id] == row.key]
         assert row.next >= 1
-        assert sorted(image.number for image in images) == list(range(row.next - len(images), row.next))
+        assert sorted(image.number for image in images) == numbers_given(ledger, row.key)
     names = [image.public_id.casefold() for image in rows_of(ledger, ImageRow)]
     assert len(names) == len(set(names))
+
+
+def numbers_given(ledger: PlainLedger, series: str) -> list[int]:
+    """By the log: from where a series was opened or raised to, one after the other."""
+    following, given = 1, list[int]()
+    for entry in ledger.log:
+        match entry.event:
+            case SeriesOpened(series=key) | SeriesRaised(series=key) as event if key == series:
+                assert event.next >= following, "a series went back"
+                following = event.next
+            case BatchRequested(series=key) as event if key == series:
+                assert event.images[0].number == following
+                following += len(event.images)
+                given += [image.number for image in event.images]
+            case _:
+                pass
+    return given
 
 
 def check_batch(ledger: PlainLedger, batch: BatchRow) -> None:

@@ -7,7 +7,7 @@ and not a crash. Files travel as paths into the spool: a store reads them, it ne
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -79,12 +79,24 @@ Outcome = Stored | ImageFault | LaneFault
 
 
 class Held(msgspec.Struct, frozen=True):
-    """One file that a store holds, as `list` and `check` say it. `md5` is empty where asking for it would be dear."""
+    """One file that a store holds, as `page` and `check` say it. What would be dear to find out is left empty."""
 
     public_id: str
     extension: str
     size_bytes: int
     md5: str = ""
+    sha256: str = ""
+    image_id: str = ""
+    """The image that it was stored for, where the store keeps what was said about a file."""
+    created_at_ms: int = 0
+    """Since 1970, UTC; 0 where the store does not say."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some of what a store holds. `cursor` asks for what comes next, also after a restart; empty at the end."""
+
+    held: tuple[Held, ...]
+    cursor: str = ""
 
 
 class StoreTrouble(Exception):
@@ -100,7 +112,16 @@ class Store(Protocol):
 
     @property
     def identity(self) -> str:
-        """Name of the kind plus account or root: two configurations with one identity are the same place."""
+        """Name of the kind plus account or root: two configurations with one identity are the same place.
+
+        Asked only after `prepare` has succeeded.
+        """
+
+    async def prepare(self) -> None:
+        """Find out what must be known before the first use, over the network if need be. Called at the start.
+
+        Raises StoreTrouble if that cannot be had now: it is called again later, and the store is not used before.
+        """
 
     async def highest_number(self, series: Series) -> int:
         """The highest number held under the series, 0 if none. Raises StoreTrouble."""
@@ -111,8 +132,11 @@ class Store(Protocol):
     async def check(self, public_id: str, extension: str) -> Held | None:
         """What is held under a name. Raises StoreTrouble."""
 
-    def list(self, prefix: str) -> AsyncIterator[Held]:
-        """All that is held below a folder, in no order. Raises StoreTrouble."""
+    async def page(self, prefix: str, cursor: str = "") -> Page:
+        """The next files, at most 500, below a folder ("" for all), in no order; each once, over all pages.
+
+        One call to the store's account at most. Raises StoreTrouble, with `retry_after_s` if it is throttled.
+        """
 
     async def close(self) -> None:
         """Give back connections and files. Called once."""

@@ -27,6 +27,7 @@ from core_given import (
     PlainLedger,
     accepted,
     cancel,
+    dropping,
     failed,
     fallen,
     finished,
@@ -35,6 +36,7 @@ from core_given import (
     intended,
     interrupted,
     kept,
+    raising,
     refused,
     release,
     retry,
@@ -95,6 +97,7 @@ def submits_of(*batches: str) -> st.SearchStrategy[Message]:
 
 
 lanes = st.sampled_from(LANES)
+found = st.tuples(st.sampled_from(USERS), st.integers(1, 60))
 answers = st.builds(
     lambda user, highest: SeriesAnswered(series(user), (Evidence("folder", "folder:/there", highest),)),
     st.sampled_from(USERS),
@@ -104,6 +107,9 @@ steering = st.one_of(
     st.builds(lambda batch, images: cancel(*images, batch=batch), batch_ids, some_images),
     st.builds(lambda batch, images: retry(*images, batch=batch), batch_ids, some_images),
     st.builds(lambda batch: retry(batch=batch), batch_ids),
+    st.builds(
+        lambda batches, store: dropping(store, *batches), st.lists(batch_ids, max_size=3), st.sampled_from(STORES)
+    ),
     st.builds(hold, batch_ids),
     st.builds(release, batch_ids),
 )
@@ -116,6 +122,7 @@ lane_news = st.one_of(
     st.builds(LaneWorks, lanes),
     st.builds(lambda user: OpenSeries("app", series(user), stores("folder")), st.sampled_from(USERS)),
     answers,
+    st.builds(lambda *found, store: raising(*found, store=store), found, found, store=st.sampled_from(STORES)),
 )
 
 

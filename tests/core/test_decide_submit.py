@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from comfyledger.core.commands import CancelBatch, OpenSeries
-from comfyledger.core.draft import Accepted, SeriesNext, SeriesUnknown
+from comfyledger.core.draft import Accepted, Raised, SeriesNext, SeriesUnknown
+from comfyledger.core.events import SeriesRaised
 from comfyledger.core.reports import SeriesAnswered
 from comfyledger.core.values import NUMBER_MAX, Evidence
 from comfyledger.errors import Refused
-from core_given import cancel, given, one_stored, series, stores, submit
+from core_given import cancel, given, one_stored, raising, series, stores, submit
 
 
 def answered(**highest: int) -> SeriesAnswered:
@@ -105,6 +106,42 @@ def test_the_first_answer_of_the_stores_opens_a_series_and_later_ones_change_not
 @pytest.mark.parametrize("highest", [{}, {"folder": 0}, {"folder": -5}])
 def test_a_series_of_which_no_store_holds_anything_begins_at_one(highest: dict[str, int]) -> None:
     assert given().when(answered(**highest)).answer.next == 1
+
+
+def test_a_store_that_an_import_went_through_is_not_asked_again_and_the_others_are() -> None:
+    ledger = given(raising(("Areg", 57), store="cloud"))
+    assert ledger.when(submit("b1", trust=False, into=("folder", "cloud"))).answer == SeriesUnknown(
+        series(), stores("folder")
+    )
+    assert ledger.when(submit("b1", trust=False, into=("cloud",))).answer.images[0].number == 58
+
+
+def test_what_the_other_stores_answer_after_an_import_never_lowers_what_it_found() -> None:
+    ledger = given(raising(("Areg", 57), store="cloud"), answered(folder=3))
+    assert ledger.when(submit(trust=False, into=("folder", "cloud"))).answer.images[0].number == 58
+    ledger = given(raising(("Areg", 57), store="cloud"), answered(folder=90))
+    assert ledger.when(submit(trust=False, into=("folder", "cloud"))).answer.images[0].number == 91
+
+
+def test_a_series_in_use_is_raised_by_an_import_and_never_lowered() -> None:
+    ledger = given(submit("b1", 3))
+    assert ledger.when(raising(("Areg", 2))).answer == Raised(0, 0, 1)
+    then = ledger.when(raising(("areg", 7), ("Zoe", 4), ("Zoe", 4)))
+    assert then.answer == Raised(opened=1, raised=1, unchanged=1)
+    assert [event.next for event in then.events if isinstance(event, SeriesRaised)] == [8, 5]
+    assert ledger.when(submit("b2", 1)).answer.images[0].number == 8
+
+
+def test_an_import_that_is_repeated_changes_nothing() -> None:
+    ledger = given(raising(("Areg", 57), ("Zoe", 4)))
+    assert ledger.when(raising(("Areg", 57), ("Zoe", 4))).events == ()
+
+
+def test_what_an_import_saw_is_recorded_with_the_place_it_saw() -> None:
+    (event,) = given().when(raising(("Areg", 57), store="cloud")).events
+    assert isinstance(event, SeriesRaised)
+    assert event.evidence == (Evidence("cloud", "cloud:/there", 57),)
+    assert (event.reason, event.by) == ("import", "app")
 
 
 def test_a_series_without_numbers_left_is_refused() -> None:

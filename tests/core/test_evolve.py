@@ -16,6 +16,7 @@ from comfyledger.core.slices import BatchRow, ImageState, Slice, TemplateRow
 from core_given import (
     PlainLedger,
     cancel,
+    dropping,
     failing,
     folded,
     given,
@@ -25,6 +26,7 @@ from core_given import (
     interrupted,
     one_kept,
     one_stored,
+    raising,
     refused,
     release,
     rendering,
@@ -37,6 +39,7 @@ from core_given import (
 
 GOLDEN = {
     "series_opened": "series folder next evidence asked",
+    "series_raised": "series folder next evidence reason by",
     "batch_requested": (
         "batch_id label request_id request_digest username user_key character premade series workflow"
         " template plan images prompts stores priority metadata"
@@ -57,6 +60,7 @@ GOLDEN = {
     "upload_started": "batch_id image store attempt",
     "image_uploaded": "batch_id image name store url replayed details",
     "image_parked": "batch_id image name store code words",
+    "store_dropped": "batch_id store images by",
     "image_failed": "batch_id images prompts code words",
     "image_cancelled": "batch_id images prompts",
     "lane_paused": "lane cause code words",
@@ -75,6 +79,7 @@ def eventful() -> PlainLedger:
         *(refused(3, batch="b2"), retry(batch="b2"), uploaded(2, batch="b2"), hold("b2"), cancel(batch="b2")),
         *(failing(3), cancel(7), retry(5), cancel()),
         *(failing(prompt, times=1, batch="b3") for prompt in range(1, 4)),
+        *(raising(("Areg", 99), ("Zoe", 5)), dropping("cloud", "b1")),
         *(stuck(lane), stuck(lane, "full"), LaneWorks(lane), PauseLane("app", lane), ResumeLane("app", lane)),
     )
 

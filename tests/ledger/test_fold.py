@@ -12,12 +12,15 @@ import pytest
 
 from comfyledger.core.commands import (
     CancelBatch,
+    DropStore,
     HoldBatch,
     OpenSeries,
     PauseLane,
+    RaiseSeries,
     ReleaseBatch,
     ResumeLane,
     RetryBatch,
+    SeriesFound,
 )
 from comfyledger.core.decide import Message
 from comfyledger.core.events import KINDS
@@ -41,7 +44,7 @@ from comfyledger.core.slices import Key
 from comfyledger.core.values import Evidence, OutputFile, Pinned, blob_of
 from comfyledger.errors import Refused
 from comfyledger.ledger.ledger import Ledger
-from ledger_given import check_tables, submission, take, take_one
+from ledger_given import FOLDER, check_tables, submission, take, take_one
 
 USERS = ("Areg", "areg", "Ann", "Bob")
 WORDS = blob_of(b"CUDA out of memory", b"salt")
@@ -82,6 +85,8 @@ class Load:
             RetryBatch("app", batch_id),
             HoldBatch("app", batch_id),
             ReleaseBatch("app", batch_id),
+            DropStore("app", "folder", (batch_id,)),
+            RaiseSeries("app", FOLDER, (SeriesFound(submission(user=self._random.choice(USERS)).series, self._made),)),
             OpenSeries("app", submission(user=self._random.choice(USERS)).series, (), True),
         ]
         return self._random.choice(made)

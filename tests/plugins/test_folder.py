@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -603,7 +603,7 @@ async def test_a_root_that_lost_its_mark_is_not_reached(bench: Bench, gone: str)
     outcome = await store.put(bench.deposit())
     assert isinstance(outcome, LaneFault)
     assert outcome.code == "not_reached"
-    for call in (store.highest_number(SERIES), store.check(NAME, "png"), anext(aiter(store.list("")))):
+    for call in (store.highest_number(SERIES), store.check(NAME, "png"), store.page("")):
         with pytest.raises(StoreTrouble) as trouble:
             await call
         assert trouble.value.fault.code == "not_reached"
@@ -725,27 +725,87 @@ async def test_a_check_says_what_is_held(bench: Bench) -> None:
     assert await bench.store.check("../state/x", "png") is None
 
 
-async def test_a_list_names_every_file_below_a_folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comfyledger_folder, "PAGE", 2)
-    for path in ("a/x_1.png", "a/b/x_2.jpg", "a/x.tar.gz", "a/plain", "c/x_3.png"):
+async def paged(store: FolderStore, prefix: str = "", cursor: str = "") -> list[Held]:
+    """All pages, one after the other."""
+    page = await store.page(prefix, cursor)
+    held = list(page.held)
+    while page.cursor:
+        page = await store.page(prefix, page.cursor)
+        held += page.held
+    return held
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 500])
+async def test_pages_name_every_file_below_a_folder_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(comfyledger_folder, "PAGE", size)
+    for path in ("a/x_1.png", "a/b/x_2.jpg", "a/b-c", "a/x.tar.gz", "a/plain", "c/x_3.png"):
         bench.place(path, b"12345")
+    for empty in range(5):
+        (bench.root / f"a/empty-{empty}").mkdir()
     bench.place("a/.comfyledger-0123456789abcdef-7-1")
     (bench.root / "a" / "loop").symlink_to(bench.root)
-    assert {held async for held in bench.store.list("a")} == {
-        Held("a/x_1", "png", 5),
+    assert await paged(bench.store, "a") == [
         Held("a/b/x_2", "jpg", 5),
-        Held("a/x.tar", "gz", 5),
+        Held("a/b-c", "", 5),
         Held("a/plain", "", 5),
-    }
-    assert len([held async for held in bench.store.list("")]) == 5
-    assert [held async for held in bench.store.list("nothing")] == []
+        Held("a/x.tar", "gz", 5),
+        Held("a/x_1", "png", 5),
+    ]
+    assert len(await paged(bench.store)) == 6
+    assert await paged(bench.store, "nothing") == []
 
 
-async def test_a_name_that_is_no_text_can_be_listed(bench: Bench) -> None:
+async def test_a_page_has_500_files_at_most(bench: Bench) -> None:
+    for number in range(501):
+        bench.place(f"a/x_{number}")
+    page = await bench.store.page("")
+    assert len(page.held) == 500
+    assert len((await bench.store.page("", page.cursor)).held) == 1
+
+
+async def test_pages_go_on_after_the_cursor_whatever_came_or_went(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comfyledger_folder, "PAGE", 2)
+    for path in ("b/1", "b/2", "b/3", "c"):
+        bench.place(path)
+    cursor = (await bench.store.page("")).cursor
+    (bench.root / "b/2").unlink()
+    bench.place("a")
+    bench.place("b/2/new")
+    assert [held.public_id for held in await paged(bench.opened(), "", cursor)] == ["b/2/new", "b/3", "c"]
+
+
+@pytest.mark.parametrize("prefix", ["..", "../state", "a/../..", "/", "out", "\0", "a\0b"])
+async def test_a_page_never_looks_outside_the_root(bench: Bench, prefix: str) -> None:
+    bench.place("a/x")
+    bench.state.mkdir()
+    (bench.state / "x").touch()
+    (bench.root / "out").symlink_to(bench.state)
+    assert await paged(bench.store, prefix) == []
+
+
+async def test_a_disk_that_goes_while_it_is_paged_is_not_taken_for_empty(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.put()
+
+    def unmount(folder: Path) -> Iterator[os.DirEntry[str]]:
+        bench.root.rename(bench.root.with_name("away"))
+        return iter(())
+
+    monkeypatch.setattr(comfyledger_folder, "_entries", unmount)
+    with pytest.raises(StoreTrouble):
+        await bench.store.page("")
+
+
+async def test_a_name_that_is_no_text_can_be_paged_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comfyledger_folder, "PAGE", 1)
     bench.place("a/x")
     Path(os.fsdecode(os.fsencode(bench.root) + b"/a/\xff_1.png")).touch()
-    names = {held.public_id async for held in bench.store.list("a")}
-    assert names == {"a/x", "a/\N{REPLACEMENT CHARACTER}_1"}
+    assert {held.public_id for held in await paged(bench.store, "a")} == {"a/x", "a/\N{REPLACEMENT CHARACTER}_1"}
 
 
 async def test_a_closed_store_leaves_no_thread_at_work(bench: Bench) -> None:

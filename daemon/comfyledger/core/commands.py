@@ -48,6 +48,27 @@ class OpenSeries(Command, frozen=True):
     trust: bool = False
 
 
+class SeriesFound(msgspec.Struct, frozen=True):
+    """A series of which a store holds files, and the highest number among them."""
+
+    series: Series
+    highest: int
+
+
+class RaiseSeries(Command, frozen=True):
+    """Go on above the numbers that a store was found to hold."""
+
+    store: StoreRef
+    found: tuple[SeriesFound, ...]
+
+
+class DropStore(Command, frozen=True):
+    """Give up what these batches owe to a store and what it would not take; what it has is left there."""
+
+    store: str
+    batch_ids: tuple[str, ...]
+
+
 class CancelBatch(Command, frozen=True):
     """Give up what is not kept yet: all of a batch, or the images named (indexes from 1)."""
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from comfyledger.core.commands import (
     CancelBatch,
+    DropStore,
     HoldBatch,
     OpenSeries,
     PauseLane,
+    RaiseSeries,
     ReleaseBatch,
     ResumeLane,
     RetryBatch,
+    SeriesFound,
     SubmitBatch,
 )
-from comfyledger.core.draft import Accepted, Changed, Draft, SeriesNext, SeriesUnknown
+from comfyledger.core.draft import Accepted, Changed, Draft, Raised, SeriesNext, SeriesUnknown
 from comfyledger.core.events import (
     BatchCancelled,
     BatchHeld,
@@ -23,10 +26,12 @@ from comfyledger.core.events import (
     LanePaused,
     LaneResumed,
     SeriesOpened,
+    SeriesRaised,
+    StoreDropped,
 )
-from comfyledger.core.naming import Series, name_of
+from comfyledger.core.naming import name_of
 from comfyledger.core.slices import BatchRow, ImageRow
-from comfyledger.core.values import EVERYTHING, NUMBER_MAX, ImageNamed
+from comfyledger.core.values import EVERYTHING, NUMBER_MAX, Evidence, ImageNamed, StoreRef, store_lane
 from comfyledger.errors import Refused
 
 
@@ -38,10 +43,9 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
     used = draft.state.request(command.label, command.request_id)
     if used is not None:
         return _answered_before(draft, command, used.digest, used.batch_id)
-    if draft.state.series(command.series.key) is None:
-        if not command.trust:
-            return SeriesUnknown(command.series, command.stores)
-        draft.emit(SeriesOpened(command.series.key, command.series.folder, next=1, asked=False))
+    unknown = _opened(draft, command)
+    if unknown is not None:
+        return unknown
     images = _named(draft, command)
     template = draft.state.template(command.template.key)
     recorded = draft.emit(
@@ -66,6 +70,20 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
         )
     )
     return Accepted(command.batch_id, recorded.position, images, repeated=False)
+
+
+def _opened(draft: Draft, command: SubmitBatch | OpenSeries) -> SeriesUnknown | None:
+    """The stores that must be asked first, if any. One that an import has gone through need not be."""
+    row = draft.state.series(command.series.key)
+    if row is not None and row.open:
+        return None
+    known = row.known if row is not None else ()
+    ask = tuple(store for store in command.stores if store.identity not in known)
+    if ask and not command.trust:
+        return SeriesUnknown(command.series, ask)
+    if row is None:
+        draft.emit(SeriesOpened(command.series.key, command.series.folder, next=1, asked=False))
+    return None
 
 
 def _answered_before(draft: Draft, command: SubmitBatch, digest: str, batch_id: str) -> Accepted:
@@ -96,18 +114,31 @@ def _named(draft: Draft, command: SubmitBatch) -> tuple[ImageNamed, ...]:
 
 
 def open_series(draft: Draft, command: OpenSeries) -> SeriesNext | SeriesUnknown:
-    row = draft.state.series(command.series.key)
-    if row is not None:
-        return SeriesNext(row.key, row.next)
-    if not command.trust:
-        return SeriesUnknown(command.series, command.stores)
-    draft.emit(SeriesOpened(command.series.key, command.series.folder, next=1, asked=False))
-    return _next(draft, command.series)
-
-
-def _next(draft: Draft, series: Series) -> SeriesNext:
-    row = draft.state.the_series(series.key)
+    unknown = _opened(draft, command)
+    if unknown is not None:
+        return unknown
+    row = draft.state.the_series(command.series.key)
     return SeriesNext(row.key, row.next)
+
+
+def raise_series(draft: Draft, command: RaiseSeries) -> Raised:
+    """Take over what a store was found to hold. A series that is in use is only ever raised, and told of if it is."""
+    counts = {"opened": 0, "raised": 0, "unchanged": 0}
+    for found in command.found:
+        counts[_raise(draft, command.label, command.store, found)] += 1
+    return Raised(**counts)
+
+
+def _raise(draft: Draft, label: str, store: StoreRef, found: SeriesFound) -> str:
+    row = draft.state.series(found.series.key)
+    following = max(found.highest + 1, row.next if row is not None else 1)
+    is_news = row is None or following > row.next or (not row.open and store.identity not in row.known)
+    if not is_news:
+        return "unchanged"
+    evidence = (Evidence(store.name, store.identity, found.highest),)
+    folder = found.series.folder
+    draft.emit(SeriesRaised(found.series.key, folder, following, evidence, reason="import", by=label))
+    return "opened" if row is None else "raised"
 
 
 def batch_or_refuse(draft: Draft, batch_id: str) -> BatchRow:
@@ -179,7 +210,31 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
 
 
 def _is_parked(image: ImageRow) -> bool:
-    return any(upload.state == "parked" for upload in image.uploads)
+    """Some store would not take it, or none has it since all of its stores were given up."""
+    return image.state == "parked" or any(upload.state == "parked" for upload in image.uploads)
+
+
+def drop_store(draft: Draft, command: DropStore) -> Changed:
+    """Give up what is owed to a store. A lane that only stood in the way of that is in trouble no more."""
+    dropped = sum(_dropped(draft, command, batch_id) for batch_id in command.batch_ids)
+    lane = store_lane(command.store)
+    if dropped and draft.state.lane(lane).code:
+        draft.emit(LaneResumed(lane, cause="trouble"))
+    return Changed(dropped)
+
+
+def _dropped(draft: Draft, command: DropStore, batch_id: str) -> int:
+    batch = batch_or_refuse(draft, batch_id)
+    indexes = tuple(image.index for image in draft.state.images(batch_id) if _waits_for(image, command.store))
+    if indexes:
+        draft.emit(StoreDropped(batch.batch_id, command.store, indexes, by=command.label))
+        draft.settle(batch.batch_id)
+    return len(indexes)
+
+
+def _waits_for(image: ImageRow, store: str) -> bool:
+    upload = image.upload(store)
+    return image.state != "cancelled" and upload is not None and upload.state in {"owed", "uploading", "parked"}
 
 
 def hold_batch(draft: Draft, command: HoldBatch) -> Changed:

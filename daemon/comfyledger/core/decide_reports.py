@@ -286,8 +286,9 @@ def _lane_stuck(draft: Draft, report: LaneStuck) -> None:
 
 def _series_answered(draft: Draft, report: SeriesAnswered) -> SeriesNext:
     row = draft.state.series(report.series.key)
-    if row is not None:
+    if row is not None and row.open:
         return SeriesNext(row.key, row.next)
     highest = max((0, *(evidence.highest for evidence in report.evidence)))
-    draft.emit(SeriesOpened(report.series.key, report.series.folder, highest + 1, report.evidence))
-    return SeriesNext(report.series.key, highest + 1)
+    following = max(highest + 1, row.next if row is not None else 1)
+    draft.emit(SeriesOpened(report.series.key, report.series.folder, following, report.evidence))
+    return SeriesNext(report.series.key, following)

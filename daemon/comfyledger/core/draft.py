@@ -51,6 +51,14 @@ class SeriesNext(msgspec.Struct, frozen=True):
     next: int
 
 
+class Raised(msgspec.Struct, frozen=True):
+    """How many series an import has found for the first time, raised, and left as they were."""
+
+    opened: int
+    raised: int
+    unchanged: int
+
+
 class Changed(msgspec.Struct, frozen=True):
     """How many images or lanes a command changed, and what it left as it was."""
 

@@ -28,6 +28,20 @@ class SeriesOpened(Event, frozen=True):
     asked: bool = True
 
 
+class SeriesRaised(Event, frozen=True):
+    """The next number of a series was raised above what a store was found to hold, before anybody asked for one.
+
+    `reason`: import. The series is open for the stores in `evidence`; others are asked at its first batch.
+    """
+
+    series: str
+    folder: str
+    next: int
+    evidence: tuple[Evidence, ...]
+    reason: str
+    by: str
+
+
 class BatchRequested(Event, frozen=True):
     """A batch was accepted: its numbers are given, its prompts fixed, its stores named."""
 
@@ -197,6 +211,15 @@ class ImageParked(Event, frozen=True):
     words: str | None = None
 
 
+class StoreDropped(Event, frozen=True):
+    """A person gave up what is not in a store yet: the batch owes these images to it no more."""
+
+    batch_id: str
+    store: str
+    images: tuple[int, ...]
+    by: str
+
+
 class ImageFailed(Event, frozen=True):
     """The images could not be rendered. Their numbers stay used."""
 
@@ -232,6 +255,7 @@ class LaneResumed(Event, frozen=True):
 
 KINDS: Final[dict[str, type[Event]]] = {
     "series_opened": SeriesOpened,
+    "series_raised": SeriesRaised,
     "batch_requested": BatchRequested,
     "batch_held": BatchHeld,
     "batch_resumed": BatchResumed,
@@ -249,6 +273,7 @@ KINDS: Final[dict[str, type[Event]]] = {
     "upload_started": UploadStarted,
     "image_uploaded": ImageUploaded,
     "image_parked": ImageParked,
+    "store_dropped": StoreDropped,
     "image_failed": ImageFailed,
     "image_cancelled": ImageCancelled,
     "lane_paused": LanePaused,
@@ -273,7 +298,7 @@ class Recorded(msgspec.Struct, frozen=True):
 def stream_of(event: Event) -> str:
     """The stream that an event belongs to: its batch, else its series, else its lane."""
     match event:
-        case SeriesOpened():
+        case SeriesOpened() | SeriesRaised():
             return f"series/{event.series}"
         case LanePaused() | LaneResumed():
             return f"lane/{event.lane}"

@@ -35,6 +35,8 @@ from comfyledger.core.events import (
     PromptSubmitting,
     Recorded,
     SeriesOpened,
+    SeriesRaised,
+    StoreDropped,
     UploadStarted,
 )
 from comfyledger.core.slices import (
@@ -67,7 +69,7 @@ _COUNT: Final[dict[ImageState, str]] = {
 def touches(event: Event) -> tuple[Key, ...]:
     """The keys of the rows that `evolve` needs for an event."""
     match event:
-        case SeriesOpened(series=series):
+        case SeriesOpened(series=series) | SeriesRaised(series=series):
             return (Key("series", series),)
         case BatchRequested(series=series):
             return (Key("series", series),)
@@ -77,6 +79,8 @@ def touches(event: Event) -> tuple[Key, ...]:
             return (Key("batch", event.batch_id),)
         case BatchReopened(batch_id=batch_id):
             return (Key("batch", batch_id), Key("batch_prompts", batch_id), Key("batch_images", batch_id))
+        case StoreDropped(batch_id=batch_id):
+            return (Key("batch", batch_id), Key("batch_images", batch_id))
         case UploadStarted() | ImageUploaded() | ImageParked():
             return (Key("batch", event.batch_id), Key("image", event.batch_id, i=event.image))
         case ImageFailed(batch_id=batch_id, prompts=prompts) | ImageCancelled(batch_id=batch_id, prompts=prompts):
@@ -95,14 +99,16 @@ def evolve(state: Slice, recorded: Recorded) -> tuple[Row, ...]:
     """The rows that are different after an event."""
     event = recorded.event
     match event:
-        case SeriesOpened():
-            return (SeriesRow(event.series, event.folder, event.next),)
+        case SeriesOpened() | SeriesRaised():
+            return (_series(state, event),)
         case BatchRequested():
             return _requested(state, recorded, event)
         case LanePaused() | LaneResumed():
             return _lane(state, recorded, event)
         case ImageKept():
             return _image_kept(state, event)
+        case StoreDropped():
+            return _store_dropped(state, event)
         case UploadStarted() | ImageUploaded() | ImageParked():
             return _upload_event(state, event)
         case ImageFailed(images=indexes, code=code, words=words):
@@ -113,6 +119,15 @@ def evolve(state: Slice, recorded: Recorded) -> tuple[Row, ...]:
             return _batch_event(state, event)
         case _:
             return _prompt_event(state, cast(PromptEvent, event))
+
+
+def _series(state: Slice, event: SeriesOpened | SeriesRaised) -> SeriesRow:
+    """The folder stays as it was spelled first. What an import found opens a series for the stores that it saw."""
+    row = state.series(event.series) or SeriesRow(event.series, event.folder, event.next, open=False)
+    if row.open or isinstance(event, SeriesOpened):
+        return SeriesRow(row.key, row.folder, event.next)
+    known = {*row.known, *(evidence.identity for evidence in event.evidence)}
+    return replace(row, next=event.next, known=tuple(sorted(known)))
 
 
 def _requested(state: Slice, recorded: Recorded, event: BatchRequested) -> tuple[Row, ...]:
@@ -221,7 +236,7 @@ def _kept(image: ImageRow, event: ImageKept) -> ImageRow:
         code="",
         words=None,
     )
-    return kept if image.uploads else replace(kept, state="stored")
+    return _settled(kept)
 
 
 def _attempts(image: ImageRow, store: str) -> int:
@@ -232,13 +247,40 @@ def _attempts(image: ImageRow, store: str) -> int:
 def _with_upload(image: ImageRow, new: Upload) -> ImageRow:
     """The image after one store's answer: stored when all stores have it, parked when the last open one gave up."""
     uploads = tuple(new if upload.store == new.store else upload for upload in image.uploads)
-    states = {upload.state for upload in uploads}
-    if states == {"stored"}:
-        return replace(image, uploads=uploads, state="stored", code="", words=None)
-    if states <= {"stored", "parked"}:
-        parked = next(upload for upload in uploads if upload.state == "parked")
-        return replace(image, uploads=uploads, state="parked", code=parked.code, words=parked.words)
-    return replace(image, uploads=uploads)
+    return _settled(replace(image, uploads=uploads))
+
+
+def _settled(image: ImageRow) -> ImageRow:
+    """A kept image once no store is open: stored if all that were not given up have it, else parked."""
+    left = [upload for upload in image.uploads if upload.state != "dropped"]
+    if any(upload.state in {"owed", "uploading"} for upload in left):
+        return image
+    parked = next((upload for upload in left if upload.state == "parked"), None)
+    if parked is not None:
+        return replace(image, state="parked", code=parked.code, words=parked.words)
+    if image.uploads and not left:
+        return replace(image, state="parked", code="store_dropped", words=None)
+    return replace(image, state="stored", code="", words=None)
+
+
+def _store_dropped(state: Slice, event: StoreDropped) -> tuple[Row, ...]:
+    batch = state.the_batch(event.batch_id)
+    after = []
+    for index in event.images:
+        image = state.the_image(event.batch_id, index)
+        dropped = _given_up(image, event.store)
+        batch = _moved(batch, [image], dropped.state)
+        after.append(dropped)
+    return (batch, *after)
+
+
+def _given_up(image: ImageRow, store: str) -> ImageRow:
+    """What is not rendered yet stays as it is: then the other stores alone will be owed it."""
+    uploads = tuple(
+        Upload(store, "dropped", upload.attempts) if upload.store == store else upload for upload in image.uploads
+    )
+    after = replace(image, uploads=uploads)
+    return _settled(after) if image.state in {"kept", "parked"} else after
 
 
 def _ended(
@@ -292,10 +334,7 @@ def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row,
     upload = [state.the_image(batch.batch_id, index) for index in event.upload]
     prompts = [_renewed(state.the_prompt(batch.batch_id, index)) for index in event.render]
     pending = [replace(image, state="pending", code="", words=None) for image in render]
-    kept = [
-        replace(image, state="kept", code="", words=None, uploads=tuple(map(_owed_again, image.uploads)))
-        for image in upload
-    ]
+    kept = [replace(image, state="kept", code="", words=None, uploads=_owed_again(image.uploads)) for image in upload]
     batch = _moved(_moved(batch, render, "pending"), upload, "kept")
     batch = replace(batch, settled=False, cancelled=False, held="", failures=())
     return (batch, *pending, *kept, *prompts)
@@ -310,8 +349,12 @@ def _renewed(prompt: PromptRow) -> PromptRow:
     return replace(prompt, state=state, failures=0, strikes=min(prompt.strikes, 1), code="", words=None)
 
 
-def _owed_again(upload: Upload) -> Upload:
-    return replace(upload, state="owed", code="", words=None) if upload.state == "parked" else upload
+def _owed_again(uploads: tuple[Upload, ...]) -> tuple[Upload, ...]:
+    """What was parked; of an image whose stores were all given up, those."""
+    again = "parked" if any(upload.state == "parked" for upload in uploads) else "dropped"
+    return tuple(
+        replace(upload, state="owed", code="", words=None) if upload.state == again else upload for upload in uploads
+    )
 
 
 PromptEvent = (

@@ -15,15 +15,21 @@ from comfyledger.core.values import ImageNamed, OutputFile, Plan, StoreRef
 
 ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled"]
 PromptState = Literal["queued", "submitting", "accepted", "finished", "cancelling", "done"]
-UploadState = Literal["owed", "uploading", "stored", "parked"]
+UploadState = Literal["owed", "uploading", "stored", "parked", "dropped"]
 
 
 class SeriesRow(msgspec.Struct, frozen=True):
-    """A series and the next number that it will give."""
+    """A series and the next number that it will give.
+
+    `open`: every store was asked or a number was given. Until then `known` are the stores (by identity) of which an
+    import has said what they hold.
+    """
 
     key: str
     folder: str
     next: int
+    open: bool = True
+    known: tuple[str, ...] = ()
 
 
 class RequestRow(msgspec.Struct, frozen=True):

@@ -126,11 +126,16 @@ SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.ListImages: wire.ListImages(state="parked"),
     wire.Cancel: wire.Cancel("b", [1]),
     wire.Retry: wire.Retry("b"),
+    wire.Recover: wire.Recover("old", dry_run=True),
     wire.Pause: wire.Pause("user:Areg"),
     wire.Resume: wire.Resume(),
     wire.Subscribe: wire.Subscribe(after=2, epoch="e", kinds=["image_kept"]),
     wire.Unsubscribe: wire.Unsubscribe("s1"),
+    wire.ReadLog: wire.ReadLog(upto=9, epoch="e", kinds=["image_kept"], reverse=True),
+    wire.Explain: wire.Explain("17", "Areg", "Opal Fever"),
     wire.ServerInfo: wire.ServerInfo(),
+    wire.SurveyStore: wire.SurveyStore("folder", cursor="c"),
+    wire.RaiseSeries: wire.RaiseSeries("folder", [wire.SeriesFound("f", "s_", 57)]),
 }
 
 
@@ -193,7 +198,7 @@ SECTIONS: dict[str, tuple[type[settings.Section], settings.Section | None]] = {
 }
 MACHINE = {"state_dir", "ledger.path", "spool.path"}
 """Keys whose default depends on the machine: they are shown, and not set."""
-NOT_KEYS = {"source", "door", "ledger", "spool", "naming", "limits", "logging", "comfyui", "stores", "workflows"}
+NOT_KEYS = {"source", "door", "ledger", "spool", "naming", "limits", "logging", "comfyui", "stores", "workflows", "plugins"}
 UNITS = {"_s": "second", "_days": "day", "bytes_max": "byte", "pixels_max": "pixel", "chars_max": "character"}
 
 
@@ -245,6 +250,7 @@ def test_config_toml_shows_every_key_with_its_default_unit_and_reason() -> None:
 def test_config_toml_shows_no_key_that_does_not_exist() -> None:
     beside = {f"workflows.{name}.inputs.{key}" for name, sample in workflows.SAMPLES.items() for key in sample.inputs}
     beside |= {f"workflows.{name}.file" for name in workflows.SAMPLES} | {"stores.folder.kind", "stores.folder.root"}
+    beside |= {"plugins.cloudinary.cloud_name"}
     assert set(config_keys()) == set(documented_keys()) | beside
 
 

@@ -96,3 +96,23 @@ def test_what_was_asked_for_comes_before_the_file_and_the_file_before_the_enviro
     assert settings.load(path).state_path == tmp_path / "file"
     path.write_text("")
     assert settings.load(path).state_path == tmp_path / "environment"
+
+
+def test_what_a_plugin_is_told_for_all_its_stores_holds_where_a_store_says_nothing_else(tmp_path: Path) -> None:
+    read = load(
+        tmp_path,
+        "[plugins.odd]\nroot = 'all'\nsize = 3\n[stores.a]\nkind = 'odd'\n[stores.b]\nkind = 'odd'\nsize = 4\n",
+    )
+    root = str(tmp_path / "all")
+    assert read.stores == {"a": {"kind": "odd", "root": root, "size": 3}, "b": {"kind": "odd", "root": root, "size": 4}}
+
+
+def test_a_plugin_that_is_told_something_is_a_store_where_no_store_is_named(tmp_path: Path) -> None:
+    assert load(tmp_path, "[plugins.odd]\nsize = 3\n").stores == {"odd": {"kind": "odd", "size": 3}}
+
+
+def test_no_secret_of_a_plugin_is_in_what_is_printed(tmp_path: Path) -> None:
+    secrets = "api_secret = 'hidden-1'\ncloudinary_url = 'hidden-2'\n"
+    read = load(tmp_path, f"[plugins.odd]\n{secrets}[stores.a]\nkind = 'odd'\ntoken = 'hidden-3'\n")
+    assert read.stores["a"]["api_secret"] == "hidden-1"
+    assert "hidden" not in repr(read)

@@ -43,12 +43,13 @@ from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.settings import ComfyUI as ComfyUISettings
 from comfyledger.settings import Settings, Workflow
 from comfyledger.work.desk import Desk
+from comfyledger.work.opening import Opener
 from comfyledger.work.perform import Workers
 from comfyledger.work.render import Bounds, Renderer
 from comfyledger.work.retention import Outputs, Retention
 from comfyledger.work.room import Needed, Room
 from comfyledger.work.spool import Spool
-from comfyledger.work.upload import Asker, Uploader, check_identities
+from comfyledger.work.upload import Asker, Uploader
 
 STOP_S: Final = 5.0
 EXIT_UNUSABLE: Final = 5
@@ -109,12 +110,14 @@ class House(msgspec.Struct, frozen=True):
     asker: Asker
     retention: Retention
     room: Room
+    opener: Opener
     watchers: dict[str, Watcher]
 
     def endless(self) -> list:  # type: ignore[type-arg]
         """What runs until it is cancelled."""
         engine = self.context.engine.run(self.workers.perform, self.asker.ask)
-        return [engine, self.retention.run(), self.room.run(), *(watcher.run() for watcher in self.watchers.values())]
+        watching = [watcher.run() for watcher in self.watchers.values()]
+        return [engine, self.retention.run(), self.room.run(), self.opener.run(), *watching]
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> House:
@@ -130,10 +133,11 @@ async def build(settings: Settings, stack: AsyncExitStack) -> House:
     engine = _engine(settings, ledger)
     stores = open_stores(store_kinds(), settings.stores, settings.state_path)
     for opened in stores.values():
-        if opened.store is not None:
-            stack.push_async_callback(opened.store.close)
-    await check_identities(stores, reader)
+        if opened.waiting is not None:
+            stack.push_async_callback(opened.waiting.close)
     desk = Desk(engine, lambda: secrets.token_bytes(16), settings.limits.foreign_text_chars_max)
+    opener = Opener(stores, reader, desk, random.Random())  # noqa: S311 (jitter)
+    await opener.first()
     live = Live(engine.owed.user_of)
     servers = {name: _server(session, one) for name, one in settings.comfyui.items()}
     watchers = {name: _watcher(settings.comfyui[name], name, servers[name], live, desk) for name in servers}
@@ -150,7 +154,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> House:
     await retention.sweep_at_start()
     await room.look()
     asker = Asker(stores, engine, random.Random())  # noqa: S311 (jitter)
-    return House(context, workers, asker, retention, room, watchers)
+    return House(context, workers, asker, retention, room, opener, watchers)
 
 
 def _engine(settings: Settings, ledger: Ledger) -> Engine:

@@ -50,6 +50,8 @@ CODES: Final[dict[str, str]] = {
     "series_unanswered": "A store could not say which numbers it holds, so no number was given.",
     "storage_full": "A disk is full or nearly so; nothing new is taken until there is room.",
     # looking and steering
+    "unknown_store": "No store of this name is configured.",
+    "store_unavailable": "A store cannot say now what it holds.",
     "unknown_batch": "There is no batch of this id.",
     "unknown_image": "There is no image of this name.",
     "unknown_scope": "There is nothing of this kind to pause or resume.",
@@ -76,13 +78,17 @@ class Refused(ComfyledgerError):
     """A request that cannot be done as asked. Nothing was changed.
 
     `code` is a key of CODES, `hint` names what to do, `path` the field at fault (`$.data.quantity`, or empty).
+    `retry_after_s`: in how many seconds the same request may go well; 0 where waiting alone does not help.
     """
 
-    def __init__(self, code: str, message: str = "", *, hint: str = "", path: str = "") -> None:
+    def __init__(
+        self, code: str, message: str = "", *, hint: str = "", path: str = "", retry_after_s: float = 0.0
+    ) -> None:
         self.code = code
         self.message = message or CODES[code]
         self.hint = hint
         self.path = path
+        self.retry_after_s = retry_after_s
         super().__init__(f"{self.message} {hint}".rstrip())
 
     def __repr__(self) -> str:

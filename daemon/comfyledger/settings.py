@@ -22,9 +22,20 @@ from comfyledger.core.naming import Templates, check_templates
 from comfyledger.errors import Refused
 
 APP: Final = "comfyledger"
+_SECRET: Final = re.compile(r"(secret|password|token|url)$")
+"""Options of plugins whose values are never shown; a URL may hold a password."""
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+
+
+class Secret(str):
+    """A word that is never shown: its repr is a mask, so that no printed configuration gives it away."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -183,7 +194,10 @@ class Settings(Section, frozen=True):
     comfyui: dict[Name, ComfyUI] = {}
     """Default: one, called `main`."""
     stores: dict[Name, dict[str, Any]] = {}
-    """`kind` and what the plugin of that kind asks for. Default: `folder`, below the state folder."""
+    """`kind` and what the plugin of that kind asks for. Default: one store of each kind that `plugins` names, else
+    `folder`, below the state folder."""
+    plugins: dict[Name, dict[str, Any]] = {}
+    """`[plugins.KIND]`: options of all stores of a kind, where the store's own section does not say otherwise."""
     workflows: dict[str, Workflow] = {}
     """Default: the two samples that come with comfyledger."""
     source: str = ""
@@ -261,7 +275,8 @@ def _complete(settings: Settings, base: Path) -> Settings:
     """Defaults that depend on others, absolute paths, and what types cannot say."""
     default_state = platformdirs.user_state_path(APP)
     state = _absolute(settings.state_dir, base) if settings.state_dir else default_state
-    stores = settings.stores or {"folder": {"kind": "folder", "root": str(state / "images")}}
+    stores = settings.stores or {kind: {"kind": kind} for kind in settings.plugins}
+    stores = stores or {"folder": {"kind": "folder", "root": str(state / "images")}}
     settings = replace(
         settings,
         state_dir=str(state),
@@ -271,7 +286,8 @@ def _complete(settings: Settings, base: Path) -> Settings:
             name: replace(comfyui, output_dir=_path(comfyui.output_dir, base))
             for name, comfyui in (settings.comfyui or {"main": ComfyUI()}).items()
         },
-        stores={name: _store(name, options, base) for name, options in stores.items()},
+        stores={name: _store(name, options, settings.plugins, base) for name, options in stores.items()},
+        plugins={kind: _hidden(options) for kind, options in settings.plugins.items()},
         workflows={
             name: _workflow(workflow, base) for name, workflow in (settings.workflows or SAMPLES_BY_DEFAULT).items()
         },
@@ -288,11 +304,25 @@ def _absolute(path: str, base: Path) -> Path:
     return (base / Path(path).expanduser()).resolve()
 
 
-def _store(name: str, options: dict[str, Any], base: Path) -> dict[str, Any]:
-    if not isinstance(options.get("kind"), str):
+def _store(name: str, options: dict[str, Any], plugins: dict[str, dict[str, Any]], base: Path) -> dict[str, Any]:
+    kind = options.get("kind")
+    if not isinstance(kind, str):
         raise _invalid(f"[stores.{name}] has no `kind`.", 'Write kind = "folder", for example.')
-    root = options.get("root")
-    return {**options, "root": str(_absolute(root, base))} if isinstance(root, str) else dict(options)
+    whole = {**plugins.get(kind, {}), **options}
+    paths = {
+        key: str(_absolute(value, base))
+        for key, value in whole.items()
+        if isinstance(value, str) and (key == "root" or key.endswith("_file"))
+    }
+    return _hidden(whole | paths)
+
+
+def _hidden(options: dict[str, Any]) -> dict[str, Any]:
+    """With its secrets masked, wherever it will be printed."""
+    return {
+        key: Secret(value) if isinstance(value, str) and _SECRET.search(key) else value
+        for key, value in options.items()
+    }
 
 
 def _workflow(workflow: Workflow, base: Path) -> Workflow:

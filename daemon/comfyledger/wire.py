@@ -26,6 +26,7 @@ Priority = Literal["high", "normal", "low"]
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
 Limit = Annotated[int, Meta(ge=1, le=500)]
 Index = Annotated[int, Meta(ge=1)]
+NamePart = Annotated[str, Meta(max_length=255)]
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -116,6 +117,13 @@ class Retry(Message, frozen=True):
     images: list[Index] = []
 
 
+class Recover(Message, frozen=True):
+    """Give up what is owed to a store, and what it would not take. `dry_run` counts it and changes nothing."""
+
+    drop_store: str
+    dry_run: bool = False
+
+
 class Pause(Message, frozen=True):
     """Stop giving out new work. `scope`: everything, backend:NAME, store:NAME, user:NAME or batch:ID."""
 
@@ -143,12 +151,66 @@ class Subscribe(Message, frozen=True):
     previews: bool = False
 
 
+class ReadLog(Message, frozen=True):
+    """A page of what is past: positions above `after` up to `upto`, oldest first, or newest first with `reverse`.
+
+    `character` goes together with `username`. Times are in milliseconds since 1970, UTC, both ends included.
+    """
+
+    after: Annotated[int, Meta(ge=0)] = 0
+    upto: Annotated[int, Meta(ge=0)] | None = None
+    epoch: str | None = None
+    batch_id: str | None = None
+    username: str | None = None
+    character: str | None = None
+    kinds: list[str] | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    reverse: bool = False
+    limit: Limit = 200
+
+
+class Explain(Message, frozen=True):
+    """The story of an image, a batch or a gap. `what`: a name, an id, or a number with `username` and `character`."""
+
+    what: Annotated[str, Meta(min_length=1, max_length=600)]
+    username: str | None = None
+    character: str | None = None
+
+
 class Unsubscribe(Message, frozen=True):
     subscription: str
 
 
 class ServerInfo(Message, frozen=True):
     """How the daemon is: version, ledger, lanes, what is open, what waits and why."""
+
+
+class SurveyStore(Message, frozen=True):
+    """One page of what a store holds, by series: one call to the store, which is not changed.
+
+    `prefix`: a folder; all if empty. `cursor`: that of the page before.
+    """
+
+    store: str
+    prefix: Annotated[str, Meta(max_length=1_024)] = ""
+    cursor: Annotated[str, Meta(max_length=16_384)] = ""
+
+
+class SeriesFound(Message, frozen=True):
+    """A series of which a store holds files, and the highest number among them."""
+
+    folder: NamePart
+    stem: NamePart
+    highest: Annotated[int, Meta(ge=1, le=10**15 - 1)]
+    suffix: NamePart = ""
+
+
+class RaiseSeries(Message, frozen=True):
+    """Go on above the numbers that a store was found to hold; nothing is ever lowered."""
+
+    store: str
+    found: Annotated[list[SeriesFound], Meta(min_length=1, max_length=500)]
 
 
 REQUESTS: Final[dict[str, type[Message]]] = {
@@ -161,11 +223,16 @@ REQUESTS: Final[dict[str, type[Message]]] = {
     "list_images": ListImages,
     "cancel": Cancel,
     "retry": Retry,
+    "recover": Recover,
     "pause": Pause,
     "resume": Resume,
     "subscribe": Subscribe,
     "unsubscribe": Unsubscribe,
+    "read_log": ReadLog,
+    "explain": Explain,
     "server_info": ServerInfo,
+    "survey_store": SurveyStore,
+    "raise_series": RaiseSeries,
 }
 """Every type that a client may send, with what its `data` holds."""
 
@@ -289,6 +356,14 @@ class ChangedCount(Answer, frozen=True):
     left: dict[str, int] = {}
 
 
+class Recovered(Answer, frozen=True):
+    """How many images, of how many batches, a recovery changed or would change."""
+
+    batches: int
+    images: int
+    dry_run: bool = False
+
+
 class Subscribed(Answer, frozen=True):
     subscription: str
     epoch: str
@@ -350,6 +425,34 @@ class Info(Answer, frozen=True):
     storage_text: str = ""
 
 
+class SeriesHeld(Answer, frozen=True):
+    """A series as one page shows it. `second`: the highest number but one, 0 if there is none."""
+
+    folder: str
+    stem: str
+    highest: int
+    second: int
+    images: int
+    suffix: str = ""
+
+
+class Survey(Answer, frozen=True):
+    """`others`: files that no name under the templates looks like. `cursor`: for the next page; empty at the end."""
+
+    found: list[SeriesHeld]
+    files: int
+    others: int
+    cursor: str = ""
+
+
+class SeriesRaised(Answer, frozen=True):
+    """How many series were found for the first time, raised, and left as they were."""
+
+    opened: int
+    raised: int
+    unchanged: int
+
+
 class ErrorInfo(Answer, frozen=True):
     """Why a request was refused. `code` is stable, `path` names the field, `hint` what to do."""
 
@@ -357,6 +460,8 @@ class ErrorInfo(Answer, frozen=True):
     message: str
     path: str = ""
     hint: str = ""
+    retry_after_s: float = 0.0
+    """In how many seconds the same request may go well; 0 where waiting alone does not help."""
 
 
 class Waiting(Answer, frozen=True):
@@ -377,6 +482,56 @@ class LoggedEvent(Answer, frozen=True):
     stream: str
     data: msgspec.Raw
     texts: dict[str, str] = {}
+
+
+class PastEvent(Answer, frozen=True):
+    """An event of the log that was asked for, not subscribed to."""
+
+    position: int
+    kind: str
+    at_ms: int
+    stream: str
+    data: msgspec.Raw
+    texts: dict[str, str] = {}
+
+
+class LogPage(Answer, frozen=True):
+    """Events that are past. `position`: the last one that was looked at, from which the next page goes on."""
+
+    epoch: str
+    events: list[PastEvent]
+    position: int
+    more: bool
+
+
+class OwedInfo(Answer, frozen=True):
+    """Something that is still to be done (`what`: render, fetch, upload or decide), and why it is not yet."""
+
+    what: str
+    code: str
+    text: str
+    command: str = ""
+    lane: str = ""
+    since_ms: int = 0
+    images: list[int] = []
+
+
+class Explanation(Answer, frozen=True):
+    """A whole story. `subject`: image, batch, gap (a number passed over) or never (a number not given so far)."""
+
+    subject: Literal["image", "batch", "gap", "never"]
+    epoch: str
+    events: list[PastEvent]
+    owed: list[OwedInfo]
+    batch: BatchInfo | None = None
+    image: ImageInfo | None = None
+    series: str = ""
+    number: int = 0
+    next: int = 0
+    code: str = ""
+    """Of a gap: `held` (a store held higher numbers), `raised` or `unknown`."""
+    left_out: dict[str, int] = {}
+    """How many events of each everyday kind are not among `events`."""
 
 
 class Progress(Answer, frozen=True):
@@ -430,11 +585,16 @@ RESULTS: Final[dict[str, type[Answer]]] = {
     "list_images": Images,
     "cancel": ChangedCount,
     "retry": ChangedCount,
+    "recover": Recovered,
     "pause": ChangedCount,
     "resume": ChangedCount,
     "subscribe": Subscribed,
     "unsubscribe": Unsubscribed,
+    "read_log": LogPage,
+    "explain": Explanation,
     "server_info": Info,
+    "survey_store": Survey,
+    "raise_series": SeriesRaised,
 }
 
 
@@ -535,7 +695,7 @@ def request_frame(message: Message, id: Id = None) -> bytes:
 
 
 def error_of(refusal: Refused) -> ErrorInfo:
-    return ErrorInfo(refusal.code, refusal.message, refusal.path, refusal.hint)
+    return ErrorInfo(refusal.code, refusal.message, refusal.path, refusal.hint, refusal.retry_after_s)
 
 
 def read_answer(envelope: Envelope) -> Answer:

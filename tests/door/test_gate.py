@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from comfyledger import __version__
 from comfyledger.door.gate import read_or_make_token
 from comfyledger.errors import CODES
 
@@ -113,7 +114,17 @@ async def test_connections_above_the_limit_are_told_so(
 
 async def test_the_door_says_that_it_is_alive_without_a_token(door: Any, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{door.url}/healthz") as answer:
-        assert (answer.status, (await answer.json())["status"]) == (200, "alive")
+        assert answer.status == 200
+        assert await answer.json() == {"status": "alive", "version": __version__, "lanes": {}}
+
+
+async def test_the_door_names_what_stands_still_to_whoever_asks_for_its_health(
+    door: Any, http: aiohttp.ClientSession
+) -> None:
+    async with door.app() as app:
+        await app.ask("pause", scope="store:folder")
+    async with http.get(f"{door.url}/healthz") as answer:
+        assert (await answer.json())["lanes"] == {"store/folder": "person"}
 
 
 async def test_the_token_is_made_once_and_is_its_owners_alone(open_door: Any, tmp_path: Path) -> None:

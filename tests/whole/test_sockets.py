@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from typing import Any
 
 import pytest
 
-from whole_app import App, Frame, coloured, until
+from whole_app import App, Frame, coloured, of_kind, until
 from whole_house import House
 
 SWEEP_S = 1.0
@@ -62,10 +63,11 @@ async def test_a_socket_that_ends_in_any_way_is_replaced_and_costs_no_completion
     assert len(house.comfyui.posted()) == len(set(house.comfyui.posted())) == len(faults)
 
 
-@pytest.mark.parametrize("fault", [{"deaf": True}, {"break_sockets": "half_open"}])
+@pytest.mark.parametrize("fault", [{"deaf": True}, {"break_sockets": "half_open"}, {"break_sockets": "zombie"}])
 async def test_a_socket_that_is_open_and_silent_is_found_out_replaced_counted_and_logged(
     house: House, fault: dict[str, Any]
 ) -> None:
+    """The end of the old socket comes late: a client id that was used again would make the new one a zombie."""
     await house.begin()
     async with house.app() as app:
         took = await settled_after(house, app, "r1", **fault)
@@ -73,13 +75,35 @@ async def test_a_socket_that_is_open_and_silent_is_found_out_replaced_counted_an
         info = await connected_again(app, 1)
         assert max(took, again) < SWEEP_S + SLACK_S
         assert info["deaf"] == 1
-        house.comfyui.control(deaf=False)
+        house.comfyui.control(deaf=False, mend_sockets=True)
         assert await settled_after(house, app, "r3") < SWEEP_S + SLACK_S
         assert (await backend(app))["deaf"] == 1
     (said,) = [fact for fact in house.daemon.facts() if fact["event"] == "comfyui.socket_deaf"]
     assert said["level"] == "warning"
     assert said["silent_for_s"] >= GRACE_S
     assert len(house.comfyui.posted()) == 3
+
+
+async def test_a_server_that_restarts_behind_a_half_open_socket_is_not_taken_for_a_person(house: House) -> None:
+    """No end of the connection is told, and both prompts are gone: one ran, one waited. A person has the same look."""
+    await house.begin()
+    house.configure(comfyui="connect_timeout_s = 1.0")
+    house.daemon.signal(signal.SIGTERM)
+    await house.daemon.begin()
+    house.comfyui.control(hold=["in_node"])
+    async with house.app() as app:
+        asked = await app.submit("r1", images=coloured(2))
+        await until(lambda: len(house.comfyui.queue()["queue_pending"]) == 1, "one runs and one waits")
+        await until(lambda: house.comfyui.control()["held_at"] == "in_node", "one runs")
+        house.comfyui.control(break_sockets="half_open", forget=True, hold=[])
+        (batch,) = await app.settled(asked["batch_id"])
+        log = await app.log()
+        info = await backend(app)
+    house.check_stored(batch)
+    assert of_kind(log, "prompt_removed") == of_kind(log, "batch_held") == []
+    assert len(of_kind(log, "prompt_lost")) == 2
+    assert (info["deaf"], info["reconnects"]) == (1, 1)
+    assert len(house.comfyui.posted()) == len(set(house.comfyui.posted())) == 4
 
 
 async def test_a_long_render_is_watched_with_few_calls_and_what_comes_costs_neither_memory_nor_time(

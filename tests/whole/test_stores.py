@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 
-from whole_app import DEADLINE_S, POLL_S, App, Frame, coloured, of_kind, until
+import pytest
+
+from whole_app import DEADLINE_S, POLL_S, App, Frame, Refusal, coloured, of_kind, until
 from whole_house import House
 
 CHARACTER = "Areg/characters/opal-fever/images/Areg_opal-fever_image_"
@@ -226,3 +228,30 @@ async def test_a_start_clears_what_a_kill_left_half_way_and_outputs_that_every_s
     await house.daemon.begin()
     output = house.comfyui.output / "comfyledger" / asked["batch_id"].lower()
     await until(lambda: not output.exists(), "what is stored has gone from ComfyUI's folder")
+
+
+async def test_a_store_that_is_gone_for_good_is_given_up_by_one_command(house: House) -> None:
+    """Paused by a person, then removed: it can be resumed and given up all the same, and the spool may go."""
+    await house.begin(second(house))
+    async with house.app() as app:
+        await app.ask("pause", scope="store:second")
+        asked = await app.submit("r1", images=coloured(3))
+        await until_stored(app, "folder", asked["batch_id"])
+    await restarted(house, "")
+    async with house.app() as app:
+        await app.ask("resume", scope="store:second")
+        await until_lane(app, "store/second", "unconfigured")
+        assert await app.ask("recover", drop_store="second", dry_run=True) == {
+            "batches": 1,
+            "images": 3,
+            "dry_run": True,
+        }
+        assert await app.ask("recover", drop_store="second") == {"batches": 1, "images": 3}
+        (batch,) = await app.settled(asked["batch_id"])
+        assert (batch["stored"], uploads(batch)) == (3, [{"folder": "stored", "second": "dropped"}] * 3)
+        assert (await app.ask("server_info"))["lanes"] == []
+        (event,) = of_kind(await app.log(), "store_dropped")
+        assert (event["data"]["store"], event["data"]["images"]) == ("second", [1, 2, 3])
+        with pytest.raises(Refusal, match="nothing_to_do"):
+            await app.ask("recover", drop_store="second")
+    house.check_stored(batch)

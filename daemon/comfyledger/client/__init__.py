@@ -149,6 +149,10 @@ class Client:
     async def retry(self, batch_id: str, images: Sequence[int] = ()) -> wire.ChangedCount:
         return await self._link.ask(wire.Retry(batch_id, list(images)), wire.ChangedCount)
 
+    async def recover(self, *, drop_store: str, dry_run: bool = False) -> wire.Recovered:
+        """Give up what is owed to a store. Raises Refused(nothing_to_do) if nothing is."""
+        return await self._link.ask(wire.Recover(drop_store, dry_run), wire.Recovered)
+
     async def pause(self, scope: str = "everything") -> wire.ChangedCount:
         return await self._link.ask(wire.Pause(scope), wire.ChangedCount)
 
@@ -157,6 +161,24 @@ class Client:
 
     async def server_info(self) -> wire.Info:
         return await self._link.ask(wire.ServerInfo(), wire.Info)
+
+    async def survey_store(self, store: str, *, prefix: str = "", cursor: str = "") -> wire.Survey:
+        """One page of what a store holds. Raises Refused(store_unavailable) with its `retry_after_s`."""
+        return await self._link.ask(wire.SurveyStore(store, prefix, cursor), wire.Survey)
+
+    async def raise_series(self, store: str, found: Sequence[wire.SeriesFound]) -> wire.SeriesRaised:
+        """Have series (1 to 500) go on above what a store holds. To do it again changes nothing."""
+        return await self._link.ask(wire.RaiseSeries(store, list(found)), wire.SeriesRaised)
+
+    async def read_log(self, wanted: wire.ReadLog) -> wire.LogPage:
+        """A page of what is past; the next one goes on from its `position`. See `subscribe` for what is to come."""
+        return await self._link.ask(wanted, wire.LogPage)
+
+    async def explain(
+        self, what: str, *, username: str | None = None, character: str | None = None
+    ) -> wire.Explanation:
+        """The story of an image, a batch or a number without an image. Raises Refused(unknown_image)."""
+        return await self._link.ask(wire.Explain(what, username, character), wire.Explanation)
 
     # ---- following
 

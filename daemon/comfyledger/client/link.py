@@ -346,7 +346,7 @@ async def _write(socket: ClientConnection, outbox: asyncio.Queue[str]) -> None:
 
 def _refusal(info: wire.ErrorInfo) -> Refused:
     message = info.message or CODES.get(info.code, info.code)
-    return Refused(info.code, message, hint=info.hint, path=info.path)
+    return Refused(info.code, message, hint=info.hint, path=info.path, retry_after_s=info.retry_after_s)
 
 
 def _why_not(address: Address, error: Exception) -> Refused:

@@ -1,9 +1,8 @@
 """ComfyUI's websocket frames and HTTP answers as values.
 
-Here lives what ComfyUI says, read tolerantly: unknown keys are skipped, unknown types are a value of their
-own, each text is cut to a bound, and no answer that is a JSON object raises. No connection and no decision
-lives here. Bytes come in, values go out; the client, the watcher and the stand-in build on them. Shapes as
-in the recordings of ComfyUI 0.33.0.
+Here lives what ComfyUI says, read tolerantly: unknown keys are skipped, unknown types are a value of their own, each
+text is cut to a bound, and no answer that is a JSON object raises. No connection and no decision lives here. Bytes come
+in, values go out; client, watcher and stand-in build on them. Shapes as in the recordings of ComfyUI 0.33.0.
 """
 
 from __future__ import annotations
@@ -213,6 +212,11 @@ def parse_text(frame: str | bytes) -> Message:
     kind = read_id(envelope, "type")
     read = _READERS.get(kind)
     return (read(read_object(envelope, "data")) if read else None) or Unknown(kind)
+
+
+def is_greeting(message: Message) -> bool:
+    """What a server answers to a new socket at once, without its loop that sends: a deaf socket gets it as well."""
+    return isinstance(message, FeatureFlags) or (isinstance(message, Status) and message.sid is not None)
 
 
 def parse_preview(frame: bytes) -> Preview | None:

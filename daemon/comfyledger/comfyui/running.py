@@ -57,7 +57,7 @@ class Running:
     def fell(self) -> None:
         """The socket has ended, and perhaps the server with it: a lookup will say."""
         if self._prompt_id:
-            _remember(self._fallen, self._prompt_id, self._since_s, FALLEN_KEPT)
+            remember(self._fallen, self._prompt_id, self._since_s, FALLEN_KEPT)
             self._prompt_id = ""
 
     def was(self, prompt_id: str) -> bool:
@@ -73,13 +73,14 @@ class Running:
 
     def stop(self, prompt_id: str, *, asked: bool) -> None:
         """The overdue prompt is dealt with. `asked`: the server was asked to end it, else it must be let finish."""
-        _remember(self._stopped, prompt_id, asked, STOPPED_KEPT)
+        remember(self._stopped, prompt_id, asked, STOPPED_KEPT)
 
     def was_stopped(self, prompt_id: str) -> bool:
         return self._stopped.get(prompt_id, False)
 
 
-def _remember(kept: OrderedDict[str, T], prompt_id: str, value: T, most: int) -> None:
+def remember(kept: OrderedDict[str, T], prompt_id: str, value: T, most: int) -> None:
+    """Keep a value of a prompt, and at most so many in all: the oldest go."""
     kept[prompt_id] = value
     while len(kept) > most:
         kept.popitem(last=False)

@@ -4,8 +4,9 @@ The watcher knows which prompts are outstanding and finds out how each ends. The
 is never believed without looking. A prompt of which nothing was heard for half the sweep interval is looked up, however
 busy the socket is with others (a person may have removed it without a trace). Every end is told to every socket by a
 `status`: if a prompt was there at one moment and is found ended at a later one, and no frame at all came in between,
-the socket is deaf and is replaced. Each connection has a client id of its own: a reused one can
-leave a socket open that hears nothing (ComfyUI 0.33.0, recording `zombie`).
+the socket is deaf and is replaced. What is gone was removed by a person only if the server at the other end of the
+socket still answers a ping. Each connection has a client id of its own: a reused one can leave a socket open that hears
+nothing (ComfyUI 0.33.0, recording `zombie`).
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from comfyledger.comfyui.messages import (
     BadFrame,
     Executing,
     ExecutionInterrupted,
-    FeatureFlags,
     HistoryEntry,
     Message,
     Preview,
     Progress,
     Status,
+    is_greeting,
     parse_preview,
     parse_text,
 )
-from comfyledger.comfyui.running import Running
+from comfyledger.comfyui.running import Running, remember
 
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 TEXT_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -79,8 +80,7 @@ class Live(Protocol):
 class _Outstanding:
     """A prompt whose end is awaited.
 
-    `connection`: under which connection it was sent, 0 if that is not known. `there_at`: the last moment of which it is
-    known that the end was yet to come.
+    `connection`: under which one it was sent, 0 if not known. `there_at`: when it was last known not to have ended.
     """
 
     __slots__ = ("connection", "future", "heard", "there_at")
@@ -145,9 +145,7 @@ class Watcher:
 
     def sending(self, prompt_id: str) -> str:
         """Note when and under which connection a prompt is about to be sent, and give its client id."""
-        self._sent[prompt_id] = (self.connection, asyncio.get_running_loop().time())
-        while len(self._sent) > ENDED_KEPT:
-            self._sent.popitem(last=False)
+        remember(self._sent, prompt_id, (self.connection, asyncio.get_running_loop().time()), ENDED_KEPT)
         return self.client_id
 
     async def follow(self, prompt_id: str) -> Ending:
@@ -182,6 +180,8 @@ class Watcher:
         """Look where a prompt is; True if that was its end. Raises NotReached."""
         asked_at = asyncio.get_running_loop().time()
         where = await self._comfyui.where_is(prompt_id)
+        if where == "gone" and not await self._is_same_server():
+            return False
         outstanding = self._outstanding.get(prompt_id)
         if outstanding is None or outstanding.future.done():
             return False
@@ -191,6 +191,23 @@ class Watcher:
                 self._running.starts(prompt_id, asked_at)
             return False
         self._end(prompt_id, outstanding, where)
+        return True
+
+    async def _is_same_server(self) -> bool:
+        """Whether the server that the socket leads to still stands; the next connection looks everything up again.
+
+        A restart of which the socket was told nothing looks like a person who cleared the queue.
+        """
+        if (socket := self._socket) is None:
+            return True
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await (await socket.ping())
+        except TimeoutError:
+            await self._replace(socket)
+            return False
+        except WebSocketException:
+            return False
         return True
 
     def _end(self, prompt_id: str, outstanding: _Outstanding, where: Where) -> None:
@@ -246,7 +263,7 @@ class Watcher:
             self.client_id, self.connection = client_id, next(self._serial)
             self.connects += 1
             self._socket = socket
-            self._heard()
+            self._last_frame = asyncio.get_running_loop().time()
             self._up.set()
             self._spawn(self._tell_connected())
             for prompt_id in list(self._outstanding):
@@ -263,9 +280,6 @@ class Watcher:
             await socket.close()
         return asyncio.get_running_loop().time() - opened_at >= STEADY_S
 
-    def _heard(self) -> None:
-        self._last_frame = asyncio.get_running_loop().time()
-
     def _take(self, frame: bytes) -> None:
         """Drain at once, decide elsewhere: a hung client blocks the server's send loop for everybody."""
         message: Message | None = None
@@ -275,9 +289,9 @@ class Watcher:
                 message = parse_text(frame)
             except BadFrame as error:
                 log.warning("comfyui.bad_frame", error=str(error)[:200])
-        if message is not None and _is_greeting(message):
+        if message is not None and is_greeting(message):
             return
-        self._heard()
+        self._last_frame = asyncio.get_running_loop().time()
         if message is not None:
             self._take_message(message)
         elif is_preview:
@@ -290,9 +304,7 @@ class Watcher:
         self._running.hears(message, self._last_frame)
         match message:
             case Executing(prompt_id=prompt_id, node=None) | ExecutionInterrupted(prompt_id=prompt_id):
-                self._ended[prompt_id] = None
-                while len(self._ended) > ENDED_KEPT:
-                    self._ended.popitem(last=False)
+                remember(self._ended, prompt_id, None, ENDED_KEPT)
                 self.look_up(prompt_id)
             case Progress(prompt_id=prompt_id) if prompt_id in self._outstanding:
                 self._live.progress(prompt_id, message)
@@ -368,18 +380,20 @@ class Watcher:
         """The frame may still be on its way; after a moment without any the socket is deaf."""
         heard = self._last_frame
         await asyncio.sleep(DEAF_GRACE_S)
-        if self._last_frame == heard and socket is self._socket:
+        if self._last_frame == heard:
+            await self._replace(socket)
+
+    async def _replace(self, socket: ClientConnection) -> None:
+        """Close a socket that is open and says nothing, unless that was done. `run` makes the next one."""
+        if socket is self._socket:
+            self._socket = None
+            self._up.clear()
             self.deaf += 1
-            silent_for_s = round(asyncio.get_running_loop().time() - heard, 1)
-            log.warning("comfyui.socket_deaf", url=self._comfyui.url, silent_for_s=silent_for_s)
+            silent_for_s = asyncio.get_running_loop().time() - self._last_frame
+            log.warning("comfyui.socket_deaf", url=self._comfyui.url, silent_for_s=round(silent_for_s, 1))
             await socket.close()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _is_greeting(message: Message) -> bool:
-    """What a server answers to a new socket at once, without its loop that sends: a deaf socket gets it as well."""
-    return isinstance(message, FeatureFlags) or (isinstance(message, Status) and message.sid is not None)

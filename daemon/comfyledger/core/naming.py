@@ -20,12 +20,15 @@ is settled in `slugs`; here are the templates, the components of the path, the b
   is too long is the user's and the character's: the longer of them is cut, at a character, and ends in `-` and 8 hex
   digits of the SHA-256 of all of it, folded. Numbers and literals are never cut. More than 1,000 typed characters are
   refused.
+- **Reading back** (`series_in`) finds every name that can be given, escapes and cuts included, and more: what stands
+  for a typed text may be any text, since nobody knows what was typed.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 from unicodedata import normalize
@@ -52,6 +55,10 @@ _ESCAPE: Final = "x-"
 _SUFFIX_MARK: Final = "#"
 """Between prefix and suffix of a series key; no name can hold it."""
 
+_OUTLIER_MIN: Final = 10_000
+_OUTLIER_TIMES: Final = 100
+
+_NUMBERED: Final = re.compile(rf"(.*[^0-9])([0-9]{{1,{NUMBER_DIGITS_MAX}}})([^0-9]*)", re.DOTALL)
 _PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
 _KNOWN: Final = frozenset({"username", "collection", "character", "number"})
 _RESERVED: Final = frozenset(
@@ -139,6 +146,32 @@ def number_of(series: Series, file: str, folder: str) -> int | None:
     return int(digits)
 
 
+def series_in(templates: Templates, public_id: str) -> tuple[Series, int] | None:
+    """The series and number of a file that a store holds, or None if no name under the templates can look like it.
+
+    For whatever was typed, `series_in(templates, name_of(series_of(...), n).public_id)` is that series and n. Other
+    spellings of a name (case, NFD) have the same key, but keep the folder and stem that they are written with.
+    """
+    folder, _, file = normalize("NFC", public_id).rpartition("/")
+    read = _NUMBERED.fullmatch(file)
+    suffix = templates.file.partition("{number}")[2]
+    if read is None or fold(read[3]) != fold(suffix) or _SUFFIX_MARK in public_id:
+        return None
+    series = _series(folder, read[1], read[3])
+    of_folder, of_stem = _written(templates)
+    is_ours = _fits(series) and of_folder.fullmatch(fold(folder)) and of_stem.fullmatch(fold(series.stem))
+    return (series, int(read[2])) if is_ours and int(read[2]) else None
+
+
+def is_outlier(highest: int, second: int) -> bool:
+    """Whether the highest number of a series is no counter's, but a date (`image_20251122`) or a stranger's id.
+
+    It is if it is above 10,000 and above a hundred times the second highest (0 if there is none). Whoever numbers one
+    by one and deletes now and then stays far below that.
+    """
+    return highest > _OUTLIER_MIN and highest > _OUTLIER_TIMES * max(second, 1)
+
+
 def check_templates(templates: Templates) -> None:
     """Raises Refused `config_invalid` for templates that could give bad or equal names; its path is the field."""
     _check_text("folder", templates.folder, r"[A-Za-z0-9._/-]*")
@@ -209,10 +242,30 @@ def _render(templates: Templates, user: str, character: str, collection: str) ->
     before, _, suffix = templates.file.partition("{number}")
     first, *rest = _fill(templates.folder, values).split("/")
     folder = "/".join([_first_folder(first), *map(_component, rest)])
-    stem = _stem(_fill(before, values))
+    return _series(folder, _stem(_fill(before, values)), suffix)
+
+
+def _series(folder: str, stem: str, suffix: str) -> Series:
     prefix = fold(f"{folder}/{stem}")
     key = f"{prefix}{_SUFFIX_MARK}{fold(suffix)}" if suffix else prefix
     return Series(key=key, folder=folder, stem=stem, suffix=suffix)
+
+
+@lru_cache(maxsize=8)
+def _written(templates: Templates) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What a folder and a stem, folded, look like under the templates."""
+    components = (_pattern(templates, component) for component in templates.folder.split("/"))
+    stem = _pattern(templates, templates.file.partition("{number}")[0])
+    return re.compile("/".join(components), re.DOTALL), re.compile(stem, re.DOTALL)
+
+
+def _pattern(templates: Templates, component: str) -> str:
+    """Neighbouring values are one here: they may have composed into one sign."""
+    collections = "|".join(re.escape(fold(name)) for name in (templates.collection_premade, templates.collection_own))
+    parts = re.split(r"((?:\{(?:username|character)\})+|\{collection\})", component)
+    written = {"{collection}": f"(?:{collections})"}
+    shown = (written.get(part, "[^/]+") if part.startswith("{") else re.escape(fold(part)) for part in parts)
+    return f"(?:{_ESCAPE})?" + "".join(shown)
 
 
 def _fill(template: str, values: dict[str, str]) -> str:

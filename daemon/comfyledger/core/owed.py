@@ -331,6 +331,10 @@ class Owed:
         if retry_after_s is not None:
             trouble.probe_at_ms = max(trouble.probe_at_ms, now_ms + int(retry_after_s * 1000))
 
+    def paused(self, lane: str) -> bool:
+        """Whether a person paused this lane."""
+        return lane in self._paused
+
     def in_trouble(self, lane: str) -> bool:
         return lane in self._trouble
 

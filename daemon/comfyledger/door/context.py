@@ -36,8 +36,12 @@ class Context(msgspec.Struct, frozen=True):
     version: str
 
     def store_refs(self) -> tuple[StoreRef, ...]:
-        """The stores of a new batch. Raises Refused(plugin_broken) if one of them could never be served."""
+        """The stores of a new batch. Raises Refused(plugin_broken) if one of them could never be served, and
+        Refused(store_unavailable) if one is not known well enough yet to be named."""
         for opened in self.stores.values():
+            if opened.waiting is not None:
+                text = f"The store {opened.name} could not be prepared yet: {opened.problem}"
+                raise Refused("store_unavailable", text, hint="It is asked again; repeat the request in a moment.")
             if opened.store is None:
                 hint = "Mend the plugin or remove the section from the configuration, then restart."
                 raise Refused("plugin_broken", f"The store {opened.name} cannot be used: {opened.problem}", hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final, cast
 
 from comfyledger import crash, wire
@@ -20,7 +21,7 @@ from comfyledger.core.draft import Accepted, Changed, SeriesNext
 from comfyledger.core.slices import ImageRow
 from comfyledger.core.slugs import fold
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
-from comfyledger.door import admission, answers
+from comfyledger.door import admission, answers, recovery, stories, surveys
 from comfyledger.door.context import Context
 from comfyledger.engine import Question
 from comfyledger.errors import Refused
@@ -34,6 +35,25 @@ async def answer(context: Context, label: str, message: wire.Message, raw: bytes
             return await submit(context, label, message, raw)
         case wire.OpenSeries():
             return await _open_series(context, label, message)
+        case wire.GetBatch() | wire.ListBatches() | wire.GetImage() | wire.ListImages() | wire.ServerInfo():
+            return await _read(context, message)
+        case wire.ReadLog() | wire.Explain():
+            return await stories.told(context, message)
+        case wire.Recover():
+            return await recovery.recover(context, label, message)
+        case wire.SurveyStore():
+            return await surveys.survey_store(context, message)
+        case wire.RaiseSeries():
+            return await surveys.raise_series(context, label, message)
+        case _:
+            return await _changed(context, _steering(context, label, message), _PATHS[type(message)])
+
+
+async def _read(
+    context: Context,
+    message: wire.GetBatch | wire.ListBatches | wire.GetImage | wire.ListImages | wire.ServerInfo,
+) -> wire.Answer:
+    match message:
         case wire.GetBatch(batch_id=batch_id):
             return await _get_batch(context, batch_id)
         case wire.ListBatches():
@@ -44,8 +64,6 @@ async def answer(context: Context, label: str, message: wire.Message, raw: bytes
             return await _list_images(context, message)
         case wire.ServerInfo():
             return await _server_info(context)
-        case _:
-            return await _changed(context, _steering(context, label, message), _PATHS[type(message)])
 
 
 _PATHS: Final[dict[type[wire.Message], str]] = {
@@ -144,13 +162,18 @@ def _scoped(context: Context, label: str, scope: str, *, pause: bool) -> Command
 def _lane(context: Context, kind: str, name: str) -> str | None:
     if kind == EVERYTHING and not name:
         return EVERYTHING
-    if kind == "backend" and name in context.comfyui:
+    if kind == "backend" and _known(context, context.comfyui, backend_lane(name), name):
         return backend_lane(name)
-    if kind == "store" and name in context.stores:
+    if kind == "store" and _known(context, context.stores, store_lane(name), name):
         return store_lane(name)
     if kind == "user" and name:
         return user_lane(fold(name))
     return None
+
+
+def _known(context: Context, configured: Container[str], lane: str, name: str) -> bool:
+    """What was paused can be resumed, configured or not."""
+    return name in configured or context.engine.owed.paused(lane)
 
 
 async def _get_batch(context: Context, batch_id: str) -> wire.BatchInfo:

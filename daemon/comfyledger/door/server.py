@@ -85,7 +85,11 @@ async def _socket(request: web.Request) -> web.StreamResponse:
 
 
 async def _alive(request: web.Request) -> web.Response:
-    return web.json_response({"status": "alive", "version": request.app[CONTEXT].version})
+    """Alive is whoever answers; what stands still is named by lane and code, since nobody showed a token."""
+    context = request.app[CONTEXT]
+    lanes = {lane.name: lane.code or "person" for lane in await context.reader.lanes() if lane.code or lane.person}
+    full = {"storage_full": True} if context.engine.shortage is not None else {}
+    return web.json_response({"status": "alive", "version": context.version, "lanes": lanes, **full})
 
 
 async def _hello(request: web.Request) -> web.Response:

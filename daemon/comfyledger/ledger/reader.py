@@ -15,10 +15,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow
+from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, SeriesRow
 from comfyledger.core.slugs import fold
-from comfyledger.ledger import blobs, eventlog, projections
+from comfyledger.ledger import blobs, eventlog, looking, projections
 from comfyledger.ledger.eventlog import Head, Line
+from comfyledger.ledger.looking import LogLines, LogWanted, Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,6 +127,29 @@ class Reader:
 
         return await self._run(read)
 
+    async def log_lines(self, wanted: LogWanted) -> LogLines:
+        return await self._run(looking.log_lines, wanted)
+
+    async def name_place(self, key: str) -> tuple[str, int] | None:
+        """Batch and index of a name given, by its folded key."""
+        return await self._run(looking.name_place, key)
+
+    async def series(self, key: str) -> SeriesRow | None:
+        return await self._run(looking.series_row, key)
+
+    async def series_ending(self, end: str) -> list[SeriesRow]:
+        return await self._run(looking.series_ending, end)
+
+    async def prompt_place(self, prompt_id: str, after: int, upto: int) -> tuple[str, int] | None:
+        """Batch and prompt of an attempt that was submitted in a range of positions; each of them is looked at."""
+        return await self._run(looking.prompt_place, prompt_id, after, upto)
+
+    async def prompts(self, batch_id: str) -> list[PromptRow]:
+        return await self._run(looking.prompts, batch_id)
+
+    async def turns(self, batch_id: str) -> Turns:
+        return await self._run(looking.turns, batch_id)
+
     async def parked_bytes(self, batch_ids: list[str]) -> int:
         """What the files of parked images of these batches take."""
 
@@ -136,6 +160,19 @@ class Reader:
             )
             found: int = connection.execute(sql, (msgspec.json.encode(batch_ids).decode(),)).fetchone()[0]
             return found
+
+        return await self._run(read)
+
+    async def owing(self, store: str) -> dict[str, int]:
+        """How many images of each batch a store does not have yet or would not take; for a command that is rare."""
+
+        def read(connection: sqlite3.Connection) -> dict[str, int]:
+            sql = (
+                "SELECT i.batch_id, count(*) FROM images i, json_each(i.row, '$.uploads') u"
+                " WHERE i.state NOT IN ('stored', 'cancelled') AND u.value ->> '$.store' = ?"
+                " AND u.value ->> '$.state' IN ('owed', 'uploading', 'parked') GROUP BY i.batch_id"
+            )
+            return dict(connection.execute(sql, (store,)).fetchall())
 
         return await self._run(read)
 

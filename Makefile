@@ -17,8 +17,9 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP) ## make the virtual environment
 
-demo: $(STAMP) ## run the main job once: stand-in, daemon, three batches at the same time
-	$(BIN)/comfyledger demo
+STORE ?= folder
+demo: $(STAMP) ## run the main job once: stand-in, daemon, three batches at the same time (STORE=cloudinary)
+	$(BIN)/comfyledger demo --store $(STORE)
 
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

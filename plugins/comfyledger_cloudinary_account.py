@@ -8,7 +8,6 @@ The secret is kept in a `Secret`, which shows itself to nobody who does not ask.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -131,7 +130,9 @@ def _from_options(given: Mapping[str, Any], environment: Mapping[str, str]) -> d
     sources = [source for source in ("api_secret", "api_secret_file", "credential", "url_file") if given.get(source)]
     if len(sources) > 1:
         raise ValueError(f"{' and '.join(sources)} both say where the secret is: keep one of them")
-    plain = {part: str(given[part]) for part in ("cloud_name", "api_key", "api_secret", "upload_prefix") if given.get(part)}
+    plain = {
+        part: str(given[part]) for part in ("cloud_name", "api_key", "api_secret", "upload_prefix") if given.get(part)
+    }
     match sources:
         case ["api_secret_file"]:
             return {**plain, "api_secret": _read("api_secret_file", Path(str(given["api_secret_file"])))}
@@ -156,8 +157,13 @@ def _from_credential(name: str, environment: Mapping[str, str]) -> dict[str, str
 
 def _from_environment(environment: Mapping[str, str]) -> list[dict[str, str]]:
     url = environment.get("CLOUDINARY_URL", "").strip()
-    variables = {part: environment.get(f"CLOUDINARY_{part.upper()}", "") for part in ("cloud_name", "api_key", "api_secret")}
-    return [*([_from_url("CLOUDINARY_URL", url)] if url else []), {part: said for part, said in variables.items() if said}]
+    variables = {
+        part: environment.get(f"CLOUDINARY_{part.upper()}", "") for part in ("cloud_name", "api_key", "api_secret")
+    }
+    return [
+        *([_from_url("CLOUDINARY_URL", url)] if url else []),
+        {part: said for part, said in variables.items() if said},
+    ]
 
 
 def _agreed(*sources: Mapping[str, str]) -> dict[str, str]:
@@ -181,11 +187,18 @@ def _from_url(source: str, text: str) -> dict[str, str]:
     if url.scheme.lower() != "cloudinary" or not (key and secret and cloud):
         raise ValueError(f"{source} must be of the form cloudinary://API_KEY:API_SECRET@CLOUD_NAME")
     prefix = parse_qs(url.query).get("upload_prefix", [""])[0]
-    said = {"cloud_name": unquote(cloud), "api_key": unquote(key), "api_secret": unquote(secret), "upload_prefix": prefix}
+    said = {
+        "cloud_name": unquote(cloud),
+        "api_key": unquote(key),
+        "api_secret": unquote(secret),
+        "upload_prefix": prefix,
+    }
     return {part: value for part, value in said.items() if value}
 
 
 def _read(option: str, path: Path) -> str:
+    if not path.expanduser().is_absolute():
+        raise ValueError(f"{option} must be an absolute path (a leading ~ is expanded)")
     try:
         text = path.expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -237,7 +250,9 @@ def _context(option: str, value: Any) -> tuple[tuple[str, str], ...]:
         raise ValueError(f"{option} must be a table of texts")
     for key in value:
         if key in OWN_CONTEXT or not re.fullmatch("[A-Za-z0-9_-]+", key):
-            raise ValueError(f"{option}: {key!r} cannot be used (letters, digits, - and _; not {', '.join(OWN_CONTEXT)})")
+            raise ValueError(
+                f"{option}: {key!r} cannot be used (letters, digits, - and _; not {', '.join(OWN_CONTEXT)})"
+            )
     return tuple(value.items())
 
 
@@ -255,7 +270,3 @@ _KNOWN: Final = (
     *("cloud_name", "api_key", "api_secret", "api_secret_file", "credential", "url_file", "upload_prefix"),
     *_CHECKS,
 )
-
-
-def process_environment() -> Mapping[str, str]:
-    return os.environ

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -25,7 +25,9 @@ RETRY_AFTER_MAX_S: Final = 86_400.0
 
 CONFLICT_TRIES: Final = 3
 STALE_TRIES: Final = 2
-_TRY_AGAIN: Final = re.compile(r"try again on ([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) utc", re.IGNORECASE)
+_TRY_AGAIN: Final = re.compile(
+    r"try again on ([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) utc", re.IGNORECASE
+)
 _DETAILS: Final = ("asset_id", "version", "bytes", "width", "height", "etag")
 
 
@@ -102,7 +104,7 @@ def resets_at(answer: Answer, now_s: float) -> float | None:
     if not said and re.fullmatch("[0-9]{1,9}", after):
         return now_s + int(after)
     if said:
-        moment: float | None = datetime.fromisoformat(said[1]).replace(tzinfo=timezone.utc).timestamp()
+        moment: float | None = datetime.fromisoformat(said[1]).replace(tzinfo=UTC).timestamp()
     else:
         moment = _moment(after) or _moment(answer.headers.get("x-featureratelimit-reset", ""))
     return None if moment is None else moment + now_s - server_time(answer, now_s)
@@ -207,4 +209,4 @@ def _moment(text: str) -> float | None:
         found = parsedate_to_datetime(text)
     except ValueError:
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from comfyledger.plugin_api import Held, Series
-
 from comfyledger_cloudinary_answers import context_of, etag_of, text_of
 
-DOUBTED_FROM: Final = 100_000
-DOUBTED_LEAP: Final = 1_000
+DOUBTED_ABOVE: Final = 10_000
+DOUBTED_LEAP: Final = 100
+"""As `comfyledger import` has them: what is doubted here must be doubted there, or the hint would lead nowhere."""
 
 
 class Numbers:
@@ -41,11 +41,12 @@ class Numbers:
     def doubted(self) -> tuple[str, int]:
         """The file of the lowest number that is not believed, and the number below it; empty if all are.
 
-        Not believed is a number of 100,000 and more that is over 1,000 times the number below it, and what lies above.
+        Not believed is a number above 10,000 that is over 100 times the number below it, and whatever lies above: two
+        dates are no better than one.
         """
         below = 0
         for number in sorted(self._found):
-            if number >= DOUBTED_FROM and number > DOUBTED_LEAP * max(below, 1):
+            if number > DOUBTED_ABOVE and number > DOUBTED_LEAP * max(below, 1):
                 return self._found[number], below
             below = number
         return "", below
@@ -94,7 +95,7 @@ def _ms(moment: str) -> int:
         found = datetime.fromisoformat(moment)
     except ValueError:
         return 0
-    return int((found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp() * 1_000)
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1_000)
 
 
 def _folded(text: str) -> str:

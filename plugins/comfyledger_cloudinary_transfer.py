@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import aiohttp
-from comfyledger.plugin_api import ImageFault, LaneFault
 
+from comfyledger.plugin_api import ImageFault, LaneFault
 from comfyledger_cloudinary_answers import Answer, broken
 
 PIECE_BYTES: Final = 262_144
@@ -71,8 +71,7 @@ class Transfer:
     async def _send(self, url: str, body: Body) -> Answer | LaneFault | ImageFault:
         try:
             async with asyncio.timeout(self._patience.connect_s) as deadline:
-                pieces = body.pieces(deadline, self._patience)
-                return await self._post(url, pieces, body.headers)
+                return await self._post(url, body, body.pieces(deadline, self._patience))
         except TimeoutError:
             return broken(begun=body.begun, text=f"No answer in time {'after' if body.begun else 'before'} the body.")
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -80,15 +79,11 @@ class Transfer:
                 return _not_as_recorded(body.cargo)
             return broken(begun=body.begun, text=f"{type(error).__name__}: {error}")
 
-    async def _post(self, url: str, pieces: AsyncIterator[bytes], headers: Mapping[str, str]) -> Answer:
+    async def _post(self, url: str, body: Body, pieces: AsyncIterator[bytes]) -> Answer:
         session = self._ready_session()
-        async with session.post(url, data=pieces, headers=headers, allow_redirects=False) as response:
-            body = bytearray()
-            async for piece in response.content.iter_any():
-                body += piece
-                if len(body) > ANSWER_BYTES_MAX:
-                    break  # Not JSON of Cloudinary's then, and the connection is not used again.
-            return Answer(response.status, {key.lower(): value for key, value in response.headers.items()}, bytes(body))
+        async with session.post(url, data=pieces, headers=body.headers, allow_redirects=False) as response:
+            headers = {key.lower(): value for key, value in response.headers.items()}
+            return Answer(response.status, headers, await _text_of(response))
 
     def _ready_session(self) -> aiohttp.ClientSession:
         """Made at the first use, because it belongs to the loop that runs then. Timeouts are those of `Patience`."""
@@ -118,12 +113,11 @@ class Body:
 
     async def pieces(self, deadline: asyncio.Timeout, patience: Patience) -> AsyncIterator[bytes]:
         """Each piece has its own time to leave; once the last has left, the answer has its."""
-        with suppress(RuntimeError):  # Asked for one more after the time was up.
-            async for piece in self._pieces():
-                deadline.reschedule(asyncio.get_running_loop().time() + patience.send_s)
-                self.begun = True
-                yield piece
-            deadline.reschedule(asyncio.get_running_loop().time() + patience.answer_s)
+        async for piece in self._pieces():
+            _give(deadline, patience.send_s)
+            self.begun = True
+            yield piece
+        _give(deadline, patience.answer_s)
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         yield self._head
@@ -136,6 +130,21 @@ class Body:
             left -= len(piece)
             yield piece
         yield self._tail
+
+
+async def _text_of(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body of an answer; of one that is absurdly long, the beginning."""
+    text = bytearray()
+    async for piece in response.content.iter_any():
+        text += piece
+        if len(text) > ANSWER_BYTES_MAX:
+            break
+    return bytes(text)
+
+
+def _give(deadline: asyncio.Timeout, time_s: float) -> None:
+    with suppress(RuntimeError):  # The time was up, or the answer came before the body had left.
+        deadline.reschedule(asyncio.get_running_loop().time() + time_s)
 
 
 def frame(boundary: str, fields: Mapping[str, str], file_name: str) -> tuple[bytes, bytes]:

@@ -27,15 +27,13 @@ import re
 import stat
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from heapq import nsmallest
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from comfyledger.plugin_api import (
     Deposit,
@@ -50,6 +48,7 @@ from comfyledger.plugin_api import (
     StoreTrouble,
     hookimpl,
 )
+from comfyledger_folder_pages import entries, read_page
 
 MARK: Final = ".comfyledger"
 MARK_TEXT: Final = "comfyledger keeps images here. A root without this file passes for an unmounted disk.\n"
@@ -57,7 +56,6 @@ KINDS_OF_IMAGE: Final = frozenset({"png", "jpg", "jpeg", "webp"})
 TIMEOUT_S: Final = 60.0
 THREADS: Final = 4
 PIECE_BYTES: Final = 1_048_576
-PAGE: Final = 500
 T = TypeVar("T")
 
 UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK, errno.ENOSYS})
@@ -178,7 +176,7 @@ class Disk:
         self.make_ready()
         stem, suffix = re.escape(fold(series.stem)), re.escape(fold(series.suffix))
         number = re.compile(rf"{stem}([0-9]{{1,15}}){suffix}(?:\..*)?", re.DOTALL).fullmatch
-        names = (entry.name for folder in self._alike(series.folder) for entry in _entries(folder))
+        names = (entry.name for folder in self._alike(series.folder) for entry in entries(folder))
         highest = max((int(found[1]) for name in names if (found := number(fold(name)))), default=0)
         self.make_ready()  # A disk that went away meanwhile must not pass for one without such files.
         return highest
@@ -191,25 +189,11 @@ class Disk:
         return Held(public_id, extension, path.stat().st_size, _md5_of(path))
 
     def page(self, prefix: str, cursor: str) -> Page:
-        """The cursor is the path of the last file, below `prefix` and percent-encoded, since it may not be UTF-8."""
         self.make_ready()
-        folder = self._root / prefix
-        after = os.fsdecode(unquote_to_bytes(cursor)).split("/") if cursor else []
-        inside = "\0" not in prefix and self._is_inside(folder)
-        found = list(islice(_files(folder, after), PAGE)) if inside else []
-        held = []
-        for entry in found:
-            with suppress(FileNotFoundError):
-                held.append(self._held(entry))
+        inside = "\0" not in prefix and self._is_inside(self._root / prefix)
+        page = read_page(self._root, prefix, cursor, MARK) if inside else Page(())
         self.make_ready()  # As above.
-        last = os.path.relpath(found[-1].path, folder) if len(found) == PAGE else ""
-        return Page(tuple(held), quote_from_bytes(os.fsencode(last)))
-
-    def _held(self, entry: os.DirEntry[str]) -> Held:
-        """Names that are not UTF-8 are shown with replacement signs: none of them is ours."""
-        path = os.fsencode(os.path.relpath(entry.path, self._root)).decode(errors="replace")
-        public_id, extension = os.path.splitext(path)
-        return Held(public_id, extension[1:], entry.stat(follow_symlinks=False).st_size)
+        return page
 
     def put(self, deposit: Deposit) -> Outcome:
         self.make_ready()  # Outside: what is wrong with the root is no image's fault.
@@ -254,7 +238,7 @@ class Disk:
         base = fold(target.stem)
         rivals = []
         for folder in self._alike(deposit.public_id.rpartition("/")[0]):
-            for entry in _entries(folder):
+            for entry in entries(folder):
                 stem, _, extension = entry.name.rpartition(".")
                 if extension.lower() in KINDS_OF_IMAGE and fold(stem) == base:
                     rivals.append(Path(entry.path))
@@ -293,8 +277,8 @@ class Disk:
         found = [self._root]
         for part in filter(None, folder.split("/")):
             wanted = fold(part)
-            entries = [entry for path in found for entry in _entries(path) if fold(entry.name) == wanted]
-            found = [Path(entry.path) for entry in entries if entry.is_dir()]
+            alike = [entry for path in found for entry in entries(path) if fold(entry.name) == wanted]
+            found = [Path(entry.path) for entry in alike if entry.is_dir()]
         return [path for path in found if self._is_inside(path)]
 
     def _is_inside(self, folder: Path) -> bool:
@@ -384,37 +368,6 @@ def _pieces(path: Path) -> Iterator[bytes]:
         if error.errno not in (errno.ENOENT, errno.EIO):
             raise
         raise Refusal("altered", f"the spool's file cannot be read: {error}") from error
-
-
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        yield from entries
-
-
-def _files(folder: Path, after: Sequence[str]) -> Iterator[os.DirEntry[str]]:
-    """The files below a folder in the order of their paths, from the first one after the path `after`, in parts."""
-    waiting = [(_in_order(folder, "".join(after[:1])), after)]
-    while waiting:
-        entries, passed = waiting[-1]
-        entry = next(entries, None)
-        if entry is None:
-            waiting.pop()
-        elif entry.is_dir(follow_symlinks=False):
-            rest = passed[1:] if passed[:1] == [entry.name] else []
-            waiting.append((_in_order(Path(entry.path), "".join(rest[:1])), rest))
-        elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(MARK) and passed != [entry.name]:
-            yield entry
-
-
-def _in_order(folder: Path, least: str) -> Iterator[os.DirEntry[str]]:
-    """The entries of a folder by name, from `least` on. Read anew for each page of them: folders may be huge."""
-    while some := nsmallest(PAGE, (entry for entry in _entries(folder) if entry.name >= least), key=_name_of):
-        yield from some
-        least = some[-1].name + "\0"  # The very next name: none holds this sign.
-
-
-def _name_of(entry: os.DirEntry[str]) -> str:
-    return entry.name
 
 
 def _sync(*paths: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+import comfyledger_cloudinary_account
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -250,8 +251,17 @@ def test_config_toml_shows_every_key_with_its_default_unit_and_reason() -> None:
 def test_config_toml_shows_no_key_that_does_not_exist() -> None:
     beside = {f"workflows.{name}.inputs.{key}" for name, sample in workflows.SAMPLES.items() for key in sample.inputs}
     beside |= {f"workflows.{name}.file" for name in workflows.SAMPLES} | {"stores.folder.kind", "stores.folder.root"}
-    beside |= {"plugins.cloudinary.cloud_name"}
+    beside |= {f"plugins.cloudinary.{option}" for option in comfyledger_cloudinary_account._KNOWN}
     assert set(config_keys()) == set(documented_keys()) | beside
+
+
+def test_config_toml_shows_the_defaults_of_the_cloudinary_store() -> None:
+    shown = tomllib.loads(re.sub(r"(?m)^#(?=\S)", "", CONFIG))["plugins"]["cloudinary"]
+    account = {"cloud_name": "c", "api_key": "k", "api_secret": "s"}
+    defaults = comfyledger_cloudinary_account.options_from("x", account, {})
+    for option in comfyledger_cloudinary_account._CHECKS:
+        assert type(getattr(defaults, option))(shown[option]) == getattr(defaults, option), option
+    assert shown["upload_prefix"] == defaults.account.upload_prefix
 
 
 def test_what_config_toml_shows_and_does_not_set_can_be_set(tmp_path: Path) -> None:

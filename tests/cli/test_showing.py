@@ -15,7 +15,7 @@ from rich.console import Console
 
 from comfyledger import wire
 from comfyledger.cli import screens, terminal
-from comfyledger.cli.demo import config_text
+from comfyledger.cli.demo import config_text, folder_section
 from comfyledger.cli.demo_proof import BATCHES, FILES, fault_of_picture, faults, faults_of_files, faults_of_names
 from comfyledger.cli.story import Story
 
@@ -123,7 +123,7 @@ def test_wide_signs_keep_columns_straight(capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_demo_configuration_is_toml_whatever_the_folder_is_called() -> None:
     folder = Path('/tmp/a "b" \\ é')
-    read = tomllib.loads(config_text(folder, "http://127.0.0.1:1"))
+    read = tomllib.loads(config_text(folder, "http://127.0.0.1:1") + folder_section(folder))
     assert read["stores"]["folder"] == {"kind": "folder", "root": str(folder / "images")}
     assert read["state_dir"] == str(folder / "state")
     assert read["door"]["port"] == 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from whole_cloud import CloudHouse
 from whole_house import House
 
 FAILED = pytest.StashKey[bool]()
@@ -20,10 +22,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-@pytest.fixture
-async def house(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[House]:
-    """Nothing runs yet: a test calls `begin`."""
-    made = House(tmp_path)
+@contextlib.contextmanager
+def kept(made: House, request: pytest.FixtureRequest) -> Iterator[House]:
+    """Ended whatever happens, checked if the test went well, and shown if it did not."""
     try:
         yield made
         if not request.node.stash.get(FAILED, False):
@@ -31,7 +32,21 @@ async def house(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     finally:
         made.end()
         if request.node.stash.get(FAILED, False):
-            print(f"logs are in {tmp_path}\n{made.daemon.last_words()}\n{made.comfyui.last_words()}")
+            print(f"logs are in {made.folder}\n{made.daemon.last_words()}\n{made.comfyui.last_words()}")
+
+
+@pytest.fixture
+async def house(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[House]:
+    """Nothing runs yet: a test calls `begin`."""
+    with kept(House(tmp_path), request) as made:
+        yield made
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[House]:
+    """A house whose store is an account in dynamic folder mode. Nothing runs yet: a test calls `begin`."""
+    with kept(CloudHouse(tmp_path), request) as made:
+        yield made
 
 
 def check_laws(house: House) -> None:

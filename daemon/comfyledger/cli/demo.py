@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ from comfyledger.client import Client
 from comfyledger.errors import Refused
 
 DEADLINE_S: Final = 120.0
+DOWNLOAD_S: Final = 30.0
 COMFYUI_TRIES: Final = 50
 COMFYUI_PAUSE_S: Final = 0.2
 LOG_LINES: Final = 12
@@ -42,10 +44,17 @@ Given = tuple[Asked, wire.BatchAccepted]
 
 @click.command()
 @click.option("--comfyui", help="The URL of a real ComfyUI. Default: a stand-in.")
+@click.option(
+    "--store",
+    type=click.Choice(["folder", "cloudinary"]),
+    default="folder",
+    show_default=True,
+    help="Where images go: a folder, or a stand-in for Cloudinary, from which they are downloaded again.",
+)
 @click.option("--keep", is_flag=True, help="Leave the daemon and the stand-in running, and the files.")
 @click.option("--seconds-per-image", type=float, default=0.3, show_default=True, help="Of the stand-in.")
 @click.pass_context
-def demo(ctx: click.Context, comfyui: str | None, keep: bool, seconds_per_image: float) -> None:
+def demo(ctx: click.Context, comfyui: str | None, store: str, keep: bool, seconds_per_image: float) -> None:
     """Run the main job once: three batches at the same time, numbered images, a proof."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="comfyledger-demo-"))
@@ -53,7 +62,7 @@ def demo(ctx: click.Context, comfyui: str | None, keep: bool, seconds_per_image:
     well = kept = False
     try:
         with _failures_told(processes):
-            _start(processes, comfyui, seconds_per_image)
+            _start(processes, comfyui, store, seconds_per_image)
             well = asyncio.run(_main_job(folder))
         kept = keep and bool(processes.ids)
     finally:
@@ -76,12 +85,12 @@ def _failures_told(processes: Processes) -> Iterator[None]:
     except* (DemoFailed, Refused, TimeoutError) as errors:
         for error in errors.exceptions:
             say(f"The demo failed: {str(error) or f'not done within {DEADLINE_S:g} s.'}", "bold red")
-        for name in ("stand-in", "daemon"):
+        for name in ("stand-in", "account", "daemon"):
             for line in processes.last_words(name):
                 say(f"{name}: {line}", "dim")
 
 
-def _start(processes: Processes, comfyui: str | None, seconds_per_image: float) -> None:
+def _start(processes: Processes, comfyui: str | None, store: str, seconds_per_image: float) -> None:
     folder = processes.folder
     if comfyui is None:
         output = folder / "comfyui"
@@ -90,23 +99,40 @@ def _start(processes: Processes, comfyui: str | None, seconds_per_image: float) 
         processes.start("stand-in", ("comfyledger.sim", *arguments))
         comfyui = processes.url_of("stand-in", processes.output("stand-in"))
     config = folder / "config.toml"
-    config.write_text(config_text(folder, comfyui), encoding="utf-8")
+    section = _account(processes) if store == "cloudinary" else folder_section(folder)
+    config.write_text(config_text(folder, comfyui) + section, encoding="utf-8")
     processes.start("daemon", ("comfyledger", "run", "--config", str(config)))
     door = processes.url_of("daemon", folder / "state" / "door.json")
     say(f"ComfyUI at {comfyui}, the daemon at {door}, everything below {folder}", "dim")
 
 
+def _account(processes: Processes) -> str:
+    """Start a stand-in for Cloudinary. The section of the store that uses it."""
+    folder = processes.folder
+    processes.start("account", ("comfyledger.sim", "cloudinary", "--port", "0", "--root", str(folder / "cloudinary")))
+    url = processes.url_of("account", processes.output("account"))
+    told = json.loads(processes.output("account").read_text())
+    (folder / "cloudinary.url").write_text(told["cloudinary_url"], encoding="utf-8")
+    say(f"Cloudinary's stand-in at {url}", "dim")
+    file = quoted(str(folder / "cloudinary.url"))
+    return f'[stores.cloudinary]\nkind = "cloudinary"\nurl_file = {file}\nupload_prefix = {quoted(url)}\n'
+
+
+def quoted(text: str) -> str:
+    """A JSON string is a TOML string."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def folder_section(folder: Path) -> str:
+    return f'[stores.folder]\nkind = "folder"\nroot = {quoted(str(folder / "images"))}\n'
+
+
 def config_text(folder: Path, comfyui: str) -> str:
-    """The daemon's configuration for the demo. A JSON string is a TOML string."""
-
-    def quoted(text: str) -> str:
-        return json.dumps(text, ensure_ascii=False)
-
+    """The daemon's configuration for the demo, but for the store."""
     return (
         f"state_dir = {quoted(str(folder / 'state'))}\n\n"
         "[door]\nport = 0\n\n"
         f"[comfyui.main]\nurl = {quoted(comfyui)}\n\n"
-        f'[stores.folder]\nkind = "folder"\nroot = {quoted(str(folder / "images"))}\n'
     )
 
 
@@ -118,6 +144,7 @@ async def _main_job(folder: Path) -> bool:
             async with asyncio.TaskGroup() as group:
                 asking = [group.create_task(_ask_and_follow(folder, asked, shown_on)) for asked in BATCHES]
         given = [task.result() for task in asking]
+        await _downloaded(folder, given)
         _say_files(folder / "images")
         _say_numbers(given)
         await _say_log(folder)
@@ -155,6 +182,23 @@ async def _ask_and_follow(folder: Path, asked: Asked, shown_on: Screen) -> Given
         )
         await follow(client, batch.batch_id, shown_on)
         return asked, batch
+
+
+async def _downloaded(folder: Path, given: list[Given]) -> None:
+    """What has a web address is fetched from there, under the name that it has: only so it is seen to be there."""
+    async with Client(state_dir=folder / "state", name="demo") as client:
+        for _, batch in given:
+            for image in (await client.get_batch(batch.batch_id)).images:
+                for upload in image.uploads:
+                    if upload.url.startswith("http"):
+                        target = folder / "images" / f"{image.public_id}.{image.extension}"
+                        await asyncio.to_thread(_download, upload.url, target)
+
+
+def _download(url: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with urllib.request.urlopen(url, timeout=DOWNLOAD_S) as answer:  # noqa: S310 - it begins with http
+        target.write_bytes(answer.read())
 
 
 def _say_files(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line of the stand-ins: `python -m comfyledger.sim comfyui --port 0 --output DIR`.
+"""The command line of the stand-ins: `python -m comfyledger.sim comfyui --port 0 --output DIR`, or `cloudinary`.
 
 One JSON line on standard output says where a stand-in listens; it runs until SIGTERM or SIGINT.
 """
@@ -13,22 +13,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from comfyledger.sim.cloudinary import SECRET, CloudinaryOptions
+from comfyledger.sim.cloudinary import serve as serve_cloudinary
 from comfyledger.sim.comfyui import SimOptions, serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the stand-in that the arguments name; the exit code."""
     asked = _parser().parse_args(argv)
-    options = SimOptions(
-        output=asked.output,
-        port=asked.port,
-        control_port=asked.control_port,
-        seconds_per_image=asked.seconds_per_image,
-        disable_metadata=asked.disable_metadata,
-        without_jobs=asked.without_jobs,
-    )
+    run = _run_comfyui(_comfyui(asked)) if asked.kind == "comfyui" else _run_cloudinary(_cloudinary(asked))
     try:
-        asyncio.run(_run_comfyui(options))
+        asyncio.run(run)
     except OSError as error:
         print(f"cannot listen: {error}", file=sys.stderr)
         return 1
@@ -47,17 +42,58 @@ def _parser() -> argparse.ArgumentParser:
     comfyui.add_argument("--seconds-per-image", type=float, default=0.0, help="how long a picture takes (default: 0)")
     comfyui.add_argument("--disable-metadata", action="store_true", help="write no graph into the files")
     comfyui.add_argument("--without-jobs", action="store_true", help="know no /api/jobs, as earlier versions")
+    _add_cloudinary(kinds.add_parser("cloudinary", help="a stand-in for Cloudinary"))
     return parser
 
 
+def _add_cloudinary(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=8288, help="0 takes a free one (default: 8288)")
+    parser.add_argument("--control-port", type=int, default=0, help="for /control and /ledger (default: a free one)")
+    parser.add_argument("--root", type=Path, required=True, help="the folder for assets and ledger; they last")
+    parser.add_argument("--folder-mode", choices=("dynamic", "fixed"), default="dynamic", help="(default: dynamic)")
+    parser.add_argument("--cloud", default="demo", help="(default: demo)")
+    parser.add_argument("--key", default="123456789012345", help="the API key")
+    parser.add_argument("--secret", default=SECRET, help="the API secret")
+    parser.add_argument("--admin-budget", type=int, default=500, help="Admin calls an hour (default: 500)")
+    parser.add_argument("--file-bytes-max", type=int, default=10_485_760, help="of one file (default: 10485760)")
+
+
+def _comfyui(asked: argparse.Namespace) -> SimOptions:
+    return SimOptions(
+        output=asked.output,
+        port=asked.port,
+        control_port=asked.control_port,
+        seconds_per_image=asked.seconds_per_image,
+        disable_metadata=asked.disable_metadata,
+        without_jobs=asked.without_jobs,
+    )
+
+
+def _cloudinary(asked: argparse.Namespace) -> CloudinaryOptions:
+    return CloudinaryOptions(**{name: getattr(asked, name) for name in CloudinaryOptions.__struct_fields__})
+
+
 async def _run_comfyui(options: SimOptions) -> None:
+    stop = _stop_on_signal()
+    async with await serve(options) as running:
+        print(json.dumps({"url": running.url, "control": running.control_url}), flush=True)
+        await stop.wait()
+
+
+async def _run_cloudinary(options: CloudinaryOptions) -> None:
+    stop = _stop_on_signal()
+    async with await serve_cloudinary(options) as running:
+        told = {"url": running.url, "control": running.control_url, "cloudinary_url": running.cloudinary_url}
+        print(json.dumps(told), flush=True)
+        await stop.wait()
+
+
+def _stop_on_signal() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
-    async with await serve(options) as running:
-        print(json.dumps({"url": running.url, "control": running.control_url}), flush=True)
-        await stop.wait()
+    return stop
 
 
 if __name__ == "__main__":

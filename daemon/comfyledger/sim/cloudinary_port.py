@@ -1,0 +1,76 @@
+"""A listening address of the stand-in for Cloudinary that can refuse connections, and that counts them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import web
+
+HOST: Final = "127.0.0.1"
+
+
+class Port:
+    """One application on one port of the loopback address."""
+
+    def __init__(self, app: web.Application, port: int) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._total = 0
+        self._most = 0
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{HOST}:{self._port}"
+
+    async def open(self) -> None:
+        """Set up and listen. Raises OSError when the port is taken."""
+        await self._runner.setup()
+        await self.listen()
+
+    async def listen(self) -> None:
+        """Take connections; port 0 becomes the one that was free."""
+        if self._server is None:
+            self._server = await asyncio.get_running_loop().create_server(self._connect, HOST, self._port)
+            self._port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """Take no connections, and cut those that are open."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in self._connections():
+            connection.force_close()
+
+    async def close(self) -> None:
+        """End for good."""
+        await self.refuse()
+        await self._runner.cleanup()
+
+    def count_connections(self) -> None:
+        """Take note of how many are open now."""
+        self._most = max(self._most, len(self._connections()))
+
+    def reset_counters(self) -> None:
+        """Begin to count again."""
+        self._total = self._most = 0
+
+    def state(self) -> dict[str, Any]:
+        """How many connections there are and were."""
+        return {
+            "listening": self._server is not None,
+            "connections_open": len(self._connections()),
+            "connections_max": self._most,
+            "connections_total": self._total,
+        }
+
+    def _connect(self) -> asyncio.Protocol:
+        self._total += 1
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - set up before it listens
+        return server()
+
+    def _connections(self) -> list[Any]:
+        return list(self._runner.server.connections) if self._runner.server else []

@@ -1,0 +1,263 @@
+"""The Cloudinary store: images as assets of an account, each under the full path that the log gave it.
+
+`CloudinaryStore` answers the plugin API and holds what the siblings need to know of each other; `_account` has options,
+secret and signature, `_transfer` carries files, `_answers` says what came of it, `_admin` asks the account and
+`_listing` reads what it says. What this store sees to:
+
+- **An upload can be replayed without fear.** The public_id is given, `overwrite=false`, and what the account holds is
+  compared by its MD5 with ours: nothing is ever replaced, nothing gets a suffix, and no upload needs a question before.
+- **One upload is in flight for each public_id**, because nobody documents that the account's own check is atomic.
+- **The Admin API is asked rarely**: for the folder mode and the size limit at the start, once for each new series, for
+  each page of a listing. What the start must know is remembered, so that it needs no network the next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from comfyledger.plugin_api import (
+    Deposit,
+    Held,
+    ImageFault,
+    LaneFault,
+    Outcome,
+    Page,
+    Series,
+    Stored,
+    StoreKind,
+    StoreTrouble,
+    hookimpl,
+)
+from comfyledger_cloudinary_account import Options, options_from, upload_fields
+from comfyledger_cloudinary_admin import Admin, Missing
+from comfyledger_cloudinary_answers import Answer, deserves_another_try, judge
+from comfyledger_cloudinary_listing import Numbers, held, held_of, prefix_of, public_ids_of
+from comfyledger_cloudinary_transfer import Cargo, Patience, Transfer
+
+LISTED_MAX: Final = 500
+"""Assets for one Admin call, the most that Cloudinary gives."""
+
+CONFLICT_DELAY_S: Final = 1.0
+DISPENSABLE_S: Final = 2.0
+"""For an answer at the start that one can do without: a daemon without network shall not wait for it."""
+
+DOUBT_REMEMBERED_S: Final = 600.0
+"""A doubted series is not asked for again before, whoever waits: each question costs a call of the hourly budget."""
+
+
+@hookimpl
+def comfyledger_stores() -> Mapping[str, StoreKind]:
+    return {"cloudinary": CloudinaryStore.open}
+
+
+class CloudinaryStore:
+    """A Store in one account. Safe to call many times at once, from one event loop."""
+
+    def __init__(self, name: str, options: Options, state_dir: Path, now: Callable[[], float] = time.time) -> None:
+        account = options.account
+        self._name = name
+        self._options = options
+        self._now = now
+        self._known = Known(state_dir / f"cloudinary-{account.cloud_name}.json", account.upload_prefix)
+        self._mode = "" if options.folder_mode == "auto" else options.folder_mode
+        patience = Patience(options.connect_timeout_s, options.send_timeout_s, options.answer_timeout_s)
+        self._transfer = Transfer(options.uploads_concurrent_max, patience)
+        self._admin = Admin(account, options.connect_timeout_s, now)
+        self._places = asyncio.Semaphore(options.uploads_concurrent_max)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._doubts: dict[Series, tuple[float, str]] = {}
+        self._url = f"{account.upload_prefix}/v1_1/{account.cloud_name}/image/upload"
+
+    @classmethod
+    def open(cls, name: str, options: Mapping[str, Any], state_dir: Path) -> CloudinaryStore:
+        """The SDK is imported here, so that its absence or a wrong environment is this store's problem alone."""
+        try:
+            import cloudinary.utils  # noqa: F401
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"stores.{name}: the package cloudinary cannot be used: {error}") from None
+        return cls(name, options_from(name, options, os.environ), state_dir)
+
+    @property
+    def identity(self) -> str:
+        if not self._mode:
+            raise RuntimeError("the folder mode is not known before prepare() has succeeded")
+        return f"cloudinary:{self._options.account.cloud_name}/{self._mode}"
+
+    async def prepare(self) -> None:
+        """Learn the folder mode, if it is not configured, and the size limit; what cannot be had now may be known."""
+        if not self._mode:
+            self._mode = await self._learn_mode()
+        # Cloudinary refuses too large files by itself; to know the limit only makes it sooner and cheaper.
+        with suppress(StoreTrouble, TimeoutError):
+            async with asyncio.timeout(DISPENSABLE_S):
+                self._known.remember(image_bytes_max=_image_bytes_max(await self._admin.ask("usage")))
+
+    async def put(self, deposit: Deposit) -> Outcome:
+        limit = self._known.image_bytes_max
+        if limit and deposit.size_bytes > limit:
+            return ImageFault("refused", _too_large(deposit, limit))
+        async with self._turns.setdefault(deposit.public_id, asyncio.Lock()), self._places:
+            return self._masked(await self._put(deposit))
+
+    async def highest_number(self, series: Series) -> int:
+        """A maximum far above the number below it is neither used nor passed over: a person decides.
+
+        See `comfyledger_cloudinary_listing`. The prefix is asked for as written: Cloudinary's search knows the case.
+        """
+        until_s, doubt = self._doubts.get(series, (0.0, ""))
+        if self._now() < until_s:
+            raise StoreTrouble(LaneFault("configuration", doubt))
+        numbers = await self._numbers(series)
+        public_id, below = numbers.doubted()
+        if public_id:
+            raise self._doubt(series, public_id, below)
+        return numbers.highest()
+
+    async def check(self, public_id: str, extension: str) -> Held | None:
+        """An asset has one public_id whatever its format, so the extension may be another one than asked for."""
+        try:
+            return held(await self._admin.ask("resources", "image", self._options.delivery_type, public_id, context=1))
+        except Missing:
+            return None
+
+    async def page(self, prefix: str, cursor: str = "") -> Page:
+        listing = await self._listing(f"{prefix.rstrip('/')}/" if prefix else "", cursor, context=1)
+        return Page(held_of(listing), _cursor_of(listing))
+
+    async def close(self) -> None:
+        await self._transfer.close()
+        await self._admin.close()
+
+    async def _put(self, deposit: Deposit) -> Outcome:
+        tries = 0
+        while True:
+            tries += 1
+            outcome, answer = await self._send(deposit)
+            if not deserves_another_try(outcome, answer, tries):
+                return outcome
+            if answer.status == 409:
+                await asyncio.sleep(CONFLICT_DELAY_S)
+
+    async def _send(self, deposit: Deposit) -> tuple[Outcome, Answer]:
+        fields = upload_fields(self._options, self._mode, deposit, int(self._now()))
+        leaf = deposit.public_id.rpartition("/")[2]
+        cargo = Cargo(deposit.path, deposit.size_bytes, f"{leaf}.{deposit.extension}")
+        answer = await self._transfer.send(self._url, fields, cargo)
+        if isinstance(answer, Answer):
+            return judge(deposit, answer, self._now()), answer
+        return answer, Answer(0)
+
+    def _masked(self, outcome: Outcome) -> Outcome:
+        """Cloudinary tells the string that it signed, without the secret; this makes sure."""
+        masked = self._options.account.secret.masked
+        match outcome:
+            case ImageFault(code=code, text=text):
+                return ImageFault(code, masked(text))
+            case LaneFault(code=code, text=text, retry_after_s=retry_after_s):
+                return LaneFault(code, masked(text), retry_after_s)
+            case Stored():
+                return outcome
+
+    async def _learn_mode(self) -> str:
+        """Ask; where Cloudinary cannot be reached or has no budget left, what it said the last time holds."""
+        known = self._known.folder_mode
+        try:
+            async with asyncio.timeout(DISPENSABLE_S if known else None):
+                config = await self._admin.ask("config", settings="true")
+        except TimeoutError:
+            return known
+        except StoreTrouble as trouble:
+            if known and trouble.fault.code != "configuration":
+                return known
+            raise
+        settings = config.get("settings")
+        mode = settings.get("folder_mode") if isinstance(settings, dict) else None
+        if mode not in {"dynamic", "fixed"}:
+            text = f"Cloudinary does not say the account's folder mode. Set folder_mode in [stores.{self._name}]."
+            raise StoreTrouble(LaneFault("configuration", text))
+        self._known.remember(folder_mode=str(mode))
+        return str(mode)
+
+    async def _numbers(self, series: Series) -> Numbers:
+        numbers, cursor = Numbers(series), ""
+        while True:
+            listing = await self._listing(prefix_of(series), cursor)
+            numbers.look_at(public_ids_of(listing))
+            before, cursor = cursor, _cursor_of(listing)
+            if cursor in {"", before}:
+                return numbers
+
+    async def _listing(self, prefix: str, cursor: str, **more: int) -> dict[str, Any]:
+        given = {key: value for key, value in (("prefix", prefix), ("next_cursor", cursor)) if value}
+        where = ("resources", "image", self._options.delivery_type)
+        return await self._admin.ask(*where, max_results=LISTED_MAX, **given, **more)
+
+    def _doubt(self, series: Series, public_id: str, below: int) -> StoreTrouble:
+        command = f"comfyledger import {self._name} --prefix {shlex.quote(series.folder)} --accept-outlier"
+        text = (
+            f"{public_id} is numbered far above the others (the next is {below}): is that a number? If so, "
+            f"`{command}` goes on above it; if not, rename it in the account. It is looked at again in 10 minutes."
+        )
+        now_s = self._now()
+        self._doubts = {one: doubt for one, doubt in self._doubts.items() if now_s < doubt[0]}
+        self._doubts[series] = (now_s + DOUBT_REMEMBERED_S, text)
+        return StoreTrouble(LaneFault("configuration", text))
+
+
+class Known:
+    """What the account said the last time, in a small file of the state folder; another address is another account."""
+
+    def __init__(self, path: Path, upload_prefix: str) -> None:
+        self._path = path
+        self._said: dict[str, Any] = {"upload_prefix": upload_prefix}
+        with suppress(OSError, ValueError):
+            said = json.loads(path.read_bytes())
+            if isinstance(said, dict) and said.get("upload_prefix") == upload_prefix:
+                self._said = said
+
+    @property
+    def folder_mode(self) -> str:
+        mode = self._said.get("folder_mode")
+        return mode if mode in {"dynamic", "fixed"} else ""
+
+    @property
+    def image_bytes_max(self) -> int:
+        """0 if it was never said."""
+        limit = self._said.get("image_bytes_max")
+        return limit if isinstance(limit, int) else 0
+
+    def remember(self, **said: str | int) -> None:
+        """Written whole or not at all; a folder that cannot be written costs a question at the next start."""
+        self._said = {**self._said, **said}
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            beside = self._path.with_suffix(f".{os.getpid()}.tmp")
+            beside.write_text(json.dumps(self._said), encoding="utf-8")
+            os.replace(beside, self._path)
+
+
+def _cursor_of(listing: Mapping[str, Any]) -> str:
+    cursor = listing.get("next_cursor")
+    return cursor if isinstance(cursor, str) else ""
+
+
+def _image_bytes_max(usage: Mapping[str, Any]) -> int:
+    limits = usage.get("media_limits")
+    limit = limits.get("image_max_size_bytes") if isinstance(limits, dict) else None
+    return limit if isinstance(limit, int) else 0
+
+
+def _too_large(deposit: Deposit, limit: int) -> str:
+    return (
+        f"The file has {deposit.size_bytes:,} bytes, the account takes images up to {limit:,}. Render smaller, "
+        f"save as webp, or move the account to a larger plan, then retry the image."
+    )

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-import comfyledger_cloudinary_account
 import msgspec
 import pytest
 from msgspec.structs import replace
 
+import comfyledger_cloudinary_account
 from comfyledger import settings, wire, workflows
 from comfyledger.cli.calling import EXIT_CODES
 from comfyledger.cli.commands import cli
@@ -199,7 +199,19 @@ SECTIONS: dict[str, tuple[type[settings.Section], settings.Section | None]] = {
 }
 MACHINE = {"state_dir", "ledger.path", "spool.path"}
 """Keys whose default depends on the machine: they are shown, and not set."""
-NOT_KEYS = {"source", "door", "ledger", "spool", "naming", "limits", "logging", "comfyui", "stores", "workflows", "plugins"}
+NOT_KEYS = {
+    "source",
+    "door",
+    "ledger",
+    "spool",
+    "naming",
+    "limits",
+    "logging",
+    "comfyui",
+    "stores",
+    "workflows",
+    "plugins",
+}
 UNITS = {"_s": "second", "_days": "day", "bytes_max": "byte", "pixels_max": "pixel", "chars_max": "character"}
 
 

@@ -6,6 +6,7 @@ started and ended by their ids, and their output goes to files that outlive a te
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -103,10 +104,11 @@ class StandIn(Process):
         said = json.loads(self.out.read_text())
         self.url, self._control = said["url"], said["control"]
 
-    async def restart(self) -> None:
-        """Kill it and start it again under the same addresses."""
+    async def restart(self, away_s: float = 0.0) -> None:
+        """Kill it and start it again under the same addresses, after so many seconds."""
         self._asked_before = self.requests()
         self.signal(signal.SIGKILL)
+        await asyncio.sleep(away_s)
         ports = [int(url.rpartition(":")[2]) for url in (self.url, self._control)]
         self._arguments = [sys.executable, "-m", *self._words(*ports)]
         await self.begin()

@@ -12,8 +12,8 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -126,7 +126,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> House:
     stack.callback(ledger.close)
     spool = Spool(settings.spool_path)
     # After those two, which sync the names of the folders they make: what else lies here can be made anew.
-    settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _in_state_folder(settings):
+        settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        token = read_or_make_token(settings.token_path)
     reader = Reader(settings.ledger_path)
     stack.push_async_callback(reader.close)
     session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=True))
@@ -147,7 +149,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> House:
     live.abouts.extend(renderer.about for renderer in renderers.values())
     newest = await reader.batches(BatchFilter(limit=1))
     batch_ids = BatchIds(newest[0].batch_id if newest else None)
-    context = _context(settings, engine, reader, live, stores, servers, watchers, prepared, batch_ids)
+    context = _context(settings, token, engine, reader, live, stores, servers, watchers, prepared, batch_ids)
     room = Room(engine, desk, reader, spool, settings.ledger_path.parent, _needed(settings))
     workers = Workers(renderers, Uploader(stores, reader, spool, desk), desk, room)
     retention = Retention(spool, reader, settings.spool.keep_days, time.time, _outputs(settings, reader))
@@ -155,6 +157,15 @@ async def build(settings: Settings, stack: AsyncExitStack) -> House:
     await room.look()
     asker = Asker(stores, engine, random.Random())  # noqa: S311 (jitter)
     return House(context, workers, asker, retention, room, opener, watchers)
+
+
+@contextmanager
+def _in_state_folder(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "Check folder, permissions and disk of state_dir."
+        raise Unusable(f"{settings.state_path} cannot be used: {error.strerror}.", hint=hint) from error
 
 
 def _engine(settings: Settings, ledger: Ledger) -> Engine:
@@ -253,6 +264,7 @@ def _needed(settings: Settings) -> Needed:
 
 def _context(
     settings: Settings,
+    token: str,
     engine: Engine,
     reader: Reader,
     live: Live,
@@ -275,7 +287,7 @@ def _context(
     return Context(
         engine=engine,
         reader=reader,
-        gate=gate_of(settings.door, read_or_make_token(settings.token_path)),
+        gate=gate_of(settings.door, token),
         door=settings.door,
         rules=rules,
         chance=Chance(
@@ -357,7 +369,8 @@ async def open_door(settings: Settings, context: Context, stack: AsyncExitStack)
         raise Refused("config_invalid", f"The door cannot listen: {error.strerror}.", hint=hint) from error
     host, port = runner.addresses[0][:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    _announce(settings.door_path, url)
+    with _in_state_folder(settings):
+        _announce(settings.door_path, url)
     return url
 
 

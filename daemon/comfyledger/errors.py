@@ -51,7 +51,7 @@ CODES: Final[dict[str, str]] = {
     "storage_full": "A disk is full or nearly so; nothing new is taken until there is room.",
     # looking and steering
     "unknown_store": "No store of this name is configured.",
-    "store_unavailable": "A store cannot say now what it holds.",
+    "store_unavailable": "A store cannot be used just now.",
     "unknown_batch": "There is no batch of this id.",
     "unknown_image": "There is no image of this name.",
     "unknown_scope": "There is nothing of this kind to pause or resume.",

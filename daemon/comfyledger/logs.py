@@ -11,7 +11,8 @@ import structlog
 def configure(*, level: str, layout: str) -> None:
     """Set up structlog for the process. `layout` is json, console or auto: for people on a terminal, JSON elsewhere.
 
-    The names of facts and their keys are API; the layout is not.
+    The names of facts and their keys are API; the layout is not. Tracebacks show no local variables: among them are
+    texts that users typed, which can be forgotten, and secrets.
     """
     as_json = layout == "json" or (layout == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -20,9 +21,11 @@ def configure(*, level: str, layout: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if as_json:
-        shared += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shared += [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer()]
     else:
-        shared += [structlog.dev.ConsoleRenderer()]
+        formatter = structlog.dev.RichTracebackFormatter(show_locals=False)
+        shared += [structlog.dev.ConsoleRenderer(exception_formatter=formatter)]
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

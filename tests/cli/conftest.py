@@ -67,8 +67,26 @@ class Door:
                 return wire.Subscribed("s1", "e1", data.get("after", 0))
             case "unsubscribe":
                 return wire.Unsubscribed("s1")
+            case "read_log":
+                return self._page(data)
         answer = self.answers[kind]
         return answer(data) if callable(answer) else answer
+
+    def _page(self, data: dict[str, Any]) -> wire.LogPage:
+        """A page as the daemon makes it, but that filters other than these let everything pass."""
+        after, upto, limit = data.get("after", 0), data.get("upto", len(self.events)), data.get("limit", 200)
+        chosen = [
+            event
+            for event in self.events[after:upto]
+            if data.get("batch_id") in {None, event["stream"]}
+            and event["kind"] in data.get("kinds", [event["kind"]])
+            and (data.get("username") is None or event["stream"] == BATCH)
+        ]
+        page = (chosen[::-1] if data.get("reverse") else chosen)[:limit]
+        facts = [{key: event[key] for key in event if key != "epoch"} for event in page]
+        more = len(chosen) > limit
+        position = page[-1]["position"] if more else (after + 1 if data.get("reverse") else upto)
+        return wire.LogPage("e1", [wire.PastEvent(**one) for one in facts], position, more)
 
 
 @pytest.fixture

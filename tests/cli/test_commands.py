@@ -180,7 +180,7 @@ def test_every_exit_code_is_in_the_help(run: Any) -> None:
 
 
 def test_every_command_that_reads_or_steers_speaks_json() -> None:
-    reading = {"submit", "watch", "status", "batches", "images", "cancel", "retry", "pause", "resume", "log"}
+    reading = {"submit", "watch", "status", "batches", "images", "cancel", "retry", "pause", "resume", "log", "explain"}
     for name in reading:
         assert "as_json" in {parameter.name for parameter in cli.commands[name].params}
 
@@ -334,48 +334,6 @@ def test_watch_without_a_batch_takes_all_that_are_open(door: Any, run: Any, batc
     assert door.requests("list_batches")[0]["open_only"] is True
     door.answers["list_batches"] = wire.Batches([], False)
     assert run("watch").exit_code == 0
-
-
-# ---- log
-
-
-def positions(stdout: str) -> list[int]:
-    return [json.loads(line)["position"] for line in stdout.splitlines()]
-
-
-@pytest.fixture
-def long_log(door: Any, batch: Any) -> None:
-    door.answers |= {"get_batch": batch(position=3), "list_batches": wire.Batches([batch()], False)}
-    for number in range(1, 101):
-        stream = BATCH if number % 2 else OTHER
-        kind = "image_kept" if number % 5 else "image_failed"
-        door.happen(kind, {"batch_id": stream, "image": number}, stream, {"d": "words\x1b[0m"})
-
-
-@pytest.mark.usefixtures("long_log")
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ((), list(range(51, 101))),
-        (("--limit", "2"), [99, 100]),
-        (("--after", "97"), [98, 99, 100]),
-        (("--after", "10", "--limit", "2"), [11, 12]),
-        (("--after", "100"), []),
-        (("--batch", BATCH, "--limit", "2"), [97, 99]),
-        (("--batch", BATCH, "--kind", "image_failed"), list(range(5, 101, 10))),
-        (("--user", "Areg", "--limit", "1"), [99]),
-        (("--kind", "image_failed", "--after", "90", "-f", "--limit", "2"), [95, 100]),
-    ],
-)
-def test_the_log_shows_what_was_asked_for_and_ends(run: Any, words: tuple[str, ...], expected: list[int]) -> None:
-    assert positions(run("log", *words, "--json").stdout) == expected
-
-
-@pytest.mark.usefixtures("long_log")
-def test_log_lines_are_for_people(run: Any) -> None:
-    (line,) = run("log", "--limit", "1").stdout.splitlines()
-    assert line.split()[:1] == ["100"]
-    assert r"image_failed      00ABCXYZ  image=100  words\x1b[0m" in line
 
 
 # ---- without a daemon

@@ -100,6 +100,16 @@ def test_a_store_that_is_not_there_is_refused_with_those_that_are(door: Any, run
     assert door.requests("survey_store") == []
 
 
+def test_a_store_that_does_not_work_is_not_asked(door: Any, run: Any, account: Open) -> None:
+    account([])
+    places = [wire.StoreInfo("main", "cloudinary", "", "It is not prepared yet.")]
+    door.answers["server_info"] = msgspec.structs.replace(door.answers["server_info"], stores=places)
+    result = run("import", "main")
+    assert result.exit_code == calling.REFUSED
+    assert "not prepared yet" in result.stderr
+    assert door.requests("survey_store") == []
+
+
 def test_a_dry_run_raises_nothing_and_spares_the_next_call_the_reading(door: Any, run: Any, account: Open) -> None:
     account([held(57, 56, 57)])
     result = run("import", "main", "--prefix", "Areg", "--dry-run")

@@ -165,6 +165,7 @@ def test_history_says_how_a_prompt_ended() -> None:
     assert "outside the output folder" in failed.error.exception_message
     assert entry("foreign_interrupt").ended == "interrupted"
     assert entry("foreign_interrupt").outputs == {}
+    assert 0 < entry("foreign_interrupt").ran_s < 60
     assert m.parse_history("{}", "x") is None
 
 

@@ -21,6 +21,7 @@ from comfyledger.comfyui.messages import (
     ExecutionInterrupted,
     ExecutionStart,
     ExecutionSuccess,
+    HistoryEntry,
     Message,
     Preview,
     Progress,
@@ -101,6 +102,19 @@ def test_a_prompt_that_could_not_be_stopped_was_not_stopped_by_us() -> None:
     running.stop("p", asked=False)
     assert running.overdue(100.0) is None
     assert not running.was_stopped("p")
+
+
+@pytest.mark.parametrize(("ran_s", "by_us"), [(9.9, False), (10.0, True)])
+def test_what_ran_too_long_before_this_daemon_was_there_an_earlier_one_has_ended(ran_s: float, by_us: bool) -> None:
+    entry = HistoryEntry("p", "error", False, "interrupted", {}, ran_s=ran_s)
+    assert Running(10).was_stopped("p", entry) == by_us
+
+
+def test_what_ran_too_long_and_could_not_be_stopped_a_person_has_ended() -> None:
+    running = Running(10)
+    running.starts("p", 1.0)
+    running.stop("p", asked=False)
+    assert not running.was_stopped("p", HistoryEntry("p", "error", False, "interrupted", {}, ran_s=99.0))
 
 
 def test_nothing_that_runs_is_never_overdue() -> None:

@@ -61,6 +61,13 @@ def test_another_spelling_is_the_same_series_and_keeps_what_is_written(spelled: 
     assert found[0].folder == "areg/CHARACTERS/Opal-Fever/images"
 
 
+def test_neighbours_that_composed_into_one_sign_are_found() -> None:
+    templates = Templates(folder="{username}{character}", file="i_{number}")
+    series = series_of(templates, "\u1112", "\u1161", False)
+    assert series.folder == "하"
+    assert series_in(templates, name_of(series, 7).public_id) == (series, 7)
+
+
 def test_decomposed_names_are_read_composed() -> None:
     found = series_in(TEMPLATES, "Zoe\u0308/characters/x/images/Zoe\u0308_x_image_1")
     assert found == (series_of(TEMPLATES, "Zoë", "x", False), 1)

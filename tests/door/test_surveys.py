@@ -15,7 +15,6 @@ from whole_app import Refusal, of_kind
 FOLDER = "Areg/characters/opal-fever/images"
 STEM = "Areg_opal-fever_image_"
 FOUND = {"folder": FOLDER, "stem": STEM, "highest": 57}
-TROUBLE = StoreTrouble(LaneFault("throttled", "Try again later.", 2.5))
 
 
 class Shelf:
@@ -155,3 +154,13 @@ async def test_a_store_that_is_not_there_or_cannot_be_used_is_said(door: Any) ->
             assert "folder" in unknown["hint"]
             assert broken["code"] == "plugin_broken"
             assert "'s3'" in broken["message"]
+
+
+async def test_a_store_that_is_not_prepared_yet_is_to_be_asked_again(door: Any, shelf: Shelf) -> None:
+    door.context.stores["shelf"] = OpenedStore("shelf", "shelf", problem="No answer.", waiting=shelf)
+    async with door.app() as app:
+        for kind, more in (("survey_store", {}), ("raise_series", {"found": [FOUND]})):
+            error = await refused(app, kind, store="shelf", **more)
+            assert (error["code"], error["retry_after_s"]) == ("store_unavailable", 5.0)
+            assert "No answer." in error["message"]
+    assert shelf.asked == []

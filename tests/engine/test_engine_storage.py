@@ -189,8 +189,8 @@ async def test_a_worker_that_meets_a_failed_disk_ends_the_engine(rig: Any, until
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        (sqlite3.SQLITE_FULL, "Check folder"),
-        (sqlite3.SQLITE_IOERR_SHMSIZE, "Check folder"),
+        (sqlite3.SQLITE_FULL, "Make room"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, "Make room"),
         (sqlite3.SQLITE_CORRUPT, "Restore a backup"),
     ],
 )

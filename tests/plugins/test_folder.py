@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import comfyledger_folder
+import comfyledger_folder_pages
 from comfyledger.plugin_api import (
     Deposit,
     Held,
@@ -710,7 +711,7 @@ async def test_a_hundred_thousand_files_are_counted_quickly(bench: Bench, monkey
 
     many = [Entry(f"Areg_opal-fever_image_{number}.png") for number in range(1, 100_001)]
     monkeypatch.setattr(Disk, "_alike", lambda disk, folder: [bench.root])
-    monkeypatch.setattr(comfyledger_folder, "_entries", lambda folder: iter(many))
+    monkeypatch.setattr(comfyledger_folder, "entries", lambda folder: iter(many))
     begun = time.perf_counter()
     assert await bench.store.highest_number(SERIES) == 100_000
     assert time.perf_counter() - begun < 2
@@ -739,8 +740,8 @@ async def paged(store: FolderStore, prefix: str = "", cursor: str = "") -> list[
 async def test_pages_name_every_file_below_a_folder_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(comfyledger_folder, "PAGE", size)
-    for path in ("a/x_1.png", "a/b/x_2.jpg", "a/b-c", "a/x.tar.gz", "a/plain", "c/x_3.png"):
+    monkeypatch.setattr(comfyledger_folder_pages, "PAGE", size)
+    for path in ("a/x_1.png", "a/b/x_2.jpg", "a/b+/a.jpg", "a/b-c", "a/x.tar.gz", "a/plain", "c/x_3.png"):
         bench.place(path, b"12345")
     for empty in range(5):
         (bench.root / f"a/empty-{empty}").mkdir()
@@ -748,12 +749,13 @@ async def test_pages_name_every_file_below_a_folder_once(
     (bench.root / "a" / "loop").symlink_to(bench.root)
     assert await paged(bench.store, "a") == [
         Held("a/b/x_2", "jpg", 5),
+        Held("a/b+/a", "jpg", 5),
         Held("a/b-c", "", 5),
         Held("a/plain", "", 5),
         Held("a/x.tar", "gz", 5),
         Held("a/x_1", "png", 5),
     ]
-    assert len(await paged(bench.store)) == 6
+    assert len(await paged(bench.store)) == 7
     assert await paged(bench.store, "nothing") == []
 
 
@@ -762,13 +764,14 @@ async def test_a_page_has_500_files_at_most(bench: Bench) -> None:
         bench.place(f"a/x_{number}")
     page = await bench.store.page("")
     assert len(page.held) == 500
-    assert len((await bench.store.page("", page.cursor)).held) == 1
+    last = await bench.store.page("", page.cursor)
+    assert (len(last.held), last.cursor) == (1, "")
 
 
 async def test_pages_go_on_after_the_cursor_whatever_came_or_went(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comfyledger_folder, "PAGE", 2)
+    monkeypatch.setattr(comfyledger_folder_pages, "PAGE", 2)
     for path in ("b/1", "b/2", "b/3", "c"):
         bench.place(path)
     cursor = (await bench.store.page("")).cursor
@@ -796,13 +799,13 @@ async def test_a_disk_that_goes_while_it_is_paged_is_not_taken_for_empty(
         bench.root.rename(bench.root.with_name("away"))
         return iter(())
 
-    monkeypatch.setattr(comfyledger_folder, "_entries", unmount)
+    monkeypatch.setattr(comfyledger_folder_pages, "entries", unmount)
     with pytest.raises(StoreTrouble):
         await bench.store.page("")
 
 
 async def test_a_name_that_is_no_text_can_be_paged_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comfyledger_folder, "PAGE", 1)
+    monkeypatch.setattr(comfyledger_folder_pages, "PAGE", 1)
     bench.place("a/x")
     Path(os.fsdecode(os.fsencode(bench.root) + b"/a/\xff_1.png")).touch()
     assert {held.public_id for held in await paged(bench.store, "a")} == {"a/x", "a/\N{REPLACEMENT CHARACTER}_1"}

@@ -113,6 +113,44 @@ async def test_a_half_open_socket_stands_and_neither_speaks_nor_answers_pings(bo
         socket.transport.abort()
 
 
+async def test_a_zombie_answers_pings_and_is_sent_nothing(box: Any) -> None:
+    async with box.connect() as socket:
+        await socket.recv()
+        await box.control(break_sockets="zombie")
+        assert (await box.get("/prompt"))[0] == 200
+        await box.finished(await box.submit(box.graph()))
+        await box.sim.sockets.settled()
+        await (await socket.ping())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await socket.recv()
+
+
+@pytest.mark.parametrize("forget", [False, True])
+async def test_a_half_open_socket_goes_on_when_it_is_mended_unless_its_server_is_gone(box: Any, forget: bool) -> None:
+    async with box.connect() as socket:
+        await socket.recv()
+        await box.control(break_sockets="half_open", forget=forget)
+        pong = await socket.ping()
+        await box.control(mend_sockets=True)
+        if forget:
+            with pytest.raises(ConnectionClosed):
+                await pong
+        else:
+            await pong
+
+
+async def test_what_a_person_took_out_is_in_the_ledger(box: Any) -> None:
+    await box.control(hold=["before_node"])
+    running, waiting = await box.submit(box.graph()), await box.submit(box.graph())
+    await box.held_at("before_node")
+    await box.post("/queue", {"clear": True})
+    await box.post("/interrupt", {})
+    assert (await box.ledger())["taken_out"] == [waiting, running]
+    await box.control(hold=[])
+    await box.finished(running)
+
+
 async def test_a_big_frame_is_a_message_of_that_size(box: Any) -> None:
     async with connect(f"{box.sim.url.replace('http', 'ws', 1)}/ws", max_size=2**22) as socket:
         await socket.recv()

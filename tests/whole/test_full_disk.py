@@ -10,17 +10,21 @@ import contextlib
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger.ledger import Ledger
+from ledger_given import submission, take
 from whole_app import DEADLINE_S, POLL_S, App, Frame, Refusal, check_gap_free, coloured, of_kind, until
 from whole_house import House
 
 MIB = 1024 * 1024
-DISK_MIB = 12
+DISK_MIB = 48
 NEEDED_MIB = 3
 PIECE = b"\xaa" * 65_536
 
@@ -151,6 +155,27 @@ async def test_a_full_disk_of_the_spool_stops_rendering_and_loses_nothing(house:
         disk.make_room()
         log = await check_all_arrived(house, app, given)
     assert lane_changes(log, "spool") == ["lane_paused", "lane_resumed"] * 2
+    assert lane_changes(log, "backend/main") == []
+    assert len(house.comfyui.posted()) == 9, "something was rendered twice"
+
+
+async def test_a_disk_that_fills_up_in_the_middle_of_a_file_is_the_spools_trouble_and_nobody_elses(
+    house: House, disk: Disk
+) -> None:
+    """Without a brake before it: the first sign is a file that finds no room."""
+    await house.begin(f'[spool]\npath = "{disk.path / "spool"}"\nfree_min_bytes = 0')
+    disk.fill()
+    async with house.app() as app:
+        given = await app.submit("r1", images=coloured(8))
+        await lane_appears(app, "spool")
+        await check_braked(app, given, "The spool")
+        assert len(house.comfyui.posted()) < 8
+        disk.make_room()
+        roomy_at = (await app.ask("server_info"))["uptime_s"]
+        log = await check_all_arrived(house, app, given)
+        assert (await app.ask("server_info"))["uptime_s"] <= roomy_at + 6
+    assert lane_changes(log, "spool") == ["lane_paused", "lane_resumed"]
+    assert lane_changes(log, "backend/main") == []
     assert len(house.comfyui.posted()) == 9, "something was rendered twice"
 
 
@@ -182,6 +207,103 @@ async def test_a_full_disk_of_the_ledger_takes_nothing_new_and_forgets_nothing(h
         log = await check_all_arrived(house, app, given)
     assert len(of_kind(log, "batch_requested")) == 2
     assert len(house.comfyui.posted()) == 9, "something was rendered twice"
+
+
+def ledger_on(disk: Disk) -> str:
+    return f'[ledger]\npath = "{disk.path / "ledger.db"}"\nfree_min_bytes = {NEEDED_MIB * MIB}'
+
+
+async def refused_start(house: House) -> str:
+    """The last words of a daemon that does not start."""
+    house.expected_errors.add("daemon.ended")
+    house.daemon.start()
+    await until(lambda: has_ended(house), "the daemon ends")
+    assert house.daemon.signal(signal.SIGTERM) == 5
+    return str(house.daemon.facts()[-1]["error"])
+
+
+async def test_a_start_without_any_room_ends_in_words_and_the_next_one_with_room_goes_on(
+    house: House, disk: Disk
+) -> None:
+    """A new ledger, and one that was closed: SQLite cannot open either without some room."""
+    await house.comfyui.begin()
+    house.configure(ledger_on(disk))
+    disk.fill()
+    assert "its disk is full. Make room on the disk" in await refused_start(house)
+    disk.make_room()
+    await house.daemon.begin()
+    async with house.app() as app:
+        given = await app.submit("r1", images=coloured(8))
+        await app.settled(given["batch_id"])
+    assert house.daemon.signal(signal.SIGTERM) == 0
+    disk.fill()
+    assert "its disk is full. Make room on the disk" in await refused_start(house)
+    disk.make_room()
+    await house.daemon.begin()
+    async with house.app() as app:
+        await check_all_arrived(house, app, given)
+
+
+async def test_a_daemon_that_was_killed_starts_on_a_full_disk_and_goes_on_when_there_is_room(
+    house: House, disk: Disk
+) -> None:
+    """Its files lie there as it left them, and SQLite needs no more to open them."""
+    house.expected_errors.add("ledger.storage_full")
+    await house.begin(ledger_on(disk))
+    house.comfyui.control(hold=["start"])
+    async with house.app() as app:
+        given = await app.submit("r1", images=coloured(8))
+        await until(lambda: len(house.comfyui.posted()) == 3, "prompts wait at ComfyUI")
+    house.daemon.signal(signal.SIGKILL)
+    disk.fill()
+    await house.daemon.begin()
+    async with house.app() as app:
+        await check_braked(app, given, "The ledger's disk")
+        house.comfyui.control(hold=[])
+        await until(lambda: "ledger.storage_full" in house.daemon.last_words(), "a group finds no room")
+        await check_braked(app, given, "The ledger's disk")
+        disk.make_room()
+        await check_all_arrived(house, app, given)
+    assert len(house.comfyui.posted()) == 9, "something was rendered twice"
+
+
+async def test_a_full_disk_that_has_no_room_for_the_index_of_the_log_either_loses_nothing(
+    house: House, disk: Disk
+) -> None:
+    """SQLite keeps 32 KiB of index for each 16 MiB of its log. The log has room here, and a reader keeps it growing."""
+    await house.begin(ledger_on(disk))
+    house.comfyui.control(hold=["start"])
+    async with house.app() as app:
+        given = await app.submit("r1", images=coloured(8))
+    house.daemon.signal(signal.SIGKILL)
+    path = disk.seen / "ledger.db"
+    with path.with_name("ledger.db-wal").open("ab") as log:
+        log.write(bytes(24 * MIB))
+    ledger = Ledger.open(path)
+    reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchone()
+    disk.fill()
+    acknowledged: list[list[int]] = []
+    with pytest.raises(LedgerUnusable, match="Make room on the disk"):
+        submit_until_full(ledger, acknowledged)
+    reader.close()
+    ledger.close()
+    disk.make_room()
+    reopened = Ledger.open(path)
+    assert submit(reopened, 0) == acknowledged[0] != given["numbers"]
+    assert min(submit(reopened, 99)) > max(acknowledged[-1]), "a number was given twice"
+    reopened.close()
+
+
+def submit_until_full(ledger: Ledger, acknowledged: list[list[int]]) -> None:
+    while True:
+        acknowledged.append(submit(ledger, len(acknowledged)))
+
+
+def submit(ledger: Ledger, serial: int) -> list[int]:
+    (accepted,) = take(ledger, submission(f"a{serial}", prompt=f"{serial}" + MIB * "x"))
+    return [image.number for image in accepted.images]
 
 
 FAILING_FSYNC = """
@@ -223,6 +345,83 @@ async def test_a_failed_fsync_of_the_spool_ends_the_daemon_and_the_next_one_lose
     await house.daemon.begin()
     async with house.app() as app:
         (batch,) = await app.settled(given["batch_id"])
+    assert (batch["stored"], batch["parked"], batch["failed"]) == (4, 0, 0)
+    house.check_stored(batch)
+
+
+FAILING_SYNC_OF_SQLITE = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int fails(int file)
+{
+    char link[64], path[4096] = "";
+    const char *marker = getenv("FAILING_SYNC");
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    if (marker == NULL || readlink(link, path, sizeof path - 1) < 0 || strstr(path, "/ledger.db") == NULL)
+        return 0;
+    int tries = open(marker, O_WRONLY | O_APPEND);
+    if (tries < 0)
+        return 0;
+    if (write(tries, "x", 1) != 1)
+        abort();
+    close(tries);
+    errno = EIO;
+    return 1;
+}
+
+int fsync(int file)
+{
+    return fails(file) ? -1 : ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(file);
+}
+
+int fdatasync(int file)
+{
+    return fails(file) ? -1 : ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(file);
+}
+"""
+
+
+def compiled(folder: Path) -> Path:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc or gcc): SQLite's fsync cannot be made to fail")
+    source, library = folder / "failing.c", folder / "failing.so"
+    source.write_text(FAILING_SYNC_OF_SQLITE)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+async def test_a_failed_fsync_of_the_ledger_ends_the_daemon_and_the_next_one_loses_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.expected_errors |= {"daemon.ended", "engine.failed", "effect.died"}
+    marker = house.folder / "failing"
+    monkeypatch.setenv("LD_PRELOAD", str(compiled(house.folder)))
+    monkeypatch.setenv("FAILING_SYNC", str(marker))
+    await house.begin(seconds_per_image=0.2, depth=1)
+    async with house.app() as app:
+        given = await app.submit("r1", images=coloured(4))
+        await app.counted("stored", 1, given["batch_id"])
+        marker.touch()
+        await until(lambda: has_ended(house), "the daemon ends")
+    assert house.daemon.signal(signal.SIGTERM) == 5
+    last = house.daemon.facts()[-1]
+    assert last["event"] == "daemon.ended"
+    assert "The disk failed the ledger" in last["error"]
+    assert "Check the disk" in last["error"]
+    assert marker.read_text() == "x", "it was tried again"
+    marker.unlink()
+    await house.daemon.begin()
+    async with house.app() as app:
+        (batch,) = await app.settled(given["batch_id"])
+        check_gap_free(await app.log())
     assert (batch["stored"], batch["parked"], batch["failed"]) == (4, 0, 0)
     house.check_stored(batch)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from whole_app import coloured, until
@@ -38,6 +41,27 @@ async def test_a_prompt_that_still_waits_is_found_by_its_id_and_not_sent_again(h
         (batch,) = await app.settled(asked["batch_id"])
     house.check_stored(batch)
     assert len(house.comfyui.posted()) == 1
+
+
+async def test_an_entry_that_a_crash_left_in_comfyuis_history_goes_with_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are recorded as kept, so nothing is owed to that prompt any more."""
+    (house.folder / "sitecustomize.py").write_text('import os\nos.environ["COMFYLEDGER_CRASH_AT"] = "fetch.logged"\n')
+    monkeypatch.setenv("PYTHONPATH", str(house.folder), prepend=os.pathsep)
+    await house.begin()
+    async with house.app() as app:
+        await app.submit("r1", quantity=1)
+        assert house.daemon.signal(signal.SIGCONT) == -signal.SIGKILL, "it did not die there"
+    monkeypatch.undo()
+    (left,) = house.comfyui.posted()
+    assert house.comfyui.history(left) != {}
+    await house.daemon.begin()
+    async with house.app() as app:
+        asked = await app.submit("r2", quantity=1)
+        await app.settled(asked["batch_id"])
+        await until(lambda: all(house.comfyui.history(one) == {} for one in house.comfyui.posted()), "both are gone")
+    assert len(house.comfyui.posted()) == 2
 
 
 @pytest.mark.parametrize("path", ["/api/jobs/", "/history/", "/prompt"])

@@ -3,6 +3,11 @@ and only what is ours is cancelled."""
 
 from __future__ import annotations
 
+import os
+import signal
+
+import pytest
+
 from whole_app import App, Frame, of_kind, until
 from whole_house import House, StandIn
 
@@ -38,6 +43,30 @@ async def test_a_prompt_that_runs_too_long_is_cancelled_and_rendered_again(house
         assert house.comfyui.posted()[0] == first
         assert cancelled(house) == [first]
         assert len(house.comfyui.posted()) == 2
+
+
+async def test_a_daemon_that_dies_after_it_cancelled_what_ran_too_long_blames_no_person_for_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ComfyUI's history says how long it ran; an interruption before its time was a person's will."""
+    (house.folder / "sitecustomize.py").write_text(
+        'import os\nos.environ.update(COMFYLEDGER_CRASH_AT="prompt.ended")\n'
+    )
+    monkeypatch.setenv("PYTHONPATH", str(house.folder), prepend=os.pathsep)
+    await begin(house, seconds_per_image=60.0)
+    async with house.app() as app:
+        asked = await app.submit("r1", quantity=1)
+        assert house.daemon.signal(signal.SIGCONT) == -signal.SIGKILL, "it did not die there"
+    monkeypatch.undo()
+    house.comfyui.control(seconds_per_image=0.0)
+    await house.daemon.begin()
+    async with house.app() as app:
+        (batch,) = await app.settled(asked["batch_id"])
+        (failed,) = await log_of(app, asked, "prompt_failed")
+        assert (failed["data"]["code"], failed["data"]["again"]) == ("timeout", True)
+        assert await log_of(app, asked, "batch_held") == []
+    assert batch["stored"] == 1
+    assert len(cancelled(house)) == 1
 
 
 async def test_a_prompt_that_finishes_while_it_is_cancelled_is_taken(house: House) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +32,7 @@ from comfyledger.ledger.ledger import Ledger
 from comfyledger.ledger.reader import Reader
 from comfyledger.work.desk import Desk
 from comfyledger.work.room import Needed, Room, in_words, parked_too_much, short_disk
-from comfyledger.work.spool import Spool
+from comfyledger.work.spool import NoPlace, Spool
 from ledger_given import log_of, submission
 
 MIB = 1024 * 1024
@@ -85,6 +86,7 @@ class Rig:
     async def turn(self) -> None:
         """One turn of the watch: look, and say what the log shall know."""
         await self.room.look()
+        self.room._offer()
         await self.room._tell()
 
     async def close(self) -> None:
@@ -163,6 +165,79 @@ async def test_a_short_ledger_stops_no_rendering(rig: Rig) -> None:
     await rig.turn()
     assert not rig.room.spool_short
     assert rig.lanes() == []
+
+
+class Files:
+    """Fetches that the spool has no place for, until `trouble` is gone."""
+
+    def __init__(self, rig: Rig, number: int) -> None:
+        self.tries = self.kept = 0
+        self.trouble: OSError | None = OSError(errno.ENOSPC, "No space left on device")
+        self.tasks = [asyncio.create_task(rig.room.bring(self._fetch)) for _ in range(number)]
+
+    async def _fetch(self) -> bool:
+        self.tries += 1
+        if self.trouble is not None:
+            raise NoPlace(self.trouble)
+        self.kept += 1
+        return True
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
+async def test_files_that_find_no_place_wait_for_it_and_stop_rendering_once(rig: Rig) -> None:
+    """Even where the disk says that it has room: a quota, or no inode."""
+    files = Files(rig, 4)
+    await until(lambda: rig.lanes() and len(rig.room._turns) == 4)
+    assert rig.room.spool_short
+    with pytest.raises(Refused, match=r"took no file: No space.*work resumes by itself"):
+        await rig.submit("r1")
+    for tries in (2, 3, 4):
+        await rig.turn()
+        await until(lambda tries=tries: files.tries == tries and len(rig.room._turns) == 4)
+    assert [line.kind for line in rig.lanes()] == ["lane_paused"]
+    files.trouble = None
+    await rig.turn()
+    await asyncio.wait_for(asyncio.gather(*files.tasks), 10)
+    await rig.turn()
+    assert (files.tries, files.kept) == (8, 4)
+    assert [line.kind for line in rig.lanes()] == ["lane_paused", "lane_resumed"]
+    await rig.submit("r1")
+
+
+async def test_no_file_is_tried_while_the_disk_is_short(rig: Rig) -> None:
+    rig.disks.free["spool"] = 0
+    files = Files(rig, 1)
+    await until(lambda: rig.lanes() and rig.room._turns)
+    for _ in range(3):
+        await rig.turn()
+    assert files.tries == 1
+    files.trouble, rig.disks.free["spool"] = None, 100 * MIB
+    await rig.turn()
+    await asyncio.wait_for(files.tasks[0], 10)
+
+
+async def test_a_trouble_of_which_no_file_is_left_to_ask_is_over(rig: Rig) -> None:
+    files = Files(rig, 1)
+    await until(lambda: rig.lanes() and rig.room._turns)
+    files.tasks[0].cancel()
+    await asyncio.wait(files.tasks)
+    for _ in range(2):
+        await rig.turn()
+    assert not rig.room.spool_short
+    assert [line.kind for line in rig.lanes()] == ["lane_paused", "lane_resumed"]
+
+
+async def test_a_disk_that_is_broken_and_not_full_is_named_so(rig: Rig) -> None:
+    files = Files(rig, 1)
+    files.trouble = OSError(errno.EROFS, "Read-only file system")
+    await until(rig.lanes)
+    assert b'"code":"spool"' in rig.lanes()[0].data.encode()
+    files.tasks[0].cancel()
 
 
 async def one_parked_one_failed(rig: Rig) -> str:

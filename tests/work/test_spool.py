@@ -18,7 +18,7 @@ from PIL import Image
 from comfyledger.errors import SpoolUnusable
 from comfyledger.work import spool as spool_module
 from comfyledger.work.imagefile import Broken, Pinned
-from comfyledger.work.spool import Spool
+from comfyledger.work.spool import NoPlace, Spool
 
 LIMITS: dict[str, Any] = {"strip": True, "bytes_max": 1_000_000, "pixels_max": 1_000_000}
 
@@ -142,9 +142,25 @@ async def test_trouble_of_the_disk_passes_and_leaves_no_temporary(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(spool_module, step, full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(NoPlace, match="No space") as found:
         await keep(spool)
+    assert found.value.is_full
     assert not [name for name in files(root) if "/." in name]
+
+
+async def test_a_stream_that_breaks_off_is_no_trouble_of_the_disk(spool: Spool) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield image()
+        raise OSError(errno.ENOSPC, "of another machine")
+
+    with pytest.raises(OSError, match="another machine"):
+        await spool.keep("B1", 1, 1, breaking(), **LIMITS)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file, not a folder")
+    with pytest.raises(SpoolUnusable, match=r"cannot be made.*Check folder"):
+        Spool(tmp_path / "state" / "spool")
 
 
 async def test_what_is_named_is_synced_before_and_its_folders_after(
@@ -167,7 +183,7 @@ async def test_what_is_named_is_synced_before_and_its_folders_after(
     ("name", "trouble", "raised"),
     [
         (".1-a1-1.pinned", errno.EIO, SpoolUnusable),
-        (".1-a1-1.pinned", errno.ENOSPC, OSError),
+        (".1-a1-1.pinned", errno.ENOSPC, NoPlace),
         ("B1", errno.EIO, SpoolUnusable),
         ("B1", errno.ENOSPC, SpoolUnusable),
         ("spool", errno.EIO, SpoolUnusable),

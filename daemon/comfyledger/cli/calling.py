@@ -21,6 +21,7 @@ USAGE: Final = 2
 NOT_STORED: Final = 3
 NO_DAEMON: Final = 4
 NO_LEDGER: Final = 5
+FOUND: Final = 6
 INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = {
@@ -30,6 +31,7 @@ EXIT_CODES: Final = {
     NOT_STORED: "the batch ended with images that are not stored",
     NO_DAEMON: "no daemon answers",
     NO_LEDGER: "`run` alone: the ledger cannot be opened or written, or a disk failed",
+    FOUND: "`audit` or `replay --check`: something is not as the log says",
     INTERRUPTED: "interrupted",
 }
 """What the command's exit code says; 2 is click's own, 5 the daemon's."""

@@ -7,13 +7,16 @@ from pathlib import Path
 import click
 
 from comfyledger import __version__
+from comfyledger.cli.audit import audit
 from comfyledger.cli.batches import batches, cancel, images, pause, resume, retry
 from comfyledger.cli.calling import EXIT_CODES, Group, Reach
 from comfyledger.cli.daemon import config, run, schema, sim
 from comfyledger.cli.demo import demo
+from comfyledger.cli.explain import explain
 from comfyledger.cli.imports import take_over
 from comfyledger.cli.log import log
 from comfyledger.cli.recover import recover
+from comfyledger.cli.replay import replay
 from comfyledger.cli.status import status
 from comfyledger.cli.submit import submit
 from comfyledger.cli.watch import watch
@@ -38,6 +41,6 @@ def cli(ctx: click.Context, state_dir: Path | None, url: str | None) -> None:
 
 for command in (
     *(run, submit, watch, status, batches, images, cancel, retry, recover, pause, resume, take_over, log),
-    *(schema, config, sim, demo),
+    *(explain, audit, replay, schema, config, sim, demo),
 ):
     cli.add_command(command)

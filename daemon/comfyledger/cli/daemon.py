@@ -73,11 +73,11 @@ def schema() -> None:
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
-    options_metavar="comfyui [OPTIONS]",
+    options_metavar="comfyui|cloudinary [OPTIONS]",
 )
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="")
 def sim(words: tuple[str, ...]) -> None:
-    """Run a stand-in for ComfyUI: `comfyledger sim comfyui --help` says how."""
+    """Run a stand-in for ComfyUI or Cloudinary: `comfyledger sim comfyui --help` says how."""
     from comfyledger.sim.__main__ import main
 
     sys.exit(main(words))

@@ -78,6 +78,9 @@ def _store_called(given: str, info: wire.Info) -> wire.StoreInfo:
         known = ", ".join(f"{store.name} ({store.kind})" for store in info.stores) or "none"
         text = f"There is not exactly one store {given[:64]!r}."
         raise Refused("unknown_store", text, hint=f"Configured: {known}.")
+    if found[0].problem:
+        hint = "`comfyledger status` shows when it works again."
+        raise Refused("store_unavailable", f"The store {found[0].name}: {found[0].problem}", hint=hint)
     return found[0]
 
 
@@ -187,7 +190,7 @@ def _say_as_json(store: str, tally: Tally, doubted: list[Seen], raised: wire.Ser
 def _say_all(store: str, tally: Tally, doubted: list[Seen], raised: wire.SeriesRaised | None) -> None:
     largest = sorted(tally.series.values(), key=lambda seen: -seen.images)
     if largest:
-        rows = ((f"{seen.images:,}", f"{seen.highest:,}", seen.name) for seen in largest[:SHOWN])
+        rows = ((f"{seen.images:,}", str(seen.highest), seen.name) for seen in largest[:SHOWN])
         say_table(("IMAGES", "HIGHEST", "SERIES"), rows)
     if len(largest) > SHOWN:
         say(f"and {len(largest) - SHOWN:,} more series; --json has all")

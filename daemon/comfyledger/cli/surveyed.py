@@ -86,5 +86,7 @@ def save(path: Path, tally: Tally) -> None:
         draft.write_bytes(msgspec.json.encode(tally))
         draft.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         hint = "Name a folder that can be written with --state-dir."
         raise Refused("config_invalid", f"{path} cannot be written: {error.strerror}.", hint=hint) from error

@@ -123,9 +123,9 @@ class ComfyUI:
         status, raw = await self._call("GET", f"/history/{prompt_id}")
         return _read(lambda body: parse_history(body, prompt_id), _good(status, raw))
 
-    async def forget(self, prompt_id: str) -> None:
-        """Remove our own entry from the history: each costs the server several times its graph in memory."""
-        await self._call("POST", "/history", {"delete": [prompt_id]})
+    async def forget(self, prompt_ids: list[str]) -> None:
+        """Remove our own entries from the history: each costs the server several times its graph in memory."""
+        await self._call("POST", "/history", {"delete": prompt_ids})
 
     async def cancel(self, prompt_id: str) -> None:
         """Take a prompt of ours out. Raises NotReached.

@@ -63,6 +63,12 @@ def read_objects(values: object) -> list[dict[str, Any]]:
     return [value for value in known[:LIST_MAX] if isinstance(value, dict)]
 
 
+def read_span(values: object, key: str) -> float:
+    """How far the last number under `key` in a list of objects is above the first; 0 when it is not."""
+    numbers = [number for fields in read_objects(values) if (number := read_number(fields, key)) is not None]
+    return max(0.0, numbers[-1] - numbers[0]) if numbers else 0.0
+
+
 def as_text(body: str | bytes) -> str:
     """The beginning of an answer that is not JSON, for a person."""
     return body if isinstance(body, str) else body[: 4 * TEXT_CHARS_MAX].decode("utf-8", "replace")

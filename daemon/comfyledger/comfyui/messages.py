@@ -26,13 +26,11 @@ from comfyledger.comfyui.fields import (
     read_number,
     read_object,
     read_objects,
+    read_span,
     read_text,
 )
 
-__all__ = [
-    "TEXT_CHARS_MAX",
-    "BadFrame",
-]  # What callers need of the tolerant reading; the rest is defined below.
+__all__ = ["TEXT_CHARS_MAX", "BadFrame"]  # What callers need of the tolerant reading; the rest is defined below.
 
 ERRORS_PER_NODE_MAX: Final = 16
 
@@ -185,7 +183,7 @@ class RefusalAnswer(msgspec.Struct, frozen=True):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """A finished prompt. `error` is there exactly when `ended` is "error"."""
+    """A finished prompt. `error` is there exactly when `ended` is "error"; `ran_s` is 0 where nothing says it."""
 
     prompt_id: str
     status_str: str
@@ -193,6 +191,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     ended: Literal["success", "error", "interrupted"]
     outputs: dict[str, tuple[OutputFile, ...]]
     error: ExecutionError | None = None
+    ran_s: float = 0.0
 
 
 class QueueIds(msgspec.Struct, frozen=True):
@@ -251,24 +250,16 @@ def parse_prompt_answer(status: int, body: str | bytes) -> PromptAnswer | Refusa
 
 
 def parse_history(body: str | bytes, prompt_id: str) -> HistoryEntry | None:
-    """The entry of one prompt in `GET /history/{prompt_id}`; None when it is unknown or not finished.
-
-    Raises BadFrame when the answer is no JSON object.
-    """
+    """The entry of a prompt in `GET /history/{prompt_id}`; None when it is unknown or not finished. Raises BadFrame."""
     entry = json_object(body).get(prompt_id)
     if not isinstance(entry, dict):
         return None
     status = read_object(entry, "status")
     ended, error = _ending(status, has_outputs=bool(entry.get("outputs")))
     outputs = list(read_object(entry, "outputs").items())[:LIST_MAX]
-    return HistoryEntry(
-        prompt_id,
-        read_id(status, "status_str"),
-        status.get("completed") is True,
-        ended,
-        {cut(node_id, ID_CHARS_MAX): _files(output) for node_id, output in outputs},
-        error,
-    )
+    files = {cut(node_id, ID_CHARS_MAX): _files(output) for node_id, output in outputs}
+    completed, ran_ms = status.get("completed") is True, read_span([m[1] for m in _messages(status)], "timestamp")
+    return HistoryEntry(prompt_id, read_id(status, "status_str"), completed, ended, files, error, ran_ms / 1000)
 
 
 def parse_queue(body: str | bytes) -> QueueIds:
@@ -339,11 +330,15 @@ def _preview_with_metadata(frame: bytes, end: int) -> Preview | None:
     return Preview(mime, frame[end:], read_id(about, "prompt_id") or None, read_id(about, "node_id") or None)
 
 
+def _messages(status: Mapping[str, Any]) -> list[list[Any]]:
+    messages = status.get("messages")
+    return [m for m in messages if isinstance(m, list) and len(m) == 2] if isinstance(messages, list) else []
+
+
 def _ending(
     status: Mapping[str, Any], has_outputs: bool
 ) -> tuple[Literal["success", "error", "interrupted"], ExecutionError | None]:
-    messages = status.get("messages")
-    named = [m for m in messages if isinstance(m, list) and len(m) == 2] if isinstance(messages, list) else []
+    named = _messages(status)
     if any(m[0] == "execution_interrupted" for m in named):
         return "interrupted", None
     # Versions before the status was kept have none: then only outputs can tell.

@@ -16,6 +16,7 @@ from comfyledger.comfyui.messages import (
     ExecutionInterrupted,
     ExecutionStart,
     ExecutionSuccess,
+    HistoryEntry,
     Message,
     Progress,
 )
@@ -75,8 +76,12 @@ class Running:
         """The overdue prompt is dealt with. `asked`: the server was asked to end it, else it must be let finish."""
         remember(self._stopped, prompt_id, asked, STOPPED_KEPT)
 
-    def was_stopped(self, prompt_id: str) -> bool:
-        return self._stopped.get(prompt_id, False)
+    def was_stopped(self, prompt_id: str, entry: HistoryEntry | None = None) -> bool:
+        """Whether we ended it.
+
+        One that nobody dealt with here, and that ran too long all the same, an earlier run of the daemon has ended.
+        """
+        return self._stopped.get(prompt_id, entry is not None and entry.ran_s >= self._timeout_s)
 
 
 def remember(kept: OrderedDict[str, T], prompt_id: str, value: T, most: int) -> None:

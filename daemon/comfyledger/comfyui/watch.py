@@ -215,7 +215,7 @@ class Watcher:
         entry = where if isinstance(where, HistoryEntry) else None
         restarted = outstanding.connection != self.connection or not self.is_up
         running = entry is None and restarted and self._running.was(prompt_id)
-        outstanding.future.set_result(Ending(entry, restarted, running, self._running.was_stopped(prompt_id)))
+        outstanding.future.set_result(Ending(entry, restarted, running, self._running.was_stopped(prompt_id, entry)))
         if entry is not None:
             self._running.ends(prompt_id)
 

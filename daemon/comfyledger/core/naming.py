@@ -169,7 +169,7 @@ def is_outlier(highest: int, second: int) -> bool:
     It is if it is above 10,000 and above a hundred times the second highest (0 if there is none). Whoever numbers one
     by one and deletes now and then stays far below that.
     """
-    return highest > _OUTLIER_MIN and highest > _OUTLIER_TIMES * max(second, 1)
+    return highest > _OUTLIER_MIN and highest > _OUTLIER_TIMES * second
 
 
 def check_templates(templates: Templates) -> None:

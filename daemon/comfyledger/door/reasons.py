@@ -148,7 +148,7 @@ def _at_comfyui(prompt: PromptRow) -> wire.OwedInfo | None:
 def _uploading(image: ImageRow, upload: Upload, there: Situation) -> list[wire.OwedInfo]:
     lane = store_lane(upload.store)
     match upload.state:
-        case "stored":
+        case "stored" | "dropped":
             return []
         case "parked":
             said = _said(f"The store {upload.store} does not take it ({upload.code})", upload.words, there)

@@ -27,8 +27,8 @@ from comfyledger.ledger.looking import LogWanted
 from comfyledger.ledger.reader import ImageFilter, Reader
 
 PAGE_LINES: Final = 500
-STREAM_LINES_MAX: Final = 20_000
-"""Read of one batch; what a batch of the largest size has several times over."""
+STREAM_LINES_MAX: Final = 50_000
+"""Read of one batch: several times what one of the largest size has, unless `quantity_max` was raised far."""
 LANE_LINES_MAX: Final = 50
 """Of one lane in one story."""
 TOLD_MAX: Final = 400

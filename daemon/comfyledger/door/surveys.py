@@ -54,7 +54,7 @@ def _with(before: wire.SeriesHeld, number: int) -> wire.SeriesHeld:
 
 
 async def raise_series(context: Context, label: str, message: wire.RaiseSeries) -> wire.SeriesRaised:
-    """Raises Refused(unknown_store, plugin_broken), and `invalid_field` for what is no series under the templates."""
+    """Raises Refused like `survey_store`, and Refused(invalid_field) for what is no series under the templates."""
     opened, _ = _opened(context, message.store)
     templates = context.rules.templates
     found = (
@@ -80,6 +80,8 @@ def _opened(context: Context, name: str) -> tuple[OpenedStore, Store]:
     if opened is None:
         hint = f"Configured: {', '.join(context.stores) or 'none'}."
         raise Refused("unknown_store", f"There is no store {name[:64]!r}.", hint=hint, path="$.data.store")
+    if opened.waiting is not None:
+        raise _unavailable(name, LaneFault("unknown", f"It could not be prepared yet: {opened.problem}"))
     if opened.store is None:
         hint = "Mend the plugin or its section of the configuration, then restart."
         raise Refused("plugin_broken", f"The store {opened.name} cannot be used: {opened.problem}", hint=hint)

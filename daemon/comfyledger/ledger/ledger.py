@@ -6,6 +6,8 @@ that fails drops everything of its group, the head included.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
 import secrets
@@ -28,9 +30,11 @@ from comfyledger.ledger.eventlog import Head, Line, append, read_head
 STATEMENTS_CACHED: Final = 256
 
 _CHECK_PLACE: Final = "Check folder, permissions and disk of [ledger] path."
+_MAKE_ROOM: Final = "Make room on the disk of [ledger] path; then start again."
 _RESTORE: Final = "Restore a backup."
 _OF_THE_PLACE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 """Where the ledger may be whole and its disk full or out of reach: a backup would put an older one in its place."""
+_NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 _OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
@@ -49,6 +53,7 @@ class Ledger:
         self.epoch: str = _identity(connection, "epoch")
         self.secret: bytes = bytes.fromhex(_identity(connection, "secret"))
         self._lines: list[Line] = []
+        self._failed = False
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
@@ -62,15 +67,19 @@ class Ledger:
             return cls(_connect(path), lock_fd)
         except BaseException as error:
             os.close(lock_fd)
-            if isinstance(error, OSError):
-                raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE) from error
-            if isinstance(error, sqlite3.Error):
-                hint = _CHECK_PLACE if _primary_code(error) in _OF_THE_PLACE else _RESTORE
-                raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=hint) from error
+            if isinstance(error, OSError | sqlite3.Error):
+                raise _unopened(error) from error
             raise
 
     def close(self) -> None:
-        self._connection.close()
+        """Give the lock back. A connection that the disk has failed is left to the end of the process.
+
+        Closing it, as Python does with what nobody refers to any more, would write and sync once more.
+        """
+        if self._failed:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+        else:
+            self._connection.close()
         os.close(self._lock_fd)
 
     @contextmanager
@@ -92,7 +101,9 @@ class Ledger:
             self.head = head
             self._roll_back()
             if isinstance(error, sqlite3.Error):
-                raise _translated(error) from error
+                meant = _translated(error)
+                self._failed = isinstance(meant, LedgerUnusable)
+                raise meant from error
             raise
 
     def _roll_back(self) -> None:
@@ -233,7 +244,22 @@ def _folders_above(path: Path) -> Iterator[Path]:
         yield above
 
 
+def _unopened(error: OSError | sqlite3.Error) -> LedgerUnusable:
+    """Why a ledger cannot be opened. To be opened it needs some room, even where nothing is written then."""
+    if getattr(error, "sqlite_errorcode", None) in _NO_ROOM or getattr(error, "errno", None) == errno.ENOSPC:
+        return LedgerUnusable("The ledger cannot be opened: its disk is full.", hint=_MAKE_ROOM)
+    of_the_place = isinstance(error, OSError) or _primary_code(error) in _OF_THE_PLACE
+    return LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE if of_the_place else _RESTORE)
+
+
 def _translated(error: sqlite3.Error) -> Exception:
+    """What a failed group means.
+
+    Without room for the index of its write-ahead log SQLite fails after it has written the log: whether the group is
+    in it is known only to whoever reads it again.
+    """
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return LedgerUnusable("The disk that holds the ledger is full, and SQLite cannot go on.", hint=_MAKE_ROOM)
     code = _primary_code(error)
     if code == sqlite3.SQLITE_FULL:
         return StorageFull("The disk that holds the ledger is full.")

@@ -221,13 +221,15 @@ class SimComfyUI:
 
     async def _post_queue(self, request: web.Request) -> web.Response:
         if request[_SENT].get("clear"):
-            self._queue.clear()
+            self.ledger.taken_out.extend(self._queue.clear())
         for prompt_id in request[_SENT].get("delete", []):
             self._queue.delete(prompt_id)
         return web.Response()
 
     async def _post_interrupt(self, request: web.Request) -> web.Response:
         prompt_id = request[_SENT].get("prompt_id")
+        if prompt_id is None:
+            self.ledger.taken_out.extend(self._queue.running)
         if prompt_id is None or self._queue.is_running(prompt_id):
             self._worker.interrupt()
         return web.Response()
@@ -295,6 +297,8 @@ class SimComfyUI:
             self.sockets.drop()
         if control.break_sockets:
             await self.sockets.break_all(control.break_sockets)
+        if control.mend_sockets:
+            self.sockets.mend()
         if control.big_frame_bytes:
             self.sockets.send_big(control.big_frame_bytes)
         if control.delete_files_of:
@@ -304,7 +308,7 @@ class SimComfyUI:
         return _json(self._control_state())
 
     def _control_state(self) -> dict[str, object]:
-        return self._faults.state() | {"sockets": len(self.sockets.open)}
+        return self._faults.state() | {"sockets": len(self.sockets.open), "listening": self.sockets.listening}
 
     def _delete_files_of(self, prompt_id: str) -> None:
         for file in self.ledger.files:
@@ -315,6 +319,7 @@ class SimComfyUI:
         self._tasks[0].cancel()
         await asyncio.gather(self._tasks[0], return_exceptions=True)
         self._queue.forget()
+        self.sockets.forget()
         self._tasks[0] = asyncio.create_task(self._worker.work_forever())
 
 

@@ -21,9 +21,10 @@ a node works (its `executing` is sent), and between `execution_success` and the 
 
 ALL_PLACES: Final[frozenset[Place]] = frozenset(get_args(Place))
 
-Breaking = Literal["too_big", "mid_frame", "half_open"]
-"""How open sockets break: closed with code 1009, reset within a frame, or neither read nor written any more (pings
-included) while the connection stands."""
+Breaking = Literal["too_big", "mid_frame", "half_open", "zombie"]
+"""How open sockets break: closed with code 1009, reset within a frame, neither read nor written any more (pings
+included) while the connection stands, or thrown out while open: pings are answered, and nothing is sent (recording
+`zombie`)."""
 
 ViewFault = Literal["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "html", "short_transfer", "missing"]
 """What `/view` gives instead of a file: it lacks its last bytes, has rubbish behind its end, has no bytes, is a page of
@@ -80,6 +81,8 @@ class Control(msgspec.Struct, forbid_unknown_fields=True):
     """Cut the open sockets without a word (code 1006)."""
     break_sockets: Breaking | None = None
     """Break the open sockets in this way."""
+    mend_sockets: bool = False
+    """Read half-open sockets again: now their ends are noticed, later than those of the sockets that came after."""
     big_frame_bytes: int = 0
     """Send one text frame of this size to every socket."""
     delete_files_of: str | None = None
@@ -254,6 +257,8 @@ class Ledger:
         self.requests: deque[Request] = deque(maxlen=LEDGER_ENTRIES_MAX)
         self.files: deque[Written] = deque(maxlen=LEDGER_ENTRIES_MAX)
         self.prompts: deque[Ran] = deque(maxlen=LEDGER_ENTRIES_MAX)
+        self.taken_out: deque[str] = deque(maxlen=LEDGER_ENTRIES_MAX)
+        """What was cleared or interrupted without being named, as ComfyUI's own page does it."""
 
     def next_order(self) -> int:
         """The place of the next entry among all."""
@@ -267,4 +272,5 @@ class Ledger:
             "requests": list(self.requests),
             "files": list(self.files),
             "prompts": list(self.prompts),
+            "taken_out": list(self.taken_out),
         }

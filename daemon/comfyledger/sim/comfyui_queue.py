@@ -108,10 +108,12 @@ class PromptQueue:
         self._changed(self.remaining)
         return True
 
-    def clear(self) -> None:
-        """Remove all pending prompts, without a trace."""
+    def clear(self) -> list[str]:
+        """Remove all pending prompts, without a trace; which those were."""
+        removed = [item.prompt_id for _, _, item in self._pending]
         self._pending.clear()
         self._changed(self.remaining)
+        return removed
 
     def forget(self) -> None:
         """Lose everything, as a restart does."""
@@ -119,6 +121,11 @@ class PromptQueue:
         self._history.clear()
         self._running = None
         self._numbers = 0
+
+    @property
+    def running(self) -> list[str]:
+        """The prompt that runs now, if one does."""
+        return [self._running.prompt_id] if self._running else []
 
     def is_running(self, prompt_id: str) -> bool:
         """Whether this is the prompt that runs now."""

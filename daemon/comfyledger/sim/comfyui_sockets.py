@@ -45,6 +45,8 @@ class _Socket:
         self.request = request
         self.wants_metadata = False
         self.is_half_open = False
+        self.outlived = False
+        """Whether the server that had it is gone: who comes back to it is told so by a reset."""
 
     def abort(self) -> None:
         if self.request.transport:
@@ -60,6 +62,13 @@ class _Socket:
         self.is_half_open = True
         if isinstance(self.request.transport, asyncio.ReadTransport):
             self.request.transport.pause_reading()
+
+    def mend(self) -> None:
+        if self.outlived:
+            self.abort()
+        elif self.is_half_open and isinstance(self.request.transport, asyncio.ReadTransport):
+            self.is_half_open = False
+            self.request.transport.resume_reading()
 
 
 class Sockets:
@@ -87,6 +96,11 @@ class Sockets:
             self._put(client_id, _numbers(PREVIEW_WITH_METADATA, len(head)) + head + jpeg)
         else:
             self._put(client_id, _numbers(PREVIEW, _JPEG) + jpeg)
+
+    @property
+    def listening(self) -> int:
+        """How many sockets are sent what all are sent."""
+        return 0 if self.deaf else sum(not socket.is_half_open for socket in self._by_client.values())
 
     def is_listening(self, client_id: str | None) -> bool:
         """Whether a socket of this client is connected."""
@@ -141,6 +155,18 @@ class Sockets:
                     socket.reset_within_frame()
                 case "half_open":
                     socket.half_open()
+                case "zombie":
+                    self._by_client = {c: s for c, s in self._by_client.items() if s is not socket}
+
+    def mend(self) -> None:
+        """Go on with every connection that was left half-open."""
+        for socket in list(self.open):
+            socket.mend()
+
+    def forget(self) -> None:
+        """The server is another one from now on; whose connection is half-open does not hear of it."""
+        for socket in self.open:
+            socket.outlived = socket.is_half_open
 
     def send_big(self, size_bytes: int) -> None:
         """Send everybody one text frame of this size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 
@@ -54,6 +55,6 @@ class Workers(msgspec.Struct, frozen=True):
             case CancelPrompt():
                 await renderer.cancel(effect)
             case FetchPrompt():
-                await renderer.fetch(effect)
+                await self.room.bring(partial(renderer.fetch, effect))
             case _:
                 raise TypeError(f"nobody does {type(effect).__name__}")

@@ -11,7 +11,6 @@ from collections import OrderedDict
 from typing import Any, Final
 
 import msgspec
-import structlog
 
 from comfyledger import crash
 from comfyledger.comfyui import graph
@@ -36,14 +35,13 @@ from comfyledger.core.slices import BatchRow, PromptRow
 from comfyledger.core.values import OutputFile, Pinned, prompt_uuid
 from comfyledger.ledger.reader import Reader
 from comfyledger.work.desk import Desk
+from comfyledger.work.entries import Entries
 from comfyledger.work.imagefile import Broken
 from comfyledger.work.spool import Spool
 
 TEMPLATES_KEPT: Final = 32
 TRANSFERS_MAX: Final = 3
 """How often one file is asked for, while ComfyUI answers all else, before it counts as broken."""
-
-log = structlog.get_logger("comfyledger.render")
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -75,6 +73,7 @@ class Renderer:
         self._desk = desk
         self._bounds = bounds
         self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._entries = Entries(comfyui, reader)
         self._posting: dict[str, asyncio.Event] = {}
         self.about: dict[str, FollowPrompt] = {}
         """What is being followed, by prompt_id: for those who watch progress."""
@@ -230,15 +229,15 @@ class Renderer:
             case HistoryEntry(ended="interrupted") if ending.timed_out:
                 words = self._desk.words("It ran longer than render_timeout_s and was cancelled.")
                 await self._desk.report(_of(PromptHasFailed, effect, code="timeout", words=words))
-                await self._forget(effect.prompt_id)
+                await self._entries.forget(effect.prompt_id)
             case HistoryEntry(ended="interrupted"):
                 await self._desk.report(_of(PromptWasInterrupted, effect))
-                await self._forget(effect.prompt_id)
+                await self._entries.forget(effect.prompt_id)
             case HistoryEntry(error=error):
                 said = f"{error.exception_type}: {error.exception_message} (node {error.node_id})" if error else ""
                 words = self._desk.words(said or "ComfyUI says error and nothing more.")
                 await self._desk.report(_of(PromptHasFailed, effect, code="execution_error", words=words))
-                await self._forget(effect.prompt_id)
+                await self._entries.forget(effect.prompt_id)
 
     async def _gone(self, effect: PromptEffect, *, restarted: bool, running: bool = False) -> None:
         """What a restarted server forgot may be finished on its disk: a complete set is taken, nothing less."""
@@ -287,8 +286,11 @@ class Renderer:
 
     # ---- fetch
 
-    async def fetch(self, effect: FetchPrompt) -> None:
-        """Bring in the files of those images that still wait for one, and report them together."""
+    async def fetch(self, effect: FetchPrompt) -> bool:
+        """Bring in the files of those images that still wait for one, and report them together.
+
+        Whether the spool has taken any. Raises NoPlace.
+        """
         kept: list[Pinned] = []
         try:
             for index, file in zip(effect.images, effect.files, strict=True):
@@ -301,10 +303,10 @@ class Renderer:
             await self._failed(effect, "broken", f"{broken.reason}: {broken.sentence}")
         except NotReached as trouble:
             await self._desk.stuck(effect.lane, trouble.code, trouble.text)
-        except OSError as error:
-            await self._desk.stuck(effect.lane, "spool", f"The spool cannot be written: {error.strerror}.")
         else:
             await self._took(effect, kept)
+            return bool(kept)
+        return False
 
     async def _bring(self, effect: FetchPrompt, index: int, file: OutputFile) -> Pinned:
         """Keep a file. One that never comes to its end must not stand in the way of all others: it is broken."""
@@ -347,20 +349,11 @@ class Renderer:
             if file.image not in used:
                 await asyncio.to_thread(self._spool.remove, effect.batch_id, file.image)
         await self._desk.works(effect.lane)
-        await self._forget(effect.prompt_id)
+        await self._entries.forget(effect.prompt_id)
 
     async def _failed(self, effect: FetchPrompt, code: str, text: str) -> None:
         await self._desk.report(_of(PromptHasFailed, effect, code=code, words=self._desk.words(text)))
-        await self._forget(effect.prompt_id)
-
-    async def _forget(self, prompt_id: str) -> None:
-        """Remove our entry from ComfyUI's history. If that fails it costs the server memory and us nothing."""
-        try:
-            crash.at("history.deleting")
-            await self._comfyui.forget(prompt_id)
-            crash.at("history.deleted")
-        except NotReached as trouble:
-            log.info("comfyui.entry_left", prompt_id=prompt_id, error=trouble.text)
+        await self._entries.forget(effect.prompt_id)
 
 
 def _of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> PromptReport:

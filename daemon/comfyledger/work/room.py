@@ -1,14 +1,17 @@
 """How much room there is: a brake on new work before a disk is full, and for the spool on rendering, too.
 
 The disks are looked at every second, not for each request. What was accepted goes on with the room that is kept
-for it; nothing counts as an image's or a backend's trouble. Which requests add work is known by the engine, where the
-brake is; which prompts are new, by whoever gives out the effects. Both go on by themselves once there is room.
+for it; a file that finds no place all the same waits here, and after each look that finds room one of those that wait
+tries, until one is taken. Nothing counts as an image's or a backend's trouble. Which requests add work is known by the
+engine, where the brake is; which prompts are new, by whoever gives out the effects. All go on by themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -20,7 +23,7 @@ from comfyledger.engine import Engine
 from comfyledger.ledger.grouped import Shortage
 from comfyledger.ledger.reader import Reader
 from comfyledger.work.desk import Desk
-from comfyledger.work.spool import Spool
+from comfyledger.work.spool import NoPlace, Spool
 
 LOOK_EVERY_S: Final = 1.0
 LANE: Final = "spool"
@@ -50,6 +53,7 @@ class Room:
     ) -> None:
         self.spool_short = False
         self._ledger_short = False
+        self._may_try = True
         self._engine = engine
         self._desk = desk
         self._reader = reader
@@ -58,11 +62,15 @@ class Room:
         self._needed = needed
         self._parked = 0
         self._parked_at: int | None = None
+        self._no_place: NoPlace | None = None
+        self._bringing = 0
+        self._turns: deque[asyncio.Future[None]] = deque()
 
     async def run(self) -> None:
         """Look every second, until cancelled."""
         while True:
             await self.look()
+            self._offer()
             await self._tell()
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -75,6 +83,8 @@ class Room:
             "ledger", self._ledger_folder, free[1], needed.ledger_free_min, was_short=self._ledger_short
         )
         of_parked = parked_too_much(await self._parked_bytes(), needed.parked_max)
+        self._may_try = of_spool is None
+        of_spool = of_spool or self._refused_file()
         self.spool_short, self._ledger_short = of_spool is not None, of_ledger is not None
         self._brake(_joined([one for one in (of_spool, of_ledger, of_parked) if one is not None]))
 
@@ -103,7 +113,59 @@ class Room:
                     self._desk.probe_soon(lane)
         elif not self._engine.in_trouble(LANE):
             text = self._engine.brake.message if self._engine.brake is not None else ""
-            await self._desk.stuck(LANE, "spool_full", text)
+            code = "spool" if self._no_place is not None and not self._no_place.is_full else "spool_full"
+            await self._desk.stuck(LANE, code, text)
+
+    # ---- files that find no place
+
+    async def bring(self, fetch: Callable[[], Awaitable[bool]]) -> None:
+        """Have files brought in, once more after each time that the spool had no place for them.
+
+        `fetch` says whether the spool has taken a file, or raises NoPlace.
+        """
+        self._bringing += 1
+        try:
+            while not await self._brought(fetch):
+                pass
+        finally:
+            self._bringing -= 1
+
+    async def _brought(self, fetch: Callable[[], Awaitable[bool]]) -> bool:
+        if self._no_place is not None:
+            self._turns.append(asyncio.get_running_loop().create_future())
+            await self._turns[-1]
+        try:
+            taken = await fetch()
+        except NoPlace as error:
+            self._no_place = error
+            await self.look()
+            await self._tell()
+            return False
+        if taken:
+            self._no_place = None
+            self._let_go(len(self._turns))
+        return True
+
+    def _offer(self) -> None:
+        """Where the disk says that there is room, one file at a time tries. With none to try, the disk is believed."""
+        if self._may_try and self._no_place is not None:
+            self._let_go(1)
+            self._no_place = self._no_place if self._bringing else None
+
+    def _let_go(self, most: int) -> None:
+        """Let so many of those that wait try; who was cancelled no longer waits."""
+        waiting = [turn for turn in self._turns if not turn.done()]
+        self._turns = deque(waiting[most:])
+        for turn in waiting[:most]:
+            turn.set_result(None)
+
+    def _refused_file(self) -> Shortage | None:
+        if self._no_place is None:
+            return None
+        return Shortage(
+            f"The spool ({self._spool.root}) took no file: {self._no_place.reason}.",
+            "Make room on its disk, or mend what is wrong there; work resumes by itself.",
+        )
 
 
 def short_disk(name: str, folder: Path, free: int, free_min: int, *, was_short: bool) -> Shortage | None:

@@ -4,8 +4,8 @@ Files are named by batch and index alone, `<root>/<batch_id>/<index>.<extension>
 is in a path. What lies under such a name is whole, pinned and on stable storage; what is not yet so lies
 beside it under a name that begins with a dot. A file comes in from the fetcher as a stream and goes out to
 stores as a path; stores copy, they never link. Which files are still wanted is not known here: the ledger
-says so. An OSError passes to the caller, who knows what a full disk means; but an fsync that fails is the end of the
-process, since a second one would say success of what the kernel has dropped.
+says so. A disk that takes no file is told apart from a stream that breaks off (`NoPlace`); but an fsync that fails is
+the end of the process, since a second one would say success of what the kernel has dropped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from comfyledger import crash
-from comfyledger.errors import SpoolUnusable
+from comfyledger.errors import ComfyledgerError, SpoolUnusable
 from comfyledger.work.imagefile import EXTENSIONS, Broken, Pinned, pin
 
 WRITE_BYTES: Final = 1_048_576
@@ -35,15 +35,31 @@ TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 T = TypeVar("T")
 
 
+class NoPlace(ComfyledgerError):
+    """The disk did not take a file, of which nothing is left. `is_full`: it may when there is room."""
+
+    def __init__(self, error: OSError) -> None:
+        self.reason = error.strerror or type(error).__name__
+        self.is_full = error.errno in NO_ROOM
+        super().__init__(self.reason)
+
+
 class Spool:
     """A folder of rendered files. Only one process uses it; its calls may overlap."""
 
     def __init__(self, root: Path) -> None:
-        """Makes the folder, for its owner only, if it is missing; the names of what was made are on stable storage."""
+        """Makes the folder, for its owner only, if it is missing; the names of what was made are on stable storage.
+
+        Raises SpoolUnusable.
+        """
         self._root = root
         self._serial = count(1)
         missing = [folder for folder in (root, *root.parents) if not folder.is_dir()]
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            text = f"The spool cannot be made: {root} ({error.strerror})."
+            raise SpoolUnusable(text, hint="Check folder, permissions and disk of [spool] path.") from error
         for folder in missing:
             _sync_folder(folder.parent)
 
@@ -71,7 +87,7 @@ class Spool:
         """Take a file in, and return once it is whole, pinned and on stable storage under its own name.
 
         Keeping again replaces the earlier file at once, never in between. Raises Broken (`too_large` above
-        `bytes_max`), OSError, SpoolUnusable, or whatever `chunks` raises. No temporary file is left then, nor after a
+        `bytes_max`), NoPlace, SpoolUnusable, or whatever `chunks` raises. No temporary file is left then, nor after a
         cancellation, which waits for the disk to end what it is doing.
         """
         folder = self.path_of(batch_id, index, EXTENSIONS[0]).parent
@@ -178,6 +194,8 @@ async def _to_end(call: Callable[[], T]) -> T:
     running = asyncio.get_running_loop().run_in_executor(None, call)
     try:
         return await asyncio.shield(running)
+    except OSError as error:
+        raise NoPlace(error) from error
     except asyncio.CancelledError:
         while not running.done():
             with suppress(asyncio.CancelledError):

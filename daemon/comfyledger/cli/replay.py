@@ -1,0 +1,76 @@
+"""`replay`: the state as it was, in a file of its own, or all tables rebuilt beside the live ones and compared."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from comfyledger.cli.audit import say_kinds
+from comfyledger.cli.calling import DONE, FOUND, json_option
+from comfyledger.cli.daemon import config_option
+from comfyledger.cli.terminal import say, say_json
+
+
+@click.command()
+@config_option
+@click.option("--to", "to", help="A position of the log, or a time like 2026-01-31T14:00 (of this machine's clock).")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="With --to: the new file. Default: a temporary one."
+)
+@click.option("--check", is_flag=True, help="Rebuild every table from zero and compare it with the live one.")
+@json_option
+@click.pass_context
+def replay(
+    ctx: click.Context, config_path: Path | None, to: str | None, out: Path | None, check: bool, as_json: bool
+) -> None:
+    """Read the log again from its first event. Changes nothing; the daemon may run."""
+    from comfyledger import settings
+
+    if check == (to is not None):
+        raise click.UsageError("Give either --to or --check.")
+    ledger = settings.load(config_path, ctx.obj.state_dir).ledger_path
+    if to is None:
+        ctx.exit(_check(ledger, as_json))
+    _replay(ledger, to, out, as_json)
+
+
+def _check(ledger: Path, as_json: bool) -> int:
+    from comfyledger.cli.inspecting import bars, refusing
+    from comfyledger.inspect.audit import check_projections
+    from comfyledger.inspect.findings import Tally
+    from comfyledger.inspect.opening import looking
+
+    tally = Tally()
+    with refusing(), bars() as progress, looking(ledger) as live:
+        position = check_projections(live, tally, progress)
+    if as_json:
+        say_json({"whole": not tally, "position": position, "findings": tally.kinds})
+    elif tally:
+        say_kinds(tally.kinds)
+    else:
+        say(f"Every table is what the log says, up to position {position}.", "green")
+    return FOUND if tally else DONE
+
+
+def _replay(ledger: Path, to: str, out: Path | None, as_json: bool) -> None:
+    from comfyledger.cli.inspecting import bars, refusing
+    from comfyledger.inspect.replay import position_at, replay
+
+    with refusing(), bars() as progress:
+        position = int(to) if to.isdecimal() else position_at(ledger, _time(to))
+        place = out or Path(tempfile.mkdtemp(prefix="comfyledger-replay-")) / f"at-{position}.db"
+        replay(ledger, position, place, progress)
+    if as_json:
+        say_json({"position": position, "file": str(place)})
+    else:
+        say(f"The state at position {position} is in {place}")
+
+
+def _time(text: str) -> int:
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is neither a position nor a time.", param_hint="--to") from error

@@ -1,0 +1,138 @@
+"""All that an audit looks at, in order: the chain and its anchor, the file, the projections, the texts, the spool, and
+if asked the stores. It changes nothing, and needs no daemon.
+
+Each part is looked at whatever the others found, so that one damaged page does not hide a lost image.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from comfyledger.inspect import chain, compare
+from comfyledger.inspect.findings import Progress, Tally
+from comfyledger.inspect.fold import Scratch
+from comfyledger.inspect.opening import Identity, identity_of, looking, one_moment
+from comfyledger.inspect.spool import check_spool
+from comfyledger.inspect.stores import Comparison
+from comfyledger.ledger import schema
+from comfyledger.ledger.eventlog import Head, read_head
+from comfyledger.plugins import OpenedStore, prepared
+
+PREPARE_S: Final = 30.0
+"""How long a store may take to find out what it must know."""
+
+
+class Audited(msgspec.Struct, frozen=True):
+    """What was looked at: which ledger, and its log up to which position.
+
+    `anchor`: empty without one, else `written`, `holds` (and was moved on), or `differs` (and was left as it is).
+    """
+
+    identity: Identity
+    head: Head
+    anchor: str = ""
+
+
+def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tally, progress: Progress) -> Audited:
+    """All but the stores. `now_s` is the wall clock, since files carry its times.
+
+    Raises LedgerUnusable for what is no ledger, Refused for what is no anchor, OSError for what cannot be read.
+    """
+    known = chain.read_anchor(anchor) if anchor is not None else None
+    with looking(path) as live:
+        audited = Audited(identity_of(live), Head())
+        with _part("the log", tally):
+            audited = msgspec.structs.replace(audited, head=chain.fixed_head(live, tally))
+            chain.check_chain(live, audited.head, tally, progress)
+            if anchor is not None:
+                audited = _anchored(live, audited, known, anchor, tally)
+        with _part("the file", tally):
+            check_file(live, tally, progress)
+        check_projections(live, tally, progress)
+        with _part("the texts", tally):
+            compare.check_texts(live, tally, progress)
+        with _part("the rows of the images", tally):
+            check_spool(live, spool, now_s, tally, progress)
+    return audited
+
+
+@contextmanager
+def _part(what: str, tally: Tally) -> Iterator[None]:
+    """What cannot be read ends its own part only."""
+    try:
+        yield
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        tally.add("file_damaged", what, f"What was to be looked at cannot be read: {error}.")
+
+
+def _anchored(
+    live: sqlite3.Connection, audited: Audited, known: chain.Anchor | None, path: Path, tally: Tally
+) -> Audited:
+    """Compare with the anchor, and move it on if all up to here is whole."""
+    if known is not None:
+        chain.check_anchor(live, audited.identity, known, tally)
+    if not tally:
+        chain.write_anchor(path, audited.identity, audited.head)
+    return msgspec.structs.replace(audited, anchor="differs" if tally else "holds" if known else "written")
+
+
+def check_file(live: sqlite3.Connection, tally: Tally, progress: Progress) -> None:
+    """The schema against its digest, what a ledger must know of itself, and SQLite's own check of pages and indexes."""
+    if schema.get_meta(live, "schema_digest") != schema.schema_digest(live):
+        tally.add("schema_changed", "sqlite_schema", "A table, index or trigger is not as comfyledger left it.")
+    for key in ("ledger_id", "epoch", "secret"):
+        if not schema.get_meta(live, key):
+            tally.add("file_damaged", f"meta {key}", f"The ledger has lost its {key}.")
+    progress("pages and indexes", 0, 0)
+    for (said,) in live.execute("PRAGMA integrity_check(100)"):
+        if said != "ok":
+            tally.add("file_damaged", "pages and indexes", str(said))
+
+
+def check_projections(live: sqlite3.Connection, tally: Tally, progress: Progress) -> int:
+    """Every table against the fold of the log, and every text that an event names. The position that they are of.
+
+    Most of the log is folded in short transactions; its last events and the comparison are of one moment, for which a
+    daemon's write-ahead log cannot be checkpointed. The scratch file is as large as the tables, in $TMPDIR.
+    """
+    with tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
+        scratch = Scratch(Path(folder) / "fold.db")
+        try:
+            with _part("the projections", tally):
+                if scratch.fold(live, read_head(live).position, tally, progress):
+                    _compare_now(live, scratch, tally, progress)
+        finally:
+            scratch.close()
+    return scratch.position
+
+
+def _compare_now(live: sqlite3.Connection, scratch: Scratch, tally: Tally, progress: Progress) -> None:
+    with one_moment(live):
+        if scratch.fold(live, read_head(live).position, tally, progress):
+            compare.compare_tables(live, scratch.connection, tally, progress)
+            compare.compare_texts(live, scratch.connection, tally)
+
+
+async def audit_stores(
+    path: Path, stores: Mapping[str, OpenedStore], now_ms: int, deep: bool, tally: Tally, progress: Progress
+) -> None:
+    """Log and stores against each other. `now_ms` is the wall clock. Raises LedgerUnusable."""
+    with looking(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
+        for number, found in enumerate(stores.values()):
+            opened = await prepared(found, PREPARE_S)
+            if opened.store is None:
+                tally.add("store_unusable", opened.name, opened.problem)
+                continue
+            lists = Path(folder) / f"{number}.db"
+            comparison = Comparison(
+                live, opened.name, opened.store, lists, now_ms=now_ms, deep=deep, tally=tally, progress=progress
+            )
+            with _part(f"the images of {opened.name}", tally):
+                await comparison.run()

@@ -1,0 +1,104 @@
+"""What an audit says: findings as plain values, what mends each kind, and how far a long work has come.
+
+A finding changes nothing and decides nothing. Its kind is a stable word for scripts; a report keeps the count of each
+kind and its first examples only, so that a lost store of many thousand images is one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+EXAMPLES_MAX: Final = 100
+"""Of one kind; the count goes on."""
+
+Progress = Callable[[str, int, int], None]
+"""Told now and then: what is being looked at, how much of it is done, and how much there is (0: unknown)."""
+
+
+def silent(_what: str, _done: int, _of: int) -> None:
+    """For whoever does not want to watch."""
+
+
+_RESTORE: Final = "comfyledger restore FILE"
+_AGAIN: Final = "comfyledger audit --stores"
+_REBUILD: Final = "stop the daemon, then comfyledger recover --rebuild"
+
+MENDS: Final[dict[str, str]] = {
+    "schema_changed": _RESTORE,
+    "file_damaged": _RESTORE,
+    "chain_missing": _RESTORE,
+    "chain_doubled": _RESTORE,
+    "chain_changed": _RESTORE,
+    "chain_unreadable": _RESTORE,
+    "chain_truncated": _RESTORE,
+    "anchor_differs": _RESTORE,
+    "anchor_other_ledger": "give the anchor of this ledger, or another file",
+    "anchor_other_epoch": "after a restore: keep the old anchor and write another file",
+    "fold_impossible": _RESTORE,
+    "row_missing": _REBUILD,
+    "row_foreign": _REBUILD,
+    "row_changed": _REBUILD,
+    "blob_changed": _RESTORE,
+    "blob_missing": _RESTORE,
+    "blob_foreign": "nothing needs it; comfyledger backup keeps it",
+    "spool_missing": "comfyledger recover --dry-run",
+    "spool_changed": "comfyledger recover --dry-run",
+    "spool_foreign": "look at it and remove it by hand",
+    "store_unusable": "comfyledger doctor",
+    "store_elsewhere": "configure the store as it was, or comfyledger recover --store NAME",
+    "store_missing": "comfyledger recover --store NAME --dry-run",
+    "store_different": "comfyledger recover --store NAME --dry-run",
+    "store_misplaced": "move it back in the store, then " + _AGAIN,
+    "store_foreign": "move it out of the folder in the store",
+}
+"""Every kind of finding, with the command or deed that mends it."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is not as it should be. `where` is a position, a table and key, a file or a name in a store."""
+
+    kind: str
+    where: str
+    sentence: str
+
+    @property
+    def mend(self) -> str:
+        return MENDS[self.kind]
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One line of a report: how often something was found, the first examples, and what mends it."""
+
+    kind: str
+    count: int
+    mend: str
+    examples: tuple[Finding, ...]
+
+
+class Tally:
+    """Takes findings as they come and keeps counts and examples: its memory does not grow with what is wrong."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, list[Finding]] = {}
+
+    def add(self, kind: str, where: str, sentence: str) -> None:
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        examples = self._examples.setdefault(kind, [])
+        if len(examples) < EXAMPLES_MAX:
+            examples.append(Finding(kind, where, sentence))
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """In the order of MENDS: what lies deepest first."""
+        return tuple(
+            Kind(kind, self._counts[kind], mend, tuple(self._examples[kind]))
+            for kind, mend in MENDS.items()
+            if kind in self._counts
+        )

@@ -1,0 +1,299 @@
+"""`explain`: each kind of event has its sentence, and a story ends with what goes on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from comfyledger import wire
+from comfyledger.cli import calling
+from comfyledger.cli.explain import ending, heading
+from comfyledger.cli.timeline import WORDS, passed, sentence, timeline, took
+from comfyledger.core.events import KINDS
+
+BATCH = "01JD0000000000000000ABCDEF"
+RENDER = {"batch_id": BATCH, "prompt": 2, "attempt": 1}
+NAMED = [{"index": 1, "number": 17, "folder": "f", "file": "n_17", "prompt": 1}]
+SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
+    "series_opened": [
+        (
+            {"series": "s", "folder": "f", "next": 58, "evidence": [{"store": "disk", "identity": "i", "highest": 57}]},
+            "the series was opened: disk held numbers up to 57; its first number is 58",
+        ),
+        (
+            {"series": "s", "folder": "f", "next": 1, "evidence": [{"store": "disk", "identity": "i", "highest": 0}]},
+            "the series was opened: disk held none; its first number is 1",
+        ),
+        (
+            {"series": "s", "folder": "f", "next": 1, "asked": False},
+            "the series was opened: the stores were not asked; its first number is 1",
+        ),
+        (
+            {"series": "s", "folder": "f", "next": 1},
+            "the series was opened: there are no stores; its first number is 1",
+        ),
+    ],
+    "series_raised": [
+        (
+            {
+                "series": "s",
+                "folder": "f",
+                "next": 58,
+                "evidence": [{"store": "disk", "identity": "i", "highest": 57}],
+                "reason": "import",
+                "by": "cli",
+            },
+            "the series was raised: its next number is 58 (import by cli, disk held numbers up to 57)",
+        )
+    ],
+    "batch_requested": [
+        (
+            {
+                "label": "app",
+                "username": "Areg",
+                "character": "Opal Fever",
+                "images": NAMED,
+                "prompts": [{}],
+                "stores": [{"name": "disk"}],
+            },
+            "asked for by app: 1 image for Areg · Opal Fever, number 17, in 1 prompt, for disk",
+        ),
+        (
+            {
+                "label": "app",
+                "username": "Areg",
+                "character": "Fox",
+                "images": [*NAMED, {"number": 18}],
+                "prompts": [{}, {}],
+                "stores": [],
+            },
+            "asked for by app: 2 images for Areg · Fox, numbers 17 to 18, in 2 prompts, for no store",
+        ),
+    ],
+    "batch_held": [
+        ({"batch_id": BATCH, "reason": "person"}, "a person paused the batch"),
+        ({"batch_id": BATCH, "reason": "moon"}, "held: moon"),
+    ],
+    "batch_resumed": [({"batch_id": BATCH}, "the batch goes on")],
+    "batch_cancelled": [({"batch_id": BATCH, "by": "cli"}, "the batch was cancelled by cli")],
+    "batch_settled": [
+        ({"stored": 2, "parked": 0, "failed": 1, "cancelled": 0}, "the batch is settled: 2 stored, 1 failed")
+    ],
+    "batch_reopened": [
+        (
+            {"batch_id": BATCH, "by": "cli", "render": [1], "images": [1, 2], "upload": [3]},
+            "taken up again by cli: images 1, 2 to be rendered again; images 3 to be stored again",
+        )
+    ],
+    "prompt_submitting": [
+        ({**RENDER, "prompt_id": "p", "backend": "main"}, "attempt 1 goes to ComfyUI main (prompt id p)")
+    ],
+    "prompt_accepted": [(RENDER, "ComfyUI has attempt 1")],
+    "prompt_refused": [({**RENDER, "code": "no_outputs"}, "ComfyUI refused attempt 1 (no_outputs)")],
+    "prompt_finished": [
+        ({**RENDER, "files": [{"filename": "a.png"}, {"filename": "b.png"}]}, "ComfyUI rendered it: a.png, b.png")
+    ],
+    "prompt_failed": [
+        ({**RENDER, "code": "broken", "again": True}, "attempt 1 failed (broken), another attempt follows"),
+        ({**RENDER, "code": "broken", "again": False}, "attempt 1 failed (broken), there is no further attempt"),
+    ],
+    "prompt_lost": [
+        (RENDER, "ComfyUI went away while it waited and knows attempt 1 no more, another one follows"),
+        (
+            {**RENDER, "running": True},
+            "ComfyUI went away while it ran and knows attempt 1 no more, another one follows",
+        ),
+    ],
+    "prompt_removed": [
+        ({**RENDER, "by": "cancel"}, "attempt 1 was taken out of ComfyUI"),
+        ({**RENDER, "by": "foreign"}, "somebody took attempt 1 out of ComfyUI, at its own page"),
+    ],
+    "image_kept": [
+        (
+            {"image": 3, "width": 64, "height": 32, "extension": "png", "size_bytes": 12345, "sha256": "ab"},
+            "kept in the spool: 64 x 32 png, 12,345 bytes, sha256 ab",
+        )
+    ],
+    "upload_started": [({"image": 3, "store": "disk", "attempt": 2}, "attempt 2 to store it in disk")],
+    "image_uploaded": [
+        ({"image": 3, "store": "disk", "url": "u"}, "stored in disk: u"),
+        ({"image": 3, "store": "disk", "url": "u", "replayed": True}, "stored in disk, which had it already: u"),
+    ],
+    "image_parked": [
+        ({"image": 3, "store": "disk", "code": "collision"}, "disk does not take it (collision), it stays in the spool")
+    ],
+    "store_dropped": [({"images": [3], "store": "disk", "by": "cli"}, "given up for the store disk by cli")],
+    "image_failed": [({"images": [3], "code": "poison"}, "failed (poison): its number stays used")],
+    "image_cancelled": [({"images": [3]}, "cancelled: its number stays used")],
+    "lane_paused": [
+        ({"lane": "store/disk", "cause": "person", "code": "person"}, "the store disk was paused by a person"),
+        ({"lane": "backend/main", "cause": "trouble", "code": "not_reached"}, "ComfyUI main stopped (not_reached)"),
+        ({"lane": "spool", "cause": "trouble", "code": "spool_full"}, "the spool stopped (spool_full)"),
+        ({"lane": "everything", "cause": "person", "code": "person"}, "everything was paused by a person"),
+    ],
+    "lane_resumed": [
+        ({"lane": "user/areg", "cause": "person"}, "the user areg was resumed by a person"),
+        ({"lane": "backend/main", "cause": "trouble"}, "ComfyUI main works again"),
+    ],
+}
+
+
+def event(kind: str, data: dict[str, Any], at_ms: int = 0, **texts: str) -> wire.PastEvent:
+    return wire.PastEvent(1, kind, at_ms, BATCH, msgspec.Raw(msgspec.json.encode(data)), texts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_event_has_its_sentence(kind: str) -> None:
+    assert kind in WORDS, f"{kind} has no words in cli/timeline.py"
+    for data, words in SENTENCES[kind]:
+        assert sentence(event(kind, data)) == words
+
+
+def test_there_are_no_words_for_what_never_happens() -> None:
+    assert set(WORDS) == set(KINDS) == set(SENTENCES)
+
+
+def test_the_words_of_a_foreign_server_come_after_ours() -> None:
+    assert sentence(event("prompt_refused", {**RENDER, "code": "c"}, d="no node")) == (
+        "ComfyUI refused attempt 1 (c): no node"
+    )
+
+
+def test_a_kind_that_a_newer_daemon_writes_is_called_by_its_name() -> None:
+    assert sentence(event("image_renumbered", {"image": 3})) == "image renumbered"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "about"),
+    [
+        ("upload_started", {"image": 3, "store": "s", "attempt": 1}, "image 3: "),
+        ("image_cancelled", {"images": [3]}, "image 3: "),
+        ("image_cancelled", {"images": [3, 4]}, "images 3, 4: "),
+        ("image_cancelled", {"images": list(range(1, 41))}, "images 1 to 40 (40): "),
+        ("prompt_accepted", RENDER, "prompt 2: "),
+        ("batch_resumed", {}, "the batch"),
+    ],
+)
+def test_in_the_story_of_a_batch_each_step_says_which_image_it_is_about(
+    kind: str, data: dict[str, Any], about: str
+) -> None:
+    assert sentence(event(kind, data), whole=True).startswith(about)
+    assert kind == "batch_resumed" or not sentence(event(kind, data)).startswith(about)
+
+
+def test_a_step_says_how_long_after_the_one_before_it_came() -> None:
+    steps = timeline([event("batch_resumed", {}, at) for at in (1_000, 1_250, 63_250, 60_000)])
+    assert [step.after for step in steps] == ["", "+250 ms", "+1 min 2 s", "clock set back"]
+    assert passed(0) == "+0 ms"
+
+
+def test_how_long_it_took_counts_from_the_first_attempt_to_the_last_store() -> None:
+    def at(kind: str, at_ms: int) -> wire.PastEvent:
+        return event(kind, {}, at_ms)
+
+    asked, rendered = at("batch_requested", 0), at("prompt_finished", 9_000)
+    told = [asked, at("prompt_submitting", 500), at("prompt_submitting", 6_000), rendered]
+    said = "500 ms until it went to ComfyUI, 8 s until it was rendered"
+    assert took(told) == said
+    stored = [at("image_uploaded", 10_000), at("image_uploaded", 12_000)]
+    assert took([*told, *stored]) == f"{said}, 3 s until it was stored"
+    assert took([asked]) == took([]) == ""
+
+
+# ---- the command
+
+IMAGE = wire.ImageInfo(f"{BATCH}/1", BATCH, 1, 17, "n_17", "f/n_17", "stored", 1)
+
+
+def told(**changed: Any) -> wire.Explanation:
+    facts: dict[str, Any] = {"subject": "gap", "epoch": "e1", "events": [], "owed": [], "series": "f/n_", "number": 17}
+    return wire.Explanation(**(facts | changed))
+
+
+@pytest.mark.parametrize(
+    ("story", "said"),
+    [
+        (told(code="held", next=58), "There is no image of it: it was passed over: a store held higher numbers"),
+        (told(code="raised", next=58), "the series was raised above it"),
+        (told(code="unknown", next=58), "run an audit"),
+        (told(subject="never", next=5), "It was never given. The next one is 5."),
+        (told(subject="never"), "It was never given. The series has given no number so far."),
+    ],
+)
+def test_a_number_without_an_image_says_why(story: wire.Explanation, said: str) -> None:
+    first, second = heading(story)
+    assert first == "number 17 of f/n_"
+    assert said in second
+    assert ending(story) == []
+
+
+@pytest.mark.parametrize("state", ["cancelled", "failed"])
+def test_a_number_whose_image_came_to_nothing_says_that_it_stays_used(batch: Any, state: str) -> None:
+    image = msgspec.structs.replace(IMAGE, state=state)
+    lines = heading(told(subject="image", image=image, batch=batch()))
+    assert any("There is no picture of this number" in line and "stays used" in line for line in lines)
+
+
+def test_a_story_is_a_timeline_with_an_ending(door: Any, run: Any, batch: Any) -> None:
+    stored = wire.UploadInfo("disk", "stored", 1, "file:///x.png")
+    image = msgspec.structs.replace(IMAGE, uploads=[stored])
+    owed = wire.OwedInfo("upload", "paused", "The store cloud is paused.", "comfyledger resume store:cloud")
+    events = [
+        event("prompt_accepted", RENDER),
+        event("image_uploaded", {"image": 1, "store": "d", "url": "\x1b[2J"}, 999),
+    ]
+    door.answers["explain"] = told(subject="image", image=image, batch=batch(), events=events, owed=[owed])
+    result = run("explain", "N_17", "--user", "Areg", "--character", "Fox")
+    assert result.exit_code == 0
+    assert door.requests("explain") == [{"what": "N_17", "username": "Areg", "character": "Fox"}]
+    lines = result.stdout.splitlines()
+    assert lines[0] == "f/n_17"
+    assert f"stored: image 1 of 2 of batch {BATCH}" in lines[1]
+    assert "disk: file:///x.png" in lines
+    assert any(line.endswith("ComfyUI has attempt 1") for line in lines)
+    assert any(line.endswith(r"+999 ms  stored in d: \x1b[2J") for line in lines)
+    assert lines[-2:] == [
+        "owed: to be stored: The store cloud is paused.",
+        "  go on with: comfyledger resume store:cloud",
+    ]
+
+
+def test_what_goes_on_by_itself_names_no_command_and_of_a_batch_the_images() -> None:
+    waits = wire.OwedInfo("render", "turn", "Its turn has not come.", images=list(range(1, 15)))
+    assert ending(told(subject="image", owed=[waits])) == ["owed: to be rendered: Its turn has not come."]
+    (line,) = ending(told(subject="batch", owed=[waits]))
+    assert line == "owed: to be rendered: images 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 …: Its turn has not come."
+
+
+def test_nothing_owed_is_said_too_and_what_is_left_out(door: Any, run: Any, batch: Any) -> None:
+    door.answers["explain"] = told(subject="batch", batch=batch(), left_out={"image_kept": 90})
+    lines = run("explain", BATCH).stdout.splitlines()
+    assert f"  Left out: 90 image_kept. See `comfyledger log --batch {BATCH}`." in lines
+    assert lines[-1] == "Nothing is owed."
+
+
+def test_json_is_the_story_as_it_is_on_the_wire(door: Any, run: Any) -> None:
+    door.answers["explain"] = story = told(code="held", next=58, events=[event("batch_resumed", {"batch_id": BATCH})])
+    assert json.loads(run("explain", "n_17", "--json").stdout) == json.loads(msgspec.json.encode(story))
+
+
+@pytest.mark.parametrize("part", ["last", "abcdef"])
+def test_a_batch_may_be_named_in_part(door: Any, run: Any, refuse: Any, batch: Any, part: str) -> None:
+    answers = {part: refuse("unknown_image"), BATCH: lambda: told(subject="batch", batch=batch())}
+    door.answers |= {
+        "explain": lambda data: answers[data["what"]](),
+        "list_batches": wire.Batches([batch()], False),
+    }
+    assert run("explain", part).exit_code == 0
+    assert [asked["what"] for asked in door.requests("explain")] == [part, BATCH]
+
+
+def test_what_there_is_not_ends_with_1(door: Any, run: Any, refuse: Any) -> None:
+    door.answers["explain"] = refuse("unknown_image")
+    result = run("explain", "nobody_image_3")
+    assert (result.exit_code, door.requests("list_batches")) == (calling.REFUSED, [])
+    assert "unknown_image" in result.stderr
+    assert run("explain", "3", "--user", "Areg").exit_code == calling.USAGE

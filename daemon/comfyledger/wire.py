@@ -695,7 +695,8 @@ def request_frame(message: Message, id: Id = None) -> bytes:
 
 
 def error_of(refusal: Refused) -> ErrorInfo:
-    return ErrorInfo(refusal.code, refusal.message, refusal.path, refusal.hint, refusal.retry_after_s)
+    waits = {"retry_after_s": refusal.retry_after_s} if refusal.retry_after_s else {}
+    return ErrorInfo(refusal.code, refusal.message, refusal.path, refusal.hint, **waits)
 
 
 def read_answer(envelope: Envelope) -> Answer:

@@ -33,16 +33,18 @@ async def test_a_prompt_that_runs_too_long_is_cancelled_and_rendered_again(house
     await begin(house, seconds_per_image=60.0)
     async with house.app() as app:
         asked = await app.submit("r1", quantity=1)
-        (first,) = await until(lambda: cancelled(house), "the prompt is cancelled")
+        await until(lambda: cancelled(house), "the prompt is cancelled")
         house.comfyui.control(seconds_per_image=0.0)
         (batch,) = await app.settled(asked["batch_id"])
-        (failed,) = await log_of(app, asked, "prompt_failed")
+        failed, *more = await log_of(app, asked, "prompt_failed")
         assert batch["stored"] == 1
         assert (failed["data"]["code"], failed["data"]["again"]) == ("timeout", True)
         assert "render_timeout_s" in failed["texts"][failed["data"]["words"]]
-        assert house.comfyui.posted()[0] == first
-        assert cancelled(house) == [first]
-        assert len(house.comfyui.posted()) == 2
+        *overdue, last = house.comfyui.posted()
+        assert cancelled(house) == overdue
+        assert (len(overdue), last in overdue) == (1 + len(more), False), (
+            "the next one may begin before ComfyUI is fast"
+        )
 
 
 async def test_a_daemon_that_dies_after_it_cancelled_what_ran_too_long_blames_no_person_for_it(

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check format clean
+.PHONY: help setup demo test soak bench scale check format clean
 
 help: ## say what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -28,6 +28,12 @@ IMAGES ?= 2000
 EVERY_S ?= 2
 soak: $(STAMP) ## many images with a fault every few seconds (IMAGES=2000 EVERY_S=2 SEED=)
 	$(BIN)/python tests/whole/soak.py --images $(IMAGES) --every-s $(EVERY_S) $(if $(SEED),--seed $(SEED))
+
+bench: $(STAMP) ## how fast and how dear uploads are, beside the official SDK
+	$(BIN)/python benchmarks/upload.py
+
+scale: $(STAMP) ## 162,000 images: memory and time of what reads them all
+	$(BIN)/python tests/whole/scale.py
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -25,12 +25,15 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from comfyledger.plugin_api import (
+    Deleted,
+    Deletion,
     Deposit,
     Held,
     ImageFault,
     LaneFault,
     Outcome,
     Page,
+    Remark,
     Series,
     Stored,
     StoreKind,
@@ -40,6 +43,9 @@ from comfyledger.plugin_api import (
 from comfyledger_cloudinary_account import Options, options_from, upload_fields
 from comfyledger_cloudinary_admin import Admin, Missing
 from comfyledger_cloudinary_answers import Answer, deserves_another_try, judge
+from comfyledger_cloudinary_delivery import address_of
+from comfyledger_cloudinary_destroy import destroy_fields, foreign, is_ours, judge_destroyed
+from comfyledger_cloudinary_diagnosis import about_budget, about_clock, about_limit, about_mode
 from comfyledger_cloudinary_listing import Numbers, held, held_of, prefix_of, public_ids_of
 from comfyledger_cloudinary_transfer import Cargo, Patience, Transfer
 
@@ -129,9 +135,45 @@ class CloudinaryStore:
         except Missing:
             return None
 
+    async def fetch(self, public_id: str, extension: str, target: Path) -> None:
+        asset = await self._admin.ask("resources", "image", self._options.delivery_type, public_id)
+        size_bytes = asset.get("bytes")
+        address = address_of(self._options, asset)
+        await self._transfer.receive(address, target, size_bytes if isinstance(size_bytes, int) else 0)
+
+    async def delete(self, ours: Held) -> Deletion:
+        """One call of the Admin API, to see whose the asset is, and one that deletes it."""
+        try:
+            found = await self.check(ours.public_id, ours.extension)
+        except StoreTrouble as trouble:
+            return trouble.fault
+        if found is None:
+            return Deleted(found=False)
+        return await self._destroy(ours) if is_ours(found, ours) else foreign(found, ours)
+
+    async def _destroy(self, ours: Held) -> Deletion:
+        async with self._turns.setdefault(ours.public_id, asyncio.Lock()), self._places:
+            fields = destroy_fields(self._options, ours.public_id, int(self._now()))
+            answer = await self._transfer.post(self._url.removesuffix("upload") + "destroy", fields)
+        outcome = judge_destroyed(answer, self._now()) if isinstance(answer, Answer) else answer
+        if isinstance(outcome, LaneFault):
+            return LaneFault(outcome.code, self._options.account.secret.masked(outcome.text), outcome.retry_after_s)
+        return outcome
+
     async def page(self, prefix: str, cursor: str = "") -> Page:
         listing = await self._listing(f"{prefix.rstrip('/')}/" if prefix else "", cursor, context=1)
         return Page(held_of(listing), _cursor_of(listing))
+
+    async def diagnose(self) -> tuple[Remark, ...]:
+        """Two calls of the hourly budget; what they say is not remembered."""
+        config = await self._admin.ask("config", settings="true")
+        found = (
+            about_mode(self._name, self._options, config),
+            about_limit(await self._admin.ask("usage")),
+            about_budget(self._admin.left),
+            about_clock(self._admin.ahead_s),
+        )
+        return tuple(remark for remark in found if remark is not None)
 
     async def close(self) -> None:
         await self._transfer.close()

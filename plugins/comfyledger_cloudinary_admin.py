@@ -15,7 +15,15 @@ from typing import Any, Final
 
 from comfyledger.plugin_api import LaneFault, StoreTrouble
 from comfyledger_cloudinary_account import Account
-from comfyledger_cloudinary_answers import Answer, admin_fault, bounded, parsed, resets_at
+from comfyledger_cloudinary_answers import (
+    Answer,
+    admin_fault,
+    bounded,
+    calls_left,
+    parsed,
+    resets_at,
+    server_time,
+)
 
 THREADS: Final = 2
 ANSWER_S: Final = 20.0
@@ -41,7 +49,7 @@ class Budget:
     def note(self, answer: Answer, now_s: float) -> None:
         """A used-up budget closes until its reset, a refusal until it says, or for a minute."""
         refused = answer.status in {420, 429} and admin_fault(answer, now_s).code == "throttled"
-        if refused or answer.headers.get("x-featureratelimit-remaining", "").strip() == "0":
+        if refused or calls_left(answer) == 0:
             self._closed_until_s = resets_at(answer, now_s) or now_s + THROTTLED_S
 
     def closed_for_s(self, now_s: float) -> float:
@@ -73,6 +81,10 @@ class Admin:
         self._places = asyncio.Semaphore(THREADS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="comfyledger-cloudinary")
         self._pool: Any = None
+        self.ahead_s = 0.0
+        """How far the account's clock was ahead of ours at its last answer, where it says so; it rounds to seconds."""
+        self.left: int | None = None
+        """Calls that were left of the hour's budget after the last answer, where it says so."""
 
     async def ask(self, *path: str, **params: str | int) -> dict[str, Any]:
         """One call: GET of a path below the account. Raises StoreTrouble; Missing for a file that is not there."""
@@ -97,7 +109,10 @@ class Admin:
         answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._call, path, params)
         if isinstance(answer, LaneFault):
             raise StoreTrouble(answer)
-        self._budget.note(answer, self._now())
+        now_s = self._now()
+        self._budget.note(answer, now_s)
+        self.ahead_s = server_time(answer, now_s) - now_s
+        self.left = calls_left(answer)
         return answer
 
     def _call(self, path: tuple[str, ...], params: Mapping[str, str | int]) -> Answer | LaneFault:

@@ -115,6 +115,12 @@ def server_time(answer: Answer, now_s: float) -> float:
     return _moment(answer.headers.get("date", "")) or now_s
 
 
+def calls_left(answer: Answer) -> int | None:
+    """Calls that are left of the hour's budget; None if the answer does not say."""
+    left = answer.headers.get("x-featureratelimit-remaining", "").strip()
+    return int(left) if re.fullmatch("[0-9]{1,9}", left) else None
+
+
 def words(answer: Answer) -> str:
     """What an error says about itself, bounded: Cloudinary's message, else its header, else the raw beginning."""
     said = _message(answer) or answer.body[:DETAIL_CHARS_MAX].decode(errors="replace").strip()

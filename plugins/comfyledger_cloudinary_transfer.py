@@ -18,8 +18,9 @@ from typing import BinaryIO, Final
 
 import aiohttp
 
-from comfyledger.plugin_api import ImageFault, LaneFault
+from comfyledger.plugin_api import ImageFault, LaneFault, StoreTrouble
 from comfyledger_cloudinary_answers import Answer, broken
+from comfyledger_cloudinary_delivery import bring
 
 PIECE_BYTES: Final = 262_144
 """Measured: smaller pieces cost more CPU, larger ones only memory."""
@@ -63,6 +64,26 @@ class Transfer:
                 return await self._send(url, Body(fields, cargo, file))
         except OSError as error:
             return ImageFault("altered", f"The spool's file cannot be read: {error}")
+
+    async def receive(self, address: str, target: Path, bytes_max: int) -> None:
+        """GET an asset's bytes into a file that is there. Raises StoreTrouble."""
+        times = {"connect_s": self._patience.connect_s, "piece_s": self._patience.answer_s}
+        try:
+            await bring(self._ready_session(), address, target, bytes_max=bytes_max, **times)
+        except OSError as error:
+            raise StoreTrouble(LaneFault("unknown", f"The asset could not be written down: {error}")) from error
+
+    async def post(self, url: str, fields: Mapping[str, str]) -> Answer | LaneFault:
+        """POST fields without a file. Raises nothing."""
+        try:
+            async with (
+                asyncio.timeout(self._patience.connect_s + self._patience.answer_s),
+                self._ready_session().post(url, data=dict(fields), allow_redirects=False) as response,
+            ):
+                headers = {key.lower(): value for key, value in response.headers.items()}
+                return Answer(response.status, headers, await _text_of(response))
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            return broken(begun=True, text=f"{type(error).__name__}: {error}")
 
     async def close(self) -> None:
         if self._session is not None:

@@ -24,9 +24,8 @@ import errno
 import hashlib
 import os
 import re
-import stat
+import shutil
 import threading
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -36,18 +35,24 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from comfyledger.plugin_api import (
+    Deleted,
+    Deletion,
     Deposit,
+    Foreign,
     Held,
     ImageFault,
     LaneFault,
     Outcome,
     Page,
+    Remark,
     Series,
     Stored,
     StoreKind,
     StoreTrouble,
     hookimpl,
 )
+from comfyledger_folder_diagnosis import about_root
+from comfyledger_folder_files import UNSUPPORTED, delete, fold, holds, md5_of, sync
 from comfyledger_folder_pages import entries, read_page
 
 MARK: Final = ".comfyledger"
@@ -58,7 +63,6 @@ THREADS: Final = 4
 PIECE_BYTES: Final = 1_048_576
 T = TypeVar("T")
 
-UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK, errno.ENOSYS})
 LANE_CODES: Final[dict[int, str]] = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "full"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR), "configuration"),
@@ -123,9 +127,22 @@ class FolderStore:
     async def check(self, public_id: str, extension: str) -> Held | None:
         return await self._in_thread(partial(self._disk.check, public_id, extension))
 
+    async def fetch(self, public_id: str, extension: str, target: Path) -> None:
+        await self._in_thread(partial(self._disk.fetch, public_id, extension, target))
+
+    async def delete(self, ours: Held) -> Deletion:
+        """Only what has our bytes, whatever its case is; folders stay."""
+        try:
+            return await self._in_thread(partial(self._disk.delete, ours))
+        except StoreTrouble as trouble:
+            return trouble.fault
+
     async def page(self, prefix: str, cursor: str = "") -> Page:
         """Every file but temporaries and the mark, in the order of their paths, part by part; md5 is left empty."""
         return await self._in_thread(partial(self._disk.page, prefix, cursor))
+
+    async def diagnose(self) -> tuple[Remark, ...]:
+        return await self._in_thread(self._disk.diagnose)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -159,18 +176,30 @@ class Disk:
                 self._remember()
                 return
             if self._memory.exists():
-                text = f"{self._root} has no file {MARK}: is the disk mounted? If so, put an empty one there."
-                raise StoreTrouble(LaneFault("not_reached", text))
+                raise self._unmounted()
             self._root.mkdir(parents=True, exist_ok=True)
             (self._root / MARK).write_text(MARK_TEXT)
-            _sync(self._root / MARK, self._root, self._root.parent)
+            sync(self._root / MARK, self._root, self._root.parent)
             self._remember()
+
+    def _unmounted(self) -> StoreTrouble:
+        text = f"{self._root} has no file {MARK}: is the disk mounted? If so, put an empty one there."
+        return StoreTrouble(LaneFault("not_reached", text))
 
     def _remember(self) -> None:
         if not self._memory.exists():
             self._memory.parent.mkdir(parents=True, exist_ok=True)
             self._memory.write_text(f"{self._root}\n")
-            _sync(self._memory, self._memory.parent)
+            sync(self._memory, self._memory.parent)
+
+    def diagnose(self) -> tuple[Remark, ...]:
+        """Makes and marks nothing, unlike a use."""
+        marked = (self._root / MARK).exists()
+        if not marked and self._memory.exists():
+            raise self._unmounted()
+        there = next(path for path in (self._root, *self._root.parents) if path.exists())
+        may_write = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+        return (about_root(self._root, is_marked=marked, is_writable=may_write),)
 
     def highest_number(self, series: Series) -> int:
         self.make_ready()
@@ -183,10 +212,21 @@ class Disk:
 
     def check(self, public_id: str, extension: str) -> Held | None:
         self.make_ready()
+        path = self._held_at(public_id, extension)
+        return Held(public_id, extension, path.stat().st_size, md5_of(path)) if path is not None else None
+
+    def fetch(self, public_id: str, extension: str, target: Path) -> None:
+        self.make_ready()
+        path = self._held_at(public_id, extension)
+        if path is None:
+            raise FileNotFoundError(errno.ENOENT, "the file has gone", f"{public_id}.{extension}")
+        with path.open("rb") as source, target.open("r+b") as copy:
+            shutil.copyfileobj(source, copy, PIECE_BYTES)
+
+    def _held_at(self, public_id: str, extension: str) -> Path | None:
+        """Where a file of this name lies, if in the root."""
         path = Path(os.path.realpath(self._root / f"{public_id}.{extension}"))
-        if not path.is_relative_to(self._root) or not path.is_file():
-            return None
-        return Held(public_id, extension, path.stat().st_size, _md5_of(path))
+        return path if path.is_relative_to(self._root) and path.is_file() else None
 
     def page(self, prefix: str, cursor: str) -> Page:
         self.make_ready()
@@ -194,6 +234,13 @@ class Disk:
         page = read_page(self._root, prefix, cursor, MARK) if inside else Page(())
         self.make_ready()  # As above.
         return page
+
+    def delete(self, ours: Held) -> Deleted | Foreign:
+        self.make_ready()
+        own = _own(ours.image_id, self._root / f"{ours.public_id}.{ours.extension}")
+        outcome = delete(self._alike(ours.public_id.rpartition("/")[0]), ours, own)
+        self.make_ready()  # As above.
+        return outcome
 
     def put(self, deposit: Deposit) -> Outcome:
         self.make_ready()  # Outside: what is wrong with the root is no image's fault.
@@ -209,14 +256,13 @@ class Disk:
     def _put(self, deposit: Deposit) -> Stored:
         folders = self._make_folders(deposit.public_id)
         target = folders[-1] / f"{deposit.public_id.rpartition('/')[2]}.{deposit.extension}"
-        digest = hashlib.sha256(f"{deposit.image_id}\0{target}".encode(errors="surrogateescape")).hexdigest()
-        own = f"{MARK}-{digest[:16]}-"  # The beginning of every temporary name; what announces a claim has another.
+        own = _own(deposit.image_id, target)
         held = self._find(deposit, target, own) or self._write(deposit, target, own)
         if held is not None:
-            _sync(held)
+            sync(held)
             with self._claiming:
                 _announcement(target, own).unlink(missing_ok=True)
-        _sync(*folders)
+        sync(*folders)
         return Stored(url=(held or target).as_uri(), replayed=held is not None)
 
     def _make_folders(self, public_id: str) -> tuple[Path, ...]:
@@ -285,11 +331,6 @@ class Disk:
         return Path(os.path.realpath(folder)).is_relative_to(self._root)
 
 
-def fold(name: str) -> str:
-    """What a disk that ignores case and composition makes of a name."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
 def rename_noreplace(source: Path, target: Path) -> None:
     """Linux's renameat2 with RENAME_NOREPLACE. Raises OSError: ENOSYS without it, EINVAL where a disk has none."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
@@ -307,7 +348,7 @@ def place_by_claim(temporary: Path, target: Path, announcement: Path) -> None:
     claimed = announcement.exists() and _is_empty(target)
     try:
         announcement.touch()
-        _sync(announcement, announcement.parent)
+        sync(announcement, announcement.parent)
         if not claimed:
             target.touch(exist_ok=False)
         claimed = True
@@ -318,6 +359,12 @@ def place_by_claim(temporary: Path, target: Path, announcement: Path) -> None:
         if claimed and _is_empty(target):
             target.unlink()
         announcement.unlink(missing_ok=True)
+
+
+def _own(image_id: str, target: Path) -> str:
+    """The beginning of every temporary name of an image; what announces a claim has another."""
+    digest = hashlib.sha256(f"{image_id}\0{target}".encode(errors="surrogateescape")).hexdigest()
+    return f"{MARK}-{digest[:16]}-"
 
 
 def _announcement(target: Path, own: str) -> Path:
@@ -331,18 +378,11 @@ def _is_empty(path: Path) -> bool:
 def _the_same(rivals: list[Path], deposit: Deposit) -> Path | None:
     """The rival that is the same image under the same kind's name; None without rivals; else Refusal."""
     for path in rivals:
-        found = path.lstat()
-        is_kin = stat.S_ISREG(found.st_mode) and path.suffix.lower() == f".{deposit.extension}"
-        if is_kin and found.st_size == deposit.size_bytes and _md5_of(path) == deposit.md5:
+        if holds(path, deposit.extension, deposit.size_bytes, deposit.md5):
             return path
     if rivals:
         raise Refusal("collision", f"{rivals[0]} is there already and holds something else")
     return None
-
-
-def _md5_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def _copy(deposit: Deposit, temporary: Path) -> None:
@@ -353,7 +393,7 @@ def _copy(deposit: Deposit, temporary: Path) -> None:
             md5.update(piece)
             size_bytes += len(piece)
             file.write(piece)
-    _sync(temporary)
+    sync(temporary)
     if (size_bytes, md5.hexdigest()) != (deposit.size_bytes, deposit.md5):
         raise Refusal("altered", f"{deposit.path} no longer holds the bytes that were recorded")
 
@@ -368,16 +408,3 @@ def _pieces(path: Path) -> Iterator[bytes]:
         if error.errno not in (errno.ENOENT, errno.EIO):
             raise
         raise Refusal("altered", f"the spool's file cannot be read: {error}") from error
-
-
-def _sync(*paths: Path) -> None:
-    """Put files and folders on stable storage, where the file system knows how to sync them."""
-    for path in paths:
-        file = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(file)
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
-        finally:
-            os.close(file)

@@ -10,23 +10,33 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from comfyledger.core.commands import (
     CancelBatch,
     DropStore,
+    Forget,
     HoldBatch,
+    OweStore,
     RaiseSeries,
     ReleaseBatch,
+    RenumberImages,
+    RestoreLedger,
     RetryBatch,
     SeriesFound,
+    SeriesSeen,
     SubmitBatch,
 )
 from comfyledger.core.decide import Message, decide, needs
 from comfyledger.core.draft import Policy
-from comfyledger.core.events import Event, Recorded
+from comfyledger.core.events import BatchRequested, BlobErased, Event, ImageFailed, ImageParked, Recorded
 from comfyledger.core.evolve import evolve, touches
 from comfyledger.core.naming import Series, Templates, series_of
 from comfyledger.core.reports import (
+    DeletionDone,
+    DeletionRefused,
     FilesKept,
+    ImageIsLost,
     LaneStuck,
     PromptHasFailed,
     PromptHasFinished,
@@ -50,9 +60,10 @@ from comfyledger.core.slices import (
     SeriesRow,
     Slice,
     TemplateRow,
+    TextRow,
     row_id,
 )
-from comfyledger.core.values import OutputFile, Pinned, PromptFixed, StoreRef, blob_of
+from comfyledger.core.values import Evidence, OutputFile, Pinned, PromptFixed, StoreRef, blob_of
 
 POLICY = Policy(render_attempts_max=3)
 BACKEND = "main"
@@ -113,13 +124,43 @@ class PlainLedger:
             assert not missing, f"{entry.event} touches rows that were not loaded: {missing}"
 
     def load(self, keys: Iterable[Key]) -> Slice:
-        return Slice(self.rows[each] for each in self.ids(keys) if each in self.rows)
+        keys = tuple(keys)
+        texts = [text for key in keys if key.kind == "batch_texts" for text in self.texts(key.a)]
+        return Slice([*(self.rows[each] for each in self.ids(keys) if each in self.rows), *texts])
+
+    def texts(self, batch: str = "b1") -> list[TextRow]:
+        """The texts that events of a batch have named and none has erased."""
+        events = [entry.event for entry in self.log if getattr(entry.event, "batch_id", "") == batch]
+        erased = {digest for event in events if isinstance(event, BlobErased) for digest in event.digests}
+        found = [text for event in events for text in self._texts_named(event)]
+        return [text for text in _joined(found) if text.digest not in erased]
+
+    def _texts_named(self, event: Event) -> Iterator[TextRow]:
+        batch: str = event.batch_id  # type: ignore[attr-defined]
+        words = getattr(event, "words", None)
+        match event:
+            case BatchRequested():
+                yield TextRow(batch, event.template, whole=True, elsewhere=self._is_used_by_others(event))
+                yield from (TextRow(batch, one.inputs, prompts=(one.index,)) for one in event.prompts if one.inputs)
+                yield from (TextRow(batch, event.metadata, whole=True),) if event.metadata else ()
+            case ImageFailed(images=images) if words:
+                yield TextRow(batch, words, images)
+            case ImageParked(image=image) if words:
+                yield TextRow(batch, words, (image,))
+            case _ if words:
+                yield TextRow(batch, words, prompts=(event.prompt,))  # type: ignore[attr-defined]
+
+    def _is_used_by_others(self, event: BatchRequested) -> bool:
+        rows = (row for row in self.rows.values() if isinstance(row, BatchRow) and row.batch_id != event.batch_id)
+        return any(row.template == event.template and row.forgotten < row.images for row in rows)
 
     def ids(self, keys: Iterable[Key]) -> set[RowId]:
         return {each for key in keys for each in self._ids(key)}
 
     def _ids(self, key: Key) -> Iterator[RowId]:
         match key.kind:
+            case "batch_texts":
+                pass
             case "series" | "template" | "batch" | "lane":
                 yield (key.kind, key.a, "")
             case "prompt" | "image":
@@ -176,8 +217,19 @@ class PlainLedger:
                 if isinstance(row, BatchRow) and (not row.settled or row.batch_id in mine)
             ),
             *prompts,
-            *(row for row in self.rows.values() if isinstance(row, ImageRow) and row.state == "kept"),
+            *(row for row in self.rows.values() if isinstance(row, ImageRow) and row.state in {"kept", "forgetting"}),
         ]
+
+
+def _joined(texts: Iterable[TextRow]) -> list[TextRow]:
+    """One row for each text, about all that events say it is about."""
+    rows: dict[str, TextRow] = {}
+    for text in texts:
+        before = rows.get(text.digest, text)
+        images = tuple(sorted({*before.images, *text.images}))
+        prompts = tuple(sorted({*before.prompts, *text.prompts}))
+        rows[text.digest] = replace(before, images=images, prompts=prompts)
+    return list(rows.values())
 
 
 def given(*messages: Message | Iterable[Message], policy: Policy = POLICY) -> PlainLedger:
@@ -244,6 +296,10 @@ def retry(*images: int, batch: str = "b1") -> RetryBatch:
     return RetryBatch("app", batch, images)
 
 
+def forget(*images: int, batch: str = "b1", stores: bool = False) -> Forget:
+    return Forget("app", batch, images, stores)
+
+
 def hold(batch: str = "b1") -> HoldBatch:
     return HoldBatch("app", batch)
 
@@ -258,8 +314,28 @@ def raising(*found: tuple[str, int], store: str = "folder") -> RaiseSeries:
     return RaiseSeries("app", ref, tuple(SeriesFound(series(user), highest) for user, highest in found))
 
 
+def restoring(*found: tuple[str, int], margin: int = 1_000, first: int = 1) -> RestoreLedger:
+    """A restore that found these highest numbers in a store: user and number."""
+    (ref,) = stores("folder")
+    seen = tuple(
+        SeriesSeen(series(user).key, series(user).folder, (Evidence(ref.name, ref.identity, highest),))
+        for user, highest in found
+    )
+    evidence = tuple(one.evidence[0] for one in seen)[:1]
+    return RestoreLedger("cli", "epoch1", "epoch2", evidence, margin, first, seen)
+
+
 def dropping(store: str = "folder", *batches: str) -> DropStore:
     return DropStore("app", store, batches or ("b1",))
+
+
+def owing(*images: int, store: str = "folder", batch: str = "b1") -> OweStore:
+    (ref,) = stores(store)
+    return OweStore("app", batch, images, ref)
+
+
+def renumbering(*images: int, batch: str = "b1", user: str = "Areg") -> RenumberImages:
+    return RenumberImages("app", batch, series(user).key, images)
 
 
 # ---- reports
@@ -320,6 +396,19 @@ def uploaded(image: int = 1, store: str = "folder", *, batch: str = "b1") -> Upl
 
 def unwanted(image: int = 1, store: str = "folder", *, batch: str = "b1") -> UploadRefused:
     return UploadRefused(batch, image, store, "collision", blob_of(b"other bytes", b"salt"))
+
+
+def deleted(image: int = 1, store: str = "folder", *, batch: str = "b1", found: bool = True) -> DeletionDone:
+    return DeletionDone(batch, image, store, found)
+
+
+def foreign(image: int = 1, store: str = "folder", *, batch: str = "b1") -> DeletionRefused:
+    return DeletionRefused(batch, image, store, "foreign")
+
+
+def lost(image: int = 1, store: str = "folder", *, attempt: int = 1, batch: str = "b1") -> ImageIsLost:
+    """Of a prompt of the same index."""
+    return ImageIsLost(batch, image, store, prompt=image, attempt=attempt)
 
 
 def stuck(lane: str, code: str = "not_reached") -> LaneStuck:

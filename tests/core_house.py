@@ -10,6 +10,7 @@ from comfyledger.core.decide import Message
 from comfyledger.core.draft import Wanted
 from comfyledger.core.effects import (
     CancelPrompt,
+    DeleteImage,
     Effect,
     EffectKey,
     FetchPrompt,
@@ -24,6 +25,7 @@ from comfyledger.errors import Refused
 from core_given import (
     PlainLedger,
     accepted,
+    deleted,
     finished,
     gone,
     intended,
@@ -109,6 +111,8 @@ class House:
             case UploadImage(image=image, store=store):
                 if self._go(uploading(image.index, store, batch=image.batch_id)):
                     self.post(uploaded(image.index, store, batch=image.batch_id))
+            case DeleteImage(image=image, store=store):
+                self.post(deleted(image.index, store, batch=image.batch_id))
             case CancelPrompt():
                 pass
         if self.owed.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):

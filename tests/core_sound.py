@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeVar
 
-from comfyledger.core.events import BatchRequested, SeriesOpened, SeriesRaised
-from comfyledger.core.evolve import _COUNT
-from comfyledger.core.slices import BatchRow, ImageRow, PromptRow, SeriesRow, TemplateRow
+from comfyledger.core.events import BatchRequested, ImageRenumbered, SeriesOpened, SeriesRaised
+from comfyledger.core.moving import COUNT
+from comfyledger.core.slices import UNOPENED, BatchRow, ImageRow, PromptRow, SeriesRow, TemplateRow
 from core_given import PlainLedger, folded
 
 R = TypeVar("R")
@@ -21,6 +21,8 @@ def check_numbers(ledger: PlainLedger) -> None:
     """Every number of a series is given once, and what is left out before its next was skipped by an event."""
     batches = {row.batch_id: row.series for row in rows_of(ledger, BatchRow)}
     for row in rows_of(ledger, SeriesRow):
+        if row.key == UNOPENED:
+            continue
         images = [image for image in rows_of(ledger, ImageRow) if batches[image.batch_id] == row.key]
         assert row.next >= 1
         assert sorted(image.number for image in images) == numbers_given(ledger, row.key)
@@ -29,8 +31,12 @@ def check_numbers(ledger: PlainLedger) -> None:
 
 
 def numbers_given(ledger: PlainLedger, series: str) -> list[int]:
-    """By the log: from where a series was opened or raised to, one after the other."""
+    """By the log: from where a series was opened or raised to, one after the other; without what was given up.
+
+    A number that an image gave up stays used.
+    """
     following, given = 1, list[int]()
+    now: dict[str, int] = {}
     for entry in ledger.log:
         match entry.event:
             case SeriesOpened(series=key) | SeriesRaised(series=key) as event if key == series:
@@ -40,6 +46,13 @@ def numbers_given(ledger: PlainLedger, series: str) -> list[int]:
                 assert event.images[0].number == following
                 following += len(event.images)
                 given += [image.number for image in event.images]
+                now |= {image.public_id: image.number for image in event.images}
+            case ImageRenumbered(series=key) as event if key == series:
+                assert event.number == following
+                following += 1
+                given.remove(now.pop(event.before))
+                given.append(event.number)
+                now[f"{event.folder}/{event.file}"] = event.number
             case _:
                 pass
     return given
@@ -48,7 +61,8 @@ def numbers_given(ledger: PlainLedger, series: str) -> list[int]:
 def check_batch(ledger: PlainLedger, batch: BatchRow) -> None:
     images = [row for row in rows_of(ledger, ImageRow) if row.batch_id == batch.batch_id]
     states = Counter(row.state for row in images)
-    assert {state: getattr(batch, name) for state, name in _COUNT.items()} == {state: states[state] for state in _COUNT}
+    counts = {name: sum(states[state] for state in COUNT if COUNT[state] == name) for name in COUNT.values()}
+    assert {name: getattr(batch, name) for name in counts} == counts
     assert batch.settled == (not states["pending"] and not states["kept"])
     assert not (batch.settled and batch.held)
     waiting = {row.index for row in images if row.state == "pending"}
@@ -58,6 +72,11 @@ def check_batch(ledger: PlainLedger, batch: BatchRow) -> None:
     for image in images:
         if image.state == "kept":
             assert any(upload.state in {"owed", "uploading"} for upload in image.uploads), f"nobody ends {image}"
+        if image.is_forgotten:
+            deleting = any(upload.state == "deleting" for upload in image.uploads)
+            assert (image.state == "forgetting") == deleting
+            assert not any(upload.state == "owed" for upload in image.uploads), f"to be stored all the same: {image}"
+            assert (image.code, image.words) == ("", None)
 
 
 def check_fold(ledger: PlainLedger) -> None:

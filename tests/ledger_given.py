@@ -16,7 +16,7 @@ import msgspec
 
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.decide import Message, Policy, decide, needs
-from comfyledger.core.events import BatchRequested, Recorded
+from comfyledger.core.events import BatchRequested, ImageRenumbered, Recorded
 from comfyledger.core.evolve import evolve, touches
 from comfyledger.core.naming import Templates, series_of
 from comfyledger.core.slices import (
@@ -224,10 +224,12 @@ def check_tables(path: Path) -> list[Line]:
 
 
 def _names(lines: Iterable[Line]) -> set[tuple[str, str, int]]:
-    events = (decode(line.kind, line.schema, line.data) for line in lines if line.kind == "batch_requested")
-    return {
+    events = [decode(line.kind, line.schema, line.data) for line in lines]
+    given = {
         (fold(image.public_id), event.batch_id, image.index)
         for event in events
         if isinstance(event, BatchRequested)
         for image in event.images
     }
+    renumbered = (event for event in events if isinstance(event, ImageRenumbered))
+    return given | {(fold(f"{event.folder}/{event.file}"), event.batch_id, event.image) for event in renumbered}

@@ -128,6 +128,7 @@ SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.Cancel: wire.Cancel("b", [1]),
     wire.Retry: wire.Retry("b"),
     wire.Recover: wire.Recover("old", dry_run=True),
+    wire.Forget: wire.Forget(username="Areg", stores=True),
     wire.Pause: wire.Pause("user:Areg"),
     wire.Resume: wire.Resume(),
     wire.Subscribe: wire.Subscribe(after=2, epoch="e", kinds=["image_kept"]),

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import runpy
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from multiprocessing.context import ForkServerProcess
@@ -37,17 +38,26 @@ class Forked:
     def send_signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
-    def wait(self, timeout: float) -> int:
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self, timeout: float | None = None) -> int:
         self._process.join(timeout)
         code = self.poll()
-        assert code is not None, f"{self.pid} has not ended within {timeout:g} s"
+        if code is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
         return code
 
 
 def _become(arguments: Sequence[str], environment: dict[str, str], out: Path, log: Path) -> None:
+    """The first argument is the module that the process is."""
     for path, number in ((out, 1), (log, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = ["comfyledger", *arguments]
-    runpy.run_module("comfyledger", run_name="__main__", alter_sys=True)
+    module, *rest = arguments
+    sys.argv = [module, *rest]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import signal
 import sys
 import urllib.request
@@ -18,7 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from comfyledger import crash
-from warm_start import Forked
 from whole_app import Frame, until
 from whole_house import Daemon, House, Process
 
@@ -99,14 +97,7 @@ class Doomed(Daemon):
 
     def __init__(self, house: House, place: str = "") -> None:
         super().__init__(house.folder, house.folder / "config.toml", house.state)
-        self._place = place
-
-    def start(self) -> None:
-        prefixes = ("COMFYLEDGER_", "CLOUDINARY_")
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
-        environment[crash.VARIABLE] = self._place
-        arguments = self._arguments[self._arguments.index("run") :]
-        self._popen = Forked(arguments, environment, self.out, self.log)
+        self.environment = {crash.VARIABLE: place}
 
     def end(self) -> None:
         if self._popen is not None:

@@ -26,20 +26,31 @@ from aiohttp import web
 from PIL import Image
 from websockets.asyncio.client import connect
 
+from warm_start import Forked
 from whole_app import DEADLINE_S, App, Frame, until
 
 # ---- processes
 
+AT_BIRTH = {"LD_PRELOAD", "PYTHONPATH"}
+"""Variables that an interpreter looks at once, before anything else."""
+
 
 class Process:
-    """One program of ours, with its standard output and error in files."""
+    """One program of ours, with its standard output and error in files.
+
+    It is forked from a warm server, unless it is `cold`, not a module of ours, or told something that only a new
+    interpreter hears.
+    """
+
+    cold = False
 
     def __init__(self, name: str, folder: Path, arguments: Sequence[str]) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self.out = folder / f"{name}.out"
+        self.environment: dict[str, str] = {}
         self._arguments = [sys.executable, "-m", *arguments]
-        self._popen: subprocess.Popen[bytes] | None = None
+        self._popen: subprocess.Popen[bytes] | Forked | None = None
 
     @property
     def pid(self) -> int:
@@ -47,7 +58,12 @@ class Process:
         return self._popen.pid
 
     def start(self) -> None:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("COMFYLEDGER_")}
+        ours = ("COMFYLEDGER_", "CLOUDINARY_")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)} | self.environment
+        self.out.write_bytes(b"")
+        if self._arguments[:2] == [sys.executable, "-m"] and not self.cold and not AT_BIRTH & environment.keys():
+            self._popen = Forked(self._arguments[2:], environment, self.out, self.log)
+            return
         with self.out.open("wb") as out, self.log.open("ab") as log:
             self._popen = subprocess.Popen(
                 self._arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=environment

@@ -42,6 +42,7 @@ from comfyledger.ledger.reader import BatchFilter, Reader
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.settings import ComfyUI as ComfyUISettings
 from comfyledger.settings import Settings, Workflow
+from comfyledger.work.deletion import Deleter, SpoolFollower
 from comfyledger.work.desk import Desk
 from comfyledger.work.opening import Opener
 from comfyledger.work.perform import Workers
@@ -109,6 +110,7 @@ class House(msgspec.Struct, frozen=True):
     workers: Workers
     asker: Asker
     retention: Retention
+    follower: SpoolFollower
     room: Room
     opener: Opener
     watchers: dict[str, Watcher]
@@ -117,7 +119,8 @@ class House(msgspec.Struct, frozen=True):
         """What runs until it is cancelled."""
         engine = self.context.engine.run(self.workers.perform, self.asker.ask)
         watching = [watcher.run() for watcher in self.watchers.values()]
-        return [engine, self.retention.run(), self.room.run(), self.opener.run(), *watching]
+        own = [self.retention.run(), self.follower.run(), self.room.run(), self.opener.run()]
+        return [engine, *own, *watching]
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> House:
@@ -151,12 +154,13 @@ async def build(settings: Settings, stack: AsyncExitStack) -> House:
     batch_ids = BatchIds(newest[0].batch_id if newest else None)
     context = _context(settings, token, engine, reader, live, stores, servers, watchers, prepared, batch_ids)
     room = Room(engine, desk, reader, spool, settings.ledger_path.parent, _needed(settings))
-    workers = Workers(renderers, Uploader(stores, reader, spool, desk), desk, room)
+    deleter = Deleter(stores, reader, desk)
+    workers = Workers(renderers, Uploader(stores, reader, spool, desk), deleter, desk, room)
     retention = Retention(spool, reader, settings.spool.keep_days, time.time, _outputs(settings, reader))
     await retention.sweep_at_start()
     await room.look()
     asker = Asker(stores, engine, random.Random())  # noqa: S311 (jitter)
-    return House(context, workers, asker, retention, room, opener, watchers)
+    return House(context, workers, asker, retention, SpoolFollower(engine, reader, spool), room, opener, watchers)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ GROUP_MAX: Final = 256
 COMMANDS_MAX: Final = 1_000
 TAIL_LINES: Final = 4_096
 STORAGE_RETRY_S: Final = 1.0
+SCRUB_RETRY_S: Final = 0.5
 
 log = structlog.get_logger("comfyledger.engine")
 
@@ -108,7 +109,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._perform: Perform | None = None
         self._ask: Ask | None = None
-        self._stopped = False
+        self._stopped = self._scrubbing = False
         self._failure: Unusable | None = None
 
     # ---- in
@@ -143,6 +144,7 @@ class Engine:
         try:
             self.owed.apply(await self._in_thread(self._ledger.open_rows), self._steady_ms())
             log.info("engine.started", position=self.position, **self.owed.open_counts())
+            self._scrub_if_owed()
             while True:
                 now = self._steady_ms()
                 self._start_effects(now)
@@ -194,6 +196,7 @@ class Engine:
             else:
                 self.storage_full = False
                 self._committed(group, outcomes, lines)
+                self._scrub_if_owed()
         except Exception as error:
             log.exception("engine.failed")
             for waiting in group:
@@ -263,6 +266,22 @@ class Engine:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._thread.shutdown(wait=True)
+
+    def _scrub_if_owed(self) -> None:
+        if self._ledger.scrub_owed and not self._scrubbing:
+            self._scrubbing = True
+            self._spawn(self._scrub())
+
+    async def _scrub(self) -> None:
+        """What was erased leaves the write-ahead log as soon as no reader looks at what was before."""
+        try:
+            while not await self._in_thread(self._ledger.scrub):  # noqa: ASYNC110 (nobody says when a reader ends)
+                await asyncio.sleep(SCRUB_RETRY_S)
+        except Unusable as error:
+            self._failure = error
+            self._wake.set()
+        finally:
+            self._scrubbing = False
 
     # ---- a series that was never used
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import pluggy
@@ -99,6 +99,32 @@ class Page(msgspec.Struct, frozen=True):
     cursor: str = ""
 
 
+class Deleted(msgspec.Struct, frozen=True):
+    """The store does not hold the image. `found`: it did until this call."""
+
+    found: bool
+
+
+class Foreign(msgspec.Struct, frozen=True):
+    """What has the name is not the image that was meant; it was left as it is."""
+
+    text: str
+
+
+Deletion = Deleted | Foreign | LaneFault
+
+
+class Remark(msgspec.Struct, frozen=True):
+    """One line of `comfyledger doctor` about a store. `mend`: the key of the configuration, or the deed, that mends it.
+
+    `verdict`: ok, warning (it works so far) or failure (it does not, or will not).
+    """
+
+    verdict: Literal["ok", "warning", "failure"]
+    sentence: str
+    mend: str = ""
+
+
 class StoreTrouble(Exception):
     """Raised by everything but `put` when the store cannot answer; carries a LaneFault."""
 
@@ -132,10 +158,28 @@ class Store(Protocol):
     async def check(self, public_id: str, extension: str) -> Held | None:
         """What is held under a name. Raises StoreTrouble."""
 
+    async def delete(self, ours: Held) -> Deletion:
+        """Delete a file, if it is ours: if its bytes or what was said when it was stored are those of `ours`.
+
+        What is not there counts as deleted. May be asked again for the same file. Never raises for trouble.
+        """
+
+    async def fetch(self, public_id: str, extension: str, target: Path) -> None:
+        """Write what `check` found under a name into `target`, an empty file that is there; the caller compares it.
+
+        A call that was given up may still write there, but makes no file anew. Raises StoreTrouble, also if it is gone.
+        """
+
     async def page(self, prefix: str, cursor: str = "") -> Page:
         """The next files, at most 500, below a folder ("" for all), in no order; each once, over all pages.
 
         One call to the store's account at most. Raises StoreTrouble, with `retry_after_s` if it is throttled.
+        """
+
+    async def diagnose(self) -> tuple[Remark, ...]:
+        """What its place says of itself, against the configuration. Changes nothing. Raises StoreTrouble.
+
+        For a person, beside a daemon or without one; nothing is prepared for it. No secret is in what it says.
         """
 
     async def close(self) -> None:

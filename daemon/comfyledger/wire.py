@@ -27,6 +27,7 @@ PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
 Limit = Annotated[int, Meta(ge=1, le=500)]
 Index = Annotated[int, Meta(ge=1)]
 NamePart = Annotated[str, Meta(max_length=255)]
+ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten"]
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -97,7 +98,7 @@ class GetImage(Message, frozen=True):
 class ListImages(Message, frozen=True):
     batch_id: str | None = None
     username: str | None = None
-    state: Literal["pending", "kept", "stored", "parked", "failed", "cancelled"] | None = None
+    state: ImageState | None = None
     before: str | None = None
     """An image id, `<batch_id>/<index>`, to go on from."""
     limit: Limit = 50
@@ -118,9 +119,37 @@ class Retry(Message, frozen=True):
 
 
 class Recover(Message, frozen=True):
-    """Give up what is owed to a store, and what it would not take. `dry_run` counts it and changes nothing."""
+    """Take up a page of what is parked, failed or missing, or give up all that is owed to `drop_store`.
 
-    drop_store: str
+    `dry_run` says what would be done and changes nothing. Times are in milliseconds since 1970, UTC.
+    """
+
+    drop_store: str | None = None
+    dry_run: bool = False
+    batch_id: str | None = None
+    username: str | None = None
+    store: str | None = None
+    code: str | None = None
+    since_position: Annotated[int, Meta(ge=0)] | None = None
+    since_ms: int | None = None
+    missing: bool = False
+    new_number: bool = False
+    cursor: Annotated[str, Meta(max_length=100)] = ""
+    limit: Limit = 100
+
+
+class Forget(Message, frozen=True):
+    """Have texts and files go: of a batch, of images of it (indexes from 1), or of all batches of a user.
+
+    `stores`: these are asked to delete what they have. Of a user one page is forgotten with each request, newest batch
+    first; `before`: the batch_id to go on from. `dry_run` counts and changes nothing.
+    """
+
+    batch_id: str | None = None
+    images: list[Index] = []
+    username: str | None = None
+    before: str | None = None
+    stores: bool = False
     dry_run: bool = False
 
 
@@ -224,6 +253,7 @@ REQUESTS: Final[dict[str, type[Message]]] = {
     "cancel": Cancel,
     "retry": Retry,
     "recover": Recover,
+    "forget": Forget,
     "pause": Pause,
     "resume": Resume,
     "subscribe": Subscribe,
@@ -334,6 +364,7 @@ class BatchInfo(Answer, frozen=True):
     parked: int
     failed: int
     cancelled: int
+    forgotten: int = 0
     tags: list[str] = []
     metadata: dict[str, Any] = {}
     images: list[ImageInfo] = []
@@ -356,11 +387,40 @@ class ChangedCount(Answer, frozen=True):
     left: dict[str, int] = {}
 
 
+class RecoveryStep(Answer, frozen=True):
+    """What is done, or shown, about some images: `examples` are the first few names."""
+
+    kind: str
+    images: int
+    store: str = ""
+    code: str = ""
+    examples: list[str] = []
+
+
 class Recovered(Answer, frozen=True):
-    """How many images, of how many batches, a recovery changed or would change."""
+    """How many images, of how many batches, a recovery changed or would change; `cursor` asks for the next page."""
 
     batches: int
     images: int
+    dry_run: bool = False
+    steps: list[RecoveryStep] = []
+    looked_at: int = 0
+    cursor: str = ""
+
+
+class Forgotten(Answer, frozen=True):
+    """What was forgotten, or would be: images, of how many batches, texts, and copies that stores are asked to delete.
+
+    `left`: how many images stay in each store, because it is not asked. `before`: for the next page of a user; empty at
+    the end. A dry run does not count texts.
+    """
+
+    batches: int
+    images: int
+    texts: int = 0
+    deletions: int = 0
+    left: dict[str, int] = {}
+    before: str = ""
     dry_run: bool = False
 
 
@@ -586,6 +646,7 @@ RESULTS: Final[dict[str, type[Answer]]] = {
     "cancel": ChangedCount,
     "retry": ChangedCount,
     "recover": Recovered,
+    "forget": Forgotten,
     "pause": ChangedCount,
     "resume": ChangedCount,
     "subscribe": Subscribed,

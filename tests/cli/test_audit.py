@@ -103,6 +103,16 @@ def test_replay_takes_a_time(place: Place, run: Any, tmp_path: Path) -> None:
 def test_replay_wants_one_of_two(place: Place, run: Any) -> None:
     assert run("replay").exit_code == 2
     assert run("replay", "--check", "--to", "4").exit_code == 2
+    assert run("replay", "--check", "--rebuild").exit_code == 2
+
+
+def test_replay_rebuild_mends_what_check_has_found(place: Place, run: Any) -> None:
+    place.tamper("UPDATE series SET next = 99")
+    assert "comfyledger replay --rebuild" in run("replay", "--check").stdout
+    position = rows(place.path, "SELECT max(position) FROM events")[0][0]
+    assert json.loads(run("replay", "--rebuild", "--json").stdout) == {"position": position}
+    assert f"up to position {position}" in run("replay", "--rebuild").stdout
+    assert run("replay", "--check").exit_code == 0
 
 
 def test_replay_check_names_the_row_that_is_wrong(place: Place, run: Any) -> None:

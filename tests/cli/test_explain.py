@@ -126,8 +126,44 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"image": 3, "store": "disk", "code": "collision"}, "disk does not take it (collision), it stays in the spool")
     ],
     "store_dropped": [({"images": [3], "store": "disk", "by": "cli"}, "given up for the store disk by cli")],
+    "store_owed": [
+        (
+            {"images": [3], "store": {"name": "disk", "identity": "i"}, "by": "cli"},
+            "owed to the store disk again by cli",
+        )
+    ],
+    "image_lost": [
+        ({"images": [3], "prompts": [2]}, "its bytes are nowhere any more: it is rendered again, under its number")
+    ],
+    "image_renumbered": [
+        (
+            {"image": 3, "number": 58, "folder": "f", "file": "n_58", "before": "f/n_3", "by": "cli"},
+            "f/n_3 is taken by something else: number 58 by cli, now f/n_58",
+        )
+    ],
     "image_failed": [({"images": [3], "code": "poison"}, "failed (poison): its number stays used")],
     "image_cancelled": [({"images": [3]}, "cancelled: its number stays used")],
+    "image_forgotten": [
+        (
+            {"images": [3], "stores": True, "by": "cli"},
+            "forgotten by cli, its number stays used: the stores are asked to delete it",
+        ),
+        (
+            {"images": [3], "stores": False, "by": "cli"},
+            "forgotten by cli, its number stays used: what stores have stays there",
+        ),
+    ],
+    "blob_erased": [({"digests": ["a", "b"], "by": "cli"}, "2 texts erased by cli")],
+    "image_deleted": [
+        ({"image": 3, "store": "disk"}, "deleted from disk"),
+        ({"image": 3, "store": "disk", "found": False}, "deleted from disk, which did not have it"),
+    ],
+    "image_left": [
+        (
+            {"image": 3, "store": "disk", "code": "foreign"},
+            "what disk has under this name is not deleted (foreign)",
+        )
+    ],
     "lane_paused": [
         ({"lane": "store/disk", "cause": "person", "code": "person"}, "the store disk was paused by a person"),
         ({"lane": "backend/main", "cause": "trouble", "code": "not_reached"}, "ComfyUI main stopped (not_reached)"),
@@ -137,6 +173,24 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "lane_resumed": [
         ({"lane": "user/areg", "cause": "person"}, "the user areg was resumed by a person"),
         ({"lane": "backend/main", "cause": "trouble"}, "ComfyUI main works again"),
+    ],
+    "ledger_restored": [
+        (
+            {
+                "epoch_before": "e1",
+                "epoch": "e2",
+                "position_before": 40,
+                "evidence": [{"store": "disk", "identity": "i", "highest": 57}],
+                "margin": 1000,
+                "by": "cli",
+            },
+            "the ledger was put back from a backup at position 40 by cli: epoch e2, margin 1000, "
+            "disk showed numbers up to 57",
+        ),
+        (
+            {"epoch": "e2", "position_before": 40, "evidence": [], "margin": 0, "by": "cli"},
+            "the ledger was put back from a backup at position 40 by cli: epoch e2, margin 0",
+        ),
     ],
 }
 
@@ -163,7 +217,7 @@ def test_the_words_of_a_foreign_server_come_after_ours() -> None:
 
 
 def test_a_kind_that_a_newer_daemon_writes_is_called_by_its_name() -> None:
-    assert sentence(event("image_renumbered", {"image": 3})) == "image renumbered"
+    assert sentence(event("image_framed", {"image": 3})) == "image framed"
 
 
 @pytest.mark.parametrize(
@@ -171,6 +225,7 @@ def test_a_kind_that_a_newer_daemon_writes_is_called_by_its_name() -> None:
     [
         ("upload_started", {"image": 3, "store": "s", "attempt": 1}, "image 3: "),
         ("image_cancelled", {"images": [3]}, "image 3: "),
+        ("image_forgotten", {"images": [3], "stores": False, "by": "cli"}, "image 3: "),
         ("image_cancelled", {"images": [3, 4]}, "images 3, 4: "),
         ("image_cancelled", {"images": list(range(1, 41))}, "images 1 to 40 (40): "),
         ("prompt_accepted", RENDER, "prompt 2: "),

@@ -18,27 +18,42 @@ from hypothesis import HealthCheck, given, settings
 
 from comfyledger.core.commands import OpenSeries, PauseLane, ResumeLane
 from comfyledger.core.decide import Message
-from comfyledger.core.effects import Effect, FetchPrompt, FollowPrompt, PromptEffect, SubmitPrompt, UploadImage
+from comfyledger.core.effects import (
+    DeleteImage,
+    Effect,
+    FetchPrompt,
+    FollowPrompt,
+    PromptEffect,
+    StoreEffect,
+    SubmitPrompt,
+    UploadImage,
+)
 from comfyledger.core.owed import Limits, Owed
-from comfyledger.core.reports import LaneWorks, SeriesAnswered
+from comfyledger.core.reports import ImageIsLost, LaneWorks, SeriesAnswered
 from comfyledger.core.slices import BatchRow, LaneRow, PromptRow, Row
 from comfyledger.core.values import EVERYTHING, Evidence, backend_lane, store_lane, user_lane
 from core_given import (
     PlainLedger,
     accepted,
     cancel,
+    deleted,
     dropping,
     failed,
     fallen,
     finished,
+    foreign,
+    forget,
     gone,
     hold,
     intended,
     interrupted,
     kept,
+    owing,
     raising,
     refused,
     release,
+    renumbering,
+    restoring,
     retry,
     series,
     stores,
@@ -110,8 +125,26 @@ steering = st.one_of(
     st.builds(
         lambda batches, store: dropping(store, *batches), st.lists(batch_ids, max_size=3), st.sampled_from(STORES)
     ),
+    st.builds(
+        lambda batch, images, stores: forget(*images, batch=batch, stores=stores),
+        batch_ids,
+        some_images,
+        st.booleans(),
+    ),
     st.builds(hold, batch_ids),
     st.builds(release, batch_ids),
+    st.builds(
+        lambda images, store, batch: owing(*images, store=store, batch=batch),
+        some_images,
+        st.sampled_from(STORES),
+        batch_ids,
+    ),
+    st.builds(
+        lambda images, batch, user: renumbering(*images, batch=batch, user=user),
+        some_images,
+        batch_ids,
+        st.sampled_from(USERS),
+    ),
 )
 lane_news = st.one_of(
     st.builds(lambda lane: PauseLane("app", lane), lanes),
@@ -123,6 +156,7 @@ lane_news = st.one_of(
     st.builds(lambda user: OpenSeries("app", series(user), stores("folder")), st.sampled_from(USERS)),
     answers,
     st.builds(lambda *found, store: raising(*found, store=store), found, found, store=st.sampled_from(STORES)),
+    st.builds(lambda one, first: restoring(one, margin=5, first=first), found, st.sampled_from([1, 6])),
 )
 
 
@@ -143,17 +177,18 @@ def rogue_prompt_report(kind: int, batch: str, prompt: int, ahead: int, count: i
             (fallen if count > 2 else gone)(prompt, attempt, restarted=count > 1, batch=batch),
             kept(*range(count), prompt=prompt, attempt=attempt, batch=batch),
             kept(count, count, prompt=prompt, attempt=attempt, batch=batch),
+            ImageIsLost(batch, count, STORES[count % 2], prompt, attempt),
         )[kind]
 
     return resolve
 
 
 rogues = st.builds(
-    rogue_prompt_report, st.integers(0, 8), batch_ids, st.integers(-1, 4), st.integers(-1, 2), st.integers(0, 4)
+    rogue_prompt_report, st.integers(0, 9), batch_ids, st.integers(-1, 4), st.integers(-1, 2), st.integers(0, 4)
 )
 image_reports = st.builds(
     lambda make, image, store, batch: make(image, store, batch=batch),
-    st.sampled_from([uploading, uploaded, unwanted]),
+    st.sampled_from([uploading, uploaded, unwanted, deleted, foreign]),
     st.integers(-1, 6),
     st.sampled_from((*STORES, "elsewhere")),
     batch_ids,
@@ -242,6 +277,10 @@ def wrong_end(effect: Effect, how: int) -> list[Message]:
     if how == 7:
         return [stuck(effect.lane)]
     match effect:
+        case DeleteImage():
+            return [foreign(effect.image.index, effect.store, batch=effect.image.batch_id)]
+        case UploadImage(image=image) if how == 9:
+            return [ImageIsLost(image.batch_id, image.index, effect.store, image.prompt, image.attempt)]
         case UploadImage():
             return [unwanted(effect.image.index, effect.store, batch=effect.image.batch_id)]
         case SubmitPrompt():
@@ -296,8 +335,9 @@ def many(*parts: Move) -> Move:
 def check_effect(ledger: PlainLedger, effect: Effect) -> None:
     """What is handed out fits the rows, and nobody has stopped it."""
     paused = {row.name for row in rows_of(ledger, LaneRow) if row.person}
-    if isinstance(effect, UploadImage):
-        assert ledger.image(effect.image.index, effect.image.batch_id).state == "kept"
+    if isinstance(effect, StoreEffect):
+        state = "kept" if isinstance(effect, UploadImage) else "forgetting"
+        assert ledger.image(effect.image.index, effect.image.batch_id).state == state
         assert paused.isdisjoint({EVERYTHING, effect.lane})
     elif isinstance(effect, SubmitPrompt) and not effect.resumed:
         batch, prompt = ledger.batch(effect.batch_id), ledger.prompt(effect.prompt, effect.batch_id)

@@ -10,26 +10,34 @@ import pytest
 from comfyledger.core import events as module
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.events import KIND_OF, KINDS, Event, Recorded, stream_of
-from comfyledger.core.evolve import _COUNT, evolve, touches
+from comfyledger.core.evolve import evolve, touches
+from comfyledger.core.moving import COUNT
 from comfyledger.core.reports import LaneWorks
 from comfyledger.core.slices import BatchRow, ImageState, Slice, TemplateRow
 from core_given import (
     PlainLedger,
     cancel,
+    deleted,
     dropping,
     failing,
     folded,
+    foreign,
+    forget,
     given,
     gone,
     hold,
     intended,
     interrupted,
+    lost,
     one_kept,
     one_stored,
+    owing,
     raising,
     refused,
     release,
     rendering,
+    renumbering,
+    restoring,
     retry,
     stuck,
     submit,
@@ -47,7 +55,7 @@ GOLDEN = {
     "batch_held": "batch_id reason",
     "batch_resumed": "batch_id",
     "batch_cancelled": "batch_id by",
-    "batch_settled": "batch_id stored parked failed cancelled",
+    "batch_settled": "batch_id stored parked failed cancelled forgotten",
     "batch_reopened": "batch_id by render images upload",
     "prompt_submitting": "batch_id prompt attempt prompt_id backend",
     "prompt_accepted": "batch_id prompt attempt",
@@ -61,10 +69,18 @@ GOLDEN = {
     "image_uploaded": "batch_id image name store url replayed details",
     "image_parked": "batch_id image name store code words",
     "store_dropped": "batch_id store images by",
+    "store_owed": "batch_id store images by",
+    "image_lost": "batch_id images prompts",
+    "image_renumbered": "batch_id series image number folder file before by",
     "image_failed": "batch_id images prompts code words",
     "image_cancelled": "batch_id images prompts",
+    "image_forgotten": "batch_id images prompts stores by",
+    "blob_erased": "batch_id digests by",
+    "image_deleted": "batch_id image name store found",
+    "image_left": "batch_id image name store code",
     "lane_paused": "lane cause code words",
     "lane_resumed": "lane cause",
+    "ledger_restored": "epoch_before epoch position_before evidence margin by first",
 }
 """Kinds and fields as ledgers hold them. What stands here is never renamed or removed; what is new is added."""
 
@@ -79,8 +95,18 @@ def eventful() -> PlainLedger:
         *(refused(3, batch="b2"), retry(batch="b2"), uploaded(2, batch="b2"), hold("b2"), cancel(batch="b2")),
         *(failing(3), cancel(7), retry(5), cancel()),
         *(failing(prompt, times=1, batch="b3") for prompt in range(1, 4)),
+        *(
+            release("b3"),
+            *one_stored(4, batch="b3"),
+            *one_stored(5, batch="b3"),
+            forget(1, 4, 5, batch="b3", stores=True),
+        ),
+        *(deleted(4, batch="b3"), foreign(5, batch="b3"), forget(batch="b2")),
         *(raising(("Areg", 99), ("Zoe", 5)), dropping("cloud", "b1")),
+        *(submit("b4", 2), one_kept(1, batch="b4"), unwanted(1, batch="b4"), renumbering(1, batch="b4")),
+        *(lost(1, batch="b4"), owing(2, store="cloud", batch="b4")),
         *(stuck(lane), stuck(lane, "full"), LaneWorks(lane), PauseLane("app", lane), ResumeLane("app", lane)),
+        restoring(("Areg", 120), ("Kim", 3)),
     )
 
 
@@ -123,7 +149,7 @@ def test_an_event_of_a_later_version_with_more_fields_can_be_read(event: Event) 
 
 @pytest.mark.parametrize("event", of_each_kind(), ids=lambda event: KIND_OF[type(event)])
 def test_an_event_belongs_to_a_stream(event: Event) -> None:
-    about = getattr(event, "batch_id", "") or getattr(event, "series", "") or getattr(event, "lane", "")
+    about = next((value for key in ("batch_id", "series", "lane") if (value := getattr(event, key, ""))), "ledger")
     assert stream_of(event).endswith(about)
     assert about
 
@@ -165,8 +191,8 @@ def test_an_event_whose_rows_are_not_loaded_is_a_fault_and_not_a_guess() -> None
 
 
 def test_every_state_of_an_image_is_counted() -> None:
-    assert set(_COUNT) == set(get_args(ImageState))
-    assert set(_COUNT.values()) <= set(BatchRow.__struct_fields__)
+    assert set(COUNT) == set(get_args(ImageState))
+    assert set(COUNT.values()) <= set(BatchRow.__struct_fields__)
 
 
 def test_a_series_keeps_the_spelling_of_its_first_use() -> None:

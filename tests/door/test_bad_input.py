@@ -164,7 +164,7 @@ REFUSED: Mapping[str, tuple[str | bytes, str, str]] = {
     "a position without an epoch": (sent("subscribe", after=1), "invalid_field", "$.data.epoch"),
     "another epoch": (sent("subscribe", after=0, epoch="01ANOTHER"), "epoch_changed", "$.data.epoch"),
     "after -2": (sent("subscribe", after=-2), "invalid_field", "$.data.after"),
-    "unknown kind": (sent("subscribe", kinds=["image_lost"]), "invalid_field", "$.data.kinds"),
+    "unknown kind": (sent("subscribe", kinds=["image_painted"]), "invalid_field", "$.data.kinds"),
     "unknown subscription": (sent("unsubscribe", subscription="s9"), "unknown_subscription", "$.data.subscription"),
 }
 WITHOUT_HINT = {"not_json", "not_utf8", "seed_out_of_range"}

@@ -250,6 +250,11 @@ def test_a_number_that_was_passed_over_has_a_reason_in_the_log(number: int, code
     assert passed_over(number, [opened, {"next": 1_000}]) == code
 
 
+def test_what_a_restore_passed_over_may_have_been_given_and_is_no_stores() -> None:
+    raised = {"next": 1_158, "reason": "restore", "evidence": [{"store": "old ledger", "highest": 157}]}
+    assert [passed_over(number, [raised]) for number in (100, 1_000, 1_158)] == ["raised", "raised", "unknown"]
+
+
 def test_a_series_that_waits_for_a_store_says_so_and_why() -> None:
     engine = SimpleNamespace(questions={"s": SimpleNamespace(reason="cloud: throttled", since_ms=7)})
     context: Any = SimpleNamespace(engine=engine)
@@ -377,7 +382,7 @@ async def test_what_there_is_not_is_refused(lasting_door: Any, asked: dict[str, 
 @pytest.mark.parametrize(
     ("asked", "code", "path"),
     [
-        ({"kinds": ["image_lost"]}, "invalid_field", "$.data.kinds"),
+        ({"kinds": ["image_painted"]}, "invalid_field", "$.data.kinds"),
         ({"epoch": "other"}, "epoch_changed", "$.data.epoch"),
         ({"after": 1}, "invalid_field", "$.data.epoch"),
         ({"character": "Fox"}, "invalid_field", "$.data.username"),

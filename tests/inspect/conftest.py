@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from comfyledger import settings
+from comfyledger.settings import Settings
+from doctor_given import closed_port
 from inspect_given import Place
 
 
@@ -19,3 +24,18 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.fixture
 def place(filled: Place, tmp_path: Path) -> Place:
     return filled.copy_to(tmp_path / "state")
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Settings from a few lines of TOML. Nobody listens as ComfyUI, and the door's port is closed."""
+    for name in os.environ:
+        if name.startswith(("CLOUDINARY_", "COMFYLEDGER_")):
+            monkeypatch.delenv(name)
+
+    def loaded(lines: str = "") -> Settings:
+        path = tmp_path / "config.toml"
+        path.write_text(f"[door]\nport = {closed_port()}\n[comfyui.main]\nurl = 'http://127.0.0.1:1'\n{lines}")
+        return settings.load(path, tmp_path / "state")
+
+    return loaded

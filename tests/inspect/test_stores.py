@@ -8,6 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from comfyledger.core.commands import OweStore, RenumberImages, RestoreLedger
+from comfyledger.core.reports import UploadIntended, UploadRefused
+from comfyledger.core.values import StoreRef
 from comfyledger.inspect.audit import audit_stores
 from comfyledger.inspect.findings import Kind, Tally, silent
 from comfyledger.ledger.ledger import Ledger
@@ -83,6 +86,27 @@ def change(shelf: Shelf, name: str, **changed: object) -> None:
 async def test_a_store_that_holds_what_was_given_is_whole(place: Place, shelf: Shelf) -> None:
     assert await found(place, shelf) == {}
     assert shelf.checked == []
+
+
+async def test_a_store_keeps_an_image_under_the_name_that_it_got_it_by(place: Place, shelf: Shelf) -> None:
+    """Another store would not take it under that name, so that it has a new number."""
+    batch_id, about = "batch-app-r1", ("batch-app-r1", 1, "second")
+    ledger = Ledger.open(place.path)
+    owed = OweStore("app", batch_id, (1,), StoreRef("second", "second:/there"))
+    renumbered = RenumberImages("app", batch_id, submission("r1").series.key, (1,))
+    take_group(ledger, owed, UploadIntended(*about), UploadRefused(*about, "collision"), renumbered)
+    ledger.close()
+    assert min(shelf.held) not in {row.public_id for row in place.images()}
+    assert await found(place, shelf) == {}
+
+
+async def test_after_a_restore_the_root_of_a_store_is_still_no_folder_of_the_ledger(place: Place, shelf: Shelf) -> None:
+    """The row that stands for every series not used so far has no folder."""
+    ledger = Ledger.open(place.path)
+    take_group(ledger, RestoreLedger("cli", ledger.epoch, ledger.epoch, (), 1_000, 1_001, ()))
+    ledger.close()
+    shelf.held["holiday"] = Held("holiday", "png", 5)
+    assert await found(place, shelf) == {}
 
 
 async def test_what_is_not_there_is_missing(place: Place, shelf: Shelf) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from comfyledger.core import upcasts
 from comfyledger.core.commands import CancelBatch, HoldBatch, PauseLane, ReleaseBatch
-from comfyledger.core.events import SCHEMA, Event
+from comfyledger.core.events import BatchHeld, Event
 from comfyledger.core.reports import SubmitIntended
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger import eventlog
@@ -103,15 +104,39 @@ def test_events_read_back_equal_after_a_reopening(path: Path) -> None:
 def test_an_event_that_this_version_does_not_know_is_refused_with_a_sentence() -> None:
     with pytest.raises(LedgerUnusable, match=r"does not know \(image_painted, schema 1\).*Install the version"):
         decode("image_painted", 1, "{}")
-    with pytest.raises(LedgerUnusable, match=rf"does not know \(batch_held, schema {SCHEMA + 1}\)"):
-        decode("batch_held", SCHEMA + 1, '{"batch_id":"b","reason":"person"}')
+    with pytest.raises(LedgerUnusable, match=r"does not know \(batch_held, schema 2\)"):
+        decode("batch_held", 2, '{"batch_id":"b","reason":"person"}')
+
+
+def test_an_event_of_an_old_schema_is_read_in_its_present_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made up: in version 1 the reason was called `why`, in version 2 it was `because`."""
+    renamings = (("why", "because"), ("because", "reason"))
+    steps = tuple(lambda fields, old=old, new=new: {**fields, new: fields.pop(old)} for old, new in renamings)
+    monkeypatch.setitem(upcasts.UPCASTERS, "batch_held", steps)
+    held = BatchHeld("b", "person")
+    assert decode("batch_held", 1, '{"batch_id":"b","why":"person"}') == held
+    assert decode("batch_held", 2, '{"batch_id":"b","because":"person"}') == held
+    assert decode("batch_held", 3, '{"batch_id":"b","reason":"person"}') == held
+    with pytest.raises(LedgerUnusable, match=r"does not know \(batch_held, schema 4\)"):
+        decode("batch_held", 4, '{"batch_id":"b","reason":"person"}')
+    with pytest.raises(LedgerUnusable, match=r"does not know \(batch_resumed, schema 2\)"):
+        decode("batch_resumed", 2, '{"batch_id":"b"}')
+
+
+def test_a_new_event_has_the_present_schema_of_its_kind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(upcasts.UPCASTERS, "batch_held", (dict, dict))
+    ledger = Ledger.open(path)
+    take(ledger, *MESSAGES[:3])
+    ledger.close()
+    assert {line.kind: line.schema for line in log_of(path)}["batch_held"] == 3
+    assert {line.schema for line in log_of(path) if line.kind != "batch_held"} == {1}
 
 
 def test_every_kind_of_event_has_its_decoder() -> None:
     assert set(eventlog._decoders) == set(eventlog.KINDS)
     for kind, event_type in eventlog.KINDS.items():
         with pytest.raises(Exception, match="missing required field"):
-            decode(kind, SCHEMA, "{}")
+            decode(kind, upcasts.schema_of(kind), "{}")
         assert eventlog.KIND_OF[event_type] == kind
 
 

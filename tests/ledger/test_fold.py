@@ -13,19 +13,27 @@ import pytest
 from comfyledger.core.commands import (
     CancelBatch,
     DropStore,
+    Forget,
     HoldBatch,
     OpenSeries,
+    OweStore,
     PauseLane,
     RaiseSeries,
     ReleaseBatch,
+    RenumberImages,
+    RestoreLedger,
     ResumeLane,
     RetryBatch,
     SeriesFound,
+    SeriesSeen,
 )
 from comfyledger.core.decide import Message
 from comfyledger.core.events import KINDS
 from comfyledger.core.reports import (
+    DeletionDone,
+    DeletionRefused,
     FilesKept,
+    ImageIsLost,
     LaneStuck,
     LaneWorks,
     PromptHasFailed,
@@ -86,10 +94,27 @@ class Load:
             HoldBatch("app", batch_id),
             ReleaseBatch("app", batch_id),
             DropStore("app", "folder", (batch_id,)),
+            OweStore("app", batch_id, (1, 2), FOLDER),
+            RenumberImages("app", batch_id, self._series_of(batch_id), (1, 2, 3, 4)),
             RaiseSeries("app", FOLDER, (SeriesFound(submission(user=self._random.choice(USERS)).series, self._made),)),
             OpenSeries("app", submission(user=self._random.choice(USERS)).series, (), True),
+            self._restore(),
+            *self._seldom(Forget("app", batch_id, indexes, self._random.random() < 0.5)),
         ]
         return self._random.choice(made)
+
+    def _seldom(self, message: Message) -> list[Message]:
+        """What ends an image for ever, in one of five cases: else nothing would be left for the others."""
+        return [message] if self._random.random() < 0.2 else []
+
+    def _series_of(self, batch_id: str) -> str:
+        batch = self._ledger.load((Key("batch", batch_id),)).batch(batch_id)
+        return batch.series if batch is not None else ""
+
+    def _restore(self) -> Message:
+        series = submission(user=self._random.choice(USERS)).series
+        seen = SeriesSeen(series.key, series.folder, (Evidence("folder", "folder:/images", self._made),))
+        return RestoreLedger("cli", "e1", "e2", seen.evidence, 10, self._random.choice([1, 11]), (seen,))
 
     def _lane(self, _: str) -> Message:
         lane = self._random.choice(["store/folder", "backend/main", "user/areg", "everything"])
@@ -126,11 +151,18 @@ class Load:
 
     def _upload(self, batch_id: str) -> Message:
         about = (batch_id, self._random.randint(1, 4), "folder")
+        row = self._ledger.load((Key("image", batch_id, i=about[1]),)).image(*about[:2])
+        if row is not None and row.state == "forgetting":
+            return self._random.choice([DeletionDone(*about, found=True), DeletionRefused(*about, code="foreign")])
+        if row is not None and row.state in {"stored", "parked"} and self._random.random() < 0.4:
+            return Forget("app", batch_id, about[1:2], stores=True)
         made: list[Message] = [
             UploadIntended(*about),
             UploadIntended(*about),
             UploadDone(*about, url="file:///x.png"),
             UploadRefused(*about, "collision", WORDS),
+            RenumberImages("app", batch_id, self._series_of(batch_id), (1, 2, 3, 4)),
+            ImageIsLost(*about, prompt=about[1], attempt=self._random.randint(1, 2)),
         ]
         return self._random.choice(made)
 
@@ -163,7 +195,7 @@ def test_the_tables_equal_the_fold_of_the_log(path: Path, seed: int) -> None:
 
 def test_the_random_load_leads_to_every_kind_of_event(ledger: Ledger, path: Path) -> None:
     """Else the test above would say less than it seems to."""
-    run_load(ledger, 11, groups=500)
+    run_load(ledger, 14, groups=500)
     kinds = Counter(line.kind for line in check_tables(path))
     assert set(kinds) == set(KINDS)
 

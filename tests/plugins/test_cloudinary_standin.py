@@ -91,6 +91,29 @@ def code(outcome: Outcome) -> str:
     return outcome.code
 
 
+async def test_what_is_held_is_brought_back_byte_for_byte(house: House) -> None:
+    store, deposit = house.opened(), house.deposit()
+    await store.put(deposit)
+    target = house.folder / "brought"
+    target.touch()
+    await store.fetch(NAME, "png", target)
+    assert target.read_bytes() == deposit.path.read_bytes()
+
+
+async def test_what_cannot_be_brought_back_is_trouble_and_makes_no_file(house: House) -> None:
+    store, deposit = house.opened(), house.deposit()
+    await store.put(deposit)
+    with pytest.raises(StoreTrouble):
+        await store.fetch(f"{NAME}0", "png", house.folder / "nothing")
+    with pytest.raises(StoreTrouble, match="written down"):
+        await store.fetch(NAME, "png", house.folder / "nothing")
+    assert not (house.folder / "nothing").exists()
+    await house.control(seed={"public_id": f"{NAME}7", "etag": "0" * 32, "bytes": 99})
+    (house.folder / "empty").touch()
+    with pytest.raises(StoreTrouble, match="HTTP 404"):
+        await store.fetch(f"{NAME}7", "png", house.folder / "empty")
+
+
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("fault", STORED_THEN_LOST)
 async def test_an_upload_whose_answer_is_lost_is_found_again(house: House, fault: str, times: int) -> None:

@@ -726,6 +726,19 @@ async def test_a_check_says_what_is_held(bench: Bench) -> None:
     assert await bench.store.check("../state/x", "png") is None
 
 
+async def test_what_is_held_is_copied_into_a_file_that_is_there(bench: Bench, tmp_path: Path) -> None:
+    await bench.put(b"ours" * 1_000_000)
+    (tmp_path / "target").touch()
+    await bench.store.fetch(NAME, "png", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == b"ours" * 1_000_000
+    with pytest.raises(StoreTrouble):
+        await bench.store.fetch(NAME, "png", tmp_path / "given-up")
+    for name, extension in ((NAME, "jpg"), ("../state/x", "png")):
+        with pytest.raises(StoreTrouble):
+            await bench.store.fetch(name, extension, tmp_path / "target")
+    assert not (tmp_path / "given-up").exists()
+
+
 async def paged(store: FolderStore, prefix: str = "", cursor: str = "") -> list[Held]:
     """All pages, one after the other."""
     page = await store.page(prefix, cursor)

@@ -23,8 +23,8 @@ from ledger_given import log_of, submission
 HOUR_MS = 3_600_000
 PACKAGE = Path(comfyledger.__file__).parent
 WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today"}
-MAY_ASK = {"app.py", "sim/comfyui.py", "sim/cloudinary.py"}
-"""Composition roots: the engine's dates and the ages of files; the dates of a stand-in."""
+MAY_ASK = {"app.py", "sim/comfyui.py", "sim/cloudinary.py", "inspect/doctor.py", "inspect/doctor_machine.py"}
+"""Composition roots: the engine's dates and the ages of files; the dates of a stand-in; the doctor looks at clocks."""
 
 
 def asks_a_wall_clock(module: Path) -> bool:

@@ -150,6 +150,7 @@ async def test_a_wrong_secret_stops_the_lane_and_says_so_everywhere_but_never_th
         cloud.daemon.signal(signal.SIGTERM)
         cloud.account.api_secret = right
         cloud.configure('first_use = "trust"')
+        cloud.daemon.cold = True
         await cloud.daemon.begin()
     async with cloud.app() as app:
         (batch,) = await app.settled(asked["batch_id"])

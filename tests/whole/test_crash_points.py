@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,6 @@ from websockets.exceptions import WebSocketException
 
 from comfyledger import crash
 from ledger_given import check_tables
-from warm_start import Forked
 from whole_app import SMALL, App, Frame, coloured, until
 from whole_house import Daemon, House, StandIn
 
@@ -63,13 +61,7 @@ class Doomed(Daemon):
 
     def __init__(self, house: House, place: str = "") -> None:
         super().__init__(house.folder, house.folder / "config.toml", house.state)
-        self._place = place
-
-    def start(self) -> None:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("COMFYLEDGER_")}
-        environment[crash.VARIABLE] = self._place
-        arguments = self._arguments[self._arguments.index("run") :]
-        self._popen = Forked(arguments, environment, self.out, self.log)
+        self.environment = {crash.VARIABLE: place}
 
     def ended(self) -> int | None:
         assert self._popen is not None

@@ -77,6 +77,14 @@ async def test_at_the_start_what_was_not_recorded_as_kept_goes(tmp_path: Path) -
     assert left(spool) == [1]
 
 
+async def test_files_of_a_batch_that_the_ledger_does_not_know_stay(tmp_path: Path) -> None:
+    """After a restore they are all that is left of what was accepted after the backup."""
+    spool = spooled(tmp_path, 1, 2, 3)
+    assert await retention(spool, []).sweep_at_start() == 0
+    assert await retention(spool, [], keep_days=0, later_days=999).clear() == 0
+    assert left(spool) == [1, 2, 3]
+
+
 # ---- ComfyUI's own output
 
 OLD = ["1-a1_00001_.png", "1-a2_00001_.png"]

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from comfyledger.core.commands import PauseLane
 from comfyledger.core.draft import Policy
 from comfyledger.core.effects import Effect, UploadImage
 from comfyledger.core.owed import Limits
@@ -18,12 +20,13 @@ from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger.ledger import Ledger
 from comfyledger.ledger.reader import ImageFilter, Reader
-from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored
+from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.desk import Desk
+from comfyledger.work.imagefile import Pinned
 from comfyledger.work.spool import Spool
 from comfyledger.work.upload import Uploader, check_identities
-from core_given import cancel, one_kept, retry, submit
+from core_given import cancel, one_kept, owing, renumbering, retry, submit
 from ledger_given import log_of
 
 IMAGES = 20
@@ -36,16 +39,34 @@ class CountingStore:
 
     def __init__(self) -> None:
         self.answer: Outcome = Stored("https://there")
+        self.trouble: LaneFault | None = None
         self.calls: list[str] = []
+        self.names: list[str] = []
         self.at_once = self.most_at_once = 0
+
+    async def check(self, public_id: str, extension: str) -> Held | None:
+        """Nothing is ever there."""
+        if self.trouble is not None:
+            raise StoreTrouble(self.trouble)
+        return None
 
     async def put(self, deposit: Deposit) -> Outcome:
         self.calls.append(deposit.image_id)
+        self.names.append(deposit.public_id)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0.002)
         self.at_once -= 1
         return self.answer
+
+
+class Believed(Spool):
+    """A spool that is believed to have every file, or none."""
+
+    full = True
+
+    def holds(self, batch_id: str, index: int, pinned: Pinned) -> bool:
+        return self.full
 
 
 class Rig:
@@ -68,7 +89,8 @@ class Rig:
         )
         salts = itertools.count()
         desk = Desk(self.engine, lambda: next(salts).to_bytes(16), 2_000)
-        self.uploader = Uploader(self.stores, self.reader, Spool(folder / "spool"), desk)
+        self.spool = Believed(folder / "spool")
+        self.uploader = Uploader(self.stores, self.reader, self.spool, desk)
         self.running = asyncio.create_task(self.engine.run(self.perform, self.perform))
 
     async def perform(self, effect: Any) -> None:
@@ -184,3 +206,63 @@ async def test_a_retry_of_what_was_parked_at_a_place_that_is_gone_is_parked_agai
         assert "lane_paused" not in moved.kinds()
     finally:
         await moved.end()
+
+
+async def test_what_nobody_has_is_told_lost_once_and_waits_to_be_rendered_again(rig: Rig) -> None:
+    rig.spool.full = False
+    await rig.given(1, quantity=1)
+    await until(lambda: "image_lost" in rig.kinds())
+    assert await rig.states() == {"pending"}
+    assert rig.store.calls == []
+    assert {"upload_started", "image_parked", "batch_settled"}.isdisjoint(rig.kinds())
+
+
+async def test_a_store_in_trouble_is_its_lanes_and_nothing_is_lost(rig: Rig) -> None:
+    rig.spool.full, rig.store.trouble = False, DOWN
+    await rig.given(1, quantity=1)
+    await until(lambda: "lane_paused" in rig.kinds())
+    assert await rig.states() == {"kept"}
+    rig.spool.full = True
+    await rig.later(60)
+    await until(lambda: "batch_settled" in rig.kinds())
+    assert await rig.states() == {"stored"}
+
+
+async def test_an_upload_that_was_owed_under_an_old_name_goes_out_under_the_new_one(rig: Rig) -> None:
+    rig.store.answer = ImageFault("collision", "somebody else's")
+    await rig.given(1, quantity=1)
+    await until(lambda: "batch_settled" in rig.kinds())
+    (old,) = await rig.reader.images(ImageFilter())
+    await rig.engine.command(PauseLane("app", "store/folder"))
+    await rig.engine.command(renumbering(1))
+    rig.store.answer = Stored("https://there")
+    await rig.uploader.upload(UploadImage("folder", old, old.uploads[0]))
+    (row,) = await rig.reader.images(ImageFilter())
+    assert (row.state, row.number) == ("stored", 2)
+    assert rig.store.names == [old.public_id, row.public_id]
+
+
+async def test_what_may_be_in_a_store_that_is_gone_is_parked_for_a_person(rig: Rig) -> None:
+    await rig.given(1, quantity=1)
+    await until(lambda: "batch_settled" in rig.kinds())
+    rig.spool.full = False
+    rig.stores["second"] = OpenedStore("second", "folder", "second:/there", rig.store)  # type: ignore[arg-type]
+    gone = rig.stores.pop("folder")
+    await rig.engine.command(owing(1, store="second"))
+    await until(lambda: "image_parked" in rig.kinds())
+    (row,) = await rig.reader.images(ImageFilter())
+    assert (row.state, row.code) == ("parked", "altered")
+    assert gone.store is rig.store
+
+
+def uploads_under_way(rig: Rig) -> list[Effect]:
+    return [effect for effect in rig.engine.owed._running.values() if isinstance(effect, UploadImage)]
+
+
+async def test_what_an_operator_should_know_of_a_store_is_told_once(rig: Rig) -> None:
+    rig.store.answer = Stored("https://there", details={"altered": 1})
+    with capture_logs() as logs:
+        await rig.given(1, 2, 3)
+        await until(lambda: rig.kinds().count("image_uploaded") == 3 and not uploads_under_way(rig))
+    told = [entry for entry in logs if entry["event"] == "upload.altered_by_store"]
+    assert [(entry["log_level"], entry["store"]) for entry in told] == [("warning", "folder")]

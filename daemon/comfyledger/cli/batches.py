@@ -9,7 +9,7 @@ from comfyledger.cli.calling import DONE, asks_daemon, find_batch, json_option
 from comfyledger.cli.terminal import clock, say, say_json, say_table, short
 from comfyledger.client import Client
 
-STATES = ("pending", "kept", "stored", "parked", "failed", "cancelled")
+STATES = ("pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten")
 
 limit_option = click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many.")
 image_option = click.option(

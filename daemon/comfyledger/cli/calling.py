@@ -31,7 +31,7 @@ EXIT_CODES: Final = {
     NOT_STORED: "the batch ended with images that are not stored",
     NO_DAEMON: "no daemon answers",
     NO_LEDGER: "`run` alone: the ledger cannot be opened or written, or a disk failed",
-    FOUND: "`audit` or `replay --check`: something is not as the log says",
+    FOUND: "`audit` or `replay --check`: something is not as the log says; `doctor`: something is broken",
     INTERRUPTED: "interrupted",
 }
 """What the command's exit code says; 2 is click's own, 5 the daemon's."""

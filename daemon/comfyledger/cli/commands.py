@@ -8,11 +8,15 @@ import click
 
 from comfyledger import __version__
 from comfyledger.cli.audit import audit
+from comfyledger.cli.backup import backup, restore
 from comfyledger.cli.batches import batches, cancel, images, pause, resume, retry
 from comfyledger.cli.calling import EXIT_CODES, Group, Reach
 from comfyledger.cli.daemon import config, run, schema, sim
 from comfyledger.cli.demo import demo
+from comfyledger.cli.doctor import doctor
 from comfyledger.cli.explain import explain
+from comfyledger.cli.export import export
+from comfyledger.cli.forget import forget
 from comfyledger.cli.imports import take_over
 from comfyledger.cli.log import log
 from comfyledger.cli.recover import recover
@@ -40,7 +44,7 @@ def cli(ctx: click.Context, state_dir: Path | None, url: str | None) -> None:
 
 
 for command in (
-    *(run, submit, watch, status, batches, images, cancel, retry, recover, pause, resume, take_over, log),
-    *(explain, audit, replay, schema, config, sim, demo),
+    *(run, submit, watch, status, batches, images, cancel, retry, recover, forget, pause, resume, take_over, log),
+    *(explain, audit, replay, backup, restore, export, schema, config, doctor, sim, demo),
 ):
     cli.add_command(command)

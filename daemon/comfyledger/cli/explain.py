@@ -24,6 +24,8 @@ _PASSED: Final = {
 _ENDED: Final = {
     "failed": "There is no picture of this number: it could not be rendered. The number stays used.",
     "cancelled": "There is no picture of this number: it was cancelled. The number stays used.",
+    "forgetting": "There is no picture of this number: it is being forgotten on purpose. The number stays used.",
+    "forgotten": "There is no picture of this number: it was forgotten on purpose. The number stays used.",
 }
 
 
@@ -98,7 +100,7 @@ def _image_facts(told: wire.Explanation, image: wire.ImageInfo) -> list[str]:
 
 
 def _batch_line(batch: wire.BatchInfo) -> str:
-    counts = {state: getattr(batch, state) for state in ("pending", "kept", "stored", "parked", "failed", "cancelled")}
+    counts = {state: getattr(batch, state) for state in _STATES}
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     return (
         f"{batch.status}: {batch.username} · {batch.character}, asked for by {batch.label}: {said} of {batch.quantity}"
@@ -118,11 +120,14 @@ def ending(told: wire.Explanation) -> list[str]:
     return lines
 
 
+_STATES: Final = ("pending", "kept", "stored", "parked", "failed", "cancelled", "forgotten")
+
 _OWED: Final = {
     "number": "owed: a number",
     "render": "owed: to be rendered",
     "fetch": "owed: to be fetched",
     "upload": "owed: to be stored",
+    "delete": "owed: to be deleted",
     "decide": "a person has to decide",
 }
 

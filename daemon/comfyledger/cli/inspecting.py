@@ -39,5 +39,7 @@ def refusing() -> Iterator[None]:
         yield
     except LedgerUnusable as error:
         raise Refused("ledger_unusable", error.message, hint=error.hint) from error
+    except BrokenPipeError:  # Whoever read the output has seen enough.
+        raise
     except (OSError, sqlite3.Error) as error:
         raise Refused("ledger_unusable", f"{error}.", hint="Check folder, permissions and disk.") from error

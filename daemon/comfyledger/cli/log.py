@@ -47,7 +47,7 @@ def moment(text: str, now_ms: int) -> int:
     return int(datetime.fromisoformat(text.strip()).timestamp() * 1000)
 
 
-def _typed_moment(_: click.Context, __: click.Parameter, typed: str | None) -> int | None:
+def typed_moment(_: click.Context, __: click.Parameter, typed: str | None) -> int | None:
     try:
         return None if typed is None else moment(typed, time.time_ns() // 1_000_000)
     except (ValueError, OverflowError, OSError) as error:
@@ -58,10 +58,8 @@ def _typed_moment(_: click.Context, __: click.Parameter, typed: str | None) -> i
 @click.command()
 @click.option("--after", type=click.IntRange(0), help="Begin after this position.")
 @click.option("--to", type=click.IntRange(0), help="End with this position.")
-@click.option(
-    "--since", callback=_typed_moment, help="Not before this time: 2026-11-22T03:00, or 2h for two hours ago."
-)
-@click.option("--until", callback=_typed_moment, help="Not after this time.")
+@click.option("--since", callback=typed_moment, help="Not before this time: 2026-11-22T03:00, or 2h for two hours ago.")
+@click.option("--until", callback=typed_moment, help="Not after this time.")
 @click.option("--batch", help="Only the events of this batch.")
 @click.option("--user", help="Only the events of this user's batches.")
 @click.option("--character", help="Only those of this character of --user.")

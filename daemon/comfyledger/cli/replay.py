@@ -1,4 +1,4 @@
-"""`replay`: the state as it was, in a file of its own, or all tables rebuilt beside the live ones and compared."""
+"""`replay`: the state as it was, in a file of its own, or all tables made anew from the log, to compare or to keep."""
 
 from __future__ import annotations
 
@@ -21,20 +21,30 @@ from comfyledger.cli.terminal import say, say_json
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="With --to: the new file. Default: a temporary one."
 )
 @click.option("--check", is_flag=True, help="Rebuild every table from zero and compare it with the live one.")
+@click.option("--rebuild", is_flag=True, help="Make every table anew and keep it; no daemon may run.")
 @json_option
 @click.pass_context
 def replay(
-    ctx: click.Context, config_path: Path | None, to: str | None, out: Path | None, check: bool, as_json: bool
+    ctx: click.Context,
+    config_path: Path | None,
+    to: str | None,
+    out: Path | None,
+    check: bool,
+    rebuild: bool,
+    as_json: bool,
 ) -> None:
-    """Read the log again from its first event. Changes nothing; the daemon may run."""
+    """Read the log again from its first event. But for --rebuild it changes nothing, and the daemon may run."""
     from comfyledger import settings
 
-    if check == (to is not None):
-        raise click.UsageError("Give either --to or --check.")
+    if [check, rebuild, to is not None].count(True) != 1:
+        raise click.UsageError("Give one of --to, --check and --rebuild.")
     ledger = settings.load(config_path, ctx.obj.state_dir).ledger_path
-    if to is None:
+    if check:
         ctx.exit(_check(ledger, as_json))
-    _replay(ledger, to, out, as_json)
+    elif to is None:
+        _rebuild(ledger, as_json)
+    else:
+        _replay(ledger, to, out, as_json)
 
 
 def _check(ledger: Path, as_json: bool) -> int:
@@ -53,6 +63,18 @@ def _check(ledger: Path, as_json: bool) -> int:
     else:
         say(f"Every table is what the log says, up to position {position}.", "green")
     return FOUND if tally else DONE
+
+
+def _rebuild(ledger: Path, as_json: bool) -> None:
+    from comfyledger.cli.inspecting import bars, refusing
+    from comfyledger.inspect.rebuild import rebuild
+
+    with refusing(), bars() as progress:
+        position = rebuild(ledger, progress)
+    if as_json:
+        say_json({"position": position})
+    else:
+        say(f"Every table was made anew from the log, up to position {position}.", "green")
 
 
 def _replay(ledger: Path, to: str, out: Path | None, as_json: bool) -> None:

@@ -77,7 +77,7 @@ def took(events: Iterable[wire.PastEvent]) -> str:
 def _about(kind: str, data: Fields) -> str:
     if "image" in data:
         return f"image {data['image']}: "
-    if kind in {"image_failed", "image_cancelled", "store_dropped"}:
+    if kind in {"image_failed", "image_cancelled", "image_forgotten", "store_dropped", "store_owed", "image_lost"}:
         return f"{'image' if len(data['images']) == 1 else 'images'} {_indexes(data['images'])}: "
     return f"prompt {data['prompt']}: " if "prompt" in data else ""
 
@@ -113,6 +113,12 @@ def _series_raised(data: Fields) -> str:
     return f"the series was raised: its next number is {data['next']} ({why})"
 
 
+def _ledger_restored(data: Fields) -> str:
+    found = ", ".join(f"{one['store']} showed numbers up to {one['highest']}" for one in data["evidence"])
+    since = f"the ledger was put back from a backup at position {data['position_before']} by {data['by']}"
+    return f"{since}: epoch {data['epoch']}, margin {data['margin']}" + (f", {found}" if found else "")
+
+
 def _batch_requested(data: Fields) -> str:
     numbers = [image["number"] for image in data["images"]]
     span = f"number {numbers[0]}" if len(numbers) == 1 else f"numbers {min(numbers)} to {max(numbers)}"
@@ -123,7 +129,8 @@ def _batch_requested(data: Fields) -> str:
 
 
 def _batch_settled(data: Fields) -> str:
-    counts = [f"{data[state]} {state}" for state in ("stored", "parked", "failed", "cancelled") if data[state]]
+    states = ("stored", "parked", "failed", "cancelled", "forgotten")
+    counts = [f"{data[state]} {state}" for state in states if data.get(state)]
     return f"the batch is settled: {', '.join(counts) or 'nothing was left'}"
 
 
@@ -167,6 +174,20 @@ def _image_uploaded(data: Fields) -> str:
     return f"stored in {data['store']}{already}: {data['url']}"
 
 
+def _image_renumbered(data: Fields) -> str:
+    name = f"{data['folder']}/{data['file']}"
+    return f"{data['before']} is taken by something else: number {data['number']} by {data['by']}, now {name}"
+
+
+def _image_forgotten(data: Fields) -> str:
+    asked = "the stores are asked to delete it" if data["stores"] else "what stores have stays there"
+    return f"forgotten by {data['by']}, its number stays used: {asked}"
+
+
+def _image_deleted(data: Fields) -> str:
+    return f"deleted from {data['store']}" + ("" if data.get("found", True) else ", which did not have it")
+
+
 def _lane(data: Fields) -> str:
     kind, _, name = data["lane"].partition("/")
     called = {"backend": f"ComfyUI {name}", "store": f"the store {name}", "user": f"the user {name}"}
@@ -202,9 +223,17 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "image_uploaded": _image_uploaded,
     "image_parked": lambda data: f"{data['store']} does not take it ({data['code']}), it stays in the spool",
     "store_dropped": lambda data: f"given up for the store {data['store']} by {data['by']}",
+    "store_owed": lambda data: f"owed to the store {data['store']['name']} again by {data['by']}",
+    "image_lost": lambda _: "its bytes are nowhere any more: it is rendered again, under its number",
+    "image_renumbered": _image_renumbered,
     "image_failed": lambda data: f"failed ({data['code']}): its number stays used",
     "image_cancelled": lambda _: "cancelled: its number stays used",
+    "image_forgotten": _image_forgotten,
+    "blob_erased": lambda data: f"{_count(len(data['digests']), 'text')} erased by {data['by']}",
+    "image_deleted": _image_deleted,
+    "image_left": lambda data: f"what {data['store']} has under this name is not deleted ({data['code']})",
     "lane_paused": _lane_paused,
     "lane_resumed": _lane_resumed,
+    "ledger_restored": _ledger_restored,
 }
 """The sentence of each kind, from the fields of the event. What a foreign server said about it comes after it."""

@@ -149,9 +149,27 @@ class Client:
     async def retry(self, batch_id: str, images: Sequence[int] = ()) -> wire.ChangedCount:
         return await self._link.ask(wire.Retry(batch_id, list(images)), wire.ChangedCount)
 
-    async def recover(self, *, drop_store: str, dry_run: bool = False) -> wire.Recovered:
-        """Give up what is owed to a store. Raises Refused(nothing_to_do) if nothing is."""
-        return await self._link.ask(wire.Recover(drop_store, dry_run), wire.Recovered)
+    async def recover(self, wanted: wire.Recover) -> wire.Recovered:
+        """A page of recovery: ask again with its `cursor` until there is none. `drop_store` has one page.
+
+        Raises Refused: `store_unavailable` with its `retry_after_s`, `nothing_to_do` if nothing is owed to a store
+        that is given up.
+        """
+        return await self._link.ask(wanted, wire.Recovered)
+
+    async def forget(
+        self,
+        batch_id: str | None = None,
+        images: Sequence[int] = (),
+        *,
+        username: str | None = None,
+        before: str | None = None,
+        stores: bool = False,
+        dry_run: bool = False,
+    ) -> wire.Forgotten:
+        """Forget a batch, images of it, or one page of a user's batches: go on with `before` of the answer."""
+        message = wire.Forget(batch_id, list(images), username, before, stores, dry_run)
+        return await self._link.ask(message, wire.Forgotten)
 
     async def pause(self, scope: str = "everything") -> wire.ChangedCount:
         return await self._link.ask(wire.Pause(scope), wire.ChangedCount)

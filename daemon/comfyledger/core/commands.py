@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from comfyledger.core.naming import Series
-from comfyledger.core.values import Blob, Plan, PromptFixed, StoreRef
+from comfyledger.core.values import Blob, Evidence, Plan, PromptFixed, StoreRef
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -62,11 +62,52 @@ class RaiseSeries(Command, frozen=True):
     found: tuple[SeriesFound, ...]
 
 
+class SeriesSeen(msgspec.Struct, frozen=True):
+    """A series of which numbers may have been given after a backup, and what shows it. `folder` is as written."""
+
+    key: str
+    folder: str
+    evidence: tuple[Evidence, ...]
+
+
+class RestoreLedger(Command, frozen=True):
+    """Begin a new epoch after a backup, with every series above what was seen and by the margin.
+
+    `first`: what a series begins with that is not among them.
+    """
+
+    epoch_before: str
+    epoch: str
+    evidence: tuple[Evidence, ...]
+    margin: int
+    first: int
+    seen: tuple[SeriesSeen, ...]
+
+
 class DropStore(Command, frozen=True):
     """Give up what these batches owe to a store and what it would not take; what it has is left there."""
 
     store: str
     batch_ids: tuple[str, ...]
+
+
+class OweStore(Command, frozen=True):
+    """Owe images of a batch (indexes) to a store again, or for the first time."""
+
+    batch_id: str
+    images: tuple[int, ...]
+    store: StoreRef
+
+
+class RenumberImages(Command, frozen=True):
+    """Give those of these images (indexes) that met something else under their name the next numbers of their series.
+
+    `series`: its key, as the batch has it.
+    """
+
+    batch_id: str
+    series: str
+    images: tuple[int, ...]
 
 
 class CancelBatch(Command, frozen=True):
@@ -81,6 +122,17 @@ class RetryBatch(Command, frozen=True):
 
     batch_id: str
     images: tuple[int, ...] = ()
+
+
+class Forget(Command, frozen=True):
+    """Forget a batch, or the images named (indexes from 1): texts and files go, numbers stay used.
+
+    `stores`: these are asked to delete what they have.
+    """
+
+    batch_id: str
+    images: tuple[int, ...] = ()
+    stores: bool = False
 
 
 class HoldBatch(Command, frozen=True):

@@ -6,7 +6,7 @@ event; a report that does not fit the state (late, doubled, foreign, reordered) 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -15,11 +15,15 @@ from comfyledger.core.commands import (
     CancelBatch,
     Command,
     DropStore,
+    Forget,
     HoldBatch,
     OpenSeries,
+    OweStore,
     PauseLane,
     RaiseSeries,
     ReleaseBatch,
+    RenumberImages,
+    RestoreLedger,
     ResumeLane,
     RetryBatch,
     SubmitBatch,
@@ -36,9 +40,13 @@ from comfyledger.core.decide_commands import (
     retry_batch,
     submit_batch,
 )
+from comfyledger.core.decide_forget import forget
+from comfyledger.core.decide_recovery import owe_store, renumber_images
 from comfyledger.core.decide_reports import decide_report
+from comfyledger.core.decide_restore import restore_ledger
 from comfyledger.core.draft import Decision, Draft, Policy
 from comfyledger.core.reports import (
+    ImageIsLost,
     ImageReport,
     LaneStuck,
     LaneWorks,
@@ -47,7 +55,7 @@ from comfyledger.core.reports import (
     Report,
     SeriesAnswered,
 )
-from comfyledger.core.slices import Key, Slice
+from comfyledger.core.slices import UNOPENED, Key, Slice
 from comfyledger.core.values import store_lane
 
 Message = Command | Report
@@ -65,21 +73,23 @@ def _needs_of_command(command: Command) -> tuple[Key, ...]:
         case SubmitBatch(label=label, request_id=request_id, series=series, template=template):
             return (
                 Key("request", label, request_id),
-                Key("series", series.key),
+                *_series(series.key),
                 Key("template", template.key),
             )
-        case OpenSeries(series=series):
-            return (Key("series", series.key),)
-        case RaiseSeries(found=found):
-            return tuple(Key("series", one.series.key) for one in found)
+        case OpenSeries() | RaiseSeries() | RestoreLedger():
+            return _series(*_keys_of(command))
         case DropStore(store=store, batch_ids=batch_ids):
             return (Key("lane", store_lane(store)), *(key for batch_id in batch_ids for key in _whole(batch_id)))
+        case OweStore(batch_id=batch_id, images=images):
+            return _some(batch_id, images)
+        case RenumberImages(batch_id=batch_id, series=series, images=images):
+            return (Key("series", series), *_some(batch_id, images))
         case PauseLane(lane=lane) | ResumeLane(lane=lane):
             return (Key("lane", lane),)
         case HoldBatch(batch_id=batch_id) | ReleaseBatch(batch_id=batch_id):
             return (Key("batch", batch_id),)
-        case CancelBatch(batch_id=batch_id) | RetryBatch(batch_id=batch_id):
-            return _whole(batch_id)
+        case CancelBatch() | RetryBatch() | Forget():
+            return _whole_for(command)
         case _:
             raise TypeError(f"no needs for {type(command).__name__}")
 
@@ -87,25 +97,51 @@ def _needs_of_command(command: Command) -> tuple[Key, ...]:
 def _needs_of_report(report: Report) -> tuple[Key, ...]:
     match report:
         case SeriesAnswered(series=series):
-            return (Key("series", series.key),)
+            return _series(series.key)
         case LaneStuck(lane=lane) | LaneWorks(lane=lane):
             return (Key("lane", lane),)
+        case ImageIsLost(batch_id=batch_id, prompt=prompt):
+            return _of_prompt(batch_id, prompt)
         case ImageReport(batch_id=batch_id, image=image):
             return (Key("batch", batch_id), Key("image", batch_id, i=image))
         case PromptWasRefused(batch_id=batch_id):
             return _whole(batch_id)
         case PromptReport(batch_id=batch_id, prompt=prompt):
-            return (
-                Key("batch", batch_id),
-                Key("prompt", batch_id, i=prompt),
-                Key("prompt_images", batch_id, i=prompt),
-            )
+            return _of_prompt(batch_id, prompt)
         case _:
             raise TypeError(f"no needs for {type(report).__name__}")
 
 
+def _keys_of(command: OpenSeries | RaiseSeries | RestoreLedger) -> Iterator[str]:
+    match command:
+        case OpenSeries(series=series):
+            yield series.key
+        case RaiseSeries(found=found):
+            yield from (one.series.key for one in found)
+        case RestoreLedger(seen=seen):
+            yield from (one.key for one in seen)
+
+
+def _series(*keys: str) -> tuple[Key, ...]:
+    """With what a series begins with, should it not be known."""
+    return tuple(Key("series", key) for key in (UNOPENED, *keys))
+
+
+def _whole_for(command: CancelBatch | RetryBatch | Forget) -> tuple[Key, ...]:
+    texts = (Key("batch_texts", command.batch_id),) if isinstance(command, Forget) else ()
+    return (*_whole(command.batch_id), *texts)
+
+
 def _whole(batch_id: str) -> tuple[Key, ...]:
     return (Key("batch", batch_id), Key("batch_prompts", batch_id), Key("batch_images", batch_id))
+
+
+def _of_prompt(batch_id: str, prompt: int) -> tuple[Key, ...]:
+    return (Key("batch", batch_id), Key("prompt", batch_id, i=prompt), Key("prompt_images", batch_id, i=prompt))
+
+
+def _some(batch_id: str, images: tuple[int, ...]) -> tuple[Key, ...]:
+    return (Key("batch", batch_id), *(Key("image", batch_id, i=index) for index in images))
 
 
 def decide(state: Slice, message: Message, now_ms: int, position: int, policy: Policy) -> Decision:
@@ -121,9 +157,13 @@ _COMMANDS: Final[dict[type[Command], Callable[[Draft, Any], msgspec.Struct]]] = 
     SubmitBatch: submit_batch,
     OpenSeries: open_series,
     RaiseSeries: raise_series,
+    RestoreLedger: restore_ledger,
     DropStore: drop_store,
+    OweStore: owe_store,
+    RenumberImages: renumber_images,
     CancelBatch: cancel_batch,
     RetryBatch: retry_batch,
+    Forget: forget,
     HoldBatch: hold_batch,
     ReleaseBatch: release_batch,
     PauseLane: pause_lane,

@@ -82,7 +82,7 @@ def _opened(draft: Draft, command: SubmitBatch | OpenSeries) -> SeriesUnknown | 
     if ask and not command.trust:
         return SeriesUnknown(command.series, ask)
     if row is None:
-        draft.emit(SeriesOpened(command.series.key, command.series.folder, next=1, asked=False))
+        draft.emit(SeriesOpened(command.series.key, command.series.folder, draft.state.first_number(), asked=False))
     return None
 
 
@@ -131,7 +131,7 @@ def raise_series(draft: Draft, command: RaiseSeries) -> Raised:
 
 def _raise(draft: Draft, label: str, store: StoreRef, found: SeriesFound) -> str:
     row = draft.state.series(found.series.key)
-    following = max(found.highest + 1, row.next if row is not None else 1)
+    following = found.highest + draft.state.first_number() if row is None else max(found.highest + 1, row.next)
     is_news = row is None or following > row.next or (not row.open and store.identity not in row.known)
     if not is_news:
         return "unchanged"
@@ -148,7 +148,7 @@ def batch_or_refuse(draft: Draft, batch_id: str) -> BatchRow:
     return batch
 
 
-def _chosen(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> list[ImageRow]:
+def chosen_images(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> list[ImageRow]:
     images = draft.state.images(batch.batch_id)
     named = frozenset(indexes)
     unknown = named - {image.index for image in images}
@@ -160,7 +160,7 @@ def _chosen(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> list[Ima
 def cancel_batch(draft: Draft, command: CancelBatch) -> Changed:
     """Give up what is not kept yet. What is kept goes on to its stores, what is stored stays stored."""
     batch = batch_or_refuse(draft, command.batch_id)
-    chosen = _chosen(draft, batch, command.images)
+    chosen = chosen_images(draft, batch, command.images)
     open_images = [image for image in chosen if image.state == "pending"]
     if not command.images and not batch.settled and not batch.cancelled:
         draft.emit(BatchCancelled(batch.batch_id, by=command.label))
@@ -187,7 +187,7 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
     Raises Refused(nothing_to_do) if there is nothing of that kind.
     """
     batch = batch_or_refuse(draft, command.batch_id)
-    chosen = _chosen(draft, batch, command.images)
+    chosen = chosen_images(draft, batch, command.images)
     failed = [image for image in chosen if image.state == "failed"]
     parked = [image for image in chosen if _is_parked(image)]
     if not failed and not parked and not batch.held:
@@ -211,6 +211,8 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
 
 def _is_parked(image: ImageRow) -> bool:
     """Some store would not take it, or none has it since all of its stores were given up."""
+    if image.is_forgotten:
+        return False
     return image.state == "parked" or any(upload.state == "parked" for upload in image.uploads)
 
 
@@ -234,7 +236,10 @@ def _dropped(draft: Draft, command: DropStore, batch_id: str) -> int:
 
 def _waits_for(image: ImageRow, store: str) -> bool:
     upload = image.upload(store)
-    return image.state != "cancelled" and upload is not None and upload.state in {"owed", "uploading", "parked"}
+    if upload is None or image.state == "cancelled":
+        return False
+    waits_for = {"deleting"} if image.is_forgotten else {"owed", "uploading", "parked"}
+    return upload.state in waits_for
 
 
 def hold_batch(draft: Draft, command: HoldBatch) -> Changed:

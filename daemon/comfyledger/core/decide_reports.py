@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from comfyledger.core.decide_forget import deletion_report
+from comfyledger.core.decide_recovery import image_lost
 from comfyledger.core.draft import Draft, Policy, SeriesNext, Taken, Wanted
 from comfyledger.core.events import (
     BatchHeld,
@@ -28,7 +30,9 @@ from comfyledger.core.events import (
 )
 from comfyledger.core.evolve import FAILING_ALIKE
 from comfyledger.core.reports import (
+    DeletionReport,
     FilesKept,
+    ImageIsLost,
     ImageReport,
     LaneStuck,
     LaneWorks,
@@ -66,6 +70,12 @@ def decide_report(draft: Draft, report: Report, policy: Policy) -> msgspec.Struc
     match report:
         case PromptReport():
             return _prompt_report(draft, report, policy)
+        case DeletionReport():
+            deletion_report(draft, report)
+            return None
+        case ImageIsLost():
+            image_lost(draft, report)
+            return None
         case ImageReport():
             return _image_report(draft, report)
         case LaneStuck():
@@ -148,7 +158,7 @@ def _pending(draft: Draft, prompt: PromptRow) -> list[ImageRow]:
 
 def _refused(draft: Draft, prompt: PromptRow, report: PromptReport, code: str, words: Blob | None) -> None:
     """A refused graph fails all of its batch that ComfyUI has not accepted: the others would be refused alike."""
-    digest = words.digest if words else None
+    digest = words.digest if words and _is_remembered(draft, prompt) else None
     draft.emit(PromptRefused(prompt.batch_id, prompt.index, prompt.attempt, code, digest))
     prompts = {
         other.index: other for other in draft.state.prompts(prompt.batch_id) if other.state in {"queued", "done"}
@@ -157,6 +167,12 @@ def _refused(draft: Draft, prompt: PromptRow, report: PromptReport, code: str, w
         image for image in draft.state.images(prompt.batch_id) if image.state == "pending" and image.prompt in prompts
     ]
     _fail_images(draft, prompt.batch_id, images, code, digest)
+
+
+def _is_remembered(draft: Draft, prompt: PromptRow) -> bool:
+    """Whether words about a prompt may be kept: not once all of its images are forgotten."""
+    rows = (draft.state.image(prompt.batch_id, index) for index in prompt.images)
+    return any(row is not None and not row.is_forgotten for row in rows)
 
 
 def _fail_images(draft: Draft, batch_id: str, images: list[ImageRow], code: str, words: str | None) -> None:
@@ -244,7 +260,7 @@ def _files_kept(draft: Draft, prompt: PromptRow, report: FilesKept) -> Taken:
 def _image_report(draft: Draft, report: ImageReport) -> msgspec.Struct | None:
     image = draft.state.image(report.batch_id, report.image)
     upload = image.upload(report.store) if image is not None else None
-    if image is None or upload is None or image.state != "kept" or upload.state not in {"owed", "uploading"}:
+    if image is None or upload is None or not _is_awaited(image, upload, report):
         return Wanted(go=False) if isinstance(report, UploadIntended) else None
     match report:
         case UploadIntended():
@@ -268,6 +284,13 @@ def _image_report(draft: Draft, report: ImageReport) -> msgspec.Struct | None:
     return None
 
 
+def _is_awaited(image: ImageRow, upload: Upload, report: ImageReport) -> bool:
+    """What a store took while the image was being forgotten is said all the same, so that it is known to be there."""
+    if image.is_forgotten:
+        return isinstance(report, UploadDone) and upload.state == "uploading"
+    return image.state == "kept" and upload.state in {"owed", "uploading"}
+
+
 def _upload_intended(draft: Draft, report: UploadIntended, upload: Upload) -> Wanted:
     """An upload that a crash or the lane's trouble broke off is the same attempt: nothing new is written."""
     if upload.state == "uploading":
@@ -289,6 +312,6 @@ def _series_answered(draft: Draft, report: SeriesAnswered) -> SeriesNext:
     if row is not None and row.open:
         return SeriesNext(row.key, row.next)
     highest = max((0, *(evidence.highest for evidence in report.evidence)))
-    following = max(highest + 1, row.next if row is not None else 1)
+    following = highest + draft.state.first_number() if row is None else max(highest + 1, row.next)
     draft.emit(SeriesOpened(report.series.key, report.series.folder, following, report.evidence))
     return SeriesNext(report.series.key, following)

@@ -66,6 +66,16 @@ class Changed(msgspec.Struct, frozen=True):
     left: dict[str, int] = {}
 
 
+class Forgotten(msgspec.Struct, frozen=True):
+    """How many images were forgotten and texts erased, how many copies stores will be asked to delete, and how many
+    each store keeps because it is not asked."""
+
+    images: int
+    texts: int = 0
+    deletions: int = 0
+    left: dict[str, int] = {}
+
+
 class Wanted(msgspec.Struct, frozen=True):
     """Whether a worker that is about to do something still shall. `attempt`: as which attempt.
 
@@ -90,11 +100,11 @@ class Draft:
         self.state = state
         self.now_ms = now_ms
         self.recorded: list[Recorded] = []
-        self._position = position
+        self.position = position
 
     def emit(self, event: Event) -> Recorded:
-        self._position += 1
-        recorded = Recorded(self._position, self.now_ms, event)
+        self.position += 1
+        recorded = Recorded(self.position, self.now_ms, event)
         self.state.put(evolve(self.state, recorded))
         self.recorded.append(recorded)
         return recorded
@@ -104,4 +114,5 @@ class Draft:
         batch = self.state.batch(batch_id)
         if batch is None or batch.settled or batch.pending or batch.kept:
             return
-        self.emit(BatchSettled(batch_id, batch.stored, batch.parked, batch.failed, batch.images_cancelled))
+        ended = (batch.stored, batch.parked, batch.failed, batch.images_cancelled, batch.forgotten)
+        self.emit(BatchSettled(batch_id, *ended))

@@ -83,8 +83,9 @@ class FetchPrompt(PromptEffect, frozen=True):
         return ("fetch", self.batch_id, self.prompt, self.attempt)
 
 
-class UploadImage(Effect, frozen=True):
-    """Put the kept bytes of an image into one store."""
+class StoreEffect(Effect, frozen=True):
+    """An effect on one image in one store. One at a time: what is to be deleted waits until its upload has ended, so
+    both have one key; and what holds for uploads, bounds and pauses, holds for deletions."""
 
     store: str
     image: ImageRow
@@ -97,3 +98,11 @@ class UploadImage(Effect, frozen=True):
     @property
     def lane(self) -> str:
         return store_lane(self.store)
+
+
+class UploadImage(StoreEffect, frozen=True):
+    """Put the kept bytes of an image into one store."""
+
+
+class DeleteImage(StoreEffect, frozen=True):
+    """Have one store delete a forgotten image."""

@@ -29,9 +29,9 @@ class SeriesOpened(Event, frozen=True):
 
 
 class SeriesRaised(Event, frozen=True):
-    """The next number of a series was raised above what a store was found to hold, before anybody asked for one.
+    """The next number of a series was raised above what was found to hold numbers, before anybody asked for one.
 
-    `reason`: import. The series is open for the stores in `evidence`; others are asked at its first batch.
+    `reason`: import, or restore. The series is open for the stores in `evidence`; others are asked at its first batch.
     """
 
     series: str
@@ -88,6 +88,7 @@ class BatchSettled(Event, frozen=True):
     parked: int
     failed: int
     cancelled: int
+    forgotten: int = 0
 
 
 class BatchReopened(Event, frozen=True):
@@ -220,6 +221,40 @@ class StoreDropped(Event, frozen=True):
     by: str
 
 
+class StoreOwed(Event, frozen=True):
+    """Images of a batch are owed to a store again, or for the first time: then the batch has one store more."""
+
+    batch_id: str
+    store: StoreRef
+    images: tuple[int, ...]
+    by: str
+
+
+class ImageLost(Event, frozen=True):
+    """Neither the spool nor any store has the bytes of these images: they are rendered again, by a new attempt."""
+
+    batch_id: str
+    images: tuple[int, ...]
+    prompts: tuple[int, ...]
+    """The prompts that these images belong to."""
+
+
+class ImageRenumbered(Event, frozen=True):
+    """A store holds something else under the name of an image, which got the next number of its series instead.
+
+    `before` is the old public id. It stays used, and a store that has the image under it keeps it there.
+    """
+
+    batch_id: str
+    series: str
+    image: int
+    number: int
+    folder: str
+    file: str
+    before: str
+    by: str
+
+
 class ImageFailed(Event, frozen=True):
     """The images could not be rendered. Their numbers stay used."""
 
@@ -239,6 +274,48 @@ class ImageCancelled(Event, frozen=True):
     prompts: tuple[int, ...]
 
 
+class ImageForgotten(Event, frozen=True):
+    """A person had the images forgotten. Their numbers stay used, their names stay given.
+
+    `stores`: these are asked to delete their copies; else what they have stays there.
+    """
+
+    batch_id: str
+    images: tuple[int, ...]
+    prompts: tuple[int, ...]
+    """The prompts that these images belong to."""
+    stores: bool
+    by: str
+
+
+class BlobErased(Event, frozen=True):
+    """The texts behind these digests are gone from the ledger."""
+
+    batch_id: str
+    digests: tuple[str, ...]
+    by: str
+
+
+class ImageDeleted(Event, frozen=True):
+    """A store holds a forgotten image no more. `found`: it did until then."""
+
+    batch_id: str
+    image: int
+    name: str
+    store: str
+    found: bool = True
+
+
+class ImageLeft(Event, frozen=True):
+    """What a store holds under the name of a forgotten image was left there. `code`: foreign, identity_changed."""
+
+    batch_id: str
+    image: int
+    name: str
+    store: str
+    code: str
+
+
 class LanePaused(Event, frozen=True):
     """A store, a backend, a user or everything works no more. `cause`: person, or trouble of the lane itself."""
 
@@ -251,6 +328,22 @@ class LanePaused(Event, frozen=True):
 class LaneResumed(Event, frozen=True):
     lane: str
     cause: Literal["person", "trouble"]
+
+
+class LedgerRestored(Event, frozen=True):
+    """The ledger was put back from a backup: positions after it mean something else now, in a new epoch.
+
+    `evidence`: what was asked for numbers given after the backup, each with the highest that it showed of any series.
+    Every series that is known is raised after this; `first` is what one begins with that is not.
+    """
+
+    epoch_before: str
+    epoch: str
+    position_before: int
+    evidence: tuple[Evidence, ...]
+    margin: int
+    by: str
+    first: int = 1
 
 
 KINDS: Final[dict[str, type[Event]]] = {
@@ -274,15 +367,20 @@ KINDS: Final[dict[str, type[Event]]] = {
     "image_uploaded": ImageUploaded,
     "image_parked": ImageParked,
     "store_dropped": StoreDropped,
+    "store_owed": StoreOwed,
+    "image_lost": ImageLost,
+    "image_renumbered": ImageRenumbered,
     "image_failed": ImageFailed,
     "image_cancelled": ImageCancelled,
+    "image_forgotten": ImageForgotten,
+    "blob_erased": BlobErased,
+    "image_deleted": ImageDeleted,
+    "image_left": ImageLeft,
     "lane_paused": LanePaused,
     "lane_resumed": LaneResumed,
+    "ledger_restored": LedgerRestored,
 }
 """Every kind of event with its type. The names are written into ledgers and never change."""
-
-SCHEMA: Final = 1
-"""The schema version that new events are written with; one number for each kind once a kind needs a second."""
 
 KIND_OF: Final[dict[type[Event], str]] = {event_type: kind for kind, event_type in KINDS.items()}
 
@@ -296,12 +394,14 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 def stream_of(event: Event) -> str:
-    """The stream that an event belongs to: its batch, else its series, else its lane."""
+    """The stream that an event belongs to: its batch, else its series, else its lane, else `ledger`."""
     match event:
         case SeriesOpened() | SeriesRaised():
             return f"series/{event.series}"
         case LanePaused() | LaneResumed():
             return f"lane/{event.lane}"
+        case LedgerRestored():
+            return "ledger"
         case _:
             batch_id: str = event.batch_id  # type: ignore[attr-defined]
             return batch_id

@@ -6,7 +6,6 @@ been decided: nothing is refused here, and nothing is looked up beyond the slice
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, cast
 
 from msgspec.structs import replace
@@ -18,14 +17,21 @@ from comfyledger.core.events import (
     BatchRequested,
     BatchResumed,
     BatchSettled,
+    BlobErased,
     Event,
     ImageCancelled,
+    ImageDeleted,
     ImageFailed,
+    ImageForgotten,
     ImageKept,
+    ImageLeft,
+    ImageLost,
     ImageParked,
+    ImageRenumbered,
     ImageUploaded,
     LanePaused,
     LaneResumed,
+    LedgerRestored,
     PromptAccepted,
     PromptFailed,
     PromptFinished,
@@ -37,9 +43,14 @@ from comfyledger.core.events import (
     SeriesOpened,
     SeriesRaised,
     StoreDropped,
+    StoreOwed,
     UploadStarted,
 )
+from comfyledger.core.evolve_forgetting import forgetting, without_deletion
+from comfyledger.core.evolve_recovery import RecoveryEvent, recovered, touched_by
+from comfyledger.core.moving import left_alone, moved, waits
 from comfyledger.core.slices import (
+    UNOPENED,
     BatchRow,
     ImageRow,
     ImageState,
@@ -56,36 +67,30 @@ from comfyledger.core.slices import (
 FAILING_ALIKE: Final = 3
 """So many first prompts that all fail with one code hold their batch."""
 
-_COUNT: Final[dict[ImageState, str]] = {
-    "pending": "pending",
-    "kept": "kept",
-    "stored": "stored",
-    "parked": "parked",
-    "failed": "failed",
-    "cancelled": "images_cancelled",
-}
-
 
 def touches(event: Event) -> tuple[Key, ...]:
     """The keys of the rows that `evolve` needs for an event."""
     match event:
-        case SeriesOpened(series=series) | SeriesRaised(series=series):
-            return (Key("series", series),)
-        case BatchRequested(series=series):
+        case SeriesOpened(series=series) | SeriesRaised(series=series) | BatchRequested(series=series):
             return (Key("series", series),)
         case LanePaused(lane=lane) | LaneResumed(lane=lane):
             return (Key("lane", lane),)
-        case BatchHeld() | BatchResumed() | BatchSettled() | BatchCancelled():
+        case LedgerRestored():
+            return (Key("series", UNOPENED),)
+        case BatchHeld() | BatchResumed() | BatchSettled() | BatchCancelled() | BlobErased():
             return (Key("batch", event.batch_id),)
         case BatchReopened(batch_id=batch_id):
             return (Key("batch", batch_id), Key("batch_prompts", batch_id), Key("batch_images", batch_id))
         case StoreDropped(batch_id=batch_id):
             return (Key("batch", batch_id), Key("batch_images", batch_id))
-        case UploadStarted() | ImageUploaded() | ImageParked():
+        case StoreOwed() | ImageLost() | ImageRenumbered():
+            return touched_by(event)
+        case UploadStarted() | ImageUploaded() | ImageParked() | ImageDeleted() | ImageLeft():
             return (Key("batch", event.batch_id), Key("image", event.batch_id, i=event.image))
-        case ImageFailed(batch_id=batch_id, prompts=prompts) | ImageCancelled(batch_id=batch_id, prompts=prompts):
-            rows = (Key(kind, batch_id, i=prompt) for prompt in prompts for kind in ("prompt", "prompt_images"))
-            return (Key("batch", batch_id), *rows)
+        case ImageFailed() | ImageCancelled() | ImageForgotten():
+            kinds = ("prompt", "prompt_images")
+            rows = (Key(kind, event.batch_id, i=prompt) for prompt in event.prompts for kind in kinds)
+            return (Key("batch", event.batch_id), *rows)
         case _:
             batch_id, prompt = event.batch_id, event.prompt  # type: ignore[attr-defined]
             return (
@@ -99,30 +104,30 @@ def evolve(state: Slice, recorded: Recorded) -> tuple[Row, ...]:
     """The rows that are different after an event."""
     event = recorded.event
     match event:
-        case SeriesOpened() | SeriesRaised():
+        case SeriesOpened() | SeriesRaised() | LedgerRestored():
             return (_series(state, event),)
         case BatchRequested():
             return _requested(state, recorded, event)
         case LanePaused() | LaneResumed():
             return _lane(state, recorded, event)
-        case ImageKept():
-            return _image_kept(state, event)
-        case StoreDropped():
-            return _store_dropped(state, event)
-        case UploadStarted() | ImageUploaded() | ImageParked():
-            return _upload_event(state, event)
-        case ImageFailed(images=indexes, code=code, words=words):
-            return _ended(state, event.batch_id, indexes, "failed", code, words)
-        case ImageCancelled(images=indexes):
-            return _ended(state, event.batch_id, indexes, "cancelled", "cancelled", None)
+        case StoreDropped() | StoreOwed() | ImageLost() | ImageRenumbered():
+            return _recovered(state, event)
+        case ImageKept() | UploadStarted() | ImageUploaded() | ImageParked():
+            return _image_event(state, event)
+        case ImageFailed() | ImageCancelled():
+            return _ended(state, event)
+        case ImageForgotten() | BlobErased() | ImageDeleted() | ImageLeft():
+            return forgetting(state, event)
         case BatchHeld() | BatchResumed() | BatchCancelled() | BatchSettled() | BatchReopened():
             return _batch_event(state, event)
         case _:
             return _prompt_event(state, cast(PromptEvent, event))
 
 
-def _series(state: Slice, event: SeriesOpened | SeriesRaised) -> SeriesRow:
+def _series(state: Slice, event: SeriesOpened | SeriesRaised | LedgerRestored) -> SeriesRow:
     """The folder stays as it was spelled first. What an import found opens a series for the stores that it saw."""
+    if isinstance(event, LedgerRestored):
+        return SeriesRow(UNOPENED, "", max(event.first, state.first_number()), open=False)
     row = state.series(event.series) or SeriesRow(event.series, event.folder, event.next, open=False)
     if row.open or isinstance(event, SeriesOpened):
         return SeriesRow(row.key, row.folder, event.next)
@@ -189,26 +194,19 @@ def _lane(state: Slice, recorded: Recorded, event: LanePaused | LaneResumed) -> 
             return (replace(lane, code="", words=None, since_ms=recorded.at_ms),)
 
 
-def _moved(batch: BatchRow, images: Iterable[ImageRow], to: ImageState) -> BatchRow:
-    """The batch after its images went from the state that they have to another one."""
-    counts = {name: getattr(batch, name) for name in _COUNT.values()}
-    for image in images:
-        counts[_COUNT[image.state]] -= 1
-        counts[_COUNT[to]] += 1
-    return replace(batch, **counts)
-
-
 def _image_kept(state: Slice, event: ImageKept) -> tuple[Row, ...]:
     batch, image = state.the_batch(event.batch_id), state.the_image(event.batch_id, event.image)
     prompt = state.the_prompt(event.batch_id, event.prompt)
     after = _kept(image, event)
     others = (state.image(event.batch_id, index) for index in prompt.images if index != image.index)
-    if not any(map(_waits, others)):
+    if not any(map(waits, others)):
         prompt = replace(prompt, state="done")
-    return (after, prompt, _moved(batch, [image], after.state))
+    return (after, prompt, moved(batch, [image], after.state))
 
 
-def _upload_event(state: Slice, event: UploadStarted | ImageUploaded | ImageParked) -> tuple[Row, ...]:
+def _image_event(state: Slice, event: ImageKept | UploadStarted | ImageUploaded | ImageParked) -> tuple[Row, ...]:
+    if isinstance(event, ImageKept):
+        return _image_kept(state, event)
     batch, image = state.the_batch(event.batch_id), state.the_image(event.batch_id, event.image)
     tries = _attempts(image, event.store)
     match event:
@@ -219,7 +217,7 @@ def _upload_event(state: Slice, event: UploadStarted | ImageUploaded | ImagePark
         case ImageParked():
             new = Upload(event.store, "parked", tries, code=event.code, words=event.words)
     after = _with_upload(image, new)
-    return (after, _moved(batch, [image], after.state)) if after.state != image.state else (after,)
+    return (after, moved(batch, [image], after.state)) if after.state != image.state else (after,)
 
 
 def _kept(image: ImageRow, event: ImageKept) -> ImageRow:
@@ -247,7 +245,8 @@ def _attempts(image: ImageRow, store: str) -> int:
 def _with_upload(image: ImageRow, new: Upload) -> ImageRow:
     """The image after one store's answer: stored when all stores have it, parked when the last open one gave up."""
     uploads = tuple(new if upload.store == new.store else upload for upload in image.uploads)
-    return _settled(replace(image, uploads=uploads))
+    after = replace(image, uploads=uploads)
+    return after if image.is_forgotten else _settled(after)
 
 
 def _settled(image: ImageRow) -> ImageRow:
@@ -269,13 +268,15 @@ def _store_dropped(state: Slice, event: StoreDropped) -> tuple[Row, ...]:
     for index in event.images:
         image = state.the_image(event.batch_id, index)
         dropped = _given_up(image, event.store)
-        batch = _moved(batch, [image], dropped.state)
+        batch = moved(batch, [image], dropped.state)
         after.append(dropped)
     return (batch, *after)
 
 
 def _given_up(image: ImageRow, store: str) -> ImageRow:
     """What is not rendered yet stays as it is: then the other stores alone will be owed it."""
+    if image.is_forgotten:
+        return without_deletion(image, store, Upload(store, "dropped"))
     uploads = tuple(
         Upload(store, "dropped", upload.attempts) if upload.store == store else upload for upload in image.uploads
     )
@@ -283,33 +284,28 @@ def _given_up(image: ImageRow, store: str) -> ImageRow:
     return _settled(after) if image.state in {"kept", "parked"} else after
 
 
-def _ended(
-    state: Slice, batch_id: str, indexes: tuple[int, ...], to: ImageState, code: str, words: str | None
-) -> tuple[Row, ...]:
+def _recovered(state: Slice, event: StoreDropped | RecoveryEvent) -> tuple[Row, ...]:
+    """What recovery changes, and the counts of its batch."""
+    if isinstance(event, StoreDropped):
+        return _store_dropped(state, event)
+    batch, images, others = recovered(state, event)
+    for image in images:
+        batch = moved(batch, [state.the_image(image.batch_id, image.index)], image.state)
+    return (batch, *images, *others)
+
+
+def _ended(state: Slice, event: ImageFailed | ImageCancelled) -> tuple[Row, ...]:
     """Images that come to an end unrendered, and the prompts that nothing is left of."""
-    batch = state.the_batch(batch_id)
-    ended = frozenset(indexes)
+    batch_id, ended = event.batch_id, frozenset(event.images)
+    to: ImageState
+    match event:
+        case ImageFailed():
+            to, code, words = "failed", event.code, event.words
+        case ImageCancelled():
+            to, code, words = "cancelled", "cancelled", None
     before = [image for image in state.images(batch_id) if image.index in ended]
     after = [replace(image, state=to, code=code, words=words) for image in before]
-    touched = {image.prompt for image in before}
-    waiting = {row.index for row in state.images(batch_id) if _waits(row)} - ended
-    prompts = [
-        _unwanted(prompt)
-        for prompt in state.prompts(batch_id)
-        if prompt.index in touched and waiting.isdisjoint(prompt.images)
-    ]
-    return (*after, *prompts, _moved(batch, before, to))
-
-
-def _waits(image: ImageRow | None) -> bool:
-    return image is not None and image.state == "pending"
-
-
-def _unwanted(prompt: PromptRow) -> PromptRow:
-    """A prompt of which no image is wanted: taken out of ComfyUI if it may be there."""
-    if prompt.at_comfyui:
-        return replace(prompt, state="cancelling")
-    return replace(prompt, state="done")
+    return (*after, *left_alone(state, batch_id, before), moved(state.the_batch(batch_id), before, to))
 
 
 def _batch_event(
@@ -335,7 +331,7 @@ def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row,
     prompts = [_renewed(state.the_prompt(batch.batch_id, index)) for index in event.render]
     pending = [replace(image, state="pending", code="", words=None) for image in render]
     kept = [replace(image, state="kept", code="", words=None, uploads=_owed_again(image.uploads)) for image in upload]
-    batch = _moved(_moved(batch, render, "pending"), upload, "kept")
+    batch = moved(moved(batch, render, "pending"), upload, "kept")
     batch = replace(batch, settled=False, cancelled=False, held="", failures=())
     return (batch, *pending, *kept, *prompts)
 
@@ -387,7 +383,7 @@ def _prompt_event(state: Slice, event: PromptEvent) -> tuple[Row, ...]:
 
 def _wanted(state: Slice, prompt: PromptRow) -> bool:
     """Whether an image waits for the prompt; `retry` may want one again while its prompt is being cancelled."""
-    return any(_waits(state.image(prompt.batch_id, index)) for index in prompt.images)
+    return any(waits(state.image(prompt.batch_id, index)) for index in prompt.images)
 
 
 def _failed(prompt: PromptRow, event: PromptFailed) -> PromptRow:

@@ -130,6 +130,17 @@ def name_of(series: Series, number: int) -> Name:
     return Name(series.folder, f"{series.stem}{number}{series.suffix}", f"{prefix}{number}{suffix}")
 
 
+def name_after(folder: str, file: str, number: int) -> Name:
+    """The name with another number of the series that a name given belongs to; no digit follows a number in a name.
+
+    Raises ValueError for what is no name given, Refused `name_unusable` like `name_of`.
+    """
+    read = _NUMBERED.fullmatch(file)
+    if read is None:
+        raise ValueError(f"no name given: {folder}/{file}")
+    return name_of(_series(folder, read[1], read[3]), number)
+
+
 def number_of(series: Series, file: str, folder: str) -> int | None:
     """The number of a file that a store holds (leaf without extension), or None if it is not of this series.
 

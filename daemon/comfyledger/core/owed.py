@@ -16,10 +16,12 @@ import msgspec
 
 from comfyledger.core.effects import (
     CancelPrompt,
+    DeleteImage,
     Effect,
     EffectKey,
     FetchPrompt,
     FollowPrompt,
+    StoreEffect,
     SubmitPrompt,
     UploadImage,
 )
@@ -165,11 +167,15 @@ class Owed:
             self._images[place] = row
         self._owe(self._uploads_of(before), effects)
 
-    def _uploads_of(self, row: ImageRow | None) -> list[UploadImage]:
-        if row is None or row.state != "kept":
-            return []
-        open_uploads = (upload for upload in row.uploads if upload.state in {"owed", "uploading"})
-        return [UploadImage(upload.store, row, upload) for upload in open_uploads]
+    def _uploads_of(self, row: ImageRow | None) -> list[StoreEffect]:
+        """What stores are owed: a kept image's bytes, and that a forgotten one is deleted."""
+        if row is not None and row.state == "kept":
+            open_uploads = (upload for upload in row.uploads if upload.state in {"owed", "uploading"})
+            return [UploadImage(upload.store, row, upload) for upload in open_uploads]
+        if row is not None and row.state == "forgetting":
+            deletions = (upload for upload in row.uploads if upload.state == "deleting")
+            return [DeleteImage(upload.store, row, upload) for upload in deletions]
+        return []
 
     def _lane_row(self, row: LaneRow, now_ms: int) -> None:
         was_paused = row.name in self._paused

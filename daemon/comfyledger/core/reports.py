@@ -91,6 +91,29 @@ class UploadRefused(ImageReport, frozen=True):
     words: Blob | None = None
 
 
+class DeletionReport(ImageReport, frozen=True):
+    """A report on one forgotten image and a store that was asked to delete it."""
+
+
+class DeletionDone(DeletionReport, frozen=True):
+    """The store does not hold it. `found`: it did until it was asked."""
+
+    found: bool = True
+
+
+class DeletionRefused(DeletionReport, frozen=True):
+    """What the store holds under the name is left there. `code`: foreign or identity_changed."""
+
+    code: str
+
+
+class ImageIsLost(ImageReport, frozen=True):
+    """Neither the spool nor a store has the bytes that this attempt of this prompt gave."""
+
+    prompt: int
+    attempt: int
+
+
 class LaneStuck(Report, frozen=True):
     """A store or backend could not work at all; counts against no image."""
 

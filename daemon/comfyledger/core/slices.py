@@ -7,15 +7,15 @@ and `touches` name; the core never sees a table. A slice answers from memory alo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from comfyledger.core.values import ImageNamed, OutputFile, Plan, StoreRef
 
-ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled"]
+ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten"]
 PromptState = Literal["queued", "submitting", "accepted", "finished", "cancelling", "done"]
-UploadState = Literal["owed", "uploading", "stored", "parked", "dropped"]
+UploadState = Literal["owed", "uploading", "stored", "parked", "dropped", "deleting", "deleted", "foreign"]
 
 
 class SeriesRow(msgspec.Struct, frozen=True):
@@ -46,6 +46,20 @@ class TemplateRow(msgspec.Struct, frozen=True):
 
     key: str
     blob: str
+
+
+class TextRow(msgspec.Struct, frozen=True):
+    """A text of a batch that the ledger still holds beside the log, and what it is about. Found, never saved.
+
+    `images` and `prompts` by index; or the `whole` batch. `elsewhere`: another batch that is not forgotten uses it.
+    """
+
+    batch_id: str
+    digest: str
+    images: tuple[int, ...] = ()
+    prompts: tuple[int, ...] = ()
+    whole: bool = False
+    elsewhere: bool = False
 
 
 class BatchRow(msgspec.Struct, frozen=True):
@@ -81,10 +95,12 @@ class BatchRow(msgspec.Struct, frozen=True):
     parked: int = 0
     failed: int = 0
     images_cancelled: int = 0
+    forgotten: int = 0
 
     @property
     def images(self) -> int:
-        return self.pending + self.kept + self.stored + self.parked + self.failed + self.images_cancelled
+        ended = self.stored + self.parked + self.failed + self.images_cancelled + self.forgotten
+        return self.pending + self.kept + ended
 
     @property
     def status(self) -> str:
@@ -129,6 +145,8 @@ class Upload(msgspec.Struct, frozen=True):
     url: str = ""
     code: str = ""
     words: str | None = None
+    name: str = ""
+    """The public id under which the store has the image, if that is not its name any more."""
 
 
 class ImageRow(msgspec.Struct, frozen=True):
@@ -161,6 +179,11 @@ class ImageRow(msgspec.Struct, frozen=True):
     def named(self) -> ImageNamed:
         return ImageNamed(self.index, self.number, self.folder, self.file, self.prompt)
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether a person had it forgotten; nothing takes it up again."""
+        return self.state in {"forgetting", "forgotten"}
+
     def upload(self, store: str) -> Upload | None:
         return next((upload for upload in self.uploads if upload.store == store), None)
 
@@ -175,14 +198,17 @@ class LaneRow(msgspec.Struct, frozen=True):
     since_ms: int = 0
 
 
-Row = SeriesRow | RequestRow | TemplateRow | BatchRow | PromptRow | ImageRow | LaneRow
+UNOPENED: Final = ""
+"""The key of the row that stands for every series that was never used: what such a one begins with."""
+
+Row = SeriesRow | RequestRow | TemplateRow | TextRow | BatchRow | PromptRow | ImageRow | LaneRow
 
 
 class Key(msgspec.Struct, frozen=True):
     """Names rows to load. `kind` says which:
 
     series(a) · request(a, b), with its batch and images when it was used · template(a) · batch(a) · prompt(a, i) ·
-    image(a, i) · prompt_images(a, i) · batch_prompts(a) · batch_images(a) · lane(a)
+    image(a, i) · prompt_images(a, i) · batch_prompts(a) · batch_images(a) · batch_texts(a) · lane(a)
     """
 
     kind: str
@@ -203,6 +229,8 @@ def row_id(row: Row) -> RowId:
             return ("request", label, request_id)
         case TemplateRow(key=key):
             return ("template", key, "")
+        case TextRow(batch_id=batch_id, digest=digest):
+            return ("text", batch_id, digest)
         case BatchRow(batch_id=batch_id):
             return ("batch", batch_id, "")
         case PromptRow(batch_id=batch_id, index=index):
@@ -229,6 +257,11 @@ class Slice:
 
     def series(self, key: str) -> SeriesRow | None:
         return self._rows.get(("series", key, ""))  # type: ignore[return-value]
+
+    def first_number(self) -> int:
+        """What a series begins with that was never used and that no store holds: 1, unless a restore has raised it."""
+        row = self.series(UNOPENED)
+        return row.next if row is not None else 1
 
     def request(self, label: str, request_id: str) -> RequestRow | None:
         return self._rows.get(("request", label, request_id))  # type: ignore[return-value]
@@ -271,3 +304,8 @@ class Slice:
         """The loaded prompts of a batch, by index."""
         found = [row for row in self._rows.values() if isinstance(row, PromptRow) and row.batch_id == batch_id]
         return sorted(found, key=lambda row: row.index)
+
+    def texts(self, batch_id: str) -> list[TextRow]:
+        """The loaded texts of a batch, by digest."""
+        found = [row for row in self._rows.values() if isinstance(row, TextRow) and row.batch_id == batch_id]
+        return sorted(found, key=lambda row: row.digest)

@@ -84,6 +84,7 @@ def batch_info(row: BatchRow, tagged: Tagged, images: Iterable[wire.ImageInfo] =
         parked=row.parked,
         failed=row.failed,
         cancelled=row.images_cancelled,
+        forgotten=row.forgotten,
         tags=tagged.tags,
         metadata=tagged.metadata,
         images=list(images),

@@ -51,6 +51,8 @@ def owed(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.Owed
             return _rendering(image, prompt, there)
         case "kept" | "parked":
             return [one for upload in image.uploads for one in _uploading(image, upload, there)]
+        case "forgetting":
+            return [one for upload in image.uploads for one in _deleting(image, upload, there)]
         case "failed":
             said = _said(f"It could not be rendered ({image.code})", image.words, there)
             return [wire.OwedInfo("decide", image.code, said, _retry(image), images=[image.index])]
@@ -157,6 +159,16 @@ def _uploading(image: ImageRow, upload: Upload, there: Situation) -> list[wire.O
             why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane, there))
             found = [one for one in why if one is not None] or [_upload_turn(upload, lane)]
             return [msgspec.structs.replace(one, what="upload", images=[image.index]) for one in found]
+
+
+def _deleting(image: ImageRow, upload: Upload, there: Situation) -> list[wire.OwedInfo]:
+    if upload.state != "deleting":
+        return []
+    lane = store_lane(upload.store)
+    why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane, there))
+    turn = wire.OwedInfo("delete", "turn", f"The store {upload.store} is to be asked to delete it.", lane=lane)
+    found = [one for one in why if one is not None] or [turn]
+    return [msgspec.structs.replace(one, what="delete", images=[image.index]) for one in found]
 
 
 def _upload_turn(upload: Upload, lane: str) -> wire.OwedInfo:

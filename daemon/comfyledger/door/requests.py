@@ -21,7 +21,7 @@ from comfyledger.core.draft import Accepted, Changed, SeriesNext
 from comfyledger.core.slices import ImageRow
 from comfyledger.core.slugs import fold
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
-from comfyledger.door import admission, answers, recovery, stories, surveys
+from comfyledger.door import admission, answers, forgetting, recovery, stories, surveys
 from comfyledger.door.context import Context
 from comfyledger.engine import Question
 from comfyledger.errors import Refused
@@ -41,6 +41,8 @@ async def answer(context: Context, label: str, message: wire.Message, raw: bytes
             return await stories.told(context, message)
         case wire.Recover():
             return await recovery.recover(context, label, message)
+        case wire.Forget():
+            return await forgetting.forget(context, label, message)
         case wire.SurveyStore():
             return await surveys.survey_store(context, message)
         case wire.RaiseSeries():

@@ -216,7 +216,8 @@ async def _missing(context: Context, keys: list[str], number: int) -> wire.Expla
 def passed_over(number: int, told: Iterable[dict[str, Any]]) -> str:
     """Why a series never gave a number, by what its own events say: `held`, `raised` or `unknown`."""
     events = list(told)
-    if any(one["highest"] >= number for event in events for one in event.get("evidence", ())):
+    seen = (event for event in events if event.get("reason") != "restore")  # It raises what was given, and more.
+    if any(one["highest"] >= number for event in seen for one in event.get("evidence", ())):
         return "held"
     return "raised" if any(event.get("next", 0) > number for event in events) else "unknown"
 

@@ -27,11 +27,11 @@ RETRY_AFTER_S: Final = {"throttled": 60.0, "unknown": 5.0}
 
 async def survey_store(context: Context, message: wire.SurveyStore) -> wire.Survey:
     """One page. Raises Refused(unknown_store, plugin_broken, store_unavailable)."""
-    _, store = _opened(context, message.store)
+    _, store = opened_store(context, message.store)
     try:
         page = await store.page(message.prefix, message.cursor)
     except StoreTrouble as trouble:
-        raise _unavailable(message.store, trouble.fault) from trouble
+        raise unavailable(message.store, trouble.fault) from trouble
     found = held_series(context.rules.templates, page.held)
     return wire.Survey(found, len(page.held), len(page.held) - sum(series.images for series in found), page.cursor)
 
@@ -55,7 +55,7 @@ def _with(before: wire.SeriesHeld, number: int) -> wire.SeriesHeld:
 
 async def raise_series(context: Context, label: str, message: wire.RaiseSeries) -> wire.SeriesRaised:
     """Raises Refused like `survey_store`, and Refused(invalid_field) for what is no series under the templates."""
-    opened, _ = _opened(context, message.store)
+    opened, _ = opened_store(context, message.store)
     templates = context.rules.templates
     found = (
         SeriesFound(_checked(templates, one, f"$.data.found[{place}]"), one.highest)
@@ -75,20 +75,22 @@ def _checked(templates: Templates, one: wire.SeriesFound, path: str) -> Series:
     return read[0]
 
 
-def _opened(context: Context, name: str) -> tuple[OpenedStore, Store]:
+def opened_store(context: Context, name: str) -> tuple[OpenedStore, Store]:
+    """A configured store that can be used. Raises Refused(unknown_store, plugin_broken, store_unavailable)."""
     opened = context.stores.get(name)
     if opened is None:
         hint = f"Configured: {', '.join(context.stores) or 'none'}."
         raise Refused("unknown_store", f"There is no store {name[:64]!r}.", hint=hint, path="$.data.store")
     if opened.waiting is not None:
-        raise _unavailable(name, LaneFault("unknown", f"It could not be prepared yet: {opened.problem}"))
+        raise unavailable(name, LaneFault("unknown", f"It could not be prepared yet: {opened.problem}"))
     if opened.store is None:
         hint = "Mend the plugin or its section of the configuration, then restart."
         raise Refused("plugin_broken", f"The store {opened.name} cannot be used: {opened.problem}", hint=hint)
     return opened, opened.store
 
 
-def _unavailable(name: str, fault: LaneFault) -> Refused:
+def unavailable(name: str, fault: LaneFault) -> Refused:
+    """A store's trouble as a refusal, with when to ask again."""
     retry_after_s = fault.retry_after_s or RETRY_AFTER_S.get(fault.code, 0.0)
     when = f"Ask again in {retry_after_s:.0f} s." if retry_after_s else "See `comfyledger status`, mend it, ask again."
     text = f"The store {name}: {fault.code}: {fault.text}"

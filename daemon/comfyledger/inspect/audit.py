@@ -27,6 +27,7 @@ from comfyledger.plugins import OpenedStore, prepared
 
 PREPARE_S: Final = 30.0
 """How long a store may take to find out what it must know."""
+_LAST_EPOCH: Final = "SELECT data ->> '$.epoch' FROM events WHERE stream = 'ledger' ORDER BY position DESC LIMIT 1"
 
 
 class Audited(msgspec.Struct, frozen=True):
@@ -90,6 +91,9 @@ def check_file(live: sqlite3.Connection, tally: Tally, progress: Progress) -> No
     for key in ("ledger_id", "epoch", "secret"):
         if not schema.get_meta(live, key):
             tally.add("file_damaged", f"meta {key}", f"The ledger has lost its {key}.")
+    restored = live.execute(_LAST_EPOCH).fetchone()
+    if restored is not None and restored[0] != schema.get_meta(live, "epoch"):
+        tally.add("file_damaged", "meta epoch", f"The epoch is not {restored[0]}, which the last restore began.")
     progress("pages and indexes", 0, 0)
     for (said,) in live.execute("PRAGMA integrity_check(100)"):
         if said != "ok":

@@ -15,7 +15,8 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.core.events import KINDS, SCHEMA, stream_of
+from comfyledger.core.events import KINDS, stream_of
+from comfyledger.core.upcasts import schema_of
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.inspect.findings import Progress, Tally
 from comfyledger.inspect.opening import Identity, one_moment
@@ -126,12 +127,15 @@ def _changed_column(connection: sqlite3.Connection, previous: bytes, line: Line)
 def _meant(line: Line) -> Iterator[tuple[str, Line]]:
     """The same line with each other word that a column may have had."""
     try:
-        yield "stream", msgspec.structs.replace(line, stream=stream_of(decode(line.kind, SCHEMA, line.data)))
+        yield (
+            "stream",
+            msgspec.structs.replace(line, stream=stream_of(decode(line.kind, schema_of(line.kind), line.data))),
+        )
     except (LedgerUnusable, msgspec.MsgspecError, *_GARBLED):
         pass
     for kind in KINDS:
         yield "kind", msgspec.structs.replace(line, kind=kind)
-    for number in range(1, SCHEMA + 1):
+    for number in range(1, schema_of(line.kind) + 1):
         yield "schema", msgspec.structs.replace(line, schema=number)
 
 

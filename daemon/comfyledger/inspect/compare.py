@@ -16,6 +16,7 @@ import msgspec
 
 from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.inspect.findings import Progress, Tally
+from comfyledger.ledger.blobs import HUSK
 
 TABLES: Final[dict[str, tuple[tuple[str, ...], type | None]]] = {
     "series": (("key",), SeriesRow),
@@ -26,6 +27,7 @@ TABLES: Final[dict[str, tuple[tuple[str, ...], type | None]]] = {
     "images": (("batch_id", "image"), ImageRow),
     "lanes": (("name",), LaneRow),
     "events_by_user": (("user", "position"), None),
+    "template_uses": (("template", "batch_id"), None),
 }
 """Every projection with its primary key, and the type of the JSON in its last column if there is one."""
 
@@ -147,7 +149,7 @@ def _shown(values: Sequence[Any]) -> str:
 def compare_texts(live: sqlite3.Connection, right: sqlite3.Connection, tally: Tally) -> None:
     """Every text that an event names is there, and no other. Within one transaction of the live ledger."""
     with as_bytes(live), as_bytes(right):
-        there = live.execute("SELECT digest, key FROM blobs ORDER BY digest")
+        there = live.execute(f"SELECT digest, key FROM blobs WHERE {_HELD} ORDER BY digest")  # noqa: S608
         named = right.execute("SELECT digest, position, kind FROM temp.referred ORDER BY digest")
         for found, wanted in side_by_side(there, named, [0]):
             if found is None and wanted is not None:
@@ -167,13 +169,20 @@ def check_texts(live: sqlite3.Connection, tally: Tally, progress: Progress) -> N
     with as_bytes(live):
         while page := live.execute(_TEXTS, (rowid, _TEXTS_A_PAGE)).fetchall():
             for _, digest, salt, content, key in page:
-                _check_text(digest, salt, content, key, tally)
+                (_check_husk if digest.startswith(HUSK.encode()) else _check_text)(digest, salt, content, key, tally)
             rowid, done = page[-1][0], done + len(page)
             progress("texts", done, total)
 
 
 _TEXTS_A_PAGE: Final = 16
+_HELD: Final = f"substr(digest, 1, {len(HUSK)}) <> '{HUSK}'"
+"""What was erased has left a husk, which is no text."""
 _TEXTS: Final = "SELECT rowid, digest, salt, content, key FROM blobs WHERE rowid > ? ORDER BY rowid LIMIT ?"
+
+
+def _check_husk(digest: bytes, salt: bytes, content: bytes, _: bytes, tally: Tally) -> None:
+    if (salt + content).strip(b"\0"):
+        tally.add("blob_changed", f"blob {_shown([digest])}", "What was erased holds something again.")
 
 
 def _check_text(digest: bytes, salt: bytes, content: bytes, key: bytes, tally: Tally) -> None:

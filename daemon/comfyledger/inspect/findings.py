@@ -24,7 +24,7 @@ def silent(_what: str, _done: int, _of: int) -> None:
 
 _RESTORE: Final = "comfyledger restore FILE"
 _AGAIN: Final = "comfyledger audit --stores"
-_REBUILD: Final = "stop the daemon, then comfyledger recover --rebuild"
+_REBUILD: Final = "stop the daemon, then comfyledger replay --rebuild"
 
 MENDS: Final[dict[str, str]] = {
     "schema_changed": _RESTORE,
@@ -48,9 +48,9 @@ MENDS: Final[dict[str, str]] = {
     "spool_changed": "comfyledger recover --dry-run",
     "spool_foreign": "look at it and remove it by hand",
     "store_unusable": "comfyledger doctor",
-    "store_elsewhere": "configure the store as it was, or comfyledger recover --store NAME",
-    "store_missing": "comfyledger recover --store NAME --dry-run",
-    "store_different": "comfyledger recover --store NAME --dry-run",
+    "store_elsewhere": "configure the store as it was",
+    "store_missing": "comfyledger recover --missing --store NAME --dry-run",
+    "store_different": "move the other file away, then comfyledger recover --missing --store NAME",
     "store_misplaced": "move it back in the store, then " + _AGAIN,
     "store_foreign": "move it out of the folder in the store",
 }

@@ -14,13 +14,13 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.core.events import BatchRequested, Event, Recorded
+from comfyledger.core.events import BatchRequested, BlobErased, Event, ImageRenumbered, Recorded
 from comfyledger.core.evolve import evolve, touches
 from comfyledger.core.slices import BatchRow, ImageRow, Key, PromptRow, Row, Slice, row_id
 from comfyledger.errors import ComfyledgerError
 from comfyledger.inspect.chain import pages
 from comfyledger.inspect.findings import Progress, Tally
-from comfyledger.ledger import projections, schema
+from comfyledger.ledger import blobs, projections, schema
 from comfyledger.ledger.eventlog import Line, decode
 
 ROWS_MAX: Final = 20_000
@@ -46,8 +46,8 @@ class Working(Slice):
 
     def take_up(self, stream: str, event: Event) -> None:
         """See that the rows that an event of a stream touches are here."""
-        if stream in self._taken_up:
-            return
+        if stream in self._taken_up and not isinstance(event, ImageRenumbered):
+            return  # a new number touches a series that the batch's other events do not
         self._taken_up.add(stream)
         found = projections.load(self._connection, _whole(touches(event)))
         for ident, row in found._rows.items():
@@ -128,16 +128,19 @@ class Scratch:
     def _fold_page(self, page: list[Line]) -> None:
         users: list[tuple[str, int]] = []
         referred: list[tuple[str, int, str]] = []
+        erased: list[tuple[str]] = []
         for line in page:
             event = decode(line.kind, line.schema, line.data)
             batch = self._fold_one(line, event)
             if batch is not None:
                 users.append((batch.user_key, line.position))
             referred += ((digest, line.position, kind) for digest, kind in texts_of(event))
+            erased += ((digest,) for digest in (event.digests if isinstance(event, BlobErased) else ()))
             self.position = line.position
         write = self.connection.executemany
         write("INSERT INTO events_by_user (user, position) VALUES (?, ?)", users)
         write("INSERT OR IGNORE INTO referred (digest, position, kind) VALUES (?, ?, ?)", referred)
+        write("DELETE FROM referred WHERE digest = ?", erased)  # salted as they are, none ever comes again
         if self._with_events:
             write(_EVENT, [(x.position, x.stream, x.kind, x.schema, x.at_ms, x.data, x.hash) for x in page])
         if len(self._working) > ROWS_MAX:
@@ -148,10 +151,10 @@ class Scratch:
         working = self._working
         working.take_up(line.stream, event)
         working.put(evolve(working, Recorded(line.position, line.at_ms, event)))
-        if isinstance(event, BatchRequested):
-            images = [(image.index, image.public_id) for image in event.images]
-            projections.give_names(self.connection, event.batch_id, images)
-        return working.batch(line.stream)
+        projections.give_names(self.connection, event)
+        batch = working.batch(line.stream)
+        blobs.note_templates(self.connection, event, batch)
+        return batch
 
 
 def texts_of(event: Event) -> Iterator[tuple[str, str]]:

@@ -37,7 +37,8 @@ def check_spool(connection: sqlite3.Connection, root: Path, now_s: float, tally:
         progress("files of the spool", number, total)
     for path in _files(root):
         if not _TEMPORARY.fullmatch(path.name) and not _is_known(connection, root, path) and _is_old(path, now_s):
-            tally.add("spool_foreign", str(path), f"The ledger knows no such file: {path.relative_to(root)}.")
+            sentence = f"The ledger knows no such file, or has forgotten it: {path.relative_to(root)}."
+            tally.add("spool_foreign", str(path), sentence)
 
 
 def rows_of_images(connection: sqlite3.Connection) -> Iterator[ImageRow]:
@@ -103,7 +104,7 @@ def _is_known(connection: sqlite3.Connection, root: Path, path: Path) -> bool:
     if kept is None or path.parent.parent != root:
         return False
     row = _row(connection, path.parent.name, int(kept[1]))
-    return row is not None and row.extension == kept[2]
+    return row is not None and row.extension == kept[2] and not row.is_forgotten
 
 
 def _is_old(path: Path, now_s: float) -> bool:

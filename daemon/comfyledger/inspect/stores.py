@@ -92,14 +92,15 @@ class Comparison:
             if any(ref.name == self._name and ref.identity != self._store.identity for ref in batch.stores):
                 elsewhere += 1
                 continue
-            self._want(row)
+            self._want(row, upload.name or row.public_id)
         self._lists.execute("COMMIT")
         if elsewhere:
             sentence = f"{elsewhere} images were given to another place that had the name {self._name}."
             self._tally.add("store_elsewhere", self._name, sentence)
 
-    def _want(self, row: ImageRow) -> None:
-        values = (row.public_id, row.extension, row.size_bytes, row.md5, f"{row.batch_id}/{row.index}", row.file)
+    def _want(self, row: ImageRow, public_id: str) -> None:
+        file = public_id.rpartition("/")[2]
+        values = (public_id, row.extension, row.size_bytes, row.md5, f"{row.batch_id}/{row.index}", file)
         self._lists.execute("INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?)", values)
 
     async def _write_held(self) -> None:
@@ -165,7 +166,9 @@ class Comparison:
 
     def _tell_foreign(self) -> None:
         """Files in a folder of ours under a name that was never given. What was told as misplaced is not told twice."""
-        folders = {fold(folder) for (folder,) in self._live.execute("SELECT row ->> '$.folder' FROM series")}
+        folders = {
+            fold(folder) for (folder,) in self._live.execute("SELECT row ->> '$.folder' FROM series WHERE key <> ''")
+        }
         for public_id, extension in self._unwanted():
             folder = public_id.rpartition("/")[0]
             if fold(folder) in folders and not self._was_given(public_id):

@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.core.events import KIND_OF, KINDS, SCHEMA, BatchRequested, Event, Recorded, stream_of
+from comfyledger.core.events import KIND_OF, KINDS, BatchRequested, Event, Recorded, stream_of
+from comfyledger.core.upcasts import schema_of, upcast
 from comfyledger.errors import LedgerUnusable
 
 GENESIS: Final = hashlib.sha256(b"comfyledger").digest()
@@ -41,13 +42,21 @@ def encode(event: Event) -> str:
 
 
 def decode(kind: str, schema: int, data: str | bytes) -> Event:
-    """An event from its stored form. Raises LedgerUnusable for what a newer version wrote."""
-    if kind not in _decoders or schema > SCHEMA:
+    """An event from its stored form, brought up to date if it is an old one.
+
+    Raises LedgerUnusable for what a newer version wrote.
+    """
+    present = schema_of(kind)
+    if kind not in _decoders or schema > present:
         raise LedgerUnusable(
             f"The log holds an event that this version does not know ({kind}, schema {schema}).",
             hint="Install the version that wrote it.",
         )
-    event: Event = _decoders[kind].decode(data)
+    event: Event
+    if schema == present:
+        event = _decoders[kind].decode(data)
+    else:
+        event = msgspec.convert(upcast(kind, schema, msgspec.json.decode(data)), KINDS[kind])
     return event
 
 
@@ -97,7 +106,8 @@ def _line(entry: Recorded, users: dict[str, str]) -> Line:
     event = entry.event
     stream = stream_of(event)
     user = event.user_key if isinstance(event, BatchRequested) else users.get(stream, "")
-    return Line(entry.position, stream, KIND_OF[type(event)], SCHEMA, entry.at_ms, encode(event), b"", user)
+    kind = KIND_OF[type(event)]
+    return Line(entry.position, stream, kind, schema_of(kind), entry.at_ms, encode(event), b"", user)
 
 
 _COLUMNS: Final = "e.position, e.stream, e.kind, e.schema, e.at, e.data, e.hash"

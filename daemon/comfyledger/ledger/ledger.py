@@ -20,14 +20,15 @@ from typing import Final
 from ulid import ULID
 
 from comfyledger import crash
-from comfyledger.core.events import BatchRequested, Recorded
+from comfyledger.core.events import BlobErased, Recorded
 from comfyledger.core.slices import BatchRow, Key, Row, Slice
 from comfyledger.core.values import Blob
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
-from comfyledger.ledger import blobs, projections, schema
+from comfyledger.ledger import blobs, place, projections, schema
 from comfyledger.ledger.eventlog import Head, Line, append, read_head
 
 STATEMENTS_CACHED: Final = 256
+BUSY_TIMEOUT_S: Final = 5.0
 
 _CHECK_PLACE: Final = "Check folder, permissions and disk of [ledger] path."
 _MAKE_ROOM: Final = "Make room on the disk of [ledger] path; then start again."
@@ -54,17 +55,20 @@ class Ledger:
         self.secret: bytes = bytes.fromhex(_identity(connection, "secret"))
         self._lines: list[Line] = []
         self._failed = False
+        self.scrub_owed = True
+        """Whether the write-ahead log may hold what was erased; at the start an earlier process may have left it."""
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
         """Open the ledger, or make one. Raises LedgerUnusable with what an operator can do."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock_fd = _lock(path)
+            check_place(path)
+            lock_fd = lock(path)
         except OSError as error:
             raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE) from error
         try:
-            return cls(_connect(path), lock_fd)
+            return cls(connect(path), lock_fd)
         except BaseException as error:
             os.close(lock_fd)
             if isinstance(error, OSError | sqlite3.Error):
@@ -146,9 +150,11 @@ class Ledger:
         self.head, lines = append(self._connection, self.head, recorded, users)
         self._lines.extend(lines)
         for entry in recorded:
-            if isinstance(entry.event, BatchRequested):
-                images = [(image.index, image.public_id) for image in entry.event.images]
-                projections.give_names(self._connection, entry.event.batch_id, images)
+            projections.give_names(self._connection, entry.event)
+            blobs.note_templates(self._connection, entry.event, state.batch(getattr(entry.event, "batch_id", "")))
+            if isinstance(entry.event, BlobErased):
+                blobs.erase(self._connection, entry.event.digests)
+                self.scrub_owed = True
         projections.save(self._connection, state.changed.values())
 
     def _users_of(self, recorded: tuple[Recorded, ...], state: Slice, known: dict[str, str]) -> dict[str, str]:
@@ -162,6 +168,26 @@ class Ledger:
                     found[batch_id] = batch.user_key
         return found
 
+    def scrub(self) -> bool:
+        """Empty the write-ahead log, so that no file holds what was erased. False if it has to be tried again.
+
+        That is while a reader looks at what was before, and while the disk is full. Waits for nobody, since the whole
+        ledger would. Raises LedgerUnusable if the disk failed.
+        """
+        if not self.scrub_owed:
+            return True
+        self._connection.execute("PRAGMA busy_timeout=0")
+        try:
+            self.scrub_owed = bool(self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+        except sqlite3.Error as error:
+            meant = _translated(error)
+            self._failed = isinstance(meant, LedgerUnusable)
+            if not isinstance(meant, StorageFull):
+                raise meant from error
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
+        return not self.scrub_owed
+
     def open_rows(self) -> list[Row]:
         """What is open. Raises LedgerUnusable if it cannot be read."""
         try:
@@ -170,7 +196,17 @@ class Ledger:
             raise LedgerUnusable(f"The ledger cannot be read: {error}.", hint=_RESTORE) from error
 
 
-def _lock(path: Path) -> int:
+def check_place(path: Path) -> None:
+    """Raises LedgerUnusable for a ledger that other machines may open as well, where no lock can make one writer."""
+    name = place.network_of(place.type_of(path.parent))
+    if name is not None:
+        raise LedgerUnusable(
+            f"The ledger {path} is on a network file system ({name}), where SQLite's write-ahead log is not safe.",
+            hint="Put the ledger on a local disk ([ledger] path); images and backups may be anywhere.",
+        )
+
+
+def lock(path: Path) -> int:
     """The lock is what makes one writer: a second daemon on the same ledger is refused."""
     lock_path = path.with_name(path.name + ".lock")
     fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -185,10 +221,11 @@ def _lock(path: Path) -> int:
     return fd
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """The writer's connection. What is new is born, what is old brought up to date. To be called under the lock."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED, timeout=5.0
+        path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED, timeout=BUSY_TIMEOUT_S
     )
     try:
         schema.check_owner(connection)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from comfyledger.core.events import BatchRequested, Event, ImageRenumbered
 from comfyledger.core.slices import (
     BatchRow,
     ImageRow,
@@ -24,9 +25,11 @@ from comfyledger.core.slices import (
     SeriesRow,
     Slice,
     TemplateRow,
+    TextRow,
 )
 from comfyledger.core.slugs import fold
 from comfyledger.errors import Refused
+from comfyledger.ledger import blobs
 
 _encoder = msgspec.json.Encoder()
 _series = msgspec.json.Decoder(SeriesRow)
@@ -74,6 +77,8 @@ def _load_key(connection: sqlite3.Connection, key: Key) -> Iterator[Row]:
     elif key.kind == "template":
         sql = "SELECT key, digest FROM blobs WHERE key = ? AND key <> ''"
         yield from (TemplateRow(*row) for row in connection.execute(sql, (key.a,)))
+    elif key.kind == "batch_texts":
+        yield from blobs.texts_of(connection, key.a)
     elif key.kind == "request":
         yield from _request_with_batch(connection, key.a, key.b)
     else:
@@ -135,16 +140,22 @@ def _save_row(connection: sqlite3.Connection, row: Row, raw: str) -> None:
         case LaneRow():
             sql = "INSERT INTO lanes (name, row) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET row = excluded.row"
             connection.execute(sql, (row.name, raw))
-        case TemplateRow():
-            raise TypeError("templates are found through their blobs and not written as rows")
+        case TemplateRow() | TextRow():
+            raise TypeError("texts are found through their blobs and not written as rows")
 
 
-def give_names(connection: sqlite3.Connection, batch_id: str, images: Iterable[tuple[int, str]]) -> None:
-    """Enter names (image index, public_id) into the UNIQUE table of names given, folded as a disk may fold them.
+def give_names(connection: sqlite3.Connection, event: Event) -> None:
+    """Enter the names that an event gives into the UNIQUE table of names given, folded as a disk may fold them.
 
     Raises Refused(name_taken) if one is there already.
     """
-    rows = [(fold(public_id), batch_id, index) for index, public_id in images]
+    match event:
+        case BatchRequested(batch_id=batch_id, images=images):
+            rows = [(fold(image.public_id), batch_id, image.index) for image in images]
+        case ImageRenumbered(batch_id=batch_id, image=index, folder=folder, file=file):
+            rows = [(fold(f"{folder}/{file}"), batch_id, index)]
+        case _:
+            return
     try:
         connection.executemany("INSERT INTO names_given (name, batch_id, image) VALUES (?, ?, ?)", rows)
     except sqlite3.IntegrityError as error:
@@ -152,7 +163,8 @@ def give_names(connection: sqlite3.Connection, batch_id: str, images: Iterable[t
 
 
 def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:
-    """Everything that is open, for the index: lanes, batches that are not over, their prompts and kept images.
+    """Everything that is open, for the index: lanes, batches that are not over, their prompts, kept images, and those
+    that stores are still to delete.
 
     A cancelled batch is over while ComfyUI may still have one of its prompts, so batches are found from both sides.
     """
@@ -165,7 +177,6 @@ def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:
     yield from (_batch.decode(raw) for (raw,) in connection.execute(sql))
     sql = "SELECT row FROM prompts WHERE state <> 'done' ORDER BY batch_id, prompt"
     yield from (_prompt.decode(raw) for (raw,) in connection.execute(sql))
-    yield from (
-        _image.decode(raw)
-        for (raw,) in connection.execute("SELECT row FROM images WHERE state = 'kept' ORDER BY batch_id, image")
-    )
+    for state in ("kept", "forgetting"):  # each from its own partial index
+        sql = f"SELECT row FROM images WHERE state = '{state}' ORDER BY batch_id, image"  # noqa: S608
+        yield from (_image.decode(raw) for (raw,) in connection.execute(sql))

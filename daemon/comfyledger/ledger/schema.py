@@ -18,7 +18,7 @@ from comfyledger.errors import LedgerUnusable
 APPLICATION_ID: Final = 0x434C4447
 """`CLDG`, in the header of the file: says whose it is."""
 
-USER_VERSION: Final = 1
+USER_VERSION: Final = 2
 """Version of the tables. A ledger with a newer one is refused: it may hold what this code would misread."""
 
 JOURNAL_SIZE_LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -32,6 +32,20 @@ def _birth(db: sqlite_utils.Database) -> None:
     for statement in _BIRTH:
         db.execute(statement)
 
+
+@migrations(name="0002_forgetting")
+def _forgetting(db: sqlite_utils.Database) -> None:
+    """What must be found without looking through everything: deletions that stores owe, and who else uses a graph."""
+    for statement in _FORGETTING:
+        db.execute(statement)
+
+
+_FORGETTING: Final = (
+    "CREATE INDEX images_forgetting ON images (batch_id) WHERE state = 'forgetting'",
+    """CREATE TABLE template_uses (template TEXT NOT NULL, batch_id TEXT NOT NULL,
+        PRIMARY KEY (template, batch_id)) STRICT, WITHOUT ROWID""",
+    "INSERT INTO template_uses (template, batch_id) SELECT row ->> '$.template', batch_id FROM batches",
+)
 
 _BIRTH: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
@@ -77,9 +91,11 @@ _PRAGMAS: Final = {
     "trusted_schema": 0,
     "journal_size_limit": JOURNAL_SIZE_LIMIT_BYTES,
     "mmap_size": 0,
+    "secure_delete": 1,
 }
 """synchronous=FULL: NORMAL lost acknowledged numbers in 620 of 1,636 measured crash images. recursive_triggers: without
-them INSERT OR REPLACE gets past the triggers that keep events from being deleted."""
+them INSERT OR REPLACE gets past the triggers that keep events from being deleted. secure_delete: what is taken out of a
+page is written over."""
 
 
 def set_up(connection: sqlite3.Connection) -> None:

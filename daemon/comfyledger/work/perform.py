@@ -9,6 +9,7 @@ import msgspec
 
 from comfyledger.core.effects import (
     CancelPrompt,
+    DeleteImage,
     Effect,
     FetchPrompt,
     FollowPrompt,
@@ -16,6 +17,7 @@ from comfyledger.core.effects import (
     SubmitPrompt,
     UploadImage,
 )
+from comfyledger.work.deletion import Deleter
 from comfyledger.work.desk import Desk
 from comfyledger.work.render import Renderer
 from comfyledger.work.room import Room
@@ -23,10 +25,11 @@ from comfyledger.work.upload import Uploader
 
 
 class Workers(msgspec.Struct, frozen=True):
-    """All workers: a renderer for each backend, one uploader for all stores."""
+    """All workers: a renderer for each backend, one uploader and one deleter for all stores."""
 
     renderers: Mapping[str, Renderer]
     uploader: Uploader
+    deleter: Deleter
     desk: Desk
     room: Room
 
@@ -35,6 +38,8 @@ class Workers(msgspec.Struct, frozen=True):
         match effect:
             case UploadImage():
                 await self.uploader.upload(effect)
+            case DeleteImage():
+                await self.deleter.delete(effect)
             case PromptEffect():
                 await self._render(effect)
             case _:

@@ -38,6 +38,8 @@ log = structlog.get_logger("comfyledger.retention")
 class Outputs:
     """Clears what this ledger had one ComfyUI write below `<output_dir>/comfyledger`. Follows no symbolic link there.
 
+    Forgotten images need no output any more.
+
     The folder must be on this machine. `now_s` is the wall clock, since files carry its times.
     """
 
@@ -66,7 +68,7 @@ class Outputs:
         first: dict[int, ImageRow] = {}
         for row in sorted(rows, key=lambda row: row.index):
             first.setdefault(row.prompt, row)
-        owed = {row.prompt for row in rows if not _every_store_has(row)}
+        owed = {row.prompt for row in rows if not (_every_store_has(row) or row.is_forgotten)}
         return {row.number for prompt, row in first.items() if prompt not in owed}
 
     def _old(self) -> list[tuple[str, list[str]]]:
@@ -108,14 +110,19 @@ class Retention:
         self._outputs = outputs
 
     async def sweep_at_start(self) -> int:
-        """Remove temporaries, and files that were not recorded as kept: their images are fetched again.
+        """Remove temporaries, what was forgotten, and what was not recorded as kept: that is fetched again.
 
+        Files of a batch that the ledger does not know stay: after a restore they are all that is left of it.
         To be called before anything is fetched. Returns how many files went.
         """
-        wanted = set()
+        kept: dict[str, set[int]] = {}
         for batch_id in await asyncio.to_thread(self._spool.batches):
-            wanted |= {(row.batch_id, row.index) for row in await self._images(batch_id) if row.sha256}
-        removed = await asyncio.to_thread(self._spool.sweep, lambda batch_id, index: (batch_id, index) in wanted)
+            rows = await self._images(batch_id)
+            if rows:
+                kept[batch_id] = {row.index for row in rows if row.sha256 and not row.is_forgotten}
+        removed = await asyncio.to_thread(
+            self._spool.sweep, lambda batch_id, index: batch_id not in kept or index in kept[batch_id]
+        )
         if removed:
             log.info("spool.swept", files=len(removed))
         return len(removed)
@@ -130,7 +137,10 @@ class Retention:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def clear(self) -> int:
-        """Remove files that every store has had for long enough. Returns how many went. Raises OSError."""
+        """Remove files that every store has had for long enough, and forgotten ones that are still there.
+
+        Returns how many went. Raises OSError.
+        """
         gone = 0
         for batch_id in await asyncio.to_thread(self._spool.batches):
             for row in await self._images(batch_id):
@@ -145,6 +155,8 @@ class Retention:
         return gone
 
     def _clear_one(self, row: ImageRow) -> bool:
+        if row.is_forgotten:
+            return self._spool.remove(row.batch_id, row.index)
         if not _every_store_has(row):
             return False
         age_s = self._spool.age_s(row.batch_id, row.index, self._now_s())

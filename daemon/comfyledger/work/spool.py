@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -120,6 +121,37 @@ class Spool:
         crash.at("spool.kept")
         return result
 
+    def holds(self, batch_id: str, index: int, pinned: Pinned) -> bool:
+        """Whether the file of an image is there with the bytes that were pinned; reads all of it."""
+        return _is(self.path_of(batch_id, index, pinned.extension), pinned)
+
+    async def take_back(
+        self, batch_id: str, index: int, attempt: int, pinned: Pinned, fetch: Callable[[Path], Awaitable[None]]
+    ) -> bool:
+        """Take a file in again that was kept before. `fetch` writes into an empty file; other bytes are thrown away.
+
+        Whether they were those that were pinned. Raises NoPlace, SpoolUnusable, or whatever `fetch` raises.
+        """
+        place = self.path_of(batch_id, index, pinned.extension)
+        raw = place.parent / f".{index}-a{attempt}-{next(self._serial)}.raw"
+        try:
+            await _to_end(partial(_create, raw))
+            await fetch(raw)
+            return await _to_end(partial(self._put_back, raw, place, pinned))
+        finally:
+            _discard(raw)
+            _remove_if_empty(place.parent)
+
+    def _put_back(self, raw: Path, place: Path, pinned: Pinned) -> bool:
+        """Compare, sync, rename, sync the folders, as `_place` does."""
+        if not _is(raw, pinned):
+            return False
+        _sync_file(raw)
+        raw.replace(place)
+        _sync_folder(place.parent)
+        _sync_folder(self._root)
+        return True
+
     def remove(self, batch_id: str, index: int) -> bool:
         """Give up the file of an image, and its folder with the last one. False if there was none."""
         paths = self._paths(batch_id, index)
@@ -127,6 +159,16 @@ class Spool:
         _discard(*paths)
         _remove_if_empty(paths[0].parent)
         return found
+
+    def erase(self, batch_id: str, indexes: Iterable[int]) -> None:
+        """Remove files for ever: that they are gone is on stable storage. Raises OSError, SpoolUnusable."""
+        for index in indexes:
+            _discard(*self._paths(batch_id, index))
+        folder = self._root / batch_id
+        with suppress(FileNotFoundError):
+            _sync_folder(folder)
+        _remove_if_empty(folder)
+        _sync_folder(self._root)
 
     def sweep(self, known: Callable[[str, int], bool]) -> list[Path]:
         """At the start, before anything is kept: remove temporaries, and files of which `known` says no.
@@ -165,6 +207,17 @@ class Spool:
         for folder in self._folders():
             with os.scandir(folder) as entries:
                 yield from (Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
+
+
+def _is(path: Path, pinned: Pinned) -> bool:
+    """Whether a file can be read and has exactly these bytes."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != pinned.size_bytes:
+                return False
+            return hashlib.file_digest(file, "sha256").hexdigest() == pinned.sha256
+    except OSError:
+        return False
 
 
 def _is_unwanted(path: Path, known: Callable[[str, int], bool]) -> bool:

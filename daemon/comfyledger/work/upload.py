@@ -1,8 +1,9 @@
 """Storing: put kept images into their stores, and ask stores for the highest number of a series.
 
 A store answers with an outcome; whether that is the image's trouble or the lane's is said by its type. The intent is
-durable before the call goes out. Nothing is uploaded twice: the store is asked to put the same bytes under the same
-name, and finds them there if they are.
+durable before the call goes out. What goes out is what was pinned: a file that the spool has lost is brought back
+first. Nothing is uploaded twice: the store is asked to put the same bytes under the same name, and finds them there if
+they are.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import random
 from collections.abc import Mapping
 from typing import Final, assert_never
 
+import structlog
+
 from comfyledger import crash
 from comfyledger.core.draft import SeriesUnknown, Wanted
 from comfyledger.core.effects import UploadImage
-from comfyledger.core.reports import SeriesAnswered, UploadDone, UploadIntended, UploadRefused
+from comfyledger.core.reports import ImageIsLost, SeriesAnswered, UploadDone, UploadIntended, UploadRefused
 from comfyledger.core.slices import BatchRow, ImageRow
 from comfyledger.core.values import Evidence, StoreRef, image_id, store_lane
 from comfyledger.engine import Engine
@@ -23,8 +26,9 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.reader import BatchFilter, ImageFilter, Reader
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Series, Store, Stored, StoreTrouble
 from comfyledger.plugins import OpenedStore
+from comfyledger.work.bringback import Bringer, CannotAsk, NobodyHas, SourceTrouble
 from comfyledger.work.desk import Desk
-from comfyledger.work.spool import Spool
+from comfyledger.work.spool import NoPlace, Spool
 
 BATCHES_PAGE: Final = 500
 IMAGES_MAX: Final = 10_000
@@ -32,6 +36,17 @@ IMAGES_MAX: Final = 10_000
 
 ASK_FIRST_S: Final = 0.5
 ASK_LAST_S: Final = 15.0
+
+
+_TELLING: Final = {
+    "altered": "upload.altered_by_store",
+    "first_attempt": "upload.was_there_before",
+    "adopted": "upload.adopted",
+}
+"""Details of a stored image that are told once for each store: the store changes bytes as they come in, held ours
+before we ever asked (a foreign writer, or a lost log), or holds an earlier rendering of the image."""
+
+log = structlog.get_logger("comfyledger.upload")
 
 
 async def check_identities(stores: Mapping[str, OpenedStore], reader: Reader) -> None:
@@ -79,18 +94,50 @@ class Uploader:
         self._reader = reader
         self._spool = spool
         self._desk = desk
+        self._told: set[tuple[str, str]] = set()
+        self._bringer = Bringer(stores, reader, spool)
 
     async def upload(self, effect: UploadImage) -> None:
         store = await self._store_of(effect)
-        if store is not None:
+        if store is not None and await self._in_the_spool(effect):
             crash.at("upload.owed")
             await self._put(effect, store)
 
-    async def _put(self, effect: UploadImage, store: Store) -> None:
-        image, lane = effect.image, effect.lane
+    async def _in_the_spool(self, effect: UploadImage) -> bool:
+        """Whether the bytes are there, brought back if need be; if not, what that means has been said.
+
+        A store that should have them and cannot answer leaves the image owed: it is tried again ever later.
+        """
+        image = await self._now(effect)
+        if image is None or image.state != "kept":
+            return False
         about = (image.batch_id, image.index, effect.store)
+        try:
+            await self._bringer.see_to(image)
+        except NobodyHas:
+            await self._desk.report(ImageIsLost(*about, image.prompt, image.attempt))
+        except CannotAsk as away:
+            await self._desk.report(UploadRefused(*about, "altered", self._desk.words(str(away))))
+        except SourceTrouble as trouble:
+            log.warning("upload.source_in_trouble", image=image_id(*about[:2]), store=trouble.store, error=str(trouble))
+            if trouble.store == effect.store:
+                fault = trouble.fault
+                await self._desk.stuck(effect.lane, fault.code, fault.text, fault.retry_after_s)
+        except NoPlace as error:
+            log.warning("upload.no_place", image=image_id(*about[:2]), error=str(error))
+        else:
+            return True
+        return False
+
+    async def _now(self, effect: UploadImage) -> ImageRow | None:
+        """The image as it is: it may have another name, or other bytes, than when the effect was owed."""
+        return await self._reader.image(effect.image.batch_id, effect.image.index)
+
+    async def _put(self, effect: UploadImage, store: Store) -> None:
+        lane, about = effect.lane, (effect.image.batch_id, effect.image.index, effect.store)
         wanted = await self._desk.report(UploadIntended(*about))
-        if not isinstance(wanted, Wanted) or not wanted.go:
+        image = await self._now(effect)
+        if not isinstance(wanted, Wanted) or not wanted.go or image is None:
             return
         crash.at("upload.intended")
         outcome = await store.put(self._deposit(image, first=wanted.attempt == 1 and not wanted.resumed))
@@ -99,6 +146,7 @@ class Uploader:
             case Stored(url=url, replayed=replayed, details=details):
                 await self._desk.report(UploadDone(*about, url, replayed, details))
                 crash.at("upload.logged")
+                self._tell(effect.store, image.public_id, details)
                 await self._desk.works(lane)
             case ImageFault(code=code, text=text):
                 await self._desk.report(UploadRefused(*about, code, self._desk.words(text)))
@@ -107,6 +155,13 @@ class Uploader:
                 await self._desk.stuck(lane, code, text, retry_after_s)
             case _:
                 assert_never(outcome)
+
+    def _tell(self, store: str, public_id: str, details: Mapping[str, str | int]) -> None:
+        """What an operator should know although the image is stored: what is said in the event is said once here."""
+        for detail, fact in _TELLING.items():
+            if detail in details and (store, fact) not in self._told:
+                self._told.add((store, fact))
+                log.warning(fact, store=store, public_id=public_id)
 
     async def _store_of(self, effect: UploadImage) -> Store | None:
         """The store that the batch named, if it is still the same place; None after it was said why it is not."""

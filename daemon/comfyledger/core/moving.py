@@ -1,0 +1,54 @@
+"""How the rows of a batch, its images and its prompts hang together when images move from one state to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec.structs import replace
+
+from comfyledger.core.slices import BatchRow, ImageRow, ImageState, PromptRow, Slice
+
+COUNT: Final[dict[ImageState, str]] = {
+    "pending": "pending",
+    "kept": "kept",
+    "stored": "stored",
+    "parked": "parked",
+    "failed": "failed",
+    "cancelled": "images_cancelled",
+    "forgetting": "forgotten",
+    "forgotten": "forgotten",
+}
+"""Where the batch counts its images of each state."""
+
+
+def moved(batch: BatchRow, images: Iterable[ImageRow], to: ImageState) -> BatchRow:
+    """The batch after its images went from the state that they have to another one."""
+    counts = {name: getattr(batch, name) for name in COUNT.values()}
+    for image in images:
+        counts[COUNT[image.state]] -= 1
+        counts[COUNT[to]] += 1
+    return replace(batch, **counts)
+
+
+def waits(image: ImageRow | None) -> bool:
+    return image is not None and image.state == "pending"
+
+
+def left_alone(state: Slice, batch_id: str, ended: Iterable[ImageRow]) -> list[PromptRow]:
+    """The prompts of images that come to an end unrendered, where nothing is left that waits for them."""
+    indexes = {image.index for image in ended}
+    touched = {image.prompt for image in ended}
+    waiting = {row.index for row in state.images(batch_id) if waits(row)} - indexes
+    return [
+        _unwanted(prompt)
+        for prompt in state.prompts(batch_id)
+        if prompt.index in touched and waiting.isdisjoint(prompt.images)
+    ]
+
+
+def _unwanted(prompt: PromptRow) -> PromptRow:
+    """A prompt of which no image is wanted: taken out of ComfyUI if it may be there."""
+    if prompt.at_comfyui:
+        return replace(prompt, state="cancelling")
+    return replace(prompt, state="done")

@@ -1,0 +1,28 @@
+"""Old forms of events: from the fields as they were written to the fields as they are now. Pure; nothing is looked up.
+
+Stored bytes are never rewritten, so each form that a released version ever wrote is read for ever. A kind of event has
+one upcaster for each schema version that it has left behind: the first makes version 2 of version 1, and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+Fields = dict[str, Any]
+Upcaster = Callable[[Fields], Fields]
+
+UPCASTERS: Final[dict[str, tuple[Upcaster, ...]]] = {}
+"""By kind. No kind has had a second version so far."""
+
+
+def schema_of(kind: str) -> int:
+    """The schema version that new events of a kind are written with."""
+    return 1 + len(UPCASTERS.get(kind, ()))
+
+
+def upcast(kind: str, schema: int, fields: Fields) -> Fields:
+    """The fields of an event in its present version, step by step from the version that it was written in."""
+    for step in UPCASTERS.get(kind, ())[schema - 1 :]:
+        fields = step(fields)
+    return fields

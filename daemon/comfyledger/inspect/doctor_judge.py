@@ -1,0 +1,285 @@
+"""What each fact that the doctor found means: facts in, diagnoses out. PURE.
+
+Every line that `doctor` can say of this machine and its daemon is written here; what it can say of ComfyUI is in
+`doctor_comfyui_judge`, of a store in the store's own plugin. Nothing is looked up and no clock is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+Verdict = Literal["ok", "warning", "failure"]
+
+SQLITE_MIN: Final = (3, 37, 0)
+"""STRICT tables."""
+SQLITE_MENDED: Final = (3, 51, 3)
+"""Before it two connections that write or checkpoint at once could corrupt a write-ahead log."""
+CLOCK_STEP_S: Final = 0.5
+CLOCK_OFF_S: Final = 5.0
+AHEAD_S: Final = 60.0
+OTHERS_READ: Final = 0o077
+OTHERS_WRITE: Final = 0o022
+PERHAPS_REMOTE: Final = re.compile(
+    r"9p|virtiofs|davfs|afs|glusterfs|fuse\.(sshfs|glusterfs|s3fs|rclone|goofys|davfs2?|gcsfuse|ceph|ceph-fuse|mfs)"
+)
+"""Types of file systems, as /proc/self/mountinfo names them, behind which another machine may be and need not."""
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """One line. `area`: what was looked at. `mend`: the command or the key of the configuration that mends it."""
+
+    area: str
+    verdict: Verdict
+    sentence: str
+    mend: str = ""
+
+
+class Configured(msgspec.Struct, frozen=True):
+    """Where the configuration came from. `mode`: permissions of the file; `has_secret`: a secret stands in it."""
+
+    source: str = ""
+    mode: int = 0o600
+    has_secret: bool = False
+
+
+class Disk(msgspec.Struct, frozen=True):
+    """One folder. `exists` False: the nearest folder above that does was looked at. `free` in bytes.
+
+    `file_system`: the type of its mount, empty if unknown; `network`: its name if other machines write there, too.
+    """
+
+    path: str
+    exists: bool
+    free: int
+    file_system: str
+    can_write: bool
+    network: str = ""
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """In seconds. `step`: how far the wall clock moved against the steady one; `ahead`: another's clock before ours.
+
+    `log_ahead`: the newest event before our clock. None: not known.
+    """
+
+    step: float
+    whose: str = ""
+    ahead: float | None = None
+    log_ahead: float | None = None
+
+
+class LedgerSeen(msgspec.Struct, frozen=True):
+    """What a look at the ledger said. `problem`: why it cannot be used, with what helps."""
+
+    path: str
+    exists: bool = True
+    problem: str = ""
+    hint: str = ""
+    position: int = 0
+    newest_ms: int | None = None
+    is_as_left: bool = True
+    journal_mode: str = "wal"
+
+
+class TokenSeen(msgspec.Struct, frozen=True):
+    """The token file and the state folder; modes are None where there is none."""
+
+    path: str
+    auth: str
+    mode: int | None
+    folder_mode: int | None
+    is_ours: bool = True
+
+
+class DaemonSeen(msgspec.Struct, frozen=True):
+    """What is known of a daemon without disturbing it. `holder`: the process that holds the ledger, if known.
+
+    `pid`: of the process that left door.json, None without one; `version` is empty if nobody answered at `url`.
+    """
+
+    url: str
+    pid: int | None = None
+    is_alive: bool = False
+    version: str = ""
+    lanes: Mapping[str, str] = {}
+    is_full: bool = False
+    holder: int | None = None
+    is_taken: bool = False
+
+
+class PluginSeen(msgspec.Struct, frozen=True):
+    """An entry point. `problem`: why it cannot be loaded."""
+
+    name: str
+    module: str
+    problem: str = ""
+
+
+def of_configuration(seen: Configured) -> list[Diagnosis]:
+    """One that was refused does not come here."""
+    if not seen.source:
+        return [Diagnosis("configuration", "ok", "No file is given: the defaults hold.")]
+    if seen.has_secret and seen.mode & OTHERS_READ:
+        text = f"{seen.source} holds a secret, and other users of this machine may read it."
+        return [Diagnosis("configuration", "failure", text, f"chmod 600 {seen.source}")]
+    return [Diagnosis("configuration", "ok", f"{seen.source} can be used.")]
+
+
+def of_sqlite(version: tuple[int, int, int], refused: str) -> list[Diagnosis]:
+    """`refused`: what SQLite said to the settings that the promises need; empty if it took them."""
+    name = "SQLite " + ".".join(map(str, version))
+    if version < SQLITE_MIN:
+        return [Diagnosis("SQLite", "failure", f"{name} is too old.", "a Python with SQLite 3.37 or later")]
+    if refused:
+        return [Diagnosis("SQLite", "failure", f"{name} does not take its settings: {refused}", "another SQLite")]
+    old = "" if version >= SQLITE_MENDED else "; let nothing else write to the ledger, or it may be corrupted"
+    return [Diagnosis("SQLite", "ok", f"{name} takes the settings that the promises need{old}.")]
+
+
+def of_ledger(seen: LedgerSeen) -> list[Diagnosis]:
+    if not seen.exists:
+        return [Diagnosis("ledger", "ok", f"There is none yet; the first `comfyledger run` makes {seen.path}.")]
+    if seen.problem:
+        return [Diagnosis("ledger", "failure", seen.problem, seen.hint)]
+    if not seen.is_as_left:
+        text = "Something changed a table, index or trigger of the ledger; the daemon will not start with it."
+        return [Diagnosis("ledger", "failure", text, "comfyledger audit")]
+    if seen.journal_mode != "wal":
+        text = f"The ledger's journal mode is {seen.journal_mode}, not wal: another program changed it."
+        return [Diagnosis("ledger", "warning", text, "start the daemon again, which sets it")]
+    return [Diagnosis("ledger", "ok", f"{seen.path} can be read; its log has {seen.position:,} events.")]
+
+
+def of_disk(section: str, disk: Disk, free_min: int, *, refuses_network: bool) -> list[Diagnosis]:
+    """Several may be wrong at once; each is a line. `section` of the configuration holds path and minimum."""
+    area, found = f"disk {section}", []
+    if disk.network or PERHAPS_REMOTE.fullmatch(disk.file_system):
+        text = f"{disk.path} is on a network file system ({disk.network or disk.file_system}), which may lose writes."
+        verdict: Verdict = "failure" if disk.network and refuses_network else "warning"
+        found.append(Diagnosis(area, verdict, text, f"[{section}] path on a local disk"))
+    if disk.free < 2 * free_min:
+        found.append(_of_little_room(area, disk, free_min, section))
+    if not disk.can_write:
+        what = "be written" if disk.exists else "be made"
+        found.append(Diagnosis(area, "failure", f"{disk.path} cannot {what} by this user.", f"[{section}] path"))
+    kind = disk.file_system or "unknown file system"
+    fine = f"{disk.path} ({kind}) can be written; {gib(disk.free)} free, {gib(free_min)} needed."
+    return found or [Diagnosis(area, "ok", fine)]
+
+
+def _of_little_room(area: str, disk: Disk, free_min: int, section: str) -> Diagnosis:
+    """Below the minimum nothing new is taken; twice the minimum is a good time to say so."""
+    text = f"{disk.path} has {gib(disk.free)} free, and {gib(free_min)} are needed"
+    if disk.free < free_min:
+        return Diagnosis(area, "failure", f"{text}: nothing new is taken.", f"make room, or [{section}] free_min_bytes")
+    return Diagnosis(area, "warning", f"{text}: there is little left.", f"make room, or [{section}] free_min_bytes")
+
+
+def of_output(backend: str, disk: Disk | None) -> list[Diagnosis]:
+    """ComfyUI's output folder; None if none is configured."""
+    area, key = f"output {backend}", f"[comfyui.{backend}] output_dir"
+    if disk is None:
+        return [Diagnosis(area, "ok", "What ComfyUI writes is left in its output folder for ever.", key)]
+    if not disk.exists:
+        return [Diagnosis(area, "failure", f"{disk.path} is not there, so nothing is cleared.", key)]
+    if not disk.can_write:
+        text = f"{disk.path} cannot be written by this user, so nothing is cleared."
+        return [Diagnosis(area, "failure", text, f"{key}, or its permissions")]
+    return [Diagnosis(area, "ok", f"{disk.path} is cleared of what every store has; {gib(disk.free)} are free.")]
+
+
+def of_clock(clock: Clock) -> list[Diagnosis]:
+    sync = "timedatectl set-ntp true"
+    found = []
+    if abs(clock.step) >= CLOCK_STEP_S:
+        text = f"The clock was set by {clock.step:+.1f} s while the doctor looked."
+        found.append(Diagnosis("clock", "warning", text, sync))
+    if clock.ahead is not None and abs(clock.ahead) >= CLOCK_OFF_S:
+        text = f"This machine's clock and {clock.whose}'s differ by {abs(clock.ahead):,.0f} s."
+        found.append(Diagnosis("clock", "warning", text, sync))
+    if clock.log_ahead is not None and clock.log_ahead >= AHEAD_S:
+        text = f"The log's newest event is {clock.log_ahead:,.0f} s in the future: the clock went back."
+        found.append(Diagnosis("clock", "warning", text, sync))
+    other = (
+        f" and agrees with {clock.whose}'s"
+        if clock.ahead is not None
+        else f"; {clock.whose} does not tell its own"
+        if clock.whose
+        else ""
+    )
+    return found or [Diagnosis("clock", "ok", f"The clock runs evenly{other}.")]
+
+
+def of_token(seen: TokenSeen) -> list[Diagnosis]:
+    if seen.folder_mode is not None and seen.folder_mode & OTHERS_WRITE:
+        folder = seen.path.rpartition("/")[0]
+        text = f"Other users of this machine may write to {folder}, and so take the daemon's place."
+        return [Diagnosis("token", "failure", text, f"chmod 700 {folder}")]
+    if seen.auth == "none":
+        text = "No token is asked for: every program of this machine may give orders."
+        return [Diagnosis("token", "warning", text, '[door] auth = "token"')]
+    if seen.mode is None:
+        return [Diagnosis("token", "ok", "There is none yet; the first `comfyledger run` makes it.")]
+    if seen.mode & OTHERS_READ or not seen.is_ours:
+        text = f"{seen.path} is not this user's alone, so others of this machine may give orders."
+        return [Diagnosis("token", "failure", text, f"chmod 600 {seen.path}")]
+    return [Diagnosis("token", "ok", f"{seen.path} can be read by its owner only.")]
+
+
+def of_daemon(seen: DaemonSeen, version: str) -> list[Diagnosis]:
+    """`version`: of the command that asks."""
+    if seen.version:
+        return [_of_version(seen, version), *_of_lanes(seen)]
+    if seen.is_alive:
+        text = f"The daemon (process {seen.pid}) does not answer at {seen.url}."
+        return [Diagnosis("daemon", "failure", text, "look at its log, then start it again")]
+    if seen.holder is not None:
+        text = f"Process {seen.holder} holds the ledger and has no open door here: it starts, or has another state_dir."
+        return [Diagnosis("daemon", "warning", text, "comfyledger --state-dir DIR status")]
+    found = []
+    if seen.pid is not None:
+        text = f"door.json is left over from process {seen.pid}, which did not end in order."
+        found.append(Diagnosis("daemon", "warning", text, "comfyledger run"))
+    if seen.is_taken:
+        text = f"Another program listens at {seen.url}, where the daemon is to listen."
+        found.append(Diagnosis("daemon", "failure", text, "[door] port"))
+    return found or [Diagnosis("daemon", "warning", "It does not run.", "comfyledger run")]
+
+
+def _of_version(seen: DaemonSeen, version: str) -> Diagnosis:
+    if seen.version == version:
+        return Diagnosis("daemon", "ok", f"It answers at {seen.url}, version {seen.version}.")
+    text = f"It runs version {seen.version}, and this command is version {version}."
+    return Diagnosis("daemon", "warning", text, "start the daemon again")
+
+
+def _of_lanes(seen: DaemonSeen) -> list[Diagnosis]:
+    found = [
+        Diagnosis("daemon", "warning", f"{lane} stands still: {code}.", "comfyledger status")
+        for lane, code in sorted(seen.lanes.items())
+    ]
+    if seen.is_full:
+        found.append(Diagnosis("daemon", "warning", "It takes nothing new for want of room.", "comfyledger status"))
+    return found
+
+
+def of_plugins(seen: Sequence[PluginSeen]) -> list[Diagnosis]:
+    if not seen:
+        text = "No plugin is found, so there is no kind of store."
+        return [Diagnosis("plugins", "failure", text, "pip install 'comfyledger[daemon]'")]
+    broken = [
+        Diagnosis("plugins", "failure", f"{one.name} ({one.module}) cannot be loaded: {one.problem}", "reinstall it")
+        for one in seen
+        if one.problem
+    ]
+    good = ", ".join(one.name for one in seen if not one.problem)
+    return [*broken, *([Diagnosis("plugins", "ok", f"Loaded: {good}.")] if good else [])]
+
+
+def gib(count: int) -> str:
+    """A number of bytes for people."""
+    return f"{count / 2**30:,.2f} GiB"

@@ -1,0 +1,279 @@
+"""What the doctor sees of this machine: disks, SQLite, ledger, clock, token, plugins, the daemon. Facts, no verdicts.
+
+Everything is looked at from outside: no lock is taken, nothing is written but a scratch file elsewhere, and a running
+daemon is asked nothing but whether it is alive. What may hang (a dead mount) is for `in_thread`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from email.utils import parsedate_to_datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+from msgspec.structs import replace
+
+from comfyledger.errors import LedgerUnusable
+from comfyledger.inspect.doctor_judge import (
+    Configured,
+    DaemonSeen,
+    Disk,
+    LedgerSeen,
+    PluginSeen,
+    TokenSeen,
+)
+from comfyledger.inspect.opening import looking
+from comfyledger.ledger import place, schema
+from comfyledger.plugin_api import GROUP
+from comfyledger.settings import Secret, Settings
+
+MOUNTS: Final = Path("/proc/self/mountinfo")
+LOCKS: Final = Path("/proc/locks")
+ALIVE_BYTES_MAX: Final = 65_536
+DOOR_S: Final = 3.0
+T = TypeVar("T")
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """In a thread that does not keep the process from ending: a dead mount may never let go of it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def work() -> None:
+        result, failed = None, None
+        try:
+            result = call()
+        except Exception as error:
+            failed = error
+        with suppress(RuntimeError):  # nobody waits any more
+            loop.call_soon_threadsafe(settle, result, failed)
+
+    threading.Thread(target=work, daemon=True, name="comfyledger-doctor").start()
+    return await future
+
+
+def configured(settings: Settings) -> Configured:
+    """A path to a secret is none; an URL counts as one, since it may hold a password."""
+    if not settings.source:
+        return Configured()
+    options = [*settings.stores.values(), *settings.plugins.values()]
+    secrets = [value for one in options for key, value in one.items() if isinstance(value, Secret) and value]
+    return Configured(settings.source, Path(settings.source).stat().st_mode & 0o777, bool(secrets))
+
+
+# ---- disks
+
+
+def disk(path: Path) -> Disk:
+    """Raises OSError."""
+    there = next(one for one in (path, *path.parents) if one.exists())
+    return Disk(
+        str(path),
+        path.exists(),
+        shutil.disk_usage(there).free,
+        file_system_of(os.path.realpath(there), _text(MOUNTS)),
+        there.is_dir() and os.access(there, os.W_OK | os.X_OK),
+        place.network_of(place.type_of(there)) or "",
+    )
+
+
+def file_system_of(path: str, mounts: str) -> str:
+    """The type of the file system that holds a real path, by /proc/self/mountinfo; empty if that does not say.
+
+    Of several mounts at one place the last one is seen.
+    """
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, of = before.split(" "), after.split(" ")
+        point = _unescaped(fields[4]) if len(fields) > 4 else ""
+        if of[0] and is_below(path, point) and len(point) >= len(best):
+            best, kind = point, of[0]
+    return kind
+
+
+def is_below(path: str, folder: str) -> bool:
+    return bool(folder) and (path == folder or path.startswith(folder.rstrip("/") + "/"))
+
+
+def _unescaped(point: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point)
+
+
+# ---- SQLite and the ledger
+
+
+def refused_settings() -> str:
+    """What SQLite says to the settings of a ledger, tried on a scratch file; empty if it takes them."""
+    with TemporaryDirectory(prefix="comfyledger-") as folder:
+        try:
+            with closing(sqlite3.connect(Path(folder) / "scratch.db", isolation_level=None)) as connection:
+                schema.set_up(connection)
+        except (LedgerUnusable, sqlite3.Error) as error:
+            return str(error)
+    return ""
+
+
+def ledger(path: Path) -> LedgerSeen:
+    """A look like any reader's, beside the daemon."""
+    if not path.exists():
+        return LedgerSeen(str(path), exists=False)
+    try:
+        with looking(path) as connection:
+            newest = connection.execute("SELECT position, at FROM events ORDER BY position DESC LIMIT 1").fetchone()
+            return LedgerSeen(
+                str(path),
+                position=newest[0] if newest else 0,
+                newest_ms=newest[1] if newest else None,
+                is_as_left=schema.get_meta(connection, "schema_digest") == schema.schema_digest(connection),
+                journal_mode=connection.execute("PRAGMA journal_mode").fetchone()[0],
+            )
+    except LedgerUnusable as error:
+        return LedgerSeen(str(path), problem=error.message, hint=error.hint)
+    except sqlite3.Error as error:
+        return LedgerSeen(str(path), problem=f"The ledger cannot be read: {error}.", hint="comfyledger audit")
+
+
+# ---- who may come in
+
+
+def token(settings: Settings) -> TokenSeen:
+    path = settings.token_path
+    found = _stat(path)
+    mode = None if found is None else found.st_mode & 0o777
+    folder = _stat(settings.state_path)
+    return TokenSeen(
+        str(path),
+        settings.door.auth,
+        mode,
+        None if folder is None else folder.st_mode & 0o777,
+        is_ours=found is None or found.st_uid == os.geteuid(),
+    )
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+# ---- plugins
+
+
+def plugins() -> list[PluginSeen]:
+    """Every entry point, each tried by itself."""
+    return [_plugin(point.name, point.value, point.load) for point in entry_points(group=GROUP)]
+
+
+def _plugin(name: str, module: str, load: Callable[[], Any]) -> PluginSeen:
+    try:
+        load()
+    except Exception as error:
+        return PluginSeen(name, module, f"{type(error).__name__}: {error}"[:300])
+    return PluginSeen(name, module)
+
+
+# ---- the daemon
+
+
+def left_behind(settings: Settings) -> DaemonSeen:
+    """What a daemon has left where it was to be found, or holds. Its process id may be another program's by now."""
+    door = settings.door
+    host = f"[{door.host}]" if ":" in door.host else door.host
+    left = _object(_text(settings.door_path).encode())
+    pid = left.get("pid")
+    return DaemonSeen(
+        str(left.get("url") or f"http://{host}:{door.port}"),
+        pid=pid if isinstance(pid, int) else None,
+        is_alive=isinstance(pid, int) and "comfyledger" in _text(Path(f"/proc/{pid}/cmdline")),
+        holder=lock_holder(settings.ledger_path),
+    )
+
+
+async def asked(seen: DaemonSeen, session: aiohttp.ClientSession) -> DaemonSeen:
+    """What /healthz says, which asks for no token, or that something else answers there."""
+    timeout = aiohttp.ClientTimeout(total=DOOR_S)
+    try:
+        async with session.get(f"{seen.url}/healthz", timeout=timeout, allow_redirects=False) as response:
+            said = _object(await response.content.read(ALIVE_BYTES_MAX))
+    except (aiohttp.ClientConnectorError, ValueError):
+        return seen
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        said = {}
+    if said.get("status") != "alive":
+        return replace(seen, is_taken=True)
+    lanes = said.get("lanes")
+    return replace(
+        seen,
+        version=str(said.get("version", "")),
+        lanes={str(lane): str(code) for lane, code in lanes.items()} if isinstance(lanes, dict) else {},
+        is_full=said.get("storage_full") is True,
+    )
+
+
+def lock_holder(ledger_path: Path) -> int | None:
+    """The process that holds the ledger's lock, as the kernel lists it: to try the lock would be to take it."""
+    found = _stat(ledger_path.with_name(ledger_path.name + ".lock"))
+    if found is None:
+        return None
+    return holder_in(_text(LOCKS), os.major(found.st_dev), os.minor(found.st_dev), found.st_ino)
+
+
+def holder_in(locks: str, major: int, minor: int, inode: int) -> int | None:
+    """The process of a FLOCK in /proc/locks. Some file systems tell another device there: then nobody is found."""
+    place = f"{major:02x}:{minor:02x}:{inode}"
+    for line in locks.splitlines():
+        words = line.split()
+        if len(words) >= 6 and words[1] == "FLOCK" and words[5] == place and words[4].isdecimal():
+            return int(words[4])
+    return None
+
+
+# ---- the clock
+
+
+async def clock_of(session: aiohttp.ClientSession, url: str) -> float | None:
+    """How far a server's clock is ahead of ours, in seconds, by its Date header; None if it does not say."""
+    before = time.time()
+    timeout = aiohttp.ClientTimeout(total=DOOR_S)
+    try:
+        async with session.get(url, timeout=timeout, allow_redirects=False) as response:
+            date = response.headers.get("Date", "")
+        return parsedate_to_datetime(date).timestamp() - (before + time.time()) / 2
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        return None
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8")
+    return ""

@@ -1,0 +1,64 @@
+"""All tables of a ledger made anew from its log: beside it first, then switched in one transaction. No daemon may run.
+
+What mends a table that is not what the log says, and what a later version does whose tables are other ones. The log
+itself, the texts beside it and what the ledger is called stay as they are.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from comfyledger.errors import LedgerUnusable
+from comfyledger.inspect import chain
+from comfyledger.inspect.compare import TABLES
+from comfyledger.inspect.findings import Progress, Tally
+from comfyledger.inspect.fold import Scratch
+from comfyledger.inspect.opening import looking
+from comfyledger.ledger import restoring
+from comfyledger.ledger.ledger import connect
+
+
+def rebuild(path: Path, progress: Progress) -> int:
+    """Returns the position up to which the tables are now what the log says.
+
+    Raises LedgerUnusable for a ledger that a daemon holds, whose log is not whole, or that cannot be opened; OSError,
+    sqlite3.Error. Then nothing has changed. The scratch file lies beside the ledger and is as large as the tables.
+    """
+    if not path.is_file():
+        raise LedgerUnusable(f"There is no ledger {path}.", hint="Choose another --config or --state-dir.")
+    with restoring.held(path), tempfile.TemporaryDirectory(prefix=".rebuilding-", dir=path.parent) as folder:
+        scratch = Path(folder) / "tables.db"
+        position = _fold(path, scratch, progress)
+        with closing(connect(path)) as connection:
+            _switch(connection, scratch, progress)
+    return position
+
+
+def _fold(path: Path, out: Path, progress: Progress) -> int:
+    """Make the tables; only a log whose chain holds to its end is believed."""
+    tally = Tally()
+    with looking(path) as live:
+        head = chain.fixed_head(live, tally)
+        if chain.check_chain(live, head, tally, progress):
+            scratch = Scratch(out)
+            try:
+                scratch.fold(live, head.position, tally, progress)
+            finally:
+                scratch.close()
+    if tally:
+        first = tally.kinds[0].examples[0]
+        raise LedgerUnusable(f"The log is not whole: {first.where}: {first.sentence}", hint="See `comfyledger audit`.")
+    return head.position
+
+
+def _switch(connection: sqlite3.Connection, scratch: Path, progress: Progress) -> None:
+    connection.execute("ATTACH ? AS made", (str(scratch),))
+    connection.execute("BEGIN IMMEDIATE")
+    for done, table in enumerate(TABLES, 1):
+        connection.execute(f"DELETE FROM main.{table}")  # noqa: S608
+        connection.execute(f"INSERT INTO main.{table} SELECT * FROM made.{table}")  # noqa: S608
+        progress("tables", done, len(TABLES))
+    connection.execute("COMMIT")

@@ -1,0 +1,232 @@
+"""A restore from its beginning to its end, while no daemon runs: the backup is proved, all that may show numbers given
+after it is asked, and only then the new ledger takes the place of the old one.
+
+Asked are the old ledger, if it can be read at all, and the stores. What ComfyUI's output folder holds says nothing: a
+file there may belong to anybody. Files in the spool bear no numbers, only how many at least were given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from comfyledger.core.commands import Forget, RestoreLedger, SeriesSeen
+from comfyledger.core.values import Evidence
+from comfyledger.errors import Refused
+from comfyledger.inspect.audit import PREPARE_S
+from comfyledger.inspect.backup import copy, make_empty, remove, verified
+from comfyledger.inspect.findings import Progress
+from comfyledger.inspect.opening import Identity, looking
+from comfyledger.inspect.remains import Lost, Remains, Trace, read_remains, series_in, strangers
+from comfyledger.ledger import restoring
+from comfyledger.ledger.eventlog import Head
+from comfyledger.plugin_api import Store, StoreTrouble
+from comfyledger.plugins import OpenedStore, prepared
+
+MARGIN: Final = 1_000
+"""How far above all evidence a series goes on: more numbers than are likely to be given between two backups."""
+OLD: Final = "old ledger"
+"""As which the ledger that is replaced gives evidence; no store can be called so."""
+_ASKED_AT_ONCE: Final = 8
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What shall be restored where. `epoch`: a new one; `stores`: None if they shall not be asked.
+
+    `now_ms` is the wall clock, `by` the label of whoever does it.
+    """
+
+    file: Path
+    path: Path
+    spool: Path
+    stores: Mapping[str, OpenedStore] | None
+    epoch: str
+    now_ms: int
+    by: str
+    margin: int = MARGIN
+    replace: bool = False
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """What was restored, and what is known to be lost. `aside`: where the old ledger lies now, empty if there was none.
+
+    `margin` is at least the number of files in the spool that no batch is known of any more (`strangers`). `forgotten`:
+    how often images were forgotten again that had been after the backup.
+    """
+
+    ledger_id: str
+    epoch_before: str
+    epoch: str
+    position_before: int
+    position: int
+    series: int
+    margin: int
+    first: int
+    evidence: tuple[Evidence, ...]
+    stores_asked: bool
+    strangers: int
+    forgotten: int
+    aside: str = ""
+    lost: Lost | None = None
+    problems: tuple[str, ...] = ()
+
+
+async def restore(wanted: Wanted, progress: Progress) -> Restored:
+    """Raises Refused for a ledger that is there already and for a store that does not answer, LedgerUnusable for a
+    backup that is not whole or a ledger that a daemon holds, OSError, sqlite3.Error. Then nothing has changed.
+    """
+    with restoring.held(wanted.path) as lock_fd:
+        _check_free(wanted)
+        with _scratch(wanted) as scratch:
+            found = await _found(wanted, scratch, progress)
+            position = restoring.write(scratch, lock_fd, found.command, found.forgets, wanted.now_ms)
+            at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wanted.now_ms / 1000))
+            aside = restoring.put_in_place(scratch, wanted.path, at)
+    return found.restored(position, aside)
+
+
+def _check_free(wanted: Wanted) -> None:
+    if not wanted.file.is_file():
+        raise Refused("invalid_field", f"There is no file {wanted.file}.", hint="Name a backup.")
+    if not wanted.path.exists():
+        return
+    if wanted.path.samefile(wanted.file):
+        raise Refused("invalid_field", f"{wanted.file} is the ledger itself.", hint="Name a backup.")
+    if not wanted.replace:
+        hint = "Give --replace: it will be moved aside and not removed. Or choose another --state-dir."
+        raise Refused("invalid_field", f"There is a ledger already: {wanted.path}.", hint=hint)
+
+
+@contextmanager
+def _scratch(wanted: Wanted) -> Iterator[Path]:
+    """A file beside the ledger; what a restore left there that was killed goes first."""
+    scratch = wanted.path.with_name(wanted.path.name + ".restoring")
+    remove(scratch)
+    try:
+        make_empty(scratch)
+        yield scratch
+    finally:
+        remove(scratch)
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """All that was found, and the command that follows from it."""
+
+    backup: Identity
+    head: Head
+    remains: Remains
+    strangers: int
+    command: RestoreLedger
+    forgets: tuple[Forget, ...]
+    stores_asked: bool
+
+    def restored(self, position: int, aside: Path | None) -> Restored:
+        command = self.command
+        return Restored(
+            ledger_id=self.backup.ledger_id,
+            epoch_before=command.epoch_before,
+            epoch=command.epoch,
+            position_before=self.head.position,
+            position=position,
+            series=len(command.seen),
+            margin=command.margin,
+            first=command.first,
+            evidence=command.evidence,
+            stores_asked=self.stores_asked,
+            strangers=self.strangers,
+            forgotten=len(self.forgets),
+            aside=str(aside or ""),
+            lost=self.remains.lost,
+            problems=self.remains.problems,
+        )
+
+
+async def _found(wanted: Wanted, scratch: Path, progress: Progress) -> _Found:
+    with looking(wanted.file) as source:
+        copy(source, scratch, progress)
+    backup, head = verified(scratch, progress)
+    with looking(scratch) as connection:
+        known = series_in(connection)
+        lost_files = strangers(wanted.spool, connection)
+        there = wanted.path.exists()
+        remains = read_remains(wanted.path, backup, head, progress) if there else Remains()
+        forgets = _forgets(connection, remains, wanted.by)
+    traces = known | {key: trace for key, trace in remains.traces.items() if key not in known}
+    evidence = await _ask_all(wanted.stores or {}, traces, progress)
+    for key, trace in remains.traces.items():
+        evidence[key].append(Evidence(OLD, remains.ledger_id, trace.highest))
+    margin = wanted.margin if remains.whole else max(wanted.margin, lost_files)
+    command = RestoreLedger(
+        wanted.by,
+        epoch_before=backup.epoch,
+        epoch=wanted.epoch,
+        evidence=_highest(evidence),
+        margin=margin,
+        first=1 if remains.whole else 1 + margin,
+        seen=tuple(SeriesSeen(key, traces[key].folder, tuple(told)) for key, told in evidence.items()),
+    )
+    return _Found(backup, head, remains, lost_files, command, forgets, wanted.stores is not None)
+
+
+def _forgets(connection: sqlite3.Connection, remains: Remains, by: str) -> tuple[Forget, ...]:
+    """What was forgotten of batches that the backup knows."""
+    sql = "SELECT 1 FROM batches WHERE batch_id = ?"
+    return tuple(
+        Forget(by, one.batch_id, one.images, one.stores)
+        for one in remains.forgotten
+        if connection.execute(sql, (one.batch_id,)).fetchone() is not None
+    )
+
+
+def _highest(evidence: Mapping[str, Sequence[Evidence]]) -> tuple[Evidence, ...]:
+    """Of each that was asked, the answer with the highest number."""
+    found: dict[tuple[str, str], Evidence] = {}
+    for one in (one for told in evidence.values() for one in told):
+        before = found.get((one.store, one.identity))
+        if before is None or one.highest > before.highest:
+            found[one.store, one.identity] = one
+    return tuple(found.values())
+
+
+async def _ask_all(
+    stores: Mapping[str, OpenedStore], traces: Mapping[str, Trace], progress: Progress
+) -> dict[str, list[Evidence]]:
+    """What each store says of each series. Raises Refused(store_unavailable)."""
+    told: dict[str, list[Evidence]] = {key: [] for key in traces}
+    for opened in stores.values():
+        ready = await prepared(opened, PREPARE_S)
+        if ready.store is None:
+            raise _unanswered(ready.name, ready.problem)
+        try:
+            highest = await _ask_one(ready.name, ready.store, traces, progress)
+        except StoreTrouble as trouble:
+            raise _unanswered(ready.name, f"{trouble.fault.code}: {trouble.fault.text}") from trouble
+        except Exception as error:
+            raise _unanswered(ready.name, f"its plugin died: {error!r}") from error
+        for key, number in highest.items():
+            told[key].append(Evidence(ready.name, ready.identity, number))
+    return told
+
+
+async def _ask_one(name: str, store: Store, traces: Mapping[str, Trace], progress: Progress) -> dict[str, int]:
+    """A few series at once, so that a store with an allowance is not asked in one burst."""
+    numbers: dict[str, int] = {}
+    keys = list(traces)
+    for start in range(0, len(keys), _ASKED_AT_ONCE):
+        some = keys[start : start + _ASKED_AT_ONCE]
+        answers = await asyncio.gather(*(store.highest_number(traces[key].asked) for key in some))
+        numbers.update(zip(some, answers, strict=True))
+        progress(f"series in {name}", len(numbers), len(keys))
+    return numbers
+
+
+def _unanswered(name: str, problem: str) -> Refused:
+    hint = "Mend it and restore again; or give --without-stores, with a --margin above all that it may hold."
+    return Refused("store_unavailable", f"The store {name} cannot say which numbers it holds: {problem}", hint=hint)

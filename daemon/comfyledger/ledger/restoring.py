@@ -1,0 +1,119 @@
+"""Putting a ledger in the place of another: the scratch copy gets its new epoch and is renamed into place last.
+
+A kill at any step leaves the old ledger or the new one, whole. The old one keeps existing under another name. Which
+numbers the new one begins with is said by the command; what shows them is looked for elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from comfyledger.core.commands import Forget, RestoreLedger
+from comfyledger.core.draft import Policy
+from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger import schema
+from comfyledger.ledger.grouped import Terms, decide_group
+from comfyledger.ledger.ledger import Ledger, check_place, connect, lock
+
+READERS_WAIT_S: Final = 5.0
+ASIDE: Final = ".replaced-"
+"""Stands between the name of a ledger that was moved aside and the time at which it was."""
+_HEADER: Final = b"SQLite format 3\0"
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+@contextmanager
+def held(path: Path) -> Iterator[int]:
+    """The lock of the ledger at `path`, as its daemon would hold it. Raises LedgerUnusable, OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    check_place(path)
+    fd = lock(path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def write(scratch: Path, lock_fd: int, command: RestoreLedger, forgets: Iterable[Forget], now_ms: int) -> int:
+    """Write the new epoch and what was seen into a copy that nobody else knows, and forget there what had been.
+
+    Returns its last position. Raises LedgerUnusable, sqlite3.Error, OSError.
+    """
+    ledger = Ledger(connect(scratch), os.dup(lock_fd))
+    try:
+        for one in (command, *forgets):
+            (outcome,), _ = decide_group(ledger, [one], Terms(now_ms, Policy(), None))
+            if outcome.error is not None:
+                raise outcome.error
+        position = ledger.head.position
+    finally:
+        ledger.close()
+    with closing(sqlite3.connect(scratch, isolation_level=None)) as connection:
+        schema.set_meta(connection, "epoch", command.epoch)
+    return position
+
+
+def put_in_place(scratch: Path, path: Path, at: str) -> Path | None:
+    """Rename the scratch copy over `path`. What stood there is never removed: the name that it has now, if any did.
+
+    Raises LedgerUnusable while somebody reads the old ledger, FileExistsError if one was moved aside at that time, too,
+    OSError.
+    """
+    _sync(scratch)
+    aside = path.with_name(f"{path.name}{ASIDE}{at}")
+    if path.exists():
+        _end_log(path)
+        _forget_second_names(path)
+        os.link(path, aside)
+    _move_log(path, aside)
+    _sync(path.parent)
+    scratch.replace(path)
+    _sync(path.parent)
+    return aside if aside.exists() else None
+
+
+def _forget_second_names(path: Path) -> None:
+    """A restore that was killed right before its end has left the ledger, which is still in use, a second name."""
+    for name in path.parent.glob(f"{path.name}{ASIDE}*"):
+        if name.samefile(path):
+            name.unlink()
+
+
+def _end_log(path: Path) -> None:
+    """Bring all that the write-ahead log holds into the file, which then stands alone. A broken one may not let us.
+
+    Beside a file that is no database SQLite would remove the log instead, so it is not asked then.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_HEADER)) != _HEADER:
+            return
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=READERS_WAIT_S)) as connection:
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.DatabaseError as error:
+        busy = (error.sqlite_errorcode & 0xFF) in _BUSY
+    if busy:
+        raise LedgerUnusable(f"Another program reads {path}.", hint="Close it; then restore again.")
+
+
+def _move_log(path: Path, aside: Path) -> None:
+    """A log that is left must not be taken for the new ledger's; it belongs to the file that was moved aside."""
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and not log.stat().st_size:
+        log.unlink()
+    elif log.exists():
+        log.replace(aside.with_name(aside.name + "-wal"))
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,72 @@
+"""What the folder store does to single files: compare, sync, delete. Facts of the disk only; which file is meant and
+what is put where is said by `comfyledger_folder`."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import unicodedata
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from comfyledger.plugin_api import Deleted, Foreign, Held
+from comfyledger_folder_pages import entries
+
+UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK, errno.ENOSYS})
+
+
+def fold(name: str) -> str:
+    """What a disk that ignores case and composition makes of a name."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def md5_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+
+
+def holds(path: Path, extension: str, size_bytes: int, md5: str) -> bool:
+    """Whether a file is of this kind and has these bytes. A link is not."""
+    found = path.lstat()
+    is_kin = stat.S_ISREG(found.st_mode) and path.suffix.lower() == f".{extension}"
+    return is_kin and found.st_size == size_bytes and md5_of(path) == md5
+
+
+def sync(*paths: Path) -> None:
+    """Put files and folders on stable storage, where the file system knows how to sync them."""
+    for path in paths:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+        finally:
+            os.close(file)
+
+
+def delete(folders: Iterable[Path], ours: Held, own: str) -> Deleted | Foreign:
+    """Delete the file if it has our bytes, in every folder that has its name, and what an upload left behind.
+
+    `own`: how the names of temporaries of this image begin. Raises OSError.
+    """
+    base = fold(ours.public_id.rpartition("/")[2])
+    gone, others = list[Path](), list[Path]()
+    for folder in folders:
+        for entry in entries(folder):
+            path = Path(entry.path)
+            stem, _, extension = entry.name.rpartition(".")
+            if entry.name.startswith(own):
+                path.unlink(missing_ok=True)
+            elif extension.lower() == ours.extension and fold(stem) == base:
+                (gone if holds(path, ours.extension, ours.size_bytes, ours.md5) else others).append(path)
+        for path in gone:
+            path.unlink(missing_ok=True)
+        sync(folder)
+    if others and not gone:
+        return Foreign(f"{others[0]} holds something else")
+    return Deleted(found=bool(gone))

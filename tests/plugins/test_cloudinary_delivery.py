@@ -1,0 +1,59 @@
+"""Laws of bringing an asset back: a signed address where it needs one, and never more bytes than it should have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from comfyledger.plugin_api import StoreTrouble
+from comfyledger_cloudinary_account import Options, options_from
+from comfyledger_cloudinary_delivery import address_of, bring
+
+ASSET = {"public_id": "u_2/a b", "format": "png", "version": 12, "secure_url": "https://res.test/v12/u_2/a%20b.png"}
+
+
+def options(**more: Any) -> Options:
+    return options_from("pics", {"cloud_name": "demo", "api_key": "k", "api_secret": "s3cr3t", **more}, {})
+
+
+def test_a_public_asset_is_where_the_account_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert address_of(options(), ASSET) == ASSET["secure_url"]
+    for said in ({}, {"secure_url": "http://res.test/x.png"}, {"secure_url": "file:///etc/passwd"}):
+        with pytest.raises(StoreTrouble):
+            address_of(options(), said)
+
+
+@pytest.mark.parametrize("kind", ["private", "authenticated"])
+def test_what_not_everybody_may_see_has_a_signed_address_of_this_account(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUDINARY_URL", "cloudinary://other:other@elsewhere")
+    address = address_of(options(delivery_type=kind), ASSET)
+    before, signature, after = address.partition("s--")[0], address.split("--")[1], address.rpartition("--/")[2]
+    assert before == f"https://res.cloudinary.com/demo/image/{kind}/"
+    assert (len(signature), after) == (8, "v12/u_2/a%20b.png")
+    assert "s3cr3t" not in address
+
+
+async def test_never_more_is_taken_than_the_asset_should_have(tmp_path: Path) -> None:
+    async def endless(_: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 1_000)
+
+    target = tmp_path / "target"
+    target.touch()
+    app = web.Application()
+    app.router.add_get("/", endless)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        address = str(server.make_url("/"))
+        with pytest.raises(StoreTrouble, match="longer than the 999 bytes"):
+            await bring(session, address, target, bytes_max=999, connect_s=5, piece_s=5)
+        await bring(session, address, target, bytes_max=1_000, connect_s=5, piece_s=5)
+    with pytest.raises(StoreTrouble):
+        async with aiohttp.ClientSession() as session:
+            await bring(session, address, target, bytes_max=9, connect_s=5, piece_s=5)
+    assert target.stat().st_size == 1_000

@@ -1,0 +1,24 @@
+"""The benchmarks run and say what they are asked for; how fast anything is, is not for a test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def test_the_upload_benchmark_compares_all_it_names_and_ours_keeps_its_connections() -> None:
+    words = ("--files", "20", "--size", "300000", "--rounds", "1", "--concurrency", "4")
+    ran = subprocess.run(
+        [sys.executable, BENCHMARKS / "upload.py", *words], capture_output=True, text=True, check=True, timeout=60
+    )
+    lines = {line["name"]: line for line in map(json.loads, ran.stdout.splitlines())}
+    names = ("rate", "cpu", "memory", "memory_4x_files", "memory_4x_size", "connections")
+    assert set(lines) == {f"upload.{name}.4" for name in names}
+    assert all(set(line) == {"name", "ratio", "value", "unit", "peer"} for line in lines.values())
+    assert all(line["ratio"] > 0 and line["peer"].startswith("cloudinary 1.") for line in lines.values())
+    assert lines["upload.connections.4"]["value"] == 4
+    assert "comfyledger x4" in ran.stderr

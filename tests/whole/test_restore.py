@@ -20,8 +20,9 @@ SERIES = Path("Areg/premade_characters/opal-fever/images")
 
 async def command(house: House, *words: str) -> dict[str, Any]:
     """The command line in a thread of its own; what it prints."""
-    config = ("--config", str(house.folder / "config.toml"), "--json")
-    result = await asyncio.to_thread(CliRunner().invoke, cli, [*words, *config])
+    where = ["--state-dir", str(house.state)]
+    config = [] if words[0] == "recover" else ["--config", str(house.folder / "config.toml")]
+    result = await asyncio.to_thread(CliRunner().invoke, cli, [*where, *words, *config, "--json"])
     assert result.exit_code == 0, result.output
     said: dict[str, Any] = json.loads(result.stdout)
     return said
@@ -72,8 +73,11 @@ async def test_after_a_restore_no_number_comes_again_and_all_that_was_under_way_
         await app.ask("resume", scope="backend:main")
         ended = await app.settled(known["batch_id"], following["batch_id"])
         assert [(batch["stored"], batch["parked"]) for batch in ended] == [(0, 3), (1, 0)]
+        await command(house, "recover", "--batch", known["batch_id"], "--new-number", "--yes")
+        await app.counted("stored", 3, known["batch_id"])
         log = await app.log()
     check_gap_free(log)
+    assert [one["data"]["number"] for one in of_kind(log, "image_renumbered")] == [1_059, 1_060, 1_061]
     parked = [one["data"]["code"] for one in of_kind(log, "image_parked")]
     assert parked == ["collision"] * 3, "ComfyUI made other bytes than those that were stored after the backup"
     assert {name: content for name, content in stored(house).items() if name in three} == three

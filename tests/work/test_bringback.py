@@ -143,3 +143,20 @@ async def test_a_store_that_had_it_and_is_not_what_it_was_is_for_a_person(tmp_pa
         await moved.see_to(image(folder="owed", cloud="stored"))
     with pytest.raises(NobodyHas):
         await bringer(tmp_path, folder=Shelf()).see_to(image(folder="owed", cloud="owed"))
+
+
+async def test_bringing_back_that_is_given_up_leaves_nothing_behind(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    class Slow(Shelf):
+        async def fetch(self, public_id: str, extension: str, target: Path) -> None:
+            target.write_bytes(BYTES[:10])
+            begun.set()
+            await asyncio.Event().wait()
+
+    bringing = asyncio.create_task(bringer(tmp_path, folder=Slow(f_n=BYTES)).see_to(image(folder="owed")))
+    await begun.wait()
+    bringing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await bringing
+    assert list((tmp_path / "spool").iterdir()) == []

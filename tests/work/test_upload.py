@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Outcome
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.desk import Desk
 from comfyledger.work.imagefile import Pinned
-from comfyledger.work.spool import Spool
+from comfyledger.work.spool import NoPlace, Spool
 from comfyledger.work.upload import Uploader, check_identities
 from core_given import cancel, one_kept, owing, renumbering, retry, submit
 from ledger_given import log_of
@@ -240,6 +241,22 @@ async def test_an_upload_that_was_owed_under_an_old_name_goes_out_under_the_new_
     (row,) = await rig.reader.images(ImageFilter())
     assert (row.state, row.number) == ("stored", 2)
     assert rig.store.names == [old.public_id, row.public_id]
+
+
+async def test_a_spool_without_room_leaves_the_image_owed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = asyncio.Event()
+
+    async def no_place(_: object) -> None:
+        tried.set()
+        raise NoPlace(OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr(rig.uploader._bringer, "see_to", no_place)
+    await rig.given(1, quantity=1)
+    await tried.wait()
+    monkeypatch.undo()
+    await rig.later(60)
+    await until(lambda: "batch_settled" in rig.kinds())
+    assert (await rig.states(), rig.kinds().count("upload_started")) == ({"stored"}, 1)
 
 
 async def test_what_may_be_in_a_store_that_is_gone_is_parked_for_a_person(rig: Rig) -> None:

@@ -223,7 +223,13 @@ def _say_done(done: wire.Recovered) -> None:
 
 def _say_steps(steps: Iterable[wire.RecoveryStep]) -> None:
     rows = [
-        (f"{step.images:,}", step.store or "-", step.code or "-", _WORDS.get(step.kind, step.kind), step.examples[0])
+        (
+            f"{step.images:,}",
+            step.store or "-",
+            step.code or "-",
+            _WORDS.get(step.kind, step.kind),
+            "".join(step.examples[:1]),
+        )
         for step in steps
     ]
     if rows:

@@ -164,13 +164,17 @@ class Reader:
         return await self._run(read)
 
     async def owing(self, store: str) -> dict[str, int]:
-        """How many images of each batch a store does not have yet or would not take; for a command that is rare."""
+        """How many images of each batch a store does not have yet, would not take, or is still to delete.
+
+        Looks at every image; for a command that is rare.
+        """
 
         def read(connection: sqlite3.Connection) -> dict[str, int]:
             sql = (
                 "SELECT i.batch_id, count(*) FROM images i, json_each(i.row, '$.uploads') u"
-                " WHERE i.state NOT IN ('stored', 'cancelled') AND u.value ->> '$.store' = ?"
-                " AND u.value ->> '$.state' IN ('owed', 'uploading', 'parked') GROUP BY i.batch_id"
+                " WHERE u.value ->> '$.store' = ? AND (u.value ->> '$.state' = 'deleting'"
+                " OR i.state NOT IN ('stored', 'cancelled', 'forgetting', 'forgotten')"
+                " AND u.value ->> '$.state' IN ('owed', 'uploading', 'parked')) GROUP BY i.batch_id"
             )
             return dict(connection.execute(sql, (store,)).fetchall())
 

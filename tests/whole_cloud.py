@@ -5,7 +5,6 @@ What became of each image is read from the stand-in's own ledger and assets, nev
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import signal
@@ -16,9 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from comfyledger import crash
 from whole_app import Frame, until
-from whole_house import Daemon, House, Process
+from whole_house import Doomed, House, Process
 
 FOLDER = "Areg/characters/opal-fever/images"
 STEM = f"{FOLDER}/Areg_opal-fever_image_"
@@ -90,27 +88,6 @@ class Account(Process):
 
     def assets(self) -> dict[str, Frame]:
         return {one["public_id"]: one for one in self._call("/assets")["assets"]}
-
-
-class Doomed(Daemon):
-    """The daemon, started quickly, with a place that kills it, or with none."""
-
-    def __init__(self, house: House, place: str = "") -> None:
-        super().__init__(house.folder, house.folder / "config.toml", house.state)
-        self.environment = {crash.VARIABLE: place}
-
-    def end(self) -> None:
-        if self._popen is not None:
-            self.signal(signal.SIGKILL)
-
-    def ended(self) -> int | None:
-        assert self._popen is not None
-        return self._popen.poll()
-
-    def is_open(self) -> bool:
-        with contextlib.suppress(FileNotFoundError):
-            return bool(json.loads((self.state / "door.json").read_text())["pid"] == self.pid)
-        return False
 
 
 class CloudHouse(House):

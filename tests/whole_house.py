@@ -26,6 +26,7 @@ from aiohttp import web
 from PIL import Image
 from websockets.asyncio.client import connect
 
+from comfyledger import crash
 from warm_start import Forked
 from whole_app import DEADLINE_S, App, Frame, until
 
@@ -312,6 +313,27 @@ def chunk_kinds(path: Path) -> set[bytes]:
         kinds.add(raw[at + 4 : at + 8])
         at += 12 + length
     return kinds
+
+
+class Doomed(Daemon):
+    """The daemon with a place that kills it, or with none."""
+
+    def __init__(self, house: House, place: str = "") -> None:
+        super().__init__(house.folder, house.folder / "config.toml", house.state)
+        self.environment = {crash.VARIABLE: place}
+
+    def end(self) -> None:
+        if self._popen is not None:
+            self.signal(signal.SIGKILL)
+
+    def ended(self) -> int | None:
+        assert self._popen is not None
+        return self._popen.poll()
+
+    def is_open(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return bool(json.loads((self.state / "door.json").read_text())["pid"] == self.pid)
+        return False
 
 
 # ---- between the daemon and the stand-in

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from websockets.exceptions import WebSocketException
 from comfyledger import crash
 from ledger_given import check_tables
 from whole_app import SMALL, App, Frame, coloured, until
-from whole_house import Daemon, House, StandIn
+from whole_house import Doomed, House, StandIn
 
 GONE = (OSError, EOFError, WebSocketException)
 COLOURS = [(0, 3, 232), (0, 7, 208), (0, 11, 184)]
@@ -54,23 +53,6 @@ MORE = [
     Case(("upload.logged:3",)),
 ]
 CASES = [SPECIAL.get(name, Case((name,))) for name in crash.POINTS] + MORE
-
-
-class Doomed(Daemon):
-    """The daemon with a place that kills it, or with none."""
-
-    def __init__(self, house: House, place: str = "") -> None:
-        super().__init__(house.folder, house.folder / "config.toml", house.state)
-        self.environment = {crash.VARIABLE: place}
-
-    def ended(self) -> int | None:
-        assert self._popen is not None
-        return self._popen.poll()
-
-    def is_open(self) -> bool:
-        with contextlib.suppress(FileNotFoundError):
-            return bool(json.loads((self.state / "door.json").read_text())["pid"] == self.pid)
-        return False
 
 
 class Seen:

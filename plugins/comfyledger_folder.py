@@ -19,7 +19,6 @@ Symbolic links within the root may lead to other folders within the root only. `
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import hashlib
 import os
@@ -52,7 +51,7 @@ from comfyledger.plugin_api import (
     hookimpl,
 )
 from comfyledger_folder_diagnosis import about_root
-from comfyledger_folder_files import UNSUPPORTED, delete, fold, holds, md5_of, sync
+from comfyledger_folder_files import UNSUPPORTED, delete, fold, holds, is_empty, md5_of, rename_noreplace, sync
 from comfyledger_folder_pages import entries, read_page
 
 MARK: Final = ".comfyledger"
@@ -291,7 +290,7 @@ class Disk:
                 elif entry.name.startswith(own) and entry.name not in self._in_use:
                     Path(entry.path).unlink(missing_ok=True)
         # An empty file under the very name may be a claim of this image: putting it in place will tell.
-        return _the_same([path for path in rivals if path != target or not _is_empty(path)], deposit)
+        return _the_same([path for path in rivals if path != target or not is_empty(path)], deposit)
 
     def _write(self, deposit: Deposit, target: Path, own: str) -> Path | None:
         """Copy, sync, put in place. Another may have been quicker: if with these bytes, returns where they are."""
@@ -331,32 +330,23 @@ class Disk:
         return Path(os.path.realpath(folder)).is_relative_to(self._root)
 
 
-def rename_noreplace(source: Path, target: Path) -> None:
-    """Linux's renameat2 with RENAME_NOREPLACE. Raises OSError: ENOSYS without it, EINVAL where a disk has none."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if call is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if call(-100, os.fsencode(source), -100, os.fsencode(target), 1):  # AT_FDCWD twice, then RENAME_NOREPLACE
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(target))
-
-
 def place_by_claim(temporary: Path, target: Path, announcement: Path) -> None:
     """Announce, make an empty file that must be new, rename over it. A crash leaves the rest to the next try.
 
     The caller lets one in at a time. Raises FileExistsError.
     """
-    claimed = announcement.exists() and _is_empty(target)
+    claimed = announcement.exists() and is_empty(target)
     try:
         announcement.touch()
         sync(announcement, announcement.parent)
         if not claimed:
             target.touch(exist_ok=False)
         claimed = True
-        if not _is_empty(target):
+        if not is_empty(target):
             raise FileExistsError(errno.EEXIST, "somebody else wrote to it", str(target))
         os.rename(temporary, target)
     finally:
-        if claimed and _is_empty(target):
+        if claimed and is_empty(target):
             target.unlink()
         announcement.unlink(missing_ok=True)
 
@@ -369,10 +359,6 @@ def _own(image_id: str, target: Path) -> str:
 
 def _announcement(target: Path, own: str) -> Path:
     return target.with_name(own.rstrip("-") + ".claim")
-
-
-def _is_empty(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink() and path.stat().st_size == 0
 
 
 def _the_same(rivals: list[Path], deposit: Deposit) -> Path | None:

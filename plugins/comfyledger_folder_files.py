@@ -1,8 +1,9 @@
-"""What the folder store does to single files: compare, sync, delete. Facts of the disk only; which file is meant and
-what is put where is said by `comfyledger_folder`."""
+"""What the folder store does to single files: compare, sync, rename, delete. Facts of the disk only: which file is
+meant and what is put where is said by `comfyledger_folder`."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -36,6 +37,10 @@ def holds(path: Path, extension: str, size_bytes: int, md5: str) -> bool:
     return is_kin and found.st_size == size_bytes and md5_of(path) == md5
 
 
+def is_empty(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == 0
+
+
 def sync(*paths: Path) -> None:
     """Put files and folders on stable storage, where the file system knows how to sync them."""
     for path in paths:
@@ -47,6 +52,15 @@ def sync(*paths: Path) -> None:
                 raise
         finally:
             os.close(file)
+
+
+def rename_noreplace(source: Path, target: Path) -> None:
+    """Linux's renameat2 with RENAME_NOREPLACE. Raises OSError: ENOSYS without it, EINVAL where a disk has none."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if call(-100, os.fsencode(source), -100, os.fsencode(target), 1):  # AT_FDCWD twice, then RENAME_NOREPLACE
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(target))
 
 
 def delete(folders: Iterable[Path], ours: Held, own: str) -> Deleted | Foreign:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.effects import DeleteImage, UploadImage
 from comfyledger.core.events import BlobErased
-from comfyledger.core.reports import PromptWasRefused
+from comfyledger.core.reports import DeletionRefused, PromptWasRefused
 from comfyledger.core.values import Blob, blob_of
 from comfyledger.errors import Refused
 from core_given import (
@@ -26,8 +26,10 @@ from core_given import (
     kept,
     one_kept,
     one_stored,
+    owing,
     rendered,
     rendering,
+    renumbering,
     retry,
     stuck,
     submit,
@@ -214,6 +216,32 @@ def test_what_is_foreign_is_left_and_said() -> None:
     ledger = given(submit(quantity=1), one_kept(1), uploading(1), unwanted(1), forget(stores=True))
     assert ledger.when(foreign(1)).kinds == ["ImageLeft"]
     assert (states(ledger), ledger.states()) == (("foreign",), ["forgotten"])
+
+
+def test_a_store_whose_name_meant_another_place_may_be_asked_again() -> None:
+    ledger = given(submit(quantity=1), one_stored(1), forget(stores=True))
+    ledger.given(DeletionRefused("b1", 1, "folder", code="identity_changed"))
+    assert (states(ledger), ledger.states()) == (("foreign",), ["forgotten"])
+    assert ledger.when(forget()).events == ()
+    assert ledger.when(forget(stores=True)).answer.deletions == 1
+    ledger.given(foreign(1))
+    assert ledger.when(forget(stores=True)).events == ()
+
+
+def test_what_was_stored_under_an_earlier_name_is_deleted_under_it() -> None:
+    ledger = given(submit(quantity=1, into=("folder", "cloud")), one_stored(1), uploading(1, "cloud"))
+    before = ledger.image().public_id
+    ledger.given(unwanted(1, "cloud"), renumbering(1), forget(stores=True))
+    assert ledger.image().public_id != before
+    (event,) = ledger.when(deleted(1)).events
+    assert event.name == before  # type: ignore[attr-defined]
+
+
+def test_recovery_does_not_take_up_what_was_forgotten() -> None:
+    ledger = given(submit(quantity=2), one_stored(1), (*one_kept(2), unwanted(2)), forget())
+    for message in (owing(1, 2), renumbering(1, 2)):
+        assert ledger.when(message).events == ()
+    assert ledger.states() == ["forgotten", "forgotten"]
 
 
 def test_an_answer_that_nobody_waits_for_changes_nothing() -> None:

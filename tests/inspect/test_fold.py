@@ -34,7 +34,7 @@ def found_in(path: Path) -> dict[str, list[str]]:
 def columns() -> list[tuple[str, str]]:
     """Every column of every projection but the JSON rows, as a ledger is born with them."""
     memory = raw(Path(":memory:"))
-    for statement in schema._BIRTH:
+    for statement in (*schema._BIRTH, *schema._FORGETTING):
         memory.execute(statement)
     found = [(table, name) for table in TABLES for _, name, *_ in memory.execute(f"PRAGMA table_info({table})")]
     memory.close()

@@ -18,7 +18,8 @@ from comfyledger.ledger import blobs, schema
 from comfyledger.ledger.grouped import Terms, decide_group
 from comfyledger.ledger.ledger import Ledger
 from comfyledger.ledger.projections import open_rows
-from core_given import one_stored
+from comfyledger.ledger.reader import Reader
+from core_given import one_kept, one_stored, uploading
 from ledger_given import check_tables, log_of, raw, submission, take
 
 SECRET = "a secret that nobody but Areg may know"
@@ -192,6 +193,20 @@ def test_deletions_that_are_owed_are_found_by_an_index(ledger: Ledger, path: Pat
     plan = explained(path, "SELECT 1 FROM template_uses WHERE template = 'x' AND batch_id <> 'y' LIMIT 1")
     assert "PRIMARY KEY (template=?)" in plan
     assert list(open_rows(raw(path)))
+
+
+async def test_a_store_that_is_gone_is_owed_deletions_and_nothing_else_of_what_was_forgotten(
+    ledger: Ledger, path: Path
+) -> None:
+    first, second = submission("r1", quantity=2), submission("r2", quantity=2)
+    take(ledger, first, second)
+    for batch_id in (first.batch_id, second.batch_id):
+        report(ledger, *one_kept(1, batch=batch_id), uploading(1, batch=batch_id))
+    forget(ledger, first.batch_id)
+    forget(ledger, second.batch_id, stores=True)
+    reader = Reader(path)
+    assert await reader.owing("folder") == {second.batch_id: 1}
+    await reader.close()
 
 
 def explained(path: Path, sql: str) -> str:

@@ -128,6 +128,12 @@ async def test_a_young_output_stays(tmp_path: Path) -> None:
     assert names(folder) == ["1-a2_00001_.png"]
 
 
+async def test_old_outputs_of_what_was_forgotten_go_as_well(tmp_path: Path) -> None:
+    folder = written(tmp_path, *OLD, "3-a1_00001_.png")
+    await clear(tmp_path, numbered(1, "forgotten", 1), numbered(2, "stored", 1), numbered(3, "kept", 2))
+    assert names(folder) == ["3-a1_00001_.png"]
+
+
 @pytest.mark.parametrize("state", ["pending", "kept", "parked", "failed", "cancelled"])
 async def test_an_output_stays_while_a_store_lacks_an_image_of_its_prompt(tmp_path: Path, state: ImageState) -> None:
     """A prompt of two: its files carry the number of its first image."""

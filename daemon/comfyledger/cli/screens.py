@@ -133,7 +133,7 @@ def all_stored(batch: wire.BatchInfo) -> bool:
 
 def outcome(batch: wire.BatchInfo) -> str:
     """One sentence about a batch that is settled."""
-    counts = {"stored": batch.stored, "parked": batch.parked, "failed": batch.failed, "cancelled": batch.cancelled}
+    counts = {state: getattr(batch, state) for state in ("stored", "parked", "failed", "cancelled", "forgotten")}
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     again = f" Take up again with: comfyledger retry {batch.batch_id}" if batch.parked or batch.failed else ""
     return f"{short(batch.batch_id)}  {batch.username} · {batch.character}: {said} of {batch.quantity}.{again}"

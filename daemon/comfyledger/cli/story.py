@@ -74,8 +74,8 @@ class Story:
                 return [self._lost(data["image"], "parked", _why(event, data))]
             case "image_failed":
                 return [self._lost(image, "failed", _why(event, data)) for image in data["images"]]
-            case "image_cancelled":
-                return [self._lost(image, "cancelled", "") for image in data["images"]]
+            case "image_cancelled" | "image_forgotten" as kind:
+                return [self._lost(image, kind.removeprefix("image_"), "") for image in data["images"]]
             case "batch_held":
                 return [News("held", where=f"{data['reason']}; go on with: comfyledger resume batch:{self.batch_id}")]
             case "batch_resumed":

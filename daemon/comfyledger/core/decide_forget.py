@@ -65,7 +65,7 @@ def deletion_report(draft: Draft, report: DeletionReport) -> None:
     upload = image.upload(report.store) if image is not None else None
     if image is None or upload is None or upload.state != "deleting":
         return
-    about = (report.batch_id, report.image, image.public_id, report.store)
+    about = (report.batch_id, report.image, upload.name or image.public_id, report.store)
     match report:
         case DeletionDone(found=found):
             draft.emit(ImageDeleted(*about, found=found))

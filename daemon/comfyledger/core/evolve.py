@@ -48,7 +48,7 @@ from comfyledger.core.events import (
 )
 from comfyledger.core.evolve_forgetting import forgetting, without_deletion
 from comfyledger.core.evolve_recovery import RecoveryEvent, recovered, touched_by
-from comfyledger.core.moving import left_alone, moved, waits
+from comfyledger.core.moving import left_alone, moved, renewed, waits
 from comfyledger.core.slices import (
     UNOPENED,
     BatchRow,
@@ -104,6 +104,8 @@ def evolve(state: Slice, recorded: Recorded) -> tuple[Row, ...]:
     """The rows that are different after an event."""
     event = recorded.event
     match event:
+        case ImageKept() | UploadStarted() | ImageUploaded() | ImageParked():  # first, as most events are of these
+            return _image_event(state, event)
         case SeriesOpened() | SeriesRaised() | LedgerRestored():
             return (_series(state, event),)
         case BatchRequested():
@@ -112,8 +114,6 @@ def evolve(state: Slice, recorded: Recorded) -> tuple[Row, ...]:
             return _lane(state, recorded, event)
         case StoreDropped() | StoreOwed() | ImageLost() | ImageRenumbered():
             return _recovered(state, event)
-        case ImageKept() | UploadStarted() | ImageUploaded() | ImageParked():
-            return _image_event(state, event)
         case ImageFailed() | ImageCancelled():
             return _ended(state, event)
         case ImageForgotten() | BlobErased() | ImageDeleted() | ImageLeft():
@@ -244,17 +244,21 @@ def _attempts(image: ImageRow, store: str) -> int:
 
 def _with_upload(image: ImageRow, new: Upload) -> ImageRow:
     """The image after one store's answer: stored when all stores have it, parked when the last open one gave up."""
-    uploads = tuple(new if upload.store == new.store else upload for upload in image.uploads)
+    uploads = tuple([new if upload.store == new.store else upload for upload in image.uploads])
     after = replace(image, uploads=uploads)
     return after if image.is_forgotten else _settled(after)
 
 
 def _settled(image: ImageRow) -> ImageRow:
     """A kept image once no store is open: stored if all that were not given up have it, else parked."""
-    left = [upload for upload in image.uploads if upload.state != "dropped"]
-    if any(upload.state in {"owed", "uploading"} for upload in left):
-        return image
-    parked = next((upload for upload in left if upload.state == "parked"), None)
+    parked = None
+    left = False
+    for upload in image.uploads:
+        if upload.state in {"owed", "uploading"}:
+            return image
+        left = left or upload.state != "dropped"
+        if parked is None and upload.state == "parked":
+            parked = upload
     if parked is not None:
         return replace(image, state="parked", code=parked.code, words=parked.words)
     if image.uploads and not left:
@@ -328,21 +332,12 @@ def _batch_event(
 def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row, ...]:
     render = [state.the_image(batch.batch_id, index) for index in event.images]
     upload = [state.the_image(batch.batch_id, index) for index in event.upload]
-    prompts = [_renewed(state.the_prompt(batch.batch_id, index)) for index in event.render]
+    prompts = [renewed(state.the_prompt(batch.batch_id, index)) for index in event.render]
     pending = [replace(image, state="pending", code="", words=None) for image in render]
     kept = [replace(image, state="kept", code="", words=None, uploads=_owed_again(image.uploads)) for image in upload]
     batch = moved(moved(batch, render, "pending"), upload, "kept")
     batch = replace(batch, settled=False, cancelled=False, held="", failures=())
     return (batch, *pending, *kept, *prompts)
-
-
-def _renewed(prompt: PromptRow) -> PromptRow:
-    """A prompt with its budget renewed. One that is under way for other images goes on: its set is as good.
-
-    A suspect remains one until it has finished, so that whoever takes it up again puts no bystander at risk.
-    """
-    state = "queued" if prompt.state == "done" else prompt.state
-    return replace(prompt, state=state, failures=0, strikes=min(prompt.strikes, 1), code="", words=None)
 
 
 def _owed_again(uploads: tuple[Upload, ...]) -> tuple[Upload, ...]:

@@ -40,13 +40,18 @@ def as_forgotten(image: ImageRow, *, stores: bool) -> ImageRow:
 
 def _without(image: ImageRow, upload: Upload, *, stores: bool) -> Upload:
     """What becomes of one store's part. What was never begun is not there; what was may be, whatever the store said."""
-    if upload.state in {"deleting", "deleted", "foreign", "dropped"}:
+    if upload.state in {"deleting", "deleted", "dropped"} or (upload.state == "foreign" and not _moved(upload)):
         return upload
     if not image.sha256 or (upload.state == "owed" and not upload.attempts):
         return replace(upload, state="dropped", words=None)
     if stores:
         return replace(upload, state="deleting", code="", words=None)
     return replace(upload, words=None)
+
+
+def _moved(upload: Upload) -> bool:
+    """Whether the store's name meant another place when it was asked, so that it may be asked again."""
+    return upload.code == "identity_changed"
 
 
 def _if_all_answered(image: ImageRow) -> ImageRow:
@@ -66,7 +71,8 @@ def _store_answered(state: Slice, event: ImageDeleted | ImageLeft) -> tuple[Row,
 
 def without_deletion(image: ImageRow, store: str, new: Upload) -> ImageRow:
     uploads = tuple(
-        replace(new, attempts=upload.attempts) if upload.store == store else upload for upload in image.uploads
+        replace(new, attempts=upload.attempts, name=upload.name) if upload.store == store else upload
+        for upload in image.uploads
     )
     return _if_all_answered(replace(image, uploads=uploads))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from comfyledger.core.events import ImageLost, ImageRenumbered, StoreOwed
-from comfyledger.core.slices import BatchRow, ImageRow, Key, PromptRow, Row, Slice, Upload
+from comfyledger.core.moving import renewed
+from comfyledger.core.slices import BatchRow, ImageRow, Key, Row, Slice, Upload
 
 RecoveryEvent = StoreOwed | ImageLost | ImageRenumbered
 Changes = tuple[BatchRow, tuple[ImageRow, ...], tuple[Row, ...]]
@@ -38,7 +39,7 @@ def recovered(state: Slice, event: RecoveryEvent) -> Changes:
             return batch, tuple(_owed(state.the_image(batch.batch_id, index), store.name) for index in indexes), ()
         case ImageLost(images=indexes, prompts=prompts):
             images = tuple(_lost(state.the_image(batch.batch_id, index)) for index in indexes)
-            return batch, images, tuple(_again(state.the_prompt(batch.batch_id, index)) for index in prompts)
+            return batch, images, tuple(renewed(state.the_prompt(batch.batch_id, index)) for index in prompts)
         case ImageRenumbered():
             series = replace(state.the_series(event.series), next=event.number + 1)
             return batch, (_renumbered(state.the_image(batch.batch_id, event.image), event),), (series,)
@@ -64,12 +65,6 @@ def _lost(image: ImageRow) -> ImageRow:
     )
     unkept = replace(image, sha256="", md5="", size_bytes=0, width=0, height=0, extension="", attempt=0)
     return replace(unkept, state="pending", uploads=uploads, code="", words=None)
-
-
-def _again(prompt: PromptRow) -> PromptRow:
-    """One that is under way for other images goes on: its set is as good."""
-    state = "queued" if prompt.state == "done" else prompt.state
-    return replace(prompt, state=state, failures=0, strikes=min(prompt.strikes, 1), code="", words=None)
 
 
 def _renumbered(image: ImageRow, event: ImageRenumbered) -> ImageRow:

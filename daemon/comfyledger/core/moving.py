@@ -24,11 +24,11 @@ COUNT: Final[dict[ImageState, str]] = {
 
 def moved(batch: BatchRow, images: Iterable[ImageRow], to: ImageState) -> BatchRow:
     """The batch after its images went from the state that they have to another one."""
-    counts = {name: getattr(batch, name) for name in COUNT.values()}
+    counts: dict[str, int] = {}
     for image in images:
-        counts[COUNT[image.state]] -= 1
-        counts[COUNT[to]] += 1
-    return replace(batch, **counts)
+        for name, change in ((COUNT[image.state], -1), (COUNT[to], 1)):
+            counts[name] = counts.get(name, getattr(batch, name)) + change
+    return replace(batch, **counts) if counts else batch
 
 
 def waits(image: ImageRow | None) -> bool:
@@ -52,3 +52,12 @@ def _unwanted(prompt: PromptRow) -> PromptRow:
     if prompt.at_comfyui:
         return replace(prompt, state="cancelling")
     return replace(prompt, state="done")
+
+
+def renewed(prompt: PromptRow) -> PromptRow:
+    """A prompt with its budget renewed. One that is under way for other images goes on: its set is as good.
+
+    A suspect remains one until it has finished, so that whoever takes it up again puts no bystander at risk.
+    """
+    state = "queued" if prompt.state == "done" else prompt.state
+    return replace(prompt, state=state, failures=0, strikes=min(prompt.strikes, 1), code="", words=None)

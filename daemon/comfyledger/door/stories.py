@@ -238,7 +238,7 @@ async def _image_story(context: Context, batch_id: str, index: int) -> wire.Expl
     prompt = next(row for row in prompts if row.index == image.prompt)
     lines = await _batch_lines(context, batch, lambda line: concerns(line, index, image.prompt))
     there = await _situation(context, batch)
-    open_still = image.state in {"pending", "kept"}
+    open_still = image.state in {"pending", "kept", "forgetting"}
     told, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), TOLD_MAX)
     series = await context.reader.series(batch.series)
     texts = await answers.texts_of(context.reader, answers.digests_in([image]))

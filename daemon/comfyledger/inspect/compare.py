@@ -17,6 +17,7 @@ import msgspec
 from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.inspect.findings import Progress, Tally
 from comfyledger.ledger.blobs import HUSK
+from comfyledger.ledger.schema import USER_VERSION
 
 TABLES: Final[dict[str, tuple[tuple[str, ...], type | None]]] = {
     "series": (("key",), SeriesRow),
@@ -38,12 +39,19 @@ Values = tuple[Any, ...]
 
 def compare_tables(live: sqlite3.Connection, right: sqlite3.Connection, tally: Tally, progress: Progress) -> None:
     """Name every row that is missing, foreign or changed. To be called within one transaction of the live ledger."""
+    tables = [table for table in TABLES if not _comes_later(live, table)]
     with as_bytes(live), as_bytes(right):
-        for table in TABLES:
+        for table in tables:
             try:
                 _compare_table(live, right, table, tally, progress)
             except (sqlite3.Error, TypeError) as error:
                 tally.add("file_damaged", table, f"The table {table} cannot be read: {error}.")
+
+
+def _comes_later(live: sqlite3.Connection, table: str) -> bool:
+    """Whether an older version left the ledger, which did not know the table: the next start of the daemon adds it."""
+    is_old = live.execute("PRAGMA user_version").fetchone()[0] < USER_VERSION
+    return is_old and live.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is None
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from comfyledger.ledger.reader import Reader
 from comfyledger.plugin_api import Deleted, Foreign, Held, LaneFault, Store
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.desk import Desk
+from comfyledger.work.places import Moved, Places
 from comfyledger.work.spool import Spool
 
 PAGE_LINES: Final = 500
@@ -34,16 +35,20 @@ class Deleter:
     """The workers that ask stores to delete."""
 
     def __init__(self, stores: Mapping[str, OpenedStore], reader: Reader, desk: Desk) -> None:
-        self._stores = stores
-        self._reader = reader
+        self._places = Places(stores, reader, desk)
         self._desk = desk
 
     async def delete(self, effect: DeleteImage) -> None:
-        store = await self._store_of(effect)
-        if store is None:
-            return
-        outcome = await store.delete(_ours(effect))
         about = (effect.image.batch_id, effect.image.index, effect.store)
+        store = await self._places.of(effect)
+        if isinstance(store, Moved):
+            await self._desk.report(DeletionRefused(*about, code="identity_changed"))
+        elif store is not None:
+            await self._delete(effect, store)
+
+    async def _delete(self, effect: DeleteImage, store: Store) -> None:
+        about = (effect.image.batch_id, effect.image.index, effect.store)
+        outcome = await store.delete(_ours(effect))
         match outcome:
             case Deleted(found=found):
                 await self._desk.report(DeletionDone(*about, found=found))
@@ -56,22 +61,6 @@ class Deleter:
                 await self._desk.stuck(effect.lane, code, text, retry_after_s)
             case _:
                 assert_never(outcome)
-
-    async def _store_of(self, effect: DeleteImage) -> Store | None:
-        """The store that the batch named, if it is still the same place; None after it was said why it is not."""
-        image, name = effect.image, effect.store
-        opened = self._stores.get(name)
-        if opened is None or opened.store is None:
-            unconfigured = ("unconfigured", f"The store {name} is not configured any more.")
-            problem = unconfigured if opened is None else ("configuration", opened.problem)
-            await self._desk.stuck(effect.lane, *problem)
-            return None
-        batch = await self._reader.batch(image.batch_id)
-        meant = next((ref.identity for ref in batch.stores if ref.name == name), "") if batch else ""
-        if meant == opened.identity:
-            return opened.store
-        await self._desk.report(DeletionRefused(image.batch_id, image.index, name, code="identity_changed"))
-        return None
 
 
 def _ours(effect: DeleteImage) -> Held:

@@ -259,7 +259,8 @@ async def _to_end(call: Callable[[], T]) -> T:
 def _create(path: Path) -> None:
     """Make an empty file for its owner only, and its folder, which may go again while it is empty."""
     for _ in range(CREATE_TRIES):
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # `exist_ok` would look again, and the folder may have gone meanwhile.
+            path.parent.mkdir(mode=0o700)
         with suppress(FileNotFoundError):
             path.touch(mode=0o600, exist_ok=False)
             return

@@ -28,6 +28,7 @@ from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Series, Store
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.bringback import Bringer, CannotAsk, NobodyHas, SourceTrouble
 from comfyledger.work.desk import Desk
+from comfyledger.work.places import Moved, Places
 from comfyledger.work.spool import NoPlace, Spool
 
 BATCHES_PAGE: Final = 500
@@ -90,7 +91,7 @@ class Uploader:
     """The workers of all stores."""
 
     def __init__(self, stores: Mapping[str, OpenedStore], reader: Reader, spool: Spool, desk: Desk) -> None:
-        self._stores = stores
+        self._places = Places(stores, reader, desk)
         self._reader = reader
         self._spool = spool
         self._desk = desk
@@ -98,8 +99,14 @@ class Uploader:
         self._bringer = Bringer(stores, reader, spool)
 
     async def upload(self, effect: UploadImage) -> None:
-        store = await self._store_of(effect)
-        if store is not None and await self._in_the_spool(effect):
+        store = await self._places.of(effect)
+        if isinstance(store, Moved):
+            words = self._desk.words(
+                f"The store {effect.store} is now {store.now}; the image is owed to {store.meant}."
+            )
+            about = (effect.image.batch_id, effect.image.index, effect.store)
+            await self._desk.report(UploadRefused(*about, "identity_changed", words))
+        elif store is not None and await self._in_the_spool(effect):
             crash.at("upload.owed")
             await self._put(effect, store)
 
@@ -162,24 +169,6 @@ class Uploader:
             if detail in details and (store, fact) not in self._told:
                 self._told.add((store, fact))
                 log.warning(fact, store=store, public_id=public_id)
-
-    async def _store_of(self, effect: UploadImage) -> Store | None:
-        """The store that the batch named, if it is still the same place; None after it was said why it is not."""
-        image, name = effect.image, effect.store
-        opened = self._stores.get(name)
-        if opened is None or opened.store is None:
-            unconfigured = ("unconfigured", f"The store {name} is not configured any more.")
-            problem = unconfigured if opened is None else ("configuration", opened.problem)
-            await self._desk.stuck(effect.lane, *problem)
-            return None
-        batch = await self._reader.batch(image.batch_id)
-        meant = next((ref.identity for ref in batch.stores if ref.name == name), "") if batch else ""
-        if meant == opened.identity:
-            return opened.store
-        # After `check_identities` only a retry of what was parked comes here. It is the image's trouble: others go on.
-        words = self._desk.words(f"The store {name} is now {opened.identity}; the image is owed to {meant}.")
-        await self._desk.report(UploadRefused(image.batch_id, image.index, name, "identity_changed", words))
-        return None
 
     def _deposit(self, image: ImageRow, *, first: bool) -> Deposit:
         return Deposit(

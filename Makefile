@@ -29,8 +29,9 @@ EVERY_S ?= 2
 soak: $(STAMP) ## many images with a fault every few seconds (IMAGES=2000 EVERY_S=2 SEED=)
 	$(BIN)/python tests/whole/soak.py --images $(IMAGES) --every-s $(EVERY_S) $(if $(SEED),--seed $(SEED))
 
-bench: $(STAMP) ## how fast and how dear uploads are, beside the official SDK
+bench: $(STAMP) ## uploads beside the official SDK, and how the ledger bears length: up to 1,000,000 events
 	$(BIN)/python benchmarks/upload.py
+	$(BIN)/python benchmarks/scale.py
 
 scale: $(STAMP) ## 162,000 images: memory and time of what reads them all
 	$(BIN)/python tests/whole/scale.py

@@ -10,7 +10,11 @@ from collections.abc import Iterable
 from typing import Any
 
 OPEN = {"pending", "kept"}
-UNDER_WORK = {"pending": {"pending", "kept", "failed"}, "kept": {"kept", "stored", "parked"}}
+UNDER_WORK = {
+    "pending": {"pending", "kept", "failed", "parked"},
+    "kept": {"kept", "stored", "parked"},
+    "forgetting": {"forgetting", "forgotten"},
+}
 """What workers may make of an image; whatever has ended stays as it is."""
 
 Request = tuple[str, str]
@@ -18,7 +22,11 @@ Image = tuple[str, int]
 
 
 class Model:
-    """All that was acknowledged. `held` are batches, `paused` lanes."""
+    """All that was acknowledged. `held` are batches, `paused` lanes.
+
+    `ever` are the numbers that were given in any life; `first` is what a series begins with that nobody used;
+    `unasked` are series that an earlier life has used, of which the stores may be asked again.
+    """
 
     def __init__(self) -> None:
         self.next: dict[str, int] = {}
@@ -28,11 +36,25 @@ class Model:
         self.held: set[str] = set()
         self.paused: set[str] = set()
         self.begun: set[tuple[str, int, int]] = set()
+        self.ever: set[tuple[str, int]] = set()
+        self.first = 1
+        self.unasked: set[str] = set()
 
     # ---- numbers
 
     def opened(self, series: str, highest: int) -> None:
-        self.next.setdefault(series, highest + 1)
+        self.next[series] = max(self.next.get(series, highest + self.first), highest + 1)
+        self.unasked.discard(series)
+
+    def raised(self, series: str, highest: int) -> None:
+        """What a store was found to hold, which so was asked."""
+        self.opened(series, highest)
+
+    def goes_on_with(self, following: dict[str, int], margin: int) -> None:
+        """After a restore every series goes on above all that was ever given; known ones by the margin."""
+        for series, number in self.ever:
+            assert following.get(series, self.first) > number + (margin if series in following else 0)
+        self.next = dict(following)
 
     def accepted(self, request: Request, body: str, series: str, batch_id: str, numbers: tuple[int, ...]) -> None:
         """A new batch has the next numbers of its series, in order, and nobody else has one of them."""
@@ -40,7 +62,8 @@ class Model:
         first = self.next[series]
         assert numbers == tuple(range(first, first + len(numbers)))
         for index, number in enumerate(numbers, 1):
-            assert (series, number) not in self.given
+            assert (series, number) not in self.ever, "a number was given twice"
+            self.ever.add((series, number))
             self.given[series, number] = (batch_id, index)
             self.images[batch_id, index] = "pending"
         self.next[series] = first + len(numbers)
@@ -116,12 +139,29 @@ class Model:
         assert all(self.settled_in(states, batch_id) for batch_id in let_go), "nobody resumed a batch"
         self.images, self.held = dict(states), set(held)
 
+    def steered(
+        self, states: dict[Image, str], held: set[str], chosen: set[Image], allowed: dict[str, set[str]]
+    ) -> None:
+        """A command has changed some images, only those chosen, and only as it may."""
+        for image, before in self.images.items():
+            may = allowed.get(before, {before}) if image in chosen else {before}
+            assert states[image] in may, f"{image} went from {before} to {states[image]}"
+        assert held == {batch for batch in self.held if not self.settled_in(states, batch)}
+        self.images, self.held = dict(states), held
+
+    def forgotten_since(self, then: dict[Image, str], states: set[str], now: dict[Image, str]) -> dict[Image, str]:
+        """The images of a backup after its restore: as they were, but for those that were forgotten since."""
+        since = {image for image in then if self.images.get(image) in states}
+        assert set(now) == set(then)
+        assert all(now[image] in states if image in since else now[image] == then[image] for image in then)
+        return dict(now)
+
     def settled_in(self, states: dict[Image, str], batch_id: str) -> bool:
         return all(state not in OPEN for image, state in states.items() if image[0] == batch_id)
 
     def check(self, rows: dict[str, Any]) -> None:
         """The rows say what the model says. `rows`: next, numbers, images, held, settled, paused."""
-        assert rows["next"] == self.next
+        assert {series: rows["next"].get(series) for series in self.next} == self.next
         assert rows["numbers"] == {image: number for (_, number), image in self.given.items()}
         assert rows["images"] == self.images
         assert rows["held"] == self.held

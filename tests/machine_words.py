@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from comfyledger.core.commands import SubmitBatch
-from comfyledger.core.effects import CancelPrompt, Effect, FetchPrompt, FollowPrompt, SubmitPrompt, UploadImage
+from comfyledger.core.effects import (
+    CancelPrompt,
+    DeleteImage,
+    Effect,
+    FetchPrompt,
+    FollowPrompt,
+    SubmitPrompt,
+    UploadImage,
+)
+from comfyledger.core.naming import Templates, series_of
 from comfyledger.core.reports import Report
 from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, SeriesRow
 from core_given import (
     accepted,
+    deleted,
     failed,
     finished,
     gone,
@@ -31,6 +41,7 @@ SPELLED = {
     ("Mara", "Opal Fever"): MARA,
     ("mara", "Opal fever"): MARA,
 }
+KEYS = {series_of(Templates(), *who, True).key: series for who, series in SPELLED.items()}
 STORE_HOLDS = {AREG: 0, MARA: 57}
 """Only Mara's series asks the stores before its first number."""
 STATES = "SELECT batch_id, image, state FROM images"
@@ -44,6 +55,8 @@ def said(effect: Effect, way: str) -> list[Report]:
         case UploadImage(image=image, store=store):
             make = unwanted if way == "refused" else uploaded
             return [make(image.index, store, batch=image.batch_id)]
+        case DeleteImage(image=image, store=store):
+            return [deleted(image.index, store, batch=image.batch_id, found=way == "well")]
         case SubmitPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
             ends: dict[str, Any] = {"refused": refused, "fails": failed, "removed": gone}
             return [ends.get(way, accepted)(prompt, attempt, batch=batch)]
@@ -95,13 +108,17 @@ def at_a_glance(path: Path) -> tuple[dict[tuple[str, int], str], set[str]]:
     return images, held
 
 
+def in_series(path: Path) -> list[SeriesRow]:
+    """The series that this machine knows, but for the one that stands for all others."""
+    return [row for row in rows_in(path).values() if isinstance(row, SeriesRow) and row.key in KEYS]
+
+
 def snapshot(path: Path) -> dict[str, Any]:
     """The rows in the words of the model."""
     rows = rows_in(path).values()
-    series = {row.series: SPELLED[row.username, row.character] for row in rows if isinstance(row, BatchRow)}
     images = [row for row in rows if isinstance(row, ImageRow)]
     return {
-        "next": {series[row.key]: row.next for row in rows if isinstance(row, SeriesRow) and row.key in series},
+        "next": {KEYS[row.key]: row.next for row in rows if isinstance(row, SeriesRow) and row.key in KEYS},
         "numbers": {(row.batch_id, row.index): row.number for row in images},
         "images": {(row.batch_id, row.index): row.state for row in images},
         "held": {row.batch_id for row in rows if isinstance(row, BatchRow) and row.held},

@@ -22,3 +22,18 @@ def test_the_upload_benchmark_compares_all_it_names_and_ours_keeps_its_connectio
     assert all(line["ratio"] > 0 and line["peer"].startswith("cloudinary 1.") for line in lines.values())
     assert lines["upload.connections.4"]["value"] == 4
     assert "comfyledger x4" in ran.stderr
+
+
+def test_the_benchmark_of_scale_measures_every_part_against_a_floor_or_a_peer() -> None:
+    words = ("--events", "1", "--groups", "1")
+    ran = subprocess.run(
+        [sys.executable, BENCHMARKS / "scale.py", *words], capture_output=True, text=True, check=True, timeout=60
+    )
+    lines = {line["name"]: line for line in map(json.loads, ran.stdout.splitlines())}
+    parts = ("start", "append", "audit_memory", "audit_chain", "audit_fold", "audit")
+    room = ("room", "room_events", "room_payload", "room_texts")
+    assert set(lines) == {f"scale.1.{part}" for part in (*parts, *room)}
+    assert all(set(line) - {"floor", "peer"} == {"name", "ratio", "value", "unit"} for line in lines.values())
+    assert all(line["value"] > 0 and line["ratio"] > 0 for line in lines.values())
+    assert all(("floor" in line) != ("peer" in line) for line in lines.values())
+    assert "audit/s" in ran.stderr

@@ -10,7 +10,6 @@ import asyncio
 import os
 import random
 import secrets
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -32,25 +31,31 @@ from comfyledger.core.owed import Limits
 from comfyledger.core.values import SEED_MAX, backend_lane
 from comfyledger.door.admission import Chance, Prepared, Rules, prepare
 from comfyledger.door.context import Context
-from comfyledger.door.gate import gate_of, read_or_make_token
+from comfyledger.door.gate import find_token, gate_of
 from comfyledger.door.live import Live
 from comfyledger.door.server import make_app
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
 from comfyledger.ledger.ledger import Ledger
 from comfyledger.ledger.reader import BatchFilter, Reader
+from comfyledger.metrics import Metrics
+from comfyledger.notify import READY, SILENT, STOPPING, Notifier, notifier_of, watchdog_s
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.settings import ComfyUI as ComfyUISettings
 from comfyledger.settings import Settings, Workflow
+from comfyledger.work import signals
 from comfyledger.work.deletion import Deleter, SpoolFollower
 from comfyledger.work.desk import Desk
+from comfyledger.work.onlookers import onlookers
 from comfyledger.work.opening import Opener
 from comfyledger.work.perform import Workers
+from comfyledger.work.pictures import Pictures
 from comfyledger.work.render import Bounds, Renderer
 from comfyledger.work.retention import Outputs, Retention
 from comfyledger.work.room import Needed, Room
 from comfyledger.work.spool import Spool
 from comfyledger.work.upload import Asker, Uploader
+from comfyledger.work.watchdog import Watchdog, lanes_of
 
 STOP_S: Final = 5.0
 EXIT_UNUSABLE: Final = 5
@@ -87,16 +92,19 @@ def _flat(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 async def _run(settings: Settings) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop, notifier = asyncio.Event(), notifier_of(os.environ)
+    signals.heed(settings, stop, notifier)
     async with AsyncExitStack() as stack:
-        house = await build(settings, stack)
+        house = await build(settings, stack, notifier)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in house.endless()]
             site = await open_door(settings, house.context, stack)
             log.info("daemon.ready", url=site, position=house.context.engine.position, ledger=str(settings.ledger_path))
+            watchdog = Watchdog(notifier, house.context.engine, lanes_of(settings), watchdog_s(os.environ, os.getpid()))
+            notifier.say(READY)
+            tasks.append(group.create_task(watchdog.run()))
             await stop.wait()
+            notifier.say(STOPPING)
             log.info("daemon.stopping")
             settings.door_path.unlink(missing_ok=True)
             for task in tasks:
@@ -120,18 +128,19 @@ class House(msgspec.Struct, frozen=True):
         engine = self.context.engine.run(self.workers.perform, self.asker.ask)
         watching = [watcher.run() for watcher in self.watchers.values()]
         own = [self.retention.run(), self.follower.run(), self.room.run(), self.opener.run()]
-        return [engine, *own, *watching]
+        return [engine, *own, self.context.metrics.watch_loop(), *watching]
 
 
-async def build(settings: Settings, stack: AsyncExitStack) -> House:
+async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = SILENT) -> House:
     prepared = prepare_workflows(settings)
-    ledger = Ledger.open(settings.ledger_path)
+    with notifier.extending():
+        ledger = Ledger.open(settings.ledger_path)
     stack.callback(ledger.close)
     spool = Spool(settings.spool_path)
     # After those two, which sync the names of the folders they make: what else lies here can be made anew.
     with _in_state_folder(settings):
         settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        token = read_or_make_token(settings.token_path)
+        token = find_token(settings.token_path, os.environ)
     reader = Reader(settings.ledger_path)
     stack.push_async_callback(reader.close)
     session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=True))
@@ -152,7 +161,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> House:
     live.abouts.extend(renderer.about for renderer in renderers.values())
     newest = await reader.batches(BatchFilter(limit=1))
     batch_ids = BatchIds(newest[0].batch_id if newest else None)
-    context = _context(settings, token, engine, reader, live, stores, servers, watchers, prepared, batch_ids)
+    context = _context(settings, token, engine, reader, live, stores, servers, watchers, prepared, batch_ids, spool)
     room = Room(engine, desk, reader, spool, settings.ledger_path.parent, _needed(settings))
     deleter = Deleter(stores, reader, desk)
     workers = Workers(renderers, Uploader(stores, reader, spool, desk), deleter, desk, room)
@@ -277,8 +286,10 @@ def _context(
     watchers: dict[str, Watcher],
     prepared: dict[str, Prepared],
     batch_ids: BatchIds,
+    spool: Spool,
 ) -> Context:
-    started = time.monotonic()
+    started, metrics = time.monotonic(), Metrics()
+    engine.observers += onlookers(metrics)
     rules = Rules(
         templates=settings.naming.templates,
         workflows=prepared,
@@ -305,6 +316,9 @@ def _context(
         backends=lambda: [_backend_info(name, servers[name], watcher) for name, watcher in watchers.items()],
         uptime_s=lambda: int(time.monotonic() - started),
         version=__version__,
+        metrics=metrics,
+        pictures=Pictures(stores, reader, spool).open,
+        disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path},
     )
 
 

@@ -28,6 +28,7 @@ from comfyledger.core.owed import Limits, Owed
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
 from comfyledger.core.slices import row_id
 from comfyledger.errors import LedgerUnusable, Refused, Unusable
+from comfyledger.ledger.committed import Committed, Observer, tell
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.grouped import Outcome, Shortage, Terms, decide_group
 from comfyledger.ledger.ledger import Ledger, StorageFull
@@ -97,6 +98,7 @@ class Engine:
         self.questions: dict[str, Question] = {}
         self.storage_full = False
         self.brake: Shortage | None = None
+        self.observers: list[Observer] = []
         self._ledger = ledger
         self._policy = policy
         self._first_use_wait_s = first_use_wait_s
@@ -106,6 +108,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-writer")
+        self._jobs: deque[int] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._perform: Perform | None = None
         self._ask: Ask | None = None
@@ -190,12 +193,12 @@ class Engine:
     async def _take_through(self, group: list[_Waiting]) -> None:
         try:
             try:
-                outcomes, lines = await self._decided(group, Terms(self._wall_ms(), self._policy, self.brake))
+                decided = await self._decided(group, Terms(self._wall_ms(), self._policy, self.brake))
             except StorageFull:
                 await self._no_room(group)
             else:
                 self.storage_full = False
-                self._committed(group, outcomes, lines)
+                self._committed(group, *decided)
                 self._scrub_if_owed()
         except Exception as error:
             log.exception("engine.failed")
@@ -205,13 +208,13 @@ class Engine:
                 raise
             raise LedgerUnusable(f"A group could not be taken through: {error!r}.") from error
 
-    async def _decided(self, group: list[_Waiting], terms: Terms) -> tuple[list[Outcome], list[Line]]:
-        messages = [waiting.message for waiting in group]
-        decided: tuple[list[Outcome], list[Line]]
-        decided = await self._in_thread(lambda: decide_group(self._ledger, messages, terms))
-        return decided
+    async def _decided(self, group: list[_Waiting], terms: Terms) -> tuple[list[Outcome], list[Line], float]:
+        """The outcomes, the lines, and how many seconds that took."""
+        messages, begun = [waiting.message for waiting in group], asyncio.get_running_loop().time()
+        outcomes, lines = await self._in_thread(lambda: decide_group(self._ledger, messages, terms))
+        return outcomes, lines, asyncio.get_running_loop().time() - begun
 
-    def _committed(self, group: list[_Waiting], outcomes: list[Outcome], lines: list[Line]) -> None:
+    def _committed(self, group: list[_Waiting], outcomes: list[Outcome], lines: list[Line], seconds: float) -> None:
         now = self._steady_ms()
         rows = {row_id(row): row for outcome in outcomes for row in outcome.rows}
         self.owed.apply(rows.values(), now)
@@ -222,6 +225,7 @@ class Engine:
             self._news = asyncio.get_running_loop().create_future()
         for waiting, outcome in zip(group, outcomes, strict=True):
             self._answer(waiting, outcome, now)
+        tell(self.observers, Committed(lines, rows, len(group), seconds))
 
     def _answer(self, waiting: _Waiting, outcome: Outcome, now: int) -> None:
         if isinstance(waiting.message, LaneStuck):
@@ -248,13 +252,17 @@ class Engine:
         self._reports.extendleft(reversed(reports))
         self._commands.extendleft(reversed(group[len(reports) :]))
         commands = list(self._commands)
-        outcomes, lines = await self._decided(commands, Terms(self._wall_ms(), self._policy, LEDGER_FULL, full=True))
+        decided = await self._decided(commands, Terms(self._wall_ms(), self._policy, LEDGER_FULL, full=True))
         for _ in commands:
             self._commands.popleft()
-        self._committed(commands, outcomes, lines)
+        self._committed(commands, *decided)
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        self._jobs.append(since := self._steady_ms())
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        finally:
+            self._jobs.remove(since)
 
     async def _stop(self) -> None:
         """Everybody who waits is answered, and whoever comes later: a worker that reports while it ends, too."""
@@ -326,6 +334,21 @@ class Engine:
     def shortage(self) -> Shortage | None:
         """Why nothing new is taken, if so. `brake` is set by who watches the disks, before one of them is full."""
         return self.brake or (LEDGER_FULL if self.storage_full else None)
+
+    @property
+    def oldest_job_s(self) -> float:
+        """For how long the oldest job of the writer's thread has been waiting or at work; 0 if it has none."""
+        return (self._steady_ms() - self._jobs[0]) / 1000 if self._jobs else 0.0
+
+    @property
+    def is_running(self) -> bool:
+        return not self._stopped
+
+    @property
+    def queued(self) -> dict[str, int]:
+        """Messages that wait for the next group, and for the stores to answer."""
+        asking = sum(len(question.waiting) for question in self.questions.values())
+        return {"report": len(self._reports), "command": len(self._commands), "first_use": asking}
 
     def news(self) -> asyncio.Future[None]:
         """Done at the next commit that appends something."""

@@ -30,5 +30,5 @@ def configure(*, level: str, layout: str) -> None:
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # or a level that is set anew would reach no module that has spoken
     )

@@ -51,6 +51,8 @@ class Door(Section, frozen=True):
     """Beside ComfyUI's 8188. 0 takes a free one; `door.json` in the state folder says which."""
     auth: Literal["token", "none"] = "token"
     """`none` lets every local program in; it must be written down."""
+    metrics_auth: Literal["token", "none"] = "token"
+    """Of `/metrics`. `none` shows counts and names of stores to every program that reaches the door."""
     allowed_origins: tuple[str, ...] = ()
     """Web pages that may connect, with the token, like "https://app.example". Any other page is refused."""
     allowed_hosts: tuple[str, ...] = ()

@@ -9,7 +9,8 @@ import pytest
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.decide import Message
 from comfyledger.core.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt, UploadImage
-from comfyledger.core.owed import PROBE_FIRST_MS, Limits
+from comfyledger.core.owed import Limits
+from comfyledger.core.trouble import PROBE_FIRST_MS
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from core_given import (
     accepted,

@@ -8,7 +8,8 @@ import pytest
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.decide import Message
 from comfyledger.core.effects import Effect, SubmitPrompt
-from comfyledger.core.owed import PROBE_FIRST_MS, Limits
+from comfyledger.core.owed import Limits
+from comfyledger.core.trouble import PROBE_FIRST_MS
 from comfyledger.core.values import user_lane
 from core_given import accepted, cancel, fallen, finished, gone, hold, intended, rendering, submit
 from core_house import House, kept_in_memory

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from comfyledger.core.effects import CancelPrompt, Effect, SubmitPrompt
-from comfyledger.core.owed import PROBE_FIRST_MS, PROBE_LAST_MS, Limits
+from comfyledger.core.owed import Limits
 from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.core.trouble import PROBE_FIRST_MS, PROBE_LAST_MS
 from comfyledger.core.values import backend_lane, store_lane
 from core_given import (
     cancel,

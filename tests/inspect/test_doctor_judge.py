@@ -134,7 +134,8 @@ def test_a_clock_that_jumps_differs_or_went_back_is_a_warning(clock: judge.Clock
     [
         ({}, "ok", ""),
         ({"mode": None, "folder_mode": None}, "ok", ""),
-        ({"mode": 0o640}, "failure", "chmod 600 /state/token"),
+        ({"mode": 0o640}, "warning", "chmod 600 /state/token, unless that is meant"),
+        ({"mode": 0o660}, "failure", "chmod 600 /state/token"),
         ({"mode": 0o604}, "failure", "chmod 600 /state/token"),
         ({"is_ours": False}, "failure", "chmod 600 /state/token"),
         ({"folder_mode": 0o770}, "failure", "chmod 700 /state"),

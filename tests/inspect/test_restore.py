@@ -152,6 +152,26 @@ def test_without_a_trace_of_the_old_ledger_the_stores_and_the_margin_say_how_far
     assert home.next_number("Nobody Knew", "n2") == 1_001
 
 
+def test_a_series_of_an_earlier_life_that_no_ledger_knows_any_more_does_not_begin_anew(home: Home) -> None:
+    """The ledger that is replaced was itself restored without a trace of the one before it."""
+    home.use("later", character="Late Comer")
+    lose(home)
+    assert home.restore(stores=None, margin=200).first == 201
+    assert home.restore(stores=None, margin=200, now_ms=NOW_MS + 1_000).first == 201
+    assert home.next_number("Late Comer") == 201
+
+
+def test_what_such_a_series_begins_with_rises_by_the_margin_each_time_that_a_ledger_is_lost(home: Home) -> None:
+    lose(home)
+    home.restore(stores=None, margin=200)
+    home.file.unlink()
+    backup(home.path, home.file, 0.0, silent)
+    home.use("later", character="Late Comer")
+    lose(home)
+    home.restore(stores=None, margin=200)
+    assert home.next_number("Late Comer", "n2") == 401
+
+
 def test_where_nothing_is_asked_the_margin_alone_says_how_far(home: Home) -> None:
     lose(home)
     restored = home.restore(stores=None, margin=40)
@@ -468,7 +488,8 @@ def test_each_name_is_on_stable_storage_before_the_next_is_given(home: Home, mon
     monkeypatch.setattr(os, "replace", lambda *names: (done.append("replace"), replace(*names)))
     monkeypatch.setattr(os, "link", lambda *names: (done.append("link"), link(*names)))
     home.restore()
-    assert done == ["ledger.db.restoring", "link", "state", "replace", "state"]
+    assert done[:5] == ["ledger.db.restoring", "link", "state", "replace", "state"]
+    assert done[5] == home.folder.parent.name, "the folder may be new, and so those above it"
 
 
 def test_what_a_killed_restore_left_is_no_second_name_of_a_ledger_in_use(home: Home) -> None:

@@ -27,13 +27,11 @@ from comfyledger.core.effects import (
 )
 from comfyledger.core.rotation import Rotation
 from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, Row
+from comfyledger.core.standing import Standing, standing_of
+from comfyledger.core.trouble import PROBE_FIRST_MS, Trouble, backoff_ms
 from comfyledger.core.values import EVERYTHING, backend_lane, user_lane
 
 _QUEUE: Final = "queue"
-
-PROBE_FIRST_MS: Final = 1_000
-PROBE_LAST_MS: Final = 60_000
-"""A lane in trouble is probed after one second, then two, four, up to a minute."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -47,15 +45,6 @@ class Limits(msgspec.Struct, frozen=True):
 
     def of(self, kind: str) -> int:
         return {"fetch": self.fetches_max, "upload": self.uploads_max, "cancel": self.cancels_max}.get(kind, 1_000_000)
-
-
-class Trouble(msgspec.Struct):
-    """A lane that does not work: when to try it again, how often it was tried in vain, whether it is being tried."""
-
-    code: str
-    probe_at_ms: int
-    probes: int = 0
-    probing: bool = False
 
 
 class _Lane:
@@ -286,7 +275,7 @@ class Owed:
         trouble = self._trouble.get(effect.lane)
         if trouble is not None and effect.kind != "follow":
             trouble.probing = True
-            trouble.probe_at_ms = now_ms + _backoff_ms(trouble.probes + 1)
+            trouble.probe_at_ms = now_ms + backoff_ms(trouble.probes + 1)
 
     def done(self, key: EffectKey, now_ms: int) -> None:
         """An effect has ended. If the state still wants it, it is owed again after a growing delay."""
@@ -302,7 +291,7 @@ class Owed:
             self._wait(self._wanted[key])
         else:
             times = self._failed_in_row[key] = self._failed_in_row.get(key, 0) + 1
-            heapq.heappush(self._later, (now_ms + _backoff_ms(times), key))
+            heapq.heappush(self._later, (now_ms + backoff_ms(times), key))
 
     def _submit_ended(self, effect: SubmitPrompt, now_ms: int) -> None:
         """A prompt that was picked and did not get as far as its intent goes back into the queue."""
@@ -333,7 +322,7 @@ class Owed:
         if trouble.probing or not trouble.probes:
             trouble.probing = False
             trouble.probes += 1
-            trouble.probe_at_ms = now_ms + _backoff_ms(trouble.probes)
+            trouble.probe_at_ms = now_ms + backoff_ms(trouble.probes)
         if retry_after_s is not None:
             trouble.probe_at_ms = max(trouble.probe_at_ms, now_ms + int(retry_after_s * 1000))
 
@@ -390,10 +379,11 @@ class Owed:
             "running": len(self._running),
         }
 
+    def standing(self) -> Standing:
+        troubles = {lane: trouble.code for lane, trouble in self._trouble.items()}
+        kinds = (effect.kind for effect in self._running.values())
+        return standing_of(self._batches.values(), self._prompts.values(), kinds, self._paused, troubles)
+
 
 def _next_submit(row: PromptRow) -> SubmitPrompt:
     return SubmitPrompt(row.batch_id, row.index, row.attempt + 1, row.backend)
-
-
-def _backoff_ms(times: int) -> int:
-    return min(PROBE_LAST_MS, PROBE_FIRST_MS << min(times - 1, 10))

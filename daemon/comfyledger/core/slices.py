@@ -223,6 +223,8 @@ RowId = tuple[str, str, str | int]
 def row_id(row: Row) -> RowId:
     """The identity of a row among all rows."""
     match row:
+        case ImageRow(batch_id=batch_id, index=index):
+            return ("image", batch_id, index)
         case SeriesRow(key=key):
             return ("series", key, "")
         case RequestRow(label=label, request_id=request_id):
@@ -235,8 +237,6 @@ def row_id(row: Row) -> RowId:
             return ("batch", batch_id, "")
         case PromptRow(batch_id=batch_id, index=index):
             return ("prompt", batch_id, index)
-        case ImageRow(batch_id=batch_id, index=index):
-            return ("image", batch_id, index)
         case LaneRow(name=name):
             return ("lane", name, "")
 
@@ -253,7 +253,8 @@ class Slice:
     def put(self, rows: Iterable[Row]) -> None:
         """Take rows that `evolve` made."""
         for row in rows:
-            self._rows[row_id(row)] = self.changed[row_id(row)] = row
+            ident = row_id(row)
+            self._rows[ident] = self.changed[ident] = row
 
     def series(self, key: str) -> SeriesRow | None:
         return self._rows.get(("series", key, ""))  # type: ignore[return-value]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from comfyledger import wire
 from comfyledger.comfyui.client import ComfyUI
+from comfyledger.core.slices import ImageRow
 from comfyledger.core.values import StoreRef
 from comfyledger.door.admission import Chance, Rules
 from comfyledger.door.gate import Gate
@@ -15,6 +19,7 @@ from comfyledger.door.live import Live
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger.reader import Reader
+from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore
 from comfyledger.settings import Door
 
@@ -34,6 +39,11 @@ class Context(msgspec.Struct, frozen=True):
     backends: Callable[[], list[wire.BackendInfo]]
     uptime_s: Callable[[], int]
     version: str
+    metrics: Metrics
+    pictures: Callable[[ImageRow], AbstractAsyncContextManager[BinaryIO]]
+    """An open file with the bytes of a kept image. Raises Refused."""
+    disks: Mapping[str, Path]
+    """What is called `ledger` and `spool`, by a folder on each."""
 
     def store_refs(self) -> tuple[StoreRef, ...]:
         """The stores of a new batch. Raises Refused(plugin_broken) if one of them could never be served, and

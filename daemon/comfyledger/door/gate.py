@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,15 @@ from comfyledger.wire import SUBPROTOCOL
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 TOKEN_PREFIX: Final = "token."  # noqa: S105 (a word of the protocol)
+
+
+def find_token(path: Path, environment: Mapping[str, str]) -> str:
+    """The token that systemd passes as the credential `token`, which is only read, else that in the state folder.
+
+    ($CREDENTIALS_DIRECTORY: systemd.exec(5), LoadCredential=.) Raises OSError.
+    """
+    passed = Path(environment.get("CREDENTIALS_DIRECTORY") or "/nonexistent", "token")
+    return (passed.read_text(encoding="ascii").strip() if passed.is_file() else "") or read_or_make_token(path)
 
 
 def read_or_make_token(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP side of the door: one websocket at /ws, a sign of life at /healthz, and the gate before both."""
+"""The HTTP side of the door: one websocket at /ws, the pages beside it, and the gate before all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from comfyledger import wire
+from comfyledger.door import pages
 from comfyledger.door.context import Context
+from comfyledger.door.keys import CONTEXT, SOCKETS, Sockets
 from comfyledger.door.session import Session
 from comfyledger.errors import Refused
 from comfyledger.wire import SUBPROTOCOL
@@ -17,18 +19,14 @@ from comfyledger.wire import SUBPROTOCOL
 HARD_LIMIT: Final = 8
 """Frames above so many times the limit close the connection unread; those between are answered."""
 HEARTBEAT_S: Final = 30.0
-CONTEXT: Final = web.AppKey("context", Context)
-
-
-class Sockets:
-    """The open connections of a door."""
-
-    def __init__(self) -> None:
-        self.open: set[web.WebSocketResponse] = set()
-
-
-SOCKETS: Final = web.AppKey("sockets", Sockets)
-_STATUS: Final = {"unauthorized": 401, "forbidden_host": 421, "forbidden_origin": 403, "busy": 503}
+_STATUS: Final = {
+    "unauthorized": 401,
+    "forbidden_host": 421,
+    "forbidden_origin": 403,
+    "unknown_image": 404,
+    "busy": 503,
+    "store_unavailable": 503,
+}
 
 log = structlog.get_logger("comfyledger.door")
 
@@ -38,7 +36,7 @@ def make_app(context: Context) -> web.Application:
     app = web.Application(client_max_size=65_536, middlewares=[_guarded])
     app[CONTEXT] = context
     app[SOCKETS] = Sockets()
-    app.add_routes([web.get("/ws", _socket), web.get("/healthz", _alive), web.get("/", _hello)])
+    app.add_routes([web.get("/ws", _socket), *pages.routes()])
     app.on_shutdown.append(_close_sockets)
     return app
 
@@ -82,19 +80,6 @@ async def _socket(request: web.Request) -> web.StreamResponse:
     finally:
         sockets.discard(socket)
     return socket
-
-
-async def _alive(request: web.Request) -> web.Response:
-    """Alive is whoever answers; what stands still is named by lane and code, since nobody showed a token."""
-    context = request.app[CONTEXT]
-    lanes = {lane.name: lane.code or "person" for lane in await context.reader.lanes() if lane.code or lane.person}
-    full = {"storage_full": True} if context.engine.shortage is not None else {}
-    return web.json_response({"status": "alive", "version": context.version, "lanes": lanes, **full})
-
-
-async def _hello(request: web.Request) -> web.Response:
-    text = "comfyledger listens. Apps connect to /ws with the token; `comfyledger status` says how things are.\n"
-    return web.Response(text=text)
 
 
 async def _close_sockets(app: web.Application) -> None:

@@ -1,5 +1,5 @@
-"""All that an audit looks at, in order: the chain and its anchor, the file, the projections, the texts, the spool, and
-if asked the stores. It changes nothing, and needs no daemon.
+"""All that an audit looks at: the chain and its anchor, beside them the file, the projections, the texts, the spool,
+and if asked the stores. It changes nothing, and needs no daemon.
 
 Each part is looked at whatever the others found, so that one damaged page does not hide a lost image.
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from comfyledger.inspect import chain, compare
-from comfyledger.inspect.findings import Progress, Tally
+from comfyledger.inspect.beside import chain_checked
+from comfyledger.inspect.findings import Progress, Tally, part
 from comfyledger.inspect.fold import Scratch
 from comfyledger.inspect.opening import Identity, identity_of, looking, one_moment
 from comfyledger.inspect.spool import check_spool
@@ -49,34 +49,32 @@ def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tal
     known = chain.read_anchor(anchor) if anchor is not None else None
     with looking(path) as live:
         audited = Audited(identity_of(live), Head())
-        with _part("the log", tally):
-            audited = msgspec.structs.replace(audited, head=chain.fixed_head(live, tally))
-            chain.check_chain(live, audited.head, tally, progress)
-            if anchor is not None:
-                audited = _anchored(live, audited, known, anchor, tally)
-        with _part("the file", tally):
-            check_file(live, tally, progress)
-        check_projections(live, tally, progress)
-        with _part("the texts", tally):
-            compare.check_texts(live, tally, progress)
-        with _part("the rows of the images", tally):
-            check_spool(live, spool, now_s, tally, progress)
+        log = Tally()
+        with part("the log", log):
+            audited = msgspec.structs.replace(audited, head=chain.fixed_head(live, log))
+        with chain_checked(live, path, audited.head, log, progress):
+            _look_beside_the_log(live, spool, now_s, tally, progress)
+        if anchor is not None:
+            with part("the log", log):
+                audited = _anchored(live, audited, known, anchor, log)
+    tally.take(finding for kind in log.kinds for finding in kind.examples)
     return audited
 
 
-@contextmanager
-def _part(what: str, tally: Tally) -> Iterator[None]:
-    """What cannot be read ends its own part only."""
-    try:
-        yield
-    except (sqlite3.Error, msgspec.MsgspecError) as error:
-        tally.add("file_damaged", what, f"What was to be looked at cannot be read: {error}.")
+def _look_beside_the_log(live: sqlite3.Connection, spool: Path, now_s: float, tally: Tally, progress: Progress) -> None:
+    with part("the file", tally):
+        check_file(live, tally, progress)
+    check_projections(live, tally, progress)
+    with part("the texts", tally):
+        compare.check_texts(live, tally, progress)
+    with part("the rows of the images", tally):
+        check_spool(live, spool, now_s, tally, progress)
 
 
 def _anchored(
     live: sqlite3.Connection, audited: Audited, known: chain.Anchor | None, path: Path, tally: Tally
 ) -> Audited:
-    """Compare with the anchor, and move it on if all up to here is whole."""
+    """Compare with the anchor, and move it on if the log is whole."""
     if known is not None:
         chain.check_anchor(live, audited.identity, known, tally)
     if not tally:
@@ -109,7 +107,7 @@ def check_projections(live: sqlite3.Connection, tally: Tally, progress: Progress
     with tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
         scratch = Scratch(Path(folder) / "fold.db")
         try:
-            with _part("the projections", tally):
+            with part("the projections", tally):
                 if scratch.fold(live, read_head(live).position, tally, progress):
                     _compare_now(live, scratch, tally, progress)
         finally:
@@ -138,5 +136,5 @@ async def audit_stores(
             comparison = Comparison(
                 live, opened.name, opened.store, lists, now_ms=now_ms, deep=deep, tally=tally, progress=progress
             )
-            with _part(f"the images of {opened.name}", tally):
+            with part(f"the images of {opened.name}", tally):
                 await comparison.run()

@@ -23,6 +23,7 @@ CLOCK_OFF_S: Final = 5.0
 AHEAD_S: Final = 60.0
 OTHERS_READ: Final = 0o077
 OTHERS_WRITE: Final = 0o022
+GROUP_READ: Final = 0o040
 PERHAPS_REMOTE: Final = re.compile(
     r"9p|virtiofs|davfs|afs|glusterfs|fuse\.(sshfs|glusterfs|s3fs|rclone|goofys|davfs2?|gcsfuse|ceph|ceph-fuse|mfs)"
 )
@@ -224,9 +225,12 @@ def of_token(seen: TokenSeen) -> list[Diagnosis]:
         return [Diagnosis("token", "warning", text, '[door] auth = "token"')]
     if seen.mode is None:
         return [Diagnosis("token", "ok", "There is none yet; the first `comfyledger run` makes it.")]
-    if seen.mode & OTHERS_READ or not seen.is_ours:
+    if seen.mode & OTHERS_READ & ~GROUP_READ or not seen.is_ours:
         text = f"{seen.path} is not this user's alone, so others of this machine may give orders."
         return [Diagnosis("token", "failure", text, f"chmod 600 {seen.path}")]
+    if seen.mode & GROUP_READ:
+        text = f"{seen.path} can be read by its group as well, which is right for a service whose group are its users."
+        return [Diagnosis("token", "warning", text, f"chmod 600 {seen.path}, unless that is meant")]
     return [Diagnosis("token", "ok", f"{seen.path} can be read by its owner only.")]
 
 

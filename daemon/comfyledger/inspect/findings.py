@@ -6,7 +6,9 @@ kind and its first examples only, so that a lost store of many thousand images i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -91,6 +93,10 @@ class Tally:
         if len(examples) < EXAMPLES_MAX:
             examples.append(Finding(kind, where, sentence))
 
+    def take(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self.add(finding.kind, finding.where, finding.sentence)
+
     def __bool__(self) -> bool:
         return bool(self._counts)
 
@@ -102,3 +108,12 @@ class Tally:
             for kind, mend in MENDS.items()
             if kind in self._counts
         )
+
+
+@contextmanager
+def part(what: str, tally: Tally) -> Iterator[None]:
+    """What cannot be read ends its own part only."""
+    try:
+        yield
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        tally.add("file_damaged", what, f"What was to be looked at cannot be read: {error}.")

@@ -28,6 +28,7 @@ ROWS_MAX: Final = 20_000
 _CANNOT: Final = (ComfyledgerError, msgspec.MsgspecError, sqlite3.Error, LookupError, TypeError, ValueError)
 """What folding an event raises that no daemon can have written."""
 
+_INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
 _EVENT: Final = "INSERT INTO events (position, stream, kind, schema, at, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -67,8 +68,8 @@ class Working(Slice):
         return [self.the_prompt(batch_id, index) for index in range(1, count + 1)]
 
     def let_go(self) -> None:
-        """Write what changed, and begin with nothing again."""
-        projections.save(self._connection, self.changed.values())
+        """Write what changed, neighbours after each other, and begin with nothing again."""
+        projections.save(self._connection, (self.changed[ident] for ident in sorted(self.changed)))
         self._rows.clear()
         self.changed.clear()
         self._taken_up.clear()
@@ -89,7 +90,8 @@ def _whole(keys: Iterable[Key]) -> Iterator[Key]:
 class Scratch:
     """A file with the tables of a ledger, filled by folding events from the first on. Nobody else uses it meanwhile.
 
-    `with_events`: the events themselves are copied as well.
+    `with_events`: the events themselves are copied as well, and the tables have the indexes of a ledger. Without, they
+    are there to be read from end to end, and no index is paid for.
     """
 
     def __init__(self, path: Path, with_events: bool = False) -> None:
@@ -97,6 +99,9 @@ class Scratch:
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-65536"):
             self.connection.execute(f"PRAGMA {pragma}")
         schema.migrate(self.connection)
+        if not with_events:
+            for (index,) in self.connection.execute(_INDEXES).fetchall():
+                self.connection.execute(f"DROP INDEX {index}")
         self.connection.execute(
             "CREATE TEMP TABLE referred (digest TEXT PRIMARY KEY, position INTEGER, kind TEXT) WITHOUT ROWID"
         )
@@ -134,9 +139,12 @@ class Scratch:
             batch = self._fold_one(line, event)
             if batch is not None:
                 users.append((batch.user_key, line.position))
-            referred += ((digest, line.position, kind) for digest, kind in texts_of(event))
-            erased += ((digest,) for digest in (event.digests if isinstance(event, BlobErased) else ()))
+            for digest, kind in texts_of(event):
+                referred.append((digest, line.position, kind))
+            if isinstance(event, BlobErased):
+                erased += ((digest,) for digest in event.digests)
             self.position = line.position
+        users.sort()
         write = self.connection.executemany
         write("INSERT INTO events_by_user (user, position) VALUES (?, ?)", users)
         write("INSERT OR IGNORE INTO referred (digest, position, kind) VALUES (?, ?, ?)", referred)
@@ -157,14 +165,16 @@ class Scratch:
         return batch
 
 
-def texts_of(event: Event) -> Iterator[tuple[str, str]]:
+def texts_of(event: Event) -> Iterable[tuple[str, str]]:
     """The digests of the texts that an event names, each with what the text is."""
     if isinstance(event, BatchRequested):
-        yield event.template, "template"
-        if event.metadata is not None:
-            yield event.metadata, "metadata"
-        yield from ((prompt.inputs, "inputs") for prompt in event.prompts if prompt.inputs is not None)
-    else:
-        words = getattr(event, "words", None)
-        if words is not None:
-            yield words, "words"
+        return _texts_asked(event)
+    words = getattr(event, "words", None)
+    return () if words is None else ((words, "words"),)
+
+
+def _texts_asked(event: BatchRequested) -> Iterator[tuple[str, str]]:
+    yield event.template, "template"
+    if event.metadata is not None:
+        yield event.metadata, "metadata"
+    yield from ((prompt.inputs, "inputs") for prompt in event.prompts if prompt.inputs is not None)

@@ -11,15 +11,16 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from comfyledger.core.commands import Forget, RestoreLedger, SeriesSeen
+from comfyledger.core.slices import UNOPENED
 from comfyledger.core.values import Evidence
-from comfyledger.errors import Refused
+from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.inspect.audit import PREPARE_S
 from comfyledger.inspect.backup import copy, make_empty, remove, verified
 from comfyledger.inspect.findings import Progress
@@ -158,6 +159,7 @@ async def _found(wanted: Wanted, scratch: Path, progress: Progress) -> _Found:
         there = wanted.path.exists()
         remains = read_remains(wanted.path, backup, head, progress) if there else Remains()
         forgets = _forgets(connection, remains, wanted.by)
+        first = max(_first_in(connection), _first_of(wanted.path))
     traces = known | {key: trace for key, trace in remains.traces.items() if key not in known}
     evidence = await _ask_all(wanted.stores or {}, traces, progress)
     for key, trace in remains.traces.items():
@@ -169,7 +171,7 @@ async def _found(wanted: Wanted, scratch: Path, progress: Progress) -> _Found:
         epoch=wanted.epoch,
         evidence=_highest(evidence),
         margin=margin,
-        first=1 if remains.whole else 1 + margin,
+        first=first if remains.whole else first + margin,
         seen=tuple(SeriesSeen(key, traces[key].folder, tuple(told)) for key, told in evidence.items()),
     )
     return _Found(backup, head, remains, lost_files, command, forgets, wanted.stores is not None)
@@ -183,6 +185,20 @@ def _forgets(connection: sqlite3.Connection, remains: Remains, by: str) -> tuple
         for one in remains.forgotten
         if connection.execute(sql, (one.batch_id,)).fetchone() is not None
     )
+
+
+def _first_in(connection: sqlite3.Connection) -> int:
+    """What a series begins with there that was never used: more than 1 after an earlier restore."""
+    row = connection.execute("SELECT next FROM series WHERE key = ?", (UNOPENED,)).fetchone()
+    return int(row[0]) if row is not None else 1
+
+
+def _first_of(path: Path) -> int:
+    """The same of the ledger that is replaced, as far as it can be read."""
+    if path.exists():
+        with suppress(sqlite3.Error, LedgerUnusable, TypeError, ValueError), looking(path) as connection:
+            return _first_in(connection)
+    return 1
 
 
 def _highest(evidence: Mapping[str, Sequence[Evidence]]) -> tuple[Evidence, ...]:

@@ -1,0 +1,91 @@
+"""What the daemon tells the one who started it, by systemd's protocol: lines in a datagram to $NOTIFY_SOCKET.
+
+Words go out, nothing comes in, and no word is waited for: where nobody listens, nothing is sent. When to say what is
+not decided here. (sd_notify(3) of systemd 252; sockets with a path or an abstract name.)
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+
+READY: Final = "READY=1"
+STOPPING: Final = "STOPPING=1"
+ALIVE: Final = "WATCHDOG=1"
+EXTENSION_S: Final = 60.0
+EXTEND_EVERY_S: Final = 15.0
+
+log = structlog.get_logger("comfyledger.notify")
+
+
+class Notifier:
+    """Says lines to one address. Without an address it says nothing."""
+
+    def __init__(self, address: str = "") -> None:
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+
+    def say(self, *lines: str) -> None:
+        """Send these lines in one datagram. One that cannot be sent is logged and lost: the next will say more."""
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as out:
+            try:
+                out.sendto("\n".join(lines).encode(), self._address)
+            except OSError as error:
+                log.warning("notify.failed", error=error.strerror)
+
+    def status(self, text: str) -> None:
+        """What `systemctl status` shows, one line."""
+        self.say(status_line(text))
+
+    def reloading(self) -> None:
+        """The configuration is being read again; READY ends it. The time is the one that systemd compares with."""
+        self.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1_000}")
+
+    @contextmanager
+    def extending(self, every_s: float = EXTEND_EVERY_S) -> Iterator[None]:
+        """Ask for more time as long as the body runs, from a thread: the body may leave the event loop no turn."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._extend, args=(done, every_s), name="notify-extending", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _extend(self, done: threading.Event, every_s: float) -> None:
+        while True:
+            self.say(f"EXTEND_TIMEOUT_USEC={int(EXTENSION_S * 1_000_000)}")
+            if done.wait(every_s):
+                return
+
+
+SILENT: Final = Notifier()
+
+
+def status_line(text: str) -> str:
+    return f"STATUS={' '.join(text.splitlines())}"
+
+
+def notifier_of(environment: Mapping[str, str]) -> Notifier:
+    """The one that $NOTIFY_SOCKET names; a silent one for an address that is neither a path nor an abstract name."""
+    address = environment.get("NOTIFY_SOCKET", "")
+    return Notifier(address if address.startswith(("/", "@")) else "")
+
+
+def watchdog_s(environment: Mapping[str, str], pid: int) -> float | None:
+    """After how many seconds without a sign of life this process will be ended, None if nobody watches it.
+
+    $WATCHDOG_PID, if set, says for whom $WATCHDOG_USEC is meant (sd_watchdog_enabled(3)).
+    """
+    given = environment.get("WATCHDOG_USEC", "")
+    if not given.isascii() or not given.isdigit() or int(given) == 0:
+        return None
+    return int(given) / 1_000_000 if environment.get("WATCHDOG_PID", str(pid)) == str(pid) else None

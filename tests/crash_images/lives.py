@@ -1,0 +1,141 @@
+"""A program of its own: a ledger is backed up, its tables are made anew, and a backup takes its place.
+
+Its folder is recorded. What each ledger holds is noted where it is acknowledged, and which backups are there. Before a
+backup and before the restore the one who writes is killed, so that a write-ahead log is left. The last argument takes a
+durable step out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import hashlib
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from comfyledger.core.decide import Message
+from comfyledger.inspect import backup as backup_module
+from comfyledger.inspect.backup import Copied, backup, prune
+from comfyledger.inspect.compare import TABLES
+from comfyledger.inspect.findings import silent
+from comfyledger.inspect.rebuild import rebuild
+from comfyledger.inspect.restore import Wanted, restore
+from comfyledger.ledger import restoring
+from comfyledger.ledger.ledger import Ledger
+from ledger_given import NOW_MS, check_tables, raw, submission, take
+
+LIVE = "state/ledger.db"
+ELSEWHERE = "other/machine/ledger.db"
+"""Two new folders: the restore makes them, and a power loss must not take them back."""
+BACKUPS = "backups"
+EPOCHS = {LIVE: "01SECONDEPOCH", ELSEWHERE: "01THIRDEPOCH"}
+
+State = list[Any]
+
+
+def note(**words: object) -> None:
+    ctypes.CDLL(None).recorder_note(json.dumps(words).encode())
+
+
+def state_of(connection: sqlite3.Connection) -> State:
+    """What a ledger is: its epoch, the end of its log, and all that its tables say."""
+    (epoch,) = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+    (position,) = connection.execute("SELECT max(position) FROM events").fetchone()
+    (last,) = connection.execute("SELECT hash FROM events WHERE position = ?", (position,)).fetchone()
+    digest = hashlib.blake2b(digest_size=12)
+    for table in TABLES:
+        digest.update(repr(sorted(connection.execute(f"SELECT * FROM {table}"), key=repr)).encode())
+    return [epoch, position, last.hex(), digest.hexdigest()]
+
+
+def say(root: Path, ledger: str, connection: sqlite3.Connection) -> None:
+    note(ledger=ledger, state=state_of(connection))
+
+
+def live(root: Path, *messages: Message) -> None:
+    ledger = Ledger.open(root / LIVE)
+    take(ledger, *messages)
+    say(root, LIVE, ledger._connection)
+    ledger.close()
+
+
+def killed(root: Path, *messages: Message) -> None:
+    """In a process that ends as one does that is killed: what it wrote is in the write-ahead log."""
+    child = os.fork()
+    if child == 0:
+        ledger = Ledger.open(root / LIVE)
+        take(ledger, *messages)
+        say(root, LIVE, ledger._connection)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (root / f"{LIVE}-wal").stat().st_size > 0
+
+
+def looked_at(root: Path, ledger: str, *, whole: bool = True) -> None:
+    if whole:
+        check_tables(root / ledger)
+    connection = raw(root / ledger)
+    say(root, ledger, connection)
+    connection.close()
+
+
+def back_up(root: Path, day: int) -> Copied:
+    copied = backup(root / LIVE, root / BACKUPS, day * 86_400.0, silent)
+    note(backups=[Path(copied.file).name])
+    return copied
+
+
+def break_a_table(root: Path) -> None:
+    stranger = raw(root / LIVE)
+    stranger.execute("DELETE FROM images WHERE image = 1")
+    say(root, LIVE, stranger)
+    stranger.close()
+
+
+def put_back(root: Path, file: Path, ledger: str) -> None:
+    wanted = Wanted(
+        file, root / ledger, root / "spool", None, EPOCHS[ledger], NOW_MS, by="cli", margin=10, replace=True
+    )
+    restored = asyncio.run(restore(wanted, silent))
+    note(restored=ledger, aside=Path(restored.aside).name)
+    looked_at(root, ledger)
+
+
+def without(step: str) -> None:
+    """Take a durable step out, as a careless change would."""
+    if step:
+        module, kind = step.split()
+        place: Any = {"backup": (backup_module, "sync"), "restore": (restoring, "_sync")}[module]
+        setattr(*place, _only(getattr(*place), folders=kind == "file"))
+
+
+def _only(sync: Callable[[Path], None], *, folders: bool) -> Callable[[Path], None]:
+    """A sync of folders only, or of files only."""
+    return lambda path: sync(path) if path.is_dir() is folders else None
+
+
+def main(root: Path, step: str = "") -> None:
+    without(step)
+    (root / BACKUPS).mkdir()
+    live(root, submission("r1", prompt="a lantern"), submission("r2", user="Mia"))
+    first = back_up(root, 1)
+    killed(root, submission("r3", quantity=2))
+    second = back_up(root, 2)
+    prune(second, 1, NOW_MS)
+    assert not Path(first.file).exists()
+    break_a_table(root)
+    rebuild(root / LIVE, silent)
+    looked_at(root, LIVE)
+    killed(root, submission("r4", quantity=4), submission("r5", user="Ann"))
+    put_back(root, Path(second.file), LIVE)
+    live(root, submission("r4", quantity=4))
+    put_back(root, Path(second.file), ELSEWHERE)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "daemon" / "comfyledger"
 PURE = sorted(
     [
         *(PACKAGE / "core").glob("*.py"),
-        PACKAGE / "wire.py",
+        *(PACKAGE / "wire").glob("*.py"),
         *(PACKAGE / "comfyui" / name for name in ("messages.py", "fields.py", "graph.py", "graph_find.py")),
     ]
 )

@@ -1,0 +1,140 @@
+"""Frames: reading and writing envelopes and what is in them, and the JSON Schema of all of it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger.errors import Refused
+from comfyledger.wire.answers import ANSWERS, RESULTS, Answer, ErrorInfo
+from comfyledger.wire.requests import PROTOCOL, REQUESTS, TYPE_OF, Id, Message
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A frame whose data is not read yet."""
+
+    type: str
+    id: Id = None
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Asked(Envelope, frozen=True, forbid_unknown_fields=True):
+    """A frame from a client: options that stand beside `data` would be ignored, so they are refused."""
+
+
+_envelope = msgspec.json.Decoder(Envelope)
+_asked = msgspec.json.Decoder(Asked)
+_encoder = msgspec.json.Encoder()
+_requests: Final = {name: msgspec.json.Decoder(message) for name, message in REQUESTS.items()}
+_answers: Final = {name: msgspec.json.Decoder(answer) for name, answer in ANSWERS.items()}
+_results: Final = {name: msgspec.json.Decoder(answer) for name, answer in RESULTS.items()}
+
+
+def read_envelope(frame: str | bytes) -> Envelope:
+    """The envelope of a frame of the daemon. Raises Refused(not_json, not_utf8, bad_envelope)."""
+    return _read(_envelope, frame)
+
+
+def read_asked(frame: bytes) -> Envelope:
+    """The envelope of a frame of a client. Raises Refused(not_json, not_utf8, bad_envelope)."""
+    try:
+        frame.decode()
+    except UnicodeDecodeError as error:
+        raise Refused("not_utf8", f"The frame is not UTF-8: byte {error.start} fits nothing.") from error
+    return _read(_asked, frame)
+
+
+def _read(decoder: msgspec.json.Decoder[Any], frame: str | bytes) -> Envelope:
+    try:
+        envelope: Envelope = decoder.decode(frame)
+        return envelope
+    except msgspec.ValidationError as error:
+        hint = 'Send {"type": ..., "id": ..., "data": {...}}.'
+        raise Refused("bad_envelope", _sentence(error), hint=hint, path=_path(error, "$")) from error
+    except RecursionError as error:
+        raise Refused("not_json", "The frame is nested too deeply.") from error
+    except UnicodeError as error:
+        raise Refused("not_utf8") from error
+    except msgspec.DecodeError as error:
+        raise Refused("not_utf8" if "utf-8" in str(error).lower() else "not_json", _sentence(error)) from error
+
+
+def read_request(envelope: Envelope) -> Message:
+    """The message in an envelope. Raises Refused(unknown_type, unknown_field, invalid_field)."""
+    decoder = _requests.get(envelope.type)
+    if decoder is None:
+        known = ", ".join(REQUESTS)
+        raise Refused(
+            "unknown_type", f"There is no message {envelope.type[:64]!r}.", hint=f"Known: {known}.", path="$.type"
+        )
+    try:
+        return decoder.decode(envelope.data)
+    except msgspec.ValidationError as error:
+        code = "unknown_field" if "unknown field" in str(error) else "invalid_field"
+        raise Refused(code, _sentence(error), path=_path(error, "$.data"), hint=_FIELDS_HINT) from error
+    except RecursionError as error:
+        raise Refused("not_json", "The frame is nested too deeply.") from error
+    except UnicodeError as error:
+        raise Refused("not_utf8") from error
+    except msgspec.DecodeError as error:
+        raise Refused("not_json", _sentence(error)) from error
+
+
+_FIELDS_HINT: Final = "`comfyledger schema` prints the fields of every message."
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).split(" - at `")[0][:300]
+    return text if text.endswith(".") else f"{text}."
+
+
+def _path(error: Exception, root: str) -> str:
+    """msgspec ends its sentences with where: "... - at `$.images[0].seed`"."""
+    _, found, place = str(error).partition(" - at `")
+    return root + place.rstrip("`").removeprefix("$") if found else root
+
+
+def frame(kind: str, data: Any, id: Id = None) -> bytes:
+    """A frame as it goes out, either way."""
+    return _encoder.encode({"type": kind, "id": id, "data": data})
+
+
+def request_frame(message: Message, id: Id = None) -> bytes:
+    return frame(TYPE_OF[type(message)], message, id)
+
+
+def error_of(refusal: Refused) -> ErrorInfo:
+    waits = {"retry_after_s": refusal.retry_after_s} if refusal.retry_after_s else {}
+    return ErrorInfo(refusal.code, refusal.message, refusal.path, refusal.hint, **waits)
+
+
+def read_answer(envelope: Envelope) -> Answer:
+    """What the daemon sent unasked, or an error. Raises KeyError for a type that this version does not know."""
+    return _answers[envelope.type].decode(envelope.data)
+
+
+def read_result(request: type[Message], envelope: Envelope) -> Answer:
+    """The data of a `result`, read as the answer to a request of this type."""
+    return _results[TYPE_OF[request]].decode(envelope.data)
+
+
+def schemas() -> dict[str, Any]:
+    """JSON Schema (2020-12) of every message, generated from the types above."""
+    types: list[type] = [*REQUESTS.values(), *ANSWERS.values(), *dict.fromkeys(RESULTS.values())]
+    _, components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+
+    def envelope(kind: str, data: type) -> dict[str, Any]:
+        reference = {"$ref": f"#/$defs/{data.__name__}"}
+        properties = {"type": {"const": kind}, "id": {"type": ["string", "integer", "null"]}, "data": reference}
+        return {"type": "object", "properties": properties, "required": ["type"]}
+
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "comfyledger wire",
+        "protocol": PROTOCOL,
+        "requests": {name: envelope(name, message) for name, message in REQUESTS.items()},
+        "results": {name: envelope("result", answer) for name, answer in RESULTS.items()},
+        "pushes": {name: envelope(name, answer) for name, answer in ANSWERS.items()},
+        "$defs": components,
+    }

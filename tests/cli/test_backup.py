@@ -102,9 +102,9 @@ def file(place: Place, run: Any, tmp_path: Path) -> str:
 def test_a_restore_says_what_was_found_and_what_is_lost(place: Place, file: str, run: Any) -> None:
     result = run("restore", file, "--replace")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "2 series were raised by 1000 above all that was found." in result.stdout
+    assert "2 series raised by 1000 above all that was found." in result.stdout
     assert "  folder showed numbers up to 0\n  old ledger showed numbers up to 53\n" in result.stdout
-    assert "Lost with what happened after the backup: 1 batches with 50 images (1 events)." in result.stdout
+    assert "Lost with what happened after the backup: 1 batch with 50 images (1 event)." in result.stdout
     assert "The ledger that was there is " in result.stdout
     check_tables(place.path)
 

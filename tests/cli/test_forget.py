@@ -36,7 +36,7 @@ def test_nothing_is_forgotten_before_a_person_agrees(door: Any, run: Any) -> Non
     assert asked(door) == [(True, "")]
     result = run("forget", BATCH, "--yes")
     assert asked(door)[1:] == [(True, ""), (False, "")]
-    assert "Forgotten: 2 images of 1 batches" in result.stdout
+    assert "Forgotten: 2 images of 1 batch;" in result.stdout
     assert "keep 1 in disk" in result.stdout
     assert "Texts erased: 3" in result.stdout
 

@@ -13,7 +13,7 @@ import click
 
 from comfyledger.cli.calling import LABEL, json_option
 from comfyledger.cli.daemon import config_option
-from comfyledger.cli.terminal import say, say_json
+from comfyledger.cli.terminal import say, say_json, several
 
 if TYPE_CHECKING:
     from comfyledger.inspect.findings import Progress
@@ -135,7 +135,7 @@ async def _restore(found: Settings, wanted: Wanted, ask: bool, progress: Progres
 def _say(restored: Restored) -> None:
     say(f"The ledger {restored.ledger_id} is as it was at position {restored.position_before}.", "green")
     say(f"Its epoch is now {restored.epoch}, its log ends at position {restored.position}.")
-    say(f"{restored.series} series were raised by {restored.margin} above all that was found.")
+    say(f"{restored.series} series raised by {restored.margin} above all that was found.")
     for one in restored.evidence:
         say(f"  {one.store} showed numbers up to {one.highest}")
     if not restored.stores_asked:
@@ -152,11 +152,15 @@ def _say_lost(restored: Restored) -> None:
     if lost is None:
         say("What was accepted after the backup is lost; nothing is left that can say how much it was.", "yellow")
     elif lost.events:
-        text = f"Lost with what happened after the backup: {lost.batches} batches with {lost.images} images"
-        say(f"{text} ({lost.events} events).", "yellow")
+        counts = f"{several(lost.batches, 'batch')} with {several(lost.images, 'image')}"
+        text = f"Lost with what happened after the backup: {counts}"
+        say(f"{text} ({several(lost.events, 'event')}).", "yellow")
     if restored.forgotten:
         say(f"What was forgotten after the backup is forgotten again ({restored.forgotten} times).")
     for problem in restored.problems:
         say(f"The old ledger is broken: {problem}", "yellow")
     if restored.strangers:
-        say(f"{restored.strangers} files in the spool belong to batches that are lost; they stay there.", "yellow")
+        say(
+            f"In the spool, of batches that are lost: {several(restored.strangers, 'file')}. They stay there.",
+            "yellow",
+        )

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from comfyledger import wire
 from comfyledger.cli.batches import image_option
 from comfyledger.cli.calling import DONE, asks_daemon, find_batch, json_option
-from comfyledger.cli.terminal import console, say, say_json
+from comfyledger.cli.terminal import console, say, say_json, several
 from comfyledger.client import Client
 
 
@@ -69,7 +69,7 @@ async def _through(client: Client, asked: wire.Forget, *, dry_run: bool, as_json
         bar = bars.add_task("", total=None)
         async for page in _pages(client, asked, dry_run):
             done = _with(done, page)
-            bars.update(bar, description=f"{done.images:,} images of {done.batches:,} batches")
+            bars.update(bar, description=f"{several(done.images, 'image')} of {several(done.batches, 'batch')}")
     return done
 
 
@@ -102,10 +102,9 @@ def _with(done: wire.Forgotten, page: wire.Forgotten) -> wire.Forgotten:
 
 def _counted(found: wire.Forgotten) -> str:
     left = ", ".join(f"{count:,} in {store}" for store, count in sorted(found.left.items()))
-    return (
-        f"{found.images:,} images of {found.batches:,} batches; stores are asked to delete {found.deletions:,} files"
-        + (f", and keep {left}." if left else ".")
-    )
+    counts = f"{several(found.images, 'image')} of {several(found.batches, 'batch')}"
+    asked = f"stores are asked to delete {several(found.deletions, 'file')}"
+    return f"{counts}; {asked}" + (f", and keep {left}." if left else ".")
 
 
 def _say(found: wire.Forgotten, as_json: bool) -> int:

@@ -21,7 +21,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from comfyledger import wire
 from comfyledger.cli.calling import DONE, asks_daemon, find_batch, json_option
 from comfyledger.cli.log import moment
-from comfyledger.cli.terminal import console, say, say_aside, say_json, say_table
+from comfyledger.cli.terminal import console, say, say_aside, say_json, say_table, several
 from comfyledger.client import Client
 from comfyledger.errors import Refused
 
@@ -119,7 +119,7 @@ async def recover(
     if as_json:
         say_json(done)
     elif drop_store is not None:
-        say(f"{done.images:,} images of {done.batches:,} batches given up for the store {drop_store}.")
+        say(f"{several(done.images, 'image')} of {several(done.batches, 'batch')} given up for the store {drop_store}.")
     else:
         _say_done(done)
     return DONE
@@ -190,10 +190,10 @@ class Meter:
             self._bars.update(self._task, description=text)
 
     def looked_at(self, images: int) -> None:
-        self._bars.update(self._task, description=f"{images:,} images looked at")
+        self._bars.update(self._task, description=f"{several(images, 'image')} looked at")
         if self._bars.disable and images - self._told >= LINE_EVERY_IMAGES:
             self._told = images
-            say_aside(f"{images:,} images looked at")
+            say_aside(f"{several(images, 'image')} looked at")
 
 
 @contextlib.contextmanager
@@ -208,17 +208,18 @@ def _meter(as_json: bool) -> Iterator[Meter]:
 
 def _say_plan(plan: wire.Recovered, drop_store: str | None) -> None:
     if drop_store is not None:
-        say(f"{plan.images:,} images of {plan.batches:,} batches would be given up for the store {drop_store}.")
+        counts = f"{several(plan.images, 'image')} of {several(plan.batches, 'batch')}"
+        say(f"{counts} would be given up for the store {drop_store}.")
         return
     _say_steps(plan.steps)
-    say(f"{plan.looked_at:,} images looked at, {plan.images:,} to be taken up.")
+    say(f"{several(plan.looked_at, 'image')} looked at, {plan.images:,} to be taken up.")
 
 
 def _say_done(done: wire.Recovered) -> None:
     left = [step for step in done.steps if step.kind in _SHOWN]
     if left:
         _say_steps(left)
-    say(f"{done.images:,} images taken up; `comfyledger status` shows how they come along.")
+    say(f"{several(done.images, 'image')} taken up; `comfyledger status` shows how they come along.")
 
 
 def _say_steps(steps: Iterable[wire.RecoveryStep]) -> None:

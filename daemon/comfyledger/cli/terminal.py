@@ -89,6 +89,12 @@ def clock(at_ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
 
 
+def several(count: int, what: str) -> str:
+    """A count of things that take an s or es: "1 image", "2,000 images", "2 batches"."""
+    ending = "" if count == 1 else "es" if what.endswith("ch") else "s"
+    return f"{count:,} {what}{ending}"
+
+
 def duration(seconds: float) -> str:
     """Like "2 d 3 h", "3 h 5 min", "12 s"."""
     minutes, rest = divmod(int(seconds), 60)

@@ -46,6 +46,7 @@ def backup(config_path: Path | None, target: str, force: bool, keep: int | None,
     place = Path(target)
     if target.endswith("/"):
         place.mkdir(mode=0o700, exist_ok=True)
+        copying.sync(place.absolute().parent)  # a new folder's own name must last as well as what will be in it
     if keep is not None and not place.is_dir():
         raise click.UsageError("--keep goes together with a folder.")
     ledger = settings.load(config_path, click.get_current_context().obj.state_dir).ledger_path

@@ -260,7 +260,7 @@ def _identity(connection: sqlite3.Connection, key: str) -> str:
 
 def _sync(path: Path) -> None:
     """File and folders are on stable storage before the ledger has its id, and so before the first number is given."""
-    for target in (path, *_folders_above(path)):
+    for target in (path, *folders_above(path)):
         fd = os.open(target, os.O_RDONLY)
         try:
             os.fsync(fd)
@@ -268,7 +268,7 @@ def _sync(path: Path) -> None:
             os.close(fd)
 
 
-def _folders_above(path: Path) -> Iterator[Path]:
+def folders_above(path: Path) -> Iterator[Path]:
     """Each holds the name of the one below, which may be new: the first start makes what is missing of the path.
 
     Up to the mount point, or to a folder that is closed to this user, who then made nothing in it.

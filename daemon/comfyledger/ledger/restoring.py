@@ -18,7 +18,7 @@ from comfyledger.core.draft import Policy
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger import schema
 from comfyledger.ledger.grouped import Terms, decide_group
-from comfyledger.ledger.ledger import Ledger, _folders_above, check_place, connect, lock
+from comfyledger.ledger.ledger import Ledger, folders_above, check_place, connect, lock
 
 READERS_WAIT_S: Final = 5.0
 ASIDE: Final = ".replaced-"
@@ -73,7 +73,7 @@ def put_in_place(scratch: Path, path: Path, at: str) -> Path | None:
     _move_log(path, aside)
     _sync(path.parent)
     scratch.replace(path)
-    for folder in _folders_above(path):
+    for folder in folders_above(path):
         _sync(folder)
     return aside if aside.exists() else None
 

@@ -18,7 +18,7 @@ from comfyledger.core.draft import Policy
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger import schema
 from comfyledger.ledger.grouped import Terms, decide_group
-from comfyledger.ledger.ledger import Ledger, folders_above, check_place, connect, lock
+from comfyledger.ledger.ledger import Ledger, check_place, connect, folders_above, lock
 
 READERS_WAIT_S: Final = 5.0
 ASIDE: Final = ".replaced-"

@@ -322,13 +322,8 @@ os.fsync = fsync
 """
 
 
-async def test_a_failed_fsync_of_the_spool_ends_the_daemon_and_the_next_one_loses_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    house.expected_errors.add("daemon.ended")
-    marker = house.folder / "failing"
-    (house.folder / "sitecustomize.py").write_text(FAILING_FSYNC.format(marker=str(marker)))
-    monkeypatch.setenv("PYTHONPATH", str(house.folder), prepend=os.pathsep)
+async def end_by_a_failed_fsync(house: House, marker: Path, whose: str) -> None:
+    """One fsync fails in the middle of a batch: the daemon says so and ends, and the next one loses nothing."""
     await house.begin(seconds_per_image=0.2, depth=1)
     async with house.app() as app:
         given = await app.submit("r1", images=coloured(4))
@@ -338,15 +333,26 @@ async def test_a_failed_fsync_of_the_spool_ends_the_daemon_and_the_next_one_lose
     assert house.daemon.signal(signal.SIGTERM) == 5
     last = house.daemon.facts()[-1]
     assert last["event"] == "daemon.ended"
-    assert "The disk failed the spool" in last["error"]
+    assert f"The disk failed the {whose}" in last["error"]
     assert "Check the disk" in last["error"]
     assert marker.read_text() == "x", "it was tried again"
     marker.unlink()
     await house.daemon.begin()
     async with house.app() as app:
         (batch,) = await app.settled(given["batch_id"])
+        check_gap_free(await app.log())
     assert (batch["stored"], batch["parked"], batch["failed"]) == (4, 0, 0)
     house.check_stored(batch)
+
+
+async def test_a_failed_fsync_of_the_spool_ends_the_daemon_and_the_next_one_loses_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.expected_errors.add("daemon.ended")
+    marker = house.folder / "failing"
+    (house.folder / "sitecustomize.py").write_text(FAILING_FSYNC.format(marker=str(marker)))
+    monkeypatch.setenv("PYTHONPATH", str(house.folder), prepend=os.pathsep)
+    await end_by_a_failed_fsync(house, marker, "spool")
 
 
 FAILING_SYNC_OF_SQLITE = r"""
@@ -405,25 +411,7 @@ async def test_a_failed_fsync_of_the_ledger_ends_the_daemon_and_the_next_one_los
     marker = house.folder / "failing"
     monkeypatch.setenv("LD_PRELOAD", str(compiled(house.folder)))
     monkeypatch.setenv("FAILING_SYNC", str(marker))
-    await house.begin(seconds_per_image=0.2, depth=1)
-    async with house.app() as app:
-        given = await app.submit("r1", images=coloured(4))
-        await app.counted("stored", 1, given["batch_id"])
-        marker.touch()
-        await until(lambda: has_ended(house), "the daemon ends")
-    assert house.daemon.signal(signal.SIGTERM) == 5
-    last = house.daemon.facts()[-1]
-    assert last["event"] == "daemon.ended"
-    assert "The disk failed the ledger" in last["error"]
-    assert "Check the disk" in last["error"]
-    assert marker.read_text() == "x", "it was tried again"
-    marker.unlink()
-    await house.daemon.begin()
-    async with house.app() as app:
-        (batch,) = await app.settled(given["batch_id"])
-        check_gap_free(await app.log())
-    assert (batch["stored"], batch["parked"], batch["failed"]) == (4, 0, 0)
-    house.check_stored(batch)
+    await end_by_a_failed_fsync(house, marker, "ledger")
 
 
 def has_ended(house: House) -> bool:

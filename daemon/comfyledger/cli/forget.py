@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn
 
 from comfyledger import wire
 from comfyledger.cli.batches import image_option
 from comfyledger.cli.calling import DONE, asks_daemon, find_batch, json_option
-from comfyledger.cli.terminal import console, say, say_json, several
+from comfyledger.cli.terminal import live_line, say, say_json, several
 from comfyledger.client import Client
 
 
@@ -64,8 +62,7 @@ async def _asked(
 async def _through(client: Client, asked: wire.Forget, *, dry_run: bool, as_json: bool) -> wire.Forgotten:
     """All pages of it, together."""
     done = wire.Forgotten(0, 0, dry_run=dry_run)
-    columns = (BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty(), transient=True) as bars:
+    with live_line(as_json) as bars:
         bar = bars.add_task("", total=None)
         async for page in _pages(client, asked, dry_run):
             done = _with(done, page)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -18,14 +17,14 @@ from typing import Any, Final
 
 import click
 import msgspec
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import Progress
 from rich.text import Text
 
 from comfyledger import wire
 from comfyledger.cli import surveyed
 from comfyledger.cli.calling import DONE, REFUSED, Reach, asks_daemon, json_option
 from comfyledger.cli.surveyed import Seen, Tally
-from comfyledger.cli.terminal import clean, clock, console, say, say_aside, say_json, say_table
+from comfyledger.cli.terminal import clean, clock, live_line, say, say_aside, say_json, say_table
 from comfyledger.client import Client
 from comfyledger.client.finding import find_state_dir
 from comfyledger.errors import Refused
@@ -119,8 +118,7 @@ class Meter:
 
 @contextlib.contextmanager
 def _meter(as_json: bool) -> Iterator[Meter]:
-    columns = (BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty(), transient=True) as bars:
+    with live_line(as_json) as bars:
         yield Meter(bars)
 
 

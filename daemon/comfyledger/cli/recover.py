@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 import click
 from msgspec.structs import replace
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import Progress
 
 from comfyledger import wire
 from comfyledger.cli.calling import DONE, asks_daemon, find_batch, json_option
 from comfyledger.cli.log import moment
-from comfyledger.cli.terminal import console, say, say_aside, say_json, say_table, several
+from comfyledger.cli.terminal import live_line, say, say_aside, say_json, say_table, several
 from comfyledger.client import Client
 from comfyledger.errors import Refused
 
@@ -198,8 +197,7 @@ class Meter:
 
 @contextlib.contextmanager
 def _meter(as_json: bool) -> Iterator[Meter]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty(), transient=True) as bars:
+    with live_line(as_json) as bars:
         yield Meter(bars)
 
 

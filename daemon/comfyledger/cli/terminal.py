@@ -18,6 +18,7 @@ import click
 import msgspec
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from comfyledger.errors import Refused
@@ -87,6 +88,12 @@ def say_refusal(refusal: Refused, as_json: bool) -> None:
 def clock(at_ms: int) -> str:
     """A time of the ledger on this machine's clock."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
+
+
+def live_line(as_json: bool) -> Progress:
+    """How far something is, on a terminal in one line that goes at the end; nothing elsewhere."""
+    columns = (BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
+    return Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty(), transient=True)
 
 
 def several(count: int, what: str) -> str:

@@ -219,7 +219,7 @@ class SimCloudinary:
             headers = {**headers, "X-Cld-Error": refused.message, **refused.headers}
             visit.entry.answer = refused.message
         except Withheld:
-            pass
+            pass  # the fault has ended it; `spoil` below says what is sent in its place
         if visit.entry.is_admin:
             headers |= self._budget.headers(self._time())
         self._ledger.save(visit.entry)

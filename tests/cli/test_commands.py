@@ -353,6 +353,16 @@ def test_config_check_says_what_is_wrong(run: Any, tmp_path: Path) -> None:
     assert "config_invalid" in result.stderr
 
 
+def test_config_check_asks_the_plugins_what_they_think_of_their_options(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text('[stores.c]\nkind = "cloudinary"\ncloud_nam = "x"\n')
+    words = [sys.executable, "-m", "comfyledger", "config", "check", "--config", str(bad), "--json"]
+    result = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
+    assert result.returncode == calling.REFUSED
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], "did you mean 'cloud_name'?" in error["message"]) == ("config_invalid", True)
+
+
 def test_run_gives_the_settings_to_the_daemon_and_ends_as_it_does(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import click
 
 from comfyledger.cli.calling import json_option
 from comfyledger.cli.terminal import say, say_json
+from comfyledger.errors import Refused
 from comfyledger.wire import schemas
 
 config_option = click.option(
@@ -40,9 +41,14 @@ def config() -> None:
 @click.pass_context
 def check(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     """Say whether a configuration can be used, and the main things that it says."""
-    from comfyledger import settings
+    from comfyledger import logs, settings
+    from comfyledger.plugins import open_stores, store_kinds
 
+    logs.configure(level="error", layout="auto")  # what a plugin says of itself is said below
     found = settings.load(config_path, ctx.obj.state_dir)
+    for store in open_stores(store_kinds(), found.stores, found.state_path).values():
+        if store.waiting is None:
+            raise Refused("config_invalid", f"The store {store.name} cannot be used: {store.problem}")
     main = {
         "config": found.source or "none: the defaults",
         "state_dir": found.state_dir,

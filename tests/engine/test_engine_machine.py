@@ -418,6 +418,7 @@ TestEngineMachine.settings = settings(
     max_examples=int(os.environ.get("MACHINE_EXAMPLES", "10")),
     stateful_step_count=int(os.environ.get("MACHINE_STEPS", "25")),
     deadline=None,
+    derandomize="MACHINE_EXAMPLES" not in os.environ,
     phases=set(Phase) if "MACHINE_EXAMPLES" in os.environ else {Phase.reuse, Phase.generate},
     print_blob=True,
     suppress_health_check=list(HealthCheck),

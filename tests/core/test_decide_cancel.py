@@ -167,3 +167,9 @@ def test_a_settled_batch_is_not_held() -> None:
         with pytest.raises(Refused) as refusal:
             ledger.when(command)
         assert refusal.value.code == "nothing_to_do"
+
+
+def test_a_batch_that_was_held_after_its_cancel_is_let_go_by_the_next_cancel() -> None:
+    ledger = given(submit(quantity=1), one_kept(1), cancel(), hold(), cancel())
+    assert ledger.batch().held == ""
+    assert ledger.when(cancel()).events == ()

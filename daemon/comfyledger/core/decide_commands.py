@@ -158,11 +158,14 @@ def chosen_images(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> li
 
 
 def cancel_batch(draft: Draft, command: CancelBatch) -> Changed:
-    """Give up what is not kept yet. What is kept goes on to its stores, what is stored stays stored."""
+    """Give up what is not kept yet. What is kept goes on to its stores, what is stored stays stored.
+
+    A batch that somebody held after it was cancelled is let go by the next cancel: nothing of it waits any more.
+    """
     batch = batch_or_refuse(draft, command.batch_id)
     chosen = chosen_images(draft, batch, command.images)
     open_images = [image for image in chosen if image.state == "pending"]
-    if not command.images and not batch.settled and not batch.cancelled:
+    if not command.images and not batch.settled and (batch.held or not batch.cancelled):
         draft.emit(BatchCancelled(batch.batch_id, by=command.label))
     if open_images:
         indexes = tuple(image.index for image in open_images)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 from rich.cells import cell_len, set_cell_size
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from comfyledger import wire
 from comfyledger.cli.calling import DONE, NOT_STORED
+from comfyledger.cli.quiet import Quiet
 from comfyledger.cli.story import News, Story
 from comfyledger.cli.terminal import clean, console, plain, say, say_json, short
 from comfyledger.client import Client, Pushed
@@ -26,6 +27,8 @@ class Screen(Protocol):
 
     def see(self, story: Story, push: Pushed) -> None: ...
 
+    def waits(self, story: Story, reasons: Sequence[wire.OwedInfo]) -> None: ...
+
     def end(self, batch: wire.BatchInfo) -> None: ...
 
 
@@ -35,6 +38,9 @@ class JsonScreen:
     def see(self, story: Story, push: Pushed) -> None:
         story.see(push)
         say_json({"type": "event" if isinstance(push, wire.LoggedEvent) else "progress", "data": plain(push)})
+
+    def waits(self, story: Story, reasons: Sequence[wire.OwedInfo]) -> None:
+        say_json({"type": "waits", "data": {"batch_id": story.batch_id, "owed": plain(list(reasons))}})
 
     def end(self, batch: wire.BatchInfo) -> None:
         say_json({"type": "batch", "data": batch})
@@ -46,6 +52,10 @@ class LineScreen:
     def see(self, story: Story, push: Pushed) -> None:
         for news in story.see(push):
             say(f"{short(story.batch_id)}  {story.stored}/{story.total}  {_line(news)}")
+
+    def waits(self, story: Story, reasons: Sequence[wire.OwedInfo]) -> None:
+        for line in _why(reasons):
+            say(f"{short(story.batch_id)}  {story.stored}/{story.total}  {line}")
 
     def end(self, batch: wire.BatchInfo) -> None:
         say(outcome(batch))
@@ -74,6 +84,10 @@ class BarScreen:
             step=step,
             rate=story.rate,
         )
+
+    def waits(self, story: Story, reasons: Sequence[wire.OwedInfo]) -> None:
+        for line in _why(reasons):
+            self._bars.console.print(Text(clean(line), style="yellow"), soft_wrap=True)
 
     def end(self, batch: wire.BatchInfo) -> None:
         if batch.batch_id in self._tasks:
@@ -108,13 +122,25 @@ def _bars() -> Progress:
 async def follow(client: Client, batch_id: str, shown_on: Screen) -> wire.BatchInfo:
     """Show a batch until it is settled; what became of it."""
     story = Story(batch_id)
+    quiet = Quiet(client, batch_id, lambda reasons: shown_on.waits(story, reasons))
     pushed = client.follow(batch_id, progress=True)
-    async with contextlib.aclosing(pushed):
+    async with contextlib.aclosing(pushed), _beside(quiet.run()):
         async for push in pushed:
+            quiet.heard()
             shown_on.see(story, push)
     batch = await client.get_batch(batch_id)
     shown_on.end(batch)
     return batch
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def follow_all(client: Client, batch_ids: Sequence[str], shown_on: Screen) -> int:
@@ -137,6 +163,12 @@ def outcome(batch: wire.BatchInfo) -> str:
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     again = f" Take up again with: comfyledger retry {batch.batch_id}" if batch.parked or batch.failed else ""
     return f"{short(batch.batch_id)}  {batch.username} · {batch.character}: {said} of {batch.quantity}.{again}"
+
+
+def _why(reasons: Sequence[wire.OwedInfo]) -> list[str]:
+    """A line for each reason; none where nothing stands in the way any more."""
+    commands = [f" Go on with: {one.command}" if one.command else "" for one in reasons]
+    return [f"waits: {one.text}{command}" for one, command in zip(reasons, commands, strict=True)]
 
 
 def _line(news: News) -> str:

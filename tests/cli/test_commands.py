@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -353,14 +354,56 @@ def test_config_check_says_what_is_wrong(run: Any, tmp_path: Path) -> None:
     assert "config_invalid" in result.stderr
 
 
+def test_config_check_shows_all_mistakes_of_all_kinds_at_once(run: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text(
+        'stat_dir = 1\n[door]\nport = 70000\n[stores.c]\nkind = "cloudinary"\n[workflows.x]\nfile = "none.json"\n'
+        'default_workflow = "y"\n'
+    )
+    result = run("config", "check", "--config", str(bad), "--json")
+    said = json.loads(result.stdout)
+    paths = ["stat_dir", "door.port", "workflows.x.default_workflow", "default_workflow", "stores.c", "workflows.x"]
+    assert [one["path"] for one in said["mistakes"]] == paths
+    assert all(one["hint"] for one in said["mistakes"])
+    assert (said["usable"], result.exit_code) == (False, calling.REFUSED)
+    lines = run("config", "check", "--config", str(bad)).stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines[:-1:2]] == paths
+    assert lines[-1] == "config_invalid: 6 mistakes."
+
+
+def test_config_show_names_the_source_of_each_value_and_masks_secrets(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "c.toml"
+    secrets = 'api_secret = "hidden"\ncloud_name = "demo"\n'
+    file.write_text(f'[logging]\nlevel = "debug"\n[plugins.cloudinary]\n{secrets}[stores.c]\nkind = "cloudinary"\n')
+    monkeypatch.setenv("COMFYLEDGER_DOOR__PORT", "9000")
+    text = run("config", "show", "--config", str(file)).stdout
+    shown = tomllib.loads(text)
+    assert (shown["door"]["port"], shown["stores"]["c"]["api_secret"], "hidden" in text) == (9000, "***", False)
+    said = json.loads(run("config", "show", "--config", str(file), "--json").stdout)
+    sources = {one["key"]: one["source"] for one in said["values"]}
+    assert sources["door.port"] == "COMFYLEDGER_DOOR__PORT"
+    assert sources["door.host"] == "default"
+    assert sources["state_dir"] == "command line"
+    assert sources["logging.level"] == sources["stores.c.cloud_name"] == "file"
+
+
+def test_config_show_shows_what_can_be_read_again(run: Any, tmp_path: Path) -> None:
+    shown = tmp_path / "shown.toml"
+    shown.write_text(run("config", "show").stdout)
+    assert run("config", "show", "--config", str(shown), "--json").exit_code == 0
+    assert run("config", "check", "--config", str(shown)).exit_code == 0
+
+
 def test_config_check_asks_the_plugins_what_they_think_of_their_options(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text('[stores.c]\nkind = "cloudinary"\ncloud_nam = "x"\n')
     words = [sys.executable, "-m", "comfyledger", "config", "check", "--config", str(bad), "--json"]
     result = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
     assert result.returncode == calling.REFUSED
-    error = json.loads(result.stdout)["error"]
-    assert (error["code"], "did you mean 'cloud_name'?" in error["message"]) == ("config_invalid", True)
+    (mistake,) = json.loads(result.stdout)["mistakes"]
+    assert (mistake["path"], "did you mean 'cloud_name'?" in mistake["message"]) == ("stores.c", True)
 
 
 def test_run_gives_the_settings_to_the_daemon_and_ends_as_it_does(

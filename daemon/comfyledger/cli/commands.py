@@ -11,7 +11,8 @@ from comfyledger.cli.audit import audit
 from comfyledger.cli.backup import backup, restore
 from comfyledger.cli.batches import batches, cancel, images, pause, resume, retry
 from comfyledger.cli.calling import EXIT_CODES, Group, Reach
-from comfyledger.cli.daemon import config, run, schema, sim
+from comfyledger.cli.config import config
+from comfyledger.cli.daemon import run, schema, sim
 from comfyledger.cli.demo import demo
 from comfyledger.cli.doctor import doctor
 from comfyledger.cli.explain import explain

@@ -1,29 +1,18 @@
 """The configuration as frozen types, with the unit and the reason of each key; `config.toml` shows all of them.
 
-Reading it touches the disk once. An unknown key is an error that names the nearest known one, and no default stands
-anywhere but here.
+No default stands anywhere but here. The sentences below the keys are also those of the JSON Schema.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-import platformdirs
 from msgspec import Meta
-from msgspec.structs import replace
 
-from comfyledger.core.naming import Templates, check_templates
-from comfyledger.errors import Refused
+from comfyledger.core.naming import Templates
 
-APP: Final = "comfyledger"
-_SECRET: Final = re.compile(r"(secret|password|token|url)$")
-"""Options of plugins whose values are never shown; a URL may hold a password."""
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
@@ -224,133 +213,3 @@ class Settings(Section, frozen=True):
     @property
     def door_path(self) -> Path:
         return self.state_path / "door.json"
-
-
-def load(path: Path | None, state_dir: Path | None = None) -> Settings:
-    """Read a configuration file, or take the defaults. Raises Refused(config_invalid) with what is wrong and where.
-
-    The state folder is `state_dir`, else what the file says, else COMFYLEDGER_STATE_DIR, else the user's own.
-    """
-    if path is None:
-        return _complete(_placed(Settings(), state_dir), Path.cwd())
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _invalid(f"{path} cannot be read: {error.strerror}.", "Give the path of an existing file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _invalid(f"{path} is not TOML: {error}.", "See https://toml.io for the syntax.") from error
-    if "source" in raw:
-        raise _invalid(f"{path}: unknown key `source`.", "Remove it.")
-    read = _placed(_converted(raw, path), state_dir)
-    return replace(_complete(read, path.resolve().parent), source=str(path))
-
-
-def _placed(settings: Settings, state_dir: Path | None) -> Settings:
-    """The state folder where the command line and the client will look for it, too."""
-    asked = str(state_dir.expanduser().absolute()) if state_dir is not None else settings.state_dir
-    return replace(settings, state_dir=asked or os.environ.get("COMFYLEDGER_STATE_DIR", ""))
-
-
-def _converted(raw: dict[str, Any], path: Path) -> Settings:
-    try:
-        return msgspec.convert(raw, Settings)
-    except msgspec.ValidationError as error:
-        sentence = f"{path}: {str(error).replace('`$.', '`').replace('`$`', 'the top level')}."
-        raise _invalid(sentence, _nearest(str(error))) from error
-
-
-def _nearest(error: str) -> str:
-    """The known key that an unknown one probably meant."""
-    found = re.search(r"unknown field `([^`]*)`", error)
-    if not found:
-        return "config.toml in the repository shows every key with its unit and default."
-    near = difflib.get_close_matches(found[1], sorted(_known_keys()), n=1)
-    return f"Did you mean `{near[0]}`?" if near else "config.toml in the repository shows every key."
-
-
-def _known_keys() -> set[str]:
-    sections = (Settings, Door, LedgerFile, Spool, ComfyUI, Workflow, Limits, Logging, Naming)
-    return {field.name for section in sections for field in msgspec.structs.fields(section)} - {"source"}
-
-
-def _complete(settings: Settings, base: Path) -> Settings:
-    """Defaults that depend on others, absolute paths, and what types cannot say."""
-    default_state = platformdirs.user_state_path(APP)
-    state = _absolute(settings.state_dir, base) if settings.state_dir else default_state
-    stores = settings.stores or {kind: {"kind": kind} for kind in settings.plugins}
-    stores = stores or {"folder": {"kind": "folder", "root": str(state / "images")}}
-    settings = replace(
-        settings,
-        state_dir=str(state),
-        ledger=replace(settings.ledger, path=_path(settings.ledger.path, base)),
-        spool=replace(settings.spool, path=_path(settings.spool.path, base)),
-        comfyui={
-            name: replace(comfyui, output_dir=_path(comfyui.output_dir, base))
-            for name, comfyui in (settings.comfyui or {"main": ComfyUI()}).items()
-        },
-        stores={name: _store(name, options, settings.plugins, base) for name, options in stores.items()},
-        plugins={kind: _hidden(options) for kind, options in settings.plugins.items()},
-        workflows={
-            name: _workflow(workflow, base) for name, workflow in (settings.workflows or SAMPLES_BY_DEFAULT).items()
-        },
-    )
-    _check(settings)
-    return settings
-
-
-def _path(path: str, base: Path) -> str:
-    return str(_absolute(path, base)) if path else ""
-
-
-def _absolute(path: str, base: Path) -> Path:
-    return (base / Path(path).expanduser()).resolve()
-
-
-def _store(name: str, options: dict[str, Any], plugins: dict[str, dict[str, Any]], base: Path) -> dict[str, Any]:
-    kind = options.get("kind")
-    if not isinstance(kind, str):
-        raise _invalid(f"[stores.{name}] has no `kind`.", 'Write kind = "folder", for example.')
-    whole = {**plugins.get(kind, {}), **options}
-    paths = {
-        key: str(_absolute(value, base))
-        for key, value in whole.items()
-        if isinstance(value, str) and (key == "root" or key.endswith("_file"))
-    }
-    return _hidden(whole | paths)
-
-
-def _hidden(options: dict[str, Any]) -> dict[str, Any]:
-    """With its secrets masked, wherever it will be printed."""
-    return {
-        key: Secret(value) if isinstance(value, str) and _SECRET.search(key) else value
-        for key, value in options.items()
-    }
-
-
-def _workflow(workflow: Workflow, base: Path) -> Workflow:
-    if workflow.file.startswith("sample:"):
-        return workflow
-    return replace(workflow, file=str(_absolute(workflow.file, base)))
-
-
-def _check(settings: Settings) -> None:
-    check_templates(settings.naming.templates)
-    if settings.door.host not in {"127.0.0.1", "::1", "localhost"}:
-        raise _invalid(
-            f"[door] host = {settings.door.host!r} is not loopback.",
-            "Use 127.0.0.1 or ::1, and a reverse proxy for other machines.",
-        )
-    if settings.default_workflow not in settings.workflows:
-        raise _invalid(
-            f"default_workflow = {settings.default_workflow!r} is not configured.",
-            f"Choose one of: {', '.join(sorted(settings.workflows))}.",
-        )
-    if len(settings.comfyui) != 1:
-        raise _invalid("Exactly one ComfyUI can be configured so far.", "Keep one [comfyui.NAME] section.")
-    for name, comfyui in settings.comfyui.items():
-        if not re.match(r"^https?://[^/]+", comfyui.url):
-            raise _invalid(f"[comfyui.{name}] url = {comfyui.url!r} is not a URL.", "Write http://127.0.0.1:8188.")
-
-
-def _invalid(message: str, hint: str) -> Refused:
-    return Refused("config_invalid", message, hint=hint)

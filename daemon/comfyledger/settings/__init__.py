@@ -1,0 +1,20 @@
+"""The configuration: frozen types (`sections`), read from file and environment (`reading`), checked and completed
+(`completing`), and shown to people and editors (`showing`). What is wrong is told all at once (`mistakes`).
+"""
+
+from comfyledger.settings.mistakes import Invalid as Invalid
+from comfyledger.settings.mistakes import Mistake as Mistake
+from comfyledger.settings.reading import Read as Read
+from comfyledger.settings.reading import examine as examine
+from comfyledger.settings.reading import load as load
+from comfyledger.settings.sections import ComfyUI as ComfyUI
+from comfyledger.settings.sections import Door as Door
+from comfyledger.settings.sections import LedgerFile as LedgerFile
+from comfyledger.settings.sections import Limits as Limits
+from comfyledger.settings.sections import Logging as Logging
+from comfyledger.settings.sections import Naming as Naming
+from comfyledger.settings.sections import Secret as Secret
+from comfyledger.settings.sections import Section as Section
+from comfyledger.settings.sections import Settings as Settings
+from comfyledger.settings.sections import Spool as Spool
+from comfyledger.settings.sections import Workflow as Workflow

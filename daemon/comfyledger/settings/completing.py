@@ -1,0 +1,108 @@
+"""Defaults that depend on others, absolute paths, and what the types cannot say: keys that contradict each other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+from msgspec.structs import replace
+
+from comfyledger.core.naming import check_templates
+from comfyledger.errors import Refused
+from comfyledger.settings.mistakes import Mistake
+from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Secret, Settings, Workflow
+
+APP: Final = "comfyledger"
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_SECRET: Final = re.compile(r"(secret|password|token|url)$")
+"""Options of plugins whose values are never shown; a URL may hold a password."""
+
+
+def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Settings:
+    """The settings as the daemon uses them. Relative paths count from `base`."""
+    default_state = platformdirs.user_state_path(APP)
+    state = _absolute(settings.state_dir, base) if settings.state_dir else default_state
+    stores = settings.stores or {kind: {"kind": kind} for kind in settings.plugins}
+    stores = stores or {"folder": {"kind": "folder", "root": str(state / "images")}}
+    settings = replace(
+        settings,
+        state_dir=str(state),
+        ledger=replace(settings.ledger, path=_path(settings.ledger.path, base)),
+        spool=replace(settings.spool, path=_path(settings.spool.path, base)),
+        comfyui={
+            name: replace(comfyui, output_dir=_path(comfyui.output_dir, base))
+            for name, comfyui in (settings.comfyui or {"main": ComfyUI()}).items()
+        },
+        stores={
+            name: _store(options, settings.plugins, base)
+            for name, options in stores.items()
+            if _has_kind(name, options, mistakes)
+        },
+        plugins={kind: _hidden(options) for kind, options in settings.plugins.items()},
+        workflows={
+            name: _workflow(workflow, base) for name, workflow in (settings.workflows or SAMPLES_BY_DEFAULT).items()
+        },
+    )
+    _check(settings, mistakes)
+    return settings
+
+
+def _path(path: str, base: Path) -> str:
+    return str(_absolute(path, base)) if path else ""
+
+
+def _absolute(path: str, base: Path) -> Path:
+    return (base / Path(path).expanduser()).resolve()
+
+
+def _has_kind(name: str, options: dict[str, Any], mistakes: list[Mistake]) -> bool:
+    if isinstance(options.get("kind"), str):
+        return True
+    mistakes.append(Mistake(f"stores.{name}", "The store has no `kind`.", 'Write kind = "folder", for example.'))
+    return False
+
+
+def _store(options: dict[str, Any], plugins: dict[str, dict[str, Any]], base: Path) -> dict[str, Any]:
+    whole = {**plugins.get(options["kind"], {}), **options}
+    paths = {
+        key: str(_absolute(value, base))
+        for key, value in whole.items()
+        if isinstance(value, str) and (key == "root" or key.endswith("_file"))
+    }
+    return _hidden(whole | paths)
+
+
+def _hidden(options: dict[str, Any]) -> dict[str, Any]:
+    """With its secrets masked, wherever it will be printed."""
+    return {
+        key: Secret(value) if isinstance(value, str) and _SECRET.search(key) else value
+        for key, value in options.items()
+    }
+
+
+def _workflow(workflow: Workflow, base: Path) -> Workflow:
+    if workflow.file.startswith("sample:"):
+        return workflow
+    return replace(workflow, file=str(_absolute(workflow.file, base)))
+
+
+def _check(settings: Settings, mistakes: list[Mistake]) -> None:
+    try:
+        check_templates(settings.naming.templates)
+    except Refused as refusal:
+        mistakes.append(Mistake(f"naming.{refusal.path}".rstrip("."), refusal.message, refusal.hint))
+    if settings.door.host not in LOOPBACK:
+        text = f"{settings.door.host!r} is not loopback."
+        mistakes.append(Mistake("door.host", text, "Use 127.0.0.1 or ::1, and a reverse proxy for other machines."))
+    if settings.default_workflow not in settings.workflows:
+        hint = f"Choose one of: {', '.join(sorted(settings.workflows))}."
+        mistakes.append(Mistake("default_workflow", f"{settings.default_workflow!r} is not configured.", hint))
+    if len(settings.comfyui) != 1:
+        text = "Exactly one ComfyUI can be configured so far."
+        mistakes.append(Mistake("comfyui", text, "Keep one [comfyui.NAME] section."))
+    for name, comfyui in settings.comfyui.items():
+        if not re.match(r"^https?://[^/]+", comfyui.url):
+            text = f"{comfyui.url!r} is not a URL."
+            mistakes.append(Mistake(f"comfyui.{name}.url", text, "Write http://127.0.0.1:8188."))

@@ -1,0 +1,87 @@
+"""Keys that the environment sets: COMFYLEDGER_DOOR__PORT=9000 is `port` of `[door]`.
+
+Two underscores stand between the tables, everything else is as in the file, in capitals. A value is TOML, or text
+where it is none. Names of tables with a hyphen are written with an underscore.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, get_args, get_origin
+
+from comfyledger.settings.converting import inner, keys_of, nearest
+from comfyledger.settings.mistakes import EVERY_KEY, Mistake
+from comfyledger.settings.sections import Section, Settings
+
+PREFIX: Final = "COMFYLEDGER_"
+BETWEEN: Final = "__"
+_OWN: Final = frozenset({"COMFYLEDGER_STATE_DIR"})
+"""Names that mean something else: where the command line and the client look, too, if the file says nothing."""
+
+
+def overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """The names that set a key, each with its path in small letters, sorted.
+
+    A name without two underscores sets a key of the top level, if there is one of that name; others are not ours.
+    """
+    top = {name for name, kind in keys_of(Settings).items() if inner(kind) is None and get_origin(kind) is not dict}
+    for name in sorted(environ):
+        words = name.removeprefix(PREFIX).lower().split(BETWEEN)
+        if name.startswith(PREFIX) and name not in _OWN and (len(words) > 1 or words[0] in top):
+            yield name, words
+
+
+def merge(raw: dict[str, Any], environ: Mapping[str, str], mistakes: list[Mistake]) -> dict[str, str]:
+    """Put what the environment says over what the file says. The paths that were set, each with its variable."""
+    set_by: dict[str, str] = {}
+    for variable, words in overrides(environ):
+        try:
+            table, path, kind = _place(raw, words)
+        except _NoKey as error:
+            mistakes.append(Mistake(variable, error.message, error.hint))
+        else:
+            table[path[-1]] = _read(environ[variable], kind)
+            set_by[".".join(path)] = variable
+    return set_by
+
+
+class _NoKey(Exception):
+    def __init__(self, message: str, hint: str = EVERY_KEY) -> None:
+        self.message, self.hint = message, hint
+
+
+def _place(raw: dict[str, Any], words: list[str]) -> tuple[dict[str, Any], list[str], Any]:
+    """The table that holds a key, made where it is missing, the key's path, and its type."""
+    table, kind, path = raw, Settings, list[str]()
+    for word in words[:-1]:
+        name, kind = _step(table, kind, word, path)
+        path.append(name)
+        if not _is_table(kind) or not isinstance(table.get(name, {}), dict):
+            raise _NoKey(f"`{'.'.join(path)}` is no table.")
+        table = table.setdefault(name, {})
+    name, kind = _step(table, kind, words[-1], path)
+    return table, [*path, name], kind
+
+
+def _step(table: Mapping[str, Any], kind: Any, word: str, path: list[str]) -> tuple[str, Any]:
+    """The key that a word means in a table of this kind, and that key's own type. Raises _NoKey."""
+    if get_origin(kind) is dict:
+        return next((name for name in table if name.replace("-", "_") == word), word), get_args(kind)[1]
+    keys = keys_of(kind)
+    if word not in keys:
+        raise _NoKey(f"There is no key `{'.'.join([*path, word])}`.", nearest(word, keys))
+    return word, keys[word]
+
+
+def _is_table(kind: Any) -> bool:
+    return get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, Section))
+
+
+def _read(text: str, kind: Any) -> Any:
+    """The text as TOML where the key takes what that gives, else as it is."""
+    try:
+        found = tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+    return text if kind is str and not isinstance(found, str) else found

@@ -1,0 +1,107 @@
+"""The configuration for people and for editors: what holds and why, and what may be written at all.
+
+Secrets are masked in whatever is made here.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+import tomlkit
+from msgspec.structs import asdict
+
+from comfyledger.settings import sections
+from comfyledger.settings.reading import Read
+from comfyledger.settings.sections import Secret, Section, Settings
+
+MASK: Final = "***"
+DEFAULT: Final = "default"
+_DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A key that has a value. `source`: `default`, `file`, `command line` or the variable that set it."""
+
+    path: tuple[str, ...]
+    value: Any
+    source: str
+
+
+def entries(read: Read) -> Iterator[Entry]:
+    """All keys, in the order of the types; what is not set and has no default is left out."""
+    for path, value in _walk(read.settings, ()):
+        yield Entry(path, MASK if isinstance(value, Secret) else value, _source(read, path))
+
+
+def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    table = asdict(value) if isinstance(value, Section) else value
+    if not isinstance(table, dict):
+        if value is not None:
+            yield path, list(value) if isinstance(value, tuple) else value
+        return
+    for name, one in table.items():
+        if path or name != "source":
+            yield from _walk(one, (*path, name))
+
+
+def _source(read: Read, path: tuple[str, ...]) -> str:
+    """An option of a store may stand in the section of its kind."""
+    where = [".".join(path)]
+    if path[0] == "stores" and len(path) > 2:
+        where.append(".".join(("plugins", str(read.settings.stores[path[1]]["kind"]), *path[2:])))
+    return next((read.set_by[one] for one in where if one in read.set_by), DEFAULT)
+
+
+def as_toml(read: Read) -> str:
+    """TOML that can be read again, but for the secrets; behind each key where its value comes from."""
+    document = tomlkit.document()
+    tables: dict[tuple[str, ...], Any] = {(): document}
+    for entry in sorted(entries(read), key=lambda entry: len(entry.path) > 1):  # keys without a table come first
+        value = tomlkit.item(entry.value)
+        value.comment(entry.source)
+        _table(tables, entry.path[:-1]).add(entry.path[-1], value)
+    return tomlkit.dumps(document)
+
+
+def _table(tables: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> Any:
+    if path not in tables:
+        above = _table(tables, path[:-1])
+        above.add(path[-1], tomlkit.table(is_super_table=len(path) == 1 and path[0] in _OF_TABLES))
+        tables[path] = above[path[-1]]
+    return tables[path]
+
+
+_OF_TABLES: Final = frozenset({"comfyui", "stores", "plugins", "workflows"})
+
+
+# ---- for editors
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON Schema of the whole file, with the sentences below the keys as descriptions."""
+    schema = msgspec.json.schema(Settings)
+    definitions = schema["$defs"]
+    del definitions["Settings"]["properties"]["source"]
+    for name, sentences in _sentences().items():
+        for key, sentence in sentences.items():
+            found = definitions.get(name, {}).get("properties", {}).get(key)
+            if found is not None:
+                found["description"] = sentence
+    return {"$schema": _DRAFT, "title": "The configuration of comfyledger", **schema}
+
+
+def _sentences() -> dict[str, dict[str, str]]:
+    """By section and key, the text that stands below a key in the source."""
+    tree = ast.parse(inspect.getsource(sections))
+    return {node.name: dict(_below(node)) for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _below(section: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for key, text in zip(section.body, section.body[1:], strict=False):
+        is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+        if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name) and is_text:
+            yield key.target.id, " ".join(str(text.value.value).split())  # type: ignore[attr-defined]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -28,3 +32,39 @@ def test_a_traceback_shows_where_and_no_variable(layout: str) -> None:
     assert "ValueError" in said
     assert "deep" in said
     assert "a secret coat" not in said
+
+
+SPEAKS = """
+import structlog
+from comfyledger import logs
+logs.configure(level="debug", layout="auto")
+log = structlog.get_logger("x")
+log.debug("a"), log.info("b", name="two\\nlines <3>"), log.warning("c"), log.error("d")
+try:
+    raise ValueError("broken\\nbadly")
+except ValueError:
+    log.exception("e")
+"""
+
+
+def said_to(stream: str) -> list[str]:
+    """What is said on a stderr that is the journal's, as systemd names it, or another."""
+    with tempfile.TemporaryFile() as journal:
+        status = os.fstat(journal.fileno())
+        environ = {**os.environ, "JOURNAL_STREAM": stream.format(device=status.st_dev, inode=status.st_ino)}
+        subprocess.run([sys.executable, "-c", SPEAKS], check=True, stderr=journal, env=environ, timeout=30)
+        journal.seek(0)
+        return journal.read().decode().splitlines()
+
+
+def test_the_journal_is_told_how_urgent_each_line_is_and_gets_one_line_a_fact() -> None:
+    lines = said_to("{device}:{inode}")
+    found = [re.fullmatch(r"<(\d)>(\{.*\})", line) for line in lines]
+    assert [int(one[1]) for one in found if one] == [7, 6, 4, 3, 3]
+    assert [json.loads(one[2])["event"] for one in found if one] == ["a", "b", "c", "d", "e"]
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize("stream", ["", "1:2", "{device}", "nonsense"])
+def test_nobody_else_gets_a_priority(stream: str) -> None:
+    assert [json.loads(line)["event"] for line in said_to(stream)] == ["a", "b", "c", "d", "e"]

@@ -1,11 +1,19 @@
-"""How the daemon speaks: one named fact a line, with keys, on stderr. People get colours, machines get JSON."""
+"""How the daemon speaks: one named fact a line, with keys, on stderr. People get colours, machines get JSON, and the
+journal is told how urgent each line is.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import Mapping
+from typing import Any, Final
 
 import structlog
+
+PRIORITY: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3, "critical": 2}
+"""How urgent a line is to syslog and journald, as sd-daemon(3) has it."""
 
 
 def configure(*, level: str, layout: str) -> None:
@@ -23,6 +31,8 @@ def configure(*, level: str, layout: str) -> None:
     if as_json:
         transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         shared += [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer()]
+        if speaks_to_journal(os.environ, sys.stderr.fileno()):
+            shared.append(_with_priority)
     else:
         formatter = structlog.dev.RichTracebackFormatter(show_locals=False)
         shared += [structlog.dev.ConsoleRenderer(exception_formatter=formatter)]
@@ -32,3 +42,17 @@ def configure(*, level: str, layout: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,  # or a level that is set anew would reach no module that has spoken
     )
+
+
+def speaks_to_journal(environ: Mapping[str, str], fd: int) -> bool:
+    """Whether a file descriptor is the stream that systemd made to the journal (JOURNAL_STREAM in systemd.exec(5))."""
+    device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
+def _with_priority(_: object, method: str, line: Any) -> str:
+    return f"<{PRIORITY.get(method, 6)}>{line}"

@@ -198,7 +198,7 @@ SECTIONS: dict[str, tuple[type[settings.Section], settings.Section | None]] = {
     "comfyui.main": (settings.ComfyUI, settings.ComfyUI()),
     "workflows.mine": (settings.Workflow, None),
 }
-MACHINE = {"state_dir", "ledger.path", "spool.path"}
+MACHINE = {"door.unix_path", "door.unix_group", "state_dir", "ledger.path", "spool.path"}
 """Keys whose default depends on the machine: they are shown, and not set."""
 NOT_KEYS = {
     "source",

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -140,3 +141,13 @@ def check_gap_free(log: Sequence[Frame]) -> None:
 
 def of_kind(log: Iterable[Frame], kind: str) -> list[Frame]:
     return [event for event in log if event["kind"] == kind]
+
+
+@contextlib.contextmanager
+def narrow_socket(url: str) -> Any:
+    """A connection of which the kernel holds little, so that the daemon feels at once that nobody reads."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.socket() as narrow:
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        narrow.connect((host, int(port)))
+        yield narrow

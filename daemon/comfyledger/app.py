@@ -19,7 +19,6 @@ from typing import Final
 import aiohttp
 import msgspec
 import structlog
-from aiohttp import web
 from ulid import ULID
 
 from comfyledger import __version__, logs, wire, workflows
@@ -31,9 +30,10 @@ from comfyledger.core.owed import Limits
 from comfyledger.core.values import SEED_MAX, backend_lane
 from comfyledger.door.admission import Chance, Prepared, Rules, prepare
 from comfyledger.door.context import Context
-from comfyledger.door.gate import find_token, gate_of
+from comfyledger.door.gate import gate_of
+from comfyledger.door.listening import announce, listen
 from comfyledger.door.live import Live
-from comfyledger.door.server import make_app
+from comfyledger.door.tokens import Keyring, find_token
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
 from comfyledger.ledger.ledger import Ledger
@@ -57,7 +57,6 @@ from comfyledger.work.spool import Spool
 from comfyledger.work.upload import Asker, Uploader
 from comfyledger.work.watchdog import Watchdog, lanes_of
 
-STOP_S: Final = 5.0
 EXIT_UNUSABLE: Final = 5
 
 log = structlog.get_logger("comfyledger.app")
@@ -140,7 +139,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     # After those two, which sync the names of the folders they make: what else lies here can be made anew.
     with _in_state_folder(settings):
         settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        token = find_token(settings.token_path, os.environ)
+        keyring = _keyring(settings)
     reader = Reader(settings.ledger_path)
     stack.push_async_callback(reader.close)
     session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=True))
@@ -161,7 +160,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     live.abouts.extend(renderer.about for renderer in renderers.values())
     newest = await reader.batches(BatchFilter(limit=1))
     batch_ids = BatchIds(newest[0].batch_id if newest else None)
-    context = _context(settings, token, engine, reader, live, stores, servers, watchers, prepared, batch_ids, spool)
+    context = _context(settings, keyring, engine, reader, live, stores, servers, watchers, prepared, batch_ids, spool)
     room = Room(engine, desk, reader, spool, settings.ledger_path.parent, _needed(settings))
     deleter = Deleter(stores, reader, desk)
     workers = Workers(renderers, Uploader(stores, reader, spool, desk), deleter, desk, room)
@@ -170,6 +169,11 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     await room.look()
     asker = Asker(stores, engine, random.Random())  # noqa: S311 (jitter)
     return House(context, workers, asker, retention, SpoolFollower(engine, reader, spool), room, opener, watchers)
+
+
+def _keyring(settings: Settings) -> Keyring:
+    own, is_passed = find_token(settings.token_path, os.environ)
+    return Keyring(own, None if is_passed else settings.token_path, settings.tokens_path)
 
 
 @contextmanager
@@ -193,6 +197,7 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
             uploads_max=limits.uploads_max,
             priority_age_ms=int(limits.priority_age_s * 1000),
         ),
+        open_images_max=limits.open_images_max,
         first_use_wait_s=limits.first_use_wait_s,
         wall_ms=lambda: time.time_ns() // 1_000_000,
         steady_ms=lambda: time.monotonic_ns() // 1_000_000,
@@ -277,7 +282,7 @@ def _needed(settings: Settings) -> Needed:
 
 def _context(
     settings: Settings,
-    token: str,
+    keyring: Keyring,
     engine: Engine,
     reader: Reader,
     live: Live,
@@ -302,7 +307,7 @@ def _context(
     return Context(
         engine=engine,
         reader=reader,
-        gate=gate_of(settings.door, token),
+        gate=gate_of(settings.door, keyring),
         door=settings.door,
         rules=rules,
         chance=Chance(
@@ -376,24 +381,7 @@ def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
 
 
 async def open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> str:
-    runner = web.AppRunner(make_app(context), access_log=None, shutdown_timeout=STOP_S, handle_signals=False)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, settings.door.host, settings.door.port)
-    try:
-        await site.start()
-    except OSError as error:
-        hint = "Another program uses the port; choose another [door] port."
-        raise Refused("config_invalid", f"The door cannot listen: {error.strerror}.", hint=hint) from error
-    host, port = runner.addresses[0][:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = await listen(settings.door, context, stack)
     with _in_state_folder(settings):
-        _announce(settings.door_path, url)
+        announce(settings.door_path, url, settings.source)
     return url
-
-
-def _announce(path: Path, url: str) -> None:
-    """Tell clients of the same user where the door is."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid()}))
-    temporary.replace(path)

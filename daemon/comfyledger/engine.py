@@ -20,10 +20,11 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from comfyledger.core.commands import Command
+from comfyledger.core.commands import Command, SubmitBatch
 from comfyledger.core.decide import Message
 from comfyledger.core.draft import Policy, SeriesUnknown
 from comfyledger.core.effects import Effect, EffectKey
+from comfyledger.core.open_images import OpenImages
 from comfyledger.core.owed import Limits, Owed
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
 from comfyledger.core.slices import row_id
@@ -35,6 +36,7 @@ from comfyledger.ledger.ledger import Ledger, StorageFull
 
 GROUP_MAX: Final = 256
 COMMANDS_MAX: Final = 1_000
+OPEN_IMAGES_MAX: Final = 100_000
 TAIL_LINES: Final = 4_096
 STORAGE_RETRY_S: Final = 1.0
 SCRUB_RETRY_S: Final = 0.5
@@ -88,6 +90,7 @@ class Engine:
         policy: Policy,
         limits: Limits,
         first_use_wait_s: float,
+        open_images_max: int = OPEN_IMAGES_MAX,
         wall_ms: Callable[[], int],
         steady_ms: Callable[[], int],
     ) -> None:
@@ -95,6 +98,7 @@ class Engine:
         self.position = ledger.head.position
         self.tail: deque[Line] = deque(maxlen=TAIL_LINES)
         self.owed = Owed(limits)
+        self._open_images = OpenImages(open_images_max)
         self.questions: dict[str, Question] = {}
         self.storage_full = False
         self.brake: Shortage | None = None
@@ -145,7 +149,9 @@ class Engine:
         """Work until cancelled. Raises Unusable when a disk failed: then the process must end."""
         self._perform, self._ask = perform, ask
         try:
-            self.owed.apply(await self._in_thread(self._ledger.open_rows), self._steady_ms())
+            rows = await self._in_thread(self._ledger.open_rows)
+            self.owed.apply(rows, self._steady_ms())
+            self._open_images.apply(rows)
             log.info("engine.started", position=self.position, **self.owed.open_counts())
             self._scrub_if_owed()
             while True:
@@ -193,7 +199,7 @@ class Engine:
     async def _take_through(self, group: list[_Waiting]) -> None:
         try:
             try:
-                decided = await self._decided(group, Terms(self._wall_ms(), self._policy, self.brake))
+                decided = await self._decided(group, self._terms(group))
             except StorageFull:
                 await self._no_room(group)
             else:
@@ -208,6 +214,12 @@ class Engine:
                 raise
             raise LedgerUnusable(f"A group could not be taken through: {error!r}.") from error
 
+    def _terms(self, group: list[_Waiting]) -> Terms:
+        """What was open before the group; what the group itself adds is counted while it is decided."""
+        labels = {waiting.message.label for waiting in group if isinstance(waiting.message, SubmitBatch)}
+        room = {label: self._open_images.room_of(label) for label in labels}
+        return Terms(self._wall_ms(), self._policy, self.brake, room=room)
+
     async def _decided(self, group: list[_Waiting], terms: Terms) -> tuple[list[Outcome], list[Line], float]:
         """The outcomes, the lines, and how many seconds that took."""
         messages, begun = [waiting.message for waiting in group], asyncio.get_running_loop().time()
@@ -218,6 +230,7 @@ class Engine:
         now = self._steady_ms()
         rows = {row_id(row): row for outcome in outcomes for row in outcome.rows}
         self.owed.apply(rows.values(), now)
+        self._open_images.apply(rows.values())
         if lines:
             self.position = lines[-1].position
             self.tail.extend(lines)

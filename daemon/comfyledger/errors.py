@@ -27,9 +27,12 @@ CODES: Final[dict[str, str]] = {
     "protocol_version": "The client speaks a version of the wire that this daemon does not.",
     # who may come in
     "unauthorized": "The token is missing or wrong.",
+    "forbidden": "The token does not have the right to do this.",
     "forbidden_origin": "The request comes from a web page that is not allowed.",
     "forbidden_host": "The request names a host that is not this daemon's.",
     "busy": "Too much is waiting; the request was not taken.",
+    "rate_limited": "The connection sends too many frames a second.",
+    "too_many_open": "The client has too many images that are not stored yet.",
     # batches
     "request_id_conflict": "The request_id was used before with another body.",
     "quantity_and_images": "A batch has either a quantity or images, not both and not neither.",

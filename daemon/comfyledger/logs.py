@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import structlog
 
@@ -31,7 +31,7 @@ def configure(*, level: str, layout: str) -> None:
     if as_json:
         transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         shared += [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer()]
-        if speaks_to_journal(os.environ, sys.stderr.fileno()):
+        if speaks_to_journal(os.environ, sys.stderr):
             shared.append(_with_priority)
     else:
         formatter = structlog.dev.RichTracebackFormatter(show_locals=False)
@@ -44,12 +44,12 @@ def configure(*, level: str, layout: str) -> None:
     )
 
 
-def speaks_to_journal(environ: Mapping[str, str], fd: int) -> bool:
-    """Whether a file descriptor is the stream that systemd made to the journal (JOURNAL_STREAM in systemd.exec(5))."""
+def speaks_to_journal(environ: Mapping[str, str], file: IO[str]) -> bool:
+    """Whether a file is the stream that systemd made to the journal (JOURNAL_STREAM in systemd.exec(5))."""
     device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
     try:
-        status = os.fstat(fd)
-    except OSError:
+        status = os.fstat(file.fileno())
+    except OSError:  # also of a file that is none of the system's
         return False
     return (device, inode) == (str(status.st_dev), str(status.st_ino))
 

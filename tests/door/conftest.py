@@ -105,8 +105,8 @@ async def opened(folder: Path, sections: str = "", seconds_per_image: float = 0.
         found = settings.load(config)
         house = await composition.build(found, stack)
         tasks = [asyncio.create_task(work) for work in house.endless()]
-        url = await composition.open_door(found, house.context, stack)
         try:
+            url = await composition.open_door(found, house.context, stack)
             await until(lambda: all(watcher.is_up for watcher in house.watchers.values()), "ComfyUI is connected")
             yield Door(folder, url, house.context, sim)
         finally:

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from comfyledger import __version__
-from comfyledger.door.gate import read_or_make_token
+from comfyledger.door.tokens import read_or_make_token
 from comfyledger.errors import CODES
 
 PAGE = "https://app.example"

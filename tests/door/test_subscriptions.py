@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from comfyledger import engine
 from comfyledger.door import cursor, server, session
 from comfyledger.wire import REQUESTS
-from whole_app import App, Frame, Refusal, coloured, of_kind, until
+from whole_app import App, Frame, Refusal, coloured, narrow_socket, of_kind, until
 
 SAMPLED = {"workflow": "text-to-image", "inputs": {"width": 64, "height": 64, "steps": 4}}
 
@@ -178,8 +177,8 @@ class Watched(session.Session):
 
     made: list[Watched]
 
-    def __init__(self, context: Any, connection: Any) -> None:
-        super().__init__(context, connection)
+    def __init__(self, context: Any, request: Any, connection: Any, caller: Any) -> None:
+        super().__init__(context, request, connection, caller)
         self.connection = connection
         self.made.append(self)
 
@@ -207,16 +206,6 @@ async def test_a_client_that_does_not_read_holds_little_and_stops_nobody(
                 got = await read_up_to(slow, door.position, subscriptions=64)
     assert set(map(len, got.values())) == {door.position}
     assert all(seen == list(range(1, door.position + 1)) for seen in got.values())
-
-
-@contextlib.contextmanager
-def narrow_socket(url: str) -> Any:
-    """A connection of which the kernel holds little, so that the daemon feels at once that nobody reads."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    with socket.socket() as narrow:
-        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        narrow.connect((host, int(port)))
-        yield narrow
 
 
 async def read_up_to(slow: Any, last: int, subscriptions: int) -> dict[str, list[int]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comfyledger.cli.calling import DONE, FOUND, json_option
-from comfyledger.cli.daemon import config_option
+from comfyledger.cli.daemon import config_option, settings_of
 from comfyledger.cli.terminal import say, say_json, say_table
 
 if TYPE_CHECKING:
@@ -39,12 +39,11 @@ def audit(
     ctx: click.Context, config_path: Path | None, stores: bool, deep: bool, anchor: Path | None, as_json: bool
 ) -> None:
     """Check log, tables, texts, spool and stores against each other. Changes nothing; the daemon may run."""
-    from comfyledger import settings
     from comfyledger.cli.inspecting import bars, refusing
     from comfyledger.inspect.audit import audit as look
     from comfyledger.inspect.findings import Tally
 
-    found = settings.load(config_path, ctx.obj.state_dir)
+    found = settings_of(ctx, config_path)
     tally = Tally()
     with refusing(), bars() as progress:
         audited = look(found.ledger_path, found.spool_path, anchor, time.time(), tally, progress)

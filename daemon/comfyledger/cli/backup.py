@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from comfyledger.cli.calling import LABEL, json_option
-from comfyledger.cli.daemon import config_option
+from comfyledger.cli.daemon import config_option, settings_of
 from comfyledger.cli.terminal import say, say_json, several
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ def backup(config_path: Path | None, target: str, force: bool, keep: int | None,
     The copy is proved whole before it gets its name. It holds the texts that are in the ledger now. Spool and stores
     are not in it.
     """
-    from comfyledger import settings
     from comfyledger.cli.inspecting import bars, refusing
     from comfyledger.inspect import backup as copying
 
@@ -49,7 +48,7 @@ def backup(config_path: Path | None, target: str, force: bool, keep: int | None,
         copying.sync(place.absolute().parent)  # a new folder's own name must last as well as what will be in it
     if keep is not None and not place.is_dir():
         raise click.UsageError("--keep goes together with a folder.")
-    ledger = settings.load(config_path, click.get_current_context().obj.state_dir).ledger_path
+    ledger = settings_of(click.get_current_context(), config_path).ledger_path
     with refusing(), bars() as progress:
         copied = copying.backup(ledger, place, time.time(), progress, force=force)
         if keep is not None:
@@ -92,11 +91,10 @@ def restore(
     """
     from ulid import ULID
 
-    from comfyledger import settings
     from comfyledger.cli.inspecting import bars, refusing
     from comfyledger.inspect.restore import MARGIN, Wanted
 
-    found = settings.load(config_path, ctx.obj.state_dir)
+    found = settings_of(ctx, config_path)
     wanted = Wanted(
         file=file,
         path=found.ledger_path,

@@ -25,6 +25,7 @@ from comfyledger.cli.replay import replay
 from comfyledger.cli.status import status
 from comfyledger.cli.submit import submit
 from comfyledger.cli.systemd import systemd
+from comfyledger.cli.token import token
 from comfyledger.cli.watch import watch
 
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
@@ -47,6 +48,6 @@ def cli(ctx: click.Context, state_dir: Path | None, url: str | None) -> None:
 
 for command in (
     *(run, submit, watch, status, batches, images, cancel, retry, recover, forget, pause, resume, take_over, log),
-    *(explain, audit, replay, backup, restore, export, schema, config, doctor, systemd, sim, demo),
+    *(explain, audit, replay, backup, restore, export, schema, config, token, doctor, systemd, sim, demo),
 ):
     cli.add_command(command)

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from comfyledger.cli.terminal import say_json
 from comfyledger.wire import schemas
 
+if TYPE_CHECKING:
+    from comfyledger.settings import Settings
+
 config_option = click.option(
     "--config",
     "config_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A TOML file; config.toml shows every key. Without one the defaults hold.",
+    help="A TOML file; config.toml shows every key. Default: that of the running daemon, else the defaults hold.",
 )
+
+
+def settings_of(ctx: click.Context, config_path: Path | None) -> Settings:
+    """The configuration that was named; else that of the daemon that runs on the state folder; else the defaults."""
+    from comfyledger import settings
+    from comfyledger.client.finding import find_config, find_state_dir
+
+    state_dir = ctx.obj.state_dir
+    if config_path is None:
+        config_path = find_config(state_dir or find_state_dir(os.environ))
+    return settings.load(config_path, state_dir)
 
 
 @click.command()

@@ -16,7 +16,7 @@ import click
 from rich.text import Text
 
 from comfyledger.cli.calling import DONE, FOUND, json_option
-from comfyledger.cli.daemon import config_option
+from comfyledger.cli.daemon import config_option, settings_of
 from comfyledger.cli.terminal import clean, console, say, say_json
 from comfyledger.errors import Refused
 
@@ -43,7 +43,7 @@ _LAST_WORDS: Final = {
 def doctor(ctx: click.Context, config_path: Path | None, probe_comfyui: bool, as_json: bool) -> None:
     """Look at configuration, disks, clock, ComfyUI, stores, plugins and daemon. Changes nothing; the daemon may run."""
     with redirect_stdout(io.StringIO()):  # What is logged on the way is among the lines.
-        report = asyncio.run(_examined(config_path, ctx.obj.state_dir, probe_comfyui))
+        report = asyncio.run(_examined(ctx, config_path, probe_comfyui))
     if as_json:
         say_json({"verdict": report.verdict, "diagnoses": report.diagnoses})
     else:
@@ -54,14 +54,13 @@ def doctor(ctx: click.Context, config_path: Path | None, probe_comfyui: bool, as
     ctx.exit(code)
 
 
-async def _examined(config_path: Path | None, state_dir: Path | None, probe: bool) -> Report:
+async def _examined(ctx: click.Context, config_path: Path | None, probe: bool) -> Report:
     """What is wrong with the configuration itself is a line, too; then only what needs none is looked at."""
-    from comfyledger import settings
     from comfyledger.inspect import doctor as inspect
     from comfyledger.inspect.doctor_judge import Diagnosis
 
     try:
-        found = settings.load(config_path, state_dir)
+        found = settings_of(ctx, config_path)
     except Refused as refusal:
         refused = Diagnosis("configuration", "failure", refusal.message, refusal.hint)
         bounds = inspect.Bounds()

@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from comfyledger.cli.calling import json_option
-from comfyledger.cli.daemon import config_option
+from comfyledger.cli.daemon import config_option, settings_of
 from comfyledger.cli.log import typed_moment
 from comfyledger.cli.terminal import say, say_json
 from comfyledger.errors import Refused
@@ -53,11 +53,10 @@ def export(
 
     One JSON document a line. With --out the last line, or with --json a document, says how much was written.
     """
-    from comfyledger import settings
 
     if as_csv and not of_images:
         raise click.UsageError("--csv goes together with --images.")
-    found = settings.load(config_path, ctx.obj.state_dir)
+    found = settings_of(ctx, config_path)
     with _opened(out) as file:
         write = _csv_writer(file) if as_csv else _line_writer(file)
         lines = _export(found, of_images, user, since, write)

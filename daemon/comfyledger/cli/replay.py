@@ -10,7 +10,7 @@ import click
 
 from comfyledger.cli.audit import say_kinds
 from comfyledger.cli.calling import DONE, FOUND, json_option
-from comfyledger.cli.daemon import config_option
+from comfyledger.cli.daemon import config_option, settings_of
 from comfyledger.cli.terminal import say, say_json
 
 
@@ -34,11 +34,10 @@ def replay(
     as_json: bool,
 ) -> None:
     """Read the log again from its first event. But for --rebuild it changes nothing, and the daemon may run."""
-    from comfyledger import settings
 
     if [check, rebuild, to is not None].count(True) != 1:
         raise click.UsageError("Give one of --to, --check and --rebuild.")
-    ledger = settings.load(config_path, ctx.obj.state_dir).ledger_path
+    ledger = settings_of(ctx, config_path).ledger_path
     if check:
         ctx.exit(_check(ledger, as_json))
     elif to is None:

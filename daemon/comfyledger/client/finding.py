@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+UNIX: Final = "unix:"
 DEFAULT_URL: Final = "http://127.0.0.1:8189"
 
 
@@ -22,7 +23,14 @@ class Address(NamedTuple):
     token_path: Path
 
     @property
+    def unix_path(self) -> str:
+        """Of a daemon that listens at a Unix socket."""
+        return self.url.removeprefix(UNIX) if self.url.startswith(UNIX) else ""
+
+    @property
     def websocket(self) -> str:
+        if self.unix_path:
+            return "ws://localhost/ws"
         base = self.url.rstrip("/")
         return ("ws" + base.removeprefix("http") if base.startswith("http") else base) + "/ws"
 
@@ -55,10 +63,21 @@ def _text(path: Path) -> str:
         return ""
 
 
+def find_config(folder: Path) -> Path | None:
+    """The configuration file of the daemon that runs on a state folder, if it has one."""
+    found = _said(folder / "door.json", "config")
+    return Path(found) if found and Path(found).is_file() else None
+
+
 def _door_url(path: Path) -> str:
+    return _said(path, "url")
+
+
+def _said(path: Path, key: str) -> str:
+    """What the daemon left in door.json under a key."""
     try:
         found = json.loads(_text(path) or "{}")
     except ValueError:
         return ""
-    url = found.get("url") if isinstance(found, dict) else None
-    return url if isinstance(url, str) else ""
+    value = found.get(key) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else ""

@@ -13,7 +13,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -316,8 +316,10 @@ class Link:
 
 def _connection(address: Address) -> connect:
     headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
+    unix: dict[str, Any] = {"unix": True, "path": address.unix_path} if address.unix_path else {}
     return connect(
         address.websocket,
+        **unix,
         additional_headers=headers,
         max_size=FRAME_BYTES_MAX,
         compression=None,

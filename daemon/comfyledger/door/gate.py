@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
-import os
-import secrets
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import msgspec
 from aiohttp import web
 
+from comfyledger.door import rights
+from comfyledger.door.tokens import ANYBODY, Caller, Keyring, Right
 from comfyledger.errors import Refused
 from comfyledger.settings import Door
 from comfyledger.wire import SUBPROTOCOL
@@ -20,36 +17,10 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 TOKEN_PREFIX: Final = "token."  # noqa: S105 (a word of the protocol)
 
 
-def find_token(path: Path, environment: Mapping[str, str]) -> str:
-    """The token that systemd passes as the credential `token`, which is only read, else that in the state folder.
-
-    ($CREDENTIALS_DIRECTORY: systemd.exec(5), LoadCredential=.) Raises OSError.
-    """
-    passed = Path(environment.get("CREDENTIALS_DIRECTORY") or "/nonexistent", "token")
-    return (passed.read_text(encoding="ascii").strip() if passed.is_file() else "") or read_or_make_token(path)
-
-
-def read_or_make_token(path: Path) -> str:
-    """The token in the state folder, made at the first start and readable by its owner only."""
-    found = path.read_text(encoding="ascii").strip() if path.exists() else ""
-    if found:
-        return found
-    token = secrets.token_urlsafe(32)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, token.encode() + b"\n")
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    temporary.replace(path)
-    return token
-
-
 class Gate(msgspec.Struct, frozen=True):
-    """The rules of one door. `token` is empty when the configuration asks for none."""
+    """The rules of one door. `keyring` is None when the configuration asks for no token."""
 
-    token: str
+    keyring: Keyring | None
     origins: frozenset[str]
     hosts: frozenset[str]
 
@@ -68,14 +39,22 @@ class Gate(msgspec.Struct, frozen=True):
             hint = "Use 127.0.0.1, or list the name in [door] allowed_hosts."
             raise Refused("forbidden_host", f"This daemon is not {header[:200]!r}.", hint=hint)
 
-    def check_token(self, request: web.Request) -> None:
-        """Raises Refused(unauthorized)."""
-        if not self.token:
-            return
+    def caller(self, request: web.Request, needed: Right = "read") -> Caller:
+        """Whose token a request shows. Raises Refused(unauthorized, forbidden)."""
+        if self.keyring is None:
+            return ANYBODY
         given = _bearer(request) or _from_subprotocol(request)
-        if not given or not hmac.compare_digest(given.encode(errors="replace"), self.token.encode()):
+        found = self.keyring.who(given) if given else None
+        if found is None:
             hint = "Send `Authorization: Bearer TOKEN`; the token is in the file `token` of the daemon's state folder."
             raise Refused("unauthorized", hint=hint)
+        rights.check(found, needed)
+        return found
+
+    def check_still(self, caller: Caller) -> None:
+        """Raises Refused(unauthorized) for somebody whose token was revoked since."""
+        if self.keyring is not None and not self.keyring.holds(caller):
+            raise Refused("unauthorized", "The token was revoked.", hint="Ask for a new one.")
 
 
 def _bearer(request: web.Request) -> str:
@@ -90,6 +69,6 @@ def _from_subprotocol(request: web.Request) -> str:
     return tokens[0] if tokens and SUBPROTOCOL in offered else ""
 
 
-def gate_of(door: Door, token: str) -> Gate:
+def gate_of(door: Door, keyring: Keyring) -> Gate:
     hosts = LOOPBACK | {host.lower() for host in door.allowed_hosts}
-    return Gate(token if door.auth == "token" else "", frozenset(door.allowed_origins), hosts)
+    return Gate(keyring if door.auth == "token" else None, frozenset(door.allowed_origins), hosts)

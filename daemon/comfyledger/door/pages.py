@@ -61,7 +61,7 @@ async def _ready(request: web.Request) -> web.Response:
 async def _metrics(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     if context.door.metrics_auth == "token":
-        context.gate.check_token(request)
+        context.gate.caller(request)
     page = context.metrics.page(await now_of(context, len(request.app[SOCKETS].open)))
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE, **UNCACHED})
 
@@ -71,7 +71,7 @@ async def _metrics(request: web.Request) -> web.Response:
 
 async def _image(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
-    context.gate.check_token(request)
+    context.gate.caller(request)
     image = await context.reader.image_named(request.match_info["public_id"])
     if image is None:
         raise Refused("unknown_image", hint="Give the public id as `get_batch` says it, without extension.")

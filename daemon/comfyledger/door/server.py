@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Final
 
 import structlog
@@ -13,16 +15,20 @@ from comfyledger.door import pages
 from comfyledger.door.context import Context
 from comfyledger.door.keys import CONTEXT, SOCKETS, Sockets
 from comfyledger.door.session import Session
+from comfyledger.door.tokens import Caller, Keyring
 from comfyledger.errors import Refused
 from comfyledger.wire import SUBPROTOCOL
 
 HARD_LIMIT: Final = 8
 """Frames above so many times the limit close the connection unread; those between are answered."""
 HEARTBEAT_S: Final = 30.0
+TOKENS_S: Final = 1.0
+"""How soon a token that was added opens the door, and one that was revoked does not."""
 _STATUS: Final = {
     "unauthorized": 401,
     "forbidden_host": 421,
     "forbidden_origin": 403,
+    "forbidden": 403,
     "unknown_image": 404,
     "busy": 503,
     "store_unavailable": 503,
@@ -38,6 +44,7 @@ def make_app(context: Context) -> web.Application:
     app[SOCKETS] = Sockets()
     app.add_routes([web.get("/ws", _socket), *pages.routes()])
     app.on_shutdown.append(_close_sockets)
+    app.cleanup_ctx.append(_heeding_tokens)
     return app
 
 
@@ -60,7 +67,7 @@ def _refused(refusal: Refused) -> web.Response:
 async def _socket(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
     sockets = request.app[SOCKETS].open
-    context.gate.check_token(request)
+    caller = context.gate.caller(request)
     if len(sockets) >= context.door.connections_max:
         hint = "Close connections that are not used, or raise [door] connections_max."
         raise Refused("busy", f"There are {len(sockets)} connections already.", hint=hint)
@@ -72,14 +79,30 @@ async def _socket(request: web.Request) -> web.StreamResponse:
         decode_text=False,
     )
     await socket.prepare(request)
-    sockets.add(socket)
+    sockets[socket] = caller
     try:
-        await Session(context, socket).run()
+        await Session(context, request, socket, caller).run()
     except ConnectionError:
         log.debug("door.client_left", remote=request.remote)
     finally:
-        sockets.discard(socket)
+        del sockets[socket]
     return socket
+
+
+async def _heeding_tokens(app: web.Application) -> AsyncIterator[None]:
+    """While the door is open, whoever's token is revoked is shown out."""
+    task = asyncio.create_task(_heed_tokens(app[CONTEXT].gate.keyring, app[SOCKETS].open))
+    yield
+    task.cancel()
+
+
+async def _heed_tokens(keyring: Keyring | None, sockets: dict[web.WebSocketResponse, Caller]) -> None:
+    while keyring is not None:
+        await asyncio.sleep(TOKENS_S)
+        if keyring.refresh():
+            gone = [socket for socket, caller in sockets.items() if not keyring.holds(caller)]
+            log.info("door.tokens_read", closed=len(gone))
+            await asyncio.gather(*(socket.close(code=1008, message=b"the token was revoked") for socket in gone))
 
 
 async def _close_sockets(app: web.Application) -> None:

@@ -16,10 +16,12 @@ from aiohttp import WSMessage, WSMsgType, web
 
 from comfyledger import crash, wire
 from comfyledger.core.slugs import fold
-from comfyledger.door import requests
+from comfyledger.door import requests, rights
 from comfyledger.door.context import Context
 from comfyledger.door.cursor import Cursor, checked
 from comfyledger.door.live import Listener
+from comfyledger.door.pace import Pace
+from comfyledger.door.tokens import Caller
 from comfyledger.errors import Refused
 
 REQUESTS_MAX: Final = 64
@@ -27,6 +29,8 @@ REQUESTS_MAX: Final = 64
 WAITING_AFTER_S: Final = 0.5
 """A request that is not answered by then is told that it is waiting."""
 DEFAULT_LABEL: Final = "default"
+STALL_S: Final = 30.0
+"""For one frame to be taken; a client that takes nothing for longer is cut off."""
 
 log = structlog.get_logger("comfyledger.door")
 
@@ -34,10 +38,13 @@ log = structlog.get_logger("comfyledger.door")
 class Session:
     """A client's connection, from its first frame to its last."""
 
-    def __init__(self, context: Context, socket: web.WebSocketResponse) -> None:
+    def __init__(self, context: Context, request: web.Request, socket: web.WebSocketResponse, caller: Caller) -> None:
         self._context = context
+        self._request = request
         self._socket = socket
-        self._label = DEFAULT_LABEL
+        self._caller = caller
+        self._label = caller.label or DEFAULT_LABEL
+        self._pace = Pace(context.door.frames_per_second_max, asyncio.get_running_loop().time())
         self._slots = asyncio.Semaphore(REQUESTS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: dict[str, tuple[asyncio.Task[None], Listener | None]] = {}
@@ -77,6 +84,7 @@ class Session:
         try:
             envelope = wire.read_asked(frame)
             request_id = envelope.id
+            await self._slow_down()
             message = wire.read_request(envelope)
         except Refused as refusal:
             await self._refuse(request_id, refusal)
@@ -85,6 +93,14 @@ class Session:
         task = asyncio.create_task(self._answer(request_id, message, bytes(envelope.data)))
         self._tasks.add(task)
         task.add_done_callback(self._done)
+
+    async def _slow_down(self) -> None:
+        """Raises Refused(rate_limited) for a frame that comes too soon, and reads the next one only in time."""
+        wait_s = self._pace.take(asyncio.get_running_loop().time())
+        if wait_s:
+            await asyncio.sleep(wait_s)
+            hint = "Send fewer frames, or raise [door] frames_per_second_max."
+            raise Refused("rate_limited", hint=hint, retry_after_s=round(wait_s, 3))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -108,6 +124,8 @@ class Session:
             notice.cancel()
 
     async def _result(self, message: wire.Message, raw: bytes) -> wire.Answer:
+        self._context.gate.check_still(self._caller)
+        await rights.check_request(self._caller, message, self._context.reader)
         match message:
             case wire.Hello():
                 return self._hello(message)
@@ -125,7 +143,7 @@ class Session:
             hint = "Use a client of the same major version as the daemon."
             text = f"This daemon speaks protocol {wire.PROTOCOL}, not {message.protocol}."
             raise Refused("protocol_version", text, hint=hint, path="$.data.protocol")
-        self._label = message.client
+        self._label = self._caller.label or message.client
         engine = self._context.engine
         return wire.Welcome(
             "comfyledger",
@@ -135,6 +153,7 @@ class Session:
             engine.ledger_id,
             engine.epoch,
             engine.position,
+            right=self._caller.right,
         )
 
     # ---- subscriptions
@@ -199,9 +218,23 @@ class Session:
         await self._send_frame(wire.frame(kind, data, request_id))
 
     async def _send_frame(self, frame: bytes) -> None:
-        """One at a time: aiohttp holds up only the sender whose frame fills the buffer, not those beside it."""
+        """One at a time: aiohttp holds up only the sender whose frame fills the buffer, not those beside it.
+
+        Raises ConnectionError for a client that takes nothing, and cuts it off: what it needs waits in the log.
+        """
         async with self._way_out:
-            await self._socket.send_frame(frame, WSMsgType.TEXT)
+            try:
+                async with asyncio.timeout(STALL_S):
+                    await self._socket.send_frame(frame, WSMsgType.TEXT)
+            except TimeoutError:
+                log.info("door.client_stalled", label=self._label, after_s=STALL_S)
+                self._cut_off()
+                raise ConnectionAbortedError from None
+
+    def _cut_off(self) -> None:
+        transport = self._request.transport
+        if transport is not None:
+            transport.abort()
 
     def _tell_waiting(self, request_id: wire.Id, message: wire.Message) -> None:
         if isinstance(message, wire.SubmitBatch | wire.OpenSeries):

@@ -213,10 +213,8 @@ def left_behind(settings: Settings) -> DaemonSeen:
 
 async def asked(seen: DaemonSeen, session: aiohttp.ClientSession) -> DaemonSeen:
     """What /healthz says, which asks for no token, or that something else answers there."""
-    timeout = aiohttp.ClientTimeout(total=DOOR_S)
     try:
-        async with session.get(f"{seen.url}/healthz", timeout=timeout, allow_redirects=False) as response:
-            said = _object(await response.content.read(ALIVE_BYTES_MAX))
+        said = await _alive(seen.url, session)
     except (aiohttp.ClientConnectorError, ValueError):
         return seen
     except (aiohttp.ClientError, TimeoutError, OSError):
@@ -230,6 +228,17 @@ async def asked(seen: DaemonSeen, session: aiohttp.ClientSession) -> DaemonSeen:
         lanes={str(lane): str(code) for lane, code in lanes.items()} if isinstance(lanes, dict) else {},
         is_full=said.get("storage_full") is True,
     )
+
+
+async def _alive(url: str, session: aiohttp.ClientSession) -> dict[str, Any]:
+    """What /healthz says; at a Unix socket, with a session of its own. Raises aiohttp.ClientError, ValueError."""
+    path = url.removeprefix("unix:")
+    if path != url:
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as through:
+            return await _alive("http://localhost", through)
+    timeout = aiohttp.ClientTimeout(total=DOOR_S)
+    async with session.get(f"{url}/healthz", timeout=timeout, allow_redirects=False) as response:
+        return _object(await response.content.read(ALIVE_BYTES_MAX))
 
 
 def lock_holder(ledger_path: Path) -> int | None:

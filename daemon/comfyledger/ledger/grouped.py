@@ -29,12 +29,17 @@ class Shortage(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What holds for a whole group: its time, the policy, and whether new work is taken. `full`: nothing is written."""
+    """What holds for a whole group: its time, the policy, and whether new work is taken. `full`: nothing is written.
+
+    `room`: how many more images labels may have open; one that is not in it, any number. Each batch that is accepted
+    takes of it.
+    """
 
     now_ms: int
     policy: Policy
     shortage: Shortage | None
     full: bool = False
+    room: dict[str, int] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -59,12 +64,26 @@ def _decide_one(ledger: Ledger, message: Message, terms: Terms) -> Outcome:
             decision = decide(state, message, terms.now_ms, ledger.head.position, terms.policy)
             if terms.shortage is not None and ((terms.full and decision.recorded) or _adds_work(message, decision)):
                 raise terms.shortage.refusal()
+            if isinstance(message, SubmitBatch) and decision.recorded:
+                _take_room(message, terms.room)
             ledger.write(decision.recorded, state, _texts(message, decision))
     except Exception as error:
         if ledger.ends_group(error):
             raise
         return Outcome(error=error)
     return Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
+
+
+def _take_room(command: SubmitBatch, room: dict[str, int]) -> None:
+    """Raises Refused(too_many_open). A batch that then cannot be written has taken room of its own group only."""
+    if command.label not in room:
+        return
+    images, left = sum(len(prompt.images) for prompt in command.prompts), room[command.label]
+    if images > left:
+        text = f"{command.label} may have {max(0, left)} more open images; the batch has {images}."
+        hint = "Wait until some are stored, cancel what is not needed, or raise [limits] open_images_max."
+        raise Refused("too_many_open", text, hint=hint)
+    room[command.label] = left - images
 
 
 def _adds_work(message: Message, decision: Decision) -> bool:

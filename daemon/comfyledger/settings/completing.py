@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from comfyledger.core.naming import check_templates
 from comfyledger.errors import Refused
 from comfyledger.settings.mistakes import Mistake
-from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Secret, Settings, Workflow
+from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Secret, Settings, Workflow
 
 APP: Final = "comfyledger"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -29,6 +30,7 @@ def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Setting
     settings = replace(
         settings,
         state_dir=str(state),
+        door=replace(settings.door, unix_path=_path(settings.door.unix_path, base)),
         ledger=replace(settings.ledger, path=_path(settings.ledger.path, base)),
         spool=replace(settings.spool, path=_path(settings.spool.path, base)),
         comfyui={
@@ -88,14 +90,26 @@ def _workflow(workflow: Workflow, base: Path) -> Workflow:
     return replace(workflow, file=str(_absolute(workflow.file, base)))
 
 
+def _wider(door: Door) -> Iterator[Mistake]:
+    """What a door must have that others than this machine may reach."""
+    if door.host in LOOPBACK or door.unix_path:
+        return
+    if not (door.behind_proxy or door.exposed):
+        hint = "Use 127.0.0.1 or ::1; else set `behind_proxy` or `exposed` and read what they mean."
+        yield Mistake("door.host", f"{door.host!r} is not loopback.", hint)
+    if door.auth == "none":
+        yield Mistake("door.auth", f"`none` would let everybody in who reaches {door.host}.", 'Set auth = "token".')
+    if not door.allowed_hosts:
+        hint = 'List the names that clients use, like allowed_hosts = ["box.example"].'
+        yield Mistake("door.allowed_hosts", f"Nobody could come in at {door.host}: no name of it is allowed.", hint)
+
+
 def _check(settings: Settings, mistakes: list[Mistake]) -> None:
     try:
         check_templates(settings.naming.templates)
     except Refused as refusal:
         mistakes.append(Mistake(f"naming.{refusal.path}".rstrip("."), refusal.message, refusal.hint))
-    if settings.door.host not in LOOPBACK:
-        text = f"{settings.door.host!r} is not loopback."
-        mistakes.append(Mistake("door.host", text, "Use 127.0.0.1 or ::1, and a reverse proxy for other machines."))
+    mistakes += _wider(settings.door)
     if settings.default_workflow not in settings.workflows:
         hint = f"Choose one of: {', '.join(sorted(settings.workflows))}."
         mistakes.append(Mistake("default_workflow", f"{settings.default_workflow!r} is not configured.", hint))

@@ -35,9 +35,19 @@ class Door(Section, frozen=True):
     """`[door]`: where apps come in."""
 
     host: str = "127.0.0.1"
-    """Loopback only, so far."""
+    """Loopback. A wider address needs `behind_proxy` or `exposed`, a token, and `allowed_hosts`."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8189
     """Beside ComfyUI's 8188. 0 takes a free one; `door.json` in the state folder says which."""
+    behind_proxy: bool = False
+    """Whether a reverse proxy with TLS stands before a wider address, and nobody else can reach it."""
+    exposed: bool = False
+    """The explicit word for a wider address without one: token, prompts and images then cross the network readable."""
+    unix_path: str = ""
+    """A Unix socket to listen at instead of host and port."""
+    unix_mode: Annotated[int, Meta(ge=0, le=0o777)] = 0o660
+    """Of that socket: who may connect at all. They need the token as well."""
+    unix_group: str = ""
+    """Of that socket, if not the daemon's own."""
     auth: Literal["token", "none"] = "token"
     """`none` lets every local program in; it must be written down."""
     metrics_auth: Literal["token", "none"] = "token"
@@ -48,6 +58,8 @@ class Door(Section, frozen=True):
     """Further values of the Host header beside the loopback names: what protects from DNS rebinding."""
     frame_bytes_max: Positive = 1_048_576
     """Of one websocket message; a larger one closes the connection."""
+    frames_per_second_max: Positive = 200
+    """Of one connection, with bursts of five seconds' worth; what is above is refused and slowed down."""
     connections_max: Positive = 512
     subscriptions_max: Positive = 64
     """For each connection."""
@@ -120,6 +132,8 @@ class Workflow(Section, frozen=True):
 class Limits(Section, frozen=True):
     """`[limits]`: a bound on everything."""
 
+    open_images_max: Positive = 100_000
+    """Images of one client's label that are neither stored nor given up; a batch that would go beyond is refused."""
     quantity_max: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
     """Images of one batch."""
     graph_bytes_max: Positive = 524_288
@@ -209,6 +223,10 @@ class Settings(Section, frozen=True):
     @property
     def token_path(self) -> Path:
         return self.state_path / "token"
+
+    @property
+    def tokens_path(self) -> Path:
+        return self.state_path / "tokens.json"
 
     @property
     def door_path(self) -> Path:

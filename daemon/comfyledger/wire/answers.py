@@ -19,6 +19,8 @@ class Welcome(Answer, frozen=True):
     ledger_id: str
     epoch: str
     position: int
+    right: Literal["read", "submit", "admin"] = "admin"
+    """What the token may do."""
 
 
 class ImageGiven(Answer, frozen=True):

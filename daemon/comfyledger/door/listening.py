@@ -1,0 +1,147 @@
+"""Where the door listens: a port of this machine or a Unix socket, and the file that tells clients which.
+
+Connections are counted before a byte of them is read. One that does not come to its request in time is closed, so that
+nobody keeps others out by saying nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+import socket
+import stat
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from comfyledger import wire
+from comfyledger.door.context import Context
+from comfyledger.door.server import make_app
+from comfyledger.errors import Refused
+from comfyledger.settings import Door
+
+STOP_S: Final = 5.0
+REQUEST_S: Final = 15.0
+"""For a connection to come to its first request, headers and all, and to the next one after that."""
+PAGES_MAX: Final = 64
+"""Connections beside those of the websocket: signs of life, metrics, images."""
+BACKLOG: Final = 1_024
+UNIX: Final = "unix:"
+
+
+async def listen(door: Door, context: Context, stack: AsyncExitStack) -> str:
+    """Open the door; its URL, or `unix:` and the path. Raises Refused(config_invalid)."""
+    runner = web.AppRunner(
+        make_app(context),
+        access_log=None,
+        shutdown_timeout=STOP_S,
+        handle_signals=False,
+        keepalive_timeout=REQUEST_S,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    make = _entrance(runner, door.connections_max + PAGES_MAX)
+    try:
+        server, url = await (_on_socket(door, make, stack) if door.unix_path else _on_port(door, make))
+    except OSError as error:
+        hint = "Another program uses the port or the path; choose another one in [door]."
+        raise Refused("config_invalid", f"The door cannot listen: {error.strerror}.", hint=hint) from error
+    stack.callback(server.close)
+    return url
+
+
+Make = Callable[[], asyncio.BaseProtocol]
+
+
+async def _on_port(door: Door, make: Make) -> tuple[asyncio.Server, str]:
+    server = await asyncio.get_running_loop().create_server(make, door.host, door.port, backlog=BACKLOG)
+    host, port = server.sockets[0].getsockname()[:2]
+    return server, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _on_socket(door: Door, make: Make, stack: AsyncExitStack) -> tuple[asyncio.Server, str]:
+    """Nobody but the owner can come in before mode and group are as they should be. Raises Refused(config_invalid)."""
+    path = Path(door.unix_path)
+    group = _group(door.unix_group)
+    _clear(path)
+    before = os.umask(0o177)
+    try:
+        server = await asyncio.get_running_loop().create_unix_server(make, path, backlog=BACKLOG)
+    finally:
+        os.umask(before)
+    stack.callback(_remove, path, _let_in(path, door.unix_mode, group))
+    return server, UNIX + str(path)
+
+
+def _let_in(path: Path, mode: int, group: int | None) -> int:
+    """The inode of the socket that now has its mode and group."""
+    if group is not None:
+        os.chown(path, -1, group)
+    path.chmod(mode)
+    return path.stat().st_ino
+
+
+def _group(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid if name else None
+    except KeyError as error:
+        raise Refused("config_invalid", f"[door] unix_group: there is no group {name!r}.", hint="Make it.") from error
+
+
+def _clear(path: Path) -> None:
+    """Remove the socket that a daemon left which did not end in order, and nothing else."""
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise Refused("config_invalid", f"{path} is there and no socket.", hint="Choose another [door] unix_path.")
+    with socket.socket(socket.AF_UNIX) as asking:
+        try:
+            asking.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise Refused("config_invalid", f"Another program listens at {path}.", hint="Choose another path.")
+
+
+def _remove(path: Path, inode: int) -> None:
+    """Our own socket, if it is still the one that stands there."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_ino == inode:
+            path.unlink()
+
+
+def _entrance(runner: web.AppRunner, most: int) -> Make:
+    server = runner.server
+    assert server is not None  # noqa: S101 (made by setup)
+    return lambda: server() if len(server.connections) < most else _Full(most)
+
+
+class _Full(asyncio.Protocol):
+    """Says that there is no place and closes, without having read anything."""
+
+    def __init__(self, most: int) -> None:
+        hint = "Close connections that are not used, or raise [door] connections_max."
+        refusal = Refused("busy", f"There are {most} connections already.", hint=hint, retry_after_s=1.0)
+        self._body = wire.frame("error", wire.error_of(refusal))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        head = (
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            f"Retry-After: 1\r\nContent-Length: {len(self._body)}\r\n\r\n"
+        )
+        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 (a stream)
+        transport.write(head.encode() + self._body)
+        transport.close()
+
+
+def announce(path: Path, url: str, config: str) -> None:
+    """Tell clients of the same user where the door is, and with which configuration. Raises OSError."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    config = str(Path(config).resolve()) if config else ""
+    temporary.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid(), "config": config}))
+    temporary.replace(path)

@@ -1,0 +1,235 @@
+"""Who holds which token: the daemon's own, and named ones that a person gave to apps, each with a label and a right.
+
+The daemon's own token lies in the file `token`, found by command line and client of the same user, and may do
+everything. Named tokens lie in `tokens.json` as digests: who reads the file cannot use them. Both files are read again
+when they change, so that a new token comes in and a revoked one is out without a restart.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeVar, get_args
+
+import msgspec
+import structlog
+from msgspec import Meta
+
+from comfyledger.errors import Refused
+
+Right = Literal["read", "submit", "admin"]
+RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
+"""Each holds what those before it hold."""
+TAKEN: Final = frozenset({"cli", "default"})
+"""Labels of the command line and of clients that say none: their request ids are not to be met by others."""
+Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+
+T = TypeVar("T")
+
+log = structlog.get_logger("comfyledger.door")
+
+
+class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A named token. `sha256` of its text, in hex: its 256 random bits need no slower digest. `made_at`: in seconds."""
+
+    label: Label
+    right: Right
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    made_at: int
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who speaks. `label` is empty for those who may call themselves what they like; `digest` of the token shown."""
+
+    label: str
+    right: Right
+    digest: bytes = b""
+
+    def may(self, needed: Right) -> bool:
+        return RIGHTS.index(self.right) >= RIGHTS.index(needed)
+
+
+ANYBODY: Final = Caller("", "admin")
+"""Where the configuration asks for no token."""
+
+
+def digest_of(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+
+
+# ---- the daemon's own
+
+
+def find_token(path: Path, environment: Mapping[str, str]) -> tuple[str, bool]:
+    """The token, and whether systemd passes it: as the credential `token`, which is only read. Else the state folder's.
+
+    ($CREDENTIALS_DIRECTORY: systemd.exec(5), LoadCredential=.) Raises OSError.
+    """
+    passed = Path(environment.get("CREDENTIALS_DIRECTORY") or "/nonexistent", "token")
+    found = passed.read_text(encoding="ascii").strip() if passed.is_file() else ""
+    return (found, True) if found else (read_or_make_token(path), False)
+
+
+def read_or_make_token(path: Path) -> str:
+    """The token in the state folder, made at the first start and readable by its owner only."""
+    return _read(path) or make_token(path)
+
+
+def make_token(path: Path) -> str:
+    """A new token in the place of the one before. Raises OSError."""
+    token = secrets.token_urlsafe(32)
+    _put(path, token.encode() + b"\n")
+    return token
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="ascii").strip() if path.exists() else ""
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Whole and durable, for its owner only; a group that may read the file before may read it after."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, content)
+        if path.exists():
+            os.fchmod(fd, path.stat().st_mode & 0o640)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    temporary.replace(path)
+
+
+# ---- named ones
+
+
+def read_tokens(path: Path) -> tuple[Token, ...]:
+    """None of them where there is no file. Raises Refused(config_invalid), OSError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=tuple[Token, ...])
+    except FileNotFoundError:
+        return ()
+    except msgspec.MsgspecError as error:
+        hint = "Mend the file, or remove it and add the tokens anew."
+        raise Refused("config_invalid", f"{path} cannot be read: {error}.", hint=hint) from error
+
+
+def add(path: Path, label: str, right: Right, now_s: float) -> str:
+    """A new token for a label that has none. Raises Refused(invalid_field, config_invalid), OSError."""
+    with _changing(path) as tokens:
+        if label in tokens:
+            hint = f"`comfyledger token rotate {label}` gives it a new one."
+            raise Refused("invalid_field", f"The label {label!r} has a token already.", hint=hint)
+        return _made(tokens, label, right, now_s)
+
+
+def rotate(path: Path, label: str, now_s: float) -> str:
+    """Another token with the same right. Raises Refused(invalid_field, config_invalid), OSError."""
+    with _changing(path) as tokens:
+        return _made(tokens, label, _known(tokens, label).right, now_s)
+
+
+def revoke(path: Path, label: str) -> None:
+    """Raises Refused(invalid_field, config_invalid), OSError."""
+    with _changing(path) as tokens:
+        del tokens[_known(tokens, label).label]
+
+
+def _made(tokens: dict[str, Token], label: str, right: Right, now_s: float) -> str:
+    token = secrets.token_urlsafe(32)
+    made = {"label": label, "right": right, "sha256": digest_of(token).hex(), "made_at": int(now_s)}
+    try:
+        tokens[label] = msgspec.convert(made, Token)
+    except msgspec.ValidationError as error:
+        hint = "Use up to 64 letters, digits, dots, hyphens and underscores."
+        raise Refused("invalid_field", f"{label[:80]!r} cannot be a label.", hint=hint) from error
+    if label in TAKEN:
+        raise Refused("invalid_field", f"The label {label!r} is taken.", hint="Choose another one.")
+    return token
+
+
+def _known(tokens: Mapping[str, Token], label: str) -> Token:
+    if label not in tokens:
+        hint = f"Labels: {', '.join(tokens)}." if tokens else "`comfyledger token add LABEL` makes one."
+        raise Refused("invalid_field", f"There is no token for {label[:80]!r}.", hint=hint)
+    return tokens[label]
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[dict[str, Token]]:
+    """The tokens by label; what is left of them is written. One at a time, so that no change is lost."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        tokens = {token.label: token for token in read_tokens(path)}
+        before = dict(tokens)
+        yield tokens
+        if tokens != before:
+            _put(path, msgspec.json.format(msgspec.json.encode(list(tokens.values()))) + b"\n")
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+# ---- all together
+
+
+class Keyring:
+    """Every token that opens the door now. `own_path` is None where the daemon's own token is a credential."""
+
+    def __init__(self, own: str, own_path: Path | None, named_path: Path) -> None:
+        self._own_path, self._named_path = own_path, named_path
+        self._own = Caller("", "admin", digest_of(own))
+        self._named: tuple[Caller, ...] = ()
+        self._seen: tuple[object, ...] = ()
+        self.refresh()
+
+    def who(self, token: str) -> Caller | None:
+        """Whose token it is. Every one is compared, each in constant time, so that the time tells nothing."""
+        given, found = digest_of(token), None
+        for caller in (self._own, *self._named):
+            if hmac.compare_digest(given, caller.digest):
+                found = caller
+        return found
+
+    def holds(self, caller: Caller) -> bool:
+        """Whether somebody who came in may stay."""
+        return caller is ANYBODY or caller in (self._own, *self._named)
+
+    def refresh(self) -> bool:
+        """Look whether the files have changed; whether they have. What cannot be read opens for nobody."""
+        seen = (_stamp(self._own_path), _stamp(self._named_path))
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        self._named = _or_none(self._read_named, self._named_path) or ()
+        own = _or_none(_read, self._own_path) if self._own_path is not None else ""
+        if own:
+            self._own = Caller("", "admin", digest_of(own))
+        return True
+
+    def _read_named(self, path: Path) -> tuple[Caller, ...]:
+        return tuple(Caller(one.label, one.right, bytes.fromhex(one.sha256)) for one in read_tokens(path))
+
+
+def _or_none(read: Callable[[Path], T], path: Path) -> T | None:
+    try:
+        return read(path)
+    except (Refused, OSError, UnicodeDecodeError) as error:
+        log.error("door.tokens_unreadable", file=str(path), error=str(error))
+        return None
+
+
+def _stamp(path: Path | None) -> object:
+    try:
+        status = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return status and (status.st_mtime_ns, status.st_ino, status.st_size)

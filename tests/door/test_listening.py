@@ -1,0 +1,184 @@
+"""Where the door listens: a Unix socket and its rights, addresses that must be meant, connections without a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfyledger import settings
+from comfyledger.client import Client
+from comfyledger.door import listening
+from comfyledger.errors import Refused
+
+PATH = "door.sock"
+
+
+@contextlib.asynccontextmanager
+async def at_socket(open_door: Any, folder: Path, more: str = "") -> AsyncIterator[Path]:
+    path = folder / PATH
+    async with open_door(folder, f'unix_path = "{path}"\n{more}') as door:
+        assert door.url == f"unix:{path}"
+        yield path
+
+
+async def exchange(path: Path, head: str) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(f"{head}\r\nConnection: close\r\n\r\n".encode())
+    try:
+        async with asyncio.timeout(20):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_the_client_finds_a_unix_socket_by_itself(open_door: Any, tmp_path: Path) -> None:
+    async with at_socket(open_door, tmp_path), Client(state_dir=tmp_path / "state") as client:
+        assert (await client.server_info()).position == 0
+
+
+async def test_token_and_host_are_asked_for_at_a_unix_socket_too(open_door: Any, tmp_path: Path) -> None:
+    async with at_socket(open_door, tmp_path) as path:
+        assert b"200 OK" in await exchange(path, "GET /healthz HTTP/1.1\r\nHost: localhost")
+        assert b"401 " in await exchange(path, "GET /metrics HTTP/1.1\r\nHost: localhost")
+        assert b"421 " in await exchange(path, "GET /healthz HTTP/1.1\r\nHost: evil.example")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+async def test_the_socket_has_the_mode_and_group_that_were_asked_for(open_door: Any, tmp_path: Path, mode: int) -> None:
+    group = grp.getgrgid(os.getgid()).gr_name
+    async with at_socket(open_door, tmp_path, f'unix_mode = {mode}\nunix_group = "{group}"') as path:
+        status = path.stat()
+        assert (stat.S_IMODE(status.st_mode), status.st_gid) == (mode, os.getgid())
+    assert not path.exists()
+
+
+async def test_a_socket_that_nobody_listens_at_is_replaced(open_door: Any, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / PATH))
+    async with at_socket(open_door, tmp_path) as path:
+        assert b"200 OK" in await exchange(path, "GET /healthz HTTP/1.1\r\nHost: localhost")
+
+
+async def test_somebody_elses_socket_or_file_is_left_alone(open_door: Any, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / PATH))
+        other.listen()
+        with pytest.raises(Refused, match="Another program listens"):
+            async with at_socket(open_door, tmp_path):
+                pass
+    (tmp_path / PATH).unlink()
+    (tmp_path / PATH).write_text("a file")
+    with pytest.raises(Refused, match="no socket"):
+        async with at_socket(open_door, tmp_path):
+            pass
+    assert (tmp_path / PATH).read_text() == "a file"
+
+
+async def test_a_group_that_is_not_there_is_refused(open_door: Any, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no group"):
+        async with at_socket(open_door, tmp_path, 'unix_group = "no-such-group"'):
+            pass
+
+
+# ---- wider addresses
+
+
+def mistakes(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "config.toml"
+    path.write_text(f"[door]\n{text}")
+    return [one.path for one in settings.examine(path, None, {}).mistakes]
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("host = '::1'", []),
+        ("host = '0.0.0.0'", ["door.host", "door.allowed_hosts"]),
+        ("host = '0.0.0.0'\nallowed_hosts = ['box']", ["door.host"]),
+        ("host = '0.0.0.0'\nbehind_proxy = true", ["door.allowed_hosts"]),
+        ("host = '::'\nexposed = true\nauth = 'none'\nallowed_hosts = ['box']", ["door.auth"]),
+        ("host = '10.0.0.5'\nbehind_proxy = true\nallowed_hosts = ['box']", []),
+        ("host = '10.0.0.5'\nexposed = true\nallowed_hosts = ['box']", []),
+    ],
+)
+def test_an_address_that_others_reach_must_be_meant(tmp_path: Path, text: str, wrong: list[str]) -> None:
+    assert mistakes(tmp_path, text) == wrong
+
+
+# ---- connections that say nothing
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /ws HT", b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: "])
+async def test_a_connection_that_does_not_come_to_its_request_is_closed(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(listening, "REQUEST_S", 0.2)
+    async with open_door(tmp_path) as door:
+        reader, writer = await asyncio.open_connection(*address(door))
+        writer.write(said)
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_header_that_comes_in_drops_is_cut_off_all_the_same(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "REQUEST_S", 0.3)
+    async with open_door(tmp_path) as door:
+        reader, writer = await asyncio.open_connection(*address(door))
+        dripping = asyncio.create_task(drip(writer))
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        dripping.cancel()
+        writer.close()
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"GET /healthz HTTP/1.1\r\nX-A: ")
+    with contextlib.suppress(ConnectionError):
+        while True:
+            writer.write(b"a")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+
+async def test_two_thousand_connections_are_told_to_wait_and_stop_nobody(open_door: Any, tmp_path: Path) -> None:
+    most = 40
+    async with open_door(tmp_path, f"connections_max = {most}") as door, door.app() as app:
+        held = most + listening.PAGES_MAX - 1
+        silent = [await asyncio.open_connection(*address(door)) for _ in range(held)]
+        told = [await refused(door) for _ in range(2_000 - held)]
+        assert set(told) == {"busy"}
+        assert (await app.ask("server_info"))["position"] == 0
+        for _, writer in silent:
+            writer.close()
+        async with asyncio.timeout(20):
+            while await refused(door, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"):
+                await asyncio.sleep(0.01)
+
+
+async def refused(door: Any, request: bytes = b"") -> str:
+    """The code with which a connection is closed; empty for one that is served."""
+    reader, writer = await asyncio.open_connection(*address(door))
+    writer.write(request)
+    async with asyncio.timeout(20):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    return str(json.loads(body)["data"]["code"]) if b" 503 " in head else ""
+
+
+def address(door: Any) -> tuple[str, int]:
+    host, _, port = door.url.removeprefix("http://").partition(":")
+    return host, int(port)

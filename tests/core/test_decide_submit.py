@@ -85,7 +85,7 @@ def test_a_refused_command_leaves_no_event_and_no_row() -> None:
 def test_a_series_that_was_never_used_waits_for_the_stores_and_uses_nothing_up() -> None:
     ledger = given()
     command = submit(trust=False, into=("folder", "cloud"))
-    assert ledger.when(command).answer == SeriesUnknown(series(), stores("folder", "cloud"))
+    assert ledger.when(command).answer == SeriesUnknown(series(), stores("folder", "cloud"), "app")
     assert ledger.log == []
     ledger.given(answered(folder=0))
     assert not ledger.when(command).answer.repeated
@@ -111,7 +111,7 @@ def test_a_series_of_which_no_store_holds_anything_begins_at_one(highest: dict[s
 def test_a_store_that_an_import_went_through_is_not_asked_again_and_the_others_are() -> None:
     ledger = given(raising(("Areg", 57), store="cloud"))
     assert ledger.when(submit("b1", trust=False, into=("folder", "cloud"))).answer == SeriesUnknown(
-        series(), stores("folder")
+        series(), stores("folder"), "app"
     )
     assert ledger.when(submit("b1", trust=False, into=("cloud",))).answer.images[0].number == 58
 
@@ -155,7 +155,7 @@ def test_a_series_without_numbers_left_is_refused() -> None:
 def test_opening_a_series_says_what_it_gives_next_and_gives_nothing() -> None:
     ledger = given()
     assert ledger.when(OpenSeries("app", series(), stores("folder"))).answer == SeriesUnknown(
-        series(), stores("folder")
+        series(), stores("folder"), "app"
     )
     trusting = OpenSeries("app", series(), stores("folder"), trust=True)
     assert ledger.when(trusting).answer == SeriesNext(series().key, 1)

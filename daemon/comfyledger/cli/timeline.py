@@ -95,6 +95,17 @@ def _count(number: int, what: str) -> str:
 # ---- the words
 
 
+def _by(data: Fields) -> str:
+    """Who did it; earlier versions did not say so of every event."""
+    return f" by {data['by']}" if data.get("by") else ""
+
+
+def _batch_held(data: Fields) -> str:
+    if data["reason"] == "person" and data.get("by"):
+        return f"the batch was paused{_by(data)}"
+    return _HELD.get(data["reason"], f"held: {data['reason']}")
+
+
 def _held_by_stores(data: Fields) -> str:
     held = ((one["store"], one["highest"]) for one in data.get("evidence", ()))
     return ", ".join(f"{store} held " + (f"numbers up to {highest}" if highest else "none") for store, highest in held)
@@ -104,7 +115,7 @@ def _series_opened(data: Fields) -> str:
     found = (
         "the stores were not asked" if data.get("asked") is False else _held_by_stores(data) or "there are no stores"
     )
-    return f"the series was opened: {found}; its first number is {data['next']}"
+    return f"the series was opened{_by(data)}: {found}; its first number is {data['next']}"
 
 
 def _series_raised(data: Fields) -> str:
@@ -195,19 +206,23 @@ def _lane(data: Fields) -> str:
 
 
 def _lane_paused(data: Fields) -> str:
-    return f"{_lane(data)} " + ("was paused by a person" if data["cause"] == "person" else f"stopped ({data['code']})")
+    return f"{_lane(data)} " + (
+        f"was paused{_by(data) or ' by a person'}" if data["cause"] == "person" else f"stopped ({data['code']})"
+    )
 
 
 def _lane_resumed(data: Fields) -> str:
-    return f"{_lane(data)} " + ("was resumed by a person" if data["cause"] == "person" else "works again")
+    return f"{_lane(data)} " + (
+        f"was resumed{_by(data) or ' by a person'}" if data["cause"] == "person" else "works again"
+    )
 
 
 WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "series_opened": _series_opened,
     "series_raised": _series_raised,
     "batch_requested": _batch_requested,
-    "batch_held": lambda data: _HELD.get(data["reason"], f"held: {data['reason']}"),
-    "batch_resumed": lambda _: "the batch goes on",
+    "batch_held": _batch_held,
+    "batch_resumed": lambda data: f"the batch goes on{f', resumed{_by(data)}' if _by(data) else ''}",
     "batch_cancelled": lambda data: f"the batch was cancelled by {data['by']}",
     "batch_settled": _batch_settled,
     "batch_reopened": _batch_reopened,
@@ -227,7 +242,7 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "image_lost": lambda _: "its bytes are nowhere any more: it is rendered again, under its number",
     "image_renumbered": _image_renumbered,
     "image_failed": lambda data: f"failed ({data['code']}): its number stays used",
-    "image_cancelled": lambda _: "cancelled: its number stays used",
+    "image_cancelled": lambda data: f"cancelled{_by(data)}: its number stays used",
     "image_forgotten": _image_forgotten,
     "blob_erased": lambda data: f"{_count(len(data['digests']), 'text')} erased by {data['by']}",
     "image_deleted": _image_deleted,

@@ -80,9 +80,10 @@ def _opened(draft: Draft, command: SubmitBatch | OpenSeries) -> SeriesUnknown | 
     known = row.known if row is not None else ()
     ask = tuple(store for store in command.stores if store.identity not in known)
     if ask and not command.trust:
-        return SeriesUnknown(command.series, ask)
+        return SeriesUnknown(command.series, ask, command.label)
     if row is None:
-        draft.emit(SeriesOpened(command.series.key, command.series.folder, draft.state.first_number(), asked=False))
+        first = draft.state.first_number()
+        draft.emit(SeriesOpened(command.series.key, command.series.folder, first, asked=False, by=command.label))
     return None
 
 
@@ -170,7 +171,7 @@ def cancel_batch(draft: Draft, command: CancelBatch) -> Changed:
     if open_images:
         indexes = tuple(image.index for image in open_images)
         prompts = tuple(sorted({image.prompt for image in open_images}))
-        draft.emit(ImageCancelled(batch.batch_id, indexes, prompts))
+        draft.emit(ImageCancelled(batch.batch_id, indexes, prompts, by=command.label))
     draft.settle(batch.batch_id)
     return Changed(len(open_images), _left(chosen, open_images))
 
@@ -224,7 +225,7 @@ def drop_store(draft: Draft, command: DropStore) -> Changed:
     dropped = sum(_dropped(draft, command, batch_id) for batch_id in command.batch_ids)
     lane = store_lane(command.store)
     if dropped and draft.state.lane(lane).code:
-        draft.emit(LaneResumed(lane, cause="trouble"))
+        draft.emit(LaneResumed(lane, cause="trouble", by=command.label))
     return Changed(dropped)
 
 
@@ -250,7 +251,7 @@ def hold_batch(draft: Draft, command: HoldBatch) -> Changed:
     if batch.settled:
         raise Refused("nothing_to_do", "The batch is settled; there is nothing left to hold.")
     if not batch.held:
-        draft.emit(BatchHeld(batch.batch_id, reason="person"))
+        draft.emit(BatchHeld(batch.batch_id, reason="person", by=command.label))
     return Changed(batch.pending)
 
 
@@ -258,14 +259,14 @@ def release_batch(draft: Draft, command: ReleaseBatch) -> Changed:
     batch = batch_or_refuse(draft, command.batch_id)
     if not batch.held:
         raise Refused("nothing_to_do", "The batch is not held.", hint="See `comfyledger status`.")
-    draft.emit(BatchResumed(batch.batch_id))
+    draft.emit(BatchResumed(batch.batch_id, by=command.label))
     return Changed(batch.pending)
 
 
 def pause_lane(draft: Draft, command: PauseLane) -> Changed:
     """Stop giving new work to a lane. Saying it twice is no error: who pauses wants it paused."""
     if not draft.state.lane(command.lane).person:
-        draft.emit(LanePaused(command.lane, cause="person", code="person"))
+        draft.emit(LanePaused(command.lane, cause="person", code="person", by=command.label))
     return Changed(0)
 
 
@@ -273,5 +274,5 @@ def resume_lane(draft: Draft, command: ResumeLane) -> Changed:
     if not draft.state.lane(command.lane).person:
         scope = "anything" if command.lane == EVERYTHING else command.lane
         raise Refused("nothing_to_do", f"Nobody paused {scope}.", hint="See `comfyledger status`.")
-    draft.emit(LaneResumed(command.lane, cause="person"))
+    draft.emit(LaneResumed(command.lane, cause="person", by=command.label))
     return Changed(0)

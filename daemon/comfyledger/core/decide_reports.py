@@ -313,5 +313,5 @@ def _series_answered(draft: Draft, report: SeriesAnswered) -> SeriesNext:
         return SeriesNext(row.key, row.next)
     highest = max((0, *(evidence.highest for evidence in report.evidence)))
     following = highest + draft.state.first_number() if row is None else max(highest + 1, row.next)
-    draft.emit(SeriesOpened(report.series.key, report.series.folder, following, report.evidence))
+    draft.emit(SeriesOpened(report.series.key, report.series.folder, following, report.evidence, by=report.by))
     return SeriesNext(report.series.key, following)

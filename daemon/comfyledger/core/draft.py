@@ -38,10 +38,14 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class SeriesUnknown(msgspec.Struct, frozen=True):
-    """The stores must be asked before the series gives its first number; the command is to be decided again then."""
+    """The stores must be asked before the series gives its first number; the command is to be decided again then.
+
+    `by`: the label of whoever asks.
+    """
 
     series: Series
     stores: tuple[StoreRef, ...]
+    by: str = ""
 
 
 class SeriesNext(msgspec.Struct, frozen=True):

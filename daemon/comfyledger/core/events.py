@@ -26,6 +26,8 @@ class SeriesOpened(Event, frozen=True):
     next: int
     evidence: tuple[Evidence, ...] = ()
     asked: bool = True
+    by: str = ""
+    """The label of the first client that asked for a number of it."""
 
 
 class SeriesRaised(Event, frozen=True):
@@ -69,10 +71,12 @@ class BatchHeld(Event, frozen=True):
 
     batch_id: str
     reason: str
+    by: str = ""
 
 
 class BatchResumed(Event, frozen=True):
     batch_id: str
+    by: str = ""
 
 
 class BatchCancelled(Event, frozen=True):
@@ -272,6 +276,7 @@ class ImageCancelled(Event, frozen=True):
     batch_id: str
     images: tuple[int, ...]
     prompts: tuple[int, ...]
+    by: str = ""
 
 
 class ImageForgotten(Event, frozen=True):
@@ -323,11 +328,13 @@ class LanePaused(Event, frozen=True):
     cause: Literal["person", "trouble"]
     code: str
     words: str | None = None
+    by: str = ""
 
 
 class LaneResumed(Event, frozen=True):
     lane: str
     cause: Literal["person", "trouble"]
+    by: str = ""
 
 
 class LedgerRestored(Event, frozen=True):

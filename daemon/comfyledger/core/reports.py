@@ -134,3 +134,4 @@ class SeriesAnswered(Report, frozen=True):
 
     series: Series
     evidence: tuple[Evidence, ...]
+    by: str = ""

@@ -197,7 +197,7 @@ class Asker:
         crash.at("series.answered")
         if all(evidence):
             found = tuple(one for one in evidence if one is not None)
-            await self._engine.report(SeriesAnswered(unknown.series, found))
+            await self._engine.report(SeriesAnswered(unknown.series, found, unknown.by))
             crash.at("series.opened")
 
     async def _answer(self, unknown: SeriesUnknown, ref: StoreRef) -> Evidence | None:

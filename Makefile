@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak bench scale check format clean
+.PHONY: help setup demo test soak fuzz bench scale check format clean
 
 help: ## say what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -28,6 +28,10 @@ IMAGES ?= 2000
 EVERY_S ?= 2
 soak: $(STAMP) ## many images with a fault every few seconds (IMAGES=2000 EVERY_S=2 SEED=)
 	$(BIN)/python tests/whole/soak.py --images $(IMAGES) --every-s $(EVERY_S) $(if $(SEED),--seed $(SEED))
+
+INPUTS ?= 1000000
+fuzz: $(STAMP) ## hostile frames for the door and from ComfyUI (INPUTS=1000000 SEED=)
+	$(BIN)/python tests/fuzzing.py --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP) ## uploads beside the official SDK, and how the ledger bears length: up to 1,000,000 events
 	$(BIN)/python benchmarks/upload.py

@@ -68,3 +68,18 @@ def test_the_journal_is_told_how_urgent_each_line_is_and_gets_one_line_a_fact() 
 @pytest.mark.parametrize("stream", ["", "1:2", "{device}", "nonsense"])
 def test_nobody_else_gets_a_priority(stream: str) -> None:
     assert [json.loads(line)["event"] for line in said_to(stream)] == ["a", "b", "c", "d", "e"]
+
+
+def test_what_was_typed_cannot_begin_a_line_or_steer_the_terminal() -> None:
+    program = """
+import structlog
+from comfyledger import logs
+logs.configure(level="info", layout="{layout}")
+structlog.get_logger("x").info("door.refused", label="a\\nlevel=error\\x1b[2J\\u202e", event_="b")
+"""
+    for layout in ("console", "json"):
+        words = [sys.executable, "-c", program.format(layout=layout)]
+        said = subprocess.run(words, check=True, capture_output=True, text=True, timeout=30).stderr
+        assert said.count("\n") == 1
+        assert "\u202e" not in said
+        assert "\x1b[2J" not in said

@@ -7,11 +7,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, MutableMapping
 from typing import IO, Any, Final
 
 import structlog
 
+_STEERING: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
+"""Unicode categories of signs that move the cursor, change the direction or end a line."""
 PRIORITY: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3, "critical": 2}
 """How urgent a line is to syslog and journald, as sd-daemon(3) has it."""
 
@@ -35,7 +38,7 @@ def configure(*, level: str, layout: str) -> None:
             shared.append(_with_priority)
     else:
         formatter = structlog.dev.RichTracebackFormatter(show_locals=False)
-        shared += [structlog.dev.ConsoleRenderer(exception_formatter=formatter)]
+        shared += [_made_visible, structlog.dev.ConsoleRenderer(exception_formatter=formatter)]
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -52,6 +55,18 @@ def speaks_to_journal(environ: Mapping[str, str], file: IO[str]) -> bool:
     except OSError:  # also of a file that is none of the system's
         return False
     return (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
+def _made_visible(_: object, __: str, fact: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What somebody typed cannot begin a line of its own on a terminal, nor steer it."""
+    for key, value in fact.items():
+        if isinstance(value, str) and key != "exception":
+            fact[key] = "".join(_sign(one) for one in value)
+    return fact
+
+
+def _sign(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii") if unicodedata.category(sign) in _STEERING else sign
 
 
 def _with_priority(_: object, method: str, line: Any) -> str:

@@ -13,7 +13,10 @@ PURE = sorted(
     [
         *(PACKAGE / "core").glob("*.py"),
         *(PACKAGE / "wire").glob("*.py"),
-        *(PACKAGE / "comfyui" / name for name in ("messages.py", "fields.py", "graph.py", "graph_find.py")),
+        *(
+            PACKAGE / "comfyui" / name
+            for name in ("messages.py", "fields.py", "graph.py", "graph_find.py", "graph_paths.py")
+        ),
     ]
 )
 ALLOWED = {

@@ -30,6 +30,7 @@ from comfyledger.comfyui.graph_find import (
     unknown_input,
     upstream,
 )
+from comfyledger.comfyui.graph_paths import check_graph, check_input
 from comfyledger.errors import Refused
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Plan",
     "as_template",
     "check_against_object_info",
+    "check_graph",
     "check_inputs",
     "describe",
     "fill",
@@ -158,7 +160,7 @@ def _place(graph: Graph, address: str) -> tuple[str, str]:
 def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of a request, by address. They are asked for by name ("prompt") or by address ("6.text").
 
-    Raises Refused: unknown_input, with the nearest one that there is; invalid_field for a value of another
+    Raises Refused: workflow_unsafe_path; unknown_input, with the nearest one; invalid_field for a value of another
     kind than the present one, for a link, for what the run fills in itself, and for an input given twice. The
     path is what the request called the input.
     """
@@ -172,6 +174,7 @@ def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[st
             raise Refused("invalid_field", message, path=printable(asked))
         if address in checked:
             raise Refused("invalid_field", f"{printable(address)} is given twice.", path=printable(asked))
+        check_input(address, value, printable(asked))
         checked[address] = value
     return checked
 

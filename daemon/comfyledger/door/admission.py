@@ -198,7 +198,9 @@ def _workflow(message: wire.SubmitBatch, rules: Rules) -> Prepared:
         return _configured(wanted, rules.workflows)
     try:
         graph = graphs.read_graph(wanted, rules.graph_bytes_max)
-        return prepare("", graph, graphs.find_plan(graph))
+        plan = graphs.find_plan(graph)
+        graphs.check_graph(graph, plan.prefix)
+        return prepare("", graph, plan)
     except Refused as refusal:
         raise within(refusal, "$.data.workflow") from refusal
 

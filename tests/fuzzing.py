@@ -1,0 +1,232 @@
+"""Hostile input without end: frames of the wire and of ComfyUI, mutated from good ones by a seed that repeats the run.
+
+    python tests/fuzzing.py --inputs 1000000 --seed 7
+
+What is read here may refuse with the error that is meant for it, and may raise nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from comfyledger import wire, workflows
+from comfyledger.comfyui import graph as graphs
+from comfyledger.comfyui import messages
+from comfyledger.core.naming import Templates
+from comfyledger.door import admission
+from comfyledger.errors import CODES, Refused
+
+RECORDINGS: Final = Path(__file__).parent / "recordings"
+EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
+SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
+SUBMITTED: Final = {"request_id": "r", "username": "Areg", "character": "Opal Fever", "premade": True, "seed": 7}
+ASKED: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("hello", {"client": "app", "protocol": 1}),
+    ("submit_batch", {**SUBMITTED, "quantity": 3, "inputs": {"color": 5}, "tags": ["a"], "metadata": {"a": [1]}}),
+    ("submit_batch", {**SUBMITTED, "images": [{"inputs": {"width": 64}, "seed": 1}, {}], "images_per_prompt": 2}),
+    ("submit_batch", {**SUBMITTED, "quantity": 1, "workflow": {"1": EMPTY, "9": SAVE}, "priority": "high"}),
+    ("open_series", {"username": "a", "character": "b"}),
+    ("get_batch", {"batch_id": "01JD0000000000000000ABCDEF"}),
+    ("list_images", {"batch_id": "b", "state": "stored", "before": "b/1", "limit": 5}),
+    ("cancel", {"batch_id": "b", "images": [1, 2]}),
+    ("subscribe", {"epoch": "e", "after": 3, "kinds": ["image_uploaded"], "progress": True}),
+    ("read_log", {"after": 0, "limit": 5}),
+    ("raise_series", {"store": "folder", "found": [{"folder": "a", "stem": "b", "highest": 3}]}),
+)
+ODD: Final[tuple[Any, ...]] = (
+    *(None, True, False, 0, -1, 1, 2**31, 2**53, 2**63, 2**64, -(2**63), 10**40, 0.5, 1e308, -0.0),
+    *("", " ", "a" * 300, "\0", "\x1b[2J", "../../x", "/etc/passwd", "{number}", "%date%", "\u202e", "é" * 130, "😀"),
+    *("\ufffd", "Ｉ", "ß", "ﬁ", "1" * 400, [], {}, [[]], [None], {"": 0}, {"a": {"b": [1, {"c": None}]}}),
+)
+"""Values that take the place of others."""
+SNIPS: Final = (
+    b"",
+    b"\0",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b'"',
+    b"\\u",
+    b"\\ud800",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"1e999",
+)
+NaN = b"NaN"
+
+
+class Mutator:
+    """Good documents made bad, by chance alone."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def frame(self, good: Any) -> bytes:
+        """A document with some of its values replaced, doubled or taken out, and now and then some of its bytes."""
+        document = good
+        for _ in range(self._random.choice((0, 1, 1, 2, 5))):
+            document = self._changed(document)
+        frame = json.dumps(document, ensure_ascii=self._random.random() < 0.5).encode(errors="surrogatepass")
+        return frame if self._random.random() < 0.6 else self._bytes(frame)
+
+    def _changed(self, value: Any, depth: int = 0) -> Any:
+        if self._random.random() < 0.15 + 0.1 * depth or not isinstance(value, dict | list) or not value:
+            return self._random.choice(ODD)
+        if isinstance(value, list):
+            place = self._random.randrange(len(value))
+            return [self._changed(one, depth + 1) if at == place else one for at, one in enumerate(value)]
+        key = self._random.choice(list(value))
+        match self._random.randrange(8):
+            case 0:
+                return {name: one for name, one in value.items() if name != key}
+            case 1:
+                return {**value, str(self._random.choice(ODD)): self._random.choice(ODD)}
+            case _:
+                return {**value, key: self._changed(value[key], depth + 1)}
+
+    def _bytes(self, frame: bytes) -> bytes:
+        for _ in range(self._random.choice((1, 1, 3))):
+            place = self._random.randrange(len(frame) + 1)
+            length = self._random.choice((0, 1, 2, 20))
+            frame = frame[:place] + self._random.choice((*SNIPS, NaN)) + frame[place + length :]
+        return frame
+
+    def choice(self, among: tuple[Any, ...]) -> Any:
+        return self._random.choice(among)
+
+    def binary(self) -> bytes:
+        """Something like a preview: a type, a length, and rubbish."""
+        head = self._random.choice((0, 1, 2, 3, 4, 5, 2**31)).to_bytes(4)
+        return head + self._random.randbytes(self._random.choice((0, 3, 4, 8, 40))) + self._random.choice(SNIPS) * 3
+
+
+# ---- the wire
+
+
+def _rules() -> admission.Rules:
+    graph = graphs.read_graph(workflows.load("empty-image"), 524_288)
+    plan = graphs.find_plan(graph, inputs=dict(workflows.SAMPLES["empty-image"].inputs))
+    prepared = {"empty-image": admission.prepare("empty-image", graph, plan)}
+    return admission.Rules(Templates(), prepared, "empty-image", "main", 1_000, 524_288, trust=False)
+
+
+def wire_reader() -> Callable[[bytes], str]:
+    """Reads one frame as the door does, up to the command that the engine would get; the code of what came of it."""
+    rules = _rules()
+    chance = admission.Chance(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 7)
+
+    def read(frame: bytes) -> str:
+        try:
+            envelope = wire.read_asked(frame)
+            message = wire.read_request(envelope)
+            raw = bytes(envelope.data)
+            if isinstance(message, wire.SubmitBatch):
+                about = {"raw": raw, "label": "a", "rules": rules, "stores": (), "secret": b"s", "chance": chance}
+                admission.admit(message, **about)  # type: ignore[arg-type]
+            elif isinstance(message, wire.OpenSeries):
+                admission.open_series(message, "a", rules, ())
+        except Refused as refusal:
+            wire.frame("error", wire.error_of(refusal))
+            return refusal.code if refusal.code in CODES else f"unknown code {refusal.code}"
+        return "taken"
+
+    return read
+
+
+# ---- ComfyUI
+
+
+def comfyui_frames() -> tuple[Any, ...]:
+    """What a real ComfyUI said: each kind of frame and answer once or a few times."""
+    found: dict[str, Any] = {}
+    for path in sorted(RECORDINGS.rglob("*.jsonl")):
+        for line in path.read_text("utf-8").splitlines():
+            for document in _documents(json.loads(line)):
+                found.setdefault(json.dumps([sorted(document), document.get("type")]), document)
+    return tuple(found.values())
+
+
+def _documents(recorded: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Frames and answers; an entry of the history under the id that is asked for below."""
+    for value in recorded.values():
+        if isinstance(value, dict) and value:
+            yield {"p": next(iter(value.values()))} if _is_history(value) else value
+
+
+def _is_history(value: Mapping[str, Any]) -> bool:
+    return all(isinstance(one, dict) and "outputs" in one for one in value.values())
+
+
+def comfyui_reader() -> Callable[[bytes], str]:
+    """Reads one frame as each thing that ComfyUI may say; what came of it."""
+    reads: tuple[Callable[[bytes], Any], ...] = (
+        messages.parse_text,
+        messages.parse_preview,
+        messages.parse_queue,
+        messages.parse_job,
+        lambda frame: messages.parse_history(frame, "p"),
+        lambda frame: messages.parse_prompt_answer(200, frame),
+        lambda frame: messages.parse_prompt_answer(400, frame),
+    )
+
+    def read(frame: bytes) -> str:
+        told = "taken"
+        for one in reads:
+            try:
+                one(frame)
+            except messages.BadFrame:
+                told = "bad frame"
+        return told
+
+    return read
+
+
+# ---- a run
+
+
+def fuzz(inputs: int, seed: int, told: Callable[[str], None] = lambda _: None) -> dict[str, Counter[str]]:
+    """So many inputs to either reader; what came of them. Whatever is raised comes through, with the frame noted."""
+    mutator = Mutator(seed)
+    asked = tuple({"type": kind, "id": 1, "data": data} for kind, data in ASKED)
+    said = comfyui_frames()
+    readers = {"wire": (wire_reader(), asked), "comfyui": (comfyui_reader(), said)}
+    ends: dict[str, Counter[str]] = {name: Counter() for name in readers}
+    for number in range(inputs):
+        for name, (read, good) in readers.items():
+            binary = name == "comfyui" and number % 10 == 0
+            frame = mutator.binary() if binary else mutator.frame(mutator.choice(good))
+            try:
+                ends[name][read(frame)] += 1
+            except Exception as error:
+                error.add_note(f"seed {seed}, input {number}, {name}: {frame!r}")
+                raise
+        if number % 50_000 == 49_999:
+            told(f"{number + 1:,} of {inputs:,}")
+    return ends
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--inputs", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    given = parser.parse_args()
+    print(f"seed {given.seed}", flush=True)
+    ends = fuzz(given.inputs, given.seed, lambda line: print(line, file=sys.stderr, flush=True))
+    for name, counts in ends.items():
+        print(f"{name}: {given.inputs:,} inputs, {dict(counts.most_common())}")
+    print("nothing was raised that is not meant to be")
+
+
+if __name__ == "__main__":
+    main()

@@ -73,7 +73,7 @@ def test_no_mistake_hides_another(tmp_path: Path) -> None:
     )
     assert paths(examine(tmp_path, text)) == [
         *("typo", "door.port", "limits.quantity_max", "comfyui.A b", "workflows.w.file"),
-        *("stores.y", "naming.file", "door.host", "default_workflow", "comfyui.A b.url"),
+        *("stores.y", "naming.file", "door.host", "door.allowed_hosts", "default_workflow", "comfyui.A b.url"),
     ]
 
 

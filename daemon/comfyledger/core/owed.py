@@ -180,7 +180,10 @@ class Owed:
     # ---- the queue of prompts
 
     def _rotation(self, backend: str) -> Rotation:
-        return self._rotations.setdefault(backend, Rotation(self._limits.priority_age_ms))
+        found = self._rotations.get(backend)
+        if found is None:
+            found = self._rotations[backend] = Rotation(self._limits.priority_age_ms)
+        return found
 
     def _enqueue(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
         free = not batch.held and user_lane(batch.user_key) not in self._paused
@@ -347,7 +350,11 @@ class Owed:
     # ---- bookkeeping
 
     def _group(self, effect: Effect) -> _Lane:
-        return self._lanes.setdefault((effect.lane, effect.kind), _Lane())
+        place = (effect.lane, effect.kind)
+        found = self._lanes.get(place)
+        if found is None:
+            found = self._lanes[place] = _Lane()
+        return found
 
     def _owe(self, before: Iterable[Effect], after: Iterable[Effect]) -> None:
         """What a row says is owed, in the place of what it said before."""

@@ -73,7 +73,7 @@ class Life:
     def _batch(self) -> Iterator[None]:
         """A batch's messages: its request, each of its prompts, its end."""
         self._made += 1
-        asked = _request(f"{self._seed}-{self._made}", self._made, self._random.randint(1, IMAGES_MAX))
+        asked = request(f"{self._seed}-{self._made}", self._made, self._random.randint(1, IMAGES_MAX))
         images = self._submit(asked)
         yield
         for prompt in asked.prompts:
@@ -131,7 +131,8 @@ def _rendered(draft: Draft, batch_id: str, prompt: PromptFixed, attempt: int) ->
     draft.emit(PromptFinished(*about, tuple(OutputFile(f"1-a1_{i:05}_.png", folder, "output") for i in prompt.images)))
 
 
-def _request(name: str, number: int, quantity: int) -> SubmitBatch:
+def request(name: str, number: int, quantity: int) -> SubmitBatch:
+    """A batch of so many images, of one of the users and characters that take turns."""
     user, character = f"User {number % USERS}", f"Character {number // USERS % CHARACTERS}"
     firsts = range(1, quantity + 1, A_PROMPT)
     texts = tuple(blob_of(f"a portrait of {character}, {first}".encode() * 4, name.encode()) for first in firsts)

@@ -1,0 +1,108 @@
+"""How close appending comes to the disk: one caller and many, through the engine, with every event durable when it is
+answered.
+
+    python benchmarks/append.py --rounds 5
+
+F is how often a second this disk makes 4 KiB durable. One caller appends one small event at a time (a batch is held and
+resumed); many callers submit batches of one image each, with all that belongs to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+import peer_eventsourcing
+from comfyledger.core.commands import Command, HoldBatch, PauseLane, ReleaseBatch
+from comfyledger.core.draft import Policy
+from comfyledger.core.owed import Limits
+from comfyledger.core.values import EVERYTHING
+from comfyledger.engine import Engine
+from comfyledger.ledger.ledger import Ledger
+from measured import in_turns, line, say, syncs_per_second
+from scale_ledger import request
+
+ALONE: Final = 1_500
+SUBMITS: Final = {16: 6_000, 256: 12_000}
+PEERS: Final = {16: 1_500, 256: 1_500}
+LABEL: Final = "bench"
+
+
+def engine_of(ledger: Ledger) -> Engine:
+    return Engine(
+        ledger,
+        policy=Policy(),
+        limits=Limits(),
+        first_use_wait_s=60.0,
+        open_images_max=10**9,
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+        steady_ms=lambda: time.monotonic_ns() // 1_000_000,
+    )
+
+
+async def _nothing(_: Any) -> None:
+    await asyncio.Event().wait()
+
+
+async def _events_per_second(path: Path, callers: int, commands: list[Command], before: list[Command]) -> float:
+    ledger = Ledger.open(path)
+    engine = engine_of(ledger)
+    running = asyncio.create_task(engine.run(_nothing, _nothing))
+    for command in (PauseLane(LABEL, EVERYTHING), *before):
+        await engine.command(command)
+    waiting = iter(commands)
+
+    async def caller() -> None:
+        for command in waiting:
+            await engine.command(command)
+
+    first, start = engine.position, time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    rate = (engine.position - first) / (time.perf_counter() - start)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    ledger.close()
+    return rate
+
+
+def ours(folder: Path, callers: int) -> float:
+    path = folder / f"{time.monotonic_ns()}.db"
+    if callers == 1:
+        held = request("held", 0, 1)
+        turns: list[Command] = []
+        for _ in range(ALONE // 2):
+            turns += (HoldBatch(LABEL, held.batch_id), ReleaseBatch(LABEL, held.batch_id))
+        return asyncio.run(_events_per_second(path, 1, turns, [held]))
+    submits: list[Command] = [request(str(number), number, 1) for number in range(SUBMITS[callers])]
+    return asyncio.run(_events_per_second(path, callers, submits, []))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    structlog.configure(
+        processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.ReturnLoggerFactory()
+    )
+    with tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as name:
+        folder = Path(name)
+        for callers in (1, *SUBMITS):
+            rate, syncs = in_turns(rounds, lambda c=callers: ours(folder, c), lambda: syncs_per_second(folder))  # type: ignore[misc]
+            say(line(f"append.{callers}", rate, syncs, "events/s", floor=f"F: {syncs:.0f} durable 4 KiB a second"))
+        for callers, saves in PEERS.items():
+            rate, peer = in_turns(
+                rounds,
+                lambda c=callers: ours(folder, c),  # type: ignore[misc]
+                lambda c=callers, n=saves: peer_eventsourcing.saves_per_second(folder, c, n),  # type: ignore[misc]
+            )
+            say(line(f"append.{callers}.peer", rate, peer, "events/s", peer=f"{peer_eventsourcing.NAME}: {peer:.0f}/s"))
+
+
+if __name__ == "__main__":
+    main()

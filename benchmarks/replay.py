@@ -1,0 +1,113 @@
+"""Reading the log: decoded and folded into the state, against a bare SELECT of the same rows and the `eventsourcing`
+package.
+
+    python benchmarks/replay.py --events 100000 --rounds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import peer_eventsourcing
+from comfyledger.core.events import Recorded
+from comfyledger.core.evolve import evolve
+from comfyledger.inspect.findings import Tally, silent
+from comfyledger.inspect.fold import Scratch, Working
+from comfyledger.inspect.opening import looking
+from comfyledger.ledger.eventlog import decode, read_head, read_page
+from comfyledger.ledger.ledger import Ledger
+from measured import in_turns, line, say
+from scale_ledger import Life
+
+GROUP: Final = 200
+PAGE: Final = 4_096
+PEER_EVENTS: Final = 5_000
+ROWS: Final = "SELECT position, stream, kind, schema, at, data, hash FROM events"
+
+
+def made(path: Path, events: int) -> None:
+    life = Life()
+    with closing(Ledger.open(path)) as ledger:
+        while ledger.head.position < events:
+            life.more(ledger, GROUP)
+
+
+def rate(events: int, work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return events / (time.perf_counter() - start)
+
+
+def select(path: Path) -> int:
+    with looking(path) as live:
+        return sum(1 for _ in live.execute(ROWS))
+
+
+def decoded(path: Path) -> None:
+    with looking(path) as live:
+        last, after = read_head(live).position, 0
+        while after < last:
+            page = read_page(live, after=after, limit=PAGE)
+            for one in page:
+                decode(one.kind, one.schema, one.data)
+            after = page[-1].position
+
+
+def folded(path: Path) -> None:
+    """With `evolve`, in memory: what replay is without the tables that an audit compares with."""
+    with looking(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as folder:
+        scratch = Scratch(Path(folder) / "empty.db")
+        state = Working(scratch.connection)
+        last, after = read_head(live).position, 0
+        while after < last:
+            page = read_page(live, after=after, limit=PAGE)
+            for one in page:
+                event = decode(one.kind, one.schema, one.data)
+                state.take_up(one.stream, event)
+                state.put(evolve(state, Recorded(one.position, one.at_ms, event)))
+            after = page[-1].position
+            state.changed.clear()
+        scratch.close()
+
+
+def into_tables(path: Path) -> None:
+    with looking(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as folder:
+        scratch = Scratch(Path(folder) / "fold.db")
+        scratch.fold(live, read_head(live).position, Tally(), silent)
+        scratch.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as name:
+        path = Path(name) / "log.db"
+        made(path, given.events)
+        events = select(path)
+        app = peer_eventsourcing.filled(Path(name), PEER_EVENTS)
+        floor, decoding, folding, tables, peer = in_turns(
+            given.rounds,
+            lambda: rate(events, lambda: select(path)),
+            lambda: rate(events, lambda: decoded(path)),
+            lambda: rate(events, lambda: folded(path)),
+            lambda: rate(events, lambda: into_tables(path)),
+            lambda: peer_eventsourcing.replayed_per_second(app, PEER_EVENTS),
+        )
+        app.close()
+    against = f"a SELECT of the same rows: {floor:.0f}/s"
+    say(line("replay.decode", decoding, floor, "events/s", floor=against))
+    say(line("replay.fold", folding, floor, "events/s", floor=against))
+    say(line("replay.tables", tables, floor, "events/s", floor=against))
+    say(line("replay.fold.peer", folding, peer, "events/s", peer=f"{peer_eventsourcing.NAME}: {peer:.0f}/s"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """What every benchmark shares: rounds that take turns, medians, and lines that say what a figure was compared with.
 
-A line is one JSON object on standard output: `name`, `ratio`, `value`, `unit`, and `floor` or `peer`, which was measured
+A line is one JSON object on standard output: `name`, `ratio`, `value`, `unit`, and `floor` or `peer`, which was taken
 in the same run. A ratio is ours to the other's. Absolute figures are this machine's at this moment; ratios last longer.
 """
 

@@ -1,0 +1,99 @@
+"""The processes that a benchmark measures: a daemon with its own folder, a stand-in for ComfyUI, a peer's server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+DEADLINE_S: Final = 30.0
+HERE: Final = Path(__file__).parent
+
+
+@contextmanager
+def process(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python program that is ended afterwards, with what it says in a file."""
+    with log.open("wb") as file:
+        running = subprocess.Popen([sys.executable, *words], stdout=file, stderr=file)  # noqa: S603
+        try:
+            yield running
+        finally:
+            running.terminate()
+            running.wait(DEADLINE_S)
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """The first true value. Raises TimeoutError."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.02)
+    return found
+
+
+@contextmanager
+def peer(script: str, *words: str, folder: Path) -> Iterator[str]:
+    """The address that a server of this folder prints first."""
+    log = folder / f"{script}.log"
+    with process([str(HERE / script), *words], log):
+        yield str(until(lambda: log.read_text().partition("\n")[0], f"{script} listens"))
+
+
+@contextmanager
+def standin(folder: Path, seconds_per_image: float = 0.0) -> Iterator[str]:
+    """The address of a ComfyUI; an instant one unless it is told otherwise."""
+    log, output = folder / "comfyui.log", folder / "output"
+    words = ["-m", "comfyledger", "sim", "comfyui", "--port", "0", "--output", str(output)]
+    words += ["--seconds-per-image", str(seconds_per_image)]
+    with process(words, log):
+        yield str(until(lambda: _said(log, "http://"), "the stand-in listens"))
+
+
+def _said(log: Path, begin: str) -> str:
+    """The first word that begins so."""
+    return next((word.strip('",') for word in log.read_text().split() if word.strip('"').startswith(begin)), "")
+
+
+class Daemon:
+    """A daemon that runs: where it is, and how to come in."""
+
+    def __init__(self, folder: Path, pid: int) -> None:
+        self.state, self.pid = folder / "state", pid
+        self.url = str(json.loads((self.state / "door.json").read_text())["url"])
+        self.headers = {"Authorization": f"Bearer {(self.state / 'token').read_text().strip()}"}
+
+    @property
+    def websocket(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws"
+
+    def rss_bytes(self) -> int:
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def daemon(folder: Path, comfyui: str = "http://127.0.0.1:9", more: str = "") -> Iterator[Daemon]:
+    """A daemon for a ComfyUI, with a folder store. `more`: further sections of its configuration."""
+    config = folder / "config.toml"
+    config.write_text(
+        'state_dir = "state"\nfirst_use = "trust"\n[door]\nport = 0\nframes_per_second_max = 1_000_000\n'
+        f'[logging]\nlevel = "error"\n[comfyui.main]\nurl = "{comfyui}"\n'
+        f'[stores.folder]\nkind = "folder"\nroot = "images"\n{more}'
+    )
+    with process(["-m", "comfyledger", "run", "--config", str(config)], folder / "daemon.log") as running:
+        until(
+            lambda: (folder / "state" / "door.json").exists() and (folder / "state" / "token").exists(),
+            "the door is open",
+        )
+        yield Daemon(folder, running.pid)

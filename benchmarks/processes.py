@@ -83,13 +83,14 @@ class Daemon:
 
 
 @contextmanager
-def daemon(folder: Path, comfyui: str = "http://127.0.0.1:9", more: str = "") -> Iterator[Daemon]:
-    """A daemon for a ComfyUI, with a folder store. `more`: further sections of its configuration."""
+def daemon(folder: Path, comfyui: str = "http://127.0.0.1:9", door: str = "") -> Iterator[Daemon]:
+    """A daemon for a ComfyUI, with a folder store. `door`: further keys of that section."""
     config = folder / "config.toml"
     config.write_text(
         'state_dir = "state"\nfirst_use = "trust"\n[door]\nport = 0\nframes_per_second_max = 1_000_000\n'
+        f"{door}\n"
         f'[logging]\nlevel = "error"\n[comfyui.main]\nurl = "{comfyui}"\n'
-        f'[stores.folder]\nkind = "folder"\nroot = "images"\n{more}'
+        f'[stores.folder]\nkind = "folder"\nroot = "images"\n'
     )
     with process(["-m", "comfyledger", "run", "--config", str(config)], folder / "daemon.log") as running:
         until(

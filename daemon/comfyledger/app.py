@@ -30,6 +30,7 @@ from comfyledger.core.owed import Limits
 from comfyledger.core.values import SEED_MAX, backend_lane
 from comfyledger.door.admission import Chance, Prepared, Rules, prepare
 from comfyledger.door.context import Context
+from comfyledger.door.cursor import Shared
 from comfyledger.door.gate import gate_of
 from comfyledger.door.listening import announce, listen
 from comfyledger.door.live import Live
@@ -316,6 +317,7 @@ def _context(
             seed=lambda: secrets.randbelow(SEED_MAX + 1),
         ),
         live=live,
+        shared=Shared(),
         stores=stores,
         comfyui=servers,
         backends=lambda: [_backend_info(name, servers[name], watcher) for name, watcher in watchers.items()],

@@ -14,6 +14,7 @@ from comfyledger.comfyui.client import ComfyUI
 from comfyledger.core.slices import ImageRow
 from comfyledger.core.values import StoreRef
 from comfyledger.door.admission import Chance, Rules
+from comfyledger.door.cursor import Shared
 from comfyledger.door.gate import Gate
 from comfyledger.door.live import Live
 from comfyledger.engine import Engine
@@ -34,6 +35,7 @@ class Context(msgspec.Struct, frozen=True):
     rules: Rules
     chance: Chance
     live: Live
+    shared: Shared
     stores: Mapping[str, OpenedStore]
     comfyui: Mapping[str, ComfyUI]
     backends: Callable[[], list[wire.BackendInfo]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -23,9 +24,26 @@ from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.reader import Reader
 
 PAGE_LINES: Final = 200
+SHARED_MAX: Final = 1_024
 _WORDS: Final = re.compile(r'"words":"([0-9a-f]{64})"')
 
-Send = Callable[[wire.LoggedEvent], Awaitable[None]]
+Send = Callable[[bytes], Awaitable[None]]
+"""Takes a frame."""
+
+
+class Shared:
+    """Frames of the newest events, encoded once for all subscribers. None with texts, which can be forgotten."""
+
+    def __init__(self) -> None:
+        self._rests: OrderedDict[int, bytes] = OrderedDict()
+
+    def get(self, position: int) -> bytes | None:
+        return self._rests.get(position)
+
+    def put(self, position: int, rest: bytes) -> None:
+        self._rests[position] = rest
+        if len(self._rests) > SHARED_MAX:
+            self._rests.popitem(last=False)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -78,10 +96,13 @@ def checked(message: wire.Subscribe, engine: Engine) -> tuple[int, Filter]:
 class Cursor:
     """One subscription on its way through the log."""
 
-    def __init__(self, subscription: str, engine: Engine, reader: Reader, after: int, wanted: Filter) -> None:
+    def __init__(
+        self, subscription: str, engine: Engine, reader: Reader, shared: Shared, after: int, wanted: Filter
+    ) -> None:
         self._subscription = subscription
         self._engine = engine
         self._reader = reader
+        self._shared = shared
         self._position = after
         self._wanted = wanted
 
@@ -91,7 +112,7 @@ class Cursor:
             news = self._engine.news()
             lines = await self._next()
             for line in lines:
-                await send(await self._shown(line))
+                await send(await self._frame(line))
             if not lines and self._position >= self._engine.position:
                 await asyncio.shield(news)
 
@@ -118,11 +139,19 @@ class Cursor:
         self._position = page[-1].position if len(page) == PAGE_LINES else head
         return [line for line in page if self._wanted.takes(line)]
 
-    async def _shown(self, line: Line) -> wire.LoggedEvent:
-        found = _WORDS.search(line.data)
-        texts = await texts_of(self._reader, [found[1]]) if found else {}
+    async def _frame(self, line: Line) -> bytes:
+        rest = self._shared.get(line.position)
+        if rest is None:
+            found = _WORDS.search(line.data)
+            texts = await texts_of(self._reader, [found[1]]) if found else {}
+            rest = wire.event_rest(self._shown(line, texts))
+            if not found:
+                self._shared.put(line.position, rest)
+        return wire.event_frame(self._subscription, rest)
+
+    def _shown(self, line: Line, texts: dict[str, str]) -> wire.LoggedEvent:
         return wire.LoggedEvent(
-            subscription=self._subscription,
+            subscription="",
             epoch=self._engine.epoch,
             position=line.position,
             kind=line.kind,

@@ -29,6 +29,8 @@ REQUESTS_MAX: Final = 64
 WAITING_AFTER_S: Final = 0.5
 """A request that is not answered by then is told that it is waiting."""
 DEFAULT_LABEL: Final = "default"
+UNSENT_BYTES: Final = 16_384
+"""Below it asyncio holds up no writer: the low-water mark of its transports."""
 STALL_S: Final = 30.0
 """For one frame to be taken; a client that takes nothing for longer is cut off."""
 
@@ -167,7 +169,7 @@ class Session:
         self._made += 1
         subscription = f"s{self._made}"
         listener = self._listen(subscription, message)
-        cursor = Cursor(subscription, self._context.engine, self._context.reader, after, wanted)
+        cursor = Cursor(subscription, self._context.engine, self._context.reader, self._context.shared, after, wanted)
         task = asyncio.create_task(self._follow(subscription, cursor))
         self._subscriptions[subscription] = (task, listener)
         return wire.Subscribed(subscription, self._context.engine.epoch, after)
@@ -181,9 +183,9 @@ class Session:
         return listener
 
     async def _follow(self, subscription: str, cursor: Cursor) -> None:
-        async def send(event: wire.LoggedEvent) -> None:
+        async def send(frame: bytes) -> None:
             crash.at("event.sending")
-            await self._send("event", event)
+            await self._send_frame(frame)
             crash.at("event.sent")
 
         try:
@@ -223,6 +225,9 @@ class Session:
         Raises ConnectionError for a client that takes nothing, and cuts it off: what it needs waits in the log.
         """
         async with self._way_out:
+            if self._takes_at_once():
+                await self._socket.send_frame(frame, WSMsgType.TEXT)
+                return
             try:
                 async with asyncio.timeout(STALL_S):
                     await self._socket.send_frame(frame, WSMsgType.TEXT)
@@ -230,6 +235,11 @@ class Session:
                 log.info("door.client_stalled", label=self._label, after_s=STALL_S)
                 self._cut_off()
                 raise ConnectionAbortedError from None
+
+    def _takes_at_once(self) -> bool:
+        """Whether so little waits for the client that nobody is held up; most of the time, so no timer is paid for."""
+        transport = self._request.transport
+        return transport is not None and transport.get_write_buffer_size() < UNSENT_BYTES
 
     def _cut_off(self) -> None:
         transport = self._request.transport

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from comfyledger.errors import Refused
-from comfyledger.wire.answers import ANSWERS, RESULTS, Answer, ErrorInfo
+from comfyledger.wire.answers import ANSWERS, RESULTS, Answer, ErrorInfo, LoggedEvent
 from comfyledger.wire.requests import PROTOCOL, REQUESTS, TYPE_OF, Id, Message
 
 
@@ -98,6 +98,19 @@ def _path(error: Exception, root: str) -> str:
 def frame(kind: str, data: Any, id: Id = None) -> bytes:
     """A frame as it goes out, either way."""
     return _encoder.encode({"type": kind, "id": id, "data": data})
+
+
+EVENT_OPEN: Final = b'{"type":"event","id":null,"data":{"subscription":"'
+
+
+def event_rest(event: LoggedEvent) -> bytes:
+    """What a pushed event's frame has behind its subscription: the same for all subscribers."""
+    return frame("event", event).removeprefix(EVENT_OPEN + event.subscription.encode())
+
+
+def event_frame(subscription: str, rest: bytes) -> bytes:
+    """The frame of a pushed event; `subscription` is one of ours, which needs no escape."""
+    return EVENT_OPEN + subscription.encode() + rest
 
 
 def request_frame(message: Message, id: Id = None) -> bytes:

@@ -1,0 +1,84 @@
+"""What ComfyUI pays for a save when it has saved 100,000 of our images before: it lists the folder to count on.
+
+    python benchmarks/folders.py --images 100000 --rounds 5
+
+SaveImage lists the folder of its prefix and takes the highest counter (ComfyUI's `get_save_image_path`); it is modelled
+here, on real folders. Each batch has a subfolder of its own, so what it lists stays small; the peer is a save into an
+empty output folder. For the record: the same images in one folder, as they lie without us.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from measured import in_turns, line, say
+
+SAVES: Final = 50
+A_BATCH: Final = 8
+
+
+def save(output: Path, prefix: str) -> None:
+    """A save as ComfyUI does it, but for the picture."""
+    folder, name = output / os.path.dirname(prefix), os.path.basename(prefix)
+    folder.mkdir(parents=True, exist_ok=True)
+    pattern = re.compile(re.escape(name) + r"_(\d+)_")
+    counters = [int(found[1]) for found in map(pattern.match, os.listdir(folder)) if found]
+    (folder / f"{name}_{max(counters, default=0) + 1:05}_.png").touch()
+
+
+def prefix_of(batch: int, image: int) -> str:
+    """As ours are (ARCHITECTURE.md, section 4)."""
+    return f"comfyledger/01jd{batch:022}/{image}-a1"
+
+
+def fill(output: Path, images: int) -> None:
+    for number in range(images):
+        path = output / f"{prefix_of(number // A_BATCH, 1 + number % A_BATCH)}_00001_.png"
+        if number % A_BATCH == 0:
+            path.parent.mkdir(parents=True)
+        path.touch()
+
+
+class Output:
+    """An output folder, and saves into batches that are new to it."""
+
+    def __init__(self, folder: Path, images: int, shared: str = "") -> None:
+        self._folder, self._next, self._shared = folder, images, shared
+        if shared:
+            folder.mkdir()
+            for number in range(images):
+                (folder / f"{shared}_{number:05}_.png").touch()
+        else:
+            fill(folder, images)
+
+    def us_a_save(self) -> float:
+        start = time.perf_counter()
+        for _ in range(SAVES):
+            self._next += 1
+            save(self._folder, self._shared or prefix_of(self._next // A_BATCH, 1 + self._next % A_BATCH))
+        return 1e6 * (time.perf_counter() - start) / SAVES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as name:
+        folder = Path(name)
+        full, empty = Output(folder / "full", given.images), Output(folder / "empty", 0)
+        shared = Output(folder / "shared", given.images, "ComfyUI")
+        mine, none, together = in_turns(given.rounds, full.us_a_save, empty.us_a_save, shared.us_a_save)
+    said = f"a save into an empty output folder: {none:.0f} us"
+    say(line("folders.save", mine, none, "us", peer=said))
+    say(line("folders.shared", together, none, "us", peer=said))
+
+
+if __name__ == "__main__":
+    main()

@@ -33,9 +33,8 @@ INPUTS ?= 1000000
 fuzz: $(STAMP) ## hostile frames for the door and from ComfyUI (INPUTS=1000000 SEED=)
 	$(BIN)/python tests/fuzzing.py --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
 
-bench: $(STAMP) ## uploads beside the official SDK, and how the ledger bears length: up to 1,000,000 events
-	$(BIN)/python benchmarks/upload.py
-	$(BIN)/python benchmarks/scale.py
+bench: $(STAMP) ## all benchmarks beside floors and peers, with the aims (some eight minutes)
+	$(BIN)/python benchmarks/run.py
 
 scale: $(STAMP) ## 162,000 images: memory and time of what reads them all
 	$(BIN)/python tests/whole/scale.py

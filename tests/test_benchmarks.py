@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -37,3 +40,37 @@ def test_the_benchmark_of_scale_measures_every_part_against_a_floor_or_a_peer() 
     assert all(line["value"] > 0 and line["ratio"] > 0 for line in lines.values())
     assert all(("floor" in line) != ("peer" in line) for line in lines.values())
     assert "audit/s" in ran.stderr
+
+
+def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
+    run = runpy.run_path(str(BENCHMARKS / "run.py"))
+    said = {
+        "append.py": {f"append.{callers}{more}" for callers in (16, 256) for more in ("", ".peer")} | {"append.1"},
+        "door.py": {f"door.{clients}.{what}" for clients in (1, 100) for what in ("median", "p99")},
+        "whole.py": {"whole.images", "whole.cpu", "whole.heard", "whole.idle"},
+        "subscribers.py": {"subscribers.1", "subscribers.100", "subscribers.1000", "subscribers.memory.1000"},
+        "memory.py": {"memory.images"},
+        "open_images.py": {"open_images.report"},
+        "folders.py": {"folders.save", "folders.shared"},
+        "replay.py": {"replay.decode", "replay.fold", "replay.tables", "replay.fold.peer"},
+        "upload.py": {f"upload.{what}.{connections}" for what in ("rate", "cpu") for connections in (8, 32)},
+        "scale.py": {"scale.100000.append", "scale.100000.start"},
+    }
+    assert [words[0] for words in run["PROGRAMS"]] == list(said)
+    assert {aim.name for aim in run["AIMS"]} <= set().union(*said.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("open_images.py", "--images", "200", "--users", "5", "--rounds", "1"), {"open_images.report"}),
+        (("folders.py", "--images", "100", "--rounds", "1"), {"folders.save", "folders.shared"}),
+    ],
+)
+def test_a_benchmark_says_what_it_compares_with(words: tuple[str, ...], names: set[str]) -> None:
+    ran = subprocess.run(
+        [sys.executable, BENCHMARKS / words[0], *words[1:]], capture_output=True, check=True, timeout=60
+    )
+    lines = {line["name"]: line for line in map(json.loads, ran.stdout.splitlines())}
+    assert set(lines) == names
+    assert all(("floor" in line) != ("peer" in line) and line["ratio"] > 0 for line in lines.values())

@@ -1,0 +1,119 @@
+"""All benchmarks, one after the other, with what is aimed at: `make bench`.
+
+    python benchmarks/run.py > figures.jsonl
+
+Each is a program of its own that prints a JSON object a line; those lines are this one's standard output. The table for
+people, on standard error, says of each aim whether it holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+HERE: Final = Path(__file__).parent
+TIMEOUT_S: Final = 600.0
+PROGRAMS: Final[tuple[tuple[str, ...], ...]] = (
+    ("append.py", "--rounds", "3"),
+    ("door.py", "--rounds", "3"),
+    ("whole.py", "--rounds", "3"),
+    ("subscribers.py", "--rounds", "3"),
+    ("memory.py",),
+    ("open_images.py", "--rounds", "5"),
+    ("folders.py", "--rounds", "3"),
+    ("replay.py", "--rounds", "3"),
+    ("upload.py", "--rounds", "3"),
+    ("scale.py", "--events", "10000", "100000"),
+)
+
+
+class Aim(NamedTuple):
+    """What a figure is to be. `of`: the ratio, or the value in its own unit."""
+
+    name: str
+    of: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def holds(self, one: dict[str, Any]) -> bool:
+        figure = one[self.of]
+        return (self.at_least is None or figure >= self.at_least) and (self.at_most is None or figure <= self.at_most)
+
+    @property
+    def words(self) -> str:
+        bound = f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+        return bound if self.of == "ratio" else f"{bound} (value)"
+
+
+AIMS: Final = (
+    Aim("append.1", "ratio", at_least=0.35),
+    Aim("append.16", "ratio", at_least=3),
+    Aim("append.256", "ratio", at_least=6),
+    Aim("append.16.peer", "ratio", at_least=5),
+    Aim("append.256.peer", "ratio", at_least=12),
+    Aim("door.1.median", "ratio", at_most=1.5),
+    Aim("door.1.p99", "ratio", at_most=3),
+    Aim("door.100.median", "ratio", at_most=1.5),
+    Aim("door.100.p99", "ratio", at_most=3),
+    Aim("whole.heard", "value", at_most=5),
+    Aim("whole.images", "ratio", at_least=0.8),
+    Aim("whole.idle", "value", at_most=0),
+    Aim("upload.rate.8", "ratio", at_least=1.3),
+    Aim("upload.cpu.8", "ratio", at_most=0.6),
+    Aim("upload.rate.32", "ratio", at_least=1.3),
+    Aim("upload.cpu.32", "ratio", at_most=0.6),
+    Aim("replay.fold", "ratio", at_least=0.5),
+    Aim("replay.fold.peer", "ratio", at_least=4),
+    Aim("scale.100000.append", "ratio", at_most=1.1),
+    Aim("scale.100000.start", "value", at_most=100),
+    Aim("memory.images", "ratio", at_most=1.1),
+    Aim("subscribers.memory.1000", "value", at_most=30),
+    Aim("subscribers.1", "ratio", at_least=0.5),
+    Aim("subscribers.100", "ratio", at_least=0.5),
+    Aim("subscribers.1000", "ratio", at_least=0.5),
+    Aim("open_images.report", "ratio", at_most=1.2),
+    Aim("folders.save", "ratio", at_most=1.1),
+)
+
+
+def ran(words: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The lines of one program; what it says to people goes to standard error."""
+    done = subprocess.run(  # noqa: S603 - our own programs
+        [sys.executable, str(HERE / words[0]), *words[1:]], stdout=subprocess.PIPE, check=True, timeout=TIMEOUT_S
+    )
+    yield from map(json.loads, done.stdout.splitlines())
+
+
+def table(found: dict[str, dict[str, Any]]) -> Iterator[str]:
+    yield f"{'':26}{'ratio':>9}{'value':>14}  {'unit':<14}{'aim':<22}holds"
+    aims = {aim.name: aim for aim in AIMS}
+    for name, one in found.items():
+        aim = aims.get(name)
+        said = f"{aim.words:<22}{'yes' if aim.holds(one) else 'NO'}" if aim is not None else ""
+        yield f"{name:26}{one['ratio']:9.3f}{one['value']:14,.2f}  {one['unit']:<14}{said}".rstrip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="*", help="of these programs, like append.py")
+    only = parser.parse_args().only
+    found: dict[str, dict[str, Any]] = {}
+    for words in PROGRAMS:
+        if only and words[0] not in only:
+            continue
+        start = time.monotonic()
+        for one in ran(words):
+            print(json.dumps(one), flush=True)
+            found[one["name"]] = one
+        print(f"{words[0]}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    print("\n".join(table(found)), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -350,7 +350,7 @@ def prepare_workflows(settings: Settings) -> dict[str, Prepared]:
         except Refused as refusal:
             text = f"[workflows.{name}]: {refusal.message}"
             raise Refused("config_invalid", text, hint=refusal.hint, path=refusal.path) from refusal
-        log.info("workflow.ready", workflow=name, found=graphs.describe(prepared[name].plan, prepared[name].graph))
+        log.info("workflow.ready", workflow=name, found=prepared[name].found)
     return prepared
 
 

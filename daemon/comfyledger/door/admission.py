@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final
 
@@ -24,16 +25,21 @@ from comfyledger.core.values import SEED_MAX, Blob, PromptFixed, StoreRef, blob_
 from comfyledger.errors import Refused
 
 METADATA_LEVELS_MAX: Final = 64
+SERIES_KEPT: Final = 4_096
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A workflow that is ready to be used: its graph, what was found in it, and its template as it is stored."""
+    """A workflow that is ready to be used: its graph, what was found in it, and its template as it is stored.
+
+    `found`: in words what the plan found.
+    """
 
     name: str
     graph: dict[str, Any]
     plan: graphs.Plan
     template: bytes
     key: str
+    found: str
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -67,7 +73,7 @@ class Admitted(msgspec.Struct, frozen=True):
 def prepare(name: str, graph: dict[str, Any], plan: graphs.Plan) -> Prepared:
     """A graph with its template. Equal templates have equal keys, so that each is kept once."""
     template = msgspec.json.encode(graphs.as_template(graph, plan), order="sorted")
-    return Prepared(name, graph, plan, template, hashlib.sha256(template).hexdigest())
+    return Prepared(name, graph, plan, template, hashlib.sha256(template).hexdigest(), graphs.describe(plan, graph))
 
 
 def admit(
@@ -117,7 +123,7 @@ def admit(
         metadata=metadata.digest if metadata else None,
         trust=rules.trust,
     )
-    return Admitted(command, prepared, graphs.describe(prepared.plan, prepared.graph))
+    return Admitted(command, prepared, prepared.found)
 
 
 def open_series(message: wire.OpenSeries, label: str, rules: Rules, stores: Sequence[StoreRef]) -> OpenSeries:
@@ -188,7 +194,9 @@ def _children(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
+@lru_cache(maxsize=SERIES_KEPT)
 def _series(templates: Templates, username: str, character: str, premade: bool) -> Series:
+    """Worked out once for those that come again and again: making a name portable looks at each of its signs."""
     return series_of(templates, username, character, premade)
 
 

@@ -109,6 +109,8 @@ def test_no_unit_names_a_setting_that_this_systemd_does_not_know(tmp_path: Path)
 
 def test_the_daemon_may_write_where_its_configuration_says_and_the_jobs_only_beside_the_ledger(tmp_path: Path) -> None:
     config = """
+        [door]
+        unix_path = "/run/apps/door.sock"
         [ledger]
         path = "/srv/ledger/ledger.db"
         [spool]
@@ -121,7 +123,7 @@ def test_the_daemon_may_write_where_its_configuration_says_and_the_jobs_only_bes
     """
     there = place(tmp_path, config)
     made = {name: units.rendered(name, text, there) for name, text in SHIPPED.items()}
-    outside = '-/srv/ledger "-/mnt/my images" -/srv/comfyui/output'
+    outside = '-/srv/ledger "-/mnt/my images" -/run/apps -/srv/comfyui/output'
     assert line(made["comfyledger.service"], "ReadWritePaths") == [f"-/var/lib/comfyledger {outside}"]
     assert line(made["comfyledger-audit.service"], "ReadWritePaths") == ["-/var/lib/comfyledger -/srv/ledger"]
     assert line(made["comfyledger-backup.service"], "ReadWritePaths") == [
@@ -130,7 +132,9 @@ def test_the_daemon_may_write_where_its_configuration_says_and_the_jobs_only_bes
     assert line(made["comfyledger.service"], "ExecStartPost")[0].endswith("token /srv/ledger/ledger.db")
     folders = made["comfyledger.tmpfiles"].removeprefix(SHIPPED["comfyledger.tmpfiles"]).splitlines()
     owned = ":0750 :comfyledger :comfyledger -"
-    assert folders == [f"d /srv/ledger {owned}", f'd "/mnt/my images" {owned}'], "ComfyUI's folder is not ours to make"
+    assert folders == [f"d {one} {owned}" for one in ("/srv/ledger", '"/mnt/my images"', "/run/apps")], (
+        "ComfyUI's folder is not ours to make"
+    )
 
 
 def test_of_homes_only_what_is_needed_is_seen(tmp_path: Path) -> None:
@@ -164,6 +168,7 @@ def test_without_a_configuration_the_state_folder_is_systemds_whatever_the_insta
     asked: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMFYLEDGER_STATE_DIR", "/home/areg/state")
+    monkeypatch.setenv("COMFYLEDGER_SPOOL__PATH", "/home/areg/spool")
     said = asked("print").stdout
     assert "Environment=COMFYLEDGER_STATE_DIR=/var/lib/comfyledger\n" in said
     assert "/home/areg" not in said

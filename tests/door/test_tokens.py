@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -196,3 +197,12 @@ def test_the_file_is_readable_to_people(file: Path) -> None:
     tokens.add(file, "app", "read", 7.9)
     (one,) = json.loads(file.read_text())
     assert (one["label"], one["right"], one["made_at"], len(one["sha256"])) == ("app", "read", 7, 64)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_writes_belongs_to_whoever_has_the_folder(file: Path) -> None:
+    os.chown(file.parent, 12_345, 54_321)
+    tokens.add(file, "app", "read", 0.0)
+    tokens.make_token(file.parent / "token")
+    for path in (file, file.parent / "token"):
+        assert (path.stat().st_uid, path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (12_345, 54_321, 0o600)

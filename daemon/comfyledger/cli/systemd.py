@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -118,24 +118,12 @@ def _rendered(config_path: Path | None, state_dir: Path | None) -> dict[str, str
     """Raises Refused(config_invalid)."""
     from comfyledger import settings
 
-    with _environment({"COMFYLEDGER_STATE_DIR": str(state_dir.absolute() if state_dir else units.STATE)}):
-        found = settings.load(config_path)
+    as_the_unit_has_it = {"COMFYLEDGER_STATE_DIR": str(state_dir.absolute() if state_dir else units.STATE)}
+    found = settings.load(config_path, None, as_the_unit_has_it)
     program = Path(sys.executable).with_name("comfyledger")
     read = [Path(sys.prefix), Path(sys.base_prefix), *(Path(path) for path in sys.path if Path(path).is_dir())]
     place = units.place_of(found, program, read, systemd_version())
     return {_target(file): units.rendered(file.name, file.read_text("utf-8"), place) for file in unit_files()}
-
-
-@contextmanager
-def _environment(said: Mapping[str, str]) -> Iterator[None]:
-    """The configuration is read as the unit will have it read, not as the variables of whoever installs it say."""
-    before = dict(os.environ)
-    os.environ.update(said)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def systemd_version() -> int | None:

@@ -47,7 +47,8 @@ class Place(msgspec.Struct, frozen=True):
 def place_of(settings: Settings, program: Path, read: Iterable[Path], systemd: int | None) -> Place:
     """What a configuration says of it; `program` is the command, in the environment that holds it."""
     roots = [Path(options["root"]) for options in settings.stores.values() if isinstance(options.get("root"), str)]
-    made = (settings.state_path, settings.ledger_path.parent, settings.spool_path, *roots)
+    door = [Path(settings.door.unix_path).parent] if settings.door.unix_path else []
+    made = (settings.state_path, settings.ledger_path.parent, settings.spool_path, *roots, *door)
     outputs = [Path(one.output_dir) for one in settings.comfyui.values() if one.output_dir]
     config = Path(settings.source).absolute() if settings.source else None
     return Place(

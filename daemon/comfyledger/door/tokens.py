@@ -93,11 +93,16 @@ def _read(path: Path) -> str:
 
 
 def _put(path: Path, content: bytes) -> None:
-    """Whole and durable, for its owner only; a group that may read the file before may read it after."""
+    """Whole and durable, for its owner only; a group that may read the file before may read it after.
+
+    Where root writes it, it belongs to whoever has the folder: a service must be able to read it.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, content)
+        if os.geteuid() == 0:
+            os.fchown(fd, path.parent.stat().st_uid, path.parent.stat().st_gid)
         if path.exists():
             os.fchmod(fd, path.stat().st_mode & 0o640)
         os.fsync(fd)

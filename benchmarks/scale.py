@@ -105,9 +105,11 @@ def room(path: Path) -> Figures:
     }
 
 
-def measure(path: Path, shortest: Path, seed: int, groups: int) -> Figures:
+def measure(path: Path, shortest: Path, seed: int, groups: int, audits: bool) -> Figures:
     """All figures of one length; appending comes last, since it makes the ledger longer."""
-    found = {"start_ms": start_ms(path), **room(path), **audited("parts", path), **audited("whole", path)}
+    found = {"start_ms": start_ms(path), **room(path)}
+    if audits:
+        found |= {**audited("parts", path), **audited("whole", path)}
     copy = shortest.with_name("shortest.db")
     shutil.copyfile(shortest, copy)
     found["append_us"], found["append_shortest_us"] = append_us(path, copy, seed, groups)
@@ -121,11 +123,11 @@ def lines(name: str, one: Figures, least: Figures) -> Iterator[dict[str, Any]]:
     peer = {"peer": f"{least['events']:.0f} events"}
     yield _line(f"{name}.start", "ms", one["start_ms"], least["start_ms"], peer)
     yield _line(f"{name}.append", "us/event", one["append_us"], one["append_shortest_us"], peer)
-    yield _line(f"{name}.audit_memory", "MiB", one["peak_bytes"] / MIB, least["peak_bytes"] / MIB, peer)
-    floor = {"floor": f"SELECT of the same rows: {events / one['select']:.0f} events/s"}
-    for part in ("chain", "fold"):
-        yield _line(f"{name}.audit_{part}", "events/s", events / one[part], events / one["select"], floor)
-    yield _line(f"{name}.audit", "events/s", events / one["whole"], events / one["select"], floor)
+    if "whole" in one:
+        yield _line(f"{name}.audit_memory", "MiB", one["peak_bytes"] / MIB, least["peak_bytes"] / MIB, peer)
+        floor = {"floor": f"SELECT of the same rows: {events / one['select']:.0f} events/s"}
+        for part, of in (("audit_chain", "chain"), ("audit_fold", "fold"), ("audit", "whole")):
+            yield _line(f"{name}.{part}", "events/s", events / one[of], events / one["select"], floor)
     floor = {"floor": f"the columns of an event: {one['columns']:.0f} bytes"}
     for part, of in (("room", "file"), ("room_events", "table"), ("room_payload", "payload"), ("room_texts", "texts")):
         yield _line(f"{name}.{part}", "bytes/event", one[of], one["columns"], floor)
@@ -146,8 +148,8 @@ def table(found: dict[str, Figures]) -> Iterator[str]:
     heads = ("start ms", "append us", "SELECT/s", "chain/s", "fold/s", "audit/s", "peak MiB", "B/event", "events' B")
     yield f"{'events':>12}" + "".join(f"{head:>11}" for head in heads)
     for one in found.values():
-        rates = (one["events"] / one[part] for part in ("select", "chain", "fold", "whole"))
-        shown = (one["start_ms"], one["append_us"], *rates, one["peak_bytes"] / MIB, one["file"], one["table"])
+        rates = (one["events"] / one[part] if part in one else 0.0 for part in ("select", "chain", "fold", "whole"))
+        shown = (one["start_ms"], one["append_us"], *rates, one.get("peak_bytes", 0) / MIB, one["file"], one["table"])
         yield f"{one['events']:12,.0f}" + "".join(f"{value:11,.1f}" for value in shown)
 
 
@@ -155,6 +157,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--events", type=int, nargs="+", default=list(SIZES), help="the lengths, rising")
     parser.add_argument("--full", action="store_true", help=f"{FULL:,} events as well: an hour, and 12 GB of disk")
+    parser.add_argument("--no-audit", action="store_true", help="start, append and room alone: some twenty minutes")
     parser.add_argument("--groups", type=int, default=60, help="groups that are appended at each length")
     parser.add_argument("--folder", type=Path, help="where the ledgers are made; else in $TMPDIR")
     return parser.parse_args()
@@ -169,7 +172,7 @@ def main() -> None:
             grow(growing, life, events)
             if not found:
                 shutil.copyfile(growing, shortest)
-            found[str(events)] = one = measure(growing, shortest, seed, given.groups)
+            found[str(events)] = one = measure(growing, shortest, seed, given.groups, not given.no_audit)
             for line in lines(str(events), one, next(iter(found.values()))):
                 print(json.dumps(line), flush=True)
     print("\n".join(table(found)), file=sys.stderr)

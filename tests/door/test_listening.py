@@ -84,6 +84,36 @@ async def test_somebody_elses_socket_or_file_is_left_alone(open_door: Any, tmp_p
     assert (tmp_path / PATH).read_text() == "a file"
 
 
+async def test_who_listens_and_takes_nobody_in_listens_all_the_same(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "ASKING_S", 0.1)
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(socket.socket(socket.AF_UNIX))
+        other.bind(str(tmp_path / PATH))
+        other.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(str(tmp_path / PATH))
+        with pytest.raises(Refused, match="Another program listens"):
+            async with at_socket(open_door, tmp_path):
+                pass
+
+
+async def test_a_path_that_no_socket_can_have_is_refused_in_words(open_door: Any, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="too long"):
+        async with at_socket(open_door, tmp_path / ("x" * 120)):
+            pass
+
+
+def test_an_address_that_means_all_is_found_by_clients_of_this_machine() -> None:
+    assert listening.url_of("0.0.0.0", 5) == "http://127.0.0.1:5"
+    assert listening.url_of("::", 5) == "http://[::1]:5"
+    assert listening.url_of("10.0.0.5", 5) == "http://10.0.0.5:5"
+
+
 async def test_a_group_that_is_not_there_is_refused(open_door: Any, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no group"):
         async with at_socket(open_door, tmp_path, 'unix_group = "no-such-group"'):
@@ -103,6 +133,7 @@ def mistakes(tmp_path: Path, text: str) -> list[str]:
     ("text", "wrong"),
     [
         ("host = '::1'", []),
+        ("host = '127.0.0.2'", []),
         ("host = '0.0.0.0'", ["door.host", "door.allowed_hosts"]),
         ("host = '0.0.0.0'\nallowed_hosts = ['box']", ["door.host"]),
         ("host = '0.0.0.0'\nbehind_proxy = true", ["door.allowed_hosts"]),

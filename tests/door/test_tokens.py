@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
@@ -17,6 +18,7 @@ from comfyledger import wire
 from comfyledger.door import rights, server, tokens
 from comfyledger.door.tokens import RIGHTS, Caller, Keyring, Right
 from comfyledger.errors import Refused
+from whole_app import narrow_socket
 
 
 @pytest.fixture
@@ -94,6 +96,33 @@ async def test_a_revoked_token_is_shown_out_and_does_not_come_in_again(
         assert (await other.ask("server_info"))["type"] == "result"
     with pytest.raises(InvalidStatus):
         await door.connect(additional_headers=headers)
+
+
+async def test_a_revoked_client_that_reads_nothing_holds_up_nobody_elses_revocation(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "TOKENS_S", 0.05)
+    async with open_door(tmp_path, "frames_per_second_max = 1_000_000") as door:
+        file, asked = door.folder / "state" / "tokens.json", json.dumps({"type": "server_info", "id": 1, "data": {}})
+        deaf, other = given(door, "deaf", "read"), given(door, "other", "read")
+        with narrow_socket(door.url) as narrow:
+            slow = await door.connect(sock=narrow, max_queue=1, additional_headers=deaf)
+            for _ in range(8_000):
+                await slow.send(asked)
+            async with door.raw(additional_headers=other) as raw:
+                tokens.revoke(file, "deaf")
+                tokens.revoke(file, "other")
+                async with asyncio.timeout(10):
+                    with pytest.raises(ConnectionClosed):
+                        await raw.receive()
+            async with asyncio.timeout(10):
+                with pytest.raises(ConnectionClosed):
+                    await _send_for_ever(slow, asked)
+
+
+async def _send_for_ever(socket: Any, frame: str) -> None:
+    while True:
+        await socket.send(frame)
 
 
 async def test_between_the_revocation_and_the_closing_nothing_is_answered(

@@ -70,5 +70,5 @@ def _from_subprotocol(request: web.Request) -> str:
 
 
 def gate_of(door: Door, keyring: Keyring) -> Gate:
-    hosts = LOOPBACK | {host.lower() for host in door.allowed_hosts}
+    hosts = LOOPBACK | {host.lower() for host in (*door.allowed_hosts, door.host)}
     return Gate(keyring if door.auth == "token" else None, frozenset(door.allowed_origins), hosts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
 from comfyledger.door.context import Context
@@ -12,11 +13,18 @@ from comfyledger.door.tokens import Caller
 CONTEXT: Final = web.AppKey("context", Context)
 
 
+class Visitor(msgspec.Struct, frozen=True):
+    """Who is at the other end of a connection, and the request that opened it."""
+
+    caller: Caller
+    request: web.Request
+
+
 class Sockets:
-    """The open connections of a door, and who is at their other end."""
+    """The open connections of a door."""
 
     def __init__(self) -> None:
-        self.open: dict[web.WebSocketResponse, Caller] = {}
+        self.open: dict[web.WebSocketResponse, Visitor] = {}
 
 
 SOCKETS: Final = web.AppKey("sockets", Sockets)

@@ -32,6 +32,9 @@ PAGES_MAX: Final = 64
 """Connections beside those of the websocket: signs of life, metrics, images."""
 BACKLOG: Final = 1_024
 UNIX: Final = "unix:"
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""Addresses that mean all of them, and how clients of this machine reach them."""
+ASKING_S: Final = 1.0
 
 
 async def listen(door: Door, context: Context, stack: AsyncExitStack) -> str:
@@ -49,8 +52,8 @@ async def listen(door: Door, context: Context, stack: AsyncExitStack) -> str:
     try:
         server, url = await (_on_socket(door, make, stack) if door.unix_path else _on_port(door, make))
     except OSError as error:
-        hint = "Another program uses the port or the path; choose another one in [door]."
-        raise Refused("config_invalid", f"The door cannot listen: {error.strerror}.", hint=hint) from error
+        hint = "Choose another port or path in [door]: this one is used by another program, or cannot be used at all."
+        raise Refused("config_invalid", f"The door cannot listen: {error.strerror or error}.", hint=hint) from error
     stack.callback(server.close)
     return url
 
@@ -61,7 +64,13 @@ Make = Callable[[], asyncio.BaseProtocol]
 async def _on_port(door: Door, make: Make) -> tuple[asyncio.Server, str]:
     server = await asyncio.get_running_loop().create_server(make, door.host, door.port, backlog=BACKLOG)
     host, port = server.sockets[0].getsockname()[:2]
-    return server, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return server, url_of(host, port)
+
+
+def url_of(host: str, port: int) -> str:
+    """Where clients of this machine find the door."""
+    host = _ANY.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _on_socket(door: Door, make: Make, stack: AsyncExitStack) -> tuple[asyncio.Server, str]:
@@ -100,12 +109,15 @@ def _clear(path: Path) -> None:
     if not stat.S_ISSOCK(path.stat().st_mode):
         raise Refused("config_invalid", f"{path} is there and no socket.", hint="Choose another [door] unix_path.")
     with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(ASKING_S)
         try:
             asking.connect(str(path))
         except ConnectionRefusedError:
             path.unlink()
-        else:
-            raise Refused("config_invalid", f"Another program listens at {path}.", hint="Choose another path.")
+            return
+        except (TimeoutError, BlockingIOError):
+            pass  # whoever has a full backlog listens
+    raise Refused("config_invalid", f"Another program listens at {path}.", hint="Choose another path.")
 
 
 def _remove(path: Path, inode: int) -> None:

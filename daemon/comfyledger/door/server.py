@@ -13,15 +13,16 @@ from aiohttp.typedefs import Handler
 from comfyledger import wire
 from comfyledger.door import pages
 from comfyledger.door.context import Context
-from comfyledger.door.keys import CONTEXT, SOCKETS, Sockets
+from comfyledger.door.keys import CONTEXT, SOCKETS, Sockets, Visitor
 from comfyledger.door.session import Session
-from comfyledger.door.tokens import Caller, Keyring
+from comfyledger.door.tokens import Keyring
 from comfyledger.errors import Refused
 from comfyledger.wire import SUBPROTOCOL
 
 HARD_LIMIT: Final = 8
 """Frames above so many times the limit close the connection unread; those between are answered."""
 HEARTBEAT_S: Final = 30.0
+SHOW_OUT_S: Final = 0.5
 TOKENS_S: Final = 1.0
 """How soon a token that was added opens the door, and one that was revoked does not."""
 _STATUS: Final = {
@@ -79,7 +80,7 @@ async def _socket(request: web.Request) -> web.StreamResponse:
         decode_text=False,
     )
     await socket.prepare(request)
-    sockets[socket] = caller
+    sockets[socket] = Visitor(caller, request)
     try:
         await Session(context, request, socket, caller).run()
     except ConnectionError:
@@ -96,13 +97,23 @@ async def _heeding_tokens(app: web.Application) -> AsyncIterator[None]:
     task.cancel()
 
 
-async def _heed_tokens(keyring: Keyring | None, sockets: dict[web.WebSocketResponse, Caller]) -> None:
+async def _heed_tokens(keyring: Keyring | None, sockets: dict[web.WebSocketResponse, Visitor]) -> None:
     while keyring is not None:
         await asyncio.sleep(TOKENS_S)
         if keyring.refresh():
-            gone = [socket for socket, caller in sockets.items() if not keyring.holds(caller)]
+            gone = [(socket, one.request) for socket, one in sockets.items() if not keyring.holds(one.caller)]
             log.info("door.tokens_read", closed=len(gone))
-            await asyncio.gather(*(socket.close(code=1008, message=b"the token was revoked") for socket in gone))
+            await asyncio.gather(*(_show_out(socket, request) for socket, request in gone))
+
+
+async def _show_out(socket: web.WebSocketResponse, request: web.Request) -> None:
+    """Say why, and wait for nobody: who does not read is cut off."""
+    try:
+        async with asyncio.timeout(SHOW_OUT_S):
+            await socket.close(code=1008, message=b"the token was revoked")
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
 
 
 async def _close_sockets(app: web.Application) -> None:

@@ -107,6 +107,8 @@ class Session:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._slots.release()
+        if not task.cancelled():
+            task.exception()  # a client that has left is no news
 
     async def _answer(self, request_id: wire.Id, message: wire.Message, raw: bytes) -> None:
         notice = asyncio.get_running_loop().call_later(WAITING_AFTER_S, self._tell_waiting, request_id, message)

@@ -109,6 +109,11 @@ def _put(path: Path, content: bytes) -> None:
     finally:
         os.close(fd)
     temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 # ---- named ones
@@ -178,7 +183,6 @@ def _changing(path: Path) -> Iterator[dict[str, Token]]:
         yield tokens
         if tokens != before:
             _put(path, msgspec.json.format(msgspec.json.encode(list(tokens.values()))) + b"\n")
-            os.fsync(fd)
     finally:
         os.close(fd)
 

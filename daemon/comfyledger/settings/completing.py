@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,6 @@ from comfyledger.settings.mistakes import Mistake
 from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Secret, Settings, Workflow
 
 APP: Final = "comfyledger"
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _SECRET: Final = re.compile(r"(secret|password|token|url)$")
 """Options of plugins whose values are never shown; a URL may hold a password."""
 
@@ -90,9 +90,16 @@ def _workflow(workflow: Workflow, base: Path) -> Workflow:
     return replace(workflow, file=str(_absolute(workflow.file, base)))
 
 
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _wider(door: Door) -> Iterator[Mistake]:
     """What a door must have that others than this machine may reach."""
-    if door.host in LOOPBACK or door.unix_path:
+    if is_loopback(door.host) or door.unix_path:
         return
     if not (door.behind_proxy or door.exposed):
         hint = "Use 127.0.0.1 or ::1; else set `behind_proxy` or `exposed` and read what they mean."

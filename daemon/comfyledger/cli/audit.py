@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comfyledger.cli.calling import DONE, FOUND, json_option
-from comfyledger.cli.daemon import config_option, settings_of
+from comfyledger.cli.daemon import running_config_option, settings_of
 from comfyledger.cli.terminal import say, say_json, say_table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ EXAMPLES_SHOWN = 3
 
 
 @click.command()
-@config_option
+@running_config_option
 @click.option("--stores", is_flag=True, help="Compare with what the stores hold, too.")
 @click.option("--deep", is_flag=True, help="With --stores: ask for each file of which a store's list gives no md5.")
 @click.option(

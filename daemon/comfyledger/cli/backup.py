@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from comfyledger.cli.calling import LABEL, json_option
-from comfyledger.cli.daemon import config_option, settings_of
+from comfyledger.cli.daemon import running_config_option, settings_of
 from comfyledger.cli.terminal import say, say_json, several
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MARGIN_MAX = 10**9
 
 
 @click.command()
-@config_option
+@running_config_option
 @click.argument("target", type=click.Path(), metavar="FILE|FOLDER/")
 @click.option("--force", is_flag=True, help="Put it in the place of a file that is there.")
 @click.option(
@@ -64,7 +64,7 @@ def backup(config_path: Path | None, target: str, force: bool, keep: int | None,
 
 
 @click.command()
-@config_option
+@running_config_option
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--replace", is_flag=True, help="Move a ledger that is there aside; it is never removed.")
 @click.option(

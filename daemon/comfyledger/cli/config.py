@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from comfyledger.cli.calling import DONE, REFUSED, json_option
-from comfyledger.cli.daemon import config_option
+from comfyledger.cli.daemon import config_of, running_config_option
 from comfyledger.cli.terminal import say, say_aside, say_json
 from comfyledger.errors import Refused
 
@@ -24,7 +24,7 @@ def config() -> None:
 
 
 @config.command()
-@config_option
+@running_config_option
 @json_option
 @click.pass_context
 def check(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
@@ -32,7 +32,7 @@ def check(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     from comfyledger import logs, settings
 
     logs.configure(level="error", layout="auto")  # what a plugin says of itself is said below
-    read = settings.examine(config_path, ctx.obj.state_dir)
+    read = settings.examine(config_of(ctx, config_path), ctx.obj.state_dir)
     mistakes = [*read.mistakes, *_of_stores(read.settings), *_of_workflows(read.settings)]
     if as_json:
         listed = [{"path": one.path, "message": one.message, "hint": one.hint} for one in mistakes]
@@ -94,7 +94,7 @@ def _shown(value: object) -> str:
 
 
 @config.command()
-@config_option
+@running_config_option
 @json_option
 @click.pass_context
 def show(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
@@ -102,7 +102,7 @@ def show(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     from comfyledger import settings
     from comfyledger.settings import showing
 
-    read = settings.examine(config_path, ctx.obj.state_dir)
+    read = settings.examine(config_of(ctx, config_path), ctx.obj.state_dir)
     read.raise_mistakes()
     if as_json:
         values = [

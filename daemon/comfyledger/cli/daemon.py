@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,23 +16,35 @@ from comfyledger.wire import schemas
 if TYPE_CHECKING:
     from comfyledger.settings import Settings
 
-config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A TOML file; config.toml shows every key. Default: that of the running daemon, else the defaults hold.",
-)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _config_option(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"A TOML file; config.toml shows every key. {default}",
+    )
+
+
+config_option = _config_option("Without one the defaults hold.")
+running_config_option = _config_option("Default: that of the running daemon, else the defaults hold.")
+
+
+def config_of(ctx: click.Context, config_path: Path | None) -> Path | None:
+    """The file that was named; else that of the daemon that runs on the state folder, if it has one."""
+    from comfyledger.client.finding import find_config, find_state_dir
+
+    return config_path or find_config(ctx.obj.state_dir or find_state_dir(os.environ))
 
 
 def settings_of(ctx: click.Context, config_path: Path | None) -> Settings:
-    """The configuration that was named; else that of the daemon that runs on the state folder; else the defaults."""
+    """The configuration as `config_of` finds it, else the defaults. Raises Refused(config_invalid)."""
     from comfyledger import settings
-    from comfyledger.client.finding import find_config, find_state_dir
 
-    state_dir = ctx.obj.state_dir
-    if config_path is None:
-        config_path = find_config(state_dir or find_state_dir(os.environ))
-    return settings.load(config_path, state_dir)
+    return settings.load(config_of(ctx, config_path), ctx.obj.state_dir)
 
 
 @click.command()

@@ -16,7 +16,7 @@ import click
 from rich.text import Text
 
 from comfyledger.cli.calling import DONE, FOUND, json_option
-from comfyledger.cli.daemon import config_option, settings_of
+from comfyledger.cli.daemon import running_config_option, settings_of
 from comfyledger.cli.terminal import clean, console, say, say_json
 from comfyledger.errors import Refused
 
@@ -34,7 +34,7 @@ _LAST_WORDS: Final = {
 
 
 @click.command()
-@config_option
+@running_config_option
 @click.option(
     "--probe-comfyui", is_flag=True, help="Let ComfyUI run a tiny prompt, which is removed again: it takes a place."
 )

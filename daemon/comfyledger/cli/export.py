@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from comfyledger.cli.calling import json_option
-from comfyledger.cli.daemon import config_option, settings_of
+from comfyledger.cli.daemon import running_config_option, settings_of
 from comfyledger.cli.log import typed_moment
 from comfyledger.cli.terminal import say, say_json
 from comfyledger.errors import Refused
@@ -31,7 +31,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 @click.command()
-@config_option
+@running_config_option
 @click.option("--images", "of_images", is_flag=True, help="Images as they are now, instead of events.")
 @click.option("--csv", "as_csv", is_flag=True, help="With --images: CSV instead of JSON lines.")
 @click.option("--user", help="Only what belongs to this user.")

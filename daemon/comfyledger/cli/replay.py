@@ -10,12 +10,12 @@ import click
 
 from comfyledger.cli.audit import say_kinds
 from comfyledger.cli.calling import DONE, FOUND, json_option
-from comfyledger.cli.daemon import config_option, settings_of
+from comfyledger.cli.daemon import running_config_option, settings_of
 from comfyledger.cli.terminal import say, say_json
 
 
 @click.command()
-@config_option
+@running_config_option
 @click.option("--to", "to", help="A position of the log, or a time like 2026-01-31T14:00 (of this machine's clock).")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="With --to: the new file. Default: a temporary one."

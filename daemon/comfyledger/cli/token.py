@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from comfyledger.cli.calling import json_option
-from comfyledger.cli.daemon import config_option, settings_of
+from comfyledger.cli.daemon import running_config_option, settings_of
 from comfyledger.cli.terminal import clock, say, say_aside, say_json, say_table
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def token() -> None:
 
 
 @token.command(name="list")
-@config_option
+@running_config_option
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
@@ -41,7 +41,7 @@ def list_(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
 @token.command()
 @click.argument("label")
 @click.option("--right", type=click.Choice(RIGHTS), default="submit", show_default=True, help="What it may do.")
-@config_option
+@running_config_option
 @json_option
 @click.pass_context
 def add(ctx: click.Context, label: str, right: str, config_path: Path | None, as_json: bool) -> None:
@@ -54,7 +54,7 @@ def add(ctx: click.Context, label: str, right: str, config_path: Path | None, as
 
 @token.command()
 @click.argument("label", required=False)
-@config_option
+@running_config_option
 @json_option
 @click.pass_context
 def rotate(ctx: click.Context, label: str | None, config_path: Path | None, as_json: bool) -> None:
@@ -74,7 +74,7 @@ def rotate(ctx: click.Context, label: str | None, config_path: Path | None, as_j
 
 @token.command()
 @click.argument("label")
-@config_option
+@running_config_option
 @json_option
 @click.pass_context
 def revoke(ctx: click.Context, label: str, config_path: Path | None, as_json: bool) -> None:

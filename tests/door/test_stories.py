@@ -67,6 +67,7 @@ def uploads(**states: Upload) -> tuple[Upload, ...]:
 
 
 RETRY = f"comfyledger retry {BATCH} --image 3"
+ANOTHER = f"comfyledger recover --batch {BATCH} --code collision --new-number"
 RESUME = f"comfyledger resume batch:{BATCH}"
 TRIED = "It goes on by itself."
 WAITS: dict[str, tuple[ImageRow, PromptRow, Situation, list[tuple[str, str, str, str]]]] = {
@@ -164,7 +165,12 @@ WAITS: dict[str, tuple[ImageRow, PromptRow, Situation, list[tuple[str, str, str,
     "parked": (
         replace(PENDING, state="parked", uploads=(Upload("folder", "parked", 1, "", "collision", "w"),)),
         *(PROMPT, there(paused("store/folder"))),
-        [("decide", "collision", "The store folder does not take it (collision): no such host", RETRY)],
+        [("decide", "collision", "The store folder does not take it (collision): no such host", ANOTHER)],
+    ),
+    "parked for another reason": (
+        replace(PENDING, state="parked", uploads=(Upload("folder", "parked", 1, "", "refused", "w"),)),
+        *(PROMPT, there()),
+        [("decide", "refused", "The store folder does not take it (refused): no such host", RETRY)],
     ),
     "failed": (
         *(replace(PENDING, state="failed", code="poison"), replace(PROMPT, state="done"), there()),

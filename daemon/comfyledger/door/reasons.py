@@ -69,13 +69,19 @@ def together(found: Iterable[wire.OwedInfo], batch_id: str) -> list[wire.OwedInf
         if before is None:
             merged[key] = one
         elif one.images[0] not in before.images:
-            command = f"comfyledger retry {batch_id}" if one.what == "decide" else one.command
+            together = one.what == "decide" and one.code != "collision"
+            command = f"comfyledger retry {batch_id}" if together else one.command
             merged[key] = msgspec.structs.replace(before, images=[*before.images, *one.images], command=command)
     return list(merged.values())
 
 
 def _retry(image: ImageRow) -> str:
     return f"comfyledger retry {image.batch_id} --image {image.index}"
+
+
+def _another_number(image: ImageRow) -> str:
+    """What lies under its name will not go away by trying again. That others have taken names is said for a batch."""
+    return f"comfyledger recover --batch {image.batch_id} --code collision --new-number"
 
 
 def _said(sentence: str, words: str | None, there: Situation) -> str:
@@ -154,7 +160,8 @@ def _uploading(image: ImageRow, upload: Upload, there: Situation) -> list[wire.O
             return []
         case "parked":
             said = _said(f"The store {upload.store} does not take it ({upload.code})", upload.words, there)
-            return [wire.OwedInfo("decide", upload.code, said, _retry(image), lane, images=[image.index])]
+            command = _another_number(image) if upload.code == "collision" else _retry(image)
+            return [wire.OwedInfo("decide", upload.code, said, command, lane, images=[image.index])]
         case _:
             why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane, there))
             found = [one for one in why if one is not None] or [_upload_turn(upload, lane)]

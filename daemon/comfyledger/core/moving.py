@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -22,8 +22,13 @@ COUNT: Final[dict[ImageState, str]] = {
 """Where the batch counts its images of each state."""
 
 
-def moved(batch: BatchRow, images: Iterable[ImageRow], to: ImageState) -> BatchRow:
+def moved(batch: BatchRow, images: Sequence[ImageRow], to: ImageState) -> BatchRow:
     """The batch after its images went from the state that they have to another one."""
+    if len(images) == 1:
+        left, come = COUNT[images[0].state], COUNT[to]
+        if left == come:
+            return batch
+        return replace(batch, **{left: getattr(batch, left) - 1, come: getattr(batch, come) + 1})
     counts: dict[str, int] = {}
     for image in images:
         for name, change in ((COUNT[image.state], -1), (COUNT[to], 1)):

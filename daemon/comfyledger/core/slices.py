@@ -6,8 +6,8 @@ and `touches` name; the core never sees a table. A slice answers from memory alo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -185,7 +185,10 @@ class ImageRow(msgspec.Struct, frozen=True):
         return self.state in {"forgetting", "forgotten"}
 
     def upload(self, store: str) -> Upload | None:
-        return next((upload for upload in self.uploads if upload.store == store), None)
+        for upload in self.uploads:
+            if upload.store == store:
+                return upload
+        return None
 
 
 class LaneRow(msgspec.Struct, frozen=True):
@@ -220,25 +223,22 @@ class Key(msgspec.Struct, frozen=True):
 RowId = tuple[str, str, str | int]
 
 
+_IDS: Final[dict[type, Callable[[Any], RowId]]] = {
+    ImageRow: lambda row: ("image", row.batch_id, row.index),
+    SeriesRow: lambda row: ("series", row.key, ""),
+    RequestRow: lambda row: ("request", row.label, row.request_id),
+    TemplateRow: lambda row: ("template", row.key, ""),
+    TextRow: lambda row: ("text", row.batch_id, row.digest),
+    BatchRow: lambda row: ("batch", row.batch_id, ""),
+    PromptRow: lambda row: ("prompt", row.batch_id, row.index),
+    LaneRow: lambda row: ("lane", row.name, ""),
+}
+"""By type, since a fold asks for two of them with each event."""
+
+
 def row_id(row: Row) -> RowId:
     """The identity of a row among all rows."""
-    match row:
-        case ImageRow(batch_id=batch_id, index=index):
-            return ("image", batch_id, index)
-        case SeriesRow(key=key):
-            return ("series", key, "")
-        case RequestRow(label=label, request_id=request_id):
-            return ("request", label, request_id)
-        case TemplateRow(key=key):
-            return ("template", key, "")
-        case TextRow(batch_id=batch_id, digest=digest):
-            return ("text", batch_id, digest)
-        case BatchRow(batch_id=batch_id):
-            return ("batch", batch_id, "")
-        case PromptRow(batch_id=batch_id, index=index):
-            return ("prompt", batch_id, index)
-        case LaneRow(name=name):
-            return ("lane", name, "")
+    return _IDS[type(row)](row)
 
 
 class Slice:

@@ -18,7 +18,7 @@ UPCASTERS: Final[dict[str, tuple[Upcaster, ...]]] = {}
 
 def schema_of(kind: str) -> int:
     """The schema version that new events of a kind are written with."""
-    return 1 + len(UPCASTERS.get(kind, ()))
+    return 1 + len(UPCASTERS[kind]) if kind in UPCASTERS else 1
 
 
 def upcast(kind: str, schema: int, fields: Fields) -> Fields:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.core.events import BatchRequested, BlobErased, Event, ImageRenumbered, Recorded
+from comfyledger.core.events import BatchRequested, BlobErased, Event, ImageForgotten, ImageRenumbered, Recorded
 from comfyledger.core.evolve import evolve, touches
 from comfyledger.core.slices import BatchRow, ImageRow, Key, PromptRow, Row, Slice, row_id
 from comfyledger.errors import ComfyledgerError
@@ -28,6 +28,8 @@ ROWS_MAX: Final = 20_000
 _CANNOT: Final = (ComfyledgerError, msgspec.MsgspecError, sqlite3.Error, LookupError, TypeError, ValueError)
 """What folding an event raises that no daemon can have written."""
 
+_NAMING: Final = (BatchRequested, ImageRenumbered, ImageForgotten)
+"""Events that write into tables beside the rows: names given, and who uses a template."""
 _INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
 _EVENT: Final = "INSERT INTO events (position, stream, kind, schema, at, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
@@ -159,9 +161,10 @@ class Scratch:
         working = self._working
         working.take_up(line.stream, event)
         working.put(evolve(working, Recorded(line.position, line.at_ms, event)))
-        projections.give_names(self.connection, event)
         batch = working.batch(line.stream)
-        blobs.note_templates(self.connection, event, batch)
+        if isinstance(event, _NAMING):
+            projections.give_names(self.connection, event)
+            blobs.note_templates(self.connection, event, batch)
         return batch
 
 

@@ -21,7 +21,9 @@ GENESIS: Final = hashlib.sha256(b"comfyledger").digest()
 """The hash that stands before the first event."""
 
 _encoder = msgspec.json.Encoder()
-_decoders: Final = {kind: msgspec.json.Decoder(event_type) for kind, event_type in KINDS.items()}
+_decoders: Final[dict[str, msgspec.json.Decoder[Event]]] = {
+    kind: msgspec.json.Decoder(event_type) for kind, event_type in KINDS.items()
+}
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -46,17 +48,15 @@ def decode(kind: str, schema: int, data: str | bytes) -> Event:
 
     Raises LedgerUnusable for what a newer version wrote.
     """
-    present = schema_of(kind)
-    if kind not in _decoders or schema > present:
+    decoder = _decoders.get(kind)
+    if decoder is not None and schema == schema_of(kind):
+        return decoder.decode(data)
+    if decoder is None or schema > schema_of(kind):
         raise LedgerUnusable(
             f"The log holds an event that this version does not know ({kind}, schema {schema}).",
             hint="Install the version that wrote it.",
         )
-    event: Event
-    if schema == present:
-        event = _decoders[kind].decode(data)
-    else:
-        event = msgspec.convert(upcast(kind, schema, msgspec.json.decode(data)), KINDS[kind])
+    event: Event = msgspec.convert(upcast(kind, schema, msgspec.json.decode(data)), KINDS[kind])
     return event
 
 

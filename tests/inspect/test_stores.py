@@ -13,6 +13,8 @@ from comfyledger.core.reports import UploadIntended, UploadRefused
 from comfyledger.core.values import StoreRef
 from comfyledger.inspect.audit import audit_stores
 from comfyledger.inspect.findings import Kind, Tally, silent
+from comfyledger.inspect.opening import looking
+from comfyledger.inspect.stores import WAIT_MAX_S, WAIT_STEP_S, Comparison
 from comfyledger.ledger.ledger import Ledger
 from comfyledger.plugin_api import Deposit, Held, LaneFault, Outcome, Page, Series, StoreTrouble
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
@@ -190,6 +192,47 @@ async def test_a_list_that_is_behind_accuses_nobody(place: Place, shelf: Shelf) 
 async def test_a_store_that_does_not_answer_is_told(place: Place, shelf: Shelf) -> None:
     shelf.trouble = True
     assert await found(place, shelf) == {"store_unusable": ["folder"]}
+
+
+class Throttled(Shelf):
+    """Asks to be left alone for a while before each so many pages."""
+
+    def __init__(self, held: Mapping[str, Held], retry_after_s: float | None, times: int) -> None:
+        super().__init__(held)
+        self.retry_after_s, self.times = retry_after_s, times
+
+    async def page(self, prefix: str, cursor: str = "") -> Page:
+        if self.times:
+            self.times -= 1
+            raise StoreTrouble(LaneFault("throttled", "500 calls reached", self.retry_after_s))
+        return await super().page(prefix, cursor)
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "times", "slept_s", "kinds"),
+    [(12.0, 2, 24.0, set()), (WAIT_MAX_S + 1, 1, 0.0, {"store_unusable"}), (None, 1, 0.0, {"store_unusable"})],
+    ids=["soon", "too late", "nobody knows"],
+)
+async def test_a_throttled_store_is_waited_for_with_progress_and_not_for_ever(
+    place: Place, shelf: Shelf, tmp_path: Path, retry_after_s: float, times: int, slept_s: float, kinds: set[str]
+) -> None:
+    slept: list[float] = []
+    told: list[str] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    store, tally = Throttled(shelf.held, retry_after_s, times), Tally()
+
+    def progress(what: str, done: int, total: int) -> None:
+        told.append(what)
+
+    with looking(place.path) as live:
+        about = {"now_ms": NOW_MS, "deep": False, "tally": tally, "progress": progress, "sleep": sleep}
+        await Comparison(live, "folder", store, tmp_path / "lists.db", **about).run()  # type: ignore[arg-type]
+    assert {kind.kind for kind in tally.kinds} == kinds
+    assert (sum(slept), max(slept, default=0.0) <= WAIT_STEP_S) == (slept_s, True)
+    assert ("seconds until folder answers again" in told) == bool(slept_s)
 
 
 async def test_a_store_that_was_another_place_is_told_and_not_searched(place: Place, shelf: Shelf) -> None:

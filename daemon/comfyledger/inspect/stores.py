@@ -7,11 +7,13 @@ over any number of images. The store is only listed and asked; nothing in it is 
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from comfyledger.core.slices import BatchRow, ImageRow, Key
 from comfyledger.core.slugs import fold
@@ -22,8 +24,14 @@ from comfyledger.plugin_api import Held, Store, StoreTrouble
 
 YOUNG_MS: Final = 60_000
 """What a store has had for less is left out: it may be on its way into the log."""
+WAIT_MAX_S: Final = 3 * 3_600.0
+"""For a throttled store, altogether: an account gives new calls every hour."""
+WAIT_STEP_S: Final = 5.0
 CHECKS_MAX: Final = 100
 """So many files that a list lacks are asked for one by one, since a list may be a little behind."""
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[None]]
 
 _TABLES: Final = (
     "CREATE TABLE wanted (public_id TEXT PRIMARY KEY, extension TEXT, size INTEGER, md5 TEXT, image_id TEXT,"
@@ -56,15 +64,17 @@ class Comparison:
         deep: bool,
         tally: Tally,
         progress: Progress,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._live, self._name, self._store, self._tally = live, name, store, tally
         self._scratch = scratch
         self._now_ms, self._deep = now_ms, deep
         self._progress = progress
+        self._sleep, self._waited_s = sleep, 0.0
         self._checks = 0
 
     async def run(self) -> None:
-        """All of it. A store that does not answer is a finding."""
+        """All of it. A store that says when it will answer is waited for, up to a bound; one that does not is a finding."""
         with closing(sqlite3.connect(self._scratch, isolation_level=None)) as self._lists:
             for pragma in ("journal_mode=OFF", "synchronous=OFF"):
                 self._lists.execute(f"PRAGMA {pragma}")
@@ -78,6 +88,27 @@ class Comparison:
                 await self._compare()
             except StoreTrouble as trouble:
                 self._tally.add("store_unusable", self._name, f"{trouble.fault.code}: {trouble.fault.text}")
+
+    async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Raises StoreTrouble where the store does not say when to ask again, or not soon enough."""
+        while True:
+            try:
+                return await ask()
+            except StoreTrouble as trouble:
+                wait_s = trouble.fault.retry_after_s
+                if trouble.fault.code != "throttled" or not wait_s or self._waited_s + wait_s > WAIT_MAX_S:
+                    raise
+            await self._wait(wait_s)
+
+    async def _wait(self, wait_s: float) -> None:
+        """In short steps, so that whoever looks sees how long it takes."""
+        left_s = wait_s
+        while left_s > 0:
+            self._progress(f"seconds until {self._name} answers again", int(wait_s - left_s), int(wait_s))
+            step_s = min(WAIT_STEP_S, left_s)
+            await self._sleep(step_s)
+            left_s -= step_s
+        self._waited_s += wait_s
 
     def _write_wanted(self) -> None:
         elsewhere = 0
@@ -106,7 +137,7 @@ class Comparison:
     async def _write_held(self) -> None:
         cursor, listed = "", 0
         while True:
-            page = await self._store.page("", cursor)
+            page = await self._answer(partial(self._store.page, "", cursor))
             self._lists.execute("BEGIN")
             rows = [_held_values(held) for held in page.held]
             self._lists.executemany("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
@@ -136,7 +167,7 @@ class Comparison:
     async def _compare_bytes(self, wanted: list[str | int], size: int, md5: str) -> None:
         public_id, extension, right_size, right_md5, *_ = wanted
         if size == right_size and not md5 and self._deep:
-            held = await self._store.check(str(public_id), str(extension))
+            held = await self._answer(partial(self._store.check, str(public_id), str(extension)))
             size, md5 = (held.size_bytes, held.md5) if held is not None else (size, md5)
         if size != right_size:
             how = f"it has {size} bytes, should have {right_size}"
@@ -151,7 +182,7 @@ class Comparison:
     ) -> None:
         if self._checks < CHECKS_MAX:
             self._checks += 1
-            held = await self._store.check(public_id, extension)
+            held = await self._answer(partial(self._store.check, public_id, extension))
             if held is not None:
                 await self._compare_bytes([public_id, extension, size, md5], held.size_bytes, held.md5)
                 return

@@ -74,7 +74,7 @@ class Comparison:
         self._checks = 0
 
     async def run(self) -> None:
-        """All of it. A store that says when it will answer is waited for, up to a bound; one that does not is a finding."""
+        """All of it. A store that says when it will answer is waited for, up to a bound; else it is a finding."""
         with closing(sqlite3.connect(self._scratch, isolation_level=None)) as self._lists:
             for pragma in ("journal_mode=OFF", "synchronous=OFF"):
                 self._lists.execute(f"PRAGMA {pragma}")

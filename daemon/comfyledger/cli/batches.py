@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from comfyledger import wire
-from comfyledger.cli.calling import DONE, asks_daemon, find_batch, json_option
+from comfyledger.cli.calling import DONE, Lists, asks_daemon, find_batch, json_option
+from comfyledger.cli.past import looks_at
 from comfyledger.cli.terminal import clock, say, say_json, say_table, short
 from comfyledger.client import Client
 
@@ -27,9 +28,9 @@ image_option = click.option(
 @click.option("--before", help="Go on after this batch of an earlier list.")
 @limit_option
 @json_option
-@asks_daemon
+@looks_at
 async def batches(
-    client: Client, user: str | None, open_only: bool, before: str | None, limit: int, as_json: bool
+    client: Lists, user: str | None, open_only: bool, before: str | None, limit: int, as_json: bool
 ) -> int:
     """List batches, newest first."""
     before = await find_batch(client, before) if before else None
@@ -64,9 +65,9 @@ def say_batches(found: list[wire.BatchInfo], indent: str = "") -> None:
 @click.option("--before", help="Go on after this image of an earlier list, given as BATCH_ID/INDEX.")
 @limit_option
 @json_option
-@asks_daemon
+@looks_at
 async def images(
-    client: Client,
+    client: Lists,
     batch: str | None,
     user: str | None,
     state: str | None,

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import click
 
@@ -100,7 +100,25 @@ def asks_daemon(work: Work) -> Callable[..., None]:
     return call
 
 
-async def find_batch(client: Client, given: str) -> str:
+class Lists(Protocol):
+    """Who can be asked for lists: the client of a daemon, or a ledger's file."""
+
+    async def list_batches(
+        self, *, username: str | None = None, open_only: bool = False, before: str | None = None, limit: int = 50
+    ) -> wire.Batches: ...
+
+    async def list_images(
+        self,
+        *,
+        batch_id: str | None = None,
+        username: str | None = None,
+        state: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> wire.Images: ...
+
+
+async def find_batch(client: Lists, given: str) -> str:
     """The whole batch id for `last`, or for a part of at least six signs from its beginning or end.
 
     Raises Refused(unknown_batch), naming those that a part fits.
@@ -120,7 +138,7 @@ async def find_batch(client: Client, given: str) -> str:
     return found[0]
 
 
-async def _fitting(client: Client, part: str) -> list[str]:
+async def _fitting(client: Lists, part: str) -> list[str]:
     found = []
     for batch in await list_batches(client):
         whole = batch.batch_id.upper()
@@ -129,7 +147,7 @@ async def _fitting(client: Client, part: str) -> list[str]:
     return found
 
 
-async def list_batches(client: Client, *, username: str | None = None, open_only: bool = False) -> list[wire.BatchInfo]:
+async def list_batches(client: Lists, *, username: str | None = None, open_only: bool = False) -> list[wire.BatchInfo]:
     """Batches page by page, newest first, up to a limit."""
     batches: list[wire.BatchInfo] = []
     for _ in range(PAGES_MAX):

@@ -6,25 +6,41 @@ import click
 
 from comfyledger import wire
 from comfyledger.cli.batches import say_batches
-from comfyledger.cli.calling import DONE, asks_daemon, json_option, list_batches
+from comfyledger.cli.calling import DONE, json_option, list_batches
+from comfyledger.cli.past import Past, looks_at
 from comfyledger.cli.terminal import clock, duration, plain, say, say_json, say_table
 from comfyledger.client import Client
 
 
 @click.command()
 @json_option
-@asks_daemon
-async def status(client: Client, as_json: bool) -> int:
+@looks_at
+async def status(client: Client | Past, as_json: bool) -> int:
     """Say how the daemon is, what is open, what stands still and why."""
+    if isinstance(client, Past):
+        return await _past(client, as_json)
     info = await client.server_info()
     batches = await list_batches(client, open_only=True)
     if as_json:
         say_json({**plain(info), "open_batches": batches})
         return DONE
     _say_daemon(info)
-    _say_lanes(info)
+    _say_lanes(info.lanes)
     _say_waiting(info)
     _say_ends(info)
+    _say_open(batches)
+    return DONE
+
+
+async def _past(past: Past, as_json: bool) -> int:
+    """What a file says by itself: which ledger, up to where, what was open and what stood still."""
+    which, batches = await past.which(), await list_batches(past, open_only=True)
+    if as_json:
+        say_json({**plain(which), "open_batches": batches})
+        return DONE
+    epoch = f"epoch {which.epoch}, " if which.epoch else ""  # a state that was replayed is of none
+    say(f"ledger {which.ledger_id}, {epoch}position {which.position}", "bold")
+    _say_lanes(which.lanes)
     _say_open(batches)
     return DONE
 
@@ -37,8 +53,8 @@ def _say_daemon(info: wire.Info) -> None:
         say(f"Nothing new is taken until there is room. {info.storage_text}", "bold red")
 
 
-def _say_lanes(info: wire.Info) -> None:
-    rows = [(lane.lane, clock(lane.since_ms), _why(lane)) for lane in info.lanes if lane.paused or lane.code]
+def _say_lanes(lanes: list[wire.LaneInfo]) -> None:
+    rows = [(lane.lane, clock(lane.since_ms), _why(lane)) for lane in lanes if lane.paused or lane.code]
     if not rows:
         say("lanes: all work")
         return

@@ -18,14 +18,13 @@ from comfyledger.core.commands import (
     RetryBatch,
 )
 from comfyledger.core.draft import Accepted, Changed, SeriesNext
-from comfyledger.core.slices import ImageRow
 from comfyledger.core.slugs import fold
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
-from comfyledger.door import admission, answers, forgetting, recovery, stories, surveys
+from comfyledger.door import admission, answers, forgetting, lists, recovery, stories, surveys
 from comfyledger.door.context import Context
 from comfyledger.engine import Question
 from comfyledger.errors import Refused
-from comfyledger.ledger.reader import BatchFilter, ImageFilter
+from comfyledger.ledger.reader import ImageFilter
 
 
 async def answer(context: Context, label: str, message: wire.Message, raw: bytes) -> wire.Answer:
@@ -59,11 +58,11 @@ async def _read(
         case wire.GetBatch(batch_id=batch_id):
             return await _get_batch(context, batch_id)
         case wire.ListBatches():
-            return await _list_batches(context, message)
+            return await lists.batches(context.reader, message)
         case wire.GetImage(image=name):
             return await _get_image(context, name)
         case wire.ListImages():
-            return await _list_images(context, message)
+            return await lists.images(context.reader, message)
         case wire.ServerInfo():
             return await _server_info(context)
 
@@ -185,30 +184,7 @@ async def _get_batch(context: Context, batch_id: str) -> wire.BatchInfo:
         raise Refused("unknown_batch", f"There is no batch {batch_id[:64]!r}.", hint=hint, path="$.data.batch_id")
     images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=row.images))
     tagged = await answers.tagged(context.reader, [row])
-    return answers.batch_info(row, tagged.get(batch_id, answers.Tagged()), await _shown(context, images))
-
-
-async def _shown(context: Context, images: list[ImageRow]) -> list[wire.ImageInfo]:
-    texts = await answers.texts_of(context.reader, answers.digests_in(images))
-    return [answers.image_info(image, texts) for image in images]
-
-
-async def _list_batches(context: Context, message: wire.ListBatches) -> wire.Batches:
-    wanted = BatchFilter(
-        username_key=_key(message.username),
-        open_only=message.open_only,
-        before=message.before,
-        limit=message.limit + 1,
-    )
-    rows = await context.reader.batches(wanted)
-    shown = rows[: message.limit]
-    tagged = await answers.tagged(context.reader, shown)
-    infos = [answers.batch_info(row, tagged.get(row.batch_id, answers.Tagged())) for row in shown]
-    return wire.Batches(infos, more=len(rows) > message.limit)
-
-
-def _key(username: str | None) -> str | None:
-    return None if username is None else fold(username)
+    return answers.batch_info(row, tagged.get(batch_id, answers.Tagged()), await lists.shown(context.reader, images))
 
 
 async def _get_image(context: Context, name: str) -> wire.ImageInfo:
@@ -221,34 +197,12 @@ async def _get_image(context: Context, name: str) -> wire.ImageInfo:
     if image is None:
         hint = "Give the whole public id, folder included, or <batch_id>/<index>."
         raise Refused("unknown_image", f"There is no image {name[:200]!r}.", hint=hint, path="$.data.image")
-    return (await _shown(context, [image]))[0]
-
-
-async def _list_images(context: Context, message: wire.ListImages) -> wire.Images:
-    before = None
-    if message.before is not None:
-        batch_id, _, index = message.before.rpartition("/")
-        if not batch_id or not index.isascii() or not index.isdigit() or len(index) > 6:
-            hint = "Give the `image_id` of the last image that was listed."
-            text = "`before` is an image id, <batch_id>/<index>."
-            raise Refused("invalid_field", text, hint=hint, path="$.data.before")
-        before = (batch_id, int(index))
-    wanted = ImageFilter(
-        batch_id=message.batch_id,
-        username_key=_key(message.username),
-        state=message.state,
-        before=before,
-        limit=message.limit + 1,
-    )
-    rows = await context.reader.images(wanted)
-    return wire.Images(await _shown(context, rows[: message.limit]), more=len(rows) > message.limit)
+    return (await lists.shown(context.reader, [image]))[0]
 
 
 async def _server_info(context: Context) -> wire.Info:
     engine, shortage = context.engine, context.engine.shortage
-    lanes = await context.reader.lanes()
-    texts = await answers.texts_of(context.reader, (lane.words for lane in lanes))
-    shown = [answers.lane_info(lane, texts) for lane in lanes if lane.person or lane.code]
+    shown = await lists.standing_still(context.reader)
     return wire.Info(
         version=context.version,
         protocol=wire.PROTOCOL,

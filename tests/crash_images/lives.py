@@ -1,4 +1,4 @@
-"""A program of its own: a ledger is backed up, its tables are made anew, and a backup takes its place.
+"""A program of its own: a batch is forgotten, the ledger backed up, its tables made anew, and a backup takes its place.
 
 Its folder is recorded. What each ledger holds is noted where it is acknowledged, and which backups are there. Before a
 backup and before the restore the one who writes is killed, so that a write-ahead log is left. The last argument takes a
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from comfyledger.core.commands import Forget
 from comfyledger.core.decide import Message
 from comfyledger.inspect import backup as backup_module
 from comfyledger.inspect.backup import Copied, backup, prune
@@ -25,7 +26,7 @@ from comfyledger.inspect.compare import TABLES
 from comfyledger.inspect.findings import silent
 from comfyledger.inspect.rebuild import rebuild
 from comfyledger.inspect.restore import Wanted, restore
-from comfyledger.ledger import restoring
+from comfyledger.ledger import blobs, restoring
 from comfyledger.ledger.ledger import Ledger
 from ledger_given import NOW_MS, check_tables, raw, submission, take
 
@@ -33,6 +34,8 @@ LIVE = "state/ledger.db"
 ELSEWHERE = "other/machine/ledger.db"
 """Two new folders: the restore makes them, and a power loss must not take them back."""
 BACKUPS = "backups"
+WORDS = "a lantern in the fog"
+"""Typed by somebody who wants them forgotten."""
 EPOCHS = {LIVE: "01SECONDEPOCH", ELSEWHERE: "01THIRDEPOCH"}
 
 State = list[Any]
@@ -43,12 +46,12 @@ def note(**words: object) -> None:
 
 
 def state_of(connection: sqlite3.Connection) -> State:
-    """What a ledger is: its epoch, the end of its log, and all that its tables say."""
+    """What a ledger is: its epoch, the end of its log, and all that its tables and texts say."""
     (epoch,) = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
     (position,) = connection.execute("SELECT max(position) FROM events").fetchone()
     (last,) = connection.execute("SELECT hash FROM events WHERE position = ?", (position,)).fetchone()
     digest = hashlib.blake2b(digest_size=12)
-    for table in TABLES:
+    for table in (*TABLES, "blobs"):
         digest.update(repr(sorted(connection.execute(f"SELECT * FROM {table}"), key=repr)).encode())
     return [epoch, position, last.hex(), digest.hexdigest()]
 
@@ -61,6 +64,16 @@ def live(root: Path, *messages: Message) -> None:
     ledger = Ledger.open(root / LIVE)
     take(ledger, *messages)
     say(root, LIVE, ledger._connection)
+    ledger.close()
+
+
+def forgotten(root: Path, batch_id: str) -> None:
+    """As the daemon does it: the command, and then the write-ahead log is emptied."""
+    ledger = Ledger.open(root / LIVE)
+    take(ledger, Forget("app", batch_id))
+    say(root, LIVE, ledger._connection)
+    assert ledger.scrub()
+    note(gone=LIVE)
     ledger.close()
 
 
@@ -110,6 +123,9 @@ def without(step: str) -> None:
     """Take a durable step out, as a careless change would."""
     if step:
         module, kind = step.split()
+        if module == "forget":
+            blobs.erase = lambda connection, digests: None
+            return
         place: Any = {"backup": (backup_module, "sync"), "restore": (restoring, "_sync")}[module]
         setattr(*place, _only(getattr(*place), folders=kind == "file"))
 
@@ -122,7 +138,9 @@ def _only(sync: Callable[[Path], None], *, folders: bool) -> Callable[[Path], No
 def main(root: Path, step: str = "") -> None:
     without(step)
     (root / BACKUPS).mkdir()
-    live(root, submission("r1", prompt="a lantern"), submission("r2", user="Mia"))
+    typed = submission("r1", prompt=WORDS)
+    live(root, typed, submission("r2", user="Mia"))
+    forgotten(root, typed.batch_id)
     first = back_up(root, 1)
     killed(root, submission("r3", quantity=2))
     second = back_up(root, 2)

@@ -26,7 +26,7 @@ from comfyledger.inspect.backup import verified
 from comfyledger.inspect.findings import silent
 from comfyledger.ledger.ledger import Ledger
 from crash_images import recorder
-from crash_images.lives import BACKUPS, ELSEWHERE, LIVE, State, state_of
+from crash_images.lives import BACKUPS, ELSEWHERE, LIVE, WORDS, State, state_of
 from crash_images.models import MODELS, Disk, Image, Model, everything, synced_only
 from crash_images.recorder import Kind, Record
 
@@ -45,6 +45,8 @@ class Said(msgspec.Struct):
     replaced: State | None = None
     """What the restore put another ledger in the place of."""
     aside: str = ""
+    gone: bool = False
+    """Whether the words were said to be forgotten."""
 
     @classmethod
     def at_first(cls) -> Said:
@@ -70,6 +72,8 @@ def _take(said: Said, words: dict[str, object]) -> None:
             said.states[ledger] = state
         case {"backups": list(names)}:
             said.backups = names
+        case {"gone": str()}:
+            said.gone = True
         case {"restored": str(ledger), "aside": str(aside)} if ledger == LIVE:
             said.replaced, said.aside = said.states[LIVE], aside
 
@@ -109,10 +113,14 @@ def _opened(path: Path) -> State | str:
         ledger = Ledger.open(path)
         (integrity,) = ledger._connection.execute("PRAGMA integrity_check").fetchone()
         state = state_of(ledger._connection)
+        scrubbed = ledger.scrub()  # as every start does
+        spoken = [WORDS.encode() in file.read_bytes() for file in path.parent.iterdir()]
         ledger.close()
     except (LedgerUnusable, sqlite3.Error, TypeError) as error:
         return f"does not open: {error!r}"[:200]
-    return state if integrity == "ok" else f"integrity_check: {integrity}"[:200]
+    if integrity != "ok":
+        return f"integrity_check: {integrity}"[:200]
+    return [*state, any(spoken) or not scrubbed]
 
 
 def _proved(path: Path) -> State | str:
@@ -129,14 +137,25 @@ def lacks(image: Image, said: Said, looker: Looker) -> list[str]:
     wrong = [
         f"{path} is neither the old one nor the new one: {state}"
         for path, state in found.items()
-        if state not in (said.states[path], said.coming.get(path, said.states[path]))
+        if _told(state) not in (said.states[path], said.coming.get(path, said.states[path]))
     ]
-    if said.aside and looker.ledger(image, f"{Path(LIVE).parent}/{said.aside}") != said.replaced:
+    wrong += [f"{path} still holds the words" for path, state in found.items() if said.gone and _speaks(state)]
+    if said.aside and _told(looker.ledger(image, f"{Path(LIVE).parent}/{said.aside}")) != said.replaced:
         wrong.append("the ledger that was replaced is not what it was")
     named = [path for path in image if path.startswith(f"{BACKUPS}/comfyledger-")]
     proved = {path: looker.backup(image, path) for path in named}
     wrong += [f"the backup {path} {why}" for path, why in proved.items() if isinstance(why, str)]
     return wrong + [f"the backup {name} is lost" for name in said.backups if f"{BACKUPS}/{name}" not in named]
+
+
+def _told(state: State | str | None) -> State | str | None:
+    """What a ledger is, as it was told where it was written."""
+    return state[:-1] if isinstance(state, list) else state
+
+
+def _speaks(state: State | str | None) -> bool:
+    """Whether the words are in one of its files after a start."""
+    return isinstance(state, list) and bool(state[-1])
 
 
 def _is_due(path: str, said: Said) -> bool:
@@ -213,6 +232,7 @@ def test_a_power_loss_at_any_operation_leaves_the_old_ledger_or_the_new_one(
         ("backup file", "is not whole"),
         ("backup folder", "is lost"),
         ("restore folder", "neither the old one nor the new one"),
+        ("forget words", "still holds the words"),
     ],
 )
 def test_a_durable_step_that_is_taken_out_is_found_out(lives: Lives, step: str, loss: str) -> None:

@@ -91,12 +91,12 @@ def ran(words: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def table(found: dict[str, dict[str, Any]]) -> Iterator[str]:
-    yield f"{'':26}{'ratio':>9}{'value':>14}  {'unit':<14}{'aim':<22}holds"
+    yield f"{'':26}{'ratio':>9}{'value':>14}  {'unit':<28}{'aim':<22}holds"
     aims = {aim.name: aim for aim in AIMS}
     for name, one in found.items():
         aim = aims.get(name)
         said = f"{aim.words:<22}{'yes' if aim.holds(one) else 'NO'}" if aim is not None else ""
-        yield f"{name:26}{one['ratio']:9.3f}{one['value']:14,.2f}  {one['unit']:<14}{said}".rstrip()
+        yield f"{name:26}{one['ratio']:9.3f}{one['value']:14,.2f}  {one['unit']:<28}{said}".rstrip()
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from comfyledger.client import Client
 from comfyledger.core.open_images import OpenImages
 from comfyledger.door import session
 from comfyledger.door.pace import BURST_S, Pace
@@ -46,6 +47,13 @@ async def test_who_sends_too_many_frames_is_told_and_slowed_and_nobody_else(open
         assert all(0 < frame["data"]["retry_after_s"] <= 0.1 for frame in refused)
         assert {frame["id"] for frame in answers} == set(range(55))
         assert (await calm.ask("server_info"))["type"] == "result"
+
+
+async def test_the_client_sends_again_what_came_too_soon(open_door: Any, tmp_path: Path) -> None:
+    text = "frames_per_second_max = 60"
+    async with open_door(tmp_path, text), Client(state_dir=tmp_path / "state") as client:
+        asked = await asyncio.gather(*(client.server_info() for _ in range(340)))
+    assert {one.position for one in asked} == {0}
 
 
 # ---- open images

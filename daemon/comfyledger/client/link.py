@@ -43,7 +43,7 @@ A = TypeVar("A", bound=wire.Answer)
 
 
 class Pending:
-    """A request that has no answer yet. `sent` counts how often it went out."""
+    """A request that has no answer yet. `sent` counts how often it went out; `held_back`: it came too soon."""
 
     def __init__(self, number: int, message: wire.Message, feed: Feed | None) -> None:
         self.message = message
@@ -52,6 +52,7 @@ class Pending:
         self.answer: asyncio.Future[wire.Answer] = asyncio.get_running_loop().create_future()
         self.limit: asyncio.Timeout | None = None
         self.sent = 0
+        self.held_back = False
 
     def succeed(self, answer: wire.Answer) -> None:
         if not self.answer.done():
@@ -182,7 +183,13 @@ class Link:
         """Send a request now; without a connection it is sent as soon as there is one."""
         if self._outbox is not None:
             pending.sent += 1
+            pending.held_back = False
             self._outbox.put_nowait(pending.frame)
+
+    def _post_again(self, pending: Pending) -> None:
+        """Unless another connection has taken it meanwhile."""
+        if pending.held_back and not pending.answer.done():
+            self._post(pending)
 
     def unsubscribe(self, subscription: str) -> None:
         self._feeds.pop(subscription, None)
@@ -213,8 +220,15 @@ class Link:
         pending.succeed(answer)
 
     def _take_error(self, pending: Pending | None, refusal: Refused) -> None:
-        """A frame that is too large is refused unread, so that the daemon cannot say which request it was."""
-        if pending is not None:
+        """One that came too soon goes out again when it may.
+
+        A frame that is too large is refused unread, so that the daemon cannot say which request it was.
+        """
+        if pending is not None and refusal.code == "rate_limited":
+            pending.sent -= 1  # it was not taken
+            pending.held_back = True
+            asyncio.get_running_loop().call_later(refusal.retry_after_s, self._post_again, pending)
+        elif pending is not None:
             pending.fail(refusal)
         elif refusal.code == "frame_too_large":
             self._refuse_largest(refusal)

@@ -46,6 +46,16 @@ def check_numbers(house: House, batch: Frame) -> None:
         assert house.drawn(stored[image["public_id"]]) in own
 
 
+def as_they_ran(house: House, batch: Frame) -> list[int]:
+    """The first number of each prompt of four: the two that have run, then the others.
+
+    They are sent at the same time, each on a connection of its own, so they may come in another order.
+    """
+    ran = sorted({int(name.partition("-")[0]) for name in files_of(house, batch)})
+    assert len(ran) == 2
+    return [*ran, *(first for first in batch["numbers"][::4] if first not in ran)]
+
+
 def names(first: int, attempt: int, counts: list[int]) -> list[str]:
     return [f"{first}-a{attempt}_{count:05}_.png" for count in counts]
 
@@ -68,7 +78,8 @@ async def test_of_prompts_done_cut_running_and_pending_only_what_is_gone_is_rend
         comfyui.control(step=2)
         await until(lambda: comfyui.ended() == ["execution_success"] * 2, "two have run and nobody knows")
         await until(lambda: comfyui.control()["held_at"] == "start", "the third runs")
-        cut = comfyui.output / "comfyledger" / asked["batch_id"].lower() / names(5, 1, [3])[0]
+        kept, short, *gone = as_they_ran(house, asked)
+        cut = comfyui.output / "comfyledger" / asked["batch_id"].lower() / names(short, 1, [3])[0]
         cut.write_bytes(cut.read_bytes()[:-1])
         await comfyui.restart()
         (batch,) = await app.settled(asked["batch_id"])
@@ -77,12 +88,27 @@ async def test_of_prompts_done_cut_running_and_pending_only_what_is_gone_is_rend
     house.check_stored(batch)
     assert [image["number"] for image in batch["images"]] == asked["numbers"] == list(range(1, 21))
     whole = [1, 2, 3, 4]
-    again = [name for first in (5, 9, 13, 17) for name in names(first, 2, whole)]
-    assert files_of(house, batch) == sorted([*names(1, 1, whole), *names(5, 1, [1, 2, 4]), *again])
+    again = [name for first in (short, *gone) for name in names(first, 2, whole)]
+    assert files_of(house, batch) == sorted([*names(kept, 1, whole), *names(short, 1, [1, 2, 4]), *again])
     assert len(comfyui.posted()) == len(set(comfyui.posted())) == 9
-    assert [event["data"]["prompt"] for event in of_kind(log, "prompt_failed")] == [2]
-    assert sorted(event["data"]["prompt"] for event in of_kind(log, "prompt_lost")) == [3, 4, 5]
+    assert [event["data"]["prompt"] for event in of_kind(log, "prompt_failed")] == [short // 4 + 1]
+    lost = [event["data"]["prompt"] for event in of_kind(log, "prompt_lost")]
+    assert sorted(lost) == [first // 4 + 1 for first in gone]
     assert len(of_kind(log, "image_uploaded")) == 20
+
+
+async def test_prompts_are_sent_one_after_the_other_so_that_they_run_in_their_order(house: House) -> None:
+    await begin(house, StandIn, depth=4)
+    house.comfyui.control(slow={"/prompt": 0.3})
+    async with house.app() as app:
+        asked = await app.submit("r1", images=coloured(4))
+        await until(lambda: len(house.comfyui.posted()) >= 2, "the second is sent")
+        assert [event["data"]["prompt"] for event in of_kind(await app.log(), "prompt_accepted")] == [1]
+        (batch,) = await app.settled(asked["batch_id"])
+        log = await app.log()
+    house.check_stored(batch)
+    assert [event["data"]["prompt"] for event in of_kind(log, "prompt_accepted")] == [1, 2, 3, 4]
+    assert [one["prompt_id"] for one in house.comfyui.ledger()["prompts"]] == house.comfyui.posted()
 
 
 @VERSIONS

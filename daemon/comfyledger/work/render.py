@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -40,6 +41,8 @@ from comfyledger.work.imagefile import Broken
 from comfyledger.work.spool import Spool
 
 TEMPLATES_KEPT: Final = 32
+TURN_S: Final = 1.0
+"""How long a prompt lets those that were begun before it go first: an order that people expect, and no promise."""
 TRANSFERS_MAX: Final = 3
 """How often one file is asked for, while ComfyUI answers all else, before it counts as broken."""
 
@@ -104,7 +107,16 @@ class Renderer:
         if job is None:
             await self._desk.report(_of(PromptWasRefused, effect, code="forgotten"))
             return
+        await self._turn(prompt_id)
         await self._send(effect, job)
+
+    async def _turn(self, prompt_id: str) -> None:
+        """Until what was begun earlier is sent: on connections of their own they would arrive in any order."""
+        earlier = list(self._posting.values())[: list(self._posting).index(prompt_id)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TURN_S):
+                for sent in earlier:
+                    await sent.wait()
 
     async def _send(self, effect: SubmitPrompt, job: Job) -> None:
         if effect.resumed and await self._comfyui.where_is(job.prompt_id) != "gone":

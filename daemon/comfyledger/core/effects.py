@@ -11,7 +11,7 @@ from comfyledger.core.values import OutputFile, backend_lane, store_lane
 EffectKey = tuple[str, str, int, int | str]
 
 
-class Effect(msgspec.Struct, frozen=True):
+class Effect(msgspec.Struct, frozen=True, gc=False):
     """The root of all effects. `lane` is the store or backend that must work for it; `kind` groups them for bounds."""
 
     @property

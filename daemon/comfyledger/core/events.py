@@ -14,7 +14,7 @@ import msgspec
 from comfyledger.core.values import Evidence, ImageNamed, OutputFile, Plan, PromptFixed, StoreRef
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The root of all events."""
 
 
@@ -392,7 +392,7 @@ KINDS: Final[dict[str, type[Event]]] = {
 KIND_OF: Final[dict[type[Event], str]] = {event_type: kind for kind, event_type in KINDS.items()}
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """An event with its place in the log. `at` is in milliseconds since 1970, UTC."""
 
     position: int

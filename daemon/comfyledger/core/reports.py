@@ -9,7 +9,7 @@ from comfyledger.core.naming import Series
 from comfyledger.core.values import Blob, Evidence, OutputFile, Pinned
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True, gc=False):
     """The root of all reports."""
 
 

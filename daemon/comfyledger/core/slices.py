@@ -18,7 +18,7 @@ PromptState = Literal["queued", "submitting", "accepted", "finished", "cancellin
 UploadState = Literal["owed", "uploading", "stored", "parked", "dropped", "deleting", "deleted", "foreign"]
 
 
-class SeriesRow(msgspec.Struct, frozen=True):
+class SeriesRow(msgspec.Struct, frozen=True, gc=False):
     """A series and the next number that it will give.
 
     `open`: every store was asked or a number was given. Until then `known` are the stores (by identity) of which an
@@ -32,7 +32,7 @@ class SeriesRow(msgspec.Struct, frozen=True):
     known: tuple[str, ...] = ()
 
 
-class RequestRow(msgspec.Struct, frozen=True):
+class RequestRow(msgspec.Struct, frozen=True, gc=False):
     """A request_id that was used up, by the label of its client."""
 
     label: str
@@ -41,14 +41,14 @@ class RequestRow(msgspec.Struct, frozen=True):
     batch_id: str
 
 
-class TemplateRow(msgspec.Struct, frozen=True):
+class TemplateRow(msgspec.Struct, frozen=True, gc=False):
     """A graph that the ledger already holds: its unsalted digest and that of its blob."""
 
     key: str
     blob: str
 
 
-class TextRow(msgspec.Struct, frozen=True):
+class TextRow(msgspec.Struct, frozen=True, gc=False):
     """A text of a batch that the ledger still holds beside the log, and what it is about. Found, never saved.
 
     `images` and `prompts` by index; or the `whole` batch. `elsewhere`: another batch that is not forgotten uses it.
@@ -62,7 +62,7 @@ class TextRow(msgspec.Struct, frozen=True):
     elsewhere: bool = False
 
 
-class BatchRow(msgspec.Struct, frozen=True):
+class BatchRow(msgspec.Struct, frozen=True, gc=False):
     """One request. The counts are of images by state; the batch is settled when none is pending or kept."""
 
     batch_id: str
@@ -110,7 +110,7 @@ class BatchRow(msgspec.Struct, frozen=True):
         return "held" if self.held else "open"
 
 
-class PromptRow(msgspec.Struct, frozen=True):
+class PromptRow(msgspec.Struct, frozen=True, gc=False):
     """A fixed set of images rendered by one run. `attempt` is the number of the last one begun, 0 for none."""
 
     batch_id: str
@@ -136,7 +136,7 @@ class PromptRow(msgspec.Struct, frozen=True):
         return self.state in {"submitting", "accepted", "cancelling"}
 
 
-class Upload(msgspec.Struct, frozen=True):
+class Upload(msgspec.Struct, frozen=True, gc=False):
     """How far one image has come with one store."""
 
     store: str
@@ -149,7 +149,7 @@ class Upload(msgspec.Struct, frozen=True):
     """The public id under which the store has the image, if that is not its name any more."""
 
 
-class ImageRow(msgspec.Struct, frozen=True):
+class ImageRow(msgspec.Struct, frozen=True, gc=False):
     """One number, one name, one picture. `sha256` and its neighbours are empty until the file is kept."""
 
     batch_id: str
@@ -191,7 +191,7 @@ class ImageRow(msgspec.Struct, frozen=True):
         return None
 
 
-class LaneRow(msgspec.Struct, frozen=True):
+class LaneRow(msgspec.Struct, frozen=True, gc=False):
     """Whether a person paused a lane, and whether it is in trouble by itself (`code`, empty if not)."""
 
     name: str
@@ -207,7 +207,7 @@ UNOPENED: Final = ""
 Row = SeriesRow | RequestRow | TemplateRow | TextRow | BatchRow | PromptRow | ImageRow | LaneRow
 
 
-class Key(msgspec.Struct, frozen=True):
+class Key(msgspec.Struct, frozen=True, gc=False):
     """Names rows to load. `kind` says which:
 
     series(a) · request(a, b), with its batch and images when it was used · template(a) · batch(a) · prompt(a, i) ·

@@ -15,7 +15,7 @@ SEED_MAX = 2**53 - 1
 PROMPT_NAMESPACE = uuid.UUID("9a3a9f62-6f0c-5c4e-9d0e-1d1f6c3b7e55")
 
 
-class Blob(msgspec.Struct, frozen=True):
+class Blob(msgspec.Struct, frozen=True, gc=False):
     """Text that can be forgotten. Events hold `digest` alone; content and salt lie beside the log and can be erased."""
 
     digest: str
@@ -30,14 +30,14 @@ def blob_of(content: bytes, salt: bytes, key: str = "") -> Blob:
     return Blob(hashlib.sha256(salt + content).hexdigest(), salt, content, key)
 
 
-class StoreRef(msgspec.Struct, frozen=True):
+class StoreRef(msgspec.Struct, frozen=True, gc=False):
     """A store as a batch names it: the name it has in the configuration, and which place that was."""
 
     name: str
     identity: str
 
 
-class ImageNamed(msgspec.Struct, frozen=True):
+class ImageNamed(msgspec.Struct, frozen=True, gc=False):
     """An image of a batch with the number and the name that nobody else will ever get. `index` counts from 1."""
 
     index: int
@@ -51,7 +51,7 @@ class ImageNamed(msgspec.Struct, frozen=True):
         return f"{self.folder}/{self.file}"
 
 
-class PromptFixed(msgspec.Struct, frozen=True):
+class PromptFixed(msgspec.Struct, frozen=True, gc=False):
     """A prompt as it was fixed when its batch was accepted: a retry runs all of it again with the same seed."""
 
     index: int
@@ -63,7 +63,7 @@ class PromptFixed(msgspec.Struct, frozen=True):
     """Digest of the blob that holds the inputs, by node address."""
 
 
-class OutputFile(msgspec.Struct, frozen=True):
+class OutputFile(msgspec.Struct, frozen=True, gc=False):
     """A file that ComfyUI says it wrote, as `/view` takes it."""
 
     filename: str
@@ -71,7 +71,7 @@ class OutputFile(msgspec.Struct, frozen=True):
     type: str
 
 
-class Pinned(msgspec.Struct, frozen=True):
+class Pinned(msgspec.Struct, frozen=True, gc=False):
     """The bytes of one image, fixed before anybody is told of them."""
 
     image: int
@@ -83,7 +83,7 @@ class Pinned(msgspec.Struct, frozen=True):
     extension: str
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """What one store answered to the question for its highest number of a series."""
 
     store: str

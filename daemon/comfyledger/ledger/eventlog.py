@@ -26,7 +26,7 @@ _decoders: Final[dict[str, msgspec.json.Decoder[Event]]] = {
 }
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One event as it stands in the log, still encoded. `user` is the batch's, empty where there is none."""
 
     position: int
@@ -70,7 +70,7 @@ def chained(previous: bytes, line: Line) -> bytes:
     return digest.digest()
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The end of the log: the last position and its hash."""
 
     position: int = 0

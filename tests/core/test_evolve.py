@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from comfyledger.core import events as module
+from comfyledger.core import evolve as fold
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.events import KIND_OF, KINDS, Event, Recorded, stream_of
 from comfyledger.core.evolve import evolve, touches
@@ -200,3 +201,7 @@ def test_a_series_keeps_the_spelling_of_its_first_use() -> None:
     (row,) = (row for each, row in ledger.rows.items() if each[0] == "series")
     assert row.folder.startswith("Areg/")  # type: ignore[union-attr]
     assert row.next == 7  # type: ignore[union-attr]
+
+
+def test_every_kind_of_event_has_a_fold() -> None:
+    assert set(KINDS.values()) == fold._CHANGES.keys() | fold._DATED.keys()

@@ -28,7 +28,7 @@ from comfyledger.core.events import (
     SeriesOpened,
     UploadStarted,
 )
-from comfyledger.core.evolve import FAILING_ALIKE
+from comfyledger.core.evolve_prompts import FAILING_ALIKE
 from comfyledger.core.reports import (
     DeletionReport,
     FilesKept,

@@ -6,7 +6,8 @@ been decided: nothing is refused here, and nothing is looked up beyond the slice
 
 from __future__ import annotations
 
-from typing import Final, cast
+from collections.abc import Callable
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -47,6 +48,15 @@ from comfyledger.core.events import (
     UploadStarted,
 )
 from comfyledger.core.evolve_forgetting import forgetting, without_deletion
+from comfyledger.core.evolve_prompts import (
+    prompt_accepted,
+    prompt_failed,
+    prompt_finished,
+    prompt_lost,
+    prompt_refused,
+    prompt_removed,
+    prompt_submitting,
+)
 from comfyledger.core.evolve_recovery import RecoveryEvent, recovered, touched_by
 from comfyledger.core.moving import left_alone, moved, renewed, waits
 from comfyledger.core.slices import (
@@ -56,16 +66,12 @@ from comfyledger.core.slices import (
     ImageState,
     Key,
     PromptRow,
-    PromptState,
     RequestRow,
     Row,
     SeriesRow,
     Slice,
     Upload,
 )
-
-FAILING_ALIKE: Final = 3
-"""So many first prompts that all fail with one code hold their batch."""
 
 
 def touches(event: Event) -> tuple[Key, ...]:
@@ -100,42 +106,18 @@ def touches(event: Event) -> tuple[Key, ...]:
             )
 
 
-def evolve(state: Slice, recorded: Recorded) -> tuple[Row, ...]:
-    """The rows that are different after an event."""
-    event = recorded.event
-    match event:
-        case ImageKept() | UploadStarted() | ImageUploaded() | ImageParked():  # first, as most events are of these
-            return _image_event(state, event)
-        case SeriesOpened() | SeriesRaised() | LedgerRestored():
-            return (_series(state, event),)
-        case BatchRequested():
-            return _requested(state, recorded, event)
-        case LanePaused() | LaneResumed():
-            return _lane(state, recorded, event)
-        case StoreDropped() | StoreOwed() | ImageLost() | ImageRenumbered():
-            return _recovered(state, event)
-        case ImageFailed() | ImageCancelled():
-            return _ended(state, event)
-        case ImageForgotten() | BlobErased() | ImageDeleted() | ImageLeft():
-            return forgetting(state, event)
-        case BatchHeld() | BatchResumed() | BatchCancelled() | BatchSettled() | BatchReopened():
-            return _batch_event(state, event)
-        case _:
-            return _prompt_event(state, cast(PromptEvent, event))
-
-
-def _series(state: Slice, event: SeriesOpened | SeriesRaised | LedgerRestored) -> SeriesRow:
+def _series(state: Slice, event: SeriesOpened | SeriesRaised | LedgerRestored) -> tuple[Row, ...]:
     """The folder stays as it was spelled first. What an import found opens a series for the stores that it saw."""
     if isinstance(event, LedgerRestored):
-        return SeriesRow(UNOPENED, "", max(event.first, state.first_number()), open=False)
+        return (SeriesRow(UNOPENED, "", max(event.first, state.first_number()), open=False),)
     row = state.series(event.series) or SeriesRow(event.series, event.folder, event.next, open=False)
     if row.open or isinstance(event, SeriesOpened):
-        return SeriesRow(row.key, row.folder, event.next)
+        return (SeriesRow(row.key, row.folder, event.next),)
     known = {*row.known, *(evidence.identity for evidence in event.evidence)}
-    return replace(row, next=event.next, known=tuple(sorted(known)))
+    return (replace(row, next=event.next, known=tuple(sorted(known))),)
 
 
-def _requested(state: Slice, recorded: Recorded, event: BatchRequested) -> tuple[Row, ...]:
+def _requested(state: Slice, event: BatchRequested, recorded: Recorded) -> tuple[Row, ...]:
     series = state.series(event.series)
     next_number = max(image.number for image in event.images) + 1
     folder = series.folder if series else event.images[0].folder
@@ -181,7 +163,7 @@ def _requested(state: Slice, recorded: Recorded, event: BatchRequested) -> tuple
     return (SeriesRow(event.series, folder, next_number), request, batch, *images, *prompts)
 
 
-def _lane(state: Slice, recorded: Recorded, event: LanePaused | LaneResumed) -> tuple[Row, ...]:
+def _lane(state: Slice, event: LanePaused | LaneResumed, recorded: Recorded) -> tuple[Row, ...]:
     lane = state.lane(event.lane)
     match event:
         case LanePaused(cause="person"):
@@ -195,29 +177,39 @@ def _lane(state: Slice, recorded: Recorded, event: LanePaused | LaneResumed) -> 
 
 
 def _image_kept(state: Slice, event: ImageKept) -> tuple[Row, ...]:
-    batch, image = state.the_batch(event.batch_id), state.the_image(event.batch_id, event.image)
-    prompt = state.the_prompt(event.batch_id, event.prompt)
+    batch_id, index = event.batch_id, event.image
+    batch, image = state.the_batch(batch_id), state.the_image(batch_id, index)
+    prompt = state.the_prompt(batch_id, event.prompt)
     after = _kept(image, event)
-    others = (state.image(event.batch_id, index) for index in prompt.images if index != image.index)
-    if not any(map(waits, others)):
+    for other in prompt.images:
+        if other != index and waits(state.image(batch_id, other)):
+            break
+    else:
         prompt = replace(prompt, state="done")
-    return (after, prompt, moved(batch, [image], after.state))
+    return (after, prompt, moved(batch, (image,), after.state))
 
 
-def _image_event(state: Slice, event: ImageKept | UploadStarted | ImageUploaded | ImageParked) -> tuple[Row, ...]:
-    if isinstance(event, ImageKept):
-        return _image_kept(state, event)
-    batch, image = state.the_batch(event.batch_id), state.the_image(event.batch_id, event.image)
+def _upload_started(state: Slice, event: UploadStarted) -> tuple[Row, ...]:
+    image = state.the_image(event.batch_id, event.image)
+    return _answered(state, image, Upload(event.store, "uploading", event.attempt))
+
+
+def _image_uploaded(state: Slice, event: ImageUploaded) -> tuple[Row, ...]:
+    image = state.the_image(event.batch_id, event.image)
+    return _answered(state, image, Upload(event.store, "stored", _attempts(image, event.store), event.url))
+
+
+def _image_parked(state: Slice, event: ImageParked) -> tuple[Row, ...]:
+    image = state.the_image(event.batch_id, event.image)
     tries = _attempts(image, event.store)
-    match event:
-        case UploadStarted():
-            new = Upload(event.store, "uploading", event.attempt)
-        case ImageUploaded():
-            new = Upload(event.store, "stored", tries, event.url)
-        case ImageParked():
-            new = Upload(event.store, "parked", tries, code=event.code, words=event.words)
+    return _answered(state, image, Upload(event.store, "parked", tries, code=event.code, words=event.words))
+
+
+def _answered(state: Slice, image: ImageRow, new: Upload) -> tuple[Row, ...]:
     after = _with_upload(image, new)
-    return (after, moved(batch, [image], after.state)) if after.state != image.state else (after,)
+    if after.state == image.state:
+        return (after,)
+    return (after, moved(state.the_batch(image.batch_id), (image,), after.state))
 
 
 def _kept(image: ImageRow, event: ImageKept) -> ImageRow:
@@ -348,52 +340,49 @@ def _owed_again(uploads: tuple[Upload, ...]) -> tuple[Upload, ...]:
     )
 
 
-PromptEvent = (
-    PromptSubmitting | PromptAccepted | PromptRefused | PromptFinished | PromptFailed | PromptLost | PromptRemoved
-)
+_CHANGES: Final[dict[type[Event], Callable[[Slice, Any], tuple[Row, ...]]]] = {
+    SeriesOpened: _series,
+    SeriesRaised: _series,
+    LedgerRestored: _series,
+    PromptSubmitting: prompt_submitting,
+    PromptAccepted: prompt_accepted,
+    PromptRefused: prompt_refused,
+    PromptFinished: prompt_finished,
+    PromptFailed: prompt_failed,
+    PromptLost: prompt_lost,
+    PromptRemoved: prompt_removed,
+    ImageKept: _image_kept,
+    UploadStarted: _upload_started,
+    ImageUploaded: _image_uploaded,
+    ImageParked: _image_parked,
+    ImageFailed: _ended,
+    ImageCancelled: _ended,
+    BatchHeld: _batch_event,
+    BatchResumed: _batch_event,
+    BatchCancelled: _batch_event,
+    BatchSettled: _batch_event,
+    BatchReopened: _batch_event,
+    StoreDropped: _recovered,
+    StoreOwed: _recovered,
+    ImageLost: _recovered,
+    ImageRenumbered: _recovered,
+    ImageForgotten: forgetting,
+    BlobErased: forgetting,
+    ImageDeleted: forgetting,
+    ImageLeft: forgetting,
+}
+"""By type: a rebuild and an audit ask this for every event of months."""
+
+_DATED: Final[dict[type[Event], Callable[[Slice, Any, Recorded], tuple[Row, ...]]]] = {
+    BatchRequested: _requested,
+    LanePaused: _lane,
+    LaneResumed: _lane,
+}
+"""Whose rows also say when or where in the log it was."""
 
 
-def _prompt_event(state: Slice, event: PromptEvent) -> tuple[Row, ...]:
-    prompt = state.the_prompt(event.batch_id, event.prompt)
-    batch = state.the_batch(event.batch_id)
-    match event:
-        case PromptSubmitting():
-            new = replace(prompt, state="submitting", attempt=event.attempt, prompt_id=event.prompt_id, files=())
-            return (new,)
-        case PromptAccepted():
-            return (replace(prompt, state="accepted"),)
-        case PromptFinished():
-            to: PromptState = "finished" if _wanted(state, prompt) else "done"
-            after = replace(prompt, state=to, files=event.files, strikes=0, code="", words=None)
-            return (after, replace(batch, succeeded=batch.succeeded + 1))
-        case PromptRefused():
-            return (replace(prompt, state="done", code=event.code, words=event.words),)
-        case PromptFailed():
-            return (_failed(prompt, event), _counting_failure(batch, event.code))
-        case PromptLost(running=running):
-            return (replace(prompt, state="queued", strikes=prompt.strikes + running),)
-        case PromptRemoved():
-            return (replace(prompt, state="queued" if _wanted(state, prompt) else "done"),)
-
-
-def _wanted(state: Slice, prompt: PromptRow) -> bool:
-    """Whether an image waits for the prompt; `retry` may want one again while its prompt is being cancelled."""
-    return any(waits(state.image(prompt.batch_id, index)) for index in prompt.images)
-
-
-def _failed(prompt: PromptRow, event: PromptFailed) -> PromptRow:
-    return replace(
-        prompt,
-        state="queued" if event.again else "done",
-        failures=prompt.failures + 1,
-        code=event.code,
-        words=event.words,
-        files=(),
-    )
-
-
-def _counting_failure(batch: BatchRow, code: str) -> BatchRow:
-    """Only what fails before the first success can hold a batch."""
-    if batch.succeeded or len(batch.failures) >= FAILING_ALIKE:
-        return batch
-    return replace(batch, failures=(*batch.failures, code))
+def evolve(state: Slice, recorded: Recorded) -> tuple[Row, ...]:
+    """The rows that are different after an event."""
+    event = recorded.event
+    change = _CHANGES.get(type(event))
+    return change(state, event) if change is not None else _DATED[type(event)](state, event, recorded)

@@ -253,7 +253,7 @@ class Slice:
     def put(self, rows: Iterable[Row]) -> None:
         """Take rows that `evolve` made."""
         for row in rows:
-            ident = row_id(row)
+            ident = _IDS[type(row)](row)
             self._rows[ident] = self.changed[ident] = row
 
     def series(self, key: str) -> SeriesRow | None:

@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.core.events import BatchRequested, BlobErased, Event, ImageForgotten, ImageRenumbered, Recorded
+from comfyledger.core.events import KINDS, BatchRequested, BlobErased, Event, ImageForgotten, ImageRenumbered, Recorded
 from comfyledger.core.evolve import evolve, touches
-from comfyledger.core.slices import BatchRow, ImageRow, Key, PromptRow, Row, Slice, row_id
+from comfyledger.core.slices import BatchRow, ImageRow, Key, PromptRow, Slice
 from comfyledger.errors import ComfyledgerError
 from comfyledger.inspect.chain import pages
 from comfyledger.inspect.findings import Progress, Tally
@@ -28,8 +28,11 @@ ROWS_MAX: Final = 20_000
 _CANNOT: Final = (ComfyledgerError, msgspec.MsgspecError, sqlite3.Error, LookupError, TypeError, ValueError)
 """What folding an event raises that no daemon can have written."""
 
-_NAMING: Final = (BatchRequested, ImageRenumbered, ImageForgotten)
+_NAMING: Final = frozenset((BatchRequested, ImageRenumbered, ImageForgotten))
 """Events that write into tables beside the rows: names given, and who uses a template."""
+_NAMING_TEXTS: Final = frozenset(
+    kind for kind in KINDS.values() if kind is BatchRequested or "words" in kind.__struct_fields__
+)
 _INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
 _EVENT: Final = "INSERT INTO events (position, stream, kind, schema, at, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
@@ -49,17 +52,12 @@ class Working(Slice):
 
     def take_up(self, stream: str, event: Event) -> None:
         """See that the rows that an event of a stream touches are here."""
-        if stream in self._taken_up and not isinstance(event, ImageRenumbered):
+        if stream in self._taken_up and type(event) is not ImageRenumbered:
             return  # a new number touches a series that the batch's other events do not
         self._taken_up.add(stream)
         found = projections.load(self._connection, _whole(touches(event)))
         for ident, row in found._rows.items():
             self._rows.setdefault(ident, row)
-
-    def put(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            ident = row_id(row)
-            self._rows[ident] = self.changed[ident] = row
 
     def images(self, batch_id: str) -> list[ImageRow]:
         count = self.the_batch(batch_id).images
@@ -141,8 +139,8 @@ class Scratch:
             batch = self._fold_one(line, event)
             if batch is not None:
                 users.append((batch.user_key, line.position))
-            for digest, kind in texts_of(event):
-                referred.append((digest, line.position, kind))
+            if type(event) in _NAMING_TEXTS:
+                referred += ((digest, line.position, kind) for digest, kind in texts_of(event))
             if isinstance(event, BlobErased):
                 erased += ((digest,) for digest in event.digests)
             self.position = line.position
@@ -162,7 +160,7 @@ class Scratch:
         working.take_up(line.stream, event)
         working.put(evolve(working, Recorded(line.position, line.at_ms, event)))
         batch = working.batch(line.stream)
-        if isinstance(event, _NAMING):
+        if type(event) in _NAMING:
             projections.give_names(self.connection, event)
             blobs.note_templates(self.connection, event, batch)
         return batch

@@ -8,7 +8,7 @@ that no name is given twice.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +25,6 @@ from comfyledger.core.slices import (
     SeriesRow,
     Slice,
     TemplateRow,
-    TextRow,
 )
 from comfyledger.core.slugs import fold
 from comfyledger.errors import Refused
@@ -102,46 +101,47 @@ def _request_with_batch(connection: sqlite3.Connection, label: str, request_id: 
         yield from _load_key(connection, Key("batch_images", request.batch_id))
 
 
+_SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]] = {
+    ImageRow: (
+        "INSERT INTO images (batch_id, image, prompt, user_key, state, row) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (batch_id, image) DO UPDATE SET state = excluded.state, row = excluded.row",
+        lambda row, raw: (row.batch_id, row.index, row.prompt, row.user_key, row.state, raw),
+    ),
+    PromptRow: (
+        "INSERT INTO prompts (batch_id, prompt, state, row) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (batch_id, prompt) DO UPDATE SET state = excluded.state, row = excluded.row",
+        lambda row, raw: (row.batch_id, row.index, row.state, raw),
+    ),
+    BatchRow: (
+        "INSERT INTO batches (batch_id, user_key, status, position, row) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (batch_id) DO UPDATE SET status = excluded.status, row = excluded.row",
+        lambda row, raw: (row.batch_id, row.user_key, row.status, row.position, raw),
+    ),
+    SeriesRow: (
+        "INSERT INTO series (key, next, row) VALUES (?, ?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET next = excluded.next, row = excluded.row",
+        lambda row, raw: (row.key, row.next, raw),
+    ),
+    RequestRow: (
+        "INSERT INTO requests (label, request_id, batch_id, row) VALUES (?, ?, ?, ?)",
+        lambda row, raw: (row.label, row.request_id, row.batch_id, raw),
+    ),
+    LaneRow: (
+        "INSERT INTO lanes (name, row) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET row = excluded.row",
+        lambda row, raw: (row.name, raw),
+    ),
+}
+"""How a row of each type is written, and its columns. Templates and texts are found through their blobs instead."""
+
+
 def save(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Write rows as they are now. Raises Refused(name_taken) if a name would be given a second time."""
+    """Write rows as they are now, table by table."""
+    tables: dict[type[Row], list[Row]] = {}
     for row in rows:
-        _save_row(connection, row, _encoder.encode(row).decode())
-
-
-def _save_row(connection: sqlite3.Connection, row: Row, raw: str) -> None:
-    match row:
-        case ImageRow():
-            sql = (
-                "INSERT INTO images (batch_id, image, prompt, user_key, state, row) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (batch_id, image) DO UPDATE SET state = excluded.state, row = excluded.row"
-            )
-            connection.execute(sql, (row.batch_id, row.index, row.prompt, row.user_key, row.state, raw))
-        case PromptRow():
-            sql = (
-                "INSERT INTO prompts (batch_id, prompt, state, row) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (batch_id, prompt) DO UPDATE SET state = excluded.state, row = excluded.row"
-            )
-            connection.execute(sql, (row.batch_id, row.index, row.state, raw))
-        case BatchRow():
-            sql = (
-                "INSERT INTO batches (batch_id, user_key, status, position, row) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (batch_id) DO UPDATE SET status = excluded.status, row = excluded.row"
-            )
-            connection.execute(sql, (row.batch_id, row.user_key, row.status, row.position, raw))
-        case SeriesRow():
-            sql = (
-                "INSERT INTO series (key, next, row) VALUES (?, ?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET next = excluded.next, row = excluded.row"
-            )
-            connection.execute(sql, (row.key, row.next, raw))
-        case RequestRow():
-            sql = "INSERT INTO requests (label, request_id, batch_id, row) VALUES (?, ?, ?, ?)"
-            connection.execute(sql, (row.label, row.request_id, row.batch_id, raw))
-        case LaneRow():
-            sql = "INSERT INTO lanes (name, row) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET row = excluded.row"
-            connection.execute(sql, (row.name, raw))
-        case TemplateRow() | TextRow():
-            raise TypeError("texts are found through their blobs and not written as rows")
+        tables.setdefault(type(row), []).append(row)
+    for table, its in tables.items():
+        sql, columns = _SAVED[table]
+        connection.executemany(sql, (columns(row, _encoder.encode(row).decode()) for row in its))
 
 
 def give_names(connection: sqlite3.Connection, event: Event) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +32,7 @@ from comfyledger.ledger.committed import Committed, Observer, tell
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.grouped import Outcome, Shortage, Terms, decide_group
 from comfyledger.ledger.ledger import Ledger, StorageFull
+from comfyledger.ledger.thread import LedgerThread
 
 GROUP_MAX: Final = 256
 COMMANDS_MAX: Final = 1_000
@@ -111,7 +111,7 @@ class Engine:
         self._commands: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-writer")
+        self._thread = LedgerThread("ledger-writer")
         self._jobs: deque[int] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._perform: Perform | None = None
@@ -273,7 +273,7 @@ class Engine:
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         self._jobs.append(since := self._steady_ms())
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+            return await self._thread.call(call)
         finally:
             self._jobs.remove(since)
 
@@ -286,7 +286,7 @@ class Engine:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._thread.shutdown(wait=True)
+        self._thread.end()
 
     def _scrub_if_owed(self) -> None:
         if self._ledger.scrub_owed and not self._scrubbing:

@@ -120,7 +120,7 @@ async def test_workers_are_ended_and_one_that_reports_while_it_ends_holds_nothin
 
 async def test_the_writers_thread_ends(rig: Any) -> None:
     await rig.submit(submission("r1"))
-    assert writers() == ["ledger-writer_0"]
+    assert writers() == ["ledger-writer"]
     await rig.stop()
     assert writers() == []
 

@@ -6,10 +6,8 @@ since a stalled reader keeps the write-ahead log from being checkpointed.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -20,6 +18,7 @@ from comfyledger.core.slugs import fold
 from comfyledger.ledger import blobs, eventlog, looking, projections
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.looking import LogLines, LogWanted, Turns
+from comfyledger.ledger.thread import LedgerThread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,7 +48,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-reader")
+        self._thread = LedgerThread("ledger-reader")
         self._connection: sqlite3.Connection | None = None
 
     async def close(self) -> None:
@@ -57,8 +56,8 @@ class Reader:
             if self._connection is not None:
                 self._connection.close()
 
-        await asyncio.get_running_loop().run_in_executor(self._pool, end)
-        self._pool.shutdown(wait=True)
+        await self._thread.call(end)
+        self._thread.end()
 
     async def _run(self, call: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work() -> T:
@@ -66,7 +65,7 @@ class Reader:
                 self._connection = _connect(self._path)
             return call(self._connection, *args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await self._thread.call(work)
 
     async def page(
         self, *, after: int, limit: int, stream: str | None = None, user: str | None = None, upto: int | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from comfyledger.inspect import beside
+from comfyledger.inspect.findings import EXAMPLES_MAX, Tally
 from inspect_given import Place
 
 
@@ -57,3 +58,24 @@ def test_an_anchor_waits_for_the_process(place: Place, tmp_path: Path) -> None:
     place.tamper("UPDATE events SET at = at + 1 WHERE position = 7")
     place.look(tmp_path / "anchor.json")
     assert not (tmp_path / "anchor.json").exists()
+
+
+def test_it_finds_what_is_wrong_beside_the_log_and_counts_all_of_it(
+    place: Place, checked_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.tamper("UPDATE meta SET value = 'other' WHERE key = 'schema_digest'")
+    beside_it = place.kinds()
+    assert checked_here() == 0
+    monkeypatch.setattr(beside, "EVENTS_MIN", 1_000_000)
+    assert place.kinds() == beside_it
+    assert "schema_changed" in beside_it
+
+
+def test_a_tally_takes_another_ones_counts_and_not_only_its_examples() -> None:
+    found, both = Tally(), Tally()
+    for number in range(EXAMPLES_MAX + 5):
+        found.add("spool_missing", f"file {number}", "It is not there.")
+    both.take(found.kinds)
+    assert both.kinds == found.kinds
+    both.take(found.kinds)
+    assert [(kind.count, len(kind.examples)) for kind in both.kinds] == [(2 * (EXAMPLES_MAX + 5), EXAMPLES_MAX)]

@@ -15,19 +15,16 @@ from typing import Final
 import msgspec
 
 from comfyledger.inspect import chain, compare
-from comfyledger.inspect.beside import chain_checked
+from comfyledger.inspect.beside import Look, looked_at
 from comfyledger.inspect.findings import Progress, Tally, part
 from comfyledger.inspect.fold import Scratch
 from comfyledger.inspect.opening import Identity, identity_of, looking, one_moment
-from comfyledger.inspect.spool import check_spool
 from comfyledger.inspect.stores import Comparison
-from comfyledger.ledger import schema
 from comfyledger.ledger.eventlog import Head, read_head
 from comfyledger.plugins import OpenedStore, prepared
 
 PREPARE_S: Final = 30.0
 """How long a store may take to find out what it must know."""
-_LAST_EPOCH: Final = "SELECT data ->> '$.epoch' FROM events WHERE stream = 'ledger' ORDER BY position DESC LIMIT 1"
 
 
 class Audited(msgspec.Struct, frozen=True):
@@ -52,23 +49,13 @@ def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tal
         log = Tally()
         with part("the log", log):
             audited = msgspec.structs.replace(audited, head=chain.fixed_head(live, log))
-        with chain_checked(live, path, audited.head, log, progress):
-            _look_beside_the_log(live, spool, now_s, tally, progress)
+        with looked_at(live, Look(str(path), audited.head, str(spool), now_s), log, tally, progress):
+            check_projections(live, tally, progress)
         if anchor is not None:
             with part("the log", log):
                 audited = _anchored(live, audited, known, anchor, log)
-    tally.take(finding for kind in log.kinds for finding in kind.examples)
+    tally.take(log.kinds)
     return audited
-
-
-def _look_beside_the_log(live: sqlite3.Connection, spool: Path, now_s: float, tally: Tally, progress: Progress) -> None:
-    with part("the file", tally):
-        check_file(live, tally, progress)
-    check_projections(live, tally, progress)
-    with part("the texts", tally):
-        compare.check_texts(live, tally, progress)
-    with part("the rows of the images", tally):
-        check_spool(live, spool, now_s, tally, progress)
 
 
 def _anchored(
@@ -80,22 +67,6 @@ def _anchored(
     if not tally:
         chain.write_anchor(path, audited.identity, audited.head)
     return msgspec.structs.replace(audited, anchor="differs" if tally else "holds" if known else "written")
-
-
-def check_file(live: sqlite3.Connection, tally: Tally, progress: Progress) -> None:
-    """The schema against its digest, what a ledger must know of itself, and SQLite's own check of pages and indexes."""
-    if schema.get_meta(live, "schema_digest") != schema.schema_digest(live):
-        tally.add("schema_changed", "sqlite_schema", "A table, index or trigger is not as comfyledger left it.")
-    for key in ("ledger_id", "epoch", "secret"):
-        if not schema.get_meta(live, key):
-            tally.add("file_damaged", f"meta {key}", f"The ledger has lost its {key}.")
-    restored = live.execute(_LAST_EPOCH).fetchone()
-    if restored is not None and restored[0] != schema.get_meta(live, "epoch"):
-        tally.add("file_damaged", "meta epoch", f"The epoch is not {restored[0]}, which the last restore began.")
-    progress("pages and indexes", 0, 0)
-    for (said,) in live.execute("PRAGMA integrity_check(100)"):
-        if said != "ok":
-            tally.add("file_damaged", "pages and indexes", str(said))
 
 
 def check_projections(live: sqlite3.Connection, tally: Tally, progress: Progress) -> int:

@@ -20,7 +20,7 @@ import msgspec
 
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.inspect import chain
-from comfyledger.inspect.audit import check_file
+from comfyledger.inspect.file import check_file
 from comfyledger.inspect.findings import Progress, Tally
 from comfyledger.inspect.opening import Identity, identity_of, looking, one_moment
 from comfyledger.ledger.eventlog import Head, read_head

@@ -93,9 +93,12 @@ class Tally:
         if len(examples) < EXAMPLES_MAX:
             examples.append(Finding(kind, where, sentence))
 
-    def take(self, findings: Iterable[Finding]) -> None:
-        for finding in findings:
-            self.add(finding.kind, finding.where, finding.sentence)
+    def take(self, kinds: Iterable[Kind]) -> None:
+        """What another tally has found, with its counts."""
+        for kind in kinds:
+            self._counts[kind.kind] = self._counts.get(kind.kind, 0) + kind.count
+            examples = self._examples.setdefault(kind.kind, [])
+            examples += kind.examples[: EXAMPLES_MAX - len(examples)]
 
     def __bool__(self) -> bool:
         return bool(self._counts)

@@ -21,19 +21,19 @@ import msgspec
 import structlog
 from ulid import ULID
 
-from comfyledger import __version__, logs, wire, workflows
-from comfyledger.comfyui import graph as graphs
+from comfyledger import __version__, logs, wire
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.draft import Policy
 from comfyledger.core.owed import Limits
 from comfyledger.core.values import SEED_MAX, backend_lane
-from comfyledger.door.admission import Chance, Prepared, Rules, prepare
+from comfyledger.door.admission import Chance, Prepared, Rules
 from comfyledger.door.context import Context
 from comfyledger.door.cursor import Shared
 from comfyledger.door.gate import gate_of
 from comfyledger.door.listening import announce, listen
 from comfyledger.door.live import Live
+from comfyledger.door.prepared import prepare_workflows
 from comfyledger.door.tokens import Keyring, find_token
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
@@ -43,7 +43,7 @@ from comfyledger.metrics import Metrics
 from comfyledger.notify import READY, SILENT, STOPPING, Notifier, notifier_of, watchdog_s
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.settings import ComfyUI as ComfyUISettings
-from comfyledger.settings import Settings, Workflow
+from comfyledger.settings import Settings
 from comfyledger.work import signals
 from comfyledger.work.deletion import Deleter, SpoolFollower
 from comfyledger.work.desk import Desk
@@ -350,47 +350,6 @@ def _backend_info(name: str, server: ComfyUI, watcher: Watcher) -> wire.BackendI
         deaf=watcher.deaf,
         sweeps=watcher.sweeps,
     )
-
-
-def prepare_workflows(settings: Settings) -> dict[str, Prepared]:
-    """Read and check every configured workflow. Raises Refused naming the section that is at fault."""
-    prepared = {}
-    for name, workflow in settings.workflows.items():
-        try:
-            prepared[name] = _prepared(name, workflow, settings.limits.graph_bytes_max)
-        except Refused as refusal:
-            text = f"[workflows.{name}]: {refusal.message}"
-            raise Refused("config_invalid", text, hint=refusal.hint, path=refusal.path) from refusal
-        log.info("workflow.ready", workflow=name, found=prepared[name].found)
-    return prepared
-
-
-def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> Prepared:
-    raw, inputs = _source(workflow)
-    graph = graphs.read_graph(raw, graph_bytes_max)
-    plan = graphs.find_plan(
-        graph,
-        output=workflow.output,
-        seeds=workflow.seeds,
-        batch_size=workflow.batch_size,
-        inputs={**inputs, **workflow.inputs},
-    )
-    return prepare(name, graph, plan)
-
-
-def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
-    """The bytes of a workflow, and the inputs that a sample brings along."""
-    sample = workflow.file.removeprefix("sample:")
-    if sample != workflow.file:
-        if sample not in workflows.SAMPLES:
-            known = ", ".join(workflows.SAMPLES)
-            raise Refused("config_invalid", f"There is no sample {sample!r}.", hint=f"Samples: {known}.")
-        return workflows.load(sample), dict(workflows.SAMPLES[sample].inputs)
-    try:
-        return Path(workflow.file).read_bytes(), {}
-    except OSError as error:
-        hint = "Give a path relative to the configuration file."
-        raise Refused("config_invalid", f"{workflow.file} cannot be read: {error.strerror}.", hint=hint) from error
 
 
 async def open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> str:

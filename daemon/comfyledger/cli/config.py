@@ -57,7 +57,7 @@ def _of_stores(found: Settings) -> Iterator[Mistake]:
 
 
 def _of_workflows(found: Settings) -> Iterator[Mistake]:
-    from comfyledger.app import prepare_workflows
+    from comfyledger.door.prepared import prepare_workflows
     from comfyledger.settings import Mistake
 
     for name, workflow in found.workflows.items():

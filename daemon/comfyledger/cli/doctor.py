@@ -74,7 +74,7 @@ def _workflows(found: Settings) -> tuple[dict[str, Mapping[str, Any]], list[Diag
     """The graphs of those that can be used, and what is wrong with the others."""
     from msgspec.structs import replace
 
-    from comfyledger.app import prepare_workflows
+    from comfyledger.door.prepared import prepare_workflows
     from comfyledger.inspect.doctor_judge import Diagnosis
 
     graphs: dict[str, Mapping[str, Any]] = {}

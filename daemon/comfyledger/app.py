@@ -11,7 +11,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -33,7 +33,7 @@ from comfyledger.door.cursor import Shared
 from comfyledger.door.gate import gate_of
 from comfyledger.door.listening import announce, listen
 from comfyledger.door.live import Live
-from comfyledger.door.prepared import prepare_workflows
+from comfyledger.door.prepared import keys_of_backends, prepare_workflows, secrets_of_workflows
 from comfyledger.door.tokens import Keyring, find_token
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
@@ -54,6 +54,7 @@ from comfyledger.work.pictures import Pictures
 from comfyledger.work.render import Bounds, Renderer
 from comfyledger.work.retention import Outputs, Retention
 from comfyledger.work.room import Needed, Room
+from comfyledger.work.secrets import Secrets
 from comfyledger.work.spool import Spool
 from comfyledger.work.upload import Asker, Uploader
 from comfyledger.work.watchdog import Watchdog, lanes_of
@@ -160,14 +161,19 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     for opened in stores.values():
         if opened.waiting is not None:
             stack.push_async_callback(opened.waiting.close)
-    desk = Desk(engine, lambda: secrets.token_bytes(16), settings.limits.foreign_text_chars_max)
+    keys = keys_of_backends(settings, os.environ)
+    filled_in = Secrets(
+        secrets_of_workflows(settings, prepared, os.environ), (key for its in keys.values() for key in its.values())
+    )
+    desk = Desk(engine, lambda: secrets.token_bytes(16), settings.limits.foreign_text_chars_max, filled_in)
     opener = Opener(stores, reader, desk, random.Random())  # noqa: S311 (jitter)
     await opener.first()
     live = Live(engine.owed.user_of)
-    servers = {name: _server(session, one) for name, one in settings.comfyui.items()}
+    servers = {name: _server(session, one, keys[name]) for name, one in settings.comfyui.items()}
     watchers = {name: _watcher(settings.comfyui[name], name, servers[name], live, desk) for name in servers}
     renderers = {
-        name: Renderer(servers[name], watchers[name], reader, spool, desk, _bounds(settings)) for name in servers
+        name: Renderer(servers[name], watchers[name], reader, spool, desk, _bounds(settings), filled_in)
+        for name in servers
     }
     live.abouts.extend(renderer.about for renderer in renderers.values())
     newest = await reader.batches(BatchFilter(limit=1))
@@ -216,12 +222,13 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
     )
 
 
-def _server(session: aiohttp.ClientSession, settings: ComfyUISettings) -> ComfyUI:
+def _server(session: aiohttp.ClientSession, settings: ComfyUISettings, keys: Mapping[str, str]) -> ComfyUI:
     return ComfyUI(
         session,
         settings.url,
         connect_timeout_s=settings.connect_timeout_s,
         request_timeout_s=settings.request_timeout_s,
+        extra_data=keys,
     )
 
 

@@ -6,7 +6,7 @@ busy box it is hundreds of megabytes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, TypeVar
 
@@ -53,15 +53,26 @@ Where = Literal["waiting", "running", "gone"] | HistoryEntry
 
 
 class ComfyUI:
-    """One server. `session` is the app's; its timeouts are given with each call."""
+    """One server. `session` is the app's; its timeouts are given with each call.
+
+    `extra_data` goes with each prompt: ComfyUI hands it to nodes that are paid for, and keeps such keys from its
+    history.
+    """
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, *, connect_timeout_s: float, request_timeout_s: float
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        connect_timeout_s: float,
+        request_timeout_s: float,
+        extra_data: Mapping[str, str] | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.version = ""
         """What the server last said of itself; empty until it was asked."""
         self._session = session
+        self._extra_data = {key: str(value) for key, value in (extra_data or {}).items()}
         self._whole = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=connect_timeout_s)
         self._pieces = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s, sock_read=request_timeout_s)
         self._knows_jobs: bool | None = None
@@ -79,6 +90,7 @@ class ComfyUI:
             "prompt_id": prompt_id,
             "client_id": client_id,
             "partial_execution_targets": [output],
+            **({"extra_data": self._extra_data} if self._extra_data else {}),
         }
         status, raw = await self._call("POST", "/prompt", body)
         if status not in {200, 400, 413, 500}:

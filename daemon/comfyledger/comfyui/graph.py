@@ -9,7 +9,8 @@ to be read only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -31,6 +32,7 @@ from comfyledger.comfyui.graph_find import (
     upstream,
 )
 from comfyledger.comfyui.graph_paths import check_graph, check_input
+from comfyledger.comfyui.graph_secrets import check_no_secrets, check_not_secret, secrets_in, without
 from comfyledger.errors import Refused
 
 __all__ = [
@@ -40,12 +42,16 @@ __all__ = [
     "check_against_object_info",
     "check_graph",
     "check_inputs",
+    "check_no_secrets",
     "describe",
     "fill",
     "find_plan",
     "read_graph",
+    "secrets_in",
+    "without",
 ]
 
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 NESTING_MAX = 64
 EXPORT_HINT = "Export it in ComfyUI: Workflow > Export (API)."
 
@@ -112,24 +118,31 @@ def _unwrapped(graph: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_template(graph: Graph, plan: Plan) -> dict[str, Any]:
-    """The graph with null where a run fills in prefix, seeds and batch size.
+    """The graph with null where a run fills in prefix, seeds, batch size and secrets.
 
     Named inputs keep their defaults. Graphs that differ in nothing but the run's values have equal templates.
     Raises Refused (unknown_input) if the plan belongs to another graph.
     """
-    run = [address for address in (*plan.seeds, plan.batch_size) if address is not None]
+    run = [address for address in (*plan.seeds, plan.batch_size, *plan.secrets) if address is not None]
     return _with(graph, plan, dict.fromkeys(run), None)
 
 
 def fill(
-    template: Graph, plan: Plan, *, prefix: str, seed: int, batch_size: int, inputs: Mapping[str, Any]
+    template: Graph,
+    plan: Plan,
+    *,
+    prefix: str,
+    seed: int,
+    batch_size: int,
+    inputs: Mapping[str, Any],
+    secrets: Mapping[str, str] = _NONE,
 ) -> dict[str, Any]:
-    """The graph of one attempt. `inputs` go by address, as `check_inputs` gives them.
+    """The graph of one attempt. `inputs` go by address, as `check_inputs` gives them; so do all the plan's secrets.
 
     Every seed gets the same number. Without a place for it the batch size is left out. Raises Refused
     (unknown_input) for an address that is not there.
     """
-    values = {**inputs, **dict.fromkeys(plan.seeds, seed)}
+    values = {**inputs, **dict.fromkeys(plan.seeds, seed), **{address: secrets[address] for address in plan.secrets}}
     if plan.batch_size is not None:
         values[plan.batch_size] = batch_size
     return _with(template, plan, values, prefix)
@@ -160,14 +173,15 @@ def _place(graph: Graph, address: str) -> tuple[str, str]:
 def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of a request, by address. They are asked for by name ("prompt") or by address ("6.text").
 
-    Raises Refused: workflow_unsafe_path; unknown_input, with the nearest one; invalid_field for a value of another
-    kind than the present one, for a link, for what the run fills in itself, and for an input given twice. The
-    path is what the request called the input.
+    Raises Refused: workflow_unsafe_path; secret_input; unknown_input, with the nearest one; invalid_field for a value
+    of another kind than the present one, for a link, for what the run fills in itself, and for an input given twice.
+    The path is what the request called the input.
     """
     taken = addresses_of_the_run(plan)
     checked: dict[str, Any] = {}
     for asked, value in inputs.items():
         address = plan.inputs.get(asked, asked)
+        check_not_secret(address, value, printable(asked), plan.secrets)
         present = present_value(graph, address, asked, plan.inputs, taken)
         if kind_of(value) != kind_of(present):
             message = f"{printable(asked)} must be {kind_of(present)}."
@@ -203,6 +217,8 @@ def describe(plan: Plan, graph: Graph) -> str:
         _describe_seeds(plan, graph),
         _describe_batch_size(plan, graph),
     ]
+    if plan.secrets:
+        parts.append(f"secrets: {_address_texts(graph, plan.secrets)}")
     if plan.inputs:
         named = [f"{printable(name)} = {_address_text(graph, at)}" for name, at in plan.inputs.items()]
         parts.append(f"inputs: {some_of(named)}")

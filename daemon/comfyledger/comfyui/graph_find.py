@@ -38,7 +38,7 @@ MEDIA_WORDS = ("video", "animated", "webm", "gif", "mp4", "audio", "3d", "mesh",
 """In the class name of a node that saves something else than images (ComfyUI, VideoHelperSuite)."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was found in a graph; recorded in the event log as JSON. All places are addresses."""
 
     output: str
@@ -50,6 +50,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Of the latent or EmptyImage that feeds the output; None if none was named and there is not just one."""
     inputs: dict[str, str]
     """What callers may fill in by name: `{"prompt": "6.text"}`."""
+    secrets: tuple[str, ...] = ()
+    """What the configuration fills in just before the graph is sent; the template has nothing there."""
 
 
 def find_plan(
@@ -59,6 +61,7 @@ def find_plan(
     seeds: Sequence[str] | None = None,
     batch_size: str | None = None,
     inputs: Mapping[str, str] | None = None,
+    secrets: Sequence[str] = (),
 ) -> Plan:
     """The places that a run fills in: those that the configuration names, checked, and the others, found.
 
@@ -77,11 +80,20 @@ def find_plan(
         if batch_size is None
         else _named_ints(graph, [batch_size], "batch_size")[0],
         inputs=dict(inputs or {}),
+        secrets=tuple(secrets),
     )
+    _check_secrets(graph, plan)
     taken = addresses_of_the_run(plan)
     for name, address in plan.inputs.items():
         present_value(graph, address, name, plan.inputs, taken)
     return plan
+
+
+def _check_secrets(graph: Graph, plan: Plan) -> None:
+    taken = addresses_of_the_run(msgspec.structs.replace(plan, secrets=()))
+    for address in plan.secrets:
+        if not isinstance(present_value(graph, address, address, {}, taken), str):
+            raise _unfit(address, f"{printable(address)} is no text, so it is no secret.", "")
 
 
 # Nodes and links
@@ -197,6 +209,7 @@ def addresses_of_the_run(plan: Plan) -> dict[str, str]:
     if plan.batch_size is not None:
         taken[plan.batch_size] = "Use `images_per_prompt`."
     taken[plan.prefix] = "Leave it out: the ledger names the files."
+    taken |= dict.fromkeys(plan.secrets, "Leave it out: the configuration says where its secret is.")
     return taken
 
 

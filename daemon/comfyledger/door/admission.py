@@ -23,6 +23,7 @@ from comfyledger.core.naming import Series, Templates, series_of
 from comfyledger.core.slugs import fold
 from comfyledger.core.values import SEED_MAX, Blob, PromptFixed, StoreRef, blob_of
 from comfyledger.errors import Refused
+from comfyledger.settings import Secret
 
 METADATA_LEVELS_MAX: Final = 64
 SERIES_KEPT: Final = 4_096
@@ -31,7 +32,7 @@ SERIES_KEPT: Final = 4_096
 class Prepared(msgspec.Struct, frozen=True):
     """A workflow that is ready to be used: its graph, what was found in it, and its template as it is stored.
 
-    `found`: in words what the plan found.
+    `found`: in words what the plan found. `secrets`: what stood in the file and is not to be stored, by address.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Prepared(msgspec.Struct, frozen=True):
     template: bytes
     key: str
     found: str
+    secrets: dict[str, Secret] = {}
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -208,6 +210,7 @@ def _workflow(message: wire.SubmitBatch, rules: Rules) -> Prepared:
         graph = graphs.read_graph(wanted, rules.graph_bytes_max)
         plan = graphs.find_plan(graph)
         graphs.check_graph(graph, plan.prefix)
+        graphs.check_no_secrets(graph)
         return prepare("", graph, plan)
     except Refused as refusal:
         raise within(refusal, "$.data.workflow") from refusal

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
+from msgspec.structs import replace
 
 from comfyledger import workflows
 from comfyledger.comfyui import graph as graphs
 from comfyledger.door.admission import Prepared, prepare
 from comfyledger.errors import Refused
-from comfyledger.settings import Settings, Workflow
+from comfyledger.settings import Secret, Settings, Workflow, read_secret
 
 log = structlog.get_logger("comfyledger.door")
 
@@ -30,15 +32,20 @@ def prepare_workflows(settings: Settings) -> dict[str, Prepared]:
 
 def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> Prepared:
     raw, inputs = _source(workflow)
-    graph = graphs.read_graph(raw, graph_bytes_max)
+    read = graphs.read_graph(raw, graph_bytes_max)
+    found = graphs.secrets_in(read)
+    graph = graphs.without(read, found)
     plan = graphs.find_plan(
         graph,
         output=workflow.output,
         seeds=workflow.seeds,
         batch_size=workflow.batch_size,
         inputs={**inputs, **workflow.inputs},
+        secrets=list(dict.fromkeys([*found, *workflow.secrets])),
     )
-    return prepare(name, graph, plan)
+    emptied = graphs.without(graph, plan.secrets)
+    secrets = {address: Secret(value) for address, value in found.items()}
+    return replace(prepare(name, emptied, plan), secrets=secrets)
 
 
 def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
@@ -54,3 +61,42 @@ def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
     except OSError as error:
         hint = "Give a path relative to the configuration file."
         raise Refused("config_invalid", f"{workflow.file} cannot be read: {error.strerror}.", hint=hint) from error
+
+
+# ---- what is filled in and never stored
+
+
+def keys_of_backends(settings: Settings, environ: Mapping[str, str]) -> dict[str, dict[str, Secret]]:
+    """The keys of paid nodes, for each ComfyUI. Raises Refused(config_invalid)."""
+    return {
+        name: {key: _secret(f"[comfyui.{name}] extra_data.{key}", source, environ) for key, source in its.items()}
+        for name, its in ((name, one.extra_data) for name, one in settings.comfyui.items())
+    }
+
+
+def secrets_of_workflows(
+    settings: Settings, prepared: Mapping[str, Prepared], environ: Mapping[str, str]
+) -> dict[str, dict[str, Secret]]:
+    """What each workflow is given before it is sent: what its file holds, and what its section names instead.
+
+    Raises Refused(config_invalid).
+    """
+    inputs = {
+        name: one.secrets
+        | {
+            address: _secret(f"[workflows.{name}] secrets.{address}", source, environ)
+            for address, source in settings.workflows[name].secrets.items()
+        }
+        for name, one in prepared.items()
+    }
+    if any(inputs.values()) and not settings.spool.strip_metadata:
+        text = "[spool] strip_metadata = false would keep the secrets of [workflows] in every image."
+        raise Refused("config_invalid", text, hint="Leave strip_metadata at true.")
+    return inputs
+
+
+def _secret(where: str, source: str, environ: Mapping[str, str]) -> Secret:
+    try:
+        return read_secret(source, environ)
+    except Refused as refusal:
+        raise Refused(refusal.code, f"{where}: {refusal.message}", hint=refusal.hint) from refusal

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from comfyledger.core.naming import check_templates
 from comfyledger.errors import Refused
 from comfyledger.settings.mistakes import Mistake
+from comfyledger.settings.secrets import HINT, is_source
 from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Secret, Settings, Workflow
 
 APP: Final = "comfyledger"
@@ -34,7 +35,11 @@ def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Setting
         ledger=replace(settings.ledger, path=_path(settings.ledger.path, base)),
         spool=replace(settings.spool, path=_path(settings.spool.path, base)),
         comfyui={
-            name: replace(comfyui, output_dir=_path(comfyui.output_dir, base))
+            name: replace(
+                comfyui,
+                output_dir=_path(comfyui.output_dir, base),
+                extra_data=_sources(comfyui.extra_data, base, f"comfyui.{name}.extra_data", mistakes),
+            )
             for name, comfyui in (settings.comfyui or {"main": ComfyUI()}).items()
         },
         stores={
@@ -44,7 +49,8 @@ def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Setting
         },
         plugins={kind: _hidden(options) for kind, options in settings.plugins.items()},
         workflows={
-            name: _workflow(workflow, base) for name, workflow in (settings.workflows or SAMPLES_BY_DEFAULT).items()
+            name: _workflow(name, workflow, base, mistakes)
+            for name, workflow in (settings.workflows or SAMPLES_BY_DEFAULT).items()
         },
     )
     _check(settings, mistakes)
@@ -84,7 +90,22 @@ def _hidden(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _workflow(workflow: Workflow, base: Path) -> Workflow:
+def _sources(sources: dict[str, str], base: Path, where: str, mistakes: list[Mistake]) -> dict[str, str]:
+    """With absolute paths. What is no source may be a secret that somebody typed here: it is not shown."""
+    found = {}
+    for key, source in sources.items():
+        kind, _, rest = source.partition(":")
+        if is_source(source):
+            found[key] = f"file:{_absolute(rest, base)}" if kind == "file" else source
+        else:
+            mistakes.append(Mistake(f"{where}.{key}", "It does not say where a secret is.", HINT))
+            found[key] = Secret(source)
+    return found
+
+
+def _workflow(name: str, workflow: Workflow, base: Path, mistakes: list[Mistake]) -> Workflow:
+    secrets = _sources(workflow.secrets, base, f"workflows.{name}.secrets", mistakes)
+    workflow = replace(workflow, secrets=secrets)
     if workflow.file.startswith("sample:"):
         return workflow
     return replace(workflow, file=str(_absolute(workflow.file, base)))

@@ -18,6 +18,10 @@ Seconds = Annotated[float, Meta(gt=0)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
+MASK: Final = "***"
+"""What stands where a secret would be."""
+
+
 class Secret(str):
     """A word that is never shown: its repr is a mask, so that no printed configuration gives it away."""
 
@@ -112,6 +116,9 @@ class ComfyUI(Section, frozen=True):
     """Its output folder, if it is on this machine and what we had it write there shall be cleared."""
     output_keep_days: Annotated[float, Meta(ge=0)] = 7.0
     """How long a file stays in `output_dir` once every store has its image."""
+    extra_data: dict[str, str] = {}
+    """Keys of paid nodes, sent beside each graph and never stored: api_key_comfy_org = "env:COMFY_ORG_KEY".
+    Each says where its secret is: `env:NAME`, `file:PATH` or `credential:NAME` (of systemd)."""
 
 
 class Workflow(Section, frozen=True):
@@ -127,6 +134,9 @@ class Workflow(Section, frozen=True):
     """Like "5.batch_size"; found if there is only one."""
     inputs: dict[str, str] = {}
     """Names for inputs: prompt = "6.text"."""
+    secrets: dict[str, str] = {}
+    """Inputs that are filled in just before the graph is sent and never stored: "12.api_key" = "env:MY_KEY".
+    Each says where its secret is: `env:NAME`, `file:PATH` or `credential:NAME` (of systemd)."""
 
 
 class Limits(Section, frozen=True):

@@ -16,9 +16,8 @@ from msgspec.structs import asdict
 
 from comfyledger.settings import sections
 from comfyledger.settings.reading import Read
-from comfyledger.settings.sections import Secret, Section, Settings
+from comfyledger.settings.sections import MASK, Secret, Section, Settings
 
-MASK: Final = "***"
 DEFAULT: Final = "default"
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 

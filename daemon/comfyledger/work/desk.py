@@ -11,30 +11,32 @@ import structlog
 from comfyledger.core.reports import LaneStuck, LaneWorks, Report
 from comfyledger.core.values import Blob, blob_of
 from comfyledger.engine import Engine
+from comfyledger.work.secrets import NO_SECRETS, Secrets
 
 log = structlog.get_logger("comfyledger.work")
 
 
 class Desk:
-    """The workers' side of the engine. `salt` makes 16 random bytes."""
+    """The workers' side of the engine. `salt` makes 16 random bytes; `secrets` must not be in what is written."""
 
-    def __init__(self, engine: Engine, salt: Callable[[], bytes], text_max: int) -> None:
+    def __init__(self, engine: Engine, salt: Callable[[], bytes], text_max: int, secrets: Secrets = NO_SECRETS) -> None:
         self._engine = engine
         self._salt = salt
         self.text_max = text_max
+        self._secrets = secrets
 
     async def report(self, report: Report) -> msgspec.Struct | None:
         """Hand in a report; returns when it is durable."""
         return await self._engine.report(report)
 
     def words(self, text: str) -> Blob:
-        """A text of a foreign server as a blob, cut to the bound."""
-        return blob_of(text[: self.text_max].encode(errors="replace"), self._salt())
+        """A text of a foreign server as a blob, without secrets and cut to the bound."""
+        return blob_of(self._secrets.masked(text)[: self.text_max].encode(errors="replace"), self._salt())
 
     async def stuck(self, lane: str, code: str, text: str, retry_after_s: float | None = None) -> None:
         """Say that a lane could not work. One line in the log for one trouble, not for each probe."""
         if not self._engine.in_trouble(lane):
-            log.warning("lane.stuck", lane=lane, code=code, error=text[:300])
+            log.warning("lane.stuck", lane=lane, code=code, error=self._secrets.masked(text)[:300])
         await self._engine.report(LaneStuck(lane, code, self.words(text), retry_after_s))
 
     async def works(self, lane: str) -> None:

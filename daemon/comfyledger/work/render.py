@@ -38,6 +38,7 @@ from comfyledger.ledger.reader import Reader
 from comfyledger.work.desk import Desk
 from comfyledger.work.entries import Entries
 from comfyledger.work.imagefile import Broken
+from comfyledger.work.secrets import Secrets
 from comfyledger.work.spool import Spool
 
 TEMPLATES_KEPT: Final = 32
@@ -55,6 +56,13 @@ class Bounds(msgspec.Struct, frozen=True):
     strip_metadata: bool
 
 
+class Unfit(msgspec.Struct, frozen=True):
+    """Why a prompt cannot be sent."""
+
+    code: str
+    text: str = ""
+
+
 class Job(msgspec.Struct, frozen=True):
     """A prompt as it goes out: the filled graph and where its output is."""
 
@@ -67,7 +75,14 @@ class Renderer:
     """One backend's worker. `comfyui` and `watcher` are of the same server."""
 
     def __init__(
-        self, comfyui: ComfyUI, watcher: Watcher, reader: Reader, spool: Spool, desk: Desk, bounds: Bounds
+        self,
+        comfyui: ComfyUI,
+        watcher: Watcher,
+        reader: Reader,
+        spool: Spool,
+        desk: Desk,
+        bounds: Bounds,
+        secrets: Secrets,
     ) -> None:
         self._comfyui = comfyui
         self._watcher = watcher
@@ -75,6 +90,7 @@ class Renderer:
         self._spool = spool
         self._desk = desk
         self._bounds = bounds
+        self._secrets = secrets
         self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._entries = Entries(comfyui, reader)
         self._posting: dict[str, asyncio.Event] = {}
@@ -104,8 +120,9 @@ class Renderer:
         if not isinstance(wanted, Wanted) or not wanted.go:
             return
         job = await self._job(effect, prompt_id)
-        if job is None:
-            await self._desk.report(_of(PromptWasRefused, effect, code="forgotten"))
+        if isinstance(job, Unfit):
+            words = self._desk.words(job.text) if job.text else None
+            await self._desk.report(_of(PromptWasRefused, effect, code=job.code, words=words))
             return
         await self._turn(prompt_id)
         await self._send(effect, job)
@@ -163,17 +180,20 @@ class Renderer:
         code = answer.type or "comfyui_refused"
         await self._desk.report(_of(PromptWasRefused, effect, code=code, words=words))
 
-    async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | None:
-        """The graph of this attempt; None if its texts were forgotten."""
+    async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | Unfit:
+        """The graph of this attempt; Unfit if its texts were forgotten, or a secret is not configured any more."""
         batch = await self._reader.batch(effect.batch_id)
         prompt = await self._reader.prompt(effect.batch_id, effect.prompt)
         if batch is None or prompt is None:
-            return None
+            return Unfit("forgotten")
         template = await self._template(batch.template)
         inputs = await self._inputs(prompt)
         if template is None or inputs is None:
-            return None
+            return Unfit("forgotten")
         plan = msgspec.convert(batch.plan, graph.Plan)
+        secrets = self._secrets.of(batch.workflow)
+        if lacking := [address for address in plan.secrets if address not in secrets]:
+            return Unfit("secret_missing", _lacking(batch.workflow, lacking[0]))
         filled = graph.fill(
             template,
             plan,
@@ -181,6 +201,7 @@ class Renderer:
             seed=prompt.seed,
             batch_size=len(prompt.images),
             inputs=inputs,
+            secrets=secrets,
         )
         return Job(prompt_id, filled, plan.output)
 
@@ -375,3 +396,7 @@ def _of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> Prompt
 
 def _stored(file: ViewFile) -> OutputFile:
     return OutputFile(file.filename, file.subfolder, file.type)
+
+
+def _lacking(workflow: str, address: str) -> str:
+    return f"The secret of {address} is not configured any more: name it in [workflows.{workflow}] secrets, and retry."

@@ -1,0 +1,44 @@
+"""Where a secret is: the configuration names a place and never holds the secret itself.
+
+`env:NAME`, `file:PATH` (relative to the configuration) or `credential:NAME`, which systemd passes
+($CREDENTIALS_DIRECTORY: systemd.exec(5), LoadCredential=).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from comfyledger.errors import Refused
+from comfyledger.settings.sections import Secret
+
+HINT: Final = 'Say where the secret is: "env:NAME", "file:PATH" or "credential:NAME".'
+_KINDS: Final = frozenset({"env", "file", "credential"})
+
+
+def is_source(text: str) -> bool:
+    kind, _, rest = text.partition(":")
+    return kind in _KINDS and bool(rest) and not (kind == "credential" and "/" in rest)
+
+
+def read_secret(source: str, environ: Mapping[str, str]) -> Secret:
+    """The secret at a source, without the line end that an editor leaves. Raises Refused(config_invalid)."""
+    kind, _, rest = source.partition(":")
+    found = environ.get(rest, "") if kind == "env" else _read(kind, rest, environ)
+    if not found.strip():
+        raise Refused("config_invalid", f"There is no secret at {source}.", hint="Set it, or leave the key out.")
+    return Secret(found.strip())
+
+
+def _read(kind: str, rest: str, environ: Mapping[str, str]) -> str:
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if kind == "credential" and not folder:
+        hint = "Add LoadCredential= to the service, or use a file."
+        raise Refused("config_invalid", f"systemd passes no credentials, so none is called {rest}.", hint=hint)
+    path = Path(rest) if kind == "file" else Path(folder or "") / rest
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Refused("config_invalid", f"{kind}:{rest} cannot be read: {reason}.", hint=HINT) from error

@@ -15,7 +15,7 @@ PURE = sorted(
         *(PACKAGE / "wire").glob("*.py"),
         *(
             PACKAGE / "comfyui" / name
-            for name in ("messages.py", "fields.py", "graph.py", "graph_find.py", "graph_paths.py")
+            for name in ("messages.py", "fields.py", "graph.py", "graph_find.py", "graph_paths.py", "graph_secrets.py")
         ),
     ]
 )

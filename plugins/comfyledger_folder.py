@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -51,7 +51,7 @@ from comfyledger.plugin_api import (
     hookimpl,
 )
 from comfyledger_folder_diagnosis import about_root
-from comfyledger_folder_files import UNSUPPORTED, delete, fold, holds, is_empty, md5_of, rename_noreplace, sync
+from comfyledger_folder_files import UNSUPPORTED, Named, delete, fold, holds, is_empty, md5_of, rename_noreplace, sync
 from comfyledger_folder_pages import entries, read_page
 
 MARK: Final = ".comfyledger"
@@ -165,6 +165,7 @@ class Disk:
         self._memory = state_dir / f"folder-{digest[:16]}.seen"
         self._serial = count(1)
         self._in_use: set[str] = set()
+        self._named = Named()
         self._claiming, self._looking = threading.Lock(), threading.Lock()
 
     def make_ready(self) -> None:
@@ -261,7 +262,7 @@ class Disk:
             sync(held)
             with self._claiming:
                 _announcement(target, own).unlink(missing_ok=True)
-        sync(*folders)
+        self._named.sync(folders)
         return Stored(url=(held or target).as_uri(), replayed=held is not None)
 
     def _make_folders(self, public_id: str) -> tuple[Path, ...]:
@@ -269,14 +270,15 @@ class Disk:
         *parts, name = public_id.split("/")
         if "\0" in public_id or not {"", ".", ".."}.isdisjoint((*parts, name)):
             raise Refusal("refused", f"{public_id!r} is no name for a file")
-        folders = [self._root]
-        for part in parts:
-            folders.append(folders[-1] / part)
+        folders = tuple(accumulate(parts, Path.joinpath, initial=self._root))
+        if folders[-1].is_dir() and os.path.realpath(folders[-1]) == str(folders[-1]):
+            return folders  # all are there, and none is a link
+        for folder in folders[1:]:
             with suppress(FileExistsError):
-                folders[-1].mkdir()
-            if not folders[-1].is_dir() or not self._is_inside(folders[-1]):
-                raise Refusal("refused", f"{folders[-1]} is no folder, or leads out of {self._root}")
-        return tuple(folders)
+                folder.mkdir()
+            if not folder.is_dir() or not self._is_inside(folder):
+                raise Refusal("refused", f"{folder} is no folder, or leads out of {self._root}")
+        return folders
 
     def _find(self, deposit: Deposit, target: Path, own: str) -> Path | None:
         """A file that already is this image, or Refusal. What a crash left of this very image goes on the way."""

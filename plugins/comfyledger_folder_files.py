@@ -9,8 +9,9 @@ import hashlib
 import os
 import stat
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ from comfyledger.plugin_api import Deleted, Foreign, Held
 from comfyledger_folder_pages import entries
 
 UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK, errno.ENOSYS})
+KNOWN_MAX: Final = 10_000
+"""Folders that are remembered: some 2 MB."""
 
 
 def fold(name: str) -> str:
@@ -52,6 +55,28 @@ def sync(*paths: Path) -> None:
                 raise
         finally:
             os.close(file)
+
+
+class Named:
+    """Which folders are known to be on stable storage under their names, so that each is not synced for every file.
+
+    A folder is known by its path and its inode: one that was made again, or another disk, is not the same one. Safe to
+    use from several threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[int, int]] = {}
+
+    def sync(self, folders: Sequence[Path]) -> None:
+        """Sync the last of these, each of which lies in the one before it, and those above it that are not known."""
+        for above, folder in pairwise(folders):
+            found = folder.stat()
+            if self._known.get(folder) != (found.st_dev, found.st_ino):
+                sync(above)
+                if len(self._known) >= KNOWN_MAX:
+                    self._known.clear()
+                self._known[folder] = found.st_dev, found.st_ino
+        sync(folders[-1])
 
 
 def rename_noreplace(source: Path, target: Path) -> None:

@@ -32,8 +32,8 @@ EVENTS = {"prompt_submitting", "prompt_accepted", "prompt_finished", "image_kept
 """Of each image, where each prompt renders one."""
 STATEMENTS_MAX = 68
 """Of SQLite for each image, reading beside the writer not counted."""
-CALLS_MAX = 5
-"""Of HTTP to ComfyUI for each image: the prompt, queue or history, the file, and the entry that is removed."""
+CALLS_MAX = 4
+"""Of HTTP to ComfyUI for each image: the prompt, its history, the file, and at most the entry that is removed."""
 LOGGED_BYTES_MAX = 1_700
 """In the log for each image, hashes not counted."""
 
@@ -126,8 +126,8 @@ def _check(counted: Counted, calls: int, syncs: Counter[str]) -> None:
     assert counted.statements / IMAGES <= STATEMENTS_MAX
     assert counted.bytes / IMAGES <= LOGGED_BYTES_MAX
     assert calls / IMAGES <= CALLS_MAX
-    assert syncs["spool"] / IMAGES <= 3.1, "a file, its folder, and the spool"
-    assert syncs["images"] / IMAGES <= 6.2, "a file, and each folder down to it"
+    assert syncs["spool"] / IMAGES <= 2.1, "a file and its folder"
+    assert syncs["images"] / IMAGES <= 2.4, "a file and its folder, and once each folder down to it"
 
 
 async def _batch(context: Any) -> None:

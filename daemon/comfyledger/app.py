@@ -47,6 +47,7 @@ from comfyledger.settings import Settings
 from comfyledger.work import signals
 from comfyledger.work.deletion import Deleter, SpoolFollower
 from comfyledger.work.desk import Desk
+from comfyledger.work.entries import Entries
 from comfyledger.work.onlookers import onlookers
 from comfyledger.work.opening import Opener
 from comfyledger.work.perform import Workers
@@ -54,6 +55,7 @@ from comfyledger.work.pictures import Pictures
 from comfyledger.work.render import Bounds, Renderer
 from comfyledger.work.retention import Outputs, Retention
 from comfyledger.work.room import Needed, Room
+from comfyledger.work.rows import Rows
 from comfyledger.work.secrets import Secrets
 from comfyledger.work.spool import Spool
 from comfyledger.work.upload import Asker, Uploader
@@ -171,17 +173,18 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     live = Live(engine.owed.user_of)
     servers = {name: _server(session, one, keys[name]) for name, one in settings.comfyui.items()}
     watchers = {name: _watcher(settings.comfyui[name], name, servers[name], live, desk) for name in servers}
+    rows, bounds = Rows(engine.owed, reader), _bounds(settings)
     renderers = {
-        name: Renderer(servers[name], watchers[name], reader, spool, desk, _bounds(settings), filled_in)
-        for name in servers
+        name: Renderer(one, watchers[name], rows, Entries(one, reader), spool, desk, bounds, filled_in)
+        for name, one in servers.items()
     }
     live.abouts.extend(renderer.about for renderer in renderers.values())
     newest = await reader.batches(BatchFilter(limit=1))
     batch_ids = BatchIds(newest[0].batch_id if newest else None)
     context = _context(settings, keyring, engine, reader, live, stores, servers, watchers, prepared, batch_ids, spool)
     room = Room(engine, desk, reader, spool, settings.ledger_path.parent, _needed(settings))
-    deleter = Deleter(stores, reader, desk)
-    workers = Workers(renderers, Uploader(stores, reader, spool, desk), deleter, desk, room)
+    deleter = Deleter(stores, rows, desk)
+    workers = Workers(renderers, Uploader(stores, rows, spool, desk), deleter, desk, room)
     retention = Retention(spool, reader, settings.spool.keep_days, time.time, _outputs(settings, reader))
     await retention.sweep_at_start()
     await room.look()

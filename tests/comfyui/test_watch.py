@@ -112,6 +112,14 @@ async def test_the_end_of_a_prompt_is_found_with_its_files(post: Post) -> None:
     assert [file.filename for file in ending.entry.outputs["9"]] == ["1_00001_.png"]
 
 
+async def test_an_end_that_was_heard_is_looked_up_with_one_call(post: Post) -> None:
+    prompt_id = await post.submit()
+    asked = len(post.sim.ledger.requests)
+    await post.end_of(prompt_id)
+    paths = [request.path for request in list(post.sim.ledger.requests)[asked:]]
+    assert paths == [f"/history/{prompt_id}"]
+
+
 async def test_an_end_that_came_before_anybody_followed_is_found(post: Post) -> None:
     prompt_id = await post.submit()
     await post.until(lambda: post.sim.is_idle)

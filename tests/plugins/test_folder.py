@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import shutil
 import threading
 import time
 import unicodedata
@@ -283,6 +284,24 @@ async def test_what_is_stored_was_synced_before_it_was_named_and_its_folders_aft
     assert synced[0][0].startswith("/a/b/.comfyledger-")
     assert synced[0][1] == 0
     assert synced[-3:] == [("", 4), ("/a", 4), ("/a/b", 4)]
+
+
+async def test_a_folder_is_synced_into_its_parent_once_and_again_when_it_was_made_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
+
+    async def folders_synced(public_id: str) -> list[str]:
+        synced.clear()
+        assert isinstance(await bench.put(public_id=public_id), Stored)
+        return [path.removeprefix(str(bench.root)) for path in synced]
+
+    await bench.put(public_id="warm")
+    assert [path for path in await folders_synced("a/b/x_1") if "comfy" not in path] == ["", "/a", "/a/b"]
+    assert [path for path in await folders_synced("a/b/x_2") if "comfy" not in path] == ["/a/b"]
+    shutil.rmtree(bench.root / "a")
+    assert [path for path in await folders_synced("a/b/x_3") if "comfy" not in path] == ["", "/a", "/a/b"]
 
 
 async def test_a_replay_makes_durable_what_a_crash_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

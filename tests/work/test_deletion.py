@@ -23,6 +23,7 @@ from comfyledger.plugins import OpenedStore
 from comfyledger.work.deletion import Deleter, SpoolFollower
 from comfyledger.work.desk import Desk
 from comfyledger.work.retention import Retention
+from comfyledger.work.rows import Rows
 from comfyledger.work.spool import Spool
 from core_given import forget, one_stored, submit
 from ledger_given import log_of
@@ -59,7 +60,8 @@ class Rig:
         )
         salts = itertools.count()
         self.spool = Spool(folder / "spool")
-        self.deleter = Deleter(self.stores, self.reader, Desk(self.engine, lambda: next(salts).to_bytes(16), 2_000))
+        desk = Desk(self.engine, lambda: next(salts).to_bytes(16), 2_000)
+        self.deleter = Deleter(self.stores, Rows(self.engine.owed, self.reader), desk)
         self.follower = SpoolFollower(self.engine, self.reader, self.spool)
         work = (self.engine.run(self.perform, self.perform), self.follower.run())
         self.running = [asyncio.create_task(one) for one in work]
@@ -178,7 +180,7 @@ async def test_a_follower_that_fell_behind_reads_on_in_the_log(rig: Rig) -> None
     await until(lambda: rig.files() == ["b1/2.png"])
 
 
-class Rows:
+class Known:
     """A reader that knows these images only."""
 
     def __init__(self, *rows: ImageRow) -> None:
@@ -193,7 +195,7 @@ async def test_what_a_crash_or_the_disk_left_goes_at_the_start_and_when_the_spoo
     tmp_path: Path, state: ImageState
 ) -> None:
     spool = Spool(tmp_path / "spool")
-    rows = Rows(ImageRow("b1", 1, 1, "f", "n_1", 1, "areg", state, sha256="aa"))
+    rows = Known(ImageRow("b1", 1, 1, "f", "n_1", 1, "areg", state, sha256="aa"))
     retention = Retention(spool, rows, 999, lambda: 0.0)  # type: ignore[arg-type]
     for go in (retention.sweep_at_start, retention.clear):
         path = spool.path_of("b1", 1, "png")

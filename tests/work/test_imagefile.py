@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import stat
 import struct
 import zlib
 from pathlib import Path
@@ -82,14 +81,13 @@ every_kind = pytest.mark.parametrize("name", WHOLE)
 
 
 def pinned(folder: Path, content: bytes, *, strip: bool = True, pixels_max: int = PIXELS_MAX) -> Pinned:
-    (folder / "in").write_bytes(content)
-    return pin(folder / "in", folder / "out", strip=strip, pixels_max=pixels_max)
+    with (folder / "out").open("w+b") as sink:
+        return pin(io.BytesIO(content), sink, strip=strip, pixels_max=pixels_max)
 
 
 def reason_of(folder: Path, content: bytes, **limits: Any) -> str:
     with pytest.raises(Broken) as refusal:
         pinned(folder, content, **limits)
-    assert not (folder / "out").exists()
     assert str(refusal.value).endswith((".", str(refusal.value.__cause__)[:200]))
     return refusal.value.reason
 
@@ -138,7 +136,6 @@ def test_what_is_pinned_is_what_was_written(tmp_path: Path, name: str) -> None:
         height=32,
         extension=name.partition("-")[0],
     )
-    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o600
 
 
 @every_kind
@@ -280,4 +277,3 @@ def test_trouble_with_the_disk_is_not_the_images(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fails)
     with pytest.raises(OSError, match="Input/output"):
         pinned(tmp_path, WHOLE["png"])
-    assert not (tmp_path / "out").exists()

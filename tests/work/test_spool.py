@@ -10,7 +10,7 @@ import stat
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image
@@ -77,7 +77,7 @@ def test_no_path_leads_out_of_the_spool(spool: Spool, batch_id: str, index: int,
 
 
 async def test_large_files_are_written_in_pieces(spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool_module, "WRITE_BYTES", 64)
+    monkeypatch.setattr(spool_module, "HELD_BYTES", 64)
     await keep(spool, content=image("JPEG"), strip=False)
     assert (root / "B1" / "1.jpg").read_bytes() == image("JPEG")
 
@@ -134,13 +134,14 @@ async def test_a_stream_that_breaks_leaves_nothing(spool: Spool, root: Path) -> 
     assert files(root) == set()
 
 
-@pytest.mark.parametrize("step", ["_create", "_append", "pin", "_sync_file", "_sync_folder"])
+@pytest.mark.parametrize("step", ["_new", "_append", "pin", "_sync_file", "_sync_folder"])
 async def test_trouble_of_the_disk_passes_and_leaves_no_temporary(
     spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(spool_module, "HELD_BYTES", 64)
     monkeypatch.setattr(spool_module, step, full)
     with pytest.raises(NoPlace, match="No space") as found:
         await keep(spool)
@@ -177,6 +178,29 @@ async def test_what_is_named_is_synced_before_and_its_folders_after(
     monkeypatch.setattr(os, "fsync", watched)
     await keep(spool)
     assert synced == [(".1-a1-1.pinned", False), ("B1", True), ("spool", True)]
+
+
+async def test_the_root_is_synced_again_for_a_folder_that_was_made_again(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def watched(file: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{file}"))
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    await keep(spool, 1)
+    await keep(spool, 2)
+    assert synced.count(str(root)) == 1
+    spool.remove("B1", 1)
+    await keep(spool, 3)
+    assert synced.count(str(root)) == 1, "the folder never went"
+    for index in (2, 3):
+        spool.remove("B1", index)
+    await keep(spool, 4)
+    assert synced.count(str(root)) == 2
 
 
 @pytest.mark.parametrize(
@@ -228,10 +252,10 @@ async def test_a_cancellation_waits_for_the_disk_and_then_leaves_nothing(
     entered, leave = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
-    def slow(path_in: Path, path_out: Path, **how: object) -> Pinned:
+    def slow(source: BinaryIO, sink: BinaryIO, **how: object) -> Pinned:
         loop.call_soon_threadsafe(entered.set)
         leave.wait(10)
-        path_out.write_bytes(b"late")
+        sink.write(b"late")
         raise Broken("truncated", "Late.")
 
     monkeypatch.setattr(spool_module, "pin", slow)
@@ -256,16 +280,16 @@ async def test_the_same_image_kept_many_times_at_once_is_whole(spool: Spool, roo
 async def test_a_folder_that_goes_while_a_file_is_made_is_made_again(
     spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Path.touch
+    real = spool_module._private
     removals = [1, 2]
 
-    def touch(path: Path, mode: int = 0o666, exist_ok: bool = True) -> None:
+    def opener(path: str, flags: int) -> int:
         if removals:
             removals.pop()
             spool.remove("B1", 1)
-        real(path, mode, exist_ok)
+        return real(path, flags)
 
-    monkeypatch.setattr(Path, "touch", touch)
+    monkeypatch.setattr(spool_module, "_private", opener)
     await keep(spool)
     assert files(root) == {"B1", "B1/1.png"}
 

@@ -25,6 +25,7 @@ from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Outcome
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.desk import Desk
 from comfyledger.work.imagefile import Pinned
+from comfyledger.work.rows import Rows
 from comfyledger.work.spool import NoPlace, Spool
 from comfyledger.work.upload import Uploader, check_identities
 from core_given import cancel, one_kept, owing, renumbering, retry, submit
@@ -91,7 +92,7 @@ class Rig:
         salts = itertools.count()
         desk = Desk(self.engine, lambda: next(salts).to_bytes(16), 2_000)
         self.spool = Believed(folder / "spool")
-        self.uploader = Uploader(self.stores, self.reader, self.spool, desk)
+        self.uploader = Uploader(self.stores, Rows(self.engine.owed, self.reader), self.spool, desk)
         self.running = asyncio.create_task(self.engine.run(self.perform, self.perform))
 
     async def perform(self, effect: Any) -> None:

@@ -177,9 +177,13 @@ class Watcher:
             self._looking.discard(prompt_id)
 
     async def _find(self, prompt_id: str) -> bool:
-        """Look where a prompt is; True if that was its end. Raises NotReached."""
+        """Look where a prompt is; True if that was its end. Raises NotReached.
+
+        One that was heard to end is in the history before that is said; only if it is not, all places are looked at.
+        """
         asked_at = asyncio.get_running_loop().time()
-        where = await self._comfyui.where_is(prompt_id)
+        ended = await self._comfyui.history(prompt_id) if prompt_id in self._ended else None
+        where = ended or await self._comfyui.where_is(prompt_id)
         if where == "gone" and not await self._is_same_server():
             return False
         outstanding = self._outstanding.get(prompt_id)

@@ -377,6 +377,18 @@ class Owed:
         batch = self._batches.get(batch_id)
         return batch.user_key if batch is not None else None
 
+    def batch(self, batch_id: str) -> BatchRow | None:
+        """An open batch."""
+        return self._batches.get(batch_id)
+
+    def prompt(self, batch_id: str, index: int) -> PromptRow | None:
+        """A prompt that is not done."""
+        return self._prompts.get((batch_id, index))
+
+    def image(self, batch_id: str, index: int) -> ImageRow | None:
+        """An image that stores are owed, or are to delete."""
+        return self._images.get((batch_id, index))
+
     def open_counts(self) -> dict[str, int]:
         """How much is open, for status and for tests of what memory holds."""
         return {

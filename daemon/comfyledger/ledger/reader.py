@@ -126,6 +126,16 @@ class Reader:
 
         return await self._run(read)
 
+    async def these_images(self, batch_id: str, indexes: tuple[int, ...]) -> list[ImageRow]:
+        """In the order of the indexes; those that do not exist are missing."""
+
+        def read(connection: sqlite3.Connection) -> list[ImageRow]:
+            sql = "SELECT row FROM images WHERE batch_id = ? AND image = ?"
+            found = (connection.execute(sql, (batch_id, index)).fetchone() for index in indexes)
+            return [projections.decode_image(row[0]) for row in found if row]
+
+        return await self._run(read)
+
     async def log_lines(self, wanted: LogWanted) -> LogLines:
         return await self._run(looking.log_lines, wanted)
 

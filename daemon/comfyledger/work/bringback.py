@@ -17,10 +17,10 @@ import structlog
 from comfyledger.core.slices import ImageRow
 from comfyledger.core.values import StoreRef, image_id
 from comfyledger.errors import ComfyledgerError
-from comfyledger.ledger.reader import Reader
 from comfyledger.plugin_api import LaneFault, Store, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.imagefile import Pinned
+from comfyledger.work.rows import Rows
 from comfyledger.work.spool import Spool
 
 log = structlog.get_logger("comfyledger.bringback")
@@ -46,9 +46,9 @@ class SourceTrouble(ComfyledgerError):
 class Bringer:
     """Sees that the spool holds what it should. Calls for one image wait for each other."""
 
-    def __init__(self, stores: Mapping[str, OpenedStore], reader: Reader, spool: Spool) -> None:
+    def __init__(self, stores: Mapping[str, OpenedStore], rows: Rows, spool: Spool) -> None:
         self._stores = stores
-        self._reader = reader
+        self._rows = rows
         self._spool = spool
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -66,7 +66,7 @@ class Bringer:
 
     async def _bring(self, image: ImageRow) -> str:
         """The store that had it."""
-        batch = await self._reader.batch(image.batch_id)
+        batch = await self._rows.batch(image.batch_id)
         refs = sorted(batch.stores if batch is not None else (), key=lambda ref: not _is_stored(image, ref.name))
         trouble: SourceTrouble | None = None
         for ref in refs:

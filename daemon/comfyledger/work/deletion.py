@@ -24,6 +24,7 @@ from comfyledger.plugin_api import Deleted, Foreign, Held, LaneFault, Store
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.desk import Desk
 from comfyledger.work.places import Moved, Places
+from comfyledger.work.rows import Rows
 from comfyledger.work.spool import Spool
 
 PAGE_LINES: Final = 500
@@ -34,8 +35,8 @@ log = structlog.get_logger("comfyledger.deletion")
 class Deleter:
     """The workers that ask stores to delete."""
 
-    def __init__(self, stores: Mapping[str, OpenedStore], reader: Reader, desk: Desk) -> None:
-        self._places = Places(stores, reader, desk)
+    def __init__(self, stores: Mapping[str, OpenedStore], rows: Rows, desk: Desk) -> None:
+        self._places = Places(stores, rows, desk)
         self._desk = desk
 
     async def delete(self, effect: DeleteImage) -> None:

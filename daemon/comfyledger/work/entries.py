@@ -31,29 +31,40 @@ class _Attempt(msgspec.Struct):
 
 
 class Entries:
-    """The entries at one ComfyUI."""
+    """The entries at one ComfyUI. One call at a time takes all that were used up meanwhile."""
 
     def __init__(self, comfyui: ComfyUI, reader: Reader) -> None:
         self._comfyui = comfyui
         self._reader = reader
-        self._left: dict[str, None] | None = None
+        self._left: dict[str, None] = {}
+        self._knows_earlier = self._deleting = False
 
     async def forget(self, prompt_id: str) -> None:
-        """Delete an entry, and what was left. If that fails it costs the server memory and us nothing."""
-        if self._left is None:
-            self._left = dict.fromkeys(await self._of_earlier())
+        """Delete an entry, and what was left; whoever is deleting already does it. If that fails it costs the server
+        memory and us nothing."""
         self._left[prompt_id] = None
-        going = list(self._left)[-LEFT_MAX:]
+        if self._deleting:
+            return
+        self._deleting = True
         try:
-            crash.at("history.deleting")
-            await self._comfyui.forget(going)
-            crash.at("history.deleted")
+            if not self._knows_earlier:
+                self._left |= dict.fromkeys(await self._of_earlier())
+                self._knows_earlier = True
+            while self._left:
+                await self._delete(list(self._left)[-LEFT_MAX:])
         except NotReached as trouble:
             log.info("comfyui.entry_left", prompt_id=prompt_id, error=trouble.text)
-            self._left = dict.fromkeys(going)
-        else:
-            for gone in going:
-                self._left.pop(gone, None)
+        finally:
+            self._deleting = False
+
+    async def _delete(self, going: list[str]) -> None:
+        """Raises NotReached; what is left then goes with the next, but for what is too much."""
+        self._left = dict.fromkeys(going)
+        crash.at("history.deleting")
+        await self._comfyui.forget(going)
+        crash.at("history.deleted")
+        for gone in going:
+            self._left.pop(gone, None)
 
     async def _of_earlier(self) -> list[str]:
         """The attempts of which the end of the log says that they are used up."""

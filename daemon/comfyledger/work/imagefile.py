@@ -1,7 +1,7 @@
 """Image files as ComfyUI leaves them: proved whole, stripped of metadata, and measured.
 
-Nothing here knows of batches, spools or stores: a path goes in, a new file and its `Pinned` come out. PNG,
-JPEG and WebP are told apart by their first bytes, never by a name. A walk of ours reads every chunk while it
+Nothing here knows of batches, spools or stores: one file goes in, another and its `Pinned` come out. PNG, JPEG and
+WebP are told apart by their first bytes, never by a name. A walk of ours reads every chunk while it
 copies, since Pillow loads a PNG that lacks its last 20 bytes without complaint (ComfyUI 0.33.0 writes files
 in place, so one that was written during a crash may be cut). Stripping keeps what is known to be needed to
 show the picture and drops the rest: an unknown chunk may hold the whole graph, as the `comf` chunk of
@@ -17,7 +17,6 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from PIL import ImageFile
@@ -70,23 +69,17 @@ class Pinned:
     extension: str
 
 
-def pin(path_in: Path, path_out: Path, *, strip: bool, pixels_max: int) -> Pinned:
+def pin(source: BinaryIO, sink: BinaryIO, *, strip: bool, pixels_max: int) -> Pinned:
     """Prove that a file is a whole image and copy it, without its metadata if `strip` is set.
 
-    Reads and writes in pieces; memory is bounded by the decoded picture. `pixels_max` counts all frames
-    together. Without `strip` the copy is equal byte for byte. Raises Broken, or OSError of the disk; both
-    leave no output.
+    `source` is at its start, `sink` empty and open for reading as well: what is measured and decoded is what it holds.
+    Reads and writes in pieces; memory is bounded by the decoded picture. `pixels_max` counts all frames together.
+    Without `strip` the copy is equal byte for byte. Raises Broken, or OSError of the disk; then `sink` holds a part.
     """
-    try:
-        with path_in.open("rb") as source:
-            extension = kind_of(source)
-            with open(path_out, "wb", opener=_private) as sink:
-                WALKS[extension](source, sink, strip)
-        sha256, md5, size_bytes = _digests(path_out)
-        width, height = _decoded(path_out, extension, pixels_max)
-    except BaseException:
-        path_out.unlink(missing_ok=True)
-        raise
+    extension = kind_of(source)
+    WALKS[extension](source, sink, strip)
+    sha256, md5, size_bytes = _digests(sink)
+    width, height = _decoded(sink, extension, pixels_max)
     return Pinned(sha256, md5, size_bytes, width, height, extension)
 
 
@@ -206,7 +199,8 @@ def walk_webp(source: BinaryIO, sink: BinaryIO, strip: bool) -> None:
     """Copy a WebP chunk by chunk: the size in its header is the file's and its chunks fill it."""
     head = _take(source, 12)
     end = int.from_bytes(head[4:8], "little") + 8
-    _check_riff_size(end, os.fstat(source.fileno()).st_size)
+    _check_riff_size(end, source.seek(0, os.SEEK_END))
+    source.seek(len(head))
     sink.write(head)
     seen_picture = False
     while source.tell() < end:
@@ -259,13 +253,14 @@ READERS: Final[dict[str, Callable[[BinaryIO], ImageFile.ImageFile]]] = {
 }
 
 
-def _decoded(path: Path, extension: str, pixels_max: int) -> tuple[int, int]:
+def _decoded(file: BinaryIO, extension: str, pixels_max: int) -> tuple[int, int]:
     """Width and height, after every frame was decoded.
 
     An OSError with a number is the disk's and passes; Pillow's own have none, and mean the picture.
     """
     try:
-        with path.open("rb") as file, READERS[extension](file) as image:
+        file.seek(0)
+        with READERS[extension](file) as image:
             size = image.size
             _decode_frames(image, pixels_max)
             return size
@@ -287,13 +282,13 @@ def _decode_frames(image: ImageFile.ImageFile, pixels_max: int) -> None:
         image.load()
 
 
-def _digests(path: Path) -> tuple[str, str, int]:
+def _digests(file: BinaryIO) -> tuple[str, str, int]:
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-    with path.open("rb") as file:
-        while piece := file.read(PIECE_BYTES):
-            sha256.update(piece)
-            md5.update(piece)
-            size += len(piece)
+    file.seek(0)
+    while piece := file.read(PIECE_BYTES):
+        sha256.update(piece)
+        md5.update(piece)
+        size += len(piece)
     return sha256.hexdigest(), md5.hexdigest(), size
 
 
@@ -319,7 +314,3 @@ def _trailing() -> Broken:
 
 def _nowhere(piece: bytes) -> None:
     """Takes the pieces of a chunk that is dropped."""
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

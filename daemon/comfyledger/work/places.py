@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import msgspec
 
 from comfyledger.core.effects import DeleteImage, UploadImage
-from comfyledger.ledger.reader import Reader
 from comfyledger.plugin_api import Store
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.desk import Desk
+from comfyledger.work.rows import Rows
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -23,9 +23,9 @@ class Moved(msgspec.Struct, frozen=True):
 class Places:
     """The configured stores of one daemon, as effects name them."""
 
-    def __init__(self, stores: Mapping[str, OpenedStore], reader: Reader, desk: Desk) -> None:
+    def __init__(self, stores: Mapping[str, OpenedStore], rows: Rows, desk: Desk) -> None:
         self._stores = stores
-        self._reader = reader
+        self._rows = rows
         self._desk = desk
 
     async def of(self, effect: UploadImage | DeleteImage) -> Store | Moved | None:
@@ -37,6 +37,6 @@ class Places:
             problem = unconfigured if opened is None else ("configuration", opened.problem)
             await self._desk.stuck(effect.lane, *problem)
             return None
-        batch = await self._reader.batch(effect.image.batch_id)
+        batch = await self._rows.batch(effect.image.batch_id)
         meant = next((ref.identity for ref in batch.stores if ref.name == name), "") if batch else ""
         return opened.store if meant == opened.identity else Moved(opened.identity, meant)

@@ -34,10 +34,10 @@ from comfyledger.core.reports import (
 )
 from comfyledger.core.slices import BatchRow, PromptRow
 from comfyledger.core.values import OutputFile, Pinned, prompt_uuid
-from comfyledger.ledger.reader import Reader
 from comfyledger.work.desk import Desk
 from comfyledger.work.entries import Entries
 from comfyledger.work.imagefile import Broken
+from comfyledger.work.rows import Rows
 from comfyledger.work.secrets import Secrets
 from comfyledger.work.spool import Spool
 
@@ -78,7 +78,8 @@ class Renderer:
         self,
         comfyui: ComfyUI,
         watcher: Watcher,
-        reader: Reader,
+        rows: Rows,
+        entries: Entries,
         spool: Spool,
         desk: Desk,
         bounds: Bounds,
@@ -86,13 +87,13 @@ class Renderer:
     ) -> None:
         self._comfyui = comfyui
         self._watcher = watcher
-        self._reader = reader
+        self._rows = rows
         self._spool = spool
         self._desk = desk
         self._bounds = bounds
         self._secrets = secrets
         self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._entries = Entries(comfyui, reader)
+        self._entries = entries
         self._posting: dict[str, asyncio.Event] = {}
         self.about: dict[str, FollowPrompt] = {}
         """What is being followed, by prompt_id: for those who watch progress."""
@@ -182,8 +183,8 @@ class Renderer:
 
     async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | Unfit:
         """The graph of this attempt; Unfit if its texts were forgotten, or a secret is not configured any more."""
-        batch = await self._reader.batch(effect.batch_id)
-        prompt = await self._reader.prompt(effect.batch_id, effect.prompt)
+        batch = await self._rows.batch(effect.batch_id)
+        prompt = await self._rows.prompt(effect.batch_id, effect.prompt)
         if batch is None or prompt is None:
             return Unfit("forgotten")
         template = await self._template(batch.template)
@@ -207,7 +208,7 @@ class Renderer:
 
     async def _template(self, digest: str) -> dict[str, Any] | None:
         if digest not in self._templates:
-            raw = (await self._reader.texts([digest])).get(digest)
+            raw = (await self._rows.texts([digest])).get(digest)
             if raw is None:
                 return None
             self._templates[digest] = msgspec.json.decode(raw)
@@ -219,12 +220,12 @@ class Renderer:
     async def _inputs(self, prompt: PromptRow) -> dict[str, Any] | None:
         if prompt.inputs is None:
             return {}
-        raw = (await self._reader.texts([prompt.inputs])).get(prompt.inputs)
+        raw = (await self._rows.texts([prompt.inputs])).get(prompt.inputs)
         return None if raw is None else msgspec.json.decode(raw, type=dict[str, Any])
 
     async def _prefix(self, batch: BatchRow, prompt: PromptRow, attempt: int) -> str:
         """A folder for each batch and a prefix for each attempt, so that no counter ever meets another's files."""
-        first = await self._reader.image(batch.batch_id, prompt.images[0])
+        first = await self._rows.image(batch.batch_id, prompt.images[0])
         number = first.number if first is not None else prompt.images[0]
         return f"comfyledger/{batch.batch_id.lower()}/{number}-a{attempt}"
 
@@ -255,7 +256,7 @@ class Renderer:
             case None:
                 await self._gone(effect, restarted=ending.restarted, running=ending.running)
             case HistoryEntry(ended="success") as entry:
-                batch = await self._reader.batch(effect.batch_id)
+                batch = await self._rows.batch(effect.batch_id)
                 output = str(batch.plan["output"]) if batch is not None else ""
                 files = tuple(_stored(file) for file in entry.outputs.get(output, ()) if file.type == "output")
                 await self._desk.report(_of(PromptHasFinished, effect, files=files))
@@ -296,8 +297,8 @@ class Renderer:
 
     async def _files_of(self, effect: PromptEffect) -> list[ViewFile]:
         """The names that the first run of an attempt gives to its files."""
-        batch = await self._reader.batch(effect.batch_id)
-        prompt = await self._reader.prompt(effect.batch_id, effect.prompt)
+        batch = await self._rows.batch(effect.batch_id)
+        prompt = await self._rows.prompt(effect.batch_id, effect.prompt)
         if batch is None or prompt is None:
             return []
         subfolder, _, leaf = (await self._prefix(batch, prompt, effect.attempt)).rpartition("/")
@@ -326,9 +327,10 @@ class Renderer:
         """
         kept: list[Pinned] = []
         try:
+            rows = await self._rows.images(effect.batch_id, effect.images)
+            waiting = {row.index for row in rows if row.state == "pending"}
             for index, file in zip(effect.images, effect.files, strict=True):
-                image = await self._reader.image(effect.batch_id, index)
-                if image is not None and image.state == "pending":
+                if index in waiting:
                     kept.append(await self._bring(effect, index, file))
         except FileMissing as missing:
             await self._failed(effect, "file_missing", str(missing))

@@ -15,18 +15,21 @@ import errno
 import hashlib
 import os
 import re
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from itertools import count
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 from comfyledger import crash
 from comfyledger.errors import ComfyledgerError, SpoolUnusable
 from comfyledger.work.imagefile import EXTENSIONS, Broken, Pinned, pin
 
-WRITE_BYTES: Final = 1_048_576
+HELD_BYTES: Final = 4 * 1_048_576
+"""A file below it comes to the disk once, as what is pinned. Of each fetch under way so much is in memory at most."""
 CREATE_TRIES: Final = 100
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
@@ -34,6 +37,7 @@ KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.(?:{'|'.join(EXTENSIONS)})")
 TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 
 T = TypeVar("T")
+Pinning = Callable[[BinaryIO, BinaryIO], Pinned]
 
 
 class NoPlace(ComfyledgerError):
@@ -55,6 +59,9 @@ class Spool:
         """
         self._root = root
         self._serial = count(1)
+        self._rooted: set[str] = set()
+        """Folders of batches whose names in the root are on stable storage. They go from here as they go from there."""
+        self._going = threading.Lock()
         missing = [folder for folder in (root, *root.parents) if not folder.is_dir()]
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,31 +102,53 @@ class Spool:
         temporary = f".{index}-a{attempt}-{next(self._serial)}"
         raw, pinned = folder / f"{temporary}.raw", folder / f"{temporary}.pinned"
         try:
-            await _to_end(partial(_create, raw))
-            await _receive(raw, chunks, bytes_max)
+            source = await _received(raw, chunks, bytes_max)
             crash.at("spool.received")
-            work = partial(pin, raw, pinned, strip=strip, pixels_max=pixels_max)
-            return await _to_end(partial(self._place, work, pinned, batch_id, index))
-        finally:
+            work = partial(pin, strip=strip, pixels_max=pixels_max)
+            return await _to_end(partial(self._place, source, work, pinned, batch_id, index))
+        except BaseException:
             _discard(raw, pinned)
-            _remove_if_empty(folder)
+            self._remove_if_empty(folder)
+            raise
 
-    def _place(self, work: Callable[[], Pinned], pinned: Path, batch_id: str, index: int) -> Pinned:
-        """Pin, sync, rename, sync the folders.
-
-        The root each time: whoever made the batch's folder may not have synced it yet.
-        """
-        result = work()
-        _sync_file(pinned)
+    def _place(
+        self,
+        source: BytesIO | Path,
+        work: Callable[[BinaryIO, BinaryIO], Pinned],
+        pinned: Path,
+        batch_id: str,
+        index: int,
+    ) -> Pinned:
+        """Pin, sync, rename, sync the folders."""
+        with _opened(source) as taken, _new(pinned) as sink:
+            result = work(taken, sink)
+            _sync_file(sink)
         crash.at("spool.pinned")
         place = self.path_of(batch_id, index, result.extension)
         pinned.replace(place)
         crash.at("spool.renamed")
         _discard(*(path for path in self._paths(batch_id, index) if path != place))
-        _sync_folder(place.parent)
-        _sync_folder(self._root)
+        if isinstance(source, Path):
+            _discard(source)
+        self._sync_folders(place.parent)
         crash.at("spool.kept")
         return result
+
+    def _sync_folders(self, folder: Path) -> None:
+        """The batch's folder, and the root once for each folder of a batch that stands in it."""
+        _sync_folder(folder)
+        with self._going:
+            known = folder.name in self._rooted
+        if not known:
+            _sync_folder(self._root)
+            with self._going:
+                self._rooted.add(folder.name)
+
+    def _remove_if_empty(self, folder: Path) -> None:
+        """An emptied folder is no loss if it stays: whatever keeps it from going is no trouble."""
+        with self._going, suppress(OSError):
+            folder.rmdir()
+            self._rooted.discard(folder.name)
 
     def holds(self, batch_id: str, index: int, pinned: Pinned) -> bool:
         """Whether the file of an image is there with the bytes that were pinned; reads all of it."""
@@ -140,24 +169,22 @@ class Spool:
             return await _to_end(partial(self._put_back, raw, place, pinned))
         finally:
             _discard(raw)
-            _remove_if_empty(place.parent)
+            self._remove_if_empty(place.parent)
 
     def _put_back(self, raw: Path, place: Path, pinned: Pinned) -> bool:
         """Compare, sync, rename, sync the folders, as `_place` does."""
         if not _is(raw, pinned):
             return False
-        _sync_file(raw)
+        with raw.open("rb") as file:
+            _sync_file(file)
         raw.replace(place)
-        _sync_folder(place.parent)
-        _sync_folder(self._root)
+        self._sync_folders(place.parent)
         return True
 
     def remove(self, batch_id: str, index: int) -> bool:
         """Give up the file of an image, and its folder with the last one. False if there was none."""
-        paths = self._paths(batch_id, index)
-        found = any(path.exists() for path in paths)
-        _discard(*paths)
-        _remove_if_empty(paths[0].parent)
+        found = _discard(*self._paths(batch_id, index))
+        self._remove_if_empty(self._root / batch_id)
         return found
 
     def erase(self, batch_id: str, indexes: Iterable[int]) -> None:
@@ -167,7 +194,7 @@ class Spool:
         folder = self._root / batch_id
         with suppress(FileNotFoundError):
             _sync_folder(folder)
-        _remove_if_empty(folder)
+        self._remove_if_empty(folder)
         _sync_folder(self._root)
 
     def sweep(self, known: Callable[[str, int], bool]) -> list[Path]:
@@ -178,7 +205,7 @@ class Spool:
         removed = [path for path in self._own() if _is_unwanted(path, known)]
         _discard(*removed)
         for folder in self._folders():
-            _remove_if_empty(folder)
+            self._remove_if_empty(folder)
         return removed
 
     def batches(self) -> list[str]:
@@ -227,19 +254,25 @@ def _is_unwanted(path: Path, known: Callable[[str, int], bool]) -> bool:
     return kept is not None and not known(path.parent.name, int(kept[1]))
 
 
-async def _receive(raw: Path, chunks: AsyncIterator[bytes], bytes_max: int) -> None:
-    """Write a stream in large pieces, each in a thread: a disk may make its writer wait."""
-    held = bytearray()
-    total = 0
+async def _received(raw: Path, chunks: AsyncIterator[bytes], bytes_max: int) -> BytesIO | Path:
+    """What a stream brings: in memory if it is small, else in `raw`, written in large pieces, each in a thread.
+
+    A disk may make its writer wait.
+    """
+    held, written = BytesIO(), 0
     async for chunk in chunks:
-        total += len(chunk)
-        if total > bytes_max:
+        held.write(chunk)
+        if written + held.tell() > bytes_max:
             raise Broken("too_large", f"The file is larger than {bytes_max} bytes.")
-        held += chunk
-        if len(held) >= WRITE_BYTES:
-            await _to_end(partial(_append, raw, bytes(held)))
-            held.clear()
-    await _to_end(partial(_append, raw, bytes(held)))
+        if held.tell() >= HELD_BYTES:
+            await _to_end(partial(_append, raw, held.getvalue(), first=not written))
+            written += held.tell()
+            held = BytesIO()
+    if written:
+        await _to_end(partial(_append, raw, held.getvalue(), first=False))
+        return raw
+    held.seek(0)
+    return held
 
 
 async def _to_end(call: Callable[[], T]) -> T:
@@ -256,42 +289,52 @@ async def _to_end(call: Callable[[], T]) -> T:
         raise
 
 
-def _create(path: Path) -> None:
+def _new(path: Path) -> BinaryIO:
     """Make an empty file for its owner only, and its folder, which may go again while it is empty."""
     for _ in range(CREATE_TRIES):
         with suppress(FileExistsError):  # `exist_ok` would look again, and the folder may have gone meanwhile.
             path.parent.mkdir(mode=0o700)
         with suppress(FileNotFoundError):
-            path.touch(mode=0o600, exist_ok=False)
-            return
+            return open(path, "x+b", opener=_private)
     raise FileNotFoundError(errno.ENOENT, "the folder goes away again and again", str(path.parent))
 
 
-def _append(path: Path, piece: bytes) -> None:
-    with path.open("ab") as file:
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _create(path: Path) -> None:
+    _new(path).close()
+
+
+def _append(path: Path, piece: bytes, *, first: bool) -> None:
+    with _new(path) if first else path.open("ab") as file:
         file.write(piece)
 
 
-def _discard(*paths: Path) -> None:
+def _opened(source: BytesIO | Path) -> BinaryIO:
+    return source.open("rb") if isinstance(source, Path) else source
+
+
+def _discard(*paths: Path) -> bool:
+    """Whether any of them was there."""
+    found = False
     for path in paths:
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            path.unlink()
+            found = True
+    return found
 
 
-def _remove_if_empty(folder: Path) -> None:
-    """An emptied folder is no loss if it stays: whatever keeps it from going is no trouble."""
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _sync_file(path: Path) -> None:
+def _sync_file(file: BinaryIO) -> None:
     """No room is no failure: the temporary file goes, and with it what was not kept of it."""
-    with path.open("rb") as file:
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                raise
-            raise _failed(path, error) from error
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise _failed(Path(file.name), error) from error
 
 
 def _sync_folder(folder: Path) -> None:

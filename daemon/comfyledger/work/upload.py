@@ -29,6 +29,7 @@ from comfyledger.plugins import OpenedStore
 from comfyledger.work.bringback import Bringer, CannotAsk, NobodyHas, SourceTrouble
 from comfyledger.work.desk import Desk
 from comfyledger.work.places import Moved, Places
+from comfyledger.work.rows import Rows
 from comfyledger.work.spool import NoPlace, Spool
 
 BATCHES_PAGE: Final = 500
@@ -90,13 +91,13 @@ def _moved(meant: StoreRef, now: str, batch_id: str, owed: int) -> Refused:
 class Uploader:
     """The workers of all stores."""
 
-    def __init__(self, stores: Mapping[str, OpenedStore], reader: Reader, spool: Spool, desk: Desk) -> None:
-        self._places = Places(stores, reader, desk)
-        self._reader = reader
+    def __init__(self, stores: Mapping[str, OpenedStore], rows: Rows, spool: Spool, desk: Desk) -> None:
+        self._places = Places(stores, rows, desk)
+        self._rows = rows
         self._spool = spool
         self._desk = desk
         self._told: set[tuple[str, str]] = set()
-        self._bringer = Bringer(stores, reader, spool)
+        self._bringer = Bringer(stores, rows, spool)
 
     async def upload(self, effect: UploadImage) -> None:
         store = await self._places.of(effect)
@@ -138,7 +139,7 @@ class Uploader:
 
     async def _now(self, effect: UploadImage) -> ImageRow | None:
         """The image as it is: it may have another name, or other bytes, than when the effect was owed."""
-        return await self._reader.image(effect.image.batch_id, effect.image.index)
+        return await self._rows.image(effect.image.batch_id, effect.image.index)
 
     async def _put(self, effect: UploadImage, store: Store) -> None:
         lane, about = effect.lane, (effect.image.batch_id, effect.image.index, effect.store)

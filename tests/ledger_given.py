@@ -33,8 +33,9 @@ from comfyledger.core.slices import (
     row_id,
 )
 from comfyledger.core.slugs import fold
-from comfyledger.core.values import Blob, PromptFixed, StoreRef, blob_of
+from comfyledger.core.values import PromptFixed, StoreRef, blob_of
 from comfyledger.ledger.eventlog import GENESIS, Line, chained, decode, read_page
+from comfyledger.ledger.grouped import texts_named
 from comfyledger.ledger.ledger import Ledger
 
 GRAPH = b'{"9":{"class_type":"SaveImage"}}'
@@ -56,7 +57,7 @@ def submission(
     graph: bytes = GRAPH,
 ) -> SubmitBatch:
     """A batch as the door admits it. `body` tells requests of one id apart; `prompt` is a text that somebody typed."""
-    text = blob_of(prompt.encode(), salt) if prompt else None
+    text = blob_of(prompt.encode(), salt + request_id.encode()) if prompt else None
     inputs = text.digest if text else None
     return SubmitBatch(
         label=label,
@@ -79,16 +80,12 @@ def submission(
     )
 
 
-def texts_of(message: Message) -> tuple[Blob, ...]:
-    return (message.template, *message.texts) if isinstance(message, SubmitBatch) else ()
-
-
 def take_one(ledger: Ledger, message: Message) -> Any:
     """One message inside a group, as the engine does it."""
     with ledger.message():
         state = ledger.load(needs(message))
         decision = decide(state, message, NOW_MS, ledger.head.position, Policy())
-        ledger.write(decision.recorded, state, texts_of(message))
+        ledger.write(decision.recorded, state, texts_named(message, decision))
     return decision.answer
 
 

@@ -1,14 +1,17 @@
-"""The chain that a process of its own checks is checked as well as here, and never left out."""
+"""A long log is looked at on all processors: the same is found, and nothing is left out when a process fails."""
 
 from __future__ import annotations
 
-import sys
+import os
+import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
-from comfyledger.inspect import beside
+from comfyledger.inspect import audit, beside
 from comfyledger.inspect.findings import EXAMPLES_MAX, Tally
 from inspect_given import Place
 
@@ -20,52 +23,69 @@ def long_already(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def checked_here(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How often this process has checked a chain."""
+def folded_here(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often this process has folded a log from end to end."""
     times: list[object] = []
-    check = beside.check_chain
-    monkeypatch.setattr(beside, "check_chain", lambda *given: (times.append(given), check(*given))[1])
+    check = audit.check_projections
+    monkeypatch.setattr(audit, "check_projections", lambda *given: (times.append(given), check(*given))[1])
     return lambda: len(times)
 
 
-def test_a_process_of_its_own_finds_what_was_changed(place: Place, checked_here: Callable[[], int]) -> None:
+def test_processes_find_a_whole_ledger_whole(place: Place, folded_here: Callable[[], int]) -> None:
     assert place.kinds() == {}
-    place.tamper("UPDATE events SET at = at + 1 WHERE position = 7")
-    assert place.kinds() == {"chain_changed": ["position 7"]}
-    assert checked_here() == 0
+    assert folded_here() == 0
 
 
-@pytest.mark.parametrize("process", ["/bin/true", "/bin/false"])
-def test_a_process_that_says_nothing_leaves_the_check_to_this_one(
-    place: Place, checked_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch, process: str
+def test_what_processes_find_wrong_is_named_here(place: Place, folded_here: Callable[[], int]) -> None:
+    place.tamper(
+        "UPDATE events SET at = at + 1 WHERE position = 7",
+        "UPDATE images SET state = 'stored' WHERE image = 2 AND batch_id = 'batch-app-r2'",
+    )
+    assert place.kinds() == {"chain_changed": ["position 7"], "row_changed": ["images batch-app-r2/2"]}
+    assert folded_here() == 1
+
+
+def _dying() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, get_context("spawn"), os.abort)
+
+
+def _none() -> ProcessPoolExecutor:
+    raise OSError("no more processes")
+
+
+@pytest.mark.parametrize("pool", [_dying, _none])
+def test_processes_that_fail_leave_all_of_it_to_this_one(
+    place: Place, folded_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch, pool: Callable[[], object]
 ) -> None:
-    place.tamper("UPDATE events SET at = at + 1 WHERE position = 7")
-    monkeypatch.setattr(sys, "executable", process)
-    assert place.kinds() == {"chain_changed": ["position 7"]}
-    assert checked_here() == 1
+    place.tamper("UPDATE meta SET value = '' WHERE key = 'secret'", "UPDATE events SET at = at + 1 WHERE position = 7")
+    monkeypatch.setattr(beside, "_pool", pool)
+    assert place.kinds() == {"file_damaged": ["meta secret"], "chain_changed": ["position 7"]}
+    assert folded_here() == 1
 
 
-def test_a_process_that_cannot_be_started_leaves_the_check_to_this_one(
-    place: Place, checked_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_log_whose_parts_cannot_be_told_is_looked_at_here(
+    place: Place, folded_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.tamper("UPDATE events SET at = at + 1 WHERE position = 7")
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
-    assert place.kinds() == {"chain_changed": ["position 7"]}
-    assert checked_here() == 1
+    def damaged(*_: object) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(beside, "counted", damaged)
+    assert place.kinds() == {}
+    assert folded_here() == 1
 
 
-def test_an_anchor_waits_for_the_process(place: Place, tmp_path: Path) -> None:
+def test_an_anchor_waits_for_the_processes(place: Place, tmp_path: Path) -> None:
     place.tamper("UPDATE events SET at = at + 1 WHERE position = 7")
     place.look(tmp_path / "anchor.json")
     assert not (tmp_path / "anchor.json").exists()
 
 
 def test_it_finds_what_is_wrong_beside_the_log_and_counts_all_of_it(
-    place: Place, checked_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    place: Place, folded_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.tamper("UPDATE meta SET value = 'other' WHERE key = 'schema_digest'")
     beside_it = place.kinds()
-    assert checked_here() == 0
+    assert folded_here() == 0
     monkeypatch.setattr(beside, "EVENTS_MIN", 1_000_000)
     assert place.kinds() == beside_it
     assert "schema_changed" in beside_it

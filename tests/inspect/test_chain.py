@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import sqlite3
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from comfyledger.inspect.chain import check_chain, fixed_head
+from comfyledger.inspect import beside
+from comfyledger.inspect.chain import check_chain, fixed_head, is_at, links_hold
 from comfyledger.inspect.findings import Finding, Tally, silent
 from comfyledger.inspect.opening import looking
 from comfyledger.ledger.eventlog import Head, chained
@@ -18,9 +20,15 @@ from ledger_given import log_of, raw, submission
 
 
 def found_in(place: Place) -> list[Finding]:
-    tally = Tally()
+    """What is found from end to end; link by link in parts the answer is the same, without a name."""
+    tally, chain = Tally(), Tally()
     with looking(place.path) as live:
-        check_chain(live, fixed_head(live, tally), tally, silent)
+        head = fixed_head(live, tally)
+        check_chain(live, head, chain, silent)
+        with patch.object(beside, "EVENTS_A_SEGMENT", 5):
+            parts = list(beside.segments(head.position))
+        assert (all(links_hold(live, *part) for part in parts) and is_at(live, head)) == (not chain)
+    tally.take(chain.kinds)
     return [finding for kind in tally.kinds for finding in kind.examples]
 
 

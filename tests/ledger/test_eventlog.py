@@ -113,6 +113,7 @@ def test_an_event_of_an_old_schema_is_read_in_its_present_form(monkeypatch: pyte
     renamings = (("why", "because"), ("because", "reason"))
     steps = tuple(lambda fields, old=old, new=new: {**fields, new: fields.pop(old)} for old, new in renamings)
     monkeypatch.setitem(upcasts.UPCASTERS, "batch_held", steps)
+    monkeypatch.setattr(eventlog, "_current", {("batch_held", 3): eventlog._current["batch_held", 1]})
     held = BatchHeld("b", "person")
     assert decode("batch_held", 1, '{"batch_id":"b","why":"person"}') == held
     assert decode("batch_held", 2, '{"batch_id":"b","because":"person"}') == held
@@ -133,7 +134,7 @@ def test_a_new_event_has_the_present_schema_of_its_kind(path: Path, monkeypatch:
 
 
 def test_every_kind_of_event_has_its_decoder() -> None:
-    assert set(eventlog._decoders) == set(eventlog.KINDS)
+    assert {kind for kind, _ in eventlog._current} == set(eventlog.KINDS)
     for kind, event_type in eventlog.KINDS.items():
         with pytest.raises(Exception, match="missing required field"):
             decode(kind, upcasts.schema_of(kind), "{}")

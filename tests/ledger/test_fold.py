@@ -49,13 +49,12 @@ from comfyledger.core.reports import (
     UploadRefused,
 )
 from comfyledger.core.slices import Key
-from comfyledger.core.values import Evidence, OutputFile, Pinned, blob_of
+from comfyledger.core.values import Blob, Evidence, OutputFile, Pinned, blob_of
 from comfyledger.errors import Refused
 from comfyledger.ledger.ledger import Ledger
 from ledger_given import FOLDER, check_tables, submission, take, take_one
 
 USERS = ("Areg", "areg", "Ann", "Bob")
-WORDS = blob_of(b"CUDA out of memory", b"salt")
 KEPT = Pinned(1, "5" * 64, "5" * 32, 100, 8, 8, "png")
 FILE = OutputFile("a_00001_.png", "comfyledger", "output")
 
@@ -67,13 +66,18 @@ class Load:
         self._ledger = ledger
         self._random = random.Random(seed)
         self._batches: list[str] = []
-        self._made = 0
+        self._made = self._spoken = 0
 
     def next(self) -> Message:
         if not self._batches or self._random.random() < 0.03:
             return self._submit()
         kinds: list[Callable[[str], Message]] = [self._command, self._lane, *[self._render] * 12, *[self._upload] * 8]
         return self._random.choice(kinds)(self._random.choice(self._batches[-6:]))
+
+    def _words(self) -> Blob:
+        """No two are alike, salted as they are."""
+        self._spoken += 1
+        return blob_of(b"CUDA out of memory", f"salt {self._spoken}".encode())
 
     def _submit(self) -> Message:
         self._made += 1
@@ -121,7 +125,7 @@ class Load:
         made: list[Message] = [
             PauseLane("app", lane),
             ResumeLane("app", lane),
-            LaneStuck(lane, self._random.choice(["not_reached", "throttled"]), WORDS),
+            LaneStuck(lane, self._random.choice(["not_reached", "throttled"]), self._words()),
             LaneWorks(lane),
         ]
         return self._random.choice(made)
@@ -142,10 +146,10 @@ class Load:
             PromptHasFinished(*about, files=(FILE,) * self._random.choice([1, 1, 1, 1, 2])),
             PromptHasFinished(*about, files=(FILE,)),
             FilesKept(*about, files=(KEPT,)),
-            PromptHasFailed(*about, code="execution_error", words=WORDS),
-            PromptIsGone(*about, self._random.random() < 0.5, self._random.random() < 0.5, WORDS),
+            PromptHasFailed(*about, code="execution_error", words=self._words()),
+            PromptIsGone(*about, self._random.random() < 0.5, self._random.random() < 0.5, self._words()),
             PromptWasInterrupted(*about) if self._random.random() < 0.3 else PromptWasAccepted(*about),
-            PromptWasRefused(*about, "comfyui_refused", WORDS) if self._random.random() < 0.3 else LaneWorks("x"),
+            self._random.choice([PromptWasRefused(*about, "comfyui_refused", self._words()), *[LaneWorks("x")] * 2]),
         ]
         return self._random.choice(made)
 
@@ -160,7 +164,7 @@ class Load:
             UploadIntended(*about),
             UploadIntended(*about),
             UploadDone(*about, url="file:///x.png"),
-            UploadRefused(*about, "collision", WORDS),
+            UploadRefused(*about, "collision", self._words()),
             RenumberImages("app", batch_id, self._series_of(batch_id), (1, 2, 3, 4)),
             ImageIsLost(*about, prompt=about[1], attempt=self._random.randint(1, 2)),
         ]

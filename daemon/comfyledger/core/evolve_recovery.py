@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from comfyledger.core.events import ImageLost, ImageRenumbered, StoreOwed
 from comfyledger.core.moving import renewed
-from comfyledger.core.slices import BatchRow, ImageRow, Key, Row, Slice, Upload
+from comfyledger.core.slices import BatchRow, ImageRow, Key, Row, SeriesRow, Slice, Upload
 
 RecoveryEvent = StoreOwed | ImageLost | ImageRenumbered
 Changes = tuple[BatchRow, tuple[ImageRow, ...], tuple[Row, ...]]
@@ -41,8 +41,13 @@ def recovered(state: Slice, event: RecoveryEvent) -> Changes:
             images = tuple(_lost(state.the_image(batch.batch_id, index)) for index in indexes)
             return batch, images, tuple(renewed(state.the_prompt(batch.batch_id, index)) for index in prompts)
         case ImageRenumbered():
-            series = replace(state.the_series(event.series), next=event.number + 1)
-            return batch, (_renumbered(state.the_image(batch.batch_id, event.image), event),), (series,)
+            image = _renumbered(state.the_image(batch.batch_id, event.image), event)
+            return batch, (image,), (series_renumbered(state, event),)
+
+
+def series_renumbered(state: Slice, event: ImageRenumbered) -> SeriesRow:
+    """The series that gave the new number."""
+    return replace(state.the_series(event.series), next=event.number + 1)
 
 
 def _owed(image: ImageRow, store: str) -> ImageRow:

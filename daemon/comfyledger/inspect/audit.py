@@ -9,13 +9,14 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from comfyledger.inspect import chain, compare
-from comfyledger.inspect.beside import Look, looked_at
+from comfyledger.inspect import beside, chain, compare
+from comfyledger.inspect.beside import Look, Seen
 from comfyledger.inspect.findings import Progress, Tally, part
 from comfyledger.inspect.fold import Scratch
 from comfyledger.inspect.opening import Identity, identity_of, looking, one_moment
@@ -49,13 +50,29 @@ def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tal
         log = Tally()
         with part("the log", log):
             audited = msgspec.structs.replace(audited, head=chain.fixed_head(live, log))
-        with looked_at(live, Look(str(path), audited.head, str(spool), now_s), log, tally, progress):
-            check_projections(live, tally, progress)
+        _look_at_all(live, Look(str(path), audited.head, str(spool), now_s), log, tally, progress)
         if anchor is not None:
             with part("the log", log):
                 audited = _anchored(live, audited, known, anchor, log)
     tally.take(log.kinds)
     return audited
+
+
+def _look_at_all(live: sqlite3.Connection, look: Look, log: Tally, tally: Tally, progress: Progress) -> None:
+    """A long log on all processors first; what is then not known to be whole is looked at from end to end."""
+    known = Seen()
+    if look.head.position >= beside.EVENTS_MIN:
+        with suppress(sqlite3.Error):
+            known = beside.seen(live, look, progress)
+    if not known.chain:
+        with part("the log", log):
+            chain.check_chain(live, look.head, log, progress)
+    if not known.tables:
+        check_projections(live, tally, progress)
+    if known.beside is None:
+        beside.look_beside(live, look, tally, progress)
+    else:
+        tally.take(known.beside)
 
 
 def _anchored(

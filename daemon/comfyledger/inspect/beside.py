@@ -1,33 +1,39 @@
-"""All that an audit looks at but the projections, in a process of its own while this one folds the log: neither needs
-the other, and each takes one processor.
+"""An audit on all processors: the log cut into parts that can each be looked at alone, in a pool of processes.
 
-The process is told on its standard input which ledger and which spool, opens the ledger read-only by itself, and says
-on its standard output what it found. If it says nothing that can be understood, all is looked at here after all: a
+A process opens the ledger read-only by itself and says yes, no, or what it found. A `no` names nothing: who wants to
+know where has the whole looked at from its beginning to its end. What a process does not say counts as a no, so that a
 check is never left out.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from comfyledger.inspect import compare
-from comfyledger.inspect.chain import check_chain
+from comfyledger.inspect.chain import is_at, links_hold
 from comfyledger.inspect.file import check_file
 from comfyledger.inspect.findings import Kind, Progress, Tally, part, silent
-from comfyledger.inspect.opening import looking
+from comfyledger.inspect.opening import looking, one_moment
 from comfyledger.inspect.spool import check_spool
-from comfyledger.ledger.eventlog import Head
+from comfyledger.inspect.streams import Account, Range, counted, range_agrees, ranges, series_agree, templates_agree
+from comfyledger.ledger.eventlog import Head, read_head
 
 EVENTS_MIN: Final = 50_000
-"""A shorter log is looked at sooner than a process starts."""
+"""A shorter log is looked at sooner than processes start."""
+EVENTS_A_SEGMENT: Final = 50_000
+NICENESS: Final = 10
+"""Whoever renders on the same machine comes first."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -40,80 +46,96 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What was found in the log, and elsewhere."""
+    """What is known: whether chain and tables are whole, and what was found beside them (None: nobody has said)."""
 
-    log: tuple[Kind, ...]
-    rest: tuple[Kind, ...]
-
-
-@contextmanager
-def looked_at(live: sqlite3.Connection, look: Look, log: Tally, rest: Tally, progress: Progress) -> Iterator[None]:
-    """Look while the block runs. What was found is in the tallies when it ends."""
-    if look.head.position < EVENTS_MIN:
-        _look(live, look, log, rest, progress)
-        yield
-        return
-    with _started(look) as process:
-        yield
-        progress("what is beside the log", 0, 0)
-        seen = _said(process) if process is not None else None
-    if seen is None:
-        _look(live, look, log, rest, progress)
-    else:
-        log.take(seen.log)
-        rest.take(seen.rest)
+    chain: bool = False
+    tables: bool = False
+    beside: tuple[Kind, ...] | None = None
 
 
-def _look(live: sqlite3.Connection, look: Look, log: Tally, rest: Tally, progress: Progress) -> None:
-    with part("the log", log):
-        check_chain(live, look.head, log, progress)
-    with part("the file", rest):
-        check_file(live, rest, progress)
-    with part("the texts", rest):
-        compare.check_texts(live, rest, progress)
-    with part("the rows of the images", rest):
-        check_spool(live, Path(look.spool), look.now_s, rest, progress)
-
-
-@contextmanager
-def _started(look: Look) -> Iterator[subprocess.Popen[bytes] | None]:
-    pipe, no = subprocess.PIPE, subprocess.DEVNULL
+def seen(live: sqlite3.Connection, look: Look, progress: Progress) -> Seen:
+    """All that processes can say. Raises sqlite3.Error if not even the parts of the log can be told."""
+    with one_moment(live):
+        head = read_head(live)
+        counts, parts = counted(live, head), tuple(ranges(live))
     try:
-        process = subprocess.Popen([sys.executable, "-P", "-m", __name__], stdin=pipe, stdout=pipe, stderr=no)  # noqa: S603
-    except OSError:
-        yield None
-        return
-    with process:
-        try:
-            _tell(process, look)
-            yield process
-        finally:
-            process.kill()
+        with _pool() as pool:
+            beside = pool.submit(_beside, look)
+            series = pool.submit(_series, look.path)
+            tables = {pool.submit(_range, look.path, one, head.position): one.events for one in parts}
+            links = {pool.submit(_links, look.path, *one): one[1] - one[0] for one in segments(look.head.position)}
+            _wait(tables | links, progress)
+            holds = all(link.result() for link in links) and is_at(live, look.head)
+            accounts = [table.result() for table in tables]
+            agree = _sum(accounts) == counts and series.result() and templates_agree(live)
+            return Seen(holds, agree, beside.result())
+    except (BrokenProcessPool, OSError):
+        return Seen()
 
 
-def _tell(process: subprocess.Popen[bytes], look: Look) -> None:
-    """One that has ended already cannot be told; that it says nothing either is seen at the end."""
-    assert process.stdin is not None  # noqa: S101 (it is a pipe)
-    with suppress(BrokenPipeError), process.stdin as asked:
-        asked.write(msgspec.json.encode(look))
-    process.stdin = None
+def segments(position: int) -> Iterator[tuple[int, int]]:
+    """Parts of the chain: after which position, up to which."""
+    for after in range(0, position, EVENTS_A_SEGMENT):
+        yield after, min(position, after + EVENTS_A_SEGMENT)
 
 
-def _said(process: subprocess.Popen[bytes]) -> Seen | None:
-    said, _ = process.communicate()
-    try:
-        return msgspec.json.decode(said, type=Seen) if process.returncode == 0 else None
-    except msgspec.DecodeError:
-        return None
+def _wait(parts: Mapping[Future[Any], int], progress: Progress) -> None:
+    done, total = 0, sum(parts.values())
+    for one in as_completed(parts):
+        done += parts[one]
+        progress("hash chain and tables", done, total)
 
 
-def _main() -> None:
-    look = msgspec.json.decode(sys.stdin.buffer.read(), type=Look)
-    log, rest = Tally(), Tally()
+def _sum(accounts: Iterable[Account | None]) -> Account | None:
+    total = Account()
+    for account in accounts:
+        if account is None:
+            return None
+        total.add(account)
+    return total
+
+
+def look_beside(live: sqlite3.Connection, look: Look, tally: Tally, progress: Progress) -> None:
+    """What is neither chain nor projection: the file itself, the texts, and the spool."""
+    with part("the file", tally):
+        check_file(live, tally, progress)
+    with part("the texts", tally):
+        compare.check_texts(live, tally, progress)
+    with part("the rows of the images", tally):
+        check_spool(live, Path(look.spool), look.now_s, tally, progress)
+
+
+# ---- in a process of the pool
+
+
+def _pool() -> ProcessPoolExecutor:
+    """As many processes as there are processors for this one. Begun anew, since threads may be about here."""
+    return ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn"), _begin)
+
+
+def _begin() -> None:
+    """Whoever renders on the same machine comes first; Ctrl-C is for the process that waits."""
+    os.nice(NICENESS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _links(path: str, after: int, upto: int) -> bool:
+    with looking(Path(path)) as live:
+        return links_hold(live, after, upto)
+
+
+def _range(path: str, one: Range, head: int) -> Account | None:
+    with looking(Path(path)) as live:
+        return range_agrees(live, one, head)
+
+
+def _series(path: str) -> bool:
+    with looking(Path(path)) as live, tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
+        return series_agree(live, Path(folder))
+
+
+def _beside(look: Look) -> tuple[Kind, ...]:
+    tally = Tally()
     with looking(Path(look.path)) as live:
-        _look(live, look, log, rest, silent)
-    sys.stdout.buffer.write(msgspec.json.encode(Seen(log.kinds, rest.kinds)))
-
-
-if __name__ == "__main__":
-    _main()
+        look_beside(live, look, tally, silent)
+    return tally.kinds

@@ -20,7 +20,7 @@ from comfyledger.core.upcasts import schema_of
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.inspect.findings import Progress, Tally
 from comfyledger.inspect.opening import Identity, one_moment
-from comfyledger.ledger.eventlog import Head, Line, chained, decode, read_head, read_page
+from comfyledger.ledger.eventlog import Head, Line, chained, decode, linked, read_head, read_page
 
 PAGE: Final = 4_096
 _BEFORE_ALL: Final = -(2**63)
@@ -59,6 +59,54 @@ def check_chain(connection: sqlite3.Connection, head: Head, tally: Tally, progre
         return True
     tally.add("chain_missing", f"position {before.position + 1}", f"The log ends before position {head.position}.")
     return False
+
+
+def links_hold(connection: sqlite3.Connection, after: int, upto: int) -> bool:
+    """Whether each event after one position and up to another fits the one before it. Names nothing, and is quick.
+
+    Positions before 1 count as well if it begins with the first.
+    """
+    connection.text_factory = bytes
+    try:
+        before = Head() if after == 0 else _head_at(connection, after)
+        while before is not None and before.position < upto:
+            before = _followed(connection, before, min(upto, before.position + PAGE))
+    except (sqlite3.Error, *_GARBLED):
+        return False
+    finally:
+        connection.text_factory = str
+    return before is not None
+
+
+def is_at(connection: sqlite3.Connection, head: Head) -> bool:
+    """Whether a head that was read before is where it was."""
+    try:
+        return head.position == 0 or _head_at(connection, head.position) == head
+    except sqlite3.Error:
+        return False
+
+
+def _head_at(connection: sqlite3.Connection, position: int) -> Head | None:
+    row = connection.execute("SELECT position, hash FROM events WHERE position = ?", (position,)).fetchone()
+    return Head(*row) if row else None
+
+
+def _followed(connection: sqlite3.Connection, before: Head, upto: int) -> Head | None:
+    """The end of a page of links; None if one does not hold."""
+    position, previous = before.position, before.hash
+    after = _BEFORE_ALL if position == 0 else position
+    for found, stream, kind, schema, at, data, stored in connection.execute(_LINKS, (after, upto)):
+        position += 1
+        previous = linked(previous, position, stream, kind, schema, at, data)
+        if found != position or stored != previous:
+            return None
+    return Head(position, previous) if position == upto else None
+
+
+_LINKS: Final = (
+    "SELECT position, stream, kind, schema, at, data, hash FROM events"
+    " WHERE position > ? AND position <= ? ORDER BY position"
+)
 
 
 def pages(connection: sqlite3.Connection, upto: int, after: int = 0) -> Iterator[list[Line] | sqlite3.Error]:

@@ -43,7 +43,7 @@ def compare_tables(live: sqlite3.Connection, right: sqlite3.Connection, tally: T
     with as_bytes(live), as_bytes(right):
         for table in tables:
             try:
-                _compare_table(live, right, table, tally, progress)
+                compare_table(live, right, table, tally, progress)
             except (sqlite3.Error, TypeError) as error:
                 tally.add("file_damaged", table, f"The table {table} cannot be read: {error}.")
 
@@ -63,7 +63,7 @@ def as_bytes(connection: sqlite3.Connection) -> Iterator[None]:
         connection.text_factory = str
 
 
-def _compare_table(
+def compare_table(
     live: sqlite3.Connection, right: sqlite3.Connection, table: str, tally: Tally, progress: Progress
 ) -> None:
     keys, kind = TABLES[table]
@@ -108,6 +108,11 @@ def side_by_side(
             a, b = next(left, None), next(right, None)
 
 
+def same_row(found: Values, wanted: Values, kind: type) -> bool:
+    """Whether two rows, the last column of which is JSON, say the same: an older version may say it otherwise."""
+    return found[:-1] == wanted[:-1] and not _json_difference(found[-1], wanted[-1], kind)
+
+
 def _difference(names: list[str], found: Values, wanted: Values, kind: type | None) -> str:
     """What is different, in words; empty if it is the same said otherwise (by an older version)."""
     for name, left, right in zip(names, found, wanted, strict=True):
@@ -119,7 +124,7 @@ def _difference(names: list[str], found: Values, wanted: Values, kind: type | No
     return ""
 
 
-def _json_difference(found: Any, wanted: bytes, kind: type) -> str:
+def _json_difference(found: Any, wanted: str | bytes, kind: type) -> str:
     """A field that an older version did not write has its default."""
     try:
         plain = msgspec.json.decode(found)
@@ -157,7 +162,7 @@ def _shown(values: Sequence[Any]) -> str:
 def compare_texts(live: sqlite3.Connection, right: sqlite3.Connection, tally: Tally) -> None:
     """Every text that an event names is there, and no other. Within one transaction of the live ledger."""
     with as_bytes(live), as_bytes(right):
-        there = live.execute(f"SELECT digest, key FROM blobs WHERE {_HELD} ORDER BY digest")  # noqa: S608
+        there = live.execute(f"SELECT digest, key FROM blobs WHERE {HELD} ORDER BY digest")  # noqa: S608
         named = right.execute("SELECT digest, position, kind FROM temp.referred ORDER BY digest")
         for found, wanted in side_by_side(there, named, [0]):
             if found is None and wanted is not None:
@@ -183,7 +188,7 @@ def check_texts(live: sqlite3.Connection, tally: Tally, progress: Progress) -> N
 
 
 _TEXTS_A_PAGE: Final = 16
-_HELD: Final = f"substr(digest, 1, {len(HUSK)}) <> '{HUSK}'"
+HELD: Final = f"substr(digest, 1, {len(HUSK)}) <> '{HUSK}'"
 """What was erased has left a husk, which is no text."""
 _TEXTS: Final = "SELECT rowid, digest, salt, content, key FROM blobs WHERE rowid > ? ORDER BY rowid LIMIT ?"
 

@@ -25,12 +25,12 @@ from comfyledger.ledger.eventlog import Line, decode
 
 ROWS_MAX: Final = 20_000
 """Rows kept in memory before all are written and let go; about a kilobyte each."""
-_CANNOT: Final = (ComfyledgerError, msgspec.MsgspecError, sqlite3.Error, LookupError, TypeError, ValueError)
+CANNOT: Final = (ComfyledgerError, msgspec.MsgspecError, sqlite3.Error, LookupError, TypeError, ValueError)
 """What folding an event raises that no daemon can have written."""
 
 _NAMING: Final = frozenset((BatchRequested, ImageRenumbered, ImageForgotten))
 """Events that write into tables beside the rows: names given, and who uses a template."""
-_NAMING_TEXTS: Final = frozenset(
+NAMING_TEXTS: Final = frozenset(
     kind for kind in KINDS.values() if kind is BatchRequested or "words" in kind.__struct_fields__
 )
 _INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
@@ -59,6 +59,14 @@ class Working(Slice):
         for ident, row in found._rows.items():
             self._rows.setdefault(ident, row)
 
+    def hold(self, keys: Iterable[Key]) -> None:
+        """See that single rows are here."""
+        for ident, row in projections.load(self._connection, self._lacking(keys))._rows.items():
+            self._rows[ident] = row
+
+    def _lacking(self, keys: Iterable[Key]) -> Iterator[Key]:
+        return (key for key in keys if (key.kind, key.a, "") not in self._rows)
+
     def images(self, batch_id: str) -> list[ImageRow]:
         count = self.the_batch(batch_id).images
         return [self.the_image(batch_id, index) for index in range(1, count + 1)]
@@ -66,6 +74,10 @@ class Working(Slice):
     def prompts(self, batch_id: str) -> list[PromptRow]:
         count = self.the_batch(batch_id).prompts
         return [self.the_prompt(batch_id, index) for index in range(1, count + 1)]
+
+    def let_go_if_full(self) -> None:
+        if len(self) > ROWS_MAX:
+            self.let_go()
 
     def let_go(self) -> None:
         """Write what changed, neighbours after each other, and begin with nothing again."""
@@ -122,7 +134,7 @@ class Scratch:
                 self._fold_page(page)
                 progress("fold of the log", self.position, upto)
             self._working.let_go()
-        except _CANNOT as error:
+        except CANNOT as error:
             where = f"position {self.position + 1}"
             tally.add("fold_impossible", where, f"The log cannot be folded after position {self.position}: {error!r}.")
             return False
@@ -139,7 +151,7 @@ class Scratch:
             batch = self._fold_one(line, event)
             if batch is not None:
                 users.append((batch.user_key, line.position))
-            if type(event) in _NAMING_TEXTS:
+            if type(event) in NAMING_TEXTS:
                 referred += ((digest, line.position, kind) for digest, kind in texts_of(event))
             if isinstance(event, BlobErased):
                 erased += ((digest,) for digest in event.digests)
@@ -151,8 +163,7 @@ class Scratch:
         write("DELETE FROM referred WHERE digest = ?", erased)  # salted as they are, none ever comes again
         if self._with_events:
             write(_EVENT, [(x.position, x.stream, x.kind, x.schema, x.at_ms, x.data, x.hash) for x in page])
-        if len(self._working) > ROWS_MAX:
-            self._working.let_go()
+        self._working.let_go_if_full()
 
     def _fold_one(self, line: Line, event: Event) -> BatchRow | None:
         """The batch of the event, if it has one."""

@@ -31,8 +31,9 @@ _IMAGES: Final = "SELECT row FROM images WHERE (batch_id, image) > (?, ?) ORDER 
 def check_spool(connection: sqlite3.Connection, root: Path, now_s: float, tally: Tally, progress: Progress) -> None:
     """Every file and every row. Raises OSError if the spool cannot be read; `now_s` is the wall clock."""
     total = connection.execute("SELECT count(*) FROM images").fetchone()[0]
+    folders = {entry.name for entry in _entries(root)}
     for number, row in enumerate(rows_of_images(connection), 1):
-        if row.sha256 and _wrong(root, row):
+        if row.sha256 and (row.batch_id in folders or _must_stay(row)) and _wrong(root, row):
             _tell(connection, root, row, tally)
         progress("files of the spool", number, total)
     for path in _files(root):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -21,9 +22,10 @@ GENESIS: Final = hashlib.sha256(b"comfyledger").digest()
 """The hash that stands before the first event."""
 
 _encoder = msgspec.json.Encoder()
-_decoders: Final[dict[str, msgspec.json.Decoder[Event]]] = {
-    kind: msgspec.json.Decoder(event_type) for kind, event_type in KINDS.items()
+_current: Final[dict[tuple[str, int], Callable[[str | bytes], Event]]] = {
+    (kind, schema_of(kind)): msgspec.json.Decoder(event_type).decode for kind, event_type in KINDS.items()
 }
+"""What decodes an event that needs no upcast."""
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -48,10 +50,10 @@ def decode(kind: str, schema: int, data: str | bytes) -> Event:
 
     Raises LedgerUnusable for what a newer version wrote.
     """
-    decoder = _decoders.get(kind)
-    if decoder is not None and schema == schema_of(kind):
-        return decoder.decode(data)
-    if decoder is None or schema > schema_of(kind):
+    current = _current.get((kind, schema))
+    if current is not None:
+        return current(data)
+    if kind not in KINDS or schema > schema_of(kind):
         raise LedgerUnusable(
             f"The log holds an event that this version does not know ({kind}, schema {schema}).",
             hint="Install the version that wrote it.",
@@ -61,13 +63,35 @@ def decode(kind: str, schema: int, data: str | bytes) -> Event:
 
 
 def chained(previous: bytes, line: Line) -> bytes:
-    """The hash of a line: SHA-256 over the hash before it and all its columns, each with its length."""
-    digest = hashlib.sha256(previous)
-    for column in (str(line.position), line.stream, line.kind, str(line.schema), str(line.at_ms), line.data):
-        raw = column.encode()
-        digest.update(len(raw).to_bytes(4, "big"))
-        digest.update(raw)
-    return digest.digest()
+    """The hash of a line."""
+    stream, kind, data = line.stream.encode(), line.kind.encode(), line.data.encode()
+    return linked(previous, line.position, stream, kind, line.schema, line.at_ms, data)
+
+
+def linked(previous: bytes, position: int, stream: bytes, kind: bytes, schema: int, at: int, data: bytes) -> bytes:
+    """SHA-256 over the hash before it and all columns in their order, each with its length in four bytes before it."""
+    columns = (_digits(position), _text(stream), _text(kind), _number(schema), _digits(at), _length(data), data)
+    return hashlib.sha256(b"".join((previous, *columns))).digest()
+
+
+def _length(raw: bytes) -> bytes:
+    return len(raw).to_bytes(4, "big")
+
+
+@lru_cache(1_024)
+def _text(raw: bytes) -> bytes:
+    """Streams and kinds come again and again."""
+    return _length(raw) + raw
+
+
+@lru_cache(1_024)
+def _number(number: int) -> bytes:
+    return _digits(number)
+
+
+def _digits(number: int) -> bytes:
+    raw = b"%d" % number
+    return _length(raw) + raw
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):

@@ -66,7 +66,7 @@ def _decide_one(ledger: Ledger, message: Message, terms: Terms) -> Outcome:
                 raise terms.shortage.refusal()
             if isinstance(message, SubmitBatch) and decision.recorded:
                 _take_room(message, terms.room)
-            ledger.write(decision.recorded, state, _texts(message, decision))
+            ledger.write(decision.recorded, state, texts_named(message, decision))
     except Exception as error:
         if ledger.ends_group(error):
             raise
@@ -97,7 +97,7 @@ def _adds_work(message: Message, decision: Decision) -> bool:
             return False
 
 
-def _texts(message: Message, decision: Decision) -> Iterable[Blob]:
+def texts_named(message: Message, decision: Decision) -> Iterable[Blob]:
     """The texts that the events of a message name; written only if there are events."""
     match message:
         case SubmitBatch():

@@ -140,22 +140,35 @@ def save(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     for row in rows:
         tables.setdefault(type(row), []).append(row)
     for table, its in tables.items():
-        sql, columns = _SAVED[table]
-        connection.executemany(sql, (columns(row, _encoder.encode(row).decode()) for row in its))
+        sql, _ = _SAVED[table]
+        connection.executemany(sql, map(stored, its))
+
+
+def stored(row: Row) -> tuple[Any, ...]:
+    """A row as its table holds it: the columns in their order, the last of them the row itself as JSON."""
+    _, columns = _SAVED[type(row)]
+    return columns(row, _encoder.encode(row).decode())
+
+
+def names_given(event: Event) -> list[tuple[str, str, int]]:
+    """The names that an event gives, folded as a disk may fold them, each with its batch and the image's index."""
+    match event:
+        case BatchRequested(batch_id=batch_id, images=images):
+            return [(fold(image.public_id), batch_id, image.index) for image in images]
+        case ImageRenumbered(batch_id=batch_id, image=index, folder=folder, file=file):
+            return [(fold(f"{folder}/{file}"), batch_id, index)]
+        case _:
+            return []
 
 
 def give_names(connection: sqlite3.Connection, event: Event) -> None:
-    """Enter the names that an event gives into the UNIQUE table of names given, folded as a disk may fold them.
+    """Enter the names that an event gives into the UNIQUE table of names given.
 
     Raises Refused(name_taken) if one is there already.
     """
-    match event:
-        case BatchRequested(batch_id=batch_id, images=images):
-            rows = [(fold(image.public_id), batch_id, image.index) for image in images]
-        case ImageRenumbered(batch_id=batch_id, image=index, folder=folder, file=file):
-            rows = [(fold(f"{folder}/{file}"), batch_id, index)]
-        case _:
-            return
+    rows = names_given(event)
+    if not rows:
+        return
     try:
         connection.executemany("INSERT INTO names_given (name, batch_id, image) VALUES (?, ?, ?)", rows)
     except sqlite3.IntegrityError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -35,6 +36,9 @@ GROUP: Final = 200
 """Messages a group while a ledger is made."""
 APPEND_GROUP: Final = 10
 STARTS: Final = 5
+AUDIT_AIM: Final = 400_000
+"""Events a second, of chain and projections."""
+PARTS: Final = ("select", "chain", "streams", "fold", "whole")
 TIMEOUT_S: Final = 7_200.0
 MIB: Final = 1_048_576
 
@@ -126,8 +130,12 @@ def lines(name: str, one: Figures, least: Figures) -> Iterator[dict[str, Any]]:
     if "whole" in one:
         yield _line(f"{name}.audit_memory", "MiB", one["peak_bytes"] / MIB, least["peak_bytes"] / MIB, peer)
         floor = {"floor": f"SELECT of the same rows: {events / one['select']:.0f} events/s"}
-        for part, of in (("audit_chain", "chain"), ("audit_fold", "fold"), ("audit", "whole")):
-            yield _line(f"{name}.{part}", "events/s", events / one[of], events / one["select"], floor)
+        for part in ("chain", "streams", "fold"):
+            yield _line(f"{name}.audit_{part}", "events/s", events / one[part], events / one["select"], floor)
+        yield _line(f"{name}.audit", "events/s", events / one["whole"], events / one["select"], floor)
+        needed = {"floor": f"this machine's {len(os.sched_getaffinity(0))}, for {AUDIT_AIM:,} events/s"}
+        processors = AUDIT_AIM * (one["chain"] + one["streams"]) / events
+        yield _line(f"{name}.audit_aim", "processors", processors, len(os.sched_getaffinity(0)), needed)
     floor = {"floor": f"the columns of an event: {one['columns']:.0f} bytes"}
     for part, of in (("room", "file"), ("room_events", "table"), ("room_payload", "payload"), ("room_texts", "texts")):
         yield _line(f"{name}.{part}", "bytes/event", one[of], one["columns"], floor)
@@ -145,10 +153,10 @@ def _line(name: str, unit: str, value: float, other: float, against: dict[str, s
 
 def table(found: dict[str, Figures]) -> Iterator[str]:
     """For people: a line for each length."""
-    heads = ("start ms", "append us", "SELECT/s", "chain/s", "fold/s", "audit/s", "peak MiB", "B/event", "events' B")
+    heads = ("start ms", "append us", *(f"{part}/s" for part in PARTS), "peak MiB", "B/event", "events' B")
     yield f"{'events':>12}" + "".join(f"{head:>11}" for head in heads)
     for one in found.values():
-        rates = (one["events"] / one[part] if part in one else 0.0 for part in ("select", "chain", "fold", "whole"))
+        rates = (one["events"] / one[part] if part in one else 0.0 for part in PARTS)
         shown = (one["start_ms"], one["append_us"], *rates, one.get("peak_bytes", 0) / MIB, one["file"], one["table"])
         yield f"{one['events']:12,.0f}" + "".join(f"{value:11,.1f}" for value in shown)
 

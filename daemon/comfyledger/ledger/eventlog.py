@@ -70,28 +70,24 @@ def chained(previous: bytes, line: Line) -> bytes:
 
 def linked(previous: bytes, position: int, stream: bytes, kind: bytes, schema: int, at: int, data: bytes) -> bytes:
     """SHA-256 over the hash before it and all columns in their order, each with its length in four bytes before it."""
-    columns = (_digits(position), _text(stream), _text(kind), _number(schema), _digits(at), _length(data), data)
-    return hashlib.sha256(b"".join((previous, *columns))).digest()
+    first, third = b"%d" % position, b"%d" % at
+    columns = (_FEW[len(first)], first, _text(stream), _text(kind), _number(schema), _FEW[len(third)], third)
+    return hashlib.sha256(b"".join((previous, *columns, len(data).to_bytes(4, "big"), data))).digest()
 
 
-def _length(raw: bytes) -> bytes:
-    return len(raw).to_bytes(4, "big")
+_FEW: Final = tuple(length.to_bytes(4, "big") for length in range(32))
+"""Lengths of numbers: none of SQLite's has more than 20 signs."""
 
 
 @lru_cache(1_024)
 def _text(raw: bytes) -> bytes:
     """Streams and kinds come again and again."""
-    return _length(raw) + raw
+    return len(raw).to_bytes(4, "big") + raw
 
 
 @lru_cache(1_024)
 def _number(number: int) -> bytes:
-    return _digits(number)
-
-
-def _digits(number: int) -> bytes:
-    raw = b"%d" % number
-    return _length(raw) + raw
+    return _text(b"%d" % number)
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):

@@ -3,7 +3,8 @@ answered.
 
     python benchmarks/append.py --rounds 5
 
-F is how often a second this disk makes 4 KiB durable. One caller appends one small event at a time (a batch is held and
+F is how often a second this disk makes 4 KiB durable; `append.N.sqlite` compares with SQLite alone, told the same rows
+in groups of the same size. One caller appends one small event at a time (a batch is held and
 resumed); many callers submit batches of one image each, with all that belongs to it.
 """
 
@@ -13,11 +14,13 @@ import argparse
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
+import append_floor
 import peer_eventsourcing
 from comfyledger.core.commands import Command, HoldBatch, PauseLane, ReleaseBatch
 from comfyledger.core.draft import Policy
@@ -83,6 +86,15 @@ def ours(folder: Path, callers: int) -> float:
     return asyncio.run(_events_per_second(path, callers, submits, []))
 
 
+def floors(folder: Path, callers: int) -> tuple[Callable[[], float], Callable[[], float]]:
+    """What SQLite alone does with the rows that our submits leave, and how fast they are decided in memory."""
+    path = folder / f"rows-{callers}.db"
+    submits = [request(str(number), number, 1) for number in range(SUBMITS[callers])]
+    asyncio.run(_events_per_second(path, callers, [*submits], []))
+    groups = append_floor.rows_of(path, callers)
+    return lambda: append_floor.submits_per_second(folder, groups), lambda: append_floor.decided_per_second(submits)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
@@ -95,6 +107,15 @@ def main() -> None:
         for callers in (1, *SUBMITS):
             rate, syncs = in_turns(rounds, lambda c=callers: ours(folder, c), lambda: syncs_per_second(folder))  # type: ignore[misc]
             say(line(f"append.{callers}", rate, syncs, "events/s", floor=f"F: {syncs:.0f} durable 4 KiB a second"))
+        rate, alone = in_turns(rounds, lambda: ours(folder, 1), lambda: append_floor.changes_per_second(folder, ALONE))
+        say(line("append.1.sqlite", rate, alone, "events/s", floor=f"the same rows by SQLite alone: {alone:.0f}/s"))
+        for callers in SUBMITS:
+            rate, alone, decided = in_turns(rounds, lambda c=callers: ours(folder, c), *floors(folder, callers))  # type: ignore[misc]
+            said = f"the same rows by SQLite alone: {alone:.0f}/s"
+            say(line(f"append.{callers}.sqlite", rate, alone, "events/s", floor=said))
+            both = 1 / (1 / alone + 1 / decided)
+            said = f"that, and deciding in memory ({decided:.0f}/s), one after the other: {both:.0f}/s"
+            say(line(f"append.{callers}.limit", rate, both, "events/s", floor=said))
         for callers, saves in PEERS.items():
             rate, peer = in_turns(
                 rounds,

@@ -8,8 +8,9 @@ import errno
 import hashlib
 import os
 import stat
+import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,8 @@ from comfyledger_folder_pages import entries
 UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK, errno.ENOSYS})
 KNOWN_MAX: Final = 10_000
 """Folders that are remembered: some 2 MB."""
+SETTLED_NS: Final = 2_500_000_000
+"""Longer than a tick of any file system's clock (FAT: 2 s)."""
 
 
 def fold(name: str) -> str:
@@ -60,23 +63,31 @@ def sync(*paths: Path) -> None:
 class Named:
     """Which folders are known to be on stable storage under their names, so that each is not synced for every file.
 
-    A folder is known by its path and its inode: one that was made again, or another disk, is not the same one. Safe to
-    use from several threads at once.
+    A name is known for as long as the folder above it has not changed since it was synced. That is told by its ctime,
+    which nobody can set; an inode would not do, since what was removed and made again may have the same. One that has
+    changed just now may change once more within the same tick of the clock, and is not remembered yet. Safe to use from
+    several threads at once.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, int]] = {}
+    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._known: dict[Path, tuple[int, int, int]] = {}
+        self._now_ns = now_ns
 
     def sync(self, folders: Sequence[Path]) -> None:
-        """Sync the last of these, each of which lies in the one before it, and those above it that are not known."""
+        """Sync those of these, each of which lies in the one before it, that hold an unknown name; always the last."""
         for above, folder in pairwise(folders):
-            found = folder.stat()
-            if self._known.get(folder) != (found.st_dev, found.st_ino):
+            found = above.stat()
+            state = found.st_dev, found.st_ino, found.st_ctime_ns
+            if self._known.get(folder) != state:
                 sync(above)
-                if len(self._known) >= KNOWN_MAX:
-                    self._known.clear()
-                self._known[folder] = found.st_dev, found.st_ino
+                self._remember(folder, state)
         sync(folders[-1])
+
+    def _remember(self, folder: Path, state: tuple[int, int, int]) -> None:
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        if self._now_ns() - state[2] > SETTLED_NS:
+            self._known[folder] = state
 
 
 def rename_noreplace(source: Path, target: Path) -> None:

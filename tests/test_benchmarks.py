@@ -33,7 +33,7 @@ def test_the_benchmark_of_scale_measures_every_part_against_a_floor_or_a_peer() 
         [sys.executable, BENCHMARKS / "scale.py", *words], capture_output=True, text=True, check=True, timeout=60
     )
     lines = {line["name"]: line for line in map(json.loads, ran.stdout.splitlines())}
-    parts = ("start", "append", "audit_memory", "audit_chain", "audit_fold", "audit")
+    parts = ("start", "append", "audit_memory", "audit_chain", "audit_streams", "audit_fold", "audit", "audit_aim")
     room = ("room", "room_events", "room_payload", "room_texts")
     assert set(lines) == {f"scale.1.{part}" for part in (*parts, *room)}
     assert all(set(line) - {"floor", "peer"} == {"name", "ratio", "value", "unit"} for line in lines.values())

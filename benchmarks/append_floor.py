@@ -1,0 +1,117 @@
+"""What stands under an append, each measured alone: SQLite told the same rows, and the decisions without a ledger.
+
+SQLite gets every row ready-made, in the same tables, pragmas and groups, with one statement a table and group, and
+neither a look at what is there nor a line of Python between.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from comfyledger.core.commands import SubmitBatch
+from comfyledger.core.decide import decide
+from comfyledger.core.draft import Policy
+from comfyledger.core.events import KIND_OF, stream_of
+from comfyledger.core.slices import Row, Slice
+from comfyledger.ledger.eventlog import Head, Line, chained, encode
+from comfyledger.ledger.ledger import connect
+from comfyledger.ledger.projections import stored
+
+TABLES: Final[dict[str, str]] = {
+    "events": "stream",
+    "events_by_user": "(SELECT stream FROM events e WHERE e.position = events_by_user.position)",
+    "names_given": "batch_id",
+    "requests": "batch_id",
+    "batches": "batch_id",
+    "prompts": "batch_id",
+    "images": "batch_id",
+    "template_uses": "batch_id",
+}
+"""What a submit adds a row to, and whose it is. Its series is written as well; its graph is there already."""
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def rows_of(ledger: Path, callers: int) -> list[Rows]:
+    """The rows of a ledger's batches, so many batches a group, in the order in which they came."""
+    with closing(sqlite3.connect(ledger)) as connection:
+        order = [batch_id for (batch_id,) in connection.execute("SELECT batch_id FROM batches ORDER BY position")]
+        place = {batch_id: number // callers for number, batch_id in enumerate(order)}
+        groups: list[Rows] = [{table: [] for table in TABLES} for _ in range(max(place.values()) + 1)]
+        for table, whose in TABLES.items():
+            for batch_id, *row in connection.execute(f"SELECT {whose}, * FROM {table}"):  # noqa: S608
+                if batch_id in place:
+                    groups[place[batch_id]][table].append(tuple(row))
+        return groups
+
+
+def submits_per_second(folder: Path, groups: list[Rows]) -> float:
+    """Of so many groups."""
+    with _opened(folder) as connection:
+        inserts = dict(_inserts(connection))
+        series = (
+            "INSERT INTO series (key, next, row) VALUES (?, 1, '{}') ON CONFLICT (key) DO UPDATE SET next = next + 1"
+        )
+        start = time.perf_counter()
+        for group in groups:
+            connection.execute("BEGIN IMMEDIATE")
+            for table, sql in inserts.items():
+                connection.executemany(sql, group[table])
+            connection.executemany(series, [(f"series {number % 50}",) for number, _ in enumerate(group["batches"])])
+            connection.execute("COMMIT")
+        took = time.perf_counter() - start
+    return sum(len(group["batches"]) for group in groups) / took
+
+
+def decided_per_second(submits: list[SubmitBatch]) -> float:
+    """Submits decided, folded, encoded and chained in memory; nothing is looked up and nothing written."""
+    rows: dict[str, Row] = {}
+    head, start = Head(), time.perf_counter()
+    for command in submits:
+        state = Slice(rows.values())
+        decision = decide(state, command, 1_700_000_000_000, head.position, Policy())
+        for recorded in decision.recorded:
+            event = recorded.event
+            line = Line(
+                recorded.position, stream_of(event), KIND_OF[type(event)], 1, recorded.at_ms, encode(event), b""
+            )
+            head = Head(line.position, chained(head.hash, line))
+        for row in state.changed.values():
+            stored(row)
+        rows = {command.series.key: row} if (row := state.series(command.series.key)) is not None else {}
+    return len(submits) / (time.perf_counter() - start)
+
+
+def changes_per_second(folder: Path, changes: int) -> float:
+    """Each an event that changes its batch, durable before the next."""
+    row = "x" * 500
+    with _opened(folder) as connection:
+        connection.execute("INSERT INTO batches VALUES ('batch', 'areg', 'open', 1, ?)", (row,))
+        start = time.perf_counter()
+        for number in range(1, changes + 1):
+            event = (number, "batch", "batch_held", 1, 1_700_000_000_000, '{"batch_id":"batch"}', b"h" * 32)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", event)
+            connection.execute("INSERT INTO events_by_user VALUES ('areg', ?)", (number,))
+            connection.execute("UPDATE batches SET status = 'held', row = ? WHERE batch_id = 'batch'", (row,))
+            connection.execute("COMMIT")
+        return changes / (time.perf_counter() - start)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A new ledger, as the daemon opens it."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, closing(connect(Path(place) / "ledger.db")) as connection:
+        yield connection
+
+
+def _inserts(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    for table in TABLES:
+        columns = len(connection.execute(f"PRAGMA table_info({table})").fetchall())
+        yield table, f"INSERT INTO {table} VALUES ({', '.join('?' * columns)})"  # noqa: S608

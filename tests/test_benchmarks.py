@@ -39,7 +39,7 @@ def test_the_benchmark_of_scale_measures_every_part_against_a_floor_or_a_peer() 
     assert all(set(line) - {"floor", "peer"} == {"name", "ratio", "value", "unit"} for line in lines.values())
     assert all(line["value"] > 0 and line["ratio"] > 0 for line in lines.values())
     assert all(("floor" in line) != ("peer" in line) for line in lines.values())
-    assert "audit/s" in ran.stderr
+    assert "whole/s" in ran.stderr
 
 
 def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:

@@ -88,15 +88,16 @@ def followed(way: str, prompt: int, attempt: int, images: int, batch: str) -> Re
             return finished(prompt, attempt, files=images, batch=batch)
 
 
-def raising_after(write: Any, bad: SubmitBatch) -> Any:
-    """Raise when all of one message has been written and the group has not yet ended."""
+def raising_after(follow: Any, bad: SubmitBatch) -> Any:
+    """What stands in for the ledger's `follow`: it raises once the events of the bad one are chained."""
 
-    def write_and_raise(recorded: Any, state: Any, texts: Any) -> None:
-        write(recorded, state, texts)
-        if recorded and getattr(recorded[-1].event, "batch_id", "") == bad.batch_id:
+    def follow_and_raise(recorded: Any, state: Any) -> Any:
+        lines = follow(recorded, state)
+        if any(getattr(entry.event, "batch_id", "") == bad.batch_id for entry in recorded):
             raise ZeroDivisionError
+        return lines
 
-    return write_and_raise
+    return follow_and_raise
 
 
 def at_a_glance(path: Path) -> tuple[dict[tuple[str, int], str], set[str]]:

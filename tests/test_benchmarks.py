@@ -45,7 +45,8 @@ def test_the_benchmark_of_scale_measures_every_part_against_a_floor_or_a_peer() 
 def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
     run = runpy.run_path(str(BENCHMARKS / "run.py"))
     said = {
-        "append.py": {f"append.{callers}{more}" for callers in (16, 256) for more in ("", ".peer")} | {"append.1"},
+        "append.py": {f"append.{callers}{more}" for callers in (16, 256) for more in ("", ".peer", ".sqlite", ".limit")}
+        | {"append.1", "append.1.sqlite"},
         "door.py": {f"door.{clients}.{what}" for clients in (1, 100) for what in ("median", "p99")},
         "whole.py": {"whole.images", "whole.cpu", "whole.heard", "whole.idle"},
         "subscribers.py": {"subscribers.1", "subscribers.100", "subscribers.1000", "subscribers.memory.1000"},

@@ -30,7 +30,7 @@ from whole_app import until
 IMAGES = 20
 EVENTS = {"prompt_submitting", "prompt_accepted", "prompt_finished", "image_kept", "upload_started", "image_uploaded"}
 """Of each image, where each prompt renders one."""
-STATEMENTS_MAX = 68
+STATEMENTS_MAX = 50
 """Of SQLite for each image, reading beside the writer not counted."""
 CALLS_MAX = 4
 """Of HTTP to ComfyUI for each image: the prompt, its history, the file, and at most the entry that is removed."""

@@ -166,7 +166,7 @@ class EngineMachine(Lives):
             self.asked_stores()
             commands = self.fresh(*asked)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(self.house.ledger, "write", raising_after(self.house.ledger.write, commands[1]))
+                patch.setattr(self.house.ledger, "follow", raising_after(self.house.ledger.follow, commands[1]))
                 answers = await self.house.send(*commands)
             assert (type(answers[1]), answers[1].code) == (Refused, "internal")
             self.take(commands[0], answers[0])

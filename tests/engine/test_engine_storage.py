@@ -152,15 +152,15 @@ async def test_a_disk_that_fails_ends_the_engine_and_answers_everybody(rig: Any,
 
 async def test_a_message_that_breaks_the_transaction_ends_the_engine(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """To go on would write outside of a group: given numbers without an answer, and a log without its index."""
-    write = rig.ledger.write
+    follow = rig.ledger.follow
 
-    def breaking(recorded: Any, state: Any, texts: Any) -> None:
-        write(recorded, state, texts)
+    def breaking(recorded: Any, state: Any) -> None:
+        follow(recorded, state)
         if recorded[-1].event.request_id == "bad":
             rig.ledger._connection.execute("ROLLBACK")
             raise MemoryError
 
-    monkeypatch.setattr(rig.ledger, "write", breaking)
+    monkeypatch.setattr(rig.ledger, "follow", breaking)
     clients = rig.send(submission("r1"), submission("bad"), submission("r2"))
     answers = await asyncio.gather(*clients, return_exceptions=True)
     assert [answer.code for answer in answers] == ["internal"] * 3

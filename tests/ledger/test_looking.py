@@ -13,7 +13,7 @@ from comfyledger.core.commands import CancelBatch, HoldBatch, PauseLane
 from comfyledger.core.events import LanePaused, LaneResumed, PromptSubmitting, Recorded
 from comfyledger.core.values import prompt_uuid
 from comfyledger.ledger import looking
-from comfyledger.ledger.eventlog import append, read_head
+from comfyledger.ledger.eventlog import append, lines_of, read_head
 from comfyledger.ledger.ledger import Ledger
 from comfyledger.ledger.looking import CLOCK_SET_BACK_MS, LogWanted
 from comfyledger.ledger.reader import Reader
@@ -48,7 +48,7 @@ def at_times(connection: sqlite3.Connection, times: list[int]) -> None:
         Recorded(head.position + place, at, LanePaused("store/x", "person", "person"))
         for place, at in enumerate(times, 1)
     ]
-    append(connection, head, events, {})
+    append(connection, lines_of(head, events, {}))
 
 
 def chosen(path: Path, wanted: LogWanted) -> list[int]:
@@ -197,7 +197,8 @@ async def test_a_prompt_is_found_by_the_id_of_any_of_its_attempts(
     head, ids = read_head(connection), [prompt_uuid("batch-app-r2", 2, attempt) for attempt in (1, 2)]
     events = [PromptSubmitting("batch-app-r2", 2, attempt, ids[attempt - 1], "main") for attempt in (1, 2)]
     recorded = [Recorded(head.position + place, NOW_MS, event) for place, event in enumerate(events, 1)]
-    append(connection, head, [*recorded, Recorded(head.position + 3, NOW_MS, LaneResumed("store/x", "person"))], {})
+    resumed = Recorded(head.position + 3, NOW_MS, LaneResumed("store/x", "person"))
+    append(connection, lines_of(head, [*recorded, resumed], {}))
     for one in ids:
         assert await reader.prompt_place(one, 0, head.position + 3) == ("batch-app-r2", 2)
     assert await reader.prompt_place(ids[0], head.position + 1, head.position + 3) is None

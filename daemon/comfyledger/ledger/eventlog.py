@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -102,16 +102,18 @@ def read_head(connection: sqlite3.Connection) -> Head:
     return Head(*row) if row else Head()
 
 
-def append(
-    connection: sqlite3.Connection, head: Head, recorded: Iterable[Recorded], users: dict[str, str]
-) -> tuple[Head, list[Line]]:
-    """Add events after the head; `users` gives the user of each batch. Returns the new head and what was written."""
-    lines = []
+def lines_of(head: Head, recorded: Iterable[Recorded], users: dict[str, str]) -> list[Line]:
+    """Events as they follow a head, each chained to the one before; `users` gives the user of each batch."""
+    lines, previous = [], head.hash
     for entry in recorded:
         line = _line(entry, users)
-        line = msgspec.structs.replace(line, hash=chained(head.hash, line))
-        head = Head(line.position, line.hash)
-        lines.append(line)
+        previous = chained(previous, line)
+        lines.append(msgspec.structs.replace(line, hash=previous))
+    return lines
+
+
+def append(connection: sqlite3.Connection, lines: Sequence[Line]) -> None:
+    """Add lines that follow the head of the log."""
     connection.executemany(
         "INSERT INTO events (position, stream, kind, schema, at, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(x.position, x.stream, x.kind, x.schema, x.at_ms, x.data, x.hash) for x in lines],
@@ -119,7 +121,6 @@ def append(
     connection.executemany(
         "INSERT INTO events_by_user (user, position) VALUES (?, ?)", [(x.user, x.position) for x in lines if x.user]
     )
-    return head, lines
 
 
 def _line(entry: Recorded, users: dict[str, str]) -> Line:

@@ -1,5 +1,5 @@
 """One group of messages through the ledger, in the writer's thread: each is decided on the state that the one before it
-left, and undone alone if it raises. What comes out has happened only once the transaction has committed."""
+left, and leaves nothing behind if it raises. What comes out has happened only once the transaction has committed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from comfyledger.core.commands import OpenSeries, RetryBatch, SubmitBatch
 from comfyledger.core.decide import Message, decide, needs
 from comfyledger.core.draft import Decision, Policy, SeriesUnknown
 from comfyledger.core.events import BatchReopened
-from comfyledger.core.slices import Row
+from comfyledger.core.slices import Row, Slice
 from comfyledger.core.values import Blob
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.ledger import OF_ONE_MESSAGE, Ledger
+from comfyledger.ledger.together import Together
 
 
 class Shortage(msgspec.Struct, frozen=True):
@@ -51,7 +52,47 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def decide_group(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
-    """The outcomes in the order of the messages, and the lines appended. Raises only what undoes the whole group."""
+    """The outcomes in the order of the messages, and the lines appended. Raises only what undoes the whole group.
+
+    All is written at once; if the tables then refuse what some message made, the group is taken through once more, each
+    message written and undone by itself.
+    """
+    try:
+        return _decide_together(ledger, messages, _anew(terms))
+    except (Refused, *OF_ONE_MESSAGE):
+        return _decide_apart(ledger, messages, _anew(terms))
+
+
+def _anew(terms: Terms) -> Terms:
+    """With room of its own to take."""
+    return msgspec.structs.replace(terms, room=dict(terms.room))
+
+
+def _decide_together(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
+    with ledger.group() as lines:
+        group = Together(ledger)
+        outcomes = [_take(ledger, group, message, terms) for message in messages]
+        group.flush()
+    return outcomes, lines
+
+
+def _take(ledger: Ledger, group: Together, message: Message, terms: Terms) -> Outcome:
+    """A message that raises has left nothing behind: what it made is taken last."""
+    keys = needs(message)
+    group.prepare(keys)
+    try:
+        with ledger.following():
+            state = group.load(keys)
+            decision = _decided(ledger, state, message, terms)
+            group.take(decision.recorded, state, texts_named(message, decision))
+    except Exception as error:
+        if ledger.ends_group(error):
+            raise
+        return Outcome(error=error)
+    return Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
+
+
+def _decide_apart(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
     with ledger.group() as lines:
         outcomes = [_decide_one(ledger, message, terms) for message in messages]
     return outcomes, lines
@@ -61,17 +102,23 @@ def _decide_one(ledger: Ledger, message: Message, terms: Terms) -> Outcome:
     try:
         with ledger.message():
             state = ledger.load(needs(message))
-            decision = decide(state, message, terms.now_ms, ledger.head.position, terms.policy)
-            if terms.shortage is not None and ((terms.full and decision.recorded) or _adds_work(message, decision)):
-                raise terms.shortage.refusal()
-            if isinstance(message, SubmitBatch) and decision.recorded:
-                _take_room(message, terms.room)
+            decision = _decided(ledger, state, message, terms)
             ledger.write(decision.recorded, state, texts_named(message, decision))
     except Exception as error:
         if ledger.ends_group(error):
             raise
         return Outcome(error=error)
     return Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
+
+
+def _decided(ledger: Ledger, state: Slice, message: Message, terms: Terms) -> Decision:
+    """Raises Refused where there is no room for it."""
+    decision = decide(state, message, terms.now_ms, ledger.head.position, terms.policy)
+    if terms.shortage is not None and ((terms.full and decision.recorded) or _adds_work(message, decision)):
+        raise terms.shortage.refusal()
+    if isinstance(message, SubmitBatch) and decision.recorded:
+        _take_room(message, terms.room)
+    return decision
 
 
 def _take_room(command: SubmitBatch, room: dict[str, int]) -> None:

@@ -12,7 +12,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -20,12 +20,12 @@ from typing import Final
 from ulid import ULID
 
 from comfyledger import crash
-from comfyledger.core.events import BlobErased, Recorded
+from comfyledger.core.events import BlobErased, Event, Recorded
 from comfyledger.core.slices import BatchRow, Key, Row, Slice
 from comfyledger.core.values import Blob
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
 from comfyledger.ledger import blobs, place, projections, schema
-from comfyledger.ledger.eventlog import Head, Line, append, read_head
+from comfyledger.ledger.eventlog import Head, Line, append, lines_of, read_head
 
 STATEMENTS_CACHED: Final = 256
 BUSY_TIMEOUT_S: Final = 5.0
@@ -36,7 +36,10 @@ _RESTORE: Final = "Restore a backup."
 _OF_THE_PLACE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 """Where the ledger may be whole and its disk full or out of reach: a backup would put an older one in its place."""
 _NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
-_OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+
+
+Noted = tuple[Event, BatchRow | None]
 
 
 class StorageFull(ComfyledgerError):
@@ -118,44 +121,69 @@ class Ledger:
     @contextmanager
     def message(self) -> Iterator[None]:
         """What one message writes: undone alone if the block raises, so that it never poisons its group."""
-        head, written = self.head, len(self._lines)
         self._connection.execute("SAVEPOINT message")
         try:
-            yield
+            with self.following():
+                yield
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO message")
                 self._connection.execute("RELEASE message")
+            raise
+        self._connection.execute("RELEASE message")
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Lines that follow the head: if the block raises, the head is where it was, and the lines are forgotten."""
+        head, written = self.head, len(self._lines)
+        try:
+            yield
+        except BaseException:
             self.head = head
             del self._lines[written:]
             raise
-        self._connection.execute("RELEASE message")
 
     def ends_group(self, error: Exception) -> bool:
         """Whether what one message raised is the whole group's: SQLite ended the transaction, or cannot go on."""
         if not self._connection.in_transaction:
             return True
-        return isinstance(error, sqlite3.Error) and not isinstance(error, _OF_ONE_MESSAGE)
+        return isinstance(error, sqlite3.Error) and not isinstance(error, OF_ONE_MESSAGE)
 
     def load(self, keys: Iterable[Key]) -> Slice:
         return projections.load(self._connection, keys)
 
+    def load_one(self, key: Key) -> Row | None:
+        return projections.load_one(self._connection, key)
+
+    def load_many(self, key: Key) -> Iterable[Row]:
+        return projections.load_many(self._connection, key)
+
     def write(self, recorded: tuple[Recorded, ...], state: Slice, texts: Iterable[Blob]) -> None:
         """Append the events of one message, with the rows that they changed and the texts that they name."""
-        if not recorded:
-            return
+        self.put(self.follow(recorded, state), noted(recorded, state), state.changed.values(), texts)
+
+    def follow(self, recorded: tuple[Recorded, ...], state: Slice) -> list[Line]:
+        """The lines of one message's events; the head is behind them from now on. They are still to be put."""
         users = {row.batch_id: row.user_key for row in state.changed.values() if isinstance(row, BatchRow)}
-        users |= self._users_of(recorded, state, users)
+        lines = lines_of(self.head, recorded, users | self._users_of(recorded, state, users))
+        if lines:
+            self.head = Head(lines[-1].position, lines[-1].hash)
+            self._lines.extend(lines)
+        return lines
+
+    def put(self, lines: Sequence[Line], noted: Iterable[Noted], rows: Iterable[Row], texts: Iterable[Blob]) -> None:
+        """Write lines, with what their events change in the tables and the texts that they name."""
+        if not lines:
+            return
         blobs.put(self._connection, texts)
-        self.head, lines = append(self._connection, self.head, recorded, users)
-        self._lines.extend(lines)
-        for entry in recorded:
-            projections.give_names(self._connection, entry.event)
-            blobs.note_templates(self._connection, entry.event, state.batch(getattr(entry.event, "batch_id", "")))
-            if isinstance(entry.event, BlobErased):
-                blobs.erase(self._connection, entry.event.digests)
+        append(self._connection, lines)
+        for event, batch in noted:
+            projections.give_names(self._connection, event)
+            blobs.note_templates(self._connection, event, batch)
+            if isinstance(event, BlobErased):
+                blobs.erase(self._connection, event.digests)
                 self.scrub_owed = True
-        projections.save(self._connection, state.changed.values())
+        projections.save(self._connection, rows)
 
     def _users_of(self, recorded: tuple[Recorded, ...], state: Slice, known: dict[str, str]) -> dict[str, str]:
         """The users of batches whose row was loaded and not changed."""
@@ -194,6 +222,11 @@ class Ledger:
             return list(projections.open_rows(self._connection))
         except sqlite3.Error as error:
             raise LedgerUnusable(f"The ledger cannot be read: {error}.", hint=_RESTORE) from error
+
+
+def noted(recorded: tuple[Recorded, ...], state: Slice) -> list[Noted]:
+    """The events of one message, each with its batch as it is after them."""
+    return [(entry.event, state.batch(getattr(entry.event, "batch_id", ""))) for entry in recorded]
 
 
 def check_place(path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -47,58 +48,80 @@ _ONE: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
     "series": (_series, "SELECT row FROM series WHERE key = ?"),
     "batch": (_batch, "SELECT row FROM batches WHERE batch_id = ?"),
     "lane": (_lane, "SELECT row FROM lanes WHERE name = ?"),
-    "batch_prompts": (_prompt, "SELECT row FROM prompts WHERE batch_id = ?"),
-    "batch_images": (_image, "SELECT row FROM images WHERE batch_id = ?"),
 }
 _NUMBERED: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
     "prompt": (_prompt, "SELECT row FROM prompts WHERE batch_id = ? AND prompt = ?"),
     "image": (_image, "SELECT row FROM images WHERE batch_id = ? AND image = ?"),
 }
+_MANY: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
+    "batch_prompts": (_prompt, "SELECT row FROM prompts WHERE batch_id = ?"),
+    "batch_images": (_image, "SELECT row FROM images WHERE batch_id = ?"),
+}
+
+One = Callable[[Key], Row | None]
+Many = Callable[[Key], Iterable[Row]]
 
 
 def load(connection: sqlite3.Connection, keys: Iterable[Key]) -> Slice:
     """The rows that stand under the keys; what does not exist is absent from the slice."""
-    rows: list[Row] = []
-    for key in keys:
-        rows += _load_key(connection, key)
-    return Slice(rows)
+    return gathered(keys, partial(load_one, connection), partial(load_many, connection))
 
 
-def _load_key(connection: sqlite3.Connection, key: Key) -> Iterator[Row]:
-    if key.kind in _ONE:
-        decoder, sql = _ONE[key.kind]
-        yield from (decoder.decode(row) for (row,) in connection.execute(sql, (key.a,)))
+def gathered(keys: Iterable[Key], one: One, many: Many) -> Slice:
+    """The rows under keys, from whoever has them: `one` row, or `many` of a batch."""
+    return Slice(row for key in keys for row in _under(key, one, many))
+
+
+def _under(key: Key, one: One, many: Many) -> Iterator[Row]:
+    if key.kind == "prompt_images":
+        yield from _images_of_prompt(key, one)
+    elif key.kind == "request":
+        yield from _request_with_batch(key, one, many)
+    elif key.kind in _MANY or key.kind == "batch_texts":
+        yield from many(key)
+    elif (row := one(key)) is not None:
+        yield row
+
+
+def _images_of_prompt(key: Key, one: One) -> Iterator[Row]:
+    """By the primary key, through the indexes that the prompt itself names: no further index is paid for."""
+    prompt = one(Key("prompt", key.a, i=key.i))
+    if isinstance(prompt, PromptRow):
+        rows = (one(Key("image", key.a, i=index)) for index in prompt.images)
+        yield from (row for row in rows if row is not None)
+
+
+def _request_with_batch(key: Key, one: One, many: Many) -> Iterator[Row]:
+    request = one(key)
+    if isinstance(request, RequestRow):
+        batch = one(Key("batch", request.batch_id))
+        yield from (row for row in (request, batch) if row is not None)
+        yield from many(Key("batch_images", request.batch_id))
+
+
+def load_one(connection: sqlite3.Connection, key: Key) -> Row | None:
+    """The row of a key that names one; of a request without its batch. Raises KeyError for any other."""
+    if key.kind == "template":
+        found = connection.execute("SELECT key, digest FROM blobs WHERE key = ? AND key <> ''", (key.a,)).fetchone()
+        return TemplateRow(*found) if found else None
+    if key.kind == "request":
+        sql = "SELECT row FROM requests WHERE label = ? AND request_id = ?"
+        found, decoder = connection.execute(sql, (key.a, key.b)).fetchone(), _request
     elif key.kind in _NUMBERED:
         decoder, sql = _NUMBERED[key.kind]
-        yield from (decoder.decode(row) for (row,) in connection.execute(sql, (key.a, key.i)))
-    elif key.kind == "prompt_images":
-        yield from _images_of_prompt(connection, key.a, key.i)
-    elif key.kind == "template":
-        sql = "SELECT key, digest FROM blobs WHERE key = ? AND key <> ''"
-        yield from (TemplateRow(*row) for row in connection.execute(sql, (key.a,)))
-    elif key.kind == "batch_texts":
-        yield from blobs.texts_of(connection, key.a)
-    elif key.kind == "request":
-        yield from _request_with_batch(connection, key.a, key.b)
+        found = connection.execute(sql, (key.a, key.i)).fetchone()
     else:
-        raise KeyError(key.kind)
+        decoder, sql = _ONE[key.kind]
+        found = connection.execute(sql, (key.a,)).fetchone()
+    return decoder.decode(found[0]) if found else None
 
 
-def _images_of_prompt(connection: sqlite3.Connection, batch_id: str, prompt: int) -> Iterator[Row]:
-    """By the primary key, through the indexes that the prompt itself names: no further index is paid for."""
-    sql = "SELECT row FROM prompts WHERE batch_id = ? AND prompt = ?"
-    for (raw,) in connection.execute(sql, (batch_id, prompt)).fetchall():
-        for index in _prompt.decode(raw).images:
-            yield from _load_key(connection, Key("image", batch_id, i=index))
-
-
-def _request_with_batch(connection: sqlite3.Connection, label: str, request_id: str) -> Iterator[Row]:
-    sql = "SELECT row FROM requests WHERE label = ? AND request_id = ?"
-    for (raw,) in connection.execute(sql, (label, request_id)).fetchall():
-        request = _request.decode(raw)
-        yield request
-        yield from _load_key(connection, Key("batch", request.batch_id))
-        yield from _load_key(connection, Key("batch_images", request.batch_id))
+def load_many(connection: sqlite3.Connection, key: Key) -> Iterable[Row]:
+    """The rows of a batch: its prompts, its images, or the texts that are still held."""
+    if key.kind == "batch_texts":
+        return blobs.texts_of(connection, key.a)
+    decoder, sql = _MANY[key.kind]
+    return [decoder.decode(raw) for (raw,) in connection.execute(sql, (key.a,))]
 
 
 _SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]] = {

@@ -1,0 +1,109 @@
+"""Taken together, a group leaves behind what its messages leave one by one, and says the same."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfyledger.core.decide import Message
+from comfyledger.core.draft import Accepted, Policy
+from comfyledger.core.slices import SeriesRow
+from comfyledger.errors import Refused
+from comfyledger.inspect.compare import TABLES
+from comfyledger.ledger import grouped, projections
+from comfyledger.ledger.grouped import Outcome, Terms, decide_group
+from comfyledger.ledger.ledger import Ledger
+from ledger.test_fold import Load
+from ledger_given import NOW_MS, check_tables, raw, submission
+
+TERMS = Terms(NOW_MS, Policy(), None)
+THREE = (submission("a", user="Ann"), submission("r2"), submission("b", user="Ann"))
+
+
+def said(outcomes: Iterable[Outcome]) -> list[Any]:
+    return [(outcome.answer, outcome.rows, repr(outcome.error)) for outcome in outcomes]
+
+
+def contents(path: Path) -> dict[str, list[Any]]:
+    connection = raw(path)
+    found = {
+        table: connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
+        for table in ("events", "blobs", *TABLES)
+    }
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_together_and_apart_are_the_same(tmp_path: Path, seed: int) -> None:
+    """Each message is chosen on what the one before it left: many groups have a prompt's or a batch's whole life."""
+    together, apart = Ledger.open(tmp_path / "together.db"), Ledger.open(tmp_path / "apart.db")
+    load, size = Load(apart, seed), random.Random(seed)
+    for _ in range(80):
+        messages: list[Message] = []
+        outcomes: list[Outcome] = []
+        with apart.group() as lines:
+            for _ in range(size.choice([1, 2, 10, 60])):
+                messages.append(load.next())
+                outcomes.append(grouped._decide_one(apart, messages[-1], TERMS))
+        ours, our_lines = grouped._decide_together(together, messages, TERMS)
+        assert said(ours) == said(outcomes)
+        assert our_lines == lines
+    together.close()
+    apart.close()
+    assert contents(tmp_path / "together.db") == contents(tmp_path / "apart.db")
+    assert len(check_tables(tmp_path / "together.db")) > 300
+
+
+def test_what_a_table_refuses_costs_its_own_message_and_no_other(ledger: Ledger, path: Path) -> None:
+    """A counter that was set back gives a name again; SQLite says so only when the group is written."""
+    decide_group(ledger, [submission("r1")], TERMS)
+    series = submission().series
+    projections.save(ledger._connection, [SeriesRow(series.key, series.folder, next=2)])
+    outcomes, lines = decide_group(ledger, [*THREE], TERMS)
+    assert [type(outcome.answer or outcome.error) for outcome in outcomes] == [Accepted, Refused, Accepted]
+    assert [image.number for outcome in outcomes[::2] for image in outcome.answer.images] == [1, 2, 3, 4, 5, 6]  # type: ignore[union-attr]
+    assert [line.stream for line in lines if line.kind == "batch_requested"] == ["batch-app-a", "batch-app-b"]
+    assert ledger.head.position == lines[-1].position
+
+
+def test_room_that_a_first_try_took_is_there_for_the_second(ledger: Ledger) -> None:
+    decide_group(ledger, [submission("r1")], TERMS)
+    series = submission().series
+    projections.save(ledger._connection, [SeriesRow(series.key, series.folder, next=2)])
+    terms = Terms(NOW_MS, Policy(), None, room={"app": 6})
+    outcomes, _ = decide_group(ledger, [*THREE], terms)
+    assert [getattr(outcome.error, "code", "") for outcome in outcomes] == ["", "name_taken", "too_many_open"]
+
+
+def test_a_group_of_submits_reads_and_writes_a_series_once(ledger: Ledger) -> None:
+    decide_group(ledger, [submission("r0")], TERMS)
+    statements: list[str] = []
+    ledger._connection.set_trace_callback(statements.append)
+    decide_group(ledger, [submission(f"r{number}") for number in range(1, 41)], TERMS)
+    ledger._connection.set_trace_callback(None)
+    about_series = [sql for sql in statements if " series " in sql]
+    assert len(about_series) <= 3, "what a series begins with, the series, and what it is afterwards"
+    assert not [sql for sql in statements if "SAVEPOINT" in sql]
+
+
+def test_an_error_that_is_no_messages_own_ends_the_group(ledger: Ledger, path: Path) -> None:
+    decide_group(ledger, [submission("r0")], TERMS)
+    ledger._connection.execute("DROP TABLE names_given")
+    with pytest.raises(sqlite3.OperationalError):
+        decide_group(ledger, [submission("r1")], TERMS)
+    assert ledger.head.position == 2
+
+
+def test_two_batches_of_one_group_share_a_graph_that_is_new(ledger: Ledger, path: Path) -> None:
+    """Salted anew with each request, it is kept under the digest of the first."""
+    first, second = submission("r1", salt=b"one"), submission("r2", salt=b"two")
+    decide_group(ledger, [first, second], TERMS)
+    found = raw(path).execute("SELECT data ->> '$.template' FROM events WHERE kind = 'batch_requested'").fetchall()
+    assert found == [(first.template.digest,)] * 2
+    assert raw(path).execute("SELECT digest FROM blobs").fetchall() == [(first.template.digest,)]

@@ -1,8 +1,8 @@
 """The heart: messages in, one group at a time through the ledger, answers and effects out.
 
-    reports, commands ─▶ group ─▶ writer thread: savepoint · decide · append · evolve ─▶ COMMIT
-                                                                                          │
-              effects ◀─ owed index ◀─ changed rows ◀─ answers leave, subscribers wake ◀──┘
+    reports, commands ─▶ group ─▶ writer thread: decide · evolve · append, of each ─▶ COMMIT
+                                                                                        │
+            effects ◀─ owed index ◀─ changed rows ◀─ answers leave, subscribers wake ◀──┘
 
 Reports have a lane of their own before commands and are never refused: they are bounded by the effects in flight.
 Commands are bounded and refused with `busy`. While one group is being committed the next one gathers; no second group

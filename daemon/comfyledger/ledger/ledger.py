@@ -1,4 +1,4 @@
-"""The ledger as its one writer holds it: birth, lock, transactions of groups, savepoints of messages.
+"""The ledger as its one writer holds it: birth, lock, transactions of groups, what is written in them.
 
 Every method runs in the writer's thread. Nothing here decides: the engine says what to load, append and save. A commit
 that fails drops everything of its group, the head included.

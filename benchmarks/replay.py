@@ -11,15 +11,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 import peer_eventsourcing
-from comfyledger.core.events import Recorded
-from comfyledger.core.evolve import evolve
 from comfyledger.inspect.findings import Tally, silent
-from comfyledger.inspect.fold import Scratch, Working
+from comfyledger.inspect.fold import Scratch
 from comfyledger.inspect.opening import looking
+from comfyledger.inspect.streams import Folded
 from comfyledger.ledger.eventlog import decode, read_head, read_page
 from comfyledger.ledger.ledger import Ledger
 from measured import in_turns, line, say
@@ -28,6 +29,7 @@ from scale_ledger import Life
 GROUP: Final = 200
 PAGE: Final = 4_096
 PEER_EVENTS: Final = 5_000
+STREAMS: Final = "SELECT stream, position, at, kind, schema, data FROM events ORDER BY stream, position"
 ROWS: Final = "SELECT position, stream, kind, schema, at, data, hash FROM events"
 
 
@@ -60,20 +62,11 @@ def decoded(path: Path) -> None:
 
 
 def folded(path: Path) -> None:
-    """With `evolve`, in memory: what replay is without the tables that an audit compares with."""
-    with looking(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as folder:
-        scratch = Scratch(Path(folder) / "empty.db")
-        state = Working(scratch.connection)
-        last, after = read_head(live).position, 0
-        while after < last:
-            page = read_page(live, after=after, limit=PAGE)
-            for one in page:
-                event = decode(one.kind, one.schema, one.data)
-                state.take_up(one.stream, event)
-                state.put(evolve(state, Recorded(one.position, one.at_ms, event)))
-            after = page[-1].position
-            state.changed.clear()
-        scratch.close()
+    """With `evolve`, in memory and stream by stream, as an audit does it but for comparing."""
+    with looking(path) as live:
+        head = read_head(live).position
+        for stream, events in groupby(live.execute(STREAMS), itemgetter(0)):
+            Folded(stream, head).take(events)
 
 
 def into_tables(path: Path) -> None:

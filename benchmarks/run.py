@@ -26,7 +26,7 @@ PROGRAMS: Final[tuple[tuple[str, ...], ...]] = (
     ("subscribers.py", "--rounds", "3"),
     ("memory.py",),
     ("open_images.py", "--rounds", "5"),
-    ("folders.py", "--rounds", "3"),
+    ("folders.py", "--rounds", "9"),
     ("replay.py", "--rounds", "3"),
     ("upload.py", "--rounds", "3"),
     ("scale.py", "--events", "10000", "100000"),

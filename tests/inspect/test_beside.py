@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import pytest
 
 from comfyledger.inspect import audit, beside
 from comfyledger.inspect.findings import EXAMPLES_MAX, Tally
+from comfyledger.inspect.opening import looking
+from comfyledger.ledger.eventlog import read_head
 from inspect_given import Place
 
 
@@ -89,6 +91,30 @@ def test_it_finds_what_is_wrong_beside_the_log_and_counts_all_of_it(
     monkeypatch.setattr(beside, "EVENTS_MIN", 1_000_000)
     assert place.kinds() == beside_it
     assert "schema_changed" in beside_it
+
+
+def test_who_is_interrupted_does_not_wait_for_all_that_was_still_to_be_done(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C at the first sign of progress: what has not begun never does, and no process is left."""
+    submitted: list[Future[object]] = []
+
+    class Noting(ProcessPoolExecutor):
+        def submit(self, *given: object, **named: object) -> Future[object]:  # type: ignore[override]
+            submitted.append(super().submit(*given, **named))  # type: ignore[arg-type]
+            return submitted[-1]
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(beside, "_pool", lambda: Noting(1, get_context("spawn")))
+    monkeypatch.setattr(beside, "EVENTS_A_SEGMENT", 1)
+    with looking(place.path) as live:
+        look = beside.Look(str(place.path), read_head(live), str(place.spool), 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            beside.seen(live, look, interrupted)
+    assert any(one.cancelled() for one in submitted)
+    assert not active_children()
 
 
 def test_a_tally_takes_another_ones_counts_and_not_only_its_examples() -> None:

@@ -12,8 +12,9 @@ import signal
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -59,7 +60,7 @@ def seen(live: sqlite3.Connection, look: Look, progress: Progress) -> Seen:
         head = read_head(live)
         counts, parts = counted(live, head), tuple(ranges(live))
     try:
-        with _pool() as pool:
+        with _ended(_pool()) as pool:
             beside = pool.submit(_beside, look)
             series = pool.submit(_series, look.path)
             tables = {pool.submit(_range, look.path, one, head.position): one.events for one in parts}
@@ -111,6 +112,15 @@ def look_beside(live: sqlite3.Connection, look: Look, tally: Tally, progress: Pr
 def _pool() -> ProcessPoolExecutor:
     """As many processes as there are processors for this one. Begun anew, since threads may be about here."""
     return ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn"), _begin)
+
+
+@contextmanager
+def _ended(pool: Executor) -> Iterator[Executor]:
+    """Who is interrupted waits for what is at work, which is short, and not for all that is still to be done."""
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import msgspec
@@ -20,8 +18,8 @@ from comfyledger.core.slices import ImageRow
 from comfyledger.core.values import OutputFile, Pinned
 from comfyledger.inspect import beside, streams
 from comfyledger.inspect.audit import Audited, audit
-from comfyledger.inspect.beside import Look, Seen
-from comfyledger.inspect.findings import Tally, silent
+from comfyledger.inspect.beside import Look, Seen, Task
+from comfyledger.inspect.findings import Progress, Tally, silent
 from comfyledger.inspect.opening import looking
 from comfyledger.inspect.spool import YOUNG_S
 from comfyledger.ledger.eventlog import read_head
@@ -115,19 +113,15 @@ class Place:
         return rows
 
 
-class AtOnce(Executor):
-    """A pool of processes that is this one: what is asked of it is done before it answers."""
-
-    def submit(self, call: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(call(*given, **named))
-        return done
+def answered_here(tasks: Sequence[Task], _: Progress) -> list[bytes | None]:
+    """What processes would answer."""
+    return [beside.done(task) for task in tasks]
 
 
 def seen_in_parts(path: Path) -> Seen:
     """What an audit of a long log sees, in parts of a few events each."""
     small = (patch.object(beside, "EVENTS_A_SEGMENT", 5), patch.object(streams, "EVENTS_A_RANGE", 7))
-    with looking(path) as live, patch.object(beside, "_pool", AtOnce), small[0], small[1]:
+    with looking(path) as live, patch.object(beside, "asked", answered_here), small[0], small[1]:
         look = Look(str(path), read_head(live), str(path.parent / "spool"), 0.0)
         return beside.seen(live, look, silent)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import active_children, get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,21 +47,22 @@ def test_what_processes_find_wrong_is_named_here(place: Place, folded_here: Call
     assert folded_here() == 1
 
 
-def _dying() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, get_context("spawn"), os.abort)
-
-
-def _none() -> ProcessPoolExecutor:
-    raise OSError("no more processes")
-
-
-@pytest.mark.parametrize("pool", [_dying, _none])
+@pytest.mark.parametrize("process", ["/bin/true", "/bin/cat", "/no/such/program"])
 def test_processes_that_fail_leave_all_of_it_to_this_one(
-    place: Place, folded_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch, pool: Callable[[], object]
+    place: Place, folded_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch, process: str
 ) -> None:
+    """One ends, one says what is no answer (`cat -P` does not start), one is not there."""
     place.tamper("UPDATE meta SET value = '' WHERE key = 'secret'", "UPDATE events SET at = at + 1 WHERE position = 7")
-    monkeypatch.setattr(beside, "_pool", pool)
+    monkeypatch.setattr(sys, "executable", process)
     assert place.kinds() == {"file_damaged": ["meta secret"], "chain_changed": ["position 7"]}
+    assert folded_here() == 1
+
+
+def test_answers_that_are_none_count_as_a_no(
+    place: Place, folded_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "asked", lambda tasks, _: [b"yes, certainly"] * len(tasks))
+    assert place.kinds() == {}
     assert folded_here() == 1
 
 
@@ -93,28 +94,27 @@ def test_it_finds_what_is_wrong_beside_the_log_and_counts_all_of_it(
     assert "schema_changed" in beside_it
 
 
-def test_who_is_interrupted_does_not_wait_for_all_that_was_still_to_be_done(
+def test_who_is_interrupted_waits_for_nothing_and_leaves_no_process(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C at the first sign of progress: what has not begun never does, and no process is left."""
-    submitted: list[Future[object]] = []
+    started: list[subprocess.Popen[bytes]] = []
 
-    class Noting(ProcessPoolExecutor):
-        def submit(self, *given: object, **named: object) -> Future[object]:  # type: ignore[override]
-            submitted.append(super().submit(*given, **named))  # type: ignore[arg-type]
-            return submitted[-1]
+    class Noting(subprocess.Popen[bytes]):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            started.append(self)
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(beside, "_pool", lambda: Noting(1, get_context("spawn")))
+    monkeypatch.setattr(subprocess, "Popen", Noting)
     monkeypatch.setattr(beside, "EVENTS_A_SEGMENT", 1)
     with looking(place.path) as live:
         look = beside.Look(str(place.path), read_head(live), str(place.spool), 0.0)
         with pytest.raises(KeyboardInterrupt):
             beside.seen(live, look, interrupted)
-    assert any(one.cancelled() for one in submitted)
-    assert not active_children()
+    assert started
+    assert all(process.returncode is not None for process in started)
 
 
 def test_a_tally_takes_another_ones_counts_and_not_only_its_examples() -> None:

@@ -1,23 +1,24 @@
-"""An audit on all processors: the log cut into parts that can each be looked at alone, in a pool of processes.
+"""An audit on all processors: the log cut into parts that can each be looked at alone, in processes of their own.
 
-A process opens the ledger read-only by itself and says yes, no, or what it found. A `no` names nothing: who wants to
-know where has the whole looked at from its beginning to its end. What a process does not say counts as a no, so that a
-check is never left out.
+A process is told one part after the other on its standard input, a line of JSON each, opens the ledger read-only by
+itself, and says on its standard output yes, no, or what it found. A `no` names nothing: who wants to know where has the
+whole looked at from its beginning to its end. What no process says counts as a no, so that a check is never left out.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -29,6 +30,8 @@ from comfyledger.inspect.opening import looking, one_moment
 from comfyledger.inspect.spool import check_spool
 from comfyledger.inspect.streams import Account, Range, counted, range_agrees, ranges, series_agree, templates_agree
 from comfyledger.ledger.eventlog import Head, read_head
+
+T = TypeVar("T")
 
 EVENTS_MIN: Final = 50_000
 """A shorter log is looked at sooner than processes start."""
@@ -59,32 +62,28 @@ def seen(live: sqlite3.Connection, look: Look, progress: Progress) -> Seen:
     with one_moment(live):
         head = read_head(live)
         counts, parts = counted(live, head), tuple(ranges(live))
+    ledger = look.path
+    links = [Links(ledger, *segment) for segment in segments(look.head.position)]
+    streams = [Streams(ledger, one, head.position) for one in parts]
+    beside, series, *rest = asked([Beside(ledger, look), Series(ledger), *streams, *links], progress)
+    holds = all(_said(link, bool) for link in rest[len(streams) :]) and is_at(live, look.head)
+    accounts = [_said(stream, Account) for stream in rest[: len(streams)]]
+    agree = _sum(accounts) == counts and _said(series, bool) is True and templates_agree(live)
+    return Seen(holds, agree, _said(beside, tuple[Kind, ...]))
+
+
+def _said(answer: bytes | None, kind: type[T]) -> T | None:
+    """None where a process said nothing that can be understood."""
     try:
-        with _ended(_pool()) as pool:
-            beside = pool.submit(_beside, look)
-            series = pool.submit(_series, look.path)
-            tables = {pool.submit(_range, look.path, one, head.position): one.events for one in parts}
-            links = {pool.submit(_links, look.path, *one): one[1] - one[0] for one in segments(look.head.position)}
-            _wait(tables | links, progress)
-            holds = all(link.result() for link in links) and is_at(live, look.head)
-            accounts = [table.result() for table in tables]
-            agree = _sum(accounts) == counts and series.result() and templates_agree(live)
-            return Seen(holds, agree, beside.result())
-    except (BrokenProcessPool, OSError):
-        return Seen()
+        return msgspec.json.decode(answer, type=kind) if answer else None
+    except msgspec.MsgspecError:
+        return None
 
 
 def segments(position: int) -> Iterator[tuple[int, int]]:
     """Parts of the chain: after which position, up to which."""
     for after in range(0, position, EVENTS_A_SEGMENT):
         yield after, min(position, after + EVENTS_A_SEGMENT)
-
-
-def _wait(parts: Mapping[Future[Any], int], progress: Progress) -> None:
-    done, total = 0, sum(parts.values())
-    for one in as_completed(parts):
-        done += parts[one]
-        progress("hash chain and tables", done, total)
 
 
 def _sum(accounts: Iterable[Account | None]) -> Account | None:
@@ -106,46 +105,141 @@ def look_beside(live: sqlite3.Connection, look: Look, tally: Tally, progress: Pr
         check_spool(live, Path(look.spool), look.now_s, tally, progress)
 
 
-# ---- in a process of the pool
+# ---- the processes
 
 
-def _pool() -> ProcessPoolExecutor:
-    """As many processes as there are processors for this one. Begun anew, since threads may be about here."""
-    return ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn"), _begin)
+def asked(tasks: Sequence[Task], progress: Progress) -> list[bytes | None]:
+    """The answers of as many processes as there are processors for this one; None for what none has answered.
+
+    Whoever interrupts this waits for nothing: processes that are at work are ended.
+    """
+    answers: list[bytes | None] = [None] * len(tasks)
+    waiting, said = deque(enumerate(tasks)), SimpleQueue[tuple[int, bytes] | None]()
+    with _processes(len(os.sched_getaffinity(0))) as processes:
+        for process in processes:
+            Thread(target=_converse, args=(process, waiting, said), daemon=True).start()
+        working, done, total = len(processes), 0, sum(task.events for task in tasks)
+        while working:
+            if (one := said.get()) is None:
+                working -= 1
+                continue
+            place, answers[place] = one
+            done += tasks[place].events
+            progress("hash chain and tables", done, total)
+    return answers
 
 
 @contextmanager
-def _ended(pool: Executor) -> Iterator[Executor]:
-    """Who is interrupted waits for what is at work, which is short, and not for all that is still to be done."""
+def _processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """As many as can be started; all have ended afterwards."""
+    processes: list[subprocess.Popen[bytes]] = []
+    pipe, no = subprocess.PIPE, subprocess.DEVNULL
     try:
-        yield pool
+        with suppress(OSError):
+            for _ in range(count):
+                words = [sys.executable, "-P", "-m", __name__]
+                processes.append(subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=no))  # noqa: S603
+        yield processes
     finally:
-        pool.shutdown(cancel_futures=True)
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
-def _begin() -> None:
-    """Whoever renders on the same machine comes first; Ctrl-C is for the process that waits."""
+def _converse(
+    process: subprocess.Popen[bytes], waiting: deque[tuple[int, Task]], said: SimpleQueue[tuple[int, bytes] | None]
+) -> None:
+    """Give a process one task after the other, until there is none or it has ended. None at the end."""
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 (they are pipes)
+    with suppress(IndexError, OSError, ValueError):
+        while True:
+            place, task = waiting.popleft()
+            process.stdin.write(msgspec.json.encode(task) + b"\n")
+            process.stdin.flush()
+            if not (answer := process.stdout.readline()):
+                break
+            said.put((place, answer))
+    said.put(None)
+
+
+# ---- in a process
+
+
+class Task(msgspec.Struct, frozen=True, tag=True):
+    """A part of an audit that a process does alone."""
+
+    path: str
+
+    @property
+    def events(self) -> int:
+        """How much of it there is, for who watches; 0 where that is not known."""
+        return 0
+
+    def do(self, live: sqlite3.Connection) -> Any:
+        """The answer, as JSON will have it."""
+        raise TypeError(type(self).__name__)
+
+
+class Links(Task, frozen=True, tag=True):
+    """Whether links of the chain hold: after which position, up to which."""
+
+    after: int
+    upto: int
+
+    @property
+    def events(self) -> int:
+        return self.upto - self.after
+
+    def do(self, live: sqlite3.Connection) -> bool:
+        return links_hold(live, self.after, self.upto)
+
+
+class Streams(Task, frozen=True, tag=True):
+    """What a range of streams accounts for, or None."""
+
+    part: Range
+    head: int
+
+    @property
+    def events(self) -> int:
+        return self.part.events
+
+    def do(self, live: sqlite3.Connection) -> Account | None:
+        return range_agrees(live, self.part, self.head)
+
+
+class Series(Task, frozen=True, tag=True):
+    """Whether series and lanes are what the log says."""
+
+    def do(self, live: sqlite3.Connection) -> bool:
+        with tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
+            return series_agree(live, Path(folder))
+
+
+class Beside(Task, frozen=True, tag=True):
+    """What is found beside the log and its tables."""
+
+    look: Look
+
+    def do(self, live: sqlite3.Connection) -> tuple[Kind, ...]:
+        tally = Tally()
+        look_beside(live, self.look, tally, silent)
+        return tally.kinds
+
+
+def done(task: Task) -> bytes:
+    with looking(Path(task.path)) as live:
+        return msgspec.json.encode(task.do(live))
+
+
+def _main() -> None:
+    """Whoever renders on the same machine comes first. Ends with the one who asks."""
     os.nice(NICENESS)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for asking in sys.stdin.buffer:
+        answer = done(msgspec.json.decode(asking, type=Links | Streams | Series | Beside))
+        sys.stdout.buffer.write(answer + b"\n")
+        sys.stdout.buffer.flush()
 
 
-def _links(path: str, after: int, upto: int) -> bool:
-    with looking(Path(path)) as live:
-        return links_hold(live, after, upto)
-
-
-def _range(path: str, one: Range, head: int) -> Account | None:
-    with looking(Path(path)) as live:
-        return range_agrees(live, one, head)
-
-
-def _series(path: str) -> bool:
-    with looking(Path(path)) as live, tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
-        return series_agree(live, Path(folder))
-
-
-def _beside(look: Look) -> tuple[Kind, ...]:
-    tally = Tally()
-    with looking(Path(look.path)) as live:
-        look_beside(live, look, tally, silent)
-    return tally.kinds
+if __name__ == "__main__":
+    _main()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from comfyledger.core.commands import Forget
 from comfyledger.core.decide import Message
 from comfyledger.core.draft import Accepted, Policy
 from comfyledger.core.slices import SeriesRow
@@ -107,3 +108,13 @@ def test_two_batches_of_one_group_share_a_graph_that_is_new(ledger: Ledger, path
     found = raw(path).execute("SELECT data ->> '$.template' FROM events WHERE kind = 'batch_requested'").fetchall()
     assert found == [(first.template.digest,)] * 2
     assert raw(path).execute("SELECT digest FROM blobs").fetchall() == [(first.template.digest,)]
+
+
+def test_a_graph_that_was_erased_in_the_group_is_kept_anew_for_the_next_batch(ledger: Ledger, path: Path) -> None:
+    """The only batch that used it is forgotten; what is asked for then must not name what is gone."""
+    first, second = submission("r1", salt=b"one"), submission("r2", salt=b"two")
+    decide_group(ledger, [first, Forget("app", first.batch_id, ()), second], TERMS)
+    (named,) = raw(path).execute("SELECT row ->> '$.template' FROM batches WHERE batch_id = ?", (second.batch_id,))
+    assert named == (second.template.digest,)
+    held = raw(path).execute("SELECT digest FROM blobs WHERE substr(digest, 1, 7) <> 'erased:'").fetchall()
+    assert held == [(second.template.digest,)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from comfyledger.core.events import Recorded
+from comfyledger.core.events import BlobErased, Recorded
 from comfyledger.core.slices import ImageRow, Key, PromptRow, Row, RowId, Slice, TemplateRow
 from comfyledger.core.values import Blob
 from comfyledger.ledger import projections
@@ -26,9 +26,13 @@ class Together:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._know_nothing()
+        self._begin()
+
+    def _know_nothing(self) -> None:
         self._known: dict[RowId, Row | None] = {}
         self._of_batch: dict[str, dict[RowId, Row]] = {}
-        self._begin()
+        self._erases = False
 
     def _begin(self) -> None:
         self._lines: list[Line] = []
@@ -41,9 +45,15 @@ class Together:
         return projections.gathered(keys, self._one, self._many)
 
     def prepare(self, keys: tuple[Key, ...]) -> None:
-        """Write what is not written yet if the rows under the keys are looked for in tables. Raises as `flush` does."""
-        if any(key.kind == _IN_TABLES for key in keys):
+        """Write what is not written yet if the rows under the keys are looked for in tables, and after an erasure.
+
+        What was erased may be known here, and stands in the way of the same graph under another digest. Raises as
+        `flush` does.
+        """
+        if self._erases or any(key.kind == _IN_TABLES for key in keys):
             self.flush()
+        if self._erases:
+            self._know_nothing()
 
     def take(self, recorded: tuple[Recorded, ...], state: Slice, texts: Iterable[Blob]) -> None:
         """Take in what a message made."""
@@ -55,10 +65,18 @@ class Together:
         for ident, row in state.changed.items():
             if isinstance(row, (PromptRow, ImageRow)):
                 self._of_batch.setdefault(row.batch_id, {})[ident] = row
+        self._erases = self._erases or any(isinstance(entry.event, BlobErased) for entry in recorded)
         for text in named if recorded else ():
-            self._texts.append(text)
-            if text.key and self._known.get(ident := ("template", text.key, "")) is None:
-                self._known[ident] = TemplateRow(text.key, text.digest)
+            self._take_text(text)
+
+    def _take_text(self, text: Blob) -> None:
+        """A graph that is held already, under whatever digest, is not put once more."""
+        if text.key:
+            ident = ("template", text.key, "")
+            if self._known.get(ident) is not None:
+                return
+            self._known[ident] = TemplateRow(text.key, text.digest)
+        self._texts.append(text)
 
     def flush(self) -> None:
         """Write all that was taken. Raises what SQLite raises, or Refused(name_taken), of one message or another."""

@@ -167,7 +167,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     filled_in = Secrets(
         secrets_of_workflows(settings, prepared, os.environ), (key for its in keys.values() for key in its.values())
     )
-    desk = Desk(engine, lambda: secrets.token_bytes(16), settings.limits.foreign_text_chars_max, filled_in)
+    desk = Desk(engine, _salt, settings.limits.foreign_text_chars_max, filled_in)
     opener = Opener(stores, reader, desk, random.Random())  # noqa: S311 (jitter)
     await opener.first()
     live = Live(engine.owed.user_of)
@@ -190,6 +190,11 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     await room.look()
     asker = Asker(stores, engine, random.Random())  # noqa: S311 (jitter)
     return House(context, workers, asker, retention, SpoolFollower(engine, reader, spool), room, opener, watchers)
+
+
+def _salt() -> bytes:
+    """As `secrets.token_bytes` gives it, which goes the way over a large number: four times as long."""
+    return os.urandom(16)
 
 
 def _keyring(settings: Settings) -> Keyring:
@@ -334,8 +339,8 @@ def _context(
         rules=rules,
         chance=Chance(
             batch_id=batch_ids,
-            salt=lambda: secrets.token_bytes(16),
-            seed=lambda: secrets.randbelow(SEED_MAX + 1),
+            salt=_salt,
+            seed=lambda: secrets.randbits(SEED_MAX.bit_length()),
         ),
         live=live,
         shared=Shared(),

@@ -7,7 +7,8 @@ scrape: `Now` is what the daemon has in memory. No name that a user typed become
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter as Counts
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -147,16 +148,18 @@ class Metrics:
             await asyncio.sleep(LAG_EVERY_S)
             self._lag.observe(max(0.0, loop.time() - due))
 
-    def committed(self, lines: Iterable[Line], rows: Mapping[RowId, Row], messages: int, seconds: float) -> None:
+    def committed(self, lines: Sequence[Line], rows: Mapping[RowId, Row], messages: int, seconds: float) -> None:
         """Count what one commit made true. `rows` are those that it changed, as they are after it."""
         if messages:
             self._commit.observe(seconds)
             self._group.observe(messages)
         ended: dict[tuple[str, int], ImageRow] = {}
+        kinds = Counts(line.kind for line in lines)
+        for kind, times in kinds.items():
+            self._events.labels(kind).inc(times)
+            if kind in ATTEMPTS:
+                self._attempts.labels(ATTEMPTS[kind]).inc(times)
         for line in lines:
-            self._events.labels(line.kind).inc()
-            if line.kind in ATTEMPTS:
-                self._attempts.labels(ATTEMPTS[line.kind]).inc()
             if line.kind in _DECODERS:
                 event: Event = _DECODERS[line.kind].decode(line.data)
                 self._count(event, rows)

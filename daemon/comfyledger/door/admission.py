@@ -181,13 +181,14 @@ def _check_depth(metadata: Mapping[str, Any]) -> None:
     level: list[Any] = [metadata]
     for _ in range(METADATA_LEVELS_MAX):
         level = [child for value in level for child in _children(value)]
-    if level:
-        raise Refused(
-            "invalid_field",
-            f"metadata is nested more than {METADATA_LEVELS_MAX} levels deep.",
-            hint="Send a text that holds JSON instead.",
-            path="$.data.metadata",
-        )
+        if not level:
+            return
+    raise Refused(
+        "invalid_field",
+        f"metadata is nested more than {METADATA_LEVELS_MAX} levels deep.",
+        hint="Send a text that holds JSON instead.",
+        path="$.data.metadata",
+    )
 
 
 def _children(value: Any) -> Iterable[Any]:
@@ -265,10 +266,12 @@ def _prompts(
     prompts: list[PromptFixed] = []
 
     def digest(values: dict[str, Any]) -> str | None:
+        if not values:
+            return None
         content = msgspec.json.encode(values, order="sorted")
-        if values and content not in blobs:
+        if content not in blobs:
             blobs[content] = blob_of(content, chance.salt())
-        return blobs[content].digest if values else None
+        return blobs[content].digest
 
     def add(images: Sequence[int], seed: int | None, values: dict[str, Any]) -> None:
         index = len(prompts) + 1

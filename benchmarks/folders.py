@@ -4,12 +4,15 @@
 
 SaveImage lists the folder of its prefix and takes the highest counter (ComfyUI's `get_save_image_path`); it is modelled
 here, on real folders. Each batch has a subfolder of its own, so what it lists stays small; the peer is a save into an
-empty output folder. For the record: the same images in one folder, as they lie without us.
+empty output folder. For the record: the same images in one folder, as they lie without us. Likewise our own folder
+store: a put beside as many files of one character, against a put beside none.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import itertools
 import os
 import re
 import tempfile
@@ -17,10 +20,13 @@ import time
 from pathlib import Path
 from typing import Final
 
+from comfyledger.plugin_api import Deposit, Stored
+from comfyledger_folder import Disk
 from measured import in_turns, line, say
 
 SAVES: Final = 200
 SHARED_SAVES: Final = 10
+PUTS: Final = 100
 A_BATCH: Final = 8
 
 
@@ -66,6 +72,30 @@ class Output:
         return 1e6 * (time.perf_counter() - start) / saves
 
 
+class Store:
+    """The folder store, as it puts one image after the other beside what lies in a folder."""
+
+    def __init__(self, root: Path, folder: str) -> None:
+        self._disk, self._folder, self._numbers = Disk(root, root / "state"), folder, itertools.count()
+        self._source = root / "source"
+        self._source.write_bytes(b"an image")
+        self._put()
+
+    def _put(self) -> None:
+        number = next(self._numbers)
+        md5 = hashlib.md5(b"an image", usedforsecurity=False).hexdigest()
+        name = f"{self._folder}/x_{number}"
+        one = Deposit(f"batch/{number}", name, "png", self._source, "0" * 64, md5, 8, first_attempt=True)
+        if not isinstance(outcome := self._disk.put(one), Stored):
+            raise AssertionError(outcome)
+
+    def us_a_put(self) -> float:
+        start = time.perf_counter()
+        for _ in range(PUTS):
+            self._put()
+        return 1e6 * (time.perf_counter() - start) / PUTS
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, default=100_000)
@@ -78,9 +108,12 @@ def main() -> None:
         os.sync()  # or the disk would still be at work on what was filled
         mine, none = in_turns(given.rounds, full.us_a_save, empty.us_a_save)
         together = shared.us_a_save(SHARED_SAVES)
+        beside, alone = in_turns(given.rounds, Store(folder, "shared").us_a_put, Store(folder, "alone").us_a_put)
     said = f"a save into an empty output folder: {none:.0f} us"
     say(line("folders.save", mine, none, "us", peer=said))
     say(line("folders.shared", together, none, "us", peer=said))
+    said = f"a put into a folder of its own: {alone:.0f} us"
+    say(line("folders.put", beside, alone, "us", peer=said))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,18 @@ from comfyledger.plugin_api import (
     hookimpl,
 )
 from comfyledger_folder_diagnosis import about_root
-from comfyledger_folder_files import UNSUPPORTED, Named, delete, fold, holds, is_empty, md5_of, rename_noreplace, sync
+from comfyledger_folder_files import (
+    UNSUPPORTED,
+    delete,
+    fold,
+    holds,
+    is_empty,
+    md5_of,
+    place_by_claim,
+    rename_noreplace,
+    sync,
+)
+from comfyledger_folder_names import Names, Paths
 from comfyledger_folder_pages import entries, read_page
 
 MARK: Final = ".comfyledger"
@@ -59,6 +70,8 @@ MARK_TEXT: Final = "comfyledger keeps images here. A root without this file pass
 KINDS_OF_IMAGE: Final = frozenset({"png", "jpg", "jpeg", "webp"})
 TIMEOUT_S: Final = 60.0
 THREADS: Final = 4
+OWN_SIGNS: Final = len(MARK) + 18
+"""How long the beginning of a temporary name is, which says whose it is."""
 PIECE_BYTES: Final = 1_048_576
 T = TypeVar("T")
 
@@ -165,7 +178,7 @@ class Disk:
         self._memory = state_dir / f"folder-{digest[:16]}.seen"
         self._serial = count(1)
         self._in_use: set[str] = set()
-        self._named = Named()
+        self._paths, self._names = Paths(), Names(_keys_of)
         self._claiming, self._looking = threading.Lock(), threading.Lock()
 
     def make_ready(self) -> None:
@@ -257,12 +270,17 @@ class Disk:
         folders = self._make_folders(deposit.public_id)
         target = folders[-1] / f"{deposit.public_id.rpartition('/')[2]}.{deposit.extension}"
         own = _own(deposit.image_id, target)
-        held = self._find(deposit, target, own) or self._write(deposit, target, own)
+        above = self._paths.state_of(folders)
+        is_known = self._paths.holds(folders[-1], above)
+        alike = [folders[-1]] if is_known else self._alike(deposit.public_id.rpartition("/")[0])
+        held = self._find(alike, deposit, target, own) or self._write(deposit, target, own)
         if held is not None:
             sync(held)
             with self._claiming:
                 _announcement(target, own).unlink(missing_ok=True)
-        self._named.sync(folders)
+        sync(*(folders[-1:] if is_known else folders))
+        if alike == [folders[-1]]:
+            self._paths.remember(folders[-1], above)
         return Stored(url=(held or target).as_uri(), replayed=held is not None)
 
     def _make_folders(self, public_id: str) -> tuple[Path, ...]:
@@ -280,11 +298,13 @@ class Disk:
                 raise Refusal("refused", f"{folder} is no folder, or leads out of {self._root}")
         return folders
 
-    def _find(self, deposit: Deposit, target: Path, own: str) -> Path | None:
+    def _find(self, alike: list[Path], deposit: Deposit, target: Path, own: str) -> Path | None:
         """A file that already is this image, or Refusal. What a crash left of this very image goes on the way."""
         base = fold(target.stem)
+        if alike == [target.parent] and not self._names.of(target.parent).may_hold(base, own):
+            return None
         rivals = []
-        for folder in self._alike(deposit.public_id.rpartition("/")[0]):
+        for folder in alike:
             for entry in entries(folder):
                 stem, _, extension = entry.name.rpartition(".")
                 if extension.lower() in KINDS_OF_IMAGE and fold(stem) == base:
@@ -298,9 +318,14 @@ class Disk:
         """Copy, sync, put in place. Another may have been quicker: if with these bytes, returns where they are."""
         temporary = target.with_name(f"{own}{os.getpid()}-{next(self._serial)}")
         self._in_use.add(temporary.name)
+        folder = self._names.of(target.parent)
         try:
+            with folder.changing():
+                temporary.touch(exist_ok=False)
             _copy(deposit, temporary)
-            self._place(temporary, target, own)
+            with folder.changing(fold(target.stem)):
+                self._place(temporary, target, own)
+                temporary.unlink(missing_ok=True)
             return None
         except FileExistsError:
             return _the_same([target], deposit)
@@ -332,27 +357,6 @@ class Disk:
         return Path(os.path.realpath(folder)).is_relative_to(self._root)
 
 
-def place_by_claim(temporary: Path, target: Path, announcement: Path) -> None:
-    """Announce, make an empty file that must be new, rename over it. A crash leaves the rest to the next try.
-
-    The caller lets one in at a time. Raises FileExistsError.
-    """
-    claimed = announcement.exists() and is_empty(target)
-    try:
-        announcement.touch()
-        sync(announcement, announcement.parent)
-        if not claimed:
-            target.touch(exist_ok=False)
-        claimed = True
-        if not is_empty(target):
-            raise FileExistsError(errno.EEXIST, "somebody else wrote to it", str(target))
-        os.rename(temporary, target)
-    finally:
-        if claimed and is_empty(target):
-            target.unlink()
-        announcement.unlink(missing_ok=True)
-
-
 def _own(image_id: str, target: Path) -> str:
     """The beginning of every temporary name of an image; what announces a claim has another."""
     digest = hashlib.sha256(f"{image_id}\0{target}".encode(errors="surrogateescape")).hexdigest()
@@ -361,6 +365,15 @@ def _own(image_id: str, target: Path) -> str:
 
 def _announcement(target: Path, own: str) -> Path:
     return target.with_name(own.rstrip("-") + ".claim")
+
+
+def _keys_of(name: str) -> Iterator[str]:
+    """What a put looks for a name by: the image that it would be, or whose temporary it is."""
+    stem, _, extension = name.rpartition(".")
+    if extension.lower() in KINDS_OF_IMAGE:
+        yield fold(stem)
+    if name.startswith(f"{MARK}-"):
+        yield name[:OWN_SIGNS]
 
 
 def _the_same(rivals: list[Path], deposit: Deposit) -> Path | None:
@@ -376,7 +389,7 @@ def _the_same(rivals: list[Path], deposit: Deposit) -> Path | None:
 def _copy(deposit: Deposit, temporary: Path) -> None:
     """Copy and sync; Refusal if the spool's bytes are not those that were pinned."""
     md5, size_bytes = hashlib.md5(usedforsecurity=False), 0
-    with temporary.open("xb") as file:
+    with temporary.open("r+b") as file:
         for piece in _pieces(deposit.path):
             md5.update(piece)
             size_bytes += len(piece)

@@ -8,11 +8,9 @@ import errno
 import hashlib
 import os
 import stat
-import time
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +18,6 @@ from comfyledger.plugin_api import Deleted, Foreign, Held
 from comfyledger_folder_pages import entries
 
 UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK, errno.ENOSYS})
-KNOWN_MAX: Final = 10_000
-"""Folders that are remembered: some 2 MB."""
-SETTLED_NS: Final = 2_500_000_000
-"""Longer than a tick of any file system's clock (FAT: 2 s)."""
 
 
 def fold(name: str) -> str:
@@ -60,36 +54,6 @@ def sync(*paths: Path) -> None:
             os.close(file)
 
 
-class Named:
-    """Which folders are known to be on stable storage under their names, so that each is not synced for every file.
-
-    A name is known for as long as the folder above it has not changed since it was synced. That is told by its ctime,
-    which nobody can set; an inode would not do, since what was removed and made again may have the same. One that has
-    changed just now may change once more within the same tick of the clock, and is not remembered yet. Safe to use from
-    several threads at once.
-    """
-
-    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
-        self._known: dict[Path, tuple[int, int, int]] = {}
-        self._now_ns = now_ns
-
-    def sync(self, folders: Sequence[Path]) -> None:
-        """Sync those of these, each of which lies in the one before it, that hold an unknown name; always the last."""
-        for above, folder in pairwise(folders):
-            found = above.stat()
-            state = found.st_dev, found.st_ino, found.st_ctime_ns
-            if self._known.get(folder) != state:
-                sync(above)
-                self._remember(folder, state)
-        sync(folders[-1])
-
-    def _remember(self, folder: Path, state: tuple[int, int, int]) -> None:
-        if len(self._known) >= KNOWN_MAX:
-            self._known.clear()
-        if self._now_ns() - state[2] > SETTLED_NS:
-            self._known[folder] = state
-
-
 def rename_noreplace(source: Path, target: Path) -> None:
     """Linux's renameat2 with RENAME_NOREPLACE. Raises OSError: ENOSYS without it, EINVAL where a disk has none."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
@@ -97,6 +61,27 @@ def rename_noreplace(source: Path, target: Path) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     if call(-100, os.fsencode(source), -100, os.fsencode(target), 1):  # AT_FDCWD twice, then RENAME_NOREPLACE
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(target))
+
+
+def place_by_claim(temporary: Path, target: Path, announcement: Path) -> None:
+    """Announce, make an empty file that must be new, rename over it. A crash leaves the rest to the next try.
+
+    The caller lets one in at a time. Raises FileExistsError.
+    """
+    claimed = announcement.exists() and is_empty(target)
+    try:
+        announcement.touch()
+        sync(announcement, announcement.parent)
+        if not claimed:
+            target.touch(exist_ok=False)
+        claimed = True
+        if not is_empty(target):
+            raise FileExistsError(errno.EEXIST, "somebody else wrote to it", str(target))
+        os.rename(temporary, target)
+    finally:
+        if claimed and is_empty(target):
+            target.unlink()
+        announcement.unlink(missing_ok=True)
 
 
 def delete(folders: Iterable[Path], ours: Held, own: str) -> Deleted | Foreign:

@@ -52,7 +52,7 @@ def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
         "subscribers.py": {"subscribers.1", "subscribers.100", "subscribers.1000", "subscribers.memory.1000"},
         "memory.py": {"memory.images"},
         "open_images.py": {"open_images.report"},
-        "folders.py": {"folders.save", "folders.shared"},
+        "folders.py": {"folders.save", "folders.shared", "folders.put"},
         "replay.py": {"replay.decode", "replay.fold", "replay.tables", "replay.fold.peer"},
         "upload.py": {f"upload.{what}.{connections}" for what in ("rate", "cpu") for connections in (8, 32)},
         "scale.py": {"scale.100000.append", "scale.100000.start"},
@@ -65,7 +65,7 @@ def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
     ("words", "names"),
     [
         (("open_images.py", "--images", "200", "--users", "5", "--rounds", "1"), {"open_images.report"}),
-        (("folders.py", "--images", "100", "--rounds", "1"), {"folders.save", "folders.shared"}),
+        (("folders.py", "--images", "100", "--rounds", "1"), {"folders.save", "folders.shared", "folders.put"}),
     ],
 )
 def test_a_benchmark_says_what_it_compares_with(words: tuple[str, ...], names: set[str]) -> None:

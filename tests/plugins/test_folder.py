@@ -31,7 +31,7 @@ from comfyledger.plugin_api import (
     StoreTrouble,
 )
 from comfyledger_folder import Disk, FolderStore, comfyledger_stores, rename_noreplace
-from comfyledger_folder_files import SETTLED_NS, Named
+from comfyledger_folder_names import SETTLED_NS, Paths
 
 NAME = "Areg/characters/opal-fever/images/Areg_opal-fever_image_1"
 SERIES = Series(folder="Areg/characters/opal-fever/images", stem="Areg_opal-fever_image_")
@@ -293,7 +293,7 @@ async def test_folders_that_have_settled_are_synced_once_and_again_when_they_wer
     synced: list[str] = []
     later_ns = [0]
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
-    monkeypatch.setattr(bench.store._disk, "_named", Named(lambda: time.time_ns() + later_ns[0]))
+    monkeypatch.setattr(bench.store._disk, "_paths", Paths(lambda: time.time_ns() + later_ns[0]))
 
     async def folders_synced(public_id: str) -> list[str]:
         synced.clear()

@@ -1,0 +1,121 @@
+"""What a put must know of the folders that it puts into: remembered, so that one more file costs as much beside 100,000
+others as beside none.
+
+Of the folder itself the folded names are kept, as hashes, and a mark: after each change of ours its modification time
+is set to the nanosecond. Whoever else changes something there gives it another time, and it is listed again. Where
+that time cannot be set, or is kept less exactly, the folder is listed for each put.
+
+Of the folders above it is kept that they were synced, and that none of them is spelled twice. That holds for as long as
+their ctime stays, which nobody can set; an inode would not do, since what was removed and made again may have the same.
+A folder that has changed just now may change once more within the same tick of the clock, and is not remembered yet.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+SETTLED_NS: Final = 2_500_000_000
+"""Longer than a tick of any file system's clock (FAT: 2 s)."""
+PATHS_MAX: Final = 10_000
+"""Paths that are remembered: some 2 MB."""
+NAMES_MAX: Final = 500_000
+"""Names that are remembered, of all folders together: some 30 MB."""
+
+State = tuple[tuple[int, int, int], ...]
+"""Device, inode and ctime of the folders above one."""
+
+
+class Paths:
+    """The folders whose way down from the root is known. Safe to use from several threads at once."""
+
+    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._known: dict[Path, State] = {}
+        self._now_ns = now_ns
+
+    def state_of(self, folders: Sequence[Path]) -> State:
+        """Of these, each of which lies in the one before it, all but the last."""
+        found = (folder.stat() for folder in folders[:-1])
+        return tuple((one.st_dev, one.st_ino, one.st_ctime_ns) for one in found)
+
+    def holds(self, folder: Path, state: State) -> bool:
+        return self._known.get(folder) == state
+
+    def remember(self, folder: Path, state: State) -> None:
+        """`state` was taken before the folders above were listed and synced."""
+        if len(self._known) >= PATHS_MAX:
+            self._known.clear()
+        if all(self._now_ns() - ctime_ns > SETTLED_NS for _, _, ctime_ns in state):
+            self._known[folder] = state
+
+
+class Names:
+    """The folders that were put into last. `keys_of` gives what a name is looked for by."""
+
+    def __init__(self, keys_of: Callable[[str], Iterable[str]]) -> None:
+        self._keys_of = keys_of
+        self._folders: OrderedDict[Path, Folder] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, path: Path) -> Folder:
+        with self._lock:
+            folder = self._folders.pop(path, None)
+            if folder is None:  # one without names is false
+                folder = Folder(path, self._keys_of)
+            self._folders[path] = folder
+            while len(self._folders) > 1 and sum(map(len, self._folders.values())) > NAMES_MAX:
+                self._folders.popitem(last=False)
+            return folder
+
+
+class Folder:
+    """The names in one folder. Safe to use from several threads at once."""
+
+    def __init__(self, path: Path, keys_of: Callable[[str], Iterable[str]]) -> None:
+        self._path, self._keys_of = path, keys_of
+        self._lock = threading.Lock()
+        self._keys: set[int] = set()
+        self._mark: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def may_hold(self, *keys: str) -> bool:
+        """Whether something may lie there under one of these. Raises OSError."""
+        with self._lock:
+            if not self._is_as_left():
+                self._mark = self._marked()
+                self._keys = {hash(key) for name in os.listdir(self._path) for key in self._keys_of(name)}
+            return not self._keys.isdisjoint(map(hash, keys))
+
+    @contextmanager
+    def changing(self, *keys: str) -> Iterator[None]:
+        """Something is added under these keys, or taken away: quickly, since nobody else comes in meanwhile."""
+        with self._lock:
+            as_left = self._is_as_left()
+            try:
+                yield
+            finally:
+                self._keys.update(map(hash, keys))
+                self._mark = self._marked() if as_left else None
+
+    def _is_as_left(self) -> bool:
+        return self._mark is not None and len(self._keys) <= NAMES_MAX and self._mark == _modified_ns(self._path)
+
+    def _marked(self) -> int | None:
+        mark = time.time_ns()
+        try:
+            os.utime(self._path, ns=(mark, mark))
+        except OSError:
+            return None
+        return mark if _modified_ns(self._path) == mark else None
+
+
+def _modified_ns(path: Path) -> int:
+    return path.stat().st_mtime_ns

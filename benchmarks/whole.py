@@ -4,14 +4,18 @@
 
 The peer renders with the same stand-in, in turns: it posts a prompt, hears its end on the websocket, fetches the file
 and writes it to disk, as fast as one process can, and remembers nothing. Ours numbers, logs, checks, keeps and stores.
+What that must cost is shown by a second peer, which checks and keeps as durably and does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
+import io
 import itertools
 import json
+import os
 import tempfile
 import time
 import uuid
@@ -20,6 +24,7 @@ from statistics import median
 from typing import Any, Final
 
 import aiohttp
+from PIL import Image
 from websockets.asyncio.client import connect
 
 from measured import line, say
@@ -88,7 +93,49 @@ class Peer:
         async with session.get(f"{self._url}/history/{prompt_id}") as answer:
             (file,) = (await answer.json())[prompt_id]["outputs"]["9"]["images"]
         async with session.get(f"{self._url}/view", params=file) as answer:
-            (self._folder / f"{client_id}-{number}.png").write_bytes(await answer.read())
+            await self._keep(f"{client_id}-{number}.png", await answer.read())
+
+    async def _keep(self, name: str, content: bytes) -> None:
+        (self._folder / name).write_bytes(content)
+
+
+class Careful(Peer):
+    """A client that loses nothing and knows nothing: each image is hashed and decoded, written twice beside its place,
+    synced, renamed and synced into its folder, as into a spool and a store, and noted twice in a durable log."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(url, folder)
+        self._spool, self._store, self._log = folder / "spool", folder / "store", folder / "log"
+        for place in (self._spool, self._store):
+            place.mkdir()
+
+    async def _keep(self, name: str, content: bytes) -> None:
+        await asyncio.to_thread(self._kept, name, content)
+
+    def _kept(self, name: str, content: bytes) -> None:
+        hashlib.sha256(content).hexdigest()
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+        for place in (self._spool, self._store):
+            self._note(name)
+            (place / f".{name}").write_bytes(content)
+            _synced(place / f".{name}")
+            (place / f".{name}").rename(place / name)
+            _synced(place)
+
+    def _note(self, name: str) -> None:
+        with self._log.open("ab") as log:
+            log.write(name.encode().ljust(4_096))
+            log.flush()
+            os.fdatasync(log.fileno())
+
+
+def _synced(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 class App:
@@ -129,10 +176,10 @@ class App:
                 return images / (time.perf_counter() - start)
 
 
-async def rates(ours: Daemon, url: str, folder: Path, images: int, rounds: int) -> tuple[float, float, float]:
-    """Ours, the peer's, and the daemon's seconds of CPU for each image."""
-    bare = Peer(url, folder)
-    found: tuple[list[float], list[float]] = ([], [])
+async def rates(ours: Daemon, url: str, folder: Path, images: int, rounds: int) -> tuple[float, float, float, float]:
+    """Ours, the bare peer's, the careful one's, and the daemon's seconds of CPU for each image."""
+    bare, careful = Peer(url, folder), Careful(url, folder)
+    found: tuple[list[float], list[float], list[float]] = ([], [], [])
     async with connect(ours.websocket, additional_headers=ours.headers, compression=None, max_size=None) as socket:
         app = App(socket)
         await app.ask("subscribe", kinds=["batch_settled"])
@@ -141,8 +188,9 @@ async def rates(ours: Daemon, url: str, folder: Path, images: int, rounds: int) 
         for _ in range(rounds):
             found[0].append(await app.rendered_per_second(images))
             found[1].append(await bare.rendered_per_second(images))
+            found[2].append(await careful.rendered_per_second(images))
         used = ours.cpu_s() - used
-    return median(found[0]), median(found[1]), used / images / rounds
+    return median(found[0]), median(found[1]), median(found[2]), used / images / rounds
 
 
 async def more_ms(ours: Daemon, relay: str) -> tuple[float, float]:
@@ -207,10 +255,12 @@ async def measure(folder: Path, images: int, rounds: int) -> None:
         daemon(folder, url) as ours,
         peer("whole_relay.py", url.replace("http", "ws", 1), folder=folder) as relay,
     ):
-        mine, theirs, cpu_s = await rates(ours, url, folder, images, rounds)
+        mine, theirs, careful, cpu_s = await rates(ours, url, folder, images, rounds)
         said = f"a bare client of the same ComfyUI: {theirs:.0f}/s"
         say(line("whole.images", mine, theirs, "images/s", peer=said))
         say(line("whole.cpu", 1_000 * cpu_s, 1_000 / theirs, "ms/image", peer=f"{said}, {1_000 / theirs:.1f} ms each"))
+        limit = f"a client that decodes, makes durable twice and notes twice, and knows nothing: {careful:.0f}/s"
+        say(line("whole.limit", mine, careful, "images/s", floor=limit))
         later, hop = await more_ms(ours, relay)
         said = f"a bare relay, which needs {hop:.1f} ms from the request on"
         say({**line("whole.heard", later, hop, "ms later", floor=said)})

@@ -32,8 +32,9 @@ EVENTS = {"prompt_submitting", "prompt_accepted", "prompt_finished", "image_kept
 """Of each image, where each prompt renders one."""
 STATEMENTS_MAX = 50
 """Of SQLite for each image, reading beside the writer not counted."""
-CALLS_MAX = 4
-"""Of HTTP to ComfyUI for each image: the prompt, its history, the file, and at most the entry that is removed."""
+CALLS_MAX = 4.5
+"""Of HTTP to ComfyUI for each image: the prompt, its history, the file, at most the entry that is removed, and now and
+then a lookup."""
 LOGGED_BYTES_MAX = 1_700
 """In the log for each image, hashes not counted."""
 

@@ -25,7 +25,7 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", sorted(PLUGINS.glob("*.py")), ids=lambda path: path.stem)
 def test_a_plugin_imports_the_plugin_api_alone_of_the_daemon(path: Path) -> None:
     ours = {name for name in imported(path) if name.split(".")[0] == "comfyledger"}
-    assert ours == {"comfyledger.plugin_api"}
+    assert ours <= {"comfyledger.plugin_api"}
 
 
 @pytest.mark.parametrize("path", sorted(PLUGINS.glob("*.py")), ids=lambda path: path.stem)

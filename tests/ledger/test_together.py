@@ -73,6 +73,23 @@ def test_what_a_table_refuses_costs_its_own_message_and_no_other(ledger: Ledger,
     assert ledger.head.position == lines[-1].position
 
 
+@pytest.mark.parametrize("step", ["needs", "decide", "texts_named"])
+def test_a_message_that_raises_at_any_step_leaves_nothing_behind(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def breaking(*given: Any) -> Any:
+        if any(getattr(one, "request_id", "") == "r2" for one in given):
+            raise ZeroDivisionError
+        return real(*given)
+
+    real = getattr(grouped, step)
+    monkeypatch.setattr(grouped, step, breaking)
+    outcomes, lines = decide_group(ledger, [*THREE], TERMS)
+    assert [type(outcome.answer or outcome.error) for outcome in outcomes] == [Accepted, ZeroDivisionError, Accepted]
+    assert [line.position for line in lines] == list(range(1, len(lines) + 1))
+    assert len(check_tables(path)) == len(lines) == 3
+
+
 def test_room_that_a_first_try_took_is_there_for_the_second(ledger: Ledger) -> None:
     decide_group(ledger, [submission("r1")], TERMS)
     series = submission().series

@@ -78,7 +78,10 @@ def _decide_together(ledger: Ledger, messages: list[Message], terms: Terms) -> t
 
 def _take(ledger: Ledger, group: Together, message: Message, terms: Terms) -> Outcome:
     """A message that raises has left nothing behind: what it made is taken last."""
-    keys = needs(message)
+    try:
+        keys = needs(message)
+    except Exception as error:
+        return Outcome(error=error)
     group.prepare(keys)
     try:
         with ledger.following():

@@ -113,6 +113,34 @@ def test_a_field_that_no_version_writes_is_found_in_the_depth(place: Place) -> N
     assert [*found_in(place.path)] == ["row_changed"]
 
 
+FOREIGN = "INSERT INTO blobs (digest, salt, content, key) VALUES ('{}', x'00', x'00', '{}')"
+ONE_TEXT = "(SELECT min(digest) FROM blobs WHERE key = '')"
+
+
+@pytest.mark.parametrize(
+    ("statements", "kinds"),
+    [
+        ((f"DELETE FROM blobs WHERE digest = {ONE_TEXT}",), {"blob_missing"}),
+        ((FOREIGN.format("f" * 64, ""),), {"blob_foreign"}),
+        (
+            (f"DELETE FROM blobs WHERE digest = {ONE_TEXT}", FOREIGN.format("f" * 64, "")),
+            {"blob_missing", "blob_foreign"},
+        ),
+        (("DELETE FROM blobs WHERE key <> ''",), {"blob_missing"}),
+        ((FOREIGN.format("f" * 64, "k"),), {"blob_foreign"}),
+        (("DELETE FROM blobs WHERE key <> ''", FOREIGN.format("f" * 64, "k")), {"blob_missing", "blob_foreign"}),
+        ((f"UPDATE blobs SET key = 'k' WHERE digest = {ONE_TEXT}",), {"blob_changed"}),
+        (("UPDATE blobs SET key = ''",), {"blob_changed"}),
+    ],
+)
+def test_texts_that_are_gone_foreign_or_taken_for_others_are_found(
+    place: Place, statements: tuple[str, ...], kinds: set[str]
+) -> None:
+    """Also where as many stand there as should."""
+    place.tamper(*statements)
+    assert {*found_in(place.path)} == kinds
+
+
 def test_a_row_in_memory_is_not_read_again(tmp_path: Path) -> None:
     """What is in the file is older."""
     scratch = fold.Scratch(tmp_path / "scratch.db")

@@ -3,7 +3,7 @@ left, and leaves nothing behind if it raises. What comes out has happened only o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -83,16 +83,15 @@ def _take(ledger: Ledger, group: Together, message: Message, terms: Terms) -> Ou
     except Exception as error:
         return Outcome(error=error)
     group.prepare(keys)
-    try:
+
+    def taken() -> Outcome:
         with ledger.following():
             state = group.load(keys)
             decision = _decided(ledger, state, message, terms)
             group.take(decision.recorded, state, texts_named(message, decision))
-    except Exception as error:
-        if ledger.ends_group(error):
-            raise
-        return Outcome(error=error)
-    return Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
+        return Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
+
+    return _outcome(ledger, taken)
 
 
 def _decide_apart(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
@@ -102,16 +101,24 @@ def _decide_apart(ledger: Ledger, messages: list[Message], terms: Terms) -> tupl
 
 
 def _decide_one(ledger: Ledger, message: Message, terms: Terms) -> Outcome:
-    try:
+    def written() -> Outcome:
         with ledger.message():
             state = ledger.load(needs(message))
             decision = _decided(ledger, state, message, terms)
             ledger.write(decision.recorded, state, texts_named(message, decision))
+        return Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
+
+    return _outcome(ledger, written)
+
+
+def _outcome(ledger: Ledger, work: Callable[[], Outcome]) -> Outcome:
+    """What a message raises is its own outcome, unless it ends the group."""
+    try:
+        return work()
     except Exception as error:
         if ledger.ends_group(error):
             raise
         return Outcome(error=error)
-    return Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
 
 
 def _decided(ledger: Ledger, state: Slice, message: Message, terms: Terms) -> Decision:

@@ -135,13 +135,11 @@ class Spool:
         return result
 
     def _sync_folders(self, folder: Path) -> None:
-        """The batch's folder, and the root once for each folder of a batch that stands in it."""
+        """The batch's folder, and the root once for each folder of a batch that stands in it: none goes meanwhile."""
         _sync_folder(folder)
         with self._going:
-            known = folder.name in self._rooted
-        if not known:
-            _sync_folder(self._root)
-            with self._going:
+            if folder.name not in self._rooted:
+                _sync_folder(self._root)
                 self._rooted.add(folder.name)
 
     def _remove_if_empty(self, folder: Path) -> None:

@@ -83,3 +83,82 @@ structlog.get_logger("x").info("door.refused", label="a\\nlevel=error\\x1b[2J\\u
         assert said.count("\n") == 1
         assert "\u202e" not in said
         assert "\x1b[2J" not in said
+
+
+SAYS_ALL = """
+import logging, sys, threading, warnings
+import structlog
+from comfyledger import logs
+logs.occupy_standard_files()
+logs.configure(level="info", layout="json")
+logs.take_in_libraries()
+log = structlog.get_logger("x")
+class Broken:
+    def __repr__(self):
+        raise ValueError("no words")
+log.info("cannot.be.said", thing=Broken())
+log.info("wrong %s %s", 1)
+logging.getLogger("aiohttp.server").error("two\\nlines %s", 1)
+logging.getLogger("websockets").debug("Authorization: secret")
+warnings.warn("old")
+def died():
+    raise KeyError("thread")
+thread = threading.Thread(target=died)
+thread.start()
+thread.join()
+class Finalized:
+    def __del__(self):
+        raise KeyError("finalizer")
+Finalized()
+log.info("last")
+raise RuntimeError("process")
+"""
+
+
+def test_all_that_a_process_says_are_facts_of_one_line() -> None:
+    words = [sys.executable, "-c", SAYS_ALL]
+    found = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
+    facts = [json.loads(line) for line in found.stderr.splitlines()]
+    names = [fact["event"] for fact in facts]
+    assert names == [
+        "log.dropped",
+        "library.message",
+        "library.message",
+        "thread.broke",
+        "exception.ignored",
+        "last",
+        "process.broke",
+    ]
+    assert facts[0]["lines"] == 2
+    assert facts[1]["text"] == "two\nlines 1"
+    assert "Authorization" not in found.stderr
+
+
+@pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full", "2>/dev/null", ">&- 2>&- <&-"])
+def test_a_process_that_cannot_log_goes_on(redirect: str) -> None:
+    program = SAYS_ALL.replace('raise RuntimeError("process")', "import os; os._exit(7)")
+    words = ["sh", "-c", f'exec "$0" -c "$1" {redirect}', sys.executable, program]
+    found = subprocess.run(words, check=False, capture_output=True, timeout=60)
+    assert found.returncode == 7
+    assert found.stderr == b""
+
+
+def test_a_file_that_is_opened_never_gets_the_number_of_a_closed_standard_error() -> None:
+    program = """
+import os
+from comfyledger import logs
+logs.occupy_standard_files()
+assert os.open("/dev/null", os.O_RDONLY) > 2
+"""
+    words = ["sh", "-c", 'exec "$0" -c "$1" 0<&- 1>&- 2>&-', sys.executable, program]
+    assert subprocess.run(words, check=False, timeout=60).returncode == 0
+
+
+def test_a_traceback_on_a_terminal_is_indented_and_steers_nothing() -> None:
+    program = PROGRAM.format(layout="console").replace('"broken"', '"broken\\nlevel=error \\x1b[2J\\u202e"')
+    said = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30
+    ).stderr
+    assert "\x1b[2J" not in said
+    assert "\u202e" not in said
+    assert not any(line.startswith("level=error") for line in said.splitlines())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -65,10 +67,49 @@ def test_a_status_is_one_line_whatever_it_is_made_of() -> None:
     assert status_line("two\nWATCHDOG=1") == "STATUS=two WATCHDOG=1"
 
 
-def test_nobody_who_listens_stops_nothing(tmp_path: Path) -> None:
+def test_nobody_who_listens_stops_nothing_and_is_logged_once(tmp_path: Path) -> None:
+    notifier = Notifier(str(tmp_path / "gone"))
     with structlog.testing.capture_logs() as said:
-        Notifier(str(tmp_path / "gone")).say(READY)
+        notifier.say(ALIVE)
+        notifier.say(ALIVE)
     assert [one["event"] for one in said] == ["notify.failed"]
+    assert notifier.dropped == 2
+
+
+def test_a_manager_that_reads_nothing_holds_nobody_up_and_hears_of_readiness_later(
+    heard: tuple[str, socket.socket],
+) -> None:
+    address, listening = heard
+    notifier = Notifier(address)
+    with structlog.testing.capture_logs() as said:
+        while not notifier.dropped:
+            notifier.say(ALIVE)
+        notifier.say(READY)
+        notifier.say(ALIVE)
+        listening.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                listening.recv(4_096)
+        notifier.say(ALIVE)
+    assert listening.recv(4_096) == b"READY=1\nWATCHDOG=1"
+    assert [(one["event"], one.get("dropped")) for one in said] == [("notify.failed", None), ("notify.works", 3)]
+
+
+@pytest.mark.parametrize("address", ["/" + "x" * 200, "/a\0b", "@" + "x" * 200])
+def test_an_address_that_no_socket_can_have_stops_nothing(address: str) -> None:
+    notifier = Notifier(address)
+    notifier.say(READY, status_line("half \ud800"))
+    assert notifier.dropped == 1
+
+
+def test_no_descriptor_left_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", none_left)
+    notifier = Notifier("@anybody")
+    notifier.say(ALIVE)
+    assert notifier.dropped == 1
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative"])

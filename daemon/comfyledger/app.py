@@ -68,7 +68,9 @@ log = structlog.get_logger("comfyledger.app")
 
 def run(settings: Settings) -> int:
     """Run the daemon until it is told to stop. Returns the exit code: 0 stopped, 1 refused, 5 a disk failed."""
+    logs.occupy_standard_files()
     logs.configure(level=settings.logging.level, layout=settings.logging.format)
+    logs.take_in_libraries()
     try:
         with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
             runner.run(_run(settings))
@@ -181,7 +183,9 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     live.abouts.extend(renderer.about for renderer in renderers.values())
     newest = await reader.batches(BatchFilter(limit=1))
     batch_ids = BatchIds(newest[0].batch_id if newest else None)
-    context = _context(settings, keyring, engine, reader, live, stores, servers, watchers, prepared, batch_ids, spool)
+    context = _context(
+        settings, keyring, engine, reader, live, stores, servers, watchers, prepared, batch_ids, spool, notifier
+    )
     room = Room(engine, desk, reader, spool, settings.ledger_path.parent, _needed(settings))
     deleter = Deleter(stores, rows, desk)
     workers = Workers(renderers, Uploader(stores, rows, spool, desk), deleter, desk, room)
@@ -319,6 +323,7 @@ def _context(
     prepared: dict[str, Prepared],
     batch_ids: BatchIds,
     spool: Spool,
+    notifier: Notifier,
 ) -> Context:
     started, metrics = time.monotonic(), Metrics()
     engine.observers += onlookers(metrics)
@@ -352,6 +357,7 @@ def _context(
         metrics=metrics,
         pictures=Pictures(stores, reader, spool).open,
         disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path},
+        notifier=notifier,
     )
 
 

@@ -1,22 +1,38 @@
-"""How the daemon speaks: one named fact a line, with keys, on stderr. People get colours, machines get JSON, and the
+"""How the daemon logs: one named fact a line, with keys, on stderr. People get colours, machines get JSON, and the
 journal is told how urgent each line is.
+
+Facts of the daemon, messages of libraries, warnings and exceptions that nobody caught go the same way, through
+`loglines`. To log never raises and never waits.
 """
 
 from __future__ import annotations
 
+import atexit
+import json
 import logging
 import os
 import sys
+import threading
+import traceback
 import unicodedata
-from collections.abc import Mapping, MutableMapping
-from typing import IO, Any, Final
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from functools import cache, partial
+from types import TracebackType
+from typing import IO, Any, Final, TextIO
 
 import structlog
+
+from comfyledger.loglines import FLUSH_S, LineWriter
 
 _STEERING: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
 """Unicode categories of signs that move the cursor, change the direction or end a line."""
 PRIORITY: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3, "critical": 2}
 """How urgent a line is to syslog and journald, as sd-daemon(3) has it."""
+STDERR: Final = 2
+_METHODS: Final = ("debug", "info", "msg", "warning", "warn", "error", "exception", "critical", "fatal", "log")
+DROPPED: Final = "log.dropped"
+"""The fact that reports lines which were lost, with their count as `lines`."""
 
 
 def configure(*, level: str, layout: str) -> None:
@@ -25,7 +41,8 @@ def configure(*, level: str, layout: str) -> None:
     The names of facts and their keys are API; the layout is not. Tracebacks show no local variables: among them are
     texts that users typed, which can be forgotten, and secrets.
     """
-    as_json = layout == "json" or (layout == "auto" and not sys.stderr.isatty())
+    as_json = layout == "json" or (layout == "auto" and not _is_terminal(sys.stderr))
+    to_journal = as_json and speaks_to_journal(os.environ, sys.stderr)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -34,27 +51,149 @@ def configure(*, level: str, layout: str) -> None:
     if as_json:
         transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         shared += [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer()]
-        if speaks_to_journal(os.environ, sys.stderr):
+        if to_journal:
             shared.append(_with_priority)
     else:
-        formatter = structlog.dev.RichTracebackFormatter(show_locals=False)
-        shared += [_made_visible, structlog.dev.ConsoleRenderer(exception_formatter=formatter)]
+        shared += [_made_visible, structlog.dev.ConsoleRenderer(exception_formatter=_traceback)]
     structlog.configure(
         processors=shared,
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=_never_raising(getattr(logging, level.upper())),
+        logger_factory=_Outlet,
         cache_logger_on_first_use=False,  # or a level that is set anew would reach no module that has spoken
     )
+    writer = _writer()
+    if writer is not None:
+        writer.report = partial(_report, f"<{PRIORITY['warning']}>" if to_journal else "")
 
 
-def speaks_to_journal(environ: Mapping[str, str], file: IO[str]) -> bool:
+def take_in_libraries() -> None:
+    """Have what libraries log, warnings, and exceptions that nobody caught go the same way as facts of our own.
+
+    Below a warning nothing of libraries is taken: at `debug` they write headers, and with them tokens.
+    """
+    logging.basicConfig(level=logging.WARNING, handlers=[_Library()], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = lambda kind, error, place: _fatal("process.broke", kind, error, place)
+    threading.excepthook = lambda said: _fatal("thread.broke", said.exc_type, said.exc_value, said.exc_traceback)
+    sys.unraisablehook = lambda said: _fatal("exception.ignored", said.exc_type, said.exc_value, said.exc_traceback)
+
+
+def occupy_standard_files() -> None:
+    """Open what the process was started without among standard input, output and error.
+
+    The next file to be opened would take its number, and what is printed would end in a ledger.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= STDERR:
+        os.set_inheritable(null, True)
+        null = os.open(os.devnull, os.O_RDWR)
+    os.close(null)
+
+
+def flush(within_s: float = FLUSH_S) -> bool:
+    """Wait so long at most until everything that was logged is written."""
+    writer = _writer()
+    return writer is None or writer.flush(within_s)
+
+
+def dropped() -> int:
+    """How many lines could not be written since the start."""
+    writer = _writer()
+    return 0 if writer is None else writer.dropped
+
+
+def speaks_to_journal(environ: Mapping[str, str], file: IO[str] | None) -> bool:
     """Whether a file is the stream that systemd made to the journal (JOURNAL_STREAM in systemd.exec(5))."""
     device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
     try:
-        status = os.fstat(file.fileno())
-    except OSError:  # also of a file that is none of the system's
+        status = os.fstat(file.fileno()) if file is not None else None
+    except (OSError, ValueError):  # also of a file that is none of the system's, or closed
         return False
-    return (device, inode) == (str(status.st_dev), str(status.st_ino))
+    return status is not None and (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
+def _is_terminal(file: IO[str] | None) -> bool:
+    try:
+        return file is not None and file.isatty()
+    except ValueError:  # closed
+        return False
+
+
+# ---- out
+
+
+@cache
+def _writer() -> LineWriter | None:
+    """The one writer of this process, made when it is first needed; None where there is no standard error."""
+    try:
+        writer = LineWriter(STDERR, partial(_report, ""))
+    except OSError:
+        return None
+    atexit.register(writer.flush)
+    return writer
+
+
+def _report(priority: str, lines: int) -> str:
+    """Made by the thread that writes, without structlog: always JSON."""
+    at = datetime.now(UTC).isoformat()
+    return priority + json.dumps({"event": DROPPED, "lines": lines, "level": "warning", "timestamp": at})
+
+
+class _Outlet:
+    """What structlog hands finished lines to."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def msg(self, line: str) -> None:
+        writer = _writer()
+        if writer is not None:
+            writer.put(line)
+
+    debug = info = warning = error = exception = critical = fatal = log = msg
+
+
+def _never_raising(level: int) -> type[structlog.typing.FilteringBoundLogger]:
+    """structlog's logger of a level; a fact that cannot be put into words is dropped and counted."""
+    base = structlog.make_filtering_bound_logger(level)
+    return type("Guarded", (base,), {name: _guarded(getattr(base, name)) for name in _METHODS})
+
+
+def _guarded(method: Callable[..., Any]) -> Callable[..., None]:
+    def speak(self: Any, *words: Any, **keys: Any) -> None:
+        try:
+            method(self, *words, **keys)
+        except Exception:
+            writer = _writer()
+            if writer is not None:
+                writer.drop()
+
+    return speak
+
+
+# ---- what others say
+
+
+class _Library(logging.Handler):
+    """Takes in what libraries log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except Exception:
+            text = str(record.msg)
+        speak = structlog.get_logger(record.name)
+        speak.log(_level(record.levelno), "library.message", logger=record.name, text=text, exc_info=record.exc_info)
+
+
+def _level(number: int) -> int:
+    """The nearest one below that structlog knows; libraries may have numbers of their own."""
+    known = (logging.CRITICAL, logging.ERROR, logging.WARNING)
+    return next((level for level in known if number >= level), logging.INFO)
+
+
+def _fatal(fact: str, kind: type[BaseException], error: BaseException | None, place: TracebackType | None) -> None:
+    structlog.get_logger("comfyledger").error(fact, exc_info=(kind, error, place))
 
 
 def _made_visible(_: object, __: str, fact: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -63,6 +202,12 @@ def _made_visible(_: object, __: str, fact: MutableMapping[str, Any]) -> Mutable
         if isinstance(value, str) and key != "exception":
             fact[key] = "".join(_sign(one) for one in value)
     return fact
+
+
+def _traceback(out: TextIO, raised: Any) -> None:
+    """Indented, so that no text of an exception begins a line of its own."""
+    for line in "".join(traceback.format_exception(*raised)).splitlines():
+        out.write("\n  " + "".join(_sign(one) for one in line))
 
 
 def _sign(sign: str) -> str:

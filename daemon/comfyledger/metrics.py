@@ -102,6 +102,8 @@ class Now(msgspec.Struct, frozen=True):
     connections: int = 0
     taking: bool = False
     free: dict[str, int] = {}
+    log_lines_dropped: int = 0
+    notifications_dropped: int = 0
 
 
 class Metrics:
@@ -246,6 +248,8 @@ class _House(Collector):
         yield _gauge("messages_waiting", "Messages that wait to be decided.", _by(now.queued), "lane")
         yield _gauge("disk_free_bytes", "Room left on the disk.", _by(now.free), "disk")
         yield _gauge("store_usable", "1 if the store can be used at all.", _by(now.stores), "store")
+        yield _total("log_lines_dropped", "Log lines that could not be written.", now.log_lines_dropped)
+        yield _total("notifications_dropped", "Messages to systemd that could not be sent.", now.notifications_dropped)
         yield from self._work(now.standing)
         yield from self._lanes(now)
         yield from self._comfyui(now.backends)
@@ -286,6 +290,11 @@ def _gauge(name: str, text: str, samples: Mapping[Any, float], *labels: str) -> 
     for values, amount in samples.items():
         family.add_metric(values, float(amount))
     return family
+
+
+def _total(name: str, text: str, count: int) -> Metric:
+    """A counter that somebody else keeps."""
+    return CounterMetricFamily(f"comfyledger_{name}", text, value=count)
 
 
 def _by(found: Mapping[str, float], always: Iterable[str] = ()) -> dict[tuple[str, ...], float]:

@@ -18,6 +18,8 @@ import structlog
 READY: Final = "READY=1"
 STOPPING: Final = "STOPPING=1"
 ALIVE: Final = "WATCHDOG=1"
+_ONCE: Final = (READY, STOPPING)
+"""What is said just once in a life, or once for a reload."""
 EXTENSION_S: Final = 60.0
 EXTEND_EVERY_S: Final = 15.0
 
@@ -29,16 +31,42 @@ class Notifier:
 
     def __init__(self, address: str = "") -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._unsaid: tuple[str, ...] = ()
+        self.dropped = 0
+        """Datagrams that could not be sent since the start."""
+        self._failed = 0
+        """Of these, since the last one that could."""
 
     def say(self, *lines: str) -> None:
-        """Send these lines in one datagram. One that cannot be sent is logged and lost: the next will say more."""
+        """Send these lines in one datagram. Neither raises nor waits.
+
+        A datagram that cannot be sent is dropped and counted; the next one will say more. Only that the daemon is ready
+        or stopping is said again with it: nobody asks twice for that.
+        """
         if not self._address:
             return
+        unsaid = tuple(one for one in self._unsaid if one not in lines)
+        try:
+            self._send("\n".join((*unsaid, *lines)))
+        except (OSError, ValueError) as error:
+            self._unsaid = tuple(one for one in lines if one in _ONCE) or unsaid
+            self._tell(error)
+        else:
+            self._unsaid = ()
+            if self._failed:
+                log.info("notify.works", dropped=self._failed)
+            self._failed = 0
+
+    def _send(self, text: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as out:
-            try:
-                out.sendto("\n".join(lines).encode(), self._address)
-            except OSError as error:
-                log.warning("notify.failed", error=error.strerror)
+            out.sendto(text.encode(errors="backslashreplace"), self._address)
+
+    def _tell(self, error: Exception) -> None:
+        """Once for one trouble: signs of life come every few seconds."""
+        self.dropped += 1
+        self._failed += 1
+        if self._failed == 1:
+            log.warning("notify.failed", error=getattr(error, "strerror", None) or str(error))
 
     def status(self, text: str) -> None:
         """What `systemctl status` shows, one line."""

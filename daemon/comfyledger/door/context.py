@@ -21,6 +21,7 @@ from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger.reader import Reader
 from comfyledger.metrics import Metrics
+from comfyledger.notify import SILENT, Notifier
 from comfyledger.plugins import OpenedStore
 from comfyledger.settings import Door
 
@@ -46,6 +47,7 @@ class Context(msgspec.Struct, frozen=True):
     """An open file with the bytes of a kept image. Raises Refused."""
     disks: Mapping[str, Path]
     """What is called `ledger` and `spool`, by a folder on each."""
+    notifier: Notifier = SILENT
 
     def store_refs(self) -> tuple[StoreRef, ...]:
         """The stores of a new batch. Raises Refused(plugin_broken) if one of them could never be served, and

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from comfyledger import logs
 from comfyledger.core.standing import Standing
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane
 from comfyledger.door.context import Context
@@ -31,6 +32,8 @@ async def now_of(context: Context, connections: int) -> Now:
         connections=connections,
         taking=engine.is_running and engine.shortage is None,
         free=await asyncio.to_thread(_free, context.disks),
+        log_lines_dropped=logs.dropped(),
+        notifications_dropped=context.notifier.dropped,
     )
 
 

@@ -14,7 +14,6 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from comfyledger.inspect.rebuild import rebuild
 from comfyledger.inspect.restore import Wanted, restore
 from comfyledger.ledger import blobs, restoring
 from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.locking import Hold
 from ledger_given import NOW_MS, check_tables, raw, submission, take
 
 LIVE = "state/ledger.db"
@@ -126,13 +126,11 @@ def without(step: str) -> None:
         if module == "forget":
             blobs.erase = lambda connection, digests: None
             return
-        place: Any = {"backup": (backup_module, "sync"), "restore": (restoring, "_sync")}[module]
-        setattr(*place, _only(getattr(*place), folders=kind == "file"))
-
-
-def _only(sync: Callable[[Path], None], *, folders: bool) -> Callable[[Path], None]:
-    """A sync of folders only, or of files only."""
-    return lambda path: sync(path) if path.is_dir() is folders else None
+        if kind == "file":
+            Hold.sync = lambda self: None  # type: ignore[method-assign]
+            return
+        place: Any = {"backup": backup_module, "restore": restoring}[module]
+        place.sync_folder = lambda folder: None
 
 
 def main(root: Path, step: str = "") -> None:

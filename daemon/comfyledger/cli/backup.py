@@ -41,11 +41,12 @@ def backup(config_path: Path | None, target: str, force: bool, keep: int | None,
     """
     from comfyledger.cli.inspecting import bars, refusing
     from comfyledger.inspect import backup as copying
+    from comfyledger.ledger.ledger import sync_folder
 
     place = Path(target)
     if target.endswith("/"):
         place.mkdir(mode=0o700, exist_ok=True)
-        copying.sync(place.absolute().parent)  # a new folder's own name must last as well as what will be in it
+        sync_folder(place.absolute().parent)  # a new folder's own name must last as well as what will be in it
     if keep is not None and not place.is_dir():
         raise click.UsageError("--keep goes together with a folder.")
     ledger = settings_of(click.get_current_context(), config_path).ledger_path

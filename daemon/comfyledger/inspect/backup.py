@@ -24,6 +24,8 @@ from comfyledger.inspect.file import check_file
 from comfyledger.inspect.findings import Progress, Tally
 from comfyledger.inspect.opening import Identity, identity_of, looking, one_moment
 from comfyledger.ledger.eventlog import Head, read_head
+from comfyledger.ledger.ledger import sync_folder
+from comfyledger.ledger.locking import Hold, made
 
 STEP_PAGES: Final = 256
 COPY_S: Final = 900.0
@@ -61,14 +63,9 @@ def backup(path: Path, target: Path, now_s: float, progress: Progress, *, force:
             target = _place(path, target, identity_of(live), read_head(live), now_s, force)
             beside = target.with_name(f".{target.name}.{os.getpid()}.new")
             ending.callback(remove, beside)
-            make_empty(beside)
+            copied = ending.enter_context(closing(made(beside)))
             copy(live, beside, progress)
-        return _put(beside, target, progress, force)
-
-
-def make_empty(path: Path) -> None:
-    """A new file for its owner only. Raises OSError."""
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        return _put(copied, target, progress, force)
 
 
 def _place(path: Path, target: Path, identity: Identity, head: Head, now_s: float, force: bool) -> Path:
@@ -76,7 +73,7 @@ def _place(path: Path, target: Path, identity: Identity, head: Head, now_s: floa
     if target.is_dir():
         at = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%SZ")
         target = target / _NAME.format(ledger_id=identity.ledger_id, at=at, position=head.position)
-    own = {path.resolve().with_name(path.resolve().name + end) for end in (*BESIDE, ".lock")}
+    own = {path.resolve().with_name(path.resolve().name + end) for end in (*BESIDE, ".lock", ".mark")}
     if target.resolve() in own:
         raise Refused("invalid_field", f"{target} is the ledger itself.", hint="Name another file.")
     _check_free(target, force)
@@ -120,12 +117,12 @@ def verified(path: Path, progress: Progress) -> tuple[Identity, Head]:
     return identity, head
 
 
-def _put(beside: Path, target: Path, progress: Progress, force: bool) -> Copied:
-    identity, head = verified(beside, progress)
-    sync(beside)
+def _put(copied: Hold, target: Path, progress: Progress, force: bool) -> Copied:
+    identity, head = verified(copied.path, progress)
+    copied.sync()
     _check_free(target, force)
-    beside.replace(target)
-    sync(target.parent)
+    copied.path.replace(target)
+    sync_folder(target.parent)
     size_bytes = target.stat().st_size
     return Copied(str(target), identity.ledger_id, identity.epoch, head.position, head.hash.hex(), size_bytes)
 
@@ -152,12 +149,3 @@ def remove(path: Path) -> None:
     """A database file with all that SQLite keeps beside it."""
     for end in BESIDE:
         path.with_name(path.name + end).unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """File or folder to stable storage. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -74,7 +74,10 @@ class Clock(msgspec.Struct, frozen=True):
 
 
 class LedgerSeen(msgspec.Struct, frozen=True):
-    """What a look at the ledger said. `problem`: why it cannot be used, with what helps."""
+    """What a look at the ledger said. `problem`: why it cannot be used, with what helps.
+
+    `names`: those of its files that have a second name.
+    """
 
     path: str
     exists: bool = True
@@ -82,6 +85,7 @@ class LedgerSeen(msgspec.Struct, frozen=True):
     hint: str = ""
     position: int = 0
     newest_ms: int | None = None
+    names: tuple[str, ...] = ()
     is_as_left: bool = True
     journal_mode: str = "wal"
 
@@ -146,6 +150,9 @@ def of_ledger(seen: LedgerSeen) -> list[Diagnosis]:
         return [Diagnosis("ledger", "ok", f"There is none yet; the first `comfyledger run` makes {seen.path}.")]
     if seen.problem:
         return [Diagnosis("ledger", "failure", seen.problem, seen.hint)]
+    if seen.names:
+        text = f"{seen.names[0]} has a second name (a hard link); the daemon will not start with it."
+        return [Diagnosis("ledger", "failure", text, f"find DIR -samefile {seen.names[0]}, and remove the other name")]
     if not seen.is_as_left:
         text = "Something changed a table, index or trigger of the ledger; the daemon will not start with it."
         return [Diagnosis("ledger", "failure", text, "comfyledger audit")]

@@ -36,6 +36,7 @@ from comfyledger.inspect.doctor_judge import (
 )
 from comfyledger.inspect.opening import looking
 from comfyledger.ledger import place, schema
+from comfyledger.ledger.locking import several_names
 from comfyledger.plugin_api import GROUP
 from comfyledger.settings import Secret, Settings
 
@@ -145,6 +146,7 @@ def ledger(path: Path) -> LedgerSeen:
                 str(path),
                 position=newest[0] if newest else 0,
                 newest_ms=newest[1] if newest else None,
+                names=tuple(map(str, several_names(path.resolve()))),
                 is_as_left=schema.get_meta(connection, "schema_digest") == schema.schema_digest(connection),
                 journal_mode=connection.execute("PRAGMA journal_mode").fetchone()[0],
             )
@@ -242,11 +244,17 @@ async def _alive(url: str, session: aiohttp.ClientSession) -> dict[str, Any]:
 
 
 def lock_holder(ledger_path: Path) -> int | None:
-    """The process that holds the ledger's lock, as the kernel lists it: to try the lock would be to take it."""
-    found = _stat(ledger_path.with_name(ledger_path.name + ".lock"))
-    if found is None:
-        return None
-    return holder_in(_text(LOCKS), os.major(found.st_dev), os.minor(found.st_dev), found.st_ino)
+    """The process that holds the ledger, as the kernel lists its locks: to try the lock would be to take it.
+
+    A daemon of an older release locks the file beside the ledger only.
+    """
+    locks = _text(LOCKS)
+    for found in map(_stat, (ledger_path, ledger_path.with_name(ledger_path.name + ".lock"))):
+        if found is not None:
+            holder = holder_in(locks, os.major(found.st_dev), os.minor(found.st_dev), found.st_ino)
+            if holder is not None:
+                return holder
+    return None
 
 
 def holder_in(locks: str, major: int, minor: int, inode: int) -> int | None:

@@ -29,10 +29,10 @@ def rebuild(path: Path, progress: Progress) -> int:
     """
     if not path.is_file():
         raise LedgerUnusable(f"There is no ledger {path}.", hint="Choose another --config or --state-dir.")
-    with restoring.held(path), tempfile.TemporaryDirectory(prefix=".rebuilding-", dir=path.parent) as folder:
+    with restoring.held(path) as held, tempfile.TemporaryDirectory(prefix=".rebuilding-", dir=path.parent) as folder:
         scratch = Path(folder) / "tables.db"
         position = _fold(path, scratch, progress)
-        with closing(connect(path)) as connection:
+        with closing(connect(held)) as connection:
             _switch(connection, scratch, progress)
     return position
 

@@ -11,7 +11,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,12 +22,13 @@ from comfyledger.core.slices import UNOPENED
 from comfyledger.core.values import Evidence
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.inspect.audit import PREPARE_S
-from comfyledger.inspect.backup import copy, make_empty, remove, verified
+from comfyledger.inspect.backup import copy, remove, verified
 from comfyledger.inspect.findings import Progress
 from comfyledger.inspect.opening import Identity, looking
 from comfyledger.inspect.remains import Lost, Remains, Trace, read_remains, series_in, strangers
 from comfyledger.ledger import restoring
 from comfyledger.ledger.eventlog import Head
+from comfyledger.ledger.locking import Hold, made
 from comfyledger.plugin_api import Store, StoreTrouble
 from comfyledger.plugins import OpenedStore, prepared
 
@@ -83,13 +84,13 @@ async def restore(wanted: Wanted, progress: Progress) -> Restored:
     """Raises Refused for a ledger that is there already and for a store that does not answer, LedgerUnusable for a
     backup that is not whole or a ledger that a daemon holds, OSError, sqlite3.Error. Then nothing has changed.
     """
-    with restoring.held(wanted.path) as lock_fd:
+    with restoring.held(wanted.path) as held:
         _check_free(wanted)
-        with _scratch(wanted) as scratch:
-            found = await _found(wanted, scratch, progress)
-            position = restoring.write(scratch, lock_fd, found.command, found.forgets, wanted.now_ms)
+        with _scratch(held) as scratch:
+            found = await _found(wanted, scratch.path, progress)
+            position = restoring.write(scratch, found.command, found.forgets, wanted.now_ms)
             at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wanted.now_ms / 1000))
-            aside = restoring.put_in_place(scratch, wanted.path, at)
+            aside = restoring.put_in_place(scratch, held, at)
     return found.restored(position, aside)
 
 
@@ -106,13 +107,13 @@ def _check_free(wanted: Wanted) -> None:
 
 
 @contextmanager
-def _scratch(wanted: Wanted) -> Iterator[Path]:
+def _scratch(held: Hold) -> Iterator[Hold]:
     """A file beside the ledger; what a restore left there that was killed goes first."""
-    scratch = wanted.path.with_name(wanted.path.name + ".restoring")
+    scratch = held.path.with_name(held.path.name + ".restoring")
     remove(scratch)
     try:
-        make_empty(scratch)
-        yield scratch
+        with closing(made(scratch)) as holding:
+            yield holding
     finally:
         remove(scratch)
 

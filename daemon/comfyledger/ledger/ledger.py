@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import secrets
 import sqlite3
@@ -26,6 +25,7 @@ from comfyledger.core.values import Blob
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
 from comfyledger.ledger import blobs, place, projections, schema
 from comfyledger.ledger.eventlog import Head, Line, append, lines_of, read_head
+from comfyledger.ledger.locking import Hold, hold
 
 STATEMENTS_CACHED: Final = 256
 BUSY_TIMEOUT_S: Final = 5.0
@@ -49,9 +49,10 @@ class StorageFull(ComfyledgerError):
 class Ledger:
     """An open ledger. Use `open`, then `group` with `message` inside it; `close` gives the lock back."""
 
-    def __init__(self, connection: sqlite3.Connection, lock_fd: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, held: Hold | None) -> None:
+        """`held` is closed with the ledger; None if whoever opens it closes that later."""
         self._connection = connection
-        self._lock_fd = lock_fd
+        self._held = held
         self.head: Head = read_head(connection)
         self.ledger_id: str = _identity(connection, "ledger_id")
         self.epoch: str = _identity(connection, "epoch")
@@ -67,13 +68,13 @@ class Ledger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             check_place(path)
-            lock_fd = lock(path)
+            held = hold(path)
         except OSError as error:
             raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE) from error
         try:
-            return cls(connect(path), lock_fd)
+            return cls(connect(held), held)
         except BaseException as error:
-            os.close(lock_fd)
+            held.close()
             if isinstance(error, OSError | sqlite3.Error):
                 raise _unopened(error) from error
             raise
@@ -87,7 +88,8 @@ class Ledger:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
         else:
             self._connection.close()
-        os.close(self._lock_fd)
+        if self._held is not None:
+            (self._held.let_go if self._failed else self._held.close)()
 
     @contextmanager
     def group(self) -> Iterator[list[Line]]:
@@ -239,24 +241,9 @@ def check_place(path: Path) -> None:
         )
 
 
-def lock(path: Path) -> int:
-    """The lock is what makes one writer: a second daemon on the same ledger is refused."""
-    lock_path = path.with_name(path.name + ".lock")
-    fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(fd)
-        raise LedgerUnusable(
-            f"Another daemon holds the ledger {path}.",
-            hint="See `comfyledger status`, or choose another [ledger] path.",
-        ) from error
-    return fd
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """The writer's connection. What is new is born, what is old brought up to date. To be called under the lock."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+def connect(held: Hold) -> sqlite3.Connection:
+    """The writer's connection. What is new is born, what is old brought up to date."""
+    path = held.path
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED, timeout=BUSY_TIMEOUT_S
     )
@@ -265,7 +252,7 @@ def connect(path: Path) -> sqlite3.Connection:
         schema.set_up(connection)
         schema.migrate(connection)
         if schema.get_meta(connection, "ledger_id") is None:
-            _sync(path)
+            _sync(held)
             _be_born(connection)
     except BaseException:
         connection.close()
@@ -291,14 +278,20 @@ def _identity(connection: sqlite3.Connection, key: str) -> str:
     return value
 
 
-def _sync(path: Path) -> None:
+def _sync(held: Hold) -> None:
     """File and folders are on stable storage before the ledger has its id, and so before the first number is given."""
-    for target in (path, *folders_above(path)):
-        fd = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    held.sync()
+    for folder in folders_above(held.path):
+        sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in a folder to stable storage. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def folders_above(path: Path) -> Iterator[Path]:

@@ -18,33 +18,29 @@ from comfyledger.core.draft import Policy
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger import schema
 from comfyledger.ledger.grouped import Terms, decide_group
-from comfyledger.ledger.ledger import Ledger, check_place, connect, folders_above, lock
+from comfyledger.ledger.ledger import Ledger, check_place, connect, folders_above, sync_folder
+from comfyledger.ledger.locking import ASIDE, Hold, hold
 
 READERS_WAIT_S: Final = 5.0
-ASIDE: Final = ".replaced-"
-"""Stands between the name of a ledger that was moved aside and the time at which it was."""
 _HEADER: Final = b"SQLite format 3\0"
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 @contextmanager
-def held(path: Path) -> Iterator[int]:
-    """The lock of the ledger at `path`, as its daemon would hold it. Raises LedgerUnusable, OSError."""
+def held(path: Path) -> Iterator[Hold]:
+    """The ledger at `path` as its daemon would hold it, if there is one. Raises LedgerUnusable, OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     check_place(path)
-    fd = lock(path)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    with closing(hold(path, create=False)) as holding:
+        yield holding
 
 
-def write(scratch: Path, lock_fd: int, command: RestoreLedger, forgets: Iterable[Forget], now_ms: int) -> int:
+def write(scratch: Hold, command: RestoreLedger, forgets: Iterable[Forget], now_ms: int) -> int:
     """Write the new epoch and what was seen into a copy that nobody else knows, and forget there what had been.
 
     Returns its last position. Raises LedgerUnusable, sqlite3.Error, OSError.
     """
-    ledger = Ledger(connect(scratch), os.dup(lock_fd))
+    ledger = Ledger(connect(scratch), held=None)
     try:
         for one in (command, *forgets):
             (outcome,), _ = decide_group(ledger, [one], Terms(now_ms, Policy(), None))
@@ -53,46 +49,40 @@ def write(scratch: Path, lock_fd: int, command: RestoreLedger, forgets: Iterable
         position = ledger.head.position
     finally:
         ledger.close()
-    with closing(sqlite3.connect(scratch, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(scratch.path, isolation_level=None)) as connection:
         schema.set_meta(connection, "epoch", command.epoch)
     return position
 
 
-def put_in_place(scratch: Path, path: Path, at: str) -> Path | None:
-    """Rename the scratch copy over `path`. What stood there is never removed: the name that it has now, if any did.
+def put_in_place(scratch: Hold, held: Hold, at: str) -> Path | None:
+    """Rename the scratch copy over the ledger that is held. What stood there is never removed: the name that it has
+    now, if any did.
 
     Raises LedgerUnusable while somebody reads the old ledger, FileExistsError if one was moved aside at that time, too,
     OSError.
     """
-    _sync(scratch)
+    scratch.sync()
+    path = held.path
     aside = path.with_name(f"{path.name}{ASIDE}{at}")
-    if path.exists():
-        _end_log(path)
-        _forget_second_names(path)
+    if held.fd is not None:
+        _end_log(held)
         os.link(path, aside)
     _move_log(path, aside)
-    _sync(path.parent)
-    scratch.replace(path)
+    sync_folder(path.parent)
+    scratch.path.replace(path)
     for folder in folders_above(path):
-        _sync(folder)
+        sync_folder(folder)
     return aside if aside.exists() else None
 
 
-def _forget_second_names(path: Path) -> None:
-    """A restore that was killed right before its end has left the ledger, which is still in use, a second name."""
-    for name in path.parent.glob(f"{path.name}{ASIDE}*"):
-        if name.samefile(path):
-            name.unlink()
-
-
-def _end_log(path: Path) -> None:
+def _end_log(held: Hold) -> None:
     """Bring all that the write-ahead log holds into the file, which then stands alone. A broken one may not let us.
 
     Beside a file that is no database SQLite would remove the log instead, so it is not asked then.
     """
-    with path.open("rb") as file:
-        if file.read(len(_HEADER)) != _HEADER:
-            return
+    path = held.path
+    if held.fd is None or os.pread(held.fd, len(_HEADER), 0) != _HEADER:
+        return
     try:
         with closing(sqlite3.connect(path, isolation_level=None, timeout=READERS_WAIT_S)) as connection:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -110,11 +100,3 @@ def _move_log(path: Path, aside: Path) -> None:
     elif log.exists():
         log.replace(aside.with_name(aside.name + "-wal"))
     path.with_name(path.name + "-shm").unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,0 +1,194 @@
+"""One descriptor for each ledger file that this process writes: it carries the lock and is what the file is synced by.
+
+The lock is `flock` on the file's own inode, so that another name of it (a link, a bind mount) or a removed lock file
+lets no second writer in. SQLite's own locks are of another kind (fcntl) and do not meet it. Those belong to process and
+inode: whoever closes any other descriptor of the file drops them all. So a file is opened once, before SQLite opens it,
+and closed after SQLite has closed it; a process that has a file already does not open it again, not even to be refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+from comfyledger.errors import LedgerUnusable
+
+BESIDE: Final = ("", "-wal", "-shm")
+"""A ledger and what SQLite keeps beside it while it is open. The write-ahead log belongs to a path, not to an inode."""
+ASIDE: Final = ".replaced-"
+"""Stands between the name of a ledger that a restore moved aside and the time at which it was."""
+_TRIES: Final = 10
+_Inode = tuple[int, int]
+
+_holds: list[Hold] = []
+"""All that this process has open."""
+
+
+class Hold:
+    """Nobody else writes this file as long as this is open. `fd` is None where there is no file yet."""
+
+    def __init__(self, path: Path, fd: int | None, lock_files: tuple[int, ...] = ()) -> None:
+        self.path = path
+        self.fd = fd
+        self.inode = None if fd is None else _inode_of(os.fstat(fd))
+        self._lock_files = lock_files
+        _holds.append(self)
+
+    def sync(self) -> None:
+        """The file to stable storage. Raises OSError."""
+        if self.fd is not None:
+            os.fsync(self.fd)
+
+    def close(self) -> None:
+        """Only after SQLite has closed the file. In a forked child there is nothing left to close."""
+        if self in _holds:
+            _holds.remove(self)
+            self.end()
+
+    def end(self) -> None:
+        for fd in (self.fd, *self._lock_files):
+            if fd is not None:
+                os.close(fd)
+
+    def let_go(self) -> None:
+        """Let others write while SQLite has the file open here: its own locks must last as long as it does."""
+        _holds.remove(self)
+        if self.fd is not None:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+        for fd in self._lock_files:
+            os.close(fd)
+
+
+def hold(path: Path, *, create: bool = True) -> Hold:
+    """Become the one writer of the ledger at a path; a file is made for its owner only if there is none.
+
+    Raises LedgerUnusable for a ledger that another process, or this one, holds already, and for one with several names;
+    OSError. The lock files are for daemons of older releases, which know no other lock and take it beside the path as
+    it was given.
+    """
+    with ExitStack() as undoing:
+        lock_files = tuple(_lock_file(name, undoing) for name in {path.absolute(), path.resolve()})
+        path = path.resolve()
+        fd = _opened(path, create)
+        undoing.pop_all()
+    held = Hold(path, fd, lock_files)
+    try:
+        _check_names(path)
+    except BaseException:
+        held.close()
+        raise
+    return held
+
+
+def _lock_file(path: Path, undoing: ExitStack) -> int:
+    fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    undoing.callback(os.close, fd)
+    _lock(fd, path)
+    return fd
+
+
+def made(path: Path) -> Hold:
+    """A new file that is ours already when it gets a name that others know. Raises OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return Hold(path, fd)
+
+
+def _opened(path: Path, create: bool) -> int | None:
+    """The locked descriptor of the file that has this name now: a restore may put another one there meanwhile."""
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):
+            if _inode_of(path.stat()) in {held.inode for held in _holds}:
+                raise _refused(path)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+        except FileNotFoundError:
+            if create:
+                raise
+            return None
+        try:
+            _lock(fd, path)
+            if _is_at(path, fd):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+    raise LedgerUnusable(f"The file {path} is replaced again and again.", hint="End whatever does so.")
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    with suppress(FileNotFoundError):
+        return _inode_of(path.stat()) == _inode_of(os.fstat(fd))
+    return False
+
+
+def _inode_of(found: os.stat_result) -> _Inode:
+    return found.st_dev, found.st_ino
+
+
+def _lock(fd: int, path: Path) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise _refused(path) from error
+
+
+def _refused(path: Path) -> LedgerUnusable:
+    return LedgerUnusable(
+        f"Another daemon holds the ledger {path}.", hint="See `comfyledger status`, or choose another [ledger] path."
+    )
+
+
+# ---- several names of one file
+
+
+def _check_names(path: Path) -> None:
+    """Each name of a ledger has a write-ahead log of its own: two of them destroy it."""
+    if path.exists() and path.stat().st_nlink > 1:
+        forget_second_names(path)
+    for name in several_names(path):
+        raise LedgerUnusable(
+            f"The file {name} has a second name (a hard link), through which another program could write to it.",
+            hint=f"`find DIR -samefile {name}` finds it. Remove it, or copy {name} and move the copy into its place.",
+        )
+
+
+def several_names(path: Path) -> Iterator[Path]:
+    """Those files of a ledger that have more than one name."""
+    for end in BESIDE:
+        name = path.with_name(path.name + end)
+        with suppress(FileNotFoundError):
+            if name.stat().st_nlink > 1:
+                yield name
+
+
+def forget_second_names(path: Path) -> None:
+    """A restore that was killed right before its end has left the ledger, which is still in use, a second name.
+
+    The log that it had moved aside comes back. To be called under the lock. Raises OSError.
+    """
+    log = path.with_name(path.name + "-wal")
+    for name in path.parent.glob(f"{path.name}{ASIDE}*"):
+        if name.samefile(path):
+            moved = name.with_name(name.name + "-wal")
+            if moved.exists() and not log.exists():
+                moved.replace(log)
+            name.unlink()
+
+
+# ---- a fork
+
+
+def _let_go_in_child() -> None:
+    """A child that keeps the descriptor would keep the lock beyond the end of its parent."""
+    for held in _holds:
+        held.end()
+    _holds.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)

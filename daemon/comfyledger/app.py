@@ -26,7 +26,7 @@ from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.draft import Policy
 from comfyledger.core.owed import Limits
-from comfyledger.core.values import SEED_MAX, backend_lane
+from comfyledger.core.values import SEED_MADE_UP_MAX, backend_lane
 from comfyledger.door.admission import Chance, Prepared, Rules
 from comfyledger.door.context import Context
 from comfyledger.door.cursor import Shared
@@ -345,7 +345,7 @@ def _context(
         chance=Chance(
             batch_id=batch_ids,
             salt=_salt,
-            seed=lambda: secrets.randbits(SEED_MAX.bit_length()),
+            seed=lambda: secrets.randbelow(SEED_MADE_UP_MAX + 1),
         ),
         live=live,
         shared=Shared(),

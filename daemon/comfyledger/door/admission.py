@@ -21,7 +21,7 @@ from comfyledger.comfyui import graph as graphs
 from comfyledger.core.commands import OpenSeries, SubmitBatch
 from comfyledger.core.naming import Series, Templates, series_of
 from comfyledger.core.slugs import fold
-from comfyledger.core.values import SEED_MAX, Blob, PromptFixed, StoreRef, blob_of
+from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX, Blob, PromptFixed, StoreRef, blob_of
 from comfyledger.errors import Refused
 from comfyledger.settings import Secret
 
@@ -261,7 +261,7 @@ def _prompts(
     chance: Chance,
 ) -> tuple[tuple[PromptFixed, ...], tuple[Blob, ...]]:
     """Neighbours with equal inputs and no seed of their own share prompts of at most `images_per_prompt`."""
-    base = message.seed if message.seed is not None else chance.seed()
+    base, most = (message.seed, SEED_MAX) if message.seed is not None else (chance.seed(), SEED_MADE_UP_MAX)
     blobs: dict[bytes, Blob] = {}
     prompts: list[PromptFixed] = []
 
@@ -275,7 +275,7 @@ def _prompts(
 
     def add(images: Sequence[int], seed: int | None, values: dict[str, Any]) -> None:
         index = len(prompts) + 1
-        fixed = seed if seed is not None else (base + index - 1) % (SEED_MAX + 1)
+        fixed = seed if seed is not None else (base + index - 1) % (most + 1)
         prompts.append(PromptFixed(index, tuple(images), fixed, backend, digest(values)))
 
     places = range(len(asked))

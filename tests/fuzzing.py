@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -172,21 +173,22 @@ def comfyui_reader() -> Callable[[bytes], str]:
     """Reads one frame as each thing that ComfyUI may say; what came of it."""
     reads: tuple[Callable[[bytes], Any], ...] = (
         messages.parse_text,
-        messages.parse_preview,
         messages.parse_queue,
-        messages.parse_job,
         lambda frame: messages.parse_history(frame, "p"),
         lambda frame: messages.parse_prompt_answer(200, frame),
         lambda frame: messages.parse_prompt_answer(400, frame),
     )
 
     def read(frame: bytes) -> str:
-        told = "taken"
+        messages.parse_preview(frame)
+        messages.parse_cancelled(200, frame)
+        for status in (200, 404):
+            messages.parse_job(status, frame, "p")
+        told = "bad frame"
         for one in reads:
-            try:
+            with suppress(messages.BadFrame):
                 one(frame)
-            except messages.BadFrame:
-                told = "bad frame"
+                told = "taken"
         return told
 
     return read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfyledger.comfyui import messages as m
+from comfyledger.comfyui.fields import json_object
 
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "comfyui-0.33.0"
 ANYTHING = st.recursive(
@@ -97,6 +99,150 @@ def test_not_json_numbers_that_comfyui_writes_are_read() -> None:
     )
 
 
+ODD: dict[str, tuple[bytes, Any]] = {
+    "nan": (b'{"a": [NaN, Infinity, -Infinity], "b": 1}', 1),
+    "a key that comes twice": (b'{"b": 2, "b": 1}', 1),
+    "a byte order mark": (b'\xef\xbb\xbf{"b": 1}', 1),
+    "bytes that are not UTF-8": (b'{"a": "\xff", "b": 1}', 1),
+    "half a surrogate pair": (rb'{"a": "\ud800", "b": 1}', 1),
+    "an integer of 5,000 digits": (b'{"a": ' + b"9" * 5_000 + b', "b": 1}', 1),
+    "a float beyond all floats": (b'{"a": 1e999, "b": 1}', 1),
+    "a list in a list, 5,000 times": (b'{"a": ' + b"[" * 5_000 + b'"]"' + b"]" * 5_000 + b', "b": 1}', 1),
+    "objects in objects, 5,000 times": (b'{"a": ' + b'{"x":' * 5_000 + b"1" + b"}" * 5_000 + b', "b": 1}', 1),
+}
+
+
+@pytest.mark.parametrize("body", [body for body, _ in ODD.values()], ids=list(ODD))
+def test_whatever_comfyui_writes_is_read_by_one_parser(body: bytes) -> None:
+    assert json_object(body)["b"] == 1
+    inside = body[body.index(b"{") :]
+    entry = b'{"p": {"outputs": {}, "status": {"status_str": "success"}, "prompt": ' + inside + b"}}"
+    found = m.parse_history(entry, "p")
+    assert found is not None
+    assert found.ended == "success"
+    queue = b'{"queue_running": [[1, "p", ' + inside + b', {}, []]], "queue_pending": []}'
+    assert m.parse_queue(queue) == m.QueueIds(("p",), ())
+    assert m.parse_text(b'{"type": "executing", "data": {"prompt_id": "p", "x": ' + inside + b"}}") == (
+        m.Executing("p", None)
+    )
+    assert m.parse_job(200, b'{"status": "pending", "workflow": ' + inside + b"}", "p") == "waiting"
+    accepted = m.parse_prompt_answer(200, b'{"prompt_id": "p", "number": 1, "x": ' + inside + b"}")
+    assert isinstance(accepted, m.PromptAnswer)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"status": "queued"}'),
+        (200, b'{"status": "running"}'),
+        (200, b'{"status": "PENDING"}'),
+        (200, b'{"status": "Completed"}'),
+        (200, b'{"status": null}'),
+        (200, b'{"data": {"status": "in_progress"}}'),
+        (200, b'[{"status": "pending"}]'),
+        (200, b'{"status": "pending", "id": "another"}'),
+        (200, b"{}"),
+        (200, b""),
+        (200, b"<html>"),
+        (404, b"{}"),
+        (404, b'{"message": "no Route matched with those values"}'),
+        (404, b'{"error": "Not Found"}'),
+        (404, b'{"error": {"code": 404}}'),
+        (404, b"<html>404</html>"),
+        (404, b""),
+        (403, b'{"error": "Job not found"}'),
+        (502, b'{"status": "pending"}'),
+    ],
+)
+def test_an_answer_about_a_job_that_is_not_comfyuis_says_nothing(status: int, body: bytes) -> None:
+    assert m.parse_job(status, body, "p") == "unknown"
+
+
+def test_only_comfyuis_own_404_says_that_a_job_is_gone_or_that_there_are_none() -> None:
+    assert m.parse_job(404, b'{"error": "Job not found"}', "p") == "gone"
+    assert m.parse_job(404, b"404: Not Found", "p") == "no_route"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"data": {"queue_running": [], "queue_pending": []}}',
+        b'{"queue_running": []}',
+        b'{"queue_running": [], "queue_pending": null}',
+        b'{"queue_running": [], "queue_pending": {}}',
+        b'{"queue_running": [], "queue_pending": [{"id": "p"}]}',
+        b'{"queue_running": [[1]], "queue_pending": []}',
+        b'{"queue_running": [], "queue_pending": [[1, 2]]}',
+        b"[]",
+        b"",
+    ],
+)
+def test_a_queue_that_cannot_be_read_whole_is_not_an_empty_one(body: bytes) -> None:
+    with pytest.raises(m.BadFrame):
+        m.parse_queue(body)
+
+
+def test_a_long_queue_is_read_to_its_end() -> None:
+    pending = [[number, f"p{number}", {}, {}, []] for number in range(6_000)]
+    assert m.parse_queue(json.dumps({"queue_running": [], "queue_pending": pending})).pending[-1] == "p5999"
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        {"history": {"p": {"outputs": {}, "status": {"status_str": "success"}}}},
+        {"error": "not found"},
+        {"p": None},
+        {"p": []},
+        {"p": {}},
+        {"p": {"status": {"status_str": "success"}}},
+        {"p": {"outputs": {}, "status": {"status_str": "running", "completed": False}}},
+        {"P": {"outputs": {}, "status": {"status_str": "success"}}},
+    ],
+)
+def test_a_history_that_answers_something_else_is_not_an_empty_one(answered: Any) -> None:
+    with pytest.raises(m.BadFrame):
+        m.parse_history(json.dumps(answered), "p")
+
+
+@pytest.mark.parametrize("status", [{"status_str": "SUCCESS"}, {"status_str": "done", "completed": True}])
+def test_another_spelling_of_a_good_end_is_no_error(status: Any) -> None:
+    found = m.parse_history(json.dumps({"p": {"outputs": {}, "status": status}}), "p")
+    assert found is not None
+    assert found.ended == "success"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"{}"),
+        (200, b'{"data": {"prompt_id": "p"}}'),
+        (200, b'{"prompt_id": null}'),
+        (400, b"<html>400 Bad Request</html>"),
+        (400, b'{"message": "Bad Request"}'),
+        (400, b'{"error": "Bad Request"}'),
+    ],
+)
+def test_an_answer_to_a_prompt_that_is_not_comfyuis_neither_takes_nor_refuses_it(status: int, body: bytes) -> None:
+    with pytest.raises(m.BadFrame):
+        m.parse_prompt_answer(status, body)
+
+
+def test_whether_a_prompt_was_cancelled_is_said_or_not_known() -> None:
+    for status, body, cancelled in [
+        (200, b'{"cancelled": true}', True),
+        (200, b'{"cancelled": false}', False),
+        (200, b'{"data": {"cancelled": true}}', None),
+        (200, b"{}", None),
+        (200, b"<html>", None),
+        (200, b'{"cancelled": "yes"}', None),
+        (302, b"", False),
+        (404, b"404: Not Found", False),
+    ]:
+        assert m.parse_cancelled(status, body) is cancelled
+
+
 @pytest.mark.parametrize("frame", ["", "{bad json", "[1]", "null", b"\xff\xfe", "[" * 100_000, "9" * 5_000])
 def test_what_is_no_object_is_a_bad_frame(frame: str | bytes) -> None:
     with pytest.raises(m.BadFrame):
@@ -108,13 +254,21 @@ def test_what_is_no_object_is_a_bad_frame(frame: str | bytes) -> None:
 def test_no_object_is_too_strange(kind: str, data: Any) -> None:
     frame = json.dumps({"type": kind, "data": data})
     m.parse_text(frame).__class__.__name__.encode()
-    for read in (m.parse_queue, m.parse_job):
-        read(json.dumps({"queue_running": data, "queue_pending": [[1, data]], "status": data}))
-    m.parse_history(json.dumps({"p": {"prompt": data, "outputs": data, "status": data}}), "p")
-    m.parse_history(json.dumps({"p": {"status": {"messages": [["execution_error", data], data]}}}), "p")
+    job = json.dumps({"status": data, "cancelled": data, "error": data, "id": data})
+    for status in (200, 404):
+        m.parse_job(status, job, "p")
+        m.parse_cancelled(status, job)
+    with suppress(m.BadFrame):
+        m.parse_queue(json.dumps({"queue_running": data, "queue_pending": [[1, data]]}))
+    for entry in (
+        {"prompt": data, "outputs": data, "status": data},
+        {"outputs": {"9": data}, "status": {"status_str": data, "messages": [["execution_error", data], data]}},
+    ):
+        with suppress(m.BadFrame):
+            m.parse_history(json.dumps({"p": entry}), "p")
     for status in (200, 400):
-        body = json.dumps({"error": data, "node_errors": {"1": data, "2": {"errors": [data]}}, "number": data})
-        m.parse_prompt_answer(status, body)
+        body = {"error": data, "node_errors": {"1": data, "2": {"errors": [data]}}, "number": data, "prompt_id": "p"}
+        m.parse_prompt_answer(status, json.dumps(body))
 
 
 def test_texts_are_cut_and_can_be_stored() -> None:
@@ -180,7 +334,11 @@ def test_a_history_without_a_status_ended_well_if_it_has_files() -> None:
 def test_the_queue_and_jobs() -> None:
     assert m.parse_queue(answer("duplicate_id", "/queue")).pending == ("f53135e0-193a-4930-91d8-a73e8d56194c",)
     assert m.parse_queue(answer("delete_pending", "/queue")).running == ("c3b55278-a8b4-4251-96f0-b7cfd99a2df7",)
-    assert m.parse_job(answer("runtime_error", "/api/jobs/")).status == "failed"
+    job = answer("runtime_error", "/api/jobs/")
+    assert m.parse_job(200, job, json.loads(job)["id"]) == "ended"
+    assert m.parse_job(404, answer("foreign_clear", "/api/jobs/"), "x") == "gone"
+    said = [e["response"] for e in recorded("cancel_unknown", "http") if e["path"].endswith("/cancel")]
+    assert [m.parse_cancelled(200, json.dumps(one)) for one in said] == [False]
 
 
 def test_a_refusal_says_in_one_sentence_what_is_wrong() -> None:

@@ -86,3 +86,30 @@ async def test_an_answer_that_is_cut_short_costs_a_lookup_and_no_image(house: Ho
     assert not any(left.values())
     house.check_stored(batch)
     assert len(house.comfyui.posted()) == 5
+
+
+@pytest.mark.parametrize("said", [b'{"status": "queued"}', b'{"data": {"status": "in_progress"}}', b"{}", b"<html>"])
+async def test_a_job_in_words_of_another_version_is_not_taken_for_one_that_a_person_removed(
+    house: House, said: bytes
+) -> None:
+    """ComfyUI renders on: the batch is not held, and two images are two renders."""
+    await house.comfyui.begin()
+    house.comfyui.control(hold=["in_node"])
+
+    def odd(path: str, body: bytes) -> bytes:
+        return said if path.startswith("/api/jobs/") else body
+
+    def looked_up() -> bool:
+        return [one["path"] for one in house.comfyui.requests()].count("/queue") >= 3
+
+    async with in_between(house.comfyui.url, answered=odd) as url:
+        house.configure(url=url)
+        await house.daemon.begin()
+        async with house.app() as app:
+            asked = await app.submit("r1", images=coloured(2))
+            await until(looked_up, "the silence is swept")
+            assert (await app.batch(asked["batch_id"]))["held"] == ""
+            house.comfyui.control(hold=[])
+            (batch,) = await app.settled(asked["batch_id"])
+    house.check_stored(batch)
+    assert len(house.comfyui.posted()) == 2

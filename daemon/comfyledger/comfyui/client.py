@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 import aiohttp
 import msgspec
 
+from comfyledger.comfyui.fields import json_object
 from comfyledger.comfyui.messages import (
     BadFrame,
     HistoryEntry,
+    Job,
     OutputFile,
     PromptAnswer,
     RefusalAnswer,
+    parse_cancelled,
     parse_history,
     parse_job,
     parse_prompt_answer,
@@ -96,38 +100,37 @@ class ComfyUI:
         if status not in {200, 400, 413, 500}:
             # ComfyUI says no other to a prompt; it is what stands before it that speaks.
             raise NotReached(f"http_{status}", f"ComfyUI answered {status}.", sent=True)
-        return _read(lambda body: parse_prompt_answer(status, body), raw)
+        return _read(partial(parse_prompt_answer, status), raw)
 
     async def where_is(self, prompt_id: str) -> Where:
         """Where a prompt is. Raises NotReached.
 
         The queue is asked before the history: a prompt moves from one to the other under one lock, so what is absent
-        from the first and then from the second is truly unknown. Newer servers do the same in one call.
+        from the first and then from the second is truly unknown. Newer servers do the same in one call, which is
+        believed only where it is understood.
         """
-        if self._knows_jobs is not False:
-            where = await self._job(prompt_id)
-            if where is not None:
-                return where
+        job = await self._job(prompt_id)
+        if job in {"waiting", "running", "gone"}:
+            return job
+        ended = await self.history(prompt_id) if job == "ended" else None
+        return ended or await self._in_queue_or_history(prompt_id)
+
+    async def _job(self, prompt_id: str) -> Job | Literal["gone"]:
+        """What `/api/jobs/{id}` says; "unknown" if that is nothing, or if this server has no such call."""
+        if self._knows_jobs is False:
+            return "unknown"
+        said = parse_job(*await self._call("GET", f"/api/jobs/{prompt_id}"), prompt_id)
+        if said != "unknown":
+            self._knows_jobs = said != "no_route"
+        return "unknown" if said == "no_route" else said
+
+    async def _in_queue_or_history(self, prompt_id: str) -> Where:
         status, raw = await self._call("GET", "/queue")
         ids = _read(parse_queue, _good(status, raw))
         if prompt_id in ids.running:
             return "running"
         if prompt_id in ids.pending:
             return "waiting"
-        return await self.history(prompt_id) or "gone"
-
-    async def _job(self, prompt_id: str) -> Where | None:
-        """What `/api/jobs/{id}` says; None if this server has no such call."""
-        status, raw = await self._call("GET", f"/api/jobs/{prompt_id}")
-        if status == 404:
-            self._knows_jobs = raw.lstrip().startswith(b"{")
-            return "gone" if self._knows_jobs else None
-        job = _read(parse_job, _good(status, raw))
-        self._knows_jobs = True
-        if job.status == "pending":
-            return "waiting"
-        if job.status == "in_progress":
-            return "running"
         return await self.history(prompt_id) or "gone"
 
     async def history(self, prompt_id: str) -> HistoryEntry | None:
@@ -144,15 +147,18 @@ class ComfyUI:
 
         A running one is only interrupted through `/api/jobs`: elsewhere the flag is global and may hit a neighbour.
         """
-        if not await self.interrupt(prompt_id):
+        if await self._end(prompt_id) is not True:
             await self._call("POST", "/queue", {"delete": [prompt_id]})
 
     async def interrupt(self, prompt_id: str) -> bool:
-        """Take a prompt of ours out even while it runs; False if this server has no safe way. Raises NotReached."""
+        """Take a prompt of ours out even while it runs; False if the server has not done so. Raises NotReached."""
+        return await self._end(prompt_id) is not False
+
+    async def _end(self, prompt_id: str) -> bool | None:
+        """What the server says of the one safe way to end a prompt; None if that cannot be understood."""
         if self._knows_jobs is False:
             return False
-        status, _ = await self._call("POST", f"/api/jobs/{prompt_id}/cancel")
-        return status < 400
+        return parse_cancelled(*await self._call("POST", f"/api/jobs/{prompt_id}/cancel"))
 
     @asynccontextmanager
     async def view(self, file: OutputFile) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -183,15 +189,15 @@ class ComfyUI:
         return await self._json("/system_stats")
 
     async def object_info(self) -> dict[str, Any]:
-        """Every node class that the server has. Raises NotReached."""
-        return await self._json("/object_info")
+        """Every node class that the server has, by name. Raises NotReached."""
+        known = await self._json("/object_info")
+        if not any(isinstance(node, dict) and "input" in node for node in known.values()):
+            raise NotReached("unknown_answer", "/object_info: ComfyUI's answer names no node class.", sent=True)
+        return known
 
     async def _json(self, path: str) -> dict[str, Any]:
         status, raw = await self._call("GET", path)
-        try:
-            return msgspec.json.decode(_good(status, raw), type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise NotReached("unknown_answer", f"{path}: {error}", sent=True) from error
+        return _read(json_object, _good(status, raw))
 
     async def _call(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         data = None if body is None else msgspec.json.encode(body)
@@ -220,8 +226,6 @@ def _good(status: int, raw: bytes) -> bytes:
     """The body of an answer that says something. Raises NotReached for what must not be taken for an answer."""
     if status != 200:
         raise NotReached(f"http_{status}", f"ComfyUI answered {status}.", sent=True)
-    if not raw.lstrip().startswith(b"{"):
-        raise NotReached("unknown_answer", "ComfyUI's answer is not JSON.", sent=True)
     return raw
 
 

@@ -7,6 +7,7 @@ A field that is missing or of another type reads as empty, each text is cut to a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,6 +17,11 @@ ID_CHARS_MAX: Final = 200
 NAME_CHARS_MAX: Final = 1_024
 TEXT_CHARS_MAX: Final = 2_000
 LIST_MAX: Final = 4_096
+LEVELS_MAX: Final = 100
+DIGITS_MAX: Final = 400
+"""Of an integer that is read as one. No float has more, and Python refuses to read ten times as many."""
+
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')
 
 
 class BadFrame(ValueError):
@@ -28,7 +34,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def read_ids(values: object) -> tuple[str, ...]:
-    """The texts in a list, of at most ID_CHARS_MAX characters each."""
+    """The texts in a list, at most LIST_MAX of them, of at most ID_CHARS_MAX characters each."""
     known = values if isinstance(values, list) else []
     return tuple(_storable(value, ID_CHARS_MAX) for value in known[:LIST_MAX] if isinstance(value, str))
 
@@ -75,7 +81,12 @@ def as_text(body: str | bytes) -> str:
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:
-    """The JSON object in a text. Raises BadFrame when there is none."""
+    """The JSON object in a text, as ComfyUI may write it: the one way in for all that it says.
+
+    NaN and the infinities, numbers of any size, a byte order mark, bytes that are not UTF-8 and half surrogate pairs
+    are read; of a key that comes twice the last value counts, and what is nested too deeply is left out. Raises
+    BadFrame when there is no object.
+    """
     try:
         value = _json(text)
     except (ValueError, RecursionError) as error:
@@ -93,6 +104,28 @@ def _storable(text: str, limit: int) -> str:
 def _json(text: str | bytes) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        # ComfyUI writes NaN and Infinity, which are not JSON but which the standard library reads.
-        return json.loads(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        whole = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    try:
+        return json.loads(whole.removeprefix("\ufeff"), parse_int=_integer)
+    except RecursionError:
+        return json.loads(_shallow(whole.removeprefix("\ufeff")), parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= DIGITS_MAX else float(digits)
+
+
+def _shallow(text: str) -> str:
+    """The text with null for all that lies deeper than LEVELS_MAX: one strange graph must not hide the others."""
+    pieces, level, start = [], 0, 0
+    for token in _BRACKETS.finditer(text):
+        if token[0] in "[{":
+            level += 1
+            if level == LEVELS_MAX + 1:
+                pieces.append(text[start : token.start()] + "null")
+        elif token[0] in "]}":
+            if level == LEVELS_MAX + 1:
+                start = token.end()
+            level -= 1
+    return "".join(pieces) + (text[start:] if level <= LEVELS_MAX else "")

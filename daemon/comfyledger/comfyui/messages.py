@@ -199,10 +199,18 @@ class QueueIds(msgspec.Struct, frozen=True):
     pending: tuple[str, ...]
 
 
-class JobAnswer(msgspec.Struct, frozen=True):
-    """`status` is pending, in_progress, completed, failed or cancelled in ComfyUI 0.33.0."""
-
-    status: str
+Job = Literal["waiting", "running", "ended", "unknown"]
+_JOB_WORDS: Final[dict[str, Job]] = {
+    "pending": "waiting",
+    "in_progress": "running",
+    "completed": "ended",
+    "failed": "ended",
+    "cancelled": "ended",
+}
+"""Of ComfyUI 0.33.0. Other versions have other words: those say nothing."""
+_JOB_NOT_FOUND: Final = "Job not found"
+_NO_ROUTE: Final = b"404: Not Found"
+"""What a ComfyUI without a route answers; a gateway in front of it has a body of its own."""
 
 
 def parse_text(frame: str | bytes) -> Message:
@@ -231,14 +239,24 @@ def parse_preview(frame: bytes) -> Preview | None:
 
 
 def parse_prompt_answer(status: int, body: str | bytes) -> PromptAnswer | RefusalAnswer:
-    """What `POST /prompt` answered. Raises BadFrame for a 200 that is no JSON object."""
+    """What `POST /prompt` answered.
+
+    Raises BadFrame for a 200 that names no prompt and for a 400 that is not ComfyUI's: neither says that the graph is
+    in the queue, or that it is wrong.
+    """
     if status == 200:
         answer = json_object(body)
+        if not read_id(answer, "prompt_id"):
+            raise BadFrame("the answer to a prompt names no prompt_id")
         return PromptAnswer(read_id(answer, "prompt_id"), read_number(answer, "number") or 0, _node_errors(answer))
     try:
         answer = json_object(body)
     except BadFrame:
+        if status == 400:
+            raise
         return RefusalAnswer(status, "", cut(as_text(body), TEXT_CHARS_MAX), "", ())
+    if status == 400 and not {"error", "node_errors"} <= answer.keys():
+        raise BadFrame("a 400 that has neither ComfyUI's error nor its node_errors")
     error = read_object(answer, "error")
     return RefusalAnswer(
         status,
@@ -250,12 +268,18 @@ def parse_prompt_answer(status: int, body: str | bytes) -> PromptAnswer | Refusa
 
 
 def parse_history(body: str | bytes, prompt_id: str) -> HistoryEntry | None:
-    """The entry of a prompt in `GET /history/{prompt_id}`; None when it is unknown or not finished. Raises BadFrame."""
-    entry = json_object(body).get(prompt_id)
-    if not isinstance(entry, dict):
+    """The entry of a prompt in `GET /history/{prompt_id}`; None when it is unknown or not finished.
+
+    Raises BadFrame for every answer that is neither the entry nor the empty object.
+    """
+    answer = json_object(body)
+    if not answer:
         return None
+    entry = answer.get(prompt_id)
+    if not isinstance(entry, dict) or not isinstance(entry.get("outputs"), dict):
+        raise BadFrame("the history answered something else than the prompt that was asked for")
     status = read_object(entry, "status")
-    ended, error = _ending(status, has_outputs=bool(entry.get("outputs")))
+    ended, error = _ending(status, has_outputs=bool(entry["outputs"]))
     outputs = list(read_object(entry, "outputs").items())[:LIST_MAX]
     files = {cut(node_id, ID_CHARS_MAX): _files(output) for node_id, output in outputs}
     completed, ran_ms = status.get("completed") is True, read_span([m[1] for m in _messages(status)], "timestamp")
@@ -263,14 +287,39 @@ def parse_history(body: str | bytes, prompt_id: str) -> HistoryEntry | None:
 
 
 def parse_queue(body: str | bytes) -> QueueIds:
-    """The ids in `GET /queue`. Raises BadFrame when the answer is no JSON object."""
+    """The ids in `GET /queue`, all of them. Raises BadFrame when the answer has not both lists, or an unknown entry."""
     answer = json_object(body)
     return QueueIds(_queued(answer.get("queue_running")), _queued(answer.get("queue_pending")))
 
 
-def parse_job(body: str | bytes) -> JobAnswer:
-    """What `GET /api/jobs/{id}` answered with 200. Raises BadFrame when the answer is no JSON object."""
-    return JobAnswer(read_id(json_object(body), "status"))
+def parse_job(status: int, body: str | bytes, prompt_id: str) -> Job | Literal["gone", "no_route"]:
+    """What `GET /api/jobs/{id}` says of a prompt; "no_route" where ComfyUI has no such call.
+
+    Only ComfyUI's own 404 means that it does not know the prompt. All else that is not understood is "unknown": a word
+    of another version, a wrapper, a gateway's answer.
+    """
+    if status == 404 and body in {_NO_ROUTE, _NO_ROUTE.decode()}:
+        return "no_route"
+    try:
+        answer = json_object(body)
+    except BadFrame:
+        return "unknown"
+    if status == 404:
+        return "gone" if answer.get("error") == _JOB_NOT_FOUND else "unknown"
+    if status != 200 or answer.get("id", prompt_id) != prompt_id:
+        return "unknown"
+    return _JOB_WORDS.get(read_id(answer, "status"), "unknown")
+
+
+def parse_cancelled(status: int, body: str | bytes) -> bool | None:
+    """Whether `POST /api/jobs/{id}/cancel` took the prompt out; None where the answer does not say."""
+    if status != 200:
+        return False
+    try:
+        said = json_object(body).get("cancelled")
+    except BadFrame:
+        return None
+    return said if isinstance(said, bool) else None
 
 
 # The readers of each type answer None when a field that makes the message is missing.
@@ -341,11 +390,16 @@ def _ending(
     named = _messages(status)
     if any(m[0] == "execution_interrupted" for m in named):
         return "interrupted", None
-    # Versions before the status was kept have none: then only outputs can tell.
-    if status.get("status_str") == "success" or (not status and has_outputs):
-        return "success", None
     errors = read_objects([m[1] for m in named if m[0] == "execution_error"])
-    return "error", _read_error(errors[0] if errors else {})
+    word = read_id(status, "status_str").lower()
+    # Versions before the status was kept have none: then only outputs can tell.
+    if word == "success" or (not status and has_outputs):
+        return "success", None
+    if word == "error" or errors or not status:
+        return "error", _read_error(errors[0] if errors else {})
+    if status.get("completed") is True:
+        return "success", None
+    raise BadFrame(f"the history names an ending that is not known: {word!r}")
 
 
 def _node_errors(answer: Mapping[str, Any]) -> tuple[NodeErrors, ...]:
@@ -390,5 +444,13 @@ def _files(output: object) -> tuple[OutputFile, ...]:
 
 
 def _queued(entries: object) -> tuple[str, ...]:
-    known = entries if isinstance(entries, list) else []
-    return read_ids([entry[1] for entry in known if isinstance(entry, list) and len(entry) > 1])
+    """The ids of a list of the queue. One that cannot be read may be the one that is looked for."""
+    if not isinstance(entries, list):
+        raise BadFrame("the queue has no list of prompts")
+    return tuple(_queued_id(entry) for entry in entries)
+
+
+def _queued_id(entry: object) -> str:
+    if isinstance(entry, list) and len(entry) > 1 and isinstance(entry[1], str):
+        return entry[1]
+    raise BadFrame("the queue has an entry that names no prompt")

@@ -13,50 +13,61 @@ SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_pref
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
 
 
-def graph(name: str, value: Any) -> dict[str, Any]:
-    return {"1": EMPTY, "7": {"class_type": "Node", "inputs": {name: value}}, "9": SAVE}
+def graph(name: str, value: Any, node_class: str = "Node") -> dict[str, Any]:
+    return {"1": EMPTY, "7": {"class_type": node_class, "inputs": {name: value}}, "9": SAVE}
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("node_class", "name", "value"),
     [
-        ("image", "../../../etc/passwd"),
-        ("image", "/etc/passwd [input]"),
-        ("image", "C:\\Windows\\win.ini"),
-        ("image", "a/..\\..\\b"),
-        ("image", "~/.ssh/id_rsa"),
-        ("image", "file:///etc/passwd"),
-        ("filename_prefix", "../../../home/x"),
-        ("filename_prefix", "/tmp/x"),
-        ("ckpt_name", "\\\\host\\share\\model"),
-        ("lora_name_2", "../x"),
-        ("output_path", "/root"),
-        ("Directory", "/"),
-        ("video", " /dev/sda"),
+        ("Node", "image", "../../../etc/passwd"),
+        ("Node", "image", "a/..\\..\\b"),
+        ("Node", "lora_name_2", "../x"),
+        ("LoadImage", "image", "/etc/passwd [input]"),
+        ("LoadImage", "image", "C:\\Windows\\win.ini"),
+        ("LoadImageMask", "image", "~/.ssh/id_rsa"),
+        ("LoadImage", "image", "file:///etc/passwd"),
+        ("LoadVideo", "file", " /dev/sda"),
+        ("LoadAudio", "audio", "\\\\host\\share\\x"),
+        ("Node", "filename_prefix", "../../../home/x"),
+        ("Node", "filename_prefix", "/tmp/x"),
+        ("Node", "filenamePrefix", "~/x"),
+        ("Node", "output_path", "/root"),
+        ("Image Save", "path", "/"),
+        ("SaveImageExtended", "Directory", "C:/"),
+        ("VHS_VideoCombine", "subfolder", "/x"),
+        ("imageExporter", "file_name", "/x"),
     ],
 )
-def test_a_file_outside_comfyuis_folders_is_refused_with_its_place(name: str, value: str) -> None:
+def test_a_file_outside_comfyuis_folders_is_refused_with_its_place(node_class: str, name: str, value: str) -> None:
     with pytest.raises(Refused) as refused:
-        check_graph(graph(name, value), "9.filename_prefix")
+        check_graph(graph(name, value, node_class), "9.filename_prefix")
     assert (refused.value.code, refused.value.path) == ("workflow_unsafe_path", f"7.{name}")
     assert refused.value.hint
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("node_class", "name", "value"),
     [
-        ("image", "cat.png"),
-        ("image", "sub/cat..png"),
-        ("ckpt_name", "sd15/v1-5.safetensors"),
-        ("text", "/imagine a cat ../ or a dog"),
-        ("prompt", "../.."),
-        ("image", ["1", 0]),
-        ("image", 7),
-        ("sampler_name", "euler"),
+        ("LoadImage", "image", "cat.png"),
+        ("LoadImage", "image", "sub/cat..png"),
+        ("Node", "ckpt_name", "sd15/v1-5.safetensors"),
+        ("Node", "text", "/imagine a cat ../ or a dog"),
+        ("Node", "prompt", "../.."),
+        ("Node", "prompt", "~ a wave"),
+        ("LoadImage", "image", ["1", 0]),
+        ("Node", "image", 7),
+        ("Node", "sampler_name", "euler"),
+        ("ETN_LoadImageBase64", "image", "/9j/4AAQSkZJRgABAQAAAQABAAD"),
+        ("LoadImageFromBase64", "image", "/9j/" + "A" * 10_000),
+        ("RedditImages", "path", "/r/aww"),
+        ("SaveText", "text", "/r/aww"),
+        ("Node", "image_prompt", "/r/aww"),
+        ("Node", "model_path", "/models/on/the/server"),
     ],
 )
-def test_texts_and_names_below_a_folder_are_left_alone(name: str, value: Any) -> None:
-    check_graph(graph(name, value), "9.filename_prefix")
+def test_texts_and_names_below_a_folder_are_left_alone(node_class: str, name: str, value: Any) -> None:
+    check_graph(graph(name, value, node_class), "9.filename_prefix")
 
 
 def test_an_input_that_a_request_fills_in_is_looked_at_like_the_graph() -> None:

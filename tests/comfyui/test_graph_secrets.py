@@ -24,14 +24,24 @@ def graph_with(**inputs: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name", ["api_key", "apikey", "API key", "openai_api_key", "hf_token", "token", "password", "client_secret"]
+    "name",
+    [
+        *("api_key", "apikey", "API key", "openai_api_key", "hf_token", "token", "password", "client_secret"),
+        *("openaiApiKey", "hfToken", "access_key", "private_key", "auth", "cookie", "session_cookies", "OPENAI_API_KEY"),
+        *("api_key_comfy_org", "aws-secret-access-key", "Authorization", "proxyAuth", "credentials", "apiKey2"),
+    ],
 )
 def test_names_of_keys_are_known(name: str) -> None:
     assert looks_secret(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["max_tokens", "tokens", "token_normalization", "key", "text", "seed", "keyframe", "secretary", "monkey"]
+    "name",
+    [
+        *("max_tokens", "tokens", "token_normalization", "key", "text", "seed", "keyframe", "secretary", "monkey"),
+        *("trigger_token", "bosToken", "eos_token", "special_token", "max_token", "key_frames", "author", "authentic"),
+        *("hotkey", "tokenizer", "keys", "passes", "stream_tokens_to_terminal"),
+    ],
 )
 def test_other_names_are_not_taken_for_keys(name: str) -> None:
     assert not looks_secret(name)
@@ -52,6 +62,24 @@ def test_texts_that_look_like_keys_are_found_and_taken_out_of_a_copy() -> None:
     emptied = graphs.without(graph, ["2.api_key"])
     assert emptied["2"]["inputs"]["api_key"] == ""
     assert graph["2"]["inputs"]["api_key"] == KEY
+
+
+@pytest.mark.parametrize("value", [["1", 0], 7, 0.5, True, None, "", "  ", "a cat with a key in its mouth"])
+def test_a_link_a_number_and_a_sentence_are_no_secrets(value: Any) -> None:
+    graphs.check_no_secrets(graph_with(api_key=value))
+
+
+@pytest.mark.parametrize("value", ["Bearer sk-123", "basic QWxhZGRpbg==", " sk-123 "])
+def test_a_key_behind_its_scheme_is_a_secret(value: str) -> None:
+    assert graphs.secrets_in(graph_with(authorization=value)) == {"2.authorization": value}
+
+
+@pytest.mark.parametrize("value", [{"api_key": KEY}, {"a": [{"b": {"hfToken": KEY}}]}, [{"auth": KEY}]])
+def test_a_secret_inside_an_object_is_refused_because_it_cannot_be_filled_in(value: Any) -> None:
+    with pytest.raises(Refused) as caught:
+        graphs.check_no_secrets(graph_with(settings=value))
+    assert (caught.value.code, caught.value.path) == ("secret_input", "2.settings")
+    assert KEY not in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_a_graph_from_an_app_with_a_key_in_it_is_refused_without_saying_the_key() -> None:

@@ -188,7 +188,7 @@ def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[st
             raise Refused("invalid_field", message, path=printable(asked))
         if address in checked:
             raise Refused("invalid_field", f"{printable(address)} is given twice.", path=printable(asked))
-        check_input(address, value, printable(asked))
+        check_input(address, value, printable(asked), str(graph[address.partition(".")[0]]["class_type"]))
         checked[address] = value
     return checked
 

@@ -7,23 +7,44 @@ out of its template; what an app sends is refused, since a prompt must be render
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from comfyledger.errors import Refused
 
-_KEYS: Final = re.compile(
-    r"(?:^|[_. -])(?:api[_ -]?key|secret|secret[_ -]?key|password|passwd|passphrase|token|bearer|authorization)$",
-    re.IGNORECASE,
+_SECRET: Final = frozenset(
+    "token secret secrets password passwords passwd passphrase auth authorization bearer cookie cookies credential"
+    " credentials apikey".split()
 )
-"""Names of inputs that end like a key's: `api_key`, `openai_api_key`, `hf_token`. `max_tokens` and `seed` do not."""
+"""Words of which one in a name makes an input a secret: `hfToken`, `auth`, `session_cookie`."""
+_HARMLESS: Final = frozenset("trigger bos eos pad special max min normalization class hot sort primary foreign".split())
+"""Words with which `token` and `key` mean something else: `trigger_token`, `bos_token`, `token_normalization`."""
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SCHEME: Final = re.compile(r"(?:bearer|basic|token) \S+", re.IGNORECASE)
+"""What stands before a key in an Authorization header, the one secret that is written with a space."""
 _HINT: Final = (
     'Name it on the server, like [workflows.NAME] secrets = { "12.api_key" = "env:MY_KEY" }, and leave it out here.'
 )
 
+_NESTED_HINT: Final = "A secret inside an object cannot be filled in: give the node an input of its own for it."
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name in snake_case, camelCase or with spaces, in lower case: `openaiApiKey` is openai, api, key."""
+    return [word.lower() for word in _WORD.findall(name)]
+
 
 def looks_secret(name: str) -> bool:
-    return _KEYS.search(name) is not None
+    """Whether an input of this name holds a key. `key` alone names an entry of an object: something must say which."""
+    words = words_of(name)
+    return not _HARMLESS.intersection(words) and (bool(_SECRET.intersection(words)) or "key" in words[1:])
+
+
+def is_secret(name: str, value: Any) -> bool:
+    """Whether a value is one that must not be stored. A link, a number and a sentence are none."""
+    if not isinstance(value, str) or not value.strip() or not looks_secret(name):
+        return False
+    return not re.search(r"\s", value.strip()) or _SCHEME.fullmatch(value.strip()) is not None
 
 
 def secrets_in(graph: Mapping[str, Any]) -> dict[str, str]:
@@ -32,7 +53,7 @@ def secrets_in(graph: Mapping[str, Any]) -> dict[str, str]:
         f"{node_id}.{name}": value
         for node_id, node in graph.items()
         for name, value in node.get("inputs", {}).items()
-        if isinstance(value, str) and value and looks_secret(name)
+        if is_secret(name, value)
     }
 
 
@@ -50,13 +71,28 @@ def check_no_secrets(graph: Mapping[str, Any]) -> None:
     """Raises Refused(secret_input) for a graph that would have to be stored with a key in it."""
     for address in secrets_in(graph):
         raise _refusal(address, address)
+    for address in _nested(graph):
+        raise _refusal(address, address, _NESTED_HINT)
+
+
+def _nested(graph: Mapping[str, Any]) -> Iterator[str]:
+    """The addresses of inputs that hold an object with a secret in it."""
+    for node_id, node in graph.items():
+        yield from (f"{node_id}.{name}" for name, value in node.get("inputs", {}).items() if _inside(value))
+
+
+def _inside(value: Any) -> bool:
+    """Whether an object or a list holds a secret at any depth; graphs and inputs are bounded in theirs."""
+    if isinstance(value, dict):
+        return any(is_secret(name, inner) or _inside(inner) for name, inner in value.items())
+    return isinstance(value, list) and any(map(_inside, value))
 
 
 def check_not_secret(address: str, value: Any, path: str, secrets: Iterable[str]) -> None:
     """Raises Refused(secret_input) for an input that the configuration fills in, or that looks like a key."""
-    if address in secrets or (isinstance(value, str) and value and looks_secret(address.partition(".")[2])):
+    if address in secrets or is_secret(address.partition(".")[2], value) or _inside(value):
         raise _refusal(address, path)
 
 
-def _refusal(address: str, path: str) -> Refused:
-    return Refused("secret_input", f"{address[:128]} looks like a secret and would be stored.", hint=_HINT, path=path)
+def _refusal(address: str, path: str, hint: str = _HINT) -> Refused:
+    return Refused("secret_input", f"{address[:128]} looks like a secret and would be stored.", hint=hint, path=path)

@@ -44,6 +44,7 @@ def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> Prepared:
         secrets=list(dict.fromkeys([*found, *workflow.secrets])),
     )
     emptied = graphs.without(graph, plan.secrets)
+    graphs.check_no_secrets(emptied)
     secrets = {address: Secret(value) for address, value in found.items()}
     return replace(prepare(name, emptied, plan), secrets=secrets)
 

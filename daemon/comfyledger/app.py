@@ -334,6 +334,7 @@ def _context(
         backend=next(iter(settings.comfyui)),
         quantity_max=settings.limits.quantity_max,
         graph_bytes_max=settings.limits.graph_bytes_max,
+        node_classes_denied=settings.limits.node_classes_denied,
         trust=settings.first_use == "trust",
     )
     return Context(

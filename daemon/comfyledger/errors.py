@@ -46,6 +46,7 @@ CODES: Final[dict[str, str]] = {
     "workflow_output_ambiguous": "The workflow has several nodes that save images.",
     "workflow_output_unsupported": "The workflow's output is not an image.",
     "workflow_unsafe_path": "The workflow names a file outside ComfyUI's folders.",
+    "workflow_node_denied": "The workflow uses a node class that graphs in requests may not use.",
     "secret_input": "An input that holds a secret is filled in by the configuration, not by a request.",
     "workflow_batch_size": "The workflow has no place for a batch size.",
     "graph_too_large": "The workflow is above the size limit.",

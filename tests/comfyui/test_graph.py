@@ -17,6 +17,7 @@ from comfyledger.comfyui.graph import (
     Plan,
     as_template,
     check_against_object_info,
+    check_classes,
     check_inputs,
     describe,
     fill,
@@ -363,3 +364,16 @@ def test_filling_in_changes_the_named_addresses_and_nothing_else(graph: dict[str
         assert filled[node_id]["inputs"].pop(name) == value
         del before[node_id]["inputs"][name]
     assert filled == before
+
+
+@pytest.mark.parametrize("denied", [("KSampler",), ("*Sampler",), ("K*r", "Other"), ("*",)])
+def test_a_denied_node_class_is_refused_with_its_node(denied: tuple[str, ...]) -> None:
+    with pytest.raises(Refused) as refused:
+        check_classes(diffusion(), denied)
+    assert (refused.value.code, refused.value.path) == ("workflow_node_denied", "3")
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize("denied", [(), ("ksampler",), ("Sampler",), ("KSampler?",), ("[K]Sampler",), ("K.ampler",)])
+def test_a_class_is_denied_by_its_whole_name_only(denied: tuple[str, ...]) -> None:
+    check_classes(diffusion(), denied)

@@ -27,7 +27,7 @@ def graph_with(**inputs: Any) -> dict[str, Any]:
     "name",
     [
         *("api_key", "apikey", "API key", "openai_api_key", "hf_token", "token", "password", "client_secret"),
-        *("openaiApiKey", "hfToken", "access_key", "private_key", "auth", "cookie", "session_cookies", "OPENAI_API_KEY"),
+        *("openaiApiKey", "hfToken", "access_key", "private_key", "auth", "cookie", "cookies", "OPENAI_API_KEY"),
         *("api_key_comfy_org", "aws-secret-access-key", "Authorization", "proxyAuth", "credentials", "apiKey2"),
     ],
 )

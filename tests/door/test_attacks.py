@@ -242,3 +242,16 @@ async def test_a_graph_that_names_files_elsewhere_is_refused_before_it_has_a_num
             asked = {"request_id": "r", "username": "a", "character": "b", "quantity": 1}
             frame = await raw.ask("submit_batch", workflow={"1": load, "9": save}, **asked)
     assert (frame["data"]["code"], frame["data"]["path"]) == ("workflow_unsafe_path", "$.data.workflow.1.image")
+
+
+async def test_a_graph_with_a_denied_node_class_is_refused_and_a_configured_workflow_is_not(
+    open_door: Any, tmp_path: Path
+) -> None:
+    empty = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
+    save = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
+    asked = {"username": "a", "character": "b", "quantity": 1}
+    async with open_door(tmp_path, '[limits]\nnode_classes_denied = ["Empty*"]') as door, door.raw() as raw:
+        with door.unchanged():
+            frame = await raw.ask("submit_batch", request_id="r", workflow={"1": empty, "9": save}, **asked)
+        assert (frame["data"]["code"], frame["data"]["path"]) == ("workflow_node_denied", "$.data.workflow.1")
+        assert (await raw.ask("submit_batch", request_id="r", workflow="empty-image", **asked))["type"] == "result"

@@ -14,7 +14,7 @@ from comfyledger.cli.terminal import clock, say, say_aside, say_json, say_table
 if TYPE_CHECKING:
     from pathlib import Path
 
-RIGHTS = ("read", "submit", "admin")
+RIGHTS = ("read", "submit_configured", "submit", "operate", "admin")
 """As `door.tokens` has them; each holds what those before it hold."""
 
 

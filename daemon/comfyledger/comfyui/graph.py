@@ -8,7 +8,8 @@ to be read only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ __all__ = [
     "Plan",
     "as_template",
     "check_against_object_info",
+    "check_classes",
     "check_graph",
     "check_inputs",
     "check_no_secrets",
@@ -191,6 +193,19 @@ def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[st
         check_input(address, value, printable(asked), str(graph[address.partition(".")[0]]["class_type"]))
         checked[address] = value
     return checked
+
+
+def check_classes(graph: Graph, denied: Sequence[str]) -> None:
+    """Raises Refused (workflow_node_denied) for a node of a class that a pattern names; `*` stands for any text."""
+    patterns = [re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL) for pattern in denied]
+    for node_id, node in graph.items():
+        if any(pattern.fullmatch(str(node["class_type"])) for pattern in patterns):
+            raise Refused(
+                "workflow_node_denied",
+                f"Node {node_text(graph, node_id)} is of a class that graphs in requests may not use.",
+                hint="Take the node out, or have the operator configure the workflow or change node_classes_denied.",
+                path=printable(node_id),
+            )
 
 
 def check_against_object_info(graph: Graph, object_info: Mapping[str, Any]) -> None:

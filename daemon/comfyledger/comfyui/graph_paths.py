@@ -15,16 +15,44 @@ from comfyledger.comfyui.graph_secrets import words_of
 from comfyledger.errors import Refused
 
 _FILES: Final = frozenset(
-    "image images mask video audio file filename path name prefix folder directory dir subfolder model lora ckpt vae"
-    " latent".split()
+    [
+        "image",
+        "images",
+        "mask",
+        "video",
+        "audio",
+        "file",
+        "filename",
+        "path",
+        "name",
+        "prefix",
+        "folder",
+        "directory",
+        "dir",
+        "subfolder",
+        "model",
+        "lora",
+        "ckpt",
+        "vae",
+        "latent",
+    ]
 )
 """Words in the names of inputs that name files: `image`, `ckpt_name`, `filename_prefix`."""
-_WRITTEN: Final = frozenset("prefix filename file path folder directory dir subfolder".split())
+_WRITTEN: Final = frozenset({"prefix", "filename", "file", "path", "folder", "directory", "dir", "subfolder"})
 """Words in the names of inputs by which a saver names what it writes."""
-_WRITES: Final = frozenset("save saver savers export exporter write writer output combine".split())
+_WRITES: Final = frozenset({"save", "saver", "savers", "export", "exporter", "write", "writer", "output", "combine"})
 """Words in the class of a node, or in the name of an input, that make a file one to be written."""
 _LOADERS: Final = frozenset(
-    "LoadImage LoadImageMask LoadImageOutput LoadVideo LoadAudio LoadLatent Load3D Load3DAnimation".split()
+    [
+        "LoadImage",
+        "LoadImageMask",
+        "LoadImageOutput",
+        "LoadVideo",
+        "LoadAudio",
+        "LoadLatent",
+        "Load3D",
+        "Load3DAnimation",
+    ]
 )
 """ComfyUI's own nodes that take the name of a file below its folders (0.29.0)."""
 _ROOT: Final = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)

@@ -13,11 +13,42 @@ from typing import Any, Final
 from comfyledger.errors import Refused
 
 _SECRET: Final = frozenset(
-    "token secret secrets password passwords passwd passphrase auth authorization bearer cookie cookies credential"
-    " credentials apikey".split()
+    [
+        "token",
+        "secret",
+        "secrets",
+        "password",
+        "passwords",
+        "passwd",
+        "passphrase",
+        "auth",
+        "authorization",
+        "bearer",
+        "cookie",
+        "cookies",
+        "credential",
+        "credentials",
+        "apikey",
+    ]
 )
 """Words of which one in a name makes an input a secret: `hfToken`, `auth`, `session_cookie`."""
-_HARMLESS: Final = frozenset("trigger bos eos pad special max min normalization class hot sort primary foreign".split())
+_HARMLESS: Final = frozenset(
+    {
+        "trigger",
+        "bos",
+        "eos",
+        "pad",
+        "special",
+        "max",
+        "min",
+        "normalization",
+        "class",
+        "hot",
+        "sort",
+        "primary",
+        "foreign",
+    }
+)
 """Words with which `token` and `key` mean something else: `trigger_token`, `bos_token`, `token_normalization`."""
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SCHEME: Final = re.compile(r"(?:bearer|basic|token) \S+", re.IGNORECASE)
@@ -30,7 +61,7 @@ _NESTED_HINT: Final = "A secret inside an object cannot be filled in: give the n
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a name in snake_case, camelCase or with spaces, in lower case: `openaiApiKey` is openai, api, key."""
+    """The words of a name in snake_case, camelCase or with spaces, in lower case: `openaiApiKey` has three."""
     return [word.lower() for word in _WORD.findall(name)]
 
 

@@ -54,6 +54,7 @@ class Rules(msgspec.Struct, frozen=True):
     quantity_max: int
     graph_bytes_max: int
     trust: bool
+    node_classes_denied: tuple[str, ...] = ()
 
 
 class Chance(msgspec.Struct, frozen=True):
@@ -209,6 +210,7 @@ def _workflow(message: wire.SubmitBatch, rules: Rules) -> Prepared:
         return _configured(wanted, rules.workflows)
     try:
         graph = graphs.read_graph(wanted, rules.graph_bytes_max)
+        graphs.check_classes(graph, rules.node_classes_denied)
         plan = graphs.find_plan(graph)
         graphs.check_graph(graph, plan.prefix)
         graphs.check_no_secrets(graph)

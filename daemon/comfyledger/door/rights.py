@@ -20,14 +20,14 @@ NEEDED: Final[dict[type[wire.Message], Right]] = {
     wire.ReadLog: "read",
     wire.Explain: "read",
     wire.ServerInfo: "read",
-    wire.SubmitBatch: "submit",
-    wire.OpenSeries: "submit",
-    wire.Cancel: "submit",
-    wire.Retry: "submit",
-    wire.Recover: "admin",
+    wire.SubmitBatch: "submit_configured",
+    wire.OpenSeries: "submit_configured",
+    wire.Cancel: "submit_configured",
+    wire.Retry: "submit_configured",
+    wire.Recover: "operate",
+    wire.Pause: "operate",
+    wire.Resume: "operate",
     wire.Forget: "admin",
-    wire.Pause: "admin",
-    wire.Resume: "admin",
     wire.SurveyStore: "admin",
     wire.RaiseSeries: "admin",
 }
@@ -43,9 +43,18 @@ def check(caller: Caller, needed: Right) -> None:
 async def check_request(caller: Caller, message: wire.Message, reader: Reader) -> None:
     """Raises Refused(forbidden). A batch that does not exist is left to those who look for it."""
     check(caller, NEEDED[type(message)])
-    if caller.right == "submit" and isinstance(message, wire.Cancel | wire.Retry):
+    if isinstance(message, wire.SubmitBatch) and isinstance(message.workflow, dict):
+        _check_graph(caller)
+    if isinstance(message, wire.Cancel | wire.Retry) and not caller.may("operate"):
         batch = await reader.batch(message.batch_id)
         if batch is not None and batch.label != caller.label:
             text = f"{caller.label} may steer its own batches only; this one was asked for by {batch.label}."
-            hint = "Use the token of that client, or one with the right `admin`."
+            hint = "Use the token of that client, or one with the right `operate`."
             raise Refused("forbidden", text, hint=hint, path="$.data.batch_id")
+
+
+def _check_graph(caller: Caller) -> None:
+    if not caller.may("submit"):
+        text = f"The token of {caller.label} may submit configured workflows; a graph needs submit."
+        hint = "Name a configured workflow, or give it a token: `comfyledger token add LABEL --right submit`."
+        raise Refused("forbidden", text, hint=hint, path="$.data.workflow")

@@ -23,7 +23,7 @@ from msgspec import Meta
 
 from comfyledger.errors import Refused
 
-Right = Literal["read", "submit", "admin"]
+Right = Literal["read", "submit_configured", "submit", "operate", "admin"]
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 """Each holds what those before it hold."""
 TAKEN: Final = frozenset({"cli", "default"})

@@ -148,6 +148,8 @@ class Limits(Section, frozen=True):
     """Images of one batch."""
     graph_bytes_max: Positive = 524_288
     """Of a workflow; a hundred times a usual one."""
+    node_classes_denied: tuple[str, ...] = ()
+    """Node classes that a graph in a request may not use. `*` stands for any text."""
     render_attempts_max: Annotated[int, Meta(ge=1, le=100)] = 3
     """Attempts of one prompt that may fail before its images do; `retry` renews them."""
     poison_strikes_max: Annotated[int, Meta(ge=1, le=100)] = 3

@@ -19,7 +19,7 @@ class Welcome(Answer, frozen=True):
     ledger_id: str
     epoch: str
     position: int
-    right: Literal["read", "submit", "admin"] = "admin"
+    right: Literal["read", "submit_configured", "submit", "operate", "admin"] = "admin"
     """What the token may do."""
 
 

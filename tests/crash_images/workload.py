@@ -26,7 +26,7 @@ from comfyledger.engine import Engine
 from comfyledger.ledger import schema
 from comfyledger.ledger.ledger import Ledger
 from comfyledger.work import spool as spool_module
-from comfyledger.work.imagefile import Broken
+from comfyledger.work.broken import Broken
 from comfyledger.work.imagefile import Pinned as Pin
 from comfyledger.work.spool import Spool
 from ledger_given import submission

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image, ImageCms, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from comfyledger.work.imagefile import Broken, Pinned, pin
+from comfyledger.work.broken import Broken
+from comfyledger.work.imagefile import Pinned, pin
 
 SECRET = b"sk-typed-into-a-node"
 PIXELS_MAX = 1_000_000
@@ -274,6 +275,6 @@ def test_trouble_with_the_disk_is_not_the_images(tmp_path: Path, monkeypatch: py
     def fails(image: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fails)
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.load", fails)
     with pytest.raises(OSError, match="Input/output"):
-        pinned(tmp_path, WHOLE["png"])
+        pinned(tmp_path, WHOLE["jpg"])

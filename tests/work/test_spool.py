@@ -17,7 +17,8 @@ from PIL import Image
 
 from comfyledger.errors import SpoolUnusable
 from comfyledger.work import spool as spool_module
-from comfyledger.work.imagefile import Broken, Pinned
+from comfyledger.work.broken import Broken
+from comfyledger.work.imagefile import Pinned
 from comfyledger.work.spool import NoPlace, Spool
 
 LIMITS: dict[str, Any] = {"strip": True, "bytes_max": 1_000_000, "pixels_max": 1_000_000}

@@ -34,9 +34,9 @@ from comfyledger.core.reports import (
 )
 from comfyledger.core.slices import BatchRow, PromptRow
 from comfyledger.core.values import OutputFile, Pinned, prompt_uuid
+from comfyledger.work.broken import Broken
 from comfyledger.work.desk import Desk
 from comfyledger.work.entries import Entries
-from comfyledger.work.imagefile import Broken
 from comfyledger.work.rows import Rows
 from comfyledger.work.secrets import Secrets
 from comfyledger.work.spool import Spool

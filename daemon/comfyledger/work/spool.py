@@ -26,7 +26,8 @@ from typing import BinaryIO, Final, TypeVar
 
 from comfyledger import crash
 from comfyledger.errors import ComfyledgerError, SpoolUnusable
-from comfyledger.work.imagefile import EXTENSIONS, Broken, Pinned, pin
+from comfyledger.work.broken import Broken
+from comfyledger.work.imagefile import EXTENSIONS, Pinned, pin
 
 HELD_BYTES: Final = 4 * 1_048_576
 """A file below it comes to the disk once, as what is pinned. Of each fetch under way so much is in memory at most."""

@@ -76,8 +76,8 @@ class CloudinaryStore:
         self._known = Known(state_dir / f"cloudinary-{account.cloud_name}.json", account.upload_prefix)
         self._mode = "" if options.folder_mode == "auto" else options.folder_mode
         patience = Patience(options.connect_timeout_s, options.send_timeout_s, options.answer_timeout_s)
-        self._transfer = Transfer(options.uploads_concurrent_max, patience)
-        self._admin = Admin(account, options.connect_timeout_s, now)
+        self._transfer = Transfer(options.uploads_concurrent_max, patience, options.proxy or None)
+        self._admin = Admin(options, now)
         self._places = asyncio.Semaphore(options.uploads_concurrent_max)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._doubts: dict[Series, tuple[float, str]] = {}
@@ -157,7 +157,7 @@ class CloudinaryStore:
             answer = await self._transfer.post(self._url.removesuffix("upload") + "destroy", fields)
         outcome = judge_destroyed(answer, self._now()) if isinstance(answer, Answer) else answer
         if isinstance(outcome, LaneFault):
-            return LaneFault(outcome.code, self._options.account.secret.masked(outcome.text), outcome.retry_after_s)
+            return LaneFault(outcome.code, self._options.masked(outcome.text), outcome.retry_after_s)
         return outcome
 
     async def page(self, prefix: str, cursor: str = "") -> Page:
@@ -200,7 +200,7 @@ class CloudinaryStore:
 
     def _masked(self, outcome: Outcome) -> Outcome:
         """Cloudinary tells the string that it signed, without the secret; this makes sure."""
-        masked = self._options.account.secret.masked
+        masked = self._options.masked
         match outcome:
             case ImageFault(code=code, text=text):
                 return ImageFault(code, masked(text))

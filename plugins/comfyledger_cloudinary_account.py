@@ -10,18 +10,20 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # the stubs lack it
 
 from comfyledger.plugin_api import Deposit
+from comfyledger_cloudinary_answers import is_loopback
 
 CLOUDINARY: Final = "https://api.cloudinary.com"
 FOLDER_MODES: Final = ("auto", "dynamic", "fixed")
 DELIVERY_TYPES: Final = ("upload", "private", "authenticated")
+SIGNATURE_ALGORITHMS: Final = ("sha1", "sha256")
 OWN_CONTEXT: Final = ("sha256", "md5", "image")
-LOOPBACK: Final = re.compile(r"localhost|127\.[0-9.]+|::1")
 CONCURRENT_MAX: Final = 256
 TIMEOUT_MAX_S: Final = 3_600.0
 
@@ -68,6 +70,15 @@ class Options:
     connect_timeout_s: float = 10.0
     send_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0
+    signature_algorithm: str = "sha1"
+    proxy: str = field(default="", repr=False)
+    """The address of an HTTP proxy, which may hold a login; empty is none."""
+
+    def masked(self, text: str) -> str:
+        """A foreign text without the secret and without the proxy's login, should it hold one."""
+        login = urlsplit(self.proxy).netloc.rpartition("@")[0]
+        text = self.account.secret.masked(text)
+        return text.replace(login, "****") if login else text
 
 
 def options_from(name: str, given: Mapping[str, Any], environment: Mapping[str, str]) -> Options:
@@ -75,7 +86,11 @@ def options_from(name: str, given: Mapping[str, Any], environment: Mapping[str, 
     try:
         _check_names(given)
         settled = {option: check(option, given[option]) for option, check in _CHECKS.items() if option in given}
-        return Options(account=_account(given, environment), **settled)
+        said = _said(given, environment)
+        account = _account(said)
+        settled = {**_of_the_url(said), **settled}
+        proxy = settled.pop("proxy", "") or proxy_from(environment, account.upload_prefix)
+        return Options(account=account, proxy=proxy, **settled)
     except ValueError as error:
         raise ValueError(f"stores.{name}: {error}") from None
 
@@ -101,7 +116,7 @@ def upload_fields(options: Options, mode: str, deposit: Deposit, timestamp_s: in
     fields = {key: value for key, value in fields.items() if value}
     account = options.account
     # Everything is passed: the SDK's global configuration belongs to nobody.
-    signature = str(api_sign_request(dict(fields), account.secret.reveal(), "sha1", 2))
+    signature = str(api_sign_request(dict(fields), account.secret.reveal(), options.signature_algorithm, 2))
     return {**fields, "api_key": account.api_key, "signature": signature}
 
 
@@ -112,11 +127,47 @@ def _check_names(given: Mapping[str, Any]) -> None:
             raise ValueError(f"unknown option {option!r}; did you mean {near!r}?")
 
 
-def _account(given: Mapping[str, Any], environment: Mapping[str, str]) -> Account:
+def proxy_from(environment: Mapping[str, str], address: str) -> str:
+    """The proxy that the environment names for an address: HTTPS_PROXY or HTTP_PROXY, but for the hosts of NO_PROXY.
+
+    Both are read in lower case first, as curl does. Raises ValueError for one that is no http address.
+    """
+    url = urlsplit(address)
+    named = {key.lower(): value for key, value in sorted(environment.items()) if value}  # lower case sorts last, wins
+    proxy = named.get(f"{url.scheme}_proxy", "")
+    host = url.hostname or ""
+    if not proxy or is_loopback(host) or proxy_bypass_environment(host, {"no": named.get("no_proxy", "")}):
+        return ""
+    return _proxy(f"{url.scheme.upper()}_PROXY", proxy)
+
+
+def _proxy(option: str, value: Any) -> str:
+    if value == "":
+        return ""
+    try:
+        url = urlsplit(value if "://" in str(value) else f"http://{value}")
+        is_fit = url.scheme == "http" and url.hostname and url.port is not None and url.path in {"", "/"}
+    except (ValueError, TypeError, AttributeError):
+        is_fit = False
+    if not is_fit or url.query or url.fragment:
+        raise ValueError(f"{option} must be of the form http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")
+    return f"http://{url.netloc}"
+
+
+def _said(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
     """Options first; the environment is looked at only for what they leave open."""
     said = _from_options(given, environment)
     if not {"cloud_name", "api_key", "api_secret"} <= said.keys():
         said = _agreed(said, *_from_environment(environment))
+    return said
+
+
+def _of_the_url(said: Mapping[str, str]) -> dict[str, str]:
+    """What a URL may say beside the account, checked like the options that it stands for."""
+    return {part: _CHECKS[part](part, said[part]) for part in ("signature_algorithm", "proxy") if part in said}
+
+
+def _account(said: Mapping[str, str]) -> Account:
     for part in ("cloud_name", "api_key", "api_secret"):
         if not said.get(part):
             raise ValueError(f"{part} is missing: set it, or put a url_file, a credential or CLOUDINARY_URL in place")
@@ -171,7 +222,7 @@ def _agreed(*sources: Mapping[str, str]) -> dict[str, str]:
     agreed: dict[str, str] = {}
     for source in sources:
         for part, said in source.items():
-            if agreed.setdefault(part, said) != said and part != "upload_prefix":
+            if agreed.setdefault(part, said) != said and part not in _URL_PARTS:
                 raise ValueError(f"two different values of {part} are given (options, URL or environment): keep one")
     return agreed
 
@@ -186,14 +237,20 @@ def _from_url(source: str, text: str) -> dict[str, str]:
     key, _, secret = user.partition(":")
     if url.scheme.lower() != "cloudinary" or not (key and secret and cloud):
         raise ValueError(f"{source} must be of the form cloudinary://API_KEY:API_SECRET@CLOUD_NAME")
-    prefix = parse_qs(url.query).get("upload_prefix", [""])[0]
-    said = {
-        "cloud_name": unquote(cloud),
-        "api_key": unquote(key),
-        "api_secret": unquote(secret),
-        "upload_prefix": prefix,
-    }
-    return {part: value for part, value in said.items() if value}
+    said = {"cloud_name": unquote(cloud), "api_key": unquote(key), "api_secret": unquote(secret)}
+    return {part: value for part, value in said.items() if value} | _query(source, url.query)
+
+
+def _query(source: str, query: str) -> dict[str, str]:
+    """What a URL says behind `?`. What would change an upload and is not known here is refused, not passed over."""
+    found = {}
+    for name, values in parse_qs(query).items():
+        if name in _URL_PARTS:
+            found[_URL_PARTS[name]] = values[-1]
+        elif name not in _URL_IRRELEVANT:
+            known = ", ".join(_URL_PARTS)
+            raise ValueError(f"{source} says {name[:40]!r}, which is not known here (known: {known})")
+    return found
 
 
 def _read(option: str, path: Path) -> str:
@@ -212,7 +269,7 @@ def _read(option: str, path: Path) -> str:
 def _checked_prefix(text: str) -> str:
     """Plain HTTP would show the secret to everybody on the way, so it is for this machine only."""
     url = urlsplit(text)
-    is_safe = url.scheme == "https" or (url.scheme == "http" and LOOPBACK.fullmatch(url.hostname or ""))
+    is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
     if not is_safe or not url.hostname:
         raise ValueError("upload_prefix must be an https:// address (http:// only on loopback)")
     return text.rstrip("/")
@@ -265,7 +322,22 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "connect_timeout_s": _seconds,
     "send_timeout_s": _seconds,
     "answer_timeout_s": _seconds,
+    "signature_algorithm": _choice(*SIGNATURE_ALGORITHMS),
+    "proxy": _proxy,
 }
+_URL_PARTS: Final = {
+    "upload_prefix": "upload_prefix",
+    "signature_algorithm": "signature_algorithm",
+    "api_proxy": "proxy",
+}
+"""What a CLOUDINARY_URL may say behind `?`, by the names of the SDK (1.46.3), and the option that it stands for."""
+_URL_IRRELEVANT: Final = frozenset(
+    {
+        *("secure", "secure_distribution", "private_cdn", "cdn_subdomain", "secure_cdn_subdomain", "cname", "shorten"),
+        *("analytics", "urlAnalytics", "sign_url", "long_url_signature", "use_root_path", "signature_version"),
+    }
+)
+"""How the SDK builds addresses for pages; nothing here builds such ones."""
 _KNOWN: Final = (
     *("cloud_name", "api_key", "api_secret", "api_secret_file", "credential", "url_file", "upload_prefix"),
     *_CHECKS,

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from comfyledger.plugin_api import LaneFault, StoreTrouble
-from comfyledger_cloudinary_account import Account
+from comfyledger_cloudinary_account import Options
 from comfyledger_cloudinary_answers import (
     Answer,
     admin_fault,
@@ -73,9 +74,9 @@ class Connector:
 class Admin:
     """The Admin API of one account. To be used from one event loop."""
 
-    def __init__(self, account: Account, connect_timeout_s: float, now: Callable[[], float] = time.time) -> None:
-        self._account = account
-        self._connect_timeout_s = connect_timeout_s
+    def __init__(self, options: Options, now: Callable[[], float] = time.time) -> None:
+        self._account = options.account
+        self._options = options
         self._now = now
         self._budget = Budget()
         self._places = asyncio.Semaphore(THREADS)
@@ -130,11 +131,11 @@ class Admin:
                 headers={},
                 auth={"key": account.api_key, "secret": account.secret.reveal()},
                 api_url="/".join((account.upload_prefix, "v1_1", account.cloud_name, *path)),
-                timeout=Timeout(connect=self._connect_timeout_s, read=ANSWER_S),
+                timeout=Timeout(connect=self._options.connect_timeout_s, read=ANSWER_S),
             )
         except Exception as error:
             if connector.answer is None:
-                return LaneFault("not_reached", bounded(account.secret.masked(str(error))))
+                return LaneFault("not_reached", bounded(self._options.masked(str(error))))
         return connector.answer or LaneFault("unknown", "There was no answer.")
 
     def _ready_pool(self) -> Any:
@@ -142,7 +143,13 @@ class Admin:
             import certifi
             import urllib3
 
-            self._pool = urllib3.PoolManager(maxsize=THREADS, cert_reqs="CERT_REQUIRED", ca_certs=certifi.where())
+            given: dict[str, Any] = {"maxsize": THREADS, "cert_reqs": "CERT_REQUIRED", "ca_certs": certifi.where()}
+            login = unquote(urlsplit(self._options.proxy).netloc.rpartition("@")[0])
+            if not self._options.proxy:
+                self._pool = urllib3.PoolManager(**given)
+            else:
+                headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+                self._pool = urllib3.ProxyManager(self._options.proxy, proxy_headers=headers, **given)
         return self._pool
 
     def _understood(self, answer: Answer) -> dict[str, Any]:
@@ -152,4 +159,4 @@ class Admin:
         fault = admin_fault(answer, self._now())
         if answer.status == 404 and "resource not found" in fault.text.casefold():
             raise Missing(fault)
-        raise StoreTrouble(LaneFault(fault.code, self._account.secret.masked(fault.text), fault.retry_after_s))
+        raise StoreTrouble(LaneFault(fault.code, self._options.masked(fault.text), fault.retry_after_s))

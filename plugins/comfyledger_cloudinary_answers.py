@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored
 
@@ -23,6 +24,7 @@ RETRY_AFTER_MIN_S: Final = 1.0
 RETRY_AFTER_MAX_S: Final = 86_400.0
 """A day: whatever a server says, the lane looks again by then."""
 
+LOOPBACK: Final = re.compile(r"localhost|127\.[0-9.]+|::1")
 CONFLICT_TRIES: Final = 3
 STALE_TRIES: Final = 2
 _TRY_AGAIN: Final = re.compile(
@@ -162,26 +164,55 @@ def _accepted(deposit: Deposit, answer: Answer) -> Outcome:
     public_id, url, etag = text_of(fields, "public_id"), text_of(fields, "secure_url"), etag_of(fields)
     if not (public_id and url and etag) or fields.get("status") == "pending":
         return LaneFault("unknown", f"The answer does not say that the image is stored: {words(answer)}")
+    if not is_safe_address(url):
+        return LaneFault(
+            "unknown", bounded(f"The answer's secure_url is no https address: {url[:DETAIL_CHARS_MAX]!r}.")
+        )
     if public_id != deposit.public_id:
         return ImageFault("misnamed", bounded(f"Cloudinary calls it {public_id!r} instead of {deposit.public_id!r}."))
     details = _details(fields)
     if fields.get("existing"):
         return _existing(deposit, fields, url, details)
-    return Stored(url, details=details if etag == deposit.md5 else {**details, "altered": 1})
+    return Stored(url, details=details) if etag == deposit.md5 else _altered(deposit, etag, url)
 
 
 def _existing(deposit: Deposit, fields: Mapping[str, Any], url: str, details: dict[str, str | int]) -> Outcome:
-    """Something has the name already: our bytes, our bytes as the account transforms them, our image, or a stranger."""
+    """Something has the name already: our bytes, our bytes as the account changed them, our image, or a stranger."""
     etag, said = etag_of(fields), context_of(fields)
     again: dict[str, str | int] = {**details, "first_attempt": 1} if deposit.first_attempt else details
     if etag == deposit.md5:
         return Stored(url, replayed=True, details=again)
     if said.get("sha256") == deposit.sha256:
-        return Stored(url, replayed=True, details={**again, "altered": 1})
+        return _altered(deposit, etag, url)
     if said.get("image") == deposit.image_id:
         return Stored(url, replayed=True, details={**again, "adopted": etag})
     text = f"{deposit.public_id} is there already and holds something else (etag {etag}, ours {deposit.md5}): {url}"
     return ImageFault("collision", bounded(text))
+
+
+def _altered(deposit: Deposit, etag: str, url: str) -> ImageFault:
+    """What the account holds was made of our bytes and is not our bytes: no upload of it can be checked."""
+    text = (
+        f"Cloudinary holds other bytes than were sent as {deposit.public_id} (etag {etag}, ours {deposit.md5}): {url}. "
+        "Does the account change files at upload (an incoming transformation)? Switch that off, delete the asset, and "
+        "retry the image."
+    )
+    return ImageFault("altered", bounded(text))
+
+
+def is_safe_address(text: str) -> bool:
+    """Whether an address can be handed out: https, or http on loopback, with a host and without a login."""
+    try:
+        url = urlsplit(text)
+        host = url.hostname or ""
+    except ValueError:
+        return False
+    is_plain = text.isascii() and text.isprintable() and " " not in text and "@" not in url.netloc
+    return is_plain and bool(host) and (url.scheme == "https" or (url.scheme == "http" and is_loopback(host)))
+
+
+def is_loopback(host: str) -> bool:
+    return LOOPBACK.fullmatch(host) is not None
 
 
 def _details(fields: Mapping[str, Any]) -> dict[str, str | int]:

@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from comfyledger.plugin_api import LaneFault, StoreTrouble
-from comfyledger_cloudinary_account import LOOPBACK, Options
-from comfyledger_cloudinary_answers import bounded
+from comfyledger_cloudinary_account import Options
+from comfyledger_cloudinary_answers import bounded, is_safe_address
 
 PIECE_BYTES: Final = 262_144
 
@@ -39,7 +38,7 @@ def address_of(options: Options, asset: Mapping[str, Any]) -> str:
         api_secret=account.secret.reveal(),
         sign_url=True,
         secure=True,
-        signature_algorithm="sha1",
+        signature_algorithm=options.signature_algorithm,
         long_url_signature=False,
         private_cdn=False,
         secure_distribution=None,
@@ -56,9 +55,7 @@ def address_of(options: Options, asset: Mapping[str, Any]) -> str:
 
 
 def _checked(address: str) -> str:
-    url = urlsplit(address)
-    is_safe = url.scheme == "https" or (url.scheme == "http" and LOOPBACK.fullmatch(url.hostname or ""))
-    if not is_safe:
+    if not is_safe_address(address):
         raise StoreTrouble(LaneFault("unknown", "Cloudinary does not say where the asset is."))
     return address
 

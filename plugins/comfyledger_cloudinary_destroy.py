@@ -22,7 +22,7 @@ def destroy_fields(options: Options, public_id: str, timestamp_s: int) -> dict[s
         "invalidate": "true",
         "timestamp": str(timestamp_s),
     }
-    signature = str(api_sign_request(dict(fields), account.secret.reveal(), "sha1", 2))
+    signature = str(api_sign_request(dict(fields), account.secret.reveal(), options.signature_algorithm, 2))
     return {**fields, "api_key": account.api_key, "signature": signature}
 
 

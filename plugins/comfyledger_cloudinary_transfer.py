@@ -50,8 +50,9 @@ class Cargo:
 class Transfer:
     """One pool of at most `connections_max` connections. To be used from one event loop."""
 
-    def __init__(self, connections_max: int, patience: Patience) -> None:
+    def __init__(self, connections_max: int, patience: Patience, proxy: str | None = None) -> None:
         self._connections_max = connections_max
+        self._proxy = proxy
         self._patience = patience
         self._session: aiohttp.ClientSession | None = None
 
@@ -113,6 +114,7 @@ class Transfer:
                 connector=aiohttp.TCPConnector(limit=self._connections_max, keepalive_timeout=IDLE_CONNECTION_S),
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                proxy=self._proxy,
             )
         return self._session
 

@@ -150,3 +150,58 @@ def test_the_signature_is_that_of_the_documentation() -> None:
     assert signed["type"] == "private"
     plain = "&".join(sorted(f"{key}={value}".replace("&", "%26") for key, value in signed.items()))
     assert fields["signature"] == hashlib.sha1(f"{plain}s3cr3t-abc".encode()).hexdigest()
+
+
+def test_the_algorithm_of_signatures_comes_from_the_options_or_the_url() -> None:
+    url = "cloudinary://12:abc@demo?signature_algorithm=sha256&secure=true"
+    assert opened({}, CLOUDINARY_URL=url).signature_algorithm == "sha256"
+    assert opened({"signature_algorithm": "sha1"}, CLOUDINARY_URL=url).signature_algorithm == "sha1"
+    assert opened().signature_algorithm == "sha1"
+    assert len(upload_fields(opened({**KEY, "signature_algorithm": "sha256"}), "fixed", DEPOSIT, 1)["signature"]) == 64
+
+
+@pytest.mark.parametrize(
+    "query", ["signature_algorithm=md5", "upload_preset=x", "folder=x", "oauth_token=t", "SECURE=1"]
+)
+def test_what_a_url_says_and_nobody_here_knows_is_refused_and_not_passed_over(query: str) -> None:
+    with pytest.raises(ValueError, match=query.partition("=")[0]) as caught:
+        opened({}, CLOUDINARY_URL=f"cloudinary://12:s3cr3t@demo?{query}")
+    assert "s3cr3t" not in str(caught.value)
+
+
+PROXY = "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, ""),
+        ({"HTTPS_PROXY": PROXY}, PROXY),
+        ({"https_proxy": PROXY, "HTTPS_PROXY": "http://other:1"}, PROXY),
+        ({"HTTPS_PROXY": "proxy.example:3128"}, PROXY),
+        ({"HTTP_PROXY": PROXY}, ""),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,.cloudinary.com"}, ""),
+        ({"HTTPS_PROXY": PROXY, "no_proxy": "*"}, ""),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "example.com"}, PROXY),
+        ({"HTTPS_PROXY": ""}, ""),
+    ],
+)
+def test_the_proxy_of_the_environment_holds_but_for_the_hosts_of_no_proxy(
+    environment: dict[str, str], expected: str
+) -> None:
+    assert opened(**environment).proxy == expected
+
+
+def test_an_option_overrules_the_environment_and_loopback_needs_no_proxy() -> None:
+    assert opened({**KEY, "proxy": "http://mine:1"}, HTTPS_PROXY=PROXY).proxy == "http://mine:1"
+    loopback = {**KEY, "upload_prefix": "http://127.0.0.1:8"}
+    assert opened(loopback, HTTP_PROXY=PROXY, HTTPS_PROXY=PROXY).proxy == ""
+    assert opened({}, CLOUDINARY_URL=f"cloudinary://1:abc@demo?api_proxy={PROXY}").proxy == PROXY
+
+
+@pytest.mark.parametrize(
+    "proxy", ["https://p:1", "socks5://p:1", "http://p", "http://p:x", "http://p:1/x", "http://:1", 7]
+)
+def test_a_proxy_that_cannot_work_is_refused(proxy: Any) -> None:
+    with pytest.raises(ValueError, match="proxy must be"):
+        opened({**KEY, "proxy": proxy})

@@ -91,10 +91,10 @@ def test_other_bytes_under_our_name_are_a_collision(context: object) -> None:
 
 
 @pytest.mark.parametrize("wrap", [True, False])
-def test_other_bytes_made_of_ours_mean_that_the_account_transforms(wrap: bool) -> None:
+def test_other_bytes_made_of_ours_are_altered_and_not_stored(wrap: bool) -> None:
     context: dict[str, Any] = {"sha256": "5ha"}
     answer = stored(existing=True, etag=OTHER, context={"custom": context} if wrap else context)
-    assert details(answer) == {**PLAIN, "etag": OTHER, "altered": 1}
+    assert code(answer) == (ImageFault, "altered")
 
 
 def test_other_bytes_of_our_own_image_are_adopted_with_their_digest() -> None:
@@ -102,8 +102,44 @@ def test_other_bytes_of_our_own_image_are_adopted_with_their_digest() -> None:
     assert details(answer) == {**PLAIN, "etag": OTHER, "adopted": OTHER}
 
 
-def test_a_new_asset_with_another_md5_was_altered_at_ingest() -> None:
-    assert details(stored(etag=OTHER)) == {**PLAIN, "etag": OTHER, "altered": 1}
+def test_a_new_asset_with_another_md5_is_altered_and_not_stored() -> None:
+    assert code(stored(etag=OTHER)) == (ImageFault, "altered")
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:80/x.png", "http://localhost/x.png", "https://res.cloudinary.com/x"]
+)
+def test_an_https_address_or_one_on_loopback_is_handed_out(address: str) -> None:
+    found = outcome(stored(secure_url=address))
+    assert isinstance(found, Stored)
+    assert found.url == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "http://res.cloudinary.com/x.png",
+            "javascript:alert(1)",
+            "ftp://h/x",
+            "file:///etc/passwd",
+            "data:text/html,x",
+        ),
+        *(
+            "https://",
+            "https:///x",
+            "//res.cloudinary.com/x",
+            "x.png",
+            "https://user:pw@h/x",
+            "https://h/a b",
+            "https://[h/",
+        ),
+        *("http://127.0.0.1.evil.example/x", "https://h/x\n", "HTTPS:x"),
+    ],
+)
+def test_an_address_that_cannot_be_handed_out_is_no_word_of_a_stored_image(address: str) -> None:
+    assert code(stored(secure_url=address)) == (LaneFault, "unknown")
+    assert code(stored(secure_url=address, existing=True)) == (LaneFault, "unknown")
 
 
 @pytest.mark.parametrize("existing", [{}, {"existing": True}])

@@ -12,9 +12,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from PIL import Image
 
-from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Series, Stored, StoreTrouble
+from comfyledger.plugin_api import Deleted, Deposit, Held, ImageFault, LaneFault, Outcome, Series, Stored, StoreTrouble
 from comfyledger.sim.cloudinary import SECRET, CloudinaryOptions, SimCloudinary, serve
 from comfyledger_cloudinary import CloudinaryStore
 
@@ -190,13 +191,78 @@ async def test_a_strangers_asset_stays_as_it_is(house: House) -> None:
     assert await house.assets() == before
 
 
-async def test_an_account_that_transforms_is_told_and_replayed(house: House) -> None:
+async def test_an_account_that_changes_files_at_upload_is_reported_and_nothing_is_replaced(house: House) -> None:
     store, deposit = house.opened(), house.deposit()
     await house.control(transform_at_ingest=True)
-    for replayed in (False, True):
+    for _ in range(2):
         found = await store.put(deposit)
-        assert isinstance(found, Stored)
-        assert (found.replayed, found.details["altered"]) == (replayed, 1)
+        assert isinstance(found, ImageFault)
+        assert found.code == "altered"
+        assert "incoming transformation" in found.text
+    (asset,) = await house.assets()
+    assert asset["etag"] != deposit.md5
+
+
+async def test_uploads_questions_and_deletions_can_be_signed_with_sha256(house: House) -> None:
+    store, deposit = house.opened(signature_algorithm="sha256"), house.deposit()
+    assert isinstance(await store.put(deposit), Stored)
+    assert await store.highest_number(Series(FOLDER, "Areg_opal-fever_image_")) == 1
+    ours = Held(NAME, "png", deposit.size_bytes, deposit.md5, deposit.sha256, deposit.image_id)
+    assert isinstance(await store.delete(ours), Deleted)
+
+
+class Proxy:
+    """A plain HTTP proxy that writes down what came by."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    async def pass_on(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.seen.append((request.raw_path, request.headers.get("Proxy-Authorization", "")))
+        kept = {key: value for key, value in request.headers.items() if not key.startswith("Proxy-")}
+        async with aiohttp.ClientSession() as session:
+            body = await request.read()
+            async with session.request(request.method, request.raw_path, headers=kept, data=body) as answer:
+                return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
+
+
+@pytest.fixture
+async def proxy() -> AsyncIterator[tuple[Proxy, str]]:
+    proxy = Proxy()
+    server = web.Server(proxy.pass_on)
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    yield proxy, f"{host}:{port}"
+    await runner.cleanup()
+
+
+async def test_every_call_to_the_account_goes_through_the_proxy_with_its_login(
+    house: House, proxy: tuple[Proxy, str]
+) -> None:
+    seen, place = proxy
+    store, deposit = house.opened(proxy=f"http://us%40er:pass@{place}"), house.deposit()
+    assert isinstance(await store.put(deposit), Stored)
+    assert await store.highest_number(Series(FOLDER, "Areg_opal-fever_image_")) == 1
+    target = house.folder / "back.png"
+    target.touch()
+    await store.fetch(NAME, "png", target)
+    assert target.read_bytes() == deposit.path.read_bytes()
+    assert len(seen.seen) >= 4, "the upload, a listing, a question, the file"
+    assert all(path.startswith("http://127.0.0.1:") for path, _ in seen.seen)
+    assert {login for _, login in seen.seen} == {"Basic dXNAZXI6cGFzcw=="}
+    assert len(seen.seen) == len(await house.ledger()), "nothing went another way"
+
+
+async def test_a_proxy_that_cannot_be_reached_is_the_lanes_fault_and_its_login_is_not_shown(house: House) -> None:
+    store = house.opened(proxy="http://user:hidden-word@127.0.0.1:1")
+    outcome = await store.put(house.deposit())
+    assert isinstance(outcome, LaneFault)
+    with pytest.raises(StoreTrouble) as caught:
+        await store.highest_number(Series(FOLDER, "Areg_opal-fever_image_"))
+    assert "hidden-word" not in f"{outcome} {caught.value.fault} {store._options!r}"
 
 
 async def test_a_name_that_was_changed_silently_is_told(house: House) -> None:

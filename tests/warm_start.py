@@ -5,6 +5,7 @@ Everything of comfyledger is imported anew in each, with the environment that it
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -60,4 +61,7 @@ def _become(arguments: Sequence[str], environment: dict[str, str], out: Path, lo
     os.environ.update(environment)
     module, *rest = arguments
     sys.argv = [module, *rest]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:  # which multiprocessing leaves out; the last lines of the log are written then
+        atexit._run_exitfuncs()

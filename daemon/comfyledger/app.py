@@ -31,7 +31,7 @@ from comfyledger.door.admission import Chance, Prepared, Rules
 from comfyledger.door.context import Context
 from comfyledger.door.cursor import Shared
 from comfyledger.door.gate import gate_of
-from comfyledger.door.listening import announce, listen
+from comfyledger.door.listening import announce, listen, withdraw
 from comfyledger.door.live import Live
 from comfyledger.door.prepared import keys_of_backends, prepare_workflows, secrets_of_workflows
 from comfyledger.door.tokens import Keyring, find_token
@@ -48,6 +48,7 @@ from comfyledger.work import signals
 from comfyledger.work.deletion import Deleter, SpoolFollower
 from comfyledger.work.desk import Desk
 from comfyledger.work.entries import Entries
+from comfyledger.work.holding import hold_spool, hold_state
 from comfyledger.work.onlookers import onlookers
 from comfyledger.work.opening import Opener
 from comfyledger.work.perform import Workers
@@ -122,7 +123,7 @@ async def _run(settings: Settings) -> None:
             await stop.wait()
             notifier.say(STOPPING)
             log.info("daemon.stopping")
-            settings.door_path.unlink(missing_ok=True)
+            withdraw(settings.door_path)
             for task in tasks:
                 task.cancel()
 
@@ -149,13 +150,16 @@ class House(msgspec.Struct, frozen=True):
 
 async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = SILENT) -> House:
     prepared = prepare_workflows(settings)
+    with _in_state_folder(settings):  # before all else, so that a second daemon changes nothing of the first one's
+        stack.callback(hold_state(settings.state_path).close)
     with notifier.extending():
         ledger = Ledger.open(settings.ledger_path)
     stack.callback(ledger.close)
     spool = Spool(settings.spool_path)
-    # After those two, which sync the names of the folders they make: what else lies here can be made anew.
+    held = hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path)
+    if held is not None:
+        stack.callback(held.close)
     with _in_state_folder(settings):
-        settings.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
         keyring = _keyring(settings)
     reader = Reader(settings.ledger_path)
     stack.push_async_callback(reader.close)

@@ -300,10 +300,10 @@ def test_a_ledger_that_is_replaced_before_it_is_locked_is_not_the_one_that_is_wr
     inode = other.stat().st_ino
     lock = locking._lock
 
-    def late(fd: int, name: Path) -> None:
+    def late(fd: int) -> None:
         if other.exists() and os.path.samestat(os.fstat(fd), path.stat()):
             other.replace(path)
-        lock(fd, name)
+        lock(fd)
 
     monkeypatch.setattr(locking, "_lock", late)
     held = locking.hold(path)
@@ -332,20 +332,20 @@ def test_no_child_keeps_the_descriptor(path: Path) -> None:
     assert opened._held is not None
     assert opened._held.fd is not None
     assert not os.get_inheritable(opened._held.fd)
-    reading, writing = os.pipe()
+    (told, telling), (waiting, ending) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writing, b"%d" % len(locking._holds))
         opened._held.close()
-        os.read(reading, 1)
+        os.write(telling, b"%d" % len(locking._holds))
+        os.read(waiting, 1)
         os._exit(0)
+    assert os.read(told, 1) == b"0"
     opened.close()
     try:
         assert not locks_of(path, "FLOCK")
-        again = Ledger.open(path)
-        again.close()
+        Ledger.open(path).close()
     finally:
-        os.write(writing, b"end")
+        os.write(ending, b"e")
         os.waitpid(child, 0)
 
 

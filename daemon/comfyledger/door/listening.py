@@ -157,3 +157,14 @@ def announce(path: Path, url: str, config: str) -> None:
     config = str(Path(config).resolve()) if config else ""
     temporary.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid(), "config": config}))
     temporary.replace(path)
+
+
+def withdraw(path: Path) -> None:
+    """Take that back at the end, unless another daemon has said so since."""
+    with suppress(OSError, msgspec.MsgspecError):
+        if msgspec.json.decode(path.read_bytes(), type=_Left).pid == os.getpid():
+            path.unlink()
+
+
+class _Left(msgspec.Struct):
+    pid: int

@@ -25,6 +25,8 @@ _PAGE: Final = 500
 _KEPT: Final = re.compile(r"([1-9][0-9]{0,14})\.(png|jpg|webp)")
 _TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 """What `work/spool.py` calls a file, and one that is on its way; the daemon sweeps the latter when it starts."""
+_OWNER: Final = frozenset({".ledger", ".ledger.new"})
+"""In which `work/holding.py` says whose the spool is."""
 _IMAGES: Final = "SELECT row FROM images WHERE (batch_id, image) > (?, ?) ORDER BY batch_id, image LIMIT ?"
 
 
@@ -91,7 +93,7 @@ def _files(root: Path) -> Iterator[Path]:
     for entry in _entries(root):
         if entry.is_dir(follow_symlinks=False):
             yield from (Path(inner.path) for inner in _entries(Path(entry.path)))
-        else:
+        elif entry.name not in _OWNER:
             yield Path(entry.path)
 
 

@@ -63,6 +63,10 @@ class Hold:
             os.close(fd)
 
 
+class Taken(Exception):
+    """Another process, or this one, has the lock."""
+
+
 def hold(path: Path, *, create: bool = True) -> Hold:
     """Become the one writer of the ledger at a path; a file is made for its owner only if there is none.
 
@@ -71,10 +75,13 @@ def hold(path: Path, *, create: bool = True) -> Hold:
     it was given.
     """
     with ExitStack() as undoing:
-        lock_files = tuple(_lock_file(name, undoing) for name in {path.absolute(), path.resolve()})
-        path = path.resolve()
-        fd = _opened(path, create)
+        try:
+            lock_files = tuple(_lock_file(name, undoing) for name in {path.absolute(), path.resolve()})
+            fd = _opened(path.resolve(), create)
+        except Taken as error:
+            raise _refused(path) from error
         undoing.pop_all()
+    path = path.resolve()
     held = Hold(path, fd, lock_files)
     try:
         _check_names(path)
@@ -87,7 +94,7 @@ def hold(path: Path, *, create: bool = True) -> Hold:
 def _lock_file(path: Path, undoing: ExitStack) -> int:
     fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     undoing.callback(os.close, fd)
-    _lock(fd, path)
+    _lock(fd)
     return fd
 
 
@@ -98,12 +105,28 @@ def made(path: Path) -> Hold:
     return Hold(path, fd)
 
 
+def hold_file(path: Path) -> Hold:
+    """A file that is there for its lock alone; one that somebody removes is no lock any more. Raises Taken, OSError."""
+    return Hold(path, _opened(path, create=True))
+
+
+def hold_folder(path: Path) -> Hold:
+    """A folder by its own inode, where the file system can. Raises Taken, OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Hold(path, fd)
+
+
 def _opened(path: Path, create: bool) -> int | None:
     """The locked descriptor of the file that has this name now: a restore may put another one there meanwhile."""
     for _ in range(_TRIES):
         with suppress(FileNotFoundError):
             if _inode_of(path.stat()) in {held.inode for held in _holds}:
-                raise _refused(path)
+                raise Taken
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
         except FileNotFoundError:
@@ -111,7 +134,7 @@ def _opened(path: Path, create: bool) -> int | None:
                 raise
             return None
         try:
-            _lock(fd, path)
+            _lock(fd)
             if _is_at(path, fd):
                 return fd
         except BaseException:
@@ -131,11 +154,11 @@ def _inode_of(found: os.stat_result) -> _Inode:
     return found.st_dev, found.st_ino
 
 
-def _lock(fd: int, path: Path) -> None:
+def _lock(fd: int) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise _refused(path) from error
+        raise Taken from error
 
 
 def _refused(path: Path) -> LedgerUnusable:

@@ -27,6 +27,7 @@ from typing import BinaryIO, Final, TypeVar
 from comfyledger import crash
 from comfyledger.errors import ComfyledgerError, SpoolUnusable
 from comfyledger.work.broken import Broken
+from comfyledger.work.holding import make_folder
 from comfyledger.work.imagefile import EXTENSIONS, Pinned, pin
 
 HELD_BYTES: Final = 4 * 1_048_576
@@ -63,14 +64,11 @@ class Spool:
         self._rooted: set[str] = set()
         """Folders of batches whose names in the root are on stable storage. They go from here as they go from there."""
         self._going = threading.Lock()
-        missing = [folder for folder in (root, *root.parents) if not folder.is_dir()]
         try:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(root)
         except OSError as error:
             text = f"The spool cannot be made: {root} ({error.strerror})."
             raise SpoolUnusable(text, hint="Check folder, permissions and disk of [spool] path.") from error
-        for folder in missing:
-            _sync_folder(folder.parent)
 
     @property
     def root(self) -> Path:

@@ -27,6 +27,7 @@ from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.draft import Policy
 from comfyledger.core.owed import Limits
 from comfyledger.core.values import SEED_MADE_UP_MAX, backend_lane
+from comfyledger.door import local_socket
 from comfyledger.door.admission import Chance, Prepared, Rules
 from comfyledger.door.context import Context
 from comfyledger.door.cursor import Shared
@@ -379,7 +380,8 @@ def _backend_info(name: str, server: ComfyUI, watcher: Watcher) -> wire.BackendI
 
 
 async def open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> str:
-    url = await listen(settings.door, context, stack)
+    local = local_socket.places(settings.state_path, os.environ, os.geteuid())
+    entrances = await listen(settings.door, local, context, stack)
     with _in_state_folder(settings):
-        announce(settings.door_path, url, settings.source)
-    return url
+        announce(settings.door_path, entrances, settings.source)
+    return entrances.url

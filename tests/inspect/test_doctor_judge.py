@@ -16,7 +16,7 @@ from comfyledger.inspect.doctor_judge import Diagnosis
 GIB = 2**30
 DISK = judge.Disk("/srv/spool", exists=True, free=10 * GIB, file_system="ext4", can_write=True)
 TOKEN = judge.TokenSeen("/state/token", "token", 0o600, 0o700)
-DAEMON = judge.DaemonSeen("http://127.0.0.1:8189")
+DAEMON = judge.DaemonSeen("http://127.0.0.1:9831")
 LEDGER = judge.LedgerSeen("/state/ledger.db", position=7)
 PROBE = of_comfyui.Probe("id", "id", ended="success", heard=True)
 EMPTY = {

@@ -156,6 +156,8 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     with notifier.extending():
         ledger = Ledger.open(settings.ledger_path)
     stack.callback(ledger.close)
+    if ledger.foreign:
+        log.warning("ledger.foreign_objects", objects=ledger.foreign)
     spool = Spool(settings.spool_path)
     held = hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path)
     if held is not None:

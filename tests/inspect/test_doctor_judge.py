@@ -65,7 +65,7 @@ def test_sqlite_is_named_and_must_take_its_settings(version: Any, refused: str, 
         ({}, "ok", ""),
         ({"exists": False}, "ok", ""),
         ({"problem": "It is another program's.", "hint": "[ledger] path"}, "failure", "[ledger] path"),
-        ({"is_as_left": False}, "failure", "comfyledger audit"),
+        ({"trouble": ("It is changed.", "comfyledger replay --rebuild")}, "failure", "comfyledger replay --rebuild"),
         ({"journal_mode": "delete"}, "warning", "start the daemon again, which sets it"),
     ],
 )

@@ -181,10 +181,13 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     await opener.first()
     live = Live(engine.owed.user_of)
     servers = {name: _server(session, one, keys[name]) for name, one in settings.comfyui.items()}
-    watchers = {name: _watcher(settings.comfyui[name], name, servers[name], live, desk) for name in servers}
+    entries = {name: Entries(one, reader) for name, one in servers.items()}
+    watchers = {
+        name: _watcher(settings.comfyui[name], name, one, live, desk, entries[name]) for name, one in servers.items()
+    }
     rows, bounds = Rows(engine.owed, reader), _bounds(settings)
     renderers = {
-        name: Renderer(one, watchers[name], rows, Entries(one, reader), spool, desk, bounds, filled_in)
+        name: Renderer(one, watchers[name], rows, entries[name], spool, desk, bounds, filled_in)
         for name, one in servers.items()
     }
     live.abouts.extend(renderer.about for renderer in renderers.values())
@@ -251,13 +254,16 @@ def _server(session: aiohttp.ClientSession, settings: ComfyUISettings, keys: Map
     )
 
 
-def _watcher(settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, desk: Desk) -> Watcher:
+def _watcher(
+    settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, desk: Desk, entries: Entries
+) -> Watcher:
     lane = backend_lane(name)
 
     async def connected() -> None:
         desk.probe_soon(lane)
         await desk.works(lane)
         await _learn_version(server)
+        await entries.forget_left()
 
     async def stuck(trouble: NotReached) -> None:
         await desk.stuck(lane, trouble.code, trouble.text)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -28,6 +27,7 @@ from comfyledger.plugin_api import (
     Deleted,
     Deletion,
     Deposit,
+    Doubted,
     Held,
     ImageFault,
     LaneFault,
@@ -46,7 +46,7 @@ from comfyledger_cloudinary_answers import Answer, deserves_another_try, judge
 from comfyledger_cloudinary_delivery import address_of
 from comfyledger_cloudinary_destroy import destroy_fields, foreign, is_ours, judge_destroyed
 from comfyledger_cloudinary_diagnosis import about_budget, about_clock, about_limit, about_mode
-from comfyledger_cloudinary_listing import Numbers, held, held_of, prefix_of, public_ids_of
+from comfyledger_cloudinary_listing import Numbers, checked, held, held_of, prefix_of, public_ids_of
 from comfyledger_cloudinary_transfer import Cargo, Patience, Transfer
 
 LISTED_MAX: Final = 500
@@ -80,7 +80,7 @@ class CloudinaryStore:
         self._admin = Admin(options, now)
         self._places = asyncio.Semaphore(options.uploads_concurrent_max)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._doubts: dict[Series, tuple[float, str]] = {}
+        self._doubts: dict[Series, tuple[float, Doubted]] = {}
         self._url = f"{account.upload_prefix}/v1_1/{account.cloud_name}/image/upload"
 
     @classmethod
@@ -115,25 +115,25 @@ class CloudinaryStore:
             return self._masked(await self._put(deposit))
 
     async def highest_number(self, series: Series) -> int:
-        """A maximum far above the number below it is neither used nor passed over: a person decides.
-
-        See `comfyledger_cloudinary_listing`. The prefix is asked for as written: Cloudinary's search knows the case.
-        """
-        until_s, doubt = self._doubts.get(series, (0.0, ""))
-        if self._now() < until_s:
-            raise StoreTrouble(LaneFault("configuration", doubt))
+        """The prefix is asked for as written: Cloudinary's search knows the case."""
+        now_s = self._now()
+        self._doubts = {one: doubt for one, doubt in self._doubts.items() if now_s < doubt[0]}
+        if series in self._doubts:
+            raise self._doubts[series][1]
         numbers = await self._numbers(series)
-        public_id, below = numbers.doubted()
-        if public_id:
-            raise self._doubt(series, public_id, below)
-        return numbers.highest()
+        try:
+            return numbers.highest(self._name)
+        except Doubted as doubt:
+            self._doubts[series] = (self._now() + DOUBT_REMEMBERED_S, doubt)
+            raise
 
     async def check(self, public_id: str, extension: str) -> Held | None:
         """An asset has one public_id whatever its format, so the extension may be another one than asked for."""
         try:
-            return held(await self._admin.ask("resources", "image", self._options.delivery_type, public_id, context=1))
+            asset = await self._admin.ask("resources", "image", self._options.delivery_type, public_id, context=1)
         except Missing:
             return None
+        return held(checked({"resources": [asset]})["resources"][0])
 
     async def fetch(self, public_id: str, extension: str, target: Path) -> None:
         asset = await self._admin.ask("resources", "image", self._options.delivery_type, public_id)
@@ -162,7 +162,10 @@ class CloudinaryStore:
 
     async def page(self, prefix: str, cursor: str = "") -> Page:
         listing = await self._listing(f"{prefix.rstrip('/')}/" if prefix else "", cursor, context=1)
-        return Page(held_of(listing), _cursor_of(listing))
+        following = _cursor_of(listing)
+        if following and following == cursor:
+            raise _cut_short()
+        return Page(held_of(listing), following)
 
     async def diagnose(self) -> tuple[Remark, ...]:
         """Two calls of the hourly budget; what they say is not remembered."""
@@ -230,29 +233,21 @@ class CloudinaryStore:
         return str(mode)
 
     async def _numbers(self, series: Series) -> Numbers:
-        numbers, cursor = Numbers(series), ""
+        numbers, cursor, seen = Numbers(series), "", set[str]()
         while True:
             listing = await self._listing(prefix_of(series), cursor)
-            numbers.look_at(public_ids_of(listing))
-            before, cursor = cursor, _cursor_of(listing)
-            if cursor in {"", before}:
+            numbers.look_at(public_ids_of(listing), public_ids_of(listing, placeholders=True))
+            cursor = _cursor_of(listing)
+            if not cursor:
                 return numbers
+            if cursor in seen:
+                raise _cut_short()
+            seen.add(cursor)
 
     async def _listing(self, prefix: str, cursor: str, **more: int) -> dict[str, Any]:
         given = {key: value for key, value in (("prefix", prefix), ("next_cursor", cursor)) if value}
         where = ("resources", "image", self._options.delivery_type)
-        return await self._admin.ask(*where, max_results=LISTED_MAX, **given, **more)
-
-    def _doubt(self, series: Series, public_id: str, below: int) -> StoreTrouble:
-        command = f"comfyledger import {self._name} --prefix {shlex.quote(series.folder)} --accept-outlier"
-        text = (
-            f"{public_id} is numbered far above the others (the next is {below}): is that a number? If so, "
-            f"`{command}` goes on above it; if not, rename it in the account. It is looked at again in 10 minutes."
-        )
-        now_s = self._now()
-        self._doubts = {one: doubt for one, doubt in self._doubts.items() if now_s < doubt[0]}
-        self._doubts[series] = (now_s + DOUBT_REMEMBERED_S, text)
-        return StoreTrouble(LaneFault("configuration", text))
+        return checked(await self._admin.ask(*where, max_results=LISTED_MAX, **given, **more))
 
 
 class Known:
@@ -285,6 +280,10 @@ class Known:
             beside = self._path.with_suffix(f".{os.getpid()}.tmp")
             beside.write_text(json.dumps(self._said), encoding="utf-8")
             os.replace(beside, self._path)
+
+
+def _cut_short() -> StoreTrouble:
+    return StoreTrouble(LaneFault("unknown", "The account's list does not come to an end: its cursor comes again."))
 
 
 def _cursor_of(listing: Mapping[str, Any]) -> str:

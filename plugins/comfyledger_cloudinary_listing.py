@@ -1,8 +1,6 @@
 """What a listing of the account means: files as the plugin API says them, and the highest number of a series. PURE.
 
-A maximum that stands far above the number below it (`..._image_20251122` above `..._image_57`) is more likely a date
-than a number. Using it would start a series at twenty million for ever; ignoring it might give a number twice. It is
-neither: the series stays unknown and a person decides.
+An answer that does not say what the account holds is no listing, and never an empty one.
 """
 
 from __future__ import annotations
@@ -11,45 +9,55 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-from comfyledger.plugin_api import Held, Series
+from comfyledger.plugin_api import Held, LaneFault, Series, StoreTrouble
+from comfyledger.plugin_api import Numbers as Found
 from comfyledger_cloudinary_answers import context_of, etag_of, text_of
-
-DOUBTED_ABOVE: Final = 10_000
-DOUBTED_LEAP: Final = 100
-"""As `comfyledger import` has them: what is doubted here must be doubted there, or the hint would lead nowhere."""
 
 
 class Numbers:
-    """The numbers of a series, gathered page by page, each with a file that carries it. Flat: integers only."""
+    """The numbers of a series, gathered page by page."""
 
     def __init__(self, series: Series) -> None:
         name = f"{_folded(prefix_of(series))}([0-9]{{1,15}}){_folded(series.suffix)}"
         self._number = re.compile(rf"{name}(?:\.[^/]*)?").fullmatch
-        self._found: dict[int, str] = {}
+        self._series = series
+        self._found = Found()
 
-    def look_at(self, public_ids: Iterable[str]) -> None:
+    def look_at(self, public_ids: Iterable[str], placeholders: Iterable[str] = ()) -> None:
+        """Placeholders of what was deleted hold their numbers, but give no doubt: an import does not read them."""
         for public_id in public_ids:
-            found = self._number(unicodedata.normalize("NFC", public_id).casefold())
-            if found:
-                self._found[int(found[1])] = public_id
+            number = self._number_of(public_id)
+            if number is not None:
+                self._found.add(number, public_id)
+        for public_id in placeholders:
+            number = self._number_of(public_id)
+            if number is not None:
+                self._found.add_place(number)
 
-    def highest(self) -> int:
-        return max(self._found, default=0)
+    def _number_of(self, public_id: str) -> int | None:
+        found = self._number(unicodedata.normalize("NFC", public_id).casefold())
+        return int(found[1]) if found else None
+
+    def highest(self, store: str = "") -> int:
+        """Raises Doubted, naming the store."""
+        return self._found.highest(store, self._series)
 
     def doubted(self) -> tuple[str, int]:
-        """The file of the lowest number that is not believed, and the number below it; empty if all are.
+        """The file of the lowest number that is not believed, and the number below it; empty if all are."""
+        doubt = self._found.doubt
+        return (doubt[0], doubt[2]) if doubt is not None else ("", 0)
 
-        Not believed is a number above 10,000 that is over 100 times the number below it, and whatever lies above: two
-        dates are no better than one.
-        """
-        below = 0
-        for number in sorted(self._found):
-            if number > DOUBTED_ABOVE and number > DOUBTED_LEAP * max(below, 1):
-                return self._found[number], below
-            below = number
-        return "", below
+
+def checked(listing: dict[str, Any]) -> dict[str, Any]:
+    """The same listing. Raises StoreTrouble for what is none, or may go on without saying where."""
+    resources, cursor = listing.get("resources"), listing.get("next_cursor")
+    is_one = isinstance(resources, list) and isinstance(cursor, str | None)
+    if not is_one or not all(isinstance(one, dict) and text_of(one, "public_id") for one in resources or ()):
+        text = f"The account's answer is no list of what it holds (it has {', '.join(sorted(listing))[:200]})."
+        raise StoreTrouble(LaneFault("unknown", text))
+    return listing
 
 
 def prefix_of(series: Series) -> str:
@@ -57,8 +65,10 @@ def prefix_of(series: Series) -> str:
     return f"{series.folder}/{series.stem}" if series.folder else series.stem
 
 
-def public_ids_of(listing: Mapping[str, Any]) -> list[str]:
-    return [text_of(resource, "public_id") for resource in _resources(listing)]
+def public_ids_of(listing: Mapping[str, Any], *, placeholders: bool = False) -> list[str]:
+    """Those of the files, or of the placeholders that deleted ones left."""
+    resources = _resources(listing)
+    return [text_of(one, "public_id") for one in resources if bool(one.get("placeholder")) is placeholders]
 
 
 def held_of(listing: Mapping[str, Any]) -> tuple[Held, ...]:

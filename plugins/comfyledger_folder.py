@@ -13,6 +13,11 @@ of the store's own, so that a dead mount cannot take those of the daemon. What t
   `.comfyledger`; the state folder remembers that. A root that was marked and has no mark now is not reached. (At the
   very first use nothing can be known: mount it before.)
 
+- **A store that cannot look is not an empty one.** A folder of a name that is a file, or a link out of the root or to
+  nowhere, is the store's trouble and not the image's: it is repaired in one place, and nothing is parked for it.
+- **Names are UTF-8 on the disk**, whatever the locale says: texts become names and names texts at the edge of `Disk`.
+- **No temporary stays**, see `comfyledger_folder_remains`.
+
 Symbolic links within the root may lead to other folders within the root only. `page` follows none.
 """
 
@@ -24,8 +29,9 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -41,6 +47,7 @@ from comfyledger.plugin_api import (
     Held,
     ImageFault,
     LaneFault,
+    Numbers,
     Outcome,
     Page,
     Remark,
@@ -63,7 +70,8 @@ from comfyledger_folder_files import (
     sync,
 )
 from comfyledger_folder_names import Names, Paths
-from comfyledger_folder_pages import entries, read_page
+from comfyledger_folder_pages import as_text, entries, on_disk, read_page
+from comfyledger_folder_remains import Remains
 
 MARK: Final = ".comfyledger"
 MARK_TEXT: Final = "comfyledger keeps images here. A root without this file passes for an unmounted disk.\n"
@@ -78,12 +86,12 @@ T = TypeVar("T")
 LANE_CODES: Final[dict[int, str]] = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "full"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR), "configuration"),
+    errno.ELOOP: "configuration",
     **dict.fromkeys((errno.ENOENT, errno.ESTALE, errno.EIO, errno.ENODEV, errno.ENXIO), "not_reached"),
     **dict.fromkeys((errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH), "not_reached"),
 }
-NAME_REFUSED: Final = frozenset(
-    {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ, errno.EINVAL, errno.EFBIG}
-)
+NAME_REFUSED: Final = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ, errno.EINVAL, errno.EFBIG})
+"""What a disk has against one name or file. What it has against a folder is the store's trouble."""
 
 
 class Refusal(Exception):
@@ -102,11 +110,14 @@ def comfyledger_stores() -> Mapping[str, StoreKind]:
 class FolderStore:
     """A Store whose files lie below a root. Safe to call many times at once, from one event loop."""
 
-    def __init__(self, root: Path, state_dir: Path, timeout_s: float = TIMEOUT_S) -> None:
-        self._root = root
+    def __init__(self, root: Path, state_dir: Path, timeout_s: float = TIMEOUT_S, *, name: str = "folder") -> None:
+        """`root` as it was configured; what it leads to now is the store's place."""
+        self._root = Path(os.path.realpath(root))
+        self._name = name
         self._timeout_s = timeout_s
-        self._disk = Disk(root, state_dir)
+        self._disk = Disk(self._root, state_dir, configured=root)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="comfyledger-folder")
+        self._sweeping: threading.Thread | None = None
 
     @classmethod
     def open(cls, name: str, options: Mapping[str, Any], state_dir: Path) -> FolderStore:
@@ -114,20 +125,31 @@ class FolderStore:
         for option in options:
             if option != "root":
                 raise ValueError(f"stores.{name}: unknown option {option!r}; did you mean 'root'?")
-        root = Path(os.path.expanduser(str(options.get("root", ""))))
+        root = Path(os.path.expanduser(on_disk(str(options.get("root", "")))))
         if not root.is_absolute():
             raise ValueError(f"stores.{name}: root must be an absolute path (a leading ~ is expanded)")
-        return cls(root.resolve(), state_dir)
+        return cls(root, state_dir, name=name)
 
     @property
     def identity(self) -> str:
-        return f"folder:{self._root}"
+        return f"folder:{as_text(str(self._root))}"
 
     async def prepare(self) -> None:
-        """Nothing to find out: the root is looked at with every call, since a disk may come and go."""
+        """Nothing to find out: the root is looked at with every call, since a disk may come and go.
+
+        What an earlier run left half written is removed meanwhile; nobody waits for it.
+        """
+        self._sweep_if_owed()
+
+    def _sweep_if_owed(self) -> None:
+        """In a thread that nothing waits for: the root may be large, slow or away."""
+        if not self._disk.is_swept and not (self._sweeping and self._sweeping.is_alive()):
+            self._sweeping = threading.Thread(target=self._disk.sweep, name="comfyledger-folder-sweep", daemon=True)
+            self._sweeping.start()
 
     async def highest_number(self, series: Series) -> int:
-        return await self._in_thread(partial(self._disk.highest_number, series))
+        numbers = await self._in_thread(partial(self._disk.numbers, series))
+        return numbers.highest(self._name, series)
 
     async def put(self, deposit: Deposit) -> Outcome:
         """A call that ran out of time, or was cancelled, may still end in its thread: it does no harm then."""
@@ -135,6 +157,8 @@ class FolderStore:
             return await self._in_thread(partial(self._disk.put, deposit))
         except StoreTrouble as trouble:
             return trouble.fault
+        finally:
+            self._sweep_if_owed()
 
     async def check(self, public_id: str, extension: str) -> Held | None:
         return await self._in_thread(partial(self._disk.check, public_id, extension))
@@ -157,6 +181,7 @@ class FolderStore:
         return await self._in_thread(self._disk.diagnose)
 
     async def close(self) -> None:
+        self._disk.remains.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
@@ -165,68 +190,118 @@ class FolderStore:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except OSError as error:  # The timeout among them, which has no number and no text.
             code = LANE_CODES.get(error.errno or errno.ETIMEDOUT, "unknown")
-            text = str(error)[:500] or f"{self._root} did not answer within {self._timeout_s:g} s"
+            text = _said(error) or f"{_shown(self._root)} did not answer within {self._timeout_s:g} s"
             raise StoreTrouble(LaneFault(code, text)) from error
 
 
 class Disk:
-    """The blocking work on one root. Raises OSError, StoreTrouble, or Refusal within."""
+    """The blocking work on one root. Raises OSError, StoreTrouble, or Refusal within.
 
-    def __init__(self, root: Path, state_dir: Path) -> None:
+    `configured`: the path that led to the root, if it is another one. What either was known for is remembered: a folder
+    that has become a link to elsewhere is not at its first use.
+    """
+
+    def __init__(self, root: Path, state_dir: Path, configured: Path | None = None) -> None:
         self._root = root
-        digest = hashlib.sha256(os.fsencode(root)).hexdigest()
-        self._memory = state_dir / f"folder-{digest[:16]}.seen"
+        self._memories = tuple({_memory_of(path, state_dir): None for path in (root, configured or root)})
+        self.remains = Remains(root, state_dir)
+        self.is_swept = False
         self._serial = count(1)
-        self._in_use: set[str] = set()
         self._paths, self._names = Paths(), Names(_keys_of)
         self._claiming, self._looking = threading.Lock(), threading.Lock()
 
     def make_ready(self) -> None:
         """See that the root is the one that it was. Made and marked at the first use, never again."""
         with self._looking:
+            if os.path.realpath(self._root) != str(self._root):
+                raise self._led_away()
             with suppress(FileNotFoundError, NotADirectoryError):
                 (self._root / MARK).stat()
                 self._remember()
                 return
-            if self._memory.exists():
+            if self._is_remembered():
                 raise self._unmounted()
             self._root.mkdir(parents=True, exist_ok=True)
             (self._root / MARK).write_text(MARK_TEXT)
             sync(self._root / MARK, self._root, self._root.parent)
             self._remember()
+            self.is_swept = True
+
+    def sweep(self) -> None:
+        """Remove what earlier runs left half written, if the root is there. Raises nothing; `is_swept` says it did."""
+        with suppress(OSError, StoreTrouble):
+            if (self._root / MARK).exists():
+                self.make_ready()
+                self.remains.sweep()
+                self.make_ready()  # One that went away meanwhile was not seen whole.
+                self.is_swept = True
 
     def _unmounted(self) -> StoreTrouble:
-        text = f"{self._root} has no file {MARK}: is the disk mounted? If so, put an empty one there."
+        text = f"{_shown(self._root)} has no file {MARK}: is the disk mounted? If so, put an empty one there."
         return StoreTrouble(LaneFault("not_reached", text))
 
+    def _led_away(self) -> StoreTrouble:
+        real = _shown(Path(os.path.realpath(self._root)))
+        text = f"{_shown(self._root)} leads to {real} now, which is another place. Put the folder back."
+        return StoreTrouble(LaneFault("configuration", text))
+
+    def _blocked(self, folder: Path) -> StoreTrouble:
+        text = (
+            f"{_shown(folder)} is no folder within {_shown(self._root)}: it is a file, or a link that leads out or to "
+            "nowhere. Put the folder back; until then nobody can tell what the store holds there."
+        )
+        return StoreTrouble(LaneFault("configuration", text))
+
+    def _is_remembered(self) -> bool:
+        return any(memory.exists() for memory in self._memories)
+
     def _remember(self) -> None:
-        if not self._memory.exists():
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            self._memory.write_text(f"{self._root}\n")
-            sync(self._memory, self._memory.parent)
+        for memory in self._memories:
+            if not memory.exists():
+                memory.parent.mkdir(parents=True, exist_ok=True)
+                memory.write_text(f"{as_text(str(self._root))}\n", encoding="utf-8", errors="surrogateescape")
+                sync(memory, memory.parent)
 
     def diagnose(self) -> tuple[Remark, ...]:
         """Makes and marks nothing, unlike a use."""
+        if os.path.realpath(self._root) != str(self._root):
+            raise self._led_away()
         marked = (self._root / MARK).exists()
-        if not marked and self._memory.exists():
+        if not marked and self._is_remembered():
             raise self._unmounted()
         there = next(path for path in (self._root, *self._root.parents) if path.exists())
         may_write = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
         return (about_root(self._root, is_marked=marked, is_writable=may_write),)
 
-    def highest_number(self, series: Series) -> int:
+    def numbers(self, series: Series) -> Numbers:
+        """The numbers under a series, in every folder that has its name. A link or a folder gives no doubt."""
         self.make_ready()
-        stem, suffix = re.escape(fold(series.stem)), re.escape(fold(series.suffix))
-        number = re.compile(rf"{stem}([0-9]{{1,15}}){suffix}(?:\..*)?", re.DOTALL).fullmatch
-        names = (entry.name for folder in self._alike(series.folder) for entry in entries(folder))
-        highest = max((int(found[1]) for name in names if (found := number(fold(name)))), default=0)
+        numbers = self._count(series, lambda entry: True)
+        if numbers.doubt is not None:
+            numbers = self._count(series, lambda entry: entry.is_file(follow_symlinks=False))
         self.make_ready()  # A disk that went away meanwhile must not pass for one without such files.
-        return highest
+        return numbers
+
+    def _count(self, series: Series, is_file: Callable[[os.DirEntry[str]], bool]) -> Numbers:
+        stem, suffix = (re.escape(fold(on_disk(part))) for part in (series.stem, series.suffix))
+        number = re.compile(rf"{stem}([0-9]{{1,15}}){suffix}(?:\..*)?", re.DOTALL).fullmatch
+        numbers = Numbers()
+        for folder in self._alike(on_disk(series.folder)):
+            above = as_text(str(folder.relative_to(self._root)))
+            for entry in entries(folder):
+                found = number(fold(entry.name))
+                if found is not None and is_file(entry):
+                    numbers.add(int(found[1]), f"{above}/{as_text(entry.name)}")
+                elif found is not None:
+                    numbers.add_place(int(found[1]))
+        return numbers
 
     def check(self, public_id: str, extension: str) -> Held | None:
         self.make_ready()
         path = self._held_at(public_id, extension)
-        return Held(public_id, extension, path.stat().st_size, md5_of(path)) if path is not None else None
+        held = Held(public_id, extension, path.stat().st_size, md5_of(path)) if path is not None else None
+        self.make_ready()  # As above.
+        return held
 
     def fetch(self, public_id: str, extension: str, target: Path) -> None:
         self.make_ready()
@@ -237,42 +312,50 @@ class Disk:
             shutil.copyfileobj(source, copy, PIECE_BYTES)
 
     def _held_at(self, public_id: str, extension: str) -> Path | None:
-        """Where a file of this name lies, if in the root."""
-        path = Path(os.path.realpath(self._root / f"{public_id}.{extension}"))
+        """Where a file of this name lies, if in the root. Raises StoreTrouble if its folder cannot be looked into."""
+        name = on_disk(f"{public_id}.{extension}")
+        if not _is_name(name) or not self._is_there(self._folders_of(name)[1:]):
+            return None
+        path = Path(os.path.realpath(self._root / name))
         return path if path.is_relative_to(self._root) and path.is_file() else None
 
     def page(self, prefix: str, cursor: str) -> Page:
+        """Below every folder that has this name, as `numbers` looks for it."""
         self.make_ready()
-        inside = "\0" not in prefix and self._is_inside(self._root / prefix)
-        page = read_page(self._root, prefix, cursor, MARK) if inside else Page(())
+        folder = on_disk(prefix)
+        inside = "\0" not in prefix and not prefix.startswith("/")
+        page = read_page(self._root, self._alike(folder) if inside else [], folder, cursor, MARK)
         self.make_ready()  # As above.
         return page
 
     def delete(self, ours: Held) -> Deleted | Foreign:
         self.make_ready()
-        own = _own(ours.image_id, self._root / f"{ours.public_id}.{ours.extension}")
-        outcome = delete(self._alike(ours.public_id.rpartition("/")[0]), ours, own)
+        name = on_disk(ours.public_id)
+        own = _own(ours.image_id, self._root / f"{name}.{ours.extension}")
+        outcome = delete(self._alike(name.rpartition("/")[0]), name, ours, own)
         self.make_ready()  # As above.
         return outcome
 
     def put(self, deposit: Deposit) -> Outcome:
         self.make_ready()  # Outside: what is wrong with the root is no image's fault.
+        self.remains.take_away(self.make_ready)
         try:
-            return self._put(deposit)
+            return self._put(deposit, on_disk(deposit.public_id))
         except Refusal as refusal:
             return refusal.fault
         except OSError as error:
             if error.errno in NAME_REFUSED:
-                return ImageFault("refused", str(error)[:500])
+                self.make_ready()  # As above.
+                return ImageFault("refused", _said(error))
             raise
 
-    def _put(self, deposit: Deposit) -> Stored:
-        folders = self._make_folders(deposit.public_id)
-        target = folders[-1] / f"{deposit.public_id.rpartition('/')[2]}.{deposit.extension}"
+    def _put(self, deposit: Deposit, name: str) -> Stored:
+        folders = self._make_folders(name)
+        target = folders[-1] / f"{name.rpartition('/')[2]}.{deposit.extension}"
         own = _own(deposit.image_id, target)
         above = self._paths.state_of(folders)
         is_known = self._paths.holds(folders[-1], above)
-        alike = [folders[-1]] if is_known else self._alike(deposit.public_id.rpartition("/")[0])
+        alike = [folders[-1]] if is_known else self._look_for(name.rpartition("/")[0])[0]
         held = self._find(alike, deposit, target, own) or self._write(deposit, target, own)
         if held is not None:
             sync(held)
@@ -283,20 +366,37 @@ class Disk:
             self._paths.remember(folders[-1], above)
         return Stored(url=(held or target).as_uri(), replayed=held is not None)
 
-    def _make_folders(self, public_id: str) -> tuple[Path, ...]:
-        """The root and each folder below it down to the file's, made if need be and proved to lie in the root."""
-        *parts, name = public_id.split("/")
-        if "\0" in public_id or not {"", ".", ".."}.isdisjoint((*parts, name)):
-            raise Refusal("refused", f"{public_id!r} is no name for a file")
-        folders = tuple(accumulate(parts, Path.joinpath, initial=self._root))
+    def _folders_of(self, name: str) -> tuple[Path, ...]:
+        """The root and each folder below it down to the file's."""
+        return tuple(accumulate(name.split("/")[:-1], Path.joinpath, initial=self._root))
+
+    def _make_folders(self, name: str) -> tuple[Path, ...]:
+        """Those folders, made if need be and proved to lie in the root. Raises StoreTrouble where one cannot be."""
+        if not _is_name(name):
+            raise Refusal("refused", f"{as_text(name)!r} is no name for a file")
+        folders = self._folders_of(name)
         if folders[-1].is_dir() and os.path.realpath(folders[-1]) == str(folders[-1]):
             return folders  # all are there, and none is a link
         for folder in folders[1:]:
             with suppress(FileExistsError):
                 folder.mkdir()
-            if not folder.is_dir() or not self._is_inside(folder):
-                raise Refusal("refused", f"{folder} is no folder, or leads out of {self._root}")
+            if not self._is_there([folder]):
+                raise self._blocked(folder)
         return folders
+
+    def _is_there(self, folders: Sequence[Path]) -> bool:
+        """Whether these folders are there, each of which lies in the one before it. Raises StoreTrouble if one is none.
+
+        A folder that is not there is proved not to be there: what leads to it is.
+        """
+        for folder in folders:
+            try:
+                found = folder.lstat()
+            except FileNotFoundError:
+                return False
+            if not stat.S_ISDIR(found.st_mode) and not (stat.S_ISLNK(found.st_mode) and self._is_folder(folder)):
+                raise self._blocked(folder)
+        return True
 
     def _find(self, alike: list[Path], deposit: Deposit, target: Path, own: str) -> Path | None:
         """A file that already is this image, or Refusal. What a crash left of this very image goes on the way."""
@@ -309,57 +409,102 @@ class Disk:
                 stem, _, extension = entry.name.rpartition(".")
                 if extension.lower() in KINDS_OF_IMAGE and fold(stem) == base:
                     rivals.append(Path(entry.path))
-                elif entry.name.startswith(own) and entry.name not in self._in_use:
+                elif entry.name.startswith(own) and not self.remains.is_in_use(entry.name):
                     Path(entry.path).unlink(missing_ok=True)
         # An empty file under the very name may be a claim of this image: putting it in place will tell.
         return _the_same([path for path in rivals if path != target or not is_empty(path)], deposit)
 
     def _write(self, deposit: Deposit, target: Path, own: str) -> Path | None:
         """Copy, sync, put in place. Another may have been quicker: if with these bytes, returns where they are."""
-        temporary = target.with_name(f"{own}{os.getpid()}-{next(self._serial)}")
-        self._in_use.add(temporary.name)
+        temporary = target.with_name(f"{own}{self.remains.home()}{os.getpid()}-{next(self._serial)}")
         folder = self._names.of(target.parent)
-        try:
-            with folder.changing():
-                temporary.touch(exist_ok=False)
-            _copy(deposit, temporary)
-            with folder.changing(fold(target.stem)):
-                self._place(temporary, target, own)
-                temporary.unlink(missing_ok=True)
-            return None
-        except FileExistsError:
-            return _the_same([target], deposit)
-        finally:
-            temporary.unlink(missing_ok=True)
-            self._in_use.discard(temporary.name)
+        with self.remains.using(temporary) as use:
+            try:
+                with folder.changing(own):
+                    temporary.touch(exist_ok=False)
+                    use.begun = True
+                _copy(deposit, temporary)
+                with folder.changing(fold(target.stem)):
+                    use.begun = not self._place(temporary, target, own)
+                    use.end()
+                folder.forget(own)
+                return None
+            except FileExistsError:
+                return _the_same([target], deposit)
 
-    def _place(self, temporary: Path, target: Path, own: str) -> None:
-        """Give the file its name by the first way that the file system knows. Raises FileExistsError."""
+    def _place(self, temporary: Path, target: Path, own: str) -> bool:
+        """Give the file its name by the first way that the file system knows: whether its other name is gone with it.
+
+        Raises FileExistsError.
+        """
         for way in (os.link, rename_noreplace):
             try:
-                return way(temporary, target)
+                way(temporary, target)
             except OSError as error:
                 if error.errno not in UNSUPPORTED:
                     raise
+            else:
+                return way is rename_noreplace
         with self._claiming:
-            return place_by_claim(temporary, target, _announcement(target, own))
+            place_by_claim(temporary, target, _announcement(target, own))
+            return True
 
     def _alike(self, folder: str) -> list[Path]:
-        """Every folder that has this name, folded, part by part, as long as it lies in the root."""
-        found = [self._root]
+        """Every folder that has this name, folded, part by part. Raises StoreTrouble if one cannot be looked into."""
+        found, blocked = self._look_for(folder)
+        if blocked:
+            raise self._blocked(blocked[0])
+        return found
+
+    def _look_for(self, folder: str) -> tuple[list[Path], list[Path]]:
+        """The folders that have this name, and what stands where one might be: a link that leads out or to nowhere, or
+        a file in place of all of them."""
+        found, blocked = [self._root], list[Path]()
         for part in filter(None, folder.split("/")):
             wanted = fold(part)
             alike = [entry for path in found for entry in entries(path) if fold(entry.name) == wanted]
-            found = [Path(entry.path) for entry in alike if entry.is_dir()]
-        return [path for path in found if self._is_inside(path)]
+            found = [Path(entry.path) for entry in alike if self._is_folder(Path(entry.path))]
+            links = [Path(entry.path) for entry in alike if entry.is_symlink()]
+            blocked += [path for path in links if path not in found]
+            blocked += [Path(entry.path) for entry in alike if not found]
+        return found, blocked
 
-    def _is_inside(self, folder: Path) -> bool:
-        return Path(os.path.realpath(folder)).is_relative_to(self._root)
+    def _is_folder(self, path: Path) -> bool:
+        """Whether it is a folder, or leads to one, within the root."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            try:
+                is_folder = stat.S_ISDIR(path.stat().st_mode)
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                return False
+            return is_folder and Path(os.path.realpath(path)).is_relative_to(self._root)
+        return False
+
+
+def _memory_of(path: Path, state_dir: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()
+    return state_dir / f"folder-{digest[:16]}.seen"
+
+
+def _is_name(name: str) -> bool:
+    return "\0" not in name and {"", ".", ".."}.isdisjoint(name.split("/"))
+
+
+def _shown(path: Path) -> str:
+    """A path for people: what is no text in it is replaced."""
+    return as_text(str(path)).encode(errors="replace").decode()
+
+
+def _said(error: OSError) -> str:
+    """What an error says, with its path as it is called on the disk; nothing of a timeout, which says nothing."""
+    where = f": {_shown(Path(str(error.filename)))!r}" if error.filename is not None else ""
+    return f"[Errno {error.errno}] {error.strerror}{where}"[:500] if error.errno else str(error)[:500]
 
 
 def _own(image_id: str, target: Path) -> str:
     """The beginning of every temporary name of an image; what announces a claim has another."""
-    digest = hashlib.sha256(f"{image_id}\0{target}".encode(errors="surrogateescape")).hexdigest()
+    digest = hashlib.sha256(f"{image_id}\0".encode() + os.fsencode(target)).hexdigest()
     return f"{MARK}-{digest[:16]}-"
 
 
@@ -382,7 +527,7 @@ def _the_same(rivals: list[Path], deposit: Deposit) -> Path | None:
         if holds(path, deposit.extension, deposit.size_bytes, deposit.md5):
             return path
     if rivals:
-        raise Refusal("collision", f"{rivals[0]} is there already and holds something else")
+        raise Refusal("collision", f"{_shown(rivals[0])} is there already and holds something else")
     return None
 
 
@@ -396,7 +541,7 @@ def _copy(deposit: Deposit, temporary: Path) -> None:
             file.write(piece)
     sync(temporary)
     if (size_bytes, md5.hexdigest()) != (deposit.size_bytes, deposit.md5):
-        raise Refusal("altered", f"{deposit.path} no longer holds the bytes that were recorded")
+        raise Refusal("altered", f"{_shown(deposit.path)} no longer holds the bytes that were recorded")
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
@@ -408,4 +553,4 @@ def _pieces(path: Path) -> Iterator[bytes]:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EIO):
             raise
-        raise Refusal("altered", f"the spool's file cannot be read: {error}") from error
+        raise Refusal("altered", f"the spool's file cannot be read: {_said(error)}") from error

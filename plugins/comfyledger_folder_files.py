@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Final
 
 from comfyledger.plugin_api import Deleted, Foreign, Held
-from comfyledger_folder_pages import entries
+from comfyledger_folder_pages import as_text, entries
 
 UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EMLINK, errno.ENOSYS})
 
 
 def fold(name: str) -> str:
     """What a disk that ignores case and composition makes of a name."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", as_text(name)).casefold()
 
 
 def md5_of(path: Path) -> str:
@@ -84,12 +84,12 @@ def place_by_claim(temporary: Path, target: Path, announcement: Path) -> None:
         announcement.unlink(missing_ok=True)
 
 
-def delete(folders: Iterable[Path], ours: Held, own: str) -> Deleted | Foreign:
+def delete(folders: Iterable[Path], name: str, ours: Held, own: str) -> Deleted | Foreign:
     """Delete the file if it has our bytes, in every folder that has its name, and what an upload left behind.
 
-    `own`: how the names of temporaries of this image begin. Raises OSError.
+    `name`: that of `ours` on the disk; `own`: how the names of temporaries of this image begin. Raises OSError.
     """
-    base = fold(ours.public_id.rpartition("/")[2])
+    base = fold(name.rpartition("/")[2])
     gone, others = list[Path](), list[Path]()
     for folder in folders:
         for entry in entries(folder):
@@ -103,5 +103,5 @@ def delete(folders: Iterable[Path], ours: Held, own: str) -> Deleted | Foreign:
             path.unlink(missing_ok=True)
         sync(folder)
     if others and not gone:
-        return Foreign(f"{others[0]} holds something else")
+        return Foreign(f"{as_text(str(others[0]))} holds something else")
     return Deleted(found=bool(gone))

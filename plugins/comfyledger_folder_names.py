@@ -28,6 +28,8 @@ PATHS_MAX: Final = 10_000
 NAMES_MAX: Final = 500_000
 """Names that are remembered, of all folders together: some 30 MB."""
 
+Mark = tuple[int, int, int]
+"""Modification time, device and inode of a folder: another one in its place may have been given the same time."""
 State = tuple[tuple[int, int, int], ...]
 """Device, inode and ctime of the folders above one."""
 
@@ -81,7 +83,7 @@ class Folder:
         self._path, self._keys_of = path, keys_of
         self._lock = threading.Lock()
         self._keys: set[int] = set()
-        self._mark: int | None = None
+        self._mark: Mark | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -105,17 +107,24 @@ class Folder:
                 self._keys.update(map(hash, keys))
                 self._mark = self._marked() if as_left else None
 
-    def _is_as_left(self) -> bool:
-        return self._mark is not None and len(self._keys) <= NAMES_MAX and self._mark == _modified_ns(self._path)
+    def forget(self, key: str) -> None:
+        """Nothing of ours lies there under this key any more."""
+        with self._lock:
+            self._keys.discard(hash(key))
 
-    def _marked(self) -> int | None:
+    def _is_as_left(self) -> bool:
+        return self._mark is not None and len(self._keys) <= NAMES_MAX and self._mark == _mark_of(self._path)
+
+    def _marked(self) -> Mark | None:
         mark = time.time_ns()
         try:
             os.utime(self._path, ns=(mark, mark))
         except OSError:
             return None
-        return mark if _modified_ns(self._path) == mark else None
+        found = _mark_of(self._path)
+        return found if found[0] == mark else None
 
 
-def _modified_ns(path: Path) -> int:
-    return path.stat().st_mtime_ns
+def _mark_of(path: Path) -> Mark:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_dev, found.st_ino

@@ -7,6 +7,7 @@ restart as well. Memory stays flat: of a folder, however large, only a page of n
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from heapq import nsmallest
@@ -18,22 +19,44 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from comfyledger.plugin_api import Held, Page
 
 PAGE: Final = 500
+IS_UTF8: Final = sys.getfilesystemencoding().lower() in {"utf-8", "utf8"}
 
 
-def read_page(root: Path, prefix: str, cursor: str, skipped: str) -> Page:
-    """The next files below `prefix`, but none whose name begins with `skipped`; symbolic links are not followed.
+def on_disk(text: str) -> str:
+    """How Python must be given a name so that the disk gets its UTF-8, whatever the locale says."""
+    return text if IS_UTF8 else os.fsdecode(text.encode(errors="surrogateescape"))
 
-    The cursor counts below `prefix` and is percent-encoded, since a path may not be UTF-8. Raises OSError.
+
+def as_text(name: str) -> str:
+    """The text of a name as `os` gives it: what `on_disk` has made, and what lies there."""
+    return name if IS_UTF8 else os.fsencode(name).decode(errors="surrogateescape")
+
+
+def read_page(root: Path, folders: Sequence[Path], prefix: str, cursor: str, skipped: str) -> Page:
+    """The next files below some folders, but none whose name begins with `skipped`; links are not followed.
+
+    The cursor is the path of the last file, percent-encoded, since it may not be UTF-8: below the root if it begins
+    with a slash; below `prefix`, as earlier releases wrote it, if not. Raises OSError.
     """
-    folder = root / prefix
-    after = os.fsdecode(unquote_to_bytes(cursor)).split("/") if cursor else []
-    found = list(islice((file for file in _files(folder, after) if not file.name.startswith(skipped)), PAGE))
+    last = os.fsdecode(unquote_to_bytes(cursor))
+    after = last[1:] if last[:1] == "/" else f"{prefix.strip('/')}/{last}".lstrip("/") if last else ""
+    files = _all_files(root, folders, after.split("/") if after else [])
+    found = list(islice((file for file in files if not file.name.startswith(skipped)), PAGE))
     held = []
     for file in found:
         with suppress(FileNotFoundError):
             held.append(_held(root, file))
-    last = os.path.relpath(found[-1].path, folder) if len(found) == PAGE else ""
-    return Page(tuple(held), quote_from_bytes(os.fsencode(last)))
+    ended = f"/{os.path.relpath(found[-1].path, root)}" if len(found) == PAGE else ""
+    return Page(tuple(held), quote_from_bytes(os.fsencode(ended)))
+
+
+def _all_files(root: Path, folders: Sequence[Path], after: Sequence[str]) -> Iterator[os.DirEntry[str]]:
+    """The files below these folders, none of which lies in another, in the order of their paths."""
+    for parts, folder in sorted((folder.relative_to(root).parts, folder) for folder in folders):
+        if tuple(after[: len(parts)]) == parts:
+            yield from _files(folder, after[len(parts) :])
+        elif parts > tuple(after):
+            yield from _files(folder, [])
 
 
 def _held(root: Path, file: os.DirEntry[str]) -> Held:
@@ -70,6 +93,6 @@ def _name_of(entry: os.DirEntry[str]) -> str:
 
 
 def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """What is in a folder, in no order; nothing if there is no such folder."""
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
+    """What is in a folder, in no order; nothing if there is no such folder. Raises OSError if one cannot look."""
+    with suppress(FileNotFoundError), os.scandir(folder) as found:
         yield from found

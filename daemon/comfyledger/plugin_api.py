@@ -7,12 +7,15 @@ and not a crash. Files travel as paths into the spool: a store reads them, it ne
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
 import pluggy
+
+from comfyledger.core.naming import is_outlier, outlier_in
 
 GROUP = "comfyledger"
 hookspec = pluggy.HookspecMarker(GROUP)
@@ -133,6 +136,65 @@ class StoreTrouble(Exception):
         super().__init__(f"{fault.code}: {fault.text}")
 
 
+class Doubted(StoreTrouble):
+    """A store holds a number far above the one below it, more likely a date than a number: a person decides.
+
+    `number` and `below` are those of `comfyledger.core.naming.outlier_in`, `public_id` is the file that has the number,
+    `extremes` those of `comfyledger.core.naming.extremes` of all numbers.
+    Raised by `highest_number`, as `Numbers` does it. To use such a number would end the series, to pass it over might
+    give a number twice.
+    """
+
+    def __init__(
+        self, store: str, series: Series, public_id: str, number: int, below: int, extremes: tuple[int, ...] = ()
+    ) -> None:
+        self.number, self.below, self.extremes = number, below, extremes or (below, number)
+        command = f"comfyledger import {shlex.quote(store)} --prefix {shlex.quote(series.folder)}"
+        text = (
+            f"{public_id} is numbered far above the others (the next number below {number} is {below}). If that is a "
+            f"number, run `{command} --accept-outlier`. If it is none, rename the file in the store, or run "
+            f"`{command} --ignore-outlier` to go on above {below}."
+        )
+        super().__init__(LaneFault("configuration", text))
+
+
+class Numbers:
+    """The numbers that a store holds under a series, added one by one; of each count of digits two are remembered."""
+
+    def __init__(self) -> None:
+        self._of_digits: dict[int, dict[int, str]] = {}
+        self._places: set[int] = set()
+
+    def add(self, number: int, public_id: str) -> None:
+        """A file has this number."""
+        found = self._of_digits.get(len(str(number)), {}) | {number: public_id}
+        self._of_digits[len(str(number))] = {one: found[one] for one in (min(found), max(found))}
+
+    def add_place(self, number: int) -> None:
+        """Something that is no file has the name of this number. It is passed over if it is an outlier."""
+        self._places.add(number)
+
+    @property
+    def doubt(self) -> tuple[str, int, int] | None:
+        """The lowest number that is not believed, after the file that has it, and the number below it."""
+        doubt = outlier_in(self._files)
+        return (self._files[doubt[0]], *doubt) if doubt is not None else None
+
+    @property
+    def _files(self) -> dict[int, str]:
+        return {number: name for found in self._of_digits.values() for number, name in found.items()}
+
+    def highest(self, store: str, series: Series) -> int:
+        """The highest number, 0 if there is none. Raises Doubted if a person has to decide that."""
+        doubt = self.doubt
+        if doubt is not None:
+            raise Doubted(store, series, *doubt, tuple(sorted(self._files)))
+        highest = max(self._files, default=0)
+        for number in sorted(self._places):
+            highest = max(highest, number) if not is_outlier(number, highest) else highest
+        return highest
+
+
 class Store(Protocol):
     """A place where images go. Every call has a bound in time; cancelling one at any point must be safe."""
 
@@ -150,7 +212,7 @@ class Store(Protocol):
         """
 
     async def highest_number(self, series: Series) -> int:
-        """The highest number held under the series, 0 if none. Raises StoreTrouble."""
+        """The highest number held under the series, 0 if none. Raises StoreTrouble, of which Doubted is one kind."""
 
     async def put(self, deposit: Deposit) -> Outcome:
         """Store the bytes under the name, or find them there; never replace other bytes. Never raises for trouble."""

@@ -356,6 +356,64 @@ async def test_a_doubtful_maximum_is_neither_used_nor_passed_over_nor_asked_for_
     assert await store.highest_number(SERIES) == 57
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": "ok"},
+        {"resources": None},
+        {"resources": {}},
+        {"resources": [7]},
+        {"resources": [{"bytes": 4}]},
+        {"resources": [], "next_cursor": 7},
+        {"resources": [], "error": {"message": "listing failed"}},
+        [],
+        "",
+        "<html>maintenance</html>",
+    ],
+)
+async def test_an_answer_that_is_no_list_is_not_an_empty_account(bench: Bench, answer: Any) -> None:
+    store = bench.opened()
+    for call in (store.highest_number(SERIES), store.page("Areg")):
+        bench.cloud.next.append((200, answer, {}))
+        with pytest.raises(StoreTrouble):
+            await call
+
+
+@pytest.mark.parametrize("answer", [{"status": "ok"}, {"public_id": ""}, {"resources": []}])
+async def test_an_answer_about_no_asset_is_not_an_asset_that_is_gone(bench: Bench, answer: Any) -> None:
+    store = bench.opened()
+    bench.cloud.next.append((200, answer, {}))
+    with pytest.raises(StoreTrouble):
+        await store.check(NAME, "png")
+    bench.cloud.next.append((200, answer, {}))
+    assert isinstance(await store.delete(Held(NAME, "png", 4)), LaneFault)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 420, 500])
+async def test_an_account_that_cannot_be_asked_is_not_an_empty_one(bench: Bench, status: int) -> None:
+    bench.cloud.says(status, "unknown cloud_name")
+    with pytest.raises(StoreTrouble):
+        await bench.opened().highest_number(SERIES)
+
+
+@pytest.mark.parametrize("cursors", [["a", "a"], ["a", "b", "a"]])
+async def test_a_list_that_comes_to_no_end_is_no_whole_one(bench: Bench, cursors: list[str]) -> None:
+    for cursor in cursors:
+        bench.cloud.next.append((200, {"resources": [], "next_cursor": cursor}, {}))
+    with pytest.raises(StoreTrouble, match="does not come to an end"):
+        await bench.opened().highest_number(SERIES)
+    bench.cloud.next.append((200, {"resources": [], "next_cursor": "a"}, {}))
+    with pytest.raises(StoreTrouble, match="does not come to an end"):
+        await bench.opened().page("", "a")
+
+
+async def test_a_placeholder_holds_its_number_and_gives_no_doubt(bench: Bench) -> None:
+    hold(bench, 57, 58, 20251122)
+    for number in (58, 20251122):
+        bench.cloud.assets[f"{FOLDER}/Areg_opal-fever_image_{number}"]["placeholder"] = True
+    assert await bench.opened().highest_number(SERIES) == 58
+
+
 async def test_a_refusal_that_names_a_moment_is_kept_to_without_a_call(bench: Bench) -> None:
     store = bench.opened()
     bench.cloud.says(420, "Limit of 500 api operations reached. Try again on 2023-11-14 22:43:20 UTC")

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
@@ -181,6 +182,31 @@ def is_outlier(highest: int, second: int) -> bool:
     by one and deletes now and then stays far below that.
     """
     return highest > _OUTLIER_MIN and highest > _OUTLIER_TIMES * second
+
+
+def outlier_in(numbers: Iterable[int], below: int = 0) -> tuple[int, int] | None:
+    """The lowest of these numbers that is an outlier above the one below it, and that one (`below` for the first).
+
+    What lies above an outlier is no better: two dates do not make each other a counter's.
+    """
+    for number in sorted(numbers):
+        if is_outlier(number, below):
+            return number, below
+        below = number
+    return None
+
+
+def extremes(numbers: Iterable[int]) -> tuple[int, ...]:
+    """The lowest and the highest number of each count of digits, in order: 30 at most.
+
+    `outlier_in` says the same of these as of all, since a leap of a hundred times skips a whole count of digits.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    for number in numbers:
+        digits = len(str(number))
+        least, most = found.get(digits, (number, number))
+        found[digits] = min(least, number), max(most, number)
+    return tuple(sorted({number for pair in found.values() for number in pair}))
 
 
 def check_templates(templates: Templates) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -26,7 +26,7 @@ from comfyledger.core.effects import Effect, EffectKey
 from comfyledger.core.open_images import OpenImages
 from comfyledger.core.owed import Limits, Owed
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
-from comfyledger.core.slices import row_id
+from comfyledger.core.slices import Row, SeriesRow, row_id
 from comfyledger.errors import LedgerUnusable, Refused, Unusable
 from comfyledger.ledger.committed import Committed, Observer, tell
 from comfyledger.ledger.eventlog import Line
@@ -40,6 +40,7 @@ OPEN_IMAGES_MAX: Final = 100_000
 TAIL_LINES: Final = 4_096
 STORAGE_RETRY_S: Final = 1.0
 SCRUB_RETRY_S: Final = 0.5
+HINT_LATER: Final = 'Repeat the request later, or set first_use = "trust" if the stores are known to be empty.'
 
 log = structlog.get_logger("comfyledger.engine")
 
@@ -78,6 +79,7 @@ class Question(msgspec.Struct):
     since_ms: int
     waiting: list[_Waiting]
     reason: str = "asking the stores"
+    hint: str = HINT_LATER
 
 
 class Engine:
@@ -238,6 +240,7 @@ class Engine:
             self._news = asyncio.get_running_loop().create_future()
         for waiting, outcome in zip(group, outcomes, strict=True):
             self._answer(waiting, outcome, now)
+        self._take_up_decided(rows.values())
         tell(self.observers, Committed(lines, rows, len(group), seconds))
 
     def _answer(self, waiting: _Waiting, outcome: Outcome, now: int) -> None:
@@ -335,6 +338,14 @@ class Engine:
             question.waiting = []
             self._wake.set()
 
+    def _take_up_decided(self, rows: Iterable[Row]) -> None:
+        """A person may have said what a store holds of a series (`import`), so that it need not be asked any more."""
+        for row in rows if self.questions else ():
+            if isinstance(row, SeriesRow) and row.key in self.questions:
+                asked = self.questions[row.key].unknown.stores
+                if row.open or any(store.identity in row.known for store in asked):
+                    self._take_up(row.key)
+
     def _expire(self, key: str, waiting: _Waiting) -> None:
         question = self.questions.get(key)
         if question is not None and waiting in question.waiting:
@@ -409,5 +420,5 @@ def _unanswered(question: Question) -> Refused:
     return Refused(
         "series_unanswered",
         f"A store could not say which numbers it holds: {question.reason}.",
-        hint='Repeat the request later, or set first_use = "trust" if the stores are known to be empty.',
+        hint=question.hint,
     )

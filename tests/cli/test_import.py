@@ -134,6 +134,31 @@ def test_a_maximum_far_above_the_others_is_shown_and_left_until_it_is_accepted(
     assert len(cursors(door)) == 1
 
 
+def test_an_outlier_that_is_ignored_leaves_the_number_below_it(door: Any, run: Any, account: Open) -> None:
+    account([held(20_251_122, 57, 58), held(5, 4, 5, stem="x_"), held(20_251_122, stem="only_")])
+    assert run("import", "main").exit_code == calling.REFUSED
+    assert run("import", "main", "--ignore-outlier").exit_code == calling.DONE
+    asked = {one["stem"]: one for one in door.requests("raise_series")[-1]["found"]}
+    assert (asked[STEM]["highest"], asked["x_"]["highest"]) == (57, 5)
+    assert (asked["only_"]["highest"], asked["only_"]["counts"]) == (20_251_122, False)
+    assert len(cursors(door)) == 2, "what lies below an outlier is read anew before it is believed"
+
+
+def test_two_dates_are_no_better_than_one_on_whichever_pages_they_are(door: Any, run: Any, account: Open) -> None:
+    account([held(57, 56, 57)], [held(20_251_122, 20_251_121, 2)])
+    result = run("import", "main", "--json")
+    assert result.exit_code == calling.REFUSED
+    assert raised(door) == []
+    assert run("import", "main", "--ignore-outlier").exit_code == calling.DONE
+    assert raised(door) == [(STEM, 57)]
+
+
+def test_both_decisions_at_once_are_none(door: Any, run: Any, account: Open) -> None:
+    account([held(20_251_122, 57, 58)])
+    assert run("import", "main", "--ignore-outlier", "--accept-outlier").exit_code == 2
+    assert cursors(door) == []
+
+
 def test_a_store_that_asks_to_wait_is_waited_for_in_sight(door: Any, run: Any, account: Open) -> None:
     made = account([held(57, 56, 57)], [held(60, 59, 3)])
     made.trouble["1"] = Refused("store_unavailable", "Rate Limit Exceeded.", retry_after_s=0.01)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comfyledger.core.naming import Templates
+from comfyledger.core.naming import Templates, outlier_in
 from comfyledger.door.surveys import held_series
 from comfyledger.plugin_api import Held, LaneFault, Page, StoreTrouble
 from comfyledger.plugins import OpenedStore
@@ -164,3 +164,24 @@ async def test_a_store_that_is_not_prepared_yet_is_to_be_asked_again(door: Any, 
             assert (error["code"], error["retry_after_s"]) == ("store_unavailable", 5.0)
             assert "No answer." in error["message"]
     assert shelf.asked == []
+
+
+def test_what_follows_a_number_after_a_dot_is_an_extension_as_at_the_first_use() -> None:
+    files = [Held(f"{FOLDER}/{STEM}{rest}", "gz", 1) for rest in ("57.tar", "58.png.bak", "59x.tar", "60")]
+    [found] = held_series(Templates(), files)
+    assert (found.highest, found.second, found.images) == (60, 58, 3)
+
+
+def test_the_extremes_of_a_series_are_told_where_the_two_highest_do_not_say_them() -> None:
+    numbers = (57, 3, 20_251_122, 20_251_121, 20_251_120)
+    [found] = held_series(Templates(), [Held(f"{FOLDER}/{STEM}{number}", "png", 1) for number in numbers])
+    assert outlier_in(found.extremes) == outlier_in(numbers) == (20_251_120, 57)
+    [found] = held_series(Templates(), [Held(f"{FOLDER}/{STEM}{number}", "png", 1) for number in (57, 20_251_122)])
+    assert found.extremes == ()
+
+
+async def test_a_series_of_which_no_number_counts_begins_at_the_beginning(door: Any) -> None:
+    found = {"folder": FOLDER, "stem": STEM, "highest": 20_251_122, "counts": False}
+    async with door.app() as app:
+        assert (await app.ask("raise_series", store="folder", found=[found]))["opened"] == 1
+        assert (await app.ask("raise_series", store="folder", found=[found]))["unchanged"] == 1

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from comfyledger.core.commands import OpenSeries
+from comfyledger.core.commands import OpenSeries, RaiseSeries, SeriesFound
 from comfyledger.core.draft import SeriesNext, SeriesUnknown
 from comfyledger.core.reports import SeriesAnswered
-from comfyledger.core.values import Evidence
+from comfyledger.core.values import Evidence, StoreRef
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from ledger_given import FOLDER, check_tables, log_of, raw, submission
@@ -166,3 +167,57 @@ async def test_a_batch_that_is_asked_for_twice_while_it_waits_is_made_once(rig: 
     answers = await asyncio.gather(*clients)
     assert [answer.repeated for answer in answers] == [False, True, True, True, True]
     assert len(log_of(rig.path)) == 2
+
+
+def imported(store: StoreRef, highest: int) -> RaiseSeries:
+    return RaiseSeries("cli", store, (SeriesFound(first().series, highest),))
+
+
+async def test_what_waits_goes_on_as_soon_as_an_import_says_what_the_store_holds(rig: Any, until: Until) -> None:
+    rig.ask = answering(rig.engine, 0, asyncio.Event())
+    clients = rig.send(first("r1"), first("r2"))
+    await until(waiting_for(rig, 2))
+    await rig.engine.command(imported(FOLDER, 57))
+    answers = await asyncio.gather(*clients)
+    assert [[image.number for image in answer.images] for answer in answers] == [[58, 59, 60], [61, 62, 63]]
+    assert rig.engine.questions == {}
+    check_tables(rig.path)
+
+
+async def test_an_import_from_another_place_leaves_what_waits_waiting(rig: Any, until: Until) -> None:
+    rig.ask = answering(rig.engine, 0, asyncio.Event())
+    [client] = rig.send(first("r1"))
+    await until(waiting_for(rig, 1))
+    [question] = rig.engine.questions.values()
+    await rig.engine.command(imported(StoreRef("other", "folder:/other"), 57))
+    assert not client.done()
+    assert list(rig.engine.questions.values()) == [question]
+    await rig.stop()
+    with pytest.raises(Refused, match="stopping"):
+        await client
+
+
+async def test_after_an_import_from_one_store_only_the_others_are_asked(rig: Any, until: Until) -> None:
+    other = StoreRef("other", "folder:/other")
+    rig.ask = answering(rig.engine, 9, asyncio.Event())
+    [client] = rig.send(replace(first("r1"), stores=(FOLDER, other)))
+    await until(lambda: rig.asked)
+    rig.ask = answering(rig.engine, 9)
+    await rig.engine.command(imported(FOLDER, 57))
+    assert [image.number for image in (await client).images] == [58, 59, 60]
+    assert [unknown.stores for unknown in rig.asked] == [(FOLDER, other), (other,)]
+
+
+async def test_a_wait_is_no_longer_for_having_been_asked_twice(make: Any, until: Until) -> None:
+    other = StoreRef("other", "folder:/other")
+    rig = make(first_use_wait_s=0.3)
+    rig.start()
+    rig.ask = answering(rig.engine, 9, asyncio.Event())
+    begun = asyncio.get_running_loop().time()
+    [client] = rig.send(replace(first("r1"), stores=(FOLDER, other)))
+    await until(waiting_for(rig, 1))
+    await asyncio.sleep(0.2)
+    await rig.engine.command(imported(FOLDER, 57))
+    with pytest.raises(Refused, match="could not say"):
+        await client
+    assert asyncio.get_running_loop().time() - begun < 0.49

@@ -25,7 +25,7 @@ from comfyledger.inspect.restore import Restored, Wanted, restore
 from comfyledger.ledger import restoring
 from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.ledger import Ledger
-from comfyledger.plugin_api import LaneFault, Series, StoreTrouble
+from comfyledger.plugin_api import LaneFault, Numbers, Series, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from inspect_given import Place, contents, rows
 from ledger_given import NOW_MS, check_tables, log_of, raw, submission, take, take_one
@@ -507,3 +507,29 @@ def test_the_events_say_what_was_found(home: Home) -> None:
     assert '"evidence":[{"store":"shelf","identity":"shelf:/there","highest":57},{"store":"old ledger"' in restored.data
     assert all('"reason":"restore"' in line.data for line in raised)
     assert restored.stream == "ledger"
+
+
+class Doubting(Shelf):
+    """A shelf on which numbers lie that no counter gave."""
+
+    def __init__(self, *numbers: int) -> None:
+        super().__init__()
+        self.numbers = Numbers()
+        for number in numbers:
+            self.numbers.add(number, f"x_{number}")
+
+    async def highest_number(self, series: Series) -> int:
+        return self.numbers.highest("shelf", series)
+
+
+def test_a_number_far_above_those_that_were_given_stops_a_restore(home: Home) -> None:
+    refused(home, Refused, r"x_20251122 is numbered far above", Doubting(1, 2, 3, 20251122))
+
+
+def test_a_number_far_above_the_others_that_was_given_stops_no_restore(home: Home) -> None:
+    """As after an import that took it, or after an earlier restore with a wide margin."""
+    home.restore(margin=20_000)
+    given = home.next_number()
+    assert given > 20_000
+    done = home.restore(Doubting(1, 2, 3, given), now_ms=NOW_MS + 60_000)
+    assert [one.highest for one in done.evidence if one.store == "shelf"] == [given]

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shlex
+import sys
+from pathlib import Path
 
 import pytest
 
-from whole_app import Refusal, until
+from whole_app import App, Refusal, until
+from whole_cloud import CloudHouse
 from whole_house import House
+
+OLDER = (1, 56, 57, 20251121, 20251122)
+WAITING = "[limits]\nfirst_use_wait_s = 30"
 
 
 async def test_who_comes_with_57_images_goes_on_at_58(house: House) -> None:
@@ -46,3 +54,59 @@ async def test_while_a_store_is_missing_no_number_is_given_and_the_reason_can_be
         await app.settled(asked["batch_id"])
     assert asked["numbers"] == [1, 2, 3]
     assert not asked.get("repeated", False)
+
+
+async def test_a_number_far_above_the_others_waits_until_a_person_runs_one_of_the_commands(house: House) -> None:
+    for user in ("Areg", "日本"):
+        folder = house.images / user / "characters" / "opal-fever" / "images"
+        folder.mkdir(parents=True)
+        for number in OLDER:
+            (folder / f"{user}_opal-fever_image_{number}.png").write_bytes(b"an older image")
+    await house.begin(WAITING)
+    async with house.app() as app, house.app() as watcher:
+        assert await decided(house, app, watcher, "Areg", "--ignore-outlier") == [58, 59, 60]
+        assert await decided(house, app, watcher, "日本", "--accept-outlier") == [20251123, 20251124, 20251125]
+
+
+async def test_an_account_with_a_number_far_above_the_others_waits_for_a_person_too(cloud: CloudHouse) -> None:
+    await cloud.begin(WAITING)
+    for user in ("Areg", "Mina"):
+        for number in OLDER:
+            cloud.account.put(f"{user}/characters/opal-fever/images/{user}_opal-fever_image_{number}")
+    async with cloud.app() as app, cloud.app() as watcher:
+        assert await decided(cloud, app, watcher, "Areg", "--ignore-outlier") == [58, 59, 60]
+        assert await decided(cloud, app, watcher, "Mina", "--accept-outlier") == [20251123, 20251124, 20251125]
+
+
+async def decided(house: House, app: App, watcher: App, user: str, option: str) -> list[int]:
+    """The numbers that a batch gets which waits until the command with this option was run as it is written."""
+    waiting = asyncio.create_task(app.submit(user, user))
+
+    async def reason() -> str:
+        while True:
+            for question in (await watcher.ask("server_info"))["waiting"]:
+                if "far above" in question["reason"]:
+                    return str(question["reason"])
+            await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(60):
+        told = await reason()
+    assert "image_20251121" in told
+    assert "(the next number below 20251121 is 57)" in told
+    assert not waiting.done()
+    shown = [await said(house, "status"), await said(house, "watch"), await said(house, "explain", user)]
+    commands = re.findall(r"`comfyledger (import [^`]+)`", told)
+    assert all(command in text for text in shown[:2] for command in commands)
+    (command,) = (one for one in commands if one.endswith(option))
+    await said(house, *shlex.split(command))
+    numbers: list[int] = (await waiting)["numbers"]
+    return numbers
+
+
+async def said(house: House, *words: str) -> str:
+    """What the command line says."""
+    program = (str(Path(sys.executable).with_name("comfyledger")), "--state-dir", str(house.state), *words)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*program, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+    out, _ = await process.communicate()
+    return out.decode()

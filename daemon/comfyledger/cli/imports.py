@@ -42,27 +42,40 @@ SOON_S: Final = 43_200.0
 @click.argument("store")
 @click.option("--prefix", default="", metavar="FOLDER", help="Only what lies in this folder of the store or below.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
-@click.option("--accept-outlier", is_flag=True, help="Believe maxima far above the second highest number, too.")
+@click.option("--accept-outlier", is_flag=True, help="Believe numbers far above the one below them, too.")
+@click.option("--ignore-outlier", is_flag=True, help="Go on above the numbers below them; the files stay as they are.")
 @click.option("--restart", is_flag=True, help="Begin anew instead of going on with an interrupted import.")
 @json_option
 @asks_daemon
 async def take_over(
-    client: Client, store: str, prefix: str, dry_run: bool, accept_outlier: bool, restart: bool, as_json: bool
+    client: Client,
+    store: str,
+    prefix: str,
+    dry_run: bool,
+    accept_outlier: bool,
+    ignore_outlier: bool,
+    restart: bool,
+    as_json: bool,
 ) -> int:
     """Take over what STORE holds already: each series goes on above its highest number. The store is not changed.
 
-    STORE is a store's name or its kind. An interrupted import goes on where it was. A highest number that is above
-    10,000 and more than a hundred times the second highest (a date, say) is shown and not taken; then the command
-    ends with 1.
+    STORE is a store's name or its kind. An interrupted import goes on where it was. A series with a number that is
+    above 10,000 and more than a hundred times the one below it (a date, say) is shown and not taken, unless
+    --accept-outlier or --ignore-outlier says what the number is; then the command ends with 1.
     """
+    if accept_outlier and ignore_outlier:
+        raise click.UsageError("Give --accept-outlier or --ignore-outlier, not both.")
     place = _store_called(store, await client.server_info())
     path = _state_dir() / f"import-{place.name}.json"
     begun = Tally(place.identity, client.welcome.epoch, prefix, int(time.time() * 1000))
     with _meter(as_json) as meter:
         tally = begun if restart else _begun_before(path, begun, meter)
+        if ignore_outlier and tally.complete:
+            tally = begun  # What lies below an outlier goes on growing, unlike the outlier.
         await _read_store(client, place.name, tally, path, meter)
-        doubted = [] if accept_outlier else [seen for seen in tally.series.values() if seen.is_doubted]
-        taken = [seen for seen in tally.series.values() if accept_outlier or not seen.is_doubted]
+        is_decided = accept_outlier or ignore_outlier
+        doubted = [seen for seen in tally.series.values() if seen.doubt and not is_decided]
+        taken = [_taken(seen, ignore_outlier) for seen in tally.series.values() if is_decided or not seen.doubt]
         raised = None if dry_run else await _raise(client, place.name, taken, meter)
     if not (dry_run or doubted):
         path.unlink(missing_ok=True)
@@ -158,12 +171,16 @@ def _waits(store: str, refusal: Refused, files: int) -> str:
     return f"{store} asks to wait until {when}; {files:,} of the files seen. {refusal.message}"
 
 
-async def _raise(client: Client, store: str, taken: Sequence[Seen], meter: Meter) -> wire.SeriesRaised:
+def _taken(seen: Seen, ignore_outlier: bool) -> wire.SeriesFound:
+    highest = seen.doubt[1] if ignore_outlier and seen.doubt else seen.highest
+    return wire.SeriesFound(seen.folder, seen.stem, highest or seen.highest, seen.suffix, counts=highest > 0)
+
+
+async def _raise(client: Client, store: str, taken: Sequence[wire.SeriesFound], meter: Meter) -> wire.SeriesRaised:
     opened = raised = unchanged = done = 0
     rest = iter(taken)
     while page := list(islice(rest, SERIES_PAGE)):
-        found = [wire.SeriesFound(seen.folder, seen.stem, seen.highest, seen.suffix) for seen in page]
-        answer = await client.raise_series(store, found)
+        answer = await client.raise_series(store, page)
         opened, raised, unchanged = opened + answer.opened, raised + answer.raised, unchanged + answer.unchanged
         done += len(page)
         meter.raised(done, len(taken))
@@ -203,6 +220,10 @@ def _say_all(store: str, tally: Tally, doubted: list[Seen], raised: wire.SeriesR
 
 
 def _say_doubted(doubted: list[Seen]) -> None:
-    say(f"Not taken, since the highest number is far above the second highest ({len(doubted):,}):", "yellow")
-    say_table(("HIGHEST", "SECOND", "SERIES"), ((str(one.highest), str(one.second), one.name) for one in doubted))
-    say_aside("If these numbers are meant, run it again with --accept-outlier; else rename those files.")
+    say(f"Not taken, since a number is far above the one below it ({len(doubted):,}):", "yellow")
+    rows = ((str(one.doubt[0]), str(one.doubt[1]), one.name) for one in doubted if one.doubt)
+    say_table(("NUMBER", "BELOW", "SERIES"), rows)
+    say_aside(
+        "If these are numbers, run it again with --accept-outlier. If not, rename those files and run it again with "
+        "--restart, or run it again with --ignore-outlier."
+    )

@@ -26,7 +26,7 @@ async def status(client: Client | Past, as_json: bool) -> int:
         return DONE
     _say_daemon(info)
     _say_lanes(info.lanes)
-    _say_waiting(info)
+    say_waiting(info)
     _say_ends(info)
     _say_open(batches)
     return DONE
@@ -67,7 +67,8 @@ def _why(lane: wire.LaneInfo) -> str:
     return ": ".join(filter(None, reasons))
 
 
-def _say_waiting(info: wire.Info) -> None:
+def say_waiting(info: wire.Info) -> None:
+    """The requests that were not accepted yet, with the reason."""
     if info.waiting:
         say("series that wait for a store's answer:", "yellow")
         rows = ((clock(wait.since_ms), str(wait.requests), wait.series, wait.reason) for wait in info.waiting)

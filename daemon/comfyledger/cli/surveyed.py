@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from comfyledger import wire
-from comfyledger.core.naming import is_outlier
+from comfyledger.core.naming import extremes, outlier_in
 from comfyledger.core.slugs import fold
 from comfyledger.errors import Refused
 
@@ -31,14 +31,16 @@ class Seen(msgspec.Struct):
     highest: int
     second: int
     images: int
+    extremes: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
         return f"{self.folder}/{self.stem}…{self.suffix}"
 
     @property
-    def is_doubted(self) -> bool:
-        return is_outlier(self.highest, self.second)
+    def doubt(self) -> tuple[int, int] | None:
+        """The lowest number that is not believed, and the one below it."""
+        return outlier_in({*self.extremes, self.second, self.highest} - {0})
 
 
 class Tally(msgspec.Struct):
@@ -60,7 +62,9 @@ class Tally(msgspec.Struct):
         for held in page.found:
             key = fold(f"{held.folder}/{held.stem}#{held.suffix}")
             seen = self.series.setdefault(key, Seen(held.folder, held.stem, held.suffix, 0, 0, 0))
-            seen.second, seen.highest = sorted({-1, seen.second, seen.highest, held.second, held.highest})[-2:]
+            two = {seen.second, seen.highest, held.second, held.highest} - {0}
+            seen.extremes = extremes({*seen.extremes, *held.extremes, *two})
+            seen.second, seen.highest = sorted({-1, 0, *two})[-2:]
             seen.images += held.images
         self.cursor = page.cursor
         self.complete = not page.cursor

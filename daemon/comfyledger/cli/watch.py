@@ -6,6 +6,7 @@ import click
 
 from comfyledger.cli.calling import DONE, asks_daemon, find_batch, json_option, list_batches
 from comfyledger.cli.screens import follow_all, screen
+from comfyledger.cli.status import say_waiting
 from comfyledger.cli.terminal import say_aside
 from comfyledger.client import Client
 
@@ -23,6 +24,7 @@ async def watch(client: Client, batch: tuple[str, ...], as_json: bool) -> int:
     if not batch:
         batch_ids = [found.batch_id for found in await list_batches(client, open_only=True)]
     if not batch_ids:
+        say_waiting(await client.server_info())
         say_aside("No batch is open.")
         return DONE
     with screen(as_json) as shown_on:

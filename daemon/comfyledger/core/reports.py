@@ -35,18 +35,14 @@ class PromptWasRefused(PromptReport, frozen=True):
 
 
 class PromptHasFinished(PromptReport, frozen=True):
-    """The answer says whether any of the files is wanted. `words`: what is wrong with their count, for people."""
-
     files: tuple[OutputFile, ...]
-    words: Blob | None = None
 
 
 class PromptHasFailed(PromptReport, frozen=True):
-    """`code`: execution_error, timeout, file_missing, broken or http_STATUS. `final`: another run would end just so."""
+    """`code`: execution_error, timeout, wrong_count, file_missing or broken."""
 
     code: str
     words: Blob | None = None
-    final: bool = False
 
 
 class PromptWasInterrupted(PromptReport, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 from comfyledger import wire
 from comfyledger.core.commands import RaiseSeries, SeriesFound
 from comfyledger.core.draft import Raised
-from comfyledger.core.naming import Series, Templates, series_in
+from comfyledger.core.naming import Series, Templates, extremes, series_in
 from comfyledger.core.values import StoreRef
 from comfyledger.door.context import Context
 from comfyledger.errors import Refused
@@ -40,7 +40,7 @@ def held_series(templates: Templates, held: Iterable[Held]) -> list[wire.SeriesH
     """The series that these files belong to, in the order of their first files. One number may have several files."""
     found: dict[str, wire.SeriesHeld] = {}
     for file in held:
-        read = series_in(templates, file.public_id)
+        read = _read(templates, file.public_id)
         if read is not None:
             series, number = read
             before = found.get(series.key, wire.SeriesHeld(series.folder, series.stem, 0, 0, 0, series.suffix))
@@ -48,9 +48,25 @@ def held_series(templates: Templates, held: Iterable[Held]) -> list[wire.SeriesH
     return list(found.values())
 
 
+def _read(templates: Templates, public_id: str) -> tuple[Series, int] | None:
+    """As a store counts at the first use of a series: what follows the number after a dot is an extension."""
+    read = series_in(templates, public_id)
+    while read is None and "." in public_id.rpartition("/")[2]:
+        public_id = public_id.rpartition(".")[0]
+        read = series_in(templates, public_id)
+    return read
+
+
 def _with(before: wire.SeriesHeld, number: int) -> wire.SeriesHeld:
     second, highest = sorted({before.second, before.highest, number, -1})[-2:]
-    return msgspec.structs.replace(before, highest=highest, second=max(second, 0), images=before.images + 1)
+    all_extremes = extremes({*before.extremes, before.second, before.highest, number} - {0})
+    return msgspec.structs.replace(
+        before,
+        highest=highest,
+        second=max(second, 0),
+        images=before.images + 1,
+        extremes=() if {highest, second}.issuperset(all_extremes) else all_extremes,
+    )
 
 
 async def raise_series(context: Context, label: str, message: wire.RaiseSeries) -> wire.SeriesRaised:
@@ -58,7 +74,7 @@ async def raise_series(context: Context, label: str, message: wire.RaiseSeries) 
     opened, _ = opened_store(context, message.store)
     templates = context.rules.templates
     found = (
-        SeriesFound(_checked(templates, one, f"$.data.found[{place}]"), one.highest)
+        SeriesFound(_checked(templates, one, f"$.data.found[{place}]"), one.highest if one.counts else 0)
         for place, one in enumerate(message.found)
     )
     command = RaiseSeries(label, StoreRef(opened.name, opened.identity), tuple(found))

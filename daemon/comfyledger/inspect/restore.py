@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from comfyledger.core.commands import Forget, RestoreLedger, SeriesSeen
+from comfyledger.core.naming import outlier_in
 from comfyledger.core.slices import UNOPENED
 from comfyledger.core.values import Evidence
 from comfyledger.errors import LedgerUnusable, Refused
@@ -29,7 +30,7 @@ from comfyledger.inspect.remains import Lost, Remains, Trace, read_remains, seri
 from comfyledger.ledger import restoring
 from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.locking import Hold, made
-from comfyledger.plugin_api import Store, StoreTrouble
+from comfyledger.plugin_api import Doubted, Series, Store, StoreTrouble
 from comfyledger.plugins import OpenedStore, prepared
 
 MARGIN: Final = 1_000
@@ -162,7 +163,8 @@ async def _found(wanted: Wanted, scratch: Path, progress: Progress) -> _Found:
         forgets = _forgets(connection, remains, wanted.by)
         first = max(_first_in(connection), _first_of(wanted.path))
     traces = known | {key: trace for key, trace in remains.traces.items() if key not in known}
-    evidence = await _ask_all(wanted.stores or {}, traces, progress)
+    given = {key: max(trace.highest, remains.traces.get(key, trace).highest) for key, trace in traces.items()}
+    evidence = await _ask_all(wanted.stores or {}, traces, given, progress)
     for key, trace in remains.traces.items():
         evidence[key].append(Evidence(OLD, remains.ledger_id, trace.highest))
     margin = wanted.margin if remains.whole else max(wanted.margin, lost_files)
@@ -213,16 +215,16 @@ def _highest(evidence: Mapping[str, Sequence[Evidence]]) -> tuple[Evidence, ...]
 
 
 async def _ask_all(
-    stores: Mapping[str, OpenedStore], traces: Mapping[str, Trace], progress: Progress
+    stores: Mapping[str, OpenedStore], traces: Mapping[str, Trace], given: Mapping[str, int], progress: Progress
 ) -> dict[str, list[Evidence]]:
-    """What each store says of each series. Raises Refused(store_unavailable)."""
+    """What each store says of each series, of which these numbers were given. Raises Refused(store_unavailable)."""
     told: dict[str, list[Evidence]] = {key: [] for key in traces}
     for opened in stores.values():
         ready = await prepared(opened, PREPARE_S)
         if ready.store is None:
             raise _unanswered(ready.name, ready.problem)
         try:
-            highest = await _ask_one(ready.name, ready.store, traces, progress)
+            highest = await _ask_one(ready.name, ready.store, traces, given, progress)
         except StoreTrouble as trouble:
             raise _unanswered(ready.name, f"{trouble.fault.code}: {trouble.fault.text}") from trouble
         except Exception as error:
@@ -232,16 +234,28 @@ async def _ask_all(
     return told
 
 
-async def _ask_one(name: str, store: Store, traces: Mapping[str, Trace], progress: Progress) -> dict[str, int]:
+async def _ask_one(
+    name: str, store: Store, traces: Mapping[str, Trace], given: Mapping[str, int], progress: Progress
+) -> dict[str, int]:
     """A few series at once, so that a store with an allowance is not asked in one burst."""
     numbers: dict[str, int] = {}
     keys = list(traces)
     for start in range(0, len(keys), _ASKED_AT_ONCE):
         some = keys[start : start + _ASKED_AT_ONCE]
-        answers = await asyncio.gather(*(store.highest_number(traces[key].asked) for key in some))
+        answers = await asyncio.gather(*(_highest_number(store, traces[key].asked, given[key]) for key in some))
         numbers.update(zip(some, answers, strict=True))
         progress(f"series in {name}", len(numbers), len(keys))
     return numbers
+
+
+async def _highest_number(store: Store, series: Series, given: int) -> int:
+    """Up to a number that was given no number is doubted. Raises StoreTrouble."""
+    try:
+        return await store.highest_number(series)
+    except Doubted as doubt:
+        if outlier_in((number for number in doubt.extremes if number > given), given) is not None:
+            raise
+        return max(given, *doubt.extremes)
 
 
 def _unanswered(name: str, problem: str) -> Refused:

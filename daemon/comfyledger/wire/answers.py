@@ -223,7 +223,11 @@ class Info(Answer, frozen=True):
 
 
 class SeriesHeld(Answer, frozen=True):
-    """A series as one page shows it. `second`: the highest number but one, 0 if there is none."""
+    """A series as one page shows it. `second`: the highest number but one, 0 if there is none.
+
+    `extremes`: the lowest and the highest number of each count of digits, enough to find an outlier by; empty if these
+    are no others than `highest` and `second`.
+    """
 
     folder: str
     stem: str
@@ -231,6 +235,7 @@ class SeriesHeld(Answer, frozen=True):
     second: int
     images: int
     suffix: str = ""
+    extremes: tuple[int, ...] = ()
 
 
 class Survey(Answer, frozen=True):

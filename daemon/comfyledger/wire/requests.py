@@ -220,12 +220,16 @@ class SurveyStore(Message, frozen=True):
 
 
 class SeriesFound(Message, frozen=True):
-    """A series of which a store holds files, and the highest number among them."""
+    """A series of which a store holds files, and the highest number among them.
+
+    `counts`: false if no file of the series counts, so that the store holds none of its numbers.
+    """
 
     folder: NamePart
     stem: NamePart
     highest: Annotated[int, Meta(ge=1, le=10**15 - 1)]
     suffix: NamePart = ""
+    counts: bool = True
 
 
 class RaiseSeries(Message, frozen=True):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -48,12 +47,6 @@ TURN_S: Final = 1.0
 TRANSFERS_MAX: Final = 3
 """How often one file is asked for, while ComfyUI answers all else, before it counts as broken."""
 
-FILES_SOUGHT_MAX: Final = 256
-"""How many files of one attempt are looked for on ComfyUI's disk."""
-COMES_AGAIN: Final = frozenset({"unknown_kind", "too_large", "too_many_pixels"})
-"""What is wrong with a file that another run would bring just so."""
-HTTP_TOO_LARGE: Final = 413
-
 
 class Bounds(msgspec.Struct, frozen=True):
     """What a fetched file may be, and whether its metadata is stripped."""
@@ -61,10 +54,6 @@ class Bounds(msgspec.Struct, frozen=True):
     image_bytes_max: int
     pixels_max: int
     strip_metadata: bool
-
-
-class Page(Broken):
-    """What a gateway says in the place of the file: it does not come from the graph, and may not come again."""
 
 
 class Unfit(msgspec.Struct, frozen=True):
@@ -168,14 +157,13 @@ class Renderer:
             case RefusalAnswer(status=400):
                 await self._refused(effect, answer)
             case RefusalAnswer():
-                final = answer.status == HTTP_TOO_LARGE
-                await self._failed(effect, f"http_{answer.status}", answer.words(self._desk.text_max), final=final)
+                words = self._desk.words(answer.words(self._desk.text_max))
+                await self._desk.report(_of(PromptHasFailed, effect, code=f"http_{answer.status}", words=words))
 
     async def _answered(self, effect: SubmitPrompt, job: Job, answer: PromptAnswer) -> None:
         """200 is not yet good: another id means a server too old to be resolved, errors on our output mean refused."""
         if answer.prompt_id != job.prompt_id:
             await self._comfyui.cancel(answer.prompt_id)
-            await self._entries.forget(answer.prompt_id)
             text = "This ComfyUI ignores the prompt_id that it is given. Update it to a version of mid-2025 or later."
             await self._desk.stuck(effect.lane, "comfyui_too_old", text)
             return
@@ -192,7 +180,6 @@ class Renderer:
         words = self._desk.words(answer.words(self._desk.text_max))
         code = answer.type or "comfyui_refused"
         await self._desk.report(_of(PromptWasRefused, effect, code=code, words=words))
-        await self._forget_entry(effect)
 
     async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | Unfit:
         """The graph of this attempt; Unfit if its texts were forgotten, or a secret is not configured any more."""
@@ -272,68 +259,50 @@ class Renderer:
                 batch = await self._rows.batch(effect.batch_id)
                 output = str(batch.plan["output"]) if batch is not None else ""
                 files = tuple(_stored(file) for file in entry.outputs.get(output, ()) if file.type == "output")
-                await self._finished(effect, files)
+                await self._desk.report(_of(PromptHasFinished, effect, files=files))
+            case HistoryEntry(ended="interrupted") if ending.timed_out:
+                words = self._desk.words("It ran longer than render_timeout_s and was cancelled.")
+                await self._desk.report(_of(PromptHasFailed, effect, code="timeout", words=words))
+                await self._entries.forget(effect.prompt_id)
             case HistoryEntry(ended="interrupted"):
-                await self._interrupted(effect, timed_out=ending.timed_out)
+                await self._desk.report(_of(PromptWasInterrupted, effect))
+                await self._entries.forget(effect.prompt_id)
             case HistoryEntry(error=error):
                 said = f"{error.exception_type}: {error.exception_message} (node {error.node_id})" if error else ""
-                await self._failed(effect, "execution_error", said or "ComfyUI says error and nothing more.")
-
-    async def _finished(self, effect: PromptEffect, files: tuple[OutputFile, ...]) -> None:
-        """Say which files there are. Where none of them is wanted, nothing asks for the entry again."""
-        prompt = await self._rows.prompt(effect.batch_id, effect.prompt)
-        expected = len(prompt.images) if prompt is not None else len(files)
-        words = self._desk.words(_miscounted(len(files), expected)) if len(files) != expected else None
-        wanted = await self._desk.report(_of(PromptHasFinished, effect, files=files, words=words))
-        if not isinstance(wanted, Wanted) or not wanted.go:
-            await self._forget_entry(effect)
-
-    async def _interrupted(self, effect: FollowPrompt, *, timed_out: bool) -> None:
-        """An interrupt that came after the last file was written took nothing away."""
-        if files := await self._left_on_disk(effect):
-            await self._finished(effect, files)
-        elif timed_out:
-            await self._failed(effect, "timeout", "It ran longer than render_timeout_s and was cancelled.")
-        else:
-            await self._desk.report(_of(PromptWasInterrupted, effect))
-            await self._forget_entry(effect)
+                words = self._desk.words(said or "ComfyUI says error and nothing more.")
+                await self._desk.report(_of(PromptHasFailed, effect, code="execution_error", words=words))
+                await self._entries.forget(effect.prompt_id)
 
     async def _gone(self, effect: PromptEffect, *, restarted: bool, running: bool = False) -> None:
-        """What a server forgot, or a person removed from its history, may be finished on its disk.
-
-        A complete set is taken, nothing less.
-        """
-        if files := await self._left_on_disk(effect):
-            await self._finished(effect, files)
-            return
+        """What a restarted server forgot may be finished on its disk: a complete set is taken, nothing less."""
+        if restarted:
+            files = await self._left_on_disk(effect)
+            if files:
+                await self._desk.report(_of(PromptHasFinished, effect, files=files))
+                return
         words = self._desk.words("ComfyUI went away each time while it ran this prompt.") if running else None
         await self._desk.report(_of(PromptIsGone, effect, restarted=restarted, running=running, words=words))
 
     async def _left_on_disk(self, effect: PromptEffect) -> tuple[OutputFile, ...]:
-        """The files under the names of this attempt, if the set is complete; what goes beyond it belongs to it."""
-        prompt = await self._rows.prompt(effect.batch_id, effect.prompt)
-        if prompt is None or prompt.state == "cancelling":
-            return ()
-        found: list[OutputFile] = []
-        for file in await self._files_of(effect, FILES_SOUGHT_MAX):
+        files = await self._files_of(effect)
+        for file in files:
             if not await self._comfyui.has(file):
-                break
-            found.append(_stored(file))
-        return tuple(found) if len(found) >= len(prompt.images) else ()
+                return ()
+        return tuple(map(_stored, files))
 
     async def _has_begun(self, effect: PromptEffect) -> bool:
         """Whether a run of this attempt, since forgotten, has left a file: another would go on counting behind it."""
-        files = await self._files_of(effect, 1)
+        files = await self._files_of(effect)
         return bool(files) and await self._comfyui.has(files[0])
 
-    async def _files_of(self, effect: PromptEffect, count: int) -> list[ViewFile]:
-        """The names that the first run of an attempt gives to its files, one after the other."""
+    async def _files_of(self, effect: PromptEffect) -> list[ViewFile]:
+        """The names that the first run of an attempt gives to its files."""
         batch = await self._rows.batch(effect.batch_id)
         prompt = await self._rows.prompt(effect.batch_id, effect.prompt)
         if batch is None or prompt is None:
             return []
         subfolder, _, leaf = (await self._prefix(batch, prompt, effect.attempt)).rpartition("/")
-        return [ViewFile(f"{leaf}_{place:05}_.png", subfolder, "output") for place in range(1, count + 1)]
+        return [ViewFile(f"{leaf}_{count:05}_.png", subfolder, "output") for count, _ in enumerate(prompt.images, 1)]
 
     # ---- cancel
 
@@ -366,9 +335,7 @@ class Renderer:
         except FileMissing as missing:
             await self._failed(effect, "file_missing", str(missing))
         except Broken as broken:
-            text = f"{broken.reason}: {broken.sentence}"
-            comes_again = broken.reason in COMES_AGAIN and not isinstance(broken, Page)
-            await self._failed(effect, "broken", text, final=comes_again)
+            await self._failed(effect, "broken", f"{broken.reason}: {broken.sentence}")
         except NotReached as trouble:
             await self._desk.stuck(effect.lane, trouble.code, trouble.text)
         else:
@@ -393,7 +360,7 @@ class Renderer:
                 effect.batch_id,
                 index,
                 effect.attempt,
-                _checked(pieces),
+                pieces,
                 strip=self._bounds.strip_metadata,
                 bytes_max=self._bounds.image_bytes_max,
                 pixels_max=self._bounds.pixels_max,
@@ -417,27 +384,11 @@ class Renderer:
             if file.image not in used:
                 await asyncio.to_thread(self._spool.remove, effect.batch_id, file.image)
         await self._desk.works(effect.lane)
-        await self._forget_entry(effect)
+        await self._entries.forget(effect.prompt_id)
 
-    # ---- its end
-
-    async def _failed(self, effect: PromptEffect, code: str, text: str, *, final: bool = False) -> None:
-        report = _of(PromptHasFailed, effect, code=code, words=self._desk.words(text), final=final)
-        await self._desk.report(report)
-        await self._forget_entry(effect)
-
-    async def _forget_entry(self, effect: PromptEffect) -> None:
-        await self._entries.forget(prompt_uuid(effect.batch_id, effect.prompt, effect.attempt))
-
-
-async def _checked(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces of a file as they come. Raises Page for the text of a page."""
-    is_first = True
-    async for piece in pieces:
-        if is_first and piece.lstrip()[:1] in {b"<", b"{"}:
-            raise Page("unknown_kind", "The file is not an image but a page or a message in its place.")
-        is_first = False
-        yield piece
+    async def _failed(self, effect: FetchPrompt, code: str, text: str) -> None:
+        await self._desk.report(_of(PromptHasFailed, effect, code=code, words=self._desk.words(text)))
+        await self._entries.forget(effect.prompt_id)
 
 
 def _of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> PromptReport:
@@ -447,17 +398,6 @@ def _of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> Prompt
 
 def _stored(file: ViewFile) -> OutputFile:
     return OutputFile(file.filename, file.subfolder, file.type)
-
-
-def _miscounted(files: int, expected: int) -> str:
-    """What is wrong with the count, in words that say what to change for the next time."""
-    told = f"ComfyUI made {files} {_files(files)} where {expected} {'was' if expected == 1 else 'were'} expected"
-    fits = f"images_per_prompt = {files}" if files else "an output node that saves files"
-    return f"{told}. Next time ask with {fits}, or change the batch size in the workflow."
-
-
-def _files(count: int) -> str:
-    return "file" if count == 1 else "files"
 
 
 def _lacking(workflow: str, address: str) -> str:

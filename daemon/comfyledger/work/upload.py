@@ -21,10 +21,10 @@ from comfyledger.core.effects import UploadImage
 from comfyledger.core.reports import ImageIsLost, SeriesAnswered, UploadDone, UploadIntended, UploadRefused
 from comfyledger.core.slices import BatchRow, ImageRow
 from comfyledger.core.values import Evidence, StoreRef, image_id, store_lane
-from comfyledger.engine import Engine
+from comfyledger.engine import HINT_LATER, Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger.reader import BatchFilter, ImageFilter, Reader
-from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Series, Store, Stored, StoreTrouble
+from comfyledger.plugin_api import Deposit, Doubted, ImageFault, LaneFault, Series, Store, Stored, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.bringback import Bringer, CannotAsk, NobodyHas, SourceTrouble
 from comfyledger.work.desk import Desk
@@ -38,6 +38,7 @@ IMAGES_MAX: Final = 10_000
 
 ASK_FIRST_S: Final = 0.5
 ASK_LAST_S: Final = 15.0
+HINT_OUTLIER: Final = "Run one of the commands that the message names; the batch goes on, or repeat its request."
 
 
 _TELLING: Final = {
@@ -194,27 +195,35 @@ class Asker:
 
     async def ask(self, unknown: SeriesUnknown) -> None:
         crash.at("series.asking")
-        evidence = await asyncio.gather(*(self._answer(unknown, ref) for ref in unknown.stores))
+        reasons: dict[str, StoreTrouble] = {}
+        evidence = await asyncio.gather(*(self._answer(unknown, ref, reasons) for ref in unknown.stores))
         crash.at("series.answered")
         if all(evidence):
             found = tuple(one for one in evidence if one is not None)
             await self._engine.report(SeriesAnswered(unknown.series, found, unknown.by))
             crash.at("series.opened")
 
-    async def _answer(self, unknown: SeriesUnknown, ref: StoreRef) -> Evidence | None:
-        """One store's answer. Asks again with growing delays; None once nobody waits for it."""
+    async def _answer(self, unknown: SeriesUnknown, ref: StoreRef, reasons: dict[str, StoreTrouble]) -> Evidence | None:
+        """One store's answer. Asks again with growing delays; None once nobody waits for it.
+
+        `reasons`: why stores have not answered yet, of all that are asked.
+        """
         series = Series(unknown.series.folder, unknown.series.stem, unknown.series.suffix)
         delay_s = ASK_FIRST_S
         while True:
             try:
                 highest = await self._store(ref).highest_number(series)
+                reasons.pop(ref.name, None)
                 return Evidence(ref.name, ref.identity, highest)
             except StoreTrouble as trouble:
-                reason = f"{store_lane(ref.name)}: {trouble.fault.text.rstrip('.')}"
+                reasons[ref.name] = trouble
             question = self._engine.questions.get(unknown.series.key)
-            if question is None or not question.waiting:
+            if question is None or question.unknown is not unknown or not question.waiting:
                 return None
-            question.reason = reason
+            question.reason = "; ".join(
+                f"{store_lane(name)}: {one.fault.text.rstrip('.')}" for name, one in reasons.items()
+            )
+            question.hint = HINT_OUTLIER if any(isinstance(one, Doubted) for one in reasons.values()) else HINT_LATER
             await asyncio.sleep(delay_s * self._jitter.uniform(0.8, 1.2))
             delay_s = min(ASK_LAST_S, delay_s * 2)
 

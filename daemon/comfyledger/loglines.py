@@ -123,9 +123,15 @@ class LineWriter:
                 begun = True
             except BlockingIOError:  # somebody else made the pipe or terminal non-blocking
                 with suppress(OSError):
-                    select.select([], [self._fd], [], RETRY_S)
+                    _wait_for_room(self._fd)
             except OSError:
                 self._is_torn = self._is_torn or begun
                 return False
         self._is_torn = False
         return True
+
+
+def _wait_for_room(fd: int) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll(RETRY_S * 1_000)

@@ -114,8 +114,12 @@ def store_lane(name: str) -> str:
     return f"store/{name}"
 
 
+USER_LANES: Final = "user/"
+"""What the lanes of users begin with."""
+
+
 def user_lane(user_key: str) -> str:
-    return f"user/{user_key}"
+    return f"{USER_LANES}{user_key}"
 
 
 EVERYTHING = "everything"

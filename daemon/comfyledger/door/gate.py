@@ -11,6 +11,7 @@ from comfyledger.door import rights
 from comfyledger.door.tokens import ANYBODY, Caller, Keyring, Right
 from comfyledger.errors import Refused
 from comfyledger.settings import Door
+from comfyledger.settings.addresses import authority_of, host_of, is_any, listed_host
 from comfyledger.wire import SUBPROTOCOL
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -26,25 +27,39 @@ class Gate(msgspec.Struct, frozen=True):
 
     def check_caller(self, request: web.Request) -> None:
         """Raises Refused(forbidden_host, forbidden_origin)."""
-        self._check_host(request.headers.get("Host", ""))
-        origin = request.headers.get("Origin")
-        if origin is not None and origin not in self.origins:
-            hint = "List the page's origin in [door] allowed_origins if it is yours."
-            raise Refused("forbidden_origin", f"Requests from the page {origin[:200]!r} are not allowed.", hint=hint)
+        self._check_hosts(request)
+        for origin in request.headers.getall("Origin", ()):
+            if origin not in self.origins:
+                hint = "List the page's origin in [door] allowed_origins if it is yours."
+                raise Refused("forbidden_origin", f"Requests from the page {origin[:200]!r} are not allowed.", hint=hint)
 
-    def _check_host(self, header: str) -> None:
-        """What a browser was made to believe by a foreign name server shows in the Host header."""
-        host = header.rpartition("]")[0].lstrip("[") if header.startswith("[") else header.partition(":")[0]
-        if host.lower() not in self.hosts:
-            hint = "Use 127.0.0.1, or list the name in [door] allowed_hosts."
-            raise Refused("forbidden_host", f"This daemon is not {header[:200]!r}.", hint=hint)
+    def _check_hosts(self, request: web.Request) -> None:
+        """What a browser was made to believe by a foreign name server shows in the Host header.
 
-    def caller(self, request: web.Request, needed: Right = "read") -> Caller:
-        """Whose token a request shows. Raises Refused(unauthorized, forbidden)."""
+        There is just one such header; a target that names a host itself (RFC 9112, 3.2.2) is held to the same.
+        """
+        named = request.headers.getall("Host", [])
+        target = authority_of(request.raw_path)
+        if target is not None:
+            named = [*named, target]
+        if not named or len(named) > 1 + (target is not None):
+            hint = "Send one Host header."
+            raise Refused("forbidden_host", f"The request has {len(named)} Host headers.", hint=hint)
+        for name in named:
+            if host_of(name) not in self.hosts:
+                hint = "Use 127.0.0.1, or list the name in [door] allowed_hosts."
+                raise Refused("forbidden_host", f"This daemon is not {name[:200]!r}.", hint=hint)
+
+    def known(self, request: web.Request) -> Caller | None:
+        """Whose token a request shows, None for no token or a wrong one."""
         if self.keyring is None:
             return ANYBODY
         given = _bearer(request) or _from_subprotocol(request)
-        found = self.keyring.who(given) if given else None
+        return self.keyring.who(given) if given else None
+
+    def caller(self, request: web.Request, needed: Right = "read") -> Caller:
+        """Whose token a request shows. Raises Refused(unauthorized, forbidden)."""
+        found = self.known(request)
         if found is None:
             hint = "Send `Authorization: Bearer TOKEN`; the token is in the file `token` of the daemon's state folder."
             raise Refused("unauthorized", hint=hint)
@@ -70,5 +85,6 @@ def _from_subprotocol(request: web.Request) -> str:
 
 
 def gate_of(door: Door, keyring: Keyring) -> Gate:
-    hosts = LOOPBACK | {host.lower() for host in (*door.allowed_hosts, door.host)}
+    own = () if is_any(door.host) else (door.host,)
+    hosts = LOOPBACK | {host for host in map(listed_host, (*door.allowed_hosts, *own)) if host}
     return Gate(keyring if door.auth == "token" else None, frozenset(door.allowed_origins), hosts)

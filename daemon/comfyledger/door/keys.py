@@ -8,7 +8,9 @@ import msgspec
 from aiohttp import web
 
 from comfyledger.door.context import Context
+from comfyledger.door.pace import Sparing
 from comfyledger.door.tokens import Caller
+from comfyledger.door.visits import Visits
 
 CONTEXT: Final = web.AppKey("context", Context)
 
@@ -28,3 +30,5 @@ class Sockets:
 
 
 SOCKETS: Final = web.AppKey("sockets", Sockets)
+VISITS: Final = web.AppKey("visits", Visits)
+REFUSALS: Final = web.AppKey("refusals", Sparing)

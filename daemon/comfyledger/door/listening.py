@@ -1,7 +1,6 @@
 """Where the door listens: a port of this machine or a Unix socket, and the file that tells clients which.
 
-Connections are counted before a byte of them is read. One that does not come to its request in time is closed, so that
-nobody keeps others out by saying nothing.
+Connections are counted before a byte of them is read (`visits`).
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import grp
 import os
+import resource
 import socket
 import stat
 from collections.abc import Callable
@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 from aiohttp import web
 
-from comfyledger import wire
 from comfyledger.door.context import Context
-from comfyledger.door.server import make_app
+from comfyledger.door.http_log import http_log
+from comfyledger.door.keys import VISITS
+from comfyledger.door.server import SPARED, make_app
+from comfyledger.door.visits import STRANGERS_MAX, Visits
 from comfyledger.errors import Refused
 from comfyledger.settings import Door
 
@@ -35,20 +38,27 @@ UNIX: Final = "unix:"
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Addresses that mean all of them, and how clients of this machine reach them."""
 ASKING_S: Final = 1.0
+DESCRIPTORS_KEPT: Final = 256
+"""File descriptors that connections never take: for the ledger, the spool, ComfyUI and stores."""
+GUESTS_MIN: Final = 16
+
+log = structlog.get_logger("comfyledger.door")
 
 
 async def listen(door: Door, context: Context, stack: AsyncExitStack) -> str:
     """Open the door; its URL, or `unix:` and the path. Raises Refused(config_invalid)."""
+    app = make_app(context, _guests_max(door.connections_max + SPARED + PAGES_MAX))
     runner = web.AppRunner(
-        make_app(context),
+        app,
         access_log=None,
+        logger=http_log(),
         shutdown_timeout=STOP_S,
         handle_signals=False,
         keepalive_timeout=REQUEST_S,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    make = _entrance(runner, door.connections_max + PAGES_MAX)
+    make = _entrance(runner, app[VISITS])
     try:
         server, url = await (_on_socket(door, make, stack) if door.unix_path else _on_port(door, make))
     except OSError as error:
@@ -127,28 +137,23 @@ def _remove(path: Path, inode: int) -> None:
             path.unlink()
 
 
-def _entrance(runner: web.AppRunner, most: int) -> Make:
+def _entrance(runner: web.AppRunner, visits: Visits) -> Make:
     server = runner.server
     assert server is not None  # noqa: S101 (made by setup)
-    return lambda: server() if len(server.connections) < most else _Full(most)
+    return visits.entrance(server)
 
 
-class _Full(asyncio.Protocol):
-    """Says that there is no place and closes, without having read anything."""
-
-    def __init__(self, most: int) -> None:
-        hint = "Close connections that are not used, or raise [door] connections_max."
-        refusal = Refused("busy", f"There are {most} connections already.", hint=hint, retry_after_s=1.0)
-        self._body = wire.frame("error", wire.error_of(refusal))
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        head = (
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
-            f"Retry-After: 1\r\nContent-Length: {len(self._body)}\r\n\r\n"
-        )
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 (a stream)
-        transport.write(head.encode() + self._body)
-        transport.close()
+def _guests_max(wanted: int) -> int:
+    """How many connections with a token there may be, so that files can still be opened when the door is full."""
+    needed = wanted + 2 * STRANGERS_MAX + DESCRIPTORS_KEPT
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    most = wanted if soft == resource.RLIM_INFINITY else max(GUESTS_MIN, min(wanted, wanted - (needed - soft)))
+    if most < wanted:
+        log.warning("door.few_descriptors", descriptors=soft, needed=needed, connections_max=most)
+    return most
 
 
 def announce(path: Path, url: str, config: str) -> None:

@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from comfyledger.core.slices import ImageRow
+from comfyledger.core.values import USER_LANES
 from comfyledger.door.keys import CONTEXT, SOCKETS
 from comfyledger.door.measured import now_of, readiness
 from comfyledger.errors import Refused
@@ -44,11 +45,19 @@ async def _hello(request: web.Request) -> web.Response:
 
 
 async def _alive(request: web.Request) -> web.Response:
-    """Alive is whoever answers; what stands still is named by lane and code, since nobody showed a token."""
+    """Alive is whoever answers; what stands still is named by lane and code, since nobody showed a token.
+
+    Names of users are for those who do: their lanes count as one, `user`.
+    """
     context = request.app[CONTEXT]
-    lanes = {lane.name: lane.code or "person" for lane in await context.reader.lanes() if lane.code or lane.person}
+    paused = [lane for lane in await context.reader.lanes() if lane.code or lane.person]
+    lanes = {_without_user(lane.name): lane.code or "person" for lane in paused}
     full = {"storage_full": True} if context.engine.shortage is not None else {}
     return web.json_response({"status": "alive", "version": context.version, "lanes": lanes, **full})
+
+
+def _without_user(lane: str) -> str:
+    return "user" if lane.startswith(USER_LANES) else lane
 
 
 async def _ready(request: web.Request) -> web.Response:

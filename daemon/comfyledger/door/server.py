@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 import structlog
@@ -13,14 +13,19 @@ from aiohttp.typedefs import Handler
 from comfyledger import wire
 from comfyledger.door import pages
 from comfyledger.door.context import Context
-from comfyledger.door.keys import CONTEXT, SOCKETS, Sockets, Visitor
+from comfyledger.door.keys import CONTEXT, REFUSALS, SOCKETS, VISITS, Sockets, Visitor
+from comfyledger.door.pace import Sparing
 from comfyledger.door.session import Session
-from comfyledger.door.tokens import Keyring
+from comfyledger.door.tokens import Caller, Keyring
+from comfyledger.door.visits import BUSY_HINT, Visits
 from comfyledger.errors import Refused
 from comfyledger.wire import SUBPROTOCOL
 
 HARD_LIMIT: Final = 8
 """Frames above so many times the limit close the connection unread; those between are answered."""
+SPARED: Final = 32
+"""Websockets above `connections_max`, for tokens that hold fewer than `SPARED_EACH`."""
+SPARED_EACH: Final = 2
 HEARTBEAT_S: Final = 30.0
 SHOW_OUT_S: Final = 0.5
 TOKENS_S: Final = 1.0
@@ -38,11 +43,13 @@ _STATUS: Final = {
 log = structlog.get_logger("comfyledger.door")
 
 
-def make_app(context: Context) -> web.Application:
-    """The application of one door."""
+def make_app(context: Context, guests_max: int) -> web.Application:
+    """The application of one door. `guests_max`: of connections that showed a token."""
     app = web.Application(client_max_size=65_536, middlewares=[_guarded])
     app[CONTEXT] = context
     app[SOCKETS] = Sockets()
+    app[VISITS] = Visits(guests_max)
+    app[REFUSALS] = Sparing(log, asyncio.get_running_loop().time)
     app.add_routes([web.get("/ws", _socket), *pages.routes()])
     app.on_shutdown.append(_close_sockets)
     app.cleanup_ctx.append(_heeding_tokens)
@@ -52,11 +59,15 @@ def make_app(context: Context) -> web.Application:
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Host and Origin are checked for every address, the harmless ones included."""
+    gate, visits = request.app[CONTEXT].gate, request.app[VISITS]
     try:
-        request.app[CONTEXT].gate.check_caller(request)
-        return await handler(request)
+        gate.check_caller(request)
+        if gate.known(request) is not None:
+            visits.welcome(request.protocol)
+        with visits.answering(request.protocol):
+            return await handler(request)
     except Refused as refusal:
-        log.info("door.refused", code=refusal.code, remote=request.remote)
+        request.app[REFUSALS].info("door.refused", code=refusal.code, remote=request.remote)
         return _refused(refusal)
 
 
@@ -69,9 +80,7 @@ async def _socket(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
     sockets = request.app[SOCKETS].open
     caller = context.gate.caller(request)
-    if len(sockets) >= context.door.connections_max:
-        hint = "Close connections that are not used, or raise [door] connections_max."
-        raise Refused("busy", f"There are {len(sockets)} connections already.", hint=hint)
+    _check_room(sockets, caller, context.door.connections_max)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S,
         compress=False,
@@ -88,6 +97,15 @@ async def _socket(request: web.Request) -> web.StreamResponse:
     finally:
         del sockets[socket]
     return socket
+
+
+def _check_room(sockets: Mapping[web.WebSocketResponse, Visitor], caller: Caller, most: int) -> None:
+    """A token that fills the door leaves a few places to the others. Raises Refused(busy)."""
+    if len(sockets) < most:
+        return
+    own = sum(one.caller.digest == caller.digest for one in sockets.values())
+    if own >= SPARED_EACH or len(sockets) >= most + SPARED:
+        raise Refused("busy", f"There are {len(sockets)} connections already.", hint=BUSY_HINT, retry_after_s=1.0)
 
 
 async def _heeding_tokens(app: web.Application) -> AsyncIterator[None]:

@@ -13,8 +13,10 @@ from msgspec.structs import replace
 
 from comfyledger.core.naming import check_templates
 from comfyledger.errors import Refused
+from comfyledger.settings.addresses import is_any, listed_host, origin_of, suggested_host
 from comfyledger.settings.mistakes import Mistake
 from comfyledger.settings.secrets import HINT, is_source
+from comfyledger.core.urls import shown_url
 from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Secret, Settings, Workflow
 
 APP: Final = "comfyledger"
@@ -132,12 +134,29 @@ def _wider(door: Door) -> Iterator[Mistake]:
         yield Mistake("door.allowed_hosts", f"Nobody could come in at {door.host}: no name of it is allowed.", hint)
 
 
+def _headers(door: Door) -> Iterator[Mistake]:
+    """What no Host or Origin header can equal, so that it lets nobody in."""
+    for entry in door.allowed_hosts:
+        if not listed_host(entry) or is_any(entry):
+            meant = "" if is_any(entry) else suggested_host(entry)
+            hint = f'Write "{meant}".' if meant else 'Write a name or an address alone, like "box.example".'
+            text = f"No client calls this daemon {shown_url(entry)!r}: an entry is a host without scheme, port or path."
+            yield Mistake("door.allowed_hosts", text, hint)
+    for entry in door.allowed_origins:
+        origin = origin_of(entry)
+        if origin != entry:
+            hint = f'Write "{origin}".' if origin else 'Write scheme, host and port, like "https://app.example".'
+            text = f"No page has the origin {shown_url(entry)!r}."
+            yield Mistake("door.allowed_origins", text, hint)
+
+
 def _check(settings: Settings, mistakes: list[Mistake]) -> None:
     try:
         check_templates(settings.naming.templates)
     except Refused as refusal:
         mistakes.append(Mistake(f"naming.{refusal.path}".rstrip("."), refusal.message, refusal.hint))
     mistakes += _wider(settings.door)
+    mistakes += _headers(settings.door)
     if settings.default_workflow not in settings.workflows:
         hint = f"Choose one of: {', '.join(sorted(settings.workflows))}."
         mistakes.append(Mistake("default_workflow", f"{settings.default_workflow!r} is not configured.", hint))

@@ -1,0 +1,46 @@
+"""URLs that a person configured, without what must not be shown: userinfo, query and fragment may hold secrets."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+MASK: Final = "***"
+_USERINFO: Final = re.compile(r"(?<=://)[^\s\"'<>]*@(?=[^@\s]*)")
+
+
+class Reached(NamedTuple):
+    """A URL to call, and who to be there. `url` has no userinfo; `user` and `password` are decoded, empty for nobody."""
+
+    url: str
+    user: str
+    password: str
+
+
+def reached(url: str) -> Reached:
+    """Raises ValueError for what cannot be called: another scheme than http and https, no host, a bad port."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError("not an http or https address")
+    if not url.isprintable() or " " in url:
+        raise ValueError("a space or a control character stands in it")
+    place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return Reached(place, unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+def shown_url(text: str) -> str:
+    """A URL with a mask in place of userinfo, query and fragment. What is none is masked as far as it looks like one."""
+    scheme, found, rest = text.partition("://")
+    if not found:
+        return text if "@" not in text else MASK + text[text.rindex("@") :]
+    if "@" in rest:  # a password may hold any character, also those that end an authority
+        rest = f"{MASK}@{rest.rpartition('@')[2]}"
+    place, fragment, _ = rest.partition("#")
+    place, query, _ = place.partition("?")
+    return f"{scheme}://{place}" + (f"?{MASK}" if query else "") + (f"#{MASK}" if fragment else "")
+
+
+def without_userinfo(text: str) -> str:
+    """A text of any kind, with the userinfo of each URL in it masked."""
+    return _USERINFO.sub(f"{MASK}@", text) if "://" in text and "@" in text else text

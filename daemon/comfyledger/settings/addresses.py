@@ -1,0 +1,128 @@
+"""Hosts and origins as a browser writes them, and what is wrong with those that it could never write.
+
+Pure. The door compares Host and Origin headers with what `[door]` lists; an entry that no header can equal lets nobody
+in, so the configuration refuses it and says what to write (RFC 9110, 7.2; RFC 6454, 6.1).
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Final
+from urllib.parse import urlsplit
+
+_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+PORT_MAX: Final = 65_535
+
+
+def host_of(header: str) -> str:
+    """The host that a Host header names, in small letters, an IPv6 address without brackets and in its shortest form.
+
+    Empty for a header that is none.
+    """
+    return _host_and_port(header)[0]
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    """Both empty for what is no `host` and no `host:port`."""
+    if text.startswith("["):
+        inner, closed, rest = text[1:].partition("]")
+        host = _ipv6(inner) if closed else ""
+    else:
+        inner, colon, rest = text.partition(":")
+        host, rest = _name(inner), colon + rest
+    if not host or not (rest == "" or _is_port(rest)):
+        return "", ""
+    return host, rest[1:]
+
+
+def _is_port(rest: str) -> bool:
+    return rest[0] == ":" and _PORT.fullmatch(rest[1:]) is not None and int(rest[1:]) <= PORT_MAX
+
+
+def _name(text: str) -> str:
+    """A name or an IPv4 address. What looks like one and is none (`127.1`) is left to its exact spelling."""
+    lower = text.lower()
+    return lower if _NAME.fullmatch(lower) else ""
+
+
+def _ipv6(text: str) -> str:
+    try:
+        address = IPv6Address(text)
+    except AddressValueError:
+        return ""
+    return "" if address.scope_id else str(address)
+
+
+# ---- what is listed
+
+
+def listed_host(entry: str) -> str:
+    """An entry of `allowed_hosts` as `host_of` would give it; empty for one that no Host header can equal."""
+    bare = _ipv6(entry)
+    if bare:
+        return bare
+    host, port = _host_and_port(entry)
+    return "" if port else host
+
+
+def suggested_host(entry: str) -> str:
+    """What was probably meant by an entry that is none; empty if nobody can tell."""
+    text = entry.strip()
+    text = text.partition("://")[2] or text
+    text = re.split(r"[/?#]", text, maxsplit=1)[0].rpartition("@")[2]
+    host = host_of(_in_ascii(text.rstrip(".")))
+    return host if host and "*" not in text else ""
+
+
+def origin_of(entry: str) -> str:
+    """The origin that a browser would send for a page whose address begins so; empty if nobody can tell.
+
+    An entry of `allowed_origins` that is not equal to its own origin lets nobody in.
+    """
+    text = entry.strip()
+    if entry == "null":  # pages from files and sandboxes; a person may want them
+        return entry
+    scheme, _, rest = text.partition("://")
+    scheme = scheme.lower()
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    if not _SCHEME.fullmatch(scheme) or "*" in authority:
+        return ""
+    bare = _ipv6(authority)
+    host, port = (bare, "") if bare else _host_and_port(_in_ascii(authority.rstrip(".")))
+    if not host:
+        return ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}" + (f":{int(port)}" if port and port != _DEFAULT_PORTS.get(scheme) else "")
+
+
+def _in_ascii(host: str) -> str:
+    """As browsers send a name with letters beyond ASCII (`xn--...`)."""
+    if host.isascii():
+        return host
+    name, colon, port = host.partition(":")
+    try:
+        return name.encode("idna").decode("ascii") + colon + port
+    except UnicodeError:
+        return ""
+
+
+def is_any(host: str) -> bool:
+    """Whether this address means all addresses of the machine, and so is the name of none."""
+    try:
+        return IPv4Address(host) == IPv4Address(0)
+    except AddressValueError:
+        return _ipv6(host) == "::"
+
+
+def authority_of(target: str) -> str | None:
+    """The authority in a request target in absolute form, None for a path (RFC 9112, 3.2)."""
+    if target.startswith("/") or target == "*":
+        return None
+    try:
+        return urlsplit(target).netloc
+    except ValueError:
+        return ""

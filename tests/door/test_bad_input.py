@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
+from comfyledger import wire
 from comfyledger.errors import CODES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -237,3 +239,46 @@ async def test_numbers_that_json_allows_are_taken_as_they_are(lasting_door: Any)
         with lasting_door.unchanged():
             answer = await raw.exchange(submit(inputs={"color": 10**60}, dry_run=True))
         assert answer["data"].get("code") != "internal", answer
+
+
+# ---- every text and list has an end
+
+LONG = "x" * 900_000
+FREE = {"inputs", "metadata", "workflow"}
+"""Bounded as a whole: by the frame, and the graph by its own limit."""
+
+
+def too_long() -> list[tuple[str, str, Any]]:
+    found = []
+    for name, message in wire.REQUESTS.items():
+        for field in msgspec.structs.fields(message):
+            if field.name in FREE:
+                continue
+            kinds = str(field.type)
+            if "str" in kinds or "Literal" in kinds:
+                found.append((name, field.name, [LONG] if "list" in kinds else LONG))
+            if "list[" in kinds:
+                found.append(
+                    (name, field.name, [1] * 200_000 if "Index" in kinds or "int" in kinds else ["x"] * 200_000)
+                )
+            if "int" in kinds and "list" not in kinds:
+                found.append((name, field.name, 10**400))
+    return found
+
+
+@pytest.mark.parametrize(("kind", "field", "value"), too_long(), ids=lambda one: str(one)[:20])
+async def test_a_field_that_has_no_end_is_refused(lasting_door: Any, kind: str, field: str, value: Any) -> None:
+    needed = {
+        "hello": {"client": "a"}, "submit_batch": {"request_id": "r", "username": "u", "character": "c", "quantity": 1},
+        "open_series": {"username": "u", "character": "c"}, "explain": {"what": "x"},
+        "raise_series": {"store": "folder", "found": [{"folder": "f", "stem": "s_", "highest": 1}]},
+        "survey_store": {"store": "folder"},
+    }  # fmt: skip
+    batches = {"get_batch", "cancel", "retry"}
+    data = {**needed.get(kind, {"batch_id": "b"} if kind in batches else {}), field: value}
+    with lasting_door.unchanged():
+        async with lasting_door.raw() as raw:
+            answer = await raw.ask(kind, **data)
+    assert answer["type"] == "error"
+    assert answer["data"]["code"] != "internal"
+    assert len(json.dumps(answer)) < 4_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from websockets.exceptions import InvalidStatus
 
 from comfyledger import __version__
@@ -141,3 +144,108 @@ async def test_the_token_is_made_once_and_is_its_owners_alone(open_door: Any, tm
 def test_an_empty_token_file_is_no_token(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("\n")
     assert len(read_or_make_token(tmp_path / "token")) >= 32
+
+
+# ---- as bytes, where no client would send it so
+
+
+async def answered(door: Any, *lines: str) -> bytes:
+    host, _, port = door.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write("".join(f"{line}\r\n" for line in (*lines, "Connection: close", "")).encode("latin-1"))
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+    return answer.split()[1]
+
+
+REFUSED = [
+    ("GET /healthz HTTP/1.1", "Host: [::1].evil.com"),
+    ("GET /healthz HTTP/1.1", "Host: 127.0.0.1:80@evil.com"),
+    ("GET /healthz HTTP/1.1", "Host: localhost."),
+    ("GET /healthz HTTP/1.1", "Host: "),
+    ("GET /healthz HTTP/1.1",),
+    ("GET /healthz HTTP/1.0",),
+    ("GET /healthz HTTP/1.1", "Host: localhost", "Host: evil.com"),
+    ("GET /healthz HTTP/1.1", "Host: evil.com", "Host: localhost"),
+    ("GET /healthz HTTP/1.1", "Host: localhost", "Host: localhost"),
+    ("GET http://evil.com/healthz HTTP/1.1", "Host: localhost"),
+    ("GET http://localhost@evil.com/healthz HTTP/1.1", "Host: localhost"),
+    ("GET http://localhost/healthz HTTP/1.1", "Host: evil.com"),
+    ("CONNECT evil.com:80 HTTP/1.1", "Host: localhost"),
+]
+
+
+async def test_a_request_that_names_another_host_anywhere_is_refused(door: Any) -> None:
+    found = {lines: await answered(door, *lines) for lines in REFUSED}
+    assert set(found.values()) <= {b"421", b"400"}, found
+
+
+ANSWERED = [
+    ("GET /healthz HTTP/1.1", "Host: LOCALHOST:8189"),
+    ("GET /healthz HTTP/1.1", "Host: [::1]:1"),
+    ("GET /healthz HTTP/1.0", "Host: 127.0.0.1"),
+    ("GET http://localhost/healthz HTTP/1.1", "Host: 127.0.0.1"),
+]
+
+
+async def test_a_request_that_names_this_machine_is_answered(door: Any) -> None:
+    found = {lines: await answered(door, *lines) for lines in ANSWERED}
+    assert set(found.values()) == {b"200"}, found
+
+
+@pytest.mark.parametrize("origins", [["https://app.example", "https://evil.example"], ["https://evil.example"]])
+async def test_each_origin_must_be_allowed(open_door: Any, tmp_path: Path, origins: list[str]) -> None:
+    async with open_door(tmp_path, f'allowed_origins = ["{PAGE}"]') as door:
+        headers = [f"Origin: {origin}" for origin in origins]
+        assert await answered(door, "GET /healthz HTTP/1.1", "Host: localhost", *headers) == b"403"
+
+
+MALFORMED = [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nA b: c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+    b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+    b"GET /%zz\xff\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \x1b[2J\x00\r\n\r\n",
+    b"GET http://[::1/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST /ws HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"\r\n\r\n\r\n",
+]
+
+
+async def test_malformed_http_is_logged_in_lines_of_one_fact_and_seldom(
+    door: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host, _, port = door.url.removeprefix("http://").partition(":")
+    with structlog.testing.capture_logs() as said:
+        for _ in range(5):
+            for request in MALFORMED:
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(request)
+                writer.write_eof()
+                async with asyncio.timeout(20):
+                    with contextlib.suppress(ConnectionError):
+                        await reader.read()
+                writer.close()
+    assert "Traceback" not in capfd.readouterr().err
+    facts = [one for one in said if one["event"] == "door.malformed"]
+    assert 0 < len(facts) <= 15
+    assert {one["event"] for one in said} <= {"door.malformed", "door.refused"}
+    assert all(len(str(one)) < 500 and "\n" not in one["error"] for one in facts)
+
+
+async def test_health_names_no_user_to_those_without_a_token(door: Any, http: aiohttp.ClientSession) -> None:
+    async with door.app() as app:
+        await app.ask("pause", scope="user:Areg")
+        await app.ask("pause", scope="user:Vera")
+    for path in ("/", "/healthz", "/readyz"):
+        async with http.get(door.url + path) as answer:
+            text = (await answer.text()).lower()
+            assert "areg" not in text
+            assert "vera" not in text
+    async with http.get(f"{door.url}/healthz") as answer:
+        assert (await answer.json())["lanes"] == {"user": "person"}

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import grp
-import json
 import os
 import socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from comfyledger import settings
 from comfyledger.client import Client
-from comfyledger.door import listening
+from comfyledger.door import listening, visits
+from comfyledger.door.server import SPARED_EACH
+from comfyledger.door.tokens import add
 from comfyledger.errors import Refused
 
 PATH = "door.sock"
@@ -185,29 +188,129 @@ async def drip(writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_two_thousand_connections_are_told_to_wait_and_stop_nobody(open_door: Any, tmp_path: Path) -> None:
-    most = 40
-    async with open_door(tmp_path, f"connections_max = {most}") as door, door.app() as app:
-        held = most + listening.PAGES_MAX - 1
-        silent = [await asyncio.open_connection(*address(door)) for _ in range(held)]
-        told = [await refused(door) for _ in range(2_000 - held)]
-        assert set(told) == {"busy"}
-        assert (await app.ask("server_info"))["position"] == 0
+async def test_two_thousand_silent_connections_keep_nobody_out_who_has_the_token(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visits, "STRANGER_S", 60.0)
+    async with open_door(tmp_path, "connections_max = 40") as door:
+        silent = [await asyncio.open_connection(*address(door)) for _ in range(2_000)]
+        async with door.app() as app:
+            assert (await app.ask("server_info"))["position"] == 0
+            there = [reader for reader, _ in silent if not reader.at_eof()]
+            assert len(there) <= visits.STRANGERS_MAX
         for _, writer in silent:
             writer.close()
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"", id="silent"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nX-A: ", id="headers that do not end"),
+        pytest.param(HEALTH, id="a sign of life"),
+        pytest.param(HEALTH * 50, id="many of them"),
+        pytest.param(UPGRADE + b"\r\n", id="a websocket without a token"),
+        pytest.param(UPGRADE + b"Authorization: Bearer wrong\r\n\r\n", id="one with a wrong token"),
+        pytest.param(b"POST /ws HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", id="half a body"),
+    ],
+)
+@pytest.mark.parametrize("where", ["port", "socket"])
+async def test_who_shows_no_token_has_seconds_whatever_it_says(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, where: str
+) -> None:
+    monkeypatch.setattr(visits, "STRANGER_S", 0.3)
+    monkeypatch.setattr(listening, "REQUEST_S", 60.0)
+    path = tmp_path / PATH
+    async with open_door(tmp_path, f'unix_path = "{path}"' if where == "socket" else "") as door:
+        if where == "socket":
+            reader, writer = await asyncio.open_unix_connection(path)
+        else:
+            reader, writer = await asyncio.open_connection(*address(door))
+        writer.write(said)
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(65_536):
+                    pass
+        writer.close()
+
+
+async def test_who_showed_the_token_once_is_not_shown_out(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visits, "STRANGER_S", 0.2)
+    async with open_door(tmp_path) as door, door.app() as app:
+        reader, writer = await asyncio.open_connection(*address(door))
+        request = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {door.token}\r\n\r\n"
+        began = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() < began + 1.0:
+            writer.write(request.encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            assert "200 OK" in head
+            await reader.readexactly(int(head.partition("Content-Length: ")[2].split()[0]))
+            await app.ask("server_info")
+        writer.close()
+
+
+async def test_silent_connections_at_the_port_take_no_place_at_a_unix_socket(open_door: Any, tmp_path: Path) -> None:
+    made = visits.Visits(10, strangers_max=2)
+    loop = asyncio.get_running_loop()
+    told: list[str] = []
+    for number, family in enumerate([socket.AF_INET, socket.AF_UNIX, socket.AF_INET, socket.AF_INET]):
+        stranger(made, family, lambda number=number: told.append(str(number)), loop)
+    assert told == ["0"], "the one that stood there longest, of its kind"
+
+
+def stranger(made: visits.Visits, family: int, closed: Any, loop: asyncio.AbstractEventLoop) -> visits.Visit:
+    handler, transport = Mock(), Mock(spec=asyncio.WriteTransport)
+    transport.get_extra_info.return_value.family = family
+    transport.get_write_buffer_size.return_value = 0
+    transport.close = closed
+    visit = visits.Visit(made, handler)
+    visit.connection_made(transport)
+    return visit
+
+
+async def test_when_all_places_with_a_token_are_taken_one_that_is_idle_goes_and_a_busy_one_stays() -> None:
+    made = visits.Visits(2)
+    told: list[int] = []
+    loop = asyncio.get_running_loop()
+    guests = [stranger(made, socket.AF_INET, lambda n=n: told.append(n), loop) for n in range(4)]
+    with made.answering(guests[0].handler):
+        for guest in guests[:3]:
+            made.welcome(guest.handler)
+        assert told == [1]
+        with made.answering(guests[2].handler), pytest.raises(Refused, match="2 connections already"):
+            made.welcome(guests[3].handler)
+
+
+async def test_a_label_that_fills_the_door_leaves_places_to_the_others(open_door: Any, tmp_path: Path) -> None:
+    async with open_door(tmp_path, "connections_max = 3") as door, contextlib.AsyncExitStack() as stack:
+        state = tmp_path / "state" / "tokens.json"
+        token = add(state, "greedy", "submit", 0.0)
+        headers = {"additional_headers": {"Authorization": f"Bearer {token}"}}
         async with asyncio.timeout(20):
-            while await refused(door, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"):
-                await asyncio.sleep(0.01)
-
-
-async def refused(door: Any, request: bytes = b"") -> str:
-    """The code with which a connection is closed; empty for one that is served."""
-    reader, writer = await asyncio.open_connection(*address(door))
-    writer.write(request)
-    async with asyncio.timeout(20):
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
-    return str(json.loads(body)["data"]["code"]) if b" 503 " in head else ""
+            while True:
+                try:
+                    await stack.enter_async_context(door.connect(**headers))
+                    break
+                except InvalidStatus:  # the new token is read within a second
+                    await asyncio.sleep(0.05)
+        for _ in range(2):
+            await stack.enter_async_context(door.connect(**headers))
+        with pytest.raises(InvalidStatus) as refusal:
+            await door.connect(**headers)
+        assert refusal.value.response.status_code == 503
+        for _ in range(SPARED_EACH):
+            await stack.enter_async_context(door.connect())
+        with pytest.raises(InvalidStatus):
+            await door.connect()
 
 
 def address(door: Any) -> tuple[str, int]:

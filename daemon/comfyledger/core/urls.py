@@ -11,7 +11,7 @@ _USERINFO: Final = re.compile(r"(?<=://)[^\s\"'<>]*@(?=[^@\s]*)")
 
 
 class Reached(NamedTuple):
-    """A URL to call, and who to be there. `url` has no userinfo; `user` and `password` are decoded, empty for nobody."""
+    """A URL to call, without userinfo, and who to be there: `user` and `password` are decoded, empty for nobody."""
 
     url: str
     user: str
@@ -30,7 +30,7 @@ def reached(url: str) -> Reached:
 
 
 def shown_url(text: str) -> str:
-    """A URL with a mask in place of userinfo, query and fragment. What is none is masked as far as it looks like one."""
+    """A URL with a mask in place of userinfo, query and fragment; also a text that is meant to be a URL and is none."""
     scheme, found, rest = text.partition("://")
     if not found:
         return text if "@" not in text else MASK + text[text.rindex("@") :]

@@ -114,7 +114,7 @@ def store_lane(name: str) -> str:
     return f"store/{name}"
 
 
-USER_LANES: Final = "user/"
+USER_LANES = "user/"
 """What the lanes of users begin with."""
 
 

@@ -31,7 +31,9 @@ class Gate(msgspec.Struct, frozen=True):
         for origin in request.headers.getall("Origin", ()):
             if origin not in self.origins:
                 hint = "List the page's origin in [door] allowed_origins if it is yours."
-                raise Refused("forbidden_origin", f"Requests from the page {origin[:200]!r} are not allowed.", hint=hint)
+                raise Refused(
+                    "forbidden_origin", f"Requests from the page {origin[:200]!r} are not allowed.", hint=hint
+                )
 
     def _check_hosts(self, request: web.Request) -> None:
         """What a browser was made to believe by a foreign name server shows in the Host header.

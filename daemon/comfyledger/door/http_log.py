@@ -1,4 +1,4 @@
-"""What aiohttp's server says, as facts of one line: whatever a stranger sends costs no traceback and no flood of lines."""
+"""What aiohttp's server says, as facts of one line: nothing that a stranger sends costs a traceback or many lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = structlog.get_logger("comfyledger.door")
 
 def http_log() -> logging.Logger:
     """A logger to hand to aiohttp; it belongs to the running loop."""
-    made = logging.Logger("comfyledger.door.http", logging.INFO)  # noqa: LOG001 (none that others find by its name)
+    made = logging.Logger("comfyledger.door.http", logging.INFO)
     made.addHandler(_Facts(Sparing(log, asyncio.get_running_loop().time)))
     return made
 

@@ -12,11 +12,11 @@ import platformdirs
 from msgspec.structs import replace
 
 from comfyledger.core.naming import check_templates
+from comfyledger.core.urls import shown_url
 from comfyledger.errors import Refused
 from comfyledger.settings.addresses import is_any, listed_host, origin_of, suggested_host
 from comfyledger.settings.mistakes import Mistake
 from comfyledger.settings.secrets import HINT, is_source
-from comfyledger.core.urls import shown_url
 from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Secret, Settings, Workflow
 
 APP: Final = "comfyledger"
@@ -144,7 +144,7 @@ def _headers(door: Door) -> Iterator[Mistake]:
             yield Mistake("door.allowed_hosts", text, hint)
     for entry in door.allowed_origins:
         origin = origin_of(entry)
-        if origin != entry:
+        if not origin or origin != entry:
             hint = f'Write "{origin}".' if origin else 'Write scheme, host and port, like "https://app.example".'
             text = f"No page has the origin {shown_url(entry)!r}."
             yield Mistake("door.allowed_origins", text, hint)

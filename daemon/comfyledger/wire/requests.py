@@ -18,8 +18,22 @@ Label = Annotated[str, Meta(min_length=1, max_length=64)]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
 Limit = Annotated[int, Meta(ge=1, le=500)]
-Index = Annotated[int, Meta(ge=1)]
+Index = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 NamePart = Annotated[str, Meta(max_length=255)]
+Typed = Annotated[str, Meta(max_length=1_000)]
+"""A name of a user or a character that is looked for; names that are given are checked by `core.naming`."""
+BatchId = Annotated[str, Meta(max_length=64)]
+ImageName = Annotated[str, Meta(max_length=600)]
+"""A public id, or an image id, `<batch_id>/<index>`."""
+Word = Annotated[str, Meta(max_length=64)]
+"""A name from the configuration, a kind, a code, an epoch, the id of a subscription."""
+Kinds = Annotated[list[Word], Meta(max_length=200)]
+Indexes = Annotated[list[Index], Meta(max_length=10_000)]
+Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Moment = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+"""Milliseconds since 1970, UTC."""
+InputName = Annotated[str, Meta(max_length=255)]
+Scope = Annotated[str, Meta(max_length=1_100)]
 ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten"]
 
 
@@ -37,22 +51,22 @@ class Hello(Message, frozen=True):
 class ImageAsked(Message, frozen=True):
     """One image with inputs or a seed of its own."""
 
-    inputs: dict[str, Scalar] = {}
+    inputs: dict[InputName, Scalar] = {}
     seed: int | None = None
 
 
 class SubmitBatch(Message, frozen=True):
     """Ask for images: `quantity` alike ones, or `images` with inputs of their own."""
 
-    request_id: str
+    request_id: Annotated[str, Meta(max_length=REQUEST_ID_BYTES_MAX)]
     username: str
     character: str
     premade: bool = False
     quantity: int | None = None
     images: list[ImageAsked] | None = None
-    workflow: str | dict[str, Any] | None = None
+    workflow: Annotated[str, Meta(max_length=255)] | dict[str, Any] | None = None
     """The name of a configured workflow, or a graph in ComfyUI's API format; the configured default if absent."""
-    inputs: dict[str, Scalar] = {}
+    inputs: dict[InputName, Scalar] = {}
     seed: int | None = None
     images_per_prompt: Annotated[int, Meta(ge=1, le=64)] = 1
     priority: Priority = "normal"
@@ -70,29 +84,29 @@ class OpenSeries(Message, frozen=True):
 
 
 class GetBatch(Message, frozen=True):
-    batch_id: str
+    batch_id: BatchId
 
 
 class ListBatches(Message, frozen=True):
     """Batches, newest first. `before`: a batch_id to go on from."""
 
-    username: str | None = None
+    username: Typed | None = None
     open_only: bool = False
-    before: str | None = None
+    before: BatchId | None = None
     limit: Limit = 50
 
 
 class GetImage(Message, frozen=True):
     """One image by its public id, or by `<batch_id>/<index>`."""
 
-    image: str
+    image: ImageName
 
 
 class ListImages(Message, frozen=True):
-    batch_id: str | None = None
-    username: str | None = None
+    batch_id: BatchId | None = None
+    username: Typed | None = None
     state: ImageState | None = None
-    before: str | None = None
+    before: ImageName | None = None
     """An image id, `<batch_id>/<index>`, to go on from."""
     limit: Limit = 50
 
@@ -100,15 +114,15 @@ class ListImages(Message, frozen=True):
 class Cancel(Message, frozen=True):
     """Give up what is not kept yet: a whole batch, or images of it (indexes from 1)."""
 
-    batch_id: str
-    images: list[Index] = []
+    batch_id: BatchId
+    images: Indexes = []
 
 
 class Retry(Message, frozen=True):
     """Take up what failed, was parked or held, under the same numbers."""
 
-    batch_id: str
-    images: list[Index] = []
+    batch_id: BatchId
+    images: Indexes = []
 
 
 class Recover(Message, frozen=True):
@@ -117,14 +131,14 @@ class Recover(Message, frozen=True):
     `dry_run` says what would be done and changes nothing. Times are in milliseconds since 1970, UTC.
     """
 
-    drop_store: str | None = None
+    drop_store: Word | None = None
     dry_run: bool = False
-    batch_id: str | None = None
-    username: str | None = None
-    store: str | None = None
-    code: str | None = None
-    since_position: Annotated[int, Meta(ge=0)] | None = None
-    since_ms: int | None = None
+    batch_id: BatchId | None = None
+    username: Typed | None = None
+    store: Word | None = None
+    code: Word | None = None
+    since_position: Position | None = None
+    since_ms: Moment | None = None
     missing: bool = False
     new_number: bool = False
     cursor: Annotated[str, Meta(max_length=100)] = ""
@@ -138,10 +152,10 @@ class Forget(Message, frozen=True):
     first; `before`: the batch_id to go on from. `dry_run` counts and changes nothing.
     """
 
-    batch_id: str | None = None
-    images: list[Index] = []
-    username: str | None = None
-    before: str | None = None
+    batch_id: BatchId | None = None
+    images: Indexes = []
+    username: Typed | None = None
+    before: BatchId | None = None
     stores: bool = False
     dry_run: bool = False
 
@@ -149,13 +163,13 @@ class Forget(Message, frozen=True):
 class Pause(Message, frozen=True):
     """Stop giving out new work. `scope`: everything, backend:NAME, store:NAME, user:NAME or batch:ID."""
 
-    scope: str = "everything"
+    scope: Scope = "everything"
 
 
 class Resume(Message, frozen=True):
     """Undo a pause, or let a held batch go on."""
 
-    scope: str = "everything"
+    scope: Scope = "everything"
 
 
 class Subscribe(Message, frozen=True):
@@ -164,11 +178,11 @@ class Subscribe(Message, frozen=True):
     `after` = -1 stands for now: only what comes from here on.
     """
 
-    after: Annotated[int, Meta(ge=-1)] = 0
-    epoch: str | None = None
-    batch_id: str | None = None
-    username: str | None = None
-    kinds: list[str] | None = None
+    after: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = 0
+    epoch: Word | None = None
+    batch_id: BatchId | None = None
+    username: Typed | None = None
+    kinds: Kinds | None = None
     progress: bool = False
     previews: bool = False
 
@@ -179,15 +193,15 @@ class ReadLog(Message, frozen=True):
     `character` goes together with `username`. Times are in milliseconds since 1970, UTC, both ends included.
     """
 
-    after: Annotated[int, Meta(ge=0)] = 0
-    upto: Annotated[int, Meta(ge=0)] | None = None
-    epoch: str | None = None
-    batch_id: str | None = None
-    username: str | None = None
-    character: str | None = None
-    kinds: list[str] | None = None
-    since_ms: int | None = None
-    until_ms: int | None = None
+    after: Position = 0
+    upto: Position | None = None
+    epoch: Word | None = None
+    batch_id: BatchId | None = None
+    username: Typed | None = None
+    character: Typed | None = None
+    kinds: Kinds | None = None
+    since_ms: Moment | None = None
+    until_ms: Moment | None = None
     reverse: bool = False
     limit: Limit = 200
 
@@ -196,12 +210,12 @@ class Explain(Message, frozen=True):
     """The story of an image, a batch or a gap. `what`: a name, an id, or a number with `username` and `character`."""
 
     what: Annotated[str, Meta(min_length=1, max_length=600)]
-    username: str | None = None
-    character: str | None = None
+    username: Typed | None = None
+    character: Typed | None = None
 
 
 class Unsubscribe(Message, frozen=True):
-    subscription: str
+    subscription: Word
 
 
 class ServerInfo(Message, frozen=True):
@@ -214,7 +228,7 @@ class SurveyStore(Message, frozen=True):
     `prefix`: a folder; all if empty. `cursor`: that of the page before.
     """
 
-    store: str
+    store: Word
     prefix: Annotated[str, Meta(max_length=1_024)] = ""
     cursor: Annotated[str, Meta(max_length=16_384)] = ""
 
@@ -235,7 +249,7 @@ class SeriesFound(Message, frozen=True):
 class RaiseSeries(Message, frozen=True):
     """Go on above the numbers that a store was found to hold; nothing is ever lowered."""
 
-    store: str
+    store: Word
     found: Annotated[list[SeriesFound], Meta(min_length=1, max_length=500)]
 
 

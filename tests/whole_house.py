@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +339,25 @@ class Doomed(Daemon):
 # ---- between the daemon and the stand-in
 
 
+async def _passed_on(request: web.Request, beyond: aiohttp.ClientWebSocketResponse) -> web.WebSocketResponse:
+    """A websocket to the one beyond, frame by frame, until one of them closes."""
+    here = web.WebSocketResponse(max_msg_size=0)
+    await here.prepare(request)
+
+    async def frames(source: AsyncIterable[aiohttp.WSMessage], target: Any) -> None:
+        async for frame in source:
+            await (target.send_str if frame.type is aiohttp.WSMsgType.TEXT else target.send_bytes)(frame.data)
+
+    ways = [asyncio.ensure_future(frames(here, beyond)), asyncio.ensure_future(frames(beyond, here))]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+    await here.close()
+    return here
+
+
 @contextlib.asynccontextmanager
 async def in_between(
     url: str,
@@ -349,7 +368,8 @@ async def in_between(
 
     async def pass_on(request: web.Request) -> web.StreamResponse:
         if request.path == "/ws":
-            raise web.HTTPTemporaryRedirect(f"{url.replace('http', 'ws', 1)}{request.path_qs}")
+            async with session.ws_connect(url + request.path_qs, max_msg_size=0) as beyond:
+                return await _passed_on(request, beyond)
         body = asked(request.path, await request.read())
         async with session.request(request.method, url + request.path_qs, data=body) as answer:
             return web.Response(status=answer.status, body=answered(request.path, await answer.read()))

@@ -59,6 +59,7 @@ from comfyledger.work.room import Needed, Room
 from comfyledger.work.rows import Rows
 from comfyledger.work.secrets import Secrets
 from comfyledger.work.spool import Spool
+from comfyledger.work.turns import SLOW_TIMES
 from comfyledger.work.upload import Asker, Uploader
 from comfyledger.work.watchdog import Watchdog, lanes_of
 
@@ -163,7 +164,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
         keyring = _keyring(settings)
     reader = Reader(settings.ledger_path)
     stack.push_async_callback(reader.close)
-    session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=True))
+    session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
     engine = _engine(settings, ledger)
     stores = open_stores(store_kinds(), settings.stores, settings.state_path)
     for opened in stores.values():
@@ -181,7 +182,17 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     watchers = {name: _watcher(settings.comfyui[name], name, servers[name], live, desk) for name in servers}
     rows, bounds = Rows(engine.owed, reader), _bounds(settings)
     renderers = {
-        name: Renderer(one, watchers[name], rows, Entries(one, reader), spool, desk, bounds, filled_in)
+        name: Renderer(
+            one,
+            watchers[name],
+            rows,
+            Entries(one, reader),
+            spool,
+            desk,
+            bounds,
+            filled_in,
+            fetches_max=settings.limits.fetches_max,
+        )
         for name, one in servers.items()
     }
     live.abouts.extend(renderer.about for renderer in renderers.values())
@@ -227,7 +238,7 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
         policy=Policy(limits.render_attempts_max, limits.poison_strikes_max),
         limits=Limits(
             queue_depth=depth,
-            fetches_max=limits.fetches_max,
+            fetches_max=limits.fetches_max * SLOW_TIMES,
             uploads_max=limits.uploads_max,
             priority_age_ms=int(limits.priority_age_s * 1000),
         ),
@@ -244,6 +255,7 @@ def _server(session: aiohttp.ClientSession, settings: ComfyUISettings, keys: Map
         settings.url,
         connect_timeout_s=settings.connect_timeout_s,
         request_timeout_s=settings.request_timeout_s,
+        transfer_min_bytes_per_s=settings.transfer_min_bytes_per_s,
         extra_data=keys,
     )
 

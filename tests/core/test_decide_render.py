@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from comfyledger.core.decide import Message
 from comfyledger.core.draft import Taken, Wanted
@@ -196,3 +197,13 @@ def test_what_a_restarted_comfyui_lost_is_rendered_again_as_a_new_attempt() -> N
     assert ledger.prompt().failures == 0
     assert ledger.when(intended(1, 2)).answer == Wanted(go=True, attempt=2)
     assert not ledger.batch().held
+
+
+def test_what_would_end_alike_is_not_tried_again_until_a_person_says_so() -> None:
+    ledger = given(submit(quantity=2, per_prompt=2), rendered(1, files=2))
+    then = ledger.when(replace(failed(1, code="redirected"), final=True))
+    assert then.kinds == ["PromptFailed", "ImageFailed", "BatchSettled"]
+    assert then.events[0].again is False  # type: ignore[attr-defined]
+    assert ledger.states() == ["failed", "failed"]
+    ledger.given(retry())
+    assert ledger.when(intended(1, 2)).answer.go

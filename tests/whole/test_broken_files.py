@@ -8,7 +8,8 @@ from typing import Any
 from whole_app import App, Frame, of_kind, until
 from whole_house import House
 
-ONE_ATTEMPT_EACH = ["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "html", "missing"]
+ONE_ATTEMPT_EACH = ["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "missing"]
+ONE_TRANSFER_EACH = ["short_transfer", "html", "reset"]
 HELD_BACK = 3
 """Transfers of one file that may break off before it counts as broken."""
 
@@ -36,7 +37,7 @@ async def test_a_broken_file_is_never_kept_and_another_attempt_brings_a_whole_on
     await house.begin()
     batches = []
     async with house.app() as app:
-        for color, fault in enumerate([*ONE_ATTEMPT_EACH, "short_transfer"], 1):
+        for color, fault in enumerate([*ONE_ATTEMPT_EACH, *ONE_TRANSFER_EACH], 1):
             house.comfyui.control(view_next=[fault])
             batches.append(await settled_one(app, color))
         house.comfyui.control(miscount_next=[-1, 1])
@@ -44,9 +45,9 @@ async def test_a_broken_file_is_never_kept_and_another_attempt_brings_a_whole_on
         log = await app.log()
     house.check_stored(*batches)
     check_kept(house, log)
-    assert failures(log) == [*["broken"] * 7, "file_missing", *["wrong_count"] * 2]
-    assert [event["data"]["attempt"] for event in of_kind(log, "image_kept")] == [2] * 8 + [1] + [3, 3]
-    for batch in batches[:8]:
+    assert failures(log) == [*["broken"] * 6, "file_missing", *["wrong_count"] * 2]
+    assert [event["data"]["attempt"] for event in of_kind(log, "image_kept")] == [2] * 7 + [1] * 3 + [3, 3]
+    for batch in batches[:7]:
         assert sorted(house.rendered(batch["batch_id"])) == ["1-a1_00001_.png", "1-a2_00001_.png"]
 
 
@@ -63,8 +64,8 @@ async def test_files_that_stay_broken_fail_their_images_with_code_and_words_and_
     assert [one["images"][0]["state"] for one in (failed, failed_too)] == ["failed", "failed"]
     assert [one["images"][0]["code"] for one in (failed, failed_too)] == ["broken", "broken"]
     assert failed["images"][0]["text"].startswith("truncated:")
-    assert failed_too["images"][0]["text"].startswith("unknown_kind:")
-    assert failures(log) == ["broken"] * 6
+    assert failed_too["images"][0]["text"].startswith("web_page:")
+    assert failures(log) == ["broken"] * 4, "a page that stays is not rendered anew"
     assert of_kind(log, "lane_paused") == []
     house.check_stored(batch)
     check_kept(house, log)

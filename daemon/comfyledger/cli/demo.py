@@ -195,9 +195,16 @@ async def _downloaded(folder: Path, given: list[Given]) -> None:
                         await asyncio.to_thread(_download, upload.url, target)
 
 
+class _Direct(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: what comes from elsewhere is not the image that was stored."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Without another request the redirect is an error."""
+
+
 def _download(url: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with urllib.request.urlopen(url, timeout=DOWNLOAD_S) as answer:  # noqa: S310 - it begins with http
+    with urllib.request.build_opener(_Direct).open(url, timeout=DOWNLOAD_S) as answer:
         target.write_bytes(answer.read())
 
 

@@ -328,10 +328,18 @@ class Link:
         self._disconnected()
 
 
+class _Direct(connect):
+    """A connection to just the address that was given: the token goes nowhere else."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Called by `websockets` for each answer that is no handshake."""
+        return exc
+
+
 def _connection(address: Address) -> connect:
     headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
     unix: dict[str, Any] = {"unix": True, "path": address.unix_path} if address.unix_path else {}
-    return connect(
+    return _Direct(
         address.websocket,
         **unix,
         additional_headers=headers,
@@ -369,6 +377,9 @@ def _why_not(address: Address, error: Exception) -> Refused:
     """Why there is no connection: in the daemon's own words, if it is a daemon that refuses."""
     if not isinstance(error, InvalidStatus):
         return _absent(address)
+    if 300 <= error.response.status_code < 400:
+        text = f"{address.url} redirects to another address, which is not followed."
+        return Refused("not_running", text, hint="Name the address at which the daemon itself answers.")
     if error.response.status_code == HTTPStatus.UNAUTHORIZED:
         hint = f"The daemon keeps its token in its state folder, here {address.token_path}; or set COMFYLEDGER_TOKEN."
         return Refused("unauthorized", hint=hint)

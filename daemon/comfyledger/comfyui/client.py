@@ -6,6 +6,8 @@ busy box it is hundreds of megabytes.
 
 from __future__ import annotations
 
+import asyncio
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,6 +16,7 @@ from typing import Any, Final, Literal, TypeVar
 import aiohttp
 import msgspec
 
+from comfyledger.comfyui.direct import redirected
 from comfyledger.comfyui.fields import json_object
 from comfyledger.comfyui.messages import (
     BadFrame,
@@ -32,6 +35,10 @@ from comfyledger.comfyui.messages import (
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of a JSON answer: `/queue` carries everybody's whole graphs."""
 PIECE_BYTES: Final = 262_144
+TRANSFER_MIN_BYTES_PER_S: Final = 8_192
+PLAIN: Final = {"Accept-Encoding": "identity"}
+UNPACKED: Final = {"gzip", "x-gzip", "deflate"}
+"""Encodings that a proxy may have used although it was asked for none."""
 
 
 class NotReached(Exception):
@@ -45,7 +52,14 @@ class NotReached(Exception):
 
 
 class NotGiven(NotReached):
-    """A file did not come, or not to its end. The next call tells whether that is the file's fault or the server's."""
+    """A file did not come, or not to its end. The next call tells whether that is the file's fault or the server's.
+
+    `final`: the same call would be answered alike.
+    """
+
+    def __init__(self, code: str, text: str, *, final: bool = False) -> None:
+        self.final = final
+        super().__init__(code, text, sent=True)
 
 
 class FileMissing(Exception):
@@ -70,6 +84,7 @@ class ComfyUI:
         *,
         connect_timeout_s: float,
         request_timeout_s: float,
+        transfer_min_bytes_per_s: int = TRANSFER_MIN_BYTES_PER_S,
         extra_data: Mapping[str, str] | None = None,
     ) -> None:
         self.url = url.rstrip("/")
@@ -78,7 +93,9 @@ class ComfyUI:
         self._session = session
         self._extra_data = {key: str(value) for key, value in (extra_data or {}).items()}
         self._whole = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=connect_timeout_s)
-        self._pieces = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s, sock_read=request_timeout_s)
+        self._pieces = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
+        self._base_s = request_timeout_s
+        self._min_bytes_per_s = transfer_min_bytes_per_s
         self._knows_jobs: bool | None = None
 
     @property
@@ -99,7 +116,7 @@ class ComfyUI:
         status, raw = await self._call("POST", "/prompt", body)
         if status not in {200, 400, 413, 500}:
             # ComfyUI says no other to a prompt; it is what stands before it that speaks.
-            raise NotReached(f"http_{status}", f"ComfyUI answered {status}.", sent=True)
+            raise _no_answer(status, raw)
         return _read(partial(parse_prompt_answer, status), raw)
 
     async def where_is(self, prompt_id: str) -> Where:
@@ -162,19 +179,29 @@ class ComfyUI:
 
     @asynccontextmanager
     async def view(self, file: OutputFile) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes of a file, piece by piece. Raises FileMissing, NotGiven, NotReached."""
+        """The bytes of a file, piece by piece. Raises FileMissing, NotGiven, NotReached.
+
+        Its head must come within `request_timeout_s`, and its bytes within that and the time that they take at
+        `transfer_min_bytes_per_s`: whoever sends them one by one is cut, whatever length was announced.
+        """
         params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         try:
-            async with self._session.get(f"{self.url}/view", params=params, timeout=self._pieces) as response:
-                if response.status in {400, 403, 404}:
-                    raise FileMissing(f"ComfyUI answered {response.status} for {file.filename}.")
-                if response.status != 200:
-                    raise NotGiven(f"http_{response.status}", "ComfyUI did not give the file.", sent=True)
-                yield response.content.iter_chunked(PIECE_BYTES)
-        except aiohttp.ClientPayloadError as error:
-            raise NotGiven("cut_short", "ComfyUI did not give the whole file.", sent=True) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            async with asyncio.timeout(self._base_s):
+                response = await self._session.get(
+                    f"{self.url}/view", params=params, timeout=self._pieces, headers=PLAIN, allow_redirects=False
+                )
+            async with response:
+                _check_view(response, file)
+                pieces = _paced(response, self._base_s, self._min_bytes_per_s)
+                yield _unpacked(pieces, response, self._session.auto_decompress)
+        except aiohttp.ClientConnectorError as error:
             raise _not_reached(error) from error
+        except aiohttp.ClientPayloadError as error:
+            raise NotGiven("cut_short", "ComfyUI did not give the whole file.") from error
+        except TimeoutError as error:
+            raise NotGiven("too_slow", f"ComfyUI has not begun to give the file within {self._base_s:g} s.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NotGiven("cut_short", f"The connection broke: {_words(error)}") from error
 
     async def has(self, file: OutputFile) -> bool:
         """Whether `/view` has a file. Raises NotReached."""
@@ -200,33 +227,111 @@ class ComfyUI:
         return _read(json_object, _good(status, raw))
 
     async def _call(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        """Status and body; in the place of a redirect's body, words about it."""
         data = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": "application/json"} if data is not None else {}
+        headers = {"Content-Type": "application/json", **PLAIN} if data is not None else PLAIN
         try:
             async with self._session.request(
                 method, self.url + path, data=data, headers=headers, timeout=self._whole, allow_redirects=False
             ) as response:
-                return response.status, await _bounded(response)
+                if 300 <= response.status < 400:
+                    return response.status, redirected(path, response.headers.get("Location", "")).encode()
+                pieces = response.content.iter_chunked(PIECE_BYTES)
+                return response.status, await _bounded(_unpacked(pieces, response, self._session.auto_decompress))
+        except NotGiven as error:
+            raise NotReached(error.code, error.text, sent=True) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _not_reached(error) from error
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    pieces: list[bytes] = []
+def _check_view(response: aiohttp.ClientResponse, file: OutputFile) -> None:
+    """Raises FileMissing, NotGiven for all that is not the file."""
+    status = response.status
+    if status in {400, 403, 404}:
+        raise FileMissing(f"ComfyUI answered {status} for {file.filename}.")
+    if 300 <= status < 400:
+        text = redirected(f"/view of {file.filename}", response.headers.get("Location", ""))
+        raise NotGiven("redirected", text, final=True)
+    if status != 200:
+        is_passing = status == 429 or status >= 500
+        raise NotGiven(f"http_{status}", f"ComfyUI answered {status} for {file.filename}.", final=not is_passing)
+    if response.content_type == "text/html":
+        raise NotGiven("web_page", f"A web page came in place of {file.filename}: a login, or an error of a proxy.")
+
+
+async def _paced(response: aiohttp.ClientResponse, base_s: float, min_bytes_per_s: int) -> AsyncIterator[bytes]:
+    """What comes, as long as it comes fast enough. Only waiting for it counts, not what is done with it. Raises
+    NotGiven."""
+    loop, taken, waited_s = asyncio.get_running_loop(), 0, 0.0
+    pieces = aiter(response.content.iter_chunked(PIECE_BYTES))
+    while True:
+        since = loop.time()
+        try:
+            async with asyncio.timeout(base_s + taken / min_bytes_per_s - waited_s):
+                piece = await anext(pieces, b"")
+        except TimeoutError as error:
+            text = f"ComfyUI gave {taken} bytes of the file in {waited_s + loop.time() - since:.0f} s: too slow."
+            raise NotGiven("too_slow", text) from error
+        waited_s += loop.time() - since
+        taken += len(piece)
+        if not piece:
+            return
+        yield piece
+
+
+async def _unpacked(
+    pieces: AsyncIterator[bytes], response: aiohttp.ClientResponse, is_done: bool
+) -> AsyncIterator[bytes]:
+    """The bytes themselves. We ask for no compression; where one was used all the same, what comes out of it is given
+    on in pieces, so that whoever takes it may stop at a bound. `is_done`: the session has done it. Raises NotGiven."""
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in {"", "identity"} or is_done:
+        async for piece in pieces:
+            yield piece
+    elif encoding not in UNPACKED:
+        raise NotGiven("encoded", f"What came is encoded as {encoding[:40]!r}, which was not asked for.", final=True)
+    else:
+        async for piece in _inflated(pieces):
+            yield piece
+
+
+async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    try:
+        async for piece in pieces:
+            left = piece
+            while out := inflate.decompress(left, PIECE_BYTES):
+                left = inflate.unconsumed_tail
+                yield out
+    except zlib.error as error:
+        raise NotGiven("encoded", f"What came cannot be decompressed: {error}") from error
+    if not inflate.eof:
+        raise NotGiven("cut_short", "What came compressed did not come to its end.")
+
+
+async def _bounded(pieces: AsyncIterator[bytes]) -> bytes:
+    found: list[bytes] = []
     size = 0
-    async for piece in response.content.iter_chunked(PIECE_BYTES):
+    async for piece in pieces:
         size += len(piece)
         if size > ANSWER_BYTES_MAX:
             raise NotReached("answer_too_large", f"The answer passes {ANSWER_BYTES_MAX} bytes.", sent=True)
-        pieces.append(piece)
-    return b"".join(pieces)
+        found.append(piece)
+    return b"".join(found)
 
 
 def _good(status: int, raw: bytes) -> bytes:
     """The body of an answer that says something. Raises NotReached for what must not be taken for an answer."""
     if status != 200:
-        raise NotReached(f"http_{status}", f"ComfyUI answered {status}.", sent=True)
+        raise _no_answer(status, raw)
     return raw
+
+
+def _no_answer(status: int, raw: bytes) -> NotReached:
+    """What stands before ComfyUI has spoken. Of a redirect `_call` has put into words where it leads."""
+    if 300 <= status < 400:
+        return NotReached("redirected", raw.decode(), sent=True)
+    return NotReached(f"http_{status}", f"ComfyUI answered {status}.", sent=True)
 
 
 def _read(parse: Callable[[bytes], T], body: bytes) -> T:
@@ -241,4 +346,8 @@ def _not_reached(error: BaseException) -> NotReached:
     """Refused before a byte went out is another thing than silence after it."""
     sent = not isinstance(error, aiohttp.ClientConnectorError)
     code = "timeout" if isinstance(error, TimeoutError) else "not_reached"
-    return NotReached(code, (str(error) or type(error).__name__)[:500], sent=sent)
+    return NotReached(code, _words(error), sent=sent)
+
+
+def _words(error: BaseException) -> str:
+    return (str(error) or type(error).__name__)[:500]

@@ -20,10 +20,11 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from comfyledger.comfyui.client import ComfyUI, NotReached, Where
+from comfyledger.comfyui.direct import Direct, redirection_of
 from comfyledger.comfyui.messages import (
     BadFrame,
     Executing,
@@ -242,8 +243,9 @@ class Watcher:
             try:
                 delay_s = RECONNECT_FIRST_S if await self._connected_once() else delay_s
             except (OSError, WebSocketException, TimeoutError) as error:
-                text = str(error) or type(error).__name__
-                await self._tell_stuck(NotReached("not_reached", text[:500], sent=False))
+                text = redirection_of(error)
+                code = "redirected" if text else "not_reached"
+                await self._tell_stuck(NotReached(code, (text or str(error) or type(error).__name__)[:500], sent=False))
             self._up.clear()
             await asyncio.sleep(delay_s)
             delay_s = min(RECONNECT_LAST_S, delay_s * 2)
@@ -251,7 +253,7 @@ class Watcher:
     async def _connected_once(self) -> bool:
         """One connection from its first frame to its last; whether it stood long. Raises if it could not be made."""
         client_id = self._client_ids()
-        socket = await connect(
+        socket = await Direct(
             f"{self._comfyui.websocket_url}?clientId={client_id}",
             max_size=FRAME_BYTES_MAX,
             open_timeout=self._connect_timeout_s,

@@ -113,8 +113,8 @@ def _prompt_news(draft: Draft, prompt: PromptRow, report: PromptReport, policy: 
             _refused(draft, prompt, report, code, words)
         case PromptHasFinished():
             _finished(draft, prompt, report, policy)
-        case PromptHasFailed(code=code, words=words):
-            _failed(draft, prompt, code, words, policy)
+        case PromptHasFailed(code=code, words=words, final=final):
+            _failed(draft, prompt, code, words, policy, final=final)
         case PromptWasInterrupted():
             _taken_out(draft, prompt, "interrupted")
         case PromptIsGone(restarted=True) if prompt.state != "cancelling":
@@ -191,11 +191,13 @@ def _finished(draft: Draft, prompt: PromptRow, report: PromptHasFinished, policy
     draft.emit(PromptFinished(prompt.batch_id, prompt.index, prompt.attempt, report.files))
 
 
-def _failed(draft: Draft, prompt: PromptRow, code: str, words: Blob | None, policy: Policy) -> None:
+def _failed(
+    draft: Draft, prompt: PromptRow, code: str, words: Blob | None, policy: Policy, *, final: bool = False
+) -> None:
     if prompt.state == "cancelling":
         draft.emit(PromptRemoved(prompt.batch_id, prompt.index, prompt.attempt, by="cancel"))
         return
-    again = prompt.failures + 1 < policy.render_attempts_max
+    again = not final and prompt.failures + 1 < policy.render_attempts_max
     digest = words.digest if words else None
     draft.emit(PromptFailed(prompt.batch_id, prompt.index, prompt.attempt, code, again, digest))
     if not again:

@@ -39,10 +39,14 @@ class PromptHasFinished(PromptReport, frozen=True):
 
 
 class PromptHasFailed(PromptReport, frozen=True):
-    """`code`: execution_error, timeout, wrong_count, file_missing or broken."""
+    """`code`: execution_error, timeout, wrong_count, file_missing, broken, too_slow, redirected or poison.
+
+    `final`: another attempt would end alike, so there is none.
+    """
 
     code: str
     words: Blob | None = None
+    final: bool = False
 
 
 class PromptWasInterrupted(PromptReport, frozen=True):

@@ -13,10 +13,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from msgspec.structs import replace
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.direct import Direct
 from comfyledger.comfyui.fields import BadFrame
 from comfyledger.comfyui.messages import HistoryEntry, RefusalAnswer, Status, parse_text
 from comfyledger.inspect.doctor_comfyui_judge import (
@@ -101,9 +102,9 @@ class Examination:
         except NotReached as trouble:
             return [Diagnosis(self._area, "failure", f"ComfyUI takes no prompts: {trouble.text}", LOG)]
 
-    def _connected(self) -> connect:
+    def _connected(self) -> Direct:
         self._client_id = self._ids()
-        return connect(
+        return Direct(
             f"{self._comfyui.websocket_url}?clientId={self._client_id}",
             max_size=FRAME_BYTES_MAX,
             open_timeout=OPEN_S,

@@ -109,7 +109,9 @@ class ComfyUI(Section, frozen=True):
     """Silence of the socket, while prompts are outstanding, after which each is looked up."""
     connect_timeout_s: Seconds = 5.0
     request_timeout_s: Seconds = 30.0
-    """Of one HTTP call. Downloads may take as long as bytes keep coming."""
+    """Of one HTTP call. A file may take as much longer as its bytes take at `transfer_min_bytes_per_s`."""
+    transfer_min_bytes_per_s: Positive = 8_192
+    """How slow a file may come. At a byte a second it is cut after `request_timeout_s`; 2 GB have three days."""
     render_timeout_s: Seconds = 3600.0
     """From when a prompt is seen running until it is cancelled and counts as failed; waiting does not count."""
     output_dir: str = ""

@@ -257,7 +257,7 @@ class SimComfyUI:
         path = wanted / Path(filename).name
         if not filename or not path.is_file():
             return web.Response(status=404)
-        return await view(request, path, self._faults.take_view())
+        return await view(request, path, self._faults.take_view(str(path)))
 
     async def _get_features(self, _: web.Request) -> web.Response:
         return _json(FEATURES)

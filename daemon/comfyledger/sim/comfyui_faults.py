@@ -26,9 +26,26 @@ Breaking = Literal["too_big", "mid_frame", "half_open", "zombie"]
 included) while the connection stands, or thrown out while open: pings are answered, and nothing is sent (recording
 `zombie`)."""
 
-ViewFault = Literal["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "html", "short_transfer", "missing"]
+ViewFault = Literal[
+    "cut_1",
+    "cut_4",
+    "cut_20",
+    "cut_1000",
+    "trailing",
+    "empty",
+    "html",
+    "short_transfer",
+    "missing",
+    "hang",
+    "drip",
+    "reset",
+    "redirect",
+    "endless",
+    "bomb",
+]
 """What `/view` gives instead of a file: it lacks its last bytes, has rubbish behind its end, has no bytes, is a page of
-HTML, is announced longer than what comes, or is not there (404)."""
+HTML, is announced longer than what comes, is not there (404), is never answered, comes a byte a second, ends in a
+reset, is a redirect to itself, never ends, or is a PNG of 0.8 MB with 268 million pixels."""
 
 Doubling = Literal["at_once", "later"]
 """When the next prompt is posted a second time under its id: at once (recording `duplicate_id`), or behind the prompt
@@ -69,6 +86,8 @@ class Control(msgspec.Struct, forbid_unknown_fields=True):
     """Requests that are answered with an error, by the beginning of their path."""
     view_next: list[ViewFault] | None = None
     """What happens to the next files, one each."""
+    view_of: dict[str, ViewFault] | None = None
+    """What always happens to files in whose path this stands: a batch id in lower case names the files of a batch."""
     miscount_next: list[int] | None = None
     """How many files more, or less, the next prompts name in their outputs."""
     double_next: list[Doubling] | None = None
@@ -144,6 +163,7 @@ _SWITCHES: Final = (
     "slow",
     "refuse",
     "view_next",
+    "view_of",
     "miscount_next",
     "double_next",
     "deaf",
@@ -163,6 +183,7 @@ class Faults:
         self.slow: dict[str, float] = {}
         self.refuse: dict[str, Refuse] = {}
         self.view_next: list[ViewFault] = []
+        self.view_of: dict[str, ViewFault] = {}
         self.miscount_next: list[int] = []
         self.double_next: list[Doubling] = []
         self.deaf = False
@@ -201,8 +222,11 @@ class Faults:
                 return refuse.status
         return None
 
-    def take_view(self) -> ViewFault | None:
+    def take_view(self, path: str) -> ViewFault | None:
         """What happens to the file that was just asked for."""
+        for part, fault in self.view_of.items():
+            if part in path:
+                return fault
         return self.view_next.pop(0) if self.view_next else None
 
     def take_miscount(self) -> int:

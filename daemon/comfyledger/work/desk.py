@@ -39,6 +39,9 @@ class Desk:
             log.warning("lane.stuck", lane=lane, code=code, error=self._secrets.masked(text)[:300])
         await self._engine.report(LaneStuck(lane, code, self.words(text), retry_after_s))
 
+    def in_trouble(self, lane: str) -> bool:
+        return self._engine.in_trouble(lane)
+
     async def works(self, lane: str) -> None:
         """Say that a lane has answered, if it was in trouble."""
         if self._engine.in_trouble(lane):

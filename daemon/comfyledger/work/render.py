@@ -7,7 +7,7 @@ after a crash or a lost answer the prompt is looked for under its id before it i
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from contextlib import suppress
 from typing import Any, Final
 
@@ -40,12 +40,18 @@ from comfyledger.work.entries import Entries
 from comfyledger.work.rows import Rows
 from comfyledger.work.secrets import Secrets
 from comfyledger.work.spool import Spool
+from comfyledger.work.turns import SLOW_AFTER_S, Turns
 
 TEMPLATES_KEPT: Final = 32
 TURN_S: Final = 1.0
 """How long a prompt lets those that were begun before it go first: an order that people expect, and no promise."""
 TRANSFERS_MAX: Final = 3
 """How often one file is asked for, while ComfyUI answers all else, before it counts as broken."""
+SLOW_MAX: Final = 2
+"""How often files of one prompt may come too slowly: each takes `request_timeout_s` at least."""
+FETCHES_MAX: Final = 4
+SAME_AGAIN: Final = frozenset({"unknown_kind", "too_many_pixels", "too_large", "poison"})
+"""What is wrong with a file that another run of the same graph would give again."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -61,6 +67,39 @@ class Unfit(msgspec.Struct, frozen=True):
 
     code: str
     text: str = ""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a prompt fails whose files were to be fetched. `final`: another attempt would end alike."""
+
+    code: str
+    text: str
+    final: bool = False
+
+
+class Bringing(msgspec.Struct):
+    """How far the files of one prompt have come. `fault` is the first of a file, `trouble` the lane's."""
+
+    kept: list[Pinned] = []
+    fault: Fault | None = None
+    trouble: NotReached | None = None
+    slow: int = 0
+    tries: dict[int, int] = {}
+
+    def blame(self, fault: Fault) -> None:
+        self.fault = self.fault or fault
+
+    def deserves_another(self, index: int, trouble: NotGiven) -> bool:
+        """Whether a file is asked for again that was not given while ComfyUI answers all else."""
+        self.tries[index] = self.tries.get(index, 0) + 1
+        self.slow += trouble.code == "too_slow"
+        if not trouble.final and self.tries[index] < TRANSFERS_MAX and self.slow < SLOW_MAX:
+            return True
+        code = trouble.code if trouble.code in {"too_slow", "redirected"} else "broken"
+        reason = "truncated" if trouble.code == "cut_short" else trouble.code
+        text = trouble.text if code == trouble.code else f"{reason}: {trouble.text}"
+        self.blame(Fault(code, text, trouble.final or trouble.code == "web_page"))
+        return False
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -84,6 +123,8 @@ class Renderer:
         desk: Desk,
         bounds: Bounds,
         secrets: Secrets,
+        *,
+        fetches_max: int = FETCHES_MAX,
     ) -> None:
         self._comfyui = comfyui
         self._watcher = watcher
@@ -95,6 +136,7 @@ class Renderer:
         self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._entries = entries
         self._posting: dict[str, asyncio.Event] = {}
+        self._turns = Turns(fetches_max, SLOW_AFTER_S)
         self.about: dict[str, FollowPrompt] = {}
         """What is being followed, by prompt_id: for those who watch progress."""
 
@@ -286,14 +328,22 @@ class Renderer:
     async def _left_on_disk(self, effect: PromptEffect) -> tuple[OutputFile, ...]:
         files = await self._files_of(effect)
         for file in files:
-            if not await self._comfyui.has(file):
+            if not await self._has(file):
                 return ()
         return tuple(map(_stored, files))
 
     async def _has_begun(self, effect: PromptEffect) -> bool:
         """Whether a run of this attempt, since forgotten, has left a file: another would go on counting behind it."""
         files = await self._files_of(effect)
-        return bool(files) and await self._comfyui.has(files[0])
+        return bool(files) and await self._has(files[0])
+
+    async def _has(self, file: ViewFile) -> bool:
+        """Whether a file is there that can be had. One that does not come, while ComfyUI answers, cannot."""
+        try:
+            return await self._comfyui.has(file)
+        except NotGiven:
+            await self._comfyui.system_stats()
+            return False
 
     async def _files_of(self, effect: PromptEffect) -> list[ViewFile]:
         """The names that the first run of an attempt gives to its files."""
@@ -325,33 +375,55 @@ class Renderer:
 
         Whether the spool has taken any. Raises NoPlace.
         """
-        kept: list[Pinned] = []
-        try:
-            rows = await self._rows.images(effect.batch_id, effect.images)
-            waiting = {row.index for row in rows if row.state == "pending"}
-            for index, file in zip(effect.images, effect.files, strict=True):
-                if index in waiting:
-                    kept.append(await self._bring(effect, index, file))
-        except FileMissing as missing:
-            await self._failed(effect, "file_missing", str(missing))
-        except Broken as broken:
-            await self._failed(effect, "broken", f"{broken.reason}: {broken.sentence}")
-        except NotReached as trouble:
-            await self._desk.stuck(effect.lane, trouble.code, trouble.text)
-        else:
-            await self._took(effect, kept)
-            return bool(kept)
-        return False
-
-    async def _bring(self, effect: FetchPrompt, index: int, file: OutputFile) -> Pinned:
-        """Keep a file. One that never comes to its end must not stand in the way of all others: it is broken."""
-        for _ in range(TRANSFERS_MAX):
+        bringing = Bringing()
+        async with self._turns.turn():
             try:
-                return await self._keep(effect, index, file)
+                await self._answers_at_all(effect)
+                await self._bring_all(effect, bringing)
+            except NotReached as trouble:
+                bringing.trouble = trouble
+        return await self._brought(effect, bringing)
+
+    async def _answers_at_all(self, effect: FetchPrompt) -> None:
+        """In trouble, the lane is tried by one call at a time: that must not be a file that never comes."""
+        if self._desk.in_trouble(effect.lane):
+            await self._comfyui.system_stats()
+            await self._desk.works(effect.lane)
+
+    async def _bring_all(self, effect: FetchPrompt, bringing: Bringing) -> None:
+        """A file that does not come is asked for again after the others, and does not keep them from coming."""
+        rows = await self._rows.images(effect.batch_id, effect.images)
+        waiting = {row.index for row in rows if row.state == "pending"}
+        pairs = zip(effect.images, effect.files, strict=True)
+        left = deque((index, file) for index, file in pairs if index in waiting)
+        while left and bringing.slow < SLOW_MAX:
+            index, file = left.popleft()
+            try:
+                bringing.kept.append(await self._keep(effect, index, file))
+            except FileMissing as missing:
+                bringing.blame(Fault("file_missing", str(missing)))
+            except Broken as broken:
+                final = broken.reason in SAME_AGAIN
+                code = "poison" if broken.reason == "poison" else "broken"
+                bringing.blame(Fault(code, f"{broken.reason}: {broken.sentence}", final))
             except NotGiven as trouble:
-                last = trouble
                 await self._comfyui.system_stats()
-        raise Broken("truncated", f"{last.text} ({last.code})")
+                await self._desk.works(effect.lane)
+                if bringing.deserves_another(index, trouble):
+                    left.append((index, file))
+
+    async def _brought(self, effect: FetchPrompt, bringing: Bringing) -> bool:
+        """What came is kept, whatever befell the rest."""
+        if bringing.kept or not (bringing.fault or bringing.trouble):
+            await self._took(effect, bringing.kept)
+        if bringing.trouble is not None:
+            await self._desk.stuck(effect.lane, bringing.trouble.code, bringing.trouble.text)
+        elif bringing.fault is not None:
+            await self._failed(effect, bringing.fault)
+        else:
+            await self._desk.works(effect.lane)
+            await self._entries.forget(effect.prompt_id)
+        return bool(bringing.kept)
 
     async def _keep(self, effect: FetchPrompt, index: int, file: OutputFile) -> Pinned:
         async with self._comfyui.view(ViewFile(file.filename, file.subfolder, file.type)) as pieces:
@@ -383,11 +455,10 @@ class Renderer:
         for file in kept:
             if file.image not in used:
                 await asyncio.to_thread(self._spool.remove, effect.batch_id, file.image)
-        await self._desk.works(effect.lane)
-        await self._entries.forget(effect.prompt_id)
 
-    async def _failed(self, effect: FetchPrompt, code: str, text: str) -> None:
-        await self._desk.report(_of(PromptHasFailed, effect, code=code, words=self._desk.words(text)))
+    async def _failed(self, effect: FetchPrompt, fault: Fault) -> None:
+        words = self._desk.words(fault.text)
+        await self._desk.report(_of(PromptHasFailed, effect, code=fault.code, words=words, final=fault.final))
         await self._entries.forget(effect.prompt_id)
 
 

@@ -1,0 +1,103 @@
+"""A file that never comes, or comes from somewhere else, is its prompt's trouble and nobody else's."""
+
+from __future__ import annotations
+
+import pytest
+
+from whole_app import App, of_kind, until
+from whole_house import House
+
+SHORT = "request_timeout_s = 2.0"
+
+
+async def begin(house: House, config: str = "", comfyui: str = SHORT) -> None:
+    await house.comfyui.begin()
+    house.configure(config, comfyui=comfyui)
+    await house.daemon.begin()
+
+
+async def stuck_batch(app: App, house: House, fault: str, quantity: int = 1) -> str:
+    """A batch whose files all meet the fault, for ever: it is in force before a file can be asked for."""
+    house.comfyui.control(hold=["history"])
+    asked = await app.submit("stuck", username="Zara", quantity=quantity)
+    batch_id: str = asked["batch_id"]
+    house.comfyui.control(view_of={batch_id.lower(): fault}, hold=[])
+    return batch_id
+
+
+def views(house: House) -> int:
+    """How often a file was asked for."""
+    return sum(one["path"] == "/view" for one in house.comfyui.requests())
+
+
+@pytest.mark.parametrize("fault", ["hang", "drip", "reset", "redirect", "endless"])
+async def test_one_file_that_never_comes_costs_nobody_else_anything(house: House, fault: str) -> None:
+    await begin(house, "[spool]\nimage_bytes_max = 2_000_000")
+    async with house.app() as app:
+        stuck = await stuck_batch(app, house, fault)
+        await until(lambda: views(house), "the file is asked for")
+        other = await app.submit("other", quantity=10)
+        (batch,) = await app.settled(other["batch_id"], deadline_s=15.0)
+        (lost,) = await app.settled(stuck, deadline_s=45.0)
+        log = await app.log()
+    house.check_stored(batch)
+    assert of_kind(log, "lane_paused") == []
+    image = lost["images"][0]
+    assert image["state"] == "failed"
+    code, words = {
+        "hang": ("too_slow", "ComfyUI has not begun to give the file within 2 s."),
+        "drip": ("too_slow", "ComfyUI gave"),
+        "reset": ("broken", "truncated: The connection broke"),
+        "redirect": ("redirected", "not followed"),
+        "endless": ("broken", "too_large"),
+    }[fault]
+    assert image["code"] == code
+    assert words in image["text"]
+    attempts = 1 if fault in {"redirect", "endless"} else 3
+    assert [event["data"]["code"] for event in of_kind(log, "prompt_failed")] == [code] * attempts
+
+
+async def test_files_that_drip_do_not_take_every_place(house: House) -> None:
+    await begin(house, "[limits]\nfetches_max = 2", comfyui="request_timeout_s = 30.0")
+    async with house.app() as app:
+        stuck = await stuck_batch(app, house, "drip", quantity=3)
+        await until(lambda: views(house) >= 2, "two drip")
+        other = await app.submit("other", quantity=10)
+        (batch,) = await app.settled(other["batch_id"], deadline_s=20.0)
+        house.check_stored(batch)
+        assert {image["state"] for image in (await app.batch(stuck))["images"]} == {"pending"}
+
+
+async def test_what_came_of_a_prompt_is_kept_when_one_of_its_files_does_not(house: House) -> None:
+    await begin(house)
+    house.comfyui.control(hold=["history"])
+    async with house.app() as app:
+        asked = await app.submit("r1", quantity=4, images_per_prompt=4)
+        place = asked["batch_id"].lower() + "/1-a1_00002_"
+        house.comfyui.control(view_of={place: "redirect"}, hold=[])
+        (batch,) = await app.settled(asked["batch_id"])
+        states = [image["state"] for image in batch["images"]]
+        assert states == ["stored", "failed", "stored", "stored"]
+        assert len(house.comfyui.ended()) == 1
+        house.comfyui.control(view_of={})
+        await app.ask("retry", batch_id=asked["batch_id"])
+        batch = await app.counted("stored", 4, asked["batch_id"])
+    house.check_stored(batch)
+
+
+async def test_a_comfyui_that_redirects_everything_pauses_its_lane_with_the_reason(house: House) -> None:
+    await begin(house)
+    house.comfyui.control(refuse={"/": {"status": 302, "next": 10_000}})
+    async with house.app() as app:
+        asked = await app.submit("r1", quantity=2)
+
+        await until(lambda: troubles(house), "the lane is in trouble")
+        house.comfyui.control(refuse={})
+        (batch,) = await app.settled(asked["batch_id"])
+    house.check_stored(batch)
+    assert set(troubles(house)) == {"redirected"}
+
+
+def troubles(house: House) -> list[str]:
+    """The codes with which a lane stood still."""
+    return [fact["code"] for fact in house.daemon.facts() if fact["event"] == "lane.stuck"]

@@ -361,8 +361,15 @@ def output(prompt: int, attempt: int, count: int) -> OutputFile:
     return OutputFile(f"{prompt}-a{attempt}_{count:05}_.png", "comfyledger", "output")
 
 
-def failed(prompt: int = 1, attempt: int = 1, code: str = "execution_error", *, batch: str = "b1") -> PromptHasFailed:
-    return PromptHasFailed(batch, prompt, attempt, code, blob_of(b"out of memory", b"salt"))
+def miscounted(prompt: int = 1, attempt: int = 1, *, files: int, batch: str = "b1") -> PromptHasFinished:
+    """Finished with another number of files than images, in the worker's words."""
+    return replace(finished(prompt, attempt, files=files, batch=batch), words=blob_of(b"so many files", b"salt"))
+
+
+def failed(
+    prompt: int = 1, attempt: int = 1, code: str = "execution_error", *, batch: str = "b1", final: bool = False
+) -> PromptHasFailed:
+    return PromptHasFailed(batch, prompt, attempt, code, blob_of(b"out of memory", b"salt"), final)
 
 
 def interrupted(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptWasInterrupted:

@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import http
 import json
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
 
 from comfyledger import wire
-from comfyledger.client import Client, link
-from comfyledger.client.finding import find_daemon, find_state_dir
+from comfyledger.client import Client, finding, link
+from comfyledger.client.finding import find_daemon, find_state_dir, read_url
 from comfyledger.errors import Refused
 
 BATCH = "01JD0000000000000000000001"
@@ -34,9 +36,10 @@ def batch_info(status: str) -> wire.BatchInfo:
 
 
 class Door:
-    """A door of a few lines: a log in memory, subscriptions over it, and answers that a test replaces."""
+    """A door of a few lines at a socket: a log in memory, subscriptions over it, and answers that a test replaces."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.events: list[str] = []
         self.epoch = "e1"
         self.token = "secret"
@@ -47,12 +50,10 @@ class Door:
         self.live: list[wire.Answer] = []
         self.connections: set[ServerConnection] = set()
         self.server: Server | None = None
-        self.port = 0
         self._grown = asyncio.Event()
 
     async def start(self) -> None:
-        self.server = await serve(self._speak, "127.0.0.1", self.port, process_request=self._let_in, max_size=1_000_000)
-        self.port = next(iter(self.server.sockets)).getsockname()[1]
+        self.server = await unix_serve(self._speak, str(self.path), process_request=self._let_in, max_size=1_000_000)
 
     async def stop(self) -> None:
         if self.server is not None:
@@ -145,8 +146,8 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    door = Door()
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    door = Door(tmp_path / "its.sock")
     await door.start()
     yield door
     await door.stop()
@@ -167,7 +168,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tell(state: Path, door: Door) -> None:
-    (state / "door.json").write_text(json.dumps({"url": f"http://127.0.0.1:{door.port}"}))
+    (state / "door.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "socket": str(door.path)}))
     (state / "token").write_text(door.token + "\n")
 
 
@@ -180,20 +181,105 @@ async def submit(client: Client) -> wire.BatchAccepted:
 
 def test_what_was_asked_for_comes_before_the_environment_and_that_before_the_files(tmp_path: Path) -> None:
     environ = {"COMFYLEDGER_URL": "http://env", "COMFYLEDGER_TOKEN": "e", "COMFYLEDGER_STATE_DIR": str(tmp_path)}
-    (tmp_path / "door.json").write_text('{"url": "http://file"}')
+    (tmp_path / "door.json").write_text('{"url": "http://file", "socket": "/its.sock"}')
     (tmp_path / "token").write_text("f\n")
     assert find_daemon("http://arg", "a", None, environ)[:2] == ("http://arg", "a")
     assert find_daemon(None, None, None, environ)[:2] == ("http://env", "e")
-    assert find_daemon(None, None, tmp_path, environ)[:2] == ("http://file", "f")
-    assert find_daemon(None, None, None, {"COMFYLEDGER_STATE_DIR": str(tmp_path)})[:2] == ("http://file", "f")
+    assert find_daemon(None, None, tmp_path, environ)[:2] == ("unix:/its.sock", "f")
+    assert find_daemon(None, None, None, {"COMFYLEDGER_STATE_DIR": str(tmp_path)})[:2] == ("unix:/its.sock", "f")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"url": 5}', "\\xff"])
-def test_a_broken_door_file_means_the_default(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"url": 5, "socket": 5}',
+        '{"url": "http://127.0.0.1:9"}',
+        "\\xff",
+        "[" * 100_000,
+        '{"socket": "x"}',
+    ],
+)
+def test_a_port_is_never_guessed_whatever_the_door_file_says(tmp_path: Path, content: str) -> None:
     (tmp_path / "door.json").write_text(content)
-    address = find_daemon(None, None, tmp_path, {})
-    assert address.websocket == "ws://127.0.0.1:8189/ws"
-    assert address.token == ""
+    assert find_daemon(None, None, tmp_path, {})[:2] == (f"unix:{tmp_path}/door.sock", "")
+    assert find_daemon(None, None, None, {"COMFYLEDGER_STATE_DIR": str(tmp_path)}).unix_path
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("http://box:5", "http://box:5"),
+        ("http://box:5/", "http://box:5"),
+        (" http://box:5/\n", "http://box:5"),
+        ("HTTP://Box:5", "http://box:5"),
+        ("ws://box:5/ws", "http://box:5"),
+        ("ws://box:5/ws/", "http://box:5"),
+        ("wss://box.example/ledger/ws", "https://box.example/ledger"),
+        ("https://box.example/ledger/", "https://box.example/ledger"),
+        ("box:5", "http://box:5"),
+        ("box:5/ws", "http://box:5"),
+        ("127.0.0.1:5", "http://127.0.0.1:5"),
+        ("[::1]:5", "http://[::1]:5"),
+        ("http://[::1]:5/", "http://[::1]:5"),
+        ("unix:/run/a/door.sock", "unix:/run/a/door.sock"),
+        ("unix:///run/a/door.sock", "unix:/run/a/door.sock"),
+    ],
+)
+def test_an_address_is_understood_in_each_of_its_forms(given: str, read: str) -> None:
+    assert read_url(given, "--url") == read
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(
+            "box",
+            "localhost",
+            "  ",
+            "http://",
+            "http://:5",
+            "box:x",
+            "http://box:99999",
+            "http://box:0",
+            "[::1",
+            "::1:5",
+        ),
+        *("ftp://box:5", "file:///run/door.sock", "http//box:5", "http://box:5?token=x", "http://box:5#x"),
+        *("http://box:5/a b", "http://box:5/\nx", "unix:", "unix:door.sock", "unix://run/x", f"unix:/{'x' * 107}"),
+        *("http://areg:geheim@box:5", "areg:geheim@box:5", "ws://geheim@box:5/ws"),
+    ],
+)
+def test_what_is_no_address_is_said_with_where_it_stands_and_without_a_password(given: str) -> None:
+    with pytest.raises(Refused) as caught:
+        find_daemon(None, None, None, {"COMFYLEDGER_URL": given})
+    assert (caught.value.code, "COMFYLEDGER_URL" in caught.value.message) == ("config_invalid", True)
+    assert caught.value.hint
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["secret", "secret\n", " secret\r\n", "\ufeffsecret\n"])
+def test_what_an_editor_leaves_around_a_token_is_none_of_it(tmp_path: Path, token: str) -> None:
+    (tmp_path / "token").write_text(token)
+    assert find_daemon(None, None, tmp_path, {}).token == "secret"
+    assert find_daemon(None, token, tmp_path, {}).token == "secret"
+    assert find_daemon(None, None, None, {"COMFYLEDGER_TOKEN": token}).token == "secret"
+
+
+@pytest.mark.parametrize("token", ["sec\nret", "sec ret", "a\r\nX-Evil: b", "sécret", "\x00", "sec\u200bret"])
+def test_what_cannot_be_a_token_is_said_and_not_sent(tmp_path: Path, token: str) -> None:
+    (tmp_path / "token").write_text(token)
+    for given, environ, where in (
+        (None, {"COMFYLEDGER_STATE_DIR": str(tmp_path)}, str(tmp_path / "token")),
+        (None, {"COMFYLEDGER_TOKEN": token}, "COMFYLEDGER_TOKEN"),
+        (token, {}, "token"),
+    ):
+        with pytest.raises(Refused) as caught:
+            find_daemon(None, given, None, environ)
+        assert (caught.value.code, where in caught.value.message) == ("unauthorized", True)
+        assert token not in str(caught.value)
 
 
 def test_the_state_folder_is_found_as_the_desktop_says(tmp_path: Path) -> None:
@@ -227,7 +313,7 @@ async def test_a_wrong_token_names_the_file_of_the_right_one(door: Door, state: 
 
 
 async def test_who_waits_is_let_in_when_the_daemon_comes(tmp_path: Path) -> None:
-    door = Door()
+    door = Door(tmp_path / "its.sock")
     entering = asyncio.create_task(Client(state_dir=tmp_path, wait=True, timeout_s=5).__aenter__())
     await door.start()
     tell(tmp_path, door)
@@ -235,6 +321,94 @@ async def test_who_waits_is_let_in_when_the_daemon_comes(tmp_path: Path) -> None
     assert (await submit(client)).numbers == [1]
     await client.__aexit__(None, None, None)
     await door.stop()
+
+
+@contextlib.asynccontextmanager
+async def listening_anywhere() -> AsyncIterator[tuple[str, list[str]]]:
+    """A server at a port, whoever's it is, and the tokens that it was shown."""
+    shown: list[str] = []
+
+    def listen(connection: ServerConnection, request: Any) -> Any:
+        shown.append(request.headers.get("Authorization", ""))
+        return connection.respond(http.HTTPStatus.NOT_FOUND, "")
+
+    async with serve(lambda _: asyncio.sleep(0), "127.0.0.1", 0, process_request=listen) as server:
+        yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}", shown
+
+
+async def test_the_token_crosses_a_port_only_where_a_person_named_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that died has left its address and its token, and its port is another program's now."""
+    async with listening_anywhere() as (url, shown):
+        (tmp_path / "door.json").write_text(json.dumps({"url": url, "socket": f"{tmp_path}/door.sock", "pid": 1}))
+        (tmp_path / "token").write_text("secret")
+        monkeypatch.setenv("COMFYLEDGER_STATE_DIR", str(tmp_path))
+        for asked in ({"state_dir": tmp_path}, {}):
+            with pytest.raises(Refused) as caught:
+                await Client(**asked).__aenter__()
+            assert (caught.value.code, "comfyledger run" in caught.value.hint) == ("not_running", True)
+        assert shown == []
+        monkeypatch.setenv("COMFYLEDGER_URL", url)
+        for named in ({}, {"url": url}):
+            with pytest.raises(Refused):
+                await Client(**named).__aenter__()
+        assert shown == ["Bearer secret"] * 2
+
+
+async def test_the_token_is_not_shown_to_a_socket_that_somebody_else_put_there(
+    door: Door, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "_users", lambda _: frozenset({os.geteuid() + 1}))
+    with pytest.raises(Refused, match="not the daemon") as caught:
+        await Client(state_dir=state).__aenter__()
+    assert caught.value.code == "not_running"
+    assert door.headers == []
+
+
+async def test_a_socket_of_this_user_or_of_the_folders_is_trusted_and_no_other(tmp_path: Path) -> None:
+    found = find_daemon(None, None, tmp_path, {})
+    assert found.users == {0, os.geteuid(), tmp_path.stat().st_uid}
+    assert find_daemon(None, None, tmp_path / "none", {}).users == {0, os.geteuid()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can listen as another user")
+async def test_another_users_socket_in_a_folder_that_all_may_write_to_gets_nothing(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret")
+    with socket.socket(socket.AF_UNIX) as planted:
+        os.seteuid(65_534)
+        try:
+            planted.bind(f"/tmp/planted-{os.getpid()}.sock")
+            planted.listen()
+        finally:
+            os.seteuid(0)
+        planted.setblocking(False)
+        (tmp_path / "door.json").write_text(json.dumps({"url": "", "socket": planted.getsockname()}))
+        with pytest.raises(Refused, match="not the daemon"):
+            await Client(state_dir=tmp_path, timeout_s=5).__aenter__()
+        connection, _ = planted.accept()
+        assert connection.recv(1_000) == b""
+        connection.close()
+        Path(planted.getsockname()).unlink()
+
+
+@pytest.mark.parametrize("there", ["nothing", "a file", "a link to nothing", "left behind", "a folder"])
+async def test_without_anybody_at_the_socket_no_daemon_answers(tmp_path: Path, there: str) -> None:
+    path = tmp_path / "door.sock"
+    match there:
+        case "a file":
+            path.write_text("")
+        case "a folder":
+            path.mkdir()
+        case "a link to nothing":
+            path.symlink_to(tmp_path / "nowhere")
+        case "left behind":
+            with socket.socket(socket.AF_UNIX) as left:
+                left.bind(str(path))
+    with pytest.raises(Refused) as caught:
+        await Client(state_dir=tmp_path).__aenter__()
+    assert (caught.value.code, str(path) in caught.value.message) == ("not_running", True)
+    assert "comfyledger run" in caught.value.hint
 
 
 async def test_waiting_for_a_daemon_has_an_end(tmp_path: Path) -> None:
@@ -328,7 +502,7 @@ async def test_a_submit_without_an_answer_is_repeated_with_the_same_body(door: D
 async def test_a_daemon_that_comes_back_elsewhere_with_another_token_is_found(door: Door, state: Path) -> None:
     async with Client(state_dir=state) as client:
         await door.stop()
-        other = Door()
+        other = Door(state / "other.sock")
         other.token = "new"
         await other.start()
         tell(state, other)
@@ -441,8 +615,11 @@ async def test_progress_that_nobody_reads_is_dropped_and_events_are_not(door: Do
         assert isinstance(await anext(pushed), wire.Progress)
         await client.get_batch(BATCH)
         await until(lambda: client._link._feeds["s0"].after == 1)
-        rest = [await anext(pushed) for _ in range(link.LIVE_WAITING_MAX + 1)]
+        rest = [await anext(pushed)]
+        while not isinstance(rest[-1], wire.LoggedEvent):
+            rest.append(await anext(pushed))
     assert rest[-1].position == 1
+    assert len(rest) <= link.LIVE_WAITING_MAX + 1
 
 
 async def test_who_stops_reading_ends_the_subscription(door: Door, state: Path) -> None:

@@ -25,16 +25,18 @@ STEM = f"{FOLDER}/Areg_opal-fever_image_"
 class Account(Process):
     """The stand-in for Cloudinary. A restart keeps its ports and its root."""
 
-    def __init__(self, folder: Path, mode: str = "dynamic") -> None:
-        self.root = folder / "cloudinary"
-        self._mode = mode
+    def __init__(self, folder: Path, mode: str = "dynamic", cloud: str = "demo") -> None:
+        name = "cloudinary" if cloud == "demo" else cloud
+        self.root = folder / name
+        self._mode, self._cloud = mode, cloud
         self.url = self._control = ""
         self.cloud_name = self.api_key = self.api_secret = ""
-        super().__init__("cloudinary", folder, self._words(0, 0))
+        super().__init__(name, folder, self._words(0, 0))
 
     def _words(self, port: int, control: int) -> list[str]:
         ports = ["--port", str(port), "--control-port", str(control)]
-        return ["comfyledger.sim", "cloudinary", *ports, "--root", str(self.root), "--folder-mode", self._mode]
+        place = ["--root", str(self.root), "--folder-mode", self._mode, "--cloud", self._cloud]
+        return ["comfyledger.sim", "cloudinary", *ports, *place]
 
     async def begin(self) -> None:
         self.start()

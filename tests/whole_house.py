@@ -163,6 +163,13 @@ class StandIn(Process):
             return json.load(answer)  # type: ignore[no-any-return]
 
 
+class EarlierStandIn(StandIn):
+    """One that knows no `/api/jobs`."""
+
+    def _words(self, port: int, control: int) -> list[str]:
+        return [*super()._words(port, control), "--without-jobs"]
+
+
 class Daemon(Process):
     """The daemon with its configuration and its state folder."""
 

@@ -27,6 +27,7 @@ from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.draft import Policy
 from comfyledger.core.owed import Limits
 from comfyledger.core.values import SEED_MADE_UP_MAX, backend_lane
+from comfyledger.door import local_socket
 from comfyledger.door.admission import Chance, Prepared, Rules
 from comfyledger.door.context import Context
 from comfyledger.door.cursor import Shared
@@ -156,6 +157,8 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     with notifier.extending():
         ledger = Ledger.open(settings.ledger_path)
     stack.callback(ledger.close)
+    if ledger.foreign:
+        log.warning("ledger.foreign_objects", objects=ledger.foreign)
     spool = Spool(settings.spool_path)
     held = hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path)
     if held is not None:
@@ -179,14 +182,17 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     await opener.first()
     live = Live(engine.owed.user_of)
     servers = {name: _server(session, one, keys[name]) for name, one in settings.comfyui.items()}
-    watchers = {name: _watcher(settings.comfyui[name], name, servers[name], live, desk) for name in servers}
+    entries = {name: Entries(one, reader) for name, one in servers.items()}
+    watchers = {
+        name: _watcher(settings.comfyui[name], name, one, live, desk, entries[name]) for name, one in servers.items()
+    }
     rows, bounds = Rows(engine.owed, reader), _bounds(settings)
     renderers = {
         name: Renderer(
             one,
             watchers[name],
             rows,
-            Entries(one, reader),
+            entries[name],
             spool,
             desk,
             bounds,
@@ -260,13 +266,16 @@ def _server(session: aiohttp.ClientSession, settings: ComfyUISettings, keys: Map
     )
 
 
-def _watcher(settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, desk: Desk) -> Watcher:
+def _watcher(
+    settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, desk: Desk, entries: Entries
+) -> Watcher:
     lane = backend_lane(name)
 
     async def connected() -> None:
         desk.probe_soon(lane)
         await desk.works(lane)
         await _learn_version(server)
+        await entries.forget_left()
 
     async def stuck(trouble: NotReached) -> None:
         await desk.stuck(lane, trouble.code, trouble.text)
@@ -391,7 +400,8 @@ def _backend_info(name: str, server: ComfyUI, watcher: Watcher) -> wire.BackendI
 
 
 async def open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> str:
-    url = await listen(settings.door, context, stack)
+    local = local_socket.places(settings.state_path, os.environ, os.geteuid())
+    entrances = await listen(settings.door, local, context, stack)
     with _in_state_folder(settings):
-        announce(settings.door_path, url, settings.source)
-    return url
+        announce(settings.door_path, entrances, settings.source)
+    return entrances.url

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection, unix_serve
 
 from comfyledger import wire
 from comfyledger.cli.commands import cli
@@ -92,11 +92,9 @@ class Door:
 @pytest.fixture
 def door(tmp_path: Path) -> Iterator[Door]:
     door = Door()
-    with serve(door.speak, "127.0.0.1", 0, process_request=door.let_in) as server:
+    with unix_serve(door.speak, str(tmp_path / "door.sock"), process_request=door.let_in) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
-        (tmp_path / "door.json").write_text(json.dumps({"url": url}))
         (tmp_path / "token").write_text("secret\n")
         yield door
         server.shutdown()

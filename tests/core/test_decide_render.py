@@ -12,6 +12,7 @@ from comfyledger.core.values import prompt_uuid
 from core_given import (
     BACKEND,
     accepted,
+    cancel,
     failed,
     failing,
     finished,
@@ -20,6 +21,7 @@ from core_given import (
     intended,
     interrupted,
     kept,
+    miscounted,
     one_kept,
     one_stored,
     refused,
@@ -149,13 +151,55 @@ def test_attempt_numbers_rise_for_ever() -> None:
     assert len({event.prompt_id for event in begun}) == 10
 
 
-@pytest.mark.parametrize("files", [0, 1, 3])
-def test_a_set_that_is_not_complete_is_a_failure(files: int) -> None:
+@pytest.mark.parametrize("files", [0, 3])
+def test_a_count_of_files_that_fits_no_image_fails_at_once_and_is_not_rendered_again(files: int) -> None:
     ledger = given(submit(quantity=2, per_prompt=2), rendering(1))
-    then = ledger.when(finished(1, files=files))
-    assert then.kinds == ["PromptFailed"]
-    assert then.events[0].code == "wrong_count"  # type: ignore[attr-defined]
-    assert ledger.prompt().state == "queued"
+    then = ledger.when(miscounted(1, files=files))
+    assert then.kinds == ["PromptFailed", "ImageFailed", "BatchSettled"]
+    assert then.answer == Wanted(go=False)
+    images = [ledger.image(1), ledger.image(2)]
+    assert [(image.state, image.code) for image in images] == [("failed", "wrong_count")] * 2
+    assert all(image.words for image in images)
+    assert ledger.prompt().state == "done"
+
+
+def test_of_fewer_files_what_came_is_kept_and_the_missing_fail() -> None:
+    ledger = given(submit(quantity=3, per_prompt=3), rendering(1))
+    then = ledger.when(miscounted(1, files=2))
+    assert then.kinds == ["PromptFinished", "ImageFailed"]
+    assert then.answer == Wanted(go=True, attempt=1)
+    assert (ledger.image(3).state, ledger.image(3).code) == ("failed", "wrong_count")
+    assert ledger.image(3).words
+    assert ledger.when(kept(1, 2)).answer == Taken((1, 2))
+    assert ledger.prompt().state == "done"
+    ledger.given(uploaded(1), uploaded(2))
+    assert ledger.batch().settled
+
+
+def test_a_missing_file_that_a_person_tries_again_costs_one_run_and_takes_nothing_away() -> None:
+    ledger = given(submit(quantity=2, per_prompt=2), rendering(1), miscounted(1, files=1), kept(1), uploaded(1))
+    ledger.given(retry(2), rendering(1, 2))
+    then = ledger.when(miscounted(1, 2, files=1))
+    assert then.kinds == ["PromptFinished", "ImageFailed", "BatchSettled"]
+    assert not then.answer.go, "nobody fetches it, so its entry can go"
+    assert ledger.states() == ["stored", "failed"]
+    assert ledger.prompt().state == "done"
+
+
+def test_a_finish_that_nobody_waits_for_any_more_wants_no_files() -> None:
+    ledger = given(submit(quantity=1), rendering(1), cancel(1))
+    for _ in range(2):
+        answer = ledger.when(finished(1)).answer
+        assert isinstance(answer, Wanted)
+        assert not answer.go
+
+
+def test_a_fault_that_comes_again_with_each_run_is_not_repeated() -> None:
+    ledger = given(submit(quantity=1), rendering(1))
+    then = ledger.when(failed(1, code="broken", final=True))
+    assert then.kinds == ["PromptFailed", "ImageFailed", "BatchSettled"]
+    assert not then.events[0].again  # type: ignore[attr-defined]
+    assert ledger.image().code == "broken"
 
 
 def test_a_prompt_that_failed_as_often_as_it_may_fails_its_images() -> None:

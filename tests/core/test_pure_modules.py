@@ -21,7 +21,8 @@ PURE = sorted(
 )
 ALLOWED = {
     *("__future__", "bisect", "collections", "collections.abc", "difflib", "enum", "functools", "hashlib", "heapq"),
-    *("itertools", "json", "math", "re", "string", "types", "typing", "unicodedata", "msgspec", "msgspec.structs"),
+    *("itertools", "json", "math", "re", "string", "types", "typing", "unicodedata", "urllib.parse"),
+    *("msgspec", "msgspec.structs"),
 }
 FROM_UUID = {"UUID", "uuid5"}
 """Identity computed from names. The others of uuid's functions read the clock, the network card or the dice."""

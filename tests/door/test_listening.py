@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import grp
+import json
 import os
 import socket
 import stat
@@ -18,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 
 from comfyledger import settings
 from comfyledger.client import Client
-from comfyledger.door import listening, visits
+from comfyledger.door import listening, local_socket, visits
 from comfyledger.door.server import SPARED_EACH
 from comfyledger.door.tokens import add
 from comfyledger.errors import Refused
@@ -42,6 +43,129 @@ async def exchange(path: Path, head: str) -> bytes:
             return await reader.read()
     finally:
         writer.close()
+
+
+async def test_a_socket_for_this_machine_is_there_beside_the_port(open_door: Any, tmp_path: Path) -> None:
+    local = tmp_path / "state" / PATH
+    async with open_door(tmp_path) as door:
+        told = json.loads((tmp_path / "state" / "door.json").read_text())
+        assert (told["url"], told["socket"]) == (door.url, str(local))
+        assert stat.S_IMODE(local.stat().st_mode) == 0o660
+        assert b"200 OK" in await exchange(local, "GET /healthz HTTP/1.1\r\nHost: localhost")
+        assert b"401 " in await exchange(local, "GET /metrics HTTP/1.1\r\nHost: localhost")
+        async with Client(state_dir=tmp_path / "state") as client:
+            assert (await client.server_info()).position == 0
+    assert not local.exists()
+
+
+async def test_a_socket_for_this_machine_is_there_beside_another_one(open_door: Any, tmp_path: Path) -> None:
+    async with at_socket(open_door, tmp_path):
+        local = tmp_path / "state" / PATH
+        assert b"200 OK" in await exchange(local, "GET /healthz HTTP/1.1\r\nHost: localhost")
+
+
+async def test_a_configured_socket_at_its_very_place_is_the_one(open_door: Any, tmp_path: Path) -> None:
+    local = tmp_path / "state" / PATH
+    async with open_door(tmp_path, f'unix_path = "{local}"\nunix_mode = 0o600') as door:
+        assert (door.url, stat.S_IMODE(local.stat().st_mode)) == (f"unix:{local}", 0o600)
+        assert b"200 OK" in await exchange(local, "GET /healthz HTTP/1.1\r\nHost: localhost")
+    assert not local.exists()
+
+
+async def test_a_state_folder_that_lies_too_deep_has_its_socket_in_the_run_time_folder(
+    open_door: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("x" * 110)
+    deep.mkdir()
+    run = tmp_path_factory.mktemp("run")
+    run.chmod(0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(run))
+    async with open_door(deep):
+        (made,) = run.iterdir()
+        assert json.loads((deep / "state" / "door.json").read_text())["socket"] == str(made)
+        async with Client(state_dir=deep / "state") as client:
+            assert (await client.server_info()).position == 0
+    assert list(run.iterdir()) == []
+
+
+def test_a_run_time_folder_that_others_can_enter_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_socket, "_TEMPORARY", tmp_path)
+    monkeypatch.setattr(local_socket, "PATH_BYTES_MAX", 1_000)  # so that only the state folder's is too long
+    user, deep = os.geteuid(), Path("/" + "x" * 1_000)
+    own = tmp_path / f"comfyledger-{user}"
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path / "run")}
+
+    def last() -> Path:
+        return list(local_socket.places(deep, environ, user))[-1]
+
+    (tmp_path / "run").mkdir(mode=0o755)
+    assert last().parent == own
+    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    assert last().parent == own, "it is found again"
+    own.chmod(0o770)
+    assert last().parent not in {own, tmp_path / "run"}
+    own.rmdir()
+    own.symlink_to(tmp_path / "run")
+    other = last().parent
+    assert (other.name.startswith("comfyledger-"), stat.S_IMODE(other.stat().st_mode)) == (True, 0o700)
+
+
+def test_two_state_folders_never_share_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o700)
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    monkeypatch.setattr(local_socket, "PATH_BYTES_MAX", 1_000)
+    found = [next(local_socket.places(Path(f"/{'x' * 1_000}/{name}"), environ, os.geteuid())) for name in "ab"]
+    assert len(set(found)) == 2
+    assert all(path.parent == tmp_path for path in found)
+
+
+async def test_a_file_system_that_holds_no_sockets_keeps_nothing_from_starting(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    make = listening._on_socket
+
+    async def on_socket(path: Path, *rest: Any) -> Any:
+        if path.name == PATH:
+            raise PermissionError(1, "Operation not permitted")
+        return await make(path, *rest)
+
+    monkeypatch.setattr(listening, "_on_socket", on_socket)
+    async with open_door(tmp_path), Client(state_dir=tmp_path / "state") as client:
+        assert (await client.server_info()).position == 0
+
+
+async def test_a_socket_of_a_daemon_that_lives_is_never_taken_from_it(open_door: Any, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(state / PATH))
+        other.listen()
+        with pytest.raises(Refused, match="Another program listens") as caught:
+            async with open_door(tmp_path):
+                pass
+        assert "state_dir" in caught.value.hint
+        assert stat.S_ISSOCK((state / PATH).stat().st_mode)
+
+
+@pytest.mark.parametrize("left", ["socket", "link"])
+async def test_what_a_killed_daemon_left_in_the_state_folder_is_replaced_and_nothing_else(
+    open_door: Any, tmp_path: Path, left: str
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    if left == "socket":
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(state / PATH))
+        async with open_door(tmp_path), Client(state_dir=state) as client:
+            assert (await client.server_info()).position == 0
+        return
+    (state / PATH).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Refused, match="no socket"):
+        async with open_door(tmp_path):
+            pass
+    assert (state / PATH).is_symlink()
 
 
 async def test_the_client_finds_a_unix_socket_by_itself(open_door: Any, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_an_anchor_waits_for_the_processes(place: Place, tmp_path: Path) -> None
 def test_it_finds_what_is_wrong_beside_the_log_and_counts_all_of_it(
     place: Place, folded_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.tamper("UPDATE meta SET value = 'other' WHERE key = 'schema_digest'")
+    place.tamper("DROP INDEX events_by_stream")
     beside_it = place.kinds()
     assert folded_here() == 0
     monkeypatch.setattr(beside, "EVENTS_MIN", 1_000_000)

@@ -216,7 +216,16 @@ def replace_port(settings: Settings, url: str) -> settings_of.Door:
 async def test_a_ledger_whose_trigger_is_gone_is_a_failure(place: Place, loaded: Any) -> None:
     raw(place.path).execute("DROP TRIGGER events_are_never_deleted")
     (one,) = about(await report(loaded()), "ledger")
-    assert (one.verdict, one.mend) == ("failure", "comfyledger audit")
+    assert one.verdict == "failure"
+    assert "trigger events_are_never_deleted on events is missing" in one.sentence
+    assert "comfyledger replay --rebuild" in one.mend
+
+
+async def test_what_other_programs_added_is_a_warning_that_names_it(place: Place, loaded: Any) -> None:
+    raw(place.path).execute("CREATE TABLE notes (text TEXT)")
+    fine, added = about(await report(loaded()), "ledger")
+    assert (fine.verdict, added.verdict) == ("ok", "warning")
+    assert "table notes" in added.sentence
 
 
 async def test_a_file_that_is_no_ledger_is_a_failure(loaded: Any) -> None:

@@ -16,7 +16,7 @@ from comfyledger.inspect.doctor_judge import Diagnosis
 GIB = 2**30
 DISK = judge.Disk("/srv/spool", exists=True, free=10 * GIB, file_system="ext4", can_write=True)
 TOKEN = judge.TokenSeen("/state/token", "token", 0o600, 0o700)
-DAEMON = judge.DaemonSeen("http://127.0.0.1:8189")
+DAEMON = judge.DaemonSeen("http://127.0.0.1:9831")
 LEDGER = judge.LedgerSeen("/state/ledger.db", position=7)
 PROBE = of_comfyui.Probe("id", "id", ended="success", heard=True)
 EMPTY = {
@@ -65,7 +65,7 @@ def test_sqlite_is_named_and_must_take_its_settings(version: Any, refused: str, 
         ({}, "ok", ""),
         ({"exists": False}, "ok", ""),
         ({"problem": "It is another program's.", "hint": "[ledger] path"}, "failure", "[ledger] path"),
-        ({"is_as_left": False}, "failure", "comfyledger audit"),
+        ({"trouble": ("It is changed.", "comfyledger replay --rebuild")}, "failure", "comfyledger replay --rebuild"),
         ({"journal_mode": "delete"}, "warning", "start the daemon again, which sets it"),
     ],
 )

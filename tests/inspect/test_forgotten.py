@@ -57,6 +57,7 @@ def test_a_ledger_that_an_older_version_left_is_whole_without_what_it_did_not_kn
     connection = raw(place.path)
     for statement in ("DROP TABLE template_uses", "DROP INDEX images_forgetting", "PRAGMA user_version=1"):
         connection.execute(statement)
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name = '0002_forgetting'")
     schema.set_meta(connection, "schema_digest", schema.schema_digest(connection))
     connection.close()
     assert place.kinds() == {}

@@ -40,13 +40,11 @@ async def test_a_broken_file_is_never_kept_and_another_attempt_brings_a_whole_on
         for color, fault in enumerate([*ONE_ATTEMPT_EACH, *ONE_TRANSFER_EACH], 1):
             house.comfyui.control(view_next=[fault])
             batches.append(await settled_one(app, color))
-        house.comfyui.control(miscount_next=[-1, 1])
-        batches.append(await settled_one(app, 30, quantity=2, images_per_prompt=2))
         log = await app.log()
     house.check_stored(*batches)
     check_kept(house, log)
-    assert failures(log) == [*["broken"] * 6, "file_missing", *["wrong_count"] * 2]
-    assert [event["data"]["attempt"] for event in of_kind(log, "image_kept")] == [2] * 7 + [1] * 3 + [3, 3]
+    assert failures(log) == [*["broken"] * 6, "file_missing"]
+    assert [event["data"]["attempt"] for event in of_kind(log, "image_kept")] == [2] * 7 + [1] * 3
     for batch in batches[:7]:
         assert sorted(house.rendered(batch["batch_id"])) == ["1-a1_00001_.png", "1-a2_00001_.png"]
 
@@ -85,3 +83,36 @@ async def test_a_deleted_file_comes_back_from_the_cache_under_the_name_of_the_ne
     assert sorted(house.rendered(asked["batch_id"])) == ["1-a2_00001_.png", "1-a2_00002_.png"]
     executed = [run["executed"] for run in house.comfyui.ledger()["prompts"]]
     assert len(executed[1]) == 1 < len(executed[0]), "only the saving was done again"
+
+
+async def no_entries(house: House) -> None:
+    """Nothing of ours stays in ComfyUI's memory."""
+    await until(lambda: all(house.comfyui.history(one) == {} for one in house.comfyui.posted()), "all entries went")
+
+
+async def test_fewer_files_than_expected_are_kept_and_cost_one_run(house: House) -> None:
+    await house.begin()
+    async with house.app() as app:
+        house.comfyui.control(miscount_next=[-1])
+        batch = await settled_one(app, 30, quantity=3, images_per_prompt=3)
+        await no_entries(house)
+        log = await app.log()
+    assert [image["state"] for image in batch["images"]] == ["stored", "stored", "failed"]
+    assert batch["images"][2]["code"] == "wrong_count"
+    text = batch["images"][2]["text"]
+    assert "2 files" in text
+    assert "3 were expected" in text
+    assert "images_per_prompt" in text
+    assert len(house.comfyui.posted()) == 1
+    check_kept(house, log)
+
+
+async def test_no_file_at_all_costs_one_run(house: House) -> None:
+    await house.begin()
+    async with house.app() as app:
+        house.comfyui.control(miscount_next=[-1])
+        batch = await settled_one(app, 31)
+        await no_entries(house)
+    assert [(image["state"], image["code"]) for image in batch["images"]] == [("failed", "wrong_count")]
+    assert "0 files where 1 was expected" in batch["images"][0]["text"]
+    assert len(house.comfyui.posted()) == 1

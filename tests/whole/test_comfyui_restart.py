@@ -10,17 +10,10 @@ from pathlib import Path
 import pytest
 
 from whole_app import Frame, coloured, of_kind, until
-from whole_house import House, StandIn
+from whole_house import EarlierStandIn, House, StandIn
 
 LATE_S = 2.5
 """Later than the daemon waits for an answer, and than it takes to look for the prompt and send it again."""
-
-
-class EarlierStandIn(StandIn):
-    """One that knows no `/api/jobs`."""
-
-    def _words(self, port: int, control: int) -> list[str]:
-        return [*super()._words(port, control), "--without-jobs"]
 
 
 VERSIONS = pytest.mark.parametrize("version", [StandIn, EarlierStandIn])

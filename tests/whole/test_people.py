@@ -7,8 +7,10 @@ import signal
 import urllib.request
 from typing import Any
 
+import pytest
+
 from whole_app import App, coloured, of_kind, until
-from whole_house import House
+from whole_house import EarlierStandIn, House, StandIn
 
 
 def at_comfyuis_page(house: House, path: str, body: dict[str, Any]) -> None:
@@ -65,6 +67,28 @@ async def test_a_prompt_that_somebody_interrupted_is_not_run_again(house: House)
         (batch,) = await app.settled(asked["batch_id"])
     assert house.comfyui.ended()[0] == "execution_interrupted"
     house.check_stored(batch)
+
+
+@pytest.mark.parametrize("version", [StandIn, EarlierStandIn])
+async def test_a_history_that_somebody_cleared_takes_no_finished_image_away(
+    house: House, version: type[StandIn]
+) -> None:
+    """Both have ended and nobody has looked yet: their files lie under the names that they must have."""
+    house.comfyui = version(house.folder, 0.0)
+    await house.comfyui.begin()
+    house.configure()
+    await house.daemon.begin()
+    house.comfyui.control(slow={"/history/": 1.0, "/api/jobs/": 1.0, "/queue": 1.0})
+    async with house.app() as app:
+        asked = await app.submit("r1", images=coloured(2))
+        await until(lambda: house.comfyui.ended() == ["execution_success"] * 2, "both have run")
+        at_comfyuis_page(house, "/history", {"clear": True})
+        house.comfyui.control(slow={})
+        (batch,) = await app.settled(asked["batch_id"])
+        log = await app.log()
+    house.check_stored(batch)
+    assert len(house.comfyui.posted()) == 2
+    assert of_kind(log, "batch_held") == of_kind(log, "prompt_removed") == []
 
 
 async def test_what_people_paused_is_paused_after_a_kill(house: House) -> None:

@@ -79,13 +79,18 @@ def _report(audited: Audited, tally: Tally) -> dict[str, Any]:
         "hash": audited.head.hash.hex(),
         "anchor": audited.anchor,
         "findings": tally.kinds,
+        "foreign": audited.foreign,
     }
 
 
 def _say_report(audited: Audited, tally: Tally) -> None:
+    from comfyledger.ledger.objects import listed
+
     say(f"ledger {audited.identity.ledger_id}, epoch {audited.identity.epoch}, position {audited.head.position}")
     if audited.anchor:
         say(f"The anchor {_ANCHOR[audited.anchor]}.")
+    if audited.foreign:
+        say(f"Other programs have added to the file, which does no harm: {listed(audited.foreign)}.")
     if not tally:
         say("Everything is whole.", "green")
         return

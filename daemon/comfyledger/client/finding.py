@@ -1,26 +1,43 @@
 """Where the daemon is, and its token: what was asked for, the environment, or what the daemon left in its state folder.
 
-Reads small files and nothing else. It is asked again before each connection, since a restarted daemon may listen on
-another port.
+Reads small files and nothing else. It is asked again before each connection, since a restarted daemon may listen
+elsewhere. A daemon of this machine is found by its state folder, and spoken to at the Unix socket there: a port may be
+another program's by now, and the token is not shown to whoever took it. A port is used where a person names it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from comfyledger.errors import Refused
 
 UNIX: Final = "unix:"
-DEFAULT_URL: Final = "http://127.0.0.1:8189"
+SOCKET: Final = "door.sock"
+"""In the state folder, unless door.json says that its path would have been too long."""
+SOCKET_PATH_MAX: Final = 107
+"""Bytes of a path that a Unix socket can have: unix(7), sun_path less its last zero."""
+_SCHEMES: Final = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
+_FORMS: Final = "Write http://HOST:PORT, HOST:PORT or unix:/PATH."
+_TOKEN: Final = re.compile(r"[!-~]+")
 
 
 class Address(NamedTuple):
-    """Where a daemon is said to be. `token` is empty where none was found; `token_path` is where it would be."""
+    """Where a daemon is said to be. `token` is empty where none was found; `token_path` is where it would be.
+
+    `users`: whose socket is trusted with the token; None where a person named the address.
+    """
 
     url: str
     token: str
     token_path: Path
+    users: frozenset[int] | None = None
 
     @property
     def unix_path(self) -> str:
@@ -29,10 +46,7 @@ class Address(NamedTuple):
 
     @property
     def websocket(self) -> str:
-        if self.unix_path:
-            return "ws://localhost/ws"
-        base = self.url.rstrip("/")
-        return ("ws" + base.removeprefix("http") if base.startswith("http") else base) + "/ws"
+        return "ws://localhost/ws" if self.unix_path else f"ws{self.url.removeprefix('http')}/ws"
 
 
 def find_state_dir(environ: Mapping[str, str]) -> Path:
@@ -47,18 +61,99 @@ def find_daemon(
 ) -> Address:
     """What was asked for comes first, then the environment, then what the daemon left in its state folder.
 
-    A state folder that was asked for is not overruled by COMFYLEDGER_URL and COMFYLEDGER_TOKEN.
+    A state folder that was asked for is not overruled by COMFYLEDGER_URL and COMFYLEDGER_TOKEN. Raises Refused:
+    `config_invalid` for an address that is none, `unauthorized` for a token that is none.
     """
     folder = Path(state_dir).expanduser() if state_dir else find_state_dir(environ)
     said = {} if state_dir else environ
-    found_url = url or said.get("COMFYLEDGER_URL") or _door_url(folder / "door.json") or DEFAULT_URL
-    found_token = token or said.get("COMFYLEDGER_TOKEN") or _text(folder / "token").strip()
-    return Address(found_url, found_token, folder / "token")
+    named = url or said.get("COMFYLEDGER_URL")
+    path = folder / "token"
+    found_token = (
+        _token(token, "The token that was given")
+        or _token(said.get("COMFYLEDGER_TOKEN"), "COMFYLEDGER_TOKEN")
+        or _token(_text(path), str(path))
+    )
+    if named:
+        return Address(read_url(named, "--url" if url else "COMFYLEDGER_URL"), found_token, path)
+    return Address(UNIX + _socket(folder), found_token, path, _users(folder))
+
+
+def read_url(given: str, where: str) -> str:
+    """An address as a person writes it, as `http://HOST[:PORT][/PREFIX]`, the same with https, or `unix:/PATH`.
+
+    `where` names what holds it. Raises Refused(config_invalid); what may be a password is not repeated.
+    """
+    text = given.strip()
+    if not text.isprintable() or " " in text:
+        raise _no_address(where, "it has a line end, a space or another sign that no address has")
+    if text.startswith(UNIX):
+        return UNIX + _unix_path(text.removeprefix(UNIX), where)
+    scheme, found, rest = text.partition("://")
+    if not found:
+        scheme, rest = "http", text
+        if not re.fullmatch(r"[^/]*:\d+(/.*)?", text):
+            raise _no_address(where, "it names no port")
+    if scheme.lower() not in _SCHEMES:
+        raise _no_address(where, f"it begins with {scheme[:16]}://")
+    return f"{_SCHEMES[scheme.lower()]}://{_host_and_prefix(rest, where)}"
+
+
+def _unix_path(path: str, where: str) -> str:
+    path = path.removeprefix("//")
+    if not path.startswith("/"):
+        raise _no_address(where, "the path of its socket does not begin with /")
+    if len(os.fsencode(path)) > SOCKET_PATH_MAX:
+        raise _no_address(where, f"a socket's path has at most {SOCKET_PATH_MAX} bytes")
+    return path
+
+
+def _host_and_prefix(rest: str, where: str) -> str:
+    """What stands behind `://`, without the `/ws` that the client adds itself."""
+    try:
+        parts = urlsplit(f"//{rest}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise _no_address(where, "its host or port cannot be read") from None
+    if "@" in parts.netloc:
+        raise _no_address(where, "a user or password stands in it", "Give the token in COMFYLEDGER_TOKEN.")
+    if not host or port == 0:
+        raise _no_address(where, "it names no host" if not host else "there is no port 0")
+    if parts.query or parts.fragment:
+        raise _no_address(where, "something follows a ? or # in it")
+    prefix = parts.path.rstrip("/").removesuffix("/ws").rstrip("/")
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{port}{prefix}" if port else f"{shown}{prefix}"
+
+
+def _no_address(where: str, why: str, hint: str = _FORMS) -> Refused:
+    return Refused("config_invalid", f"{where} is no address of a daemon: {why}.", hint=hint)
+
+
+def _token(given: str | None, where: str) -> str:
+    """Without the line end that an editor leaves. Raises Refused(unauthorized) for what cannot be a token."""
+    token = (given or "").strip().strip("\ufeff").strip()
+    if token and not _TOKEN.fullmatch(token):
+        text = f"{where} is no token: it has a line end, a space or another sign that no token has."
+        raise Refused("unauthorized", text, hint="Copy the token again, in one piece.")
+    return token
+
+
+def _socket(folder: Path) -> str:
+    said = _said(folder / "door.json", "socket")
+    return said if said.startswith("/") and said.isprintable() else str(folder.absolute() / SOCKET)
+
+
+def _users(folder: Path) -> frozenset[int]:
+    """Root, this user, and the user of a service, to whom its state folder belongs."""
+    users = {0, os.geteuid()}
+    with contextlib.suppress(OSError):
+        users.add(folder.stat().st_uid)
+    return frozenset(users)
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return ""
 
@@ -69,15 +164,11 @@ def find_config(folder: Path) -> Path | None:
     return Path(found) if found and Path(found).is_file() else None
 
 
-def _door_url(path: Path) -> str:
-    return _said(path, "url")
-
-
 def _said(path: Path, key: str) -> str:
     """What the daemon left in door.json under a key."""
     try:
         found = json.loads(_text(path) or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     value = found.get(key) if isinstance(found, dict) else None
     return value if isinstance(value, str) else ""

@@ -12,27 +12,24 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import msgspec
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from comfyledger import wire
+from comfyledger.client.connecting import absent, connected, refusal_of, why_not
 from comfyledger.client.finding import Address
-from comfyledger.errors import CODES, Refused
+from comfyledger.errors import Refused
 
 EVENTS_WAITING_MAX: Final = 1_000
 """Events of one subscription that wait for their reader; the log holds the rest."""
 LIVE_WAITING_MAX: Final = 32
 """Above so many waiting events, progress and previews are dropped: they are worth something at once or never."""
-FRAME_BYTES_MAX: Final = 64 * 2**20
 WAITING_S: Final = 600.0
 """How long an answer may take after each `waiting`: the daemon waits for somebody else, within limits of its own."""
 HELLO_S: Final = 10.0
-CLOSE_S: Final = 0.2
-"""Of the closing handshake: its answer may stand behind events that nobody reads any more."""
 DELAY_MIN_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
 TOO_LARGE: Final = 1009
@@ -205,7 +202,7 @@ class Link:
                 if pending is not None:
                     self._take_result(pending, envelope)
             case "error":
-                self._take_error(pending, _refusal(cast(wire.ErrorInfo, wire.read_answer(envelope))))
+                self._take_error(pending, refusal_of(cast(wire.ErrorInfo, wire.read_answer(envelope))))
             case "waiting":
                 if pending is not None:
                     self._take_waiting(pending, cast(wire.Waiting, wire.read_answer(envelope)))
@@ -272,14 +269,14 @@ class Link:
         delays = _delays()
         while True:
             address = self._find()
-            self._trouble = _absent(address)
+            self._trouble = absent(address)
             try:
-                async with _connection(address) as socket:
+                async with connected(address) as socket:
                     self.welcome = await _hello(socket, self._name)
                     delays = _delays()
                     await self._speak(socket)
             except (OSError, EOFError, InvalidHandshake, InvalidURI) as error:
-                self._trouble = _why_not(address, error)
+                self._trouble = why_not(address, error)
             except ConnectionClosed as closed:
                 if closed.rcvd is not None and closed.rcvd.code == TOO_LARGE:
                     self._refuse_largest(Refused("frame_too_large", closed.rcvd.reason))
@@ -328,28 +325,6 @@ class Link:
         self._disconnected()
 
 
-class _Direct(connect):
-    """A connection to just the address that was given: the token goes nowhere else."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        """Called by `websockets` for each answer that is no handshake."""
-        return exc
-
-
-def _connection(address: Address) -> connect:
-    headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
-    unix: dict[str, Any] = {"unix": True, "path": address.unix_path} if address.unix_path else {}
-    return _Direct(
-        address.websocket,
-        **unix,
-        additional_headers=headers,
-        max_size=FRAME_BYTES_MAX,
-        compression=None,
-        proxy=None,
-        close_timeout=CLOSE_S,
-    )
-
-
 async def _hello(socket: ClientConnection, name: str) -> wire.Welcome:
     """Raises Refused with what the daemon has against this client, OSError when it says nothing in time."""
     hello = wire.Hello(name)
@@ -357,7 +332,7 @@ async def _hello(socket: ClientConnection, name: str) -> wire.Welcome:
     async with asyncio.timeout(HELLO_S):
         envelope = wire.read_envelope(await socket.recv())
     if envelope.type == "error":
-        raise _refusal(cast(wire.ErrorInfo, wire.read_answer(envelope)))
+        raise refusal_of(cast(wire.ErrorInfo, wire.read_answer(envelope)))
     return cast(wire.Welcome, wire.read_result(wire.Hello, envelope))
 
 
@@ -366,33 +341,3 @@ async def _write(socket: ClientConnection, outbox: asyncio.Queue[str]) -> None:
     with contextlib.suppress(ConnectionClosed):
         while True:
             await socket.send(await outbox.get())
-
-
-def _refusal(info: wire.ErrorInfo) -> Refused:
-    message = info.message or CODES.get(info.code, info.code)
-    return Refused(info.code, message, hint=info.hint, path=info.path, retry_after_s=info.retry_after_s)
-
-
-def _why_not(address: Address, error: Exception) -> Refused:
-    """Why there is no connection: in the daemon's own words, if it is a daemon that refuses."""
-    if not isinstance(error, InvalidStatus):
-        return _absent(address)
-    if 300 <= error.response.status_code < 400:
-        text = f"{address.url} redirects to another address, which is not followed."
-        return Refused("not_running", text, hint="Name the address at which the daemon itself answers.")
-    if error.response.status_code == HTTPStatus.UNAUTHORIZED:
-        hint = f"The daemon keeps its token in its state folder, here {address.token_path}; or set COMFYLEDGER_TOKEN."
-        return Refused("unauthorized", hint=hint)
-    return _refused_by_daemon(bytes(error.response.body or b"")) or _absent(address)
-
-
-def _refused_by_daemon(body: bytes) -> Refused | None:
-    try:
-        said = wire.read_answer(wire.read_envelope(body))
-    except (Refused, KeyError, msgspec.MsgspecError):
-        return None
-    return _refusal(said) if isinstance(said, wire.ErrorInfo) else None
-
-
-def _absent(address: Address) -> Refused:
-    return Refused("not_running", f"No daemon answers at {address.url}.", hint="Start it with `comfyledger run`.")

@@ -255,9 +255,9 @@ def parse_prompt_answer(status: int, body: str | bytes) -> PromptAnswer | Refusa
         if status == 400:
             raise
         return RefusalAnswer(status, "", cut(as_text(body), TEXT_CHARS_MAX), "", ())
-    if status == 400 and not {"error", "node_errors"} <= answer.keys():
-        raise BadFrame("a 400 that has neither ComfyUI's error nor its node_errors")
     error = read_object(answer, "error")
+    if status == 400 and not read_id(error, "type") and "node_errors" not in answer:
+        raise BadFrame("a 400 that has neither ComfyUI's error nor its node_errors")
     return RefusalAnswer(
         status,
         read_id(error, "type"),

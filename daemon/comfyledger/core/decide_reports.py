@@ -98,6 +98,8 @@ def _prompt_report(draft: Draft, report: PromptReport, policy: Policy) -> msgspe
     match report:
         case SubmitIntended():
             return _submit_intended(draft, prompt, report)
+        case PromptHasFinished():
+            return _finished(draft, prompt, report)
         case FilesKept():
             return _files_kept(draft, prompt, report)
         case _:
@@ -111,10 +113,8 @@ def _prompt_news(draft: Draft, prompt: PromptRow, report: PromptReport, policy: 
             draft.emit(PromptAccepted(report.batch_id, report.prompt, report.attempt))
         case PromptWasRefused(code=code, words=words):
             _refused(draft, prompt, report, code, words)
-        case PromptHasFinished():
-            _finished(draft, prompt, report, policy)
         case PromptHasFailed(code=code, words=words, final=final):
-            _failed(draft, prompt, code, words, policy, final=final)
+            _failed(draft, prompt, code, words, again=not final and prompt.failures + 1 < policy.render_attempts_max)
         case PromptWasInterrupted():
             _taken_out(draft, prompt, "interrupted")
         case PromptIsGone(restarted=True) if prompt.state != "cancelling":
@@ -133,7 +133,7 @@ def _fits(prompt: PromptRow, report: PromptReport) -> bool:
 def _nothing(report: PromptReport) -> msgspec.Struct | None:
     """The answer to a report that fits nothing, where a worker waits for one."""
     match report:
-        case SubmitIntended():
+        case SubmitIntended() | PromptHasFinished():
             return Wanted(go=False)
         case FilesKept():
             return Taken(())
@@ -183,21 +183,28 @@ def _fail_images(draft: Draft, batch_id: str, images: list[ImageRow], code: str,
     draft.settle(batch_id)
 
 
-def _finished(draft: Draft, prompt: PromptRow, report: PromptHasFinished, policy: Policy) -> None:
-    """A set counts only if it is complete."""
-    if len(report.files) != len(prompt.images):
-        _failed(draft, prompt, "wrong_count", None, policy)
-        return
+def _finished(draft: Draft, prompt: PromptRow, report: PromptHasFinished) -> Wanted:
+    """How many files a run gives is a matter of its graph: none of them is thrown away, and it is not run again.
+
+    Files belong to the images in their order. Images beyond the last file fail.
+    """
+    count, expected = len(report.files), len(prompt.images)
+    if count == 0 or count > expected or (prompt.state == "cancelling" and count != expected):
+        _failed(draft, prompt, "wrong_count", report.words, again=False)
+        return Wanted(go=False)
     draft.emit(PromptFinished(prompt.batch_id, prompt.index, prompt.attempt, report.files))
+    without = set(prompt.images[count:])
+    missing = [image for image in _pending(draft, prompt) if image.index in without]
+    _fail_images(draft, prompt.batch_id, missing, "wrong_count", report.words.digest if report.words else None)
+    after = draft.state.the_prompt(prompt.batch_id, prompt.index)
+    return Wanted(go=after.state == "finished", attempt=prompt.attempt)
 
 
-def _failed(
-    draft: Draft, prompt: PromptRow, code: str, words: Blob | None, policy: Policy, *, final: bool = False
-) -> None:
+def _failed(draft: Draft, prompt: PromptRow, code: str, words: Blob | None, *, again: bool) -> None:
+    """An attempt came to nothing. `again`: another one may end better, and is owed."""
     if prompt.state == "cancelling":
         draft.emit(PromptRemoved(prompt.batch_id, prompt.index, prompt.attempt, by="cancel"))
         return
-    again = not final and prompt.failures + 1 < policy.render_attempts_max
     digest = words.digest if words else None
     draft.emit(PromptFailed(prompt.batch_id, prompt.index, prompt.attempt, code, again, digest))
     if not again:

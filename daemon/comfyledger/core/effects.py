@@ -72,7 +72,7 @@ class CancelPrompt(PromptEffect, frozen=True):
 
 
 class FetchPrompt(PromptEffect, frozen=True):
-    """Bring the files of a finished prompt into the spool. `files` stand in the order of `images`."""
+    """Bring the files of a finished prompt into the spool. `images`: whose they are, in their order."""
 
     prompt_id: str
     images: tuple[int, ...]

@@ -145,7 +145,7 @@ class Owed:
             case "cancelling":
                 return (FollowPrompt(*about, row.prompt_id, row.images), CancelPrompt(*about, row.prompt_id))
             case "finished":
-                return (FetchPrompt(*about, row.prompt_id, row.images, row.files),)
+                return (FetchPrompt(*about, row.prompt_id, row.images[: len(row.files)], row.files),)
             case _:
                 return ()
 

@@ -35,11 +35,14 @@ class PromptWasRefused(PromptReport, frozen=True):
 
 
 class PromptHasFinished(PromptReport, frozen=True):
+    """The answer says whether any of the files is wanted. `words`: what is wrong with their count, for people."""
+
     files: tuple[OutputFile, ...]
+    words: Blob | None = None
 
 
 class PromptHasFailed(PromptReport, frozen=True):
-    """`code`: execution_error, timeout, wrong_count, file_missing, broken, too_slow, redirected or poison.
+    """`code`: execution_error, timeout, file_missing, broken, too_slow, redirected, poison or http_STATUS.
 
     `final`: another attempt would end alike, so there is none.
     """

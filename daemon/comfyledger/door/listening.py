@@ -1,4 +1,5 @@
-"""Where the door listens: a port of this machine or a Unix socket, and the file that tells clients which.
+"""Where the door listens: a port of this machine or a Unix socket, another socket in the state folder, which is always
+there for command line and Python client, and the file that tells clients where both are.
 
 Connections are counted before a byte of them is read (`visits`).
 """
@@ -11,10 +12,10 @@ import os
 import resource
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -41,12 +42,24 @@ ASKING_S: Final = 1.0
 DESCRIPTORS_KEPT: Final = 256
 """File descriptors that connections never take: for the ledger, the spool, ComfyUI and stores."""
 GUESTS_MIN: Final = 16
+LOCAL_MODE: Final = 0o660
+"""Of the socket in the state folder: its group is let in as it is at the folder and at the token."""
 
 log = structlog.get_logger("comfyledger.door")
 
 
-async def listen(door: Door, context: Context, stack: AsyncExitStack) -> str:
-    """Open the door; its URL, or `unix:` and the path. Raises Refused(config_invalid)."""
+class Entrances(NamedTuple):
+    """Where the door is open. `url`: as configured, or `unix:` and the path. `socket`: for clients of this machine."""
+
+    url: str
+    socket: str
+
+
+Make = Callable[[], asyncio.BaseProtocol]
+
+
+async def listen(door: Door, local: Iterable[Path], context: Context, stack: AsyncExitStack) -> Entrances:
+    """Open the door as configured, and at the first of the sockets `local` that can be. Raises Refused."""
     app = make_app(context, _guests_max(door.connections_max + SPARED + PAGES_MAX))
     runner = web.AppRunner(
         app,
@@ -59,16 +72,32 @@ async def listen(door: Door, context: Context, stack: AsyncExitStack) -> str:
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     make = _entrance(runner, app[VISITS])
+    path = Path(door.unix_path)
     try:
-        server, url = await (_on_socket(door, make, stack) if door.unix_path else _on_port(door, make))
+        if not door.unix_path:
+            server, url = await _on_port(door, make)
+        else:
+            server, url = await _on_socket(path, door.unix_mode, _group(door.unix_group), make, stack)
     except OSError as error:
         hint = "Choose another port or path in [door]: this one is used by another program, or cannot be used at all."
         raise Refused("config_invalid", f"The door cannot listen: {error.strerror or error}.", hint=hint) from error
     stack.callback(server.close)
-    return url
+    return Entrances(url, str(await _beside(path, local, make, stack)))
 
 
-Make = Callable[[], asyncio.BaseProtocol]
+async def _beside(open_already: Path, local: Iterable[Path], make: Make, stack: AsyncExitStack) -> Path:
+    """The path of the socket for clients of this machine, which is open now."""
+    reason = ""
+    for path in local:
+        try:
+            if path != open_already:
+                stack.callback((await _on_socket(path, LOCAL_MODE, None, make, stack))[0].close)
+        except OSError as error:
+            reason = reason or f"{path}: {error.strerror or error}"
+        else:
+            return path
+    hint = "Check folder, permissions and disk of state_dir, where it would be."
+    raise Refused("config_invalid", f"No socket can be made for clients of this machine: {reason}.", hint=hint)
 
 
 async def _on_port(door: Door, make: Make) -> tuple[asyncio.Server, str]:
@@ -83,17 +112,17 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _on_socket(door: Door, make: Make, stack: AsyncExitStack) -> tuple[asyncio.Server, str]:
+async def _on_socket(
+    path: Path, mode: int, group: int | None, make: Make, stack: AsyncExitStack
+) -> tuple[asyncio.Server, str]:
     """Nobody but the owner can come in before mode and group are as they should be. Raises Refused(config_invalid)."""
-    path = Path(door.unix_path)
-    group = _group(door.unix_group)
     _clear(path)
     before = os.umask(0o177)
     try:
         server = await asyncio.get_running_loop().create_unix_server(make, path, backlog=BACKLOG)
     finally:
         os.umask(before)
-    stack.callback(_remove, path, _let_in(path, door.unix_mode, group))
+    stack.callback(_remove, path, _let_in(path, mode, group))
     return server, UNIX + str(path)
 
 
@@ -114,10 +143,13 @@ def _group(name: str) -> int | None:
 
 def _clear(path: Path) -> None:
     """Remove the socket that a daemon left which did not end in order, and nothing else."""
-    if not path.exists():
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(path.stat().st_mode):
-        raise Refused("config_invalid", f"{path} is there and no socket.", hint="Choose another [door] unix_path.")
+    if not stat.S_ISSOCK(found.st_mode):
+        hint = "Move it away, or choose another [door] unix_path."
+        raise Refused("config_invalid", f"{path} is there and no socket.", hint=hint)
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(ASKING_S)
         try:
@@ -127,13 +159,14 @@ def _clear(path: Path) -> None:
             return
         except (TimeoutError, BlockingIOError):
             pass  # whoever has a full backlog listens
-    raise Refused("config_invalid", f"Another program listens at {path}.", hint="Choose another path.")
+    hint = "End it if it is a daemon on the same state folder, or choose another [door] unix_path or state_dir."
+    raise Refused("config_invalid", f"Another program listens at {path}.", hint=hint)
 
 
 def _remove(path: Path, inode: int) -> None:
     """Our own socket, if it is still the one that stands there."""
     with suppress(FileNotFoundError):
-        if path.stat().st_ino == inode:
+        if path.lstat().st_ino == inode:
             path.unlink()
 
 
@@ -156,11 +189,12 @@ def _guests_max(wanted: int) -> int:
     return most
 
 
-def announce(path: Path, url: str, config: str) -> None:
+def announce(path: Path, entrances: Entrances, config: str) -> None:
     """Tell clients of the same user where the door is, and with which configuration. Raises OSError."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     config = str(Path(config).resolve()) if config else ""
-    temporary.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid(), "config": config}))
+    told = {"url": entrances.url, "socket": entrances.socket, "pid": os.getpid(), "config": config}
+    temporary.write_bytes(msgspec.json.encode(told))
     temporary.replace(path)
 
 

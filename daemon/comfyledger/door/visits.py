@@ -12,7 +12,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 
@@ -40,9 +40,8 @@ class Visit(asyncio.Protocol):
         self.resume_writing = handler.resume_writing  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 (a stream)
-        self.transport = transport
-        self.handler.connection_made(transport)
+        self.transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one by its methods, not by its class
+        self.handler.connection_made(self.transport)
         self._visits.begin(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:

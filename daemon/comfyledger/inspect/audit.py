@@ -21,6 +21,7 @@ from comfyledger.inspect.findings import Progress, Tally, part
 from comfyledger.inspect.fold import Scratch
 from comfyledger.inspect.opening import Identity, identity_of, looking, one_moment
 from comfyledger.inspect.stores import Comparison
+from comfyledger.ledger import schema
 from comfyledger.ledger.eventlog import Head, read_head
 from comfyledger.plugins import OpenedStore, prepared
 
@@ -32,11 +33,13 @@ class Audited(msgspec.Struct, frozen=True):
     """What was looked at: which ledger, and its log up to which position.
 
     `anchor`: empty without one, else `written`, `holds` (and was moved on), or `differs` (and was left as it is).
+    `foreign`: what other programs have put into the file that does no harm.
     """
 
     identity: Identity
     head: Head
     anchor: str = ""
+    foreign: tuple[str, ...] = ()
 
 
 def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tally, progress: Progress) -> Audited:
@@ -46,7 +49,7 @@ def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tal
     """
     known = chain.read_anchor(anchor) if anchor is not None else None
     with looking(path) as live:
-        audited = Audited(identity_of(live), Head())
+        audited = Audited(identity_of(live), Head(), foreign=schema.named_foreign(live))
         log = Tally()
         with part("the log", log):
             audited = msgspec.structs.replace(audited, head=chain.fixed_head(live, log))

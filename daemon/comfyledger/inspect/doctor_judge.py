@@ -77,6 +77,8 @@ class LedgerSeen(msgspec.Struct, frozen=True):
     """What a look at the ledger said. `problem`: why it cannot be used, with what helps.
 
     `names`: those of its files that have a second name.
+    `trouble`: why its tables cannot be used as they stand, and what mends them. `foreign`: what others have added that
+    does no harm.
     """
 
     path: str
@@ -86,7 +88,8 @@ class LedgerSeen(msgspec.Struct, frozen=True):
     position: int = 0
     newest_ms: int | None = None
     names: tuple[str, ...] = ()
-    is_as_left: bool = True
+    trouble: tuple[str, str] | None = None
+    foreign: str = ""
     journal_mode: str = "wal"
 
 
@@ -153,13 +156,17 @@ def of_ledger(seen: LedgerSeen) -> list[Diagnosis]:
     if seen.names:
         text = f"{seen.names[0]} has a second name (a hard link); the daemon will not start with it."
         return [Diagnosis("ledger", "failure", text, f"find DIR -samefile {seen.names[0]}, and remove the other name")]
-    if not seen.is_as_left:
-        text = "Something changed a table, index or trigger of the ledger; the daemon will not start with it."
-        return [Diagnosis("ledger", "failure", text, "comfyledger audit")]
+    if seen.trouble is not None:
+        text, mend = seen.trouble
+        return [Diagnosis("ledger", "failure", f"{text} The daemon will not start with it.", mend)]
     if seen.journal_mode != "wal":
         text = f"The ledger's journal mode is {seen.journal_mode}, not wal: another program changed it."
         return [Diagnosis("ledger", "warning", text, "start the daemon again, which sets it")]
-    return [Diagnosis("ledger", "ok", f"{seen.path} can be read; its log has {seen.position:,} events.")]
+    fine = Diagnosis("ledger", "ok", f"{seen.path} can be read; its log has {seen.position:,} events.")
+    if not seen.foreign:
+        return [fine]
+    text = f"Other programs have added to the ledger: {seen.foreign}. `forget` does not reach what they hold."
+    return [fine, Diagnosis("ledger", "warning", text, "drop what is not needed; the daemon works with it")]
 
 
 def of_disk(section: str, disk: Disk, free_min: int, *, refuses_network: bool) -> list[Diagnosis]:

@@ -35,7 +35,7 @@ from comfyledger.inspect.doctor_judge import (
     TokenSeen,
 )
 from comfyledger.inspect.opening import looking
-from comfyledger.ledger import place, schema
+from comfyledger.ledger import objects, place, schema
 from comfyledger.ledger.locking import several_names
 from comfyledger.plugin_api import GROUP
 from comfyledger.settings import Secret, Settings
@@ -147,13 +147,19 @@ def ledger(path: Path) -> LedgerSeen:
                 position=newest[0] if newest else 0,
                 newest_ms=newest[1] if newest else None,
                 names=tuple(map(str, several_names(path.resolve()))),
-                is_as_left=schema.get_meta(connection, "schema_digest") == schema.schema_digest(connection),
+                trouble=_trouble(connection),
+                foreign=objects.listed(schema.named_foreign(connection)),
                 journal_mode=connection.execute("PRAGMA journal_mode").fetchone()[0],
             )
     except LedgerUnusable as error:
         return LedgerSeen(str(path), problem=error.message, hint=error.hint)
     except sqlite3.Error as error:
         return LedgerSeen(str(path), problem=f"The ledger cannot be read: {error}.", hint="comfyledger audit")
+
+
+def _trouble(connection: sqlite3.Connection) -> tuple[str, str] | None:
+    found = objects.trouble_of(schema.examine(connection))
+    return None if found is None else (found.message, found.hint)
 
 
 # ---- who may come in

@@ -6,15 +6,17 @@ import sqlite3
 from typing import Final
 
 from comfyledger.inspect.findings import Progress, Tally
-from comfyledger.ledger import schema
+from comfyledger.ledger import objects, schema
 
 _LAST_EPOCH: Final = "SELECT data ->> '$.epoch' FROM events WHERE stream = 'ledger' ORDER BY position DESC LIMIT 1"
 
 
 def check_file(live: sqlite3.Connection, tally: Tally, progress: Progress) -> None:
-    """The schema against its digest, what a ledger must know of itself, and SQLite's own check of pages and indexes."""
-    if schema.get_meta(live, "schema_digest") != schema.schema_digest(live):
-        tally.add("schema_changed", "sqlite_schema", "A table, index or trigger is not as comfyledger left it.")
+    """The schema object by object, what a ledger must know of itself, and SQLite's own check of pages and indexes."""
+    trouble = objects.trouble_of(schema.examine(live))
+    if trouble is not None:
+        text = f"The file is not as comfyledger left it. {trouble}"
+        tally.add("schema_changed", "sqlite_schema", text)
     for key in ("ledger_id", "epoch", "secret"):
         if not schema.get_meta(live, key):
             tally.add("file_damaged", f"meta {key}", f"The ledger has lost its {key}.")

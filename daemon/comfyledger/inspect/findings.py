@@ -29,7 +29,7 @@ _AGAIN: Final = "comfyledger audit --stores"
 _REBUILD: Final = "stop the daemon, then comfyledger replay --rebuild"
 
 MENDS: Final[dict[str, str]] = {
-    "schema_changed": _RESTORE,
+    "schema_changed": "the command that the finding names",
     "file_damaged": _RESTORE,
     "chain_missing": _RESTORE,
     "chain_doubled": _RESTORE,

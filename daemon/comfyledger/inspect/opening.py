@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger import schema
+from comfyledger.ledger import objects, schema
 
 _OTHER_PATH = "Choose another --config or --state-dir; `comfyledger config check` shows what is used."
 
@@ -37,7 +37,7 @@ def looking(path: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.Error as error:
         raise LedgerUnusable(f"{path} cannot be read as a ledger: {error}.", hint=_OTHER_PATH) from error
     with closing(connection):
-        if connection.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
+        if not schema.is_ours(connection):
             raise LedgerUnusable(f"{path} is not a ledger of comfyledger.", hint=_OTHER_PATH)
         schema.check_owner(connection)
         yield connection
@@ -60,11 +60,20 @@ def _connected(path: Path, how: str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA trusted_schema=OFF")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        _read_schema(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _read_schema(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.DatabaseError as error:
+        if not objects.must_trust(error):
+            raise
+        objects.trust(connection)
 
 
 @contextmanager

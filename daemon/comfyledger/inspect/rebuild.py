@@ -1,7 +1,8 @@
 """All tables of a ledger made anew from its log: beside it first, then switched in one transaction. No daemon may run.
 
-What mends a table that is not what the log says, and what a later version does whose tables are other ones. The log
-itself, the texts beside it and what the ledger is called stay as they are.
+What mends a table that is not what the log says, or that is missing or changed itself, with its indexes and triggers;
+and what a later version does whose tables are other ones. The log itself, the texts beside it and what the ledger is
+called stay as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from comfyledger.inspect.compare import TABLES
 from comfyledger.inspect.findings import Progress, Tally
 from comfyledger.inspect.fold import Scratch
 from comfyledger.inspect.opening import looking
-from comfyledger.ledger import restoring
+from comfyledger.ledger import restoring, schema
 from comfyledger.ledger.ledger import connect
 
 
@@ -32,7 +33,7 @@ def rebuild(path: Path, progress: Progress) -> int:
     with restoring.held(path) as held, tempfile.TemporaryDirectory(prefix=".rebuilding-", dir=path.parent) as folder:
         scratch = Path(folder) / "tables.db"
         position = _fold(path, scratch, progress)
-        with closing(connect(held)) as connection:
+        with closing(connect(held, remaking=True)) as connection:
             _switch(connection, scratch, progress)
     return position
 
@@ -55,8 +56,14 @@ def _fold(path: Path, out: Path, progress: Progress) -> int:
 
 
 def _switch(connection: sqlite3.Connection, scratch: Path, progress: Progress) -> None:
+    """What is missing or changed of the tables themselves is made anew as well, in the same transaction.
+
+    Tables of others may refer to ours; they are not asked, since every row that they can mean comes back.
+    """
     connection.execute("ATTACH ? AS made", (str(scratch),))
+    connection.execute("PRAGMA foreign_keys=OFF")
     connection.execute("BEGIN IMMEDIATE")
+    schema.remake(connection)
     for done, table in enumerate(TABLES, 1):
         connection.execute(f"DELETE FROM main.{table}")  # noqa: S608
         connection.execute(f"INSERT INTO main.{table} SELECT * FROM made.{table}")  # noqa: S608

@@ -23,7 +23,7 @@ from comfyledger.core.events import BlobErased, Event, Recorded
 from comfyledger.core.slices import BatchRow, Key, Row, Slice
 from comfyledger.core.values import Blob
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
-from comfyledger.ledger import blobs, place, projections, schema
+from comfyledger.ledger import blobs, objects, place, projections, schema
 from comfyledger.ledger.eventlog import Head, Line, append, lines_of, read_head
 from comfyledger.ledger.locking import Hold, hold
 
@@ -57,6 +57,7 @@ class Ledger:
         self.ledger_id: str = _identity(connection, "ledger_id")
         self.epoch: str = _identity(connection, "epoch")
         self.secret: bytes = bytes.fromhex(_identity(connection, "secret"))
+        self.foreign = schema.named_foreign(connection)
         self._lines: list[Line] = []
         self._failed = False
         self.scrub_owed = True
@@ -102,6 +103,7 @@ class Ledger:
         self._lines = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            self._see_schema()
             yield self._lines
             crash.at("group.written")
             self._connection.execute("COMMIT")
@@ -114,6 +116,15 @@ class Ledger:
                 self._failed = isinstance(meant, LedgerUnusable)
                 raise meant from error
             raise
+
+    def _see_schema(self) -> None:
+        """Another program may have changed it since the last group."""
+        try:
+            self._connection.execute("SELECT 1 FROM meta WHERE 0")
+        except sqlite3.DatabaseError as error:
+            if not objects.must_trust(error):
+                raise
+            objects.trust(self._connection)
 
     def _roll_back(self) -> None:
         """SQLite rolls back a full disk by itself; then there is no transaction left to end."""
@@ -241,8 +252,11 @@ def check_place(path: Path) -> None:
         )
 
 
-def connect(held: Hold) -> sqlite3.Connection:
-    """The writer's connection. What is new is born, what is old brought up to date."""
+def connect(held: Hold, *, remaking: bool = False) -> sqlite3.Connection:
+    """The writer's connection. What is new is born, what is old brought up to date.
+
+    `remaking`: for whoever makes the tables anew; they may be as they like.
+    """
     path = held.path
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED, timeout=BUSY_TIMEOUT_S
@@ -250,6 +264,8 @@ def connect(held: Hold) -> sqlite3.Connection:
     try:
         schema.check_owner(connection)
         schema.set_up(connection)
+        if remaking:
+            return connection
         schema.migrate(connection)
         if schema.get_meta(connection, "ledger_id") is None:
             _sync(held)

@@ -15,7 +15,7 @@ import msgspec
 
 from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, SeriesRow
 from comfyledger.core.slugs import fold
-from comfyledger.ledger import blobs, eventlog, looking, projections
+from comfyledger.ledger import blobs, eventlog, looking, objects, projections
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.looking import LogLines, LogWanted, Turns
 from comfyledger.ledger.thread import LedgerThread
@@ -63,6 +63,12 @@ class Reader:
         def work() -> T:
             if self._connection is None:
                 self._connection = _connect(self._path)
+            try:
+                return call(self._connection, *args, **kwargs)
+            except sqlite3.DatabaseError as error:
+                if not objects.must_trust(error):
+                    raise
+                objects.trust(self._connection)
             return call(self._connection, *args, **kwargs)
 
         return await self._thread.call(work)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from functools import lru_cache
 from typing import Final
 
 import sqlite_utils
 from sqlite_utils.migrations import Migrations
 
 from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger import objects
 
 APPLICATION_ID: Final = 0x434C4447
 """`CLDG`, in the header of the file: says whose it is."""
@@ -29,14 +33,17 @@ migrations = Migrations("comfyledger")
 @migrations(name="0001_birth")
 def _birth(db: sqlite_utils.Database) -> None:
     """The tables as they were first made. `transform()` is never used on them: it drops triggers."""
-    for statement in _BIRTH:
-        db.execute(statement)
+    _run(db, _BIRTH)
 
 
 @migrations(name="0002_forgetting")
 def _forgetting(db: sqlite_utils.Database) -> None:
     """What must be found without looking through everything: deletions that stores owe, and who else uses a graph."""
-    for statement in _FORGETTING:
+    _run(db, _FORGETTING)
+
+
+def _run(db: sqlite_utils.Database, statements: Iterable[str]) -> None:
+    for statement in statements:
         db.execute(statement)
 
 
@@ -84,6 +91,10 @@ _BIRTH: Final = (
     "CREATE TABLE lanes (name TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID",
 )
 
+_STATEMENTS: Final = {"0001_birth": _BIRTH, "0002_forgetting": _FORGETTING}
+"""By the names of the migrations. Their words are never changed: what older releases made is compared with them."""
+ALL: Final = frozenset(_STATEMENTS)
+
 _PRAGMAS: Final = {
     "synchronous": 2,
     "foreign_keys": 1,
@@ -114,51 +125,106 @@ _LOCAL_DISK: Final = "Put the ledger on a local disk ([ledger] path)."
 
 
 def check_owner(connection: sqlite3.Connection) -> None:
-    """Refuse a file that is another program's or that a newer version made."""
+    """Refuse a file that is another program's or that a newer version made. A new one is empty and has no mark."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if application_id != APPLICATION_ID and (application_id or tables):
+    is_empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if not is_ours(connection) and not (is_empty and application_id == 0):
         raise LedgerUnusable("The file is an SQLite database of another program.", hint="Choose another [ledger] path.")
     if version > USER_VERSION:
         raise LedgerUnusable(
             f"The ledger was made by a newer comfyledger (tables {version}, this one knows {USER_VERSION}).",
-            hint="Install that version again.",
+            hint="Install that version again. If there was none, another program has changed the number: "
+            f"`PRAGMA user_version={USER_VERSION}` in any SQLite tool sets it back.",
         )
+
+
+def is_ours(connection: sqlite3.Connection) -> bool:
+    """Known by its mark; where another program has taken that away (a dump does), by its tables."""
+    if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+        return True
+    here, first = objects.stated(connection), expected(frozenset({"0001_birth"}))
+    return all(place in here for place in first if place[0] == "table")
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date, and compare what stands in the file with what was left there.
+    """Bring the tables up to date, once it is known that what stands in the file is what was left there.
 
-    All in one transaction: what was cut off in the middle has not begun, and the next start begins it again.
+    All in one transaction: what was cut off in the middle has not begun, and the next start begins it again. Raises
+    LedgerUnusable.
     """
     db = sqlite_utils.Database(connection, execute_plugins=False)
     with db.atomic():
-        if migrations.applied(db):
-            _compare_digest(connection)
+        trouble = objects.trouble_of(examine(connection))
+        if trouble is not None:
+            raise trouble
         if migrations.pending(db):
             migrations.apply(db)
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={USER_VERSION}")
             set_meta(connection, "schema_digest", schema_digest(connection))
+        _set_marks(connection)
 
 
-def _compare_digest(connection: sqlite3.Connection) -> None:
-    if get_meta(connection, "schema_digest") != schema_digest(connection):
-        raise LedgerUnusable(
-            "The tables of the ledger are not as comfyledger left them: something changed an index, table or trigger.",
-            hint="Restore a backup, or find out what changed it before going on.",
-        )
+def _set_marks(connection: sqlite3.Connection) -> None:
+    """In the header of the file, where another program may have changed them."""
+    for name, wanted in (("application_id", APPLICATION_ID), ("user_version", USER_VERSION)):
+        if connection.execute(f"PRAGMA {name}").fetchone()[0] != wanted:
+            connection.execute(f"PRAGMA {name}={wanted}")
+
+
+def examine(connection: sqlite3.Connection) -> objects.Found:
+    """What of ours is missing or changed, and what others have added, as of the migrations that were applied."""
+    return objects.examine(connection, expected(_applied(connection)), expected(ALL))
+
+
+def named_foreign(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """What other programs have put into the file that does no harm, in words."""
+    return tuple(one.said for one in examine(connection).foreign)
+
+
+def _applied(connection: sqlite3.Connection) -> frozenset[str]:
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (migrations.migrations_table,)).fetchone():
+        sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = ?"
+        return frozenset(name for (name,) in connection.execute(sql, (migrations.name,))) & ALL
+    return frozenset()
+
+
+@lru_cache
+def expected(applied: frozenset[str]) -> dict[objects.Place, objects.Object]:
+    """What stands in a file after these migrations, in the order in which it was made."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as empty:
+        for name in sorted(applied):
+            for statement in _STATEMENTS[name]:
+                empty.execute(statement)
+        return objects.stated(empty)
+
+
+def remake(connection: sqlite3.Connection) -> None:
+    """Make what is missing or changed anew, empty, and the list of migrations whole.
+
+    To be called within the transaction that fills it again. Raises LedgerUnusable if the log cannot give it back.
+    """
+    objects.remake(connection, objects.examine(connection, expected(ALL)), expected(ALL))
+    db = sqlite_utils.Database(connection, execute_plugins=False)
+    migrations.ensure_migrations_table(db)
+    sql = "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, ?, datetime('now'))"
+    connection.executemany(sql, [(migrations.name, one.name) for one in migrations.pending(db)])
+    set_meta(connection, "schema_digest", schema_digest(connection))
 
 
 def schema_digest(connection: sqlite3.Connection) -> str:
-    """SHA-256 over all tables, indexes and triggers as they stand in the file."""
+    """SHA-256 over all tables, indexes and triggers as they stand in the file. Older releases compare it."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
     return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    """None for what is not there; so where the table itself is missing, which whoever examines the file is told."""
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return None
+        raise
     return row[0] if row else None
 
 

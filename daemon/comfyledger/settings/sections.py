@@ -40,14 +40,15 @@ class Door(Section, frozen=True):
 
     host: str = "127.0.0.1"
     """Loopback. A wider address needs `behind_proxy` or `exposed`, a token, and `allowed_hosts`."""
-    port: Annotated[int, Meta(ge=0, le=65535)] = 8189
-    """Beside ComfyUI's 8188. 0 takes a free one; `door.json` in the state folder says which."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9831
+    """Registered for nothing, and no neighbour's: ComfyUI has 8188, comfy-api-proxy 8189. 0 takes a free one;
+    `door.json` in the state folder says which."""
     behind_proxy: bool = False
     """Whether a reverse proxy with TLS stands before a wider address, and nobody else can reach it."""
     exposed: bool = False
     """The explicit word for a wider address without one: token, prompts and images then cross the network readable."""
     unix_path: str = ""
-    """A Unix socket to listen at instead of host and port."""
+    """A Unix socket to listen at instead of host and port. The one in the state folder is there in any case."""
     unix_mode: Annotated[int, Meta(ge=0, le=0o777)] = 0o660
     """Of that socket: who may connect at all. They need the token as well."""
     unix_group: str = ""

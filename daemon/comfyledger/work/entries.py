@@ -18,8 +18,10 @@ from comfyledger.ledger.reader import Reader
 
 LINES_LOOKED_AT: Final = 1_000
 LEFT_MAX: Final = 1_000
-USED_UP: Final = frozenset({"image_kept", "prompt_failed", "prompt_removed"})
+USED_UP: Final = frozenset({"image_kept", "prompt_failed", "prompt_removed", "prompt_refused"})
 """After these events nothing asks for the entry of their attempt again."""
+LOOKED_AT: Final = USED_UP | {"prompt_finished"}
+"""After the last of these only a fetch that is still owed does."""
 
 log = structlog.get_logger("comfyledger.entries")
 
@@ -40,9 +42,15 @@ class Entries:
         self._knows_earlier = self._deleting = False
 
     async def forget(self, prompt_id: str) -> None:
-        """Delete an entry, and what was left; whoever is deleting already does it. If that fails it costs the server
-        memory and us nothing."""
+        """Delete an entry, and what was left."""
         self._left[prompt_id] = None
+        await self.forget_left()
+
+    async def forget_left(self) -> None:
+        """Delete what was left, by an earlier run of the daemon too; whoever is deleting already does it.
+
+        If that fails it costs the server memory and us nothing.
+        """
         if self._deleting:
             return
         self._deleting = True
@@ -53,7 +61,7 @@ class Entries:
             while self._left:
                 await self._delete(list(self._left)[-LEFT_MAX:])
         except NotReached as trouble:
-            log.info("comfyui.entry_left", prompt_id=prompt_id, error=trouble.text)
+            log.info("comfyui.entries_left", entries=len(self._left), error=trouble.text)
         finally:
             self._deleting = False
 
@@ -70,5 +78,10 @@ class Entries:
         """The attempts of which the end of the log says that they are used up."""
         position = (await self._reader.head()).position
         lines = await self._reader.page(after=max(0, position - LINES_LOOKED_AT), limit=LINES_LOOKED_AT)
-        about = [msgspec.json.decode(line.data, type=_Attempt) for line in lines if line.kind in USED_UP]
-        return [prompt_uuid(one.batch_id, one.prompt, one.attempt) for one in about]
+        about = [(line.kind, msgspec.json.decode(line.data, type=_Attempt)) for line in lines if line.kind in LOOKED_AT]
+        used_up = [one for kind, one in about if kind in USED_UP or not await self._is_to_be_fetched(one)]
+        return [prompt_uuid(one.batch_id, one.prompt, one.attempt) for one in used_up]
+
+    async def _is_to_be_fetched(self, one: _Attempt) -> bool:
+        row = await self._reader.prompt(one.batch_id, one.prompt)
+        return row is not None and (row.state, row.attempt) == ("finished", one.attempt)

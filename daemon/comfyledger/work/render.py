@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -53,6 +54,10 @@ FETCHES_MAX: Final = 4
 SAME_AGAIN: Final = frozenset({"unknown_kind", "too_many_pixels", "too_large", "poison"})
 """What is wrong with a file that another run of the same graph would give again."""
 
+FILES_SOUGHT_MAX: Final = 256
+"""How many files of one attempt are looked for on ComfyUI's disk."""
+HTTP_TOO_LARGE: Final = 413
+
 
 class Bounds(msgspec.Struct, frozen=True):
     """What a fetched file may be, and whether its metadata is stripped."""
@@ -60,6 +65,10 @@ class Bounds(msgspec.Struct, frozen=True):
     image_bytes_max: int
     pixels_max: int
     strip_metadata: bool
+
+
+class Page(Broken):
+    """What a gateway says in the place of the file: it does not come from the graph, and may not come again."""
 
 
 class Unfit(msgspec.Struct, frozen=True):
@@ -199,13 +208,14 @@ class Renderer:
             case RefusalAnswer(status=400):
                 await self._refused(effect, answer)
             case RefusalAnswer():
-                words = self._desk.words(answer.words(self._desk.text_max))
-                await self._desk.report(_of(PromptHasFailed, effect, code=f"http_{answer.status}", words=words))
+                final = answer.status == HTTP_TOO_LARGE
+                await self._failed(effect, f"http_{answer.status}", answer.words(self._desk.text_max), final=final)
 
     async def _answered(self, effect: SubmitPrompt, job: Job, answer: PromptAnswer) -> None:
         """200 is not yet good: another id means a server too old to be resolved, errors on our output mean refused."""
         if answer.prompt_id != job.prompt_id:
             await self._comfyui.cancel(answer.prompt_id)
+            await self._entries.forget(answer.prompt_id)
             text = "This ComfyUI ignores the prompt_id that it is given. Update it to a version of mid-2025 or later."
             await self._desk.stuck(effect.lane, "comfyui_too_old", text)
             return
@@ -222,6 +232,7 @@ class Renderer:
         words = self._desk.words(answer.words(self._desk.text_max))
         code = answer.type or "comfyui_refused"
         await self._desk.report(_of(PromptWasRefused, effect, code=code, words=words))
+        await self._forget_entry(effect)
 
     async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | Unfit:
         """The graph of this attempt; Unfit if its texts were forgotten, or a secret is not configured any more."""
@@ -301,40 +312,58 @@ class Renderer:
                 batch = await self._rows.batch(effect.batch_id)
                 output = str(batch.plan["output"]) if batch is not None else ""
                 files = tuple(_stored(file) for file in entry.outputs.get(output, ()) if file.type == "output")
-                await self._desk.report(_of(PromptHasFinished, effect, files=files))
-            case HistoryEntry(ended="interrupted") if ending.timed_out:
-                words = self._desk.words("It ran longer than render_timeout_s and was cancelled.")
-                await self._desk.report(_of(PromptHasFailed, effect, code="timeout", words=words))
-                await self._entries.forget(effect.prompt_id)
+                await self._finished(effect, files)
             case HistoryEntry(ended="interrupted"):
-                await self._desk.report(_of(PromptWasInterrupted, effect))
-                await self._entries.forget(effect.prompt_id)
+                await self._interrupted(effect, timed_out=ending.timed_out)
             case HistoryEntry(error=error):
                 said = f"{error.exception_type}: {error.exception_message} (node {error.node_id})" if error else ""
-                words = self._desk.words(said or "ComfyUI says error and nothing more.")
-                await self._desk.report(_of(PromptHasFailed, effect, code="execution_error", words=words))
-                await self._entries.forget(effect.prompt_id)
+                await self._failed(effect, "execution_error", said or "ComfyUI says error and nothing more.")
+
+    async def _finished(self, effect: PromptEffect, files: tuple[OutputFile, ...]) -> None:
+        """Say which files there are. Where none of them is wanted, nothing asks for the entry again."""
+        prompt = await self._rows.prompt(effect.batch_id, effect.prompt)
+        expected = len(prompt.images) if prompt is not None else len(files)
+        words = self._desk.words(_miscounted(len(files), expected)) if len(files) != expected else None
+        wanted = await self._desk.report(_of(PromptHasFinished, effect, files=files, words=words))
+        if not isinstance(wanted, Wanted) or not wanted.go:
+            await self._forget_entry(effect)
+
+    async def _interrupted(self, effect: FollowPrompt, *, timed_out: bool) -> None:
+        """An interrupt that came after the last file was written took nothing away."""
+        if files := await self._left_on_disk(effect):
+            await self._finished(effect, files)
+        elif timed_out:
+            await self._failed(effect, "timeout", "It ran longer than render_timeout_s and was cancelled.")
+        else:
+            await self._desk.report(_of(PromptWasInterrupted, effect))
+            await self._forget_entry(effect)
 
     async def _gone(self, effect: PromptEffect, *, restarted: bool, running: bool = False) -> None:
-        """What a restarted server forgot may be finished on its disk: a complete set is taken, nothing less."""
-        if restarted:
-            files = await self._left_on_disk(effect)
-            if files:
-                await self._desk.report(_of(PromptHasFinished, effect, files=files))
-                return
+        """What a server forgot, or a person removed from its history, may be finished on its disk.
+
+        A complete set is taken, nothing less.
+        """
+        if files := await self._left_on_disk(effect):
+            await self._finished(effect, files)
+            return
         words = self._desk.words("ComfyUI went away each time while it ran this prompt.") if running else None
         await self._desk.report(_of(PromptIsGone, effect, restarted=restarted, running=running, words=words))
 
     async def _left_on_disk(self, effect: PromptEffect) -> tuple[OutputFile, ...]:
-        files = await self._files_of(effect)
-        for file in files:
+        """The files under the names of this attempt, if the set is complete; what goes beyond it belongs to it."""
+        prompt = await self._rows.prompt(effect.batch_id, effect.prompt)
+        if prompt is None or prompt.state == "cancelling":
+            return ()
+        found: list[OutputFile] = []
+        for file in await self._files_of(effect, FILES_SOUGHT_MAX):
             if not await self._has(file):
-                return ()
-        return tuple(map(_stored, files))
+                break
+            found.append(_stored(file))
+        return tuple(found) if len(found) >= len(prompt.images) else ()
 
     async def _has_begun(self, effect: PromptEffect) -> bool:
         """Whether a run of this attempt, since forgotten, has left a file: another would go on counting behind it."""
-        files = await self._files_of(effect)
+        files = await self._files_of(effect, 1)
         return bool(files) and await self._has(files[0])
 
     async def _has(self, file: ViewFile) -> bool:
@@ -345,14 +374,14 @@ class Renderer:
             await self._comfyui.system_stats()
             return False
 
-    async def _files_of(self, effect: PromptEffect) -> list[ViewFile]:
-        """The names that the first run of an attempt gives to its files."""
+    async def _files_of(self, effect: PromptEffect, count: int) -> list[ViewFile]:
+        """The names that the first run of an attempt gives to its files, one after the other."""
         batch = await self._rows.batch(effect.batch_id)
         prompt = await self._rows.prompt(effect.batch_id, effect.prompt)
         if batch is None or prompt is None:
             return []
         subfolder, _, leaf = (await self._prefix(batch, prompt, effect.attempt)).rpartition("/")
-        return [ViewFile(f"{leaf}_{count:05}_.png", subfolder, "output") for count, _ in enumerate(prompt.images, 1)]
+        return [ViewFile(f"{leaf}_{place:05}_.png", subfolder, "output") for place in range(1, count + 1)]
 
     # ---- cancel
 
@@ -403,7 +432,7 @@ class Renderer:
             except FileMissing as missing:
                 bringing.blame(Fault("file_missing", str(missing)))
             except Broken as broken:
-                final = broken.reason in SAME_AGAIN
+                final = broken.reason in SAME_AGAIN and not isinstance(broken, Page)
                 code = "poison" if broken.reason == "poison" else "broken"
                 bringing.blame(Fault(code, f"{broken.reason}: {broken.sentence}", final))
             except NotGiven as trouble:
@@ -419,10 +448,11 @@ class Renderer:
         if bringing.trouble is not None:
             await self._desk.stuck(effect.lane, bringing.trouble.code, bringing.trouble.text)
         elif bringing.fault is not None:
-            await self._failed(effect, bringing.fault)
+            fault = bringing.fault
+            await self._failed(effect, fault.code, fault.text, final=fault.final)
         else:
             await self._desk.works(effect.lane)
-            await self._entries.forget(effect.prompt_id)
+            await self._forget_entry(effect)
         return bool(bringing.kept)
 
     async def _keep(self, effect: FetchPrompt, index: int, file: OutputFile) -> Pinned:
@@ -432,7 +462,7 @@ class Renderer:
                 effect.batch_id,
                 index,
                 effect.attempt,
-                pieces,
+                _checked(pieces),
                 strip=self._bounds.strip_metadata,
                 bytes_max=self._bounds.image_bytes_max,
                 pixels_max=self._bounds.pixels_max,
@@ -456,10 +486,25 @@ class Renderer:
             if file.image not in used:
                 await asyncio.to_thread(self._spool.remove, effect.batch_id, file.image)
 
-    async def _failed(self, effect: FetchPrompt, fault: Fault) -> None:
-        words = self._desk.words(fault.text)
-        await self._desk.report(_of(PromptHasFailed, effect, code=fault.code, words=words, final=fault.final))
-        await self._entries.forget(effect.prompt_id)
+    # ---- its end
+
+    async def _failed(self, effect: PromptEffect, code: str, text: str, *, final: bool = False) -> None:
+        report = _of(PromptHasFailed, effect, code=code, words=self._desk.words(text), final=final)
+        await self._desk.report(report)
+        await self._forget_entry(effect)
+
+    async def _forget_entry(self, effect: PromptEffect) -> None:
+        await self._entries.forget(prompt_uuid(effect.batch_id, effect.prompt, effect.attempt))
+
+
+async def _checked(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces of a file as they come. Raises Page for the text of a page."""
+    is_first = True
+    async for piece in pieces:
+        if is_first and piece.lstrip()[:1] in {b"<", b"{"}:
+            raise Page("unknown_kind", "The file is not an image but a page or a message in its place.")
+        is_first = False
+        yield piece
 
 
 def _of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> PromptReport:
@@ -469,6 +514,17 @@ def _of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> Prompt
 
 def _stored(file: ViewFile) -> OutputFile:
     return OutputFile(file.filename, file.subfolder, file.type)
+
+
+def _miscounted(files: int, expected: int) -> str:
+    """What is wrong with the count, in words that say what to change for the next time."""
+    told = f"ComfyUI made {files} {_files(files)} where {expected} {'was' if expected == 1 else 'were'} expected"
+    fits = f"images_per_prompt = {files}" if files else "an output node that saves files"
+    return f"{told}. Next time ask with {fits}, or change the batch size in the workflow."
+
+
+def _files(count: int) -> str:
+    return "file" if count == 1 else "files"
 
 
 def _lacking(workflow: str, address: str) -> str:

@@ -1,0 +1,137 @@
+"""Today's daemon goes on where one of release cc50378 was killed: nothing is lost, numbered twice or stored twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from old_ledger import Knows, OldHouse, lacking, none_open, open_batches
+from whole.conftest import kept
+from whole_app import App, Frame, check_gap_free
+
+ENDED = {"stored", "parked", "failed", "cancelled", "forgotten"}
+
+
+@pytest.fixture
+async def old(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[OldHouse]:
+    with kept(OldHouse(tmp_path), request) as made:
+        assert isinstance(made, OldHouse)
+        yield made
+
+
+@pytest.mark.parametrize("knows", ["everything", "files", "nothing"])
+async def test_what_an_old_release_left_open_ends_and_its_numbers_go_on(old: OldHouse, knows: Knows) -> None:
+    await old.reopen(knows)
+    await old_answers(old)
+    async with old.app_of("") as app:
+        await taken_up(app)
+        await next_numbers(old, app)
+        await none_open(app)
+        await until_forgotten(app)
+        for one in old.left["batches"]:
+            await ended_as_expected(app, one)
+        check_gap_free(await app.log())
+    check_accounts(old)
+    assert await command(old, "audit") == (0, True)
+    assert await command(old, "replay", "--check") == (0, True)
+
+
+async def old_answers(old: OldHouse) -> None:
+    """Each request that comes again gets the answer that the old release gave to its repeat."""
+    for label in {one["label"] for one in old.left["answers"]}:
+        async with old.app_of(label) as app:
+            for one in old.left["answers"]:
+                if one["label"] == label:
+                    again = await app.ask("submit_batch", **one["body"])
+                    assert lacking(one["repeat"], again) == {}, one["body"]["request_id"]
+
+
+async def taken_up(app: App) -> None:
+    """What people had paused and held stands as they left it, until they let it go on."""
+    held = {one["request_id"]: one["held"] for one in await open_batches(app) if one["status"] == "held"}
+    assert held == {
+        "removed by a person": "removed",
+        "failed and held": "failing",
+        "held by a person": "person",
+    }
+    lanes = {one["lane"]: one["paused"] for one in (await app.ask("server_info"))["lanes"]}
+    assert lanes["user/paused"]
+    for one in await open_batches(app):
+        if one["status"] == "held":
+            await app.ask("resume", scope=f"batch:{one['batch_id']}")
+    await app.ask("resume", scope="user:paused")
+
+
+async def next_numbers(old: OldHouse, app: App) -> None:
+    """Every series goes on where it was; a new batch has exactly these numbers."""
+    asked = {
+        (one["body"]["username"], one["body"]["character"], one["body"].get("premade", False))
+        for one in old.left["answers"]
+    }
+    wanted = dict(old.left["rows"]["series"])
+    for username, character, premade in sorted(asked):
+        about: Frame = {"username": username, "character": character, "premade": premade}
+        opened = await app.ask("open_series", **about)
+        key = next(key for key in wanted if key == opened["series"].casefold())
+        assert opened["next"] == wanted[key], key
+        new = await app.submit(f"new of {username[:20]} {premade}", quantity=2, **about)
+        assert new["numbers"] == [wanted[key], wanted[key] + 1]
+
+
+async def until_forgotten(app: App) -> None:
+    """Stores that were away delete what they owed."""
+    async with asyncio.timeout(40):
+        while (await app.ask("list_images", state="forgetting"))["images"]:
+            await asyncio.sleep(0.05)
+
+
+async def ended_as_expected(app: App, before: Frame) -> None:
+    """Each image keeps its number and name, has come to an end with a reason, and its story can be told."""
+    after = await app.batch(before["batch_id"])
+    for was, now in zip(before["images"], after["images"], strict=True):
+        assert (now["number"], now["public_id"]) == (was["number"], was["public_id"])
+        assert now["state"] in ENDED
+        if was["state"] in ENDED:
+            assert now["state"] == was["state"]
+        if was["state"] in {"pending", "kept"} or now["state"] == "stored":
+            assert {one["state"] for one in now["uploads"]} <= {"stored", "dropped"}, now
+        if now["state"] in {"failed", "parked"}:
+            assert now.get("code") or [one["code"] for one in now["uploads"] if one["state"] == "parked"]
+        story = await app.ask("explain", what=now["image_id"])
+        assert story["subject"] == "image"
+        assert story["events"]
+
+
+def check_accounts(old: OldHouse) -> None:
+    """Nothing was overwritten, nothing stored twice, and what was there before is there but for what was owed away."""
+    for name, account in old.accounts.items():
+        requests = account.requests()
+        assert not [one for one in account.uploads() if one["is_replaced"]]
+        news = Counter(one["public_id"] for one in requests if one["answer"] == "new" and one["is_stored"])
+        assert not [public_id for public_id, times in news.items() if times > 1], "an image was stored twice"
+        gone = set(old.left["assets"][name]) - set(account.assets())
+        owed = [one for one in old.left["batches"] if one["request_id"] == "deletions are owed"]
+        assert gone <= {image["public_id"] for one in owed for image in one["images"]}, name
+
+
+async def command(old: OldHouse, *words: str) -> tuple[int | None, Any]:
+    """A command on the ledger, beside the daemon: its exit code, and whether it found all well."""
+    line = [sys.executable, "-m", "comfyledger", *words, "--json", "--config", str(old.folder / "config.toml")]
+    process = await asyncio.create_subprocess_exec(
+        *line,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"HOME": str(old.folder), **old.left["environment"]},
+    )
+    out, aside = await process.communicate()
+    assert out, aside.decode()
+    said = json.loads(out)
+    assert said.get("findings", []) == []
+    return process.returncode, said.get("whole", True)

@@ -89,15 +89,19 @@ def _opened(draft: Draft, command: SubmitBatch | OpenSeries) -> SeriesUnknown | 
 
 def _answered_before(draft: Draft, command: SubmitBatch, digest: str, batch_id: str) -> Accepted:
     if digest != command.request_digest:
-        raise Refused(
-            "request_id_conflict",
-            f"The request_id {command.request_id!r} was used before for another request.",
-            hint="Make up a new request_id for each batch; repeat one only with the same body.",
-            path="$.data.request_id",
-        )
+        raise conflict(command.request_id)
     batch = draft.state.the_batch(batch_id)
     images = tuple(image.named for image in draft.state.images(batch_id))
     return Accepted(batch_id, batch.position, images, repeated=True)
+
+
+def conflict(request_id: str) -> Refused:
+    return Refused(
+        "request_id_conflict",
+        f"The request_id {request_id!r} was used before for another request.",
+        hint="Make up a new request_id for each batch; repeat one only with the same body.",
+        path="$.data.request_id",
+    )
 
 
 def _named(draft: Draft, command: SubmitBatch) -> tuple[ImageNamed, ...]:

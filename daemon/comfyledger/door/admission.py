@@ -135,9 +135,22 @@ def open_series(message: wire.OpenSeries, label: str, rules: Rules, stores: Sequ
 
 
 def request_digest(raw: bytes, secret: bytes) -> str:
-    """What tells two requests apart: the sorted JSON as sent, keyed so that the log does not give its texts away."""
-    canonical = msgspec.json.encode(msgspec.json.decode(raw), order="deterministic")
-    return hmac.new(secret, canonical, hashlib.sha256).hexdigest()
+    """What tells two requests of one request_id apart: the sorted JSON as sent, without the request_id.
+
+    Keyed, so that the log does not give its texts away.
+    """
+    body = msgspec.json.decode(raw)
+    body.pop("request_id", None)
+    return _digest(body, secret)
+
+
+def request_digests(raw: bytes, secret: bytes) -> tuple[str, ...]:
+    """All under which the ledger may hold a request: today's, and that of releases that took in the request_id."""
+    return request_digest(raw, secret), _digest(msgspec.json.decode(raw), secret)
+
+
+def _digest(body: Any, secret: bytes) -> str:
+    return hmac.new(secret, msgspec.json.encode(body, order="deterministic"), hashlib.sha256).hexdigest()
 
 
 def _check_request_id(request_id: str) -> None:

@@ -20,7 +20,7 @@ from comfyledger.core.commands import (
 from comfyledger.core.draft import Accepted, Changed, SeriesNext
 from comfyledger.core.slugs import fold
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
-from comfyledger.door import admission, answers, forgetting, lists, recovery, stories, surveys
+from comfyledger.door import admission, answers, forgetting, lists, recovery, repeats, stories, surveys
 from comfyledger.door.context import Context
 from comfyledger.engine import Question
 from comfyledger.errors import Refused
@@ -106,7 +106,8 @@ async def submit(context: Context, label: str, message: wire.SubmitBatch, raw: b
     crash.at("batch.admitted")
     accepted = cast(Accepted, await context.engine.command(admitted.command))
     crash.at("batch.numbered")
-    return answers.accepted(accepted, context.engine.epoch, admitted.found)
+    found = await repeats.found_in(context.reader, accepted.batch_id) if accepted.repeated else admitted.found
+    return answers.accepted(accepted, context.engine.epoch, found)
 
 
 async def _dry_run(context: Context, admitted: admission.Admitted) -> wire.BatchAccepted:

@@ -16,7 +16,7 @@ from aiohttp import WSMessage, WSMsgType, web
 
 from comfyledger import crash, wire
 from comfyledger.core.slugs import fold
-from comfyledger.door import requests, rights
+from comfyledger.door import repeats, requests, rights
 from comfyledger.door.context import Context
 from comfyledger.door.cursor import Cursor, checked
 from comfyledger.door.live import Listener
@@ -80,21 +80,41 @@ class Session:
         if len(frame) > limit:
             hint = "Configure large workflows as a file, or raise [door] frame_bytes_max."
             refusal = Refused("frame_too_large", f"A frame has at most {limit} bytes, not {len(frame)}.", hint=hint)
-            await self._refuse(None, refusal)
+            await self._turn_down(frame, None, refusal, is_paced=False)
             return
         request_id: wire.Id = None
+        is_paced = False
         try:
             envelope = wire.read_asked(frame)
             request_id = envelope.id
             await self._slow_down()
+            is_paced = True
             message = wire.read_request(envelope)
         except Refused as refusal:
-            await self._refuse(request_id, refusal)
+            await self._turn_down(frame, request_id, refusal, is_paced=is_paced)
             return
         await self._slots.acquire()
         task = asyncio.create_task(self._answer(request_id, message, bytes(envelope.data)))
         self._tasks.add(task)
         task.add_done_callback(self._done)
+
+    async def _turn_down(self, frame: bytes, request_id: wire.Id, refusal: Refused, *, is_paced: bool) -> None:
+        """Refuse what cannot be taken, unless it was taken before under other limits, or by another release."""
+        try:
+            envelope = wire.read_envelope(frame)
+        except Refused:
+            envelope = wire.Envelope("")
+        if envelope.type != wire.TYPE_OF[wire.SubmitBatch] or refusal.code == "rate_limited":
+            await self._refuse(request_id, refusal)
+            return
+        try:
+            self._context.gate.check_still(self._caller)
+            if not is_paced:
+                await self._slow_down()
+            answer = await repeats.instead_of(refusal, self._context, self._label, bytes(envelope.data))
+            await self._send("result", answer, envelope.id)
+        except Refused as final:
+            await self._refuse(request_id if final is refusal else envelope.id, final)
 
     async def _slow_down(self) -> None:
         """Raises Refused(rate_limited) for a frame that comes too soon, and reads the next one only in time."""
@@ -113,7 +133,7 @@ class Session:
     async def _answer(self, request_id: wire.Id, message: wire.Message, raw: bytes) -> None:
         notice = asyncio.get_running_loop().call_later(WAITING_AFTER_S, self._tell_waiting, request_id, message)
         try:
-            answer = await self._result(message, raw)
+            answer = await self._result_or_before(message, raw)
             crash.at("reply.sending")
             await self._send("result", answer, request_id)
             crash.at("reply.sent")
@@ -127,8 +147,16 @@ class Session:
         finally:
             notice.cancel()
 
-    async def _result(self, message: wire.Message, raw: bytes) -> wire.Answer:
+    async def _result_or_before(self, message: wire.Message, raw: bytes) -> wire.Answer:
         self._context.gate.check_still(self._caller)
+        try:
+            return await self._result(message, raw)
+        except Refused as refusal:
+            if not isinstance(message, wire.SubmitBatch):
+                raise
+            return await repeats.instead_of(refusal, self._context, self._label, raw)
+
+    async def _result(self, message: wire.Message, raw: bytes) -> wire.Answer:
         await rights.check_request(self._caller, message, self._context.reader)
         match message:
             case wire.Hello():

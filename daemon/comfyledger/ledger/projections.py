@@ -43,6 +43,7 @@ decode_batch = _batch.decode
 decode_image = _image.decode
 decode_prompt = _prompt.decode
 decode_lane = _lane.decode
+decode_request = _request.decode
 
 _ONE: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
     "series": (_series, "SELECT row FROM series WHERE key = ?"),

@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, SeriesRow
+from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.core.slugs import fold
 from comfyledger.ledger import blobs, eventlog, looking, objects, projections
 from comfyledger.ledger.eventlog import Head, Line
@@ -94,6 +94,14 @@ class Reader:
         def read(connection: sqlite3.Connection) -> BatchRow | None:
             row = connection.execute("SELECT row FROM batches WHERE batch_id = ?", (batch_id,)).fetchone()
             return projections.decode_batch(row[0]) if row else None
+
+        return await self._run(read)
+
+    async def request(self, label: str, request_id: str) -> RequestRow | None:
+        def read(connection: sqlite3.Connection) -> RequestRow | None:
+            sql = "SELECT row FROM requests WHERE label = ? AND request_id = ?"
+            row = connection.execute(sql, (label, request_id)).fetchone()
+            return projections.decode_request(row[0]) if row else None
 
         return await self._run(read)
 

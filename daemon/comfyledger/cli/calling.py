@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import click
 
 from comfyledger import wire
-from comfyledger.cli.terminal import say_aside, say_refusal
+from comfyledger.cli.terminal import clean, say_aside, say_refusal
 from comfyledger.client import Client
 from comfyledger.errors import Refused
 
@@ -69,6 +69,9 @@ class Group(click.Group):
         except Refused as refusal:
             say_refusal(refusal, bool(ctx.meta.get(JSON)))
             ctx.exit(NO_DAEMON if refusal.code in {"not_running", "timeout"} else REFUSED)
+        except click.ClickException as error:
+            error.message = clean(error.message)  # type: ignore[misc]
+            raise
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
 

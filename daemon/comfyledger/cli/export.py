@@ -16,7 +16,7 @@ import msgspec
 from comfyledger.cli.calling import json_option
 from comfyledger.cli.daemon import running_config_option, settings_of
 from comfyledger.cli.log import typed_moment
-from comfyledger.cli.terminal import say, say_json
+from comfyledger.cli.terminal import clean, escaped_json, say, say_json
 from comfyledger.errors import Refused
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 EVERY: Final = 1_000
 """So many lines between two steps of the bar."""
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for a formula at the beginning of a cell."""
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for a formula at the beginning of a cell, the wide signs of some languages included."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -51,7 +51,8 @@ def export(
 ) -> None:
     """Write the ledger out for other programs: events with their texts, or images. The daemon may run.
 
-    One JSON document a line. With --out the last line, or with --json a document, says how much was written.
+    One JSON document a line. Control characters are escaped, in CSV as \\x1b. With --out the last line, or with --json
+    a document, says how much was written.
     """
 
     if as_csv and not of_images:
@@ -101,7 +102,7 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
 
 
 def _line_writer(file: TextIO) -> Callable[[Any], None]:
-    return lambda one: print(_encode(one).decode(), file=file)
+    return lambda one: print(escaped_json(_encode(one).decode()), file=file)
 
 
 def _csv_writer(file: TextIO) -> Callable[[Any], None]:
@@ -113,7 +114,10 @@ def _csv_writer(file: TextIO) -> Callable[[Any], None]:
 
 
 def _cell(value: Any) -> Any:
-    """A name that begins like a formula is shown as text by whoever opens the file in a spreadsheet."""
+    """A text that begins like a formula is shown as text by whoever opens the file in a spreadsheet."""
     if isinstance(value, dict):
-        return " ".join(value.values())
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+        value = " ".join(value.values())
+    if not isinstance(value, str):
+        return value
+    text = clean(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from comfyledger.cli.terminal import clean
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.inspect import findings
 
@@ -20,13 +21,13 @@ def bars() -> Iterator[findings.Progress]:
     if not sys.stderr.isatty():
         yield findings.silent
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         tasks = {}
 
         def progress(what: str, done: int, of: int) -> None:
             if what not in tasks:
-                tasks[what] = shown.add_task(what, total=None)
+                tasks[what] = shown.add_task(clean(what), total=None)
             shown.update(tasks[what], completed=done, total=of or None)
 
         yield progress

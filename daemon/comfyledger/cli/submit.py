@@ -50,11 +50,20 @@ def _read(path: str) -> str:
 
 def _json(text: str, kind: type, called: str) -> Any:
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_without_double)
     except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"This is not JSON: {error}") from error
     if not isinstance(found, kind):
         raise click.BadParameter(f"This is not a JSON {called}.")
+    return found
+
+
+def _without_double(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values under one key nobody can tell which was meant. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        double = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        raise ValueError(f"the key {double[:100]!r} stands twice in one object")
     return found
 
 

@@ -32,11 +32,24 @@ _JOINERS: Final = {"\u200c", "\u200d"}
 
 def clean(text: str) -> str:
     """The text with control signs, escape sequences and changes of direction made visible."""
+    if text.isprintable():  # so are most, and none of the signs below is
+        return text
     return "".join(_visible(sign) if unicodedata.category(sign) in _STEERING else sign for sign in text)
 
 
 def _visible(sign: str) -> str:
     return sign if sign in _JOINERS else sign.encode("unicode_escape").decode("ascii")
+
+
+def escaped_json(document: str) -> str:
+    """The same JSON document, with what a terminal may obey escaped in its strings."""
+    if document.isprintable():
+        return document
+    return "".join(_in_json(sign) if unicodedata.category(sign) in _STEERING else sign for sign in document)
+
+
+def _in_json(sign: str) -> str:
+    return sign if sign in _JOINERS else json.dumps(sign)[1:-1]
 
 
 def console() -> Console:

@@ -377,3 +377,17 @@ def test_a_denied_node_class_is_refused_with_its_node(denied: tuple[str, ...]) -
 @pytest.mark.parametrize("denied", [(), ("ksampler",), ("Sampler",), ("KSampler?",), ("[K]Sampler",), ("K.ampler",)])
 def test_a_class_is_denied_by_its_whole_name_only(denied: tuple[str, ...]) -> None:
     check_classes(diffusion(), denied)
+
+
+def test_a_file_as_comfyui_writes_it_is_read() -> None:
+    node = '"class_type": "A", "inputs": {"x": 1}, "is_changed": [NaN, Infinity]'
+    text = f'\ufeff{{"1": {{{node}}}}}'.encode()
+    assert read_graph(text, 10_000) == {"1": {"class_type": "A", "inputs": {"x": 1}}}
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_is_none_is_refused_by_its_path(number: str) -> None:
+    text = f'{{"1": {{"class_type": "A", "inputs": {{"x": [{number}]}}}}}}'.encode()
+    with pytest.raises(Refused) as refused:
+        read_graph(text, 10_000)
+    assert (refused.value.code, refused.value.path) == ("workflow_invalid", "1.inputs.x[0]")

@@ -100,10 +100,27 @@ REFUSED: Mapping[str, tuple[str | bytes, str, str]] = {
     "quantity and images": (submit(images=[{}]), "quantity_and_images", "$.data.quantity"),
     "neither quantity nor images": (submit(quantity=None), "quantity_and_images", "$.data.quantity"),
     "images_per_prompt 0": (submit(images_per_prompt=0), "invalid_field", "$.data.images_per_prompt"),
-    "a quantity written twice, the last one wrong": (
-        written('"quantity": 0'),
-        "quantity_out_of_range",
-        "$.data.quantity",
+    "a quantity written twice": (written('"quantity": 3'), "invalid_field", "$.data.quantity"),
+    "an input written twice": (
+        written('"inputs": {"color": 1, "color": 2}'),
+        "invalid_field",
+        "$.data.inputs.color",
+    ),
+    "data written twice": ('{"type": "server_info", "data": {}, "data": {}}', "invalid_field", "$.data"),
+    "a node written twice": (
+        written('"workflow": {"1": {"class_type": "A", "inputs": {}}, "1": {"class_type": "B", "inputs": {}}}'),
+        "invalid_field",
+        "$.data.workflow.1",
+    ),
+    "NaN in a node's inputs": (
+        written('"workflow": {"1": {"class_type": "A", "inputs": {"x": NaN}}}'),
+        "workflow_invalid",
+        "$.data.workflow.1.inputs.x",
+    ),
+    "-Infinity in a list of a node's inputs": (
+        written('"workflow": {"prompt": {"1": {"class_type": "A", "inputs": {"x": [1, -Infinity]}}}}'),
+        "workflow_invalid",
+        "$.data.workflow.prompt.1.inputs.x[1]",
     ),
     # names
     "empty username": (submit(username=""), "name_unusable", "$.data.username"),

@@ -98,6 +98,8 @@ class Client:
 
         Raises Refused with the daemon's code, sentence, hint and path. The fields are those of `wire.SubmitBatch`.
         """
+        if isinstance(workflow, Mapping):
+            workflow = wire.finite(workflow, "$.data.workflow")
         message = wire.SubmitBatch(
             request_id=request_id,
             username=username,

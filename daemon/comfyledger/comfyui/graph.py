@@ -8,6 +8,7 @@ to be read only.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -35,6 +36,7 @@ from comfyledger.comfyui.graph_find import (
 from comfyledger.comfyui.graph_paths import check_graph, check_input
 from comfyledger.comfyui.graph_secrets import check_no_secrets, check_not_secret, secrets_in, without
 from comfyledger.errors import Refused
+from comfyledger.wire.strict import finite
 
 __all__ = [
     "Graph",
@@ -74,7 +76,10 @@ def _decoded(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[st
     try:
         text = source if isinstance(source, bytes) else msgspec.json.encode(dict(source))
         _check_size(len(text), graph_bytes_max)
-        decoded = msgspec.json.decode(text)
+        decoded = _json(text)
+    except Refused as refusal:
+        place = refusal.path.removeprefix("$").removeprefix(".")
+        raise Refused(refusal.code, refusal.message, hint=refusal.hint, path=place) from None
     except (ValueError, TypeError, RecursionError) as fault:
         raise Refused(
             "workflow_invalid", f"The workflow is not JSON: {printable(str(fault), 200)}.", hint=EXPORT_HINT
@@ -83,6 +88,14 @@ def _decoded(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[st
         raise Refused("workflow_invalid", "The workflow is not a JSON object.", hint=EXPORT_HINT)
     _check_nesting(decoded)
     return decoded
+
+
+def _json(text: bytes) -> Any:
+    """As ComfyUI writes it: with a byte order mark, or NaN and infinities where it does not look at them itself."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return finite(json.loads(text.decode("utf-8-sig")), "$")
 
 
 def _check_size(size_bytes: int, graph_bytes_max: int) -> None:

@@ -71,7 +71,8 @@ class Session:
 
     async def _take(self, message: WSMessage) -> None:
         if message.type is WSMsgType.BINARY:
-            await self._refuse(None, Refused("binary_frame", hint="Send JSON in text frames."))
+            refusal = Refused("binary_frame", hint="Send JSON in text frames.")
+            await self._refuse(self._id_in(message.data), refusal)
         elif message.type is WSMsgType.TEXT:
             await self._read(message.data)
 
@@ -104,8 +105,9 @@ class Session:
             envelope = wire.read_envelope(frame)
         except Refused:
             envelope = wire.Envelope("")
+        told = self._id_in(frame) if request_id is None else request_id
         if envelope.type != wire.TYPE_OF[wire.SubmitBatch] or refusal.code == "rate_limited":
-            await self._refuse(request_id, refusal)
+            await self._refuse(told, refusal)
             return
         try:
             self._context.gate.check_still(self._caller)
@@ -114,7 +116,10 @@ class Session:
             answer = await repeats.instead_of(refusal, self._context, self._label, bytes(envelope.data))
             await self._send("result", answer, envelope.id)
         except Refused as final:
-            await self._refuse(request_id if final is refusal else envelope.id, final)
+            await self._refuse(told, final)
+
+    def _id_in(self, frame: bytes) -> wire.Id:
+        return wire.id_in(frame, whole=len(frame) <= self._context.door.frame_bytes_max)
 
     async def _slow_down(self) -> None:
         """Raises Refused(rate_limited) for a frame that comes too soon, and reads the next one only in time."""

@@ -99,6 +99,7 @@ from comfyledger.wire.requests import (
     SurveyStore,
     Unsubscribe,
 )
+from comfyledger.wire.strict import finite, id_in
 
 __all__ = [
     "ANSWERS",
@@ -179,7 +180,9 @@ __all__ = [
     "error_of",
     "event_frame",
     "event_rest",
+    "finite",
     "frame",
+    "id_in",
     "read_answer",
     "read_asked",
     "read_envelope",

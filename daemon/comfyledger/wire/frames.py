@@ -9,6 +9,7 @@ import msgspec
 from comfyledger.errors import Refused
 from comfyledger.wire.answers import ANSWERS, RESULTS, Answer, ErrorInfo, LoggedEvent
 from comfyledger.wire.requests import PROTOCOL, REQUESTS, TYPE_OF, Id, Message
+from comfyledger.wire.strict import check_once, mended
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -37,12 +38,19 @@ def read_envelope(frame: str | bytes) -> Envelope:
 
 
 def read_asked(frame: bytes) -> Envelope:
-    """The envelope of a frame of a client. Raises Refused(not_json, not_utf8, bad_envelope)."""
+    """The envelope of a frame of a client. Raises Refused(not_json, not_utf8, bad_envelope, invalid_field)."""
     try:
-        frame.decode()
+        text = frame.decode()
     except UnicodeDecodeError as error:
         raise Refused("not_utf8", f"The frame is not UTF-8: byte {error.start} fits nothing.") from error
-    return _read(_asked, frame)
+    try:
+        envelope = _read(_asked, frame)
+    except Refused as refusal:
+        if refusal.code != "not_json" or (finite := mended(text)) is None:
+            raise
+        envelope = _read(_asked, finite)
+    check_once(text.removeprefix("\ufeff"))
+    return envelope
 
 
 def _read(decoder: msgspec.json.Decoder[Any], frame: str | bytes) -> Envelope:

@@ -257,7 +257,7 @@ def _read(option: str, path: Path) -> str:
     if not path.expanduser().is_absolute():
         raise ValueError(f"{option} must be an absolute path (a leading ~ is expanded)")
     try:
-        text = path.expanduser().read_text(encoding="utf-8").strip()
+        text = path.expanduser().read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise ValueError(f"{option}: {path} cannot be read: {reason}") from None

@@ -268,7 +268,7 @@ def test_what_an_editor_leaves_around_a_token_is_none_of_it(tmp_path: Path, toke
     assert find_daemon(None, None, None, {"COMFYLEDGER_TOKEN": token}).token == "secret"
 
 
-@pytest.mark.parametrize("token", ["sec\nret", "sec ret", "a\r\nX-Evil: b", "sécret", "\x00", "sec\u200bret"])
+@pytest.mark.parametrize("token", ["sec\nret", "a\r\nX-Evil: b", "sécret", "\x00", "sec\u200bret"])
 def test_what_cannot_be_a_token_is_said_and_not_sent(tmp_path: Path, token: str) -> None:
     (tmp_path / "token").write_text(token)
     for given, environ, where in (

@@ -1,7 +1,7 @@
 """The composition root: builds the rooms from the settings, runs them in one TaskGroup, ends them in order.
 
 Chance and clocks enter here and nowhere else. The order of birth: the ledger with its lock, the stores, the watchers,
-the engine, and the door last, so that whoever finds it open is served.
+the engine, the door, and in the same turn of the loop what serves those who found it open.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import asyncio
 import os
 import random
 import secrets
+import shlex
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -22,7 +24,8 @@ import structlog
 from ulid import ULID
 
 from comfyledger import __version__, logs, wire
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.client.finding import find_state_dir
+from comfyledger.comfyui.client import ComfyUI, NotReached, unreached_text
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.draft import Policy
 from comfyledger.core.owed import Limits
@@ -32,10 +35,12 @@ from comfyledger.door.admission import Chance, Prepared, Rules
 from comfyledger.door.context import Context
 from comfyledger.door.cursor import Shared
 from comfyledger.door.gate import gate_of
-from comfyledger.door.listening import announce, listen, withdraw
+from comfyledger.door.greeting import ComfyUISeen, greeting
+from comfyledger.door.listening import Entrances, announce, listen, withdraw
 from comfyledger.door.live import Live
 from comfyledger.door.prepared import keys_of_backends, prepare_workflows, secrets_of_workflows
 from comfyledger.door.tokens import Keyring, find_token
+from comfyledger.door.usable import refuse_mistakes
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
 from comfyledger.ledger.ledger import Ledger
@@ -44,7 +49,7 @@ from comfyledger.metrics import Metrics
 from comfyledger.notify import READY, SILENT, STOPPING, Notifier, notifier_of, watchdog_s
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.settings import ComfyUI as ComfyUISettings
-from comfyledger.settings import Settings
+from comfyledger.settings import Invalid, Settings
 from comfyledger.work import signals
 from comfyledger.work.deletion import Deleter, SpoolFollower
 from comfyledger.work.desk import Desk
@@ -65,16 +70,22 @@ from comfyledger.work.upload import Asker, Uploader
 from comfyledger.work.watchdog import Watchdog, lanes_of
 
 EXIT_UNUSABLE: Final = 5
+SEEN_S: Final = 1.0
+"""For a ComfyUI to answer before a person is told what was found."""
 
 log = structlog.get_logger("comfyledger.app")
 
 
 def run(settings: Settings) -> int:
-    """Run the daemon until it is told to stop. Returns the exit code: 0 stopped, 1 refused, 5 a disk failed."""
+    """Run the daemon until it is told to stop. Returns the exit code: 0 stopped, 1 refused, 5 a disk failed.
+
+    Settings that cannot be used are refused before anything is made, in the words of `config check`.
+    """
     logs.occupy_standard_files()
     logs.configure(level=settings.logging.level, layout=settings.logging.format)
     logs.take_in_libraries()
     try:
+        refuse_mistakes(settings, os.environ)
         with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
             runner.run(_run(settings))
     except (Refused, Unusable) as error:
@@ -99,6 +110,9 @@ def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _last_words(errors: Sequence[BaseException]) -> int:
     for error in errors:
+        for mistake in error.mistakes if isinstance(error, Invalid) else ():
+            logs.say(f"{mistake.path}: {mistake.message}")
+            logs.say(f"  {mistake.hint}")
         log.error("daemon.ended", error=str(error))
     return EXIT_UNUSABLE if any(isinstance(error, Unusable) for error in errors) else 1
 
@@ -116,9 +130,10 @@ async def _run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         house = await build(settings, stack, notifier)
         async with asyncio.TaskGroup() as group:
+            comfyui = await _seen(house.context) if logs.speaks_to_people() else []
+            entrances = await open_door(settings, house.context, stack)
+            _say_ready(settings, house.context, entrances, comfyui)
             tasks = [group.create_task(work) for work in house.endless()]
-            site = await open_door(settings, house.context, stack)
-            log.info("daemon.ready", url=site, position=house.context.engine.position, ledger=str(settings.ledger_path))
             watchdog = Watchdog(notifier, house.context.engine, lanes_of(settings), watchdog_s(os.environ, os.getpid()))
             notifier.say(READY)
             tasks.append(group.create_task(watchdog.run()))
@@ -128,6 +143,47 @@ async def _run(settings: Settings) -> None:
             withdraw(settings.door_path)
             for task in tasks:
                 task.cancel()
+
+
+async def _seen(context: Context) -> list[ComfyUISeen]:
+    """Each ComfyUI, asked once. Only a person who looks on waits for that; the watchers find out by themselves."""
+    return await asyncio.gather(*(_seen_one(one, context.comfyui[one.name]) for one in context.backends()))
+
+
+async def _seen_one(backend: wire.BackendInfo, server: ComfyUI) -> ComfyUISeen:
+    try:
+        async with asyncio.timeout(SEEN_S):
+            await _learn(server)
+    except NotReached as trouble:
+        return ComfyUISeen(backend.name, backend.url, trouble=trouble.text)
+    except TimeoutError as late:
+        return ComfyUISeen(backend.name, backend.url, trouble=unreached_text(late))
+    return ComfyUISeen(backend.name, backend.url, server.version)
+
+
+def _say_ready(settings: Settings, context: Context, door: Entrances, comfyui: Sequence[ComfyUISeen]) -> None:
+    """For a person in a few lines, and as facts."""
+    if logs.speaks_to_people():
+        width = shutil.get_terminal_size().columns
+        for line in greeting(__version__, door, comfyui, context.stores, _command(settings), width):
+            logs.say(line)
+    log.info(
+        "daemon.ready",
+        url=door.url,
+        socket=door.socket,
+        position=context.engine.position,
+        ledger=str(settings.ledger_path),
+        comfyui={one.name: one.url for one in context.backends()},
+        stores={name: store.identity or store.problem for name, store in context.stores.items()},
+    )
+    for name in context.rules.workflows:
+        log.info("workflow.ready", workflow=name)
+
+
+def _command(settings: Settings) -> str:
+    """How the command line is called so that it finds this daemon."""
+    found = find_state_dir(os.environ).absolute() == settings.state_path
+    return "comfyledger" if found else f"comfyledger --state-dir {shlex.quote(str(settings.state_path))}"
 
 
 class House(msgspec.Struct, frozen=True):
@@ -295,12 +351,15 @@ def _watcher(
 async def _learn_version(server: ComfyUI) -> None:
     """Ask for the version once for each connection: for people, nothing depends on it."""
     try:
-        system = (await server.system_stats()).get("system")
+        await _learn(server)
     except NotReached as trouble:
         log.info("comfyui.version_unknown", url=server.url, error=trouble.text)
-    else:
-        found = system.get("comfyui_version") if isinstance(system, dict) else None
-        server.version = str(found or "")[:32]
+
+
+async def _learn(server: ComfyUI) -> None:
+    system = (await server.system_stats()).get("system")
+    found = system.get("comfyui_version") if isinstance(system, dict) else None
+    server.version = str(found or "")[:32]
 
 
 def _bounds(settings: Settings) -> Bounds:
@@ -399,9 +458,9 @@ def _backend_info(name: str, server: ComfyUI, watcher: Watcher) -> wire.BackendI
     )
 
 
-async def open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> str:
+async def open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> Entrances:
     local = local_socket.places(settings.state_path, os.environ, os.geteuid())
     entrances = await listen(settings.door, local, context, stack)
     with _in_state_folder(settings):
         announce(settings.door_path, entrances, settings.source)
-    return entrances.url
+    return entrances

@@ -31,6 +31,7 @@ PRIORITY: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception":
 """How urgent a line is to syslog and journald, as sd-daemon(3) has it."""
 STDERR: Final = 2
 _METHODS: Final = ("debug", "info", "msg", "warning", "warn", "error", "exception", "critical", "fatal", "log")
+_layout_is_for_people = False
 DROPPED: Final = "log.dropped"
 """The fact that reports lines which were lost, with their count as `lines`."""
 
@@ -41,7 +42,9 @@ def configure(*, level: str, layout: str) -> None:
     The names of facts and their keys are API; the layout is not. Tracebacks show no local variables: among them are
     texts that users typed, which can be forgotten, and secrets.
     """
+    global _layout_is_for_people  # noqa: PLW0603 (as structlog's own configuration, which it is part of)
     as_json = layout == "json" or (layout == "auto" and not _is_terminal(sys.stderr))
+    _layout_is_for_people = not as_json
     to_journal = as_json and speaks_to_journal(os.environ, sys.stderr)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -88,6 +91,17 @@ def occupy_standard_files() -> None:
         os.set_inheritable(null, True)
         null = os.open(os.devnull, os.O_RDWR)
     os.close(null)
+
+
+def speaks_to_people() -> bool:
+    """Whether lines are laid out for a person at a terminal."""
+    return _layout_is_for_people
+
+
+def say(line: str) -> None:
+    """A line for a person, in its turn among the facts; nothing where programs read."""
+    if _layout_is_for_people:
+        _Outlet().msg("".join(_sign(one) for one in line))
 
 
 def flush(within_s: float = FLUSH_S) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from comfyledger import wire
 from comfyledger.cli import calling
@@ -281,6 +282,25 @@ def test_status_says_what_stands_still_and_why(door: Any, run: Any, batch: Any) 
     found = json.loads(run("status", "--json").stdout)
     assert found["lanes"][0]["code"] == "not_reached"
     assert found["open_batches"][0]["batch_id"] == BATCH
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"stores": [wire.StoreInfo("cloud", "cloudinary", "", "no such file")]}, "store/cloud"),
+        ({"backends": [wire.BackendInfo("main", "http://x", connected=False)]}, "backend/main"),
+        ({}, "lanes: all work"),
+    ],
+)
+def test_status_says_that_all_lanes_work_only_where_they_do(
+    door: Any, run: Any, changed: dict[str, Any], said: str
+) -> None:
+    well = {"lanes": [], "stores": [wire.StoreInfo("f", "folder", "folder:/i")]}
+    well |= {"backends": [wire.BackendInfo("main", "http://x", connected=True)]}
+    door.answers |= {"server_info": replace(INFO, **(well | changed)), "list_batches": wire.Batches([], False)}
+    text = run("status").stdout
+    assert said in text
+    assert ("all work" in text) == (not changed)
 
 
 # ---- steering

@@ -106,7 +106,7 @@ async def opened(folder: Path, sections: str = "", seconds_per_image: float = 0.
         house = await composition.build(found, stack)
         tasks = [asyncio.create_task(work) for work in house.endless()]
         try:
-            url = await composition.open_door(found, house.context, stack)
+            url = (await composition.open_door(found, house.context, stack)).url
             await until(lambda: all(watcher.is_up for watcher in house.watchers.values()), "ComfyUI is connected")
             yield Door(folder, url, house.context, sim)
         finally:

@@ -15,7 +15,7 @@ import structlog
 from websockets.exceptions import InvalidStatus
 
 from comfyledger import __version__
-from comfyledger.door.tokens import read_or_make_token
+from comfyledger.door.tokens import find_token
 from comfyledger.errors import CODES
 
 PAGE = "https://app.example"
@@ -143,7 +143,7 @@ async def test_the_token_is_made_once_and_is_its_owners_alone(open_door: Any, tm
 
 def test_an_empty_token_file_is_no_token(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("\n")
-    assert len(read_or_make_token(tmp_path / "token")) >= 32
+    assert len(find_token(tmp_path / "token", {})[0]) >= 32
 
 
 # ---- as bytes, where no client would send it so

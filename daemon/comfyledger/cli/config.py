@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from comfyledger.cli.calling import DONE, REFUSED, json_option
 from comfyledger.cli.daemon import config_of, running_config_option
 from comfyledger.cli.terminal import say, say_aside, say_json
-from comfyledger.errors import Refused
 
 if TYPE_CHECKING:
-    from comfyledger.settings import Mistake, Read, Settings
+    from comfyledger.settings import Mistake, Read
 
 
 @click.group()
@@ -30,10 +28,11 @@ def config() -> None:
 def check(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     """Say whether a configuration can be used: all that is wrong, else the main things that it says."""
     from comfyledger import logs, settings
+    from comfyledger.door.usable import mistakes_of
 
     logs.configure(level="error", layout="auto")  # what a plugin says of itself is said below
     read = settings.examine(config_of(ctx, config_path), ctx.obj.state_dir)
-    mistakes = [*read.mistakes, *_of_stores(read.settings), *_of_workflows(read.settings)]
+    mistakes = [*read.mistakes, *mistakes_of(read.settings, os.environ)]
     if as_json:
         listed = [{"path": one.path, "message": one.message, "hint": one.hint} for one in mistakes]
         say_json({**_main(read), "usable": not mistakes, "mistakes": listed})
@@ -44,28 +43,6 @@ def check(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
             say(f"{key + ':':<11}{_shown(value)}")
         say("The configuration can be used.")
     ctx.exit(REFUSED if mistakes else DONE)
-
-
-def _of_stores(found: Settings) -> Iterator[Mistake]:
-    """What the plugins think of their options. A store that must be asked first is none of a file's mistakes."""
-    from comfyledger.plugins import open_stores, store_kinds
-    from comfyledger.settings import Mistake
-
-    for store in open_stores(store_kinds(), found.stores, found.state_path).values():
-        if store.waiting is None:
-            yield Mistake(f"stores.{store.name}", f"The store cannot be used: {store.problem}", "See config.toml.")
-
-
-def _of_workflows(found: Settings) -> Iterator[Mistake]:
-    from comfyledger.door.prepared import prepare_workflows
-    from comfyledger.settings import Mistake
-
-    for name, workflow in found.workflows.items():
-        try:
-            prepare_workflows(msgspec.structs.replace(found, workflows={name: workflow}))
-        except Refused as refusal:
-            sentence = refusal.message.removeprefix(f"[workflows.{name}]: ")
-            yield Mistake(f"workflows.{name}", sentence, refusal.hint)
 
 
 def _main(read: Read) -> dict[str, object]:

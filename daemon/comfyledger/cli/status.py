@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from comfyledger import wire
@@ -25,7 +27,7 @@ async def status(client: Client | Past, as_json: bool) -> int:
         say_json({**plain(info), "open_batches": batches})
         return DONE
     _say_daemon(info)
-    _say_lanes(info.lanes)
+    _say_lanes([*info.lanes, *_unusable(info)])
     say_waiting(info)
     _say_ends(info)
     _say_open(batches)
@@ -54,12 +56,25 @@ def _say_daemon(info: wire.Info) -> None:
 
 
 def _say_lanes(lanes: list[wire.LaneInfo]) -> None:
-    rows = [(lane.lane, clock(lane.since_ms), _why(lane)) for lane in lanes if lane.paused or lane.code]
+    rows = [(lane.lane, clock(lane.since_ms), _why(lane)) for lane in lanes if lane.paused or lane.code or lane.text]
     if not rows:
         say("lanes: all work")
         return
     say("lanes that stand still:", "yellow")
     say_table(("LANE", "SINCE", "WHY"), rows, "  ")
+
+
+def _unusable(info: wire.Info) -> list[wire.LaneInfo]:
+    """What no lane says: a store that could not be opened, a ComfyUI that is away and that nobody has needed yet."""
+    known = {lane.lane for lane in info.lanes if lane.paused or lane.code}
+    since_ms = time.time_ns() // 1_000_000 - info.uptime_s * 1_000
+    stores = {f"store/{one.name}": one.problem for one in info.stores if one.problem}
+    comfyui = {f"backend/{one.name}": "not connected" for one in info.backends if not one.connected}
+    return [
+        wire.LaneInfo(lane, paused=False, since_ms=since_ms, text=text)
+        for lane, text in (stores | comfyui).items()
+        if lane not in known
+    ]
 
 
 def _why(lane: wire.LaneInfo) -> str:

@@ -25,7 +25,7 @@ SOCKET_PATH_MAX: Final = 107
 """Bytes of a path that a Unix socket can have: unix(7), sun_path less its last zero."""
 _SCHEMES: Final = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 _FORMS: Final = "Write http://HOST:PORT, HOST:PORT or unix:/PATH."
-_TOKEN: Final = re.compile(r"[!-~]+")
+_TOKEN: Final = re.compile(r"[ -~]+")
 
 
 class Address(NamedTuple):
@@ -52,8 +52,8 @@ class Address(NamedTuple):
 def find_state_dir(environ: Mapping[str, str]) -> Path:
     """The daemon's state folder: COMFYLEDGER_STATE_DIR, else below XDG_STATE_HOME, else ~/.local/state/comfyledger."""
     if environ.get("COMFYLEDGER_STATE_DIR"):
-        return Path(environ["COMFYLEDGER_STATE_DIR"]).expanduser()
-    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "comfyledger"
+        return Path(os.path.expanduser(environ["COMFYLEDGER_STATE_DIR"]))
+    return Path(environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")) / "comfyledger"
 
 
 def find_daemon(
@@ -64,7 +64,7 @@ def find_daemon(
     A state folder that was asked for is not overruled by COMFYLEDGER_URL and COMFYLEDGER_TOKEN. Raises Refused:
     `config_invalid` for an address that is none, `unauthorized` for a token that is none.
     """
-    folder = Path(state_dir).expanduser() if state_dir else find_state_dir(environ)
+    folder = Path(os.path.expanduser(state_dir)) if state_dir else find_state_dir(environ)
     said = {} if state_dir else environ
     named = url or said.get("COMFYLEDGER_URL")
     path = folder / "token"
@@ -133,7 +133,7 @@ def _token(given: str | None, where: str) -> str:
     """Without the line end that an editor leaves. Raises Refused(unauthorized) for what cannot be a token."""
     token = (given or "").strip().strip("\ufeff").strip()
     if token and not _TOKEN.fullmatch(token):
-        text = f"{where} is no token: it has a line end, a space or another sign that no token has."
+        text = f"{where} is no token: it has a line end or another sign that no token has."
         raise Refused("unauthorized", text, hint="Copy the token again, in one piece.")
     return token
 

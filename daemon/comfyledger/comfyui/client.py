@@ -7,6 +7,8 @@ busy box it is hundreds of megabytes.
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -346,7 +348,17 @@ def _not_reached(error: BaseException) -> NotReached:
     """Refused before a byte went out is another thing than silence after it."""
     sent = not isinstance(error, aiohttp.ClientConnectorError)
     code = "timeout" if isinstance(error, TimeoutError) else "not_reached"
-    return NotReached(code, _words(error), sent=sent)
+    return NotReached(code, unreached_text(error), sent=sent)
+
+
+def unreached_text(error: BaseException) -> str:
+    """Why there is no connection, for people: without the numbers and addresses of the system's own words."""
+    if isinstance(error, TimeoutError):
+        return "It did not answer in time."
+    text = _words(error)
+    found = re.search(r"\[Errno (\d+)\]", text)
+    number = (error.errno if isinstance(error, OSError) else None) or (int(found[1]) if found else 0)
+    return f"It cannot be reached: {os.strerror(number) if number > 0 else text}."[:500]
 
 
 def _words(error: BaseException) -> str:

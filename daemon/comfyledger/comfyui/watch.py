@@ -23,7 +23,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
-from comfyledger.comfyui.client import ComfyUI, NotReached, Where
+from comfyledger.comfyui.client import ComfyUI, NotReached, Where, unreached_text
 from comfyledger.comfyui.direct import Direct, redirection_of
 from comfyledger.comfyui.messages import (
     BadFrame,
@@ -245,7 +245,7 @@ class Watcher:
             except (OSError, WebSocketException, TimeoutError) as error:
                 text = redirection_of(error)
                 code = "redirected" if text else "not_reached"
-                await self._tell_stuck(NotReached(code, (text or str(error) or type(error).__name__)[:500], sent=False))
+                await self._tell_stuck(NotReached(code, text[:500] or unreached_text(error), sent=False))
             self._up.clear()
             await asyncio.sleep(delay_s)
             delay_s = min(RECONNECT_LAST_S, delay_s * 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def prepare_workflows(settings: Settings) -> dict[str, Prepared]:
         except Refused as refusal:
             text = f"[workflows.{name}]: {refusal.message}"
             raise Refused("config_invalid", text, hint=refusal.hint, path=refusal.path) from refusal
-        log.info("workflow.ready", workflow=name, found=prepared[name].found)
+        log.debug("workflow.read", workflow=name, found=prepared[name].found)
     return prepared
 
 
@@ -58,7 +59,7 @@ def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
             raise Refused("config_invalid", f"There is no sample {sample!r}.", hint=f"Samples: {known}.")
         return workflows.load(sample), dict(workflows.SAMPLES[sample].inputs)
     try:
-        return Path(workflow.file).read_bytes(), {}
+        return Path(workflow.file).read_bytes().removeprefix(codecs.BOM_UTF8), {}
     except OSError as error:
         hint = "Give a path relative to the configuration file."
         raise Refused("config_invalid", f"{workflow.file} cannot be read: {error.strerror}.", hint=hint) from error

@@ -7,10 +7,12 @@ when they change, so that a new token comes in and a revoked one is out without 
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +31,8 @@ RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 TAKEN: Final = frozenset({"cli", "default"})
 """Labels of the command line and of clients that say none: their request ids are not to be met by others."""
 Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+
+_TOKEN: Final = re.compile(rb"[ -~]+")
 
 T = TypeVar("T")
 
@@ -69,27 +73,40 @@ def digest_of(token: str) -> bytes:
 def find_token(path: Path, environment: Mapping[str, str]) -> tuple[str, bool]:
     """The token, and whether systemd passes it: as the credential `token`, which is only read. Else the state folder's.
 
-    ($CREDENTIALS_DIRECTORY: systemd.exec(5), LoadCredential=.) Raises OSError.
+    ($CREDENTIALS_DIRECTORY: systemd.exec(5), LoadCredential=.) Raises OSError, Refused(config_invalid).
     """
-    passed = Path(environment.get("CREDENTIALS_DIRECTORY") or "/nonexistent", "token")
-    found = passed.read_text(encoding="ascii").strip() if passed.is_file() else ""
-    return (found, True) if found else (read_or_make_token(path), False)
+    found, is_passed = own_token(path, environment)
+    return (found or make_token(path), is_passed)
 
 
-def read_or_make_token(path: Path) -> str:
-    """The token in the state folder, made at the first start and readable by its owner only."""
-    return _read(path) or make_token(path)
+def own_token(path: Path, environment: Mapping[str, str]) -> tuple[str, bool]:
+    """The same, but empty where there is none yet. Raises OSError, Refused(config_invalid)."""
+    passed = _read(Path(environment.get("CREDENTIALS_DIRECTORY") or "/nonexistent", "token"))
+    return (passed, True) if passed else (_read(path), False)
 
 
 def make_token(path: Path) -> str:
     """A new token in the place of the one before. Raises OSError."""
-    token = secrets.token_urlsafe(32)
+    token = new_token()
     _put(path, token.encode() + b"\n")
     return token
 
 
+def new_token() -> str:
+    """256 random bits in words that a command line takes for no option: none begins with a hyphen."""
+    while (token := secrets.token_urlsafe(32)).startswith("-"):
+        pass
+    return token
+
+
 def _read(path: Path) -> str:
-    return path.read_text(encoding="ascii").strip() if path.exists() else ""
+    """Without what an editor leaves around it; empty without a file. Raises OSError, Refused(config_invalid)."""
+    raw = path.read_bytes().removeprefix(codecs.BOM_UTF8).strip() if path.is_file() else b""
+    if raw and not _TOKEN.fullmatch(raw):
+        text = f"{path} holds no token: it has a line end or another sign that no token has."
+        hint = "Put the token there in one piece; `comfyledger token rotate` makes a new one."
+        raise Refused("config_invalid", text, hint=hint)
+    return raw.decode()
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -122,7 +139,7 @@ def _put(path: Path, content: bytes) -> None:
 def read_tokens(path: Path) -> tuple[Token, ...]:
     """None of them where there is no file. Raises Refused(config_invalid), OSError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=tuple[Token, ...])
+        return msgspec.json.decode(path.read_bytes().removeprefix(codecs.BOM_UTF8), type=tuple[Token, ...])
     except FileNotFoundError:
         return ()
     except msgspec.MsgspecError as error:
@@ -152,7 +169,7 @@ def revoke(path: Path, label: str) -> None:
 
 
 def _made(tokens: dict[str, Token], label: str, right: Right, now_s: float) -> str:
-    token = secrets.token_urlsafe(32)
+    token = new_token()
     made = {"label": label, "right": right, "sha256": digest_of(token).hex(), "made_at": int(now_s)}
     try:
         tokens[label] = msgspec.convert(made, Token)

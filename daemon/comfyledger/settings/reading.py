@@ -68,7 +68,7 @@ def examine(path: Path | None, state_dir: Path | None = None, environ: Mapping[s
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         mistake = Mistake("", f"It cannot be read: {error.strerror}.", "Give the path of an existing file.")
         raise Invalid(str(path), [mistake]) from error

@@ -38,7 +38,7 @@ def _read(kind: str, rest: str, environ: Mapping[str, str]) -> str:
         raise Refused("config_invalid", f"systemd passes no credentials, so none is called {rest}.", hint=hint)
     path = Path(rest) if kind == "file" else Path(folder or "") / rest
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise Refused("config_invalid", f"{kind}:{rest} cannot be read: {reason}.", hint=HINT) from error

@@ -353,7 +353,7 @@ def test_watch_without_a_batch_takes_all_that_are_open(door: Any, run: Any, batc
     story()
     assert run("watch").exit_code == 0
     assert door.requests("list_batches")[0]["open_only"] is True
-    door.answers["list_batches"] = wire.Batches([], False)
+    door.answers |= {"list_batches": wire.Batches([], False), "server_info": INFO}
     assert run("watch").exit_code == 0
 
 

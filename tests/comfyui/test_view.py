@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from comfyledger.client.link import _Direct
+from comfyledger.client.connecting import _Direct
 from comfyledger.comfyui.client import ANSWER_BYTES_MAX, PIECE_BYTES, ComfyUI, FileMissing, NotGiven, NotReached
 from comfyledger.comfyui.direct import Direct, redirection_of
 from comfyledger.comfyui.messages import OutputFile

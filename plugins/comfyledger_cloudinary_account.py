@@ -272,6 +272,8 @@ def _checked_prefix(text: str) -> str:
     is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
     if not is_safe or not url.hostname:
         raise ValueError("upload_prefix must be an https:// address (http:// only on loopback)")
+    if "@" in url.netloc or url.query or url.fragment:
+        raise ValueError("upload_prefix must be an address alone, without user, query or fragment")
     return text.rstrip("/")
 
 

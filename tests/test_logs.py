@@ -162,3 +162,22 @@ def test_a_traceback_on_a_terminal_is_indented_and_steers_nothing() -> None:
     assert "\x1b[2J" not in said
     assert "\u202e" not in said
     assert not any(line.startswith("level=error") for line in said.splitlines())
+
+
+def test_the_userinfo_of_a_url_is_in_no_line_of_the_log() -> None:
+    program = """
+import structlog
+from comfyledger import logs
+logs.configure(level="info", layout="{layout}")
+log = structlog.get_logger("x")
+log.info("a", url="http://u:s3cret@box/x", said=["ws://s3cret@box"])
+try:
+    raise ValueError("cannot reach https://u:s3cret@box")
+except ValueError:
+    log.exception("b")
+"""
+    for layout in ("console", "json"):
+        words = [sys.executable, "-c", program.format(layout=layout)]
+        said = subprocess.run(words, check=True, capture_output=True, text=True, timeout=30).stderr
+        assert "s3cret" not in said
+        assert said.count("***@box") == 3

@@ -8,6 +8,7 @@ import pytest
 
 from comfyledger import settings
 from comfyledger.errors import Refused
+from comfyledger.settings import showing
 
 
 def load(tmp_path: Path, text: str) -> settings.Settings:
@@ -116,3 +117,43 @@ def test_no_secret_of_a_plugin_is_in_what_is_printed(tmp_path: Path) -> None:
     read = load(tmp_path, f"[plugins.odd]\n{secrets}[stores.a]\nkind = 'odd'\ntoken = 'hidden-3'\n")
     assert read.stores["a"]["api_secret"] == "hidden-1"
     assert "hidden" not in repr(read)
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("http://127.0.0.1:8188/#/", "http://127.0.0.1:8188"),
+        ("http://127.0.0.1:8188/?token=s3cret", "http://127.0.0.1:8188"),
+        ("http://u:s3cret@box/x?y", "http://***@box/x"),
+        ("http://u:s3c/ret@box", "%2F"),
+        ("ws://u:s3cret@box", "http://127.0.0.1:8188"),
+        ("u:s3cret@box", "http://127.0.0.1:8188"),
+        ("http://box:port", "http://127.0.0.1:8188"),
+    ],
+)
+def test_an_address_of_comfyui_that_cannot_work_is_refused_without_its_secrets(
+    tmp_path: Path, url: str, hint: str
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'[comfyui.main]\nurl = "{url}"')
+    (mistake,) = settings.examine(path, None, {}).mistakes
+    assert mistake.path == "comfyui.main.url"
+    assert hint in mistake.hint
+    assert "s3c" not in str(mistake)
+
+
+def test_a_configuration_is_shown_without_the_secrets_of_its_urls(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("""
+        [comfyui.main]
+        url = "http://u:s3cret@box"
+        [stores.a]
+        kind = "folder"
+        mirror = "https://u:s3cret@box/?key=s3cret#s3cret"
+        mirrors = ["https://u:s3cret@box"]
+        proxy = "u:s3cret@box:3128"
+        deep = {address = "https://s3cret@box"}
+    """)
+    read = settings.examine(path, None, {})
+    assert "s3cret" not in showing.as_toml(read)
+    assert "http://***@box" in showing.as_toml(read)

@@ -29,6 +29,7 @@ from comfyledger.comfyui.client import ComfyUI, NotReached, unreached_text
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.draft import Policy
 from comfyledger.core.owed import Limits
+from comfyledger.core.urls import reached
 from comfyledger.core.values import SEED_MADE_UP_MAX, backend_lane
 from comfyledger.door import local_socket
 from comfyledger.door.admission import Chance, Prepared, Rules
@@ -230,9 +231,8 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
         if opened.waiting is not None:
             stack.push_async_callback(opened.waiting.close)
     keys = keys_of_backends(settings, os.environ)
-    filled_in = Secrets(
-        secrets_of_workflows(settings, prepared, os.environ), (key for its in keys.values() for key in its.values())
-    )
+    hidden = [*(key for its in keys.values() for key in its.values()), *_passwords(settings)]
+    filled_in = Secrets(secrets_of_workflows(settings, prepared, os.environ), hidden)
     desk = Desk(engine, _salt, settings.limits.foreign_text_chars_max, filled_in)
     opener = Opener(stores, reader, desk, random.Random())  # noqa: S311 (jitter)
     await opener.first()
@@ -271,6 +271,12 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     await room.look()
     asker = Asker(stores, engine, random.Random())  # noqa: S311 (jitter)
     return House(context, workers, asker, retention, SpoolFollower(engine, reader, spool), room, opener, watchers)
+
+
+def _passwords(settings: Settings) -> Iterator[str]:
+    """Of the servers' URLs: what stands before ComfyUI may quote them."""
+    for one in settings.comfyui.values():
+        yield reached(one.url).password
 
 
 def _salt() -> bytes:

@@ -23,6 +23,7 @@ from typing import IO, Any, Final, TextIO
 
 import structlog
 
+from comfyledger.core.urls import without_userinfo
 from comfyledger.loglines import FLUSH_S, LineWriter
 
 _STEERING: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
@@ -162,7 +163,7 @@ class _Outlet:
     def msg(self, line: str) -> None:
         writer = _writer()
         if writer is not None:
-            writer.put(line)
+            writer.put(without_userinfo(line))
 
     debug = info = warning = error = exception = critical = fatal = log = msg
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.inspect import doctor_comfyui
-from comfyledger.inspect.doctor_comfyui import Examination, shown
+from comfyledger.inspect.doctor_comfyui import Examination
 from comfyledger.sim import comfyui
 from doctor_given import ids, verdicts
 
@@ -157,8 +157,3 @@ async def test_an_old_comfyui_that_gives_ids_of_its_own_is_found_out(aiohttp_ser
         (found,) = await examination.probe()
     assert (found.verdict, "ids of its own" in found.sentence) == ("failure", True)
     assert deleted == ["its-own"]
-
-
-def test_a_password_in_a_url_is_not_shown() -> None:
-    assert shown("http://me:secret@box:8188/x") == "http://***@box:8188/x"
-    assert shown("http://box:8188") == "http://box:8188"

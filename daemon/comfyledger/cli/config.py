@@ -11,6 +11,7 @@ import click
 from comfyledger.cli.calling import DONE, REFUSED, json_option
 from comfyledger.cli.daemon import config_of, running_config_option
 from comfyledger.cli.terminal import say, say_aside, say_json
+from comfyledger.core.urls import shown_url
 
 if TYPE_CHECKING:
     from comfyledger.settings import Mistake, Read
@@ -51,7 +52,7 @@ def _main(read: Read) -> dict[str, object]:
         "config": found.source or "none: the defaults",
         "state_dir": found.state_dir,
         "door": f"{found.door.host}:{found.door.port}",
-        "comfyui": {name: comfyui.url for name, comfyui in found.comfyui.items()},
+        "comfyui": {name: shown_url(comfyui.url) for name, comfyui in found.comfyui.items()},
         "stores": {name: str(options["kind"]) for name, options in found.stores.items()},
         "workflows": sorted(found.workflows),
     }

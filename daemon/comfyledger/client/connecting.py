@@ -21,6 +21,7 @@ from websockets.exceptions import InvalidStatus
 
 from comfyledger import wire
 from comfyledger.client.finding import Address
+from comfyledger.core.urls import without_userinfo
 from comfyledger.errors import CODES, Refused
 
 FRAME_BYTES_MAX: Final = 64 * 2**20
@@ -97,11 +98,11 @@ def why_not(address: Address, error: Exception) -> Refused:
         return _strange(address, error.user)
     if isinstance(error, PermissionError):
         hint = "Join the group of the state folder, or name an address with --url or COMFYLEDGER_URL."
-        return Refused("not_running", f"This user may not connect at {address.url}.", hint=hint)
+        return Refused("not_running", f"This user may not connect at {without_userinfo(address.url)}.", hint=hint)
     if not isinstance(error, InvalidStatus):
         return absent(address)
     if 300 <= error.response.status_code < 400:
-        text = f"{address.url} redirects to another address, which is not followed."
+        text = f"{without_userinfo(address.url)} redirects to another address, which is not followed."
         return Refused("not_running", text, hint="Name the address at which the daemon itself answers.")
     if error.response.status_code == HTTPStatus.UNAUTHORIZED:
         hint = f"The daemon keeps its token in its state folder, here {address.token_path}; or set COMFYLEDGER_TOKEN."
@@ -112,7 +113,7 @@ def why_not(address: Address, error: Exception) -> Refused:
 def absent(address: Address) -> Refused:
     where = "Start it with `comfyledger run`"
     elsewhere = "" if address.users is None else ", or name another one's address with --url or COMFYLEDGER_URL"
-    return Refused("not_running", f"No daemon answers at {address.url}.", hint=f"{where}{elsewhere}.")
+    return Refused("not_running", f"No daemon answers at {without_userinfo(address.url)}.", hint=f"{where}{elsewhere}.")
 
 
 def _strange(address: Address, user: int) -> Refused:
@@ -120,7 +121,8 @@ def _strange(address: Address, user: int) -> Refused:
         name = f"{pwd.getpwuid(user).pw_name} ({user})"
     except KeyError:
         name = str(user)
-    text = f"A program of user {name} listens at {address.url}, and it is not the daemon. Nothing was sent to it."
+    url = without_userinfo(address.url)
+    text = f"A program of user {name} listens at {url}, and it is not the daemon. Nothing was sent to it."
     hint = f"See who may write to {address.token_path.parent}, then start `comfyledger run` again."
     return Refused("not_running", text, hint=hint)
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeVar
 import aiohttp
 import msgspec
 
-from comfyledger.comfyui.direct import redirected
+from comfyledger.comfyui.direct import login_header, redirected
 from comfyledger.comfyui.fields import json_object
 from comfyledger.comfyui.messages import (
     BadFrame,
@@ -33,6 +33,7 @@ from comfyledger.comfyui.messages import (
     parse_prompt_answer,
     parse_queue,
 )
+from comfyledger.core.urls import reached, shown_url
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of a JSON answer: `/queue` carries everybody's whole graphs."""
@@ -89,7 +90,12 @@ class ComfyUI:
         transfer_min_bytes_per_s: int = TRANSFER_MIN_BYTES_PER_S,
         extra_data: Mapping[str, str] | None = None,
     ) -> None:
-        self.url = url.rstrip("/")
+        place = reached(url)
+        self.url = shown_url(url).rstrip("/")
+        """For people and logs. What is called has no mask, and neither user nor password: no error can tell them."""
+        self._address = place.url.rstrip("/")
+        self.login = login_header(place)
+        """The header that goes with each call; empty where the URL names no user."""
         self.version = ""
         """What the server last said of itself; empty until it was asked."""
         self._session = session
@@ -102,7 +108,7 @@ class ComfyUI:
 
     @property
     def websocket_url(self) -> str:
-        return "ws" + self.url.removeprefix("http") + "/ws"
+        return "ws" + self._address.removeprefix("http") + "/ws"
 
     async def post_prompt(
         self, graph: dict[str, Any], *, prompt_id: str, client_id: str, output: str
@@ -190,7 +196,11 @@ class ComfyUI:
         try:
             async with asyncio.timeout(self._base_s):
                 response = await self._session.get(
-                    f"{self.url}/view", params=params, timeout=self._pieces, headers=PLAIN, allow_redirects=False
+                    f"{self._address}/view",
+                    params=params,
+                    timeout=self._pieces,
+                    headers=PLAIN | self.login,
+                    allow_redirects=False,
                 )
             async with response:
                 _check_view(response, file)
@@ -231,10 +241,15 @@ class ComfyUI:
     async def _call(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         """Status and body; in the place of a redirect's body, words about it."""
         data = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": "application/json", **PLAIN} if data is not None else PLAIN
+        headers = PLAIN | self.login | ({} if data is None else {"Content-Type": "application/json"})
         try:
             async with self._session.request(
-                method, self.url + path, data=data, headers=headers, timeout=self._whole, allow_redirects=False
+                method,
+                self._address + path,
+                data=data,
+                headers=headers | self.login,
+                timeout=self._whole,
+                allow_redirects=False,
             ) as response:
                 if 300 <= response.status < 400:
                     return response.status, redirected(path, response.headers.get("Location", "")).encode()

@@ -1,4 +1,4 @@
-"""Calls that go where they were sent: a redirect is an answer like another, and never followed.
+"""Calls that go where they were sent, as whom the URL says: a redirect is an answer like another, and never followed.
 
 What redirects stands before ComfyUI: a proxy that wants a login, or that moved. Whoever followed it would store the
 picture of a login page, or of another host, as a user's.
@@ -6,11 +6,14 @@ picture of a login page, or of another host, as a user's.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Final
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+
+from comfyledger.core.urls import Reached
 
 PLACE_CHARS_MAX: Final = 200
 
@@ -21,6 +24,13 @@ class Direct(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Called by `websockets` for each answer that is no handshake."""
         return exc
+
+
+def login_header(place: Reached) -> dict[str, str]:
+    """Basic authentication (RFC 7617, in UTF-8); empty where the URL names no user."""
+    if not (place.user or place.password):
+        return {}
+    return {"Authorization": "Basic " + b64encode(f"{place.user}:{place.password}".encode()).decode()}
 
 
 def redirected(path: str, location: str) -> str:

@@ -255,6 +255,7 @@ class Watcher:
         client_id = self._client_ids()
         socket = await Direct(
             f"{self._comfyui.websocket_url}?clientId={client_id}",
+            additional_headers=self._comfyui.login,
             max_size=FRAME_BYTES_MAX,
             open_timeout=self._connect_timeout_s,
             close_timeout=1.0,

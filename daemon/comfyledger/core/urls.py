@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 MASK: Final = "***"
-_USERINFO: Final = re.compile(r"(?<=://)[^\s\"'<>]*@(?=[^@\s]*)")
+"""What stands where a secret would be."""
+_USERINFO: Final = re.compile(r"(?<=://)[^\s\"'<>/?#]*@")
 
 
 class Reached(NamedTuple):
@@ -20,11 +21,15 @@ class Reached(NamedTuple):
 
 def reached(url: str) -> Reached:
     """Raises ValueError for what cannot be called: another scheme than http and https, no host, a bad port."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError("not an http or https address")
     if not url.isprintable() or " " in url:
         raise ValueError("a space or a control character stands in it")
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # whose words may quote a password
+        is_whole = False
+    if not is_whole:
+        raise ValueError("it is not http:// or https:// with a host and perhaps a port")
     place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return Reached(place, unquote(parts.username or ""), unquote(parts.password or ""))
 
@@ -36,8 +41,8 @@ def shown_url(text: str) -> str:
         return text if "@" not in text else MASK + text[text.rindex("@") :]
     if "@" in rest:  # a password may hold any character, also those that end an authority
         rest = f"{MASK}@{rest.rpartition('@')[2]}"
-    place, fragment, _ = rest.partition("#")
-    place, query, _ = place.partition("?")
+    rest, fragment, _ = rest.partition("#")
+    place, query, _ = rest.partition("?")
     return f"{scheme}://{place}" + (f"?{MASK}" if query else "") + (f"#{MASK}" if fragment else "")
 
 

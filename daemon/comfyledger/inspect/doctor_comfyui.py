@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
@@ -59,7 +58,7 @@ class Examination:
 
     async def reach(self) -> Diagnosis:
         """Where this is a failure there is nothing more to ask."""
-        url, version, problem = shown(self._comfyui.url), "", ""
+        url, version, problem = self._comfyui.url, "", ""
         try:
             system = (await self._comfyui.system_stats()).get("system")
             version = str(system.get("comfyui_version") or "")[:32] if isinstance(system, dict) else ""
@@ -106,6 +105,7 @@ class Examination:
         self._client_id = self._ids()
         return Direct(
             f"{self._comfyui.websocket_url}?clientId={self._client_id}",
+            additional_headers=self._comfyui.login,
             max_size=FRAME_BYTES_MAX,
             open_timeout=OPEN_S,
             close_timeout=1.0,
@@ -177,9 +177,3 @@ async def _is_set(event: asyncio.Event, within_s: float) -> bool:
         async with asyncio.timeout(within_s):
             await event.wait()
     return event.is_set()
-
-
-def shown(url: str) -> str:
-    """Without a password that may stand in it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}")) if "@" in parts.netloc else url

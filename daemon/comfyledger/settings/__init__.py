@@ -2,6 +2,7 @@
 (`completing`), and shown to people and editors (`showing`). What is wrong is told all at once (`mistakes`).
 """
 
+from comfyledger.core.urls import MASK as MASK
 from comfyledger.settings.mistakes import Invalid as Invalid
 from comfyledger.settings.mistakes import Mistake as Mistake
 from comfyledger.settings.reading import Read as Read
@@ -9,7 +10,6 @@ from comfyledger.settings.reading import examine as examine
 from comfyledger.settings.reading import load as load
 from comfyledger.settings.secrets import is_source as is_source
 from comfyledger.settings.secrets import read_secret as read_secret
-from comfyledger.settings.sections import MASK as MASK
 from comfyledger.settings.sections import ComfyUI as ComfyUI
 from comfyledger.settings.sections import Door as Door
 from comfyledger.settings.sections import LedgerFile as LedgerFile

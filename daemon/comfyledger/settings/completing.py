@@ -12,7 +12,7 @@ import platformdirs
 from msgspec.structs import replace
 
 from comfyledger.core.naming import check_templates
-from comfyledger.core.urls import shown_url
+from comfyledger.core.urls import reached, shown_url
 from comfyledger.errors import Refused
 from comfyledger.settings.addresses import is_any, listed_host, origin_of, suggested_host
 from comfyledger.settings.mistakes import Mistake
@@ -134,6 +134,20 @@ def _wider(door: Door) -> Iterator[Mistake]:
         yield Mistake("door.allowed_hosts", f"Nobody could come in at {door.host}: no name of it is allowed.", hint)
 
 
+def _address(where: str, url: str) -> Iterator[Mistake]:
+    """What of a server's URL could not be called, or not kept: calls put their own paths behind it."""
+    bare = re.split("[?#]", url, maxsplit=1)[0].rstrip("/")
+    try:
+        reached(url)
+    except ValueError as error:
+        hint = "Write it like http://127.0.0.1:8188. In a user or password, @ / ? # are spelled %40 %2F %3F %23."
+        yield Mistake(where, f"{shown_url(url)!r} is not a URL that can be called: {error}.", hint)
+        return
+    if bare != url.rstrip("/"):
+        hint = f"Write {shown_url(bare)!r}: paths are put behind it."
+        yield Mistake(where, f"{shown_url(url)!r} has a query or a fragment, which would not be sent.", hint)
+
+
 def _headers(door: Door) -> Iterator[Mistake]:
     """What no Host or Origin header can equal, so that it lets nobody in."""
     for entry in door.allowed_hosts:
@@ -164,6 +178,4 @@ def _check(settings: Settings, mistakes: list[Mistake]) -> None:
         text = "Exactly one ComfyUI can be configured so far."
         mistakes.append(Mistake("comfyui", text, "Keep one [comfyui.NAME] section."))
     for name, comfyui in settings.comfyui.items():
-        if not re.match(r"^https?://[^/]+", comfyui.url):
-            text = f"{comfyui.url!r} is not a URL."
-            mistakes.append(Mistake(f"comfyui.{name}.url", text, "Write http://127.0.0.1:8188."))
+        mistakes += _address(f"comfyui.{name}.url", comfyui.url)

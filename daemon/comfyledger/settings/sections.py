@@ -18,10 +18,6 @@ Seconds = Annotated[float, Meta(gt=0)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
-MASK: Final = "***"
-"""What stands where a secret would be."""
-
-
 class Secret(str):
     """A word that is never shown: its repr is a mask, so that no printed configuration gives it away."""
 
@@ -104,6 +100,7 @@ class ComfyUI(Section, frozen=True):
     """`[comfyui.NAME]`: one ComfyUI."""
 
     url: str = "http://127.0.0.1:8188"
+    """`http://USER:PASSWORD@HOST` for a proxy before it that asks for a login; both are shown nowhere."""
     queue_depth: Annotated[int, Meta(ge=1, le=64)] = 3
     """Prompts of ours in its queue: two leave no gap between long ones, a third covers short ones."""
     sweep_interval_s: Seconds = 15.0

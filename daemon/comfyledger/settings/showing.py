@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -14,11 +15,14 @@ import msgspec
 import tomlkit
 from msgspec.structs import asdict
 
+from comfyledger.core.urls import MASK, shown_url
 from comfyledger.settings import sections
 from comfyledger.settings.reading import Read
-from comfyledger.settings.sections import MASK, Secret, Section, Settings
+from comfyledger.settings.sections import Secret, Section, Settings
 
 DEFAULT: Final = "default"
+_URLS: Final = re.compile(r"(proxy|prefix|endpoint|address)$")
+"""Options of plugins that hold URLs, perhaps without a scheme."""
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -33,7 +37,17 @@ class Entry(msgspec.Struct, frozen=True):
 def entries(read: Read) -> Iterator[Entry]:
     """All keys, in the order of the types; what is not set and has no default is left out."""
     for path, value in _walk(read.settings, ()):
-        yield Entry(path, MASK if isinstance(value, Secret) else value, _source(read, path))
+        yield Entry(path, _shown(path[-1], value), _source(read, path))
+
+
+def _shown(key: str, value: Any) -> Any:
+    """Without secrets, those in URLs included; a plugin may have a URL under any key."""
+    if isinstance(value, Secret):
+        return MASK
+    if isinstance(value, list):
+        return [_shown(key, one) for one in value]
+    is_url = isinstance(value, str) and ("://" in value or _URLS.search(key) is not None)
+    return shown_url(value) if is_url else value
 
 
 def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,27 @@ def test_a_restore_where_nothing_is_left_says_so(place: Place, file: str, run: A
     assert "The stores were not asked." in out
     assert "A series that is not known here begins with 1001" in out
     assert "nothing is left that can say how much it was" in out
+
+
+def test_a_loss_that_is_accepted_is_named(place: Place, file: str, run: Any) -> None:
+    """The batch that was asked for after the backup was in the write-ahead log, and that is gone."""
+    acknowledged = len(log_of(place.path))
+    shutil.copy(file, place.path)
+    result = run("restore", "--accept-loss", WITHOUT)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"ends at position {acknowledged - 1}, and position {acknowledged} was acknowledged" in result.stdout
+    assert "A series that is not known here begins with 1001" in result.stdout
+    check_tables(place.path)
+    again = run("restore", "--accept-loss", WITHOUT)
+    assert again.exit_code == 1
+    assert "nothing_to_do: " in again.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("b.db", "--accept-loss")])
+def test_a_restore_is_told_a_file_or_that_the_loss_is_accepted(run: Any, words: tuple[str, ...]) -> None:
+    result = run("restore", *words)
+    assert result.exit_code == 2
+    assert "Give a backup FILE, or --accept-loss alone." in result.stderr
 
 
 def test_a_restore_over_a_ledger_is_refused_unless_it_is_told(

@@ -89,6 +89,11 @@ def killed(root: Path, *messages: Message) -> None:
     assert (root / f"{LIVE}-wal").stat().st_size > 0
 
 
+def older(root: Path) -> None:
+    """As a release left it that knew no mark."""
+    (root / f"{LIVE}.mark").unlink()
+
+
 def looked_at(root: Path, ledger: str, *, whole: bool = True) -> None:
     if whole:
         check_tables(root / ledger)
@@ -143,6 +148,8 @@ def main(root: Path, step: str = "") -> None:
     killed(root, submission("r3", quantity=2))
     second = back_up(root, 2)
     prune(second, 1, NOW_MS)
+    older(root)
+    killed(root, submission("r6"))
     assert not Path(first.file).exists()
     break_a_table(root)
     rebuild(root / LIVE, silent)

@@ -248,3 +248,9 @@ def test_a_durable_step_that_is_taken_out_is_found_out(days: Days, quick: Path, 
     crashes = Crashes(days.records(step), synced_only, quick).run()
     print(step, crashes.summary())
     assert any(loss in line for line in crashes.violations)
+
+
+def test_a_mark_before_its_commit_is_found_out(days: Days, quick: Path) -> None:
+    """A kill in between would leave a whole ledger that no start goes on with."""
+    crashes = Crashes(days.records("early mark"), everything, quick).run()
+    assert any("has lost its end" in line for line in crashes.violations)

@@ -32,8 +32,8 @@ from crash_images.recorder import Kind, Record
 
 HERE = Path(__file__).parent
 SEED = 20_240_607
-PAIR = ("", "-wal")
-"""A ledger after a crash: its file and its write-ahead log."""
+PARTS = ("", "-wal", ".mark")
+"""A ledger after a crash: its file, its write-ahead log and its mark."""
 
 
 class Said(msgspec.Struct):
@@ -90,7 +90,7 @@ class Looker:
         """What a start of the daemon finds there: what the ledger is, what is wrong with it, None without one."""
         if image.get(path) is None:
             return None
-        return self._look([image.get(path + end) for end in PAIR], "ledger", _opened)
+        return self._look([image.get(path + end) for end in PARTS], "ledger", _opened)
 
     def backup(self, image: Image, path: str) -> State | str:
         return self._look([image[path]], "backup", _proved)
@@ -100,7 +100,7 @@ class Looker:
         if digest.digest() not in self._known:
             place = self._folder / f"image{next(self._serial)}"
             place.mkdir()
-            for part, end in zip(parts, PAIR, strict=False):
+            for part, end in zip(parts, PARTS, strict=False):
                 if part is not None:
                     (place / f"ledger.db{end}").write_bytes(part)
             self._known[digest.digest()] = look(place / "ledger.db")

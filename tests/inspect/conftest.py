@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from comfyledger import settings
+from comfyledger.inspect.backup import backup
+from comfyledger.inspect.findings import silent
 from comfyledger.settings import Settings
 from doctor_given import closed_port
 from inspect_given import Place
+from restore_given import Home
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +27,13 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.fixture
 def place(filled: Place, tmp_path: Path) -> Place:
     return filled.copy_to(tmp_path / "state")
+
+
+@pytest.fixture
+def home(place: Place) -> Home:
+    home = Home(place.folder)
+    backup(home.path, home.file, 0.0, silent)
+    return home
 
 
 @pytest.fixture

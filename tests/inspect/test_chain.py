@@ -13,6 +13,7 @@ from comfyledger.inspect import beside
 from comfyledger.inspect.chain import check_chain, fixed_head, is_at, links_hold
 from comfyledger.inspect.findings import Finding, Tally, silent
 from comfyledger.inspect.opening import looking
+from comfyledger.ledger import mark
 from comfyledger.ledger.eventlog import Head, chained
 from comfyledger.ledger.ledger import Ledger
 from inspect_given import Place, render, take_group
@@ -159,6 +160,7 @@ def test_a_log_that_was_written_anew_differs_from_its_anchor(place: Place, tmp_p
     before = anchor.read_bytes()
     (identity,) = (dict(raw(place.path).execute("SELECT key, value FROM meta")),)
     place.path.unlink()
+    mark.place_of(place.path).unlink()
     again = Place(place.folder)
     ledger = Ledger.open(again.path)
     take_group(ledger, *(submission(f"x{number}") for number in range(40)))
@@ -176,6 +178,7 @@ def test_an_anchor_of_another_ledger_or_epoch_says_so(place: Place, tmp_path: Pa
     anchor = tmp_path / "anchor.json"
     place.look(anchor)
     place.tamper(f"UPDATE meta SET value = 'another' WHERE key = '{key}'")
+    mark.place_of(place.path).unlink()
     found, tally = place.look(anchor)
     assert found.anchor == "differs"
     assert [line.kind for line in tally.kinds] == [kind]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,76 +20,15 @@ from comfyledger.inspect.findings import silent
 from comfyledger.inspect.opening import Identity
 from comfyledger.inspect.remains import Lost
 from comfyledger.inspect.replay import replay
-from comfyledger.inspect.restore import Restored, Wanted, restore
 from comfyledger.ledger import restoring
 from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.ledger import Ledger
-from comfyledger.plugin_api import LaneFault, Numbers, Series, StoreTrouble
-from comfyledger.plugins import OpenedStore
-from inspect_given import Place, contents, rows
+from comfyledger.plugin_api import Numbers, Series
+from inspect_given import contents, rows
 from ledger_given import NOW_MS, check_tables, log_of, raw, submission, take, take_one
+from restore_given import EPOCH, OWN, Home, Shelf, killed_at
 
-EPOCH = "01NEWEPOCH"
 OPAL = series_of(Templates(), "Areg", "Opal Fever", True)
-
-
-class Shelf:
-    """A store that says of each series which is its highest number; `asked` are the questions."""
-
-    identity = "shelf:/there"
-
-    def __init__(self, highest: int = 0, problem: str = "") -> None:
-        self.highest, self.problem = highest, problem
-        self.asked: list[Series] = []
-
-    async def prepare(self) -> None: ...
-
-    async def highest_number(self, series: Series) -> int:
-        if self.problem:
-            raise StoreTrouble(LaneFault("not_reached", self.problem))
-        self.asked.append(series)
-        return self.highest
-
-
-def opened(shelf: Shelf) -> dict[str, OpenedStore]:
-    return {"shelf": OpenedStore("shelf", "shelf", waiting=shelf)}  # type: ignore[arg-type]
-
-
-class Home(Place):
-    """A place with a backup of it, three numbers of Areg's series given."""
-
-    @property
-    def file(self) -> Path:
-        return self.folder.parent / "backup.db"
-
-    def wanted(self, shelf: Shelf | None = None, **changed: Any) -> Wanted:
-        facts: dict[str, Any] = {"replace": True, "stores": opened(shelf or Shelf()), "now_ms": NOW_MS} | changed
-        return Wanted(self.file, self.path, self.spool, epoch=EPOCH, by="cli", **facts)
-
-    def restore(self, shelf: Shelf | None = None, **changed: Any) -> Restored:
-        return asyncio.run(restore(self.wanted(shelf, **changed), silent))
-
-    def use(self, *names: str, quantity: int = 100, character: str = "Opal Fever") -> None:
-        """Give more numbers, as a daemon that goes on after the backup."""
-        ledger = Ledger.open(self.path)
-        take(ledger, *(submission(name, quantity=quantity, character=character) for name in names))
-        ledger.close()
-
-    def next_number(self, character: str = "Opal Fever", request_id: str = "next") -> int:
-        ledger = Ledger.open(self.path)
-        (answer,) = take(ledger, submission(request_id, quantity=1, character=character))
-        ledger.close()
-        return int(answer.images[0].number)
-
-    def files(self) -> set[str]:
-        return {path.name for path in self.folder.iterdir() if path.is_file()}
-
-
-@pytest.fixture
-def home(place: Place) -> Home:
-    home = Home(place.folder)
-    backup(home.path, home.file, 0.0, silent)
-    return home
 
 
 def lose(home: Home) -> None:
@@ -121,7 +59,7 @@ def test_it_is_the_backup_in_a_new_epoch_with_a_whole_log_and_tables_that_fit(ho
     assert (ledger.epoch, restored.epoch) == (EPOCH, EPOCH)
     ledger.close()
     assert (restored.position_before, restored.position) == (len(before), len(lines))
-    assert home.files() == {"ledger.db", "ledger.db.lock", Path(restored.aside).name}
+    assert home.files() == {*OWN, Path(restored.aside).name}
     assert home.kinds().keys() <= {"spool_foreign"}
 
 
@@ -326,7 +264,7 @@ def test_the_old_ledger_is_moved_aside_whole_with_what_its_write_ahead_log_held(
         shutil.copy(home.folder.parent / f"as-killed{end}", f"{home.path}{end}")
     restored = home.restore()
     assert rows(Path(restored.aside), "SELECT max(image) FROM images WHERE batch_id = 'batch-app-later'") == [(7,)]
-    assert home.files() == {"ledger.db", "ledger.db.lock", Path(restored.aside).name}
+    assert home.files() == {*OWN, Path(restored.aside).name}
     assert restored.lost == Lost(events=1, batches=1, images=7)
 
 
@@ -426,35 +364,6 @@ def test_a_network_file_system_is_refused(home: Home, monkeypatch: pytest.Monkey
 
 # ---- killed at each step
 
-STEPS = ("open", "fsync", "link", "replace", "unlink", "close")
-
-
-def killed_at(home: Home, number: int) -> bool:
-    """Restore in a process that ends without a last word before the step of this number; whether it came so far."""
-    pid = os.fork()
-    if pid == 0:
-        count = iter(range(1, 10_000))
-
-        def before(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-            def stepping(*args: Any, **more: Any) -> Any:
-                if next(count) == number:
-                    os._exit(9)
-                return call(*args, **more)
-
-            return stepping
-
-        for name in STEPS:
-            setattr(os, name, before(name, getattr(os, name)))
-        done = False
-        try:
-            home.restore(Shelf(57))
-            done = True
-        finally:
-            os._exit(0 if done else 1)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert code in {0, 9}
-    return code == 9
-
 
 def test_killed_at_any_step_it_leaves_the_old_ledger_or_the_new_one(home: Home, tmp_path: Path) -> None:
     """And whichever it is, the same restore goes through afterwards."""
@@ -464,7 +373,7 @@ def test_killed_at_any_step_it_leaves_the_old_ledger_or_the_new_one(home: Home, 
     while True:
         here = Home(home.copy_to(tmp_path / f"killed{number}" / "state").folder)
         shutil.copy(home.file, here.file)
-        if not killed_at(here, number):
+        if not killed_at(here, number, lambda home: home.restore(Shelf(57))):
             break
         lines = check_tables(here.path)
         is_new = lines[-1].kind == "series_raised"
@@ -474,7 +383,7 @@ def test_killed_at_any_step_it_leaves_the_old_ledger_or_the_new_one(home: Home, 
             here.restore(Shelf(57), now_ms=NOW_MS + 1_000)
             assert here.next_number() > 1_000
             names = {name for name in here.files() if not name.startswith("ledger.db.replaced-")}
-            assert names == {"ledger.db", "ledger.db.lock"}
+            assert names == OWN
         number += 1
     assert seen == {"old", "new"}
     assert number > 8

@@ -165,7 +165,7 @@ def test_only_the_owner_can_read_a_ledger(path: Path) -> None:
         opened.close()
     finally:
         os.umask(before)
-    names = {"ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"}
+    names = {"ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock", "ledger.db.mark"}
     assert files == dict.fromkeys(names, 0o600)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 

@@ -19,7 +19,6 @@ from comfyledger.inspect.backup import backup
 from comfyledger.inspect.findings import silent
 from comfyledger.inspect.rebuild import rebuild
 from comfyledger.inspect.restore import Wanted, restore
-from comfyledger.ledger import ledger as ledger_module
 from comfyledger.ledger import locking, restoring
 from comfyledger.ledger.ledger import Ledger
 from ledger_given import NOW_MS, check_tables, raw, submission, take
@@ -139,7 +138,8 @@ def is_open(path):
 def watch(event, arguments):
     if event == "open" and isinstance(arguments[0], (str, bytes)):
         path = os.path.abspath(os.fsdecode(arguments[0]))
-        if path.startswith(str(root) + "/") and os.path.isfile(path) and is_open(path):
+        is_database = os.path.isfile(path) and not path.endswith((".mark", ".lock"))
+        if path.startswith(str(root) + "/") and is_database and is_open(path):
             print(os.path.basename(path), flush=True)
 
 
@@ -318,7 +318,7 @@ def test_a_restore_holds_the_new_ledger_until_it_has_ended(
     Ledger.open(path).close()
     backup(path, tmp_path / "copy.db", 0.0, silent)
     seen = []
-    sync = ledger_module.sync_folder
+    sync = locking.sync_folder
     monkeypatch.setattr(restoring, "sync_folder", lambda folder: (seen.append(locks_of(path, "FLOCK")), sync(folder)))
     restored(path, tmp_path / "copy.db")
     assert set(seen) == {1}

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from comfyledger.cli.commands import cli
 from whole_app import Refusal, check_gap_free, of_kind
 from whole_house import House
+from whole_restore import command
 
 SERIES = Path("Areg/premade_characters/opal-fever/images")
-
-
-async def command(house: House, *words: str) -> dict[str, Any]:
-    """The command line in a thread of its own; what it prints."""
-    where = ["--state-dir", str(house.state)]
-    config = [] if words[0] == "recover" else ["--config", str(house.folder / "config.toml")]
-    result = await asyncio.to_thread(CliRunner().invoke, cli, [*where, *words, *config, "--json"])
-    assert result.exit_code == 0, result.output
-    said: dict[str, Any] = json.loads(result.stdout)
-    return said
 
 
 def stored(house: House) -> dict[str, bytes]:

@@ -41,7 +41,7 @@ def backup(config_path: Path | None, target: str, force: bool, keep: int | None,
     """
     from comfyledger.cli.inspecting import bars, refusing
     from comfyledger.inspect import backup as copying
-    from comfyledger.ledger.ledger import sync_folder
+    from comfyledger.ledger.locking import sync_folder
 
     place = Path(target)
     if target.endswith("/"):
@@ -66,7 +66,12 @@ def backup(config_path: Path | None, target: str, force: bool, keep: int | None,
 
 @click.command()
 @running_config_option
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Instead of FILE: go on with what is left of a ledger that has lost its end, in a new epoch.",
+)
 @click.option("--replace", is_flag=True, help="Move a ledger that is there aside; it is never removed.")
 @click.option(
     "--margin",
@@ -79,13 +84,14 @@ def backup(config_path: Path | None, target: str, force: bool, keep: int | None,
 def restore(
     ctx: click.Context,
     config_path: Path | None,
-    file: Path,
+    file: Path | None,
+    accept_loss: bool,
     replace: bool,
     margin: int | None,
     without_stores: bool,
     as_json: bool,
 ) -> None:
-    """Put the ledger back from a backup. No daemon may run.
+    """Put the ledger back from a backup FILE, or with --accept-loss from what is left of it. No daemon may run.
 
     Every series goes on above the highest number that the old ledger and the stores show, and by a margin. What was
     accepted after the backup is lost; apps that follow the log are told that a new epoch began.
@@ -95,6 +101,8 @@ def restore(
     from comfyledger.cli.inspecting import bars, refusing
     from comfyledger.inspect.restore import MARGIN, Wanted
 
+    if (file is None) != accept_loss:
+        raise click.UsageError("Give a backup FILE, or --accept-loss alone.")
     found = settings_of(ctx, config_path)
     wanted = Wanted(
         file=file,

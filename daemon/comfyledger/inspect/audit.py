@@ -21,7 +21,7 @@ from comfyledger.inspect.findings import Progress, Tally, part
 from comfyledger.inspect.fold import Scratch
 from comfyledger.inspect.opening import Identity, identity_of, looking, one_moment
 from comfyledger.inspect.stores import Comparison
-from comfyledger.ledger import schema
+from comfyledger.ledger import mark, schema
 from comfyledger.ledger.eventlog import Head, read_head
 from comfyledger.plugins import OpenedStore, prepared
 
@@ -48,9 +48,10 @@ def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tal
     Raises LedgerUnusable for what is no ledger, Refused for what is no anchor, OSError for what cannot be read.
     """
     known = chain.read_anchor(anchor) if anchor is not None else None
+    log = Tally()
+    _check_end(path, log)
     with looking(path) as live:
         audited = Audited(identity_of(live), Head(), foreign=schema.named_foreign(live))
-        log = Tally()
         with part("the log", log):
             audited = msgspec.structs.replace(audited, head=chain.fixed_head(live, log))
         _look_at_all(live, Look(str(path), audited.head, str(spool), now_s), log, tally, progress)
@@ -59,6 +60,14 @@ def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tal
                 audited = _anchored(live, audited, known, anchor, log)
     tally.take(log.kinds)
     return audited
+
+
+def _check_end(path: Path, log: Tally) -> None:
+    """Against the mark beside the ledger, which is read first: a daemon goes on meanwhile."""
+    with part("the mark", log):
+        lost = mark.lost_end(path)
+        if lost is not None and path.is_file():
+            log.add("end_lost", f"position {lost.mark.head.position}", lost.sentence)
 
 
 def _look_at_all(live: sqlite3.Connection, look: Look, log: Tally, tally: Tally, progress: Progress) -> None:

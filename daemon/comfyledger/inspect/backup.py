@@ -24,8 +24,7 @@ from comfyledger.inspect.file import check_file
 from comfyledger.inspect.findings import Progress, Tally
 from comfyledger.inspect.opening import Identity, identity_of, looking, one_moment
 from comfyledger.ledger.eventlog import Head, read_head
-from comfyledger.ledger.ledger import sync_folder
-from comfyledger.ledger.locking import Hold, made
+from comfyledger.ledger.locking import Hold, made, sync_folder
 
 STEP_PAGES: Final = 256
 COPY_S: Final = 900.0

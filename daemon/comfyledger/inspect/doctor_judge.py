@@ -76,7 +76,7 @@ class Clock(msgspec.Struct, frozen=True):
 class LedgerSeen(msgspec.Struct, frozen=True):
     """What a look at the ledger said. `problem`: why it cannot be used, with what helps.
 
-    `names`: those of its files that have a second name.
+    `names`: those of its files that have a second name; `is_mark_broken`: what lies beside it as its mark is none.
     `trouble`: why its tables cannot be used as they stand, and what mends them. `foreign`: what others have added that
     does no harm.
     """
@@ -88,6 +88,7 @@ class LedgerSeen(msgspec.Struct, frozen=True):
     position: int = 0
     newest_ms: int | None = None
     names: tuple[str, ...] = ()
+    is_mark_broken: bool = False
     trouble: tuple[str, str] | None = None
     foreign: str = ""
     journal_mode: str = "wal"
@@ -159,6 +160,9 @@ def of_ledger(seen: LedgerSeen) -> list[Diagnosis]:
     if seen.trouble is not None:
         text, mend = seen.trouble
         return [Diagnosis("ledger", "failure", f"{text} The daemon will not start with it.", mend)]
+    if seen.is_mark_broken:
+        text = f"{seen.path}.mark is not what was written: it cannot tell whether the ledger has lost its end."
+        return [Diagnosis("ledger", "warning", text, "compare with a backup; the daemon writes it anew when it starts")]
     if seen.journal_mode != "wal":
         text = f"The ledger's journal mode is {seen.journal_mode}, not wal: another program changed it."
         return [Diagnosis("ledger", "warning", text, "start the daemon again, which sets it")]

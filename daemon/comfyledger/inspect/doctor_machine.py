@@ -35,7 +35,7 @@ from comfyledger.inspect.doctor_judge import (
     TokenSeen,
 )
 from comfyledger.inspect.opening import looking
-from comfyledger.ledger import objects, place, schema
+from comfyledger.ledger import mark, objects, place, schema
 from comfyledger.ledger.locking import several_names
 from comfyledger.plugin_api import GROUP
 from comfyledger.settings import Secret, Settings
@@ -137,15 +137,19 @@ def refused_settings() -> str:
 
 def ledger(path: Path) -> LedgerSeen:
     """A look like any reader's, beside the daemon."""
-    if not path.exists():
-        return LedgerSeen(str(path), exists=False)
     try:
+        lost, is_broken = _marked(path)
+        if lost is not None:
+            return LedgerSeen(str(path), problem=lost.sentence, hint=lost.error().hint)
+        if not path.exists():
+            return LedgerSeen(str(path), exists=False)
         with looking(path) as connection:
             newest = connection.execute("SELECT position, at FROM events ORDER BY position DESC LIMIT 1").fetchone()
             return LedgerSeen(
                 str(path),
                 position=newest[0] if newest else 0,
                 newest_ms=newest[1] if newest else None,
+                is_mark_broken=is_broken,
                 names=tuple(map(str, several_names(path.resolve()))),
                 trouble=_trouble(connection),
                 foreign=objects.listed(schema.named_foreign(connection)),
@@ -155,6 +159,15 @@ def ledger(path: Path) -> LedgerSeen:
         return LedgerSeen(str(path), problem=error.message, hint=error.hint)
     except sqlite3.Error as error:
         return LedgerSeen(str(path), problem=f"The ledger cannot be read: {error}.", hint="comfyledger audit")
+
+
+def _marked(path: Path) -> tuple[mark.Lost | None, bool]:
+    """What the ledger lacks by its mark, and whether that cannot be read."""
+    try:
+        mark.read(path)
+    except mark.Broken:
+        return None, True
+    return mark.lost_end(path), False
 
 
 def _trouble(connection: sqlite3.Connection) -> tuple[str, str] | None:

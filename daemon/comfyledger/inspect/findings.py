@@ -31,6 +31,7 @@ _REBUILD: Final = "stop the daemon, then comfyledger replay --rebuild"
 MENDS: Final[dict[str, str]] = {
     "schema_changed": "the command that the finding names",
     "file_damaged": _RESTORE,
+    "end_lost": "put the ledger's -wal back; or comfyledger restore FILE; or comfyledger restore --accept-loss",
     "chain_missing": _RESTORE,
     "chain_doubled": _RESTORE,
     "chain_changed": _RESTORE,

@@ -27,7 +27,7 @@ from comfyledger.inspect.backup import copy, remove, verified
 from comfyledger.inspect.findings import Progress
 from comfyledger.inspect.opening import Identity, looking
 from comfyledger.inspect.remains import Lost, Remains, Trace, read_remains, series_in, strangers
-from comfyledger.ledger import restoring
+from comfyledger.ledger import mark, restoring
 from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.locking import Hold, made
 from comfyledger.plugin_api import Doubted, Series, Store, StoreTrouble
@@ -41,12 +41,13 @@ _ASKED_AT_ONCE: Final = 8
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What shall be restored where. `epoch`: a new one; `stores`: None if they shall not be asked.
+    """What shall be restored where. `epoch`: a new one; `stores`: None if they shall not be asked. Without a `file` the
+    ledger that is there goes on, as far as it goes: that it has lost its end is accepted.
 
     `now_ms` is the wall clock, `by` the label of whoever does it.
     """
 
-    file: Path
+    file: Path | None
     path: Path
     spool: Path
     stores: Mapping[str, OpenedStore] | None
@@ -61,7 +62,8 @@ class Restored(msgspec.Struct, frozen=True):
     """What was restored, and what is known to be lost. `aside`: where the old ledger lies now, empty if there was none.
 
     `margin` is at least the number of files in the spool that no batch is known of any more (`strangers`). `forgotten`:
-    how often images were forgotten again that had been after the backup.
+    how often images were forgotten again that had been after the backup. `acknowledged`: the position up to which the
+    mark says that the old ledger went, 0 if it has not lost its end.
     """
 
     ledger_id: str
@@ -79,6 +81,7 @@ class Restored(msgspec.Struct, frozen=True):
     aside: str = ""
     lost: Lost | None = None
     problems: tuple[str, ...] = ()
+    acknowledged: int = 0
 
 
 async def restore(wanted: Wanted, progress: Progress) -> Restored:
@@ -86,25 +89,41 @@ async def restore(wanted: Wanted, progress: Progress) -> Restored:
     backup that is not whole or a ledger that a daemon holds, OSError, sqlite3.Error. Then nothing has changed.
     """
     with restoring.held(wanted.path) as held:
-        _check_free(wanted)
+        end = _check_free(wanted)
         with _scratch(held) as scratch:
-            found = await _found(wanted, scratch.path, progress)
-            position = restoring.write(scratch, found.command, found.forgets, wanted.now_ms)
+            if end is not None and wanted.file is None and not restoring.has_tables(held.path):
+                restoring.bear(scratch, end.mark)
+            else:
+                with looking(wanted.file or held.path) as source:
+                    copy(source, scratch.path, progress)
+            found = await _found(wanted, scratch.path, end, progress)
+            replaced = mark.read_whole(held.path)
+            new = restoring.write(scratch, found.command, found.forgets, wanted.now_ms, replaced)
             at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wanted.now_ms / 1000))
-            aside = restoring.put_in_place(scratch, held, at)
-    return found.restored(position, aside)
+            aside = restoring.put_in_place(scratch, held, at, new)
+    return found.restored(new.head.position, aside)
 
 
-def _check_free(wanted: Wanted) -> None:
+def _check_free(wanted: Wanted) -> mark.Lost | None:
+    """What the ledger that is there has lost of its end, as far as that can be told. Raises Refused."""
+    end = None
+    with suppress(sqlite3.Error, OSError):
+        end = mark.lost_end(wanted.path)
+    if wanted.file is None:
+        if end is None:
+            hint = "Start the daemon; `comfyledger audit` says what else may be wrong."
+            raise Refused("nothing_to_do", f"The ledger {wanted.path} has lost nothing that its mark knows.", hint=hint)
+        return end
     if not wanted.file.is_file():
         raise Refused("invalid_field", f"There is no file {wanted.file}.", hint="Name a backup.")
     if not wanted.path.exists():
-        return
+        return end
     if wanted.path.samefile(wanted.file):
         raise Refused("invalid_field", f"{wanted.file} is the ledger itself.", hint="Name a backup.")
     if not wanted.replace:
         hint = "Give --replace: it will be moved aside and not removed. Or choose another --state-dir."
         raise Refused("invalid_field", f"There is a ledger already: {wanted.path}.", hint=hint)
+    return end
 
 
 @contextmanager
@@ -129,6 +148,7 @@ class _Found(msgspec.Struct, frozen=True):
     command: RestoreLedger
     forgets: tuple[Forget, ...]
     stores_asked: bool
+    acknowledged: int
 
     def restored(self, position: int, aside: Path | None) -> Restored:
         command = self.command
@@ -148,18 +168,19 @@ class _Found(msgspec.Struct, frozen=True):
             aside=str(aside or ""),
             lost=self.remains.lost,
             problems=self.remains.problems,
+            acknowledged=self.acknowledged,
         )
 
 
-async def _found(wanted: Wanted, scratch: Path, progress: Progress) -> _Found:
-    with looking(wanted.file) as source:
-        copy(source, scratch, progress)
+async def _found(wanted: Wanted, scratch: Path, end: mark.Lost | None, progress: Progress) -> _Found:
     backup, head = verified(scratch, progress)
     with looking(scratch) as connection:
         known = series_in(connection)
         lost_files = strangers(wanted.spool, connection)
         there = wanted.path.exists()
         remains = read_remains(wanted.path, backup, head, progress) if there else Remains()
+        if end is not None:
+            remains = msgspec.structs.replace(remains, whole=False, problems=(end.sentence, *remains.problems))
         forgets = _forgets(connection, remains, wanted.by)
         first = max(_first_in(connection), _first_of(wanted.path))
     traces = known | {key: trace for key, trace in remains.traces.items() if key not in known}
@@ -177,7 +198,8 @@ async def _found(wanted: Wanted, scratch: Path, progress: Progress) -> _Found:
         first=first if remains.whole else first + margin,
         seen=tuple(SeriesSeen(key, traces[key].folder, tuple(told)) for key, told in evidence.items()),
     )
-    return _Found(backup, head, remains, lost_files, command, forgets, wanted.stores is not None)
+    upto = end.mark.head.position if end is not None else 0
+    return _Found(backup, head, remains, lost_files, command, forgets, wanted.stores is not None, upto)
 
 
 def _forgets(connection: sqlite3.Connection, remains: Remains, by: str) -> tuple[Forget, ...]:

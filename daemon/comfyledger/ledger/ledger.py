@@ -12,7 +12,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +23,10 @@ from comfyledger.core.events import BlobErased, Event, Recorded
 from comfyledger.core.slices import BatchRow, Key, Row, Slice
 from comfyledger.core.values import Blob
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
-from comfyledger.ledger import blobs, objects, place, projections, schema
+from comfyledger.ledger import blobs, mark, objects, place, projections, schema
 from comfyledger.ledger.eventlog import Head, Line, append, lines_of, read_head
-from comfyledger.ledger.locking import Hold, hold
+from comfyledger.ledger.locking import Hold, hold, sync_folder
+from comfyledger.ledger.mark import Marking
 
 STATEMENTS_CACHED: Final = 256
 BUSY_TIMEOUT_S: Final = 5.0
@@ -49,10 +50,11 @@ class StorageFull(ComfyledgerError):
 class Ledger:
     """An open ledger. Use `open`, then `group` with `message` inside it; `close` gives the lock back."""
 
-    def __init__(self, connection: sqlite3.Connection, held: Hold | None) -> None:
-        """`held` is closed with the ledger; None if whoever opens it closes that later."""
+    def __init__(self, connection: sqlite3.Connection, held: Hold | None = None) -> None:
+        """`held` is closed with the ledger; without it, whoever opens it closes that later."""
         self._connection = connection
         self._held = held
+        self._marking: Marking | None = None
         self.head: Head = read_head(connection)
         self.ledger_id: str = _identity(connection, "ledger_id")
         self.epoch: str = _identity(connection, "epoch")
@@ -69,16 +71,41 @@ class Ledger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             check_place(path)
+            if not path.exists():
+                mark.check(path)  # where one was, none is born
             held = hold(path)
         except OSError as error:
             raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE) from error
         try:
-            return cls(connect(held), held)
+            is_marked = mark.check(held.path) is not None
+            opened = cls(connect(held), held)
         except BaseException as error:
             held.close()
             if isinstance(error, OSError | sqlite3.Error):
                 raise _unopened(error) from error
             raise
+        try:
+            opened._begin_marking(is_marked=is_marked)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _begin_marking(self, *, is_marked: bool) -> None:
+        """What a mark names must be on stable storage, and what was found at an opening need not be.
+
+        So one that is there stays as it is until something is committed; for a new one a commit syncs the log, if the
+        disk has room for it and nobody else is writing. Raises LedgerUnusable, OSError.
+        """
+        assert self._held is not None  # noqa: S101 (opened for good)
+        self._marking = Marking(self._held.path, self.ledger_id, self.epoch)
+        if is_marked:
+            self._marking.go_on()
+            return
+        with suppress(StorageFull, sqlite3.OperationalError):
+            with self.group():
+                schema.set_meta(self._connection, "epoch", self.epoch)
+            self._marking.note(self.head)
 
     def close(self) -> None:
         """Give the lock back. A connection that the disk has failed is left to the end of the process.
@@ -89,6 +116,8 @@ class Ledger:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
         else:
             self._connection.close()
+        if self._marking is not None:
+            self._marking.close()
         if self._held is not None:
             (self._held.let_go if self._failed else self._held.close)()
 
@@ -116,6 +145,8 @@ class Ledger:
                 self._failed = isinstance(meant, LedgerUnusable)
                 raise meant from error
             raise
+        if self._lines and self._marking is not None:
+            self._marking.note(self.head)
 
     def _see_schema(self) -> None:
         """Another program may have changed it since the last group."""
@@ -299,15 +330,6 @@ def _sync(held: Hold) -> None:
     held.sync()
     for folder in folders_above(held.path):
         sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """The names in a folder to stable storage. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def folders_above(path: Path) -> Iterator[Path]:

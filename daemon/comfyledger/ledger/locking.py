@@ -167,6 +167,15 @@ def _refused(path: Path) -> LedgerUnusable:
     )
 
 
+def sync_folder(folder: Path) -> None:
+    """The names in a folder to stable storage. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 # ---- several names of one file
 
 

@@ -62,7 +62,7 @@ class Reader:
     async def _run(self, call: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work() -> T:
             if self._connection is None:
-                self._connection = _connect(self._path)
+                self._connection = read_only(self._path)
             try:
                 return call(self._connection, *args, **kwargs)
             except sqlite3.DatabaseError as error:
@@ -210,12 +210,20 @@ class Reader:
         return await self._run(read)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, not even when it is closed. Raises sqlite3.Error."""
     connection = sqlite3.connect(
         f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
     )
-    connection.execute("PRAGMA query_only=ON")
-    connection.execute("PRAGMA trusted_schema=OFF")
+    try:
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.DatabaseError as error:
+        if not objects.must_trust(error):
+            connection.close()
+            raise
+        objects.trust(connection)
     return connection
 
 

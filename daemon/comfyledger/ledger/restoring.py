@@ -16,10 +16,12 @@ from typing import Final
 from comfyledger.core.commands import Forget, RestoreLedger
 from comfyledger.core.draft import Policy
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.ledger import schema
+from comfyledger.ledger import mark, schema
 from comfyledger.ledger.grouped import Terms, decide_group
-from comfyledger.ledger.ledger import Ledger, check_place, connect, folders_above, sync_folder
-from comfyledger.ledger.locking import ASIDE, Hold, hold
+from comfyledger.ledger.ledger import Ledger, check_place, connect, folders_above
+from comfyledger.ledger.locking import ASIDE, Hold, hold, sync_folder
+from comfyledger.ledger.mark import Mark, Marking
+from comfyledger.ledger.reader import read_only
 
 READERS_WAIT_S: Final = 5.0
 _HEADER: Final = b"SQLite format 3\0"
@@ -35,28 +37,47 @@ def held(path: Path) -> Iterator[Hold]:
         yield holding
 
 
-def write(scratch: Hold, command: RestoreLedger, forgets: Iterable[Forget], now_ms: int) -> int:
+def has_tables(path: Path) -> bool:
+    """Whether a file holds the tables of a ledger; not so if their birth was in a log that is lost."""
+    if not path.exists():
+        return False
+    with closing(read_only(path)) as connection:
+        return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+
+
+def bear(scratch: Hold, before: Mark) -> None:
+    """An empty ledger that goes on as the one of which nothing but its mark is left. Raises as `write`."""
+    with closing(connect(scratch)) as connection:
+        schema.set_meta(connection, "ledger_id", before.ledger_id)
+        schema.set_meta(connection, "epoch", before.epoch)
+
+
+def write(scratch: Hold, command: RestoreLedger, forgets: Iterable[Forget], now_ms: int, replaced: Mark | None) -> Mark:
     """Write the new epoch and what was seen into a copy that nobody else knows, and forget there what had been.
 
-    Returns its last position. Raises LedgerUnusable, sqlite3.Error, OSError.
+    `replaced` is the mark that lies where the copy will be.
+
+    Returns its end as it now is. Raises LedgerUnusable, sqlite3.Error, OSError.
     """
-    ledger = Ledger(connect(scratch), held=None)
+    ledger = Ledger(connect(scratch))
     try:
         for one in (command, *forgets):
             (outcome,), _ = decide_group(ledger, [one], Terms(now_ms, Policy(), None))
             if outcome.error is not None and not (isinstance(one, Forget) and isinstance(outcome.error, Refused)):
                 raise outcome.error  # A broken log may name images that there are not.
-        position = ledger.head.position
+        end = Mark(ledger.head, ledger.ledger_id, command.epoch)
     finally:
         ledger.close()
     with closing(sqlite3.connect(scratch.path, isolation_level=None)) as connection:
         schema.set_meta(connection, "epoch", command.epoch)
-    return position
+        if replaced is not None:
+            schema.set_meta(connection, mark.REPLACED, replaced.epoch)
+    return end
 
 
-def put_in_place(scratch: Hold, held: Hold, at: str) -> Path | None:
+def put_in_place(scratch: Hold, held: Hold, at: str, end: Mark) -> Path | None:
     """Rename the scratch copy over the ledger that is held. What stood there is never removed: the name that it has
-    now, if any did.
+    now, if any did. `end`: of the new one, for its mark.
 
     Raises LedgerUnusable while somebody reads the old ledger, FileExistsError if one was moved aside at that time, too,
     OSError.
@@ -72,6 +93,8 @@ def put_in_place(scratch: Hold, held: Hold, at: str) -> Path | None:
     scratch.path.replace(path)
     for folder in folders_above(path):
         sync_folder(folder)
+    with closing(Marking(path, end.ledger_id, end.epoch)) as marking:
+        marking.note(end.head)
     return aside if aside.exists() else None
 
 

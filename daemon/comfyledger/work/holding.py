@@ -16,8 +16,7 @@ import msgspec
 import structlog
 
 from comfyledger.errors import SpoolUnusable, Unusable
-from comfyledger.ledger.ledger import sync_folder
-from comfyledger.ledger.locking import Hold, Taken, hold_file, hold_folder
+from comfyledger.ledger.locking import Hold, Taken, hold_file, hold_folder, sync_folder
 
 STATE_LOCK: Final = "daemon.lock"
 OWNER: Final = ".ledger"

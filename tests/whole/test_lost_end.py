@@ -1,0 +1,69 @@
+"""The write-ahead log goes after a kill: the daemon does not start as if nothing had been, and each way on is safe."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from whole_app import Refusal, until
+from whole_house import House
+from whole_restore import command
+
+
+async def refused(house: House) -> str:
+    house.daemon.start()
+    assert house.daemon._popen is not None
+    await until(lambda: house.daemon._popen and house.daemon._popen.poll() is not None, "it has ended")
+    assert house.daemon._popen.poll() == 5
+    return str(house.daemon.errors()[-1]["error"])
+
+
+@pytest.mark.parametrize("first_run", [True, False])
+async def test_a_daemon_that_lost_its_write_ahead_log_says_so_and_gives_no_number_again(
+    house: House, first_run: bool
+) -> None:
+    house.expected_errors = {"daemon.ended"}
+    await house.begin()
+    if not first_run:
+        async with house.app("app") as app:
+            await app.settled((await app.submit("before", quantity=1))["batch_id"])
+        house.daemon.signal(signal.SIGTERM)
+        await house.daemon.begin()
+    async with house.app("app") as app:
+        await app.ask("pause", scope="backend:main")
+        asked = await app.submit("lost", quantity=20)
+        position, given = asked["position"], [image["number"] for image in asked["images"]]
+        epoch = (await app.ask("server_info"))["epoch"]
+    house.daemon.signal(signal.SIGKILL)
+    log, moved = house.state / "ledger.db-wal", house.folder / "moved"
+    log.rename(moved)
+
+    said = await refused(house)
+    assert "has lost its end" in said
+    assert f"position {position} was acknowledged" in said
+    assert all(way in said for way in ("ledger.db-wal back", "restore FILE", "restore --accept-loss"))
+
+    moved.rename(log)
+    await house.daemon.begin()
+    async with house.app("app") as app:
+        again = await app.submit("lost", quantity=20)
+        assert (again["batch_id"], again["repeated"]) == (asked["batch_id"], True)
+        more = await app.submit("more", quantity=20)
+        given += [image["number"] for image in more["images"]]
+    house.daemon.signal(signal.SIGKILL)
+    log.unlink()
+
+    await refused(house)
+    accepted = await command(house, "restore", "--accept-loss")
+    assert accepted["acknowledged"] == more["position"] > position
+    await house.daemon.begin()
+    async with house.app("app") as app:
+        assert (await app.ask("server_info"))["epoch"] == accepted["epoch"] != epoch
+        with pytest.raises(Refusal, match="epoch_changed"):
+            await app.ask("subscribe", epoch=epoch, after=position)
+        new = await app.submit("more", quantity=20)
+        numbers = [image["number"] for image in new["images"]]
+        assert min(numbers) > max(given) + 900
+        await app.ask("resume", scope="backend:main")
+        await app.settled(new["batch_id"])

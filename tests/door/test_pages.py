@@ -276,11 +276,11 @@ async def test_a_paused_lane_shows_and_no_users_name(door: Any) -> None:
 
 async def test_without_any_comfyui_the_door_is_not_ready_and_deaf_sockets_show(door: Any) -> None:
     backends = [BackendInfo("main", "http://there", connected=False, reconnects=3, deaf=2)]
-    reasons, parts = readiness(replace(door.context, backends=lambda: backends))
+    reasons, parts = readiness(replace(door.context, backends=lambda: backends), is_known=True)
     assert [reason["code"] for reason in reasons] == ["comfyui_not_connected"]
     assert parts["comfyui"] == {"main": {"connected": False, "reconnects": 3, "deaf_sockets": 2}}
     backends.append(BackendInfo("other", "http://here", connected=True))
-    assert readiness(replace(door.context, backends=lambda: backends))[0] == []
+    assert readiness(replace(door.context, backends=lambda: backends), is_known=True)[0] == []
 
 
 async def test_without_room_the_door_is_not_ready(open_door: Any, tmp_path: Path) -> None:
@@ -338,3 +338,15 @@ async def test_open_work_is_counted_until_it_is_done(open_door: Any, tmp_path: P
         await app.settled(asked["batch_id"])
         await until(lambda: not engine.owed.open_counts()["running"], "all calls have ended")
         assert engine.owed.standing().oldest_ms is None
+
+
+async def test_paths_and_foreign_texts_are_in_a_reason_for_those_with_a_token_only(
+    open_door: Any, tmp_path: Path
+) -> None:
+    async with open_door(tmp_path) as door:
+        broken = replace(door.context.stores["folder"], store=None, problem="/home/areg/images is gone")
+        context = replace(door.context, stores={"folder": broken})
+        (told,), _ = readiness(context, is_known=True)
+        assert "/home/areg" in told["message"]
+        (told,), _ = readiness(context, is_known=False)
+        assert (told["code"], "areg" in str(told)) == ("plugin_broken", False)

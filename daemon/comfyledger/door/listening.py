@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import grp
 import os
-import resource
 import socket
 import stat
 from collections.abc import Callable, Iterable
@@ -18,14 +17,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-import structlog
 from aiohttp import web
 
 from comfyledger.door.context import Context
+from comfyledger.door.descriptors import claim
 from comfyledger.door.http_log import http_log
 from comfyledger.door.keys import VISITS
 from comfyledger.door.server import SPARED, make_app
-from comfyledger.door.visits import STRANGERS_MAX, Visits
+from comfyledger.door.visits import Visits
 from comfyledger.errors import Refused
 from comfyledger.settings import Door
 
@@ -35,17 +34,14 @@ REQUEST_S: Final = 15.0
 PAGES_MAX: Final = 64
 """Connections beside those of the websocket: signs of life, metrics, images."""
 BACKLOG: Final = 1_024
+"""Connections that wait to be taken in."""
+TAKEN_AT_ONCE: Final = 16
 UNIX: Final = "unix:"
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Addresses that mean all of them, and how clients of this machine reach them."""
 ASKING_S: Final = 1.0
-DESCRIPTORS_KEPT: Final = 256
-"""File descriptors that connections never take: for the ledger, the spool, ComfyUI and stores."""
-GUESTS_MIN: Final = 16
 LOCAL_MODE: Final = 0o660
 """Of the socket in the state folder: its group is let in as it is at the folder and at the token."""
-
-log = structlog.get_logger("comfyledger.door")
 
 
 class Entrances(NamedTuple):
@@ -60,7 +56,7 @@ Make = Callable[[], asyncio.BaseProtocol]
 
 async def listen(door: Door, local: Iterable[Path], context: Context, stack: AsyncExitStack) -> Entrances:
     """Open the door as configured, and at the first of the sockets `local` that can be. Raises Refused."""
-    app = make_app(context, _guests_max(door.connections_max + SPARED + PAGES_MAX))
+    app = make_app(context, claim(door.connections_max + SPARED + PAGES_MAX))
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -101,7 +97,8 @@ async def _beside(open_already: Path, local: Iterable[Path], make: Make, stack: 
 
 
 async def _on_port(door: Door, make: Make) -> tuple[asyncio.Server, str]:
-    server = await asyncio.get_running_loop().create_server(make, door.host, door.port, backlog=BACKLOG)
+    server = await asyncio.get_running_loop().create_server(make, door.host, door.port, backlog=TAKEN_AT_ONCE)
+    _let_many_wait(server)
     host, port = server.sockets[0].getsockname()[:2]
     return server, url_of(host, port)
 
@@ -119,10 +116,11 @@ async def _on_socket(
     _clear(path)
     before = os.umask(0o177)
     try:
-        server = await asyncio.get_running_loop().create_unix_server(make, path, backlog=BACKLOG)
+        server = await asyncio.get_running_loop().create_unix_server(make, path, backlog=TAKEN_AT_ONCE)
     finally:
         os.umask(before)
     stack.callback(_remove, path, _let_in(path, mode, group))
+    _let_many_wait(server)
     return server, UNIX + str(path)
 
 
@@ -176,17 +174,11 @@ def _entrance(runner: web.AppRunner, visits: Visits) -> Make:
     return visits.entrance(server)
 
 
-def _guests_max(wanted: int) -> int:
-    """How many connections with a token there may be, so that files can still be opened when the door is full."""
-    needed = wanted + 2 * STRANGERS_MAX + DESCRIPTORS_KEPT
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    most = wanted if soft == resource.RLIM_INFINITY else max(GUESTS_MIN, min(wanted, wanted - (needed - soft)))
-    if most < wanted:
-        log.warning("door.few_descriptors", descriptors=soft, needed=needed, connections_max=most)
-    return most
+def _let_many_wait(server: asyncio.Server) -> None:
+    """asyncio takes in as many at once as it lets wait, and each needs a file descriptor: so it is told two numbers."""
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(BACKLOG)
 
 
 def announce(path: Path, entrances: Entrances, config: str) -> None:

@@ -12,7 +12,7 @@ from comfyledger import logs
 from comfyledger.core.standing import Standing
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane
 from comfyledger.door.context import Context
-from comfyledger.errors import Refused
+from comfyledger.errors import CODES, Refused
 from comfyledger.metrics import Now
 
 SPOOL: Final = "spool"
@@ -37,10 +37,13 @@ async def now_of(context: Context, connections: int) -> Now:
     )
 
 
-def readiness(context: Context) -> tuple[list[dict[str, str]], dict[str, Any]]:
-    """Why no batch could be rendered now, each reason with its code; and how lanes and connections are."""
+def readiness(context: Context, is_known: bool) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    """Why no batch could be rendered now, each reason with its code; and how lanes and connections are.
+
+    Paths and foreign texts stand in a reason only if who asks `is_known`, by a token.
+    """
     standing, backends = context.engine.owed.standing(), context.backends()
-    reasons = [*_no_numbers(context)]
+    reasons = [_reason(refusal, is_known) for refusal in _no_numbers(context)]
     if not any(backend.connected for backend in backends):
         reasons.append({"code": "comfyui_not_connected", "message": "No ComfyUI is connected."})
     parts = {
@@ -53,21 +56,21 @@ def readiness(context: Context) -> tuple[list[dict[str, str]], dict[str, Any]]:
     return reasons, parts
 
 
-def _no_numbers(context: Context) -> list[dict[str, str]]:
+def _no_numbers(context: Context) -> list[Refused]:
     """Why a batch would be refused, whatever was in it."""
     engine = context.engine
     if not engine.is_running:
-        return [_reason(Refused("not_running", "The daemon is stopping."))]
-    found = [] if engine.shortage is None else [_reason(engine.shortage.refusal())]
+        return [Refused("not_running", "The daemon is stopping.")]
+    found = [] if engine.shortage is None else [engine.shortage.refusal()]
     try:
         context.store_refs()
     except Refused as refusal:
-        found.append(_reason(refusal))
+        found.append(refusal)
     return found
 
 
-def _reason(refusal: Refused) -> dict[str, str]:
-    return {"code": refusal.code, "message": refusal.message}
+def _reason(refusal: Refused, is_known: bool) -> dict[str, str]:
+    return {"code": refusal.code, "message": refusal.message if is_known else CODES[refusal.code]}
 
 
 def _lanes(context: Context) -> tuple[str, ...]:

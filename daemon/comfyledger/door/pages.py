@@ -62,7 +62,8 @@ def _without_user(lane: str) -> str:
 
 async def _ready(request: web.Request) -> web.Response:
     """200 if a batch that comes now would get numbers and be rendered, else 503; lanes that are paused do not count."""
-    reasons, parts = readiness(request.app[CONTEXT])
+    context = request.app[CONTEXT]
+    reasons, parts = readiness(context, context.gate.known(request) is not None)
     body = {"ready": not reasons, "reasons": reasons, **parts}
     return web.json_response(body, status=503 if reasons else 200, headers=UNCACHED)
 

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from comfyledger import wire
 from comfyledger.door import pages
 from comfyledger.door.context import Context
+from comfyledger.door.descriptors import Places
 from comfyledger.door.keys import CONTEXT, REFUSALS, SOCKETS, VISITS, Sockets, Visitor
 from comfyledger.door.pace import Sparing
 from comfyledger.door.session import Session
@@ -43,12 +44,12 @@ _STATUS: Final = {
 log = structlog.get_logger("comfyledger.door")
 
 
-def make_app(context: Context, guests_max: int) -> web.Application:
-    """The application of one door. `guests_max`: of connections that showed a token."""
+def make_app(context: Context, places: Places) -> web.Application:
+    """The application of one door, with so many places for connections."""
     app = web.Application(client_max_size=65_536, middlewares=[_guarded])
     app[CONTEXT] = context
     app[SOCKETS] = Sockets()
-    app[VISITS] = Visits(guests_max)
+    app[VISITS] = Visits(places.guests, places.strangers)
     app[REFUSALS] = Sparing(log, asyncio.get_running_loop().time)
     app.add_routes([web.get("/ws", _socket), *pages.routes()])
     app.on_shutdown.append(_close_sockets)

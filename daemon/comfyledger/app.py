@@ -45,6 +45,7 @@ from comfyledger.door.usable import refuse_mistakes
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
 from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.locking import Hold
 from comfyledger.ledger.reader import BatchFilter, Reader
 from comfyledger.metrics import Metrics
 from comfyledger.notify import READY, SILENT, STOPPING, Notifier, notifier_of, watchdog_s
@@ -210,16 +211,14 @@ class House(msgspec.Struct, frozen=True):
 async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = SILENT) -> House:
     prepared = prepare_workflows(settings)
     with _in_state_folder(settings):  # before all else, so that a second daemon changes nothing of the first one's
-        stack.callback(hold_state(settings.state_path).close)
+        _hold(stack, hold_state(settings.state_path))
     with notifier.extending():
         ledger = Ledger.open(settings.ledger_path)
     stack.callback(ledger.close)
     if ledger.foreign:
         log.warning("ledger.foreign_objects", objects=ledger.foreign)
     spool = Spool(settings.spool_path)
-    held = hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path)
-    if held is not None:
-        stack.callback(held.close)
+    _hold(stack, hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path))
     with _in_state_folder(settings):
         keyring = _keyring(settings)
     reader = Reader(settings.ledger_path)
@@ -277,6 +276,12 @@ def _passwords(settings: Settings) -> Iterator[str]:
     """Of the servers' URLs: what stands before ComfyUI may quote them."""
     for one in settings.comfyui.values():
         yield reached(one.url).password
+
+
+def _hold(stack: AsyncExitStack, held: Hold | None) -> None:
+    """To the end; None where there are no locks."""
+    if held is not None:
+        stack.callback(held.close)
 
 
 def _salt() -> bytes:

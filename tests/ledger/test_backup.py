@@ -99,7 +99,7 @@ def test_what_appears_while_the_copy_is_made_is_not_overwritten(ledger: Ledger, 
     assert (target.read_text(), left(target)) == ("mine", ["copy.db"])
 
 
-@pytest.mark.parametrize("end", ["", "-wal", "-shm", ".lock"])
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", ".lock", ".mark"])
 def test_a_backup_never_goes_over_the_ledger_itself(ledger: Ledger, path: Path, tmp_path: Path, end: str) -> None:
     (tmp_path / "link").symlink_to(path.parent)
     with pytest.raises(Refused, match="is the ledger itself"):

@@ -70,6 +70,17 @@ def test_a_copy_of_a_ledger_does_not_take_its_spool_and_a_ledger_that_was_moved_
         hold_spool(root, "01A", ledger)
 
 
+def test_who_copies_ledger_and_spool_has_two_of_each(tmp_path: Path, root: Path, ledger: Path) -> None:
+    """`cp -a` of a whole state folder."""
+    use(root, ledger)
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(ledger, other / "ledger.db")
+    shutil.copytree(root, other / "spool")
+    use(other / "spool", other / "ledger.db")
+    use(root, ledger)
+
+
 def test_a_link_to_the_same_ledger_is_no_copy(root: Path, ledger: Path) -> None:
     use(root, ledger)
     link = ledger.with_name("link.db")
@@ -92,6 +103,7 @@ def test_a_file_system_without_locks_is_used_without(root: Path, ledger: Path, m
     monkeypatch.setattr(fcntl, "flock", unlocked)
     assert hold_spool(root, "01A", ledger) is None
     assert (root / OWNER).exists()
+    assert hold_state(root) is None
 
 
 def test_what_a_refused_daemon_held_is_free_again(root: Path, ledger: Path) -> None:
@@ -103,10 +115,13 @@ def test_what_a_refused_daemon_held_is_free_again(root: Path, ledger: Path) -> N
 
 def test_a_state_folder_in_use_is_refused(tmp_path: Path) -> None:
     held = hold_state(tmp_path / "deep" / "state")
+    assert held is not None
     with pytest.raises(Unusable, match=r"Another daemon uses the state folder.*--state-dir"):
         hold_state(tmp_path / "deep" / "state")
     held.close()
-    hold_state(tmp_path / "deep" / "state").close()
+    again = hold_state(tmp_path / "deep" / "state")
+    assert again is not None
+    again.close()
 
 
 def test_the_names_of_folders_that_are_made_are_on_stable_storage(
@@ -114,7 +129,9 @@ def test_the_names_of_folders_that_are_made_are_on_stable_storage(
 ) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(holding, "sync_folder", synced.append)
-    hold_state(tmp_path / "a" / "b").close()
+    held = hold_state(tmp_path / "a" / "b")
+    assert held is not None
+    held.close()
     assert set(synced) == {tmp_path, tmp_path / "a"}
 
 

@@ -7,7 +7,9 @@ is locked, since commands that change tokens lock the folder itself for a moment
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,11 +27,16 @@ OWNER: Final = ".ledger"
 log = structlog.get_logger("comfyledger.holding")
 
 
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF})
+"""What file systems say that have no flock, or none of a folder."""
+
+
 class Owner(msgspec.Struct, frozen=True):
-    """Which ledger a spool belongs to, and where that was."""
+    """Which ledger a spool belongs to, and where that was. `inode`: of the spool that says so; a copy has another."""
 
     ledger_id: str
     ledger: str
+    inode: int = 0
 
 
 def make_folder(folder: Path) -> None:
@@ -40,24 +47,30 @@ def make_folder(folder: Path) -> None:
         sync_folder(one.parent)
 
 
-def hold_state(folder: Path) -> Hold:
-    """Become the one daemon of a state folder, which is made if it is missing. Raises Unusable, OSError."""
+def hold_state(folder: Path) -> Hold | None:
+    """Become the one daemon of a state folder, which is made if it is missing; None where there are no locks.
+
+    Raises Unusable, OSError.
+    """
     make_folder(folder)
     try:
-        return hold_file(folder / STATE_LOCK)
+        return _where_locks_are(lambda: hold_file(folder / STATE_LOCK), folder)
     except Taken as error:
         hint = "See `comfyledger status`, or choose another --state-dir."
         raise Unusable(f"Another daemon uses the state folder {folder}.", hint=hint) from error
 
 
 def hold_spool(root: Path, ledger_id: str, ledger: Path) -> Hold | None:
-    """Become the one daemon that uses a spool, which must be there; None where its file system has no locks.
+    """Become the one daemon that uses a spool, which must be there; None where there are no locks.
 
-    Raises SpoolUnusable if another daemon uses it, or if it is another ledger's.
+    Raises SpoolUnusable if another daemon uses it, or if it is another ledger's; OSError.
     """
-    held = _locked(root)
     try:
-        _own(root, Owner(ledger_id, str(ledger.resolve())))
+        held = _where_locks_are(lambda: hold_folder(root), root)
+    except Taken as error:
+        raise SpoolUnusable(f"Another daemon uses the spool {root}.", hint="Choose another [spool] path.") from error
+    try:
+        _own(root, Owner(ledger_id, str(ledger.resolve()), root.stat().st_ino))
     except BaseException:
         if held is not None:
             held.close()
@@ -65,13 +78,13 @@ def hold_spool(root: Path, ledger_id: str, ledger: Path) -> Hold | None:
     return held
 
 
-def _locked(root: Path) -> Hold | None:
+def _where_locks_are(take: Callable[[], Hold], folder: Path) -> Hold | None:
     try:
-        return hold_folder(root)
-    except Taken as error:
-        raise SpoolUnusable(f"Another daemon uses the spool {root}.", hint="Choose another [spool] path.") from error
+        return take()
     except OSError as error:
-        log.warning("spool.not_locked", spool=str(root), error=str(error))
+        if error.errno not in _NO_LOCKS:
+            raise
+        log.warning("folder.not_locked", folder=str(folder), error=str(error))
         return None
 
 
@@ -98,12 +111,16 @@ def _owner(path: Path) -> Owner | None:
 
 
 def _check_same(root: Path, found: Owner, own: Owner) -> None:
-    """A ledger that was moved takes its spool along; a copy of a ledger that is still where it was does not."""
+    """A ledger that was moved takes its spool along; a copy of a ledger that is still where it was does not.
+
+    Who copied both, as with a whole state folder, has two spools.
+    """
     if found.ledger_id != own.ledger_id:
         text = f"The spool {root} belongs to another ledger ({found.ledger_id}, {found.ledger})."
         hint = f"Choose another [spool] path; or remove {root / OWNER} to give up the files in it."
         raise SpoolUnusable(text, hint=hint)
-    if os.path.exists(found.ledger) and not os.path.samefile(found.ledger, own.ledger):
+    is_copied = found.inode != own.inode
+    if not is_copied and os.path.exists(found.ledger) and not os.path.samefile(found.ledger, own.ledger):
         text = f"The spool {root} belongs to the ledger {found.ledger}, of which {own.ledger} is a copy."
         hint = f"Choose another [spool] path; or, if the ledger was moved, move {found.ledger} away."
         raise SpoolUnusable(text, hint=hint)

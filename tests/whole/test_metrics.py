@@ -50,6 +50,7 @@ async def test_numbers_after_a_batch_equal_the_ledgers_of_both_sides(house: Hous
         assert value(samples, "events_total", kind=kind) == sum(event["kind"] == kind for event in log)
     assert value(samples, "commit_duration_seconds_count") > 0
     assert not [name for name, _ in samples if name == "comfyledger_oldest_owed_image_timestamp_seconds"]
+    await until(lambda: "batch.settled" in house.daemon.last_words(), "the batch is logged")
     (fact,) = [fact for fact in house.daemon.facts() if fact["event"] == "batch.settled"]
     assert (fact["batch_id"], fact["client"], fact["images"], fact["stored"]) == (asked["batch_id"], "shop", 6, 6)
     assert fact["took_s"] >= fact["render_s"] >= 0

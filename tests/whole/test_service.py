@@ -175,9 +175,11 @@ async def test_a_hang_up_takes_the_new_level_and_keeps_the_old_where_the_file_is
     reload("levle = 1\n" + whole)
     await until(heard(house, manager, "READY=1"), "it is ready after a file that is broken")
     assert "RELOADING=1" in manager.heard
+    await until(house.daemon.errors, "the mistake is logged")
     assert [fact["event"] for fact in house.daemon.errors()] == ["config.not_reloaded"]
     reload(whole.replace("[door]", '[logging]\nlevel = "debug"\n[door]\nsubscriptions_max = 7'))
     await until(heard(house, manager, "READY=1"), "it is ready after a file that is whole")
+    await until(lambda: "config.reloaded" in house.daemon.last_words(), "the reload is logged")
     (fact,) = [fact for fact in house.daemon.facts() if fact["event"] == "config.reloaded"]
     assert (fact["logging_level"], fact["restart_needed"]) == ("debug", ["door"])
     reload(whole.replace("[door]", '[logging]\nlevel = "error"\n[door]'))

@@ -78,6 +78,7 @@ async def test_a_socket_that_is_open_and_silent_is_found_out_replaced_counted_an
         house.comfyui.control(deaf=False, mend_sockets=True)
         assert await settled_after(house, app, "r3") < SWEEP_S + SLACK_S
         assert (await backend(app))["deaf"] == 1
+    await until(lambda: "comfyui.socket_deaf" in house.daemon.last_words(), "it is logged")
     (said,) = [fact for fact in house.daemon.facts() if fact["event"] == "comfyui.socket_deaf"]
     assert said["level"] == "warning"
     assert said["silent_for_s"] >= GRACE_S

@@ -217,7 +217,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     stack.callback(ledger.close)
     if ledger.foreign:
         log.warning("ledger.foreign_objects", objects=ledger.foreign)
-    spool = Spool(settings.spool_path)
+    spool = Spool(settings.spool_path, settings.limits.poison_strikes_max)
     _hold(stack, hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path))
     with _in_state_folder(settings):
         keyring = _keyring(settings)

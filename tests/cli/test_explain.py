@@ -115,7 +115,20 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         (
             {"image": 3, "width": 64, "height": 32, "extension": "png", "size_bytes": 12345, "sha256": "ab"},
             "kept in the spool: 64 x 32 png, 12,345 bytes, sha256 ab",
-        )
+        ),
+        (
+            {
+                "image": 3,
+                "width": 64,
+                "height": 32,
+                "extension": "webp",
+                "size_bytes": 12345,
+                "sha256": "ab",
+                "checked": "structure",
+            },
+            "kept in the spool: 64 x 32 webp, 12,345 bytes, sha256 ab, too large to be decoded: only its structure was"
+            " checked",
+        ),
     ],
     "upload_started": [({"image": 3, "store": "disk", "attempt": 2}, "attempt 2 to store it in disk")],
     "image_uploaded": [

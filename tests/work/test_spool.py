@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import os
 import stat
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pytest
 from PIL import Image
@@ -20,24 +19,7 @@ from comfyledger.work import spool as spool_module
 from comfyledger.work.broken import Broken
 from comfyledger.work.imagefile import Pinned
 from comfyledger.work.spool import NoPlace, Spool
-
-LIMITS: dict[str, Any] = {"strip": True, "bytes_max": 1_000_000, "pixels_max": 1_000_000}
-
-
-def image(kind: str = "PNG", colour: int = 0) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (16, 16), (colour, 1, 2)).save(out, kind)
-    return out.getvalue()
-
-
-async def stream(content: bytes, piece: int = 100) -> AsyncIterator[bytes]:
-    for start in range(0, len(content), piece):
-        yield content[start : start + piece]
-
-
-async def keep(spool: Spool, index: int = 1, content: bytes | None = None, **limits: Any) -> Pinned:
-    chunks = stream(image() if content is None else content)
-    return await spool.keep("B1", index, 1, chunks, **{**LIMITS, **limits})
+from spool_given import LIMITS, image, keep
 
 
 def files(root: Path) -> set[str]:
@@ -135,7 +117,7 @@ async def test_a_stream_that_breaks_leaves_nothing(spool: Spool, root: Path) -> 
     assert files(root) == set()
 
 
-@pytest.mark.parametrize("step", ["_new", "_append", "pin", "_sync_file", "_sync_folder"])
+@pytest.mark.parametrize("step", ["_new", "_append", "walk", "proved", "_sync_file", "_sync_folder"])
 async def test_trouble_of_the_disk_passes_and_leaves_no_temporary(
     spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -259,7 +241,7 @@ async def test_a_cancellation_waits_for_the_disk_and_then_leaves_nothing(
         sink.write(b"late")
         raise Broken("truncated", "Late.")
 
-    monkeypatch.setattr(spool_module, "pin", slow)
+    monkeypatch.setattr(spool_module, "walk", slow)
     task = asyncio.create_task(keep(spool))
     await entered.wait()
     for _ in range(3):
@@ -323,7 +305,7 @@ async def test_a_sweep_removes_temporaries_and_orphans_and_nothing_else(spool: S
         "B1/2.png", "B1/.3-a1-1.raw", "B1/.3-a1-1.pinned", "GONE/7.webp",
     }  # fmt: skip
     assert files(root) == {
-        "B1", "B1/1.png", "B1/notes.txt", "B1/1.txt", "B1/01.png", "not ours", "not ours/1.png",
+        "B1", "B1/1.png", "B1/notes.txt", "B1/1.txt", "B1/01.png", "B1/.3-a1.strikes", "not ours", "not ours/1.png",
     }  # fmt: skip
 
 

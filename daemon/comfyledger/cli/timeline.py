@@ -177,7 +177,8 @@ def _prompt_removed(data: Fields) -> str:
 
 def _image_kept(data: Fields) -> str:
     picture = f"{data['width']} x {data['height']} {data['extension']}, {data['size_bytes']:,} bytes"
-    return f"kept in the spool: {picture}, sha256 {data['sha256']}"
+    how_far = ", too large to be decoded: only its structure was checked" if data.get("checked") == "structure" else ""
+    return f"kept in the spool: {picture}, sha256 {data['sha256']}{how_far}"
 
 
 def _image_uploaded(data: Fields) -> str:

@@ -259,6 +259,7 @@ def _files_kept(draft: Draft, prompt: PromptRow, report: FilesKept) -> Taken:
                 width=file.width,
                 height=file.height,
                 extension=file.extension,
+                checked=file.checked,
             )
         )
         taken.append(file.image)

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from comfyledger.core.values import Evidence, ImageNamed, OutputFile, Plan, PromptFixed, StoreRef
+from comfyledger.core.values import Checked, Evidence, ImageNamed, OutputFile, Plan, PromptFixed, StoreRef
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -184,6 +184,7 @@ class ImageKept(Event, frozen=True):
     width: int
     height: int
     extension: str
+    checked: Checked = "whole"
 
 
 class UploadStarted(Event, frozen=True):

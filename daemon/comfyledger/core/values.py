@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,6 +13,9 @@ SEED_MAX = 2**53 - 1
 """The largest seed that a request may give: what every JSON reader keeps exactly (RFC 8259, section 6)."""
 SEED_MADE_UP_MAX = 2**31 - 1
 """The largest seed that is made up: 104 seed inputs of ComfyUI 0.29.0 and those of many custom nodes take no larger."""
+
+Checked = Literal["whole", "structure"]
+"""How far a file was proved: all of its pixels, or only what holds them, where they would take too much memory."""
 
 PROMPT_NAMESPACE = uuid.UUID("9a3a9f62-6f0c-5c4e-9d0e-1d1f6c3b7e55")
 
@@ -83,6 +86,7 @@ class Pinned(msgspec.Struct, frozen=True, gc=False):
     width: int
     height: int
     extension: str
+    checked: Checked = "whole"
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import threading
 import zlib
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -19,6 +20,7 @@ from comfyledger.sim.comfyui_faults import ViewFault
 
 _PAGE: Final = b"<!DOCTYPE html><html><body><h1>Sign in to go on</h1></body></html>"
 _BOMB_SIDE: Final = 16_384
+_BOMB_MAKING: Final = threading.Lock()
 _RUBBISH: Final = b"\0rubbish"
 _LACKING_BYTES: Final[dict[str, int]] = {"cut_1": 1, "cut_4": 4, "cut_20": 20, "cut_1000": 1_000}
 
@@ -100,9 +102,14 @@ async def _reset(request: web.Request, _: bytes) -> web.StreamResponse:
     return web.Response()
 
 
-@cache
 def _bomb() -> bytes:
-    """A whole PNG of one colour, 16,384 pixels wide and high."""
+    """A whole PNG of one colour, 16,384 pixels wide and high. It takes seconds to make, so it is made once."""
+    with _BOMB_MAKING:
+        return _made_bomb()
+
+
+@cache
+def _made_bomb() -> bytes:
     packing, row = zlib.compressobj(9), bytes(1 + 3 * _BOMB_SIDE)
     packed = b"".join(packing.compress(row * 64) for _ in range(_BOMB_SIDE // 64)) + packing.flush()
     header = struct.pack(">IIBBBBB", _BOMB_SIDE, _BOMB_SIDE, 8, 2, 0, 0, 0)

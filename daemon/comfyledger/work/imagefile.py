@@ -19,12 +19,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final
 
 from PIL import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from comfyledger.core.values import Checked
 from comfyledger.work import png
 from comfyledger.work.broken import Broken, check_end, check_parts, check_pixels, take, trailing, truncated
 from comfyledger.work.orientation import PREFIX, XMP_BYTES_MAX, kept_exif, kept_xmp
@@ -64,8 +65,6 @@ WEBP_FRAME_BYTES: Final = 16
 WEBP_FLAGS: Final = {b"EXIF": 0x08, b"XMP ": 0x04}
 """In the first byte of VP8X."""
 WEBP_FIRST: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X"})
-
-Checked = Literal["whole", "structure"]
 
 
 @dataclass(frozen=True, slots=True)

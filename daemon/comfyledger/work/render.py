@@ -67,10 +67,6 @@ class Bounds(msgspec.Struct, frozen=True):
     strip_metadata: bool
 
 
-class Page(Broken):
-    """What a gateway says in the place of the file: it does not come from the graph, and may not come again."""
-
-
 class Unfit(msgspec.Struct, frozen=True):
     """Why a prompt cannot be sent."""
 
@@ -432,7 +428,7 @@ class Renderer:
             except FileMissing as missing:
                 bringing.blame(Fault("file_missing", str(missing)))
             except Broken as broken:
-                final = broken.reason in SAME_AGAIN and not isinstance(broken, Page)
+                final = broken.reason in SAME_AGAIN
                 code = "poison" if broken.reason == "poison" else "broken"
                 bringing.blame(Fault(code, f"{broken.reason}: {broken.sentence}", final))
             except NotGiven as trouble:
@@ -475,6 +471,7 @@ class Renderer:
             pinned.width,
             pinned.height,
             pinned.extension,
+            pinned.checked,
         )
 
     async def _took(self, effect: FetchPrompt, kept: list[Pinned]) -> None:
@@ -498,11 +495,11 @@ class Renderer:
 
 
 async def _checked(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces of a file as they come. Raises Page for the text of a page."""
+    """The pieces of a file as they come. Raises NotGiven for the text of a page, which does not come from the graph."""
     is_first = True
     async for piece in pieces:
         if is_first and piece.lstrip()[:1] in {b"<", b"{"}:
-            raise Page("unknown_kind", "The file is not an image but a page or a message in its place.")
+            raise NotGiven("web_page", "A page or a message came in the place of the file.")
         is_first = False
         yield piece
 

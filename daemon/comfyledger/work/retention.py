@@ -155,6 +155,8 @@ class Retention:
         return gone
 
     def _clear_one(self, row: ImageRow) -> bool:
+        if row.state != "pending":
+            self._spool.acquit(row.batch_id, row.index)
         if row.is_forgotten:
             return self._spool.remove(row.batch_id, row.index)
         if not _every_store_has(row):

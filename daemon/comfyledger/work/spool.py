@@ -2,7 +2,8 @@
 
 Files are named by batch and index alone, `<root>/<batch_id>/<index>.<extension>`; nothing that a user typed
 is in a path. What lies under such a name is whole, pinned and on stable storage; what is not yet so lies
-beside it under a name that begins with a dot. A file comes in from the fetcher as a stream and goes out to
+beside it under a name that begins with a dot; after a death it counts against the image (`work/strikes.py`).
+A file comes in from the fetcher as a stream and goes out to
 stores as a path; stores copy, they never link. Which files are still wanted is not known here: the ledger
 says so. A disk that takes no file is told apart from a stream that breaks off (`NoPlace`); but an fsync that fails is
 the end of the process, since a second one would say success of what the kernel has dropped.
@@ -27,8 +28,10 @@ from typing import BinaryIO, Final, TypeVar
 from comfyledger import crash
 from comfyledger.errors import ComfyledgerError, SpoolUnusable
 from comfyledger.work.broken import Broken
+from comfyledger.work.checks import ALL, LONG, Checks
 from comfyledger.work.holding import make_folder
-from comfyledger.work.imagefile import EXTENSIONS, Pinned, pin
+from comfyledger.work.imagefile import EXTENSIONS, Pinned, Walked, is_heavy, proved, walk
+from comfyledger.work.strikes import Strikes
 
 HELD_BYTES: Final = 4 * 1_048_576
 """A file below it comes to the disk once, as what is pinned. Of each fetch under way so much is in memory at most."""
@@ -37,9 +40,12 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.(?:{'|'.join(EXTENSIONS)})")
 TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
+STRIKES_MAX: Final = 3
+HEAD_BYTES: Final = 64
+"""Enough to tell how long a check takes."""
 
 T = TypeVar("T")
-Pinning = Callable[[BinaryIO, BinaryIO], Pinned]
+Walking = Callable[[BinaryIO, BinaryIO], Walked]
 
 
 class NoPlace(ComfyledgerError):
@@ -52,9 +58,12 @@ class NoPlace(ComfyledgerError):
 
 
 class Spool:
-    """A folder of rendered files. Only one process uses it; its calls may overlap."""
+    """A folder of rendered files. Only one process uses it; its calls may overlap.
 
-    def __init__(self, root: Path) -> None:
+    `strikes_max`: how often the process may die while it checks one file, before that is not tried any more.
+    """
+
+    def __init__(self, root: Path, strikes_max: int = STRIKES_MAX) -> None:
         """Makes the folder, for its owner only, if it is missing; the names of what was made are on stable storage.
 
         Raises SpoolUnusable.
@@ -64,6 +73,9 @@ class Spool:
         self._rooted: set[str] = set()
         """Folders of batches whose names in the root are on stable storage. They go from here as they go from there."""
         self._going = threading.Lock()
+        self._checks = Checks()
+        self._strikes = Strikes(root)
+        self._strikes_max = strikes_max
         try:
             make_folder(root)
         except OSError as error:
@@ -94,33 +106,46 @@ class Spool:
         """Take a file in, and return once it is whole, pinned and on stable storage under its own name.
 
         Keeping again replaces the earlier file at once, never in between. Raises Broken (`too_large` above
-        `bytes_max`), NoPlace, SpoolUnusable, or whatever `chunks` raises. No temporary file is left then, nor after a
-        cancellation, which waits for the disk to end what it is doing.
+        `bytes_max`, `poison` after too many strikes), NoPlace, SpoolUnusable, or whatever `chunks` raises. No temporary
+        file is left then, nor after a cancellation, which waits for the disk to end what it is doing.
         """
         folder = self.path_of(batch_id, index, EXTENSIONS[0]).parent
         temporary = f".{index}-a{attempt}-{next(self._serial)}"
         raw, pinned = folder / f"{temporary}.raw", folder / f"{temporary}.pinned"
+        key = (batch_id, index, attempt)
+        strikes = self._strikes.of(key)
         try:
+            if strikes >= self._strikes_max:
+                raise Broken("poison", f"The daemon died {strikes} times while it checked this file.")
             source = await _received(raw, chunks, bytes_max)
             crash.at("spool.received")
-            work = partial(pin, strip=strip, pixels_max=pixels_max)
-            return await _to_end(partial(self._place, source, work, pinned, batch_id, index))
-        except BaseException:
+            work = partial(walk, strip=strip, pixels_max=pixels_max)
+            kept = await self._checked(source, pinned, work, batch_id, index, is_suspect=strikes > 0)
+            self._strikes.acquit(key)
+            return kept
+        except BaseException as error:
             _discard(raw, pinned)
+            if isinstance(error, Broken):
+                self._strikes.acquit(key)
             self._remove_if_empty(folder)
             raise
 
-    def _place(
-        self,
-        source: BytesIO | Path,
-        work: Callable[[BinaryIO, BinaryIO], Pinned],
-        pinned: Path,
-        batch_id: str,
-        index: int,
+    async def _checked(
+        self, source: BytesIO | Path, pinned: Path, work: Walking, batch_id: str, index: int, *, is_suspect: bool
     ) -> Pinned:
-        """Pin, sync, rename, sync the folders."""
-        with _opened(source) as taken, _new(pinned) as sink:
-            result = work(taken, sink)
+        """Walk, then prove and place, in turn with others. A suspect is alone from its first to its last byte."""
+        async with self._checks.turn(ALL if is_suspect else await _cost_of_walk(source)):
+            walked = await _to_end(partial(_copied, source, pinned, work))
+            place = partial(self._place, source, pinned, walked, batch_id, index)
+            if is_suspect:
+                return await _to_end(place)
+        async with self._checks.turn(walked.decode_bytes if walked.is_decodable else 0):
+            return await _to_end(place)
+
+    def _place(self, source: BytesIO | Path, pinned: Path, walked: Walked, batch_id: str, index: int) -> Pinned:
+        """Prove, sync, rename, sync the folders."""
+        with pinned.open("r+b") as sink:
+            result = proved(sink, walked)
             _sync_file(sink)
         crash.at("spool.pinned")
         place = self.path_of(batch_id, index, result.extension)
@@ -178,9 +203,15 @@ class Spool:
         self._sync_folders(place.parent)
         return True
 
+    def acquit(self, batch_id: str, index: int) -> None:
+        """No file of this image is awaited any more: nothing is held against one."""
+        if self._strikes.acquit_all(batch_id, index):
+            self._remove_if_empty(self._root / batch_id)
+
     def remove(self, batch_id: str, index: int) -> bool:
         """Give up the file of an image, and its folder with the last one. False if there was none."""
         found = _discard(*self._paths(batch_id, index))
+        self._strikes.acquit_all(batch_id, index)
         self._remove_if_empty(self._root / batch_id)
         return found
 
@@ -188,6 +219,7 @@ class Spool:
         """Remove files for ever: that they are gone is on stable storage. Raises OSError, SpoolUnusable."""
         for index in indexes:
             _discard(*self._paths(batch_id, index))
+            self._strikes.acquit_all(batch_id, index)
         folder = self._root / batch_id
         with suppress(FileNotFoundError):
             _sync_folder(folder)
@@ -199,7 +231,10 @@ class Spool:
 
         Returns what was removed. What does not look like the spool's own is left alone.
         """
-        removed = [path for path in self._own() if _is_unwanted(path, known)]
+        own = list(self._own())
+        for path in own:
+            self._strikes.found(path)
+        removed = [path for path in own if _is_unwanted(path, known)]
         _discard(*removed)
         for folder in self._folders():
             self._remove_if_empty(folder)
@@ -270,6 +305,26 @@ async def _received(raw: Path, chunks: AsyncIterator[bytes], bytes_max: int) -> 
         return raw
     held.seek(0)
     return held
+
+
+def _copied(source: BytesIO | Path, pinned: Path, work: Walking) -> Walked:
+    with _opened(source) as taken, _new(pinned) as sink:
+        return work(taken, sink)
+
+
+async def _cost_of_walk(source: BytesIO | Path) -> int:
+    """Most of them take no time worth waiting for others. Raises Broken."""
+    head = await _to_end(partial(_head, source)) if isinstance(source, Path) else _held(source)
+    return LONG if is_heavy(head) else 0
+
+
+def _held(source: BytesIO) -> bytes:
+    return bytes(source.getbuffer()[:HEAD_BYTES])
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
 
 
 async def _to_end(call: Callable[[], T]) -> T:

@@ -312,6 +312,7 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
         limits=Limits(
             queue_depth=depth,
             fetches_max=limits.fetches_max * SLOW_TIMES,
+            fetches_user_max=limits.fetches_max * SLOW_TIMES // 2,
             uploads_max=limits.uploads_max,
             priority_age_ms=int(limits.priority_age_s * 1000),
         ),

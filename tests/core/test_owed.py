@@ -216,6 +216,19 @@ def test_uploads_and_fetches_are_bounded_for_each_lane() -> None:
     assert [effect.lane for effect in lived.take()] == [FOLDER]
 
 
+def test_files_of_one_user_leave_places_for_those_of_others() -> None:
+    lived = House(Limits(queue_depth=20, fetches_max=4, fetches_user_max=2))
+    lived.given(submit("b1", 5), submit("b2", 2, user="Mara"))
+    lived.given(*(rendered(index) for index in range(1, 6)), rendered(1, batch="b2"), rendered(2, batch="b2"))
+    fetches = [effect for effect in lived.take() if isinstance(effect, FetchPrompt)]
+    assert [(fetch.batch_id, fetch.prompt) for fetch in fetches] == [("b1", 1), ("b1", 2), ("b2", 1), ("b2", 2)]
+    lived.perform(fetches[2])
+    assert [effect for effect in lived.take() if isinstance(effect, FetchPrompt)] == []
+    lived.perform(fetches[0])
+    again = [effect for effect in lived.take() if isinstance(effect, FetchPrompt)]
+    assert [(fetch.batch_id, fetch.prompt) for fetch in again] == [("b1", 3)]
+
+
 def test_following_is_not_bounded() -> None:
     lived = house(submit(quantity=50), *(rendering(index) for index in range(1, 51)), depth=50)
     assert kinds(lived.take()) == ["follow"] * 50

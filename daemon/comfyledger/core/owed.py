@@ -8,8 +8,9 @@ by state, not fired by events. It knows no clock: the time comes in, and `wake_a
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -32,6 +33,8 @@ from comfyledger.core.trouble import PROBE_FIRST_MS, Trouble, backoff_ms
 from comfyledger.core.values import EVERYTHING, backend_lane, user_lane
 
 _QUEUE: Final = "queue"
+_SOUGHT_MAX: Final = 1_000
+"""Effects that are passed over for one whose user has a place left."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -39,6 +42,8 @@ class Limits(msgspec.Struct, frozen=True):
 
     queue_depth: int = 3
     fetches_max: int = 4
+    fetches_user_max: int = 1_000_000
+    """Of one user among them: nobody's files that come slowly take every place."""
     uploads_max: int = 8
     cancels_max: int = 4
     priority_age_ms: int = 600_000
@@ -53,6 +58,8 @@ class _Lane:
     def __init__(self) -> None:
         self.waiting: OrderedDict[EffectKey, Effect] = OrderedDict()
         self.running = 0
+        self.of_user: Counter[str] = Counter()
+        """How many of them are fetches of one user."""
 
 
 class Owed:
@@ -67,6 +74,8 @@ class Owed:
         self._images: dict[tuple[str, int], ImageRow] = {}
         self._wanted: dict[EffectKey, Effect] = {}
         self._running: dict[EffectKey, Effect] = {}
+        self._fetching: dict[EffectKey, str] = {}
+        """The users of fetches under way: a batch may be over before they are."""
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._rotations: dict[str, Rotation] = {}
         self._at_backend: dict[str, set[tuple[str, int]]] = {}
@@ -225,10 +234,21 @@ class Owed:
             return []
         started: list[Effect] = []
         while group.waiting and group.running < self._limits.of(kind) and self._may_call(lane, kind, now_ms):
-            _, effect = group.waiting.popitem(last=False)
+            effect = self._next_waiting(group)
+            if effect is None:
+                break
             self._start(effect, now_ms)
             started.append(effect)
         return started
+
+    def _next_waiting(self, group: _Lane) -> Effect | None:
+        """The first that waits and whose user has a place left."""
+        for key, effect in islice(group.waiting.items(), _SOUGHT_MAX):
+            user = self.user_of(effect.batch_id) if isinstance(effect, FetchPrompt) else None
+            if user is None or group.of_user[user] < self._limits.fetches_user_max:
+                del group.waiting[key]
+                return effect
+        return None
 
     def _is_paused(self, lane: str) -> bool:
         return lane in self._paused or EVERYTHING in self._paused
@@ -274,7 +294,12 @@ class Owed:
     def _start(self, effect: Effect, now_ms: int) -> None:
         """A call to a lane in trouble is a probe. If it ends without a word, the next one waits all the same."""
         self._running[effect.key] = effect
-        self._group(effect).running += 1
+        group = self._group(effect)
+        group.running += 1
+        user = self.user_of(effect.batch_id) if isinstance(effect, FetchPrompt) else None
+        if user is not None:
+            self._fetching[effect.key] = user
+            group.of_user[user] += 1
         trouble = self._trouble.get(effect.lane)
         if trouble is not None and effect.kind != "follow":
             trouble.probing = True
@@ -285,7 +310,11 @@ class Owed:
         effect = self._running.pop(key, None)
         if effect is None:
             return
-        self._group(effect).running -= 1
+        group = self._group(effect)
+        group.running -= 1
+        if (user := self._fetching.pop(key, None)) is not None:
+            group.of_user[user] -= 1
+            group.of_user += Counter()  # those with none go
         if isinstance(effect, SubmitPrompt):
             self._submit_ended(effect, now_ms)
         if key not in self._wanted:

@@ -18,7 +18,7 @@ from comfyledger.inspect.compare import TABLES
 from comfyledger.inspect.findings import Progress, Tally
 from comfyledger.inspect.fold import Scratch
 from comfyledger.inspect.opening import looking
-from comfyledger.ledger import mark, restoring, schema
+from comfyledger.ledger import restoring, schema
 from comfyledger.ledger.ledger import connect
 
 
@@ -33,7 +33,6 @@ def rebuild(path: Path, progress: Progress) -> int:
     with restoring.held(path) as held, tempfile.TemporaryDirectory(prefix=".rebuilding-", dir=path.parent) as folder:
         scratch = Path(folder) / "tables.db"
         position = _fold(path, scratch, progress)
-        mark.check(path)
         with closing(connect(held, remaking=True)) as connection:
             _switch(connection, scratch, progress)
     return position

@@ -12,7 +12,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -77,7 +77,6 @@ class Ledger:
         except OSError as error:
             raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE) from error
         try:
-            is_marked = mark.check(held.path) is not None
             opened = cls(connect(held), held)
         except BaseException as error:
             held.close()
@@ -85,27 +84,32 @@ class Ledger:
                 raise _unopened(error) from error
             raise
         try:
-            opened._begin_marking(is_marked=is_marked)
+            opened._begin_marking(held.path)
         except BaseException:
             opened.close()
             raise
         return opened
 
-    def _begin_marking(self, *, is_marked: bool) -> None:
+    def _begin_marking(self, path: Path) -> None:
         """What a mark names must be on stable storage, and what was found at an opening need not be.
 
-        So one that is there stays as it is until something is committed; for a new one a commit syncs the log, if the
-        disk has room for it and nobody else is writing. Raises LedgerUnusable, OSError.
+        So one that is there stays as it is until something is committed; for a new one a commit syncs the log. While
+        the disk has no room, or another program writes, there is none before the first commit. Raises LedgerUnusable,
+        OSError.
         """
-        assert self._held is not None  # noqa: S101 (opened for good)
-        self._marking = Marking(self._held.path, self.ledger_id, self.epoch)
-        if is_marked:
+        self._marking = Marking(path, self.ledger_id, self.epoch)
+        found = mark.read_whole(path)
+        if found is not None and (found.ledger_id, found.epoch) == (self.ledger_id, self.epoch):
             self._marking.go_on()
             return
-        with suppress(StorageFull, sqlite3.OperationalError):
+        try:
             with self.group():
                 schema.set_meta(self._connection, "epoch", self.epoch)
-            self._marking.note(self.head)
+        except LedgerUnusable:
+            raise
+        except (ComfyledgerError, sqlite3.OperationalError):
+            return
+        self._marking.note(self.head)
 
     def close(self) -> None:
         """Give the lock back. A connection that the disk has failed is left to the end of the process.
@@ -284,11 +288,12 @@ def check_place(path: Path) -> None:
 
 
 def connect(held: Hold, *, remaking: bool = False) -> sqlite3.Connection:
-    """The writer's connection. What is new is born, what is old brought up to date.
+    """The writer's connection. What is new is born, what is old brought up to date, what has lost its end refused.
 
     `remaking`: for whoever makes the tables anew; they may be as they like.
     """
     path = held.path
+    mark.check(path)
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED, timeout=BUSY_TIMEOUT_S
     )

@@ -122,8 +122,8 @@ WAYS_ON: Final = (
 )
 
 
-def check(ledger: Path) -> Mark | None:
-    """The mark that fits the ledger. None if there is none that says anything of it; one that should is logged.
+def check(ledger: Path) -> None:
+    """That the ledger holds what its mark names. A mark that says nothing of it is logged.
 
     Opens the ledger to read only, so that what is refused is left as it was. Raises LedgerUnusable, OSError,
     sqlite3.Error.
@@ -132,15 +132,12 @@ def check(ledger: Path) -> Mark | None:
         found = read(ledger)
     except Broken:
         log.warning("ledger.mark_broken", mark=str(place_of(ledger)))
-        return None
-    if found is None:
-        return None
-    lost = compare(ledger, found)
+        return
+    lost = True if found is None else compare(ledger, found)
     if isinstance(lost, Lost):
         raise lost.error()
-    if not lost:
+    if found is not None and not lost:
         log.warning("ledger.mark_of_another", mark=str(place_of(ledger)), ledger_id=found.ledger_id)
-    return found if lost else None
 
 
 def lost_end(ledger: Path) -> Lost | None:

@@ -391,3 +391,16 @@ def test_a_number_that_is_none_is_refused_by_its_path(number: str) -> None:
     with pytest.raises(Refused) as refused:
         read_graph(text, 10_000)
     assert (refused.value.code, refused.value.path) == ("workflow_invalid", "1.inputs.x[0]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"1": {"class_type": "A", "inputs": {}}, "1": {"class_type": "B", "inputs": {}}}',
+        b'\xef\xbb\xbf{"1": {"class_type": "A", "inputs": {"a": 1, "\\u0061": 2}}}',
+    ],
+)
+def test_a_file_in_which_a_key_stands_twice_is_refused_with_its_place(text: bytes) -> None:
+    with pytest.raises(Refused, match="stands twice") as refusal:
+        read_graph(text, 10_000)
+    assert refusal.value.path.startswith("1")

@@ -36,7 +36,7 @@ from comfyledger.comfyui.graph_find import (
 from comfyledger.comfyui.graph_paths import check_graph, check_input
 from comfyledger.comfyui.graph_secrets import check_no_secrets, check_not_secret, secrets_in, without
 from comfyledger.errors import Refused
-from comfyledger.wire.strict import finite
+from comfyledger.wire.strict import check_once, finite
 
 __all__ = [
     "Graph",
@@ -77,6 +77,8 @@ def _decoded(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[st
         text = source if isinstance(source, bytes) else msgspec.json.encode(dict(source))
         _check_size(len(text), graph_bytes_max)
         decoded = _json(text)
+        if isinstance(source, bytes):  # of a value that was read before, who read it has looked
+            check_once(text.decode("utf-8-sig"))
     except Refused as refusal:
         place = refusal.path.removeprefix("$").removeprefix(".")
         raise Refused(refusal.code, refusal.message, hint=refusal.hint, path=place) from None

@@ -126,6 +126,8 @@ def calls_left(answer: Answer) -> int | None:
 def words(answer: Answer) -> str:
     """What an error says about itself, bounded: Cloudinary's message, else its header, else the raw beginning."""
     said = _message(answer) or answer.body[:DETAIL_CHARS_MAX].decode(errors="replace").strip()
+    if 300 <= answer.status < 400:
+        said = f"a redirect, which is not followed: is upload_prefix the address of Cloudinary itself? {said}".strip()
     return bounded(f"HTTP {answer.status}: {said}" if said else f"HTTP {answer.status}")
 
 

@@ -18,6 +18,8 @@ from comfyledger_cloudinary_account import Options
 from comfyledger_cloudinary_answers import bounded, is_safe_address
 
 PIECE_BYTES: Final = 262_144
+MIN_BYTES_PER_S: Final = 8_192
+"""Below it an asset comes too slowly: a byte a second would hold its place for months."""
 
 
 def address_of(options: Options, asset: Mapping[str, Any]) -> str:
@@ -63,7 +65,10 @@ def _checked(address: str) -> str:
 async def bring(
     session: aiohttp.ClientSession, address: str, target: Path, *, bytes_max: int, connect_s: float, piece_s: float
 ) -> None:
-    """GET into a file that is there. Each piece has its time to come. Raises StoreTrouble, OSError."""
+    """GET into a file that is there. Raises StoreTrouble, OSError.
+
+    Each piece has its time to come, and all of them together what they take at MIN_BYTES_PER_S beside it.
+    """
     try:
         async with asyncio.timeout(connect_s + piece_s) as deadline:
             async with session.get(address, allow_redirects=False) as response:
@@ -79,7 +84,8 @@ async def bring(
 async def _take(
     response: aiohttp.ClientResponse, target: Path, bytes_max: int, deadline: asyncio.Timeout, piece_s: float
 ) -> None:
-    taken = 0
+    taken, loop = 0, asyncio.get_running_loop()
+    begun = loop.time()
     with await asyncio.to_thread(target.open, "r+b") as file:
         async for piece in response.content.iter_chunked(PIECE_BYTES):
             taken += len(piece)
@@ -88,4 +94,4 @@ async def _take(
                     LaneFault("unknown", f"The asset is longer than the {bytes_max} bytes it should be.")
                 )
             await asyncio.to_thread(file.write, piece)
-            deadline.reschedule(asyncio.get_running_loop().time() + piece_s)
+            deadline.reschedule(min(loop.time(), begun + taken / MIN_BYTES_PER_S) + piece_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,31 @@ async def test_never_more_is_taken_than_the_asset_should_have(tmp_path: Path) ->
         async with aiohttp.ClientSession() as session:
             await bring(session, address, target, bytes_max=9, connect_s=5, piece_s=5)
     assert target.stat().st_size == 1_000
+
+
+async def test_an_asset_that_drips_is_cut_and_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    asked = []
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(200):
+            await response.write(b"x")
+            await asyncio.sleep(0.05)
+        return response
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=302, headers={"Location": "/drip"})
+
+    target = tmp_path / "target"
+    target.touch()
+    app = web.Application()
+    app.router.add_get("/drip", drip)
+    app.router.add_get("/elsewhere", elsewhere)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session, asyncio.timeout(5):
+        with pytest.raises(StoreTrouble, match="in time"):
+            await bring(session, str(server.make_url("/drip")), target, bytes_max=10**9, connect_s=0.2, piece_s=0.3)
+        with pytest.raises(StoreTrouble, match="HTTP 302"):
+            await bring(session, str(server.make_url("/elsewhere")), target, bytes_max=9, connect_s=5, piece_s=5)
+    assert asked == ["/elsewhere"]

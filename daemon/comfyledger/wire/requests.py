@@ -23,6 +23,7 @@ NamePart = Annotated[str, Meta(max_length=255)]
 Typed = Annotated[str, Meta(max_length=1_000)]
 """A name of a user or a character that is looked for; names that are given are checked by `core.naming`."""
 BatchId = Annotated[str, Meta(max_length=64)]
+"""Where one is asked for alone, any text is looked up and is at worst unknown: nothing of it is kept."""
 ImageName = Annotated[str, Meta(max_length=600)]
 """A public id, or an image id, `<batch_id>/<index>`."""
 Word = Annotated[str, Meta(max_length=64)]
@@ -84,7 +85,7 @@ class OpenSeries(Message, frozen=True):
 
 
 class GetBatch(Message, frozen=True):
-    batch_id: BatchId
+    batch_id: str
 
 
 class ListBatches(Message, frozen=True):
@@ -99,7 +100,7 @@ class ListBatches(Message, frozen=True):
 class GetImage(Message, frozen=True):
     """One image by its public id, or by `<batch_id>/<index>`."""
 
-    image: ImageName
+    image: str
 
 
 class ListImages(Message, frozen=True):
@@ -114,14 +115,14 @@ class ListImages(Message, frozen=True):
 class Cancel(Message, frozen=True):
     """Give up what is not kept yet: a whole batch, or images of it (indexes from 1)."""
 
-    batch_id: BatchId
+    batch_id: str
     images: Indexes = []
 
 
 class Retry(Message, frozen=True):
     """Take up what failed, was parked or held, under the same numbers."""
 
-    batch_id: BatchId
+    batch_id: str
     images: Indexes = []
 
 
@@ -178,7 +179,7 @@ class Subscribe(Message, frozen=True):
     `after` = -1 stands for now: only what comes from here on.
     """
 
-    after: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = 0
+    after: Annotated[int, Meta(ge=-1)] = 0
     epoch: Word | None = None
     batch_id: BatchId | None = None
     username: Typed | None = None

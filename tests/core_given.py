@@ -36,6 +36,7 @@ from comfyledger.core.reports import (
     DeletionDone,
     DeletionRefused,
     FilesKept,
+    FilesLaidBy,
     ImageIsLost,
     LaneStuck,
     PromptHasFailed,
@@ -63,7 +64,7 @@ from comfyledger.core.slices import (
     TextRow,
     row_id,
 )
-from comfyledger.core.values import Evidence, OutputFile, Pinned, PromptFixed, StoreRef, blob_of
+from comfyledger.core.values import Evidence, OutputFile, Pinned, PromptFixed, StoreRef, Take, blob_of
 
 POLICY = Policy(render_attempts_max=3)
 BACKEND = "main"
@@ -364,6 +365,17 @@ def output(prompt: int, attempt: int, count: int) -> OutputFile:
 def miscounted(prompt: int = 1, attempt: int = 1, *, files: int, batch: str = "b1") -> PromptHasFinished:
     """Finished with another number of files than images, in the worker's words."""
     return replace(finished(prompt, attempt, files=files, batch=batch), words=blob_of(b"so many files", b"salt"))
+
+
+def laid_by(count: int, prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> FilesLaidBy:
+    """So many files of a prompt are in the spool, by their places."""
+    files = tuple(pinned(place, attempt) for place in range(1, count + 1))
+    return FilesLaidBy(batch, prompt, attempt, files, blob_of(b"too many files", b"salt"))
+
+
+def taking(take: Take, *images: int, batch: str = "b1", user: str = "Areg") -> RetryBatch:
+    series = series_of(Templates(), user, "Opal Fever", True)
+    return RetryBatch("app", batch, images, take, series.key if take == "all" else "")
 
 
 def failed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeVar
 
-from comfyledger.core.events import BatchRequested, ImageRenumbered, SeriesOpened, SeriesRaised
+from comfyledger.core.events import BatchRequested, ImageAdded, ImageRenumbered, SeriesOpened, SeriesRaised
 from comfyledger.core.moving import COUNT
 from comfyledger.core.slices import UNOPENED, BatchRow, ImageRow, PromptRow, SeriesRow, TemplateRow
 from core_given import PlainLedger, folded
@@ -47,6 +47,11 @@ def numbers_given(ledger: PlainLedger, series: str) -> list[int]:
                 following += len(event.images)
                 given += [image.number for image in event.images]
                 now |= {image.public_id: image.number for image in event.images}
+            case ImageAdded(series=key) as event if key == series:
+                assert event.number == following
+                following += 1
+                given.append(event.number)
+                now[f"{event.folder}/{event.file}"] = event.number
             case ImageRenumbered(series=key) as event if key == series:
                 assert event.number == following
                 following += 1

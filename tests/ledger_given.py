@@ -16,7 +16,7 @@ import msgspec
 
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.decide import Message, Policy, decide, needs
-from comfyledger.core.events import BatchRequested, ImageRenumbered, Recorded
+from comfyledger.core.events import BatchRequested, ImageAdded, ImageRenumbered, Recorded
 from comfyledger.core.evolve import evolve, touches
 from comfyledger.core.naming import Templates, series_of
 from comfyledger.core.slices import (
@@ -228,5 +228,5 @@ def _names(lines: Iterable[Line]) -> set[tuple[str, str, int]]:
         if isinstance(event, BatchRequested)
         for image in event.images
     }
-    renumbered = (event for event in events if isinstance(event, ImageRenumbered))
+    renumbered = (event for event in events if isinstance(event, ImageRenumbered | ImageAdded))
     return given | {(fold(f"{event.folder}/{event.file}"), event.batch_id, event.image) for event in renumbered}

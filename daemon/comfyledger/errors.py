@@ -61,6 +61,7 @@ CODES: Final[dict[str, str]] = {
     "unknown_batch": "There is no batch of this id.",
     "unknown_image": "There is no image of this name.",
     "unknown_scope": "There is nothing of this kind to pause or resume.",
+    "take_missing": "More files came than images were asked for: say which of them to take.",
     "nothing_to_do": "There is nothing here that the command could change.",
     "unknown_position": "The log has no such position.",
     "epoch_changed": "The ledger was restored; positions of the earlier epoch mean nothing now.",

@@ -28,6 +28,9 @@ from comfyledger.core.events import (
     BatchReopened,
     BatchRequested,
     Event,
+    FilesTaken,
+    FilesWaiting,
+    ImageAdded,
     ImageCancelled,
     ImageFailed,
     ImageForgotten,
@@ -62,6 +65,9 @@ ATTEMPTS: Final = {
 _COUNTED: Final = (
     BatchRequested,
     BatchReopened,
+    FilesWaiting,
+    FilesTaken,
+    ImageAdded,
     ImageKept,
     ImageLost,
     ImageFailed,
@@ -179,6 +185,9 @@ class Metrics:
                 self._images.labels("kept").inc(len(upload))
             case ImageRenumbered():
                 self._numbers.inc()
+            case ImageAdded():
+                self._numbers.inc()
+                self._images.labels("parked").inc()
             case ImageKept(size_bytes=size_bytes):
                 self._images.labels("kept").inc()
                 self._kept_bytes.inc(size_bytes)
@@ -192,6 +201,10 @@ class Metrics:
     def _count_end(self, event: Event) -> None:
         match event:
             case ImageLost(images=images):
+                self._images.labels("pending").inc(len(images))
+            case FilesWaiting(images=images):
+                self._images.labels("parked").inc(len(images))
+            case FilesTaken(images=images):
                 self._images.labels("pending").inc(len(images))
             case ImageFailed(images=images):
                 self._images.labels("failed").inc(len(images))

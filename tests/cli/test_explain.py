@@ -96,6 +96,24 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "prompt_finished": [
         ({**RENDER, "files": [{"filename": "a.png"}, {"filename": "b.png"}]}, "ComfyUI rendered it: a.png, b.png")
     ],
+    "files_waiting": [
+        (
+            {**RENDER, "images": [1], "files": [{}, {}, {}]},
+            "3 files came for 1 image: they wait in the spool for `retry --take`",
+        )
+    ],
+    "files_taken": [
+        (
+            {"prompt": 2, "images": [1], "files": [3], "take": "last", "by": "cli"},
+            "of the files that wait, cli took last: 3",
+        )
+    ],
+    "image_added": [
+        (
+            {"image": 3, "prompt": 2, "number": 58, "folder": "f", "file": "n_58", "by": "cli"},
+            "cli took a file more: number 58, f/n_58",
+        )
+    ],
     "prompt_failed": [
         ({**RENDER, "code": "broken", "again": True}, "attempt 1 failed (broken), another attempt follows"),
         ({**RENDER, "code": "broken", "again": False}, "attempt 1 failed (broken), there is no further attempt"),

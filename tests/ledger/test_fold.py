@@ -33,6 +33,7 @@ from comfyledger.core.reports import (
     DeletionDone,
     DeletionRefused,
     FilesKept,
+    FilesLaidBy,
     ImageIsLost,
     LaneStuck,
     LaneWorks,
@@ -136,8 +137,15 @@ class Load:
         attempt = row.attempt if row else 1
         if row is not None and row.state == "queued" and self._random.random() < 0.8:
             return SubmitIntended(batch_id, index, attempt + 1)
+        if row is not None and row.waiting and row.state == "done":
+            take = self._random.choice(["first", "last", "all"])
+            return RetryBatch("app", batch_id, (), take, self._series_of(batch_id))
         if row is not None and row.state == "finished" and self._random.random() < 0.6:
-            return FilesKept(batch_id, index, attempt, (msgspec.structs.replace(KEPT, image=index),))
+            if len(row.files) > len(row.images):
+                files = tuple(msgspec.structs.replace(KEPT, image=place + 1) for place in range(len(row.files)))
+                return FilesLaidBy(batch_id, index, attempt, files, self._words())
+            kept = tuple(msgspec.structs.replace(KEPT, image=image) for image in row.images)
+            return FilesKept(batch_id, index, attempt, kept)
         about = (batch_id, index, attempt + self._random.choice([0, 0, 0, 0, 0, -1, 1]))
         made: list[Message] = [
             SubmitIntended(*about),

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import subprocess
+import sys
 from typing import Any
 
-from whole_app import App, Frame, of_kind, until
+import pytest
+
+from whole_app import App, Frame, Refusal, of_kind, until
 from whole_house import House
 
 ONE_ATTEMPT_EACH = ["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "missing"]
@@ -116,3 +121,45 @@ async def test_no_file_at_all_costs_one_run(house: House) -> None:
     assert [(image["state"], image["code"]) for image in batch["images"]] == [("failed", "wrong_count")]
     assert "0 files where 1 was expected" in batch["images"][0]["text"]
     assert len(house.comfyui.posted()) == 1
+
+
+@pytest.mark.parametrize(("take", "numbers"), [("first", [1]), ("last", [1]), ("all", [1, 3, 4])])
+async def test_more_files_than_expected_wait_until_a_person_chooses(
+    house: House, take: str, numbers: list[int]
+) -> None:
+    """They wait in the spool: ComfyUI's own copies may go, and the daemon may die."""
+    await house.begin()
+    async with house.app() as app:
+        house.comfyui.control(miscount_next=[2])
+        batch = await settled_one(app, 32)
+        other = await app.submit("r2", quantity=1, character="c32", inputs={"width": 64, "height": 64, "color": 9})
+        await app.settled(other["batch_id"])
+        await no_entries(house)
+    (image,) = batch["images"]
+    assert (image["state"], image["code"]) == ("parked", "wrong_count")
+    for said in ("3 files", "1 was expected", "--take", "images_per_prompt = 3"):
+        assert said in image["text"]
+    house.daemon.signal(signal.SIGKILL)
+    house.comfyui.control(delete_files_of=house.comfyui.posted()[0])
+    await house.daemon.begin()
+    async with house.app() as app:
+        with pytest.raises(Refusal, match="take_missing"):
+            await app.ask("retry", batch_id=batch["batch_id"])
+        changed = await app.ask("retry", batch_id=batch["batch_id"], take=take)
+        assert changed["images"] == len(numbers)
+        stored = await app.counted("stored", len(numbers), batch["batch_id"])
+        log = await app.log()
+    assert [one["number"] for one in stored["images"]] == numbers
+    assert len(house.comfyui.posted()) == 2
+    check_kept(house, log)
+    spool = house.state / "spool" / batch["batch_id"]
+    await until(lambda: all(int(path.stem) < 10**9 for path in spool.glob("*")), "what was not taken goes")
+    house.daemon.signal(signal.SIGTERM)
+    audit = subprocess.run(
+        [sys.executable, "-m", "comfyledger", "audit", "--config", str(house.folder / "config.toml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert audit.returncode == 0, audit.stdout + audit.stderr

@@ -108,11 +108,17 @@ async def cancel(client: Client, batch: str, indexes: tuple[int, ...], as_json: 
 @click.command()
 @click.argument("batch")
 @image_option
+@click.option(
+    "--take",
+    type=click.Choice(("first", "last", "all")),
+    help="Which files, where more came than images were asked for; all: under new numbers.",
+)
 @json_option
 @asks_daemon
-async def retry(client: Client, batch: str, indexes: tuple[int, ...], as_json: bool) -> int:
+async def retry(client: Client, batch: str, indexes: tuple[int, ...], take: wire.Take | None, as_json: bool) -> int:
     """Take up again what failed, was parked or held, under the same numbers."""
-    return _say_changed("taken up again", await client.retry(await find_batch(client, batch), indexes), as_json)
+    changed = await client.retry(await find_batch(client, batch), indexes, take=take)
+    return _say_changed("taken up again", changed, as_json)
 
 
 @click.command()

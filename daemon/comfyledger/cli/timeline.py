@@ -159,6 +159,19 @@ def _prompt_finished(data: Fields) -> str:
     return f"ComfyUI rendered it: {', '.join(file['filename'] for file in data['files'])}"
 
 
+def _files_waiting(data: Fields) -> str:
+    files, images = _count(len(data["files"]), "file"), _count(len(data["images"]), "image")
+    return f"{files} came for {images}: they wait in the spool for `retry --take`"
+
+
+def _files_taken(data: Fields) -> str:
+    return f"of the files that wait, {data['by']} took {data['take']}: {_indexes(data['files'])}"
+
+
+def _image_added(data: Fields) -> str:
+    return f"{data['by']} took a file more: number {data['number']}, {data['folder']}/{data['file']}"
+
+
 def _prompt_failed(data: Fields) -> str:
     then = "another attempt follows" if data["again"] else "there is no further attempt"
     return f"attempt {data['attempt']} failed ({data['code']}), {then}"
@@ -231,6 +244,9 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "prompt_accepted": lambda data: f"ComfyUI has attempt {data['attempt']}",
     "prompt_refused": lambda data: f"ComfyUI refused attempt {data['attempt']} ({data['code']})",
     "prompt_finished": _prompt_finished,
+    "files_waiting": _files_waiting,
+    "files_taken": _files_taken,
+    "image_added": _image_added,
     "prompt_failed": _prompt_failed,
     "prompt_lost": _prompt_lost,
     "prompt_removed": _prompt_removed,

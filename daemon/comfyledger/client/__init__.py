@@ -148,8 +148,11 @@ class Client:
     async def cancel(self, batch_id: str, images: Sequence[int] = ()) -> wire.ChangedCount:
         return await self._link.ask(wire.Cancel(batch_id, list(images)), wire.ChangedCount)
 
-    async def retry(self, batch_id: str, images: Sequence[int] = ()) -> wire.ChangedCount:
-        return await self._link.ask(wire.Retry(batch_id, list(images)), wire.ChangedCount)
+    async def retry(
+        self, batch_id: str, images: Sequence[int] = (), *, take: wire.Take | None = None
+    ) -> wire.ChangedCount:
+        """Take up what failed, was parked or held. `take`: of runs that gave too many files, and of nothing else."""
+        return await self._link.ask(wire.Retry(batch_id, list(images), take), wire.ChangedCount)
 
     async def recover(self, wanted: wire.Recover) -> wire.Recovered:
         """A page of recovery: ask again with its `cursor` until there is none. `drop_store` has one page.

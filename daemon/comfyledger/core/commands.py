@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from comfyledger.core.naming import Series
-from comfyledger.core.values import Blob, Evidence, Plan, PromptFixed, StoreRef
+from comfyledger.core.values import Blob, Evidence, Plan, PromptFixed, StoreRef, Take
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -118,10 +118,16 @@ class CancelBatch(Command, frozen=True):
 
 
 class RetryBatch(Command, frozen=True):
-    """Take up what failed, was parked or held, under the same numbers: all of a batch, or the images named."""
+    """Take up what failed, was parked or held, under the same numbers: all of a batch, or the images named.
+
+    `take`: of the prompts of which more files came than images, and of nothing else, which files are taken. With "all"
+    the rest get the next numbers of `series`: its key, as the batch has it.
+    """
 
     batch_id: str
     images: tuple[int, ...] = ()
+    take: Take | None = None
+    series: str = ""
 
 
 class Forget(Command, frozen=True):

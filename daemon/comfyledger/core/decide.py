@@ -88,6 +88,8 @@ def _needs_of_command(command: Command) -> tuple[Key, ...]:
             return (Key("lane", lane),)
         case HoldBatch(batch_id=batch_id) | ReleaseBatch(batch_id=batch_id):
             return (Key("batch", batch_id),)
+        case RetryBatch(series=series) if series:
+            return (Key("series", series), *_whole(command.batch_id))
         case CancelBatch() | RetryBatch() | Forget():
             return _whole_for(command)
         case _:

@@ -15,6 +15,7 @@ from comfyledger.core.commands import (
     SeriesFound,
     SubmitBatch,
 )
+from comfyledger.core.decide_files import take_files
 from comfyledger.core.draft import Accepted, Changed, Draft, Raised, SeriesNext, SeriesUnknown
 from comfyledger.core.events import (
     BatchCancelled,
@@ -91,7 +92,7 @@ def _answered_before(draft: Draft, command: SubmitBatch, digest: str, batch_id: 
     if digest != command.request_digest:
         raise conflict(command.request_id)
     batch = draft.state.the_batch(batch_id)
-    images = tuple(image.named for image in draft.state.images(batch_id))
+    images = tuple(image.named for image in draft.state.images(batch_id) if image.index <= batch.asked_for)
     return Accepted(batch_id, batch.position, images, repeated=True)
 
 
@@ -192,13 +193,18 @@ def _left(chosen: list[ImageRow], changed: list[ImageRow]) -> dict[str, int]:
 def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
     """Take up exactly what failed, was parked or held; attempts go on counting, budgets are renewed.
 
-    Raises Refused(nothing_to_do) if there is nothing of that kind.
+    Raises Refused(nothing_to_do) if there is nothing of that kind, Refused(take_missing) if there is only what a person
+    must choose from.
     """
     batch = batch_or_refuse(draft, command.batch_id)
     chosen = chosen_images(draft, batch, command.images)
+    if command.take is not None:
+        return take_files(draft, command, chosen)
     failed = [image for image in chosen if image.state == "failed"]
     parked = [image for image in chosen if _is_parked(image)]
     if not failed and not parked and not batch.held:
+        if any(image.awaits_choice for image in chosen):
+            raise Refused("take_missing", hint=f"`comfyledger retry {batch.batch_id} --take first`, or last, or all.")
         raise Refused(
             "nothing_to_do",
             "Nothing of this failed, was parked or is held.",
@@ -219,7 +225,7 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
 
 def _is_parked(image: ImageRow) -> bool:
     """Some store would not take it, or none has it since all of its stores were given up."""
-    if image.is_forgotten:
+    if image.is_forgotten or image.awaits_choice:
         return False
     return image.state == "parked" or any(upload.state == "parked" for upload in image.uploads)
 

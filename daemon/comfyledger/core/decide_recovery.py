@@ -37,6 +37,8 @@ def owe_store(draft: Draft, command: OweStore) -> Changed:
 def is_owable(image: ImageRow, store: str) -> bool:
     """Whether the image can be owed to the store, and is not already."""
     upload = image.upload(store)
+    if image.awaits_choice:
+        return False
     return image.state in OWED_AGAIN and (upload is None or upload.state in {"stored", "parked", "dropped"})
 
 

@@ -12,6 +12,7 @@ from comfyledger.core.decide_recovery import image_lost
 from comfyledger.core.draft import Draft, Policy, SeriesNext, Taken, Wanted
 from comfyledger.core.events import (
     BatchHeld,
+    FilesWaiting,
     ImageFailed,
     ImageKept,
     ImageParked,
@@ -32,6 +33,7 @@ from comfyledger.core.evolve_prompts import FAILING_ALIKE
 from comfyledger.core.reports import (
     DeletionReport,
     FilesKept,
+    FilesLaidBy,
     ImageIsLost,
     ImageReport,
     LaneStuck,
@@ -63,6 +65,7 @@ _FITS: Final[dict[type[PromptReport], frozenset[str]]] = {
     PromptWasInterrupted: _AT_COMFYUI,
     PromptIsGone: _AT_COMFYUI,
     FilesKept: frozenset({"finished"}),
+    FilesLaidBy: frozenset({"finished"}),
 }
 
 
@@ -102,6 +105,8 @@ def _prompt_report(draft: Draft, report: PromptReport, policy: Policy) -> msgspe
             return _finished(draft, prompt, report)
         case FilesKept():
             return _files_kept(draft, prompt, report)
+        case FilesLaidBy():
+            return _files_laid_by(draft, prompt, report)
         case _:
             _prompt_news(draft, prompt, report, policy)
             return None
@@ -135,7 +140,7 @@ def _nothing(report: PromptReport) -> msgspec.Struct | None:
     match report:
         case SubmitIntended() | PromptHasFinished():
             return Wanted(go=False)
-        case FilesKept():
+        case FilesKept() | FilesLaidBy():
             return Taken(())
         case _:
             return None
@@ -186,10 +191,11 @@ def _fail_images(draft: Draft, batch_id: str, images: list[ImageRow], code: str,
 def _finished(draft: Draft, prompt: PromptRow, report: PromptHasFinished) -> Wanted:
     """How many files a run gives is a matter of its graph: none of them is thrown away, and it is not run again.
 
-    Files belong to the images in their order. Images beyond the last file fail.
+    Files belong to the images in their order. Images beyond the last file fail. Of more files than images a person
+    says which are taken.
     """
     count, expected = len(report.files), len(prompt.images)
-    if count == 0 or count > expected or (prompt.state == "cancelling" and count != expected):
+    if count == 0 or (prompt.state == "cancelling" and count != expected):
         _failed(draft, prompt, "wrong_count", report.words, again=False)
         return Wanted(go=False)
     draft.emit(PromptFinished(prompt.batch_id, prompt.index, prompt.attempt, report.files))
@@ -265,6 +271,17 @@ def _files_kept(draft: Draft, prompt: PromptRow, report: FilesKept) -> Taken:
         taken.append(file.image)
     draft.settle(prompt.batch_id)
     return Taken(tuple(taken))
+
+
+def _files_laid_by(draft: Draft, prompt: PromptRow, report: FilesLaidBy) -> Taken:
+    """A set that was laid by once is not laid by again: what waits, or was chosen, stays."""
+    images = tuple(image.index for image in _pending(draft, prompt))
+    if not images or prompt.waiting or len(report.files) != len(prompt.files):
+        return Taken(())
+    digest = report.words.digest if report.words else None
+    draft.emit(FilesWaiting(prompt.batch_id, prompt.index, prompt.attempt, images, report.files, digest))
+    draft.settle(prompt.batch_id)
+    return Taken(images)
 
 
 def _image_report(draft: Draft, report: ImageReport) -> msgspec.Struct | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import msgspec
 
 from comfyledger.core.slices import ImageRow, Upload
-from comfyledger.core.values import OutputFile, backend_lane, store_lane
+from comfyledger.core.values import OutputFile, Pinned, backend_lane, store_lane
 
 EffectKey = tuple[str, str, int, int | str]
 
@@ -77,6 +77,9 @@ class FetchPrompt(PromptEffect, frozen=True):
     prompt_id: str
     images: tuple[int, ...]
     files: tuple[OutputFile, ...]
+    """More than images: all of them are to be laid by."""
+    waiting: tuple[Pinned, ...] = ()
+    """The same files as they lie in the spool already, if they do."""
 
     @property
     def key(self) -> EffectKey:

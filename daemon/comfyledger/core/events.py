@@ -11,7 +11,17 @@ from typing import Final, Literal
 
 import msgspec
 
-from comfyledger.core.values import Checked, Evidence, ImageNamed, OutputFile, Plan, PromptFixed, StoreRef
+from comfyledger.core.values import (
+    Checked,
+    Evidence,
+    ImageNamed,
+    OutputFile,
+    Pinned,
+    Plan,
+    PromptFixed,
+    StoreRef,
+    Take,
+)
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -136,6 +146,45 @@ class PromptFinished(Event, frozen=True):
     prompt: int
     attempt: int
     files: tuple[OutputFile, ...]
+
+
+class FilesWaiting(Event, frozen=True):
+    """More files came than images were asked for. All of them wait in the spool until a person says whose they are.
+
+    `files` in their order, each with its place (from 1) as `image`. `words`: digest of both numbers, in words.
+    """
+
+    batch_id: str
+    prompt: int
+    attempt: int
+    images: tuple[int, ...]
+    files: tuple[Pinned, ...]
+    words: str | None = None
+
+
+class FilesTaken(Event, frozen=True):
+    """A person said which of the files that wait are taken. `files`: the place of each, in the order of the images."""
+
+    batch_id: str
+    prompt: int
+    images: tuple[int, ...]
+    """Those that get one now; an image of the prompt that has come to its end otherwise keeps what it has."""
+    files: tuple[int, ...]
+    take: Take
+    by: str
+
+
+class ImageAdded(Event, frozen=True):
+    """An image more of a batch, with the next number of its series, for a file more than images were asked for."""
+
+    batch_id: str
+    prompt: int
+    series: str
+    image: int
+    number: int
+    folder: str
+    file: str
+    by: str
 
 
 class PromptFailed(Event, frozen=True):
@@ -367,6 +416,9 @@ KINDS: Final[dict[str, type[Event]]] = {
     "prompt_accepted": PromptAccepted,
     "prompt_refused": PromptRefused,
     "prompt_finished": PromptFinished,
+    "files_waiting": FilesWaiting,
+    "files_taken": FilesTaken,
+    "image_added": ImageAdded,
     "prompt_failed": PromptFailed,
     "prompt_lost": PromptLost,
     "prompt_removed": PromptRemoved,
@@ -389,6 +441,9 @@ KINDS: Final[dict[str, type[Event]]] = {
     "ledger_restored": LedgerRestored,
 }
 """Every kind of event with its type. The names are written into ledgers and never change."""
+
+NUMBERING: Final = (ImageRenumbered, ImageAdded)
+"""Events that give one image of a batch that is there a number: they touch a series that the batch's others do not."""
 
 KIND_OF: Final[dict[type[Event], str]] = {event_type: kind for kind, event_type in KINDS.items()}
 

@@ -20,6 +20,9 @@ from comfyledger.core.events import (
     BatchSettled,
     BlobErased,
     Event,
+    FilesTaken,
+    FilesWaiting,
+    ImageAdded,
     ImageCancelled,
     ImageDeleted,
     ImageFailed,
@@ -49,6 +52,9 @@ from comfyledger.core.events import (
 )
 from comfyledger.core.evolve_forgetting import forgetting, without_deletion
 from comfyledger.core.evolve_prompts import (
+    files_taken,
+    files_waiting,
+    image_added,
     prompt_accepted,
     prompt_failed,
     prompt_finished,
@@ -99,7 +105,9 @@ def touches(event: Event) -> tuple[Key, ...]:
             return (Key("batch", event.batch_id), *rows)
         case _:
             batch_id, prompt = event.batch_id, event.prompt  # type: ignore[attr-defined]
+            numbers = (Key("series", event.series),) if isinstance(event, ImageAdded) else ()
             return (
+                *numbers,
                 Key("batch", batch_id),
                 Key("prompt", batch_id, i=prompt),
                 Key("prompt_images", batch_id, i=prompt),
@@ -185,7 +193,7 @@ def _image_kept(state: Slice, event: ImageKept) -> tuple[Row, ...]:
         if other != index and waits(state.image(batch_id, other)):
             break
     else:
-        prompt = replace(prompt, state="done")
+        prompt = replace(prompt, state="done", waiting=())
     return (after, prompt, moved(batch, (image,), after.state))
 
 
@@ -277,7 +285,7 @@ def _given_up(image: ImageRow, store: str) -> ImageRow:
         Upload(store, "dropped", upload.attempts) if upload.store == store else upload for upload in image.uploads
     )
     after = replace(image, uploads=uploads)
-    return _settled(after) if image.state in {"kept", "parked"} else after
+    return _settled(after) if image.state in {"kept", "parked"} and not image.awaits_choice else after
 
 
 def _recovered(state: Slice, event: StoreDropped | RecoveryEvent) -> tuple[Row, ...]:
@@ -346,6 +354,9 @@ _CHANGES: Final[dict[type[Event], Callable[[Slice, Any], tuple[Row, ...]]]] = {
     LedgerRestored: _series,
     PromptSubmitting: prompt_submitting,
     PromptAccepted: prompt_accepted,
+    FilesWaiting: files_waiting,
+    FilesTaken: files_taken,
+    ImageAdded: image_added,
     PromptRefused: prompt_refused,
     PromptFinished: prompt_finished,
     PromptFailed: prompt_failed,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from comfyledger.core.events import BlobErased, ImageDeleted, ImageForgotten, ImageLeft
 from comfyledger.core.moving import left_alone, moved, waits
-from comfyledger.core.slices import ImageRow, Row, Slice, Upload
+from comfyledger.core.slices import ImageRow, PromptRow, Row, Slice, Upload
 
 
 def forgetting(state: Slice, event: ImageForgotten | BlobErased | ImageDeleted | ImageLeft) -> tuple[Row, ...]:
@@ -28,8 +28,18 @@ def _images_forgotten(state: Slice, event: ImageForgotten) -> tuple[Row, ...]:
     chosen = frozenset(event.images)
     before = [image for image in state.images(event.batch_id) if image.index in chosen]
     after = [as_forgotten(image, stores=event.stores) for image in before]
-    prompts = left_alone(state, event.batch_id, [image for image in before if waits(image)])
-    return (*after, *prompts, moved(state.the_batch(event.batch_id), before, "forgotten"))
+    prompts = {row.index: row for row in left_alone(state, event.batch_id, [one for one in before if waits(one)])}
+    for index in event.prompts:
+        row = prompts.get(index) or state.the_prompt(event.batch_id, index)
+        if row.waiting and not _is_any_left(state, row, chosen):
+            prompts[index] = replace(row, waiting=())
+    return (*after, *prompts.values(), moved(state.the_batch(event.batch_id), before, "forgotten"))
+
+
+def _is_any_left(state: Slice, prompt: PromptRow, going: frozenset[int]) -> bool:
+    """Whether an image may still take one of the prompt's files that wait."""
+    rows = (state.image(prompt.batch_id, index) for index in prompt.images if index not in going)
+    return any(row is not None and (row.awaits_choice or waits(row)) for row in rows)
 
 
 def as_forgotten(image: ImageRow, *, stores: bool) -> ImageRow:

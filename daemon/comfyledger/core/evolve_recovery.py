@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from comfyledger.core.events import ImageLost, ImageRenumbered, StoreOwed
+from comfyledger.core.events import ImageAdded, ImageLost, ImageRenumbered, StoreOwed
 from comfyledger.core.moving import renewed
 from comfyledger.core.slices import BatchRow, ImageRow, Key, Row, SeriesRow, Slice, Upload
 
@@ -45,7 +45,7 @@ def recovered(state: Slice, event: RecoveryEvent) -> Changes:
             return batch, (image,), (series_renumbered(state, event),)
 
 
-def series_renumbered(state: Slice, event: ImageRenumbered) -> SeriesRow:
+def series_renumbered(state: Slice, event: ImageRenumbered | ImageAdded) -> SeriesRow:
     """The series that gave the new number."""
     return replace(state.the_series(event.series), next=event.number + 1)
 

@@ -154,7 +154,7 @@ class Owed:
             case "cancelling":
                 return (FollowPrompt(*about, row.prompt_id, row.images), CancelPrompt(*about, row.prompt_id))
             case "finished":
-                return (FetchPrompt(*about, row.prompt_id, row.images[: len(row.files)], row.files),)
+                return (FetchPrompt(*about, row.prompt_id, row.images[: len(row.files)], row.files, row.waiting),)
             case _:
                 return ()
 

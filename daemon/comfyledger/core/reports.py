@@ -73,6 +73,16 @@ class FilesKept(PromptReport, frozen=True):
     files: tuple[Pinned, ...]
 
 
+class FilesLaidBy(PromptReport, frozen=True):
+    """All files of a set with more files than images are whole and on stable storage, each with its place as `image`.
+
+    The answer names the images that wait for one of them; without any the files are not wanted.
+    """
+
+    files: tuple[Pinned, ...]
+    words: Blob | None = None
+
+
 class ImageReport(Report, frozen=True):
     """A report on one image and one store."""
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from comfyledger.core.values import ImageNamed, OutputFile, Plan, StoreRef
+from comfyledger.core.values import ImageNamed, OutputFile, Pinned, Plan, StoreRef
 
 ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten"]
 PromptState = Literal["queued", "submitting", "accepted", "finished", "cancelling", "done"]
@@ -96,11 +96,18 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
     failed: int = 0
     images_cancelled: int = 0
     forgotten: int = 0
+    added: int = 0
+    """Images that nobody asked for at first, of files that came beyond those."""
 
     @property
     def images(self) -> int:
         ended = self.stored + self.parked + self.failed + self.images_cancelled + self.forgotten
         return self.pending + self.kept + ended
+
+    @property
+    def asked_for(self) -> int:
+        """How many images the request asked for: the first ones."""
+        return self.images - self.added
 
     @property
     def status(self) -> str:
@@ -129,6 +136,8 @@ class PromptRow(msgspec.Struct, frozen=True, gc=False):
     files: tuple[OutputFile, ...] = ()
     code: str = ""
     words: str | None = None
+    waiting: tuple[Pinned, ...] = ()
+    """The files in the spool of which nobody has said whose they are, then those that were chosen; as `files`."""
 
     @property
     def at_comfyui(self) -> bool:
@@ -183,6 +192,11 @@ class ImageRow(msgspec.Struct, frozen=True, gc=False):
     def is_forgotten(self) -> bool:
         """Whether a person had it forgotten; nothing takes it up again."""
         return self.state in {"forgetting", "forgotten"}
+
+    @property
+    def awaits_choice(self) -> bool:
+        """Whether more files came than images were asked for, and a person must say which is this one's."""
+        return self.state == "parked" and not self.sha256
 
     def upload(self, store: str) -> Upload | None:
         for upload in self.uploads:

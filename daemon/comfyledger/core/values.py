@@ -97,6 +97,27 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
     highest: int
 
 
+WAITING_FIRST = 10**9
+FILES_MAX = 10_000
+"""Of one prompt; no history of ComfyUI's is read further."""
+
+
+def waiting_index(prompt: int, place: int) -> int:
+    """Under which index the spool keeps a prompt's file (from 1) of which nobody has said whose it is.
+
+    It is above the index of any image.
+    """
+    return WAITING_FIRST + prompt * FILES_MAX + place
+
+
+def waiting_indexes(prompt: int) -> range:
+    """All indexes under which files of a prompt may wait."""
+    return range(waiting_index(prompt, 1), waiting_index(prompt + 1, 0))
+
+
+Take = Literal["first", "last", "all"]
+"""Which of too many files a person takes."""
+
 Plan = dict[str, Any]
 """Where a graph takes prefix, seed, batch size and inputs, as `comfyui.graph` found it; the core only carries it."""
 

@@ -49,6 +49,10 @@ def owed(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.Owed
     match image.state:
         case "pending":
             return _rendering(image, prompt, there)
+        case "parked" if image.awaits_choice:
+            said = _said("More files came than were asked for (wrong_count)", image.words, there)
+            command = f"comfyledger retry {image.batch_id} --take first"
+            return [wire.OwedInfo("decide", image.code, said, command, images=[image.index])]
         case "kept" | "parked":
             return [one for upload in image.uploads for one in _uploading(image, upload, there)]
         case "forgetting":
@@ -62,14 +66,14 @@ def owed(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.Owed
 
 def together(found: Iterable[wire.OwedInfo], batch_id: str) -> list[wire.OwedInfo]:
     """What several images wait for alike is said once, with all of them; the first one's words stand for the others."""
-    merged: dict[tuple[str, str, str], wire.OwedInfo] = {}
+    merged: dict[tuple[str, str, str, bool], wire.OwedInfo] = {}
     for one in found:
-        key = (one.what, one.code, one.lane)
+        key = (one.what, one.code, one.lane, " --take " in one.command)
         before = merged.get(key)
         if before is None:
             merged[key] = one
         elif one.images[0] not in before.images:
-            together = one.what == "decide" and one.code != "collision"
+            together = one.what == "decide" and one.code != "collision" and " --take " not in one.command
             command = f"comfyledger retry {batch_id}" if together else one.command
             merged[key] = msgspec.structs.replace(before, images=[*before.images, *one.images], command=command)
     return list(merged.values())

@@ -47,7 +47,16 @@ async def answer(context: Context, label: str, message: wire.Message, raw: bytes
         case wire.RaiseSeries():
             return await surveys.raise_series(context, label, message)
         case _:
-            return await _changed(context, _steering(context, label, message), _PATHS[type(message)])
+            series = await _series_of(context, message)
+            return await _changed(context, _steering(context, label, message, series), _PATHS[type(message)])
+
+
+async def _series_of(context: Context, message: wire.Message) -> str:
+    """The series that gives numbers to files beyond those that were asked for; empty where none is to be given."""
+    if not isinstance(message, wire.Retry) or message.take != "all":
+        return ""
+    batch = await context.reader.batch(message.batch_id)
+    return batch.series if batch is not None else ""
 
 
 async def _read(
@@ -76,12 +85,12 @@ _PATHS: Final[dict[type[wire.Message], str]] = {
 """Which field a command is about: the ledger, which refuses it, does not know the wire."""
 
 
-def _steering(context: Context, label: str, message: wire.Message) -> Command:
+def _steering(context: Context, label: str, message: wire.Message, series: str = "") -> Command:
     match message:
         case wire.Cancel(batch_id=batch_id, images=images):
             return CancelBatch(label, batch_id, tuple(images))
-        case wire.Retry(batch_id=batch_id, images=images):
-            return RetryBatch(label, batch_id, tuple(images))
+        case wire.Retry(batch_id=batch_id, images=images, take=take):
+            return RetryBatch(label, batch_id, tuple(images), take, series)
         case wire.Pause(scope=scope):
             return _scoped(context, label, scope, pause=True)
         case wire.Resume(scope=scope):

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.core.events import KINDS, BatchRequested, BlobErased, Event, ImageForgotten, ImageRenumbered, Recorded
+from comfyledger.core.events import KINDS, NUMBERING, BatchRequested, BlobErased, Event, ImageForgotten, Recorded
 from comfyledger.core.evolve import evolve, touches
 from comfyledger.core.slices import BatchRow, ImageRow, Key, PromptRow, Slice
 from comfyledger.errors import ComfyledgerError
@@ -28,7 +28,7 @@ ROWS_MAX: Final = 20_000
 CANNOT: Final = (ComfyledgerError, msgspec.MsgspecError, sqlite3.Error, LookupError, TypeError, ValueError)
 """What folding an event raises that no daemon can have written."""
 
-_NAMING: Final = frozenset((BatchRequested, ImageRenumbered, ImageForgotten))
+_NAMING: Final = frozenset((BatchRequested, *NUMBERING, ImageForgotten))
 """Events that write into tables beside the rows: names given, and who uses a template."""
 NAMING_TEXTS: Final = frozenset(
     kind for kind in KINDS.values() if kind is BatchRequested or "words" in kind.__struct_fields__
@@ -52,7 +52,7 @@ class Working(Slice):
 
     def take_up(self, stream: str, event: Event) -> None:
         """See that the rows that an event of a stream touches are here."""
-        if stream in self._taken_up and type(event) is not ImageRenumbered:
+        if stream in self._taken_up and not isinstance(event, NUMBERING):
             return  # a new number touches a series that the batch's other events do not
         self._taken_up.add(stream)
         found = projections.load(self._connection, _whole(touches(event)))

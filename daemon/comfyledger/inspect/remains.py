@@ -202,7 +202,7 @@ class _Reading:
                 count = len(asked.images)
                 for image in asked.images:
                     self._saw(asked.series, image.folder, image.number, image.file)
-            elif kind == "image_renumbered":
+            elif kind in {"image_renumbered", "image_added"}:
                 one = msgspec.json.decode(data, type=_Renumbered)
                 self._saw(one.series, one.folder, one.number, one.file)
             elif kind == "image_forgotten":

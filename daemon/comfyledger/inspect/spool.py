@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from comfyledger.core.slices import ImageRow, Key
+from comfyledger.core.values import FILES_MAX, WAITING_FIRST, waiting_index
 from comfyledger.inspect.findings import Progress, Tally
 from comfyledger.ledger import projections
 
@@ -106,8 +107,17 @@ def _is_known(connection: sqlite3.Connection, root: Path, path: Path) -> bool:
     kept = _KEPT.fullmatch(path.name)
     if kept is None or path.parent.parent != root:
         return False
+    if int(kept[1]) >= WAITING_FIRST:
+        return _waits(connection, path.parent.name, int(kept[1]))
     row = _row(connection, path.parent.name, int(kept[1]))
     return row is not None and row.extension == kept[2] and not row.is_forgotten
+
+
+def _waits(connection: sqlite3.Connection, batch_id: str, index: int) -> bool:
+    """Whether it is a file of a prompt that gave more files than images, of which a person must choose."""
+    prompt = (index - WAITING_FIRST) // FILES_MAX
+    row = projections.load(connection, (Key("prompt", batch_id, i=prompt),)).prompt(batch_id, prompt)
+    return row is not None and any(waiting_index(prompt, file.image) == index for file in row.waiting)
 
 
 def _is_old(path: Path, now_s: float) -> bool:

@@ -22,11 +22,11 @@ import msgspec
 
 from comfyledger.core.events import (
     KIND_OF,
+    NUMBERING,
     BatchRequested,
     BlobErased,
     Event,
     ImageForgotten,
-    ImageRenumbered,
     LanePaused,
     LaneResumed,
     LedgerRestored,
@@ -47,7 +47,7 @@ from comfyledger.ledger.eventlog import Head, decode
 EVENTS_A_RANGE: Final = 20_000
 _OF_NO_BATCH: Final = (SeriesOpened, SeriesRaised, LedgerRestored, LanePaused, LaneResumed)
 _KINDS_OF_NO_BATCH: Final = frozenset(KIND_OF[kind] for kind in _OF_NO_BATCH)
-_OF_SERIES: Final = (*_OF_NO_BATCH, BatchRequested, ImageRenumbered)
+_OF_SERIES: Final = (*_OF_NO_BATCH, BatchRequested, *NUMBERING)
 
 _EVENTS: Final = (
     "SELECT stream, position, at, kind, schema, data FROM events WHERE stream >= ? AND stream < ?"
@@ -160,7 +160,7 @@ def _fold_series(live: sqlite3.Connection, working: Working) -> None:
     for position, at, kind, schema, data in live.execute(_SERIES):
         event = decode(kind, schema, data)
         working.hold(key for key in touches(event) if key.kind in {"series", "lane"})
-        if isinstance(event, ImageRenumbered):
+        if isinstance(event, NUMBERING):
             working.put((series_renumbered(working, event),))
         else:
             rows = evolve(working, Recorded(position, at, event))
@@ -276,7 +276,7 @@ class Folded:
                 continue
             if self.is_elsewhere or event.batch_id != stream:  # type: ignore[attr-defined]
                 raise Differs
-            if type(event) is ImageRenumbered:  # the series is looked at elsewhere; here it only has to be there
+            if isinstance(event, NUMBERING):  # the series is looked at elsewhere; here it only has to be there
                 state.put((SeriesRow(event.series, "", 0),))
             state.put(evolve(state, Recorded(position, at, event)))
             if type(event) in _BESIDE:
@@ -310,4 +310,4 @@ class Folded:
         return Account(self.events, self._positions, self.events, 1, len(self.names), int(self.is_using), texts)
 
 
-_BESIDE: Final = NAMING_TEXTS | {BatchRequested, ImageRenumbered, ImageForgotten, BlobErased}
+_BESIDE: Final = NAMING_TEXTS | {BatchRequested, *NUMBERING, ImageForgotten, BlobErased}

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from comfyledger.core.events import BatchRequested, Event, ImageRenumbered
+from comfyledger.core.events import BatchRequested, Event, ImageAdded, ImageRenumbered
 from comfyledger.core.slices import (
     BatchRow,
     ImageRow,
@@ -179,7 +179,8 @@ def names_given(event: Event) -> list[tuple[str, str, int]]:
     match event:
         case BatchRequested(batch_id=batch_id, images=images):
             return [(fold(image.public_id), batch_id, image.index) for image in images]
-        case ImageRenumbered(batch_id=batch_id, image=index, folder=folder, file=file):
+        case ImageRenumbered() | ImageAdded():
+            batch_id, index, folder, file = event.batch_id, event.image, event.folder, event.file
             return [(fold(f"{folder}/{file}"), batch_id, index)]
         case _:
             return []

@@ -97,6 +97,7 @@ from comfyledger.wire.requests import (
     SubmitBatch,
     Subscribe,
     SurveyStore,
+    Take,
     Unsubscribe,
 )
 from comfyledger.wire.strict import finite, id_in
@@ -171,6 +172,7 @@ __all__ = [
     "SubscriptionEnded",
     "Survey",
     "SurveyStore",
+    "Take",
     "Unsubscribe",
     "Unsubscribed",
     "UploadInfo",

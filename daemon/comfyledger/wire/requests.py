@@ -17,6 +17,7 @@ Scalar = str | int | float | bool | None
 Label = Annotated[str, Meta(min_length=1, max_length=64)]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
+Take = Literal["first", "last", "all"]
 Limit = Annotated[int, Meta(ge=1, le=500)]
 Index = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 NamePart = Annotated[str, Meta(max_length=255)]
@@ -120,10 +121,15 @@ class Cancel(Message, frozen=True):
 
 
 class Retry(Message, frozen=True):
-    """Take up what failed, was parked or held, under the same numbers."""
+    """Take up what failed, was parked or held, under the same numbers.
+
+    `take`: where more files came than images were asked for, and only there, these files are taken: the first of them,
+    the last, or all, the rest under new numbers.
+    """
 
     batch_id: str
     images: Indexes = []
+    take: Take | None = None
 
 
 class Recover(Message, frozen=True):

@@ -16,7 +16,7 @@ import structlog
 
 from comfyledger.core.effects import DeleteImage
 from comfyledger.core.reports import DeletionDone, DeletionRefused
-from comfyledger.core.values import image_id
+from comfyledger.core.values import WAITING_FIRST, image_id, waiting_indexes
 from comfyledger.engine import Engine
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.reader import Reader
@@ -82,6 +82,7 @@ class _Forgotten(msgspec.Struct):
 
     batch_id: str
     images: tuple[int, ...]
+    prompts: tuple[int, ...]
 
 
 class SpoolFollower:
@@ -115,6 +116,16 @@ class SpoolFollower:
 
     async def _remove(self, forgotten: _Forgotten) -> None:
         try:
-            await asyncio.to_thread(self._spool.erase, forgotten.batch_id, forgotten.images)
+            waited = await self._waited(forgotten)
+            await asyncio.to_thread(self._spool.erase, forgotten.batch_id, (*forgotten.images, *waited))
         except OSError as error:
             log.warning("deletion.spool_failed", batch=forgotten.batch_id, error=str(error))
+
+    async def _waited(self, forgotten: _Forgotten) -> list[int]:
+        """The files of these prompts that waited for a choice and that no image may take any more."""
+        held = [one for one in await asyncio.to_thread(self._spool.indexes, forgotten.batch_id) if one >= WAITING_FIRST]
+        if not held:
+            return []
+        rows = [await self._reader.prompt(forgotten.batch_id, prompt) for prompt in forgotten.prompts]
+        over = [waiting_indexes(row.index) for row in rows if row is not None and not row.waiting]
+        return [index for index in held if any(index in indexes for indexes in over)]

@@ -7,9 +7,11 @@ after a crash or a lost answer the prompt is looked for under its id before it i
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +26,7 @@ from comfyledger.core.draft import Taken, Wanted
 from comfyledger.core.effects import CancelPrompt, FetchPrompt, FollowPrompt, PromptEffect, SubmitPrompt
 from comfyledger.core.reports import (
     FilesKept,
+    FilesLaidBy,
     PromptHasFailed,
     PromptHasFinished,
     PromptIsGone,
@@ -34,13 +37,14 @@ from comfyledger.core.reports import (
     SubmitIntended,
 )
 from comfyledger.core.slices import BatchRow, PromptRow
-from comfyledger.core.values import OutputFile, Pinned, prompt_uuid
+from comfyledger.core.values import OutputFile, Pinned, prompt_uuid, waiting_index, waiting_indexes
+from comfyledger.work import imagefile
 from comfyledger.work.broken import Broken
 from comfyledger.work.desk import Desk
 from comfyledger.work.entries import Entries
 from comfyledger.work.rows import Rows
 from comfyledger.work.secrets import Secrets
-from comfyledger.work.spool import Spool
+from comfyledger.work.spool import NoPlace, Spool
 from comfyledger.work.turns import SLOW_AFTER_S, Turns
 
 TEMPLATES_KEPT: Final = 32
@@ -319,7 +323,8 @@ class Renderer:
         """Say which files there are. Where none of them is wanted, nothing asks for the entry again."""
         prompt = await self._rows.prompt(effect.batch_id, effect.prompt)
         expected = len(prompt.images) if prompt is not None else len(files)
-        words = self._desk.words(_miscounted(len(files), expected)) if len(files) != expected else None
+        told = _miscounted(len(files), expected, effect.batch_id)
+        words = self._desk.words(told) if len(files) != expected else None
         wanted = await self._desk.report(_of(PromptHasFinished, effect, files=files, words=words))
         if not isinstance(wanted, Wanted) or not wanted.go:
             await self._forget_entry(effect)
@@ -417,10 +422,7 @@ class Renderer:
 
     async def _bring_all(self, effect: FetchPrompt, bringing: Bringing) -> None:
         """A file that does not come is asked for again after the others, and does not keep them from coming."""
-        rows = await self._rows.images(effect.batch_id, effect.images)
-        waiting = {row.index for row in rows if row.state == "pending"}
-        pairs = zip(effect.images, effect.files, strict=True)
-        left = deque((index, file) for index, file in pairs if index in waiting)
+        left = deque(await self._to_bring(effect))
         while left and bringing.slow < SLOW_MAX:
             index, file = left.popleft()
             try:
@@ -437,8 +439,19 @@ class Renderer:
                 if bringing.deserves_another(index, trouble):
                     left.append((index, file))
 
+    async def _to_bring(self, effect: FetchPrompt) -> list[tuple[int, OutputFile]]:
+        """The files with the index of their image; where there are more, all of them under indexes of their own."""
+        if _is_more(effect):
+            return [(waiting_index(effect.prompt, place), file) for place, file in enumerate(effect.files, 1)]
+        rows = await self._rows.images(effect.batch_id, effect.images)
+        waiting = {row.index for row in rows if row.state == "pending"}
+        pairs = zip(effect.images, effect.files, strict=True)
+        return [(index, file) for index, file in pairs if index in waiting]
+
     async def _brought(self, effect: FetchPrompt, bringing: Bringing) -> bool:
         """What came is kept, whatever befell the rest."""
+        if _is_more(effect):
+            return await self._laid_by(effect, bringing)
         if bringing.kept or not (bringing.fault or bringing.trouble):
             await self._took(effect, bringing.kept)
         if bringing.trouble is not None:
@@ -451,7 +464,51 @@ class Renderer:
             await self._forget_entry(effect)
         return bool(bringing.kept)
 
+    async def _laid_by(self, effect: FetchPrompt, bringing: Bringing) -> bool:
+        """More files than images wait together until a person chooses: all of them or none."""
+        if bringing.trouble is not None:
+            await self._desk.stuck(effect.lane, bringing.trouble.code, bringing.trouble.text)
+            return False
+        if bringing.fault is not None:
+            await self._remove_waiting(effect)
+            await self._failed(effect, bringing.fault.code, bringing.fault.text, final=bringing.fault.final)
+            return False
+        ordered = sorted(bringing.kept, key=lambda file: file.image)
+        files = tuple(msgspec.structs.replace(file, image=place) for place, file in enumerate(ordered, 1))
+        words = self._desk.words(_miscounted(len(files), len(effect.images), effect.batch_id))
+        crash.at("fetch.whole")
+        taken = await self._desk.report(_of(FilesLaidBy, effect, files=files, words=words))
+        crash.at("fetch.logged")
+        if not (isinstance(taken, Taken) and taken.images):
+            await self._remove_waiting(effect)
+        await self._desk.works(effect.lane)
+        await self._forget_entry(effect)
+        return True
+
+    async def _remove_waiting(self, effect: FetchPrompt) -> None:
+        indexes = waiting_indexes(effect.prompt)
+        await asyncio.to_thread(self._spool.remove_among, effect.batch_id, indexes)
+
+    async def _from_spool(self, effect: FetchPrompt, index: int) -> Pinned | None:
+        """The file that was chosen for an image, which waited in the spool. What is not there any more is fetched."""
+        lying = effect.waiting[effect.images.index(index)]
+        source = self._spool.path_of(effect.batch_id, waiting_index(effect.prompt, lying.image), lying.extension)
+        pinned = imagefile.Pinned(lying.sha256, lying.md5, lying.size_bytes, lying.width, lying.height, lying.extension)
+
+        async def copied(to: Path) -> None:
+            await asyncio.to_thread(shutil.copyfile, source, to)
+
+        try:
+            is_there = await self._spool.take_back(effect.batch_id, index, effect.attempt, pinned, copied)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise NoPlace(error) from error
+        return msgspec.structs.replace(lying, image=index) if is_there else None
+
     async def _keep(self, effect: FetchPrompt, index: int, file: OutputFile) -> Pinned:
+        if effect.waiting and (waited := await self._from_spool(effect, index)) is not None:
+            return waited
         async with self._comfyui.view(ViewFile(file.filename, file.subfolder, file.type)) as pieces:
             crash.at("fetch.asked")
             pinned = await self._spool.keep(
@@ -482,6 +539,8 @@ class Renderer:
         for file in kept:
             if file.image not in used:
                 await asyncio.to_thread(self._spool.remove, effect.batch_id, file.image)
+        if effect.waiting:
+            await self._remove_waiting(effect)
 
     # ---- its end
 
@@ -513,11 +572,17 @@ def _stored(file: ViewFile) -> OutputFile:
     return OutputFile(file.filename, file.subfolder, file.type)
 
 
-def _miscounted(files: int, expected: int) -> str:
-    """What is wrong with the count, in words that say what to change for the next time."""
-    told = f"ComfyUI made {files} {_files(files)} where {expected} {'was' if expected == 1 else 'were'} expected"
+def _miscounted(files: int, expected: int, batch_id: str) -> str:
+    """What is wrong with the count, in words that say what to do now, and what to change for the next time."""
+    told = f"ComfyUI made {files} {_files(files)} where {expected} {'was' if expected == 1 else 'were'} expected."
+    if files > expected:
+        told += f" They wait in the spool: `comfyledger retry {batch_id} --take first`, or last, or all."
     fits = f"images_per_prompt = {files}" if files else "an output node that saves files"
-    return f"{told}. Next time ask with {fits}, or change the batch size in the workflow."
+    return f"{told} Next time ask with {fits}, or change the batch size in the workflow."
+
+
+def _is_more(effect: FetchPrompt) -> bool:
+    return len(effect.files) > len(effect.images)
 
 
 def _files(count: int) -> str:

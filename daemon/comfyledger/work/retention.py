@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 
 from comfyledger.core.slices import ImageRow
+from comfyledger.core.values import WAITING_FIRST, waiting_index
 from comfyledger.ledger.reader import ImageFilter, Reader
 from comfyledger.work.spool import Spool
 
@@ -119,13 +120,22 @@ class Retention:
         for batch_id in await asyncio.to_thread(self._spool.batches):
             rows = await self._images(batch_id)
             if rows:
-                kept[batch_id] = {row.index for row in rows if row.sha256 and not row.is_forgotten}
+                images = {row.index for row in rows if row.sha256 and not row.is_forgotten}
+                kept[batch_id] = images | await self._waiting(batch_id)
         removed = await asyncio.to_thread(
             self._spool.sweep, lambda batch_id, index: batch_id not in kept or index in kept[batch_id]
         )
         if removed:
             log.info("spool.swept", files=len(removed))
         return len(removed)
+
+    async def _waiting(self, batch_id: str) -> set[int]:
+        """The indexes of files that wait until a person says whose they are."""
+        held = await asyncio.to_thread(self._spool.indexes, batch_id)
+        if all(index < WAITING_FIRST for index in held):
+            return set()
+        prompts = await self._reader.prompts(batch_id)
+        return {waiting_index(prompt.index, file.image) for prompt in prompts for file in prompt.waiting}
 
     async def run(self) -> None:
         """Clear now and then, until cancelled. A disk that will not have it is no reason to stop the daemon."""

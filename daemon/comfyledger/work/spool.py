@@ -17,7 +17,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
@@ -214,6 +214,18 @@ class Spool:
         self._strikes.acquit_all(batch_id, index)
         self._remove_if_empty(self._root / batch_id)
         return found
+
+    def remove_among(self, batch_id: str, indexes: Container[int]) -> None:
+        """Give up all files of a batch that have one of these indexes."""
+        for index in self.indexes(batch_id):
+            if index in indexes:
+                self.remove(batch_id, index)
+
+    def indexes(self, batch_id: str) -> list[int]:
+        """The indexes of a batch that have a file here."""
+        with suppress(FileNotFoundError), os.scandir(self._root / batch_id) as entries:
+            return [int(kept[1]) for entry in entries if (kept := KEPT.fullmatch(entry.name))]
+        return []
 
     def erase(self, batch_id: str, indexes: Iterable[int]) -> None:
         """Remove files for ever: that they are gone is on stable storage. Raises OSError, SpoolUnusable."""

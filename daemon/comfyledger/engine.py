@@ -32,6 +32,7 @@ from comfyledger.ledger.committed import Committed, Observer, tell
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.grouped import Outcome, Shortage, Terms, decide_group
 from comfyledger.ledger.ledger import Ledger, StorageFull
+from comfyledger.ledger.locked import LedgerLocked, Lock
 from comfyledger.ledger.thread import LedgerThread
 
 GROUP_MAX: Final = 256
@@ -39,6 +40,10 @@ COMMANDS_MAX: Final = 1_000
 OPEN_IMAGES_MAX: Final = 100_000
 TAIL_LINES: Final = 4_096
 STORAGE_RETRY_S: Final = 1.0
+LOCK_RETRY_S: Final = 0.1
+"""Between two tries of a group, each of which waits by itself."""
+LOCKED_COMMANDS_S: Final = 4.0
+"""For how long commands wait for a lock that another program holds, before they are refused."""
 SCRUB_RETRY_S: Final = 0.5
 HINT_LATER: Final = 'Repeat the request later, or set first_use = "trust" if the stores are known to be empty.'
 
@@ -103,6 +108,7 @@ class Engine:
         self._open_images = OpenImages(open_images_max)
         self.questions: dict[str, Question] = {}
         self.storage_full = False
+        self.lock = Lock(ledger.path)
         self.brake: Shortage | None = None
         self.observers: list[Observer] = []
         self._ledger = ledger
@@ -118,7 +124,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._perform: Perform | None = None
         self._ask: Ask | None = None
-        self._stopped = self._scrubbing = False
+        self._stopped = self._scrubbing = self._looking = False
         self._failure: Unusable | None = None
 
     # ---- in
@@ -163,14 +169,14 @@ class Engine:
                 if self._failure is not None:
                     raise self._failure
                 group = self._gather()
-                if group:
+                if group or self._looking:
                     await self._commit(group)
         finally:
             await self._stop()
 
     async def _wait_for_work(self, taken_ms: int) -> None:
         """Until a message comes, an effect ends, or one is due after `taken_ms`: none falls between take and wait."""
-        if not (self._reports or self._commands):
+        if not (self._reports or self._commands or self._looking):
             wake_at = self.owed.wake_at_ms(taken_ms)
             delay = None if wake_at is None else max(0.0, (wake_at - self._steady_ms()) / 1000)
             try:
@@ -195,19 +201,12 @@ class Engine:
             await asyncio.wait([work])
             work.result()
             raise
-        if self.storage_full:
-            await asyncio.sleep(STORAGE_RETRY_S)
+        if self.storage_full or self.lock.is_met:
+            await asyncio.sleep(LOCK_RETRY_S if self.lock.is_met else STORAGE_RETRY_S)
 
     async def _take_through(self, group: list[_Waiting]) -> None:
         try:
-            try:
-                decided = await self._decided(group, self._terms(group))
-            except StorageFull:
-                await self._no_room(group)
-            else:
-                self.storage_full = False
-                self._committed(group, *decided)
-                self._scrub_if_owed()
+            await self._take_or_wait(group)
         except Exception as error:
             log.exception("engine.failed")
             for waiting in group:
@@ -215,6 +214,43 @@ class Engine:
             if isinstance(error, LedgerUnusable):
                 raise
             raise LedgerUnusable(f"A group could not be taken through: {error!r}.") from error
+
+    async def _take_or_wait(self, group: list[_Waiting]) -> None:
+        try:
+            if not group:
+                await self._in_thread(self._ledger.check_lock)
+            else:
+                await self._take(group)
+        except LedgerLocked:
+            self._put_back(group)
+            self._locked()
+        else:
+            self.lock.gone(self._steady_ms())
+        self._looking = self.lock.is_met
+
+    async def _take(self, group: list[_Waiting]) -> None:
+        try:
+            decided = await self._decided(group, self._terms(group))
+        except StorageFull:
+            await self._no_room(group)
+        else:
+            self.storage_full = False
+            self._committed(group, *decided)
+            self._scrub_if_owed()
+
+    def _put_back(self, group: list[_Waiting]) -> None:
+        """In their order, before all that has come since."""
+        reports = [waiting for waiting in group if isinstance(waiting.message, Report)]
+        self._reports.extendleft(reversed(reports))
+        self._commands.extendleft(reversed(group[len(reports) :]))
+
+    def _locked(self) -> None:
+        """Reports are facts and wait as long as the lock lasts; commands wait for a while."""
+        now = self._steady_ms()
+        self.lock.met(now)
+        if self.lock.lasts_s(now) >= LOCKED_COMMANDS_S:
+            while self._commands:
+                self._commands.popleft().fail(self.lock.refusal())
 
     def _terms(self, group: list[_Waiting]) -> Terms:
         """What was open before the group; what the group itself adds is counted while it is decided."""
@@ -264,11 +300,13 @@ class Engine:
         if not self.storage_full:
             log.error("ledger.storage_full")
         self.storage_full = True
-        reports = [waiting for waiting in group if isinstance(waiting.message, Report)]
-        self._reports.extendleft(reversed(reports))
-        self._commands.extendleft(reversed(group[len(reports) :]))
+        self._put_back(group)
         commands = list(self._commands)
-        decided = await self._decided(commands, Terms(self._wall_ms(), self._policy, LEDGER_FULL, full=True))
+        try:
+            decided = await self._decided(commands, Terms(self._wall_ms(), self._policy, LEDGER_FULL, full=True))
+        except LedgerLocked:  # all of them are where they were
+            self._locked()
+            return
         for _ in commands:
             self._commands.popleft()
         self._committed(commands, *decided)
@@ -380,6 +418,11 @@ class Engine:
 
     def in_trouble(self, lane: str) -> bool:
         return self.owed.in_trouble(lane)
+
+    def look_for_lock(self) -> None:
+        """See soon whether a group could be written, though none has come."""
+        self._looking = True
+        self._wake.set()
 
     def probe_soon(self, lane: str) -> None:
         self.owed.probe_soon(lane, self._steady_ms())

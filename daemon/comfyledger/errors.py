@@ -72,6 +72,7 @@ CODES: Final[dict[str, str]] = {
     "timeout": "No answer came in time.",
     "config_invalid": "The configuration cannot be used.",
     "plugin_broken": "A plugin cannot be used.",
+    "ledger_locked": "Another program holds a lock of the ledger, so nothing can be written.",
     "ledger_unusable": "The ledger cannot be used.",
     "internal": "Something is broken inside the daemon; the log has the details.",
 }

@@ -53,6 +53,8 @@ def _say_daemon(info: wire.Info) -> None:
     say("open: " + (", ".join(f"{count} {what}" for what, count in info.open.items()) or "nothing"))
     if info.storage_full:
         say(f"Nothing new is taken until there is room. {info.storage_text}", "bold red")
+    if info.locked_text:
+        say(f"Nothing can be written now. {info.locked_text}", "bold red")
 
 
 def _say_lanes(lanes: list[wire.LaneInfo]) -> None:

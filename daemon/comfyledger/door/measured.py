@@ -30,7 +30,7 @@ async def now_of(context: Context, connections: int) -> Now:
         backends=tuple(context.backends()),
         stores={name: opened.store is not None for name, opened in context.stores.items()},
         connections=connections,
-        taking=engine.is_running and engine.shortage is None,
+        taking=engine.is_running and engine.shortage is None and not engine.lock.is_met,
         free=await asyncio.to_thread(_free, context.disks),
         log_lines_dropped=logs.dropped(),
         notifications_dropped=context.notifier.dropped,
@@ -62,6 +62,8 @@ def _no_numbers(context: Context) -> list[Refused]:
     if not engine.is_running:
         return [Refused("not_running", "The daemon is stopping.")]
     found = [] if engine.shortage is None else [engine.shortage.refusal()]
+    if engine.lock.is_met:
+        found.append(Refused("ledger_locked", engine.lock.text))
     try:
         context.store_refs()
     except Refused as refusal:

@@ -221,6 +221,7 @@ async def _server_info(context: Context) -> wire.Info:
         position=engine.position,
         storage_full=shortage is not None,
         storage_text=shortage.message if shortage is not None else "",
+        locked_text=engine.lock.text,
         uptime_s=context.uptime_s(),
         open=engine.owed.open_counts(),
         lanes=shown,

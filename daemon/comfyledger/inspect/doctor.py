@@ -128,7 +128,7 @@ class Doctor:
 
     async def _daemon(self) -> Found:
         left = await machine.in_thread(lambda: machine.left_behind(self._settings))
-        return judge.of_daemon(await machine.asked(left, self._session), __version__)
+        return judge.of_daemon(await machine.asked(left, self._session, self._settings.ledger_path), __version__)
 
     async def _clock(self, since: float) -> Found:
         """Last, so that the wall clock was watched for as long as the doctor looked."""

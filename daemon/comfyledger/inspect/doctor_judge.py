@@ -116,6 +116,7 @@ class DaemonSeen(msgspec.Struct, frozen=True):
     version: str = ""
     lanes: Mapping[str, str] = {}
     is_full: bool = False
+    locked_by: str = ""
     holder: int | None = None
     is_taken: bool = False
 
@@ -286,6 +287,9 @@ def _of_lanes(seen: DaemonSeen) -> list[Diagnosis]:
     ]
     if seen.is_full:
         found.append(Diagnosis("daemon", "warning", "It takes nothing new for want of room.", "comfyledger status"))
+    if seen.locked_by:
+        text = f"It can write nothing: {seen.locked_by} holds the ledger's lock. It goes on by itself."
+        found.append(Diagnosis("daemon", "warning", text, "end that program, or wait for it"))
     return found
 
 

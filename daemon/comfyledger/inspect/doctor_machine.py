@@ -36,6 +36,7 @@ from comfyledger.inspect.doctor_judge import (
 )
 from comfyledger.inspect.opening import looking
 from comfyledger.ledger import mark, objects, place, schema
+from comfyledger.ledger.locked import holder_of
 from comfyledger.ledger.locking import several_names
 from comfyledger.plugin_api import GROUP
 from comfyledger.settings import Secret, Settings
@@ -232,7 +233,7 @@ def left_behind(settings: Settings) -> DaemonSeen:
     )
 
 
-async def asked(seen: DaemonSeen, session: aiohttp.ClientSession) -> DaemonSeen:
+async def asked(seen: DaemonSeen, session: aiohttp.ClientSession, ledger: Path) -> DaemonSeen:
     """What /healthz says, which asks for no token, or that something else answers there."""
     try:
         said = await _alive(seen.url, session)
@@ -248,6 +249,7 @@ async def asked(seen: DaemonSeen, session: aiohttp.ClientSession) -> DaemonSeen:
         version=str(said.get("version", "")),
         lanes={str(lane): str(code) for lane, code in lanes.items()} if isinstance(lanes, dict) else {},
         is_full=said.get("storage_full") is True,
+        locked_by=holder_of(ledger) if said.get("ledger_locked") is True else "",
     )
 
 

@@ -10,13 +10,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger import objects, schema
+from comfyledger.ledger.locked import is_lock, naming, unusable
 
+TIMEOUT_S: Final = 5.0
+"""For a lock that another program holds."""
 _OTHER_PATH = "Choose another --config or --state-dir; `comfyledger config check` shows what is used."
 
 
@@ -35,8 +39,10 @@ def looking(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         connection = _opened(path)
     except sqlite3.Error as error:
+        if is_lock(error):
+            raise unusable(path) from error
         raise LedgerUnusable(f"{path} cannot be read as a ledger: {error}.", hint=_OTHER_PATH) from error
-    with closing(connection):
+    with closing(connection), naming(path):
         if not schema.is_ours(connection):
             raise LedgerUnusable(f"{path} is not a ledger of comfyledger.", hint=_OTHER_PATH)
         schema.check_owner(connection)
@@ -46,7 +52,9 @@ def looking(path: Path) -> Iterator[sqlite3.Connection]:
 def _opened(path: Path) -> sqlite3.Connection:
     try:
         return _connected(path, "mode=ro")
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if is_lock(error):  # Whoever holds it may be writing.
+            raise
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
             raise
@@ -55,7 +63,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def _connected(path: Path, how: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
+        f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None, check_same_thread=False, timeout=TIMEOUT_S
     )
     try:
         connection.execute("PRAGMA query_only=ON")

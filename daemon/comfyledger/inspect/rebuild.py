@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from comfyledger.errors import LedgerUnusable
@@ -20,6 +21,7 @@ from comfyledger.inspect.fold import Scratch
 from comfyledger.inspect.opening import looking
 from comfyledger.ledger import restoring, schema
 from comfyledger.ledger.ledger import connect
+from comfyledger.ledger.locked import COMMAND_WAIT_S, naming, patiently
 
 
 def rebuild(path: Path, progress: Progress) -> int:
@@ -33,7 +35,8 @@ def rebuild(path: Path, progress: Progress) -> int:
     with restoring.held(path) as held, tempfile.TemporaryDirectory(prefix=".rebuilding-", dir=path.parent) as folder:
         scratch = Path(folder) / "tables.db"
         position = _fold(path, scratch, progress)
-        with closing(connect(held, remaking=True)) as connection:
+        open_it = partial(connect, held, remaking=True)
+        with closing(patiently(path, open_it, COMMAND_WAIT_S)) as connection, naming(path):
             _switch(connection, scratch, progress)
     return position
 

@@ -25,11 +25,15 @@ from comfyledger.core.values import Blob
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
 from comfyledger.ledger import blobs, mark, objects, place, projections, schema
 from comfyledger.ledger.eventlog import Head, Line, append, lines_of, read_head
+from comfyledger.ledger.locked import OPEN_WAIT_S, LedgerLocked, is_lock, patiently
 from comfyledger.ledger.locking import Hold, hold, sync_folder
 from comfyledger.ledger.mark import Marking
 
 STATEMENTS_CACHED: Final = 256
 BUSY_TIMEOUT_S: Final = 5.0
+"""For a lock of another program, while the ledger is opened."""
+LOCK_TRY_S: Final = 1.0
+"""The same for one try of a group. Short, so that whoever waits is told soon; the engine tries again."""
 
 _CHECK_PLACE: Final = "Check folder, permissions and disk of [ledger] path."
 _MAKE_ROOM: Final = "Make room on the disk of [ledger] path; then start again."
@@ -59,9 +63,12 @@ class Ledger:
         self.ledger_id: str = _identity(connection, "ledger_id")
         self.epoch: str = _identity(connection, "epoch")
         self.secret: bytes = bytes.fromhex(_identity(connection, "secret"))
+        (file,) = connection.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()
+        self.path = Path(file)
         self.foreign = schema.named_foreign(connection)
         self._lines: list[Line] = []
         self._failed = False
+        self._busy_timeout_ms = int(BUSY_TIMEOUT_S * 1000)
         self.scrub_owed = True
         """Whether the write-ahead log may hold what was erased; at the start an earlier process may have left it."""
 
@@ -77,7 +84,8 @@ class Ledger:
         except OSError as error:
             raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE) from error
         try:
-            opened = cls(connect(held), held)
+            opened = cls(patiently(path, lambda: connect(held), OPEN_WAIT_S), held)
+            opened.wait_for_locks(LOCK_TRY_S)
         except BaseException as error:
             held.close()
             if isinstance(error, OSError | sqlite3.Error):
@@ -111,6 +119,11 @@ class Ledger:
             return
         self._marking.note(self.head)
 
+    def wait_for_locks(self, seconds: float) -> None:
+        """How long each statement waits for a lock that another program holds."""
+        self._busy_timeout_ms = int(seconds * 1000)
+        self._connection.execute(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
+
     def close(self) -> None:
         """Give the lock back. A connection that the disk has failed is left to the end of the process.
 
@@ -129,8 +142,9 @@ class Ledger:
     def group(self) -> Iterator[list[Line]]:
         """One transaction, one fsync. Gives the list that holds the appended lines once the block has committed.
 
-        Raises StorageFull if there is no room, LedgerUnusable if the disk did not take what it was told to keep: then
-        the process must end, since the same handle may report success for what was lost.
+        Raises StorageFull if there is no room, LedgerLocked if another program holds a lock, LedgerUnusable if the disk
+        did not take what it was told to keep: then the process must end, since the same handle may report success for
+        what was lost.
         """
         head = self.head
         self._lines = []
@@ -151,6 +165,15 @@ class Ledger:
             raise
         if self._lines and self._marking is not None:
             self._marking.note(self.head)
+
+    def check_lock(self) -> None:
+        """Whether a group could be written now. Raises LedgerLocked, LedgerUnusable."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise _translated(error) from error
 
     def _see_schema(self) -> None:
         """Another program may have changed it since the last group."""
@@ -258,10 +281,10 @@ class Ledger:
         except sqlite3.Error as error:
             meant = _translated(error)
             self._failed = isinstance(meant, LedgerUnusable)
-            if not isinstance(meant, StorageFull):
+            if not isinstance(meant, StorageFull | LedgerLocked):
                 raise meant from error
         finally:
-            self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
+            self._connection.execute(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
         return not self.scrub_owed
 
     def open_rows(self) -> list[Row]:
@@ -366,6 +389,8 @@ def _translated(error: sqlite3.Error) -> Exception:
     """
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
         return LedgerUnusable("The disk that holds the ledger is full, and SQLite cannot go on.", hint=_MAKE_ROOM)
+    if is_lock(error):
+        return LedgerLocked("Another program holds a lock of the ledger.")
     code = _primary_code(error)
     if code == sqlite3.SQLITE_FULL:
         return StorageFull("The disk that holds the ledger is full.")

@@ -9,19 +9,24 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
 from comfyledger.core.slices import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.core.slugs import fold
+from comfyledger.errors import Refused
 from comfyledger.ledger import blobs, eventlog, looking, objects, projections
 from comfyledger.ledger.eventlog import Head, Line
+from comfyledger.ledger.locked import is_lock
 from comfyledger.ledger.looking import LogLines, LogWanted, Turns
 from comfyledger.ledger.thread import LedgerThread
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+_AGAIN: Final = "Repeat the request in a moment."
 
 
 class BatchFilter(msgspec.Struct, frozen=True):
@@ -66,6 +71,8 @@ class Reader:
             try:
                 return call(self._connection, *args, **kwargs)
             except sqlite3.DatabaseError as error:
+                if is_lock(error):
+                    raise Refused("busy", "Another program holds a lock of the ledger.", hint=_AGAIN) from error
                 if not objects.must_trust(error):
                     raise
                 objects.trust(self._connection)

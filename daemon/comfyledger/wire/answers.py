@@ -220,6 +220,7 @@ class Info(Answer, frozen=True):
     stores: list[StoreInfo]
     workflows: list[str]
     storage_text: str = ""
+    locked_text: str = ""
 
 
 class SeriesHeld(Answer, frozen=True):

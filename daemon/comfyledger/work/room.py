@@ -69,6 +69,7 @@ class Room:
     async def run(self) -> None:
         """Look every second, until cancelled."""
         while True:
+            self._engine.look_for_lock()
             await self.look()
             self._offer()
             await self._tell()

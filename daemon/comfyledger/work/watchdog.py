@@ -69,6 +69,8 @@ def status_of(engine: Engine, lanes: Sequence[str]) -> str:
     said = [text, *_named("paused", paused), *_named("in trouble", troubled)]
     if engine.shortage is not None:
         said.append(engine.shortage.message)
+    if engine.lock.is_met:
+        said.append(engine.lock.text)
     return "; ".join(said)
 
 

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-daemon
 LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
@@ -18,8 +19,16 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP) ## make the virtual environment
 
+# What the daemon needs and nothing else, unless all is there already. pip says what it does meanwhile.
+$(DEMO_STAMP): pyproject.toml
+	@if [ $(STAMP) -nt pyproject.toml ]; then exit 0; fi; \
+	echo "Installs comfyledger and what its daemon needs into $(VENV); this is done once." && \
+	$(PYTHON) -m venv $(VENV) && \
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[daemon]'
+	@touch $(DEMO_STAMP)
+
 STORE ?= folder
-demo: $(STAMP) ## run the main job once: stand-in, daemon, three batches at the same time (STORE=cloudinary)
+demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, three batches at the same time (STORE=cloudinary)
 	$(BIN)/comfyledger demo --store $(STORE)
 
 test: $(STAMP) ## run all tests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from comfyledger import settings
 from comfyledger.errors import Refused
 from comfyledger.settings import showing
+from comfyledger.settings.showing import as_toml
 
 
 def load(tmp_path: Path, text: str) -> settings.Settings:
@@ -157,3 +159,31 @@ def test_a_configuration_is_shown_without_the_secrets_of_its_urls(tmp_path: Path
     read = settings.examine(path, None, {})
     assert "s3cret" not in showing.as_toml(read)
     assert "http://***@box" in showing.as_toml(read)
+
+
+# ---- shown
+
+
+def test_what_is_shown_is_toml_of_the_same_values_whatever_they_are(tmp_path: Path) -> None:
+    options = {"text": 'a\x7f\x01\t"\\é', "many": [1, [True, 2.5]], "far": float("inf")}
+    options |= {"a b": 1, "deep": {"x.y": "z"}}
+    path = tmp_path / "config.toml"
+    path.write_text(r"""
+        [stores.c]
+        kind = "folder"
+        text = "a\u007f\u0001\t\"\\é"
+        many = [1, [true, 2.5]]
+        far = inf
+        "a b" = 1
+        at = 2026-11-28T01:02:03Z
+        [stores.c.deep]
+        "x.y" = "z"
+        [door]
+        unix_mode = 0o640
+    """)
+    text = as_toml(settings.examine(path, None, {}))
+    shown = tomllib.loads(text)["stores"]["c"]
+    assert {key: shown[key] for key in options} == options
+    assert shown["at"].isoformat() == "2026-11-28T01:02:03+00:00"
+    assert "unix_mode = 0o640 # file" in text
+    assert tomllib.loads(text)["door"]["unix_mode"] == 0o640

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Iterator
+from datetime import date, time
 from typing import Any, Final
 
 import msgspec
-import tomlkit
 from msgspec.structs import asdict
 
 from comfyledger.core.urls import MASK, shown_url
@@ -71,24 +72,39 @@ def _source(read: Read, path: tuple[str, ...]) -> str:
 
 def as_toml(read: Read) -> str:
     """TOML that can be read again, but for the secrets; behind each key where its value comes from."""
-    document = tomlkit.document()
-    tables: dict[tuple[str, ...], Any] = {(): document}
-    for entry in sorted(entries(read), key=lambda entry: len(entry.path) > 1):  # keys without a table come first
-        value = tomlkit.item(entry.value)
-        value.comment(entry.source)
-        _table(tables, entry.path[:-1]).add(entry.path[-1], value)
-    return tomlkit.dumps(document)
+    tables: dict[tuple[str, ...], list[str]] = {(): []}  # keys without a table come first
+    for entry in entries(read):
+        value = f"0o{entry.value:o}" if entry.path in _OCTAL else _toml(entry.value)
+        line = f"{_toml_key(entry.path[-1])} = {value} # {entry.source}"
+        tables.setdefault(entry.path[:-1], []).append(line)
+    parts = [[f"[{'.'.join(map(_toml_key, path))}]"] * bool(path) + lines for path, lines in tables.items()]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
-def _table(tables: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> Any:
-    if path not in tables:
-        above = _table(tables, path[:-1])
-        above.add(path[-1], tomlkit.table(is_super_table=len(path) == 1 and path[0] in _OF_TABLES))
-        tables[path] = above[path[-1]]
-    return tables[path]
+_OCTAL: Final = frozenset({("door", "unix_mode")})
+"""Keys that people write with octal digits."""
 
 
-_OF_TABLES: Final = frozenset({"comfyui", "stores", "plugins", "workflows"})
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML 1.0 has it, on one line. JSON's strings are TOML's, but for DEL."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list():
+            return f"[{', '.join(map(_toml, value))}]"
+        case dict():
+            pairs = (f"{_toml_key(key)} = {_toml(one)}" for key, one in value.items())
+            return f"{{ {', '.join(pairs)} }}" if value else "{}"
+        case date() | time():
+            return value.isoformat()
+        case _:
+            return str(value)
 
 
 # ---- for editors

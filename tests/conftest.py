@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+FOREIGN = ("COMFYLEDGER_", "CLOUDINARY_")
+"""What a developer has set for daemons, clients and accounts of their own means nothing to a test."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Whatever is set and whatever runs on this machine, a test sees its own folder and what it set itself."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        del os.environ[name]
+    for name in ("CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "XDG_RUNTIME_DIR"):
+        os.environ.pop(name, None)
+    state = tempfile.TemporaryDirectory(prefix="state-of-tests-")
+    config.add_cleanup(state.cleanup)
+    os.environ["XDG_STATE_HOME"] = state.name
 
 
 @pytest.fixture(autouse=True)

@@ -277,7 +277,8 @@ def test_config_toml_shows_the_defaults_of_the_cloudinary_store() -> None:
     assert shown["upload_prefix"] == defaults.account.upload_prefix
 
 
-def test_what_config_toml_shows_and_does_not_set_can_be_set(tmp_path: Path) -> None:
+def test_what_config_toml_shows_and_does_not_set_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     everything = tmp_path / "config.toml"
     everything.write_text(re.sub(r"(?m)^#(?=\S)", "", CONFIG), "utf-8")
     loaded = settings.load(everything)

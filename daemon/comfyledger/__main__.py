@@ -2,18 +2,71 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 
 def main() -> None:
-    """Run the command line; the process ends with one of `comfyledger.cli.calling.EXIT_CODES`."""
+    """Run the command line; the process ends with one of `comfyledger.cli.calling.EXIT_CODES`.
+
+    What cannot be read or written, standard output among it, is one sentence and no traceback.
+    """
+    _open_standard_files()
     try:
         from comfyledger.cli.commands import cli
     except ModuleNotFoundError as error:
         if error.name not in {"click", "rich"}:
             raise
         sys.exit("The command line is not installed. Run: pip install 'comfyledger[daemon]'")
-    cli(prog_name="comfyledger")
+    try:
+        cli(prog_name="comfyledger")
+    except SystemExit as end:
+        _end(end.code)
+    except OSError as error:
+        _complain(error)
+        _end(1)
+
+
+def _open_standard_files() -> None:
+    """What the process was started without (`>&-`) leads nowhere, so that nothing else takes its number."""
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= 2:
+        os.set_inheritable(null, True)
+        null = os.open(os.devnull, os.O_RDWR)
+    os.close(null)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115 (for as long as the process lives)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _end(code: object) -> None:
+    """End with a code, and with 1 where what was printed found no room: a script must not take it for all."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            _lead_nowhere(stream.fileno())
+            if stream is sys.stdout:
+                _complain(error)
+                code = code or 1
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def _lead_nowhere(fd: int) -> None:
+    """What a stream still holds is written at the very end, and would fail once more."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, fd)
+    os.close(null)
+
+
+def _complain(error: OSError) -> None:
+    if error.errno == errno.EPIPE:
+        return  # whoever read has seen enough
+    try:
+        print(f"{error.filename or 'The output'}: {error.strerror or error}.", file=sys.stderr, flush=True)
+    except OSError:
+        _lead_nowhere(2)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -63,6 +63,9 @@ def _say_waiting(waiting: wire.Waiting) -> None:
 class Group(click.Group):
     """A group of commands that ends each refusal with its exit code instead of a traceback."""
 
+    sections: Mapping[str, tuple[str, ...]] | None = None
+    """The names of commands under the titles at which help shows them."""
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -75,10 +78,26 @@ class Group(click.Group):
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with the whole of its first sentence, in groups where there are any."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        shown = {name: first_sentence(command) for name, command in commands if command and not command.hidden}
+        groups = self.sections or {"Commands": tuple(shown)}
+        width = max(map(len, shown), default=0)
+        for title, names in groups.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), shown[name]) for name in names if name in shown])
+
+
+def first_sentence(command: click.Command) -> str:
+    text = " ".join((command.help or "").partition("\n\n")[0].split())
+    return text.partition(". ")[0].rstrip(".") + "."
+
 
 def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
-    ctx.meta[JSON] = value
-    return value
+    """Before the command or behind it: one of the two is enough."""
+    ctx.meta[JSON] = value or bool(ctx.meta.get(JSON))
+    return bool(ctx.meta[JSON])
 
 
 json_option = click.option(

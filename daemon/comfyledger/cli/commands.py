@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,7 +11,7 @@ from comfyledger import __version__
 from comfyledger.cli.audit import audit
 from comfyledger.cli.backup import backup, restore
 from comfyledger.cli.batches import batches, cancel, images, pause, resume, retry
-from comfyledger.cli.calling import EXIT_CODES, Group, Reach
+from comfyledger.cli.calling import EXIT_CODES, Group, Reach, json_option
 from comfyledger.cli.config import config
 from comfyledger.cli.daemon import run, schema, sim
 from comfyledger.cli.demo import demo
@@ -29,25 +30,46 @@ from comfyledger.cli.token import token
 from comfyledger.cli.watch import watch
 
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
+SECTIONS = {
+    "Batches and images": (submit, watch, status, batches, images, cancel, retry, pause, resume),
+    "What happened": (log, explain, export),
+    "Stores": (take_over, recover, forget),
+    "The ledger": (audit, replay, backup, restore),
+    "The daemon": (run, config, token, doctor, systemd, schema),
+    "To try it out": (demo, sim),
+}
 
 
-@click.group(cls=Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(Group):
+    """The whole command line."""
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self.sections = {title: tuple(str(one.name) for one in commands) for title, commands in SECTIONS.items()}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [str(one.name) for commands in SECTIONS.values() for one in commands]
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The daemon's state folder, in which its address and token are. Default: $COMFYLEDGER_STATE_DIR, else "
+    help="The daemon's state folder, in which its socket and token are. Default: $COMFYLEDGER_STATE_DIR, else "
     "~/.local/state/comfyledger.",
 )
-@click.option("--url", help="The daemon's address. Default: what it left in its state folder.")
+@click.option(
+    "--url",
+    help="The daemon's address, if it is not the one of the state folder: http://HOST:PORT or unix:/PATH. The token "
+    "is sent there.",
+)
+@json_option
 @click.pass_context
-def cli(ctx: click.Context, state_dir: Path | None, url: str | None) -> None:
+def cli(ctx: click.Context, state_dir: Path | None, url: str | None, as_json: bool) -> None:
     """The ledger of a ComfyUI box: numbers given once, images that arrive, a log that explains each of them."""
     ctx.obj = Reach(state_dir, url)
 
 
-for command in (
-    *(run, submit, watch, status, batches, images, cancel, retry, recover, forget, pause, resume, take_over, log),
-    *(explain, audit, replay, backup, restore, export, schema, config, token, doctor, systemd, sim, demo),
-):
+for command in (one for commands in SECTIONS.values() for one in commands):
     cli.add_command(command)

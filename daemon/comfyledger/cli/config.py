@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from comfyledger.cli.calling import DONE, REFUSED, json_option
+from comfyledger.cli.calling import DONE, REFUSED, Group, json_option
 from comfyledger.cli.daemon import config_of, running_config_option
 from comfyledger.cli.terminal import say, say_aside, say_json
 from comfyledger.core.urls import shown_url
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from comfyledger.settings import Mistake, Read
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Look at the configuration."""
 
@@ -89,7 +89,7 @@ def show(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
         say_json({"config": read.settings.source, "values": values})
     else:
         for line in showing.as_toml(read).splitlines():
-            say(line)
+            say(line, whole=True)
 
 
 @config.command(name="schema")

@@ -28,7 +28,7 @@ from comfyledger.cli.demo_processes import DemoFailed, Processes
 from comfyledger.cli.demo_proof import BATCHES, CHARACTER, STORE_MARK, Asked, faults
 from comfyledger.cli.log import event_line, read_past
 from comfyledger.cli.screens import Screen, follow, screen
-from comfyledger.cli.terminal import clean, console, say
+from comfyledger.cli.terminal import clean, console, say, say_aside
 from comfyledger.client import Client
 from comfyledger.errors import Refused
 
@@ -59,15 +59,18 @@ def demo(ctx: click.Context, comfyui: str | None, store: str, keep: bool, second
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="comfyledger-demo-"))
     processes = Processes(folder)
-    well = kept = False
+    well = kept = ended = False
     try:
         with _failures_told(processes):
             _start(processes, comfyui, store, seconds_per_image)
             well = asyncio.run(_main_job(folder))
-        kept = keep and bool(processes.ids)
+        kept, ended = keep and bool(processes.ids), True
     finally:
         if not kept:
             processes.stop()
+        if not ended:
+            shutil.rmtree(folder, ignore_errors=True)
+            say_aside("The demo was interrupted; what it had made is removed.")
     if kept:
         _say_kept(processes)
     elif well:

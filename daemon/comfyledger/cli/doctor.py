@@ -17,7 +17,7 @@ from rich.text import Text
 
 from comfyledger.cli.calling import DONE, FOUND, json_option
 from comfyledger.cli.daemon import running_config_option, settings_of
-from comfyledger.cli.terminal import clean, console, say, say_json
+from comfyledger.cli.terminal import clean, console, say, say_json, show
 from comfyledger.errors import Refused
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _say_report(report: Report) -> None:
         line.append(clean(one.sentence))
         if one.mend:
             line.append(f" Mend: {clean(one.mend)}", style="bold")
-        screen.print(line, soft_wrap=True)
+        show(screen, line, 9 + 1 + width + 1)
     say(_LAST_WORDS[report.verdict], _STYLE[report.verdict])
 
 

@@ -16,7 +16,7 @@ from comfyledger import wire
 from comfyledger.cli.calling import DONE, NOT_STORED
 from comfyledger.cli.quiet import Quiet
 from comfyledger.cli.story import News, Story
-from comfyledger.cli.terminal import clean, console, plain, say, say_json, short
+from comfyledger.cli.terminal import clean, console, plain, say, say_json, short, show
 from comfyledger.client import Client, Pushed
 
 TITLE_CELLS_MAX: Final = 26
@@ -71,10 +71,12 @@ class BarScreen:
     def see(self, story: Story, push: Pushed) -> None:
         for news in story.see(push):
             style = "green" if news.what == "stored" else "yellow"
-            self._bars.console.print(Text(clean(_line(news)), style=style), soft_wrap=True)
+            show(self._bars.console, Text(clean(_line(news)), style=style))
         if story.batch_id not in self._tasks:
-            self._tasks[story.batch_id] = self._bars.add_task("", total=None, step="", rate="")
-        title = _fitted(story.title or short(story.batch_id))
+            self._tasks[story.batch_id] = self._bars.add_task(
+                "", total=None, batch=short(story.batch_id), step="", rate=""
+            )
+        title = _fitted(story.title)
         step = f"step {story.step}" if story.step else ""
         self._bars.update(
             self._tasks[story.batch_id],
@@ -87,13 +89,13 @@ class BarScreen:
 
     def waits(self, story: Story, reasons: Sequence[wire.OwedInfo]) -> None:
         for line in _why(reasons):
-            self._bars.console.print(Text(clean(line), style="yellow"), soft_wrap=True)
+            show(self._bars.console, Text(clean(line), style="yellow"))
 
     def end(self, batch: wire.BatchInfo) -> None:
         if batch.batch_id in self._tasks:
             self._bars.update(self._tasks[batch.batch_id], completed=batch.stored, total=batch.quantity, step="")
         if not all_stored(batch):
-            self._bars.console.print(Text(clean(outcome(batch)), style="red"), soft_wrap=True)
+            show(self._bars.console, Text(clean(outcome(batch)), style="red"))
 
 
 @contextlib.contextmanager
@@ -110,6 +112,7 @@ def screen(as_json: bool) -> Iterator[Screen]:
 
 def _bars() -> Progress:
     columns = (
+        TextColumn("{task.fields[batch]}", markup=False, style="dim"),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         TextColumn("{task.completed}/{task.total}", markup=False),

@@ -43,7 +43,8 @@ def json_object(text: str) -> dict[str, Any]:
 def _read(path: str) -> str:
     """The text of a file; `-` is standard input."""
     try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
+        return text.removeprefix("\ufeff")
     except (OSError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path!r} cannot be read: {error}") from error
 

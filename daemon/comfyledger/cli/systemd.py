@@ -17,6 +17,7 @@ from typing import Final
 import click
 
 from comfyledger.cli import units
+from comfyledger.cli.calling import Group
 from comfyledger.cli.daemon import config_option
 from comfyledger.cli.terminal import say, say_aside
 
@@ -44,7 +45,7 @@ root_option = click.option(
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
 
-@click.group()
+@click.group(cls=Group)
 def systemd() -> None:
     """Run as a service: put units for systemd in place, or take them away."""
 
@@ -100,7 +101,7 @@ def uninstall(root: Path, dry_run: bool) -> None:
 
 def _say_lines(*lines: str) -> None:
     for line in lines:
-        say(line)
+        say(line, whole=True)
 
 
 def unit_files() -> list[Path]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from comfyledger.cli.calling import json_option
+from comfyledger.cli.calling import Group, json_option
 from comfyledger.cli.daemon import running_config_option, settings_of
 from comfyledger.cli.terminal import clock, say, say_aside, say_json, say_table
 
@@ -18,7 +18,7 @@ RIGHTS = ("read", "submit_configured", "submit", "operate", "admin")
 """As `door.tokens` has them; each holds what those before it hold."""
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Who may come in at the door, under which label, and what they may do."""
 
@@ -90,4 +90,4 @@ def _say(label: str, made: str, as_json: bool) -> None:
         say_json({"label": label, "token": made})
         return
     say_aside(f"The token of {label}. It is shown this once: the daemon keeps its digest only.")
-    say(made)
+    say(made, whole=True)

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from comfyledger.sim.cloudinary import SECRET, CloudinaryOptions
 from comfyledger.sim.cloudinary import serve as serve_cloudinary
@@ -30,20 +31,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class Plain(argparse.HelpFormatter):
+    """Help that looks as that of the other commands."""
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, "Usage: " if prefix is None else prefix)
+
+    def start_section(self, heading: str | None) -> None:
+        super().start_section("Options" if heading == "options" else heading)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="comfyledger sim", description="Stand-ins for servers that cost a GPU or money."
+        prog="comfyledger sim", description="Stand-ins for servers that cost a GPU or money.", formatter_class=Plain
     )
-    kinds = parser.add_subparsers(dest="kind", required=True)
-    comfyui = kinds.add_parser("comfyui", help="a stand-in for ComfyUI")
+    kinds = parser.add_subparsers(dest="kind", required=True, title="Commands", metavar="COMMAND")
+    comfyui = kinds.add_parser("comfyui", help="a stand-in for ComfyUI", **_looks("comfyui"))
     comfyui.add_argument("--port", type=int, default=8188, help="0 takes a free one (default: 8188)")
     comfyui.add_argument("--control-port", type=int, default=0, help="for /control and /ledger (default: a free one)")
     comfyui.add_argument("--output", type=Path, required=True, help="the folder for finished pictures")
     comfyui.add_argument("--seconds-per-image", type=float, default=0.0, help="how long a picture takes (default: 0)")
     comfyui.add_argument("--disable-metadata", action="store_true", help="write no graph into the files")
     comfyui.add_argument("--without-jobs", action="store_true", help="know no /api/jobs, as earlier versions")
-    _add_cloudinary(kinds.add_parser("cloudinary", help="a stand-in for Cloudinary"))
+    _add_cloudinary(kinds.add_parser("cloudinary", help="a stand-in for Cloudinary", **_looks("cloudinary")))
     return parser
+
+
+def _looks(kind: str) -> dict[str, Any]:
+    return {"formatter_class": Plain, "usage": f"comfyledger sim {kind} [OPTIONS]"}
 
 
 def _add_cloudinary(parser: argparse.ArgumentParser) -> None:

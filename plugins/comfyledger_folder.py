@@ -55,6 +55,7 @@ from comfyledger.plugin_api import (
     Stored,
     StoreKind,
     StoreTrouble,
+    daemon_may_write,
     hookimpl,
 )
 from comfyledger_folder_diagnosis import about_root
@@ -202,7 +203,7 @@ class Disk:
     """
 
     def __init__(self, root: Path, state_dir: Path, configured: Path | None = None) -> None:
-        self._root = root
+        self._root, self._state_dir = root, state_dir
         self._memories = tuple({_memory_of(path, state_dir): None for path in (root, configured or root)})
         self.remains = Remains(root, state_dir)
         self.is_swept = False
@@ -270,7 +271,7 @@ class Disk:
         if not marked and self._is_remembered():
             raise self._unmounted()
         there = next(path for path in (self._root, *self._root.parents) if path.exists())
-        may_write = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+        may_write = there.is_dir() and daemon_may_write(there, self._state_dir)
         return (about_root(self._root, is_marked=marked, is_writable=may_write),)
 
     def numbers(self, series: Series) -> Numbers:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 import pluggy
 
+from comfyledger.accounts import keeper_of, may_write
 from comfyledger.core.naming import is_outlier, outlier_in
 
 GROUP = "comfyledger"
@@ -126,6 +127,14 @@ class Remark(msgspec.Struct, frozen=True):
     verdict: Literal["ok", "warning", "failure"]
     sentence: str
     mend: str = ""
+
+
+def daemon_may_write(folder: Path, state_dir: Path) -> bool:
+    """Whether the daemon's account may make files in a folder that exists, for `diagnose`: others may ask as well.
+
+    Raises OSError.
+    """
+    return may_write(folder, keeper_of(state_dir))
 
 
 class StoreTrouble(Exception):

@@ -15,7 +15,6 @@ from comfyledger.inspect.doctor_judge import Diagnosis
 
 GIB = 2**30
 DISK = judge.Disk("/srv/spool", exists=True, free=10 * GIB, file_system="ext4", can_write=True)
-TOKEN = judge.TokenSeen("/state/token", "token", 0o600, 0o700)
 DAEMON = judge.DaemonSeen("http://127.0.0.1:9831")
 LEDGER = judge.LedgerSeen("/state/ledger.db", position=7)
 PROBE = of_comfyui.Probe("id", "id", ended="success", heard=True)
@@ -28,20 +27,6 @@ LOADER = {"4": {"class_type": "Loader", "inputs": {"ckpt_name": "mine.safetensor
 
 def verdicts(found: list[Diagnosis]) -> list[str]:
     return [one.verdict for one in found]
-
-
-@pytest.mark.parametrize(
-    ("seen", "verdict", "mend"),
-    [
-        (judge.Configured(), "ok", ""),
-        (judge.Configured("/c.toml", 0o644), "ok", ""),
-        (judge.Configured("/c.toml", 0o600, has_secret=True), "ok", ""),
-        (judge.Configured("/c.toml", 0o640, has_secret=True), "failure", "chmod 600 /c.toml"),
-    ],
-)
-def test_a_secret_that_others_can_read_is_a_failure(seen: judge.Configured, verdict: str, mend: str) -> None:
-    (one,) = judge.of_configuration(seen)
-    assert (one.verdict, one.mend) == (verdict, mend)
 
 
 @pytest.mark.parametrize(
@@ -127,26 +112,6 @@ def test_an_output_folder_that_cannot_be_cleared_is_a_failure(disk: judge.Disk |
 )
 def test_a_clock_that_jumps_differs_or_went_back_is_a_warning(clock: judge.Clock, expected: list[str]) -> None:
     assert verdicts(judge.of_clock(clock)) == expected
-
-
-@pytest.mark.parametrize(
-    ("changed", "verdict", "mend"),
-    [
-        ({}, "ok", ""),
-        ({"mode": None, "folder_mode": None}, "ok", ""),
-        ({"mode": 0o640}, "warning", "chmod 600 /state/token, unless that is meant"),
-        ({"mode": 0o660}, "failure", "chmod 600 /state/token"),
-        ({"mode": 0o604}, "failure", "chmod 600 /state/token"),
-        ({"is_ours": False}, "failure", "chmod 600 /state/token"),
-        ({"folder_mode": 0o770}, "failure", "chmod 700 /state"),
-        ({"folder_mode": 0o755}, "ok", ""),
-        ({"auth": "none"}, "warning", '[door] auth = "token"'),
-        ({"auth": "none", "folder_mode": 0o777}, "failure", "chmod 700 /state"),
-    ],
-)
-def test_a_token_that_is_not_the_users_alone_is_a_failure(changed: Any, verdict: str, mend: str) -> None:
-    (one,) = judge.of_token(replace(TOKEN, **changed))
-    assert (one.verdict, one.mend) == (verdict, mend)
 
 
 @pytest.mark.parametrize(

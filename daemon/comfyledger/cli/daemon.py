@@ -41,10 +41,16 @@ def config_of(ctx: click.Context, config_path: Path | None) -> Path | None:
 
 
 def settings_of(ctx: click.Context, config_path: Path | None) -> Settings:
-    """The configuration as `config_of` finds it, else the defaults. Raises Refused(config_invalid)."""
-    from comfyledger import settings
+    """The configuration as `config_of` finds it, else the defaults. Raises Refused(config_invalid).
 
-    return settings.load(config_of(ctx, config_path), ctx.obj.state_dir)
+    From here on the credentials of a running service are at hand, if this user may read them.
+    """
+    from comfyledger import settings
+    from comfyledger.cli import credentials
+
+    found = settings.load(config_of(ctx, config_path), ctx.obj.state_dir)
+    credentials.lend(found.door_path, os.environ)
+    return found
 
 
 @click.command()

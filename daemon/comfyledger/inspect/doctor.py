@@ -7,6 +7,7 @@ plugins gather; the `_judge` modules say what it means. It works with a daemon b
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,9 +18,11 @@ import aiohttp
 import msgspec
 
 from comfyledger import __version__
+from comfyledger.accounts import Keeper, keeper_of
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.inspect import doctor_judge as judge
 from comfyledger.inspect import doctor_machine as machine
+from comfyledger.inspect import doctor_rights as rights
 from comfyledger.inspect.doctor_comfyui import PROBE_S, Examination
 from comfyledger.inspect.doctor_judge import Diagnosis
 from comfyledger.plugin_api import Store, StoreTrouble
@@ -109,22 +112,33 @@ class Doctor:
         return [*(diagnosis for one in found for diagnosis in one), *clock]
 
     async def _configuration(self) -> Found:
-        return judge.of_configuration(await machine.in_thread(lambda: machine.configured(self._settings)))
+        return rights.of_configuration(await machine.in_thread(lambda: machine.configured(self._settings)))
 
     async def _ledger(self) -> Found:
-        return judge.of_ledger(await machine.in_thread(lambda: machine.ledger(self._settings.ledger_path)))
+        path = self._settings.ledger_path
+        seen = await machine.in_thread(lambda: machine.ledger(path))
+        files = await machine.in_thread(lambda: machine.ledger_files(path))
+        return rights.of_ledger(files, await self._keeper()) or judge.of_ledger(seen)
+
+    async def _keeper(self) -> Keeper:
+        return await machine.in_thread(lambda: keeper_of(self._settings.state_path))
 
     async def _disk(self, section: str, path: Path, free_min: int) -> Found:
-        seen = await machine.in_thread(lambda: machine.disk(path))
-        return judge.of_disk(section, seen, free_min, refuses_network=section == "ledger")
+        keeper = await self._keeper()
+        seen = await machine.in_thread(lambda: machine.disk_of(path, keeper))
+        kept = await machine.in_thread(lambda: machine.folder(path))
+        found = judge.of_disk(section, seen, free_min, refuses_network=section == "ledger")
+        open_to = rights.of_folder(section, kept, keeper)
+        return [*open_to, *(one for one in found if not open_to or one.verdict != "ok")]
 
     async def _output(self, name: str) -> Found:
         folder = self._settings.comfyui[name].output_dir
-        seen = await machine.in_thread(lambda: machine.disk(Path(folder))) if folder else None
+        keeper = await self._keeper()
+        seen = await machine.in_thread(lambda: machine.disk_of(Path(folder), keeper)) if folder else None
         return judge.of_output(name, seen)
 
     async def _token(self) -> Found:
-        return judge.of_token(await machine.in_thread(lambda: machine.token(self._settings)))
+        return rights.of_token(await machine.in_thread(lambda: machine.token(self._settings)))
 
     async def _daemon(self) -> Found:
         left = await machine.in_thread(lambda: machine.left_behind(self._settings))
@@ -170,7 +184,9 @@ class Doctor:
     async def _store(self, opened: OpenedStore) -> Found:
         area, section = f"store {opened.name}", f"[stores.{opened.name}]"
         if opened.waiting is None:
-            return [Diagnosis(area, "failure", opened.problem, section)]
+            named = str(self._settings.stores[opened.name].get("credential", ""))
+            is_passed = bool(os.environ.get("CREDENTIALS_DIRECTORY"))
+            return [rights.of_unopened(area, opened.problem, "" if is_passed else named, await self._keeper())]
         try:
             return await _remarks(area, opened.waiting)
         except StoreTrouble as trouble:

@@ -21,9 +21,6 @@ SQLITE_MENDED: Final = (3, 51, 3)
 CLOCK_STEP_S: Final = 0.5
 CLOCK_OFF_S: Final = 5.0
 AHEAD_S: Final = 60.0
-OTHERS_READ: Final = 0o077
-OTHERS_WRITE: Final = 0o022
-GROUP_READ: Final = 0o040
 PERHAPS_REMOTE: Final = re.compile(
     r"9p|virtiofs|davfs|afs|glusterfs|fuse\.(sshfs|glusterfs|s3fs|rclone|goofys|davfs2?|gcsfuse|ceph|ceph-fuse|mfs)"
 )
@@ -39,18 +36,11 @@ class Diagnosis(msgspec.Struct, frozen=True):
     mend: str = ""
 
 
-class Configured(msgspec.Struct, frozen=True):
-    """Where the configuration came from. `mode`: permissions of the file; `has_secret`: a secret stands in it."""
-
-    source: str = ""
-    mode: int = 0o600
-    has_secret: bool = False
-
-
 class Disk(msgspec.Struct, frozen=True):
     """One folder. `exists` False: the nearest folder above that does was looked at. `free` in bytes.
 
     `file_system`: the type of its mount, empty if unknown; `network`: its name if other machines write there, too.
+    `can_write`: whether the daemon's account may, which is `user`.
     """
 
     path: str
@@ -59,6 +49,7 @@ class Disk(msgspec.Struct, frozen=True):
     file_system: str
     can_write: bool
     network: str = ""
+    user: str = "this user"
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -94,16 +85,6 @@ class LedgerSeen(msgspec.Struct, frozen=True):
     journal_mode: str = "wal"
 
 
-class TokenSeen(msgspec.Struct, frozen=True):
-    """The token file and the state folder; modes are None where there is none."""
-
-    path: str
-    auth: str
-    mode: int | None
-    folder_mode: int | None
-    is_ours: bool = True
-
-
 class DaemonSeen(msgspec.Struct, frozen=True):
     """What is known of a daemon without disturbing it. `holder`: the process that holds the ledger, if known.
 
@@ -127,16 +108,6 @@ class PluginSeen(msgspec.Struct, frozen=True):
     name: str
     module: str
     problem: str = ""
-
-
-def of_configuration(seen: Configured) -> list[Diagnosis]:
-    """One that was refused does not come here."""
-    if not seen.source:
-        return [Diagnosis("configuration", "ok", "No file is given: the defaults hold.")]
-    if seen.has_secret and seen.mode & OTHERS_READ:
-        text = f"{seen.source} holds a secret, and other users of this machine may read it."
-        return [Diagnosis("configuration", "failure", text, f"chmod 600 {seen.source}")]
-    return [Diagnosis("configuration", "ok", f"{seen.source} can be used.")]
 
 
 def of_sqlite(version: tuple[int, int, int], refused: str) -> list[Diagnosis]:
@@ -185,7 +156,7 @@ def of_disk(section: str, disk: Disk, free_min: int, *, refuses_network: bool) -
         found.append(_of_little_room(area, disk, free_min, section))
     if not disk.can_write:
         what = "be written" if disk.exists else "be made"
-        found.append(Diagnosis(area, "failure", f"{disk.path} cannot {what} by this user.", f"[{section}] path"))
+        found.append(Diagnosis(area, "failure", f"{disk.path} cannot {what} by {disk.user}.", f"[{section}] path"))
     kind = disk.file_system or "unknown file system"
     fine = f"{disk.path} ({kind}) can be written; {gib(disk.free)} free, {gib(free_min)} needed."
     return found or [Diagnosis(area, "ok", fine)]
@@ -207,7 +178,7 @@ def of_output(backend: str, disk: Disk | None) -> list[Diagnosis]:
     if not disk.exists:
         return [Diagnosis(area, "failure", f"{disk.path} is not there, so nothing is cleared.", key)]
     if not disk.can_write:
-        text = f"{disk.path} cannot be written by this user, so nothing is cleared."
+        text = f"{disk.path} cannot be written by {disk.user}, so nothing is cleared."
         return [Diagnosis(area, "failure", text, f"{key}, or its permissions")]
     return [Diagnosis(area, "ok", f"{disk.path} is cleared of what every store has; {gib(disk.free)} are free.")]
 
@@ -232,25 +203,6 @@ def of_clock(clock: Clock) -> list[Diagnosis]:
         else ""
     )
     return found or [Diagnosis("clock", "ok", f"The clock runs evenly{other}.")]
-
-
-def of_token(seen: TokenSeen) -> list[Diagnosis]:
-    if seen.folder_mode is not None and seen.folder_mode & OTHERS_WRITE:
-        folder = seen.path.rpartition("/")[0]
-        text = f"Other users of this machine may write to {folder}, and so take the daemon's place."
-        return [Diagnosis("token", "failure", text, f"chmod 700 {folder}")]
-    if seen.auth == "none":
-        text = "No token is asked for: every program of this machine may give orders."
-        return [Diagnosis("token", "warning", text, '[door] auth = "token"')]
-    if seen.mode is None:
-        return [Diagnosis("token", "ok", "There is none yet; the first `comfyledger run` makes it.")]
-    if seen.mode & OTHERS_READ & ~GROUP_READ or not seen.is_ours:
-        text = f"{seen.path} is not this user's alone, so others of this machine may give orders."
-        return [Diagnosis("token", "failure", text, f"chmod 600 {seen.path}")]
-    if seen.mode & GROUP_READ:
-        text = f"{seen.path} can be read by its group as well, which is right for a service whose group are its users."
-        return [Diagnosis("token", "warning", text, f"chmod 600 {seen.path}, unless that is meant")]
-    return [Diagnosis("token", "ok", f"{seen.path} can be read by its owner only.")]
 
 
 def of_daemon(seen: DaemonSeen, version: str) -> list[Diagnosis]:

@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from email.utils import parsedate_to_datetime
 from importlib.metadata import entry_points
@@ -25,15 +25,15 @@ import aiohttp
 import msgspec
 from msgspec.structs import replace
 
+from comfyledger.accounts import Keeper, keeper_of, may_write
 from comfyledger.errors import LedgerUnusable
 from comfyledger.inspect.doctor_judge import (
-    Configured,
     DaemonSeen,
     Disk,
     LedgerSeen,
     PluginSeen,
-    TokenSeen,
 )
+from comfyledger.inspect.doctor_rights import Configured, Kept, TokenSeen
 from comfyledger.inspect.opening import looking
 from comfyledger.ledger import mark, objects, place, schema
 from comfyledger.ledger.locked import holder_of
@@ -76,11 +76,32 @@ async def in_thread(call: Callable[[], T]) -> T:
 
 def configured(settings: Settings) -> Configured:
     """A path to a secret is none; an URL counts as one, since it may hold a password."""
-    if not settings.source:
-        return Configured()
+    keeper = keeper_of(settings.state_path)
     options = [*settings.stores.values(), *settings.plugins.values()]
-    secrets = [value for one in options for key, value in one.items() if isinstance(value, Secret) and value]
-    return Configured(settings.source, Path(settings.source).stat().st_mode & 0o777, bool(secrets))
+    has_secret = any(isinstance(value, Secret) and value for one in options for value in one.values())
+    kept = _kept(Path(settings.source)) if settings.source else None
+    secrets = filter(None, map(_kept, dict.fromkeys(_secret_files(settings))))
+    return Configured(keeper, kept, has_secret, tuple(secrets))
+
+
+def _secret_files(settings: Settings) -> Iterator[Path]:
+    """Files that hold a secret alone: keys of stores that end in `_file`, and sources of the form `file:PATH`."""
+    for options in (*settings.stores.values(), *settings.plugins.values()):
+        yield from (Path(str(value)) for key, value in options.items() if key.endswith("_file"))
+    sources = [one.extra_data for one in settings.comfyui.values()] + [
+        one.secrets for one in settings.workflows.values()
+    ]
+    for source in (source for named in sources for source in named.values()):
+        kind, _, rest = source.partition(":")
+        if kind == "file":
+            yield Path(rest)
+
+
+def _kept(path: Path) -> Kept | None:
+    found = _stat(path)
+    if found is None:
+        return None
+    return Kept(str(path), found.st_mode & 0o777, found.st_uid, found.st_gid)
 
 
 # ---- disks
@@ -88,7 +109,7 @@ def configured(settings: Settings) -> Configured:
 
 def disk(path: Path) -> Disk:
     """Raises OSError."""
-    there = next(one for one in (path, *path.parents) if one.exists())
+    there = _nearest(path)
     return Disk(
         str(path),
         path.exists(),
@@ -97,6 +118,31 @@ def disk(path: Path) -> Disk:
         there.is_dir() and os.access(there, os.W_OK | os.X_OK),
         place.network_of(place.type_of(there)) or "",
     )
+
+
+def disk_of(path: Path, keeper: Keeper) -> Disk:
+    """As the daemon's account finds it, whoever looks. Raises OSError."""
+    seen = disk(path)
+    if keeper.is_asker:
+        return seen
+    there = _nearest(path)
+    return replace(seen, can_write=there.is_dir() and may_write(there, keeper), user=f"the user {keeper.name}")
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the folder above it that exists."""
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
+def folder(path: Path) -> Kept | None:
+    return _kept(path)
+
+
+def ledger_files(path: Path) -> list[Kept]:
+    """The ledger with what SQLite keeps beside it."""
+    found = (_kept(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-shm"))
+    kept = [one for one in found if one is not None]
+    return [replace(one, folder_mode=path.parent.stat().st_mode) for one in kept]
 
 
 def file_system_of(path: str, mounts: str) -> str:
@@ -180,16 +226,16 @@ def _trouble(connection: sqlite3.Connection) -> tuple[str, str] | None:
 
 
 def token(settings: Settings) -> TokenSeen:
-    path = settings.token_path
-    found = _stat(path)
-    mode = None if found is None else found.st_mode & 0o777
-    folder = _stat(settings.state_path)
+    """A daemon that runs without a token's file has it from systemd."""
+    kept = _kept(settings.token_path)
+    left = left_behind(settings)
     return TokenSeen(
-        str(path),
+        str(settings.token_path),
         settings.door.auth,
-        mode,
-        None if folder is None else folder.st_mode & 0o777,
-        is_ours=found is None or found.st_uid == os.geteuid(),
+        keeper_of(settings.state_path),
+        kept,
+        _kept(settings.state_path),
+        is_passed=kept is None and left.is_alive,
     )
 
 

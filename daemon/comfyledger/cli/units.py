@@ -105,8 +105,9 @@ def _exec_start(value: str, place: Place) -> list[str]:
 
 
 def _exec_start_post(value: str, place: Place) -> list[str]:
-    words = [item for item in shlex.split(value) if not item.startswith(str(STATE))]
-    return [f"ExecStartPost={_command([*words, str(place.token), str(place.ledger)])}"]
+    paths = {f"{STATE}/ledger.db{suffix}": f"{place.ledger}{suffix}" for suffix in ("", "-wal", "-shm")}
+    paths[f"{STATE}/token"] = str(place.token)
+    return [f"ExecStartPost={_command(paths.get(item, item) for item in shlex.split(value))}"]
 
 
 def _environment(value: str, place: Place) -> list[str]:

@@ -175,9 +175,11 @@ def _say_ready(settings: Settings, context: Context, door: Entrances, comfyui: S
         socket=door.socket,
         position=context.engine.position,
         ledger=str(settings.ledger_path),
-        comfyui={one.name: one.url for one in context.backends()},
-        stores={name: store.identity or store.problem for name, store in context.stores.items()},
     )
+    for one in context.backends():
+        log.info("comfyui.used", comfyui=one.name, url=one.url)
+    for name, store in context.stores.items():
+        log.info("store.used", store=name, place=store.identity or store.problem)
     for name in context.rules.workflows:
         log.info("workflow.ready", workflow=name)
 

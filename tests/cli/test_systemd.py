@@ -131,7 +131,7 @@ def test_the_daemon_may_write_where_its_configuration_says_and_the_jobs_only_bes
     ]
     readable, beside = line(made["comfyledger.service"], "ExecStartPost")
     assert readable.endswith("token /srv/ledger/ledger.db")
-    assert beside.endswith(" g+r /srv/ledger/ledger.db-wal /srv/ledger/ledger.db-shm")
+    assert beside.endswith(" g+r /srv/ledger/ledger.db-wal /srv/ledger/ledger.db-shm /srv/ledger/ledger.db.mark")
     folders = made["comfyledger.tmpfiles"].removeprefix(SHIPPED["comfyledger.tmpfiles"]).splitlines()
     owned = ":0750 :comfyledger :comfyledger -"
     assert folders == [f"d {one} {owned}" for one in ("/srv/ledger", '"/mnt/my images"', "/run/apps")], (

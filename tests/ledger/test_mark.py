@@ -79,6 +79,18 @@ def test_a_mark_is_written_into_the_same_few_bytes(path: Path, ledger: Ledger) -
 # ---- a ledger without its end
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_whoever_may_read_the_ledger_may_read_its_mark(path: Path, mode: int) -> None:
+    """Every reader looks at the mark, the members of a service's group among them."""
+    Ledger.open(path).close()
+    path.chmod(mode)
+    mark.place_of(path).unlink(missing_ok=True)
+    ledger = Ledger.open(path)
+    take(ledger, submission("r1"))
+    ledger.close()
+    assert mark.place_of(path).stat().st_mode & 0o777 == mode
+
+
 @pytest.fixture
 def killed(path: Path, tmp_path: Path) -> Path:
     """Three batches, of which the last two are in the write-ahead log only."""

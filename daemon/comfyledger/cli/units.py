@@ -105,7 +105,7 @@ def _exec_start(value: str, place: Place) -> list[str]:
 
 
 def _exec_start_post(value: str, place: Place) -> list[str]:
-    paths = {f"{STATE}/ledger.db{suffix}": f"{place.ledger}{suffix}" for suffix in ("", "-wal", "-shm")}
+    paths = {f"{STATE}/ledger.db{suffix}": f"{place.ledger}{suffix}" for suffix in ("", "-wal", "-shm", ".mark")}
     paths[f"{STATE}/token"] = str(place.token)
     return [f"ExecStartPost={_command(paths.get(item, item) for item in shlex.split(value))}"]
 

@@ -224,10 +224,12 @@ class Marking:
 
 
 def _made(place: Path, mark: bytes) -> int:
-    """A new file with a mark in it, put in its place whole."""
+    """A new file with a mark in it, put in its place whole. Whoever may read the ledger may read its mark."""
     beside = place.with_name(place.name + ".new")
+    mode = place.with_name(place.name.removesuffix(".mark")).stat().st_mode & 0o640
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
+        os.fchmod(fd, mode)
         os.pwrite(fd, mark, 0)
         os.fsync(fd)
         beside.replace(place)

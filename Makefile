@@ -40,6 +40,9 @@ test-lowest: ## run the main job once with the lowest versions that pyproject.to
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt '.[daemon,speed]'
 	$(LOWEST)/bin/comfyledger demo
 
+test-service: $(STAMP) ## live through the life of the service under a real systemd, in a container (root; some two minutes)
+	$(BIN)/python tests/service/boot.py
+
 IMAGES ?= 2000
 EVERY_S ?= 2
 soak: $(STAMP) ## many images with a fault every few seconds (IMAGES=2000 EVERY_S=2 SEED=)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -163,6 +164,33 @@ async def test_a_loop_that_is_held_up_shows(monkeypatch: pytest.MonkeyPatch) -> 
         while not value(metrics, "event_loop_lag_seconds_count"):
             await asyncio.sleep(0)
     task.cancel()
+
+
+async def test_what_the_loop_comes_back_late_is_measured_in_seconds_and_never_below_none() -> None:
+    """A loop whose clock a test moves: late by a quarter of a second, in time, and early, as clocks round."""
+    metrics = Metrics()
+    lates = [0.25, 0.0, -0.001]
+    seen: list[float] = []
+    now = 100.0
+
+    class Loop:
+        def time(self) -> float:
+            return now
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        seen.append(value(metrics, "event_loop_lag_seconds_sum") or 0.0)
+        if not lates:
+            raise asyncio.CancelledError
+        now += seconds + lates.pop(0)
+
+    with patch("comfyledger.metrics.asyncio") as fake:
+        fake.get_running_loop = Loop
+        fake.sleep = sleep
+        with pytest.raises(asyncio.CancelledError):
+            await metrics.watch_loop()
+    assert seen == [0.0, pytest.approx(0.25), pytest.approx(0.25), pytest.approx(0.25)]
+    assert value(metrics, "event_loop_lag_seconds_count") == 3
 
 
 def test_one_who_looks_on_and_dies_stops_nobody() -> None:

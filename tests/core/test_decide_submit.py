@@ -132,6 +132,15 @@ def test_a_series_in_use_is_raised_by_an_import_and_never_lowered() -> None:
     assert ledger.when(submit("b2", 1)).answer.images[0].number == 8
 
 
+@pytest.mark.parametrize("lower", [1, 10, 56, 57])
+def test_a_second_store_with_lower_numbers_is_known_and_lowers_nothing(lower: int) -> None:
+    ledger = given(raising(("Areg", 57), store="cloud"))
+    then = ledger.when(raising(("Areg", lower), store="folder"))
+    assert [event.next for event in then.events if isinstance(event, SeriesRaised)] == [58]
+    batch = ledger.when(submit("b1", trust=False, into=("folder", "cloud")))
+    assert batch.answer.images[0].number == 58
+
+
 def test_an_import_that_is_repeated_changes_nothing() -> None:
     ledger = given(raising(("Areg", 57), ("Zoe", 4)))
     assert ledger.when(raising(("Areg", 57), ("Zoe", 4))).events == ()

@@ -100,6 +100,21 @@ def test_what_is_open_is_counted_as_batches_come_and_go() -> None:
     assert counted.room_of("app") == 10
 
 
+def test_what_is_kept_and_not_stored_is_open_until_it_is() -> None:
+    counted = OpenImages(10)
+    ledger = given(submit(quantity=3))
+    counted.apply([ledger.batch()])
+    *kept, begun, uploaded = one_stored(1)
+    _go_on(ledger, counted, *kept)
+    assert (ledger.batch().pending, ledger.batch().kept) == (2, 1)
+    assert counted.room_of("app") == 7
+    _go_on(ledger, counted, cancel())
+    assert (ledger.batch().pending, ledger.batch().kept) == (0, 1)
+    assert counted.room_of("app") == 9
+    _go_on(ledger, counted, begun, uploaded)
+    assert counted.room_of("app") == 10
+
+
 def _go_on(ledger: PlainLedger, counted: OpenImages, *messages: Any) -> None:
     for message in messages:
         ledger.given(message)

@@ -24,6 +24,7 @@ class Desk:
         self._salt = salt
         self.text_max = text_max
         self._secrets = secrets
+        self._telling: set[str] = set()
 
     async def report(self, report: Report) -> msgspec.Struct | None:
         """Hand in a report; returns when it is durable."""
@@ -34,10 +35,16 @@ class Desk:
         return blob_of(self._secrets.masked(text)[: self.text_max].encode(errors="replace"), self._salt())
 
     async def stuck(self, lane: str, code: str, text: str, retry_after_s: float | None = None) -> None:
-        """Say that a lane could not work. One line in the log for one trouble, not for each probe."""
-        if not self._engine.in_trouble(lane):
-            log.warning("lane.stuck", lane=lane, code=code, error=self._secrets.masked(text)[:300])
-        await self._engine.report(LaneStuck(lane, code, self.words(text), retry_after_s))
+        """Say that a lane could not work. One line in the log for one trouble, not for each call that meets it."""
+        if self._engine.in_trouble(lane) or lane in self._telling:
+            await self._engine.report(LaneStuck(lane, code, self.words(text), retry_after_s))
+            return
+        log.warning("lane.stuck", lane=lane, code=code, error=self._secrets.masked(text)[:300])
+        self._telling.add(lane)
+        try:
+            await self._engine.report(LaneStuck(lane, code, self.words(text), retry_after_s))
+        finally:
+            self._telling.discard(lane)
 
     def in_trouble(self, lane: str) -> bool:
         return self._engine.in_trouble(lane)

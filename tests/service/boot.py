@@ -115,7 +115,7 @@ def hindrance() -> str:
         return "systemd is not installed"
     with tempfile.TemporaryDirectory() as place:
         tried = _in_namespaces(BOOT, {"PLACE": place}, capture_output=True, text=True)
-    return f"it may not mount: {tried.stderr.strip().splitlines()[-1]}" if tried.returncode else ""
+    return f"it may not mount ({tried.stderr.strip().splitlines()[0]})" if tried.returncode else ""
 
 
 def _in_namespaces(script: str, environment: dict[str, str], **more: object) -> subprocess.CompletedProcess[str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import os
+import pty
 import secrets
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -152,3 +157,29 @@ def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, number: signa
         assert demo.stderr is not None
         assert "removed" in demo.stderr.read()
     assert list(tmp_path.glob("comfyledger-demo-*")) == []
+
+
+def test_a_terminal_shows_no_key_between_bars_and_shows_them_again_afterwards() -> None:
+    """The ^C of a terminal moves what is redrawn in place, and the last frame would stand there twice."""
+    ours, its = pty.openpty()
+    with contextlib.suppress(KeyboardInterrupt), terminal.keys_unseen(its):
+        assert not termios.tcgetattr(its)[3] & termios.ECHOCTL
+        raise KeyboardInterrupt
+    assert termios.tcgetattr(its)[3] & termios.ECHOCTL
+    os.close(ours)
+    os.close(its)
+    with open(os.devnull) as nowhere, terminal.keys_unseen(nowhere.fileno()):
+        pass
+
+
+def test_a_refusal_is_wrapped_between_words_on_a_terminal(tmp_path: Path) -> None:
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    environ = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    words = [*COMMAND, "--state-dir", str(tmp_path), "status"]
+    subprocess.run(words, check=False, stderr=its, stdin=its, stdout=its, env=environ, timeout=60)
+    text = os.read(ours, 65_536).decode().replace("\r", "")
+    assert "COMFYLEDGER_URL." in text
+    assert all(len(line) <= 80 or str(tmp_path) in line for line in text.splitlines())
+    os.close(ours)
+    os.close(its)

@@ -16,7 +16,7 @@ from comfyledger import wire
 from comfyledger.cli.calling import DONE, NOT_STORED
 from comfyledger.cli.quiet import Quiet
 from comfyledger.cli.story import News, Story
-from comfyledger.cli.terminal import clean, console, plain, say, say_json, short, show
+from comfyledger.cli.terminal import clean, console, keys_unseen, plain, say, say_json, short, show
 from comfyledger.client import Client, Pushed
 
 TITLE_CELLS_MAX: Final = 26
@@ -106,7 +106,7 @@ def screen(as_json: bool) -> Iterator[Screen]:
     elif not sys.stdout.isatty():
         yield LineScreen()
     else:
-        with _bars() as bars:
+        with keys_unseen(sys.stdout.fileno()), _bars() as bars:
             yield BarScreen(bars)
 
 
@@ -114,7 +114,7 @@ def _bars() -> Progress:
     columns = (
         TextColumn("{task.fields[batch]}", markup=False, style="dim"),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=12),
         TextColumn("{task.completed}/{task.total}", markup=False),
         TextColumn("{task.fields[step]}", markup=False, style="dim"),
         TextColumn("{task.fields[rate]}", markup=False, style="cyan"),

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+import termios
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import click
@@ -102,9 +103,12 @@ def _breaks(plain: str, first: int, rest: int) -> list[int]:
 
 
 def say_aside(text: str) -> None:
-    """One line beside the output, on standard error."""
+    """One line beside the output, on standard error, and on a terminal wrapped between words."""
     with suppress(OSError):  # whoever closed it wants none
-        click.echo(clean(text), err=True)
+        if sys.stderr.isatty():
+            show(Console(stderr=True, markup=False, highlight=False, emoji=False), Text(clean(text)))
+        else:
+            click.echo(clean(text), err=True)
 
 
 def say_table(heads: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> None:
@@ -155,6 +159,21 @@ def live_line(as_json: bool) -> Progress:
     """How far something is, on a terminal in one line that goes at the end; nothing elsewhere."""
     columns = (BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
     return Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty(), transient=True)
+
+
+@contextmanager
+def keys_unseen(fd: int) -> Iterator[None]:
+    """While bars are redrawn in place, a terminal shows no ^C: it would move them, and leave a frame behind."""
+    try:
+        before = termios.tcgetattr(fd)
+    except termios.error:  # no terminal
+        yield
+        return
+    termios.tcsetattr(fd, termios.TCSANOW, [*before[:3], before[3] & ~termios.ECHOCTL, *before[4:]])
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSANOW, before)
 
 
 def several(count: int, what: str) -> str:

@@ -98,6 +98,12 @@ class CloudinaryStore:
             raise RuntimeError("the folder mode is not known before prepare() has succeeded")
         return f"cloudinary:{self._options.account.cloud_name}/{self._mode}"
 
+    @property
+    def patience_s(self) -> float:
+        """As long as a transfer may stand still, for as often as an upload is tried."""
+        options = self._options
+        return 3 * (options.connect_timeout_s + options.send_timeout_s + options.answer_timeout_s)
+
     async def prepare(self) -> None:
         """Learn the folder mode, if it is not configured, and the size limit; what cannot be had now may be known."""
         if not self._mode:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from comfyledger.plugin_api import Store
+import pytest
+from structlog.testing import capture_logs
+
+from comfyledger import plugins
+from comfyledger.plugin_api import Store, hookimpl
 from comfyledger.plugins import open_stores, prepared, store_kinds
 
 
@@ -27,3 +32,59 @@ async def test_a_store_that_cannot_be_opened_is_a_status_with_its_reason(tmp_pat
     assert (usable.identity, usable.problem) == (f"folder:{tmp_path}", "")
     assert (opened["b"].store, opened["b"].problem) == (None, "b needs a key")
     assert "No plugin brings stores of kind 'nope'" in opened["c"].problem
+
+
+class Entry:
+    """An entry point as an installed distribution has it."""
+
+    group = "comfyledger"
+
+    def __init__(self, name: str, load: Any) -> None:
+        self.name, self.load = name, load
+
+
+def broken_import() -> Any:
+    raise SystemExit("no such SDK")
+
+
+class Raising:
+    @hookimpl
+    def comfyledger_stores(self) -> Any:
+        raise KeyError("kinds")
+
+
+class Nothing:
+    @hookimpl
+    def comfyledger_stores(self) -> Any:
+        return 5
+
+
+class Fine:
+    @hookimpl
+    def comfyledger_stores(self) -> Any:
+        return {"fine": lambda name, options, state_dir: None}
+
+
+def test_a_plugin_that_fails_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [
+        Entry("a", broken_import),
+        Entry("b", Raising),
+        Entry("c", Nothing),
+        Entry("d", lambda: 1 / 0),
+        Entry("e", Fine),
+    ]
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: [SimpleNamespace(entry_points=entries)])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
+    with capture_logs() as logs:
+        kinds = store_kinds()
+    assert list(kinds) == ["fine"]
+    assert [one["plugin"] for one in logs if one["event"] == "plugin.broken"] == ["a", "d", "b", "c"]
+
+
+async def test_a_store_whose_plugin_is_closed_or_opened_in_pieces_is_a_status(tmp_path: Path) -> None:
+    def leaving(name: str, options: Mapping[str, Any], state_dir: Path) -> Store:
+        raise SystemExit
+
+    opened = open_stores({"odd": leaving}, {"a": {"kind": "odd"}}, tmp_path)
+    assert opened["a"].problem == "SystemExit"
+    await opened["a"].close()

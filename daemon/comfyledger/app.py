@@ -230,7 +230,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     stores = open_stores(store_kinds(), settings.stores, settings.state_path)
     for opened in stores.values():
         if opened.waiting is not None:
-            stack.push_async_callback(opened.waiting.close)
+            stack.push_async_callback(opened.close)
     keys = keys_of_backends(settings, os.environ)
     hidden = [*(key for its in keys.values() for key in its.values()), *_passwords(settings)]
     filled_in = Secrets(secrets_of_workflows(settings, prepared, os.environ), hidden)

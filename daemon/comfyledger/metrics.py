@@ -95,6 +95,10 @@ class Line(Protocol):
     def data(self) -> str: ...
 
 
+STORE_CALLS: Final = ("prepare", "highest_number", "put", "check", "delete", "fetch", "page", "close")
+"""What the daemon asks of a store's plugin."""
+
+
 class Now(msgspec.Struct, frozen=True):
     """The house at one moment. `lanes` are those that are always shown; `free` is the room of the disks, in bytes."""
 
@@ -110,6 +114,8 @@ class Now(msgspec.Struct, frozen=True):
     free: dict[str, int] = {}
     log_lines_dropped: int = 0
     notifications_dropped: int = 0
+    plugin_errors: dict[str, dict[str, int]] = {}
+    """Of each store, how often its plugin died, by call."""
 
 
 class Metrics:
@@ -261,6 +267,7 @@ class _House(Collector):
         yield _gauge("messages_waiting", "Messages that wait to be decided.", _by(now.queued), "lane")
         yield _gauge("disk_free_bytes", "Room left on the disk.", _by(now.free), "disk")
         yield _gauge("store_usable", "1 if the store can be used at all.", _by(now.stores), "store")
+        yield _plugin_errors(now)
         yield _total("log_lines_dropped", "Log lines that could not be written.", now.log_lines_dropped)
         yield _total("notifications_dropped", "Messages to systemd that could not be sent.", now.notifications_dropped)
         yield from self._work(now.standing)
@@ -302,6 +309,17 @@ def _gauge(name: str, text: str, samples: Mapping[Any, float], *labels: str) -> 
     family = GaugeMetricFamily(f"comfyledger_{name}", text, labels=labels)
     for values, amount in samples.items():
         family.add_metric(values, float(amount))
+    return family
+
+
+def _plugin_errors(now: Now) -> Metric:
+    """Each call of each store has a sample, so that the first error shows as a rise."""
+    family = CounterMetricFamily(
+        "comfyledger_plugin_errors", "Calls in which a store's plugin died.", labels=("store", "call")
+    )
+    for store in now.stores:
+        for call in STORE_CALLS:
+            family.add_metric((store, call), now.plugin_errors.get(store, {}).get(call, 0))
     return family
 
 

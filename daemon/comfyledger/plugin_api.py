@@ -205,7 +205,12 @@ class Numbers:
 
 
 class Store(Protocol):
-    """A place where images go. Every call has a bound in time; cancelling one at any point must be safe."""
+    """A place where images go. Every call has a bound in time; cancelling one at any point must be safe.
+
+    What raises anything else than it says here, answers anything else, or does not answer within minutes has died: the
+    daemon logs and counts it, and parks the image or pauses the store. A store that needs more time says how many
+    seconds in an attribute `patience_s`.
+    """
 
     @property
     def identity(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import structlog
 from msgspec.structs import replace
 
 from comfyledger import plugin_api
+from comfyledger.guarded import Guarded
 from comfyledger.plugin_api import GROUP, Store, StoreKind, StoreTrouble
 
 log = structlog.get_logger("comfyledger.plugins")
@@ -30,19 +32,38 @@ class OpenedStore(msgspec.Struct, frozen=True):
     store: Store | None = None
     problem: str = ""
     waiting: Store | None = None
+    died: dict[str, int] = {}
+    """How often its plugin died, by call; one count for the whole life of a configured store."""
+
+    @property
+    def guarded(self) -> Guarded | None:
+        """The store as it is to be asked, if it is usable."""
+        return None if self.store is None else Guarded(self.name, self.store, self.died)
+
+    async def close(self) -> None:
+        """Close what was opened. Raises nothing."""
+        store = self.store or self.waiting
+        if store is not None:
+            await Guarded(self.name, store, self.died).close()
 
 
 def store_kinds() -> dict[str, StoreKind]:
-    """Every kind of store that installed plugins bring. A plugin that fails to import is logged and left out."""
+    """Every kind of store that installed plugins bring. One that fails is logged and left out, and no other with it."""
     plugin_manager = pluggy.PluginManager(GROUP)
     plugin_manager.add_hookspecs(plugin_api)
-    try:
-        plugin_manager.load_setuptools_entrypoints(GROUP)
-    except Exception:
-        log.exception("plugin.broken")
+    for name in sorted({entry.name for entry in entry_points(group=GROUP)}):
+        try:
+            plugin_manager.load_setuptools_entrypoints(GROUP, name)
+        except (Exception, SystemExit):
+            log.exception("plugin.broken", plugin=name)
     kinds: dict[str, StoreKind] = {}
-    for answer in plugin_manager.hook.comfyledger_stores():
-        kinds.update(answer)
+    for name, plugin in plugin_manager.list_name_plugin():
+        others = [other for other in plugin_manager.get_plugins() if other is not plugin]
+        try:
+            for brought in plugin_manager.subset_hook_caller("comfyledger_stores", others)():
+                kinds.update({str(kind): made for kind, made in dict(brought).items()})
+        except (Exception, SystemExit):
+            log.exception("plugin.broken", plugin=name)
     return kinds
 
 
@@ -62,24 +83,22 @@ def _open(kinds: Mapping[str, StoreKind], name: str, options: Mapping[str, Any],
     try:
         store = kinds[kind](name, rest, state_dir)
         return OpenedStore(name, kind, waiting=store, problem="It is not prepared yet.")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log.warning("store.unusable", store=name, kind=kind, error=str(error))
-        return OpenedStore(name, kind, problem=str(error))
+        return OpenedStore(name, kind, problem=str(error) or type(error).__name__)
 
 
 async def prepared(opened: OpenedStore, timeout_s: float) -> OpenedStore:
     """The store as it can be used from now on, or with the reason why it cannot be used yet."""
     if opened.waiting is None:
         return opened
+    store = Guarded(opened.name, opened.waiting, opened.died)
     try:
         async with asyncio.timeout(timeout_s):
-            await opened.waiting.prepare()
-        identity = opened.waiting.identity
+            await store.prepare()
+        identity = store.identity
     except StoreTrouble as trouble:
         return replace(opened, problem=trouble.fault.text)
     except TimeoutError:
         return replace(opened, problem=f"It did not answer within {timeout_s:g} s.")
-    except Exception as error:
-        log.exception("plugin.died", store=opened.name, kind=opened.kind)
-        return replace(opened, problem=f"Its plugin died: {error!r}")
     return replace(opened, identity=identity, store=opened.waiting, waiting=None, problem="")

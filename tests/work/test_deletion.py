@@ -203,3 +203,15 @@ async def test_what_a_crash_or_the_disk_left_goes_at_the_start_and_when_the_spoo
         path.write_bytes(b"picture")
         assert await go() == 1
         assert not path.exists()
+
+
+async def test_an_image_over_which_the_plugin_dies_is_left_with_the_reason(rig: Rig) -> None:
+    async def delete(ours: Held) -> Deletion:
+        raise KeyError("etag")
+
+    rig.store.delete = delete  # type: ignore[method-assign]
+    await rig.engine.command(forget(1, stores=True))
+    await until(lambda: "image_left" in rig.kinds())
+    image = await rig.image()
+    assert (image.state, image.uploads[0].code) == ("forgotten", "plugin_died")
+    assert rig.stores["folder"].died == {"delete": 1}

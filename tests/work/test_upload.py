@@ -284,3 +284,54 @@ async def test_what_an_operator_should_know_of_a_store_is_told_once(rig: Rig) ->
         await until(lambda: rig.kinds().count("image_uploaded") == 3 and not uploads_under_way(rig))
     told = [entry for entry in logs if entry["event"] == "upload.altered_by_store"]
     assert [(entry["log_level"], entry["store"]) for entry in told] == [("warning", "folder")]
+
+
+@pytest.mark.parametrize("error", [ValueError("日本"), KeyError("etag"), SystemExit(1)], ids=repr)
+async def test_a_plugin_that_dies_over_an_image_parks_that_image_with_the_reason(rig: Rig, error: Any) -> None:
+    async def put(deposit: Deposit) -> Outcome:
+        if deposit.image_id.endswith("/2"):
+            raise error
+        return Stored("https://there")
+
+    rig.store.put = put  # type: ignore[method-assign]
+    await rig.given(*range(1, 4), quantity=3)
+    await until(lambda: rig.kinds().count("image_uploaded") == 2 and "image_parked" in rig.kinds())
+    (image,) = await rig.reader.images(ImageFilter(state="parked", limit=9))
+    assert (image.index, image.upload("folder").code) == (2, "plugin_died")  # type: ignore[union-attr]
+    assert rig.stores["folder"].died == {"put": 1}
+    assert "lane_paused" not in rig.kinds()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), asyncio.CancelledError(), OSError("?"), TimeoutError()], ids=repr)
+async def test_a_plugin_that_dies_of_no_image_pauses_its_lane_and_goes_on_later(rig: Rig, error: Any) -> None:
+    real = rig.store.put
+
+    async def put(deposit: Deposit) -> Outcome:
+        raise error
+
+    rig.store.put = put  # type: ignore[method-assign]
+    await rig.given(*range(1, 4), quantity=3)
+    await until(lambda: "lane_paused" in rig.kinds())
+    assert await rig.states() == {"kept"}
+    rig.store.put = real  # type: ignore[method-assign]
+
+    def goes_on() -> bool:
+        rig.now_ms += 1_000
+        rig.engine.probe_soon("nobody's lane")
+        return rig.kinds().count("image_uploaded") == 3
+
+    await until(goes_on)
+    assert "lane_resumed" in rig.kinds()
+
+
+async def test_a_source_whose_plugin_dies_is_no_reason_to_wait_for_ever(rig: Rig) -> None:
+    rig.spool.full = False
+
+    async def check(public_id: str, extension: str) -> Held | None:
+        raise ValueError(public_id)
+
+    rig.store.check = check  # type: ignore[method-assign]
+    await rig.given(1, quantity=1)
+    await until(lambda: "image_parked" in rig.kinds())
+    (image,) = await rig.reader.images(ImageFilter(state="parked", limit=9))
+    assert image.upload("folder").code == "altered"  # type: ignore[union-attr]

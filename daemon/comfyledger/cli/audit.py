@@ -67,7 +67,7 @@ async def _look_at_stores(found: Settings, deep: bool, tally: Tally, progress: P
     finally:
         for one in opened.values():
             if one.waiting is not None:
-                await one.waiting.close()
+                await one.close()
 
 
 def _report(audited: Audited, tally: Tally) -> dict[str, Any]:

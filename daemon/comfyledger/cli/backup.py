@@ -137,7 +137,7 @@ async def _restore(found: Settings, wanted: Wanted, ask: bool, progress: Progres
     finally:
         for one in opened.values():
             if one.waiting is not None:
-                await one.waiting.close()
+                await one.close()
 
 
 def _say(restored: Restored) -> None:

@@ -362,7 +362,8 @@ class ImageDeleted(Event, frozen=True):
 
 
 class ImageLeft(Event, frozen=True):
-    """What a store holds under the name of a forgotten image was left there. `code`: foreign, identity_changed."""
+    """What a store holds under the name of a forgotten image was left there. `code`: foreign, identity_changed,
+    plugin_died."""
 
     batch_id: str
     image: int

@@ -34,6 +34,7 @@ async def now_of(context: Context, connections: int) -> Now:
         free=await asyncio.to_thread(_free, context.disks),
         log_lines_dropped=logs.dropped(),
         notifications_dropped=context.notifier.dropped,
+        plugin_errors={name: dict(opened.died) for name, opened in context.stores.items()},
     )
 
 

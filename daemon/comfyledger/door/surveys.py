@@ -99,10 +99,11 @@ def opened_store(context: Context, name: str) -> tuple[OpenedStore, Store]:
         raise Refused("unknown_store", f"There is no store {name[:64]!r}.", hint=hint, path="$.data.store")
     if opened.waiting is not None:
         raise unavailable(name, LaneFault("unknown", f"It could not be prepared yet: {opened.problem}"))
-    if opened.store is None:
+    store = opened.guarded
+    if store is None:
         hint = "Mend the plugin or its section of the configuration, then restart."
         raise Refused("plugin_broken", f"The store {opened.name} cannot be used: {opened.problem}", hint=hint)
-    return opened, opened.store
+    return opened, store
 
 
 def unavailable(name: str, fault: LaneFault) -> Refused:

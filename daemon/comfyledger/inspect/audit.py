@@ -129,12 +129,13 @@ async def audit_stores(
     with looking(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
         for number, found in enumerate(stores.values()):
             opened = await prepared(found, PREPARE_S)
-            if opened.store is None:
+            store = opened.guarded
+            if store is None:
                 tally.add("store_unusable", opened.name, opened.problem)
                 continue
             lists = Path(folder) / f"{number}.db"
             comparison = Comparison(
-                live, opened.name, opened.store, lists, now_ms=now_ms, deep=deep, tally=tally, progress=progress
+                live, opened.name, store, lists, now_ms=now_ms, deep=deep, tally=tally, progress=progress
             )
             with part(f"the images of {opened.name}", tally):
                 await comparison.run()

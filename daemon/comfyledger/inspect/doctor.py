@@ -20,6 +20,7 @@ import msgspec
 from comfyledger import __version__
 from comfyledger.accounts import Keeper, keeper_of
 from comfyledger.comfyui.client import ComfyUI
+from comfyledger.guarded import Guarded
 from comfyledger.inspect import doctor_judge as judge
 from comfyledger.inspect import doctor_machine as machine
 from comfyledger.inspect import doctor_rights as rights
@@ -188,11 +189,11 @@ class Doctor:
             is_passed = bool(os.environ.get("CREDENTIALS_DIRECTORY"))
             return [rights.of_unopened(area, opened.problem, "" if is_passed else named, await self._keeper())]
         try:
-            return await _remarks(area, opened.waiting)
+            return await _remarks(area, Guarded(opened.name, opened.waiting, opened.died))
         except StoreTrouble as trouble:
             return [of_trouble(area, section, trouble)]
         finally:
-            await opened.waiting.close()
+            await opened.close()
 
 
 async def _remarks(area: str, store: Store) -> Found:

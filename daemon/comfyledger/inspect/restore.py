@@ -22,6 +22,7 @@ from comfyledger.core.naming import outlier_in
 from comfyledger.core.slices import UNOPENED
 from comfyledger.core.values import Evidence
 from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.guarded import PluginDied
 from comfyledger.inspect.audit import PREPARE_S
 from comfyledger.inspect.backup import copy, remove, verified
 from comfyledger.inspect.findings import Progress
@@ -243,14 +244,15 @@ async def _ask_all(
     told: dict[str, list[Evidence]] = {key: [] for key in traces}
     for opened in stores.values():
         ready = await prepared(opened, PREPARE_S)
-        if ready.store is None:
+        store = ready.guarded
+        if store is None:
             raise _unanswered(ready.name, ready.problem)
         try:
-            highest = await _ask_one(ready.name, ready.store, traces, given, progress)
+            highest = await _ask_one(ready.name, store, traces, given, progress)
+        except PluginDied as died:
+            raise _unanswered(ready.name, f"its plugin died: {died.said}") from died
         except StoreTrouble as trouble:
             raise _unanswered(ready.name, f"{trouble.fault.code}: {trouble.fault.text}") from trouble
-        except Exception as error:
-            raise _unanswered(ready.name, f"its plugin died: {error!r}") from error
         for key, number in highest.items():
             told[key].append(Evidence(ready.name, ready.identity, number))
     return told

@@ -17,6 +17,7 @@ import structlog
 from comfyledger.core.slices import ImageRow
 from comfyledger.core.values import StoreRef, image_id
 from comfyledger.errors import ComfyledgerError
+from comfyledger.guarded import PluginDied
 from comfyledger.plugin_api import LaneFault, Store, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.work.imagefile import Pinned
@@ -69,15 +70,20 @@ class Bringer:
         batch = await self._rows.batch(image.batch_id)
         refs = sorted(batch.stores if batch is not None else (), key=lambda ref: not _is_stored(image, ref.name))
         trouble: SourceTrouble | None = None
+        died: list[str] = []
         for ref in refs:
             try:
                 store = self._store(ref)
                 if store is not None and await self._from(store, image, _name_in(image, ref.name)):
                     return ref.name
+            except PluginDied as error:
+                died.append(f"{ref.name}: {error.fault.text}")
             except StoreTrouble as error:
                 trouble = trouble or SourceTrouble(ref.name, error.fault)
         if trouble is not None:
             raise trouble
+        if died:
+            raise CannotAsk(f"The spool has lost the file, and a store that may have it cannot be asked: {died[0]}")
         gone = [ref.name for ref in refs if self._store(ref) is None and _is_stored(image, ref.name)]
         if gone:
             raise CannotAsk(f"The spool has lost the file, and {', '.join(gone)}, which had it, cannot be asked.")
@@ -88,7 +94,7 @@ class Bringer:
         opened = self._stores.get(ref.name)
         if opened is not None and opened.waiting is not None:
             raise StoreTrouble(LaneFault("unknown", opened.problem))
-        return opened.store if opened is not None and opened.identity == ref.identity else None
+        return opened.guarded if opened is not None and opened.identity == ref.identity else None
 
     async def _from(self, store: Store, image: ImageRow, name: str) -> bool:
         held = await store.check(name, image.extension)

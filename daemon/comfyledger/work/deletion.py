@@ -18,6 +18,7 @@ from comfyledger.core.effects import DeleteImage
 from comfyledger.core.reports import DeletionDone, DeletionRefused
 from comfyledger.core.values import WAITING_FIRST, image_id, waiting_indexes
 from comfyledger.engine import Engine
+from comfyledger.guarded import DIED, PluginDied
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.reader import Reader
 from comfyledger.plugin_api import Deleted, Foreign, Held, LaneFault, Store
@@ -49,7 +50,11 @@ class Deleter:
 
     async def _delete(self, effect: DeleteImage, store: Store) -> None:
         about = (effect.image.batch_id, effect.image.index, effect.store)
-        outcome = await store.delete(_ours(effect))
+        try:
+            outcome = await store.delete(_ours(effect))
+        except PluginDied:
+            await self._desk.report(DeletionRefused(*about, code=DIED))
+            return
         match outcome:
             case Deleted(found=found):
                 await self._desk.report(DeletionDone(*about, found=found))

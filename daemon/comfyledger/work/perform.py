@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from functools import partial
+from typing import Any
 
 import msgspec
+import structlog
 
 from comfyledger.core.effects import (
     CancelPrompt,
@@ -17,11 +19,14 @@ from comfyledger.core.effects import (
     SubmitPrompt,
     UploadImage,
 )
+from comfyledger.errors import Unusable
 from comfyledger.work.deletion import Deleter
 from comfyledger.work.desk import Desk
 from comfyledger.work.render import Renderer
 from comfyledger.work.room import Room
 from comfyledger.work.upload import Uploader
+
+log = structlog.get_logger("comfyledger.work")
 
 
 class Workers(msgspec.Struct, frozen=True):
@@ -37,13 +42,23 @@ class Workers(msgspec.Struct, frozen=True):
         """Do one effect and report what was seen. Raises only for what nobody foresaw."""
         match effect:
             case UploadImage():
-                await self.uploader.upload(effect)
+                await self._with_store(effect, self.uploader.upload(effect))
             case DeleteImage():
-                await self.deleter.delete(effect)
+                await self._with_store(effect, self.deleter.delete(effect))
             case PromptEffect():
                 await self._render(effect)
             case _:
                 raise TypeError(f"nobody does {type(effect).__name__}")
+
+    async def _with_store(self, effect: UploadImage | DeleteImage, work: Coroutine[Any, Any, None]) -> None:
+        """What nobody foresaw stops the store's lane with its reason: nothing is on its way for ever."""
+        try:
+            await work
+        except Unusable:
+            raise
+        except Exception as error:
+            log.exception("effect.died", effect=list(effect.key))
+            await self.desk.stuck(effect.lane, "internal", f"{type(error).__name__}: {error}")
 
     async def _render(self, effect: PromptEffect) -> None:
         renderer = self.renderers.get(effect.backend)

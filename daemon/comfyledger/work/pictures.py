@@ -100,7 +100,7 @@ class Pictures:
 
     def _store(self, ref: StoreRef) -> Store | None:
         opened = self._stores.get(ref.name)
-        return opened.store if opened is not None and opened.identity == ref.identity else None
+        return opened.guarded if opened is not None and opened.identity == ref.identity else None
 
 
 def _whole(path: Path, image: ImageRow) -> BinaryIO | None:

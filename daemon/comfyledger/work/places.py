@@ -39,4 +39,4 @@ class Places:
             return None
         batch = await self._rows.batch(effect.image.batch_id)
         meant = next((ref.identity for ref in batch.stores if ref.name == name), "") if batch else ""
-        return opened.store if meant == opened.identity else Moved(opened.identity, meant)
+        return opened.guarded if meant == opened.identity else Moved(opened.identity, meant)

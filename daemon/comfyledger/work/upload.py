@@ -229,7 +229,8 @@ class Asker:
 
     def _store(self, ref: StoreRef) -> Store:
         opened = self._stores.get(ref.name)
-        if opened is None or opened.store is None:
+        store = opened.guarded if opened is not None else None
+        if store is None:
             problem = opened.problem if opened is not None else "It is not configured."
             raise StoreTrouble(LaneFault("configuration", problem))
-        return opened.store
+        return store

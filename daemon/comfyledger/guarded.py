@@ -1,0 +1,295 @@
+"""Calls to a store's plugin: whatever it does, a call ends, and ends in what the plugin API promises.
+
+A plugin may raise anything, never return, end its own task, or answer with something else than it should. The rooms
+that ask stores know none of that: here it becomes a fault with a reason, is logged and counted. What says nothing of
+the file in hand (memory, network, disk, silence) is the lane's, the rest is the image's: a name that a plugin stumbles
+over must not stop the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+import structlog
+
+from comfyledger.core.values import NUMBER_MAX
+from comfyledger.plugin_api import (
+    Deleted,
+    Deletion,
+    Deposit,
+    Foreign,
+    Held,
+    ImageFault,
+    LaneFault,
+    Outcome,
+    Page,
+    Remark,
+    Series,
+    Store,
+    Stored,
+    StoreTrouble,
+)
+
+DIED: Final = "plugin_died"
+"""The code of an image that is parked, or left in its store, because the plugin died over it."""
+CALL_S: Final = 180.0
+"""For one answer. The bundled stores give up by themselves long before."""
+PATIENCE_MAX_S: Final = 14_400.0
+LISTED_S: Final = 1_800.0
+"""For the highest number of a series, which may take many pages."""
+LEAST_BYTES_S: Final = 65_536
+"""The rate, in bytes a second, that a transfer has at least: its size adds to the time that it may take."""
+GIVE_UP_S: Final = 5.0
+"""For a call that is cancelled, to clean up; and for `close`."""
+ANSWER_BYTES_MAX: Final = 1_048_576
+TEXT_MAX: Final = 2_000
+NAMES_FILE: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.EFBIG})
+
+log = structlog.get_logger("comfyledger.plugins")
+_abandoned: Final[set[asyncio.Task[Any]]] = set()
+"""Calls that do not end although they were cancelled: asyncio itself holds no task."""
+
+
+class PluginDied(StoreTrouble):
+    """The plugin raised what it must not raise, or answered what is no answer. `is_lanes`: no file is to blame."""
+
+    def __init__(self, text: str, said: str, *, is_lanes: bool, code: str = "unknown") -> None:
+        self.said, self.is_lanes = said, is_lanes
+        super().__init__(LaneFault(code, text))
+
+
+class Guarded:
+    """A Store that keeps the promises of the plugin API in its plugin's place. `died` counts by call."""
+
+    def __init__(self, name: str, store: Store, died: dict[str, int]) -> None:
+        self._name = name
+        self._store = store
+        self._died = died
+
+    @property
+    def identity(self) -> str:
+        """Raises PluginDied."""
+        try:
+            identity = self._store.identity
+            if not isinstance(identity, str) or not identity or identity.encode().decode() != identity:
+                raise TypeError(f"identity is {identity!r}")
+        except Exception as error:
+            raise self._dead("prepare", error) from error
+        return identity
+
+    async def prepare(self) -> None:
+        await self._called("prepare", CALL_S)
+
+    async def highest_number(self, series: Series) -> int:
+        number = await self._called("highest_number", LISTED_S, series)
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= NUMBER_MAX:
+            raise self._dead("highest_number", TypeError(f"it answered {_shown(number)}"))
+        return number
+
+    async def put(self, deposit: Deposit) -> Outcome:
+        try:
+            answer = await self._called("put", CALL_S + deposit.size_bytes / LEAST_BYTES_S, deposit)
+            return cast(Outcome, self._sound("put", answer, (Stored, ImageFault, LaneFault)))
+        except StoreTrouble as trouble:
+            if isinstance(trouble, PluginDied) and not trouble.is_lanes:
+                return ImageFault(DIED, trouble.fault.text)
+            return trouble.fault
+
+    async def check(self, public_id: str, extension: str) -> Held | None:
+        found = await self._called("check", CALL_S, public_id, extension)
+        return None if found is None else cast(Held, self._sound("check", found, (Held,)))
+
+    async def delete(self, ours: Held) -> Deletion:
+        """Raises PluginDied if the plugin died over this very file."""
+        try:
+            answer = await self._called("delete", CALL_S, ours)
+            return cast(Deletion, self._sound("delete", answer, (Deleted, Foreign, LaneFault)))
+        except StoreTrouble as trouble:
+            if isinstance(trouble, PluginDied) and not trouble.is_lanes:
+                raise
+            return trouble.fault
+
+    async def fetch(self, public_id: str, extension: str, target: Path) -> None:
+        await self._called("fetch", LISTED_S, public_id, extension, target)
+
+    async def page(self, prefix: str, cursor: str = "") -> Page:
+        return cast(Page, self._sound("page", await self._called("page", CALL_S, prefix, cursor), (Page,)))
+
+    async def diagnose(self) -> tuple[Remark, ...]:
+        remarks = await self._called("diagnose", CALL_S)
+        if not isinstance(remarks, tuple | list):
+            raise self._dead("diagnose", TypeError(f"it answered {_shown(remarks)}"))
+        return tuple(self._sound("diagnose", one, (Remark,)) for one in remarks)
+
+    async def close(self) -> None:
+        """Raises nothing."""
+        try:
+            await self._called("close", GIVE_UP_S)
+        except StoreTrouble:
+            return  # it is logged and counted
+
+    async def _called(self, call: str, bound_s: float, *asked: Any) -> Any:
+        """Raises StoreTrouble and nothing else."""
+
+        async def plugins() -> Any:
+            return await getattr(self._store, call)(*asked)
+
+        try:
+            return await Bounded(plugins(), max(bound_s, self._patience_s()))
+        except Cancelled:
+            raise asyncio.CancelledError from None
+        except Silent as silent:
+            raise self._dead(call, silent, code="not_reached") from None
+        except BaseException as error:
+            if isinstance(error, PluginDied) or not isinstance(error, StoreTrouble):
+                raise self._dead(call, error) from error
+            error.fault = self._sound(call, getattr(error, "fault", None), (LaneFault,))
+            raise
+
+    def _patience_s(self) -> float:
+        """What the plugin asks for; nothing that is no number of seconds."""
+        patience_s = getattr(self._store, "patience_s", 0.0)
+        return float(patience_s) if isinstance(patience_s, int | float) and patience_s < PATIENCE_MAX_S else 0.0
+
+    def _sound(self, call: str, answer: Any, kinds: tuple[type[Any], ...]) -> Any:
+        """The answer, read back from its own JSON: what is of no use to others is found here. Raises PluginDied."""
+        try:
+            if type(answer) not in kinds:
+                raise TypeError(f"it answered {_shown(answer)}")
+            if hasattr(answer, "text"):
+                answer = msgspec.structs.replace(answer, text=_clean(str(answer.text))[:TEXT_MAX])
+            text = msgspec.json.encode(answer)
+            if len(text) > ANSWER_BYTES_MAX:
+                raise ValueError(f"its answer has {len(text)} bytes")
+            return msgspec.json.decode(text, type=type(answer))
+        except Exception as error:
+            raise self._dead(call, error) from error
+
+    def _dead(self, call: str, error: BaseException, code: str = "unknown") -> PluginDied:
+        """Logs and counts it."""
+        self._died[call] = self._died.get(call, 0) + 1
+        text = f"Its plugin died: {_shown(error)} ({call})"
+        log.error("plugin.died", store=self._name, call=call, error=_shown(error), exc_info=_is_telling(error))
+        return PluginDied(text, _shown(error), is_lanes=_is_lanes(error), code=code)
+
+
+class Silent(Exception):
+    """A call gave no answer in its time."""
+
+
+class Cancelled(Exception):
+    """The caller was cancelled, and not by its plugin."""
+
+
+class Bounded:
+    """Awaits a plugin's call in the caller's own task, for so long at most.
+
+    At the bound the call is cancelled. One that goes on all the same is left to a task of its own after `GIVE_UP_S`;
+    so is one that goes on after the caller was cancelled. Raises Silent, Cancelled, and whatever the plugin raises.
+    """
+
+    def __init__(self, call: Coroutine[Any, Any, Any], bound_s: float) -> None:
+        self._call = call
+        self._bound_s = bound_s
+        self._ended = 0
+
+    def __await__(self) -> Generator[Any, Any, Any]:  # noqa: C901 (one loop that reads from top to bottom)
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None  # noqa: S101 (everything that awaits is a task)
+        before = task.cancelling()
+
+        def end() -> None:
+            self._ended += 1
+            task.cancel()
+
+        timer = loop.call_later(self._bound_s, end)
+        step: Callable[[], Any] = partial(self._call.send, None)
+        is_cancelled = False
+        try:
+            while True:
+                awaited = step()
+                try:
+                    yield awaited
+                    step = partial(self._call.send, None)
+                except asyncio.CancelledError as error:
+                    if is_cancelled and self._ended:
+                        _abandon(self._call)
+                        raise
+                    is_cancelled = True
+                    timer.cancel()
+                    timer = loop.call_later(GIVE_UP_S, end)
+                    step = partial(self._call.throw, error)
+                except BaseException as error:
+                    step = partial(self._call.throw, error)
+        except StopIteration as answer:
+            return answer.value
+        except asyncio.CancelledError:
+            if task.cancelling() - self._ended > before:
+                raise Cancelled from None
+            if self._ended:
+                raise Silent(f"no answer within {self._bound_s:.0f} s") from None
+            raise
+        finally:
+            timer.cancel()
+            for _ in range(self._ended):
+                task.uncancel()
+
+
+def _abandon(call: Coroutine[Any, Any, Any]) -> None:
+    """Leave a call that will not end to a task of its own, cancelled once more."""
+
+    async def rest() -> None:
+        with suppress(BaseException):
+            await Rest(call)
+
+    task = asyncio.get_running_loop().create_task(rest())
+    _abandoned.add(task)
+    task.add_done_callback(_abandoned.discard)
+
+
+class Rest:
+    """Goes on with a call that was begun in another task."""
+
+    def __init__(self, call: Coroutine[Any, Any, Any]) -> None:
+        self._call = call
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        step: Callable[[], Any] = partial(self._call.throw, asyncio.CancelledError())
+        while True:
+            awaited = step()
+            try:
+                yield awaited
+                step = partial(self._call.send, None)
+            except BaseException as error:
+                step = partial(self._call.throw, error)
+
+
+def _is_lanes(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno not in NAMES_FILE
+    return isinstance(error, MemoryError | asyncio.CancelledError | EOFError | Silent)
+
+
+def _is_telling(error: BaseException) -> bool:
+    return error.__traceback__ is not None
+
+
+def _shown(value: object) -> str:
+    """A bounded `repr`, which may be a plugin's own and die as well."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return _clean(text)[:500]
+
+
+def _clean(text: str) -> str:
+    """Without what no UTF-8 can say."""
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,316 @@
+"""Whatever a store's plugin does, a call to it ends, in what the plugin API promises, and is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from comfyledger import guarded
+from comfyledger.core.values import NUMBER_MAX
+from comfyledger.guarded import DIED, Guarded, PluginDied
+from comfyledger.plugin_api import (
+    Deleted,
+    Deposit,
+    Foreign,
+    Held,
+    ImageFault,
+    LaneFault,
+    Page,
+    Remark,
+    Series,
+    Stored,
+    StoreTrouble,
+)
+
+SERIES = Series("a", "b_")
+HELD = Held("a/b_1", "png", 4)
+DEPOSIT = Deposit("B1/1", "a/b_1", "png", Path("/x"), "s", "m", 4, first_attempt=True)
+ASKED: dict[str, tuple[Any, ...]] = {
+    "prepare": (),
+    "highest_number": (SERIES,),
+    "put": (DEPOSIT,),
+    "check": ("a/b_1", "png"),
+    "delete": (HELD,),
+    "fetch": ("a/b_1", "png", Path("/x")),
+    "page": ("",),
+    "diagnose": (),
+}
+
+
+class Odd(Exception):
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+IMAGES = [
+    ValueError("no"),
+    UnicodeEncodeError("ascii", "日本", 0, 2, "ordinal not in range"),
+    KeyError("etag"),
+    TypeError(),
+    AssertionError(),
+    RecursionError(),
+    Odd(),
+    ExceptionGroup("several", [ValueError()]),
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    StopAsyncIteration(),
+    OSError(errno.ENAMETOOLONG, "too long"),
+]
+LANES = [
+    MemoryError(),
+    OSError(errno.EIO, "I/O error"),
+    OSError("no number"),
+    ConnectionResetError(),
+    TimeoutError(),
+    asyncio.CancelledError(),
+    EOFError(),
+]
+
+
+class Plugin:
+    """Does the same in every call."""
+
+    identity = "odd:1"
+
+    def __init__(self, does: Callable[[], Any]) -> None:
+        self._does = does
+
+    def __getattr__(self, call: str) -> Any:
+        if call not in {*ASKED, "close"}:
+            raise AttributeError(call)
+
+        async def answer(*_: Any) -> Any:
+            found = self._does()
+            return await found if asyncio.iscoroutine(found) else found
+
+        return answer
+
+
+def raising(error: BaseException) -> Callable[[], Any]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def store(does: Callable[[], Any]) -> tuple[Guarded, dict[str, int]]:
+    died: dict[str, int] = {}
+    return Guarded("main", Plugin(does), died), died  # type: ignore[arg-type]
+
+
+async def fault_of(made: Guarded, call: str) -> Any:
+    try:
+        answer = await getattr(made, call)(*ASKED[call])
+    except StoreTrouble as trouble:
+        return trouble.fault
+    return answer
+
+
+@pytest.mark.parametrize("call", ASKED)
+@pytest.mark.parametrize("error", [*IMAGES, *LANES], ids=lambda error: type(error).__name__)
+async def test_whatever_a_call_raises_becomes_a_fault_that_is_logged_and_counted(
+    call: str, error: BaseException
+) -> None:
+    made, died = store(raising(error))
+    with capture_logs() as logs:
+        fault = await fault_of(made, call)
+    is_images = call == "put" and any(error is one for one in IMAGES)
+    assert isinstance(fault, ImageFault if is_images else LaneFault)
+    assert fault.code == (DIED if is_images else "unknown")
+    assert "Its plugin died" in fault.text
+    assert died == {call: 1}
+    assert [(one["event"], one["call"], one["store"]) for one in logs] == [("plugin.died", call, "main")]
+
+
+@pytest.mark.parametrize("call", ASKED)
+async def test_a_call_that_never_returns_ends_although_it_holds_on_to_its_task(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    for bound in ("CALL_S", "LISTED_S", "GIVE_UP_S"):
+        monkeypatch.setattr(guarded, bound, 0.05)
+    over = False
+
+    async def hold_on() -> None:
+        while not over:
+            try:
+                await asyncio.sleep(0.01 if over else 0.02)
+            except asyncio.CancelledError:
+                continue
+
+    made, died = store(hold_on)
+    try:
+        async with asyncio.timeout(10):
+            fault = await fault_of(made, call)
+    finally:
+        over = True
+    await asyncio.gather(*guarded._abandoned, return_exceptions=True)
+    assert isinstance(fault, LaneFault)
+    assert (fault.code, died) == ("not_reached", {call: 1})
+
+
+async def test_a_patient_plugin_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "CALL_S", 0.01)
+    made, _ = store(lambda: asyncio.sleep(0.05))
+    made._store.patience_s = 10.0  # type: ignore[attr-defined]
+    assert await made.check("a", "png") is None
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        *((call, answer) for call in ("put", "delete", "page") for answer in (None, 5, "stored", Exception, Stored)),
+        ("put", Stored(5)),  # type: ignore[arg-type]
+        ("put", Stored("https://x/\udcff")),
+        ("put", Stored("u", details={"n": object()})),  # type: ignore[dict-item]
+        ("put", Stored("u" * 2_000_000)),
+        ("put", Deleted(found=True)),
+        ("delete", Stored("u")),
+        ("delete", Deleted(found="yes")),  # type: ignore[arg-type]
+        ("check", "there"),
+        ("check", Held("a", "png", "4")),  # type: ignore[arg-type]
+        ("page", Page((5,))),  # type: ignore[arg-type]
+        ("page", Page((), 7)),  # type: ignore[arg-type]
+        *(("highest_number", answer) for answer in (None, "57", 57.0, True, -1, NUMBER_MAX + 1, 10**40)),
+        ("diagnose", None),
+        ("diagnose", ("fine",)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+async def test_an_answer_that_is_none_is_a_fault(call: str, answer: Any) -> None:
+    made, died = store(lambda: answer)
+    assert isinstance(await fault_of(made, call), ImageFault | LaneFault)
+    assert died == {call: 1}
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        ("put", Stored("u", replayed=True, details={"etag": "x", "bytes": 5})),
+        ("put", ImageFault("refused", "no")),
+        ("put", LaneFault("throttled", "wait", 5.0)),
+        ("delete", Deleted(found=True)),
+        ("delete", Foreign("another")),
+        ("delete", LaneFault("full", "")),
+        ("check", HELD),
+        ("check", None),
+        ("page", Page((HELD,), "x")),
+        ("highest_number", NUMBER_MAX),
+        ("diagnose", (Remark("ok", "fine"),)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+async def test_a_sound_answer_passes_unchanged(call: str, answer: Any) -> None:
+    made, died = store(lambda: answer)
+    assert await getattr(made, call)(*ASKED[call]) == answer
+    assert died == {}
+
+
+@pytest.mark.parametrize("call", ASKED)
+async def test_trouble_that_is_said_is_no_death(call: str) -> None:
+    made, died = store(raising(StoreTrouble(LaneFault("full", "\udcff" + "x" * 9_000))))
+    fault = await fault_of(made, call)
+    assert (fault.code, fault.text[:2], len(fault.text)) == ("full", "?x", guarded.TEXT_MAX)
+    assert died == {}
+
+
+async def test_trouble_without_a_fault_is_a_death() -> None:
+    trouble = StoreTrouble(LaneFault("full", ""))
+    trouble.fault = None  # type: ignore[assignment]
+    made, died = store(raising(trouble))
+    with pytest.raises(PluginDied):
+        await made.check("a", "png")
+    assert died == {"check": 1}
+
+
+async def test_who_cancels_a_call_is_not_told_that_the_plugin_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, died = store(lambda: asyncio.sleep(60))
+    task = asyncio.create_task(made.put(DEPOSIT))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert died == {}
+
+
+@pytest.mark.parametrize("identity", [None, "", 5, "odd:\udcff"])
+async def test_an_identity_that_is_none_is_a_death(identity: Any) -> None:
+    made, died = store(lambda: None)
+    made._store.identity = identity  # type: ignore[misc]
+    with pytest.raises(PluginDied):
+        _ = made.identity
+    assert died == {"prepare": 1}
+
+
+@pytest.mark.parametrize("error", [*IMAGES, *LANES], ids=lambda error: type(error).__name__)
+async def test_a_plugin_that_dies_while_it_is_closed_keeps_nothing_from_ending(error: BaseException) -> None:
+    made, died = store(raising(error))
+    await made.close()
+    assert died == {"close": 1}
+
+
+async def test_a_call_that_is_cancelled_may_clean_up() -> None:
+    cleaned = asyncio.Event()
+
+    async def tidy() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned.set()
+
+    made, died = store(tidy)
+    task = asyncio.create_task(made.put(DEPOSIT))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cleaned.is_set()
+    assert died == {}
+
+
+async def test_who_stops_does_not_wait_for_a_plugin_that_will_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "GIVE_UP_S", 0.05)
+    over = False
+
+    async def hold_on() -> None:
+        while not over:
+            try:
+                await asyncio.sleep(0.02)
+            except asyncio.CancelledError:
+                continue
+
+    made, died = store(hold_on)
+    task = asyncio.create_task(made.put(DEPOSIT))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=10)
+    over = True
+    await asyncio.gather(*guarded._abandoned, return_exceptions=True)
+    assert task in done
+    assert task.cancelled()
+    assert died == {}
+
+
+async def test_a_timeout_around_a_call_is_the_callers() -> None:
+    made, died = store(lambda: asyncio.sleep(60))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await made.check("a", "png")
+    assert died == {}
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+
+async def test_a_call_that_timed_out_leaves_its_task_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "CALL_S", 0.01)
+    made, died = store(lambda: asyncio.sleep(60))
+    with pytest.raises(PluginDied, match="no answer within"):
+        await made.check("a", "png")
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+    assert died == {"check": 1}

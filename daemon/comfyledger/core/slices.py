@@ -196,7 +196,7 @@ class ImageRow(msgspec.Struct, frozen=True, gc=False):
     @property
     def awaits_choice(self) -> bool:
         """Whether more files came than images were asked for, and a person must say which is this one's."""
-        return self.state == "parked" and not self.sha256
+        return (self.state, self.code, self.sha256) == ("parked", "wrong_count", "")
 
     def upload(self, store: str) -> Upload | None:
         for upload in self.uploads:

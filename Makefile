@@ -52,7 +52,7 @@ INPUTS ?= 1000000
 fuzz: $(STAMP) ## hostile frames for the door and from ComfyUI (INPUTS=1000000 SEED=)
 	$(BIN)/python tests/fuzzing.py --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
 
-bench: $(STAMP) ## all benchmarks beside floors and peers, with the aims (some eight minutes)
+bench: $(STAMP) ## all benchmarks beside floors and peers, with the aims; docs/performance.md has the results
 	$(BIN)/python benchmarks/run.py
 
 scale: $(STAMP) ## 162,000 images: memory and time of what reads them all

@@ -14,11 +14,17 @@ from typing import Any
 import msgspec
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = (".", "docs", "tests/fixtures")
+DOCUMENTS = [path for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.md"))]
 README = (ROOT / "README.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 WIRE = (ROOT / "docs" / "wire.md").read_text("utf-8")
 EVENTS = (ROOT / "docs" / "events.md").read_text("utf-8")
+CLI = (ROOT / "docs" / "cli.md").read_text("utf-8")
+CLIENT = (ROOT / "docs" / "client.md").read_text("utf-8")
+STORES = (ROOT / "docs" / "stores.md").read_text("utf-8")
+PROMISES = (ROOT / "docs" / "promises.md").read_text("utf-8")
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
 CONFIG = (ROOT / "config.toml").read_text("utf-8")
 
 
@@ -47,13 +53,18 @@ def section(text: str, title: str, level: str = "###") -> str:
 
 def rows(text: str) -> list[list[str]]:
     """The cells of the first table in a text, without its head."""
-    table = re.search(r"^\|.*\n\|[-|]+\n((?:\|.*\n)*)", text, re.MULTILINE)
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table[1].splitlines()] if table else []
+    return next(iter(tables(text)), [])
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """The cells of every table in a text, without their heads."""
+    found = re.findall(r"^\|.*\n\|[-|]+\n((?:\|.*\n)*)", text, re.MULTILINE)
+    return [[[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()] for table in found]
 
 
 def conversation() -> list[tuple[str, str]]:
-    """The frames of the README's conversation, each with its direction."""
-    (body,) = [body for mark, body in blocks(README, "text") if mark == "run: conversation"]
+    """The frames of the conversation in docs/wire.md, each with its direction."""
+    (body,) = [body for mark, body in blocks(WIRE, "text") if mark == "run: conversation"]
     return [(line[0], line[2:]) for line in body.splitlines()]
 
 

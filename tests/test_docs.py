@@ -21,20 +21,25 @@ import pytest
 from msgspec.structs import replace
 
 import comfyledger_cloudinary_account
-from comfyledger import settings, wire, workflows
+from comfyledger import client, settings, wire, workflows
 from comfyledger.cli.calling import EXIT_CODES
 from comfyledger.cli.commands import cli
 from comfyledger.core.events import KINDS, Event
 from comfyledger.core.naming import Templates, name_of, series_of
-from comfyledger.core.slices import ImageState, PromptState
+from comfyledger.core.slices import ImageState, PromptState, UploadState
 from comfyledger.errors import CODES
 from documents import (
     ARCHITECTURE,
+    CLI,
+    CLIENT,
     CONFIG,
     DOCUMENTS,
     EVENTS,
+    GLOSSARY,
+    PROMISES,
     README,
     ROOT,
+    STORES,
     WIRE,
     blocks,
     components,
@@ -44,6 +49,7 @@ from documents import (
     rows,
     section,
     shell_lines,
+    tables,
 )
 
 WIRE_TYPES = components([*wire.REQUESTS.values(), *wire.ANSWERS.values(), *dict.fromkeys(wire.RESULTS.values())])
@@ -299,15 +305,38 @@ def test_the_readmes_python_is_the_example() -> None:
     ]
 
 
-def test_the_readmes_names_are_the_names_given() -> None:
-    for row in rows(section(README, "Names and numbers", "##")):
+# ---- the promises
+
+
+def promises(text: str) -> dict[int, tuple[str, str]]:
+    """Each promise by its number: its own line, and the lines below it."""
+    found = re.findall(r"^(\d+)\. (.*)((?:\n   .*)*)", text, re.MULTILINE)
+    return {int(number): (line, rest) for number, line, rest in found}
+
+
+def test_every_promise_names_the_tests_that_prove_it() -> None:
+    for number, (_, rest) in promises(PROMISES).items():
+        assert "`test_" in rest, f"promise {number}"
+
+
+# ---- the command line
+
+
+def test_the_names_shown_are_the_names_given() -> None:
+    for row in rows(section(STORES, "Names and numbers", "##")):
         username, character, premade, public_id = (cell.strip("`") for cell in row)
         assert name_of(series_of(Templates(), username, character, premade == "yes"), 2).public_id == public_id
 
 
-def test_the_readmes_exit_codes_are_those_of_the_command_line() -> None:
-    found = {row[0]: row[1] for row in rows(section(README, "The command line", "##"))}
+def test_the_exit_codes_shown_are_those_of_the_command_line() -> None:
+    found = {row[0]: row[1] for row in rows(section(CLI, "Exit codes", "##"))}
     assert found == {str(code): meaning for code, meaning in EXIT_CODES.items()}
+
+
+def test_the_commands_are_documented_in_the_groups_of_the_help() -> None:
+    titles = re.findall(r"^## (.+)$", CLI, re.MULTILINE)
+    shown = {title: tuple(re.findall(r"^### (.+)$", section(CLI, title, "##"), re.MULTILINE)) for title in titles}
+    assert {title: names for title, names in shown.items() if names} == cli.sections
 
 
 def commands(group: click.Group, before: str = "comfyledger") -> Iterator[str]:
@@ -320,7 +349,7 @@ def commands(group: click.Group, before: str = "comfyledger") -> Iterator[str]:
 
 @pytest.mark.parametrize("command", list(commands(cli)))
 def test_every_command_is_shown_by_example(command: str) -> None:
-    assert any(f"{line} ".startswith(f"{command} ") for line in shell_lines(README, "comfyledger")), command
+    assert any(f"{line} ".startswith(f"{command} ") for line in shell_lines(CLI, "comfyledger")), command
 
 
 @pytest.mark.parametrize(
@@ -334,6 +363,20 @@ def test_every_command_that_is_shown_is_understood(line: str) -> None:
     command.make_context(str(command.name), words)
 
 
+def options(command: click.Command) -> set[str]:
+    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return own.union(*map(options, inner), command.get_help_option_names(click.Context(command)))
+
+
+def test_every_option_that_is_named_exists() -> None:
+    known = options(cli)
+    for title, names in cli.sections.items():
+        for name in names:
+            named = set(re.findall(r"`(--[a-z-]+)", section(section(CLI, title, "##"), name)))
+            assert named <= known, name
+
+
 def test_every_make_target_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     for document in DOCUMENTS:
@@ -342,11 +385,60 @@ def test_every_make_target_that_is_named_exists() -> None:
         assert set(named) <= targets, document
 
 
-def test_every_promise_names_its_tests_or_says_not_yet() -> None:
-    promises = re.findall(r"^(\d+)\. (.*(?:\n   .*)*)", section(README, "Promises", "##"), re.MULTILINE)
-    assert [int(number) for number, _ in promises] == list(range(1, 11))
-    for number, text in promises:
-        assert "`test_" in text or "not yet" in text.lower(), f"promise {number}"
+# ---- the Python client
+
+
+def signature(source: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """A signature as a document shows it, without `self`."""
+    assert source.returns
+    source.args.args = [argument for argument in source.args.args if argument.arg != "self"]
+    return f"{type(source).__name__} {source.name}({ast.unparse(source.args)}) -> {ast.unparse(source.returns)}"
+
+
+def test_every_public_method_of_the_client_is_documented_with_its_signature() -> None:
+    (source,) = [
+        node
+        for node in ast.parse(Path(str(client.__file__)).read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name == "Client"
+    ]
+    methods = {node.name: node for node in source.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    public = {name: signature(node) for name, node in methods.items() if not name.startswith("_")}
+    public["Client"] = signature(methods["__init__"])
+    shown = {}
+    for title in re.findall(r"^### (.+)$", CLIENT, re.MULTILINE):
+        ((_, body),) = blocks(section(CLIENT, title), "python")
+        (node,) = ast.parse(body).body
+        assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        shown[title] = signature(node)
+    assert shown == public
+
+
+def test_every_public_name_of_the_client_is_documented() -> None:
+    for name in client.__all__:
+        assert f"`{name}`" in CLIENT or f"### {name}" in CLIENT
+
+
+# ---- the glossary
+
+PRIVATE_WORDS = {"series", "lane", "owed", "spool", "epoch", "position", "stream", "prompt", "attempt", "label"}
+"""Words that stay although others say something else, beside those of states."""
+
+
+def test_every_private_word_and_every_state_is_in_the_glossary() -> None:
+    states = {*get_args(ImageState), *get_args(PromptState), *get_args(UploadState), "open", "held", "settled"}
+    entries = [row for table in tables(GLOSSARY) for row in table]
+    assert {*PRIVATE_WORDS, *states} <= {row[0] for row in entries}
+    assert all(len(row) == 3 and all(row) and row[2].endswith(".") for row in entries)
+
+
+def test_no_word_is_explained_twice_or_used_nowhere() -> None:
+    words = [row[0] for table in tables(GLOSSARY) for row in table]
+    assert len(words) == len(set(words))
+    elsewhere = "".join(path.read_text("utf-8") for path in DOCUMENTS if path.name != "glossary.md")
+    assert not [word for word in words if not re.search(rf"\b{word}", elsewhere, re.IGNORECASE)]
+
+
+# ---- names and links
 
 
 def functions(path: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""What the README shows, done: the twenty lines of Python, the conversation in raw frames, the commands."""
+"""What the documents show, done: the example in Python, the conversation in raw frames, the commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from websockets.asyncio.client import ClientConnection, connect
 
 from comfyledger.cli.commands import cli
-from documents import README, ROOT, conversation, shell_lines
+from documents import CLI, ROOT, conversation, shell_lines
 from whole_app import DEADLINE_S, of_kind, until
 from whole_house import House
 
@@ -84,7 +84,7 @@ async def test_an_app_that_starts_again_is_told_the_same_numbers_and_makes_no_im
 # ---- the conversation
 
 
-async def test_the_readmes_conversation_takes_place(house: House) -> None:
+async def test_the_conversation_that_is_shown_takes_place(house: House) -> None:
     await house.begin()
     headers = {"Authorization": f"Bearer {house.daemon.token}"}
     async with connect(
@@ -123,11 +123,11 @@ def compare(shown: Any, said: Any, own: dict[str, str], name: str = "") -> None:
 # ---- the commands
 
 
-async def test_the_readmes_commands_do_what_they_say(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_commands_that_are_shown_do_what_they_say(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await house.begin()
     monkeypatch.setenv("COMFYLEDGER_STATE_DIR", str(house.state))
     monkeypatch.chdir(ROOT)
-    lines = shell_lines(README, "comfyledger", "run: beside a daemon")
+    lines = shell_lines(CLI, "comfyledger", "run: beside a daemon")
     assert lines
     for line in lines:
         result: Result = await asyncio.to_thread(CliRunner().invoke, cli, shlex.split(line)[1:])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
+
+UTF8_MODE = ["-X", "utf8=1"]
 
 
 def main() -> None:
@@ -12,6 +15,7 @@ def main() -> None:
 
     What cannot be read or written, standard output among it, is one sentence and no traceback.
     """
+    _speak_utf8()
     _open_standard_files()
     try:
         from comfyledger.cli.commands import cli
@@ -26,6 +30,21 @@ def main() -> None:
     except OSError as error:
         _complain(error)
         _end(1)
+
+
+def _speak_utf8() -> None:
+    """Names of files are UTF-8 for us whatever the locale says, and no letter keeps a line from being printed.
+
+    Python settles the encoding of file names at its birth (PEP 540), so one that was born under a locale without UTF-8
+    is born once more: the process stays the same, its arguments are passed on byte for byte.
+    """
+    encoding = sys.getfilesystemencoding().lower().replace("-", "")
+    if encoding != "utf8" and sys.executable and sys.orig_argv[1:3] != UTF8_MODE:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *UTF8_MODE, *sys.orig_argv[1:]])  # noqa: S606 (ourselves)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _open_standard_files() -> None:

@@ -97,6 +97,8 @@ async def _taken_up(app: App, batch_id: str) -> Frame | None:
     with contextlib.suppress(Refusal):
         if batch["status"] == "held":
             await app.ask("resume", scope=f"batch:{batch_id}")
+        elif any(image.get("code") == "wrong_count" and image["state"] == "parked" for image in batch["images"]):
+            await app.ask("retry", batch_id=batch_id, take="first")
         elif batch["failed"] + batch["parked"]:
             await app.ask("retry", batch_id=batch_id)
     return None

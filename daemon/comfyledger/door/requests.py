@@ -82,7 +82,7 @@ _PATHS: Final[dict[type[wire.Message], str]] = {
     wire.Pause: "$.data.scope",
     wire.Resume: "$.data.scope",
 }
-"""Which field a command is about: the ledger, which refuses it, does not know the wire."""
+"""Which field a refusal of the command is about. The core names a field only where it alone checks it."""
 
 
 def _steering(context: Context, label: str, message: wire.Message, series: str = "") -> Command:

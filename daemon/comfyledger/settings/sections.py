@@ -1,6 +1,7 @@
 """The configuration as frozen types, with the unit and the reason of each key; `config.toml` shows all of them.
 
-No default stands anywhere but here. The sentences below the keys are also those of the JSON Schema.
+The defaults of the daemon's own keys are here and in no other module; the options of a store have theirs in its
+plugin. The sentences below the keys are also those of the JSON Schema.
 """
 
 from __future__ import annotations
@@ -58,14 +59,16 @@ class Door(Section, frozen=True):
     allowed_hosts: tuple[str, ...] = ()
     """Further values of the Host header beside the loopback names: what protects from DNS rebinding."""
     frame_bytes_max: Positive = 1_048_576
-    """Of one websocket message; a larger one closes the connection."""
+    """Of one websocket message. One up to eight times as large is answered with an error; a larger one closes the
+    connection."""
     frames_per_second_max: Positive = 200
     """Of one connection, with bursts of five seconds' worth; what is above is refused and slowed down."""
     connections_max: Positive = 512
     subscriptions_max: Positive = 64
     """For each connection."""
     outbox_frames_max: Positive = 256
-    """Answers and progress that wait for a slow client before it is cut; events wait in the log instead."""
+    """Frames of progress and previews that wait for a slow client; above it the oldest are dropped. Events wait in the
+    log instead."""
 
 
 class LedgerFile(Section, frozen=True):

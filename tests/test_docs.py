@@ -299,10 +299,20 @@ def test_what_config_toml_shows_and_does_not_set_can_be_set(tmp_path: Path, monk
 # ---- the README
 
 
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
 def test_the_readmes_python_is_the_example() -> None:
     assert [body for _, body in blocks(README, "python")] == [
         (ROOT / "examples" / "follow_a_batch.py").read_text("utf-8")
     ]
+
+
+def test_the_readme_links_every_page() -> None:
+    linked = set(re.findall(r"\]\(([\w./]+\.md)(?:#[\w-]+)?\)", README))
+    pages = {str(path.relative_to(ROOT)) for path in DOCUMENTS if path.parent in {ROOT, ROOT / "docs"}}
+    assert linked == pages - {"README.md"}
 
 
 # ---- the promises
@@ -312,6 +322,12 @@ def promises(text: str) -> dict[int, tuple[str, str]]:
     """Each promise by its number: its own line, and the lines below it."""
     found = re.findall(r"^(\d+)\. (.*)((?:\n   .*)*)", text, re.MULTILINE)
     return {int(number): (line, rest) for number, line, rest in found}
+
+
+def test_the_readme_has_every_promise_in_one_line() -> None:
+    proven = {number: line for number, (line, _) in promises(PROMISES).items()}
+    assert {number: line for number, (line, _) in promises(section(README, "Promises", "##")).items()} == proven
+    assert list(proven) == list(range(1, 12))
 
 
 def test_every_promise_names_the_tests_that_prove_it() -> None:

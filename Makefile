@@ -36,7 +36,7 @@ test: $(STAMP) ## run all tests
 
 test-lowest: ## run the main job once with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear $(LOWEST)
-	$(PYTHON) tests/lowest_versions.py > $(LOWEST)/constraints.txt
+	$(PYTHON) tests/support/lowest_versions.py > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt '.[daemon,speed]'
 	$(LOWEST)/bin/comfyledger demo
 

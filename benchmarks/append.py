@@ -23,11 +23,11 @@ import structlog
 import append_floor
 import peer_eventsourcing
 from comfyledger.core.commands import Command, HoldBatch, PauseLane, ReleaseBatch
-from comfyledger.core.draft import Policy
-from comfyledger.core.owed import Limits
+from comfyledger.core.decide.recorder import Policy
+from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.core.values import EVERYTHING
 from comfyledger.engine import Engine
-from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.sqlite.writer import Ledger
 from measured import in_turns, line, say, syncs_per_second
 from scale_ledger import request
 

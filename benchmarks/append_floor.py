@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfyledger.core.commands import SubmitBatch
-from comfyledger.core.decide import decide
-from comfyledger.core.draft import Policy
+from comfyledger.core.decide.decide import decide
+from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.events import KIND_OF, stream_of
-from comfyledger.core.slices import Row, Slice
+from comfyledger.core.rows import Row, Slice
 from comfyledger.ledger.eventlog import Head, Line, chained, encode
-from comfyledger.ledger.ledger import connect
-from comfyledger.ledger.projections import stored
+from comfyledger.ledger.sqlite.projections import stored
+from comfyledger.ledger.sqlite.writer import connect
 
 TABLES: Final[dict[str, str]] = {
     "events": "stream",

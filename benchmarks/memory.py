@@ -15,7 +15,7 @@ from typing import Final
 
 from websockets.asyncio.client import connect
 
-from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.sqlite.writer import Ledger
 from measured import line, say
 from processes import Daemon, daemon
 from scale_ledger import Life

@@ -12,11 +12,11 @@ import argparse
 import time
 from typing import Final
 
-from comfyledger.core.effects import SubmitPrompt
 from comfyledger.core.events import BatchRequested, Event, PromptAccepted, PromptLost, PromptSubmitting, Recorded
-from comfyledger.core.evolve import evolve
-from comfyledger.core.owed import Limits, Owed
-from comfyledger.core.slices import Row, Slice
+from comfyledger.core.evolve.evolve import evolve
+from comfyledger.core.rows import Row, Slice
+from comfyledger.core.scheduling.effects import SubmitPrompt
+from comfyledger.core.scheduling.pending_work import Limits, PendingWork
 from comfyledger.core.values import ImageNamed, PromptFixed, StoreRef, prompt_uuid
 from measured import in_turns, line, say
 
@@ -57,7 +57,7 @@ class Load:
     """An index with so many images open, and reports about one prompt after the other."""
 
     def __init__(self, images: int, users: int) -> None:
-        self._state, self._owed, self._now = Slice(), Owed(Limits()), 0
+        self._state, self._owed, self._now = Slice(), PendingWork(Limits()), 0
         size = min(images, A_BATCH)
         self._batches = [f"b{number}" for number in range(images // size)]
         for number, batch_id in enumerate(self._batches):

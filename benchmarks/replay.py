@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 import peer_eventsourcing
-from comfyledger.inspect.findings import Tally, silent
-from comfyledger.inspect.fold import Scratch
-from comfyledger.inspect.opening import looking
-from comfyledger.inspect.streams import Folded
 from comfyledger.ledger.eventlog import decode, read_head, read_page
-from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance.audit.findings import Tally, silent
+from comfyledger.maintenance.audit.fold import Scratch
+from comfyledger.maintenance.audit.streams import Folded
+from comfyledger.maintenance.open_read_only import looking
 from measured import in_turns, line, say
 from scale_ledger import Life
 

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from comfyledger.inspect.audit import audit
-from comfyledger.inspect.chain import links_hold
-from comfyledger.inspect.findings import Tally, silent
-from comfyledger.inspect.fold import Scratch
-from comfyledger.inspect.opening import looking, one_moment
-from comfyledger.inspect.streams import Account, counted, range_agrees, ranges, series_agree, templates_agree
 from comfyledger.ledger.eventlog import read_head
+from comfyledger.maintenance.audit.chain import links_hold
+from comfyledger.maintenance.audit.findings import Tally, silent
+from comfyledger.maintenance.audit.fold import Scratch
+from comfyledger.maintenance.audit.run import audit
+from comfyledger.maintenance.audit.streams import Account, counted, range_agrees, ranges, series_agree, templates_agree
+from comfyledger.maintenance.open_read_only import looking, one_moment
 
 ROWS = "SELECT position, stream, kind, schema, at, data, hash FROM events"
 

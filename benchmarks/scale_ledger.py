@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from comfyledger.core.commands import SubmitBatch
-from comfyledger.core.decide import decide, needs
-from comfyledger.core.draft import Accepted, Draft, Policy
+from comfyledger.core.decide.decide import decide, needs
+from comfyledger.core.decide.recorder import Accepted, Draft, Policy
 from comfyledger.core.events import (
     ImageKept,
     ImageParked,
@@ -26,11 +26,11 @@ from comfyledger.core.events import (
     PromptSubmitting,
     UploadStarted,
 )
-from comfyledger.core.naming import Templates, series_of
-from comfyledger.core.slices import Key
-from comfyledger.core.slugs import fold
+from comfyledger.core.naming.names import Templates, series_of
+from comfyledger.core.naming.slugs import fold
+from comfyledger.core.rows import Key
 from comfyledger.core.values import ImageNamed, OutputFile, PromptFixed, StoreRef, blob_of, prompt_uuid
-from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.sqlite.writer import Ledger
 
 NOW_MS: Final = 1_700_000_000_000
 STORE: Final = StoreRef("cloud", "cloudinary:demo/dynamic")

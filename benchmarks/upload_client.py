@@ -68,8 +68,8 @@ def upload_ours(url: str, concurrency: int, wanted: list[Deposit], state_dir: Pa
     import aiohttp  # noqa: F401 - what the first upload would import
     import cloudinary.utils  # noqa: F401
 
-    from comfyledger_cloudinary import CloudinaryStore
-    from comfyledger_cloudinary_account import Account, Options, Secret
+    from comfyledger_cloudinary.account import Account, Options, Secret
+    from comfyledger_cloudinary.store import CloudinaryStore
 
     cloud, key, secret = CLOUD
     account = Account(cloud, key, Secret(secret), url)

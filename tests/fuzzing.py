@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfyledger import wire, workflows
-from comfyledger.comfyui import graph as graphs
+from comfyledger.admission import admit
 from comfyledger.comfyui import messages
-from comfyledger.core.naming import Templates
-from comfyledger.door import admission
+from comfyledger.comfyui.graph import read as graphs
+from comfyledger.core.naming.names import Templates
 from comfyledger.errors import CODES, Refused
 
 RECORDINGS: Final = Path(__file__).parent / "recordings"
@@ -115,17 +115,17 @@ class Mutator:
 # ---- the wire
 
 
-def _rules() -> admission.Rules:
+def _rules() -> admit.AdmissionPolicy:
     graph = graphs.read_graph(workflows.load("empty-image"), 524_288)
     plan = graphs.find_plan(graph, inputs=dict(workflows.SAMPLES["empty-image"].inputs))
-    prepared = {"empty-image": admission.prepare("empty-image", graph, plan)}
-    return admission.Rules(Templates(), prepared, "empty-image", "main", 1_000, 524_288, trust=False)
+    prepared = {"empty-image": admit.prepare("empty-image", graph, plan)}
+    return admit.AdmissionPolicy(Templates(), prepared, "empty-image", "main", 1_000, 524_288, trust=False)
 
 
 def wire_reader() -> Callable[[bytes], str]:
     """Reads one frame as the door does, up to the command that the engine would get; the code of what came of it."""
     rules = _rules()
-    chance = admission.Chance(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 7)
+    chance = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 7)
 
     def read(frame: bytes) -> str:
         try:
@@ -134,9 +134,9 @@ def wire_reader() -> Callable[[bytes], str]:
             raw = bytes(envelope.data)
             if isinstance(message, wire.SubmitBatch):
                 about = {"raw": raw, "label": "a", "rules": rules, "stores": (), "secret": b"s", "chance": chance}
-                admission.admit(message, **about)  # type: ignore[arg-type]
+                admit.admit(message, **about)  # type: ignore[arg-type]
             elif isinstance(message, wire.OpenSeries):
-                admission.open_series(message, "a", rules, ())
+                admit.open_series(message, "a", rules, ())
         except Refused as refusal:
             wire.frame("error", wire.error_of(refusal))
             return refusal.code if refusal.code in CODES else f"unknown code {refusal.code}"

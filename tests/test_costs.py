@@ -20,12 +20,12 @@ import pytest
 
 from comfyledger import app as composition
 from comfyledger import settings, wire
-from comfyledger.door import requests
+from comfyledger.admission import dispatch
 from comfyledger.engine import Engine
-from comfyledger.ledger.committed import Committed
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.sim.comfyui import SimOptions, serve
-from whole_app import until
+from comfyledger.ledger.observers import Committed
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.sim.comfyui.server import SimOptions, serve
+from support.whole_app import until
 
 IMAGES = 20
 EVENTS = {"prompt_submitting", "prompt_accepted", "prompt_finished", "image_kept", "upload_started", "image_uploaded"}
@@ -135,4 +135,4 @@ async def _batch(context: Any) -> None:
     """Images that differ, so that ComfyUI has to render each."""
     images = [wire.ImageAsked(inputs={"color": number, "width": 64, "height": 64}) for number in range(IMAGES)]
     asked = wire.SubmitBatch("r", "Areg", "Opal Fever", images=images)
-    await requests.submit(context, "app", asked, msgspec.json.encode(asked))
+    await dispatch.submit(context, "app", asked, msgspec.json.encode(asked))

@@ -11,41 +11,41 @@ from pathlib import Path
 
 import pytest
 
-from comfyledger import crash
+from comfyledger import crash_points
 
-SOURCE = Path(crash.__file__).parent
+SOURCE = Path(crash_points.__file__).parent
 
 
 def placed() -> Counter[str]:
-    """How often each name stands in a call `crash.at(...)`; one that is no plain string is no name."""
+    """How often each name stands in a call `crash_points.at(...)`; one that is no plain string is no name."""
     calls: Counter[str] = Counter()
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "crash.at":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "crash_points.at":
                 calls[ast.literal_eval(node.args[0])] += 1
     return calls
 
 
 def test_each_point_of_the_list_stands_in_the_code_once_and_no_other_does() -> None:
-    assert placed() == Counter(dict.fromkeys(crash.POINTS, 1))
+    assert placed() == Counter(dict.fromkeys(crash_points.POINTS, 1))
 
 
 def test_a_point_is_armed_for_the_first_time_or_the_one_that_is_named() -> None:
-    assert crash.armed("") == ("", 1)
-    assert crash.armed("group.written") == ("group.written", 1)
-    assert crash.armed("group.written:3") == ("group.written", 3)
+    assert crash_points.armed("") == ("", 1)
+    assert crash_points.armed("group.written") == ("group.written", 1)
+    assert crash_points.armed("group.written:3") == ("group.written", 3)
 
 
 @pytest.mark.parametrize("text", ["nowhere", "nowhere:2", "group.written:0", "group.written:x", "group.written:-1"])
 def test_what_names_no_point_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(SystemExit, match=r"COMFYLEDGER_CRASH_AT .*\.$"):
-        crash.armed(text)
+        crash_points.armed(text)
 
 
 def ending(text: str, reached: int) -> int:
     """How a process ends that is armed and reaches a point so many times."""
-    program = f"from comfyledger import crash\nfor _ in range({reached}): crash.at('group.written')"
-    environment = {**os.environ, crash.VARIABLE: text}
+    program = f"from comfyledger import crash_points\nfor _ in range({reached}): crash_points.at('group.written')"
+    environment = {**os.environ, crash_points.VARIABLE: text}
     return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False).returncode
 
 

@@ -20,15 +20,15 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-import comfyledger_cloudinary_account
+import comfyledger_cloudinary.account
 from comfyledger import client, settings, wire, workflows
-from comfyledger.cli.calling import EXIT_CODES
-from comfyledger.cli.commands import cli
+from comfyledger.cli.base import EXIT_CODES
+from comfyledger.cli.main import cli
 from comfyledger.core.events import KINDS, Event
-from comfyledger.core.naming import Templates, name_of, series_of
-from comfyledger.core.slices import ImageState, PromptState, UploadState
+from comfyledger.core.naming.names import Templates, name_of, series_of
+from comfyledger.core.rows import ImageState, PromptState, UploadState
 from comfyledger.errors import CODES
-from documents import (
+from support.documents import (
     ARCHITECTURE,
     CLI,
     CLIENT,
@@ -270,15 +270,15 @@ def test_config_toml_shows_every_key_with_its_default_unit_and_reason() -> None:
 def test_config_toml_shows_no_key_that_does_not_exist() -> None:
     beside = {f"workflows.{name}.inputs.{key}" for name, sample in workflows.SAMPLES.items() for key in sample.inputs}
     beside |= {f"workflows.{name}.file" for name in workflows.SAMPLES} | {"stores.folder.kind", "stores.folder.root"}
-    beside |= {f"plugins.cloudinary.{option}" for option in comfyledger_cloudinary_account._KNOWN}
+    beside |= {f"plugins.cloudinary.{option}" for option in comfyledger_cloudinary.account._KNOWN}
     assert set(config_keys()) == set(documented_keys()) | beside
 
 
 def test_config_toml_shows_the_defaults_of_the_cloudinary_store() -> None:
     shown = tomllib.loads(re.sub(r"(?m)^#(?=\S)", "", CONFIG))["plugins"]["cloudinary"]
     account = {"cloud_name": "c", "api_key": "k", "api_secret": "s"}
-    defaults = comfyledger_cloudinary_account.options_from("x", account, {})
-    for option in comfyledger_cloudinary_account._CHECKS:
+    defaults = comfyledger_cloudinary.account.options_from("x", account, {})
+    for option in comfyledger_cloudinary.account._CHECKS:
         assert type(getattr(defaults, option))(shown[option]) == getattr(defaults, option), option
     assert shown["upload_prefix"] == defaults.account.upload_prefix
 

@@ -22,13 +22,17 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", sorted(PLUGINS.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(PLUGINS.rglob("*.py")), ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_a_plugin_imports_the_plugin_api_alone_of_the_daemon(path: Path) -> None:
     ours = {name for name in imported(path) if name.split(".")[0] == "comfyledger"}
     assert ours <= {"comfyledger.plugin_api"}
 
 
-@pytest.mark.parametrize("path", sorted(PLUGINS.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for path in PLUGINS.iterdir() if path.is_dir() and path.name != "__pycache__"),
+    ids=lambda path: path.name,
+)
 def test_a_plugin_names_itself_so_that_it_hides_no_sdk(path: Path) -> None:
     assert path.stem.startswith("comfyledger_")
     assert path.stem not in sys.stdlib_module_names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lowest_versions import PROJECT, lowest
+from support.lowest_versions import PROJECT, lowest
 
 
 def test_each_dependency_of_the_daemon_has_a_lowest_version() -> None:

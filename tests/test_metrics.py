@@ -32,15 +32,15 @@ from comfyledger.core.events import (
     StoreDropped,
     stream_of,
 )
-from comfyledger.core.slices import BatchRow, ImageRow, PromptRow, Row, row_id
-from comfyledger.core.standing import Standing, standing_of
+from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Row, row_id
+from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
 from comfyledger.core.values import ImageNamed, PromptFixed, StoreRef
-from comfyledger.ledger.committed import Committed, tell
 from comfyledger.ledger.eventlog import Line, encode
+from comfyledger.ledger.observers import Committed, notify_observers
 from comfyledger.metrics import LAG_EVERY_S, Metrics, Now
 from comfyledger.wire import BackendInfo
-from comfyledger.work.settling import Settling
-from documents import ROOT, rows
+from comfyledger.workers.batch_log import BatchLog
+from support.documents import ROOT, rows
 
 MONITORING = ROOT / "monitoring"
 DOCUMENT = (ROOT / "docs" / "metrics.md").read_text("utf-8")
@@ -201,7 +201,7 @@ def test_one_who_looks_on_and_dies_stops_nobody() -> None:
 
     committed = Committed([], {}, 1, 0.0)
     with structlog.testing.capture_logs() as logs:
-        tell([dies, seen.append], committed)
+        notify_observers([dies, seen.append], committed)
     assert seen == [committed]
     assert [fact["event"] for fact in logs] == ["engine.observer_died"]
 
@@ -216,7 +216,7 @@ def test_the_oldest_owed_image_is_of_a_batch_that_owes_and_is_not_held() -> None
         batch(batch_id="new", at_ms=4, pending=2),
         batch(batch_id="old", at_ms=3, kept=1),
     ]
-    standing = standing_of(batches, [PromptRow("new", 1, (1,), 7, "main")], ["follow"], ["store/x"], {"spool": "full"})
+    standing = summary_of(batches, [PromptRow("new", 1, (1,), 7, "main")], ["follow"], ["store/x"], {"spool": "full"})
     assert standing.oldest_ms == 3
     assert standing.batches == {"open": 2, "held": 1}
     assert standing.images == {"pending": 3, "kept": 1}
@@ -227,7 +227,7 @@ def test_the_oldest_owed_image_is_of_a_batch_that_owes_and_is_not_held() -> None
 
 
 def settled_line(*lines: Line) -> dict[str, Any]:
-    settling = Settling()
+    settling = BatchLog()
     done = batch(settled=True, stored=2, failed=1)
     with structlog.testing.capture_logs() as logs:
         for one in lines:
@@ -263,7 +263,7 @@ def full() -> Metrics:
     """Metrics of which each has a sample."""
     metrics = Metrics()
     commit(metrics, REQUESTED, uploaded(1), LanePaused("spool", "trouble", "x"), rows=(image(1, "stored", 1),))
-    standing = Standing({"open": 1}, {"kept": 1}, {}, {"upload": 1}, oldest_ms=5)
+    standing = OpenWorkSummary({"open": 1}, {"kept": 1}, {}, {"upload": 1}, oldest_ms=5)
     backend = BackendInfo("main", "u", connected=True)
     metrics.page(Now("1", 1, standing, {"report": 1}, ("spool",), (backend,), {"folder": True}, 1, True, {"spool": 1}))
     return metrics

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import structlog
 
-from comfyledger.core.owed import Limits, Owed
-from comfyledger.core.slices import LaneRow
+from comfyledger.core.rows import LaneRow
+from comfyledger.core.scheduling.pending_work import Limits, PendingWork
 from comfyledger.core.values import EVERYTHING
-from comfyledger.notify import ALIVE, READY, Notifier, notifier_of, status_line, watchdog_s
 from comfyledger.settings import load
-from comfyledger.work.watchdog import JOB_S_MAX, Watchdog, lanes_of, status_of
+from comfyledger.workers.process.notify import ALIVE, READY, Notifier, notifier_of, status_line, watchdog_s
+from comfyledger.workers.process.watchdog import JOB_S_MAX, Watchdog, lanes_of, status_of
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -139,8 +139,14 @@ def test_the_watchdog_is_for_the_process_that_is_meant(environment: dict[str, st
 
 def engine(oldest_job_s: float = 0.0, shortage: str = "") -> Any:
     short = SimpleNamespace(message=shortage) if shortage else None
-    owed = Owed(Limits())
-    return SimpleNamespace(oldest_job_s=oldest_job_s, owed=owed, in_trouble=owed.in_trouble, shortage=short)
+    owed = PendingWork(Limits())
+    return SimpleNamespace(
+        oldest_job_s=oldest_job_s,
+        owed=owed,
+        in_trouble=owed.in_trouble,
+        shortage=short,
+        lock=SimpleNamespace(is_met=False),
+    )
 
 
 def test_the_sign_of_life_is_withheld_while_the_writer_is_stuck_and_comes_back_after() -> None:

@@ -11,14 +11,14 @@ UTF8_MODE = ["-X", "utf8=1"]
 
 
 def main() -> None:
-    """Run the command line; the process ends with one of `comfyledger.cli.calling.EXIT_CODES`.
+    """Run the command line; the process ends with one of `comfyledger.cli.base.EXIT_CODES`.
 
     What cannot be read or written, standard output among it, is one sentence and no traceback.
     """
     _speak_utf8()
     _open_standard_files()
     try:
-        from comfyledger.cli.commands import cli
+        from comfyledger.cli.main import cli
     except ModuleNotFoundError as error:
         if error.name not in {"click", "rich"}:
             raise

@@ -1,6 +1,6 @@
 """The composition root: builds the rooms from the settings, runs them in one TaskGroup, ends them in order.
 
-Chance and clocks enter here and nowhere else. The order of birth: the ledger with its lock, the stores, the watchers,
+IdSource and clocks enter here and nowhere else. The order of birth: the ledger with its lock, the stores, the watchers,
 the engine, the door, and in the same turn of the loop what serves those who found it open.
 """
 
@@ -24,52 +24,52 @@ import structlog
 from ulid import ULID
 
 from comfyledger import __version__, logs, wire
+from comfyledger.admission.configured import keys_of_backends, prepare_workflows, secrets_of_workflows
 from comfyledger.client.finding import find_state_dir
 from comfyledger.comfyui.client import ComfyUI, NotReached, unreached_text
 from comfyledger.comfyui.watch import Watcher
-from comfyledger.core.draft import Policy
-from comfyledger.core.owed import Limits
+from comfyledger.core.decide.recorder import Policy
+from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.core.urls import reached
 from comfyledger.core.values import SEED_MADE_UP_MAX, backend_lane
-from comfyledger.door import local_socket
-from comfyledger.door.admission import Chance, Prepared, Rules
-from comfyledger.door.context import Context
-from comfyledger.door.cursor import Shared
-from comfyledger.door.gate import gate_of
-from comfyledger.door.greeting import ComfyUISeen, greeting
-from comfyledger.door.listening import Entrances, announce, listen, withdraw
-from comfyledger.door.live import Live
-from comfyledger.door.prepared import keys_of_backends, prepare_workflows, secrets_of_workflows
-from comfyledger.door.tokens import Keyring, find_token
-from comfyledger.door.usable import refuse_mistakes
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.ledger.locking import Hold
-from comfyledger.ledger.reader import BatchFilter, Reader
+from comfyledger.ledger.sqlite.locking import Hold
+from comfyledger.ledger.sqlite.reader import BatchFilter, Reader
+from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.metrics import Metrics
-from comfyledger.notify import READY, SILENT, STOPPING, Notifier, notifier_of, watchdog_s
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
+from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, Prepared
+from comfyledger.queries.progress import Live
+from comfyledger.queries.subscription import Shared
+from comfyledger.server.access import gate_of
+from comfyledger.server.app_keys import Context
+from comfyledger.server.listen import Entrances, announce, listen, withdraw
+from comfyledger.server.tokens import Keyring, find_token
 from comfyledger.settings import ComfyUI as ComfyUISettings
 from comfyledger.settings import Invalid, Settings
-from comfyledger.work import signals
-from comfyledger.work.deletion import Deleter, SpoolFollower
-from comfyledger.work.desk import Desk
-from comfyledger.work.entries import Entries
-from comfyledger.work.holding import hold_spool, hold_state
-from comfyledger.work.onlookers import onlookers
-from comfyledger.work.opening import Opener
-from comfyledger.work.perform import Workers
-from comfyledger.work.pictures import Pictures
-from comfyledger.work.render import Bounds, Renderer
-from comfyledger.work.retention import Outputs, Retention
-from comfyledger.work.room import Needed, Room
-from comfyledger.work.rows import Rows
-from comfyledger.work.secrets import Secrets
-from comfyledger.work.spool import Spool
-from comfyledger.work.turns import SLOW_TIMES
-from comfyledger.work.upload import Asker, Uploader
-from comfyledger.work.watchdog import Watchdog, lanes_of
+from comfyledger.startup import local_socket
+from comfyledger.startup.greeting import ComfyUISeen, greeting
+from comfyledger.startup.usable import refuse_mistakes
+from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
+from comfyledger.workers.comfyui.renderer import Bounds, Renderer
+from comfyledger.workers.comfyui.secret_values import Secrets
+from comfyledger.workers.comfyui.turns import SLOW_TIMES
+from comfyledger.workers.dispatch import Workers
+from comfyledger.workers.file_source import FileSource
+from comfyledger.workers.observers import observers_of
+from comfyledger.workers.process import signal_handlers
+from comfyledger.workers.process.notify import READY, SILENT, STOPPING, Notifier, notifier_of, watchdog_s
+from comfyledger.workers.process.watchdog import Watchdog, lanes_of
+from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.row_cache import RowCache
+from comfyledger.workers.spool.disk_guard import DiskGuard, Needed
+from comfyledger.workers.spool.folder_lock import hold_spool, hold_state
+from comfyledger.workers.spool.retention import Outputs, Retention
+from comfyledger.workers.spool.spool import Spool
+from comfyledger.workers.stores.delete import Deleter, SpoolFollower
+from comfyledger.workers.stores.prepare import StorePreparer
+from comfyledger.workers.stores.upload import Asker, Uploader
 
 EXIT_UNUSABLE: Final = 5
 SEEN_S: Final = 1.0
@@ -128,7 +128,7 @@ def _flat(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 async def _run(settings: Settings) -> None:
     stop, notifier = asyncio.Event(), notifier_of(os.environ)
-    signals.heed(settings, stop, notifier)
+    signal_handlers.install_signal_handlers(settings, stop, notifier)
     async with AsyncExitStack() as stack:
         house = await build(settings, stack, notifier)
         async with asyncio.TaskGroup() as group:
@@ -198,8 +198,8 @@ class House(msgspec.Struct, frozen=True):
     asker: Asker
     retention: Retention
     follower: SpoolFollower
-    room: Room
-    opener: Opener
+    room: DiskGuard
+    opener: StorePreparer
     watchers: dict[str, Watcher]
 
     def endless(self) -> list:  # type: ignore[type-arg]
@@ -234,16 +234,16 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     keys = keys_of_backends(settings, os.environ)
     hidden = [*(key for its in keys.values() for key in its.values()), *_passwords(settings)]
     filled_in = Secrets(secrets_of_workflows(settings, prepared, os.environ), hidden)
-    desk = Desk(engine, _salt, settings.limits.foreign_text_chars_max, filled_in)
-    opener = Opener(stores, reader, desk, random.Random())  # noqa: S311 (jitter)
+    desk = Reporter(engine, _salt, settings.limits.foreign_text_chars_max, filled_in)
+    opener = StorePreparer(stores, reader, desk, random.Random())  # noqa: S311 (jitter)
     await opener.first()
     live = Live(engine.owed.user_of)
     servers = {name: _server(session, one, keys[name]) for name, one in settings.comfyui.items()}
-    entries = {name: Entries(one, reader) for name, one in servers.items()}
+    entries = {name: HistoryCleanup(one, reader) for name, one in servers.items()}
     watchers = {
         name: _watcher(settings.comfyui[name], name, one, live, desk, entries[name]) for name, one in servers.items()
     }
-    rows, bounds = Rows(engine.owed, reader), _bounds(settings)
+    rows, bounds = RowCache(engine.owed, reader), _bounds(settings)
     renderers = {
         name: Renderer(
             one,
@@ -264,7 +264,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     context = _context(
         settings, keyring, engine, reader, live, stores, servers, watchers, prepared, batch_ids, spool, notifier
     )
-    room = Room(engine, desk, reader, spool, settings.ledger_path.parent, _needed(settings))
+    room = DiskGuard(engine, desk, reader, spool, settings.ledger_path.parent, _needed(settings))
     deleter = Deleter(stores, rows, desk)
     workers = Workers(renderers, Uploader(stores, rows, spool, desk), deleter, desk, room)
     retention = Retention(spool, reader, settings.spool.keep_days, time.time, _outputs(settings, reader))
@@ -337,7 +337,7 @@ def _server(session: aiohttp.ClientSession, settings: ComfyUISettings, keys: Map
 
 
 def _watcher(
-    settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, desk: Desk, entries: Entries
+    settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, desk: Reporter, entries: HistoryCleanup
 ) -> Watcher:
     lane = backend_lane(name)
 
@@ -424,8 +424,8 @@ def _context(
     notifier: Notifier,
 ) -> Context:
     started, metrics = time.monotonic(), Metrics()
-    engine.observers += onlookers(metrics)
-    rules = Rules(
+    engine.observers += observers_of(metrics)
+    rules = AdmissionPolicy(
         templates=settings.naming.templates,
         workflows=prepared,
         default_workflow=settings.default_workflow,
@@ -441,7 +441,7 @@ def _context(
         gate=gate_of(settings.door, keyring),
         door=settings.door,
         rules=rules,
-        chance=Chance(
+        chance=IdSource(
             batch_id=batch_ids,
             salt=_salt,
             seed=lambda: secrets.randbelow(SEED_MADE_UP_MAX + 1),
@@ -454,7 +454,7 @@ def _context(
         uptime_s=lambda: int(time.monotonic() - started),
         version=__version__,
         metrics=metrics,
-        pictures=Pictures(stores, reader, spool).open,
+        pictures=FileSource(stores, reader, spool).open,
         disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path},
         notifier=notifier,
     )

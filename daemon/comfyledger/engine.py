@@ -20,20 +20,20 @@ import msgspec
 import structlog
 
 from comfyledger.core.commands import Command, SubmitBatch
-from comfyledger.core.decide import Message
-from comfyledger.core.draft import Policy, SeriesUnknown
-from comfyledger.core.effects import Effect, EffectKey
-from comfyledger.core.open_images import OpenImages
-from comfyledger.core.owed import Limits, Owed
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.recorder import Policy, SeriesUnknown
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
-from comfyledger.core.slices import Row, SeriesRow, row_id
+from comfyledger.core.rows import Row, SeriesRow, row_id
+from comfyledger.core.scheduling.effects import Effect, EffectKey
+from comfyledger.core.scheduling.open_images import OpenImages
+from comfyledger.core.scheduling.pending_work import Limits, PendingWork
 from comfyledger.errors import LedgerUnusable, Refused, Unusable
-from comfyledger.ledger.committed import Committed, Observer, tell
+from comfyledger.ledger.commit_group import Outcome, Shortage, Terms, decide_group
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.grouped import Outcome, Shortage, Terms, decide_group
-from comfyledger.ledger.ledger import Ledger, StorageFull
 from comfyledger.ledger.locked import LedgerLocked, Lock
-from comfyledger.ledger.thread import LedgerThread
+from comfyledger.ledger.observers import Committed, Observer, notify_observers
+from comfyledger.ledger.sqlite.connection_thread import LedgerThread
+from comfyledger.ledger.sqlite.writer import Ledger, StorageFull
 
 GROUP_MAX: Final = 256
 COMMANDS_MAX: Final = 1_000
@@ -104,7 +104,7 @@ class Engine:
         self.ledger_id, self.epoch, self.secret = ledger.ledger_id, ledger.epoch, ledger.secret
         self.position = ledger.head.position
         self.tail: deque[Line] = deque(maxlen=TAIL_LINES)
-        self.owed = Owed(limits)
+        self.owed = PendingWork(limits)
         self._open_images = OpenImages(open_images_max)
         self.questions: dict[str, Question] = {}
         self.storage_full = False
@@ -277,7 +277,7 @@ class Engine:
         for waiting, outcome in zip(group, outcomes, strict=True):
             self._answer(waiting, outcome, now)
         self._take_up_decided(rows.values())
-        tell(self.observers, Committed(lines, rows, len(group), seconds))
+        notify_observers(self.observers, Committed(lines, rows, len(group), seconds))
 
     def _answer(self, waiting: _Waiting, outcome: Outcome, now: int) -> None:
         if isinstance(waiting.message, LaneStuck):

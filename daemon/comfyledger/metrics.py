@@ -42,8 +42,8 @@ from comfyledger.core.events import (
     LanePaused,
     StoreDropped,
 )
-from comfyledger.core.slices import ImageRow, Row, RowId
-from comfyledger.core.standing import Standing
+from comfyledger.core.rows import ImageRow, Row, RowId
+from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.wire import BackendInfo
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -104,7 +104,7 @@ class Now(msgspec.Struct, frozen=True):
 
     version: str = ""
     position: int = 0
-    standing: Standing = Standing()
+    standing: OpenWorkSummary = OpenWorkSummary()
     queued: dict[str, int] = {}
     lanes: tuple[str, ...] = ()
     backends: tuple[BackendInfo, ...] = ()
@@ -274,7 +274,7 @@ class _House(Collector):
         yield from self._lanes(now)
         yield from self._comfyui(now.backends)
 
-    def _work(self, standing: Standing) -> Iterator[Metric]:
+    def _work(self, standing: OpenWorkSummary) -> Iterator[Metric]:
         oldest = {} if standing.oldest_ms is None else {(): standing.oldest_ms / 1000}
         text = "When the oldest batch was accepted that is not held and owes an image; none if nothing is owed."
         yield _gauge("oldest_owed_image_timestamp_seconds", text, oldest)

@@ -16,7 +16,7 @@ import msgspec
 import pluggy
 
 from comfyledger.accounts import keeper_of, may_write
-from comfyledger.core.naming import is_outlier, outlier_in
+from comfyledger.core.naming.names import is_outlier, outlier_in
 
 GROUP = "comfyledger"
 hookspec = pluggy.HookspecMarker(GROUP)
@@ -148,8 +148,8 @@ class StoreTrouble(Exception):
 class Doubted(StoreTrouble):
     """A store holds a number far above the one below it, more likely a date than a number: a person decides.
 
-    `number` and `below` are those of `comfyledger.core.naming.outlier_in`, `public_id` is the file that has the number,
-    `extremes` those of `comfyledger.core.naming.extremes` of all numbers.
+    `number` and `below` are those of `outlier_in` in `core/naming/names.py`, `public_id` is the file that has the
+    number, `extremes` is what `extremes` there says of all numbers.
     Raised by `highest_number`, as `Numbers` does it. To use such a number would end the series, to pass it over might
     give a number twice.
     """

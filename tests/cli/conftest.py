@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from websockets.sync.server import ServerConnection, unix_serve
 
 from comfyledger import wire
-from comfyledger.cli.commands import cli
+from comfyledger.cli.main import cli
 from comfyledger.errors import Refused
 
 BATCH = "01JD0000000000000000ABCDEF"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from comfyledger.cli.calling import FOUND
-from inspect_given import Place, contents, rows
+from comfyledger.cli.base import FOUND
+from support.inspect_given import Place, contents, rows
 
 
 @pytest.fixture

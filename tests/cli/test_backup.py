@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from comfyledger.ledger.ledger import Ledger
-from inspect_given import Place, contents, rows, take_group
-from ledger_given import check_tables, log_of, submission
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.inspect_given import Place, contents, rows, take_group
+from support.ledger_given import check_tables, log_of, submission
 
 WITHOUT = "--without-stores"
 
@@ -252,5 +252,5 @@ def test_pages_of_an_export_follow_each_other_without_gap_or_double(
     place: Place, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = [exported(run, *words) for words in ((), ("--images",), ("--user", "areg"))]
-    monkeypatch.setattr("comfyledger.inspect.export.PAGE", 2)
+    monkeypatch.setattr("comfyledger.maintenance.export.PAGE", 2)
     assert [exported(run, *words) for words in ((), ("--images",), ("--user", "areg"))] == whole

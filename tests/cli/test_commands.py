@@ -13,8 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from comfyledger import wire
-from comfyledger.cli import calling
-from comfyledger.cli.commands import cli
+from comfyledger.cli import base
+from comfyledger.cli.main import cli
 
 BATCH = "01JD0000000000000000ABCDEF"
 OTHER = "01JD0000000000000000ABCXYZ"
@@ -112,7 +112,7 @@ def test_images_and_graphs_come_from_files(door: Any, run: Any, tmp_path: Path) 
     ],
 )
 def test_what_cannot_be_understood_ends_with_2_and_asks_nobody(door: Any, run: Any, words: tuple[str, ...]) -> None:
-    assert run("submit", "a", "b", *words).exit_code == calling.USAGE
+    assert run("submit", "a", "b", *words).exit_code == base.USAGE
     assert not door.asked
 
 
@@ -139,7 +139,7 @@ def test_submit_and_watch_is_one_command(door: Any, run: Any, batch: Any, story:
 def test_a_refusal_ends_with_1_and_says_code_sentence_and_hint(door: Any, run: Any, refuse: Any) -> None:
     door.answers["submit_batch"] = refuse("unknown_workflow", "There is no \x1b[31m.")
     result = run("submit", "a", "b")
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert result.stdout == ""
     assert r"unknown_workflow at $.data.x: There is no \x1b[31m." in result.stderr
     assert "Do that." in result.stderr
@@ -148,7 +148,7 @@ def test_a_refusal_ends_with_1_and_says_code_sentence_and_hint(door: Any, run: A
 def test_with_json_the_refusal_is_json_on_standard_output(door: Any, run: Any, refuse: Any) -> None:
     door.answers["get_batch"] = refuse("unknown_batch")
     result = run("watch", BATCH, "--json")
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert json.loads(result.stdout) == {
         "error": {"code": "unknown_batch", "message": "No.", "path": "$.data.x", "hint": "Do that."}
     }
@@ -156,14 +156,14 @@ def test_with_json_the_refusal_is_json_on_standard_output(door: Any, run: Any, r
 
 def test_without_a_daemon_commands_end_with_4(run: Any) -> None:
     result = run("--url", "http://127.0.0.1:1", "status")
-    assert result.exit_code == calling.NO_DAEMON
+    assert result.exit_code == base.NO_DAEMON
     assert "comfyledger run" in result.stderr
 
 
 def test_a_wrong_token_is_a_refusal(door: Any, run: Any, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("guess")
     result = run("status", "--json")
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert json.loads(result.stdout)["error"]["code"] == "unauthorized"
 
 
@@ -171,13 +171,13 @@ def test_ctrl_c_ends_with_130(door: Any, run: Any, monkeypatch: pytest.MonkeyPat
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(calling.asyncio, "run", lambda work: (work.close(), interrupted()))
-    assert run("status").exit_code == calling.INTERRUPTED
+    monkeypatch.setattr(base.asyncio, "run", lambda work: (work.close(), interrupted()))
+    assert run("status").exit_code == base.INTERRUPTED
 
 
 def test_every_exit_code_is_in_the_help(run: Any) -> None:
     help_text = run("--help").stdout
-    for code, meaning in calling.EXIT_CODES.items():
+    for code, meaning in base.EXIT_CODES.items():
         assert f"{code:<4} {meaning}" in help_text
 
 
@@ -212,7 +212,7 @@ def test_a_batch_is_found_by_part_of_its_id(door: Any, run: Any, batch: Any, giv
 def test_a_part_that_fits_not_exactly_one_is_refused(door: Any, run: Any, batch: Any, given: str, said: str) -> None:
     door.answers["list_batches"] = wire.Batches([batch(), batch(OTHER)], False)
     result = run("cancel", given)
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert said in result.stderr
     assert not door.requests("cancel")
 
@@ -345,7 +345,7 @@ def test_watch_ends_with_3_if_anything_is_not_stored(
 ) -> None:
     door.answers["get_batch"] = batch(stored=1, **lost)
     story()
-    assert run("watch", BATCH).exit_code == calling.NOT_STORED
+    assert run("watch", BATCH).exit_code == base.NOT_STORED
 
 
 def test_watch_without_a_batch_takes_all_that_are_open(door: Any, run: Any, batch: Any, story: Any) -> None:
@@ -370,7 +370,7 @@ def test_config_check_says_what_is_wrong(run: Any, tmp_path: Path) -> None:
     bad.write_text("stat_dir = 1\n")
     assert json.loads(run("config", "check", "--config", str(good), "--json").stdout)["state_dir"] == str(tmp_path)
     result = run("config", "check", "--config", str(bad))
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert "config_invalid" in result.stderr
 
 
@@ -385,7 +385,7 @@ def test_config_check_shows_all_mistakes_of_all_kinds_at_once(run: Any, tmp_path
     paths = ["stat_dir", "door.port", "workflows.x.default_workflow", "default_workflow", "stores.c", "workflows.x"]
     assert [one["path"] for one in said["mistakes"]] == paths
     assert all(one["hint"] for one in said["mistakes"])
-    assert (said["usable"], result.exit_code) == (False, calling.REFUSED)
+    assert (said["usable"], result.exit_code) == (False, base.REFUSED)
     lines = run("config", "check", "--config", str(bad)).stderr.splitlines()
     assert [line.partition(":")[0] for line in lines[:-1:2]] == paths
     assert lines[-1] == "config_invalid: 6 mistakes."
@@ -421,7 +421,7 @@ def test_config_check_asks_the_plugins_what_they_think_of_their_options(tmp_path
     bad.write_text('[stores.c]\nkind = "cloudinary"\ncloud_nam = "x"\n')
     words = [sys.executable, "-m", "comfyledger", "config", "check", "--config", str(bad), "--json"]
     result = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
-    assert result.returncode == calling.REFUSED
+    assert result.returncode == base.REFUSED
     (mistake,) = json.loads(result.stdout)["mistakes"]
     assert (mistake["path"], "did you mean 'cloud_name'?" in mistake["message"]) == ("stores.c", True)
 
@@ -434,7 +434,7 @@ def test_run_gives_the_settings_to_the_daemon_and_ends_as_it_does(
     file = tmp_path / "c.toml"
     file.write_text(f'state_dir = "{tmp_path / "s"}"\n')
     monkeypatch.setattr(comfyledger.app, "run", lambda settings: 5 if settings.source == str(file) else 0)
-    assert run("run", "--config", str(file)).exit_code == calling.NO_LEDGER
+    assert run("run", "--config", str(file)).exit_code == base.NO_LEDGER
 
 
 def test_sim_passes_its_words_on(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

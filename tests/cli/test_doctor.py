@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from comfyledger.cli.calling import FOUND
-from comfyledger.inspect import doctor as inspect
-from comfyledger.inspect.doctor_judge import Diagnosis
+from comfyledger.cli.base import FOUND
+from comfyledger.maintenance.doctor import run as inspect
+from comfyledger.maintenance.doctor.judge import Diagnosis
 
 GOOD = Diagnosis("disk spool", "ok", "There is room.")
 LOW = Diagnosis("clock", "warning", "It \x1b[31mdiffers.", "timedatectl set-ntp true")
@@ -124,16 +124,16 @@ def test_a_workflow_that_cannot_be_used_is_a_failure_and_the_others_are_looked_a
 
 HANGING = """
 import sys, threading
-from comfyledger.inspect import doctor, doctor_machine
-from comfyledger.cli.commands import cli
-doctor.CHECK_S = 0.2
+from comfyledger.maintenance.doctor import machine, run
+from comfyledger.cli.main import cli
+run.CHECK_S = 0.2
 never = threading.Event()
 
 def hang(path):
     threading.Thread(target=never.wait, daemon=False).start()  # a plugin's thread, which Python would wait for
     never.wait()
 
-doctor_machine.disk = hang
+machine.disk = hang
 cli(sys.argv[1:])
 """
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from comfyledger import wire
-from comfyledger.cli import calling
-from comfyledger.cli.explain import ending, heading
-from comfyledger.cli.timeline import WORDS, passed, sentence, timeline, took
+from comfyledger.cli import base
+from comfyledger.cli.commands.explain import ending, heading
+from comfyledger.cli.ui.timeline import WORDS, passed, sentence, timeline, took
 from comfyledger.core.events import KINDS
 
 BATCH = "01JD0000000000000000ABCDEF"
@@ -232,7 +232,7 @@ def event(kind: str, data: dict[str, Any], at_ms: int = 0, **texts: str) -> wire
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_event_has_its_sentence(kind: str) -> None:
-    assert kind in WORDS, f"{kind} has no words in cli/timeline.py"
+    assert kind in WORDS, f"{kind} has no words in cli/ui/timeline.py"
     for data, words in SENTENCES[kind]:
         assert sentence(event(kind, data)) == words
 
@@ -380,6 +380,6 @@ def test_a_batch_may_be_named_in_part(door: Any, run: Any, refuse: Any, batch: A
 def test_what_there_is_not_ends_with_1(door: Any, run: Any, refuse: Any) -> None:
     door.answers["explain"] = refuse("unknown_image")
     result = run("explain", "nobody_image_3")
-    assert (result.exit_code, door.requests("list_batches")) == (calling.REFUSED, [])
+    assert (result.exit_code, door.requests("list_batches")) == (base.REFUSED, [])
     assert "unknown_image" in result.stderr
-    assert run("explain", "3", "--user", "Areg").exit_code == calling.USAGE
+    assert run("explain", "3", "--user", "Areg").exit_code == base.USAGE

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from comfyledger import wire
-from comfyledger.cli import calling
+from comfyledger.cli import base
 
 BATCH = "01JD0000000000000000ABCDEF"
 
@@ -32,7 +32,7 @@ def asked(door: Any) -> list[tuple[bool, str]]:
 
 def test_nothing_is_forgotten_before_a_person_agrees(door: Any, run: Any) -> None:
     result = run("forget", BATCH)
-    assert result.exit_code != calling.DONE, "nobody was there to agree"
+    assert result.exit_code != base.DONE, "nobody was there to agree"
     assert asked(door) == [(True, "")]
     result = run("forget", BATCH, "--yes")
     assert asked(door)[1:] == [(True, ""), (False, "")]
@@ -43,7 +43,7 @@ def test_nothing_is_forgotten_before_a_person_agrees(door: Any, run: Any) -> Non
 
 def test_a_dry_run_changes_nothing(door: Any, run: Any) -> None:
     result = run("forget", BATCH, "--dry-run")
-    assert (result.exit_code, asked(door)) == (calling.DONE, [(True, "")])
+    assert (result.exit_code, asked(door)) == (base.DONE, [(True, "")])
     assert "Would be forgotten" in result.stdout
 
 
@@ -64,5 +64,5 @@ def test_images_are_named_by_index_or_by_name(door: Any, run: Any) -> None:
 
 @pytest.mark.parametrize("words", [[], [BATCH, "--user", "Areg"], ["--user", "Areg", "--image", "1"]])
 def test_what_is_meant_must_be_said_once(door: Any, run: Any, words: list[str]) -> None:
-    assert run("forget", *words).exit_code == calling.USAGE
+    assert run("forget", *words).exit_code == base.USAGE
     assert asked(door) == []

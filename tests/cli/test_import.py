@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from comfyledger import wire
-from comfyledger.cli import calling, imports, surveyed
-from comfyledger.cli.surveyed import Tally
+from comfyledger.cli import base, import_state
+from comfyledger.cli.commands import import_store
+from comfyledger.cli.import_state import Tally
 from comfyledger.errors import Refused
 
 FOLDER = "Areg/characters/opal-fever/images"
@@ -69,7 +70,7 @@ def cursors(door: Any) -> list[str]:
 def test_each_series_is_raised_once_above_the_highest_number_of_all_pages(door: Any, run: Any, account: Open) -> None:
     account([held(57, 56, 57), held(3, stem="x_")], [held(60, 59, 3), held(2, stem="x_")], [], others=1)
     result = run("import", "main", "--json")
-    assert result.exit_code == calling.DONE
+    assert result.exit_code == base.DONE
     assert cursors(door) == ["", "1", "2"]
     assert raised(door) == [(STEM, 60), ("x_", 3)]
     said = json.loads(result.stdout)
@@ -88,14 +89,14 @@ def test_other_spellings_are_one_series_and_one_number_counts_once(door: Any, ru
 )
 def test_a_store_is_named_or_its_kind_is(door: Any, run: Any, account: Open, given: str, found: str) -> None:
     account([])
-    assert run("import", given).exit_code == calling.DONE
+    assert run("import", given).exit_code == base.DONE
     assert door.requests("survey_store") == [{"store": found}]
 
 
 def test_a_store_that_is_not_there_is_refused_with_those_that_are(door: Any, run: Any, account: Open) -> None:
     account([])
     result = run("import", "s3")
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert "main (cloudinary), nas (folder)" in result.stderr
     assert door.requests("survey_store") == []
 
@@ -105,7 +106,7 @@ def test_a_store_that_does_not_work_is_not_asked(door: Any, run: Any, account: O
     places = [wire.StoreInfo("main", "cloudinary", "", "It is not prepared yet.")]
     door.answers["server_info"] = msgspec.structs.replace(door.answers["server_info"], stores=places)
     result = run("import", "main")
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert "not prepared yet" in result.stderr
     assert door.requests("survey_store") == []
 
@@ -115,7 +116,7 @@ def test_a_dry_run_raises_nothing_and_spares_the_next_call_the_reading(door: Any
     result = run("import", "main", "--prefix", "Areg", "--dry-run")
     assert "1 series would go on" in result.stdout
     assert raised(door) == []
-    assert run("import", "main", "--prefix", "Areg").exit_code == calling.DONE
+    assert run("import", "main", "--prefix", "Areg").exit_code == base.DONE
     assert door.requests("survey_store") == [{"store": "main", "prefix": "Areg"}]
     assert raised(door) == [(STEM, 57)]
 
@@ -125,19 +126,19 @@ def test_a_maximum_far_above_the_others_is_shown_and_left_until_it_is_accepted(
 ) -> None:
     account([held(20_251_122, 57, 58), held(5, 4, 5, stem="x_")])
     result = run("import", "main")
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert "20251122" in result.stdout
     assert "--accept-outlier" in result.stderr
     assert raised(door) == [("x_", 5)]
-    assert run("import", "main", "--accept-outlier").exit_code == calling.DONE
+    assert run("import", "main", "--accept-outlier").exit_code == base.DONE
     assert raised(door)[1:] == [(STEM, 20_251_122), ("x_", 5)]
     assert len(cursors(door)) == 1
 
 
 def test_an_outlier_that_is_ignored_leaves_the_number_below_it(door: Any, run: Any, account: Open) -> None:
     account([held(20_251_122, 57, 58), held(5, 4, 5, stem="x_"), held(20_251_122, stem="only_")])
-    assert run("import", "main").exit_code == calling.REFUSED
-    assert run("import", "main", "--ignore-outlier").exit_code == calling.DONE
+    assert run("import", "main").exit_code == base.REFUSED
+    assert run("import", "main", "--ignore-outlier").exit_code == base.DONE
     asked = {one["stem"]: one for one in door.requests("raise_series")[-1]["found"]}
     assert (asked[STEM]["highest"], asked["x_"]["highest"]) == (57, 5)
     assert (asked["only_"]["highest"], asked["only_"]["counts"]) == (20_251_122, False)
@@ -147,9 +148,9 @@ def test_an_outlier_that_is_ignored_leaves_the_number_below_it(door: Any, run: A
 def test_two_dates_are_no_better_than_one_on_whichever_pages_they_are(door: Any, run: Any, account: Open) -> None:
     account([held(57, 56, 57)], [held(20_251_122, 20_251_121, 2)])
     result = run("import", "main", "--json")
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert raised(door) == []
-    assert run("import", "main", "--ignore-outlier").exit_code == calling.DONE
+    assert run("import", "main", "--ignore-outlier").exit_code == base.DONE
     assert raised(door) == [(STEM, 57)]
 
 
@@ -163,7 +164,7 @@ def test_a_store_that_asks_to_wait_is_waited_for_in_sight(door: Any, run: Any, a
     made = account([held(57, 56, 57)], [held(60, 59, 3)])
     made.trouble["1"] = Refused("store_unavailable", "Rate Limit Exceeded.", retry_after_s=0.01)
     result = run("import", "main")
-    assert result.exit_code == calling.DONE
+    assert result.exit_code == base.DONE
     assert cursors(door) == ["", "1", "1"]
     assert "main asks to wait until" in result.stderr
     assert "57 of the files seen" in result.stderr
@@ -174,7 +175,7 @@ def test_what_was_interrupted_goes_on_at_the_next_page(door: Any, run: Any, acco
     made = account([held(57, 56, 57)], [held(60, 59, 3)])
     made.trouble["1"] = Refused("store_unavailable", "No route to host.")
     first = run("import", "main")
-    assert first.exit_code == calling.REFUSED
+    assert first.exit_code == base.REFUSED
     assert "57 files were seen" in first.stderr
     assert raised(door) == []
     again = run("import", "main")
@@ -186,9 +187,9 @@ def test_what_was_interrupted_goes_on_at_the_next_page(door: Any, run: Any, acco
 def test_what_broke_off_while_raising_is_raised_without_reading_again(door: Any, run: Any, account: Open) -> None:
     made = account([held(57, 56, 57)])
     door.answers["raise_series"] = lambda asked: (_ for _ in ()).throw(Refused("internal"))
-    assert run("import", "main").exit_code == calling.REFUSED
+    assert run("import", "main").exit_code == base.REFUSED
     door.answers["raise_series"] = made.raised
-    assert run("import", "main").exit_code == calling.DONE
+    assert run("import", "main").exit_code == base.DONE
     assert cursors(door) == [""]
 
 
@@ -201,13 +202,13 @@ def test_after_its_end_an_import_begins_anew(door: Any, run: Any, account: Open)
 
 def interrupted(folder: Path, **changed: Any) -> None:
     facts: dict[str, Any] = {"identity": IDENTITY, "epoch": "e1", "prefix": "", "begun_at_ms": int(time.time() * 1000)}
-    surveyed.save(folder / "import-main.json", Tally(**(facts | {"cursor": "1", "files": 500} | changed)))
+    import_state.save(folder / "import-main.json", Tally(**(facts | {"cursor": "1", "files": 500} | changed)))
 
 
 def test_a_fresh_beginning_of_the_same_is_gone_on_with(door: Any, run: Any, account: Open, tmp_path: Path) -> None:
     account([], [])
     interrupted(tmp_path)
-    assert run("import", "main").exit_code == calling.DONE
+    assert run("import", "main").exit_code == base.DONE
     assert cursors(door) == ["1"]
 
 
@@ -229,7 +230,7 @@ def test_a_file_that_cannot_be_read_is_no_beginning(
 ) -> None:
     account([], [])
     (tmp_path / "import-main.json").write_bytes(content)
-    assert run("import", "main").exit_code == calling.DONE
+    assert run("import", "main").exit_code == base.DONE
     assert cursors(door) == ["", "1"]
 
 
@@ -246,7 +247,7 @@ def test_where_nothing_can_be_kept_the_import_ends_and_says_so(
     account([held(57)])
     (tmp_path / "import-main.json").mkdir()
     result = run("import", "main")
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert "cannot be written" in result.stderr
     assert raised(door) == []
 
@@ -256,7 +257,7 @@ def test_series_are_raised_in_pages_that_the_wire_takes(door: Any, run: Any, acc
     result = run("import", "main")
     assert [len(asked["found"]) for asked in door.requests("raise_series")] == [500, 1]
     assert "Series new: 501" in result.stdout
-    assert f"and {501 - imports.SHOWN} more series" in result.stdout
+    assert f"and {501 - import_store.SHOWN} more series" in result.stdout
 
 
 def test_nothing_that_a_store_says_can_steer_the_terminal(door: Any, run: Any, account: Open) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from comfyledger.cli import calling
-from comfyledger.cli.log import moment
+from comfyledger.cli import base
+from comfyledger.cli.commands.log import moment
 
 BATCH = "01JD0000000000000000ABCDEF"
 OTHER = "01JD0000000000000000ABCXYZ"
@@ -60,7 +60,7 @@ def test_the_last_ones_are_read_backwards_and_not_from_the_beginning(door: Any, 
 
 @pytest.mark.usefixtures("long_log")
 def test_pages_follow_each_other_without_gap_or_double(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comfyledger.cli.log.PAGE", 7)
+    monkeypatch.setattr("comfyledger.cli.commands.log.PAGE", 7)
     assert positions(run("log", "--after", "0", "--json").stdout) == list(range(1, 101))
     assert positions(run("log", "--limit", "30", "--json").stdout) == list(range(71, 101))
 
@@ -126,7 +126,7 @@ def test_filters_are_the_daemons_work(door: Any, run: Any) -> None:
 )
 def test_what_cannot_be_meant_is_refused(door: Any, run: Any, words: tuple[str, ...], said: str) -> None:
     result = run("log", *words)
-    assert result.exit_code == calling.USAGE
+    assert result.exit_code == base.USAGE
     assert said in result.stderr
     assert not door.requests("read_log")
 

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from comfyledger import wire
-from comfyledger.cli import screens, terminal
-from comfyledger.cli.commands import SECTIONS, cli
-from comfyledger.cli.screens import BarScreen
-from comfyledger.cli.story import Story
-from comfyledger.door.tokens import new_token
+from comfyledger.cli.main import SECTIONS, cli
+from comfyledger.cli.ui import progress_view, terminal
+from comfyledger.cli.ui.batch_progress import Story
+from comfyledger.cli.ui.progress_view import BarScreen
+from comfyledger.server.tokens import new_token
 
 COMMAND = [sys.executable, "-m", "comfyledger"]
 
@@ -79,7 +79,7 @@ def test_batches_of_one_character_are_told_apart_while_they_are_watched() -> Non
         screen.see(story, wire.Progress("s1", story.batch_id, 1, [1], "3", 1, 2))
     assert len({task.fields["batch"] for task in bars.tasks}) == 3
     assert {str(task.description) for task in bars.tasks} == {"Areg · Opal Fever"}
-    assert "{task.fields[batch]}" in [getattr(column, "text_format", "") for column in screens._bars().columns]
+    assert "{task.fields[batch]}" in [getattr(column, "text_format", "") for column in progress_view._bars().columns]
 
 
 # ---- help

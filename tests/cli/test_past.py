@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from comfyledger.cli import calling
-from comfyledger.inspect.backup import backup
-from comfyledger.inspect.findings import silent
-from comfyledger.inspect.replay import replay
-from inspect_given import Place
+from comfyledger.cli import base
+from comfyledger.maintenance.audit.findings import silent
+from comfyledger.maintenance.backup import backup
+from comfyledger.maintenance.replay import replay
+from support.inspect_given import Place
 
 
 @pytest.fixture
@@ -65,5 +65,5 @@ def test_what_is_no_ledger_is_refused(run: Any, tmp_path: Path, content: bytes |
     if content is not None:
         path.write_bytes(content)
     result = run("images", "--ledger", str(path))
-    assert result.exit_code == calling.REFUSED
+    assert result.exit_code == base.REFUSED
     assert "ledger_unusable" in result.stderr

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from comfyledger import wire
-from comfyledger.cli.quiet import Quiet
-from comfyledger.cli.screens import JsonScreen, LineScreen, Screen
-from comfyledger.cli.story import Story
+from comfyledger.cli.ui.batch_progress import Story
+from comfyledger.cli.ui.progress_view import JsonScreen, LineScreen, Screen
+from comfyledger.cli.ui.stall_watcher import Quiet
 from comfyledger.errors import Refused
 
 BATCH = "01JD0000000000000000ABCDEF"

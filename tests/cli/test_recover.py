@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from comfyledger import wire
-from comfyledger.cli import calling
+from comfyledger.cli import base
 from comfyledger.errors import Refused
 
 PARKED = wire.RecoveryStep("upload", 2, "disk", "collision", ["f/n_1", "f/n_2"])
@@ -40,7 +40,7 @@ def asked(door: Any) -> list[tuple[bool, str]]:
 def test_nothing_is_done_before_a_person_agrees(door: Any, run: Any) -> None:
     Pages(door, PARKED, ALTERED)
     result = run("recover")
-    assert result.exit_code != calling.DONE, "nobody was there to agree"
+    assert result.exit_code != base.DONE, "nobody was there to agree"
     assert asked(door) == [(True, ""), (True, "B/1")]
     assert "was not taken: goes there again" in result.stdout
     assert "200 images looked at, 4 to be taken up" in result.stdout
@@ -57,13 +57,13 @@ def test_who_is_sure_is_not_asked_and_a_dry_run_is_none(
     door: Any, run: Any, words: list[str], pages: list[bool]
 ) -> None:
     Pages(door, PARKED)
-    assert run("recover", *words).exit_code == calling.DONE
+    assert run("recover", *words).exit_code == base.DONE
     assert [dry for dry, _ in asked(door)] == pages
 
 
 def test_with_nothing_to_do_nobody_is_asked(door: Any, run: Any) -> None:
     Pages(door, ALTERED)
-    assert run("recover").exit_code == calling.DONE
+    assert run("recover").exit_code == base.DONE
     assert [dry for dry, _ in asked(door)] == [True, True]
 
 
@@ -94,21 +94,21 @@ def test_each_choice_goes_to_the_daemon(door: Any, run: Any) -> None:
         "missing": True,
         "new_number": True,
     }
-    assert run("recover", "--drop-store", "old", "--store", "disk").exit_code == calling.USAGE
+    assert run("recover", "--drop-store", "old", "--store", "disk").exit_code == base.USAGE
     run("recover", "--since", "2h", "--yes")
     assert set(door.requests("recover")[2]) == {"since_ms", "limit"}
-    assert run("recover", "--since", "yesterday").exit_code == calling.USAGE
+    assert run("recover", "--since", "yesterday").exit_code == base.USAGE
 
 
 def test_a_store_that_asks_to_wait_is_waited_for_and_asked_for_the_same_page(door: Any, run: Any) -> None:
     pages = Pages(door, PARKED)
     pages.trouble = Refused("store_unavailable", "disk: throttled", retry_after_s=0.01)
     result = run("recover", "--missing", "--dry-run")
-    assert result.exit_code == calling.DONE
+    assert result.exit_code == base.DONE
     assert "disk: throttled" in result.stderr
     assert [cursor for _, cursor in asked(door)] == ["", "", "B/1"]
     pages.trouble = Refused("unknown_store", "There is no store disk.")
-    assert run("recover", "--store", "disk").exit_code == calling.REFUSED
+    assert run("recover", "--store", "disk").exit_code == base.REFUSED
 
 
 def test_giving_a_store_up_says_so(door: Any, run: Any) -> None:

@@ -14,10 +14,10 @@ from PIL import Image
 from rich.console import Console
 
 from comfyledger import wire
-from comfyledger.cli import screens, terminal
-from comfyledger.cli.demo import config_text, folder_section
+from comfyledger.cli.commands.demo import config_text, folder_section
 from comfyledger.cli.demo_proof import BATCHES, FILES, fault_of_picture, faults, faults_of_files, faults_of_names
-from comfyledger.cli.story import Story
+from comfyledger.cli.ui import progress_view, terminal
+from comfyledger.cli.ui.batch_progress import Story
 
 
 def event(kind: str, data: dict[str, Any], at_ms: int = 0, **texts: str) -> wire.LoggedEvent:
@@ -89,16 +89,16 @@ def test_an_event_of_a_later_version_changes_nothing() -> None:
 def test_bars_show_names_as_they_are_and_never_as_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, markup=False, highlight=False, emoji=False)
-    monkeypatch.setattr(screens, "console", lambda: console)
-    with screens._bars() as bars:
-        screen = screens.BarScreen(bars)
+    monkeypatch.setattr(progress_view, "console", lambda: console)
+    with progress_view._bars() as bars:
+        screen = progress_view.BarScreen(bars)
         story = Story("b")
         screen.see(story, requested())
         story.title = "[bold]\x1b[2JA :smile: very long name that goes on"
         screen.see(story, uploaded(1))
         (task,) = bars.tasks
         assert task.description.startswith(r"[bold]\x1b[2JA :smile:")
-        assert len(task.description) == screens.TITLE_CELLS_MAX
+        assert len(task.description) == progress_view.TITLE_CELLS_MAX
         assert (task.completed, task.total) == (1, 2)
     assert "\x1b[2J" not in file.getvalue()
     assert "[bold]" in file.getvalue()

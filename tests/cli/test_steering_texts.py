@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfyledger.cli.export import _csv_writer, _line_writer
-from comfyledger.cli.submit import json_object
-from comfyledger.cli.terminal import clean, escaped_json
-from comfyledger.inspect.export import ExportedEvent, ExportedImage
+from comfyledger.cli.commands.export import _csv_writer, _line_writer
+from comfyledger.cli.commands.submit import json_object
+from comfyledger.cli.ui.terminal import clean, escaped_json
+from comfyledger.maintenance.export import ExportedEvent, ExportedImage
 
 STEERS = [
     "\x1b[2J",

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from comfyledger.cli import systemd, units
-from comfyledger.cli.commands import cli
+from comfyledger.cli import systemd_units
+from comfyledger.cli.commands import systemd
+from comfyledger.cli.main import cli
 from comfyledger.settings import load
 
 ROOT = Path(__file__).parents[2]
@@ -40,11 +41,13 @@ def written(tmp_path: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
 
 
-def place(tmp_path: Path, config: str = "", systemd_version: int | None = 257) -> units.Place:
+def place(tmp_path: Path, config: str = "", systemd_version: int | None = 257) -> systemd_units.Place:
     path = tmp_path / "config.toml"
     path.write_text(config)
-    found = load(path, None if "state_dir" in config else units.STATE)
-    return units.place_of(found, Path("/opt/comfyledger/bin/comfyledger"), [Path("/opt/comfyledger")], systemd_version)
+    found = load(path, None if "state_dir" in config else systemd_units.STATE)
+    return systemd_units.place_of(
+        found, Path("/opt/comfyledger/bin/comfyledger"), [Path("/opt/comfyledger")], systemd_version
+    )
 
 
 def line(text: str, key: str) -> list[str]:
@@ -68,7 +71,7 @@ def test_every_file_that_is_shipped_is_found_and_has_its_place() -> None:
 def test_what_is_shipped_is_what_is_made_for_the_place_that_it_names(tmp_path: Path) -> None:
     there = place(tmp_path)
     for name in SERVICES:
-        made = units.rendered(name, SHIPPED[name], there)
+        made = systemd_units.rendered(name, SHIPPED[name], there)
         config = str(tmp_path / "config.toml")
         assert (
             made.replace(config, "/etc/comfyledger/config.toml").replace("=-/var", "=/var").replace(" -/var", " /var")
@@ -102,9 +105,11 @@ def test_little_is_exposed(name: str, most: float, tmp_path: Path, asked: Run) -
 
 def test_no_unit_names_a_setting_that_this_systemd_does_not_know(tmp_path: Path) -> None:
     text = SHIPPED["comfyledger.service"]
-    assert line(units.rendered("comfyledger.service", text, place(tmp_path, "", 252)), "RestartSteps") == []
+    assert line(systemd_units.rendered("comfyledger.service", text, place(tmp_path, "", 252)), "RestartSteps") == []
     for version in (254, None):
-        assert line(units.rendered("comfyledger.service", text, place(tmp_path, "", version)), "RestartSteps") == ["8"]
+        assert line(
+            systemd_units.rendered("comfyledger.service", text, place(tmp_path, "", version)), "RestartSteps"
+        ) == ["8"]
 
 
 def test_the_daemon_may_write_where_its_configuration_says_and_the_jobs_only_beside_the_ledger(tmp_path: Path) -> None:
@@ -122,7 +127,7 @@ def test_the_daemon_may_write_where_its_configuration_says_and_the_jobs_only_bes
         root = "/mnt/my images"
     """
     there = place(tmp_path, config)
-    made = {name: units.rendered(name, text, there) for name, text in SHIPPED.items()}
+    made = {name: systemd_units.rendered(name, text, there) for name, text in SHIPPED.items()}
     outside = '-/srv/ledger "-/mnt/my images" -/run/apps -/srv/comfyui/output'
     assert line(made["comfyledger.service"], "ReadWritePaths") == [f"-/var/lib/comfyledger {outside}"]
     assert line(made["comfyledger-audit.service"], "ReadWritePaths") == ["-/var/lib/comfyledger -/srv/ledger"]
@@ -141,21 +146,23 @@ def test_the_daemon_may_write_where_its_configuration_says_and_the_jobs_only_bes
 
 def test_of_homes_only_what_is_needed_is_seen(tmp_path: Path) -> None:
     found = load(None, Path("/home/areg/state"))
-    there = units.place_of(found, Path("/home/areg/venv/bin/comfyledger"), [Path("/home/areg/venv"), Path("/usr")], 257)
-    made = units.rendered("comfyledger.service", SHIPPED["comfyledger.service"], there)
+    there = systemd_units.place_of(
+        found, Path("/home/areg/venv/bin/comfyledger"), [Path("/home/areg/venv"), Path("/usr")], 257
+    )
+    made = systemd_units.rendered("comfyledger.service", SHIPPED["comfyledger.service"], there)
     assert line(made, "ProtectHome") == ["tmpfs"]
     assert line(made, "BindReadOnlyPaths") == ["-/home/areg/venv"]
     assert line(made, "BindPaths") == ["-/home/areg/state"]
-    folders = units.rendered("comfyledger.tmpfiles", SHIPPED["comfyledger.tmpfiles"], there)
+    folders = systemd_units.rendered("comfyledger.tmpfiles", SHIPPED["comfyledger.tmpfiles"], there)
     assert folders == SHIPPED["comfyledger.tmpfiles"], "nothing is made in a home"
     assert line(made, "ExecStart") == ["/home/areg/venv/bin/comfyledger run"], "without a file the defaults hold"
     assert "COMFYLEDGER_STATE_DIR=/home/areg/state" in line(made, "Environment")
 
 
 def test_no_path_becomes_a_second_word_a_specifier_or_a_variable() -> None:
-    assert units.word("/srv/100%") == "/srv/100%%"
-    assert units.word('/srv/a "b"\\') == '"/srv/a \\"b\\"\\\\"'
-    assert units._command(["/srv/$HOME/x"]) == "/srv/$$HOME/x"
+    assert systemd_units.word("/srv/100%") == "/srv/100%%"
+    assert systemd_units.word('/srv/a "b"\\') == '"/srv/a \\"b\\"\\\\"'
+    assert systemd_units._command(["/srv/$HOME/x"]) == "/srv/$$HOME/x"
 
 
 def test_a_state_folder_that_the_configuration_names_is_the_one_that_counts(tmp_path: Path, asked: Run) -> None:

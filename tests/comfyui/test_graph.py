@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comfyledger.comfyui.graph import (
+from comfyledger.comfyui.graph.read import (
     Plan,
     as_template,
     check_against_object_info,

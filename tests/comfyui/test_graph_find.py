@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comfyledger.comfyui.graph import Plan, as_template, describe, fill, find_plan, read_graph
+from comfyledger.comfyui.graph.read import Plan, as_template, describe, fill, find_plan, read_graph
 from comfyledger.errors import Refused
 
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "comfyui-0.33.0"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comfyledger.comfyui.graph import check_graph, check_inputs, find_plan
+from comfyledger.comfyui.graph.read import check_graph, check_inputs, find_plan
 from comfyledger.errors import Refused
 
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "../../x"}}

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from comfyledger.comfyui import graph as graphs
-from comfyledger.comfyui.graph_secrets import looks_secret
+from comfyledger.comfyui.graph import read as graphs
+from comfyledger.comfyui.graph.secret_inputs import looks_secret
 from comfyledger.errors import Refused
 
 KEY = "sk-not-to-be-stored"

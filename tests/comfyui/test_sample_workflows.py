@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from comfyledger import workflows
-from comfyledger.comfyui.graph import Plan, as_template, check_inputs, fill, find_plan, read_graph
+from comfyledger.comfyui.graph.read import Plan, as_template, check_inputs, fill, find_plan, read_graph
 from comfyledger.workflows import SAMPLES, load
 
 RECORDING = Path(__file__).parents[1] / "recordings" / "comfyui-0.33.0" / "sampler.jsonl"

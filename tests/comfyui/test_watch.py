@@ -15,7 +15,7 @@ import pytest
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.messages import Preview, Progress, PromptAnswer
 from comfyledger.comfyui.watch import DEAF_GRACE_S, RECONNECT_FIRST_S, Ending, Watcher
-from comfyledger.sim.comfyui import SimComfyUI, SimOptions, serve
+from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
 
 DEADLINE_S = 20.0
 SWEEP_S = 1.0

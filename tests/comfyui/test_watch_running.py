@@ -28,7 +28,7 @@ from comfyledger.comfyui.messages import (
 )
 from comfyledger.comfyui.running import Running
 from comfyledger.comfyui.watch import Ending, Watcher
-from comfyledger.sim.comfyui import SimOptions, serve
+from comfyledger.sim.comfyui.server import SimOptions, serve
 
 DEADLINE_S = 20.0
 ERROR = ExecutionError("p", "1", "SaveImage", "RuntimeError", "no")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from comfyledger.core.commands import Command, PauseLane, ResumeLane
-from comfyledger.core.decide import Message
+from comfyledger.core.decide.decide import Message
 from comfyledger.core.reports import SeriesAnswered
-from core_given import (
+from support.core_given import (
     cancel,
     dropping,
     failing,

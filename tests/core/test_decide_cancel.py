@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from comfyledger.core.decide import Message
-from comfyledger.core.draft import Changed, Taken, Wanted
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.recorder import Changed, Taken, Wanted
 from comfyledger.errors import Refused
-from core_given import (
+from support.core_given import (
     PlainLedger,
     accepted,
     cancel,

@@ -6,12 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from comfyledger.core.commands import SubmitBatch
-from comfyledger.core.effects import DeleteImage, UploadImage
 from comfyledger.core.events import BlobErased
 from comfyledger.core.reports import DeletionRefused, PromptWasRefused
+from comfyledger.core.scheduling.effects import DeleteImage, UploadImage
 from comfyledger.core.values import Blob, blob_of
 from comfyledger.errors import Refused
-from core_given import (
+from support.core_given import (
     PlainLedger,
     cancel,
     deleted,
@@ -37,8 +37,8 @@ from core_given import (
     uploaded,
     uploading,
 )
-from core_house import House
-from core_sound import check_batch, check_fold, check_numbers
+from support.core_house import House
+from support.core_sound import check_batch, check_fold, check_numbers
 
 
 def typed(name: str) -> Blob:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from comfyledger.core.decide import Message
-from comfyledger.core.draft import Wanted
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.events import BatchHeld, PromptRemoved
 from comfyledger.core.reports import PromptReport
 from comfyledger.errors import Refused
-from core_given import (
+from support.core_given import (
     cancel,
     failed,
     failing,

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from comfyledger.core.decide import Message
-from comfyledger.core.draft import Policy
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.events import ImageFailed, PromptLost, PromptRemoved
-from core_given import (
+from support.core_given import (
     cancel,
     failing,
     fallen,
@@ -22,7 +22,7 @@ from core_given import (
     retry,
     submit,
 )
-from core_given import failed as has_failed
+from support.core_given import failed as has_failed
 
 MAX = Policy().poison_strikes_max
 

@@ -17,8 +17,10 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 
 from comfyledger.core.commands import OpenSeries, PauseLane, ResumeLane
-from comfyledger.core.decide import Message
-from comfyledger.core.effects import (
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.reports import ImageIsLost, LaneWorks, SeriesAnswered
+from comfyledger.core.rows import BatchRow, LaneRow, PromptRow, Row
+from comfyledger.core.scheduling.effects import (
     DeleteImage,
     Effect,
     FetchPrompt,
@@ -28,11 +30,9 @@ from comfyledger.core.effects import (
     SubmitPrompt,
     UploadImage,
 )
-from comfyledger.core.owed import Limits, Owed
-from comfyledger.core.reports import ImageIsLost, LaneWorks, SeriesAnswered
-from comfyledger.core.slices import BatchRow, LaneRow, PromptRow, Row
+from comfyledger.core.scheduling.pending_work import Limits, PendingWork
 from comfyledger.core.values import EVERYTHING, Evidence, backend_lane, store_lane, user_lane
-from core_given import (
+from support.core_given import (
     PlainLedger,
     accepted,
     cancel,
@@ -63,8 +63,8 @@ from core_given import (
     uploaded,
     uploading,
 )
-from core_house import House, kept_in_memory
-from core_sound import check_batch, check_fold, check_numbers, rows_of
+from support.core_house import House, kept_in_memory
+from support.core_sound import check_batch, check_fold, check_numbers, rows_of
 
 BATCHES = ("b1", "b2", "b3")
 STORES = ("folder", "cloud")
@@ -214,7 +214,7 @@ class Run:
         self.feed_both()
 
     def feed_both(self) -> None:
-        self.quiet = Owed(WIDE)
+        self.quiet = PendingWork(WIDE)
         feed = self.house.owed.apply
 
         def apply(rows: Iterable[Row], now_ms: int) -> None:
@@ -365,14 +365,14 @@ def check_depth(run: Run) -> None:
 def check_index(run: Run) -> None:
     """The index that was fed row by row says what a fresh one says that is filled after a crash."""
     now_ms = run.house.now_ms + 3_600_000
-    fresh = Owed(WIDE)
+    fresh = PendingWork(WIDE)
     fresh.apply(run.house.ledger.open_rows(), run.house.now_ms)
     assert run.quiet._wanted == fresh._wanted
     assert run.quiet.open_counts() == fresh.open_counts()
     assert says(copy.deepcopy(run.quiet), now_ms) == says(fresh, now_ms)
 
 
-def says(owed: Owed, now_ms: int) -> tuple[set[Any], Counter[str], set[tuple[str, int]]]:
+def says(owed: PendingWork, now_ms: int) -> tuple[set[Any], Counter[str], set[tuple[str, int]]]:
     """What an index would start: by key, and of lanes in trouble how many calls, whichever come first.
 
     Beside a suspect only some may start, whichever come first, so there it counts who starts or waits.
@@ -386,7 +386,7 @@ def says(owed: Owed, now_ms: int) -> tuple[set[Any], Counter[str], set[tuple[str
     return keys, Counter(probes), begun | set(owed._alone.values()) | waiting(owed)
 
 
-def waiting(owed: Owed) -> set[tuple[str, int]]:
+def waiting(owed: PendingWork) -> set[tuple[str, int]]:
     rings = [ring for rotation in owed._rotations.values() for ring in rotation._rings]
     batches = [batch for ring in rings for user in ring.users.values() for batch in user.items()]
     return {(batch_id, prompt) for batch_id, prompts in batches for prompt in prompts}

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from comfyledger.core.commands import OweStore
-from comfyledger.core.decide import Message
-from comfyledger.core.draft import Changed
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.recorder import Changed
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
-from core_given import (
+from support.core_given import (
     cancel,
     dropping,
     failing,
@@ -30,7 +30,7 @@ from core_given import (
     uploaded,
     uploading,
 )
-from core_house import House
+from support.core_house import House
 
 ONE = submit(quantity=1)
 TWO = submit(quantity=1, into=("folder", "cloud"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from comfyledger.core.decide import Message
-from comfyledger.core.draft import Taken, Wanted
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.recorder import Taken, Wanted
 from comfyledger.core.events import ImageFailed, PromptLost, PromptSubmitting
 from comfyledger.core.values import prompt_uuid
-from core_given import (
+from support.core_given import (
     BACKEND,
     accepted,
     cancel,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from comfyledger.core.commands import PauseLane, ResumeLane
-from comfyledger.core.decide import Message
-from comfyledger.core.draft import Wanted
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.events import BatchSettled, LanePaused, LaneResumed
 from comfyledger.core.reports import LaneWorks
 from comfyledger.core.values import EVERYTHING, store_lane
 from comfyledger.errors import Refused
-from core_given import (
+from support.core_given import (
     cancel,
     given,
     kept,

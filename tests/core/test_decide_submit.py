@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from comfyledger.core.commands import CancelBatch, OpenSeries
-from comfyledger.core.draft import Accepted, Raised, SeriesNext, SeriesUnknown
+from comfyledger.core.decide.recorder import Accepted, Raised, SeriesNext, SeriesUnknown
 from comfyledger.core.events import SeriesRaised
 from comfyledger.core.reports import SeriesAnswered
 from comfyledger.core.values import NUMBER_MAX, Evidence
 from comfyledger.errors import Refused
-from core_given import cancel, given, one_stored, raising, series, stores, submit
+from support.core_given import cancel, given, one_stored, raising, series, stores, submit
 
 
 def answered(**highest: int) -> SeriesAnswered:

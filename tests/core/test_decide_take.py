@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from comfyledger.core.draft import Accepted, Changed, Taken, Wanted
+from comfyledger.core.decide.recorder import Accepted, Changed, Taken, Wanted
 from comfyledger.core.events import FilesTaken, ImageAdded
-from comfyledger.core.slices import PromptRow
+from comfyledger.core.rows import PromptRow
 from comfyledger.core.values import Take
 from comfyledger.errors import Refused
-from core_given import (
+from support.core_given import (
     PlainLedger,
     cancel,
     dropping,

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from comfyledger.core import events as module
-from comfyledger.core import evolve as fold
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.events import KIND_OF, KINDS, Event, Recorded, stream_of
-from comfyledger.core.evolve import evolve, touches
-from comfyledger.core.moving import COUNT
+from comfyledger.core.evolve import evolve as fold
+from comfyledger.core.evolve.evolve import evolve, touches
+from comfyledger.core.evolve.transitions import COUNT
 from comfyledger.core.reports import LaneWorks
-from comfyledger.core.slices import BatchRow, ImageState, Slice, TemplateRow
-from core_given import (
+from comfyledger.core.rows import BatchRow, ImageState, Slice, TemplateRow
+from support.core_given import (
     PlainLedger,
     cancel,
     deleted,

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfyledger.core.naming import Name, Series, Templates, check_templates, name_of, number_of, series_of
-from comfyledger.core.slugs import fold, portable, slug
+from comfyledger.core.naming.names import Name, Series, Templates, check_templates, name_of, number_of, series_of
+from comfyledger.core.naming.slugs import fold, portable, slug
 from comfyledger.errors import Refused
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_names.json").read_text("utf-8"))
@@ -102,7 +102,7 @@ def test_no_code_point_changes_its_spelling_under_a_newer_python() -> None:
 def test_a_letter_that_only_a_newer_python_knows_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     # U+1CCD6 is unassigned up to Unicode 15 and becomes "A" by NFKC from Unicode 16 on.
     monkeypatch.setattr(
-        "comfyledger.core.slugs.normalize", lambda form, text: normalize(form, text.replace("\U0001ccd6", "A"))
+        "comfyledger.core.naming.slugs.normalize", lambda form, text: normalize(form, text.replace("\U0001ccd6", "A"))
     )
     assert (portable("x\U0001ccd6y"), slug("x\U0001ccd6y")) == ("x-y", "x-y")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfyledger.core.naming import extremes, is_outlier, outlier_in
+from comfyledger.core.naming.names import extremes, is_outlier, outlier_in
 
 NUMBERS = st.one_of(st.integers(1, 200), st.integers(9_900, 10_200), st.integers(1, 10**15 - 1))
 

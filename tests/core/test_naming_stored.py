@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfyledger.core.naming import Series, Templates, is_outlier, name_of, number_of, series_in, series_of
+from comfyledger.core.naming.names import Series, Templates, is_outlier, name_of, number_of, series_in, series_of
 from comfyledger.errors import Refused
 
 TEMPLATES = Templates()

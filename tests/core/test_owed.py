@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 
 from comfyledger.core.commands import PauseLane, ResumeLane
-from comfyledger.core.decide import Message
-from comfyledger.core.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt, UploadImage
-from comfyledger.core.owed import Limits
-from comfyledger.core.trouble import PROBE_FIRST_MS
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.scheduling.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt, UploadImage
+from comfyledger.core.scheduling.lane_health import PROBE_FIRST_MS
+from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
-from core_given import (
+from support.core_given import (
     accepted,
     cancel,
     failed,
@@ -32,7 +32,7 @@ from core_given import (
     unwanted,
     uploading,
 )
-from core_house import House, kept_in_memory
+from support.core_house import House, kept_in_memory
 
 BACKEND = backend_lane("main")
 FOLDER = store_lane("folder")

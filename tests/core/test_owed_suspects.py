@@ -6,13 +6,13 @@ from __future__ import annotations
 import pytest
 
 from comfyledger.core.commands import PauseLane, ResumeLane
-from comfyledger.core.decide import Message
-from comfyledger.core.effects import Effect, SubmitPrompt
-from comfyledger.core.owed import Limits
-from comfyledger.core.trouble import PROBE_FIRST_MS
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.scheduling.effects import Effect, SubmitPrompt
+from comfyledger.core.scheduling.lane_health import PROBE_FIRST_MS
+from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.core.values import user_lane
-from core_given import accepted, cancel, fallen, finished, gone, hold, intended, rendering, submit
-from core_house import House, kept_in_memory
+from support.core_given import accepted, cancel, fallen, finished, gone, hold, intended, rendering, submit
+from support.core_house import House, kept_in_memory
 
 STRUCK: tuple[Message, ...] = (*rendering(1), fallen(1))
 

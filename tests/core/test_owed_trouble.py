@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from comfyledger.core.effects import CancelPrompt, Effect, SubmitPrompt
-from comfyledger.core.owed import Limits
 from comfyledger.core.reports import LaneStuck, LaneWorks
-from comfyledger.core.trouble import PROBE_FIRST_MS, PROBE_LAST_MS
+from comfyledger.core.scheduling.effects import CancelPrompt, Effect, SubmitPrompt
+from comfyledger.core.scheduling.lane_health import PROBE_FIRST_MS, PROBE_LAST_MS
+from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.core.values import backend_lane, store_lane
-from core_given import (
+from support.core_given import (
     cancel,
     gone,
     intended,
@@ -17,7 +17,7 @@ from core_given import (
     submit,
     uploaded,
 )
-from core_house import House, kept_in_memory
+from support.core_house import House, kept_in_memory
 
 BACKEND = backend_lane("main")
 FOLDER = store_lane("folder")

@@ -8,28 +8,28 @@ from typing import Any
 
 import pytest
 
-from comfyledger.core import rotation as module
-from comfyledger.core.rotation import Rotation
+from comfyledger.core.scheduling import fair_queue as module
+from comfyledger.core.scheduling.fair_queue import FairQueue
 
 AGE_MS = 1_000
 HIGH, NORMAL, LOW = range(3)
 
 
-def queued(*entries: tuple[str, str, int], priority: int = NORMAL) -> Rotation:
+def queued(*entries: tuple[str, str, int], priority: int = NORMAL) -> FairQueue:
     """A rotation with `count` prompts, from 1, of each (user, batch, count)."""
-    rotation = Rotation(AGE_MS)
+    rotation = FairQueue(AGE_MS)
     for user, batch, count in entries:
         for prompt in range(1, count + 1):
             rotation.add(priority, user, batch, prompt, 0)
     return rotation
 
 
-def picks(rotation: Rotation, count: int, now_ms: int = 0) -> list[tuple[str, int]]:
+def picks(rotation: FairQueue, count: int, now_ms: int = 0) -> list[tuple[str, int]]:
     found = (rotation.pick(now_ms) for _ in range(count))
     return [pick for pick in found if pick is not None]
 
 
-def batches(rotation: Rotation, count: int) -> list[str]:
+def batches(rotation: FairQueue, count: int) -> list[str]:
     return [batch for batch, _ in picks(rotation, count)]
 
 
@@ -60,7 +60,7 @@ def test_the_prompts_of_a_batch_go_in_their_order() -> None:
 
 
 def test_nothing_is_picked_from_nothing() -> None:
-    assert Rotation(AGE_MS).pick(0) is None
+    assert FairQueue(AGE_MS).pick(0) is None
 
 
 def test_a_prompt_added_twice_is_picked_once() -> None:
@@ -82,8 +82,8 @@ def test_discarding_what_is_not_there_changes_nothing(where: tuple[str, str, int
     assert len(picks(rotation, 9)) == 2
 
 
-def both(high: int, low: int, low_is: int = NORMAL) -> Rotation:
-    rotation = Rotation(AGE_MS)
+def both(high: int, low: int, low_is: int = NORMAL) -> FairQueue:
+    rotation = FairQueue(AGE_MS)
     for prompt in range(high):
         rotation.add(HIGH, "areg", "urgent", prompt, 0)
     for prompt in range(low):

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from comfyledger.core.commands import Forget
-from comfyledger.core.decide import Message
-from comfyledger.inspect import backup as backup_module
-from comfyledger.inspect.backup import Copied, backup, prune
-from comfyledger.inspect.compare import TABLES
-from comfyledger.inspect.findings import silent
-from comfyledger.inspect.rebuild import rebuild
-from comfyledger.inspect.restore import Wanted, restore
-from comfyledger.ledger import blobs, restoring
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.ledger.locking import Hold
-from ledger_given import NOW_MS, check_tables, raw, submission, take
+from comfyledger.core.decide.decide import Message
+from comfyledger.ledger.sqlite import blobs, replace
+from comfyledger.ledger.sqlite.locking import Hold
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance import backup as backup_module
+from comfyledger.maintenance.audit.compare import TABLES
+from comfyledger.maintenance.audit.findings import silent
+from comfyledger.maintenance.backup import Copied, backup, prune
+from comfyledger.maintenance.rebuild import rebuild
+from comfyledger.maintenance.restore import Wanted, restore
+from support.ledger_given import NOW_MS, check_tables, raw, submission, take
 
 LIVE = "state/ledger.db"
 ELSEWHERE = "other/machine/ledger.db"
@@ -134,7 +134,7 @@ def without(step: str) -> None:
         if kind == "file":
             Hold.sync = lambda self: None  # type: ignore[method-assign]
             return
-        place: Any = {"backup": backup_module, "restore": restoring}[module]
+        place: Any = {"backup": backup_module, "restore": replace}[module]
         place.sync_folder = lambda folder: None
 
 

@@ -26,13 +26,13 @@ import pytest
 from comfyledger.core.events import BatchRequested, ImageKept
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import decode
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.work.spool import Spool
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.workers.spool.spool import Spool
 from crash_images import recorder
 from crash_images.models import MODELS, Disk, Image, Model, everything, synced_only
 from crash_images.recorder import Kind, Record
 from crash_images.workload import LEDGER, SPOOL
-from ledger_given import check_tables
+from support.ledger_given import check_tables
 
 HERE = Path(__file__).parent
 SEED = 20_240_607

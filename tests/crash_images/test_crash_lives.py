@@ -22,9 +22,9 @@ import msgspec
 import pytest
 
 from comfyledger.errors import LedgerUnusable
-from comfyledger.inspect.backup import verified
-from comfyledger.inspect.findings import silent
-from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance.audit.findings import silent
+from comfyledger.maintenance.backup import verified
 from crash_images import recorder
 from crash_images.lives import BACKUPS, ELSEWHERE, LIVE, WORDS, State, state_of
 from crash_images.models import MODELS, Disk, Image, Model, everything, synced_only

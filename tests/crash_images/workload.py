@@ -17,20 +17,20 @@ from pathlib import Path
 
 from PIL import Image
 
-from comfyledger import crash
-from comfyledger.core.draft import Accepted, Policy, Taken, Wanted
-from comfyledger.core.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt
-from comfyledger.core.owed import Limits
+from comfyledger import crash_points
+from comfyledger.core.decide.recorder import Accepted, Policy, Taken, Wanted
 from comfyledger.core.reports import FilesKept, PromptHasFinished, PromptWasAccepted, SubmitIntended
+from comfyledger.core.scheduling.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt
+from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.core.values import OutputFile, Pinned
 from comfyledger.engine import Engine
-from comfyledger.ledger import schema
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.work import spool as spool_module
-from comfyledger.work.broken import Broken
-from comfyledger.work.imagefile import Pinned as Pin
-from comfyledger.work.spool import Spool
-from ledger_given import submission
+from comfyledger.ledger.sqlite import schema
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.workers.spool import spool as spool_module
+from comfyledger.workers.spool.broken_file import Broken
+from comfyledger.workers.spool.imagefile import Pinned as Pin
+from comfyledger.workers.spool.spool import Spool
+from support.ledger_given import submission
 
 LEDGER = "local/state/ledger.db"
 SPOOL = "disk/spool"
@@ -122,7 +122,7 @@ async def live(root: Path, day: str) -> None:
     ledger = Ledger.open(root / LEDGER)
     ledger._connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     if MARKS_EARLY:
-        crash.at = lambda name: ledger._marking.note(ledger.head) if name == "group.written" else None
+        crash_points.at = lambda name: ledger._marking.note(ledger.head) if name == "group.written" else None
     engine = Engine(
         ledger,
         policy=Policy(),

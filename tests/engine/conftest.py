@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from comfyledger import engine as engines
-from comfyledger.core.draft import Accepted, Policy, SeriesUnknown
-from comfyledger.core.effects import Effect
-from comfyledger.core.owed import Limits
+from comfyledger.core.decide.recorder import Accepted, Policy, SeriesUnknown
 from comfyledger.core.reports import Report
+from comfyledger.core.scheduling.effects import Effect
+from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.engine import Engine
-from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.sqlite.writer import Ledger
 
 DEADLINE_S = 20.0
 

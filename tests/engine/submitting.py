@@ -7,11 +7,11 @@ import itertools
 import sys
 from pathlib import Path
 
-from comfyledger.core.draft import Accepted, Policy
-from comfyledger.core.owed import Limits
+from comfyledger.core.decide.recorder import Accepted, Policy
+from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.engine import Engine
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import submission
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import submission
 
 
 async def for_ever(_: object) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from comfyledger.core.commands import CancelBatch
-from comfyledger.core.effects import Effect
 from comfyledger.core.reports import LaneStuck, LaneWorks, PromptWasAccepted, SubmitIntended
-from ledger_given import submission
+from comfyledger.core.scheduling.effects import Effect
+from support.ledger_given import submission
 
 Until = Callable[[Callable[[], Any]], Awaitable[None]]
 

@@ -14,11 +14,12 @@ from structlog.testing import capture_logs
 from comfyledger import engine as engines
 from comfyledger.core.commands import CancelBatch, PauseLane
 from comfyledger.core.reports import LaneStuck, LaneWorks, PromptHasFailed, SubmitIntended
-from comfyledger.core.slices import SeriesRow
+from comfyledger.core.rows import SeriesRow
 from comfyledger.core.values import blob_of
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.ledger import grouped, projections
-from ledger_given import bend, check_tables, failing, log_of, submission
+from comfyledger.ledger import commit_group
+from comfyledger.ledger.sqlite import projections
+from support.ledger_given import bend, check_tables, failing, log_of, submission
 
 Until = Callable[[Callable[[], Any]], Awaitable[None]]
 STUCK = LaneStuck("store/folder", "not_reached")
@@ -95,7 +96,7 @@ async def test_batches_that_wait_for_a_series_count_against_the_bound(
 async def test_a_message_that_raises_is_answered_internal_and_the_group_goes_on(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decide = grouped.decide
+    decide = commit_group.decide
 
     def breaking(state: Any, message: Any, *more: Any) -> Any:
         decision = decide(state, message, *more)
@@ -103,7 +104,7 @@ async def test_a_message_that_raises_is_answered_internal_and_the_group_goes_on(
             raise ZeroDivisionError
         return decision
 
-    monkeypatch.setattr(grouped, "decide", breaking)
+    monkeypatch.setattr(commit_group, "decide", breaking)
     rig = make()
     clients = rig.send(submission("r1"), submission("bad"), submission("r2"))
     await asyncio.sleep(0)

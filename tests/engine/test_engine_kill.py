@@ -9,8 +9,8 @@ from pathlib import Path
 
 from comfyledger.core.events import BatchRequested
 from comfyledger.ledger.eventlog import decode
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import check_tables
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import check_tables
 
 TESTS = Path(__file__).parent.parent
 

@@ -14,8 +14,8 @@ from comfyledger import engine as engines
 from comfyledger.core.commands import CancelBatch
 from comfyledger.core.reports import LaneStuck, LaneWorks, SubmitIntended
 from comfyledger.errors import Refused
-from comfyledger.ledger.ledger import StorageFull
-from ledger_given import check_tables, log_of, submission
+from comfyledger.ledger.sqlite.writer import StorageFull
+from support.ledger_given import check_tables, log_of, submission
 
 Until = Callable[[Callable[[], Any]], Awaitable[None]]
 

@@ -22,12 +22,12 @@ from hypothesis.stateful import invariant, precondition, rule
 from msgspec.structs import replace
 
 from comfyledger.core.commands import PauseLane, ResumeLane, SubmitBatch
-from comfyledger.core.draft import Accepted, Changed, Wanted
-from comfyledger.core.effects import Effect, FollowPrompt, SubmitPrompt, UploadImage
+from comfyledger.core.decide.recorder import Accepted, Changed, Wanted
 from comfyledger.core.reports import LaneWorks, Report
-from comfyledger.core.slices import PromptRow
+from comfyledger.core.rows import PromptRow
+from comfyledger.core.scheduling.effects import Effect, FollowPrompt, SubmitPrompt, UploadImage
 from comfyledger.errors import Refused
-from core_given import (
+from support.core_given import (
     accepted,
     cancel,
     failed,
@@ -46,12 +46,12 @@ from core_given import (
     uploaded,
     uploading,
 )
-from core_house import kept_in_memory
-from ledger_given import check_tables, rows_in, submission
-from machine_house import House
-from machine_lives import FORGOTTEN, Lives
-from machine_model import Model
-from machine_words import AREG, MARA, SPELLED, STORE_HOLDS, at_a_glance, raising_after, said, snapshot
+from support.core_house import kept_in_memory
+from support.ledger_given import check_tables, rows_in, submission
+from support.machine_house import House
+from support.machine_lives import FORGOTTEN, Lives
+from support.machine_model import Model
+from support.machine_words import AREG, MARA, SPELLED, STORE_HOLDS, at_a_glance, raising_after, said, snapshot
 
 LANES = ("everything", "user/areg", "backend/main", "store/folder")
 WAYS = ("dies", "silent", "stuck", "refused", "fails", "interrupted", "removed", "lost", "miscounted")

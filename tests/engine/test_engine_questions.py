@@ -11,12 +11,12 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from comfyledger.core.commands import OpenSeries, RaiseSeries, SeriesFound
-from comfyledger.core.draft import SeriesNext, SeriesUnknown
+from comfyledger.core.decide.recorder import SeriesNext, SeriesUnknown
 from comfyledger.core.reports import SeriesAnswered
 from comfyledger.core.values import Evidence, StoreRef
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
-from ledger_given import FOLDER, check_tables, log_of, raw, submission
+from support.ledger_given import FOLDER, check_tables, log_of, raw, submission
 
 Until = Callable[[Callable[[], Any]], Awaitable[None]]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from comfyledger.core.effects import Effect
 from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.core.scheduling.effects import Effect
 from comfyledger.errors import LedgerUnusable, Refused
-from ledger_given import bend, check_tables, failing, log_of, submission
+from support.ledger_given import bend, check_tables, failing, log_of, submission
 
 Until = Callable[[Callable[[], Any]], Awaitable[None]]
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from comfyledger.core.commands import PauseLane
-from comfyledger.core.draft import Wanted
+from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import LaneStuck, PromptWasAccepted, SubmitIntended
 from comfyledger.core.values import blob_of
 from comfyledger.errors import LedgerUnusable, Refused, SpoolUnusable
-from comfyledger.ledger import schema
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.ledger.reader import BatchFilter, Reader
-from ledger_given import bend, check_tables, failing, log_of, raw, room, submission
+from comfyledger.ledger.sqlite import schema
+from comfyledger.ledger.sqlite.reader import BatchFilter, Reader
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import bend, check_tables, failing, log_of, raw, room, submission
 
 Until = Callable[[Callable[[], Any]], Awaitable[None]]
 LARGE = blob_of(b"x" * 200_000, b"salt")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.sqlite.writer import Ledger
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.inspect import backup as module
-from comfyledger.inspect.backup import Copied, backup, prune
-from comfyledger.inspect.findings import Progress, silent
-from comfyledger.ledger import place
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import check_tables, log_of, raw, submission, take
+from comfyledger.ledger.sqlite import filesystem
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance import backup as module
+from comfyledger.maintenance.audit.findings import Progress, silent
+from comfyledger.maintenance.backup import Copied, backup, prune
+from support.ledger_given import check_tables, log_of, raw, submission, take
 
 NOW_S = 1_700_000_000.0
 
@@ -216,26 +216,26 @@ def test_a_backup_is_json(ledger: Ledger, path: Path, target: Path) -> None:
 )
 def test_a_file_system_of_several_machines_is_known_by_its_type(f_type: int, name: str) -> None:
     """0xFF534D42 is negative where the type is a signed number of 32 bits."""
-    assert place.network_of(f_type) == name
+    assert filesystem.network_of(f_type) == name
 
 
 @pytest.mark.parametrize("f_type", [0xEF53, 0x58465342, 0x9123683E, 0x2FC12FC1, 0x01021994, 0x794C7630, 0x65735546, 0])
 def test_a_local_file_system_is_none_of_them(f_type: int) -> None:
     """ext4, XFS, Btrfs, ZFS, tmpfs, overlayfs, FUSE, and what could not be asked."""
-    assert place.network_of(f_type) is None
+    assert filesystem.network_of(f_type) is None
 
 
 def test_the_type_of_a_folder_is_what_the_kernel_says(tmp_path: Path) -> None:
-    assert place.network_of(place.type_of(tmp_path)) is None
-    assert place.type_of(Path("/proc")) == 0x9FA0
+    assert filesystem.network_of(filesystem.type_of(tmp_path)) is None
+    assert filesystem.type_of(Path("/proc")) == 0x9FA0
     with pytest.raises(FileNotFoundError):
-        place.type_of(tmp_path / "nowhere")
+        filesystem.type_of(tmp_path / "nowhere")
 
 
 def test_a_ledger_on_a_network_file_system_is_refused_and_nothing_is_made(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, "type_of", lambda _: 0x6969)
+    monkeypatch.setattr(filesystem, "type_of", lambda _: 0x6969)
     with pytest.raises(LedgerUnusable, match=r"on a network file system \(NFS\).*Put the ledger on a local disk"):
         Ledger.open(path)
     assert os.listdir(path.parent) == []

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger import schema
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import raw, submission, take
+from comfyledger.ledger.sqlite import schema
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import raw, submission, take
 
 
 def test_what_the_promises_rest_on_is_read_back_from_the_writers_connection(ledger: Ledger) -> None:

@@ -13,8 +13,8 @@ from comfyledger.core.reports import SubmitIntended
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger import eventlog
 from comfyledger.ledger.eventlog import decode, encode, read_page
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import first_broken, log_of, raw, submission, take, take_one
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import first_broken, log_of, raw, submission, take, take_one
 
 MESSAGES = (
     submission("r1"),

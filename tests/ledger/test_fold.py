@@ -27,7 +27,7 @@ from comfyledger.core.commands import (
     SeriesFound,
     SeriesSeen,
 )
-from comfyledger.core.decide import Message
+from comfyledger.core.decide.decide import Message
 from comfyledger.core.events import KINDS
 from comfyledger.core.reports import (
     DeletionDone,
@@ -49,11 +49,11 @@ from comfyledger.core.reports import (
     UploadIntended,
     UploadRefused,
 )
-from comfyledger.core.slices import Key
+from comfyledger.core.rows import Key
 from comfyledger.core.values import Blob, Evidence, OutputFile, Pinned, blob_of
 from comfyledger.errors import Refused
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import FOLDER, check_tables, submission, take, take_one
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import FOLDER, check_tables, submission, take, take_one
 
 USERS = ("Areg", "areg", "Ann", "Bob")
 KEPT = Pinned(1, "5" * 64, "5" * 32, 100, 8, 8, "png")

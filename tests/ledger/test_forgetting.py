@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from comfyledger.core.commands import Forget
-from comfyledger.core.draft import Forgotten, Policy
+from comfyledger.core.decide.recorder import Forgotten, Policy
 from comfyledger.core.reports import PromptHasFailed, PromptWasAccepted, SubmitIntended
 from comfyledger.core.values import Blob, blob_of
-from comfyledger.ledger import blobs, schema
-from comfyledger.ledger.grouped import Terms, decide_group
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.ledger.projections import open_rows
-from comfyledger.ledger.reader import Reader
-from core_given import one_kept, one_stored, uploading
-from ledger_given import check_tables, log_of, raw, submission, take
+from comfyledger.ledger.commit_group import Terms, decide_group
+from comfyledger.ledger.sqlite import blobs, schema
+from comfyledger.ledger.sqlite.projections import open_rows
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.core_given import one_kept, one_stored, uploading
+from support.ledger_given import check_tables, log_of, raw, submission, take
 
 SECRET = "a secret that nobody but Areg may know"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from comfyledger.core.decide import Message
+from comfyledger.core.decide.decide import Message
 from comfyledger.core.reports import SubmitIntended
-from comfyledger.core.slices import SeriesRow
+from comfyledger.core.rows import SeriesRow
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.ledger import blobs, projections
-from comfyledger.ledger.ledger import Ledger, StorageFull
-from ledger_given import bend, check_tables, failing, log_of, raw, room, submission, take, take_one
+from comfyledger.ledger.sqlite import blobs, projections
+from comfyledger.ledger.sqlite.writer import Ledger, StorageFull
+from support.ledger_given import bend, check_tables, failing, log_of, raw, room, submission, take, take_one
 
 
 def take_and_break(ledger: Ledger, message: Message) -> None:

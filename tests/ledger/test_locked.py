@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.inspect.backup import backup
-from comfyledger.inspect.findings import silent
-from comfyledger.inspect.opening import looking
-from comfyledger.inspect.rebuild import rebuild
-from comfyledger.ledger import ledger as ledgers
 from comfyledger.ledger import locked
-from comfyledger.ledger.ledger import Ledger
 from comfyledger.ledger.locked import LedgerLocked
-from comfyledger.ledger.reader import Reader
-from ledger_given import check_tables, raw, submission, take
+from comfyledger.ledger.sqlite import writer as ledgers
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance.audit.findings import silent
+from comfyledger.maintenance.backup import backup
+from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.rebuild import rebuild
+from support.ledger_given import check_tables, raw, submission, take
 
 IN_BETWEEN = "c.execute('BEGIN IMMEDIATE')"
 READING = "c.execute('BEGIN'); c.execute('SELECT count(*) FROM events').fetchall()"
@@ -146,7 +146,7 @@ def test_a_new_ledger_is_born_when_somebody_lets_it(path: Path, monkeypatch: pyt
 def test_a_look_at_a_ledger_that_somebody_holds_says_who_and_reads_nothing_half_written(
     used: Path, held: Callable[..., Stranger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("comfyledger.inspect.opening.TIMEOUT_S", 0.01)
+    monkeypatch.setattr("comfyledger.maintenance.open_read_only.TIMEOUT_S", 0.01)
     pid = held(EXCLUSIVE, "DELETE").process.pid
     with pytest.raises(LedgerUnusable, match=f"process {pid}") as refused, looking(used):
         pass

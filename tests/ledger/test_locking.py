@@ -15,13 +15,13 @@ import pytest
 
 from comfyledger.core.commands import Forget
 from comfyledger.errors import LedgerUnusable
-from comfyledger.inspect.backup import backup
-from comfyledger.inspect.findings import silent
-from comfyledger.inspect.rebuild import rebuild
-from comfyledger.inspect.restore import Wanted, restore
-from comfyledger.ledger import locking, restoring
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import NOW_MS, check_tables, raw, submission, take
+from comfyledger.ledger.sqlite import locking, replace
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance.audit.findings import silent
+from comfyledger.maintenance.backup import backup
+from comfyledger.maintenance.rebuild import rebuild
+from comfyledger.maintenance.restore import Wanted, restore
+from support.ledger_given import NOW_MS, check_tables, raw, submission, take
 
 HERE = Path(__file__).parent.parent
 
@@ -108,15 +108,15 @@ import asyncio, os, sys
 from pathlib import Path
 
 from comfyledger.core.commands import Forget
-from comfyledger.inspect.audit import audit
-from comfyledger.inspect.backup import backup
-from comfyledger.inspect.findings import Tally, silent
-from comfyledger.inspect.rebuild import rebuild
-from comfyledger.inspect.replay import replay
-from comfyledger.inspect.restore import Wanted, restore
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.ledger.reader import Reader
-from ledger_given import NOW_MS, submission, take
+from comfyledger.maintenance.audit.run import audit
+from comfyledger.maintenance.backup import backup
+from comfyledger.maintenance.audit.findings import Tally, silent
+from comfyledger.maintenance.rebuild import rebuild
+from comfyledger.maintenance.replay import replay
+from comfyledger.maintenance.restore import Wanted, restore
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.ledger.sqlite.reader import Reader
+from support.ledger_given import NOW_MS, submission, take
 
 root = Path(sys.argv[1])
 
@@ -215,7 +215,7 @@ IN_A_PROCESS = """
 import sys
 from pathlib import Path
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger.sqlite.writer import Ledger
 try:
     Ledger.open(Path(sys.argv[1]))
 except LedgerUnusable as error:
@@ -319,7 +319,7 @@ def test_a_restore_holds_the_new_ledger_until_it_has_ended(
     backup(path, tmp_path / "copy.db", 0.0, silent)
     seen = []
     sync = locking.sync_folder
-    monkeypatch.setattr(restoring, "sync_folder", lambda folder: (seen.append(locks_of(path, "FLOCK")), sync(folder)))
+    monkeypatch.setattr(replace, "sync_folder", lambda folder: (seen.append(locks_of(path, "FLOCK")), sync(folder)))
     restored(path, tmp_path / "copy.db")
     assert set(seen) == {1}
 

@@ -12,12 +12,12 @@ import pytest
 from comfyledger.core.commands import CancelBatch, HoldBatch, PauseLane
 from comfyledger.core.events import LanePaused, LaneResumed, PromptSubmitting, Recorded
 from comfyledger.core.values import prompt_uuid
-from comfyledger.ledger import looking
 from comfyledger.ledger.eventlog import append, lines_of, read_head
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.ledger.looking import CLOCK_SET_BACK_MS, LogWanted
-from comfyledger.ledger.reader import Reader
-from ledger_given import NOW_MS, log_of, raw, submission, take
+from comfyledger.ledger.sqlite import queries
+from comfyledger.ledger.sqlite.queries import CLOCK_SET_BACK_MS, LogWanted
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import NOW_MS, log_of, raw, submission, take
 
 SERIES = "areg/premade_characters/opal-fever/images/areg_opal-fever_image_"
 
@@ -109,14 +109,14 @@ async def test_a_filter_that_lets_little_pass_is_answered_in_bounded_steps(
     ledger: Ledger, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some_batches(ledger)
-    monkeypatch.setattr(looking, "ROWS_MAX", 2)
+    monkeypatch.setattr(queries, "ROWS_MAX", 2)
     page = await reader.log_lines(LogWanted(kinds=frozenset({"lane_paused"})))
     assert (page.lines, page.position, page.more) == ([], 2, True)
 
 
 async def test_a_page_ends_when_it_is_large(ledger: Ledger, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     some_batches(ledger)
-    monkeypatch.setattr(looking, "PAGE_BYTES_MAX", 1)
+    monkeypatch.setattr(queries, "PAGE_BYTES_MAX", 1)
     page = await reader.log_lines(LogWanted())
     assert ([line.position for line in page.lines], page.more) == ([1], True)
 
@@ -133,7 +133,7 @@ async def test_a_page_ends_when_it_is_large(ledger: Ledger, reader: Reader, monk
 def test_no_page_is_found_by_going_through_the_log(
     connection: sqlite3.Connection, filters: dict[str, Any], index: str, reverse: bool
 ) -> None:
-    sql, values = looking.log_query(LogWanted(**filters, reverse=reverse), 10, 20)
+    sql, values = queries.log_query(LogWanted(**filters, reverse=reverse), 10, 20)
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     assert index in plan[0]
     assert not any("SCAN" in step or "TEMP B-TREE" in step for step in plan)
@@ -161,7 +161,7 @@ def test_a_time_is_found_without_looking_at_every_line(connection: sqlite3.Conne
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
     since = NOW_MS + 900 * CLOCK_SET_BACK_MS
-    page = looking.log_lines(connection, LogWanted(since_ms=since, until_ms=since))
+    page = queries.log_lines(connection, LogWanted(since_ms=since, until_ms=since))
     connection.set_trace_callback(None)
     assert [line.position for line in page.lines] == [901]
     assert len(statements) < 30
@@ -207,6 +207,6 @@ async def test_a_prompt_is_found_by_the_id_of_any_of_its_attempts(
 
 async def test_those_who_take_turns_are_counted(ledger: Ledger, reader: Reader) -> None:
     some_batches(ledger)
-    assert await reader.turns("batch-app-r2") == looking.Turns(own=2, batches=1)
-    assert await reader.turns("batch-app-r3") == looking.Turns(own=3, batches=1)
+    assert await reader.turns("batch-app-r2") == queries.Turns(own=2, batches=1)
+    assert await reader.turns("batch-app-r3") == queries.Turns(own=3, batches=1)
     assert [row.index for row in await reader.prompts("batch-app-r2")] == [1, 2]

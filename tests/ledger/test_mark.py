@@ -13,13 +13,13 @@ import pytest
 import structlog
 
 from comfyledger.errors import LedgerUnusable
-from comfyledger.inspect.findings import silent
-from comfyledger.inspect.rebuild import rebuild
-from comfyledger.ledger import mark, schema
 from comfyledger.ledger.eventlog import Head
-from comfyledger.ledger.ledger import Ledger, StorageFull
-from comfyledger.ledger.mark import MARK_BYTES, Mark, Marking
-from ledger_given import bend, check_tables, failing, log_of, raw, submission, take, take_one
+from comfyledger.ledger.sqlite import mark, schema
+from comfyledger.ledger.sqlite.mark import MARK_BYTES, Mark, Marking
+from comfyledger.ledger.sqlite.writer import Ledger, StorageFull
+from comfyledger.maintenance.audit.findings import silent
+from comfyledger.maintenance.rebuild import rebuild
+from support.ledger_given import bend, check_tables, failing, log_of, raw, submission, take, take_one
 
 FILES = ("", "-wal", ".mark")
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from comfyledger.errors import LedgerUnusable
-from comfyledger.inspect.audit import audit
-from comfyledger.inspect.findings import Tally, silent
-from comfyledger.inspect.opening import looking
-from comfyledger.inspect.rebuild import rebuild
-from comfyledger.ledger import schema
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.ledger.reader import Reader
-from ledger_given import check_tables, raw, submission, take
+from comfyledger.ledger.sqlite import schema
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance.audit.findings import Tally, silent
+from comfyledger.maintenance.audit.run import audit
+from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.rebuild import rebuild
+from support.ledger_given import check_tables, raw, submission, take
 
 
 def changed(path: Path, *statements: str) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from comfyledger.core.draft import Accepted
+from comfyledger.core.decide.recorder import Accepted
 from comfyledger.core.events import KINDS
-from comfyledger.core.naming import Templates, series_of
-from comfyledger.core.slices import ImageRow, PromptRow
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import check_tables, submission, take
-from old_ledger import unpack
-from whole_app import Frame
+from comfyledger.core.naming.names import Templates, series_of
+from comfyledger.core.rows import ImageRow, PromptRow
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import check_tables, submission, take
+from support.old_ledger import unpack
+from support.whole_app import Frame
 
 
 def opened(folder: Path) -> tuple[Ledger, Frame]:

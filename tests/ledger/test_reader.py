@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from comfyledger.core.commands import CancelBatch, HoldBatch, PauseLane
-from comfyledger.ledger import reader as readers
-from comfyledger.ledger.ledger import Ledger
-from comfyledger.ledger.reader import BatchFilter, ImageFilter, Reader
-from ledger_given import submission, take
+from comfyledger.ledger.sqlite import reader as readers
+from comfyledger.ledger.sqlite.reader import BatchFilter, ImageFilter, Reader
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import submission, take
 
 
 @pytest.fixture

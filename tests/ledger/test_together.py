@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from comfyledger.core.commands import Forget
-from comfyledger.core.decide import Message
-from comfyledger.core.draft import Accepted, Policy
-from comfyledger.core.slices import SeriesRow
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.recorder import Accepted, Policy
+from comfyledger.core.rows import SeriesRow
 from comfyledger.errors import Refused
-from comfyledger.inspect.compare import TABLES
-from comfyledger.ledger import grouped, projections
-from comfyledger.ledger.grouped import Outcome, Terms, decide_group
-from comfyledger.ledger.ledger import Ledger
+from comfyledger.ledger import commit_group
+from comfyledger.ledger.commit_group import Outcome, Terms, decide_group
+from comfyledger.ledger.sqlite import projections
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance.audit.compare import TABLES
 from ledger.test_fold import Load
-from ledger_given import NOW_MS, check_tables, raw, submission
+from support.ledger_given import NOW_MS, check_tables, raw, submission
 
 TERMS = Terms(NOW_MS, Policy(), None)
 THREE = (submission("a", user="Ann"), submission("r2"), submission("b", user="Ann"))
@@ -51,8 +52,8 @@ def test_together_and_apart_are_the_same(tmp_path: Path, seed: int) -> None:
         with apart.group() as lines:
             for _ in range(size.choice([1, 2, 10, 60])):
                 messages.append(load.next())
-                outcomes.append(grouped._decide_one(apart, messages[-1], TERMS))
-        ours, our_lines = grouped._decide_together(together, messages, TERMS)
+                outcomes.append(commit_group._decide_one(apart, messages[-1], TERMS))
+        ours, our_lines = commit_group._decide_together(together, messages, TERMS)
         assert said(ours) == said(outcomes)
         assert our_lines == lines
     together.close()
@@ -82,8 +83,8 @@ def test_a_message_that_raises_at_any_step_leaves_nothing_behind(
             raise ZeroDivisionError
         return real(*given)
 
-    real = getattr(grouped, step)
-    monkeypatch.setattr(grouped, step, breaking)
+    real = getattr(commit_group, step)
+    monkeypatch.setattr(commit_group, step, breaking)
     outcomes, lines = decide_group(ledger, [*THREE], TERMS)
     assert [type(outcome.answer or outcome.error) for outcome in outcomes] == [Accepted, ZeroDivisionError, Accepted]
     assert [line.position for line in lines] == list(range(1, len(lines) + 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from comfyledger.plugin_api import Deposit, Outcome, Series
-from comfyledger_folder import FolderStore
+from comfyledger_folder.store import FolderStore
 
 NAME = "Areg/characters/opal-fever/images/Areg_opal-fever_image_1"
 SERIES = Series(folder="Areg/characters/opal-fever/images", stem="Areg_opal-fever_image_")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from comfyledger.plugin_api import Deposit
-from comfyledger_cloudinary_account import Options, Secret, options_from, upload_fields
+from comfyledger_cloudinary.account import Options, Secret, options_from, upload_fields
 
 KEY = {"cloud_name": "demo", "api_key": "123", "api_secret": "s3cr3t-abc"}
 DEPOSIT = Deposit("B1/1", "Areg/c/images/Areg_c_image_1", "png", Path("x"), "5ha", "md", 9, first_attempt=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored
-from comfyledger_cloudinary_answers import (
+from comfyledger_cloudinary.answers import (
     TEXT_CHARS_MAX,
     Answer,
     admin_fault,

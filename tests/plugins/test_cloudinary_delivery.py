@@ -12,8 +12,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from comfyledger.plugin_api import StoreTrouble
-from comfyledger_cloudinary_account import Options, options_from
-from comfyledger_cloudinary_delivery import address_of, bring
+from comfyledger_cloudinary.account import Options, options_from
+from comfyledger_cloudinary.delivery import address_of, bring
 
 ASSET = {"public_id": "u_2/a b", "format": "png", "version": 12, "secure_url": "https://res.test/v12/u_2/a%20b.png"}
 

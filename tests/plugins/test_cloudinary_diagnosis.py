@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from comfyledger.sim.cloudinary import SECRET, CloudinaryOptions, serve
-from comfyledger_cloudinary import CloudinaryStore
-from comfyledger_cloudinary_account import Options, options_from
-from comfyledger_cloudinary_diagnosis import about_budget, about_clock, about_limit, about_mode
+from comfyledger.sim.cloudinary.server import SECRET, CloudinaryOptions, serve
+from comfyledger_cloudinary.account import Options, options_from
+from comfyledger_cloudinary.diagnosis import about_budget, about_clock, about_limit, about_mode
+from comfyledger_cloudinary.store import CloudinaryStore
 
 HOUR_S = 3_600.0
 

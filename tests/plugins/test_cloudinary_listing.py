@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from comfyledger.plugin_api import Held, Series
-from comfyledger_cloudinary_listing import Numbers, held, held_of, prefix_of
+from comfyledger_cloudinary.listing import Numbers, held, held_of, prefix_of
 
 FOLDER = "Areg/characters/opal-fever/images"
 SERIES = Series(FOLDER, "Areg_opal-fever_image_")

@@ -16,8 +16,8 @@ from aiohttp import web
 from PIL import Image
 
 from comfyledger.plugin_api import Deleted, Deposit, Held, ImageFault, LaneFault, Outcome, Series, Stored, StoreTrouble
-from comfyledger.sim.cloudinary import SECRET, CloudinaryOptions, SimCloudinary, serve
-from comfyledger_cloudinary import CloudinaryStore
+from comfyledger.sim.cloudinary.server import SECRET, CloudinaryOptions, SimCloudinary, serve
+from comfyledger_cloudinary.store import CloudinaryStore
 
 FOLDER = "Areg/characters/opal-fever/images"
 NAME = f"{FOLDER}/Areg_opal-fever_image_1"

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Page, Series, Stored, StoreTrouble
-from comfyledger_cloudinary import CloudinaryStore, comfyledger_stores
+from comfyledger_cloudinary.store import CloudinaryStore, comfyledger_stores
 
 FOLDER = "Areg/characters/opal-fever/images"
 NAME = f"{FOLDER}/Areg_opal-fever_image_1"
@@ -229,7 +229,7 @@ async def test_a_stale_request_is_signed_again_once(bench: Bench) -> None:
 
 
 async def test_a_conflict_is_tried_again_and_then_parked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comfyledger_cloudinary.CONFLICT_DELAY_S", 0)
+    monkeypatch.setattr("comfyledger_cloudinary.store.CONFLICT_DELAY_S", 0)
     store = bench.opened()
     for _ in range(3):
         bench.cloud.says(409, "Conflict")
@@ -298,7 +298,7 @@ async def test_what_is_remembered_does_not_hide_a_wrong_configuration(bench: Ben
 
 async def test_a_later_start_does_not_wait_for_a_silent_network(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     await bench.opened(folder_mode="auto").prepare()
-    monkeypatch.setattr("comfyledger_cloudinary.DISPENSABLE_S", 0.05)
+    monkeypatch.setattr("comfyledger_cloudinary.store.DISPENSABLE_S", 0.05)
     bench.cloud.admin_hold.clear()
     later = bench.opened(folder_mode="auto")
     await asyncio.wait_for(later.prepare(), 2.0)

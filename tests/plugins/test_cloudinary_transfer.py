@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from comfyledger.plugin_api import ImageFault, LaneFault
-from comfyledger_cloudinary_answers import Answer
-from comfyledger_cloudinary_transfer import PIECE_BYTES, Cargo, Patience, Transfer, frame
+from comfyledger_cloudinary.answers import Answer
+from comfyledger_cloudinary.transfer import PIECE_BYTES, Cargo, Patience, Transfer, frame
 
 FIELDS = {"public_id": "Zoé/a", "context": "a=b|c", "signature": "0f"}
 OK = b"HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: 2\r\n\r\n{}"

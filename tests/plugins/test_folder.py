@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-import comfyledger_folder
-import comfyledger_folder_pages
+import comfyledger_folder.pages
+import comfyledger_folder.store
 from comfyledger.plugin_api import (
     Deposit,
     Held,
@@ -29,8 +29,8 @@ from comfyledger.plugin_api import (
     Stored,
     StoreTrouble,
 )
-from comfyledger_folder import Disk, FolderStore, comfyledger_stores, rename_noreplace
-from comfyledger_folder_names import SETTLED_NS, Paths
+from comfyledger_folder.names import SETTLED_NS, Paths
+from comfyledger_folder.store import Disk, FolderStore, comfyledger_stores, rename_noreplace
 from plugins.folder_given import NAME, SERIES, Bench
 
 
@@ -52,7 +52,7 @@ def no_links(patch: pytest.MonkeyPatch, number: int = errno.EPERM) -> None:
 
 def no_renames(patch: pytest.MonkeyPatch, number: int = errno.EINVAL) -> None:
     no_links(patch)
-    patch.setattr(comfyledger_folder, "rename_noreplace", failing(number))
+    patch.setattr(comfyledger_folder.store, "rename_noreplace", failing(number))
 
 
 @pytest.fixture(params=["link", "rename", "claim"])
@@ -139,13 +139,13 @@ async def test_other_bytes_are_never_replaced(bench: Bench, way: str, content: b
 async def test_a_file_that_appears_at_the_last_moment_is_not_replaced(
     bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = comfyledger_folder._copy
+    real = comfyledger_folder.store._copy
 
     def copy_and_lose(deposit: Deposit, temporary: Path) -> None:
         real(deposit, temporary)
         bench.place(f"{NAME}.png", b"foreign")
 
-    monkeypatch.setattr(comfyledger_folder, "_copy", copy_and_lose)
+    monkeypatch.setattr(comfyledger_folder.store, "_copy", copy_and_lose)
     outcome = await bench.put()
     assert isinstance(outcome, ImageFault)
     assert outcome.code == "collision"
@@ -155,13 +155,13 @@ async def test_a_file_that_appears_at_the_last_moment_is_not_replaced(
 async def test_the_same_bytes_that_appear_at_the_last_moment_are_replayed(
     bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = comfyledger_folder._copy
+    real = comfyledger_folder.store._copy
 
     def copy_and_lose(deposit: Deposit, temporary: Path) -> None:
         real(deposit, temporary)
         bench.place(f"{NAME}.png", b"ours")
 
-    monkeypatch.setattr(comfyledger_folder, "_copy", copy_and_lose)
+    monkeypatch.setattr(comfyledger_folder.store, "_copy", copy_and_lose)
     outcome = await bench.put()
     assert isinstance(outcome, Stored)
     assert outcome.replayed
@@ -322,7 +322,7 @@ async def test_a_name_that_the_disk_refuses_is_the_images_trouble(bench: Bench) 
 # ways, crashes, a disk in trouble
 
 
-@pytest.mark.parametrize("number", sorted(comfyledger_folder.UNSUPPORTED))
+@pytest.mark.parametrize("number", sorted(comfyledger_folder.store.UNSUPPORTED))
 async def test_a_disk_that_cannot_do_one_way_goes_another(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -335,7 +335,7 @@ async def test_a_disk_that_cannot_do_one_way_goes_another(
 
 async def test_a_disk_without_links_that_renames_makes_no_claim(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     no_links(monkeypatch)
-    monkeypatch.setattr(comfyledger_folder, "place_by_claim", failing(errno.EIO))
+    monkeypatch.setattr(comfyledger_folder.store, "place_by_claim", failing(errno.EIO))
     assert isinstance(await bench.put(), Stored)
 
 
@@ -353,7 +353,7 @@ PATCHES: dict[str, tuple[object, str]] = {
     "mkdir": (Path, "mkdir"),
     "scandir": (os, "scandir"),
     "open": (Path, "open"),
-    "write": (comfyledger_folder, "_copy"),
+    "write": (comfyledger_folder.store, "_copy"),
     "fsync": (os, "fsync"),
     "link": (os, "link"),
     "rename": (os, "rename"),
@@ -430,7 +430,7 @@ async def test_trouble_at_any_step_leaves_a_whole_file_or_none(
     assert isinstance(await bench.store.put(deposit), Stored)
 
 
-@pytest.mark.parametrize("number", sorted(comfyledger_folder.UNSUPPORTED))
+@pytest.mark.parametrize("number", sorted(comfyledger_folder.store.UNSUPPORTED))
 async def test_a_disk_that_cannot_sync_is_used_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -671,7 +671,7 @@ async def test_a_hundred_thousand_files_are_counted_quickly(bench: Bench, monkey
 
     many = [Entry(f"Areg_opal-fever_image_{number}.png") for number in range(1, 100_001)]
     monkeypatch.setattr(Disk, "_alike", lambda disk, folder: [bench.root])
-    monkeypatch.setattr(comfyledger_folder, "entries", lambda folder: iter(many))
+    monkeypatch.setattr(comfyledger_folder.store, "entries", lambda folder: iter(many))
     begun = time.perf_counter()
     assert await bench.store.highest_number(SERIES) == 100_000
     assert time.perf_counter() - begun < 2
@@ -713,7 +713,7 @@ async def paged(store: FolderStore, prefix: str = "", cursor: str = "") -> list[
 async def test_pages_name_every_file_below_a_folder_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(comfyledger_folder_pages, "PAGE", size)
+    monkeypatch.setattr(comfyledger_folder.pages, "PAGE", size)
     for path in ("a/x_1.png", "a/b/x_2.jpg", "a/b+/a.jpg", "a/b-c", "a/x.tar.gz", "a/plain", "c/x_3.png"):
         bench.place(path, b"12345")
     for empty in range(5):
@@ -744,7 +744,7 @@ async def test_a_page_has_500_files_at_most(bench: Bench) -> None:
 async def test_pages_go_on_after_the_cursor_whatever_came_or_went(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comfyledger_folder_pages, "PAGE", 2)
+    monkeypatch.setattr(comfyledger_folder.pages, "PAGE", 2)
     for path in ("b/1", "b/2", "b/3", "c"):
         bench.place(path)
     cursor = (await bench.store.page("")).cursor
@@ -772,13 +772,13 @@ async def test_a_disk_that_goes_while_it_is_paged_is_not_taken_for_empty(
         bench.root.rename(bench.root.with_name("away"))
         return iter(())
 
-    monkeypatch.setattr(comfyledger_folder_pages, "entries", unmount)
+    monkeypatch.setattr(comfyledger_folder.pages, "entries", unmount)
     with pytest.raises(StoreTrouble):
         await bench.store.page("")
 
 
 async def test_a_name_that_is_no_text_can_be_paged_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comfyledger_folder_pages, "PAGE", 1)
+    monkeypatch.setattr(comfyledger_folder.pages, "PAGE", 1)
     bench.place("a/x")
     Path(os.fsdecode(os.fsencode(bench.root) + b"/a/\xff_1.png")).touch()
     assert {held.public_id for held in await paged(bench.store, "a")} == {"a/x", "a/\N{REPLACEMENT CHARACTER}_1"}

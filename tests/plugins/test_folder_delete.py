@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from comfyledger.plugin_api import Deleted, Deposit, Foreign, Held, LaneFault
-from comfyledger_folder import FolderStore
+from comfyledger_folder.store import FolderStore
 
 FOLDER = "Areg/characters/opal-fever/images"
 NAME = f"{FOLDER}/Areg_opal-fever_image_1"

@@ -11,7 +11,7 @@ PROGRAM = """
 import asyncio, hashlib, os, sys
 from pathlib import Path
 from comfyledger.plugin_api import Deposit, Held, Series, StoreTrouble
-from comfyledger_folder import FolderStore
+from comfyledger_folder.store import FolderStore
 
 assert sys.getfilesystemencoding() == "ascii"
 folder = Path(os.fsdecode(sys.argv[1].encode("ascii", "surrogateescape")))

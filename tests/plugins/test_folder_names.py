@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import comfyledger_folder_names
+import comfyledger_folder.names
 from comfyledger.plugin_api import Deposit, ImageFault, Stored
-from comfyledger_folder import Disk, _keys_of
-from comfyledger_folder_names import Folder
+from comfyledger_folder.names import Folder
+from comfyledger_folder.store import Disk, _keys_of
 
 
 def deposit(folder: Path, number: int) -> Deposit:
@@ -93,7 +93,7 @@ def test_a_change_of_theirs_during_ours_is_not_taken_for_ours(tmp_path: Path) ->
 def test_more_names_than_can_be_remembered_are_looked_at_each_time(
     tmp_path: Path, listed: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comfyledger_folder_names, "NAMES_MAX", 3)
+    monkeypatch.setattr(comfyledger_folder.names, "NAMES_MAX", 3)
     folder = Folder(tmp_path, _keys_of)
     for number in range(5):
         assert not folder.may_hold("x")

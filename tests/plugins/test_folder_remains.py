@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-import comfyledger_folder
+import comfyledger_folder.store
 from comfyledger.plugin_api import LaneFault, Stored
-from comfyledger_folder_remains import Remains
+from comfyledger_folder.leftovers import Remains
 from plugins.folder_given import NAME, Bench
 
 FOLDER = NAME.rpartition("/")[0]
@@ -35,7 +35,7 @@ async def test_a_root_that_goes_in_mid_put_and_comes_back_as_it_was_keeps_no_tem
 ) -> None:
     await bench.put(b"first", f"{FOLDER}/a_1")
     away = bench.root.with_name("away")
-    real: Any = comfyledger_folder._copy if step == "copy" else os.link
+    real: Any = comfyledger_folder.store._copy if step == "copy" else os.link
 
     def goes(*args: Any, **kwargs: Any) -> None:
         if step == "link":
@@ -45,7 +45,7 @@ async def test_a_root_that_goes_in_mid_put_and_comes_back_as_it_was_keeps_no_tem
             real(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((comfyledger_folder, "_copy") if step == "copy" else (os, "link")), goes)
+        patch.setattr(*((comfyledger_folder.store, "_copy") if step == "copy" else (os, "link")), goes)
         assert isinstance(await bench.put(), LaneFault)
     away.rename(bench.root)
     assert any(name.startswith(f"{FOLDER}/.comfyledger-") for name in bench.files()), "the test has lost its point"
@@ -144,5 +144,5 @@ async def test_a_state_folder_that_cannot_be_written_stops_no_put(
     await bench.put()
     shutil.rmtree(bench.state)
     Remains(bench.root, bench.state)
-    monkeypatch.setattr("comfyledger_folder_remains._home_of", lambda path: "")
+    monkeypatch.setattr("comfyledger_folder.leftovers._home_of", lambda path: "")
     assert isinstance(await bench.put(b"other", f"{FOLDER}/a_2"), Stored)

@@ -18,7 +18,7 @@ import urllib3
 from cloudinary.utils import api_sign_request
 from PIL import Image
 
-from comfyledger.sim.cloudinary import CloudinaryOptions, SimCloudinary, serve
+from comfyledger.sim.cloudinary.server import CloudinaryOptions, SimCloudinary, serve
 
 SECRET = "a-secret-for-the-stand-in"
 KEY = "123456789012345"

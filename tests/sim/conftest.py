@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from comfyledger.comfyui import messages as m
-from comfyledger.sim.comfyui import SimComfyUI, SimOptions, serve
+from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
 
 DEADLINE_S = 20.0
 PREFIX = "comfyledger/b1/1-a1"

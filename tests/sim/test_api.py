@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from comfyledger.comfyui import messages as m
-from comfyledger.sim import comfyui_queue
-from comfyledger.sim.comfyui import SimOptions, serve
+from comfyledger.sim.comfyui import prompt_queue
+from comfyledger.sim.comfyui.server import SimOptions, serve
 
 DEADLINE_S = 20.0
 
@@ -125,7 +125,7 @@ async def test_a_client_that_comes_back_hears_where_its_prompt_is(box: Any) -> N
 
 
 async def test_the_history_is_bounded(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comfyui_queue, "HISTORY_MAX", 3)
+    monkeypatch.setattr(prompt_queue, "HISTORY_MAX", 3)
     prompt_ids = [await box.submit(box.graph(color)) for color in range(5)]
     await box.finished(prompt_ids[-1])
     assert list(json.loads((await box.get("/history"))[1])) == prompt_ids[-3:]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from comfyledger.sim.cloudinary_answers import Refused
-from comfyledger.sim.cloudinary_assets import Assets, Seed, open_database
-from comfyledger.sim.cloudinary_search import clauses_of
+from comfyledger.sim.cloudinary.answers import Refused
+from comfyledger.sim.cloudinary.assets import Assets, Seed, open_database
+from comfyledger.sim.cloudinary.search import clauses_of
 from sim.cloudinary_given import NOW_S, Cloud, picture, running
 
 

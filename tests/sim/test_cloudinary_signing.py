@@ -11,7 +11,7 @@ from cloudinary.utils import api_sign_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfyledger.sim.cloudinary_signing import basic_pair, is_signed, refuse_age, sign_answer, string_to_sign
+from comfyledger.sim.cloudinary.signing import basic_pair, is_signed, refuse_age, sign_answer, string_to_sign
 from sim.cloudinary_given import KEY, NOW_S, SECRET, Cloud, picture, running, signed
 
 _KEYS = st.sampled_from(["public_id", "context", "tags", "overwrite", "timestamp"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from comfyledger.sim.cloudinary_names import is_true, parse_context, parse_tags
+from comfyledger.sim.cloudinary.names import is_true, parse_context, parse_tags
 from sim.cloudinary_given import HTTP, Cloud, md5, picture, running, signed
 
 

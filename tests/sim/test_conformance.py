@@ -28,8 +28,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from comfyledger.sim.comfyui import SimComfyUI, SimOptions, serve
-from comfyledger.sim.comfyui_faults import ALL_PLACES
+from comfyledger.sim.comfyui.faults import ALL_PLACES
+from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
 
 RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("comfyui-*/*.jsonl"))
 DEADLINE_S = 20.0

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from comfyledger.comfyui import messages as m
-from comfyledger.sim.comfyui import SimOptions, serve
+from comfyledger.sim.comfyui.server import SimOptions, serve
 
 PREFIX = "comfyledger/b1/1-a1"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from comfyledger.sim.comfyui_pictures import (
+from comfyledger.sim.comfyui.pictures import (
     OutsideTheFolder,
     Picture,
     draw,

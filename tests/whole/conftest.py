@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from whole_cloud import CloudHouse
-from whole_house import House
+from support.whole_cloud import CloudHouse
+from support.whole_house import House
 
 FAILED = pytest.StashKey[bool]()
 

@@ -27,8 +27,8 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from comfyledger.core.commands import SubmitBatch
-from comfyledger.core.decide import Policy, decide, needs
-from comfyledger.core.draft import Accepted, Draft
+from comfyledger.core.decide.decide import Policy, decide, needs
+from comfyledger.core.decide.recorder import Accepted, Draft
 from comfyledger.core.events import (
     Event,
     ImageKept,
@@ -38,12 +38,12 @@ from comfyledger.core.events import (
     PromptSubmitting,
     UploadStarted,
 )
-from comfyledger.core.slices import Key
+from comfyledger.core.rows import Key
 from comfyledger.core.values import ImageNamed, OutputFile, PromptFixed, StoreRef, prompt_uuid
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import NOW_MS, submission
-from whole_cloud import CloudHouse
-from whole_house import Daemon
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import NOW_MS, submission
+from support.whole_cloud import CloudHouse
+from support.whole_house import Daemon
 
 IMAGES_EACH: Final = 60
 USERS: Final = 50

@@ -23,9 +23,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from support.whole_app import App, Frame, Refusal, of_kind
+from support.whole_house import House, StandIn
 from whole.soak_faults import FAULTS, USERS, Batch, Fault, Run, ask, faults_of
-from whole_app import App, Frame, Refusal, of_kind
-from whole_house import House, StandIn
 
 APPS = 3
 QUANTITY_MAX = 8

@@ -20,8 +20,8 @@ from typing import Any
 
 from websockets.exceptions import WebSocketException
 
-from whole_app import SMALL, Frame, Refusal
-from whole_house import House
+from support.whole_app import SMALL, Frame, Refusal
+from support.whole_house import House
 
 USERS = ("Areg", "areg", "Mina", "a_b")
 ASK_S = 120.0

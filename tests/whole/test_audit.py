@@ -7,8 +7,8 @@ import json
 import sys
 from typing import Any
 
-from whole_app import coloured
-from whole_house import House
+from support.whole_app import coloured
+from support.whole_house import House
 
 
 async def run(*words: str) -> tuple[int | None, dict[str, Any]]:

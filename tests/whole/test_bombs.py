@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from whole_app import until
-from whole_house import House
+from support.whole_app import until
+from support.whole_house import House
 
 BOMBS = 20
 PEAK_BYTES_MAX = 300 * 1_048_576

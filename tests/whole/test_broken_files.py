@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from whole_app import App, Frame, Refusal, of_kind, until
-from whole_house import House
+from support.whole_app import App, Frame, Refusal, of_kind, until
+from support.whole_house import House
 
 ONE_ATTEMPT_EACH = ["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "missing"]
 ONE_TRANSFER_EACH = ["short_transfer", "html", "reset"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from whole_house import House
+from support.whole_house import House
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
-from whole_app import SMALL, App, Frame, coloured, of_kind, until
-from whole_house import House, in_between
+from support.whole_app import SMALL, App, Frame, coloured, of_kind, until
+from support.whole_house import House, in_between
 
 
 def states(batch: Frame) -> list[str]:

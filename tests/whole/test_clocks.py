@@ -12,19 +12,27 @@ from typing import Any
 
 import comfyledger
 from comfyledger.app import BatchIds
-from comfyledger.core.draft import Accepted, Policy
-from comfyledger.core.effects import Effect
-from comfyledger.core.owed import Limits
+from comfyledger.core.decide.recorder import Accepted, Policy
 from comfyledger.core.reports import LaneStuck
+from comfyledger.core.scheduling.effects import Effect
+from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.engine import Engine
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import log_of, submission
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import log_of, submission
 
 HOUR_MS = 3_600_000
 PACKAGE = Path(comfyledger.__file__).parent
 WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today"}
-MAY_ASK = {"app.py", "sim/comfyui.py", "sim/cloudinary.py", "inspect/doctor.py", "inspect/doctor_machine.py"}
-"""Composition roots: the engine's dates and the ages of files; the dates of a stand-in; the doctor looks at clocks."""
+MAY_ASK = {
+    "app.py",
+    "logs.py",
+    "sim/comfyui/server.py",
+    "sim/cloudinary/server.py",
+    "maintenance/doctor/run.py",
+    "maintenance/doctor/machine.py",
+}
+"""Composition roots: the engine's dates and the ages of files; the dates of log lines and of a stand-in; the doctor's
+look at clocks."""
 
 
 def asks_a_wall_clock(module: Path) -> bool:

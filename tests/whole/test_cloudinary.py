@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import WebSocketException
 
-from whole_app import SMALL, App, Frame, coloured, of_kind, until
-from whole_cloud import FOLDER, STEM, CloudHouse
-from whole_house import Doomed
+from support.whole_app import SMALL, App, Frame, coloured, of_kind, until
+from support.whole_cloud import FOLDER, STEM, CloudHouse
+from support.whole_house import Doomed
 
 GONE = (OSError, EOFError, WebSocketException, AssertionError)
 """What an app meets while the daemon is away; a connection that has ended is an AssertionError of the raw app."""

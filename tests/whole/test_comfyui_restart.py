@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from whole_app import Frame, coloured, of_kind, until
-from whole_house import EarlierStandIn, House, StandIn
+from support.whole_app import Frame, coloured, of_kind, until
+from support.whole_house import EarlierStandIn, House, StandIn
 
 LATE_S = 2.5
 """Later than the daemon waits for an answer, and than it takes to look for the prompt and send it again."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from whole_app import check_gap_free, coloured, until
-from whole_house import House
+from support.whole_app import check_gap_free, coloured, until
+from support.whole_house import House
 
 IMAGES = 40
 

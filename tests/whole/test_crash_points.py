@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 from websockets.exceptions import WebSocketException
 
-from comfyledger import crash
-from ledger_given import check_tables
-from whole_app import SMALL, App, Frame, coloured, until
-from whole_house import Doomed, House, StandIn
+from comfyledger import crash_points
+from support.ledger_given import check_tables
+from support.whole_app import SMALL, App, Frame, coloured, until
+from support.whole_house import Doomed, House, StandIn
 
 GONE = (OSError, EOFError, WebSocketException)
 COLOURS = [(0, 3, 232), (0, 7, 208), (0, 11, 184)]
@@ -52,7 +52,7 @@ MORE = [
     Case(("prompt.ended",), "fail"),
     Case(("upload.logged:3",)),
 ]
-CASES = [SPECIAL.get(name, Case((name,))) for name in crash.POINTS] + MORE
+CASES = [SPECIAL.get(name, Case((name,))) for name in crash_points.POINTS] + MORE
 
 
 class Seen:

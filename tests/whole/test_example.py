@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 from websockets.asyncio.client import ClientConnection, connect
 
-from comfyledger.cli.commands import cli
-from documents import CLI, ROOT, conversation, shell_lines
-from whole_app import DEADLINE_S, of_kind, until
-from whole_house import House
+from comfyledger.cli.main import cli
+from support.documents import CLI, ROOT, conversation, shell_lines
+from support.whole_app import DEADLINE_S, of_kind, until
+from support.whole_house import House
 
 EXAMPLE = ROOT / "examples" / "follow_a_batch.py"
 OF_THE_RUN = {"batch_id", "ledger_id", "epoch", "position", "at_ms", "stream", "url"}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from whole_app import App, Refusal, until
-from whole_cloud import CloudHouse
-from whole_house import House
+from support.whole_app import App, Refusal, until
+from support.whole_cloud import CloudHouse
+from support.whole_house import House
 
 OLDER = (1, 56, 57, 20251121, 20251122)
 WAITING = "[limits]\nfirst_use_wait_s = 30"

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from whole_app import App, Frame, of_kind, until
-from whole_cloud import CloudHouse
+from support.whole_app import App, Frame, of_kind, until
+from support.whole_cloud import CloudHouse
 
 WORKFLOW = "text-to-image"
 WORDS = "a red coat that only Areg may know of"

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger.ledger import Ledger
-from ledger_given import submission, take
-from whole_app import DEADLINE_S, POLL_S, App, Frame, Refusal, check_gap_free, coloured, of_kind, until
-from whole_house import House
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import submission, take
+from support.whole_app import DEADLINE_S, POLL_S, App, Frame, Refusal, check_gap_free, coloured, of_kind, until
+from support.whole_house import House
 
 MIB = 1024 * 1024
 DISK_MIB = 48

@@ -13,7 +13,7 @@ import termios
 import time
 from pathlib import Path
 
-from whole_app import DEADLINE_S
+from support.whole_app import DEADLINE_S
 
 WIDTH = 80
 

@@ -15,8 +15,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from whole_app import check_gap_free, of_kind, until
-from whole_house import House
+from support.whole_app import check_gap_free, of_kind, until
+from support.whole_house import House
 
 OUTLIER = "Bo/characters/opal-fever/images/Bo_opal-fever_image_20251122"
 

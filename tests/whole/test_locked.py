@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from ledger_given import check_tables
-from whole_app import Refusal, until
-from whole_house import House
+from support.ledger_given import check_tables
+from support.whole_app import Refusal, until
+from support.whole_house import House
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from whole_app import coloured, until
-from whole_house import Daemon, House
+from support.whole_app import coloured, until
+from support.whole_house import Daemon, House
 
 
 class Mute(Daemon):

@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from whole_app import Refusal, until
-from whole_house import House
-from whole_restore import command
+from support.whole_app import Refusal, until
+from support.whole_house import House
+from support.whole_restore import command
 
 
 async def refused(house: House) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from whole_app import check_gap_free, coloured, of_kind, until
-from whole_house import House, chunk_kinds
+from support.whole_app import check_gap_free, coloured, of_kind, until
+from support.whole_house import House, chunk_kinds
 
 
 async def test_three_batches_at_once_become_eight_files_under_their_own_numbers(house: House) -> None:

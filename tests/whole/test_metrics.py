@@ -6,8 +6,8 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from whole_app import coloured, until
-from whole_house import House
+from support.whole_app import coloured, until
+from support.whole_house import House
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from whole_app import coloured, until
-from whole_house import House, in_between
+from support.whole_app import coloured, until
+from support.whole_house import House, in_between
 
 
 async def test_after_an_answer_that_never_came_the_prompt_is_looked_for_before_it_is_sent_again(house: House) -> None:

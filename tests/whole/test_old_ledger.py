@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from old_ledger import Knows, OldHouse, lacking, none_open, open_batches
+from support.old_ledger import Knows, OldHouse, lacking, none_open, open_batches
+from support.whole_app import App, Frame, check_gap_free
 from whole.conftest import kept
-from whole_app import App, Frame, check_gap_free
 
 ENDED = {"stored", "parked", "failed", "cancelled", "forgotten"}
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from whole_app import Frame, until
-from whole_house import Daemon, House
+from support.whole_app import Frame, until
+from support.whole_house import Daemon, House
 
 
 def read_all(path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from whole_app import App, coloured, of_kind, until
-from whole_house import EarlierStandIn, House, StandIn
+from support.whole_app import App, coloured, of_kind, until
+from support.whole_house import EarlierStandIn, House, StandIn
 
 
 def at_comfyuis_page(house: House, path: str, body: dict[str, Any]) -> None:

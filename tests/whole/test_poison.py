@@ -7,8 +7,8 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator
 
-from whole_app import POLL_S, App, Frame, coloured, of_kind, until
-from whole_house import House
+from support.whole_app import POLL_S, App, Frame, coloured, of_kind, until
+from support.whole_house import House
 
 STRIKES_MAX = 2
 POISON = 666

@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
-from whole_app import App, Frame, of_kind, until
-from whole_house import House, StandIn
+from support.whole_app import App, Frame, of_kind, until
+from support.whole_house import House, StandIn
 
 TIMEOUT_S = 1.0
 

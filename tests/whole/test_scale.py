@@ -7,8 +7,8 @@ import json
 import signal
 from pathlib import Path
 
+from support.whole_cloud import CloudHouse
 from whole.scale import ADMIN_BUDGET, IMAGES_EACH, PEAK_BYTES_MAX, Scale, Took
-from whole_cloud import CloudHouse
 
 FEW, MANY = 10, 100
 """Characters."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from whole_app import App, Refusal, of_kind, until
-from whole_house import House
+from support.whole_app import App, Refusal, of_kind, until
+from support.whole_house import House
 
 TYPED = "sk-typed-into-the-file-1111"
 NAMED = "sk-named-in-the-environment-2222"

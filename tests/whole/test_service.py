@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from whole_app import coloured, until
-from whole_house import House
+from support.whole_app import coloured, until
+from support.whole_house import House
 
 WATCHDOG_S = 0.4
 

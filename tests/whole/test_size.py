@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections import Counter
 
-from whole_app import check_gap_free, of_kind
-from whole_house import House
+from support.whole_app import check_gap_free, of_kind
+from support.whole_house import House
 
 CLIENTS = 50
 BATCHES_EACH = 4

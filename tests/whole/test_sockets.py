@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from whole_app import App, Frame, coloured, of_kind, until
-from whole_house import House
+from support.whole_app import App, Frame, coloured, of_kind, until
+from support.whole_house import House
 
 SWEEP_S = 1.0
 """What the house configures."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from whole_app import coloured, until
-from whole_house import House
+from support.whole_app import coloured, until
+from support.whole_house import House
 
 
 async def test_a_cancelled_batch_stops_at_comfyui_and_keeps_its_numbers(house: House) -> None:

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from whole_app import DEADLINE_S, POLL_S, App, Frame, Refusal, coloured, of_kind, until
-from whole_house import House
+from support.whole_app import DEADLINE_S, POLL_S, App, Frame, Refusal, coloured, of_kind, until
+from support.whole_house import House
 
 CHARACTER = "Areg/characters/opal-fever/images/Areg_opal-fever_image_"
 

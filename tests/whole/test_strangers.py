@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from comfyledger.door.visits import STRANGERS_MAX
-from whole_app import coloured, until
-from whole_house import Daemon, House
+from comfyledger.server.connections import STRANGERS_MAX
+from support.whole_app import coloured, until
+from support.whole_house import Daemon, House
 
 COUNT = 600
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from whole_app import App, of_kind, until
-from whole_house import House
+from support.whole_app import App, of_kind, until
+from support.whole_house import House
 
 SHORT = "request_timeout_s = 2.0"
 

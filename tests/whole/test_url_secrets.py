@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from whole_app import coloured, until
-from whole_house import House
+from support.whole_app import coloured, until
+from support.whole_house import House
 
 SECRET = "s3cret-pä@ss"
 SPELLED = "s3cret-p%C3%A4%40ss"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from comfyledger.core.naming import Series
+from comfyledger.core.naming.names import Series
 from comfyledger.core.values import Blob, Evidence, Plan, PromptFixed, StoreRef, Take
 
 

@@ -8,8 +8,8 @@ from comfyledger.settings.mistakes import Mistake as Mistake
 from comfyledger.settings.reading import Read as Read
 from comfyledger.settings.reading import examine as examine
 from comfyledger.settings.reading import load as load
-from comfyledger.settings.secrets import is_source as is_source
-from comfyledger.settings.secrets import read_secret as read_secret
+from comfyledger.settings.secret_sources import is_source as is_source
+from comfyledger.settings.secret_sources import read_secret as read_secret
 from comfyledger.settings.sections import ComfyUI as ComfyUI
 from comfyledger.settings.sections import Door as Door
 from comfyledger.settings.sections import LedgerFile as LedgerFile

@@ -11,12 +11,12 @@ from typing import Any, Final
 import platformdirs
 from msgspec.structs import replace
 
-from comfyledger.core.naming import check_templates
+from comfyledger.core.naming.names import check_templates
 from comfyledger.core.urls import reached, shown_url
 from comfyledger.errors import Refused
 from comfyledger.settings.addresses import is_any, listed_host, origin_of, suggested_host
 from comfyledger.settings.mistakes import Mistake
-from comfyledger.settings.secrets import HINT, is_source
+from comfyledger.settings.secret_sources import HINT, is_source
 from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Secret, Settings, Workflow
 
 APP: Final = "comfyledger"

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from comfyledger.sim.cloudinary import SECRET, CloudinaryOptions
-from comfyledger.sim.cloudinary import serve as serve_cloudinary
-from comfyledger.sim.comfyui import SimOptions, serve
+from comfyledger.sim.cloudinary.server import SECRET, CloudinaryOptions
+from comfyledger.sim.cloudinary.server import serve as serve_cloudinary
+from comfyledger.sim.comfyui.server import SimOptions, serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:

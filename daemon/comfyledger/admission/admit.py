@@ -1,0 +1,274 @@
+"""From a request to a command: everything that can be checked without the ledger is checked here, once.
+
+Pure but for what is handed in: ids, salts and seeds come from the caller. A refusal names the field; nothing has
+happened by then. What comes out is fixed for ever: the images, their order, their seeds, the graph.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger import wire
+from comfyledger.comfyui.graph import read as graphs
+from comfyledger.core.commands import OpenSeries, SubmitBatch
+from comfyledger.core.naming.names import Series, Templates, series_of
+from comfyledger.core.naming.slugs import fold
+from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX, Blob, PromptFixed, StoreRef, blob_of
+from comfyledger.errors import Refused
+from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, Prepared
+
+METADATA_LEVELS_MAX: Final = 64
+SERIES_KEPT: Final = 4_096
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A request that passed. `found` says in words what was found in the workflow."""
+
+    command: SubmitBatch
+    prepared: Prepared
+    found: str
+
+
+def prepare(name: str, graph: dict[str, Any], plan: graphs.Plan) -> Prepared:
+    """A graph with its template. Equal templates have equal keys, so that each is kept once."""
+    template = msgspec.json.encode(graphs.as_template(graph, plan), order="sorted")
+    return Prepared(name, graph, plan, template, hashlib.sha256(template).hexdigest(), graphs.describe(plan, graph))
+
+
+def admit(
+    message: wire.SubmitBatch,
+    *,
+    raw: bytes,
+    label: str,
+    rules: AdmissionPolicy,
+    stores: Sequence[StoreRef],
+    secret: bytes,
+    chance: IdSource,
+) -> Admitted:
+    """Check a request and fix everything about it but its numbers. Raises Refused."""
+    _check_request_id(message.request_id)
+    asked = _images(message, rules.quantity_max)
+    _check_seeds(message, asked)
+    _check_depth(message.metadata)
+    series = _series(rules.templates, message.username, message.character, message.premade)
+    prepared = _workflow(message, rules)
+    if message.images_per_prompt > 1 and prepared.plan.batch_size is None:
+        raise Refused(
+            "workflow_batch_size",
+            "The workflow has no place for a batch size, so one prompt can render one image only.",
+            hint="Leave images_per_prompt away, or configure batch_size in [workflows.NAME].",
+            path="$.data.images_per_prompt",
+        )
+    inputs = _inputs(message, asked, prepared)
+    prompts, texts = _prompts(message, asked, inputs, rules.backend, chance)
+    metadata = _metadata(message, chance)
+    command = SubmitBatch(
+        label=label,
+        request_id=message.request_id,
+        request_digest=request_digest(raw, secret),
+        batch_id=chance.batch_id(),
+        username=message.username,
+        user_key=fold(message.username),
+        character=message.character,
+        premade=message.premade,
+        series=series,
+        prompts=prompts,
+        workflow=prepared.name,
+        template=blob_of(prepared.template, chance.salt(), prepared.key),
+        plan=msgspec.to_builtins(prepared.plan),
+        stores=tuple(stores),
+        priority=wire.PRIORITIES.index(message.priority),
+        texts=(*texts, *([metadata] if metadata else ())),
+        metadata=metadata.digest if metadata else None,
+        trust=rules.trust,
+    )
+    return Admitted(command, prepared, prepared.found)
+
+
+def open_series(message: wire.OpenSeries, label: str, rules: AdmissionPolicy, stores: Sequence[StoreRef]) -> OpenSeries:
+    series = _series(rules.templates, message.username, message.character, message.premade)
+    return OpenSeries(label, series, tuple(stores), rules.trust)
+
+
+def request_digest(raw: bytes, secret: bytes) -> str:
+    """What tells two requests of one request_id apart: the sorted JSON as sent, without the request_id.
+
+    Keyed, so that the log does not give its texts away.
+    """
+    body = msgspec.json.decode(raw)
+    body.pop("request_id", None)
+    return _digest(body, secret)
+
+
+def request_digests(raw: bytes, secret: bytes) -> tuple[str, ...]:
+    """All under which the ledger may hold a request: today's, and that of releases that took in the request_id."""
+    return request_digest(raw, secret), _digest(msgspec.json.decode(raw), secret)
+
+
+def _digest(body: Any, secret: bytes) -> str:
+    return hmac.new(secret, msgspec.json.encode(body, order="deterministic"), hashlib.sha256).hexdigest()
+
+
+def _check_request_id(request_id: str) -> None:
+    if not 1 <= len(request_id.encode()) <= wire.REQUEST_ID_BYTES_MAX:
+        raise Refused(
+            "invalid_field",
+            f"request_id has 1 to {wire.REQUEST_ID_BYTES_MAX} bytes.",
+            hint="Make up a string once for each batch, a UUID for example.",
+            path="$.data.request_id",
+        )
+
+
+def _images(message: wire.SubmitBatch, quantity_max: int) -> list[wire.ImageAsked]:
+    if (message.quantity is None) == (message.images is None):
+        raise Refused(
+            "quantity_and_images",
+            hint="Give `quantity` for images that are alike, or `images` for ones with inputs of their own.",
+            path="$.data.quantity",
+        )
+    field = "quantity" if message.images is None else "images"
+    count = message.quantity if message.quantity is not None else len(message.images or ())
+    if not 1 <= count <= quantity_max:
+        raise Refused(
+            "quantity_out_of_range",
+            f"A batch has 1 to {quantity_max} images, not {count}.",
+            hint="Send several batches, or raise [limits] quantity_max.",
+            path=f"$.data.{field}",
+        )
+    return list(message.images) if message.images is not None else [wire.ImageAsked()] * count
+
+
+def _check_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) -> None:
+    given = [("$.data.seed", message.seed)]
+    given += [(f"$.data.images[{place}].seed", image.seed) for place, image in enumerate(asked)]
+    for path, seed in given:
+        if seed is not None and not 0 <= seed <= SEED_MAX:
+            raise Refused("seed_out_of_range", f"A seed is 0 to {SEED_MAX}.", path=path)
+
+
+def _check_depth(metadata: Mapping[str, Any]) -> None:
+    """Whoever encodes it later does so from a deeper stack, and must not be the one who fails."""
+    level: list[Any] = [metadata]
+    for _ in range(METADATA_LEVELS_MAX):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return
+    raise Refused(
+        "invalid_field",
+        f"metadata is nested more than {METADATA_LEVELS_MAX} levels deep.",
+        hint="Send a text that holds JSON instead.",
+        path="$.data.metadata",
+    )
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+@lru_cache(maxsize=SERIES_KEPT)
+def _series(templates: Templates, username: str, character: str, premade: bool) -> Series:
+    """Worked out once for those that come again and again: making a name portable looks at each of its signs."""
+    return series_of(templates, username, character, premade)
+
+
+def _workflow(message: wire.SubmitBatch, rules: AdmissionPolicy) -> Prepared:
+    wanted = rules.default_workflow if message.workflow is None else message.workflow
+    if isinstance(wanted, str):
+        return _configured(wanted, rules.workflows)
+    try:
+        graph = graphs.read_graph(wanted, rules.graph_bytes_max)
+        graphs.check_classes(graph, rules.node_classes_denied)
+        plan = graphs.find_plan(graph)
+        graphs.check_graph(graph, plan.prefix)
+        graphs.check_no_secrets(graph)
+        return prepare("", graph, plan)
+    except Refused as refusal:
+        raise within(refusal, "$.data.workflow") from refusal
+
+
+def _configured(name: str, workflows: Mapping[str, Prepared]) -> Prepared:
+    if name not in workflows:
+        near = difflib.get_close_matches(name, list(workflows), n=1)
+        known = f"Did you mean {near[0]!r}? " if near else ""
+        raise Refused(
+            "unknown_workflow",
+            f"There is no workflow {name[:64]!r}.",
+            hint=f"{known}Configured: {', '.join(sorted(workflows))}.",
+            path="$.data.workflow",
+        )
+    return workflows[name]
+
+
+def within(refusal: Refused, root: str) -> Refused:
+    """The same refusal with its path below `root`."""
+    path = f"{root}.{refusal.path}" if refusal.path else root
+    return Refused(refusal.code, refusal.message, hint=refusal.hint, path=path)
+
+
+def _inputs(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], prepared: Prepared) -> list[dict[str, Any]]:
+    """The inputs of each image, by address: those of the batch with its own on top."""
+    common = _checked(prepared, message.inputs, "$.data.inputs")
+    own = (
+        _checked(prepared, image.inputs, f"$.data.images[{place}].inputs") if image.inputs else {}
+        for place, image in enumerate(asked)
+    )
+    return [{**common, **one} for one in own]
+
+
+def _checked(prepared: Prepared, inputs: Mapping[str, Any], root: str) -> dict[str, Any]:
+    try:
+        return graphs.check_inputs(prepared.graph, prepared.plan, inputs)
+    except Refused as refusal:
+        raise within(refusal, root) from refusal
+
+
+def _prompts(
+    message: wire.SubmitBatch,
+    asked: Sequence[wire.ImageAsked],
+    inputs: Sequence[dict[str, Any]],
+    backend: str,
+    chance: IdSource,
+) -> tuple[tuple[PromptFixed, ...], tuple[Blob, ...]]:
+    """Neighbours with equal inputs and no seed of their own share prompts of at most `images_per_prompt`."""
+    base, most = (message.seed, SEED_MAX) if message.seed is not None else (chance.seed(), SEED_MADE_UP_MAX)
+    blobs: dict[bytes, Blob] = {}
+    prompts: list[PromptFixed] = []
+
+    def digest(values: dict[str, Any]) -> str | None:
+        if not values:
+            return None
+        content = msgspec.json.encode(values, order="sorted")
+        if content not in blobs:
+            blobs[content] = blob_of(content, chance.salt())
+        return blobs[content].digest
+
+    def add(images: Sequence[int], seed: int | None, values: dict[str, Any]) -> None:
+        index = len(prompts) + 1
+        fixed = seed if seed is not None else (base + index - 1) % (most + 1)
+        prompts.append(PromptFixed(index, tuple(images), fixed, backend, digest(values)))
+
+    places = range(len(asked))
+    for seed, alike in groupby(places, key=lambda place: (asked[place].seed, inputs[place])):
+        members = [place + 1 for place in alike]
+        step = 1 if seed[0] is not None else message.images_per_prompt
+        for start in range(0, len(members), step):
+            add(members[start : start + step], seed[0], seed[1])
+    return tuple(prompts), tuple(blobs.values())
+
+
+def _metadata(message: wire.SubmitBatch, chance: IdSource) -> Blob | None:
+    """Tags and metadata are the user's own text: kept where they can be forgotten."""
+    if not message.tags and not message.metadata:
+        return None
+    content = {"tags": message.tags, "metadata": message.metadata}
+    return blob_of(msgspec.json.encode(content, order="sorted"), chance.salt())

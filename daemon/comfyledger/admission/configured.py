@@ -1,0 +1,105 @@
+"""The configured workflows, read once at the start: a graph that is of no use is told then, not to the first app."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+from msgspec.structs import replace
+
+from comfyledger import workflows
+from comfyledger.admission.admit import prepare
+from comfyledger.comfyui.graph import read as graphs
+from comfyledger.errors import Refused
+from comfyledger.queries.dependencies import Prepared
+from comfyledger.settings import Secret, Settings, Workflow, read_secret
+
+log = structlog.get_logger("comfyledger.door")
+
+
+def prepare_workflows(settings: Settings) -> dict[str, Prepared]:
+    """Read and check every configured workflow. Raises Refused naming the section that is at fault."""
+    prepared = {}
+    for name, workflow in settings.workflows.items():
+        try:
+            prepared[name] = _prepared(name, workflow, settings.limits.graph_bytes_max)
+        except Refused as refusal:
+            text = f"[workflows.{name}]: {refusal.message}"
+            raise Refused("config_invalid", text, hint=refusal.hint, path=refusal.path) from refusal
+        log.debug("workflow.read", workflow=name, found=prepared[name].found)
+    return prepared
+
+
+def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> Prepared:
+    raw, inputs = _source(workflow)
+    read = graphs.read_graph(raw, graph_bytes_max)
+    found = graphs.secrets_in(read)
+    graph = graphs.without(read, found)
+    plan = graphs.find_plan(
+        graph,
+        output=workflow.output,
+        seeds=workflow.seeds,
+        batch_size=workflow.batch_size,
+        inputs={**inputs, **workflow.inputs},
+        secrets=list(dict.fromkeys([*found, *workflow.secrets])),
+    )
+    emptied = graphs.without(graph, plan.secrets)
+    graphs.check_no_secrets(emptied)
+    secrets = {address: Secret(value) for address, value in found.items()}
+    return replace(prepare(name, emptied, plan), secrets=secrets)
+
+
+def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
+    """The bytes of a workflow, and the inputs that a sample brings along."""
+    sample = workflow.file.removeprefix("sample:")
+    if sample != workflow.file:
+        if sample not in workflows.SAMPLES:
+            known = ", ".join(workflows.SAMPLES)
+            raise Refused("config_invalid", f"There is no sample {sample!r}.", hint=f"Samples: {known}.")
+        return workflows.load(sample), dict(workflows.SAMPLES[sample].inputs)
+    try:
+        return Path(workflow.file).read_bytes().removeprefix(codecs.BOM_UTF8), {}
+    except OSError as error:
+        hint = "Give a path relative to the configuration file."
+        raise Refused("config_invalid", f"{workflow.file} cannot be read: {error.strerror}.", hint=hint) from error
+
+
+# ---- what is filled in and never stored
+
+
+def keys_of_backends(settings: Settings, environ: Mapping[str, str]) -> dict[str, dict[str, Secret]]:
+    """The keys of paid nodes, for each ComfyUI. Raises Refused(config_invalid)."""
+    return {
+        name: {key: _secret(f"[comfyui.{name}] extra_data.{key}", source, environ) for key, source in its.items()}
+        for name, its in ((name, one.extra_data) for name, one in settings.comfyui.items())
+    }
+
+
+def secrets_of_workflows(
+    settings: Settings, prepared: Mapping[str, Prepared], environ: Mapping[str, str]
+) -> dict[str, dict[str, Secret]]:
+    """What each workflow is given before it is sent: what its file holds, and what its section names instead.
+
+    Raises Refused(config_invalid).
+    """
+    inputs = {
+        name: one.secrets
+        | {
+            address: _secret(f"[workflows.{name}] secrets.{address}", source, environ)
+            for address, source in settings.workflows[name].secrets.items()
+        }
+        for name, one in prepared.items()
+    }
+    if any(inputs.values()) and not settings.spool.strip_metadata:
+        text = "[spool] strip_metadata = false would keep the secrets of [workflows] in every image."
+        raise Refused("config_invalid", text, hint="Leave strip_metadata at true.")
+    return inputs
+
+
+def _secret(where: str, source: str, environ: Mapping[str, str]) -> Secret:
+    try:
+        return read_secret(source, environ)
+    except Refused as refusal:
+        raise Refused(refusal.code, f"{where}: {refusal.message}", hint=refusal.hint) from refusal

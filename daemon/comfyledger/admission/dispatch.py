@@ -1,0 +1,240 @@
+"""What each request of the wire does: reads answered from the reader, everything else as a command of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Final, cast
+
+from comfyledger import crash_points, wire
+from comfyledger.admission import admit, forget, recover, repeats, store_import
+from comfyledger.comfyui.client import NotReached
+from comfyledger.comfyui.graph import read as graphs
+from comfyledger.core.commands import (
+    CancelBatch,
+    Command,
+    HoldBatch,
+    PauseLane,
+    ReleaseBatch,
+    ResumeLane,
+    RetryBatch,
+)
+from comfyledger.core.decide.recorder import Accepted, Changed, SeriesNext
+from comfyledger.core.naming.slugs import fold
+from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
+from comfyledger.engine import Question
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite.reader import ImageFilter
+from comfyledger.queries import explain, listings, serialize
+from comfyledger.queries.dependencies import Dependencies
+
+
+async def answer(context: Dependencies, label: str, message: wire.Message, raw: bytes) -> wire.Answer:
+    """The result of a request that is not about the connection itself. Raises Refused."""
+    match message:
+        case wire.SubmitBatch():
+            return await submit(context, label, message, raw)
+        case wire.OpenSeries():
+            return await _open_series(context, label, message)
+        case wire.GetBatch() | wire.ListBatches() | wire.GetImage() | wire.ListImages() | wire.ServerInfo():
+            return await _read(context, message)
+        case wire.ReadLog() | wire.Explain():
+            return await explain.told(context, message)
+        case wire.Recover():
+            return await recover.recover(context, label, message)
+        case wire.Forget():
+            return await forget.forget(context, label, message)
+        case wire.SurveyStore():
+            return await store_import.survey_store(context, message)
+        case wire.RaiseSeries():
+            return await store_import.raise_series(context, label, message)
+        case _:
+            series = await _series_of(context, message)
+            return await _changed(context, _steering(context, label, message, series), _PATHS[type(message)])
+
+
+async def _series_of(context: Dependencies, message: wire.Message) -> str:
+    """The series that gives numbers to files beyond those that were asked for; empty where none is to be given."""
+    if not isinstance(message, wire.Retry) or message.take != "all":
+        return ""
+    batch = await context.reader.batch(message.batch_id)
+    return batch.series if batch is not None else ""
+
+
+async def _read(
+    context: Dependencies,
+    message: wire.GetBatch | wire.ListBatches | wire.GetImage | wire.ListImages | wire.ServerInfo,
+) -> wire.Answer:
+    match message:
+        case wire.GetBatch(batch_id=batch_id):
+            return await _get_batch(context, batch_id)
+        case wire.ListBatches():
+            return await listings.batches(context.reader, message)
+        case wire.GetImage(image=name):
+            return await _get_image(context, name)
+        case wire.ListImages():
+            return await listings.images(context.reader, message)
+        case wire.ServerInfo():
+            return await _server_info(context)
+
+
+_PATHS: Final[dict[type[wire.Message], str]] = {
+    wire.Cancel: "$.data.batch_id",
+    wire.Retry: "$.data.batch_id",
+    wire.Pause: "$.data.scope",
+    wire.Resume: "$.data.scope",
+}
+"""Which field a refusal of the command is about. The core names a field only where it alone checks it."""
+
+
+def _steering(context: Dependencies, label: str, message: wire.Message, series: str = "") -> Command:
+    match message:
+        case wire.Cancel(batch_id=batch_id, images=images):
+            return CancelBatch(label, batch_id, tuple(images))
+        case wire.Retry(batch_id=batch_id, images=images, take=take):
+            return RetryBatch(label, batch_id, tuple(images), take, series)
+        case wire.Pause(scope=scope):
+            return _scoped(context, label, scope, pause=True)
+        case wire.Resume(scope=scope):
+            return _scoped(context, label, scope, pause=False)
+        case _:
+            raise Refused("unknown_type")
+
+
+async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes) -> wire.BatchAccepted:
+    """Admit a batch and have its numbers given; of a dry run only everything that can be checked."""
+    admitted = admit.admit(
+        message,
+        raw=raw,
+        label=label,
+        rules=context.rules,
+        stores=context.store_refs(),
+        secret=context.engine.secret,
+        chance=context.chance,
+    )
+    if message.dry_run:
+        return await _dry_run(context, admitted)
+    crash_points.at("batch.admitted")
+    accepted = cast(Accepted, await context.engine.command(admitted.command))
+    crash_points.at("batch.numbered")
+    found = await repeats.found_in(context.reader, accepted.batch_id) if accepted.repeated else admitted.found
+    return serialize.accepted(accepted, context.engine.epoch, found)
+
+
+async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccepted:
+    """Ask ComfyUI whether it has the nodes. No number is given and the request_id is not used up."""
+    try:
+        known = await context.comfyui[context.rules.backend].object_info()
+    except NotReached as trouble:
+        hint = "The request itself passed all other checks; start ComfyUI and try again."
+        raise Refused("comfyui_refused", f"ComfyUI could not be asked: {trouble.text}", hint=hint) from trouble
+    try:
+        graphs.check_against_object_info(admitted.prepared.graph, known)
+    except Refused as refusal:
+        raise admit.within(refusal, "$.data.workflow") from refusal
+    quantity = sum(len(prompt.images) for prompt in admitted.command.prompts)
+    return wire.BatchAccepted(
+        batch_id="",
+        epoch=context.engine.epoch,
+        position=context.engine.position,
+        quantity=quantity,
+        dry_run=True,
+        found=[admitted.found],
+    )
+
+
+async def _open_series(context: Dependencies, label: str, message: wire.OpenSeries) -> wire.SeriesInfo:
+    command = admit.open_series(message, label, context.rules, context.store_refs())
+    opened = cast(SeriesNext, await context.engine.command(command))
+    return wire.SeriesInfo(opened.series, opened.next)
+
+
+async def _changed(context: Dependencies, command: Command, path: str) -> wire.ChangedCount:
+    try:
+        changed = cast(Changed, await context.engine.command(command))
+    except Refused as refusal:
+        raise admit.within(refusal, "$.data.images" if refusal.code == "unknown_image" else path) from refusal
+    return wire.ChangedCount(changed.images, changed.left)
+
+
+def _scoped(context: Dependencies, label: str, scope: str, *, pause: bool) -> Command:
+    """The command for a scope: everything, backend:NAME, store:NAME, user:NAME or batch:ID."""
+    kind, _, name = scope.partition(":")
+    if kind == "batch" and name:
+        return HoldBatch(label, name) if pause else ReleaseBatch(label, name)
+    lane = _lane(context, kind, name)
+    if lane is None:
+        backends, stores = ", ".join(context.comfyui), ", ".join(context.stores)
+        hint = f"Use everything, backend:NAME ({backends}), store:NAME ({stores}), user:NAME or batch:ID."
+        raise Refused(
+            "unknown_scope", f"There is no {scope[:100]!r} to pause or resume.", hint=hint, path="$.data.scope"
+        )
+    return PauseLane(label, lane) if pause else ResumeLane(label, lane)
+
+
+def _lane(context: Dependencies, kind: str, name: str) -> str | None:
+    if kind == EVERYTHING and not name:
+        return EVERYTHING
+    if kind == "backend" and _known(context, context.comfyui, backend_lane(name), name):
+        return backend_lane(name)
+    if kind == "store" and _known(context, context.stores, store_lane(name), name):
+        return store_lane(name)
+    if kind == "user" and name:
+        return user_lane(fold(name))
+    return None
+
+
+def _known(context: Dependencies, configured: Container[str], lane: str, name: str) -> bool:
+    """What was paused can be resumed, configured or not."""
+    return name in configured or context.engine.owed.paused(lane)
+
+
+async def _get_batch(context: Dependencies, batch_id: str) -> wire.BatchInfo:
+    row = await context.reader.batch(batch_id)
+    if row is None:
+        hint = "`comfyledger batches` lists them."
+        raise Refused("unknown_batch", f"There is no batch {batch_id[:64]!r}.", hint=hint, path="$.data.batch_id")
+    images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=row.images))
+    tagged = await serialize.tagged(context.reader, [row])
+    return serialize.batch_info(
+        row, tagged.get(batch_id, serialize.Tagged()), await listings.shown(context.reader, images)
+    )
+
+
+async def _get_image(context: Dependencies, name: str) -> wire.ImageInfo:
+    """By `<batch_id>/<index>`, else by the public id, however its case is spelled."""
+    batch_id, _, index = name.rpartition("/")
+    image = None
+    if index.isascii() and index.isdigit() and len(index) <= 6:
+        image = await context.reader.image(batch_id, int(index))
+    image = image or await context.reader.image_named(name)
+    if image is None:
+        hint = "Give the whole public id, folder included, or <batch_id>/<index>."
+        raise Refused("unknown_image", f"There is no image {name[:200]!r}.", hint=hint, path="$.data.image")
+    return (await listings.shown(context.reader, [image]))[0]
+
+
+async def _server_info(context: Dependencies) -> wire.Info:
+    engine, shortage = context.engine, context.engine.shortage
+    shown = await listings.standing_still(context.reader)
+    return wire.Info(
+        version=context.version,
+        protocol=wire.PROTOCOL,
+        ledger_id=engine.ledger_id,
+        epoch=engine.epoch,
+        position=engine.position,
+        storage_full=shortage is not None,
+        storage_text=shortage.message if shortage is not None else "",
+        locked_text=engine.lock.text,
+        uptime_s=context.uptime_s(),
+        open=engine.owed.open_counts(),
+        lanes=shown,
+        waiting=[_waiting(question) for question in engine.questions.values()],
+        backends=context.backends(),
+        stores=[wire.StoreInfo(one.name, one.kind, one.identity, one.problem) for one in context.stores.values()],
+        workflows=sorted(context.rules.workflows),
+    )
+
+
+def _waiting(question: Question) -> wire.WaitingInfo:
+    series = question.unknown.series
+    return wire.WaitingInfo(f"{series.folder}/{series.stem}", question.reason, len(question.waiting), question.since_ms)

@@ -1,0 +1,92 @@
+"""Forgetting: a batch, images of it, or page by page all that a user ever asked for.
+
+Each batch is a command of its own, so that none is large and whoever is interrupted goes on where it was: what is
+forgotten already is passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from comfyledger import wire
+from comfyledger.admission import admit
+from comfyledger.core.commands import Forget
+from comfyledger.core.decide.forget import summed_up, to_forget
+from comfyledger.core.decide.recorder import Forgotten
+from comfyledger.core.evolve.forgetting import as_forgotten
+from comfyledger.core.naming.slugs import fold
+from comfyledger.core.rows import BatchRow
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite.reader import BatchFilter, ImageFilter
+from comfyledger.queries.dependencies import Dependencies
+
+BATCHES_PAGE: Final = 20
+
+
+async def forget(context: Dependencies, label: str, message: wire.Forget) -> wire.Forgotten:
+    """Raises Refused(unknown_batch, unknown_image, invalid_field)."""
+    _check(message)
+    if message.batch_id is not None:
+        done = [await _one(context, label, message, message.batch_id)]
+        return _together(done, "", message.dry_run)
+    wanted = BatchFilter(username_key=fold(message.username or ""), before=message.before, limit=BATCHES_PAGE + 1)
+    found = await context.reader.batches(wanted)
+    page = found[:BATCHES_PAGE]
+    done = [await _one(context, label, message, batch.batch_id) for batch in page]
+    return _together(done, page[-1].batch_id if len(found) > len(page) else "", message.dry_run)
+
+
+def _check(message: wire.Forget) -> None:
+    if (message.batch_id is None) == (message.username is None):
+        hint = "Give `batch_id`, with `images` for some of its images, or `username` for all that is theirs."
+        raise Refused("invalid_field", "Either a batch or a user is forgotten.", hint=hint, path="$.data.batch_id")
+    if message.username is not None and message.images:
+        hint = "Give `batch_id` together with `images`."
+        raise Refused("invalid_field", "`images` are counted within a batch.", hint=hint, path="$.data.images")
+
+
+async def _one(context: Dependencies, label: str, message: wire.Forget, batch_id: str) -> Forgotten:
+    if message.dry_run:
+        return await _planned(context, message, batch_id)
+    command = Forget(label, batch_id, tuple(message.images), message.stores)
+    try:
+        return cast(Forgotten, await context.engine.command(command))
+    except Refused as refusal:
+        field = "images" if refusal.code == "unknown_image" else "batch_id"
+        raise admit.within(refusal, f"$.data.{field}") from refusal
+
+
+async def _planned(context: Dependencies, message: wire.Forget, batch_id: str) -> Forgotten:
+    """What the command would do, by the rows as they are now."""
+    batch = await context.reader.batch(batch_id)
+    if batch is None:
+        hint = "See `comfyledger batches`."
+        raise Refused("unknown_batch", f"There is no batch {batch_id[:64]!r}.", hint=hint, path="$.data.batch_id")
+    images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=batch.images))
+    _check_indexes(batch, message.images)
+    chosen = [image for image in images if not message.images or image.index in message.images]
+    going = to_forget(chosen, stores=message.stores)
+    return summed_up([as_forgotten(image, stores=message.stores) for image in going])
+
+
+def _check_indexes(batch: BatchRow, indexes: list[int]) -> None:
+    unknown = [index for index in indexes if index > batch.images]
+    if unknown:
+        text = f"The batch has no image {min(unknown)}; it has 1 to {batch.images}."
+        raise Refused("unknown_image", text, path="$.data.images")
+
+
+def _together(done: list[Forgotten], before: str, dry_run: bool) -> wire.Forgotten:
+    left: dict[str, int] = {}
+    for one in done:
+        for store, count in one.left.items():
+            left[store] = left.get(store, 0) + count
+    return wire.Forgotten(
+        batches=sum(one.images > 0 for one in done),
+        images=sum(one.images for one in done),
+        texts=sum(one.texts for one in done),
+        deletions=sum(one.deletions for one in done),
+        left=left,
+        before=before,
+        dry_run=dry_run,
+    )

@@ -1,0 +1,172 @@
+"""Taking up again what did not arrive, or giving it up: what `recover` does.
+
+Images are looked at page by page, newest batch first; the client keeps the cursor between pages, so that no command is
+large and nothing is remembered here. What a page asks for becomes commands of the engine, a few for each batch. A store
+that is gone for good is given up in the same way, a few batches at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, cast
+
+from comfyledger import wire
+from comfyledger.admission import recover_missing
+from comfyledger.admission.recover_plan import Scope, Step, done, is_there, steps_of, stored_in, summed
+from comfyledger.admission.store_import import opened_store, unavailable
+from comfyledger.core.commands import Command, DropStore, OweStore, RenumberImages, RetryBatch
+from comfyledger.core.decide.recorder import Changed
+from comfyledger.core.naming.slugs import fold
+from comfyledger.core.rows import BatchRow, ImageRow
+from comfyledger.core.values import StoreRef
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite.reader import ImageFilter
+from comfyledger.plugin_api import StoreTrouble
+from comfyledger.queries.dependencies import Dependencies
+
+BATCHES_AT_ONCE: Final = 10
+
+
+async def recover(context: Dependencies, label: str, message: wire.Recover) -> wire.Recovered:
+    """A page of recovery, or all of giving a store up. Raises Refused."""
+    if message.drop_store is not None:
+        return await _drop_store(context, label, message.drop_store, message)
+    scope = _scope(context, message)
+    rows = await context.reader.images(await _filter(context, message))
+    batches = await _batches(context, rows)
+    chosen = [row for row in rows if _is_young_enough(batches[row.batch_id], message)]
+    steps = [step for row in chosen for step in steps_of(row, batches[row.batch_id], scope)]
+    if message.missing:
+        steps += await _missing(context, chosen, batches, scope)
+    cursor = f"{rows[-1].batch_id}/{rows[-1].index}" if len(rows) == message.limit else ""
+    changing = done(steps)
+    images = len({(step.image.batch_id, step.image.index) for step in changing})
+    if not message.dry_run:
+        images = await _work_off(context, label, changing, batches, scope)
+    count = len({step.image.batch_id for step in changing})
+    return wire.Recovered(count, images, message.dry_run, summed(steps), len(rows), cursor)
+
+
+# ---- which images
+
+
+def _scope(context: Dependencies, message: wire.Recover) -> Scope:
+    """Raises Refused(unknown_store, plugin_broken, store_unavailable) for a store that is named and cannot be used."""
+    if message.store is not None:
+        opened_store(context, message.store)
+    places = {one.name: one.identity for one in context.stores.values() if one.store is not None}
+    is_since = message.since_ms is not None or message.since_position is not None
+    return Scope(places, message.store, message.code, message.store is not None and is_since, message.new_number)
+
+
+async def _filter(context: Dependencies, message: wire.Recover) -> ImageFilter:
+    if message.batch_id is not None and await context.reader.batch(message.batch_id) is None:
+        text = f"There is no batch {message.batch_id[:64]!r}."
+        raise Refused("unknown_batch", text, hint="`comfyledger batches` lists them.", path="$.data.batch_id")
+    username = None if message.username is None else fold(message.username)
+    before = _read_cursor(message.cursor) if message.cursor else None
+    return ImageFilter(batch_id=message.batch_id, username_key=username, before=before, limit=message.limit)
+
+
+def _read_cursor(cursor: str) -> tuple[str, int]:
+    batch_id, _, index = cursor.rpartition("/")
+    if not batch_id or not index.isascii() or not index.isdigit() or len(index) > 6:
+        text = "`cursor` is what the answer before it gave."
+        raise Refused("invalid_field", text, hint="Begin without it.", path="$.data.cursor")
+    return batch_id, int(index)
+
+
+async def _batches(context: Dependencies, rows: Sequence[ImageRow]) -> dict[str, BatchRow]:
+    ids = dict.fromkeys(row.batch_id for row in rows)
+    found = [await context.reader.batch(batch_id) for batch_id in ids]
+    return {batch.batch_id: batch for batch in found if batch is not None}
+
+
+def _is_young_enough(batch: BatchRow, message: wire.Recover) -> bool:
+    return batch.position >= (message.since_position or 0) and batch.at_ms >= (message.since_ms or 0)
+
+
+# ---- what the stores say
+
+
+async def _missing(
+    context: Dependencies, rows: Sequence[ImageRow], batches: dict[str, BatchRow], scope: Scope
+) -> list[Step]:
+    """What the stores no longer hold, or hold with other bytes. Raises Refused(store_unavailable)."""
+    wanted: dict[str, dict[str, ImageRow]] = {}
+    steps = []
+    for row in rows:
+        for store, name in stored_in(row, scope):
+            if is_there(batches[row.batch_id], store, scope):
+                wanted.setdefault(store, {})[name] = row
+            else:
+                steps.append(Step("elsewhere", row, store))
+    for store, names in wanted.items():
+        steps += await _looked_for(context, store, names)
+    return steps
+
+
+async def _looked_for(context: Dependencies, name: str, wanted: dict[str, ImageRow]) -> list[Step]:
+    _, store = opened_store(context, name)
+    try:
+        found = await recover_missing.look(store, wanted)
+    except StoreTrouble as trouble:
+        raise unavailable(name, trouble.fault) from trouble
+    kinds = ((wanted[public_id], kind) for public_id, kind in found.items())
+    return [Step(kind, row, name) for row, kind in kinds if kind != "held"]
+
+
+# ---- doing it
+
+
+async def _work_off(
+    context: Dependencies, label: str, steps: Sequence[Step], batches: dict[str, BatchRow], scope: Scope
+) -> int:
+    """How many images were taken up. What changed since the page was read is left as it is."""
+    images = 0
+    for command in commands_of(label, steps, batches, scope):
+        try:
+            images += cast(Changed, await context.engine.command(command)).images
+        except Refused as refusal:
+            if refusal.code != "nothing_to_do":
+                raise
+    return images
+
+
+def commands_of(label: str, steps: Sequence[Step], batches: dict[str, BatchRow], scope: Scope) -> Iterator[Command]:
+    """One command for all steps of one kind about one batch and store."""
+    grouped: dict[tuple[str, str, str], list[int]] = {}
+    for step in steps:
+        of_store = step.kind not in {"render", "renumber"}
+        key = ("owe" if of_store else step.kind, step.image.batch_id, step.store if of_store else "")
+        grouped.setdefault(key, []).append(step.image.index)
+    for (what, batch_id, store), found in grouped.items():
+        indexes = tuple(dict.fromkeys(found))
+        if what == "render":
+            yield RetryBatch(label, batch_id, indexes)
+        elif what == "renumber":
+            yield RenumberImages(label, batch_id, batches[batch_id].series, indexes)
+        else:
+            yield OweStore(label, batch_id, indexes, StoreRef(store, scope.places[store]))
+
+
+# ---- a store that is gone
+
+
+async def _drop_store(context: Dependencies, label: str, store: str, message: wire.Recover) -> wire.Recovered:
+    """Give up what is owed to a store. Raises Refused(nothing_to_do) if nothing is."""
+    if message != wire.Recover(store, message.dry_run):
+        text = "`drop_store` goes with `dry_run` alone: a store is given up in all batches."
+        raise Refused("invalid_field", text, hint="Send it without the other fields.", path="$.data.drop_store")
+    owing = await context.reader.owing(store)
+    if not owing:
+        known = ", ".join(context.stores)
+        text = f"No image is owed to a store {store[:100]!r}."
+        raise Refused("nothing_to_do", text, hint=f"Configured stores: {known}.", path="$.data.drop_store")
+    if message.dry_run:
+        return wire.Recovered(len(owing), sum(owing.values()), dry_run=True)
+    images, batch_ids = 0, list(owing)
+    for first in range(0, len(batch_ids), BATCHES_AT_ONCE):
+        some = tuple(batch_ids[first : first + BATCHES_AT_ONCE])
+        images += cast(Changed, await context.engine.command(DropStore(label, store, some))).images
+    return wire.Recovered(len(owing), images)

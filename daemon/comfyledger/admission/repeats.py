@@ -1,0 +1,83 @@
+"""A request that was answered before, answered from the ledger alone.
+
+Whatever would refuse it now is passed over: the configuration, the stores, ComfyUI, a limit, a right that was taken
+away, a check that an earlier release did not make. A request is first taken as any other, and only one that is refused
+is looked for here, so that new ones cost nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from comfyledger import wire
+from comfyledger.admission.admit import request_digests
+from comfyledger.comfyui.graph import read as graphs
+from comfyledger.core.decide.commands import conflict
+from comfyledger.core.decide.recorder import Accepted
+from comfyledger.core.events import BatchRequested
+from comfyledger.core.rows import BatchRow, RequestRow
+from comfyledger.errors import Refused
+from comfyledger.ledger.eventlog import decode
+from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.queries import serialize
+from comfyledger.queries.dependencies import Dependencies
+
+_OF_THE_CALLER: Final = frozenset({"rate_limited", "unauthorized", "not_running"})
+"""Refusals that say nothing of the request: who sends it may not be heard now, or nobody is there to look."""
+
+
+_UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
+
+
+class _Asked(msgspec.Struct):
+    """All that tells which request it is. A dry run is none: it uses up no request_id."""
+
+    request_id: str
+    dry_run: bool = False
+
+
+_asked: Final = msgspec.json.Decoder(_Asked)
+
+
+async def instead_of(refusal: Refused, context: Dependencies, label: str, raw: bytes) -> wire.BatchAccepted:
+    """What the request in `raw` was answered before. Raises `refusal` if it never was, Refused(request_id_conflict)."""
+    row = None if refusal.code in _OF_THE_CALLER else await _used(context.reader, label, raw)
+    batch = None if row is None else await context.reader.batch(row.batch_id)
+    if row is None or batch is None:
+        raise refusal
+    try:
+        digests = request_digests(raw, context.engine.secret)
+    except _UNREADABLE:
+        raise refusal from None
+    if row.digest not in digests:
+        raise conflict(row.request_id)
+    return await _answered(context, batch)
+
+
+async def found_in(reader: Reader, batch_id: str) -> str:
+    """What was found in the workflow of a batch, from the log; empty once its graph is forgotten."""
+    lines = await reader.page(after=0, limit=1, stream=batch_id)
+    event = decode(lines[0].kind, lines[0].schema, lines[0].data) if lines else None
+    if not isinstance(event, BatchRequested):
+        return ""
+    template = (await reader.texts([event.template])).get(event.template)
+    if template is None:
+        return ""
+    return graphs.describe(msgspec.convert(event.plan, graphs.Plan), msgspec.json.decode(template))
+
+
+async def _used(reader: Reader, label: str, raw: bytes) -> RequestRow | None:
+    try:
+        asked = _asked.decode(raw)
+    except _UNREADABLE:
+        return None
+    return None if asked.dry_run else await reader.request(label, asked.request_id)
+
+
+async def _answered(context: Dependencies, batch: BatchRow) -> wire.BatchAccepted:
+    images = await context.reader.images(ImageFilter(batch_id=batch.batch_id, limit=batch.images))
+    given = tuple(image.named for image in images if image.index <= batch.asked_for)
+    accepted = Accepted(batch.batch_id, batch.position, given, repeated=True)
+    return serialize.accepted(accepted, context.engine.epoch, await found_in(context.reader, batch.batch_id))

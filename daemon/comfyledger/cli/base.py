@@ -1,0 +1,181 @@
+"""How a command calls the daemon and ends: exit codes, refusals, the connection, batch ids that are given in part."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+import click
+
+from comfyledger import wire
+from comfyledger.cli.ui.terminal import clean, say_aside, say_refusal
+from comfyledger.client import Client
+from comfyledger.errors import Refused
+
+DONE: Final = 0
+REFUSED: Final = 1
+USAGE: Final = 2
+NOT_STORED: Final = 3
+NO_DAEMON: Final = 4
+NO_LEDGER: Final = 5
+FOUND: Final = 6
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final = {
+    DONE: "done",
+    REFUSED: "refused: the reason is on standard error, or with --json on standard output",
+    USAGE: "the command line was not understood",
+    NOT_STORED: "the batch ended with images that are not stored",
+    NO_DAEMON: "no daemon answers",
+    NO_LEDGER: "`run` alone: the ledger cannot be opened or written, or a disk failed",
+    FOUND: "`audit` or `replay --check`: something is not as the log says; `doctor`: something is broken",
+    INTERRUPTED: "interrupted",
+}
+"""What the command's exit code says; 2 is click's own, 5 the daemon's."""
+
+JSON: Final = "comfyledger.json"
+LABEL: Final = "cli"
+"""The label that request ids of the command line belong to."""
+ID_SIGNS: Final = 26
+"""Of a whole batch id, a ULID."""
+PART_SIGNS_MIN: Final = 6
+PAGE: Final = 500
+PAGES_MAX: Final = 20
+
+
+class Reach(NamedTuple):
+    """Where to look for the daemon, as the global options say."""
+
+    state_dir: Path | None
+    url: str | None
+
+    def client(self) -> Client:
+        return Client(self.url, None, self.state_dir, name=LABEL, on_waiting=_say_waiting)
+
+
+def _say_waiting(waiting: wire.Waiting) -> None:
+    say_aside(f"waiting: {waiting.message}")
+
+
+class Group(click.Group):
+    """A group of commands that ends each refusal with its exit code instead of a traceback."""
+
+    sections: Mapping[str, tuple[str, ...]] | None = None
+    """The names of commands under the titles at which help shows them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Refused as refusal:
+            say_refusal(refusal, bool(ctx.meta.get(JSON)))
+            ctx.exit(NO_DAEMON if refusal.code in {"not_running", "timeout"} else REFUSED)
+        except click.ClickException as error:
+            error.message = clean(error.message)  # type: ignore[misc]
+            raise
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with the whole of its first sentence, in groups where there are any."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        shown = {name: first_sentence(command) for name, command in commands if command and not command.hidden}
+        groups = self.sections or {"Commands": tuple(shown)}
+        width = max(map(len, shown), default=0)
+        for title, names in groups.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), shown[name]) for name in names if name in shown])
+
+
+def first_sentence(command: click.Command) -> str:
+    text = " ".join((command.help or "").partition("\n\n")[0].split())
+    return text.partition(". ")[0].rstrip(".") + "."
+
+
+def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+    """Before the command or behind it: one of the two is enough."""
+    ctx.meta[JSON] = value or bool(ctx.meta.get(JSON))
+    return bool(ctx.meta[JSON])
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, callback=_remember_json, help="Print JSON, for scripts."
+)
+
+Work = Callable[..., Coroutine[Any, Any, int]]
+
+
+def asks_daemon(work: Work) -> Callable[..., None]:
+    """A command that is given a connected client first, and returns its exit code."""
+
+    @click.pass_context
+    @functools.wraps(work)
+    def call(ctx: click.Context, /, **options: Any) -> None:
+        async def connected() -> int:
+            async with ctx.find_object(Reach).client() as client:  # type: ignore[union-attr]
+                return await work(client, **options)
+
+        ctx.exit(asyncio.run(connected()))
+
+    return call
+
+
+class Lists(Protocol):
+    """Who can be asked for lists: the client of a daemon, or a ledger's file."""
+
+    async def list_batches(
+        self, *, username: str | None = None, open_only: bool = False, before: str | None = None, limit: int = 50
+    ) -> wire.Batches: ...
+
+    async def list_images(
+        self,
+        *,
+        batch_id: str | None = None,
+        username: str | None = None,
+        state: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> wire.Images: ...
+
+
+async def find_batch(client: Lists, given: str) -> str:
+    """The whole batch id for `last`, or for a part of at least six signs from its beginning or end.
+
+    Raises Refused(unknown_batch), naming those that a part fits.
+    """
+    if len(given) >= ID_SIGNS:
+        return given
+    if given == "last":
+        newest = (await client.list_batches(limit=1)).batches
+        found = [batch.batch_id for batch in newest]
+    elif len(given) < PART_SIGNS_MIN:
+        raise Refused("unknown_batch", f"{given!r} is too short.", hint=f"Give at least {PART_SIGNS_MIN} signs.")
+    else:
+        found = await _fitting(client, given.upper())
+    if len(found) != 1:
+        several = f"It may be one of: {', '.join(found[:5])}." if found else "See `comfyledger batches`."
+        raise Refused("unknown_batch", f"There is not exactly one batch {given!r}.", hint=several)
+    return found[0]
+
+
+async def _fitting(client: Lists, part: str) -> list[str]:
+    found = []
+    for batch in await list_batches(client):
+        whole = batch.batch_id.upper()
+        if whole.startswith(part) or whole.endswith(part):
+            found.append(batch.batch_id)
+    return found
+
+
+async def list_batches(client: Lists, *, username: str | None = None, open_only: bool = False) -> list[wire.BatchInfo]:
+    """Batches page by page, newest first, up to a limit."""
+    batches: list[wire.BatchInfo] = []
+    for _ in range(PAGES_MAX):
+        before = batches[-1].batch_id if batches else None
+        page = await client.list_batches(username=username, open_only=open_only, before=before, limit=PAGE)
+        batches += page.batches
+        if not page.more:
+            break
+    return batches

@@ -1,0 +1,115 @@
+"""`audit`: everything that the ledger says of itself, held against what is there. A table of findings, or JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from comfyledger.cli.base import DONE, FOUND, json_option
+from comfyledger.cli.commands.run import running_config_option, settings_of
+from comfyledger.cli.ui.terminal import say, say_json, say_table
+
+if TYPE_CHECKING:
+    from comfyledger.maintenance.audit.findings import Kind, Progress, Tally
+    from comfyledger.maintenance.audit.run import Audited
+    from comfyledger.settings import Settings
+
+EXAMPLES_SHOWN = 3
+"""Of each kind; `--json` gives up to a hundred."""
+
+
+@click.command()
+@running_config_option
+@click.option("--stores", is_flag=True, help="Compare with what the stores hold, too.")
+@click.option("--deep", is_flag=True, help="With --stores: ask for each file of which a store's list gives no md5.")
+@click.option(
+    "--anchor",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep the head's hash in this file; if there is one, compare with it first. Best kept on another machine.",
+)
+@json_option
+@click.pass_context
+def audit(
+    ctx: click.Context, config_path: Path | None, stores: bool, deep: bool, anchor: Path | None, as_json: bool
+) -> None:
+    """Check log, tables, texts, spool and stores against each other. Changes nothing; the daemon may run."""
+    from comfyledger.cli.maintenance_base import bars, refusing
+    from comfyledger.maintenance.audit.findings import Tally
+    from comfyledger.maintenance.audit.run import audit as look
+
+    found = settings_of(ctx, config_path)
+    tally = Tally()
+    with refusing(), bars() as progress:
+        audited = look(found.ledger_path, found.spool_path, anchor, time.time(), tally, progress)
+        if stores:
+            with redirect_stdout(sys.stderr):  # What is logged of a plugin must not stand among JSON.
+                asyncio.run(_look_at_stores(found, deep, tally, progress))
+    if as_json:
+        say_json(_report(audited, tally))
+    else:
+        _say_report(audited, tally)
+    ctx.exit(FOUND if tally else DONE)
+
+
+async def _look_at_stores(found: Settings, deep: bool, tally: Tally, progress: Progress) -> None:
+    from comfyledger.maintenance.audit.run import audit_stores
+    from comfyledger.plugins import open_stores, store_kinds
+
+    opened = open_stores(store_kinds(), found.stores, found.state_path)
+    try:
+        await audit_stores(found.ledger_path, opened, time.time_ns() // 1_000_000, deep, tally, progress)
+    finally:
+        for one in opened.values():
+            if one.waiting is not None:
+                await one.close()
+
+
+def _report(audited: Audited, tally: Tally) -> dict[str, Any]:
+    return {
+        "whole": not tally,
+        "ledger_id": audited.identity.ledger_id,
+        "epoch": audited.identity.epoch,
+        "position": audited.head.position,
+        "hash": audited.head.hash.hex(),
+        "anchor": audited.anchor,
+        "findings": tally.kinds,
+        "foreign": audited.foreign,
+    }
+
+
+def _say_report(audited: Audited, tally: Tally) -> None:
+    from comfyledger.ledger.sqlite.schema_objects import listed
+
+    say(f"ledger {audited.identity.ledger_id}, epoch {audited.identity.epoch}, position {audited.head.position}")
+    if audited.anchor:
+        say(f"The anchor {_ANCHOR[audited.anchor]}.")
+    if audited.foreign:
+        say(f"Other programs have added to the file, which does no harm: {listed(audited.foreign)}.")
+    if not tally:
+        say("Everything is whole.", "green")
+        return
+    say_kinds(tally.kinds)
+
+
+_ANCHOR = {
+    "written": "was written",
+    "holds": "holds, and was moved on to this position",
+    "differs": "was left as it is, since the log is not whole",
+}
+
+
+def say_kinds(kinds: tuple[Kind, ...]) -> None:
+    """A table of the kinds of findings, and the first of each."""
+    say_table(("FOUND", "TIMES", "MEND WITH"), ((kind.kind, str(kind.count), kind.mend) for kind in kinds))
+    for kind in kinds:
+        say(f"{kind.kind}:", "bold")
+        for example in kind.examples[:EXAMPLES_SHOWN]:
+            say(f"  {example.where}: {example.sentence}")
+        if kind.count > EXAMPLES_SHOWN:
+            say(f"  and {kind.count - EXAMPLES_SHOWN} more")

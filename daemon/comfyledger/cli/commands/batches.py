@@ -1,0 +1,160 @@
+"""Looking at batches and images, and steering them: list, cancel, retry, pause, resume."""
+
+from __future__ import annotations
+
+import click
+
+from comfyledger import wire
+from comfyledger.cli.base import DONE, Lists, asks_daemon, find_batch, json_option
+from comfyledger.cli.offline_ledger import looks_at
+from comfyledger.cli.ui.terminal import clock, say, say_json, say_table, short
+from comfyledger.client import Client
+
+STATES = ("pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten")
+
+limit_option = click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many.")
+image_option = click.option(
+    "--image",
+    "indexes",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Only this image of it, counted from 1; repeat it.",
+)
+
+
+@click.command()
+@click.option("--user", help="Only those of this user.")
+@click.option("--open", "open_only", is_flag=True, help="Only those that are not settled.")
+@click.option("--before", help="Go on after this batch of an earlier list.")
+@limit_option
+@json_option
+@looks_at
+async def batches(
+    client: Lists, user: str | None, open_only: bool, before: str | None, limit: int, as_json: bool
+) -> int:
+    """List batches, newest first."""
+    before = await find_batch(client, before) if before else None
+    found = await client.list_batches(username=user, open_only=open_only, before=before, limit=limit)
+    if as_json:
+        say_json(found)
+        return DONE
+    say_batches(found.batches)
+    if found.more:
+        say(f"More: --before {found.batches[-1].batch_id}")
+    return DONE
+
+
+def say_batches(found: list[wire.BatchInfo], indent: str = "") -> None:
+    rows = (
+        (
+            batch.batch_id,
+            batch.status,
+            f"{batch.stored}/{batch.quantity}",
+            clock(batch.requested_at_ms)[5:16],
+            f"{batch.username} · {batch.character}",
+        )
+        for batch in found
+    )
+    say_table(("BATCH", "STATUS", "STORED", "ASKED", "FOR"), rows, indent)
+
+
+@click.command()
+@click.option("--batch", help="Only those of this batch.")
+@click.option("--user", help="Only those of this user.")
+@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@click.option("--before", help="Go on after this image of an earlier list, given as BATCH_ID/INDEX.")
+@limit_option
+@json_option
+@looks_at
+async def images(
+    client: Lists,
+    batch: str | None,
+    user: str | None,
+    state: str | None,
+    before: str | None,
+    limit: int,
+    as_json: bool,
+) -> int:
+    """List images with their state, and where they are or why they are nowhere."""
+    batch = await find_batch(client, batch) if batch else None
+    found = await client.list_images(batch_id=batch, username=user, state=state, before=before, limit=limit)
+    if as_json:
+        say_json(found)
+        return DONE
+    rows = ((short(image.batch_id), str(image.index), image.state, image.name, place(image)) for image in found.images)
+    say_table(("BATCH", "INDEX", "STATE", "NAME", "WHERE OR WHY"), rows)
+    if found.more:
+        say(f"More: --before {found.images[-1].image_id}")
+    return DONE
+
+
+def place(image: wire.ImageInfo) -> str:
+    """Where an image is; if it is not stored, why."""
+    if image.code or image.text:
+        return f"{image.code}: {image.text}" if image.text else image.code
+    return next((upload.url for upload in image.uploads if upload.url), "")
+
+
+@click.command()
+@click.argument("batch")
+@image_option
+@json_option
+@asks_daemon
+async def cancel(client: Client, batch: str, indexes: tuple[int, ...], as_json: bool) -> int:
+    """Give up what is not rendered yet, of a batch or of some of its images. Their numbers stay used."""
+    return _say_changed("cancelled", await client.cancel(await find_batch(client, batch), indexes), as_json)
+
+
+@click.command()
+@click.argument("batch")
+@image_option
+@click.option(
+    "--take",
+    type=click.Choice(("first", "last", "all")),
+    help="Which files, where more came than images were asked for; all: under new numbers.",
+)
+@json_option
+@asks_daemon
+async def retry(client: Client, batch: str, indexes: tuple[int, ...], take: wire.Take | None, as_json: bool) -> int:
+    """Take up again what failed, was parked or held, under the same numbers."""
+    changed = await client.retry(await find_batch(client, batch), indexes, take=take)
+    return _say_changed("taken up again", changed, as_json)
+
+
+@click.command()
+@click.argument("scope", default="everything")
+@json_option
+@asks_daemon
+async def pause(client: Client, scope: str, as_json: bool) -> int:
+    """Give out no new work. SCOPE: everything, backend:NAME, store:NAME, user:NAME or batch:ID."""
+    changed = await client.pause(await _whole(client, scope))
+    return _say_steered(f"Paused: {scope}.", changed, as_json)
+
+
+@click.command()
+@click.argument("scope", default="everything")
+@json_option
+@asks_daemon
+async def resume(client: Client, scope: str, as_json: bool) -> int:
+    """Undo a pause, or let a held batch go on. SCOPE is that of `pause`."""
+    changed = await client.resume(await _whole(client, scope))
+    return _say_steered(f"Going on: {scope}.", changed, as_json)
+
+
+async def _whole(client: Client, scope: str) -> str:
+    kind, _, name = scope.partition(":")
+    return f"batch:{await find_batch(client, name)}" if kind == "batch" else scope
+
+
+def _say_changed(done: str, changed: wire.ChangedCount, as_json: bool) -> int:
+    left = ", ".join(f"{count} {state}" for state, count in changed.left.items())
+    sentence = f"{changed.images} {'image' if changed.images == 1 else 'images'} {done}."
+    return _say_steered(f"{sentence} Left as they were: {left}." if left else sentence, changed, as_json)
+
+
+def _say_steered(sentence: str, changed: wire.ChangedCount, as_json: bool) -> int:
+    if as_json:
+        say_json({"images": changed.images, "left": changed.left})
+    else:
+        say(sentence)
+    return DONE

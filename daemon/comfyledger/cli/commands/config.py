@@ -1,0 +1,100 @@
+"""`config`: say whether a configuration can be used, what holds and why, and what may be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from comfyledger.cli.base import DONE, REFUSED, Group, json_option
+from comfyledger.cli.commands.run import config_of, running_config_option
+from comfyledger.cli.ui.terminal import say, say_aside, say_json
+from comfyledger.core.urls import shown_url
+
+if TYPE_CHECKING:
+    from comfyledger.settings import Mistake, Read
+
+
+@click.group(cls=Group)
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command()
+@running_config_option
+@json_option
+@click.pass_context
+def check(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
+    """Say whether a configuration can be used: all that is wrong, else the main things that it says."""
+    from comfyledger import logs, settings
+    from comfyledger.startup.usable import mistakes_of
+
+    logs.configure(level="error", layout="auto")  # what a plugin says of itself is said below
+    read = settings.examine(config_of(ctx, config_path), ctx.obj.state_dir)
+    mistakes = [*read.mistakes, *mistakes_of(read.settings, os.environ)]
+    if as_json:
+        listed = [{"path": one.path, "message": one.message, "hint": one.hint} for one in mistakes]
+        say_json({**_main(read), "usable": not mistakes, "mistakes": listed})
+    elif mistakes:
+        _say_mistakes(read, mistakes)
+    else:
+        for key, value in _main(read).items():
+            say(f"{key + ':':<11}{_shown(value)}")
+        say("The configuration can be used.")
+    ctx.exit(REFUSED if mistakes else DONE)
+
+
+def _main(read: Read) -> dict[str, object]:
+    found = read.settings
+    return {
+        "config": found.source or "none: the defaults",
+        "state_dir": found.state_dir,
+        "door": f"{found.door.host}:{found.door.port}",
+        "comfyui": {name: shown_url(comfyui.url) for name, comfyui in found.comfyui.items()},
+        "stores": {name: str(options["kind"]) for name, options in found.stores.items()},
+        "workflows": sorted(found.workflows),
+    }
+
+
+def _say_mistakes(read: Read, mistakes: list[Mistake]) -> None:
+    for one in mistakes:
+        say_aside(f"{one.path or read.settings.source}: {one.message}")
+        say_aside(f"  {one.hint}")
+    say_aside(f"config_invalid: {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}.")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} ({what})" for name, what in value.items())
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+@config.command()
+@running_config_option
+@json_option
+@click.pass_context
+def show(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
+    """Print all that holds as TOML, secrets masked; behind each key where its value comes from."""
+    from comfyledger import settings
+    from comfyledger.settings import showing
+
+    read = settings.examine(config_of(ctx, config_path), ctx.obj.state_dir)
+    read.raise_mistakes()
+    if as_json:
+        values = [
+            {"key": ".".join(one.path), "value": one.value, "source": one.source} for one in showing.entries(read)
+        ]
+        say_json({"config": read.settings.source, "values": values})
+    else:
+        for line in showing.as_toml(read).splitlines():
+            say(line, whole=True)
+
+
+@config.command(name="schema")
+def config_schema() -> None:
+    """Print a JSON Schema of the configuration, for editors that check TOML files."""
+    from comfyledger.settings import showing
+
+    say_json(showing.json_schema())

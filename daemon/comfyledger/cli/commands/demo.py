@@ -1,0 +1,246 @@
+"""`demo`: the main job once, end to end, on this machine: processes, real websockets, files that are proven.
+
+Three clients ask for batches at the same time; what comes out is shown and compared with what was promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.text import Text
+from rich.tree import Tree
+
+from comfyledger import wire
+from comfyledger.cli.base import DONE, REFUSED
+from comfyledger.cli.commands.log import event_line, read_past
+from comfyledger.cli.demo_processes import DemoFailed, Processes
+from comfyledger.cli.demo_proof import BATCHES, CHARACTER, STORE_MARK, Asked, faults
+from comfyledger.cli.ui.progress_view import Screen, follow, screen
+from comfyledger.cli.ui.terminal import clean, console, say, say_aside
+from comfyledger.client import Client
+from comfyledger.errors import Refused
+
+DEADLINE_S: Final = 120.0
+DOWNLOAD_S: Final = 30.0
+COMFYUI_TRIES: Final = 50
+COMFYUI_PAUSE_S: Final = 0.2
+LOG_LINES: Final = 12
+WORKFLOW: Final = "empty-image"
+
+Given = tuple[Asked, wire.BatchAccepted]
+
+
+@click.command()
+@click.option("--comfyui", help="The URL of a real ComfyUI. Default: a stand-in.")
+@click.option(
+    "--store",
+    type=click.Choice(["folder", "cloudinary"]),
+    default="folder",
+    show_default=True,
+    help="Where images go: a folder, or a stand-in for Cloudinary, from which they are downloaded again.",
+)
+@click.option("--keep", is_flag=True, help="Leave the daemon and the stand-in running, and the files.")
+@click.option("--seconds-per-image", type=float, default=0.3, show_default=True, help="Of the stand-in.")
+@click.pass_context
+def demo(ctx: click.Context, comfyui: str | None, store: str, keep: bool, seconds_per_image: float) -> None:
+    """Run the main job once: three batches at the same time, numbered images, a proof."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    folder = Path(tempfile.mkdtemp(prefix="comfyledger-demo-"))
+    processes = Processes(folder)
+    well = kept = ended = False
+    try:
+        with _failures_told(processes):
+            _start(processes, comfyui, store, seconds_per_image)
+            well = asyncio.run(_main_job(folder))
+        kept, ended = keep and bool(processes.ids), True
+    finally:
+        if not kept:
+            processes.stop()
+        if not ended:
+            shutil.rmtree(folder, ignore_errors=True)
+            say_aside("The demo was interrupted; what it had made is removed.")
+    if kept:
+        _say_kept(processes)
+    elif well:
+        shutil.rmtree(folder)
+    else:
+        say(f"Everything is left in {folder}")
+    ctx.exit(DONE if well else REFUSED)
+
+
+@contextlib.contextmanager
+def _failures_told(processes: Processes) -> Iterator[None]:
+    """What went wrong, and what the processes said last."""
+    try:
+        yield
+    except* (DemoFailed, Refused, TimeoutError) as errors:
+        for error in errors.exceptions:
+            say(f"The demo failed: {str(error) or f'not done within {DEADLINE_S:g} s.'}", "bold red")
+        for name in ("stand-in", "account", "daemon"):
+            for line in processes.last_words(name):
+                say(f"{name}: {line}", "dim")
+
+
+def _start(processes: Processes, comfyui: str | None, store: str, seconds_per_image: float) -> None:
+    folder = processes.folder
+    if comfyui is None:
+        output = folder / "comfyui"
+        output.mkdir()
+        arguments = ("comfyui", "--port", "0", "--output", str(output), "--seconds-per-image", str(seconds_per_image))
+        processes.start("stand-in", ("comfyledger.sim", *arguments))
+        comfyui = processes.url_of("stand-in", processes.output("stand-in"))
+    config = folder / "config.toml"
+    section = _account(processes) if store == "cloudinary" else folder_section(folder)
+    config.write_text(config_text(folder, comfyui) + section, encoding="utf-8")
+    processes.start("daemon", ("comfyledger", "run", "--config", str(config)))
+    door = processes.url_of("daemon", folder / "state" / "door.json")
+    say(f"ComfyUI at {comfyui}, the daemon at {door}, everything below {folder}", "dim")
+
+
+def _account(processes: Processes) -> str:
+    """Start a stand-in for Cloudinary. The section of the store that uses it."""
+    folder = processes.folder
+    processes.start("account", ("comfyledger.sim", "cloudinary", "--port", "0", "--root", str(folder / "cloudinary")))
+    url = processes.url_of("account", processes.output("account"))
+    told = json.loads(processes.output("account").read_text())
+    (folder / "cloudinary.url").write_text(told["cloudinary_url"], encoding="utf-8")
+    say(f"Cloudinary's stand-in at {url}", "dim")
+    file = quoted(str(folder / "cloudinary.url"))
+    return f'[stores.cloudinary]\nkind = "cloudinary"\nurl_file = {file}\nupload_prefix = {quoted(url)}\n'
+
+
+def quoted(text: str) -> str:
+    """A JSON string is a TOML string."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def folder_section(folder: Path) -> str:
+    return f'[stores.folder]\nkind = "folder"\nroot = {quoted(str(folder / "images"))}\n'
+
+
+def config_text(folder: Path, comfyui: str) -> str:
+    """The daemon's configuration for the demo, but for the store."""
+    return (
+        f"state_dir = {quoted(str(folder / 'state'))}\n\n"
+        "[door]\nport = 0\n\n"
+        f"[comfyui.main]\nurl = {quoted(comfyui)}\n\n"
+    )
+
+
+async def _main_job(folder: Path) -> bool:
+    """Whether everything is as promised."""
+    await _comfyui_answers(folder)
+    async with asyncio.timeout(DEADLINE_S):
+        with screen(as_json=False) as shown_on:
+            async with asyncio.TaskGroup() as group:
+                asking = [group.create_task(_ask_and_follow(folder, asked, shown_on)) for asked in BATCHES]
+        given = [task.result() for task in asking]
+        await _downloaded(folder, given)
+        _say_files(folder / "images")
+        _say_numbers(given)
+        await _say_log(folder)
+    found = await asyncio.to_thread(faults, folder / "images", given)
+    for fault in found:
+        say(fault, "bold red")
+    if not found:
+        count = sum(len(batch.images) for _, batch in given)
+        say(f"All {count} files are there, whole, each with its own number; no number was given twice.", "bold green")
+    return not found
+
+
+async def _comfyui_answers(folder: Path) -> None:
+    """Raises DemoFailed, with what the daemon says, if ComfyUI is not reached in time."""
+    async with Client(state_dir=folder / "state", name="demo") as client:
+        for _ in range(COMFYUI_TRIES):
+            info = await client.server_info()
+            if all(backend.connected for backend in info.backends):
+                return
+            await asyncio.sleep(COMFYUI_PAUSE_S)
+    urls = ", ".join(backend.url for backend in info.backends)
+    why = " ".join(lane.text for lane in info.lanes)
+    raise DemoFailed(f"ComfyUI at {urls} does not answer ({why}). Start it, or leave --comfyui away for the stand-in.")
+
+
+async def _ask_and_follow(folder: Path, asked: Asked, shown_on: Screen) -> Given:
+    async with Client(state_dir=folder / "state", name=asked.client) as client:
+        batch = await client.submit(
+            request_id=f"demo-{uuid.uuid4()}",
+            username=asked.username,
+            character=CHARACTER,
+            premade=asked.premade,
+            workflow=WORKFLOW,
+            images=[wire.ImageAsked({"color": colour}) for colour in asked.colours],
+        )
+        await follow(client, batch.batch_id, shown_on)
+        return asked, batch
+
+
+async def _downloaded(folder: Path, given: list[Given]) -> None:
+    """What has a web address is fetched from there, under the name that it has: only so it is seen to be there."""
+    async with Client(state_dir=folder / "state", name="demo") as client:
+        for _, batch in given:
+            for image in (await client.get_batch(batch.batch_id)).images:
+                for upload in image.uploads:
+                    if upload.url.startswith("http"):
+                        target = folder / "images" / f"{image.public_id}.{image.extension}"
+                        await asyncio.to_thread(_download, upload.url, target)
+
+
+class _Direct(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: what comes from elsewhere is not the image that was stored."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Without another request the redirect is an error."""
+
+
+def _download(url: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with urllib.request.build_opener(_Direct).open(url, timeout=DOWNLOAD_S) as answer:
+        target.write_bytes(answer.read())
+
+
+def _say_files(root: Path) -> None:
+    tree = Tree(Text(clean(str(root))))
+    _grow(tree, root)
+    console().print(tree, soft_wrap=True)
+
+
+def _grow(tree: Tree, folder: Path) -> None:
+    entries = sorted(entry for entry in folder.iterdir() if entry.name != STORE_MARK) if folder.is_dir() else []
+    for entry in entries:
+        _grow(tree.add(Text(clean(entry.name))), entry)
+
+
+def _say_numbers(given: list[Given]) -> None:
+    for asked, batch in given:
+        numbers = ", ".join(map(str, batch.numbers))
+        say(f"{asked.client} asked for {batch.quantity} images for {asked.username} and was given {numbers}")
+
+
+async def _say_log(folder: Path) -> None:
+    async with Client(state_dir=folder / "state", name="demo") as client:
+        head = client.welcome
+        say(f"The last {LOG_LINES} of {head.position} events:")
+        past = read_past(client, head, max(0, head.position - LOG_LINES))
+        async with contextlib.aclosing(past):
+            async for event in past:
+                say(event_line(event), "dim")
+
+
+def _say_kept(processes: Processes) -> None:
+    state = processes.folder / "state"
+    say(f"Still running. Talk to it:  comfyledger --state-dir {state} status")
+    say(f"End it:                     kill {' '.join(map(str, processes.ids))}")
+    say(f"Then remove:                {processes.folder}")

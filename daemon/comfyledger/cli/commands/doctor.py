@@ -1,0 +1,106 @@
+"""`doctor`: what keeps, or will keep, comfyledger from working here, a line each, with what mends it. Or JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import sys
+import uuid
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.text import Text
+
+from comfyledger.cli.base import DONE, FOUND, json_option
+from comfyledger.cli.commands.run import running_config_option, settings_of
+from comfyledger.cli.ui.terminal import clean, console, say, say_json, show
+from comfyledger.errors import Refused
+
+if TYPE_CHECKING:
+    from comfyledger.maintenance.doctor.judge import Diagnosis
+    from comfyledger.maintenance.doctor.run import Report
+    from comfyledger.settings import Settings
+
+_STYLE: Final = {"ok": "green", "warning": "yellow", "failure": "bold red"}
+_LAST_WORDS: Final = {
+    "ok": "Everything is well.",
+    "warning": "It works; see the warnings.",
+    "failure": "Something is broken; see the failures.",
+}
+
+
+@click.command()
+@running_config_option
+@click.option(
+    "--probe-comfyui", is_flag=True, help="Let ComfyUI run a tiny prompt, which is removed again: it takes a place."
+)
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, config_path: Path | None, probe_comfyui: bool, as_json: bool) -> None:
+    """Look at configuration, disks, clock, ComfyUI, stores, plugins and daemon. Changes nothing; the daemon may run."""
+    with redirect_stdout(io.StringIO()):  # What is logged on the way is among the lines.
+        report = asyncio.run(_examined(ctx, config_path, probe_comfyui))
+    if as_json:
+        say_json({"verdict": report.verdict, "diagnoses": report.diagnoses})
+    else:
+        _say_report(report)
+    code = FOUND if report.verdict == "failure" else DONE
+    if report.overdue:
+        _end(code)
+    ctx.exit(code)
+
+
+async def _examined(ctx: click.Context, config_path: Path | None, probe: bool) -> Report:
+    """What is wrong with the configuration itself is a line, too; then only what needs none is looked at."""
+    from comfyledger.maintenance.doctor import run as inspect
+    from comfyledger.maintenance.doctor.judge import Diagnosis
+
+    try:
+        found = settings_of(ctx, config_path)
+    except Refused as refusal:
+        refused = Diagnosis("configuration", "failure", refusal.message, refusal.hint)
+        bounds = inspect.Bounds()
+        return inspect.Report((refused, *await inspect.installed(bounds)), bounds.overdue)
+    graphs, broken = _workflows(found)
+    report = await inspect.examine(found, graphs, lambda: str(uuid.uuid4()), probe=probe)
+    return inspect.Report((*broken, *report.diagnoses), report.overdue)
+
+
+def _workflows(found: Settings) -> tuple[dict[str, Mapping[str, Any]], list[Diagnosis]]:
+    """The graphs of those that can be used, and what is wrong with the others."""
+    from msgspec.structs import replace
+
+    from comfyledger.admission.configured import prepare_workflows
+    from comfyledger.maintenance.doctor.judge import Diagnosis
+
+    graphs: dict[str, Mapping[str, Any]] = {}
+    broken = []
+    for name, workflow in found.workflows.items():
+        try:
+            graphs[name] = prepare_workflows(replace(found, workflows={name: workflow}))[name].graph
+        except Refused as refusal:
+            broken.append(Diagnosis("configuration", "failure", refusal.message, refusal.hint))
+    return graphs, broken
+
+
+def _say_report(report: Report) -> None:
+    width = max(len(one.area) for one in report.diagnoses)
+    screen = console()
+    for one in report.diagnoses:
+        line = Text.assemble((f"{one.verdict:<9}", _STYLE[one.verdict]), f"{clean(one.area):<{width}}  ")
+        line.append(clean(one.sentence))
+        if one.mend:
+            line.append(f" Mend: {clean(one.mend)}", style="bold")
+        show(screen, line, 9 + 1 + width + 1)
+    say(_LAST_WORDS[report.verdict], _STYLE[report.verdict])
+
+
+def _end(code: int) -> None:
+    """At once: a thread that waits for a dead mount or server would keep the process, perhaps for ever."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

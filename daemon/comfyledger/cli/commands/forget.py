@@ -1,0 +1,114 @@
+"""`forget`: texts and files of an image, a batch or a user go; numbers stay used."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import click
+
+from comfyledger import wire
+from comfyledger.cli.base import DONE, asks_daemon, find_batch, json_option
+from comfyledger.cli.commands.batches import image_option
+from comfyledger.cli.ui.terminal import live_line, say, say_json, several
+from comfyledger.client import Client
+
+
+@click.command()
+@click.argument("what", required=False)
+@click.option("--user", help="All that this user ever asked for, instead of WHAT.")
+@image_option
+@click.option("--stores", is_flag=True, help="Have the stores delete what they hold of it, too.")
+@click.option("--dry-run", is_flag=True, help="Say what would be forgotten, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask whether this is meant.")
+@json_option
+@asks_daemon
+async def forget(
+    client: Client,
+    what: str | None,
+    user: str | None,
+    indexes: tuple[int, ...],
+    stores: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Have prompts, inputs, graphs and files go for ever. Numbers and names stay used.
+
+    WHAT is a batch, an image as BATCH_ID/INDEX, or the whole name of an image, folder included. What stores hold stays
+    there without --stores. Backups that were made before still hold what is forgotten.
+    """
+    if (what is None) == (user is None) or (user is not None and indexes):
+        raise click.UsageError("Give a batch or an image, or --user NAME alone.")
+    asked = await _asked(client, what, user, indexes, stores)
+    plan = await _through(client, asked, dry_run=True, as_json=as_json)
+    if dry_run:
+        return _say(plan, as_json)
+    if not yes and not as_json:
+        click.confirm(f"{_counted(plan)} This cannot be undone. Forget them?", abort=True, err=True)
+    return _say(await _through(client, asked, dry_run=False, as_json=as_json), as_json)
+
+
+async def _asked(
+    client: Client, what: str | None, user: str | None, indexes: tuple[int, ...], stores: bool
+) -> wire.Forget:
+    if what is None:
+        return wire.Forget(username=user, stores=stores)
+    if "/" in what:
+        image = await client.get_image(what)
+        return wire.Forget(image.batch_id, [image.index], stores=stores)
+    return wire.Forget(await find_batch(client, what), list(indexes), stores=stores)
+
+
+async def _through(client: Client, asked: wire.Forget, *, dry_run: bool, as_json: bool) -> wire.Forgotten:
+    """All pages of it, together."""
+    done = wire.Forgotten(0, 0, dry_run=dry_run)
+    with live_line(as_json) as bars:
+        bar = bars.add_task("", total=None)
+        async for page in _pages(client, asked, dry_run):
+            done = _with(done, page)
+            bars.update(bar, description=f"{several(done.images, 'image')} of {several(done.batches, 'batch')}")
+    return done
+
+
+async def _pages(client: Client, asked: wire.Forget, dry_run: bool) -> AsyncIterator[wire.Forgotten]:
+    before: str | None = None
+    while before != "":
+        page = await client.forget(
+            asked.batch_id,
+            asked.images,
+            username=asked.username,
+            before=before,
+            stores=asked.stores,
+            dry_run=dry_run,
+        )
+        yield page
+        before = page.before
+
+
+def _with(done: wire.Forgotten, page: wire.Forgotten) -> wire.Forgotten:
+    left = {store: done.left.get(store, 0) + page.left.get(store, 0) for store in {**done.left, **page.left}}
+    return wire.Forgotten(
+        done.batches + page.batches,
+        done.images + page.images,
+        done.texts + page.texts,
+        done.deletions + page.deletions,
+        left,
+        dry_run=done.dry_run,
+    )
+
+
+def _counted(found: wire.Forgotten) -> str:
+    left = ", ".join(f"{count:,} in {store}" for store, count in sorted(found.left.items()))
+    counts = f"{several(found.images, 'image')} of {several(found.batches, 'batch')}"
+    asked = f"stores are asked to delete {several(found.deletions, 'file')}"
+    return f"{counts}; {asked}" + (f", and keep {left}." if left else ".")
+
+
+def _say(found: wire.Forgotten, as_json: bool) -> int:
+    if as_json:
+        say_json(found)
+    elif found.dry_run:
+        say(f"Would be forgotten: {_counted(found)}")
+    else:
+        say(f"Forgotten: {_counted(found)} Texts erased: {found.texts:,}.")
+    return DONE

@@ -1,0 +1,229 @@
+"""`import`: take over what a store already holds, so that the first batch of each series need not ask.
+
+Page by page from the store through the daemon, added up here; then every series found is raised, in pages as well.
+The store is never changed, and to import again does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.progress import Progress
+from rich.text import Text
+
+from comfyledger import wire
+from comfyledger.cli import import_state
+from comfyledger.cli.base import DONE, REFUSED, Reach, asks_daemon, json_option
+from comfyledger.cli.import_state import Seen, Tally
+from comfyledger.cli.ui.terminal import clean, clock, live_line, say, say_aside, say_json, say_table
+from comfyledger.client import Client
+from comfyledger.client.finding import find_state_dir
+from comfyledger.errors import Refused
+
+SERIES_PAGE: Final = 500
+SHOWN: Final = 20
+"""Series in the table; `--json` has all."""
+LINE_EVERY_FILES: Final = 10_000
+"""Without a terminal there is a line whenever so many more files were seen."""
+SOON_S: Final = 43_200.0
+"""Up to here a time of day says when."""
+
+
+@click.command("import")
+@click.argument("store")
+@click.option("--prefix", default="", metavar="FOLDER", help="Only what lies in this folder of the store or below.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option("--accept-outlier", is_flag=True, help="Believe numbers far above the one below them, too.")
+@click.option("--ignore-outlier", is_flag=True, help="Go on above the numbers below them; the files stay as they are.")
+@click.option("--restart", is_flag=True, help="Begin anew instead of going on with an interrupted import.")
+@json_option
+@asks_daemon
+async def take_over(
+    client: Client,
+    store: str,
+    prefix: str,
+    dry_run: bool,
+    accept_outlier: bool,
+    ignore_outlier: bool,
+    restart: bool,
+    as_json: bool,
+) -> int:
+    """Take over what STORE holds already: each series goes on above its highest number. The store is not changed.
+
+    STORE is a store's name or its kind. An interrupted import goes on where it was. A series with a number that is
+    above 10,000 and more than a hundred times the one below it (a date, say) is shown and not taken, unless
+    --accept-outlier or --ignore-outlier says what the number is; then the command ends with 1.
+    """
+    if accept_outlier and ignore_outlier:
+        raise click.UsageError("Give --accept-outlier or --ignore-outlier, not both.")
+    place = _store_called(store, await client.server_info())
+    path = _state_dir() / f"import-{place.name}.json"
+    begun = Tally(place.identity, client.welcome.epoch, prefix, int(time.time() * 1000))
+    with _meter(as_json) as meter:
+        tally = begun if restart else _begun_before(path, begun, meter)
+        if ignore_outlier and tally.complete:
+            tally = begun  # What lies below an outlier goes on growing, unlike the outlier.
+        await _read_store(client, place.name, tally, path, meter)
+        is_decided = accept_outlier or ignore_outlier
+        doubted = [seen for seen in tally.series.values() if seen.doubt and not is_decided]
+        taken = [_taken(seen, ignore_outlier) for seen in tally.series.values() if is_decided or not seen.doubt]
+        raised = None if dry_run else await _raise(client, place.name, taken, meter)
+    if not (dry_run or doubted):
+        path.unlink(missing_ok=True)
+    (_say_as_json if as_json else _say_all)(place.name, tally, doubted, raised)
+    return REFUSED if doubted else DONE
+
+
+def _store_called(given: str, info: wire.Info) -> wire.StoreInfo:
+    named = [store for store in info.stores if store.name == given]
+    found = named or [store for store in info.stores if store.kind == given]
+    if len(found) != 1:
+        known = ", ".join(f"{store.name} ({store.kind})" for store in info.stores) or "none"
+        text = f"There is not exactly one store {given[:64]!r}."
+        raise Refused("unknown_store", text, hint=f"Configured: {known}.")
+    if found[0].problem:
+        hint = "`comfyledger status` shows when it works again."
+        raise Refused("store_unavailable", f"The store {found[0].name}: {found[0].problem}", hint=hint)
+    return found[0]
+
+
+def _state_dir() -> Path:
+    reach = click.get_current_context().find_object(Reach)
+    return (reach.state_dir if reach else None) or find_state_dir(os.environ)
+
+
+# ---- how far it is
+
+
+class Meter:
+    """How far an import is: a live line on a terminal, elsewhere lines on standard error."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task = bars.add_task("", total=None)
+        self._told = 0
+
+    def tell(self, text: str) -> None:
+        if self._bars.disable:
+            say_aside(text)
+        else:
+            self._bars.console.print(Text(clean(text)), soft_wrap=True)
+
+    def seen(self, tally: Tally) -> None:
+        said = f"{tally.files:,} files seen, {len(tally.series):,} series"
+        self._bars.update(self._task, description=said)
+        if self._bars.disable and tally.files - self._told >= LINE_EVERY_FILES:
+            self._told = tally.files
+            say_aside(said)
+
+    def raised(self, done: int, total: int) -> None:
+        self._bars.update(self._task, description=f"{done:,} of {total:,} series raised", completed=done, total=total)
+
+
+@contextlib.contextmanager
+def _meter(as_json: bool) -> Iterator[Meter]:
+    with live_line(as_json) as bars:
+        yield Meter(bars)
+
+
+# ---- reading and raising
+
+
+def _begun_before(path: Path, begun: Tally, meter: Meter) -> Tally:
+    """What an earlier call has seen of the same place not long ago; else the one that begins now."""
+    before = import_state.load(path)
+    if before is None or not before.goes_on(begun):
+        return begun
+    when = clock(before.begun_at_ms)[:16]
+    meter.tell(f"Going on with what was read since {when}: {before.files:,} files. --restart begins anew.")
+    return before
+
+
+async def _read_store(client: Client, store: str, tally: Tally, path: Path, meter: Meter) -> None:
+    """Page by page to the end, waiting whenever the store asks for it."""
+    meter.seen(tally)
+    while not tally.complete:
+        try:
+            tally.add(await client.survey_store(store, prefix=tally.prefix, cursor=tally.cursor))
+        except Refused as refusal:
+            if not refusal.retry_after_s:
+                meter.tell(f"{tally.files:,} files were seen before: the same command goes on there.")
+                raise
+            meter.tell(_waits(store, refusal, tally.files))
+            await asyncio.sleep(refusal.retry_after_s)
+        else:
+            import_state.save(path, tally)
+            meter.seen(tally)
+
+
+def _waits(store: str, refusal: Refused, files: int) -> str:
+    until = clock(int((time.time() + refusal.retry_after_s) * 1000))
+    when = until[11:] if refusal.retry_after_s < SOON_S else until
+    return f"{store} asks to wait until {when}; {files:,} of the files seen. {refusal.message}"
+
+
+def _taken(seen: Seen, ignore_outlier: bool) -> wire.SeriesFound:
+    highest = seen.doubt[1] if ignore_outlier and seen.doubt else seen.highest
+    return wire.SeriesFound(seen.folder, seen.stem, highest or seen.highest, seen.suffix, counts=highest > 0)
+
+
+async def _raise(client: Client, store: str, taken: Sequence[wire.SeriesFound], meter: Meter) -> wire.SeriesRaised:
+    opened = raised = unchanged = done = 0
+    rest = iter(taken)
+    while page := list(islice(rest, SERIES_PAGE)):
+        answer = await client.raise_series(store, page)
+        opened, raised, unchanged = opened + answer.opened, raised + answer.raised, unchanged + answer.unchanged
+        done += len(page)
+        meter.raised(done, len(taken))
+    return wire.SeriesRaised(opened, raised, unchanged)
+
+
+# ---- what came of it
+
+
+def _say_as_json(store: str, tally: Tally, doubted: list[Seen], raised: wire.SeriesRaised | None) -> None:
+    said: dict[str, Any] = {
+        "store": store,
+        "dry_run": raised is None,
+        "files": tally.files,
+        "others": tally.others,
+        "series": list(tally.series.values()),
+        "doubted": doubted,
+    }
+    say_json(said | (msgspec.structs.asdict(raised) if raised else {}))
+
+
+def _say_all(store: str, tally: Tally, doubted: list[Seen], raised: wire.SeriesRaised | None) -> None:
+    largest = sorted(tally.series.values(), key=lambda seen: -seen.images)
+    if largest:
+        rows = ((f"{seen.images:,}", str(seen.highest), seen.name) for seen in largest[:SHOWN])
+        say_table(("IMAGES", "HIGHEST", "SERIES"), rows)
+    if len(largest) > SHOWN:
+        say(f"and {len(largest) - SHOWN:,} more series; --json has all")
+    images = tally.files - tally.others
+    say(f"{store}: {images:,} images of {len(largest):,} series, {tally.others:,} other files.")
+    if raised is None:
+        say(f"Nothing was done: {len(largest) - len(doubted):,} series would go on above their highest number.")
+    else:
+        say(f"Series new: {raised.opened:,}, raised: {raised.raised:,}, left as they were: {raised.unchanged:,}.")
+    if doubted:
+        _say_doubted(doubted)
+
+
+def _say_doubted(doubted: list[Seen]) -> None:
+    say(f"Not taken, since a number is far above the one below it ({len(doubted):,}):", "yellow")
+    rows = ((str(one.doubt[0]), str(one.doubt[1]), one.name) for one in doubted if one.doubt)
+    say_table(("NUMBER", "BELOW", "SERIES"), rows)
+    say_aside(
+        "If these are numbers, run it again with --accept-outlier. If not, rename those files and run it again with "
+        "--restart, or run it again with --ignore-outlier."
+    )

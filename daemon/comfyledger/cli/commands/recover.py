@@ -1,0 +1,235 @@
+"""`recover`: take up what is parked, failed or missing, page by page through the daemon; or give a store up.
+
+First a plan that changes nothing, then, once a person has agreed, the same pages again as work. The daemon remembers
+nothing between pages: a recovery that was interrupted is begun anew and finds what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import click
+from msgspec.structs import replace
+from rich.progress import Progress
+
+from comfyledger import wire
+from comfyledger.cli.base import DONE, asks_daemon, find_batch, json_option
+from comfyledger.cli.commands.log import moment
+from comfyledger.cli.ui.terminal import live_line, say, say_aside, say_json, say_table, several
+from comfyledger.client import Client
+from comfyledger.errors import Refused
+
+LINE_EVERY_IMAGES: Final = 10_000
+"""Without a terminal there is a line whenever so many more images were looked at."""
+PAGE: Final = 500
+ASKED_PAGE: Final = 100
+"""Of images that stores are asked for: each may cost a question, and the daemon answers once all are answered."""
+EXAMPLES_MAX: Final = 5
+_WORDS: Final = {
+    "upload": "was not taken: goes there again",
+    "render": "failed: is rendered again",
+    "missing": "is there no more: goes there again",
+    "fill": "was never owed: goes there",
+    "renumber": "met something else: gets a new number",
+    "different": "has other bytes there: left alone",
+    "elsewhere": "the store is not what it was: left alone",
+}
+_SHOWN: Final = frozenset({"different", "elsewhere"})
+
+
+def _since(_: click.Context, __: click.Parameter, typed: str | None) -> tuple[int | None, int | None]:
+    """Position and time, of which at most one is given."""
+    if typed is None:
+        return None, None
+    if re.fullmatch(r"[0-9]{1,18}", typed):
+        return int(typed), None
+    try:
+        return None, moment(typed, time.time_ns() // 1_000_000)
+    except (ValueError, OverflowError, OSError) as error:
+        hint = "write a position, 2026-11-22T03:00, or 90s, 30m, 2h, 7d for so long ago."
+        raise click.BadParameter(f"{typed!r} is neither; {hint}") from error
+
+
+@click.command()
+@click.option("--batch", help="Only of this batch.")
+@click.option("--user", help="Only of this user's batches.")
+@click.option("--store", metavar="NAME", help="Only what is owed to this store.")
+@click.option("--code", help="Only what was parked or failed with this code, like collision or execution_error.")
+@click.option(
+    "--since",
+    callback=_since,
+    help="Only batches since a position or time (2h: two hours ago). With --store, also what it was never owed.",
+)
+@click.option("--missing", is_flag=True, help="Ask the stores which images they hold no more, too.")
+@click.option("--new-number", is_flag=True, help="Give the next numbers to images whose names others have taken.")
+@click.option("--drop-store", metavar="NAME", help="Give up what is owed to this store; goes with no other choice.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask whether this is meant.")
+@json_option
+@asks_daemon
+async def recover(
+    client: Client,
+    batch: str | None,
+    user: str | None,
+    store: str | None,
+    code: str | None,
+    since: tuple[int | None, int | None],
+    missing: bool,
+    new_number: bool,
+    drop_store: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Take up what is parked, failed or missing: from the spool, else from another store, else rendered again.
+
+    Foreign files are never overwritten, and what was cancelled or forgotten stays so. With --drop-store: give up what
+    a store does not have yet. What it has stays there, and other stores get all of theirs.
+    """
+    position, since_ms = since
+    wanted = wire.Recover(
+        batch_id=await find_batch(client, batch) if batch else None,
+        username=user,
+        store=store,
+        code=code,
+        since_position=position,
+        since_ms=since_ms,
+        missing=missing,
+        new_number=new_number,
+        limit=ASKED_PAGE if missing else PAGE,
+    )
+    wanted = wanted if drop_store is None else _alone(wanted, drop_store)
+    is_sure = yes or as_json
+    plan = None if is_sure and not dry_run else await _pages(client, replace(wanted, dry_run=True), as_json)
+    if plan is not None and not as_json:
+        _say_plan(plan, drop_store)
+    if dry_run or (plan is not None and not plan.images):
+        if as_json and plan is not None:
+            say_json(plan)
+        return DONE
+    if not is_sure:
+        click.confirm("Do it?", abort=True, err=True)
+    done = await _pages(client, wanted, as_json)
+    if as_json:
+        say_json(done)
+    elif drop_store is not None:
+        say(f"{several(done.images, 'image')} of {several(done.batches, 'batch')} given up for the store {drop_store}.")
+    else:
+        _say_done(done)
+    return DONE
+
+
+def _alone(wanted: wire.Recover, drop_store: str) -> wire.Recover:
+    """Giving a store up, which goes with no other choice."""
+    if replace(wanted, limit=PAGE) != wire.Recover(limit=PAGE):
+        raise click.UsageError("--drop-store gives up what is owed in all batches; it goes with no other choice.")
+    return wire.Recover(drop_store)
+
+
+# ---- page by page
+
+
+async def _pages(client: Client, wanted: wire.Recover, as_json: bool) -> wire.Recovered:
+    """All pages as one answer. Where a store asks to wait, this waits."""
+    total = wire.Recovered(0, 0, wanted.dry_run)
+    with _meter(as_json) as meter:
+        while True:
+            try:
+                page = await client.recover(wanted)
+            except Refused as refusal:
+                if not refusal.retry_after_s:
+                    raise
+                meter.tell(f"Waiting {refusal.retry_after_s:.0f} s. {refusal.message}")
+                await asyncio.sleep(refusal.retry_after_s)
+                continue
+            total = _added(total, page)
+            meter.looked_at(total.looked_at)
+            if not page.cursor:
+                return total
+            wanted = replace(wanted, cursor=page.cursor)
+
+
+def _added(total: wire.Recovered, page: wire.Recovered) -> wire.Recovered:
+    return replace(
+        total,
+        batches=total.batches + page.batches,
+        images=total.images + page.images,
+        steps=_joined((*total.steps, *page.steps)),
+        looked_at=total.looked_at + page.looked_at,
+    )
+
+
+def _joined(steps: Iterable[wire.RecoveryStep]) -> list[wire.RecoveryStep]:
+    found: dict[tuple[str, str, str], wire.RecoveryStep] = {}
+    for step in steps:
+        key = (step.kind, step.store, step.code)
+        before = found.get(key, wire.RecoveryStep(step.kind, 0, step.store, step.code))
+        examples = [*before.examples, *step.examples][:EXAMPLES_MAX]
+        found[key] = replace(before, images=before.images + step.images, examples=examples)
+    return list(found.values())
+
+
+class Meter:
+    """How far a recovery is: a live line on a terminal, elsewhere lines on standard error."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task = bars.add_task("", total=None)
+        self._told = 0
+
+    def tell(self, text: str) -> None:
+        if self._bars.disable:
+            say_aside(text)
+        else:
+            self._bars.update(self._task, description=text)
+
+    def looked_at(self, images: int) -> None:
+        self._bars.update(self._task, description=f"{several(images, 'image')} looked at")
+        if self._bars.disable and images - self._told >= LINE_EVERY_IMAGES:
+            self._told = images
+            say_aside(f"{several(images, 'image')} looked at")
+
+
+@contextlib.contextmanager
+def _meter(as_json: bool) -> Iterator[Meter]:
+    with live_line(as_json) as bars:
+        yield Meter(bars)
+
+
+# ---- what it says
+
+
+def _say_plan(plan: wire.Recovered, drop_store: str | None) -> None:
+    if drop_store is not None:
+        counts = f"{several(plan.images, 'image')} of {several(plan.batches, 'batch')}"
+        say(f"{counts} would be given up for the store {drop_store}.")
+        return
+    _say_steps(plan.steps)
+    say(f"{several(plan.looked_at, 'image')} looked at, {plan.images:,} to be taken up.")
+
+
+def _say_done(done: wire.Recovered) -> None:
+    left = [step for step in done.steps if step.kind in _SHOWN]
+    if left:
+        _say_steps(left)
+    say(f"{several(done.images, 'image')} taken up; `comfyledger status` shows how they come along.")
+
+
+def _say_steps(steps: Iterable[wire.RecoveryStep]) -> None:
+    rows = [
+        (
+            f"{step.images:,}",
+            step.store or "-",
+            step.code or "-",
+            _WORDS.get(step.kind, step.kind),
+            "".join(step.examples[:1]),
+        )
+        for step in steps
+    ]
+    if rows:
+        say_table(("IMAGES", "STORE", "CODE", "WHAT", "FOR EXAMPLE"), rows)

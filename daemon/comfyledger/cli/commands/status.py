@@ -1,0 +1,111 @@
+"""`status`: how the daemon is, what is open, and what stands still and why."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from comfyledger import wire
+from comfyledger.cli.base import DONE, json_option, list_batches
+from comfyledger.cli.commands.batches import say_batches
+from comfyledger.cli.offline_ledger import Past, looks_at
+from comfyledger.cli.ui.terminal import clock, duration, plain, say, say_json, say_table
+from comfyledger.client import Client
+
+
+@click.command()
+@json_option
+@looks_at
+async def status(client: Client | Past, as_json: bool) -> int:
+    """Say how the daemon is, what is open, what stands still and why."""
+    if isinstance(client, Past):
+        return await _past(client, as_json)
+    info = await client.server_info()
+    batches = await list_batches(client, open_only=True)
+    if as_json:
+        say_json({**plain(info), "open_batches": batches})
+        return DONE
+    _say_daemon(info)
+    _say_lanes([*info.lanes, *_unusable(info)])
+    say_waiting(info)
+    _say_ends(info)
+    _say_open(batches)
+    return DONE
+
+
+async def _past(past: Past, as_json: bool) -> int:
+    """What a file says by itself: which ledger, up to where, what was open and what stood still."""
+    which, batches = await past.which(), await list_batches(past, open_only=True)
+    if as_json:
+        say_json({**plain(which), "open_batches": batches})
+        return DONE
+    epoch = f"epoch {which.epoch}, " if which.epoch else ""  # a state that was replayed is of none
+    say(f"ledger {which.ledger_id}, {epoch}position {which.position}", "bold")
+    _say_lanes(which.lanes)
+    _say_open(batches)
+    return DONE
+
+
+def _say_daemon(info: wire.Info) -> None:
+    say(f"comfyledger {info.version}, up for {duration(info.uptime_s)}", "bold")
+    say(f"ledger {info.ledger_id}, epoch {info.epoch}, position {info.position}")
+    say("open: " + (", ".join(f"{count} {what}" for what, count in info.open.items()) or "nothing"))
+    if info.storage_full:
+        say(f"Nothing new is taken until there is room. {info.storage_text}", "bold red")
+    if info.locked_text:
+        say(f"Nothing can be written now. {info.locked_text}", "bold red")
+
+
+def _say_lanes(lanes: list[wire.LaneInfo]) -> None:
+    rows = [(lane.lane, clock(lane.since_ms), _why(lane)) for lane in lanes if lane.paused or lane.code or lane.text]
+    if not rows:
+        say("lanes: all work")
+        return
+    say("lanes that stand still:", "yellow")
+    say_table(("LANE", "SINCE", "WHY"), rows, "  ")
+
+
+def _unusable(info: wire.Info) -> list[wire.LaneInfo]:
+    """What no lane says: a store that could not be opened, a ComfyUI that is away and that nobody has needed yet."""
+    known = {lane.lane for lane in info.lanes if lane.paused or lane.code}
+    since_ms = time.time_ns() // 1_000_000 - info.uptime_s * 1_000
+    stores = {f"store/{one.name}": one.problem for one in info.stores if one.problem}
+    comfyui = {f"backend/{one.name}": "not connected" for one in info.backends if not one.connected}
+    return [
+        wire.LaneInfo(lane, paused=False, since_ms=since_ms, text=text)
+        for lane, text in (stores | comfyui).items()
+        if lane not in known
+    ]
+
+
+def _why(lane: wire.LaneInfo) -> str:
+    reasons = ("paused by a person" if lane.paused else "", lane.code, lane.text)
+    return ": ".join(filter(None, reasons))
+
+
+def say_waiting(info: wire.Info) -> None:
+    """The requests that were not accepted yet, with the reason."""
+    if info.waiting:
+        say("series that wait for a store's answer:", "yellow")
+        rows = ((clock(wait.since_ms), str(wait.requests), wait.series, wait.reason) for wait in info.waiting)
+        say_table(("SINCE", "REQUESTS", "SERIES", "WHY"), rows, "  ")
+
+
+def _say_ends(info: wire.Info) -> None:
+    say_table(
+        ("COMFYUI", "STATE", "VERSION", "URL"),
+        (
+            (backend.name, "connected" if backend.connected else "not reached", backend.version or "?", backend.url)
+            for backend in info.backends
+        ),
+    )
+    rows = ((store.name, store.kind, store.problem or "works", store.identity) for store in info.stores)
+    say_table(("STORE", "KIND", "STATE", "IDENTITY"), rows)
+
+
+def _say_open(batches: list[wire.BatchInfo]) -> None:
+    if batches:
+        say_batches(batches)
+    else:
+        say("No batch is open.")

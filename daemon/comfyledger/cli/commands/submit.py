@@ -1,0 +1,142 @@
+"""`submit`: ask for a batch from the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import click
+
+from comfyledger import wire
+from comfyledger.cli.base import DONE, asks_daemon, json_option
+from comfyledger.cli.ui.progress_view import follow_all, screen
+from comfyledger.cli.ui.terminal import plain, say, say_aside, say_json, say_table
+from comfyledger.client import Client
+
+
+def input_pair(given: str) -> tuple[str, wire.Scalar]:
+    """NAME=VALUE. A JSON scalar stands for itself, `@FILE` for the text of a file, anything else is text."""
+    name, found, text = given.partition("=")
+    if not found or not name:
+        raise click.BadParameter(f"{given!r} is not NAME=VALUE.")
+    return name, _read(text[1:]).removesuffix("\n") if text.startswith("@") else scalar(text)
+
+
+def workflow_or_graph(given: str) -> str | dict[str, Any]:
+    """The name of a configured workflow, or the graph in a file that ends in .json."""
+    return json_object(_read(given)) if given.endswith(".json") else given
+
+
+def images_file(path: str) -> list[Any]:
+    images: list[Any] = _json(_read(path), list, "list")
+    return images
+
+
+def json_object(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = _json(text, dict, "object")
+    return found
+
+
+def _read(path: str) -> str:
+    """The text of a file; `-` is standard input."""
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
+        return text.removeprefix("\ufeff")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path!r} cannot be read: {error}") from error
+
+
+def _json(text: str, kind: type, called: str) -> Any:
+    try:
+        found = json.loads(text, object_pairs_hook=_without_double)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"This is not JSON: {error}") from error
+    if not isinstance(found, kind):
+        raise click.BadParameter(f"This is not a JSON {called}.")
+    return found
+
+
+def _without_double(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values under one key nobody can tell which was meant. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        double = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        raise ValueError(f"the key {double[:100]!r} stands twice in one object")
+    return found
+
+
+def scalar(text: str) -> wire.Scalar:
+    """A number, true, false, null or a quoted string as JSON has them; any other text is itself."""
+    try:
+        value = json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, str | int | float | bool | None) else text
+
+
+@click.command()
+@click.argument("username")
+@click.argument("character")
+@click.option("--quantity", "-n", type=int, help="How many images. Default: 1.")
+@click.option("--premade", is_flag=True, help="The character exists already: another folder.")
+@click.option(
+    "--workflow",
+    type=workflow_or_graph,
+    metavar="NAME|FILE.json",
+    help="A configured one, or a graph in ComfyUI's API format.",
+)
+@click.option(
+    "--input",
+    "inputs",
+    type=input_pair,
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="JSON scalar, text or @FILE; repeat it.",
+)
+@click.option(
+    "--images",
+    type=images_file,
+    metavar="FILE",
+    help='Instead of --quantity: a JSON list of {"inputs", "seed"}, one for each image.',
+)
+@click.option("--seed", type=int, help="Of the first prompt; the others count on from it.")
+@click.option("--images-per-prompt", type=int, default=1, show_default=True, help="ComfyUI's batch size.")
+@click.option("--priority", type=click.Choice(wire.PRIORITIES), default="normal", show_default=True)
+@click.option("--tag", "tags", multiple=True, help="Repeat it.")
+@click.option("--metadata", type=json_object, metavar="JSON", help="A JSON object that stays with the batch.")
+@click.option("--request-id", help="Repeating it with the same request makes no second batch. Default: made up.")
+@click.option("--dry-run", is_flag=True, help="Check everything, give no numbers.")
+@click.option("--watch", "watched", is_flag=True, help="Stay and show the batch until it is settled.")
+@json_option
+@asks_daemon
+async def submit(
+    client: Client, request_id: str | None, watched: bool, as_json: bool, inputs: tuple[Any, ...], **asked: Any
+) -> int:
+    """Ask for images of CHARACTER for USERNAME."""
+    if request_id is None:
+        request_id = f"cli-{uuid.uuid4()}"
+        say_aside(f"request_id: {request_id}")
+    if asked["quantity"] is None and asked["images"] is None:
+        asked["quantity"] = 1
+    batch = await client.submit(request_id=request_id, inputs=dict(inputs), **asked)
+    if as_json:
+        say_json({"request_id": request_id, **plain(batch)})
+    else:
+        _say_batch(batch)
+    if batch.dry_run or not watched:
+        return DONE
+    with screen(as_json) as shown_on:
+        return await follow_all(client, [batch.batch_id], shown_on)
+
+
+def _say_batch(batch: wire.BatchAccepted) -> None:
+    for found in batch.found:
+        say(found)
+    if batch.dry_run:
+        say(f"This would be a batch of {batch.quantity}; no number was given.")
+        return
+    say(f"batch {batch.batch_id}" + (" (asked for before)" if batch.repeated else ""))
+    say_table(("NUMBER", "NAME"), ((str(image.number), image.public_id) for image in batch.images))

@@ -1,0 +1,93 @@
+"""`token`: give apps tokens of their own, with a label and a right, and take them back. A running daemon heeds it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from comfyledger.cli.base import Group, json_option
+from comfyledger.cli.commands.run import running_config_option, settings_of
+from comfyledger.cli.ui.terminal import clock, say, say_aside, say_json, say_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RIGHTS = ("read", "submit_configured", "submit", "operate", "admin")
+"""As `door.tokens` has them; each holds what those before it hold."""
+
+
+@click.group(cls=Group)
+def token() -> None:
+    """Who may come in at the door, under which label, and what they may do."""
+
+
+@token.command(name="list")
+@running_config_option
+@json_option
+@click.pass_context
+def list_(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
+    """Show the labels that have a token; the tokens themselves are kept nowhere."""
+    from comfyledger.server.tokens import read_tokens
+
+    found = read_tokens(settings_of(ctx, config_path).tokens_path)
+    if as_json:
+        say_json([{"label": one.label, "right": one.right, "made_at": one.made_at} for one in found])
+    else:
+        say_table(("LABEL", "RIGHT", "MADE"), [(one.label, one.right, clock(one.made_at * 1000)) for one in found])
+
+
+@token.command()
+@click.argument("label")
+@click.option("--right", type=click.Choice(RIGHTS), default="submit", show_default=True, help="What it may do.")
+@running_config_option
+@json_option
+@click.pass_context
+def add(ctx: click.Context, label: str, right: str, config_path: Path | None, as_json: bool) -> None:
+    """Make a token for LABEL and print it, this once."""
+    from comfyledger.server import tokens
+
+    path = settings_of(ctx, config_path).tokens_path
+    _say(label, tokens.add(path, label, right, time.time()), as_json)  # type: ignore[arg-type]
+
+
+@token.command()
+@click.argument("label", required=False)
+@running_config_option
+@json_option
+@click.pass_context
+def rotate(ctx: click.Context, label: str | None, config_path: Path | None, as_json: bool) -> None:
+    """Make another token for LABEL; without one, the daemon's own, which command line and client find by themselves.
+
+    The one before ends at once, and so do the connections that came in with it.
+    """
+    from comfyledger.server import tokens
+
+    settings = settings_of(ctx, config_path)
+    if label is None:
+        tokens.make_token(settings.token_path)
+        say_json({"file": str(settings.token_path)}) if as_json else say(f"The new token is in {settings.token_path}.")
+    else:
+        _say(label, tokens.rotate(settings.tokens_path, label, time.time()), as_json)
+
+
+@token.command()
+@click.argument("label")
+@running_config_option
+@json_option
+@click.pass_context
+def revoke(ctx: click.Context, label: str, config_path: Path | None, as_json: bool) -> None:
+    """End the token of LABEL, and the connections that came in with it. What it asked for goes on."""
+    from comfyledger.server import tokens
+
+    tokens.revoke(settings_of(ctx, config_path).tokens_path, label)
+    say_json({"label": label}) if as_json else say(f"The token of {label} opens nothing any more.")
+
+
+def _say(label: str, made: str, as_json: bool) -> None:
+    if as_json:
+        say_json({"label": label, "token": made})
+        return
+    say_aside(f"The token of {label}. It is shown this once: the daemon keeps its digest only.")
+    say(made, whole=True)

@@ -1,0 +1,86 @@
+"""Looking into a ledger's file instead of asking a daemon: one that `replay --to` made, a backup, one moved aside."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from comfyledger import wire
+from comfyledger.cli.base import Reach, Work
+
+if TYPE_CHECKING:
+    from comfyledger.ledger.sqlite.reader import Reader
+    from comfyledger.maintenance.open_read_only import Identity
+
+
+class Which(msgspec.Struct, frozen=True):
+    """Which ledger a file is, up to where, and what stood still in it."""
+
+    ledger_id: str
+    epoch: str
+    position: int
+    lanes: list[wire.LaneInfo]
+
+
+class Past:
+    """A ledger's file, as it is."""
+
+    def __init__(self, reader: Reader, identity: Identity) -> None:
+        self.reader, self._identity = reader, identity
+
+    async def which(self) -> Which:
+        from comfyledger.queries import listings
+
+        head, lanes = await self.reader.head(), await listings.standing_still(self.reader)
+        return Which(self._identity.ledger_id, self._identity.epoch, head.position, lanes)
+
+    async def list_batches(self, **asked: Any) -> wire.Batches:
+        from comfyledger.queries import listings
+
+        return await listings.batches(self.reader, wire.ListBatches(**asked))
+
+    async def list_images(self, **asked: Any) -> wire.Images:
+        from comfyledger.queries import listings
+
+        return await listings.images(self.reader, wire.ListImages(**asked))
+
+
+def looks_at(work: Work) -> Callable[..., None]:
+    """A command that is given a connected client, or with --ledger what stands for one; it returns its exit code."""
+
+    @click.option(
+        "--ledger",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Look into this file, as `replay --to` or `backup` makes it, and ask no daemon.",
+    )
+    @click.pass_context
+    @functools.wraps(work)
+    def call(ctx: click.Context, /, ledger: Path | None, **options: Any) -> None:
+        ctx.exit(asyncio.run(_in_file(work, ledger, options) if ledger else _at_daemon(ctx, work, options)))
+
+    return call
+
+
+async def _at_daemon(ctx: click.Context, work: Work, options: dict[str, Any]) -> int:
+    reach: Reach = ctx.find_object(Reach)  # type: ignore[assignment]
+    async with reach.client() as client:
+        return await work(client, **options)
+
+
+async def _in_file(work: Work, ledger: Path, options: dict[str, Any]) -> int:
+    from comfyledger.cli.maintenance_base import refusing
+    from comfyledger.ledger.sqlite.reader import Reader
+    from comfyledger.maintenance.open_read_only import identity_of, looking
+
+    with refusing(), looking(ledger) as connection:  # held open meanwhile: it is a ledger, and one of ours
+        reader = Reader(ledger)
+        try:
+            return await work(Past(reader, identity_of(connection)), **options)
+        finally:
+            await reader.close()

@@ -1,0 +1,271 @@
+"""Events as sentences, and a list of them as a timeline: what happened, when, and how long after the step before.
+
+One sentence for each kind of event stands here and nowhere else. Plain values in and out: no screen, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from comfyledger import wire
+from comfyledger.cli.ui.terminal import duration
+
+Fields = dict[str, Any]
+NUMBERS_MAX: Final = 12
+"""So many indexes are listed one by one."""
+
+_HELD: Final = {
+    "person": "a person paused the batch",
+    "removed": "held: somebody took a prompt of the batch out of ComfyUI's queue",
+    "interrupted": "held: somebody interrupted a prompt of the batch at ComfyUI",
+    "failing": "held: the first prompts of the batch all failed alike",
+}
+
+
+class Step(NamedTuple):
+    """One line of a timeline. `after`: how long after the step before it, empty for the first."""
+
+    at_ms: int
+    after: str
+    words: str
+
+
+def timeline(events: Sequence[wire.PastEvent], *, whole: bool = False) -> list[Step]:
+    """The events as steps. With `whole`, of a batch, each says which image or prompt it is about."""
+    before = [None, *(event.at_ms for event in events)]
+    return [
+        Step(event.at_ms, passed(event.at_ms - earlier) if earlier is not None else "", sentence(event, whole=whole))
+        for event, earlier in zip(events, before, strict=False)
+    ]
+
+
+def passed(ms: int) -> str:
+    """A time between two steps. The daemon's clock may have been set back between them."""
+    if ms < 0:
+        return "clock set back"
+    return f"+{ms} ms" if ms < 1000 else f"+{duration(ms / 1000)}"
+
+
+def sentence(event: wire.PastEvent, *, whole: bool = False) -> str:
+    """An event in words; a kind that a newer daemon writes is called by its name."""
+    data: Fields = msgspec.json.decode(event.data)
+    words = WORDS[event.kind](data) if event.kind in WORDS else event.kind.replace("_", " ")
+    said = " ".join(event.texts.values())
+    about = _about(event.kind, data) if whole else ""
+    return f"{about}{words}: {said}" if said else f"{about}{words}"
+
+
+def took(events: Iterable[wire.PastEvent]) -> str:
+    """How long an image took until it was sent, rendered and stored, as far as it came."""
+    at: dict[str, int] = {}
+    for event in events:
+        if event.kind not in {"batch_requested", "prompt_submitting"} or event.kind not in at:
+            at[event.kind] = event.at_ms
+    marks = ("batch_requested", "prompt_submitting", "prompt_finished", "image_uploaded")
+    names = ("until it went to ComfyUI", "until it was rendered", "until it was stored")
+    parts = [
+        f"{passed(at[end] - at[begin]).removeprefix('+')} {name}"
+        for begin, end, name in zip(marks, marks[1:], names, strict=False)
+        if begin in at and end in at
+    ]
+    return ", ".join(parts)
+
+
+def _about(kind: str, data: Fields) -> str:
+    if "image" in data:
+        return f"image {data['image']}: "
+    if kind in {"image_failed", "image_cancelled", "image_forgotten", "store_dropped", "store_owed", "image_lost"}:
+        return f"{'image' if len(data['images']) == 1 else 'images'} {_indexes(data['images'])}: "
+    return f"prompt {data['prompt']}: " if "prompt" in data else ""
+
+
+def _indexes(numbers: Sequence[int]) -> str:
+    if len(numbers) <= NUMBERS_MAX:
+        return ", ".join(map(str, numbers))
+    return f"{numbers[0]} to {numbers[-1]} ({len(numbers)})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+# ---- the words
+
+
+def _by(data: Fields) -> str:
+    """Who did it; earlier versions did not say so of every event."""
+    return f" by {data['by']}" if data.get("by") else ""
+
+
+def _batch_held(data: Fields) -> str:
+    if data["reason"] == "person" and data.get("by"):
+        return f"the batch was paused{_by(data)}"
+    return _HELD.get(data["reason"], f"held: {data['reason']}")
+
+
+def _held_by_stores(data: Fields) -> str:
+    held = ((one["store"], one["highest"]) for one in data.get("evidence", ()))
+    return ", ".join(f"{store} held " + (f"numbers up to {highest}" if highest else "none") for store, highest in held)
+
+
+def _series_opened(data: Fields) -> str:
+    found = (
+        "the stores were not asked" if data.get("asked") is False else _held_by_stores(data) or "there are no stores"
+    )
+    return f"the series was opened{_by(data)}: {found}; its first number is {data['next']}"
+
+
+def _series_raised(data: Fields) -> str:
+    found = _held_by_stores(data)
+    why = f"{data['reason']} by {data['by']}" + (f", {found}" if found else "")
+    return f"the series was raised: its next number is {data['next']} ({why})"
+
+
+def _ledger_restored(data: Fields) -> str:
+    found = ", ".join(f"{one['store']} showed numbers up to {one['highest']}" for one in data["evidence"])
+    since = f"the ledger was put back from a backup at position {data['position_before']} by {data['by']}"
+    return f"{since}: epoch {data['epoch']}, margin {data['margin']}" + (f", {found}" if found else "")
+
+
+def _batch_requested(data: Fields) -> str:
+    numbers = [image["number"] for image in data["images"]]
+    span = f"number {numbers[0]}" if len(numbers) == 1 else f"numbers {min(numbers)} to {max(numbers)}"
+    stores = ", ".join(store["name"] for store in data["stores"]) or "no store"
+    images, prompts = _count(len(numbers), "image"), _count(len(data["prompts"]), "prompt")
+    who = f"{data['username']} · {data['character']}"
+    return f"asked for by {data['label']}: {images} for {who}, {span}, in {prompts}, for {stores}"
+
+
+def _batch_settled(data: Fields) -> str:
+    states = ("stored", "parked", "failed", "cancelled", "forgotten")
+    counts = [f"{data[state]} {state}" for state in states if data.get(state)]
+    return f"the batch is settled: {', '.join(counts) or 'nothing was left'}"
+
+
+def _batch_reopened(data: Fields) -> str:
+    parts = (("to be rendered again", data.get("images", ())), ("to be stored again", data.get("upload", ())))
+    said = "; ".join(f"images {_indexes(images)} {what}" for what, images in parts if images)
+    return f"taken up again by {data['by']}" + (f": {said}" if said else "")
+
+
+def _prompt_submitting(data: Fields) -> str:
+    return f"attempt {data['attempt']} goes to ComfyUI {data['backend']} (prompt id {data['prompt_id']})"
+
+
+def _prompt_finished(data: Fields) -> str:
+    return f"ComfyUI rendered it: {', '.join(file['filename'] for file in data['files'])}"
+
+
+def _files_waiting(data: Fields) -> str:
+    files, images = _count(len(data["files"]), "file"), _count(len(data["images"]), "image")
+    return f"{files} came for {images}: they wait in the spool for `retry --take`"
+
+
+def _files_taken(data: Fields) -> str:
+    return f"of the files that wait, {data['by']} took {data['take']}: {_indexes(data['files'])}"
+
+
+def _image_added(data: Fields) -> str:
+    return f"{data['by']} took a file more: number {data['number']}, {data['folder']}/{data['file']}"
+
+
+def _prompt_failed(data: Fields) -> str:
+    then = "another attempt follows" if data["again"] else "there is no further attempt"
+    return f"attempt {data['attempt']} failed ({data['code']}), {then}"
+
+
+def _prompt_lost(data: Fields) -> str:
+    running = "while it ran" if data.get("running") else "while it waited"
+    return f"ComfyUI went away {running} and knows attempt {data['attempt']} no more, another one follows"
+
+
+def _prompt_removed(data: Fields) -> str:
+    if data["by"] == "cancel":
+        return f"attempt {data['attempt']} was taken out of ComfyUI"
+    return f"somebody took attempt {data['attempt']} out of ComfyUI, at its own page"
+
+
+def _image_kept(data: Fields) -> str:
+    picture = f"{data['width']} x {data['height']} {data['extension']}, {data['size_bytes']:,} bytes"
+    how_far = ", too large to be decoded: only its structure was checked" if data.get("checked") == "structure" else ""
+    return f"kept in the spool: {picture}, sha256 {data['sha256']}{how_far}"
+
+
+def _image_uploaded(data: Fields) -> str:
+    already = ", which had it already" if data.get("replayed") else ""
+    return f"stored in {data['store']}{already}: {data['url']}"
+
+
+def _image_renumbered(data: Fields) -> str:
+    name = f"{data['folder']}/{data['file']}"
+    return f"{data['before']} is taken by something else: number {data['number']} by {data['by']}, now {name}"
+
+
+def _image_forgotten(data: Fields) -> str:
+    asked = "the stores are asked to delete it" if data["stores"] else "what stores have stays there"
+    return f"forgotten by {data['by']}, its number stays used: {asked}"
+
+
+def _image_deleted(data: Fields) -> str:
+    return f"deleted from {data['store']}" + ("" if data.get("found", True) else ", which did not have it")
+
+
+def _lane(data: Fields) -> str:
+    kind, _, name = data["lane"].partition("/")
+    called = {"backend": f"ComfyUI {name}", "store": f"the store {name}", "user": f"the user {name}"}
+    return called.get(kind) or {"spool": "the spool"}.get(kind, kind)
+
+
+def _lane_paused(data: Fields) -> str:
+    return f"{_lane(data)} " + (
+        f"was paused{_by(data) or ' by a person'}" if data["cause"] == "person" else f"stopped ({data['code']})"
+    )
+
+
+def _lane_resumed(data: Fields) -> str:
+    return f"{_lane(data)} " + (
+        f"was resumed{_by(data) or ' by a person'}" if data["cause"] == "person" else "works again"
+    )
+
+
+WORDS: Final[dict[str, Callable[[Fields], str]]] = {
+    "series_opened": _series_opened,
+    "series_raised": _series_raised,
+    "batch_requested": _batch_requested,
+    "batch_held": _batch_held,
+    "batch_resumed": lambda data: f"the batch goes on{f', resumed{_by(data)}' if _by(data) else ''}",
+    "batch_cancelled": lambda data: f"the batch was cancelled by {data['by']}",
+    "batch_settled": _batch_settled,
+    "batch_reopened": _batch_reopened,
+    "prompt_submitting": _prompt_submitting,
+    "prompt_accepted": lambda data: f"ComfyUI has attempt {data['attempt']}",
+    "prompt_refused": lambda data: f"ComfyUI refused attempt {data['attempt']} ({data['code']})",
+    "prompt_finished": _prompt_finished,
+    "files_waiting": _files_waiting,
+    "files_taken": _files_taken,
+    "image_added": _image_added,
+    "prompt_failed": _prompt_failed,
+    "prompt_lost": _prompt_lost,
+    "prompt_removed": _prompt_removed,
+    "image_kept": _image_kept,
+    "upload_started": lambda data: f"attempt {data['attempt']} to store it in {data['store']}",
+    "image_uploaded": _image_uploaded,
+    "image_parked": lambda data: f"{data['store']} does not take it ({data['code']}), it stays in the spool",
+    "store_dropped": lambda data: f"given up for the store {data['store']} by {data['by']}",
+    "store_owed": lambda data: f"owed to the store {data['store']['name']} again by {data['by']}",
+    "image_lost": lambda _: "its bytes are nowhere any more: it is rendered again, under its number",
+    "image_renumbered": _image_renumbered,
+    "image_failed": lambda data: f"failed ({data['code']}): its number stays used",
+    "image_cancelled": lambda data: f"cancelled{_by(data)}: its number stays used",
+    "image_forgotten": _image_forgotten,
+    "blob_erased": lambda data: f"{_count(len(data['digests']), 'text')} erased by {data['by']}",
+    "image_deleted": _image_deleted,
+    "image_left": lambda data: f"what {data['store']} has under this name is not deleted ({data['code']})",
+    "lane_paused": _lane_paused,
+    "lane_resumed": _lane_resumed,
+    "ledger_restored": _ledger_restored,
+}
+"""The sentence of each kind, from the fields of the event. What a foreign server said about it comes after it."""

@@ -1,0 +1,93 @@
+"""Files that a workflow names: none outside ComfyUI's folders, unless the operator's own configuration has it so. PURE.
+
+What an input means is told by the node and by the input's name, not by its text: a base64 JPEG begins with `/9j/`, and
+a prompt may begin with `/r/` or `~`. It is a guard against accidents. Who takes graphs from strangers gives them
+tokens with the right `submit_configured`, or lists node classes in `[limits] node_classes_denied`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from comfyledger.comfyui.graph.secret_inputs import words_of
+from comfyledger.errors import Refused
+
+_FILES: Final = frozenset(
+    [
+        "image",
+        "images",
+        "mask",
+        "video",
+        "audio",
+        "file",
+        "filename",
+        "path",
+        "name",
+        "prefix",
+        "folder",
+        "directory",
+        "dir",
+        "subfolder",
+        "model",
+        "lora",
+        "ckpt",
+        "vae",
+        "latent",
+    ]
+)
+"""Words in the names of inputs that name files: `image`, `ckpt_name`, `filename_prefix`."""
+_WRITTEN: Final = frozenset({"prefix", "filename", "file", "path", "folder", "directory", "dir", "subfolder"})
+"""Words in the names of inputs by which a saver names what it writes."""
+_WRITES: Final = frozenset({"save", "saver", "savers", "export", "exporter", "write", "writer", "output", "combine"})
+"""Words in the class of a node, or in the name of an input, that make a file one to be written."""
+_LOADERS: Final = frozenset(
+    [
+        "LoadImage",
+        "LoadImageMask",
+        "LoadImageOutput",
+        "LoadVideo",
+        "LoadAudio",
+        "LoadLatent",
+        "Load3D",
+        "Load3DAnimation",
+    ]
+)
+"""ComfyUI's own nodes that take the name of a file below its folders (0.29.0)."""
+_ROOT: Final = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)
+
+
+def check_graph(graph: Mapping[str, Any], own: str) -> None:
+    """`own`: the address of the prefix that is filled in here. Raises Refused(workflow_unsafe_path)."""
+    for node_id, node in graph.items():
+        for name, value in node.get("inputs", {}).items():
+            address = f"{node_id}.{name}"
+            if address != own:
+                check_input(address, value, address, str(node["class_type"]))
+
+
+def check_input(address: str, value: Any, path: str, node_class: str) -> None:
+    """Raises Refused(workflow_unsafe_path) at `path` for an input that names a file outside ComfyUI's folders.
+
+    `..` is refused wherever a file is named. A root or a home is refused where a file is to be written, and where
+    ComfyUI's own loaders take a name.
+    """
+    name = address.partition(".")[2]
+    if not isinstance(value, str) or not _FILES.intersection(words_of(name)):
+        return
+    if climbs(value) or (_ROOT.match(value.strip()) and _is_of_comfyui(name, node_class)):
+        text = f"The input {name} names {value[:100]!r}, which is outside ComfyUI's folders."
+        hint = "Give a name below the folder that the node reads or writes; else configure the workflow on the server."
+        raise Refused("workflow_unsafe_path", text, hint=hint, path=path)
+
+
+def climbs(value: str) -> bool:
+    """Whether a file name climbs out of its folder, on any system."""
+    return ".." in re.split(r"[/\\]", value.strip())
+
+
+def _is_of_comfyui(name: str, node_class: str) -> bool:
+    words = words_of(name)
+    writes = bool(_WRITES.intersection(words_of(node_class)) or _WRITES.intersection(words))
+    return node_class in _LOADERS or "prefix" in words or (writes and bool(_WRITTEN.intersection(words)))

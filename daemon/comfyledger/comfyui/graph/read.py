@@ -1,0 +1,278 @@
+"""Workflows: read, checked, kept as a template, and filled in for one attempt. PURE.
+
+A graph in ComfyUI's API format comes in as bytes or as a value; `find_plan` (in `graph_find`) says where
+prefix, seed, batch size and named inputs go; the template is what is stored, and the filled graph is what
+ComfyUI is sent. No call changes what it is given: nodes that are not touched are shared, so the results are
+to be read only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger.comfyui.graph.find import (
+    PREFIX_NAME,
+    Graph,
+    Plan,
+    addresses_of_the_run,
+    batch_sizes,
+    check_nodes,
+    find_plan,
+    kind_of,
+    locate,
+    node_text,
+    present_value,
+    printable,
+    some_of,
+    unknown_input,
+    upstream,
+)
+from comfyledger.comfyui.graph.paths import check_graph, check_input
+from comfyledger.comfyui.graph.secret_inputs import check_no_secrets, check_not_secret, secrets_in, without
+from comfyledger.errors import Refused
+from comfyledger.wire.strict import check_once, finite
+
+__all__ = [
+    "Graph",
+    "Plan",
+    "as_template",
+    "check_against_object_info",
+    "check_classes",
+    "check_graph",
+    "check_inputs",
+    "check_no_secrets",
+    "describe",
+    "fill",
+    "find_plan",
+    "read_graph",
+    "secrets_in",
+    "without",
+]
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+NESTING_MAX = 64
+EXPORT_HINT = "Export it in ComfyUI: Workflow > Export (API)."
+
+
+def read_graph(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[str, Any]:
+    """The graph in API format that bytes or a JSON value hold, as a copy; `{"prompt": graph}` is unwrapped.
+
+    Raises Refused: graph_too_large, workflow_ui_format, workflow_invalid (the path is the node at fault).
+    """
+    graph = _unwrapped(_decoded(source, graph_bytes_max))
+    if isinstance(graph.get("nodes"), list):
+        raise Refused("workflow_ui_format", hint=EXPORT_HINT)
+    check_nodes(graph)
+    return graph
+
+
+def _decoded(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[str, Any]:
+    try:
+        text = source if isinstance(source, bytes) else msgspec.json.encode(dict(source))
+        _check_size(len(text), graph_bytes_max)
+        decoded = _json(text)
+        if isinstance(source, bytes):  # of a value that was read before, who read it has looked
+            check_once(text.decode("utf-8-sig"))
+    except Refused as refusal:
+        place = refusal.path.removeprefix("$").removeprefix(".")
+        raise Refused(refusal.code, refusal.message, hint=refusal.hint, path=place) from None
+    except (ValueError, TypeError, RecursionError) as fault:
+        raise Refused(
+            "workflow_invalid", f"The workflow is not JSON: {printable(str(fault), 200)}.", hint=EXPORT_HINT
+        ) from None
+    if not isinstance(decoded, dict):
+        raise Refused("workflow_invalid", "The workflow is not a JSON object.", hint=EXPORT_HINT)
+    _check_nesting(decoded)
+    return decoded
+
+
+def _json(text: bytes) -> Any:
+    """As ComfyUI writes it: with a byte order mark, or NaN and infinities where it does not look at them itself."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return finite(json.loads(text.decode("utf-8-sig")), "$")
+
+
+def _check_size(size_bytes: int, graph_bytes_max: int) -> None:
+    if size_bytes > graph_bytes_max:
+        raise Refused(
+            "graph_too_large",
+            f"The workflow has {size_bytes:,} bytes; the limit is {graph_bytes_max:,}.",
+            hint="Leave out what is not needed to render, or raise [limits] graph_bytes_max.",
+        )
+
+
+def _check_nesting(decoded: dict[str, Any]) -> None:
+    """Whoever encodes the graph later does so from a deeper stack, and must not be the one who fails."""
+    level: list[Any] = [decoded]
+    for _ in range(NESTING_MAX):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return
+    raise Refused("workflow_invalid", f"The workflow is nested more than {NESTING_MAX} levels deep.", hint=EXPORT_HINT)
+
+
+def _children(value: object) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _unwrapped(graph: dict[str, Any]) -> dict[str, Any]:
+    """What the wrappers of other programs hold. A node whose id is "prompt" is no wrapper."""
+    for wrapper in ("prompt", "workflow"):
+        inner = graph.get(wrapper)
+        if isinstance(inner, dict) and "class_type" not in inner:
+            return inner
+    return graph
+
+
+def as_template(graph: Graph, plan: Plan) -> dict[str, Any]:
+    """The graph with null where a run fills in prefix, seeds, batch size and secrets.
+
+    Named inputs keep their defaults. Graphs that differ in nothing but the run's values have equal templates.
+    Raises Refused (unknown_input) if the plan belongs to another graph.
+    """
+    run = [address for address in (*plan.seeds, plan.batch_size, *plan.secrets) if address is not None]
+    return _with(graph, plan, dict.fromkeys(run), None)
+
+
+def fill(
+    template: Graph,
+    plan: Plan,
+    *,
+    prefix: str,
+    seed: int,
+    batch_size: int,
+    inputs: Mapping[str, Any],
+    secrets: Mapping[str, str] = _NONE,
+) -> dict[str, Any]:
+    """The graph of one attempt. `inputs` go by address, as `check_inputs` gives them; so do all the plan's secrets.
+
+    Every seed gets the same number. Without a place for it the batch size is left out. Raises Refused
+    (unknown_input) for an address that is not there.
+    """
+    values = {**inputs, **dict.fromkeys(plan.seeds, seed), **{address: secrets[address] for address in plan.secrets}}
+    if plan.batch_size is not None:
+        values[plan.batch_size] = batch_size
+    return _with(template, plan, values, prefix)
+
+
+def _with(graph: Graph, plan: Plan, values: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
+    """A copy that shares all nodes but those that get a value."""
+    places = [(*_place(graph, address), value) for address, value in values.items()]
+    if plan.output not in graph:
+        raise unknown_input(graph, {}, plan.prefix, plan.prefix)
+    filled = dict(graph)
+    touched: set[str] = set()
+    for node_id, name, value in [*places, (plan.output, PREFIX_NAME, prefix)]:
+        if node_id not in touched:
+            touched.add(node_id)
+            filled[node_id] = {**graph[node_id], "inputs": dict(graph[node_id]["inputs"])}
+        filled[node_id]["inputs"][name] = value
+    return filled
+
+
+def _place(graph: Graph, address: str) -> tuple[str, str]:
+    place = locate(graph, address)
+    if place is None:
+        raise unknown_input(graph, {}, address, address)
+    return place
+
+
+def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a request, by address. They are asked for by name ("prompt") or by address ("6.text").
+
+    Raises Refused: workflow_unsafe_path; secret_input; unknown_input, with the nearest one; invalid_field for a value
+    of another kind than the present one, for a link, for what the run fills in itself, and for an input given twice.
+    The path is what the request called the input.
+    """
+    taken = addresses_of_the_run(plan)
+    checked: dict[str, Any] = {}
+    for asked, value in inputs.items():
+        address = plan.inputs.get(asked, asked)
+        check_not_secret(address, value, printable(asked), plan.secrets)
+        present = present_value(graph, address, asked, plan.inputs, taken)
+        if kind_of(value) != kind_of(present):
+            message = f"{printable(asked)} must be {kind_of(present)}."
+            raise Refused("invalid_field", message, path=printable(asked))
+        if address in checked:
+            raise Refused("invalid_field", f"{printable(address)} is given twice.", path=printable(asked))
+        check_input(address, value, printable(asked), str(graph[address.partition(".")[0]]["class_type"]))
+        checked[address] = value
+    return checked
+
+
+def check_classes(graph: Graph, denied: Sequence[str]) -> None:
+    """Raises Refused (workflow_node_denied) for a node of a class that a pattern names; `*` stands for any text."""
+    patterns = [re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL) for pattern in denied]
+    for node_id, node in graph.items():
+        if any(pattern.fullmatch(str(node["class_type"])) for pattern in patterns):
+            raise Refused(
+                "workflow_node_denied",
+                f"Node {node_text(graph, node_id)} is of a class that graphs in requests may not use.",
+                hint="Take the node out, or have the operator configure the workflow or change node_classes_denied.",
+                path=printable(node_id),
+            )
+
+
+def check_against_object_info(graph: Graph, object_info: Mapping[str, Any]) -> None:
+    """Raises Refused (comfyui_refused) naming the node classes that ComfyUI's `/object_info` lacks."""
+    lacking: dict[str, list[str]] = {}
+    for node_id, node in graph.items():
+        if node["class_type"] not in object_info:
+            lacking.setdefault(node["class_type"], []).append(printable(node_id))
+    if not lacking:
+        return
+    named = some_of(f"{printable(name)} (node {some_of(nodes)})" for name, nodes in lacking.items())
+    raise Refused(
+        "comfyui_refused",
+        f"ComfyUI does not have {named}.",
+        hint="Install the custom nodes that bring them and restart ComfyUI.",
+        path=next(iter(lacking.values()))[0],
+    )
+
+
+def describe(plan: Plan, graph: Graph) -> str:
+    """What was found, in one line for people."""
+    parts = [
+        f"output: node {node_text(graph, plan.output)}",
+        _describe_seeds(plan, graph),
+        _describe_batch_size(plan, graph),
+    ]
+    if plan.secrets:
+        parts.append(f"secrets: {_address_texts(graph, plan.secrets)}")
+    if plan.inputs:
+        named = [f"{printable(name)} = {_address_text(graph, at)}" for name, at in plan.inputs.items()]
+        parts.append(f"inputs: {some_of(named)}")
+    return " · ".join(parts)
+
+
+def _describe_seeds(plan: Plan, graph: Graph) -> str:
+    if not plan.seeds:
+        return "seed: none found, so equal inputs give equal images"
+    return f"{'seed' if len(plan.seeds) == 1 else 'seeds'}: {_address_texts(graph, plan.seeds)}"
+
+
+def _describe_batch_size(plan: Plan, graph: Graph) -> str:
+    if plan.batch_size is not None:
+        return f"batch size: {_address_text(graph, plan.batch_size)}"
+    if several := batch_sizes(graph, upstream(graph, plan.output)):
+        return f"batch size: not guessed; name it with `batch_size`: {_address_texts(graph, several)}"
+    return "batch size: none found, so each prompt makes the images that the workflow makes"
+
+
+def _address_texts(graph: Graph, addresses: Iterable[str]) -> str:
+    return some_of(_address_text(graph, address) for address in addresses)
+
+
+def _address_text(graph: Graph, address: str) -> str:
+    node_id, _ = _place(graph, address)
+    return f"{printable(address)} ({printable(graph[node_id]['class_type'])})"

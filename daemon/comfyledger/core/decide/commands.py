@@ -1,0 +1,288 @@
+"""What commands mean. Each refusal is raised before the first event, so that a refused command changes nothing."""
+
+from __future__ import annotations
+
+from comfyledger.core.commands import (
+    CancelBatch,
+    DropStore,
+    HoldBatch,
+    OpenSeries,
+    PauseLane,
+    RaiseSeries,
+    ReleaseBatch,
+    ResumeLane,
+    RetryBatch,
+    SeriesFound,
+    SubmitBatch,
+)
+from comfyledger.core.decide.files import take_files
+from comfyledger.core.decide.recorder import Accepted, Changed, Draft, Raised, SeriesNext, SeriesUnknown
+from comfyledger.core.events import (
+    BatchCancelled,
+    BatchHeld,
+    BatchReopened,
+    BatchRequested,
+    BatchResumed,
+    ImageCancelled,
+    LanePaused,
+    LaneResumed,
+    SeriesOpened,
+    SeriesRaised,
+    StoreDropped,
+)
+from comfyledger.core.naming.names import name_of
+from comfyledger.core.rows import BatchRow, ImageRow
+from comfyledger.core.values import EVERYTHING, NUMBER_MAX, Evidence, ImageNamed, StoreRef, store_lane
+from comfyledger.errors import Refused
+
+
+def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown:
+    """Give numbers and names, or say what the request was answered before.
+
+    Raises Refused(request_id_conflict): a number is never given for a request_id that means something else already.
+    """
+    used = draft.state.request(command.label, command.request_id)
+    if used is not None:
+        return _answered_before(draft, command, used.digest, used.batch_id)
+    unknown = _opened(draft, command)
+    if unknown is not None:
+        return unknown
+    images = _named(draft, command)
+    template = draft.state.template(command.template.key)
+    recorded = draft.emit(
+        BatchRequested(
+            batch_id=command.batch_id,
+            label=command.label,
+            request_id=command.request_id,
+            request_digest=command.request_digest,
+            username=command.username,
+            user_key=command.user_key,
+            character=command.character,
+            premade=command.premade,
+            series=command.series.key,
+            workflow=command.workflow,
+            template=template.blob if template else command.template.digest,
+            plan=command.plan,
+            images=images,
+            prompts=command.prompts,
+            stores=command.stores,
+            priority=command.priority,
+            metadata=command.metadata,
+        )
+    )
+    return Accepted(command.batch_id, recorded.position, images, repeated=False)
+
+
+def _opened(draft: Draft, command: SubmitBatch | OpenSeries) -> SeriesUnknown | None:
+    """The stores that must be asked first, if any. One that an import has gone through need not be."""
+    row = draft.state.series(command.series.key)
+    if row is not None and row.open:
+        return None
+    known = row.known if row is not None else ()
+    ask = tuple(store for store in command.stores if store.identity not in known)
+    if ask and not command.trust:
+        return SeriesUnknown(command.series, ask, command.label)
+    if row is None:
+        first = draft.state.first_number()
+        draft.emit(SeriesOpened(command.series.key, command.series.folder, first, asked=False, by=command.label))
+    return None
+
+
+def _answered_before(draft: Draft, command: SubmitBatch, digest: str, batch_id: str) -> Accepted:
+    if digest != command.request_digest:
+        raise conflict(command.request_id)
+    batch = draft.state.the_batch(batch_id)
+    images = tuple(image.named for image in draft.state.images(batch_id) if image.index <= batch.asked_for)
+    return Accepted(batch_id, batch.position, images, repeated=True)
+
+
+def conflict(request_id: str) -> Refused:
+    return Refused(
+        "request_id_conflict",
+        f"The request_id {request_id!r} was used before for another request.",
+        hint="Make up a new request_id for each batch; repeat one only with the same body.",
+        path="$.data.request_id",
+    )
+
+
+def _named(draft: Draft, command: SubmitBatch) -> tuple[ImageNamed, ...]:
+    series = draft.state.the_series(command.series.key)
+    named = []
+    number = series.next
+    for prompt in command.prompts:
+        for index in prompt.images:
+            if number > NUMBER_MAX:
+                raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")
+            name = name_of(command.series, number)
+            named.append(ImageNamed(index, number, name.folder, name.file, prompt.index))
+            number += 1
+    return tuple(named)
+
+
+def open_series(draft: Draft, command: OpenSeries) -> SeriesNext | SeriesUnknown:
+    unknown = _opened(draft, command)
+    if unknown is not None:
+        return unknown
+    row = draft.state.the_series(command.series.key)
+    return SeriesNext(row.key, row.next)
+
+
+def raise_series(draft: Draft, command: RaiseSeries) -> Raised:
+    """Take over what a store was found to hold. A series that is in use is only ever raised, and told of if it is."""
+    counts = {"opened": 0, "raised": 0, "unchanged": 0}
+    for found in command.found:
+        counts[_raise(draft, command.label, command.store, found)] += 1
+    return Raised(**counts)
+
+
+def _raise(draft: Draft, label: str, store: StoreRef, found: SeriesFound) -> str:
+    row = draft.state.series(found.series.key)
+    following = found.highest + draft.state.first_number() if row is None else max(found.highest + 1, row.next)
+    is_news = row is None or following > row.next or (not row.open and store.identity not in row.known)
+    if not is_news:
+        return "unchanged"
+    evidence = (Evidence(store.name, store.identity, found.highest),)
+    folder = found.series.folder
+    draft.emit(SeriesRaised(found.series.key, folder, following, evidence, reason="import", by=label))
+    return "opened" if row is None else "raised"
+
+
+def batch_or_refuse(draft: Draft, batch_id: str) -> BatchRow:
+    batch = draft.state.batch(batch_id)
+    if batch is None:
+        raise Refused("unknown_batch", f"There is no batch {batch_id[:64]!r}.", hint="See `comfyledger batches`.")
+    return batch
+
+
+def chosen_images(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> list[ImageRow]:
+    images = draft.state.images(batch.batch_id)
+    named = frozenset(indexes)
+    unknown = named - {image.index for image in images}
+    if unknown:
+        raise Refused("unknown_image", f"The batch has no image {min(unknown)}; it has 1 to {len(images)}.")
+    return [image for image in images if not indexes or image.index in named]
+
+
+def cancel_batch(draft: Draft, command: CancelBatch) -> Changed:
+    """Give up what is not kept yet. What is kept goes on to its stores, what is stored stays stored.
+
+    A batch that somebody held after it was cancelled is let go by the next cancel: nothing of it waits any more.
+    """
+    batch = batch_or_refuse(draft, command.batch_id)
+    chosen = chosen_images(draft, batch, command.images)
+    open_images = [image for image in chosen if image.state == "pending"]
+    if not command.images and not batch.settled and (batch.held or not batch.cancelled):
+        draft.emit(BatchCancelled(batch.batch_id, by=command.label))
+    if open_images:
+        indexes = tuple(image.index for image in open_images)
+        prompts = tuple(sorted({image.prompt for image in open_images}))
+        draft.emit(ImageCancelled(batch.batch_id, indexes, prompts, by=command.label))
+    draft.settle(batch.batch_id)
+    return Changed(len(open_images), _left(chosen, open_images))
+
+
+def _left(chosen: list[ImageRow], changed: list[ImageRow]) -> dict[str, int]:
+    left: dict[str, int] = {}
+    indexes = {image.index for image in changed}
+    for image in chosen:
+        if image.index not in indexes:
+            left[image.state] = left.get(image.state, 0) + 1
+    return left
+
+
+def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
+    """Take up exactly what failed, was parked or held; attempts go on counting, budgets are renewed.
+
+    Raises Refused(nothing_to_do) if there is nothing of that kind, Refused(take_missing) if there is only what a person
+    must choose from.
+    """
+    batch = batch_or_refuse(draft, command.batch_id)
+    chosen = chosen_images(draft, batch, command.images)
+    if command.take is not None:
+        return take_files(draft, command, chosen)
+    failed = [image for image in chosen if image.state == "failed"]
+    parked = [image for image in chosen if _is_parked(image)]
+    if not failed and not parked and not batch.held:
+        if any(image.awaits_choice for image in chosen):
+            raise Refused("take_missing", hint=f"`comfyledger retry {batch.batch_id} --take first`, or last, or all.")
+        raise Refused(
+            "nothing_to_do",
+            "Nothing of this failed, was parked or is held.",
+            hint="`comfyledger images --batch` shows the state of each image.",
+        )
+    render = tuple(sorted({image.prompt for image in failed}))
+    draft.emit(
+        BatchReopened(
+            batch.batch_id,
+            by=command.label,
+            render=render,
+            images=tuple(image.index for image in failed),
+            upload=tuple(image.index for image in parked),
+        )
+    )
+    return Changed(len(failed) + len(parked), _left(chosen, failed + parked))
+
+
+def _is_parked(image: ImageRow) -> bool:
+    """Some store would not take it, or none has it since all of its stores were given up."""
+    if image.is_forgotten or image.awaits_choice:
+        return False
+    return image.state == "parked" or any(upload.state == "parked" for upload in image.uploads)
+
+
+def drop_store(draft: Draft, command: DropStore) -> Changed:
+    """Give up what is owed to a store. A lane that only stood in the way of that is in trouble no more."""
+    dropped = sum(_dropped(draft, command, batch_id) for batch_id in command.batch_ids)
+    lane = store_lane(command.store)
+    if dropped and draft.state.lane(lane).code:
+        draft.emit(LaneResumed(lane, cause="trouble", by=command.label))
+    return Changed(dropped)
+
+
+def _dropped(draft: Draft, command: DropStore, batch_id: str) -> int:
+    batch = batch_or_refuse(draft, batch_id)
+    indexes = tuple(image.index for image in draft.state.images(batch_id) if _waits_for(image, command.store))
+    if indexes:
+        draft.emit(StoreDropped(batch.batch_id, command.store, indexes, by=command.label))
+        draft.settle(batch.batch_id)
+    return len(indexes)
+
+
+def _waits_for(image: ImageRow, store: str) -> bool:
+    upload = image.upload(store)
+    if upload is None or image.state == "cancelled":
+        return False
+    waits_for = {"deleting"} if image.is_forgotten else {"owed", "uploading", "parked"}
+    return upload.state in waits_for
+
+
+def hold_batch(draft: Draft, command: HoldBatch) -> Changed:
+    batch = batch_or_refuse(draft, command.batch_id)
+    if batch.settled:
+        raise Refused("nothing_to_do", "The batch is settled; there is nothing left to hold.")
+    if not batch.held:
+        draft.emit(BatchHeld(batch.batch_id, reason="person", by=command.label))
+    return Changed(batch.pending)
+
+
+def release_batch(draft: Draft, command: ReleaseBatch) -> Changed:
+    batch = batch_or_refuse(draft, command.batch_id)
+    if not batch.held:
+        raise Refused("nothing_to_do", "The batch is not held.", hint="See `comfyledger status`.")
+    draft.emit(BatchResumed(batch.batch_id, by=command.label))
+    return Changed(batch.pending)
+
+
+def pause_lane(draft: Draft, command: PauseLane) -> Changed:
+    """Stop giving new work to a lane. Saying it twice is no error: who pauses wants it paused."""
+    if not draft.state.lane(command.lane).person:
+        draft.emit(LanePaused(command.lane, cause="person", code="person", by=command.label))
+    return Changed(0)
+
+
+def resume_lane(draft: Draft, command: ResumeLane) -> Changed:
+    if not draft.state.lane(command.lane).person:
+        scope = "anything" if command.lane == EVERYTHING else command.lane
+        raise Refused("nothing_to_do", f"Nobody paused {scope}.", hint="See `comfyledger status`.")
+    draft.emit(LaneResumed(command.lane, cause="person", by=command.label))
+    return Changed(0)

@@ -1,0 +1,179 @@
+"""What a message means on the state that the message before it left: events to append, and an answer.
+
+Nothing here knows the time, makes an id or reaches out. A command that cannot be done raises Refused and leaves no
+event; a report that does not fit the state (late, doubled, foreign, reordered) leaves none either and is not an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger.core.commands import (
+    CancelBatch,
+    Command,
+    DropStore,
+    Forget,
+    HoldBatch,
+    OpenSeries,
+    OweStore,
+    PauseLane,
+    RaiseSeries,
+    ReleaseBatch,
+    RenumberImages,
+    RestoreLedger,
+    ResumeLane,
+    RetryBatch,
+    SubmitBatch,
+)
+from comfyledger.core.decide.commands import (
+    cancel_batch,
+    drop_store,
+    hold_batch,
+    open_series,
+    pause_lane,
+    raise_series,
+    release_batch,
+    resume_lane,
+    retry_batch,
+    submit_batch,
+)
+from comfyledger.core.decide.forget import forget
+from comfyledger.core.decide.recorder import Decision, Draft, Policy
+from comfyledger.core.decide.recovery import owe_store, renumber_images
+from comfyledger.core.decide.reports import decide_report
+from comfyledger.core.decide.restore import restore_ledger
+from comfyledger.core.reports import (
+    ImageIsLost,
+    ImageReport,
+    LaneStuck,
+    LaneWorks,
+    PromptReport,
+    PromptWasRefused,
+    Report,
+    SeriesAnswered,
+)
+from comfyledger.core.rows import UNOPENED, Key, Slice
+from comfyledger.core.values import store_lane
+
+Message = Command | Report
+
+__all__: Final = ["Decision", "Message", "Policy", "decide", "needs"]
+
+
+def needs(message: Message) -> tuple[Key, ...]:
+    """The keys of the rows that `decide` and the events that it makes need."""
+    return _needs_of_command(message) if isinstance(message, Command) else _needs_of_report(message)
+
+
+def _needs_of_command(command: Command) -> tuple[Key, ...]:
+    match command:
+        case SubmitBatch(label=label, request_id=request_id, series=series, template=template):
+            return (
+                Key("request", label, request_id),
+                *_series(series.key),
+                Key("template", template.key),
+            )
+        case OpenSeries() | RaiseSeries() | RestoreLedger():
+            return _series(*_keys_of(command))
+        case DropStore(store=store, batch_ids=batch_ids):
+            return (Key("lane", store_lane(store)), *(key for batch_id in batch_ids for key in _whole(batch_id)))
+        case OweStore(batch_id=batch_id, images=images):
+            return _some(batch_id, images)
+        case RenumberImages(batch_id=batch_id, series=series, images=images):
+            return (Key("series", series), *_some(batch_id, images))
+        case PauseLane(lane=lane) | ResumeLane(lane=lane):
+            return (Key("lane", lane),)
+        case HoldBatch(batch_id=batch_id) | ReleaseBatch(batch_id=batch_id):
+            return (Key("batch", batch_id),)
+        case RetryBatch(series=series) if series:
+            return (Key("series", series), *_whole(command.batch_id))
+        case CancelBatch() | RetryBatch() | Forget():
+            return _whole_for(command)
+        case _:
+            raise TypeError(f"no needs for {type(command).__name__}")
+
+
+def _needs_of_report(report: Report) -> tuple[Key, ...]:
+    match report:
+        case SeriesAnswered(series=series):
+            return _series(series.key)
+        case LaneStuck(lane=lane) | LaneWorks(lane=lane):
+            return (Key("lane", lane),)
+        case ImageIsLost(batch_id=batch_id, prompt=prompt):
+            return _of_prompt(batch_id, prompt)
+        case ImageReport(batch_id=batch_id, image=image):
+            return (Key("batch", batch_id), Key("image", batch_id, i=image))
+        case PromptWasRefused(batch_id=batch_id):
+            return _whole(batch_id)
+        case PromptReport(batch_id=batch_id, prompt=prompt):
+            return _of_prompt(batch_id, prompt)
+        case _:
+            raise TypeError(f"no needs for {type(report).__name__}")
+
+
+def _keys_of(command: OpenSeries | RaiseSeries | RestoreLedger) -> Iterator[str]:
+    match command:
+        case OpenSeries(series=series):
+            yield series.key
+        case RaiseSeries(found=found):
+            yield from (one.series.key for one in found)
+        case RestoreLedger(seen=seen):
+            yield from (one.key for one in seen)
+
+
+def _series(*keys: str) -> tuple[Key, ...]:
+    """With what a series begins with, should it not be known."""
+    return tuple(Key("series", key) for key in (UNOPENED, *keys))
+
+
+def _whole_for(command: CancelBatch | RetryBatch | Forget) -> tuple[Key, ...]:
+    texts = (Key("batch_texts", command.batch_id),) if isinstance(command, Forget) else ()
+    return (*_whole(command.batch_id), *texts)
+
+
+def _whole(batch_id: str) -> tuple[Key, ...]:
+    return (Key("batch", batch_id), Key("batch_prompts", batch_id), Key("batch_images", batch_id))
+
+
+def _of_prompt(batch_id: str, prompt: int) -> tuple[Key, ...]:
+    return (Key("batch", batch_id), Key("prompt", batch_id, i=prompt), Key("prompt_images", batch_id, i=prompt))
+
+
+def _some(batch_id: str, images: tuple[int, ...]) -> tuple[Key, ...]:
+    return (Key("batch", batch_id), *(Key("image", batch_id, i=index) for index in images))
+
+
+def decide(state: Slice, message: Message, now_ms: int, position: int, policy: Policy) -> Decision:
+    """The events that a message leads to, recorded at the positions after `position`, and the answer to it.
+
+    Changes `state` to what it is after these events. Raises Refused for a command that cannot be done.
+    """
+    draft = Draft(state, now_ms, position)
+    return Decision(_answer(draft, message, policy), tuple(draft.recorded))
+
+
+_COMMANDS: Final[dict[type[Command], Callable[[Draft, Any], msgspec.Struct]]] = {
+    SubmitBatch: submit_batch,
+    OpenSeries: open_series,
+    RaiseSeries: raise_series,
+    RestoreLedger: restore_ledger,
+    DropStore: drop_store,
+    OweStore: owe_store,
+    RenumberImages: renumber_images,
+    CancelBatch: cancel_batch,
+    RetryBatch: retry_batch,
+    Forget: forget,
+    HoldBatch: hold_batch,
+    ReleaseBatch: release_batch,
+    PauseLane: pause_lane,
+    ResumeLane: resume_lane,
+}
+
+
+def _answer(draft: Draft, message: Message, policy: Policy) -> msgspec.Struct | None:
+    if isinstance(message, Report):
+        return decide_report(draft, message, policy)
+    return _COMMANDS[type(message)](draft, message)

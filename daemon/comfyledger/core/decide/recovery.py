@@ -1,0 +1,97 @@
+"""What the commands and reports of recovery mean. Each takes the images that it fits and leaves the others as they are.
+
+A state that is not named here is not recoverable: what was cancelled or forgotten on purpose stays so, and what failed
+is taken up by `retry`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from comfyledger.core.commands import OweStore, RenumberImages
+from comfyledger.core.decide.commands import batch_or_refuse
+from comfyledger.core.decide.recorder import Changed, Draft
+from comfyledger.core.events import ImageLost, ImageRenumbered, StoreOwed
+from comfyledger.core.evolve.recovery import has_collided
+from comfyledger.core.naming.names import name_after
+from comfyledger.core.reports import ImageIsLost
+from comfyledger.core.rows import BatchRow, ImageRow
+from comfyledger.core.values import NUMBER_MAX, StoreRef
+from comfyledger.errors import Refused
+
+OWED_AGAIN: Final = frozenset({"pending", "kept", "stored", "parked"})
+"""States of images that can be owed to a store; the bytes of the others are not wanted or were never there."""
+
+
+def owe_store(draft: Draft, command: OweStore) -> Changed:
+    """Raises Refused(unknown_batch), and Refused(store_unavailable) if the batch knows the store as another place."""
+    batch = batch_or_refuse(draft, command.batch_id)
+    _same_place(batch, command.store)
+    images = _images(draft, batch, command.images)
+    owed = tuple(image.index for image in images if is_owable(image, command.store.name))
+    if owed:
+        draft.emit(StoreOwed(batch.batch_id, command.store, owed, by=command.label))
+    return Changed(len(owed))
+
+
+def is_owable(image: ImageRow, store: str) -> bool:
+    """Whether the image can be owed to the store, and is not already."""
+    upload = image.upload(store)
+    if image.awaits_choice:
+        return False
+    return image.state in OWED_AGAIN and (upload is None or upload.state in {"stored", "parked", "dropped"})
+
+
+def renumber_images(draft: Draft, command: RenumberImages) -> Changed:
+    """Raises Refused(unknown_batch, nothing_to_do), and Refused(quantity_out_of_range) if no number is left."""
+    batch = batch_or_refuse(draft, command.batch_id)
+    if batch.series != command.series:
+        raise Refused("nothing_to_do", f"The batch gives no numbers of {command.series[:200]!r}.")
+    collided = [image for image in _images(draft, batch, command.images) if is_renumberable(image)]
+    if collided and draft.state.the_series(batch.series).next + len(collided) > NUMBER_MAX + 1:
+        raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")
+    for image in collided:
+        number = draft.state.the_series(batch.series).next
+        name = name_after(image.folder, image.file, number)
+        draft.emit(
+            ImageRenumbered(
+                batch_id=batch.batch_id,
+                series=batch.series,
+                image=image.index,
+                number=number,
+                folder=name.folder,
+                file=name.file,
+                before=image.public_id,
+                by=command.label,
+            )
+        )
+    return Changed(len(collided))
+
+
+def is_renumberable(image: ImageRow) -> bool:
+    """Whether a store holds something else under the image's name, and none is just getting it under that name."""
+    under_way = any(upload.state == "uploading" for upload in image.uploads)
+    return image.state in {"kept", "parked"} and not under_way and any(map(has_collided, image.uploads))
+
+
+def image_lost(draft: Draft, report: ImageIsLost) -> None:
+    """A report about bytes that have been replaced since, or that nobody waits for, changes nothing."""
+    image = draft.state.image(report.batch_id, report.image)
+    if image is None or (image.state, image.prompt, image.attempt) != ("kept", report.prompt, report.attempt):
+        return
+    upload = image.upload(report.store)
+    if upload is not None and upload.state in {"owed", "uploading"}:
+        draft.emit(ImageLost(report.batch_id, (report.image,), (report.prompt,)))
+
+
+def _same_place(batch: BatchRow, store: StoreRef) -> None:
+    meant = next((ref.identity for ref in batch.stores if ref.name == store.name), store.identity)
+    if meant != store.identity:
+        text = f"The store {store.name} is now {store.identity}; for batch {batch.batch_id} it was {meant}."
+        raise Refused("store_unavailable", text, hint="Give the new place another name.")
+
+
+def _images(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> list[ImageRow]:
+    """Those that exist, each once, in the order in which they are named."""
+    found = (draft.state.image(batch.batch_id, index) for index in dict.fromkeys(indexes))
+    return [image for image in found if image is not None]

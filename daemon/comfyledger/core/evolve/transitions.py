@@ -1,0 +1,68 @@
+"""How the rows of a batch, its images and its prompts hang together when images move from one state to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from comfyledger.core.rows import BatchRow, ImageRow, ImageState, PromptRow, Slice
+
+COUNT: Final[dict[ImageState, str]] = {
+    "pending": "pending",
+    "kept": "kept",
+    "stored": "stored",
+    "parked": "parked",
+    "failed": "failed",
+    "cancelled": "images_cancelled",
+    "forgetting": "forgotten",
+    "forgotten": "forgotten",
+}
+"""Where the batch counts its images of each state."""
+
+
+def moved(batch: BatchRow, images: Sequence[ImageRow], to: ImageState) -> BatchRow:
+    """The batch after its images went from the state that they have to another one."""
+    if len(images) == 1:
+        left, come = COUNT[images[0].state], COUNT[to]
+        if left == come:
+            return batch
+        return replace(batch, **{left: getattr(batch, left) - 1, come: getattr(batch, come) + 1})
+    counts: dict[str, int] = {}
+    for image in images:
+        for name, change in ((COUNT[image.state], -1), (COUNT[to], 1)):
+            counts[name] = counts.get(name, getattr(batch, name)) + change
+    return replace(batch, **counts) if counts else batch
+
+
+def waits(image: ImageRow | None) -> bool:
+    return image is not None and image.state == "pending"
+
+
+def left_alone(state: Slice, batch_id: str, ended: Iterable[ImageRow]) -> list[PromptRow]:
+    """The prompts of images that come to an end unrendered, where nothing is left that waits for them."""
+    indexes = {image.index for image in ended}
+    touched = {image.prompt for image in ended}
+    waiting = {row.index for row in state.images(batch_id) if waits(row)} - indexes
+    return [
+        _unwanted(prompt)
+        for prompt in state.prompts(batch_id)
+        if prompt.index in touched and waiting.isdisjoint(prompt.images)
+    ]
+
+
+def _unwanted(prompt: PromptRow) -> PromptRow:
+    """A prompt of which no image is wanted: taken out of ComfyUI if it may be there."""
+    if prompt.at_comfyui:
+        return replace(prompt, state="cancelling")
+    return replace(prompt, state="done")
+
+
+def renewed(prompt: PromptRow) -> PromptRow:
+    """A prompt with its budget renewed. One that is under way for other images goes on: its set is as good.
+
+    A suspect remains one until it has finished, so that whoever takes it up again puts no bystander at risk.
+    """
+    state = "queued" if prompt.state == "done" else prompt.state
+    return replace(prompt, state=state, failures=0, strikes=min(prompt.strikes, 1), code="", words=None)

@@ -1,0 +1,111 @@
+"""What is owed to the outside: calls that a worker makes and reports on. An effect is named by its key, which says what
+it is about and for which attempt, so that the same effect is never under way twice."""
+
+from __future__ import annotations
+
+import msgspec
+
+from comfyledger.core.rows import ImageRow, Upload
+from comfyledger.core.values import OutputFile, Pinned, backend_lane, store_lane
+
+EffectKey = tuple[str, str, int, int | str]
+
+
+class Effect(msgspec.Struct, frozen=True, gc=False):
+    """The root of all effects. `lane` is the store or backend that must work for it; `kind` groups them for bounds."""
+
+    @property
+    def key(self) -> EffectKey:
+        raise TypeError(type(self).__name__)
+
+    @property
+    def lane(self) -> str:
+        raise TypeError(type(self).__name__)
+
+    @property
+    def kind(self) -> str:
+        return self.key[0]
+
+
+class PromptEffect(Effect, frozen=True):
+    """An effect on one attempt of one prompt."""
+
+    batch_id: str
+    prompt: int
+    attempt: int
+    backend: str
+
+    @property
+    def lane(self) -> str:
+        return backend_lane(self.backend)
+
+
+class SubmitPrompt(PromptEffect, frozen=True):
+    """POST the prompt. `resumed`: an earlier call may have gone out, so look for the prompt_id first."""
+
+    resumed: bool = False
+
+    @property
+    def key(self) -> EffectKey:
+        return ("submit", self.batch_id, self.prompt, self.attempt)
+
+
+class FollowPrompt(PromptEffect, frozen=True):
+    """Find out how the prompt ends."""
+
+    prompt_id: str
+    images: tuple[int, ...]
+
+    @property
+    def key(self) -> EffectKey:
+        return ("follow", self.batch_id, self.prompt, self.attempt)
+
+
+class CancelPrompt(PromptEffect, frozen=True):
+    """Take the prompt out of ComfyUI; owed until it is seen gone."""
+
+    prompt_id: str
+
+    @property
+    def key(self) -> EffectKey:
+        return ("cancel", self.batch_id, self.prompt, self.attempt)
+
+
+class FetchPrompt(PromptEffect, frozen=True):
+    """Bring the files of a finished prompt into the spool. `images`: whose they are, in their order."""
+
+    prompt_id: str
+    images: tuple[int, ...]
+    files: tuple[OutputFile, ...]
+    """More than images: all of them are to be laid by."""
+    waiting: tuple[Pinned, ...] = ()
+    """The same files as they lie in the spool already, if they do."""
+
+    @property
+    def key(self) -> EffectKey:
+        return ("fetch", self.batch_id, self.prompt, self.attempt)
+
+
+class StoreEffect(Effect, frozen=True):
+    """An effect on one image in one store. One at a time: what is to be deleted waits until its upload has ended, so
+    both have one key; and what holds for uploads, bounds and pauses, holds for deletions."""
+
+    store: str
+    image: ImageRow
+    upload: Upload
+
+    @property
+    def key(self) -> EffectKey:
+        return ("upload", self.image.batch_id, self.image.index, self.store)
+
+    @property
+    def lane(self) -> str:
+        return store_lane(self.store)
+
+
+class UploadImage(StoreEffect, frozen=True):
+    """Put the kept bytes of an image into one store."""
+
+
+class DeleteImage(StoreEffect, frozen=True):
+    """Have one store delete a forgotten image."""

@@ -1,0 +1,55 @@
+"""How things stand: the open work counted, for those who look on from outside. Computed when asked, kept nowhere.
+
+It costs as much as there are open batches and prompts, and looks at nothing that is past.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from comfyledger.core.rows import BatchRow, PromptRow
+
+PERSON = "person"
+"""Stands for the code of a lane that a person paused and that has no trouble of its own."""
+
+
+class OpenWorkSummary(msgspec.Struct, frozen=True):
+    """What is open, by state. `oldest_ms`: when the oldest batch was accepted that is not held and owes an image."""
+
+    batches: dict[str, int] = {}
+    images: dict[str, int] = {}
+    prompts: dict[str, int] = {}
+    running: dict[str, int] = {}
+    """Calls under way, by kind of effect."""
+    paused: frozenset[str] = frozenset()
+    """Lanes that a person paused."""
+    troubles: dict[str, str] = {}
+    """Lanes in trouble, with their codes."""
+    oldest_ms: int | None = None
+
+    def why(self, lane: str) -> str:
+        """Why a lane stands still: its code, or `person`; empty if it works."""
+        return self.troubles.get(lane, "") or (PERSON if lane in self.paused else "")
+
+
+def summary_of(
+    batches: Iterable[BatchRow],
+    prompts: Iterable[PromptRow],
+    running: Iterable[str],
+    paused: Iterable[str],
+    troubles: Mapping[str, str],
+) -> OpenWorkSummary:
+    rows = [row for row in batches if not row.settled]
+    owing = [row.at_ms for row in rows if not row.held and row.pending + row.kept]
+    return OpenWorkSummary(
+        batches=dict(Counter(row.status for row in rows)),
+        images={"pending": sum(row.pending for row in rows), "kept": sum(row.kept for row in rows)},
+        prompts=dict(Counter[str](row.state for row in prompts)),
+        running=dict(Counter(running)),
+        paused=frozenset(paused),
+        troubles=dict(troubles),
+        oldest_ms=min(owing, default=None),
+    )

@@ -1,0 +1,167 @@
+"""One group of messages through the ledger, in the writer's thread: each is decided on the state that the one before it
+left, and leaves nothing behind if it raises. What comes out has happened only once the transaction has committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from comfyledger.core.commands import OpenSeries, RetryBatch, SubmitBatch
+from comfyledger.core.decide.decide import Message, decide, needs
+from comfyledger.core.decide.recorder import Decision, Policy, SeriesUnknown
+from comfyledger.core.events import BatchReopened
+from comfyledger.core.rows import Row, Slice
+from comfyledger.core.values import Blob
+from comfyledger.errors import Refused
+from comfyledger.ledger.eventlog import Line
+from comfyledger.ledger.group_buffer import Together
+from comfyledger.ledger.sqlite.writer import OF_ONE_MESSAGE, Ledger
+
+
+class Shortage(msgspec.Struct, frozen=True):
+    """Why nothing new is taken: which disk has no room, how much there is and how much is needed, and what to do."""
+
+    message: str
+    hint: str
+
+    def refusal(self) -> Refused:
+        return Refused("storage_full", self.message, hint=self.hint)
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What holds for a whole group: its time, the policy, and whether new work is taken. `full`: nothing is written.
+
+    `room`: how many more images labels may have open; one that is not in it, any number. Each batch that is accepted
+    takes of it.
+    """
+
+    now_ms: int
+    policy: Policy
+    shortage: Shortage | None
+    full: bool = False
+    room: dict[str, int] = {}
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What the writer's thread made of one message: an answer and rows, or an error."""
+
+    answer: msgspec.Struct | None = None
+    rows: tuple[Row, ...] = ()
+    error: Exception | None = None
+
+
+def decide_group(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
+    """The outcomes in the order of the messages, and the lines appended. Raises only what undoes the whole group.
+
+    All is written at once; if the tables then refuse what some message made, the group is taken through once more, each
+    message written and undone by itself.
+    """
+    try:
+        return _decide_together(ledger, messages, _anew(terms))
+    except (Refused, *OF_ONE_MESSAGE):
+        return _decide_apart(ledger, messages, _anew(terms))
+
+
+def _anew(terms: Terms) -> Terms:
+    """With room of its own to take."""
+    return msgspec.structs.replace(terms, room=dict(terms.room))
+
+
+def _decide_together(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
+    with ledger.group() as lines:
+        group = Together(ledger)
+        outcomes = [_take(ledger, group, message, terms) for message in messages]
+        group.flush()
+    return outcomes, lines
+
+
+def _take(ledger: Ledger, group: Together, message: Message, terms: Terms) -> Outcome:
+    """A message that raises has left nothing behind: what it made is taken last."""
+    try:
+        keys = needs(message)
+    except Exception as error:
+        return Outcome(error=error)
+    group.prepare(keys)
+
+    def taken() -> Outcome:
+        with ledger.following():
+            state = group.load(keys)
+            decision = _decided(ledger, state, message, terms)
+            group.take(decision.recorded, state, texts_named(message, decision))
+        return Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
+
+    return _outcome(ledger, taken)
+
+
+def _decide_apart(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
+    with ledger.group() as lines:
+        outcomes = [_decide_one(ledger, message, terms) for message in messages]
+    return outcomes, lines
+
+
+def _decide_one(ledger: Ledger, message: Message, terms: Terms) -> Outcome:
+    def written() -> Outcome:
+        with ledger.message():
+            state = ledger.load(needs(message))
+            decision = _decided(ledger, state, message, terms)
+            ledger.write(decision.recorded, state, texts_named(message, decision))
+        return Outcome(answer=decision.answer, rows=tuple(state.changed.values()))
+
+    return _outcome(ledger, written)
+
+
+def _outcome(ledger: Ledger, work: Callable[[], Outcome]) -> Outcome:
+    """What a message raises is its own outcome, unless it ends the group."""
+    try:
+        return work()
+    except Exception as error:
+        if ledger.ends_group(error):
+            raise
+        return Outcome(error=error)
+
+
+def _decided(ledger: Ledger, state: Slice, message: Message, terms: Terms) -> Decision:
+    """Raises Refused where there is no room for it."""
+    decision = decide(state, message, terms.now_ms, ledger.head.position, terms.policy)
+    if terms.shortage is not None and ((terms.full and decision.recorded) or _adds_work(message, decision)):
+        raise terms.shortage.refusal()
+    if isinstance(message, SubmitBatch) and decision.recorded:
+        _take_room(message, terms.room)
+    return decision
+
+
+def _take_room(command: SubmitBatch, room: dict[str, int]) -> None:
+    """Raises Refused(too_many_open). A batch that then cannot be written has taken room of its own group only."""
+    if command.label not in room:
+        return
+    images, left = sum(len(prompt.images) for prompt in command.prompts), room[command.label]
+    if images > left:
+        text = f"{command.label} may have {max(0, left)} more open images; the batch has {images}."
+        hint = "Wait until some are stored, cancel what is not needed, or raise [limits] open_images_max."
+        raise Refused("too_many_open", text, hint=hint)
+    room[command.label] = left - images
+
+
+def _adds_work(message: Message, decision: Decision) -> bool:
+    """Whether more would be rendered. A request that was answered before adds nothing and gets its answer again."""
+    match message:
+        case SubmitBatch():
+            return bool(decision.recorded) or isinstance(decision.answer, SeriesUnknown)
+        case RetryBatch():
+            return any(isinstance(entry.event, BatchReopened) and entry.event.render for entry in decision.recorded)
+        case _:
+            return False
+
+
+def texts_named(message: Message, decision: Decision) -> Iterable[Blob]:
+    """The texts that the events of a message name; written only if there are events."""
+    match message:
+        case SubmitBatch():
+            return (message.template, *message.texts)
+        case OpenSeries():
+            return ()
+        case _:
+            words = getattr(message, "words", None)
+            named = {getattr(entry.event, "words", None) for entry in decision.recorded}
+            return (words,) if isinstance(words, Blob) and words.digest in named else ()

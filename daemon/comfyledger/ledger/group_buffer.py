@@ -1,0 +1,99 @@
+"""The messages of a group taken together: what one makes is known to the next, and all of it is written at once.
+
+A row that was read or changed is in memory for the rest of the group, so that a hundred submits of one user read its
+series once and write it once, and each table takes the rows of the whole group in one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from comfyledger.core.events import BlobErased, Recorded
+from comfyledger.core.rows import ImageRow, Key, PromptRow, Row, RowId, Slice, TemplateRow
+from comfyledger.core.values import Blob
+from comfyledger.ledger.eventlog import Line
+from comfyledger.ledger.sqlite import projections
+from comfyledger.ledger.sqlite.writer import Ledger, Noted, noted
+
+_IN_TABLES: Final = "batch_texts"
+"""The kind of key whose rows are looked for in tables, some of them in the events: they must be written before."""
+_OF_BATCH: Final[dict[str, type[Row]]] = {"batch_prompts": PromptRow, "batch_images": ImageRow}
+
+
+class Together:
+    """One group within its transaction. Nothing of it is in the tables before `flush`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._know_nothing()
+        self._begin()
+
+    def _know_nothing(self) -> None:
+        self._known: dict[RowId, Row | None] = {}
+        self._of_batch: dict[str, dict[RowId, Row]] = {}
+        self._erases = False
+
+    def _begin(self) -> None:
+        self._lines: list[Line] = []
+        self._noted: list[Noted] = []
+        self._changed: dict[RowId, Row] = {}
+        self._texts: list[Blob] = []
+
+    def load(self, keys: tuple[Key, ...]) -> Slice:
+        """The rows under the keys, as the messages before this one left them. What they need in tables is there."""
+        return projections.gathered(keys, self._one, self._many)
+
+    def prepare(self, keys: tuple[Key, ...]) -> None:
+        """Write what is not written yet if the rows under the keys are looked for in tables, and after an erasure.
+
+        What was erased may be known here, and stands in the way of the same graph under another digest. Raises as
+        `flush` does.
+        """
+        if self._erases or any(key.kind == _IN_TABLES for key in keys):
+            self.flush()
+        if self._erases:
+            self._know_nothing()
+
+    def take(self, recorded: tuple[Recorded, ...], state: Slice, texts: Iterable[Blob]) -> None:
+        """Take in what a message made."""
+        lines, of_message, named = self._ledger.follow(recorded, state), noted(recorded, state), list(texts)
+        self._lines += lines
+        self._noted += of_message
+        self._known |= state.changed
+        self._changed |= state.changed
+        for ident, row in state.changed.items():
+            if isinstance(row, (PromptRow, ImageRow)):
+                self._of_batch.setdefault(row.batch_id, {})[ident] = row
+        self._erases = self._erases or any(isinstance(entry.event, BlobErased) for entry in recorded)
+        for text in named if recorded else ():
+            self._take_text(text)
+
+    def _take_text(self, text: Blob) -> None:
+        """A graph that is held already, under whatever digest, is not put once more."""
+        if text.key:
+            ident = ("template", text.key, "")
+            if self._known.get(ident) is not None:
+                return
+            self._known[ident] = TemplateRow(text.key, text.digest)
+        self._texts.append(text)
+
+    def flush(self) -> None:
+        """Write all that was taken. Raises what SQLite raises, or Refused(name_taken), of one message or another."""
+        self._ledger.put(self._lines, self._noted, self._changed.values(), self._texts)
+        self._begin()
+
+    def _one(self, key: Key) -> Row | None:
+        ident = (key.kind, key.a, key.b or key.i or "")
+        if ident not in self._known:
+            self._known[ident] = self._ledger.load_one(key)
+        return self._known[ident]
+
+    def _many(self, key: Key) -> Iterable[Row]:
+        rows = self._ledger.load_many(key)
+        changed = self._of_batch.get(key.a)
+        kind = _OF_BATCH.get(key.kind)
+        if not changed or kind is None:
+            return rows
+        now = {ident: row for ident, row in changed.items() if isinstance(row, kind)}
+        return {**Slice(rows)._rows, **now}.values()

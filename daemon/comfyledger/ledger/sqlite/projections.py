@@ -1,0 +1,220 @@
+"""The rows of the state in their tables: loading a slice by its keys, writing back what changed.
+
+The projections that decide are written in the transaction of the event that changes them. A row is stored whole, as
+JSON, beside the few columns that something is looked up by; the UNIQUE table of names is the second lock on the promise
+that no name is given twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger.core.events import BatchRequested, Event, ImageAdded, ImageRenumbered
+from comfyledger.core.naming.slugs import fold
+from comfyledger.core.rows import (
+    BatchRow,
+    ImageRow,
+    Key,
+    LaneRow,
+    PromptRow,
+    RequestRow,
+    Row,
+    SeriesRow,
+    Slice,
+    TemplateRow,
+)
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite import blobs
+
+_encoder = msgspec.json.Encoder()
+_series = msgspec.json.Decoder(SeriesRow)
+_request = msgspec.json.Decoder(RequestRow)
+_batch = msgspec.json.Decoder(BatchRow)
+_prompt = msgspec.json.Decoder(PromptRow)
+_image = msgspec.json.Decoder(ImageRow)
+_lane = msgspec.json.Decoder(LaneRow)
+
+decode_batch = _batch.decode
+decode_image = _image.decode
+decode_prompt = _prompt.decode
+decode_lane = _lane.decode
+decode_request = _request.decode
+
+_ONE: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
+    "series": (_series, "SELECT row FROM series WHERE key = ?"),
+    "batch": (_batch, "SELECT row FROM batches WHERE batch_id = ?"),
+    "lane": (_lane, "SELECT row FROM lanes WHERE name = ?"),
+}
+_NUMBERED: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
+    "prompt": (_prompt, "SELECT row FROM prompts WHERE batch_id = ? AND prompt = ?"),
+    "image": (_image, "SELECT row FROM images WHERE batch_id = ? AND image = ?"),
+}
+_MANY: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
+    "batch_prompts": (_prompt, "SELECT row FROM prompts WHERE batch_id = ?"),
+    "batch_images": (_image, "SELECT row FROM images WHERE batch_id = ?"),
+}
+
+One = Callable[[Key], Row | None]
+Many = Callable[[Key], Iterable[Row]]
+
+
+def load(connection: sqlite3.Connection, keys: Iterable[Key]) -> Slice:
+    """The rows that stand under the keys; what does not exist is absent from the slice."""
+    return gathered(keys, partial(load_one, connection), partial(load_many, connection))
+
+
+def gathered(keys: Iterable[Key], one: One, many: Many) -> Slice:
+    """The rows under keys, from whoever has them: `one` row, or `many` of a batch."""
+    return Slice(row for key in keys for row in _under(key, one, many))
+
+
+def _under(key: Key, one: One, many: Many) -> Iterator[Row]:
+    if key.kind == "prompt_images":
+        yield from _images_of_prompt(key, one)
+    elif key.kind == "request":
+        yield from _request_with_batch(key, one, many)
+    elif key.kind in _MANY or key.kind == "batch_texts":
+        yield from many(key)
+    elif (row := one(key)) is not None:
+        yield row
+
+
+def _images_of_prompt(key: Key, one: One) -> Iterator[Row]:
+    """By the primary key, through the indexes that the prompt itself names: no further index is paid for."""
+    prompt = one(Key("prompt", key.a, i=key.i))
+    if isinstance(prompt, PromptRow):
+        rows = (one(Key("image", key.a, i=index)) for index in prompt.images)
+        yield from (row for row in rows if row is not None)
+
+
+def _request_with_batch(key: Key, one: One, many: Many) -> Iterator[Row]:
+    request = one(key)
+    if isinstance(request, RequestRow):
+        batch = one(Key("batch", request.batch_id))
+        yield from (row for row in (request, batch) if row is not None)
+        yield from many(Key("batch_images", request.batch_id))
+
+
+def load_one(connection: sqlite3.Connection, key: Key) -> Row | None:
+    """The row of a key that names one; of a request without its batch. Raises KeyError for any other."""
+    if key.kind == "template":
+        found = connection.execute("SELECT key, digest FROM blobs WHERE key = ? AND key <> ''", (key.a,)).fetchone()
+        return TemplateRow(*found) if found else None
+    if key.kind == "request":
+        sql = "SELECT row FROM requests WHERE label = ? AND request_id = ?"
+        found, decoder = connection.execute(sql, (key.a, key.b)).fetchone(), _request
+    elif key.kind in _NUMBERED:
+        decoder, sql = _NUMBERED[key.kind]
+        found = connection.execute(sql, (key.a, key.i)).fetchone()
+    else:
+        decoder, sql = _ONE[key.kind]
+        found = connection.execute(sql, (key.a,)).fetchone()
+    return decoder.decode(found[0]) if found else None
+
+
+def load_many(connection: sqlite3.Connection, key: Key) -> Iterable[Row]:
+    """The rows of a batch: its prompts, its images, or the texts that are still held."""
+    if key.kind == "batch_texts":
+        return blobs.texts_of(connection, key.a)
+    decoder, sql = _MANY[key.kind]
+    return [decoder.decode(raw) for (raw,) in connection.execute(sql, (key.a,))]
+
+
+_SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]] = {
+    ImageRow: (
+        "INSERT INTO images (batch_id, image, prompt, user_key, state, row) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (batch_id, image) DO UPDATE SET state = excluded.state, row = excluded.row",
+        lambda row, raw: (row.batch_id, row.index, row.prompt, row.user_key, row.state, raw),
+    ),
+    PromptRow: (
+        "INSERT INTO prompts (batch_id, prompt, state, row) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (batch_id, prompt) DO UPDATE SET state = excluded.state, row = excluded.row",
+        lambda row, raw: (row.batch_id, row.index, row.state, raw),
+    ),
+    BatchRow: (
+        "INSERT INTO batches (batch_id, user_key, status, position, row) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (batch_id) DO UPDATE SET status = excluded.status, row = excluded.row",
+        lambda row, raw: (row.batch_id, row.user_key, row.status, row.position, raw),
+    ),
+    SeriesRow: (
+        "INSERT INTO series (key, next, row) VALUES (?, ?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET next = excluded.next, row = excluded.row",
+        lambda row, raw: (row.key, row.next, raw),
+    ),
+    RequestRow: (
+        "INSERT INTO requests (label, request_id, batch_id, row) VALUES (?, ?, ?, ?)",
+        lambda row, raw: (row.label, row.request_id, row.batch_id, raw),
+    ),
+    LaneRow: (
+        "INSERT INTO lanes (name, row) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET row = excluded.row",
+        lambda row, raw: (row.name, raw),
+    ),
+}
+"""How a row of each type is written, and its columns. Templates and texts are found through their blobs instead."""
+
+
+def save(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Write rows as they are now, table by table."""
+    tables: dict[type[Row], list[Row]] = {}
+    for row in rows:
+        tables.setdefault(type(row), []).append(row)
+    for table, its in tables.items():
+        sql, _ = _SAVED[table]
+        connection.executemany(sql, map(stored, its))
+
+
+def stored(row: Row) -> tuple[Any, ...]:
+    """A row as its table holds it: the columns in their order, the last of them the row itself as JSON."""
+    _, columns = _SAVED[type(row)]
+    return columns(row, _encoder.encode(row).decode())
+
+
+def names_given(event: Event) -> list[tuple[str, str, int]]:
+    """The names that an event gives, folded as a disk may fold them, each with its batch and the image's index."""
+    match event:
+        case BatchRequested(batch_id=batch_id, images=images):
+            return [(fold(image.public_id), batch_id, image.index) for image in images]
+        case ImageRenumbered() | ImageAdded():
+            batch_id, index, folder, file = event.batch_id, event.image, event.folder, event.file
+            return [(fold(f"{folder}/{file}"), batch_id, index)]
+        case _:
+            return []
+
+
+def give_names(connection: sqlite3.Connection, event: Event) -> None:
+    """Enter the names that an event gives into the UNIQUE table of names given.
+
+    Raises Refused(name_taken) if one is there already.
+    """
+    rows = names_given(event)
+    if not rows:
+        return
+    try:
+        connection.executemany("INSERT INTO names_given (name, batch_id, image) VALUES (?, ?, ?)", rows)
+    except sqlite3.IntegrityError as error:
+        raise Refused("name_taken", hint="Report this: the counter of a series and its names disagree.") from error
+
+
+def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:
+    """Everything that is open, for the index: lanes, batches that are not over, their prompts, kept images, and those
+    that stores are still to delete.
+
+    A cancelled batch is over while ComfyUI may still have one of its prompts, so batches are found from both sides.
+    """
+    for (raw,) in connection.execute("SELECT row FROM lanes"):
+        yield _lane.decode(raw)
+    sql = (
+        "SELECT row FROM batches WHERE status IN ('open', 'held')"
+        " OR batch_id IN (SELECT batch_id FROM prompts WHERE state <> 'done')"
+    )
+    yield from (_batch.decode(raw) for (raw,) in connection.execute(sql))
+    sql = "SELECT row FROM prompts WHERE state <> 'done' ORDER BY batch_id, prompt"
+    yield from (_prompt.decode(raw) for (raw,) in connection.execute(sql))
+    for state in ("kept", "forgetting"):  # each from its own partial index
+        sql = f"SELECT row FROM images WHERE state = '{state}' ORDER BY batch_id, image"  # noqa: S608
+        yield from (_image.decode(raw) for (raw,) in connection.execute(sql))

@@ -1,0 +1,185 @@
+"""Looking things up in the ledger for people: pages of what is past, and whose a name, a number or a prompt id is.
+
+Functions on a read-only connection; nothing is written and nothing decided here. Pages go by index and look at a
+bounded number of rows, so that a filter that lets little pass costs several short reads instead of a long one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Callable
+from contextlib import closing
+from functools import cache
+from typing import Final
+
+import msgspec
+
+from comfyledger.core.rows import PromptRow, SeriesRow
+from comfyledger.ledger.eventlog import Line, read_head
+from comfyledger.ledger.sqlite import projections
+
+ROWS_MAX: Final = 5_000
+"""Looked at for one page, whether they fit or not."""
+PAGE_BYTES_MAX: Final = 512 * 1024
+"""Of one page; a line that is larger makes a page of its own."""
+CLOCK_SET_BACK_MS: Final = 3_600_000
+"""Times in the log rise with the positions but for a clock that was set back. As long as it never was by more than
+this, a page by time misses nothing: the range is made wider by it on both sides, and each line's own time decides."""
+CANDIDATES_MAX: Final = 20
+WAITING_COUNT_MAX: Final = 10_000
+
+_COLUMNS: Final = "e.position, e.stream, e.kind, e.schema, e.at, e.data, e.hash"
+
+
+class LogWanted(msgspec.Struct, frozen=True):
+    """Which lines: positions above `after` up to `upto`, and what is not None must fit. Times in milliseconds."""
+
+    after: int = 0
+    upto: int | None = None
+    stream: str | None = None
+    user: str | None = None
+    series: frozenset[str] | None = None
+    kinds: frozenset[str] | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    reverse: bool = False
+    limit: int = 200
+
+
+class LogLines(msgspec.Struct, frozen=True):
+    """A page. `position`: the last one that was looked at, whether it fitted or not; `more`: something lies beyond."""
+
+    lines: list[Line]
+    position: int
+    more: bool
+
+
+class Turns(msgspec.Struct, frozen=True):
+    """Who takes turns: the prompts of a batch that are not done, and other batches that are open or held."""
+
+    own: int = 0
+    batches: int = 0
+
+
+def log_lines(connection: sqlite3.Connection, wanted: LogWanted) -> LogLines:
+    """The next lines of the log that fit, oldest first, or newest first with `reverse`."""
+    low, high = _range(connection, wanted)
+    last = low + 1 if wanted.reverse else max(low, high)
+    takes = _filter(connection, wanted)
+    lines: list[Line] = []
+    room = PAGE_BYTES_MAX
+    with closing(connection.execute(*log_query(wanted, low, high))) as rows:  # left open it would hold the log
+        for looked, row in enumerate(rows, 1):
+            line = Line(*row)
+            if takes(line):
+                lines.append(line)
+                room -= len(line.data)
+            if len(lines) == wanted.limit or room <= 0 or looked == ROWS_MAX:
+                return LogLines(lines, line.position, line.position != last)
+    return LogLines(lines, last, False)
+
+
+def log_query(wanted: LogWanted, low: int, high: int) -> tuple[str, tuple[str | int, ...]]:
+    """The statement that goes along the narrowest index, and its values: all lines of one stream, one user, or all."""
+    order = "DESC" if wanted.reverse else "ASC"
+    if wanted.stream is not None:
+        source, key, place = "events e INDEXED BY events_by_stream", "e.stream = ? AND", "e.position"
+    elif wanted.user is not None:
+        source, key = "events_by_user u CROSS JOIN events e ON e.position = u.position", "u.user = ? AND"
+        place = "u.position"
+    else:
+        source, key, place = "events e", "", "e.position"
+    whose = [value for value in (wanted.stream, wanted.user) if value is not None][:1]
+    sql = f"SELECT {_COLUMNS} FROM {source} WHERE {key} {place} > ? AND {place} <= ? ORDER BY {place} {order}"  # noqa: S608
+    return sql, (*whose, low, high)
+
+
+def _range(connection: sqlite3.Connection, wanted: LogWanted) -> tuple[int, int]:
+    """Positions above the first and up to the second are all that can fit."""
+    head = read_head(connection).position
+    low, high = wanted.after, head if wanted.upto is None else min(wanted.upto, head)
+    if wanted.since_ms is not None:
+        low = _first_at(connection, wanted.since_ms - CLOCK_SET_BACK_MS, low, high) - 1
+    if wanted.until_ms is not None:
+        high = _first_at(connection, wanted.until_ms + CLOCK_SET_BACK_MS + 1, low, high) - 1
+    return low, high
+
+
+def _first_at(connection: sqlite3.Connection, at_ms: int, low: int, high: int) -> int:
+    """By bisection, a position in (low, high] whose time is not before `at_ms` while that of the one before it is."""
+
+    def at(position: int) -> int:
+        found: int = connection.execute("SELECT at FROM events WHERE position = ?", (position,)).fetchone()[0]
+        return found
+
+    return low + 1 + bisect_left(range(low + 1, high + 1), at_ms, key=at)
+
+
+def _filter(connection: sqlite3.Connection, wanted: LogWanted) -> Callable[[Line], bool]:
+    """What the index does not say: kind, time, and whose batch a line is of. Each batch is looked up once."""
+    sql = "SELECT user_key, row ->> '$.series' FROM batches WHERE batch_id = ?"
+    owner = cache(lambda stream: connection.execute(sql, (stream,)).fetchone() or ("", ""))
+
+    def takes(line: Line) -> bool:
+        return (
+            (wanted.kinds is None or line.kind in wanted.kinds)
+            and (wanted.since_ms is None or line.at_ms >= wanted.since_ms)
+            and (wanted.until_ms is None or line.at_ms <= wanted.until_ms)
+            and (wanted.user is None or wanted.stream is None or owner(line.stream)[0] == wanted.user)
+            and (wanted.series is None or owner(line.stream)[1] in wanted.series)
+        )
+
+    return takes
+
+
+# ---- whose it is
+
+
+def name_place(connection: sqlite3.Connection, key: str) -> tuple[str, int] | None:
+    """Batch and index of a name given. `key`: folder, `/` and file, folded."""
+    found: tuple[str, int] | None
+    found = connection.execute("SELECT batch_id, image FROM names_given WHERE name = ?", (key,)).fetchone()
+    return found
+
+
+def series_row(connection: sqlite3.Connection, key: str) -> SeriesRow | None:
+    row = connection.execute("SELECT row FROM series WHERE key = ?", (key,)).fetchone()
+    return msgspec.json.decode(row[0], type=SeriesRow) if row else None
+
+
+def series_ending(connection: sqlite3.Connection, end: str) -> list[SeriesRow]:
+    """The series whose keys end so. All of them are looked at: they are as many as users have characters."""
+    sql = "SELECT row FROM series WHERE substr(key, -length(?1)) = ?1 LIMIT ?2"
+    rows = connection.execute(sql, (end, CANDIDATES_MAX))
+    return [msgspec.json.decode(raw, type=SeriesRow) for (raw,) in rows]
+
+
+def prompt_place(connection: sqlite3.Connection, prompt_id: str, after: int, upto: int) -> tuple[str, int] | None:
+    """Batch and prompt of an attempt that was submitted in a range of positions, by ComfyUI's id of it.
+
+    The id is a digest and names nothing, and there is no index of it: every line of the range is looked at.
+    """
+    sql = (
+        "SELECT stream, data ->> '$.prompt' FROM events WHERE position > ? AND position <= ?"
+        " AND kind = 'prompt_submitting' AND data ->> '$.prompt_id' = ? LIMIT 1"
+    )
+    found: tuple[str, int] | None = connection.execute(sql, (after, upto, prompt_id)).fetchone()
+    return found
+
+
+def prompts(connection: sqlite3.Connection, batch_id: str) -> list[PromptRow]:
+    sql = "SELECT row FROM prompts WHERE batch_id = ? ORDER BY prompt"
+    return [projections.decode_prompt(raw) for (raw,) in connection.execute(sql, (batch_id,))]
+
+
+def turns(connection: sqlite3.Connection, batch_id: str) -> Turns:
+    """How many prompts of a batch are not done, and how many other batches are open; counted up to a limit."""
+    own = connection.execute(
+        "SELECT count(*) FROM prompts INDEXED BY prompts_open WHERE batch_id = ? AND state <> 'done'", (batch_id,)
+    )
+    others = (
+        "SELECT count(*) FROM (SELECT 1 FROM batches INDEXED BY batches_open"
+        " WHERE status IN ('open', 'held') AND batch_id <> ? LIMIT ?)"
+    )
+    return Turns(own.fetchone()[0], connection.execute(others, (batch_id, WAITING_COUNT_MAX)).fetchone()[0])

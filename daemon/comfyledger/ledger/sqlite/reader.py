@@ -1,0 +1,271 @@
+"""Looking at the ledger beside its writer: short read-only transactions on a connection and a thread of their own.
+
+Cursors, lists and single rows come from here. Every read has a bound; none holds a transaction open between two calls,
+since a stalled reader keeps the write-ahead log from being checkpointed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import msgspec
+
+from comfyledger.core.naming.slugs import fold
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.errors import Refused
+from comfyledger.ledger import eventlog
+from comfyledger.ledger.eventlog import Head, Line
+from comfyledger.ledger.locked import is_lock
+from comfyledger.ledger.sqlite import blobs, projections, queries, schema_objects
+from comfyledger.ledger.sqlite.connection_thread import LedgerThread
+from comfyledger.ledger.sqlite.queries import LogLines, LogWanted, Turns
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+_AGAIN: Final = "Repeat the request in a moment."
+
+
+class BatchFilter(msgspec.Struct, frozen=True):
+    """Which batches to list, newest first. `before`: a batch_id to go on from."""
+
+    username_key: str | None = None
+    open_only: bool = False
+    before: str | None = None
+    limit: int = 50
+
+
+class ImageFilter(msgspec.Struct, frozen=True):
+    """Which images to list, newest batch first. `before`: (batch_id, image) to go on from."""
+
+    batch_id: str | None = None
+    username_key: str | None = None
+    state: str | None = None
+    before: tuple[str, int] | None = None
+    limit: int = 50
+
+
+class Reader:
+    """A read-only connection with its thread. Every method is a coroutine that waits for the thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = LedgerThread("ledger-reader")
+        self._connection: sqlite3.Connection | None = None
+
+    async def close(self) -> None:
+        def end() -> None:
+            if self._connection is not None:
+                self._connection.close()
+
+        await self._thread.call(end)
+        self._thread.end()
+
+    async def _run(self, call: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def work() -> T:
+            if self._connection is None:
+                self._connection = read_only(self._path)
+            try:
+                return call(self._connection, *args, **kwargs)
+            except sqlite3.DatabaseError as error:
+                if is_lock(error):
+                    raise Refused("busy", "Another program holds a lock of the ledger.", hint=_AGAIN) from error
+                if not schema_objects.must_trust(error):
+                    raise
+                schema_objects.trust(self._connection)
+            return call(self._connection, *args, **kwargs)
+
+        return await self._thread.call(work)
+
+    async def page(
+        self, *, after: int, limit: int, stream: str | None = None, user: str | None = None, upto: int | None = None
+    ) -> list[Line]:
+        return await self._run(eventlog.read_page, after=after, limit=limit, stream=stream, user=user, upto=upto)
+
+    async def head(self) -> Head:
+        return await self._run(eventlog.read_head)
+
+    async def texts(self, digests: list[str]) -> dict[str, bytes]:
+        """The contents behind digests; one that was erased is missing from the answer."""
+
+        def read(connection: sqlite3.Connection) -> dict[str, bytes]:
+            found = {digest: blobs.get(connection, digest) for digest in digests}
+            return {digest: content for digest, content in found.items() if content is not None}
+
+        return await self._run(read)
+
+    async def batch(self, batch_id: str) -> BatchRow | None:
+        def read(connection: sqlite3.Connection) -> BatchRow | None:
+            row = connection.execute("SELECT row FROM batches WHERE batch_id = ?", (batch_id,)).fetchone()
+            return projections.decode_batch(row[0]) if row else None
+
+        return await self._run(read)
+
+    async def request(self, label: str, request_id: str) -> RequestRow | None:
+        def read(connection: sqlite3.Connection) -> RequestRow | None:
+            sql = "SELECT row FROM requests WHERE label = ? AND request_id = ?"
+            row = connection.execute(sql, (label, request_id)).fetchone()
+            return projections.decode_request(row[0]) if row else None
+
+        return await self._run(read)
+
+    async def batches(self, wanted: BatchFilter) -> list[BatchRow]:
+        return await self._run(_batches, wanted)
+
+    async def images(self, wanted: ImageFilter) -> list[ImageRow]:
+        return await self._run(_images, wanted)
+
+    async def prompt(self, batch_id: str, prompt: int) -> PromptRow | None:
+        def read(connection: sqlite3.Connection) -> PromptRow | None:
+            sql = "SELECT row FROM prompts WHERE batch_id = ? AND prompt = ?"
+            row = connection.execute(sql, (batch_id, prompt)).fetchone()
+            return projections.decode_prompt(row[0]) if row else None
+
+        return await self._run(read)
+
+    async def image_named(self, public_id: str) -> ImageRow | None:
+        """The image of a name given, however its case and accents are spelled."""
+
+        def read(connection: sqlite3.Connection) -> ImageRow | None:
+            sql = (
+                "SELECT i.row FROM names_given n JOIN images i ON i.batch_id = n.batch_id AND i.image = n.image"
+                " WHERE n.name = ?"
+            )
+            row = connection.execute(sql, (fold(public_id),)).fetchone()
+            return projections.decode_image(row[0]) if row else None
+
+        return await self._run(read)
+
+    async def image(self, batch_id: str, index: int) -> ImageRow | None:
+        def read(connection: sqlite3.Connection) -> ImageRow | None:
+            sql = "SELECT row FROM images WHERE batch_id = ? AND image = ?"
+            row = connection.execute(sql, (batch_id, index)).fetchone()
+            return projections.decode_image(row[0]) if row else None
+
+        return await self._run(read)
+
+    async def these_images(self, batch_id: str, indexes: tuple[int, ...]) -> list[ImageRow]:
+        """In the order of the indexes; those that do not exist are missing."""
+
+        def read(connection: sqlite3.Connection) -> list[ImageRow]:
+            sql = "SELECT row FROM images WHERE batch_id = ? AND image = ?"
+            found = (connection.execute(sql, (batch_id, index)).fetchone() for index in indexes)
+            return [projections.decode_image(row[0]) for row in found if row]
+
+        return await self._run(read)
+
+    async def log_lines(self, wanted: LogWanted) -> LogLines:
+        return await self._run(queries.log_lines, wanted)
+
+    async def name_place(self, key: str) -> tuple[str, int] | None:
+        """Batch and index of a name given, by its folded key."""
+        return await self._run(queries.name_place, key)
+
+    async def series(self, key: str) -> SeriesRow | None:
+        return await self._run(queries.series_row, key)
+
+    async def series_ending(self, end: str) -> list[SeriesRow]:
+        return await self._run(queries.series_ending, end)
+
+    async def prompt_place(self, prompt_id: str, after: int, upto: int) -> tuple[str, int] | None:
+        """Batch and prompt of an attempt that was submitted in a range of positions; each of them is looked at."""
+        return await self._run(queries.prompt_place, prompt_id, after, upto)
+
+    async def prompts(self, batch_id: str) -> list[PromptRow]:
+        return await self._run(queries.prompts, batch_id)
+
+    async def turns(self, batch_id: str) -> Turns:
+        return await self._run(queries.turns, batch_id)
+
+    async def parked_bytes(self, batch_ids: list[str]) -> int:
+        """What the files of parked images of these batches take."""
+
+        def read(connection: sqlite3.Connection) -> int:
+            sql = (
+                "SELECT coalesce(sum(i.row ->> '$.size_bytes'), 0) FROM json_each(?) b"
+                " JOIN images i ON i.batch_id = b.value WHERE i.state = 'parked'"
+            )
+            found: int = connection.execute(sql, (msgspec.json.encode(batch_ids).decode(),)).fetchone()[0]
+            return found
+
+        return await self._run(read)
+
+    async def owing(self, store: str) -> dict[str, int]:
+        """How many images of each batch a store does not have yet, would not take, or is still to delete.
+
+        Looks at every image; for a command that is rare.
+        """
+
+        def read(connection: sqlite3.Connection) -> dict[str, int]:
+            sql = (
+                "SELECT i.batch_id, count(*) FROM images i, json_each(i.row, '$.uploads') u"
+                " WHERE u.value ->> '$.store' = ? AND (u.value ->> '$.state' = 'deleting'"
+                " OR i.state NOT IN ('stored', 'cancelled', 'forgetting', 'forgotten')"
+                " AND u.value ->> '$.state' IN ('owed', 'uploading', 'parked')) GROUP BY i.batch_id"
+            )
+            return dict(connection.execute(sql, (store,)).fetchall())
+
+        return await self._run(read)
+
+    async def lanes(self) -> list[LaneRow]:
+        def read(connection: sqlite3.Connection) -> list[LaneRow]:
+            return [projections.decode_lane(raw) for (raw,) in connection.execute("SELECT row FROM lanes")]
+
+        return await self._run(read)
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, not even when it is closed. Raises sqlite3.Error."""
+    connection = sqlite3.connect(
+        f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
+    )
+    try:
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.DatabaseError as error:
+        if not schema_objects.must_trust(error):
+            connection.close()
+            raise
+        schema_objects.trust(connection)
+    return connection
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _batches(connection: sqlite3.Connection, wanted: BatchFilter) -> list[BatchRow]:
+    where, values = ["1"], list[str | int]()
+    if wanted.username_key is not None:
+        where.append("user_key = ?")
+        values.append(wanted.username_key)
+    if wanted.open_only:
+        where.append("status IN ('open', 'held')")
+    if wanted.before is not None:
+        where.append("batch_id < ?")
+        values.append(wanted.before)
+    sql = f"SELECT row FROM batches WHERE {' AND '.join(where)} ORDER BY batch_id DESC LIMIT ?"  # noqa: S608
+    return [projections.decode_batch(raw) for (raw,) in connection.execute(sql, (*values, wanted.limit))]
+
+
+def _images(connection: sqlite3.Connection, wanted: ImageFilter) -> list[ImageRow]:
+    where, values = ["1"], list[str | int]()
+    for column, value in (
+        ("batch_id", wanted.batch_id),
+        ("user_key", wanted.username_key),
+        ("state", wanted.state),
+    ):
+        if value is not None:
+            where.append(f"{column} = ?")
+            values.append(value)
+    if wanted.before is not None:
+        where.append("batch_id <= ? AND (batch_id < ? OR image > ?)")  # so put, the index finds the place
+        values += [wanted.before[0], wanted.before[0], wanted.before[1]]
+    order = "batch_id DESC, image"
+    sql = f"SELECT row FROM images WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
+    return [projections.decode_image(raw) for (raw,) in connection.execute(sql, (*values, wanted.limit))]

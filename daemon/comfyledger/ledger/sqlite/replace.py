@@ -1,0 +1,125 @@
+"""Putting a ledger in the place of another: the scratch copy gets its new epoch and is renamed into place last.
+
+A kill at any step leaves the old ledger or the new one, whole. The old one keeps existing under another name. Which
+numbers the new one begins with is said by the command; what shows them is looked for elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from comfyledger.core.commands import Forget, RestoreLedger
+from comfyledger.core.decide.recorder import Policy
+from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.ledger.commit_group import Terms, decide_group
+from comfyledger.ledger.sqlite import mark, schema
+from comfyledger.ledger.sqlite.locking import ASIDE, Hold, hold, sync_folder
+from comfyledger.ledger.sqlite.mark import Mark, Marking
+from comfyledger.ledger.sqlite.reader import read_only
+from comfyledger.ledger.sqlite.writer import Ledger, check_place, connect, folders_above
+
+READERS_WAIT_S: Final = 5.0
+_HEADER: Final = b"SQLite format 3\0"
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+@contextmanager
+def held(path: Path) -> Iterator[Hold]:
+    """The ledger at `path` as its daemon would hold it, if there is one. Raises LedgerUnusable, OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    check_place(path)
+    with closing(hold(path, create=False)) as holding:
+        yield holding
+
+
+def has_tables(path: Path) -> bool:
+    """Whether a file holds the tables of a ledger; not so if their birth was in a log that is lost."""
+    if not path.exists():
+        return False
+    with closing(read_only(path)) as connection:
+        return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+
+
+def bear(scratch: Hold, before: Mark) -> None:
+    """An empty ledger that goes on as the one of which nothing but its mark is left. Raises as `write`."""
+    with closing(connect(scratch)) as connection:
+        schema.set_meta(connection, "ledger_id", before.ledger_id)
+        schema.set_meta(connection, "epoch", before.epoch)
+
+
+def write(scratch: Hold, command: RestoreLedger, forgets: Iterable[Forget], now_ms: int, replaced: Mark | None) -> Mark:
+    """Write the new epoch and what was seen into a copy that nobody else knows, and forget there what had been.
+
+    `replaced` is the mark that lies where the copy will be.
+
+    Returns its end as it now is. Raises LedgerUnusable, sqlite3.Error, OSError.
+    """
+    ledger = Ledger(connect(scratch))
+    try:
+        for one in (command, *forgets):
+            (outcome,), _ = decide_group(ledger, [one], Terms(now_ms, Policy(), None))
+            if outcome.error is not None and not (isinstance(one, Forget) and isinstance(outcome.error, Refused)):
+                raise outcome.error  # A broken log may name images that there are not.
+        end = Mark(ledger.head, ledger.ledger_id, command.epoch)
+    finally:
+        ledger.close()
+    with closing(sqlite3.connect(scratch.path, isolation_level=None)) as connection:
+        schema.set_meta(connection, "epoch", command.epoch)
+        if replaced is not None:
+            schema.set_meta(connection, mark.REPLACED, replaced.epoch)
+    return end
+
+
+def put_in_place(scratch: Hold, held: Hold, at: str, end: Mark) -> Path | None:
+    """Rename the scratch copy over the ledger that is held. What stood there is never removed: the name that it has
+    now, if any did. `end`: of the new one, for its mark.
+
+    Raises LedgerUnusable while somebody reads the old ledger, FileExistsError if one was moved aside at that time, too,
+    OSError.
+    """
+    scratch.sync()
+    path = held.path
+    aside = path.with_name(f"{path.name}{ASIDE}{at}")
+    if held.fd is not None:
+        _end_log(held)
+        os.link(path, aside)
+    _move_log(path, aside)
+    sync_folder(path.parent)
+    scratch.path.replace(path)
+    for folder in folders_above(path):
+        sync_folder(folder)
+    with closing(Marking(path, end.ledger_id, end.epoch)) as marking:
+        marking.note(end.head)
+    return aside if aside.exists() else None
+
+
+def _end_log(held: Hold) -> None:
+    """Bring all that the write-ahead log holds into the file, which then stands alone. A broken one may not let us.
+
+    Beside a file that is no database SQLite would remove the log instead, so it is not asked then.
+    """
+    path = held.path
+    if held.fd is None or os.pread(held.fd, len(_HEADER), 0) != _HEADER:
+        return
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=READERS_WAIT_S)) as connection:
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.DatabaseError as error:
+        busy = (error.sqlite_errorcode & 0xFF) in _BUSY
+    if busy:
+        raise LedgerUnusable(f"Another program reads {path}.", hint="Close it; then restore again.")
+
+
+def _move_log(path: Path, aside: Path) -> None:
+    """A log that is left must not be taken for the new ledger's; it belongs to the file that was moved aside."""
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and not log.stat().st_size:
+        log.unlink()
+    elif log.exists():
+        log.replace(aside.with_name(aside.name + "-wal"))
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)

@@ -1,0 +1,249 @@
+"""The hash chain from the first event to the last, in pages of short transactions and constant memory.
+
+Every event was verified against the one before it, so the first that does not fit is where something was done. What
+was done is told as far as the hashes can tell it. Events that were cut off at the end leave a whole chain: they are
+found by the counter that SQLite keeps of positions given, and by an anchor that was kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from comfyledger.core.events import KINDS, stream_of
+from comfyledger.core.upcasts import schema_of
+from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.ledger.eventlog import Head, Line, chained, decode, linked, read_head, read_page
+from comfyledger.maintenance.audit.findings import Progress, Tally
+from comfyledger.maintenance.open_read_only import Identity, one_moment
+
+PAGE: Final = 4_096
+_BEFORE_ALL: Final = -(2**63)
+"""The first event has position 1; somebody may have put one before it."""
+_GARBLED: Final = (AttributeError, TypeError, UnicodeEncodeError)
+"""What a column of the wrong type, or one that is not UTF-8, raises while it is hashed."""
+
+
+def fixed_head(connection: sqlite3.Connection, tally: Tally) -> Head:
+    """The end of the log now, up to which all is checked. A log that was cut off behind it is found here."""
+    with one_moment(connection):
+        head = read_head(connection)
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    given = row[0] if row else 0
+    if given != head.position:
+        sentence = f"The log ends at {head.position}, but position {given} was given out."
+        tally.add("chain_truncated", f"position {head.position + 1}", sentence)
+    return head
+
+
+def check_chain(connection: sqlite3.Connection, head: Head, tally: Tally, progress: Progress) -> bool:
+    """Whether the chain holds up to a head. The first position that is wrong is the only finding."""
+    before = Head()
+    for page in pages(connection, head.position, after=_BEFORE_ALL):
+        if isinstance(page, sqlite3.Error):
+            sentence = f"The events after position {before.position} cannot be read: {page}."
+            tally.add("chain_unreadable", f"position {before.position + 1}", sentence)
+            return False
+        for line in page:
+            if line.position != before.position + 1 or hash_of(before.hash, line) != line.hash:
+                _tell(connection, before, line, tally)
+                return False
+            before = Head(line.position, line.hash)
+        progress("hash chain", before.position, head.position)
+    if before == head:
+        return True
+    tally.add("chain_missing", f"position {before.position + 1}", f"The log ends before position {head.position}.")
+    return False
+
+
+def links_hold(connection: sqlite3.Connection, after: int, upto: int) -> bool:
+    """Whether each event after one position and up to another fits the one before it. Names nothing, and is quick.
+
+    Positions before 1 count as well if it begins with the first.
+    """
+    connection.text_factory = bytes
+    try:
+        before = Head() if after == 0 else _head_at(connection, after)
+        while before is not None and before.position < upto:
+            before = _followed(connection, before, min(upto, before.position + PAGE))
+    except (sqlite3.Error, *_GARBLED):
+        return False
+    finally:
+        connection.text_factory = str
+    return before is not None
+
+
+def is_at(connection: sqlite3.Connection, head: Head) -> bool:
+    """Whether a head that was read before is where it was."""
+    try:
+        return head.position == 0 or _head_at(connection, head.position) == head
+    except sqlite3.Error:
+        return False
+
+
+def _head_at(connection: sqlite3.Connection, position: int) -> Head | None:
+    row = connection.execute("SELECT position, hash FROM events WHERE position = ?", (position,)).fetchone()
+    return Head(*row) if row else None
+
+
+def _followed(connection: sqlite3.Connection, before: Head, upto: int) -> Head | None:
+    """The end of a page of links; None if one does not hold."""
+    position, previous = before.position, before.hash
+    after = _BEFORE_ALL if position == 0 else position
+    for found, stream, kind, schema, at, data, stored in connection.execute(_LINKS, (after, upto)):
+        position += 1
+        previous = linked(previous, position, stream, kind, schema, at, data)
+        if found != position or stored != previous:
+            return None
+    return Head(position, previous) if position == upto else None
+
+
+_LINKS: Final = (
+    "SELECT position, stream, kind, schema, at, data, hash FROM events"
+    " WHERE position > ? AND position <= ? ORDER BY position"
+)
+
+
+def pages(connection: sqlite3.Connection, upto: int, after: int = 0) -> Iterator[list[Line] | sqlite3.Error]:
+    """The log page by page, each a transaction of its own; at the end an error if it cannot be read further."""
+    while after < upto:
+        try:
+            page = _page(connection, after, upto)
+        except sqlite3.Error as error:
+            yield error
+            return
+        if not page:
+            return
+        yield page
+        after = max(after + 1, page[-1].position)
+
+
+def _page(connection: sqlite3.Connection, after: int, upto: int) -> list[Line]:
+    """Text that is no UTF-8 any more is read as it is, so that its position can be named."""
+    try:
+        return read_page(connection, after=after, limit=PAGE, upto=upto)
+    except sqlite3.OperationalError as error:
+        if "UTF-8" not in str(error):
+            raise
+    connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
+    try:
+        return read_page(connection, after=after, limit=PAGE, upto=upto)
+    finally:
+        connection.text_factory = str
+
+
+def hash_of(previous: bytes, line: Line) -> bytes:
+    """The hash that a line should have; empty for a line that cannot be hashed."""
+    try:
+        return chained(previous, line)
+    except _GARBLED:
+        return b""
+
+
+def _tell(connection: sqlite3.Connection, before: Head, line: Line, tally: Tally) -> None:
+    expected = before.position + 1
+    if line.position > expected:
+        missing = line.position - expected
+        sentence = f"{missing} event{'s are' if missing > 1 else ' is'} missing before position {line.position}."
+        tally.add("chain_missing", f"position {expected}", sentence)
+    elif line.position < expected:
+        sentence = f"An event at position {line.position} stands where {expected} should."
+        tally.add("chain_doubled", f"position {line.position}", sentence)
+    else:
+        column = _changed_column(connection, before.hash, line)
+        sentence = f"The event at position {expected} is not what was written: {column}."
+        tally.add("chain_changed", f"position {expected}", sentence)
+
+
+def _changed_column(connection: sqlite3.Connection, previous: bytes, line: Line) -> str:
+    """Which column was changed, as far as the hashes of this line and of the next can tell."""
+    following = read_page(connection, after=line.position, limit=1)
+    own = hash_of(previous, line)
+    if own and following and hash_of(own, following[0]) == following[0].hash:
+        return "its hash was changed, the rest is as it was"
+    for name, meant in _meant(line):
+        if hash_of(previous, meant) == line.hash:
+            return f"`{name}` is {getattr(line, name)!r}, but was {getattr(meant, name)!r}"
+    return "`at` or `data` was changed, or the whole event put there"
+
+
+def _meant(line: Line) -> Iterator[tuple[str, Line]]:
+    """The same line with each other word that a column may have had."""
+    try:
+        yield (
+            "stream",
+            msgspec.structs.replace(line, stream=stream_of(decode(line.kind, schema_of(line.kind), line.data))),
+        )
+    except (LedgerUnusable, msgspec.MsgspecError, *_GARBLED):
+        pass
+    for kind in KINDS:
+        yield "kind", msgspec.structs.replace(line, kind=kind)
+    for number in range(1, schema_of(line.kind) + 1):
+        yield "schema", msgspec.structs.replace(line, schema=number)
+
+
+# ---- a head that is kept elsewhere
+
+
+class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The hash at one position of one ledger. Kept on another machine it shows that the log was not written anew."""
+
+    ledger_id: str
+    epoch: str
+    position: int
+    hash: str
+
+
+def read_anchor(path: Path) -> Anchor | None:
+    """None if there is no such file. Raises Refused(invalid_field) for a file that is no anchor."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Anchor)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Refused(
+            "invalid_field", f"{path} cannot be read as an anchor: {error}.", hint="Name a new file."
+        ) from error
+
+
+def check_anchor(connection: sqlite3.Connection, identity: Identity, anchor: Anchor, tally: Tally) -> bool:
+    """Whether the log at the anchor's position is the one of which the anchor was taken."""
+    where = f"position {anchor.position}"
+    if anchor.ledger_id != identity.ledger_id:
+        sentence = f"The anchor is of the ledger {anchor.ledger_id}, this is {identity.ledger_id}."
+        tally.add("anchor_other_ledger", where, sentence)
+        return False
+    if anchor.epoch != identity.epoch:
+        sentence = (
+            f"The anchor is of the epoch {anchor.epoch}; the ledger was restored since, and has {identity.epoch}."
+        )
+        tally.add("anchor_other_epoch", where, sentence)
+        return False
+    found = _hash_at(connection, anchor.position)
+    if found == anchor.hash:
+        return True
+    tally.add("anchor_differs", where, f"The anchor says {anchor.hash}, the log has {found}.")
+    return False
+
+
+def _hash_at(connection: sqlite3.Connection, position: int) -> str:
+    if position == 0:
+        return Head().hash.hex()
+    row = connection.execute("SELECT hash FROM events WHERE position = ?", (position,)).fetchone()
+    return bytes(row[0]).hex() if row else "no event"
+
+
+def write_anchor(path: Path, identity: Identity, head: Head) -> None:
+    """Put the anchor in place whole. Raises OSError."""
+    anchor = Anchor(identity.ledger_id, identity.epoch, head.position, head.hash.hex())
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("wb") as file:
+        file.write(msgspec.json.encode(anchor) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

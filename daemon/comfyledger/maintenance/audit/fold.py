@@ -1,0 +1,192 @@
+"""The state as the log alone says it was, in a scratch file with the tables of a ledger.
+
+The fold is the daemon's own: `touches`, `evolve` and the projections' `save`. It differs in when rows are written:
+a batch is loaded whole, stays in memory while its events pass, and is written when room is needed. So an event costs
+no statement, and memory stays flat however long the log is. Events are only read here; the ledger is never written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from comfyledger.core.events import KINDS, NUMBERING, BatchRequested, BlobErased, Event, ImageForgotten, Recorded
+from comfyledger.core.evolve.evolve import evolve, touches
+from comfyledger.core.rows import BatchRow, ImageRow, Key, PromptRow, Slice
+from comfyledger.errors import ComfyledgerError
+from comfyledger.ledger.eventlog import Line, decode
+from comfyledger.ledger.sqlite import blobs, projections, schema
+from comfyledger.maintenance.audit.chain import pages
+from comfyledger.maintenance.audit.findings import Progress, Tally
+
+ROWS_MAX: Final = 20_000
+"""Rows kept in memory before all are written and let go; about a kilobyte each."""
+CANNOT: Final = (ComfyledgerError, msgspec.MsgspecError, sqlite3.Error, LookupError, TypeError, ValueError)
+"""What folding an event raises that no daemon can have written."""
+
+_NAMING: Final = frozenset((BatchRequested, *NUMBERING, ImageForgotten))
+"""Events that write into tables beside the rows: names given, and who uses a template."""
+NAMING_TEXTS: Final = frozenset(
+    kind for kind in KINDS.values() if kind is BatchRequested or "words" in kind.__struct_fields__
+)
+_INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+_EVENT: Final = "INSERT INTO events (position, stream, kind, schema, at, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+class Working(Slice):
+    """The rows that the fold is at. Every batch in it is there as a whole."""
+
+    __slots__ = ("_connection", "_taken_up")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
+        self._connection = connection
+        self._taken_up: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take_up(self, stream: str, event: Event) -> None:
+        """See that the rows that an event of a stream touches are here."""
+        if stream in self._taken_up and not isinstance(event, NUMBERING):
+            return  # a new number touches a series that the batch's other events do not
+        self._taken_up.add(stream)
+        found = projections.load(self._connection, _whole(touches(event)))
+        for ident, row in found._rows.items():
+            self._rows.setdefault(ident, row)
+
+    def hold(self, keys: Iterable[Key]) -> None:
+        """See that single rows are here."""
+        for ident, row in projections.load(self._connection, self._lacking(keys))._rows.items():
+            self._rows[ident] = row
+
+    def _lacking(self, keys: Iterable[Key]) -> Iterator[Key]:
+        return (key for key in keys if (key.kind, key.a, "") not in self._rows)
+
+    def images(self, batch_id: str) -> list[ImageRow]:
+        count = self.the_batch(batch_id).images
+        return [self.the_image(batch_id, index) for index in range(1, count + 1)]
+
+    def prompts(self, batch_id: str) -> list[PromptRow]:
+        count = self.the_batch(batch_id).prompts
+        return [self.the_prompt(batch_id, index) for index in range(1, count + 1)]
+
+    def let_go_if_full(self) -> None:
+        if len(self) > ROWS_MAX:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Write what changed, neighbours after each other, and begin with nothing again."""
+        projections.save(self._connection, (self.changed[ident] for ident in sorted(self.changed)))
+        self._rows.clear()
+        self.changed.clear()
+        self._taken_up.clear()
+
+
+def _whole(keys: Iterable[Key]) -> Iterator[Key]:
+    """The keys with all of a batch instead of parts of it."""
+    batches = set()
+    for key in keys:
+        if key.kind in {"series", "lane"}:
+            yield key
+        else:
+            batches.add(key.a)
+    for batch_id in batches:
+        yield from (Key(kind, batch_id) for kind in ("batch", "batch_prompts", "batch_images"))
+
+
+class Scratch:
+    """A file with the tables of a ledger, filled by folding events from the first on. Nobody else uses it meanwhile.
+
+    `with_events`: the events themselves are copied as well, and the tables have the indexes of a ledger. Without, they
+    are there to be read from end to end, and no index is paid for.
+    """
+
+    def __init__(self, path: Path, with_events: bool = False) -> None:
+        self.connection = sqlite3.connect(path, isolation_level=None)
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-65536"):
+            self.connection.execute(f"PRAGMA {pragma}")
+        schema.migrate(self.connection)
+        if not with_events:
+            for (index,) in self.connection.execute(_INDEXES).fetchall():
+                self.connection.execute(f"DROP INDEX {index}")
+        self.connection.execute(
+            "CREATE TEMP TABLE referred (digest TEXT PRIMARY KEY, position INTEGER, kind TEXT) WITHOUT ROWID"
+        )
+        self.position = 0
+        self._with_events = with_events
+        self._working = Working(self.connection)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def fold(self, live: sqlite3.Connection, upto: int, tally: Tally, progress: Progress) -> bool:
+        """Go on up to a position of a ledger; whether the log could be folded so far."""
+        self.connection.execute("BEGIN")
+        try:
+            for page in pages(live, upto, after=self.position):
+                if isinstance(page, sqlite3.Error):
+                    raise page
+                self._fold_page(page)
+                progress("fold of the log", self.position, upto)
+            self._working.let_go()
+        except CANNOT as error:
+            where = f"position {self.position + 1}"
+            tally.add("fold_impossible", where, f"The log cannot be folded after position {self.position}: {error!r}.")
+            return False
+        finally:
+            self.connection.execute("COMMIT")
+        return True
+
+    def _fold_page(self, page: list[Line]) -> None:
+        users: list[tuple[str, int]] = []
+        referred: list[tuple[str, int, str]] = []
+        erased: list[tuple[str]] = []
+        for line in page:
+            event = decode(line.kind, line.schema, line.data)
+            batch = self._fold_one(line, event)
+            if batch is not None:
+                users.append((batch.user_key, line.position))
+            if type(event) in NAMING_TEXTS:
+                referred += ((digest, line.position, kind) for digest, kind in texts_of(event))
+            if isinstance(event, BlobErased):
+                erased += ((digest,) for digest in event.digests)
+            self.position = line.position
+        users.sort()
+        write = self.connection.executemany
+        write("INSERT INTO events_by_user (user, position) VALUES (?, ?)", users)
+        write("INSERT OR IGNORE INTO referred (digest, position, kind) VALUES (?, ?, ?)", referred)
+        write("DELETE FROM referred WHERE digest = ?", erased)  # salted as they are, none ever comes again
+        if self._with_events:
+            write(_EVENT, [(x.position, x.stream, x.kind, x.schema, x.at_ms, x.data, x.hash) for x in page])
+        self._working.let_go_if_full()
+
+    def _fold_one(self, line: Line, event: Event) -> BatchRow | None:
+        """The batch of the event, if it has one."""
+        working = self._working
+        working.take_up(line.stream, event)
+        working.put(evolve(working, Recorded(line.position, line.at_ms, event)))
+        batch = working.batch(line.stream)
+        if type(event) in _NAMING:
+            projections.give_names(self.connection, event)
+            blobs.note_templates(self.connection, event, batch)
+        return batch
+
+
+def texts_of(event: Event) -> Iterable[tuple[str, str]]:
+    """The digests of the texts that an event names, each with what the text is."""
+    if isinstance(event, BatchRequested):
+        return _texts_asked(event)
+    words = getattr(event, "words", None)
+    return () if words is None else ((words, "words"),)
+
+
+def _texts_asked(event: BatchRequested) -> Iterator[tuple[str, str]]:
+    yield event.template, "template"
+    if event.metadata is not None:
+        yield event.metadata, "metadata"
+    yield from ((prompt.inputs, "inputs") for prompt in event.prompts if prompt.inputs is not None)

@@ -1,0 +1,141 @@
+"""All that an audit looks at: the chain and its anchor, beside them the file, the projections, the texts, the spool,
+and if asked the stores. It changes nothing, and needs no daemon.
+
+Each part is looked at whatever the others found, so that one damaged page does not hide a lost image.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from comfyledger.ledger.eventlog import Head, read_head
+from comfyledger.ledger.sqlite import mark, schema
+from comfyledger.maintenance.audit import chain, compare, parallel
+from comfyledger.maintenance.audit.findings import Progress, Tally, part
+from comfyledger.maintenance.audit.fold import Scratch
+from comfyledger.maintenance.audit.parallel import Look, Seen
+from comfyledger.maintenance.audit.stores import Comparison
+from comfyledger.maintenance.open_read_only import Identity, identity_of, looking, one_moment
+from comfyledger.plugins import OpenedStore, prepared
+
+PREPARE_S: Final = 30.0
+"""How long a store may take to find out what it must know."""
+
+
+class Audited(msgspec.Struct, frozen=True):
+    """What was looked at: which ledger, and its log up to which position.
+
+    `anchor`: empty without one, else `written`, `holds` (and was moved on), or `differs` (and was left as it is).
+    `foreign`: what other programs have put into the file that does no harm.
+    """
+
+    identity: Identity
+    head: Head
+    anchor: str = ""
+    foreign: tuple[str, ...] = ()
+
+
+def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tally, progress: Progress) -> Audited:
+    """All but the stores. `now_s` is the wall clock, since files carry its times.
+
+    Raises LedgerUnusable for what is no ledger, Refused for what is no anchor, OSError for what cannot be read.
+    """
+    known = chain.read_anchor(anchor) if anchor is not None else None
+    log = Tally()
+    _check_end(path, log)
+    with looking(path) as live:
+        audited = Audited(identity_of(live), Head(), foreign=schema.named_foreign(live))
+        with part("the log", log):
+            audited = msgspec.structs.replace(audited, head=chain.fixed_head(live, log))
+        _look_at_all(live, Look(str(path), audited.head, str(spool), now_s), log, tally, progress)
+        if anchor is not None:
+            with part("the log", log):
+                audited = _anchored(live, audited, known, anchor, log)
+    tally.take(log.kinds)
+    return audited
+
+
+def _check_end(path: Path, log: Tally) -> None:
+    """Against the mark beside the ledger, which is read first: a daemon goes on meanwhile."""
+    with part("the mark", log):
+        lost = mark.lost_end(path)
+        if lost is not None and path.is_file():
+            log.add("end_lost", f"position {lost.mark.head.position}", lost.sentence)
+
+
+def _look_at_all(live: sqlite3.Connection, look: Look, log: Tally, tally: Tally, progress: Progress) -> None:
+    """A long log on all processors first; what is then not known to be whole is looked at from end to end."""
+    known = Seen()
+    if look.head.position >= parallel.EVENTS_MIN:
+        with suppress(sqlite3.Error):
+            known = parallel.seen(live, look, progress)
+    if not known.chain:
+        with part("the log", log):
+            chain.check_chain(live, look.head, log, progress)
+    if not known.tables:
+        check_projections(live, tally, progress)
+    if known.beside is None:
+        parallel.look_beside(live, look, tally, progress)
+    else:
+        tally.take(known.beside)
+
+
+def _anchored(
+    live: sqlite3.Connection, audited: Audited, known: chain.Anchor | None, path: Path, tally: Tally
+) -> Audited:
+    """Compare with the anchor, and move it on if the log is whole."""
+    if known is not None:
+        chain.check_anchor(live, audited.identity, known, tally)
+    if not tally:
+        chain.write_anchor(path, audited.identity, audited.head)
+    return msgspec.structs.replace(audited, anchor="differs" if tally else "holds" if known else "written")
+
+
+def check_projections(live: sqlite3.Connection, tally: Tally, progress: Progress) -> int:
+    """Every table against the fold of the log, and every text that an event names. The position that they are of.
+
+    Most of the log is folded in short transactions; its last events and the comparison are of one moment, for which a
+    daemon's write-ahead log cannot be checkpointed. The scratch file is as large as the tables, in $TMPDIR.
+    """
+    with tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
+        scratch = Scratch(Path(folder) / "fold.db")
+        try:
+            with part("the projections", tally):
+                if scratch.fold(live, read_head(live).position, tally, progress):
+                    _compare_now(live, scratch, tally, progress)
+        finally:
+            scratch.close()
+    return scratch.position
+
+
+def _compare_now(live: sqlite3.Connection, scratch: Scratch, tally: Tally, progress: Progress) -> None:
+    with one_moment(live):
+        if scratch.fold(live, read_head(live).position, tally, progress):
+            compare.compare_tables(live, scratch.connection, tally, progress)
+            compare.compare_texts(live, scratch.connection, tally)
+
+
+async def audit_stores(
+    path: Path, stores: Mapping[str, OpenedStore], now_ms: int, deep: bool, tally: Tally, progress: Progress
+) -> None:
+    """Log and stores against each other. `now_ms` is the wall clock. Raises LedgerUnusable."""
+    with looking(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
+        for number, found in enumerate(stores.values()):
+            opened = await prepared(found, PREPARE_S)
+            store = opened.guarded
+            if store is None:
+                tally.add("store_unusable", opened.name, opened.problem)
+                continue
+            lists = Path(folder) / f"{number}.db"
+            comparison = Comparison(
+                live, opened.name, store, lists, now_ms=now_ms, deep=deep, tally=tally, progress=progress
+            )
+            with part(f"the images of {opened.name}", tally):
+                await comparison.run()

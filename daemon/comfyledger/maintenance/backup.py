@@ -1,0 +1,150 @@
+"""A copy of the ledger, made beside its daemon: one moment of it, proved whole, and then put under its name at once.
+
+The copy is read within one transaction, in small steps, so that the writer goes on and the copy never begins anew; only
+the write-ahead log cannot be checkpointed meanwhile, which is why there is a bound in time. A copy needs no other file
+beside it. It holds the texts of the ledger as they were: what is forgotten later lives on in it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import time
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.ledger.eventlog import Head, read_head
+from comfyledger.ledger.sqlite.locking import Hold, made, sync_folder
+from comfyledger.maintenance.audit import chain
+from comfyledger.maintenance.audit.file import check_file
+from comfyledger.maintenance.audit.findings import Progress, Tally
+from comfyledger.maintenance.open_read_only import Identity, identity_of, looking, one_moment
+
+STEP_PAGES: Final = 256
+COPY_S: Final = 900.0
+"""How long the write-ahead log may go without a checkpoint."""
+STALE_S: Final = 86_400.0
+"""A temporary file of this age is one that a killed backup left."""
+BESIDE: Final = ("", "-wal", "-shm", "-journal")
+"""What SQLite calls a file and those that belong to it."""
+
+_NAME: Final = "comfyledger-{ledger_id}-{at}-{position}.db"
+_OWN: Final = r"comfyledger-{ledger_id}-(\d{{8}}T\d{{6}}Z)-(\d+)\.db"
+_AUDIT: Final = "See `comfyledger audit`."
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """A backup that was made: where it is, and what it holds up to which position. `removed`: older ones that went."""
+
+    file: str
+    ledger_id: str
+    epoch: str
+    position: int
+    hash: str
+    size_bytes: int
+    removed: tuple[str, ...] = ()
+
+
+def backup(path: Path, target: Path, now_s: float, progress: Progress, *, force: bool = False) -> Copied:
+    """Copy the ledger at `path` to a file, or into a folder under a name with date and position.
+
+    Raises Refused for a file that exists already (unless `force`), LedgerUnusable for a ledger that is not whole or a
+    copy that took too long, OSError. Then nothing is left that was not there before.
+    """
+    with ExitStack() as ending:
+        with looking(path) as live, one_moment(live):
+            target = _place(path, target, identity_of(live), read_head(live), now_s, force)
+            beside = target.with_name(f".{target.name}.{os.getpid()}.new")
+            ending.callback(remove, beside)
+            copied = ending.enter_context(closing(made(beside)))
+            copy(live, beside, progress)
+        return _put(copied, target, progress, force)
+
+
+def _place(path: Path, target: Path, identity: Identity, head: Head, now_s: float, force: bool) -> Path:
+    """The file that is meant, if it may be written."""
+    if target.is_dir():
+        at = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%SZ")
+        target = target / _NAME.format(ledger_id=identity.ledger_id, at=at, position=head.position)
+    own = {path.resolve().with_name(path.resolve().name + end) for end in (*BESIDE, ".lock", ".mark")}
+    if target.resolve() in own:
+        raise Refused("invalid_field", f"{target} is the ledger itself.", hint="Name another file.")
+    _check_free(target, force)
+    return target
+
+
+def _check_free(target: Path, force: bool) -> None:
+    if target.exists() and not (force and target.is_file()):
+        raise Refused("invalid_field", f"{target} exists already.", hint="Name another file, or give --force.")
+
+
+def copy(source: sqlite3.Connection, target: Path, progress: Progress) -> None:
+    """Copy a database in small steps into a file that stands alone. Raises LedgerUnusable, sqlite3.Error."""
+    until_s = time.monotonic() + COPY_S
+
+    def step(_status: int, remaining: int, total: int) -> None:
+        progress("pages copied", total - remaining, total)
+        if time.monotonic() > until_s:
+            raise LedgerUnusable(f"The copy took longer than {COPY_S:g} s.", hint="Choose a faster disk for it.")
+
+    with closing(sqlite3.connect(target, isolation_level=None)) as copied:
+        copied.execute("PRAGMA synchronous=OFF")  # It is synced as a whole, once it is proved whole.
+        source.backup(copied, pages=STEP_PAGES, progress=step)
+        copied.execute("PRAGMA journal_mode=DELETE")
+
+
+def verified(path: Path, progress: Progress) -> tuple[Identity, Head]:
+    """Which ledger a file holds, up to which position. Raises LedgerUnusable for one that is not whole."""
+    tally = Tally()
+    with looking(path) as connection:
+        try:
+            check_file(connection, tally, progress)
+            head = chain.fixed_head(connection, tally)
+            chain.check_chain(connection, head, tally, progress)
+            identity = identity_of(connection)
+        except sqlite3.Error as error:
+            raise LedgerUnusable(f"{path} is not whole: {error}.", hint=_AUDIT) from error
+    if tally:
+        first = tally.kinds[0].examples[0]
+        raise LedgerUnusable(f"{path} is not whole: {first.where}: {first.sentence}", hint=_AUDIT)
+    return identity, head
+
+
+def _put(copied: Hold, target: Path, progress: Progress, force: bool) -> Copied:
+    identity, head = verified(copied.path, progress)
+    copied.sync()
+    _check_free(target, force)
+    copied.path.replace(target)
+    sync_folder(target.parent)
+    size_bytes = target.stat().st_size
+    return Copied(str(target), identity.ledger_id, identity.epoch, head.position, head.hash.hex(), size_bytes)
+
+
+def prune(copied: Copied, keep: int, now_s: float) -> Copied:
+    """Of the backups of this ledger that bear a name made here, remove all but the newest so many. Raises OSError.
+
+    The one just made stays, whatever the clock said before.
+    """
+    made = Path(copied.file)
+    own = re.compile(_OWN.format(ledger_id=re.escape(copied.ledger_id)))
+    found = [(match[1], int(match[2]), path) for path in made.parent.iterdir() if (match := own.fullmatch(path.name))]
+    older = [path for *_, path in sorted(found, reverse=True) if path != made]
+    gone = older[keep - 1 :]
+    for path in gone:
+        path.unlink()
+    for path in made.parent.glob(f".comfyledger-{copied.ledger_id}-*.new"):
+        if now_s - path.stat().st_mtime > STALE_S:
+            path.unlink()
+    return msgspec.structs.replace(copied, removed=tuple(map(str, gone)))
+
+
+def remove(path: Path) -> None:
+    """A database file with all that SQLite keeps beside it."""
+    for end in BESIDE:
+        path.with_name(path.name + end).unlink(missing_ok=True)

@@ -1,0 +1,179 @@
+"""What the doctor asks of one ComfyUI, and the probe: a prompt of its own, only where a person asked for it.
+
+Without the probe nothing is queued: the websocket's greeting is awaited, the node list read, and a prompt that cannot
+run is offered to see whether ids are looked at. The probe's prompt is taken out again, whatever becomes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from msgspec.structs import replace
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import WebSocketException
+
+from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.direct import Direct
+from comfyledger.comfyui.fields import BadFrame
+from comfyledger.comfyui.messages import HistoryEntry, RefusalAnswer, Status, parse_text
+from comfyledger.maintenance.doctor.comfyui_judge import (
+    End,
+    Probe,
+    Socket,
+    of_id,
+    of_nodes,
+    of_probe,
+    of_reach,
+    of_socket,
+)
+from comfyledger.maintenance.doctor.judge import Diagnosis
+
+FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+OPEN_S: Final = 4.0
+PROBE_S: Final = 10.0
+LOG: Final = "look at ComfyUI's log"
+LOOK_EVERY_S: Final = 0.1
+LATE_S: Final = 1.0
+"""How long after its end the websocket may still tell of the probe."""
+NO_ID: Final = "comfyledger-doctor"
+"""No UUID, so that a ComfyUI that looks at ids refuses it."""
+GRAPH: Final[dict[str, Any]] = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": 0}},
+    "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+}
+"""Needs no model, and its file is a temporary one that ComfyUI removes by itself."""
+
+
+class Examination:
+    """Of one ComfyUI. `ids` makes a UUID for each socket and prompt; `graphs` are the configured workflows."""
+
+    def __init__(
+        self, name: str, comfyui: ComfyUI, graphs: Mapping[str, Mapping[str, Any]], ids: Callable[[], str]
+    ) -> None:
+        self._name, self._comfyui, self._graphs, self._ids = name, comfyui, graphs, ids
+        self._area = f"comfyui {name}"
+
+    async def reach(self) -> Diagnosis:
+        """Where this is a failure there is nothing more to ask."""
+        url, version, problem = self._comfyui.url, "", ""
+        try:
+            system = (await self._comfyui.system_stats()).get("system")
+            version = str(system.get("comfyui_version") or "")[:32] if isinstance(system, dict) else ""
+        except NotReached as trouble:
+            problem = trouble.text
+        return of_reach(self._area, url, version, problem, self._name)
+
+    async def nodes(self) -> list[Diagnosis]:
+        try:
+            known = await self._comfyui.object_info()
+        except NotReached as trouble:
+            return [Diagnosis(self._area, "failure", f"The nodes cannot be listed: {trouble.text}", LOG)]
+        return [one for name, graph in self._graphs.items() for one in of_nodes(self._area, name, graph, known)]
+
+    async def ids(self) -> list[Diagnosis]:
+        try:
+            return [
+                of_id(self._area, await self._comfyui.post_prompt({}, prompt_id=NO_ID, client_id=NO_ID, output="1"))
+            ]
+        except NotReached as trouble:
+            return [Diagnosis(self._area, "failure", f"ComfyUI takes no prompts: {trouble.text}", LOG)]
+
+    async def socket(self) -> list[Diagnosis]:
+        try:
+            async with self._connected() as socket, asyncio.timeout(OPEN_S):
+                return [of_socket(self._area, Socket(greeted=await _is_greeted(socket)))]
+        except TimeoutError:
+            return [of_socket(self._area, Socket(greeted=False))]
+        except (OSError, WebSocketException) as error:
+            return [of_socket(self._area, Socket(greeted=False, problem=str(error) or type(error).__name__))]
+
+    async def probe(self) -> list[Diagnosis]:
+        """In place of `ids` and `socket`."""
+        try:
+            async with self._connected() as socket:
+                probe = await self._probed(socket)
+            return of_probe(self._area, replace(probe, left=await self._is_left(probe)))
+        except (OSError, WebSocketException, TimeoutError) as error:
+            return [of_socket(self._area, Socket(greeted=False, problem=str(error) or type(error).__name__))]
+        except NotReached as trouble:
+            return [Diagnosis(self._area, "failure", f"ComfyUI takes no prompts: {trouble.text}", LOG)]
+
+    def _connected(self) -> Direct:
+        self._client_id = self._ids()
+        return Direct(
+            f"{self._comfyui.websocket_url}?clientId={self._client_id}",
+            additional_headers=self._comfyui.login,
+            max_size=FRAME_BYTES_MAX,
+            open_timeout=OPEN_S,
+            close_timeout=1.0,
+            compression=None,
+            proxy=None,
+        )
+
+    async def _probed(self, socket: ClientConnection) -> Probe:
+        """The prompt is taken out again even if nobody waits for its end any more."""
+        probe, heard = Probe(self._ids()), asyncio.Event()
+        listening = asyncio.create_task(_listen(socket, probe.sent_id, heard))
+        try:
+            answer = await self._comfyui.post_prompt(
+                GRAPH, prompt_id=probe.sent_id, client_id=self._client_id, output="2"
+            )
+            if isinstance(answer, RefusalAnswer):
+                return replace(probe, refused=answer.words(500))
+            probe = replace(probe, returned_id=answer.prompt_id)
+            if probe.returned_id != probe.sent_id:
+                return probe
+            ended = await self._end_of(probe.sent_id)
+            return replace(probe, ended=ended, heard=await _is_set(heard, LATE_S if ended != "waiting" else 0.0))
+        finally:
+            await self._take_out(probe.returned_id or probe.sent_id)
+            listening.cancel()
+
+    async def _end_of(self, prompt_id: str) -> End:
+        until = asyncio.get_running_loop().time() + PROBE_S
+        while asyncio.get_running_loop().time() < until:
+            where = await self._comfyui.where_is(prompt_id)
+            if isinstance(where, HistoryEntry):
+                return where.ended
+            if where == "gone":
+                return "gone"
+            await asyncio.sleep(LOOK_EVERY_S)
+        return "waiting"
+
+    async def _take_out(self, prompt_id: str) -> None:
+        with suppress(NotReached):
+            await self._comfyui.cancel(prompt_id)
+            await self._comfyui.forget([prompt_id])
+
+    async def _is_left(self, probe: Probe) -> bool:
+        try:
+            return await self._comfyui.history(probe.returned_id or probe.sent_id) is not None
+        except NotReached:
+            return True
+
+
+async def _is_greeted(socket: ClientConnection) -> bool:
+    try:
+        return isinstance(parse_text(await socket.recv(decode=False)), Status)
+    except BadFrame:
+        return False
+
+
+async def _listen(socket: ClientConnection, prompt_id: str, heard: asyncio.Event) -> None:
+    """Until a frame tells of the prompt, or the socket closes."""
+    with suppress(WebSocketException):
+        async for frame in socket:
+            with suppress(BadFrame):
+                if isinstance(frame, str) and getattr(parse_text(frame), "prompt_id", "") == prompt_id:
+                    heard.set()
+                    return
+
+
+async def _is_set(event: asyncio.Event, within_s: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    return event.is_set()

@@ -1,0 +1,238 @@
+"""`doctor`: every check at once, each bounded in time, and none that can end the others.
+
+This module says what is looked at and in which order it is told. `doctor_machine`, `doctor_comfyui` and the stores'
+plugins gather; the `_judge` modules say what it means. It works with a daemon beside it and without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+from comfyledger import __version__
+from comfyledger.accounts import Keeper, keeper_of
+from comfyledger.comfyui.client import ComfyUI
+from comfyledger.guarded import Guarded
+from comfyledger.maintenance.doctor import judge, machine, rights
+from comfyledger.maintenance.doctor.comfyui import PROBE_S, Examination
+from comfyledger.maintenance.doctor.judge import Diagnosis
+from comfyledger.plugin_api import Store, StoreTrouble
+from comfyledger.plugins import OpenedStore, open_stores, store_kinds
+from comfyledger.settings import Settings
+
+CHECK_S: Final = 6.0
+"""Of one check."""
+STORE_S: Final = 8.0
+"""Of one store, which may be far away."""
+CALL_S: Final = 5.0
+"""Of one call to ComfyUI."""
+
+Found = Sequence[Diagnosis]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What was found, in a fixed order. `overdue`: a check was given up, and its thread may never end."""
+
+    diagnoses: tuple[Diagnosis, ...]
+    overdue: bool = False
+
+    @property
+    def verdict(self) -> judge.Verdict:
+        """The worst of all."""
+        found = {one.verdict for one in self.diagnoses}
+        return "failure" if "failure" in found else "warning" if "warning" in found else "ok"
+
+
+class Bounds:
+    """Keeps every check within its time, and what goes wrong in it a line. `overdue`: one was given up."""
+
+    def __init__(self) -> None:
+        self.overdue = False
+
+    async def check(self, area: str, work: Awaitable[Found], limit_s: float | None = None) -> Found:
+        """What a check says, or that it did not come to an end. The words of an unforeseen error may hold secrets."""
+        limit_s = CHECK_S if limit_s is None else limit_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await work
+        except TimeoutError:
+            self.overdue = True
+            return [
+                Diagnosis(area, "failure", f"This did not answer within {limit_s:g} s.", "see that it is reachable")
+            ]
+        except OSError as error:
+            text = f"This cannot be looked at: {error.strerror or type(error).__name__}."
+            return [Diagnosis(area, "failure", text, "check path, permissions and disk")]
+        except Exception as error:
+            return [Diagnosis(area, "failure", f"The check itself broke: {type(error).__name__}.", "report it")]
+
+
+class Doctor:
+    """Of one configuration. `graphs` are its workflows by name; `ids` makes UUIDs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        graphs: Mapping[str, Mapping[str, Any]],
+        session: aiohttp.ClientSession,
+        ids: Callable[[], str],
+        bounds: Bounds,
+        *,
+        probe: bool,
+    ) -> None:
+        self._settings, self._graphs, self._session, self._ids = settings, graphs, session, ids
+        self._bounds, self._probe = bounds, probe
+
+    async def examine(self) -> list[Diagnosis]:
+        """Everything that needs a configuration."""
+        settings = self._settings
+        ledger, spool = settings.ledger_path.parent, settings.spool_path
+        since = time.time() - time.monotonic()
+        found = await asyncio.gather(
+            self._bounds.check("configuration", self._configuration()),
+            self._bounds.check("ledger", self._ledger()),
+            self._bounds.check("disk ledger", self._disk("ledger", ledger, settings.ledger.free_min_bytes)),
+            self._bounds.check("disk spool", self._disk("spool", spool, settings.spool.free_min_bytes)),
+            *(self._bounds.check(f"output {name}", self._output(name)) for name in settings.comfyui),
+            *(self._comfyui(name) for name in settings.comfyui),
+            self._bounds.check("stores", self._stores(), STORE_S + CALL_S),
+            self._bounds.check("token", self._token()),
+            self._bounds.check("daemon", self._daemon()),
+        )
+        clock = await self._bounds.check("clock", self._clock(since))
+        return [*(diagnosis for one in found for diagnosis in one), *clock]
+
+    async def _configuration(self) -> Found:
+        return rights.of_configuration(await machine.in_thread(lambda: machine.configured(self._settings)))
+
+    async def _ledger(self) -> Found:
+        path = self._settings.ledger_path
+        seen = await machine.in_thread(lambda: machine.ledger(path))
+        files = await machine.in_thread(lambda: machine.ledger_files(path))
+        return rights.of_ledger(files, await self._keeper()) or judge.of_ledger(seen)
+
+    async def _keeper(self) -> Keeper:
+        return await machine.in_thread(lambda: keeper_of(self._settings.state_path))
+
+    async def _disk(self, section: str, path: Path, free_min: int) -> Found:
+        keeper = await self._keeper()
+        seen = await machine.in_thread(lambda: machine.disk_of(path, keeper))
+        kept = await machine.in_thread(lambda: machine.folder(path))
+        found = judge.of_disk(section, seen, free_min, refuses_network=section == "ledger")
+        open_to = rights.of_folder(section, kept, keeper)
+        return [*open_to, *(one for one in found if not open_to or one.verdict != "ok")]
+
+    async def _output(self, name: str) -> Found:
+        folder = self._settings.comfyui[name].output_dir
+        keeper = await self._keeper()
+        seen = await machine.in_thread(lambda: machine.disk_of(Path(folder), keeper)) if folder else None
+        return judge.of_output(name, seen)
+
+    async def _token(self) -> Found:
+        return rights.of_token(await machine.in_thread(lambda: machine.token(self._settings)))
+
+    async def _daemon(self) -> Found:
+        left = await machine.in_thread(lambda: machine.left_behind(self._settings))
+        return judge.of_daemon(await machine.asked(left, self._session, self._settings.ledger_path), __version__)
+
+    async def _clock(self, since: float) -> Found:
+        """Last, so that the wall clock was watched for as long as the doctor looked."""
+        name, server = next(iter(self._settings.comfyui.items()))
+        ahead = await machine.clock_of(self._session, f"{server.url.rstrip('/')}/prompt")
+        seen = await machine.in_thread(lambda: machine.ledger(self._settings.ledger_path))
+        log_ahead = None if seen.newest_ms is None else seen.newest_ms / 1000 - time.time()
+        step = time.time() - time.monotonic() - since
+        return judge.of_clock(judge.Clock(step, f"ComfyUI {name}", ahead, log_ahead))
+
+    # ---- ComfyUI
+
+    async def _comfyui(self, name: str) -> Found:
+        comfyui = ComfyUI(
+            self._session, self._settings.comfyui[name].url, connect_timeout_s=CALL_S, request_timeout_s=CALL_S
+        )
+        examination = Examination(name, comfyui, self._graphs, self._ids)
+        area = f"comfyui {name}"
+        (reached,) = await self._bounds.check(area, _alone(examination.reach()))
+        if reached.verdict == "failure":
+            return [reached]
+        asked = [examination.probe()] if self._probe else [examination.ids(), examination.socket()]
+        limit_s = PROBE_S + 2 * CHECK_S if self._probe else CHECK_S
+        found = await asyncio.gather(
+            *(self._bounds.check(area, check, limit_s) for check in asked),
+            self._bounds.check(area, examination.nodes()),
+        )
+        return [reached, *(diagnosis for one in found for diagnosis in one)]
+
+    # ---- stores
+
+    async def _stores(self) -> Found:
+        opened = open_stores(store_kinds(), self._settings.stores, self._settings.state_path)
+        found = await asyncio.gather(
+            *(self._bounds.check(f"store {name}", self._store(one), STORE_S) for name, one in opened.items())
+        )
+        return [diagnosis for one in found for diagnosis in one]
+
+    async def _store(self, opened: OpenedStore) -> Found:
+        area, section = f"store {opened.name}", f"[stores.{opened.name}]"
+        if opened.waiting is None:
+            named = str(self._settings.stores[opened.name].get("credential", ""))
+            is_passed = bool(os.environ.get("CREDENTIALS_DIRECTORY"))
+            return [rights.of_unopened(area, opened.problem, "" if is_passed else named, await self._keeper())]
+        try:
+            return await _remarks(area, Guarded(opened.name, opened.waiting, opened.died))
+        except StoreTrouble as trouble:
+            return [of_trouble(area, section, trouble)]
+        finally:
+            await opened.close()
+
+
+async def _remarks(area: str, store: Store) -> Found:
+    return [Diagnosis(area, one.verdict, one.sentence, one.mend) for one in await store.diagnose()]
+
+
+def of_trouble(area: str, section: str, trouble: StoreTrouble) -> Diagnosis:
+    """A store that only wants to be left alone for a while is no failure."""
+    fault = trouble.fault
+    if fault.code == "throttled":
+        return Diagnosis(area, "warning", fault.text, "wait; work goes on by itself")
+    mend = (
+        f"{section}: its secret and options" if fault.code == "configuration" else f"{section}, or its network or disk"
+    )
+    return Diagnosis(area, "failure", fault.text, mend)
+
+
+async def _alone(check: Awaitable[Diagnosis]) -> Found:
+    return [await check]
+
+
+async def examine(
+    settings: Settings, graphs: Mapping[str, Mapping[str, Any]], ids: Callable[[], str], *, probe: bool
+) -> Report:
+    """Everything. `graphs`: the workflows that can be used, by name. `probe`: let ComfyUI run a prompt of ours."""
+    bounds = Bounds()
+    async with aiohttp.ClientSession() as session:
+        doctor = Doctor(settings, graphs, session, ids, bounds, probe=probe)
+        base, rest = await asyncio.gather(installed(bounds), doctor.examine())
+    return Report((*base, *rest), bounds.overdue)
+
+
+async def installed(bounds: Bounds) -> list[Diagnosis]:
+    """What needs no configuration: SQLite and the plugins."""
+    sqlite, plugins = await asyncio.gather(bounds.check("SQLite", _sqlite()), bounds.check("plugins", _plugins()))
+    return [*sqlite, *plugins]
+
+
+async def _sqlite() -> Found:
+    return judge.of_sqlite(sqlite3.sqlite_version_info, await machine.in_thread(machine.refused_settings))
+
+
+async def _plugins() -> Found:
+    return judge.of_plugins(await machine.in_thread(machine.plugins))

@@ -1,0 +1,74 @@
+"""All tables of a ledger made anew from its log: beside it first, then switched in one transaction. No daemon may run.
+
+What mends a table that is not what the log says, or that is missing or changed itself, with its indexes and triggers;
+and what a later version does whose tables are other ones. The log itself, the texts beside it and what the ledger is
+called stay as they are.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger.locked import COMMAND_WAIT_S, naming, patiently
+from comfyledger.ledger.sqlite import replace, schema
+from comfyledger.ledger.sqlite.writer import connect
+from comfyledger.maintenance.audit import chain
+from comfyledger.maintenance.audit.compare import TABLES
+from comfyledger.maintenance.audit.findings import Progress, Tally
+from comfyledger.maintenance.audit.fold import Scratch
+from comfyledger.maintenance.open_read_only import looking
+
+
+def rebuild(path: Path, progress: Progress) -> int:
+    """Returns the position up to which the tables are now what the log says.
+
+    Raises LedgerUnusable for a ledger that a daemon holds, whose log is not whole, or that cannot be opened; OSError,
+    sqlite3.Error. Then nothing has changed. The scratch file lies beside the ledger and is as large as the tables.
+    """
+    if not path.is_file():
+        raise LedgerUnusable(f"There is no ledger {path}.", hint="Choose another --config or --state-dir.")
+    with replace.held(path) as held, tempfile.TemporaryDirectory(prefix=".rebuilding-", dir=path.parent) as folder:
+        scratch = Path(folder) / "tables.db"
+        position = _fold(path, scratch, progress)
+        open_it = partial(connect, held, remaking=True)
+        with closing(patiently(path, open_it, COMMAND_WAIT_S)) as connection, naming(path):
+            _switch(connection, scratch, progress)
+    return position
+
+
+def _fold(path: Path, out: Path, progress: Progress) -> int:
+    """Make the tables; only a log whose chain holds to its end is believed."""
+    tally = Tally()
+    with looking(path) as live:
+        head = chain.fixed_head(live, tally)
+        if chain.check_chain(live, head, tally, progress):
+            scratch = Scratch(out)
+            try:
+                scratch.fold(live, head.position, tally, progress)
+            finally:
+                scratch.close()
+    if tally:
+        first = tally.kinds[0].examples[0]
+        raise LedgerUnusable(f"The log is not whole: {first.where}: {first.sentence}", hint="See `comfyledger audit`.")
+    return head.position
+
+
+def _switch(connection: sqlite3.Connection, scratch: Path, progress: Progress) -> None:
+    """What is missing or changed of the tables themselves is made anew as well, in the same transaction.
+
+    Tables of others may refer to ours; they are not asked, since every row that they can mean comes back.
+    """
+    connection.execute("ATTACH ? AS made", (str(scratch),))
+    connection.execute("PRAGMA foreign_keys=OFF")
+    connection.execute("BEGIN IMMEDIATE")
+    schema.remake(connection)
+    for done, table in enumerate(TABLES, 1):
+        connection.execute(f"DELETE FROM main.{table}")  # noqa: S608
+        connection.execute(f"INSERT INTO main.{table} SELECT * FROM made.{table}")  # noqa: S608
+        progress("tables", done, len(TABLES))
+    connection.execute("COMMIT")

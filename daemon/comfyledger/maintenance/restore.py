@@ -1,0 +1,287 @@
+"""A restore from its beginning to its end, while no daemon runs: the backup is proved, all that may show numbers given
+after it is asked, and only then the new ledger takes the place of the old one.
+
+Asked are the old ledger, if it can be read at all, and the stores. What ComfyUI's output folder holds says nothing: a
+file there may belong to anybody. Files in the spool bear no numbers, only how many at least were given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from comfyledger.core.commands import Forget, RestoreLedger, SeriesSeen
+from comfyledger.core.naming.names import outlier_in
+from comfyledger.core.rows import UNOPENED
+from comfyledger.core.values import Evidence
+from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.guarded import PluginDied
+from comfyledger.ledger.eventlog import Head
+from comfyledger.ledger.sqlite import mark, replace
+from comfyledger.ledger.sqlite.locking import Hold, made
+from comfyledger.maintenance.audit.findings import Progress
+from comfyledger.maintenance.audit.run import PREPARE_S
+from comfyledger.maintenance.backup import copy, remove, verified
+from comfyledger.maintenance.open_read_only import Identity, looking
+from comfyledger.maintenance.salvage import Lost, Remains, Trace, read_remains, series_in, strangers
+from comfyledger.plugin_api import Doubted, Series, Store, StoreTrouble
+from comfyledger.plugins import OpenedStore, prepared
+
+MARGIN: Final = 1_000
+"""How far above all evidence a series goes on: more numbers than are likely to be given between two backups."""
+OLD: Final = "old ledger"
+"""As which the ledger that is replaced gives evidence; no store can be called so."""
+_ASKED_AT_ONCE: Final = 8
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What shall be restored where. `epoch`: a new one; `stores`: None if they shall not be asked. Without a `file` the
+    ledger that is there goes on, as far as it goes: that it has lost its end is accepted.
+
+    `now_ms` is the wall clock, `by` the label of whoever does it.
+    """
+
+    file: Path | None
+    path: Path
+    spool: Path
+    stores: Mapping[str, OpenedStore] | None
+    epoch: str
+    now_ms: int
+    by: str
+    margin: int = MARGIN
+    replace: bool = False
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """What was restored, and what is known to be lost. `aside`: where the old ledger lies now, empty if there was none.
+
+    `margin` is at least the number of files in the spool that no batch is known of any more (`strangers`). `forgotten`:
+    how often images were forgotten again that had been after the backup. `acknowledged`: the position up to which the
+    mark says that the old ledger went, 0 if it has not lost its end.
+    """
+
+    ledger_id: str
+    epoch_before: str
+    epoch: str
+    position_before: int
+    position: int
+    series: int
+    margin: int
+    first: int
+    evidence: tuple[Evidence, ...]
+    stores_asked: bool
+    strangers: int
+    forgotten: int
+    aside: str = ""
+    lost: Lost | None = None
+    problems: tuple[str, ...] = ()
+    acknowledged: int = 0
+
+
+async def restore(wanted: Wanted, progress: Progress) -> Restored:
+    """Raises Refused for a ledger that is there already and for a store that does not answer, LedgerUnusable for a
+    backup that is not whole or a ledger that a daemon holds, OSError, sqlite3.Error. Then nothing has changed.
+    """
+    with replace.held(wanted.path) as held:
+        end = _check_free(wanted)
+        with _scratch(held) as scratch:
+            if end is not None and wanted.file is None and not replace.has_tables(held.path):
+                replace.bear(scratch, end.mark)
+            else:
+                with looking(wanted.file or held.path) as source:
+                    copy(source, scratch.path, progress)
+            found = await _found(wanted, scratch.path, end, progress)
+            replaced = mark.read_whole(held.path)
+            new = replace.write(scratch, found.command, found.forgets, wanted.now_ms, replaced)
+            at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wanted.now_ms / 1000))
+            aside = replace.put_in_place(scratch, held, at, new)
+    return found.restored(new.head.position, aside)
+
+
+def _check_free(wanted: Wanted) -> mark.Lost | None:
+    """What the ledger that is there has lost of its end, as far as that can be told. Raises Refused."""
+    end = None
+    with suppress(sqlite3.Error, OSError):
+        end = mark.lost_end(wanted.path)
+    if wanted.file is None:
+        if end is None:
+            hint = "Start the daemon; `comfyledger audit` says what else may be wrong."
+            raise Refused("nothing_to_do", f"The ledger {wanted.path} has lost nothing that its mark knows.", hint=hint)
+        return end
+    if not wanted.file.is_file():
+        raise Refused("invalid_field", f"There is no file {wanted.file}.", hint="Name a backup.")
+    if not wanted.path.exists():
+        return end
+    if wanted.path.samefile(wanted.file):
+        raise Refused("invalid_field", f"{wanted.file} is the ledger itself.", hint="Name a backup.")
+    if not wanted.replace:
+        hint = "Give --replace: it will be moved aside and not removed. Or choose another --state-dir."
+        raise Refused("invalid_field", f"There is a ledger already: {wanted.path}.", hint=hint)
+    return end
+
+
+@contextmanager
+def _scratch(held: Hold) -> Iterator[Hold]:
+    """A file beside the ledger; what a restore left there that was killed goes first."""
+    scratch = held.path.with_name(held.path.name + ".restoring")
+    remove(scratch)
+    try:
+        with closing(made(scratch)) as holding:
+            yield holding
+    finally:
+        remove(scratch)
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """All that was found, and the command that follows from it."""
+
+    backup: Identity
+    head: Head
+    remains: Remains
+    strangers: int
+    command: RestoreLedger
+    forgets: tuple[Forget, ...]
+    stores_asked: bool
+    acknowledged: int
+
+    def restored(self, position: int, aside: Path | None) -> Restored:
+        command = self.command
+        return Restored(
+            ledger_id=self.backup.ledger_id,
+            epoch_before=command.epoch_before,
+            epoch=command.epoch,
+            position_before=self.head.position,
+            position=position,
+            series=len(command.seen),
+            margin=command.margin,
+            first=command.first,
+            evidence=command.evidence,
+            stores_asked=self.stores_asked,
+            strangers=self.strangers,
+            forgotten=len(self.forgets),
+            aside=str(aside or ""),
+            lost=self.remains.lost,
+            problems=self.remains.problems,
+            acknowledged=self.acknowledged,
+        )
+
+
+async def _found(wanted: Wanted, scratch: Path, end: mark.Lost | None, progress: Progress) -> _Found:
+    backup, head = verified(scratch, progress)
+    with looking(scratch) as connection:
+        known = series_in(connection)
+        lost_files = strangers(wanted.spool, connection)
+        there = wanted.path.exists()
+        remains = read_remains(wanted.path, backup, head, progress) if there else Remains()
+        if end is not None:
+            remains = msgspec.structs.replace(remains, whole=False, problems=(end.sentence, *remains.problems))
+        forgets = _forgets(connection, remains, wanted.by)
+        first = max(_first_in(connection), _first_of(wanted.path))
+    traces = known | {key: trace for key, trace in remains.traces.items() if key not in known}
+    given = {key: max(trace.highest, remains.traces.get(key, trace).highest) for key, trace in traces.items()}
+    evidence = await _ask_all(wanted.stores or {}, traces, given, progress)
+    for key, trace in remains.traces.items():
+        evidence[key].append(Evidence(OLD, remains.ledger_id, trace.highest))
+    margin = wanted.margin if remains.whole else max(wanted.margin, lost_files)
+    command = RestoreLedger(
+        wanted.by,
+        epoch_before=backup.epoch,
+        epoch=wanted.epoch,
+        evidence=_highest(evidence),
+        margin=margin,
+        first=first if remains.whole else first + margin,
+        seen=tuple(SeriesSeen(key, traces[key].folder, tuple(told)) for key, told in evidence.items()),
+    )
+    upto = end.mark.head.position if end is not None else 0
+    return _Found(backup, head, remains, lost_files, command, forgets, wanted.stores is not None, upto)
+
+
+def _forgets(connection: sqlite3.Connection, remains: Remains, by: str) -> tuple[Forget, ...]:
+    """What was forgotten of batches that the backup knows."""
+    sql = "SELECT 1 FROM batches WHERE batch_id = ?"
+    return tuple(
+        Forget(by, one.batch_id, one.images, one.stores)
+        for one in remains.forgotten
+        if connection.execute(sql, (one.batch_id,)).fetchone() is not None
+    )
+
+
+def _first_in(connection: sqlite3.Connection) -> int:
+    """What a series begins with there that was never used: more than 1 after an earlier restore."""
+    row = connection.execute("SELECT next FROM series WHERE key = ?", (UNOPENED,)).fetchone()
+    return int(row[0]) if row is not None else 1
+
+
+def _first_of(path: Path) -> int:
+    """The same of the ledger that is replaced, as far as it can be read."""
+    if path.exists():
+        with suppress(sqlite3.Error, LedgerUnusable, TypeError, ValueError), looking(path) as connection:
+            return _first_in(connection)
+    return 1
+
+
+def _highest(evidence: Mapping[str, Sequence[Evidence]]) -> tuple[Evidence, ...]:
+    """Of each that was asked, the answer with the highest number."""
+    found: dict[tuple[str, str], Evidence] = {}
+    for one in (one for told in evidence.values() for one in told):
+        before = found.get((one.store, one.identity))
+        if before is None or one.highest > before.highest:
+            found[one.store, one.identity] = one
+    return tuple(found.values())
+
+
+async def _ask_all(
+    stores: Mapping[str, OpenedStore], traces: Mapping[str, Trace], given: Mapping[str, int], progress: Progress
+) -> dict[str, list[Evidence]]:
+    """What each store says of each series, of which these numbers were given. Raises Refused(store_unavailable)."""
+    told: dict[str, list[Evidence]] = {key: [] for key in traces}
+    for opened in stores.values():
+        ready = await prepared(opened, PREPARE_S)
+        store = ready.guarded
+        if store is None:
+            raise _unanswered(ready.name, ready.problem)
+        try:
+            highest = await _ask_one(ready.name, store, traces, given, progress)
+        except PluginDied as died:
+            raise _unanswered(ready.name, f"its plugin died: {died.said}") from died
+        except StoreTrouble as trouble:
+            raise _unanswered(ready.name, f"{trouble.fault.code}: {trouble.fault.text}") from trouble
+        for key, number in highest.items():
+            told[key].append(Evidence(ready.name, ready.identity, number))
+    return told
+
+
+async def _ask_one(
+    name: str, store: Store, traces: Mapping[str, Trace], given: Mapping[str, int], progress: Progress
+) -> dict[str, int]:
+    """A few series at once, so that a store with an allowance is not asked in one burst."""
+    numbers: dict[str, int] = {}
+    keys = list(traces)
+    for start in range(0, len(keys), _ASKED_AT_ONCE):
+        some = keys[start : start + _ASKED_AT_ONCE]
+        answers = await asyncio.gather(*(_highest_number(store, traces[key].asked, given[key]) for key in some))
+        numbers.update(zip(some, answers, strict=True))
+        progress(f"series in {name}", len(numbers), len(keys))
+    return numbers
+
+
+async def _highest_number(store: Store, series: Series, given: int) -> int:
+    """Up to a number that was given no number is doubted. Raises StoreTrouble."""
+    try:
+        return await store.highest_number(series)
+    except Doubted as doubt:
+        if outlier_in((number for number in doubt.extremes if number > given), given) is not None:
+            raise
+        return max(given, *doubt.extremes)
+
+
+def _unanswered(name: str, problem: str) -> Refused:
+    hint = "Mend it and restore again; or give --without-stores, with a --margin above all that it may hold."
+    return Refused("store_unavailable", f"The store {name} cannot say which numbers it holds: {problem}", hint=hint)

@@ -1,0 +1,255 @@
+"""What a ledger that is to be replaced still tells, however broken it is: which numbers of which series it gave, and
+what it holds that the backup does not.
+
+Each table is read from its beginning, and from its end if that breaks off; each line that can be read counts. Nothing
+is believed but that a number that stands there may have been given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger.core.naming.slugs import fold
+from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger.eventlog import Head, Line
+from comfyledger.maintenance.audit import chain
+from comfyledger.maintenance.audit.findings import Progress, Tally
+from comfyledger.maintenance.open_read_only import Identity, identity_of, looking
+from comfyledger.plugin_api import Series
+
+PROBLEMS_MAX: Final = 20
+_BATCH: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+_FILE: Final = re.compile(r"[1-9][0-9]{0,14}\.[a-z]+")
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """A series with the highest number that was seen of it; folder, stem and suffix as written where that is known."""
+
+    folder: str
+    stem: str
+    suffix: str
+    highest: int
+
+    @property
+    def asked(self) -> Series:
+        return Series(self.folder, self.stem, self.suffix)
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """What happened after the backup and is in the old ledger only."""
+
+    events: int = 0
+    batches: int = 0
+    images: int = 0
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """Images of a batch that were forgotten. `stores`: these were asked to delete them as well."""
+
+    batch_id: str
+    images: tuple[int, ...]
+    stores: bool = False
+
+
+class Remains(msgspec.Struct, frozen=True):
+    """What was read. `whole`: it goes on from the backup, and all of it could be read and proved.
+
+    `lost` is None where it does not go on from the backup, so that nobody can say. `forgotten` are the images that were
+    forgotten on purpose, as far as the log could be read: a backup must not bring them back.
+    """
+
+    ledger_id: str = ""
+    traces: dict[str, Trace] = {}
+    whole: bool = False
+    lost: Lost | None = None
+    forgotten: tuple[Forgotten, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class _Named(msgspec.Struct):
+    number: int
+    folder: str
+    file: str
+
+
+class _Renumbered(_Named):
+    series: str
+
+
+class _Requested(msgspec.Struct):
+    series: str
+    images: list[_Named]
+
+
+def traced(key: str, folder: str, highest: int, file: str = "", number: int = 0) -> Trace:
+    """A series by its key, spelled as in one of its names if one is known."""
+    prefix, _, suffix = key.partition("#")
+    folder_key, _, stem = prefix.rpartition("/")
+    cut = len(file) - len(suffix)
+    written = file[:cut].removesuffix(str(number))
+    if file and fold(written) == stem and fold(file[cut:]) == suffix:
+        return Trace(folder, written, file[cut:], highest)
+    return Trace(folder or folder_key, stem, suffix, highest)
+
+
+def series_in(connection: sqlite3.Connection) -> dict[str, Trace]:
+    """Every series of a ledger that is whole, with the last number that it gave or passed over."""
+    sql = (
+        "SELECT s.key, s.row ->> '$.folder', s.next - 1, i.row ->> '$.file', i.row ->> '$.number' FROM series s"
+        " LEFT JOIN (SELECT row ->> '$.series' AS key, min(batch_id) AS batch_id FROM batches GROUP BY 1) b USING (key)"
+        " LEFT JOIN images i ON i.batch_id = b.batch_id AND i.image = 1 WHERE s.key <> ''"
+    )
+    rows = connection.execute(sql)
+    return {key: traced(key, folder, highest, file or "", number or 0) for key, folder, highest, file, number in rows}
+
+
+def read_remains(path: Path, backup: Identity, head: Head, progress: Progress) -> Remains:
+    """Read a ledger of which `backup` may be an earlier state that ends with `head`. Nothing in it raises."""
+    reading = _Reading(backup, head, progress)
+    with reading.part("the ledger"), looking(path) as connection:
+        reading.read(connection)
+    return reading.remains()
+
+
+class _Reading:
+    """What was found so far."""
+
+    def __init__(self, backup: Identity, head: Head, progress: Progress) -> None:
+        self._backup, self._head, self._progress = backup, head, progress
+        self._ledger_id = ""
+        self._traces: dict[str, Trace] = {}
+        self._problems: list[str] = []
+        self._lost: Lost | None = None
+        self._forgotten: list[Forgotten] = []
+
+    def remains(self) -> Remains:
+        whole = self._lost is not None and not self._problems
+        forgotten, problems = tuple(self._forgotten), tuple(self._problems)
+        return Remains(self._ledger_id, self._traces, whole, self._lost, forgotten, problems)
+
+    @contextmanager
+    def part(self, what: str) -> Iterator[None]:
+        """What cannot be read ends its own part only."""
+        try:
+            yield
+        except (sqlite3.Error, LedgerUnusable, msgspec.MsgspecError, TypeError, ValueError) as error:
+            if len(self._problems) < PROBLEMS_MAX:
+                self._problems.append(f"{what}: {error}")
+
+    def read(self, connection: sqlite3.Connection) -> None:
+        connection.text_factory = lambda raw: raw.decode(errors="replace")
+        with self.part("its name"):
+            self._ledger_id = identity_of(connection).ledger_id
+        with self.part("the log"):
+            self._read_log(connection)
+        for row in self._rows(connection, "series", "key, next, row ->> '$.folder'", "key"):
+            with self.part("series"):
+                self._saw(row[0], row[2], row[1] - 1)
+        suffixes = {"", *(key.partition("#")[2] for key in self._traces)}
+        for (name,) in self._rows(connection, "names_given", "name", "name"):
+            with self.part("names_given"):
+                self._saw_name(name, suffixes)
+
+    def _read_log(self, connection: sqlite3.Connection) -> None:
+        goes_on = self._ledger_id == self._backup.ledger_id and self._has_head(connection)
+        self._lost = Lost() if goes_on else None
+        before = self._head if goes_on else Head()
+        upto = connection.execute("SELECT max(position) FROM events").fetchone()[0] or 0
+        for page in chain.pages(connection, upto, after=before.position):
+            if isinstance(page, sqlite3.Error):
+                self._problems.append(f"the log after position {before.position}: {page}")
+                break
+            for line in page:
+                self._read_line(line, before)
+                before = Head(line.position, line.hash)
+            self._progress("what the old ledger still tells", before.position, upto)
+        tally = Tally()
+        chain.fixed_head(connection, tally)
+        if tally or before.position != upto:
+            self._problems.append("the log: its end is missing")
+            self._read_backwards(connection, before.position)
+
+    def _has_head(self, connection: sqlite3.Connection) -> bool:
+        if not self._head.position:
+            return True
+        sql = "SELECT hash FROM events WHERE position = ?"
+        found = connection.execute(sql, (self._head.position,)).fetchone()
+        return found is not None and bytes(found[0]) == self._head.hash
+
+    def _read_line(self, line: Line, before: Head) -> None:
+        if line.position != before.position + 1 or chain.hash_of(before.hash, line) != line.hash:
+            self._problems.append(f"the log: position {line.position} is not what was written")
+            del self._problems[PROBLEMS_MAX:]
+        images = self._read_event(line.kind, line.data)
+        if self._lost is not None:
+            lost = self._lost
+            self._lost = Lost(lost.events + 1, lost.batches + (images > 0), lost.images + images)
+
+    def _read_event(self, kind: str, data: Any) -> int:
+        """How many images a batch has that was asked for; 0 for any other event."""
+        count = 0
+        with self.part("the log"):
+            if kind == "batch_requested":
+                asked = msgspec.json.decode(data, type=_Requested)
+                count = len(asked.images)
+                for image in asked.images:
+                    self._saw(asked.series, image.folder, image.number, image.file)
+            elif kind in {"image_renumbered", "image_added"}:
+                one = msgspec.json.decode(data, type=_Renumbered)
+                self._saw(one.series, one.folder, one.number, one.file)
+            elif kind == "image_forgotten":
+                self._forgotten.append(msgspec.json.decode(data, type=Forgotten))
+        return count
+
+    def _read_backwards(self, connection: sqlite3.Connection, after: int) -> None:
+        sql = "SELECT kind, data FROM events WHERE position > ? ORDER BY position DESC"
+        with suppress(sqlite3.Error):
+            for kind, data in connection.execute(sql, (after,)):
+                self._read_event(kind, data)
+
+    def _rows(self, connection: sqlite3.Connection, table: str, columns: str, key: str) -> Iterator[Any]:
+        """From the beginning to the end; where that breaks off, from the end as well."""
+        for order in ("ASC", "DESC"):
+            try:
+                yield from connection.execute(f"SELECT {columns} FROM {table} ORDER BY {key} {order}")  # noqa: S608
+                return
+            except sqlite3.Error as error:
+                self._problems.append(f"{table}: {error}")
+
+    def _saw(self, key: str, folder: str, number: int, file: str = "") -> None:
+        before = self._traces.get(key)
+        if not key or number < 0:
+            return
+        if before is None or (file and number > before.highest):
+            self._traces[key] = traced(key, folder, max(number, before.highest if before else 0), file, number)
+        elif number > before.highest:
+            self._traces[key] = msgspec.structs.replace(before, highest=number)
+
+    def _saw_name(self, name: str, suffixes: set[str]) -> None:
+        """A name is folder, stem, number and suffix, folded; the suffixes are those of the series that are known."""
+        for suffix in suffixes:
+            found = re.fullmatch(r"(.*?)([0-9]{1,15})", name.removesuffix(suffix), re.DOTALL)
+            if found and found[1] and name.endswith(suffix):
+                key = f"{found[1]}#{suffix}" if suffix else found[1]
+                self._saw(key, found[1].rpartition("/")[0], int(found[2]))
+
+
+def strangers(spool: Path, backup: sqlite3.Connection) -> int:
+    """Files in the spool of batches that the backup does not know: so many numbers at least were given after it."""
+    sql = "SELECT 1 FROM batches WHERE batch_id = ?"
+    count = 0
+    with suppress(FileNotFoundError), os.scandir(spool) as folders:
+        for folder in folders:
+            if not _BATCH.fullmatch(folder.name) or not folder.is_dir(follow_symlinks=False):
+                continue
+            if backup.execute(sql, (folder.name,)).fetchone() is None:
+                count += sum(_FILE.fullmatch(name) is not None for name in os.listdir(folder))
+    return count

@@ -1,0 +1,96 @@
+"""What admission and queries need of the daemon: handed in by the composition root, shared by all connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from comfyledger import wire
+from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.graph import read as graphs
+from comfyledger.core.naming.names import Templates
+from comfyledger.core.rows import ImageRow
+from comfyledger.core.values import StoreRef
+from comfyledger.engine import Engine
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.metrics import Metrics
+from comfyledger.plugins import OpenedStore
+from comfyledger.queries.progress import Live
+from comfyledger.queries.subscription import Shared
+from comfyledger.settings import Secret
+from comfyledger.workers.process.notify import SILENT, Notifier
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A workflow that is ready to be used: its graph, what was found in it, and its template as it is stored.
+
+    `found`: in words what the plan found. `secrets`: what stood in the file and is not to be stored, by address.
+    """
+
+    name: str
+    graph: dict[str, Any]
+    plan: graphs.Plan
+    template: bytes
+    key: str
+    found: str
+    secrets: dict[str, Secret] = {}
+
+
+class AdmissionPolicy(msgspec.Struct, frozen=True):
+    """What admission knows of the configuration."""
+
+    templates: Templates
+    workflows: Mapping[str, Prepared]
+    default_workflow: str
+    backend: str
+    quantity_max: int
+    graph_bytes_max: int
+    trust: bool
+    node_classes_denied: tuple[str, ...] = ()
+
+
+class IdSource(msgspec.Struct, frozen=True):
+    """Where ids, salts and seeds come from."""
+
+    batch_id: Callable[[], str]
+    salt: Callable[[], bytes]
+    seed: Callable[[], int]
+
+
+class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of the daemon that requests are answered from."""
+
+    engine: Engine
+    reader: Reader
+    rules: AdmissionPolicy
+    chance: IdSource
+    live: Live
+    shared: Shared
+    stores: Mapping[str, OpenedStore]
+    comfyui: Mapping[str, ComfyUI]
+    backends: Callable[[], list[wire.BackendInfo]]
+    uptime_s: Callable[[], int]
+    version: str
+    metrics: Metrics
+    pictures: Callable[[ImageRow], AbstractAsyncContextManager[BinaryIO]]
+    """An open file with the bytes of a kept image. Raises Refused."""
+    disks: Mapping[str, Path]
+    """What is called `ledger` and `spool`, by a folder on each."""
+    notifier: Notifier = SILENT
+
+    def store_refs(self) -> tuple[StoreRef, ...]:
+        """The stores of a new batch. Raises Refused(plugin_broken) if one of them could never be served, and
+        Refused(store_unavailable) if one is not known well enough yet to be named."""
+        for opened in self.stores.values():
+            if opened.waiting is not None:
+                text = f"The store {opened.name} could not be prepared yet: {opened.problem}"
+                raise Refused("store_unavailable", text, hint="It is asked again; repeat the request in a moment.")
+            if opened.store is None:
+                hint = "Mend the plugin or remove the section from the configuration, then restart."
+                raise Refused("plugin_broken", f"The store {opened.name} cannot be used: {opened.problem}", hint=hint)
+        return tuple(StoreRef(opened.name, opened.identity) for opened in self.stores.values())

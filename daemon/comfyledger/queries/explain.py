@@ -1,0 +1,349 @@
+"""What is past, told: pages of the log, and the whole story of an image, a batch or a number without an image.
+
+Read by index beside the writer; nothing is changed. Which sentences say why something waits is settled in `reasons`,
+how events are told to people is the client's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger import wire
+from comfyledger.core.naming.names import NUMBER_DIGITS_MAX, series_of
+from comfyledger.core.naming.slugs import fold
+from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
+from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
+from comfyledger.errors import Refused
+from comfyledger.ledger.eventlog import Line
+from comfyledger.ledger.sqlite.queries import LogWanted
+from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.queries import reasons, serialize
+from comfyledger.queries.dependencies import Dependencies
+from comfyledger.queries.subscription import checked
+
+PAGE_LINES: Final = 500
+STREAM_LINES_MAX: Final = 50_000
+"""Read of one batch: several times what one of the largest size has, unless `quantity_max` was raised far."""
+LANE_LINES_MAX: Final = 50
+"""Of one lane in one story."""
+TOLD_MAX: Final = 400
+"""Events in one story: the first half of them and the last."""
+WHOLE_MAX: Final = 100
+"""A batch with more events than this is told without the everyday ones."""
+EVERYDAY: Final = frozenset(
+    ("prompt_submitting", "prompt_accepted", "prompt_finished", "image_kept", "upload_started", "image_uploaded")
+)
+PROMPT_SLICE: Final = 50_000
+PROMPT_LINES_MAX: Final = 1_000_000
+"""How far back a prompt id is looked for, and how far in one read: others may read in between."""
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_EXTENSION: Final = re.compile(r"\.(png|jpe?g|webp)$", re.IGNORECASE)
+_NUMBERED: Final = re.compile(rf"(.*?)([0-9]{{1,{NUMBER_DIGITS_MAX}}})([^0-9]*)")
+"""A leaf: the last run of digits is its number (see `core.naming`)."""
+
+
+class _Words(msgspec.Struct):
+    words: str | None = None
+
+
+_words = msgspec.json.Decoder(_Words)
+
+
+async def told(context: Dependencies, message: wire.ReadLog | wire.Explain) -> wire.Answer:
+    match message:
+        case wire.ReadLog():
+            return await read_log(context, message)
+        case wire.Explain():
+            return await explain(context, message)
+
+
+# ---- pages
+
+
+async def read_log(context: Dependencies, message: wire.ReadLog) -> wire.LogPage:
+    """A page of the log. Raises Refused(epoch_changed, unknown_position, invalid_field)."""
+    asked = wire.Subscribe(message.after, message.epoch, message.batch_id, message.username, message.kinds)
+    after, fits = checked(asked, context.engine)
+    wanted = LogWanted(
+        after=after,
+        upto=message.upto,
+        stream=fits.batch_id,
+        user=fits.user_key,
+        series=_series_asked(context, message.username, message.character),
+        kinds=fits.kinds,
+        since_ms=message.since_ms,
+        until_ms=message.until_ms,
+        reverse=message.reverse,
+        limit=message.limit,
+    )
+    found = await context.reader.log_lines(wanted)
+    return wire.LogPage(context.engine.epoch, await _shown(context.reader, found.lines), found.position, found.more)
+
+
+def _series_asked(context: Dependencies, username: str | None, character: str | None) -> frozenset[str] | None:
+    """The series of a user and character, of premade ones and own ones."""
+    if character is None:
+        return None
+    if username is None:
+        hint = "Give `username` as well; a character without its user is not a series."
+        raise Refused("invalid_field", "`character` goes together with `username`.", hint=hint, path="$.data.username")
+    return frozenset(series_of(context.rules.templates, username, character, premade).key for premade in (True, False))
+
+
+async def _shown(reader: Reader, lines: Iterable[Line]) -> list[wire.PastEvent]:
+    pairs = [(line, _words.decode(line.data).words) for line in lines]
+    texts = await serialize.texts_of(reader, (words for _, words in pairs))
+    return [
+        wire.PastEvent(
+            line.position,
+            line.kind,
+            line.at_ms,
+            line.stream,
+            msgspec.Raw(line.data.encode()),
+            {words: texts[words]} if words in texts else {},
+        )
+        for line, words in pairs
+    ]
+
+
+# ---- stories
+
+
+async def explain(context: Dependencies, message: wire.Explain) -> wire.Explanation:
+    """The story of what is named. Raises Refused(unknown_image, invalid_field)."""
+    if message.username is not None or message.character is not None:
+        return await _numbered(context, message)
+    what = message.what.strip()
+    batch_id, _, index = what.rpartition("/")
+    if _is_number(index) and await context.reader.image(batch_id.upper(), int(index)) is not None:
+        return await _image_story(context, batch_id.upper(), int(index))
+    for batch in (what, what.upper()):
+        if await context.reader.batch(batch) is not None:
+            return await _batch_story(context, batch)
+    if _UUID.fullmatch(what):
+        return await _prompt_story(context, what.lower())
+    return await _named(context, _EXTENSION.sub("", what))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS_MAX
+
+
+def _unknown(what: str, hint: str) -> Refused:
+    return Refused("unknown_image", f"There is no {what[:200]!r}.", hint=hint, path="$.data.what")
+
+
+async def _numbered(context: Dependencies, message: wire.Explain) -> wire.Explanation:
+    """A number of a user and character."""
+    if message.character is None or not _is_number(message.what):
+        hint = "With `username` and `character`, `what` is a number like 17."
+        raise Refused("invalid_field", "`username`, `character` and a number go together.", hint=hint, path="$.data")
+    keys = _series_asked(context, message.username, message.character)
+    return await _in_series(context, sorted(keys or ()), int(message.what), message.what)
+
+
+async def _prompt_story(context: Dependencies, prompt_id: str) -> wire.Explanation:
+    """The story of the first image that an attempt renders. Looked for backwards: who asks has seen it lately."""
+    first = max(0, context.engine.position - PROMPT_LINES_MAX)
+    for upto in range(context.engine.position, first, -PROMPT_SLICE):
+        place = await context.reader.prompt_place(prompt_id, max(first, upto - PROMPT_SLICE), upto)
+        row = await context.reader.prompt(*place) if place is not None else None
+        if row is not None:
+            return await _image_story(context, row.batch_id, row.images[0])
+    raise _unknown(
+        prompt_id, f"Prompt ids are looked for in the last {PROMPT_LINES_MAX:,} events; give an image's name."
+    )
+
+
+async def _named(context: Dependencies, what: str) -> wire.Explanation:
+    """By a name: as it was given, else read back into its series and its number."""
+    key = fold(what)
+    place = await context.reader.name_place(key)
+    if place is not None:
+        return await _image_story(context, *place)
+    folder, _, leaf = key.rpartition("/")
+    parts = _NUMBERED.fullmatch(leaf)
+    hint = "Give a name, a batch id, <batch_id>/<index>, or ComfyUI's prompt id."
+    if parts is None or not parts[1]:
+        raise _unknown(what, hint)
+    end = f"/{parts[1]}" + (f"#{parts[3]}" if parts[3] else "")
+    keys = [folder + end] if folder else [row.key for row in await context.reader.series_ending(end)]
+    if not keys:
+        raise _unknown(what, f"No series is called like this. {hint}")
+    return await _in_series(context, keys, int(parts[2]), what)
+
+
+async def _in_series(context: Dependencies, keys: list[str], number: int, what: str) -> wire.Explanation:
+    """The image of a number in one of several series; if none has it, why not."""
+    found = []
+    for key in keys:
+        prefix, _, suffix = key.partition("#")
+        place = await context.reader.name_place(f"{prefix}{number}{suffix}")
+        found += [place] if place is not None else []
+    if len(found) > 1:
+        ids = ", ".join(f"{batch_id}/{index}" for batch_id, index in found)
+        raise _unknown(what, f"Several images fit; give one of: {ids}.")
+    if found:
+        return await _image_story(context, *found[0])
+    return await _missing(context, keys, number)
+
+
+async def _missing(context: Dependencies, keys: list[str], number: int) -> wire.Explanation:
+    """A number that has no image: passed over, or not given so far."""
+    rows = [row for key in keys if (row := await context.reader.series(key)) is not None]
+    row = max(rows, key=lambda row: row.next, default=None)
+    key = row.key if row is not None else keys[0]
+    page = await context.reader.log_lines(LogWanted(stream=f"series/{key}", limit=LANE_LINES_MAX))
+    passed = row is not None and number < row.next
+    return wire.Explanation(
+        subject="gap" if passed else "never",
+        epoch=context.engine.epoch,
+        events=await _shown(context.reader, page.lines),
+        owed=_asking(context, keys),
+        series=key,
+        number=number,
+        next=row.next if row is not None else 0,
+        code=passed_over(number, (msgspec.json.decode(line.data) for line in page.lines)) if passed else "",
+    )
+
+
+def passed_over(number: int, told: Iterable[dict[str, Any]]) -> str:
+    """Why a series never gave a number, by what its own events say: `held`, `raised` or `unknown`."""
+    events = list(told)
+    seen = (event for event in events if event.get("reason") != "restore")  # It raises what was given, and more.
+    if any(one["highest"] >= number for event in seen for one in event.get("evidence", ())):
+        return "held"
+    return "raised" if any(event.get("next", 0) > number for event in events) else "unknown"
+
+
+def _asking(context: Dependencies, keys: list[str]) -> list[wire.OwedInfo]:
+    asked = [context.engine.questions[key] for key in keys if key in context.engine.questions]
+    return [
+        wire.OwedInfo("number", "asking", f"A batch waits for its numbers: {one.reason}.", since_ms=one.since_ms)
+        for one in asked
+    ]
+
+
+async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire.Explanation:
+    batch, image = await context.reader.batch(batch_id), await context.reader.image(batch_id, index)
+    prompts = await context.reader.prompts(batch_id)
+    if batch is None or image is None:
+        raise _unknown(f"{batch_id}/{index}", "`comfyledger images` lists them.")
+    prompt = next(row for row in prompts if row.index == image.prompt)
+    lines = await _batch_lines(context, batch, lambda line: concerns(line, index, image.prompt))
+    there = await _situation(context, batch)
+    open_still = image.state in {"pending", "kept", "forgetting"}
+    told, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), TOLD_MAX)
+    series = await context.reader.series(batch.series)
+    texts = await serialize.texts_of(context.reader, serialize.digests_in([image]))
+    there = msgspec.structs.replace(there, texts={**there.texts, **texts})
+    return wire.Explanation(
+        subject="image",
+        epoch=context.engine.epoch,
+        events=await _shown(context.reader, told),
+        owed=reasons.owed(image, prompt, there),
+        batch=await _batch_info(context, batch),
+        image=serialize.image_info(image, texts),
+        series=batch.series,
+        number=image.number,
+        next=series.next if series is not None else 0,
+        left_out=left_out,
+    )
+
+
+async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation:
+    batch = await context.reader.batch(batch_id)
+    if batch is None:
+        raise _unknown(batch_id, "`comfyledger batches` lists them.")
+    prompts = await context.reader.prompts(batch_id)
+    lines = await _batch_lines(context, batch, lambda _: True)
+    told, left_out = bounded(await _with_lanes(context, batch, prompts, lines, not batch.settled), WHOLE_MAX)
+    images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=batch.images))
+    there = await _situation(context, batch)
+    texts = await serialize.texts_of(context.reader, serialize.digests_in(images))
+    there = msgspec.structs.replace(there, texts={**there.texts, **texts})
+    return wire.Explanation(
+        subject="batch",
+        epoch=context.engine.epoch,
+        events=await _shown(context.reader, told),
+        owed=_owed_together(images, prompts, there),
+        batch=await _batch_info(context, batch),
+        series=batch.series,
+        left_out=left_out,
+    )
+
+
+def _owed_together(images: list[ImageRow], prompts: list[PromptRow], there: reasons.Situation) -> list[wire.OwedInfo]:
+    of = {prompt.index: prompt for prompt in prompts}
+    every = (one for image in images for one in reasons.owed(image, of[image.prompt], there))
+    return reasons.together(every, there.batch.batch_id)
+
+
+async def _batch_info(context: Dependencies, batch: BatchRow) -> wire.BatchInfo:
+    tagged = await serialize.tagged(context.reader, [batch])
+    return serialize.batch_info(batch, tagged.get(batch.batch_id, serialize.Tagged()))
+
+
+async def _situation(context: Dependencies, batch: BatchRow) -> reasons.Situation:
+    lanes = await context.reader.lanes()
+    texts = await serialize.texts_of(context.reader, (lane.words for lane in lanes))
+    return reasons.Situation(
+        batch, {lane.name: lane for lane in lanes}, texts, await context.reader.turns(batch.batch_id)
+    )
+
+
+# ---- which events belong to a story
+
+
+async def _batch_lines(context: Dependencies, batch: BatchRow, keep: Callable[[Line], bool]) -> list[Line]:
+    """The events of a batch in short reads, up to a limit."""
+    kept: list[Line] = []
+    after, looked = batch.position - 1, 0
+    while looked < STREAM_LINES_MAX:
+        page = await context.reader.log_lines(LogWanted(after=after, stream=batch.batch_id, limit=PAGE_LINES))
+        kept += [line for line in page.lines if keep(line)]
+        after, looked = page.position, looked + len(page.lines)
+        if not page.more:
+            break
+    return kept
+
+
+async def _with_lanes(
+    context: Dependencies, batch: BatchRow, prompts: list[PromptRow], lines: list[Line], open_still: bool
+) -> list[Line]:
+    """The events, and between them what befell the lanes meanwhile: else nobody sees why an hour passed."""
+    names = [EVERYTHING, reasons.SPOOL, user_lane(batch.user_key), *(store_lane(store.name) for store in batch.stores)]
+    names += dict.fromkeys(backend_lane(prompt.backend) for prompt in prompts)
+    upto = None if open_still or not lines else lines[-1].position
+    beside: list[Line] = []
+    for name in names:
+        wanted = LogWanted(after=batch.position, upto=upto, stream=f"lane/{name}", limit=LANE_LINES_MAX, reverse=True)
+        beside += (await context.reader.log_lines(wanted)).lines
+    return sorted([*lines, *beside], key=lambda line: line.position)
+
+
+def concerns(line: Line, image: int, prompt: int) -> bool:
+    """Whether an event of a batch is about one of its images: about it, its prompt, or the batch as a whole."""
+    if line.kind == "batch_requested":
+        return True
+    told = msgspec.json.decode(line.data)
+    if "image" in told:
+        return bool(told["image"] == image)
+    if "images" in told or "upload" in told:
+        return image in told.get("images", ()) or image in told.get("upload", ())
+    return "prompt" not in told or bool(told["prompt"] == prompt)
+
+
+def bounded(lines: list[Line], whole_max: int) -> tuple[list[Line], dict[str, int]]:
+    """As much as a story can hold, and how many of each kind were left out: the everyday ones, then the middle."""
+    kept = lines if len(lines) <= whole_max else [line for line in lines if line.kind not in EVERYDAY]
+    if len(kept) > TOLD_MAX:
+        kept = kept[: TOLD_MAX // 2] + kept[-TOLD_MAX // 2 :]
+    left_out = Counter(line.kind for line in lines) - Counter(line.kind for line in kept)
+    return kept, dict(left_out)

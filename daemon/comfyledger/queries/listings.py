@@ -1,0 +1,63 @@
+"""What a ledger holds as answers of the wire: batches, images, lanes that stand still.
+
+Read from a ledger and from nothing else, so that a daemon's and one of the past are told alike.
+"""
+
+from __future__ import annotations
+
+from comfyledger import wire
+from comfyledger.core.naming.slugs import fold
+from comfyledger.core.rows import ImageRow
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite.reader import BatchFilter, ImageFilter, Reader
+from comfyledger.queries import serialize
+
+
+async def batches(reader: Reader, message: wire.ListBatches) -> wire.Batches:
+    wanted = BatchFilter(
+        username_key=_key(message.username),
+        open_only=message.open_only,
+        before=message.before,
+        limit=message.limit + 1,
+    )
+    rows = await reader.batches(wanted)
+    shown = rows[: message.limit]
+    tagged = await serialize.tagged(reader, shown)
+    infos = [serialize.batch_info(row, tagged.get(row.batch_id, serialize.Tagged())) for row in shown]
+    return wire.Batches(infos, more=len(rows) > message.limit)
+
+
+def _key(username: str | None) -> str | None:
+    return None if username is None else fold(username)
+
+
+async def images(reader: Reader, message: wire.ListImages) -> wire.Images:
+    """Raises Refused(invalid_field) for a `before` that is no image id."""
+    before = None
+    if message.before is not None:
+        batch_id, _, index = message.before.rpartition("/")
+        if not batch_id or not index.isascii() or not index.isdigit() or len(index) > 6:
+            hint = "Give the `image_id` of the last image that was listed."
+            text = "`before` is an image id, <batch_id>/<index>."
+            raise Refused("invalid_field", text, hint=hint, path="$.data.before")
+        before = (batch_id, int(index))
+    wanted = ImageFilter(
+        batch_id=message.batch_id,
+        username_key=_key(message.username),
+        state=message.state,
+        before=before,
+        limit=message.limit + 1,
+    )
+    rows = await reader.images(wanted)
+    return wire.Images(await shown(reader, rows[: message.limit]), more=len(rows) > message.limit)
+
+
+async def shown(reader: Reader, images: list[ImageRow]) -> list[wire.ImageInfo]:
+    texts = await serialize.texts_of(reader, serialize.digests_in(images))
+    return [serialize.image_info(image, texts) for image in images]
+
+
+async def standing_still(reader: Reader) -> list[wire.LaneInfo]:
+    lanes = await reader.lanes()
+    texts = await serialize.texts_of(reader, (lane.words for lane in lanes))
+    return [serialize.lane_info(lane, texts) for lane in lanes if lane.person or lane.code]

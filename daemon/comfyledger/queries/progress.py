@@ -1,0 +1,72 @@
+"""Progress and previews, from the watcher to whoever asked for them. Not facts: never logged, dropped when too many."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from comfyledger import wire
+from comfyledger.comfyui.messages import Preview, Progress
+from comfyledger.core.scheduling.effects import FollowPrompt
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """One subscription that wants progress. `tell` takes a type and its data and must not block."""
+
+    subscription: str
+    batch_id: str | None
+    user_key: str | None
+    previews: bool
+    tell: Callable[[str, wire.Answer], None]
+
+
+class Live:
+    """The one that watchers tell. `about` and `user_of` say whose prompt it is that moves."""
+
+    def __init__(self, user_of: Callable[[str], str | None]) -> None:
+        self._listeners: set[Listener] = set()
+        self._user_of = user_of
+        self.abouts: list[Mapping[str, FollowPrompt]] = []
+
+    def add(self, listener: Listener) -> None:
+        self._listeners.add(listener)
+
+    def remove(self, listener: Listener) -> None:
+        self._listeners.discard(listener)
+
+    def progress(self, prompt_id: str, news: Progress) -> None:
+        for about, listener in self._told(prompt_id):
+            step = wire.Progress(
+                listener.subscription,
+                about.batch_id,
+                about.prompt,
+                list(about.images),
+                news.node,
+                news.value,
+                news.max,
+            )
+            listener.tell("progress", step)
+
+    def preview(self, prompt_id: str, picture: Preview) -> None:
+        told = [(about, listener) for about, listener in self._told(prompt_id) if listener.previews]
+        if not told:
+            return
+        encoded = base64.b64encode(picture.image).decode()
+        for about, listener in told:
+            frame = wire.Preview(
+                listener.subscription, about.batch_id, about.prompt, list(about.images), picture.mime, encoded
+            )
+            listener.tell("preview", frame)
+
+    def _told(self, prompt_id: str) -> list[tuple[FollowPrompt, Listener]]:
+        about = next((found[prompt_id] for found in self.abouts if prompt_id in found), None)
+        if about is None or not self._listeners:
+            return []
+        user = self._user_of(about.batch_id)
+        return [
+            (about, listener)
+            for listener in self._listeners
+            if listener.batch_id in {None, about.batch_id} and listener.user_key in {None, user}
+        ]

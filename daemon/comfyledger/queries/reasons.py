@@ -1,0 +1,209 @@
+"""Why something is not done yet: from the rows of an image, its prompt and the lanes to sentences, each with the
+command that takes it up. Plain values in and out; nothing is looked up here.
+
+Everything that stands in the way is named, not only the first: who lifts one pause should not meet the next one after.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from comfyledger import wire
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
+from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
+from comfyledger.ledger.sqlite.queries import Turns
+
+SPOOL: Final = "spool"
+"""The lane that stands still while the spool's disk has no room for new prompts."""
+
+_HELD: Final = {
+    "person": "The batch was paused by a person",
+    "removed": "Somebody took one of its prompts out of ComfyUI's queue, so the batch is held",
+    "interrupted": "Somebody interrupted one of its prompts at ComfyUI, so the batch is held",
+    "failing": "Its first prompts all failed alike, so the batch is held",
+}
+_LANES: Final = {"backend": "ComfyUI {}", "store": "The store {}", "user": "The user {}"}
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """What an image of a batch depends on. `lanes` by name, `texts` by digest."""
+
+    batch: BatchRow
+    lanes: Mapping[str, LaneRow] = {}
+    texts: Mapping[str, str] = {}
+    turns: Turns = Turns()
+
+
+def lane_words(lane: str) -> str:
+    """A lane as a person calls it."""
+    kind, _, name = lane.partition("/")
+    return _LANES[kind].format(name) if kind in _LANES and name else lane.capitalize()
+
+
+def owed(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.OwedInfo]:
+    """What remains to be done for an image, and why it is not done. Empty for one that is stored or given up."""
+    match image.state:
+        case "pending":
+            return _rendering(image, prompt, there)
+        case "parked" if image.awaits_choice:
+            said = _said("More files came than were asked for (wrong_count)", image.words, there)
+            command = f"comfyledger retry {image.batch_id} --take first"
+            return [wire.OwedInfo("decide", image.code, said, command, images=[image.index])]
+        case "kept" | "parked":
+            return [one for upload in image.uploads for one in _uploading(image, upload, there)]
+        case "forgetting":
+            return [one for upload in image.uploads for one in _deleting(image, upload, there)]
+        case "failed":
+            said = _said(f"It could not be rendered ({image.code})", image.words, there)
+            return [wire.OwedInfo("decide", image.code, said, _retry(image), images=[image.index])]
+        case _:
+            return []
+
+
+def together(found: Iterable[wire.OwedInfo], batch_id: str) -> list[wire.OwedInfo]:
+    """What several images wait for alike is said once, with all of them; the first one's words stand for the others."""
+    merged: dict[tuple[str, str, str, bool], wire.OwedInfo] = {}
+    for one in found:
+        key = (one.what, one.code, one.lane, " --take " in one.command)
+        before = merged.get(key)
+        if before is None:
+            merged[key] = one
+        elif one.images[0] not in before.images:
+            together = one.what == "decide" and one.code != "collision" and " --take " not in one.command
+            command = f"comfyledger retry {batch_id}" if together else one.command
+            merged[key] = msgspec.structs.replace(before, images=[*before.images, *one.images], command=command)
+    return list(merged.values())
+
+
+def _retry(image: ImageRow) -> str:
+    return f"comfyledger retry {image.batch_id} --image {image.index}"
+
+
+def _another_number(image: ImageRow) -> str:
+    """What lies under its name will not go away by trying again. That others have taken names is said for a batch."""
+    return f"comfyledger recover --batch {image.batch_id} --code collision --new-number"
+
+
+def _said(sentence: str, words: str | None, there: Situation) -> str:
+    text = there.texts.get(words or "", "")
+    return f"{sentence}: {text}" if text else f"{sentence}."
+
+
+# ---- until it is rendered
+
+
+def _rendering(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.OwedInfo]:
+    backend = backend_lane(prompt.backend)
+    if prompt.state == "queued":
+        lanes = (EVERYTHING, user_lane(there.batch.user_key), backend)
+        stops = [_pause(lane, there) for lane in lanes] + [_trouble(lane, there) for lane in (backend, SPOOL)]
+        why = [_held(there.batch), *stops, _alone(prompt)]
+        found = [one for one in why if one is not None] or [_turn(there.turns)]
+    else:
+        found = [one for one in (_trouble(backend, there), _at_comfyui(prompt)) if one is not None]
+    what = "fetch" if prompt.state == "finished" else "render"
+    return [msgspec.structs.replace(one, what=what, images=[image.index]) for one in found]
+
+
+def _held(batch: BatchRow) -> wire.OwedInfo | None:
+    if not batch.held:
+        return None
+    codes = f" ({', '.join(dict.fromkeys(batch.failures))})" if batch.held == "failing" and batch.failures else ""
+    sentence = f"{_HELD.get(batch.held, f'The batch is held: {batch.held}')}{codes}."
+    return wire.OwedInfo("render", "held", sentence, f"comfyledger resume batch:{batch.batch_id}")
+
+
+def _alone(prompt: PromptRow) -> wire.OwedInfo | None:
+    if not prompt.strikes:
+        return None
+    times = "once" if prompt.strikes == 1 else f"{prompt.strikes} times"
+    sentence = f"ComfyUI went away {times} while it ran this prompt: it goes alone, after the others have left."
+    return wire.OwedInfo("render", "alone", sentence)
+
+
+def _turn(turns: Turns) -> wire.OwedInfo:
+    others = f"{_count(max(0, turns.own - 1), 'other prompt')} of its batch and {_count(turns.batches, 'open batch')}"
+    return wire.OwedInfo("render", "turn", f"Its turn has not come: {others} besides take turns with it.")
+
+
+def _count(number: int, what: str) -> str:
+    plural = "es" if what.endswith("ch") else "s"
+    return f"{number} {what}{'' if number == 1 else plural}"
+
+
+def _at_comfyui(prompt: PromptRow) -> wire.OwedInfo | None:
+    attempt = f"attempt {prompt.attempt}, prompt id {prompt.prompt_id}"
+    match prompt.state:
+        case "submitting":
+            return wire.OwedInfo("render", "submitting", f"It is on its way to ComfyUI {prompt.backend} ({attempt}).")
+        case "accepted":
+            return wire.OwedInfo(
+                "render", "at_comfyui", f"ComfyUI {prompt.backend} has it, queued or at work ({attempt})."
+            )
+        case "cancelling":
+            return wire.OwedInfo(
+                "render", "at_comfyui", f"It is being taken out of ComfyUI {prompt.backend} ({attempt})."
+            )
+        case "finished":
+            return wire.OwedInfo("fetch", "under_way", f"It is rendered; its file comes from ComfyUI {prompt.backend}.")
+        case _:
+            return None
+
+
+# ---- until it is stored
+
+
+def _uploading(image: ImageRow, upload: Upload, there: Situation) -> list[wire.OwedInfo]:
+    lane = store_lane(upload.store)
+    match upload.state:
+        case "stored" | "dropped":
+            return []
+        case "parked":
+            said = _said(f"The store {upload.store} does not take it ({upload.code})", upload.words, there)
+            command = _another_number(image) if upload.code == "collision" else _retry(image)
+            return [wire.OwedInfo("decide", upload.code, said, command, lane, images=[image.index])]
+        case _:
+            why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane, there))
+            found = [one for one in why if one is not None] or [_upload_turn(upload, lane)]
+            return [msgspec.structs.replace(one, what="upload", images=[image.index]) for one in found]
+
+
+def _deleting(image: ImageRow, upload: Upload, there: Situation) -> list[wire.OwedInfo]:
+    if upload.state != "deleting":
+        return []
+    lane = store_lane(upload.store)
+    why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane, there))
+    turn = wire.OwedInfo("delete", "turn", f"The store {upload.store} is to be asked to delete it.", lane=lane)
+    found = [one for one in why if one is not None] or [turn]
+    return [msgspec.structs.replace(one, what="delete", images=[image.index]) for one in found]
+
+
+def _upload_turn(upload: Upload, lane: str) -> wire.OwedInfo:
+    if upload.state == "uploading":
+        sentence = f"It is on its way into the store {upload.store} (attempt {upload.attempts})."
+        return wire.OwedInfo("upload", "under_way", sentence, lane=lane)
+    return wire.OwedInfo("upload", "turn", f"It is in the spool and next for the store {upload.store}.", lane=lane)
+
+
+# ---- lanes
+
+
+def _pause(lane: str, there: Situation) -> wire.OwedInfo | None:
+    row = there.lanes.get(lane)
+    if row is None or not row.person:
+        return None
+    command = f"comfyledger resume {shlex.quote(lane.replace('/', ':', 1))}"
+    return wire.OwedInfo("", "paused", f"{lane_words(lane)} was paused by a person.", command, lane, row.since_ms)
+
+
+def _trouble(lane: str, there: Situation) -> wire.OwedInfo | None:
+    """A lane in trouble is tried again by itself, so there is nothing to type: what is to mend is in the words."""
+    row = there.lanes.get(lane)
+    if row is None or not row.code:
+        return None
+    said = _said(f"{lane_words(lane)} does not work ({row.code})", row.words, there)
+    return wire.OwedInfo("", row.code, f"{said} It goes on by itself.", "", lane, row.since_ms)

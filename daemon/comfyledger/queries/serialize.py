@@ -1,0 +1,119 @@
+"""From rows of the ledger to what the wire shows of them. Texts come along where the blobs still have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from comfyledger import wire
+from comfyledger.core.decide.recorder import Accepted
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow
+from comfyledger.core.values import image_id
+from comfyledger.ledger.sqlite.reader import Reader
+
+
+class Tagged(msgspec.Struct, frozen=True):
+    """Tags and metadata as admission stored them."""
+
+    tags: list[str] = []
+    metadata: dict[str, object] = {}
+
+
+def accepted(answer: Accepted, epoch: str, found: str) -> wire.BatchAccepted:
+    images = sorted(answer.images, key=lambda image: image.index)
+    return wire.BatchAccepted(
+        batch_id=answer.batch_id,
+        epoch=epoch,
+        position=answer.position,
+        quantity=len(images),
+        numbers=[image.number for image in images],
+        names=[image.file for image in images],
+        public_ids=[image.public_id for image in images],
+        images=[wire.ImageGiven(image.index, image.number, image.file, image.public_id) for image in images],
+        repeated=answer.repeated,
+        found=[found] if found else [],
+    )
+
+
+def image_info(row: ImageRow, texts: Mapping[str, str]) -> wire.ImageInfo:
+    return wire.ImageInfo(
+        image_id=image_id(row.batch_id, row.index),
+        batch_id=row.batch_id,
+        index=row.index,
+        number=row.number,
+        name=row.file,
+        public_id=row.public_id,
+        state=row.state,
+        prompt=row.prompt,
+        sha256=row.sha256,
+        md5=row.md5,
+        size_bytes=row.size_bytes,
+        width=row.width,
+        height=row.height,
+        extension=row.extension,
+        code=row.code,
+        text=texts.get(row.words or "", ""),
+        uploads=[
+            wire.UploadInfo(
+                upload.store, upload.state, upload.attempts, upload.url, upload.code, texts.get(upload.words or "", "")
+            )
+            for upload in row.uploads
+        ],
+    )
+
+
+def batch_info(row: BatchRow, tagged: Tagged, images: Iterable[wire.ImageInfo] = ()) -> wire.BatchInfo:
+    return wire.BatchInfo(
+        batch_id=row.batch_id,
+        status=row.status,
+        held=row.held,
+        username=row.username,
+        character=row.character,
+        premade=row.premade,
+        workflow=row.workflow,
+        priority=wire.PRIORITIES[row.priority],
+        label=row.label,
+        request_id=row.request_id,
+        requested_at_ms=row.at_ms,
+        position=row.position,
+        quantity=row.images,
+        pending=row.pending,
+        kept=row.kept,
+        stored=row.stored,
+        parked=row.parked,
+        failed=row.failed,
+        cancelled=row.images_cancelled,
+        forgotten=row.forgotten,
+        tags=tagged.tags,
+        metadata=tagged.metadata,
+        images=list(images),
+    )
+
+
+def lane_info(row: LaneRow, texts: Mapping[str, str]) -> wire.LaneInfo:
+    return wire.LaneInfo(row.name, row.person, row.code, texts.get(row.words or "", ""), row.since_ms)
+
+
+async def texts_of(reader: Reader, digests: Iterable[str | None]) -> dict[str, str]:
+    """The texts behind digests, each read once; what was erased is missing."""
+    wanted = sorted({digest for digest in digests if digest})
+    if not wanted:
+        return {}
+    found = await reader.texts(wanted)
+    return {digest: content.decode(errors="replace") for digest, content in found.items()}
+
+
+async def tagged(reader: Reader, rows: Iterable[BatchRow]) -> dict[str, Tagged]:
+    """Tags and metadata of batches, by batch_id."""
+    listed = list(rows)
+    texts = await texts_of(reader, (row.metadata for row in listed))
+    return {
+        row.batch_id: msgspec.json.decode(texts[row.metadata], type=Tagged)
+        for row in listed
+        if row.metadata and row.metadata in texts
+    }
+
+
+def digests_in(rows: Iterable[ImageRow]) -> set[str | None]:
+    return {digest for row in rows for digest in (row.words, *(upload.words for upload in row.uploads))}

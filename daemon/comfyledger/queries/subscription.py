@@ -1,0 +1,162 @@
+"""A subscription: a cursor over the log. First everything after its position, then live, without gap or double.
+
+Lines come from the engine's tail while the cursor is near the head, else from the log in short pages. A slow client
+holds one page and nothing else: the next one is read when this one has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from comfyledger import wire
+from comfyledger.core.events import KINDS
+from comfyledger.core.naming.slugs import fold
+from comfyledger.engine import Engine
+from comfyledger.errors import Refused
+from comfyledger.ledger.eventlog import Line
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.queries.serialize import texts_of
+
+PAGE_LINES: Final = 200
+SHARED_MAX: Final = 1_024
+_WORDS: Final = re.compile(r'"words":"([0-9a-f]{64})"')
+
+Send = Callable[[bytes], Awaitable[None]]
+"""Takes a frame."""
+
+
+class Shared:
+    """Frames of the newest events, encoded once for all subscribers. None with texts, which can be forgotten."""
+
+    def __init__(self) -> None:
+        self._rests: OrderedDict[int, bytes] = OrderedDict()
+
+    def get(self, position: int) -> bytes | None:
+        return self._rests.get(position)
+
+    def put(self, position: int, rest: bytes) -> None:
+        self._rests[position] = rest
+        if len(self._rests) > SHARED_MAX:
+            self._rests.popitem(last=False)
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Which lines a subscription wants; None wants all."""
+
+    batch_id: str | None = None
+    user_key: str | None = None
+    kinds: frozenset[str] | None = None
+
+    def takes(self, line: Line) -> bool:
+        return (
+            (self.batch_id is None or line.stream == self.batch_id)
+            and (self.user_key is None or line.user == self.user_key)
+            and (self.kinds is None or line.kind in self.kinds)
+        )
+
+
+def checked(message: wire.Subscribe, engine: Engine) -> tuple[int, Filter]:
+    """Where a subscription begins and what it wants.
+
+    Raises Refused(epoch_changed, unknown_position, invalid_field) with the epoch and position that there are.
+    """
+    if message.epoch is None and message.after > 0:
+        hint = "Give the `epoch` that came with the position."
+        raise Refused("invalid_field", "A position means nothing without its epoch.", hint=hint, path="$.data.epoch")
+    if message.epoch is not None and message.epoch != engine.epoch:
+        raise Refused(
+            "epoch_changed",
+            f"The ledger is in epoch {engine.epoch}, not in {message.epoch[:64]!r}.",
+            hint="Forget the positions of the earlier epoch and subscribe from 0.",
+            path="$.data.epoch",
+        )
+    if message.after > engine.position:
+        raise Refused(
+            "unknown_position",
+            f"The log ends at {engine.position}; there is no position {message.after}.",
+            hint="Subscribe after a position that an event or answer carried.",
+            path="$.data.after",
+        )
+    unknown = set(message.kinds or ()) - set(KINDS)
+    if unknown:
+        hint = f"Known: {', '.join(KINDS)}."
+        raise Refused("invalid_field", f"There is no event {min(unknown)[:64]!r}.", hint=hint, path="$.data.kinds")
+    user = fold(message.username) if message.username is not None else None
+    kinds = frozenset(message.kinds) if message.kinds is not None else None
+    after = engine.position if message.after == -1 else message.after
+    return after, Filter(message.batch_id, user, kinds)
+
+
+class Cursor:
+    """One subscription on its way through the log."""
+
+    def __init__(
+        self, subscription: str, engine: Engine, reader: Reader, shared: Shared, after: int, wanted: Filter
+    ) -> None:
+        self._subscription = subscription
+        self._engine = engine
+        self._reader = reader
+        self._shared = shared
+        self._position = after
+        self._wanted = wanted
+
+    async def run(self, send: Send) -> None:
+        """Send for ever. Ends when cancelled, or when `send` raises."""
+        while True:
+            news = self._engine.news()
+            lines = await self._next()
+            for line in lines:
+                await send(await self._frame(line))
+            if not lines and self._position >= self._engine.position:
+                await asyncio.shield(news)
+
+    async def _next(self) -> list[Line]:
+        tail = self._engine.tail
+        if tail and tail[0].position <= self._position + 1:
+            return self._from_tail()
+        return await self._from_log()
+
+    def _from_tail(self) -> list[Line]:
+        """Positions in the tail have no gaps, so the place of the next one is known."""
+        tail = self._engine.tail
+        start = self._position + 1 - tail[0].position
+        page = [tail[place] for place in range(start, min(start + PAGE_LINES, len(tail)))]
+        if page:
+            self._position = page[-1].position
+        return [line for line in page if self._wanted.takes(line)]
+
+    async def _from_log(self) -> list[Line]:
+        head = self._engine.position
+        page = await self._reader.page(
+            after=self._position, limit=PAGE_LINES, stream=self._wanted.batch_id, user=self._wanted.user_key, upto=head
+        )
+        self._position = page[-1].position if len(page) == PAGE_LINES else head
+        return [line for line in page if self._wanted.takes(line)]
+
+    async def _frame(self, line: Line) -> bytes:
+        rest = self._shared.get(line.position)
+        if rest is None:
+            found = _WORDS.search(line.data)
+            texts = await texts_of(self._reader, [found[1]]) if found else {}
+            rest = wire.event_rest(self._shown(line, texts))
+            if not found:
+                self._shared.put(line.position, rest)
+        return wire.event_frame(self._subscription, rest)
+
+    def _shown(self, line: Line, texts: dict[str, str]) -> wire.LoggedEvent:
+        return wire.LoggedEvent(
+            subscription="",
+            epoch=self._engine.epoch,
+            position=line.position,
+            kind=line.kind,
+            at_ms=line.at_ms,
+            stream=line.stream,
+            data=msgspec.Raw(line.data.encode()),
+            texts=texts,
+        )

@@ -1,0 +1,146 @@
+"""Who may come in: the token, the Host and the Origin of every request. Nothing is read from a request before this."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from comfyledger import wire
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.server.tokens import ANYBODY, Caller, Keyring, Right
+from comfyledger.settings import Door
+from comfyledger.settings.addresses import authority_of, host_of, is_any, listed_host
+from comfyledger.wire import SUBPROTOCOL
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+TOKEN_PREFIX: Final = "token."  # noqa: S105 (a word of the protocol)
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """The rules of one door. `keyring` is None when the configuration asks for no token."""
+
+    keyring: Keyring | None
+    origins: frozenset[str]
+    hosts: frozenset[str]
+
+    def check_caller(self, request: web.Request) -> None:
+        """Raises Refused(forbidden_host, forbidden_origin)."""
+        self._check_hosts(request)
+        for origin in request.headers.getall("Origin", ()):
+            if origin not in self.origins:
+                hint = "List the page's origin in [door] allowed_origins if it is yours."
+                raise Refused(
+                    "forbidden_origin", f"Requests from the page {origin[:200]!r} are not allowed.", hint=hint
+                )
+
+    def _check_hosts(self, request: web.Request) -> None:
+        """What a browser was made to believe by a foreign name server shows in the Host header.
+
+        There is just one such header; a target that names a host itself (RFC 9112, 3.2.2) is held to the same.
+        """
+        named = request.headers.getall("Host", [])
+        target = authority_of(request.raw_path)
+        if target is not None:
+            named = [*named, target]
+        if not named or len(named) > 1 + (target is not None):
+            hint = "Send one Host header."
+            raise Refused("forbidden_host", f"The request has {len(named)} Host headers.", hint=hint)
+        for name in named:
+            if host_of(name) not in self.hosts:
+                hint = "Use 127.0.0.1, or list the name in [door] allowed_hosts."
+                raise Refused("forbidden_host", f"This daemon is not {name[:200]!r}.", hint=hint)
+
+    def known(self, request: web.Request) -> Caller | None:
+        """Whose token a request shows, None for no token or a wrong one."""
+        if self.keyring is None:
+            return ANYBODY
+        given = _bearer(request) or _from_subprotocol(request)
+        return self.keyring.who(given) if given else None
+
+    def caller(self, request: web.Request, needed: Right = "read") -> Caller:
+        """Whose token a request shows. Raises Refused(unauthorized, forbidden)."""
+        found = self.known(request)
+        if found is None:
+            hint = "Send `Authorization: Bearer TOKEN`; the token is in the file `token` of the daemon's state folder."
+            raise Refused("unauthorized", hint=hint)
+        check_right(found, needed)
+        return found
+
+    def check_still(self, caller: Caller) -> None:
+        """Raises Refused(unauthorized) for somebody whose token was revoked since."""
+        if self.keyring is not None and not self.keyring.holds(caller):
+            raise Refused("unauthorized", "The token was revoked.", hint="Ask for a new one.")
+
+
+def _bearer(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _from_subprotocol(request: web.Request) -> str:
+    """Browsers cannot set headers on a websocket; they offer [`comfyledger`, `token.<token>`] as subprotocols."""
+    offered = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    tokens = [word.removeprefix(TOKEN_PREFIX) for word in offered if word.startswith(TOKEN_PREFIX)]
+    return tokens[0] if tokens and SUBPROTOCOL in offered else ""
+
+
+def gate_of(door: Door, keyring: Keyring) -> Gate:
+    own = () if is_any(door.host) else (door.host,)
+    hosts = LOOPBACK | {host for host in map(listed_host, (*door.allowed_hosts, *own)) if host}
+    return Gate(keyring if door.auth == "token" else None, frozenset(door.allowed_origins), hosts)
+
+
+# ---- what a token may do
+
+NEEDED: Final[dict[type[wire.Message], Right]] = {
+    wire.Hello: "read",
+    wire.GetBatch: "read",
+    wire.ListBatches: "read",
+    wire.GetImage: "read",
+    wire.ListImages: "read",
+    wire.Subscribe: "read",
+    wire.Unsubscribe: "read",
+    wire.ReadLog: "read",
+    wire.Explain: "read",
+    wire.ServerInfo: "read",
+    wire.SubmitBatch: "submit_configured",
+    wire.OpenSeries: "submit_configured",
+    wire.Cancel: "submit_configured",
+    wire.Retry: "submit_configured",
+    wire.Recover: "operate",
+    wire.Pause: "operate",
+    wire.Resume: "operate",
+    wire.Forget: "admin",
+    wire.SurveyStore: "admin",
+    wire.RaiseSeries: "admin",
+}
+
+
+def check_right(caller: Caller, needed: Right) -> None:
+    """Raises Refused(forbidden)."""
+    if not caller.may(needed):
+        hint = f"Give it a token with the right `{needed}`: `comfyledger token add LABEL --right {needed}`."
+        raise Refused("forbidden", f"The token of {caller.label} may {caller.right}; this needs {needed}.", hint=hint)
+
+
+async def check_request(caller: Caller, message: wire.Message, reader: Reader) -> None:
+    """Raises Refused(forbidden). A batch that does not exist is left to those who look for it."""
+    check_right(caller, NEEDED[type(message)])
+    if isinstance(message, wire.SubmitBatch) and isinstance(message.workflow, dict):
+        _check_graph(caller)
+    if isinstance(message, wire.Cancel | wire.Retry) and not caller.may("operate"):
+        batch = await reader.batch(message.batch_id)
+        if batch is not None and batch.label != caller.label:
+            text = f"{caller.label} may steer its own batches only; this one was asked for by {batch.label}."
+            hint = "Use the token of that client, or one with the right `operate`."
+            raise Refused("forbidden", text, hint=hint, path="$.data.batch_id")
+
+
+def _check_graph(caller: Caller) -> None:
+    if not caller.may("submit"):
+        text = f"The token of {caller.label} may submit configured workflows; a graph needs submit."
+        hint = "Name a configured workflow, or give it a token: `comfyledger token add LABEL --right submit`."
+        raise Refused("forbidden", text, hint=hint, path="$.data.workflow")

@@ -1,0 +1,159 @@
+"""The pages of the door beside the websocket: is it alive, is it ready, what it counts, and the images themselves.
+
+`/` and the two signs of life ask for no token; `/metrics` asks for it unless the configuration says otherwise;
+`/images/...` always does. A name in a path is looked up among the names given and never becomes a path of a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import BinaryIO, Final
+
+import structlog
+from aiohttp import web
+
+from comfyledger.core.rows import ImageRow
+from comfyledger.core.values import USER_LANES
+from comfyledger.errors import Refused
+from comfyledger.metrics import CONTENT_TYPE
+from comfyledger.server.app_keys import CONTEXT, SOCKETS
+from comfyledger.server.health import now_of, readiness
+
+PIECE_BYTES: Final = 262_144
+STALL_S: Final = 30.0
+"""For one piece to be taken; a client that takes nothing for longer is cut off."""
+TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+UNCACHED: Final = {"Cache-Control": "no-store"}
+
+log = structlog.get_logger("comfyledger.door")
+
+
+def routes() -> list[web.RouteDef]:
+    """All pages; GET answers HEAD, too."""
+    return [
+        web.get("/", _hello),
+        web.get("/healthz", _alive),
+        web.get("/readyz", _ready),
+        web.get("/metrics", _metrics),
+        web.get("/images/{public_id:.+}", _image),
+    ]
+
+
+async def _hello(request: web.Request) -> web.Response:
+    text = "comfyledger listens. Apps connect to /ws with the token; `comfyledger status` says how things are.\n"
+    return web.Response(text=text)
+
+
+async def _alive(request: web.Request) -> web.Response:
+    """Alive is whoever answers; what stands still is named by lane and code, since nobody showed a token.
+
+    Names of users are for those who do: their lanes count as one, `user`.
+    """
+    context = request.app[CONTEXT]
+    paused = [lane for lane in await context.reader.lanes() if lane.code or lane.person]
+    lanes = {_without_user(lane.name): lane.code or "person" for lane in paused}
+    full = {"storage_full": True} if context.engine.shortage is not None else {}
+    locked = {"ledger_locked": True} if context.engine.lock.is_met else {}
+    return web.json_response({"status": "alive", "version": context.version, "lanes": lanes, **full, **locked})
+
+
+def _without_user(lane: str) -> str:
+    return "user" if lane.startswith(USER_LANES) else lane
+
+
+async def _ready(request: web.Request) -> web.Response:
+    """200 if a batch that comes now would get numbers and be rendered, else 503; lanes that are paused do not count."""
+    context = request.app[CONTEXT]
+    reasons, parts = readiness(context, context.gate.known(request) is not None)
+    body = {"ready": not reasons, "reasons": reasons, **parts}
+    return web.json_response(body, status=503 if reasons else 200, headers=UNCACHED)
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    if context.door.metrics_auth == "token":
+        context.gate.caller(request)
+    page = context.metrics.page(await now_of(context, len(request.app[SOCKETS].open)))
+    return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE, **UNCACHED})
+
+
+# ---- images
+
+
+async def _image(request: web.Request) -> web.StreamResponse:
+    context = request.app[CONTEXT]
+    context.gate.caller(request)
+    image = await context.reader.image_named(request.match_info["public_id"])
+    if image is None:
+        raise Refused("unknown_image", hint="Give the public id as `get_batch` says it, without extension.")
+    if not image.sha256 or image.is_forgotten:
+        raise Refused("unknown_image", f"The image is {image.state}: there are no bytes of it.")
+    headers = _headers(image)
+    if _has_it(request, image):
+        return web.Response(status=304, headers=headers)
+    async with context.pictures(image) as file:
+        return await _send(request, image, file, headers)
+
+
+def _headers(image: ImageRow) -> dict[str, str]:
+    """Caches ask again each time: an image that was lost is rendered anew under its name, one may be forgotten."""
+    return {
+        "ETag": f'"{image.sha256}"',
+        "Cache-Control": "private, no-cache",
+        "Accept-Ranges": "bytes",
+        "Content-Type": TYPES[image.extension],
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _has_it(request: web.Request, image: ImageRow) -> bool:
+    return any(tag.value in {"*", image.sha256} for tag in request.if_none_match or ())
+
+
+async def _send(request: web.Request, image: ImageRow, file: BinaryIO, headers: dict[str, str]) -> web.StreamResponse:
+    part, size = _part_asked(request, image), image.size_bytes
+    if part is not None and not part:
+        headers |= {"Content-Range": f"bytes */{size}"}
+        return web.Response(status=416, headers={**headers, "Content-Type": "text/plain"})
+    if part is not None:
+        headers |= {"Content-Range": f"bytes {part.start}-{part.stop - 1}/{size}"}
+    response = web.StreamResponse(status=200 if part is None else 206, headers=headers)
+    wanted = range(size) if part is None else part
+    response.content_length = len(wanted)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        try:
+            await _copy(file, wanted, response)
+        except (ConnectionError, TimeoutError):
+            log.debug("door.reader_left", remote=request.remote)
+            if request.transport is not None:
+                request.transport.abort()
+    return response
+
+
+def _part_asked(request: web.Request, image: ImageRow) -> range | None:
+    """The bytes that were asked for, none of them if there are no such; None for all of the file.
+
+    A range that cannot be read, or of several parts, is passed over, as RFC 9110 (section 14.2) lets a server do; so is
+    one of an image that has changed since.
+    """
+    if request.headers.get("If-Range", f'"{image.sha256}"') != f'"{image.sha256}"':
+        return None
+    try:
+        asked = request.http_range
+    except ValueError:
+        return None
+    if asked.start is None and asked.stop is None:
+        return None
+    return range(*asked.indices(image.size_bytes))
+
+
+async def _copy(file: BinaryIO, wanted: range, response: web.StreamResponse) -> None:
+    """One piece in memory at a time, and the next one only once the client has taken it."""
+    await asyncio.to_thread(file.seek, wanted.start)
+    left = len(wanted)
+    while left and (piece := await asyncio.to_thread(file.read, min(PIECE_BYTES, left))):
+        async with asyncio.timeout(STALL_S):
+            await response.write(piece)
+        left -= len(piece)
+    await response.write_eof()

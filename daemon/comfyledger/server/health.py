@@ -1,0 +1,98 @@
+"""How the house is, gathered for those who watch it: for `/metrics` and `/readyz`. Everything is in memory already."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from comfyledger import logs
+from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
+from comfyledger.core.values import EVERYTHING, backend_lane, store_lane
+from comfyledger.errors import CODES, Refused
+from comfyledger.metrics import Now
+from comfyledger.server.app_keys import Context
+
+SPOOL: Final = "spool"
+
+
+async def now_of(context: Context, connections: int) -> Now:
+    """What a scrape shows. The disks are asked in a thread: one that hangs holds up the scrape alone."""
+    engine = context.engine
+    return Now(
+        version=context.version,
+        position=engine.position,
+        standing=engine.owed.standing(),
+        queued=engine.queued,
+        lanes=_lanes(context),
+        backends=tuple(context.backends()),
+        stores={name: opened.store is not None for name, opened in context.stores.items()},
+        connections=connections,
+        taking=engine.is_running and engine.shortage is None and not engine.lock.is_met,
+        free=await asyncio.to_thread(_free, context.disks),
+        log_lines_dropped=logs.dropped(),
+        notifications_dropped=context.notifier.dropped,
+        plugin_errors={name: dict(opened.died) for name, opened in context.stores.items()},
+    )
+
+
+def readiness(context: Context, is_known: bool) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    """Why no batch could be rendered now, each reason with its code; and how lanes and connections are.
+
+    Paths and foreign texts stand in a reason only if who asks `is_known`, by a token.
+    """
+    standing, backends = context.engine.owed.standing(), context.backends()
+    reasons = [_reason(refusal, is_known) for refusal in _no_numbers(context)]
+    if not any(backend.connected for backend in backends):
+        reasons.append({"code": "comfyui_not_connected", "message": "No ComfyUI is connected."})
+    parts = {
+        "lanes": {lane: standing.why(lane) or "ok" for lane in _shown(context, standing)},
+        "comfyui": {
+            one.name: {"connected": one.connected, "reconnects": one.reconnects, "deaf_sockets": one.deaf}
+            for one in backends
+        },
+    }
+    return reasons, parts
+
+
+def _no_numbers(context: Context) -> list[Refused]:
+    """Why a batch would be refused, whatever was in it."""
+    engine = context.engine
+    if not engine.is_running:
+        return [Refused("not_running", "The daemon is stopping.")]
+    found = [] if engine.shortage is None else [engine.shortage.refusal()]
+    if engine.lock.is_met:
+        found.append(Refused("ledger_locked", engine.lock.text))
+    try:
+        context.store_refs()
+    except Refused as refusal:
+        found.append(refusal)
+    return found
+
+
+def _reason(refusal: Refused, is_known: bool) -> dict[str, str]:
+    return {"code": refusal.code, "message": refusal.message if is_known else CODES[refusal.code]}
+
+
+def _lanes(context: Context) -> tuple[str, ...]:
+    """The lanes that every daemon of this configuration has."""
+    return (EVERYTHING, SPOOL, *map(backend_lane, context.comfyui), *map(store_lane, context.stores))
+
+
+def _shown(context: Context, standing: OpenWorkSummary) -> list[str]:
+    """Beside those the ones that stand still although nothing is configured for them; of users' lanes none."""
+    others = {lane for lane in (*standing.troubles, *standing.paused) if not lane.startswith("user/")}
+    return [*_lanes(context), *sorted(others - set(_lanes(context)))]
+
+
+def _free(disks: Mapping[str, Path]) -> dict[str, int]:
+    """A disk that cannot be asked is left out: 0 would be a full one."""
+    found = {}
+    for name, folder in disks.items():
+        try:
+            found[name] = shutil.disk_usage(folder).free
+        except OSError:
+            continue
+    return found

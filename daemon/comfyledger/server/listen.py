@@ -1,0 +1,200 @@
+"""Where the door listens: a port of this machine or a Unix socket, another socket in the state folder, which is always
+there for command line and Python client, and the file that tells clients where both are.
+
+Connections are counted before a byte of them is read (`visits`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from comfyledger.errors import Refused
+from comfyledger.server.app_keys import VISITS, Context
+from comfyledger.server.connections import Visits
+from comfyledger.server.descriptors import claim
+from comfyledger.server.http_log import http_log
+from comfyledger.server.pages import SPARED, make_app
+from comfyledger.settings import Door
+
+STOP_S: Final = 5.0
+REQUEST_S: Final = 15.0
+"""For a connection to come to its first request, headers and all, and to the next one after that."""
+PAGES_MAX: Final = 64
+"""Connections beside those of the websocket: signs of life, metrics, images."""
+BACKLOG: Final = 1_024
+"""Connections that wait to be taken in."""
+TAKEN_AT_ONCE: Final = 16
+UNIX: Final = "unix:"
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""Addresses that mean all of them, and how clients of this machine reach them."""
+ASKING_S: Final = 1.0
+LOCAL_MODE: Final = 0o660
+"""Of the socket in the state folder: its group is let in as it is at the folder and at the token."""
+
+
+class Entrances(NamedTuple):
+    """Where the door is open. `url`: as configured, or `unix:` and the path. `socket`: for clients of this machine."""
+
+    url: str
+    socket: str
+
+
+Make = Callable[[], asyncio.BaseProtocol]
+
+
+async def listen(door: Door, local: Iterable[Path], context: Context, stack: AsyncExitStack) -> Entrances:
+    """Open the door as configured, and at the first of the sockets `local` that can be. Raises Refused."""
+    app = make_app(context, claim(door.connections_max + SPARED + PAGES_MAX))
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=http_log(),
+        shutdown_timeout=STOP_S,
+        handle_signals=False,
+        keepalive_timeout=REQUEST_S,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    make = _entrance(runner, app[VISITS])
+    path = Path(door.unix_path)
+    try:
+        if not door.unix_path:
+            server, url = await _on_port(door, make)
+        else:
+            server, url = await _on_socket(path, door.unix_mode, _group(door.unix_group), make, stack)
+    except OSError as error:
+        hint = "Choose another port or path in [door]: this one is used by another program, or cannot be used at all."
+        raise Refused("config_invalid", f"The door cannot listen: {error.strerror or error}.", hint=hint) from error
+    stack.callback(server.close)
+    return Entrances(url, str(await _beside(path, local, make, stack)))
+
+
+async def _beside(open_already: Path, local: Iterable[Path], make: Make, stack: AsyncExitStack) -> Path:
+    """The path of the socket for clients of this machine, which is open now."""
+    reason = ""
+    for path in local:
+        try:
+            if path != open_already:
+                stack.callback((await _on_socket(path, LOCAL_MODE, None, make, stack))[0].close)
+        except OSError as error:
+            reason = reason or f"{path}: {error.strerror or error}"
+        else:
+            return path
+    hint = "Check folder, permissions and disk of state_dir, where it would be."
+    raise Refused("config_invalid", f"No socket can be made for clients of this machine: {reason}.", hint=hint)
+
+
+async def _on_port(door: Door, make: Make) -> tuple[asyncio.Server, str]:
+    server = await asyncio.get_running_loop().create_server(make, door.host, door.port, backlog=TAKEN_AT_ONCE)
+    _let_many_wait(server)
+    host, port = server.sockets[0].getsockname()[:2]
+    return server, url_of(host, port)
+
+
+def url_of(host: str, port: int) -> str:
+    """Where clients of this machine find the door."""
+    host = _ANY.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _on_socket(
+    path: Path, mode: int, group: int | None, make: Make, stack: AsyncExitStack
+) -> tuple[asyncio.Server, str]:
+    """Nobody but the owner can come in before mode and group are as they should be. Raises Refused(config_invalid)."""
+    _clear(path)
+    before = os.umask(0o177)
+    try:
+        server = await asyncio.get_running_loop().create_unix_server(make, path, backlog=TAKEN_AT_ONCE)
+    finally:
+        os.umask(before)
+    stack.callback(_remove, path, _let_in(path, mode, group))
+    _let_many_wait(server)
+    return server, UNIX + str(path)
+
+
+def _let_in(path: Path, mode: int, group: int | None) -> int:
+    """The inode of the socket that now has its mode and group."""
+    if group is not None:
+        os.chown(path, -1, group)
+    path.chmod(mode)
+    return path.stat().st_ino
+
+
+def _group(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid if name else None
+    except KeyError as error:
+        raise Refused("config_invalid", f"[door] unix_group: there is no group {name!r}.", hint="Make it.") from error
+
+
+def _clear(path: Path) -> None:
+    """Remove the socket that a daemon left which did not end in order, and nothing else."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        hint = "Move it away, or choose another [door] unix_path."
+        raise Refused("config_invalid", f"{path} is there and no socket.", hint=hint)
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(ASKING_S)
+        try:
+            asking.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except (TimeoutError, BlockingIOError):
+            pass  # whoever has a full backlog listens
+    hint = "End it if it is a daemon on the same state folder, or choose another [door] unix_path or state_dir."
+    raise Refused("config_invalid", f"Another program listens at {path}.", hint=hint)
+
+
+def _remove(path: Path, inode: int) -> None:
+    """Our own socket, if it is still the one that stands there."""
+    with suppress(FileNotFoundError):
+        if path.lstat().st_ino == inode:
+            path.unlink()
+
+
+def _entrance(runner: web.AppRunner, visits: Visits) -> Make:
+    server = runner.server
+    assert server is not None  # noqa: S101 (made by setup)
+    return visits.entrance(server)
+
+
+def _let_many_wait(server: asyncio.Server) -> None:
+    """asyncio takes in as many at once as it lets wait, and each needs a file descriptor: so it is told two numbers."""
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(BACKLOG)
+
+
+def announce(path: Path, entrances: Entrances, config: str) -> None:
+    """Tell clients of the same user where the door is, and with which configuration. Raises OSError."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    config = str(Path(config).resolve()) if config else ""
+    told = {"url": entrances.url, "socket": entrances.socket, "pid": os.getpid(), "config": config}
+    temporary.write_bytes(msgspec.json.encode(told))
+    temporary.replace(path)
+
+
+def withdraw(path: Path) -> None:
+    """Take that back at the end, unless another daemon has said so since."""
+    with suppress(OSError, msgspec.MsgspecError):
+        if msgspec.json.decode(path.read_bytes(), type=_Left).pid == os.getpid():
+            path.unlink()
+
+
+class _Left(msgspec.Struct):
+    pid: int

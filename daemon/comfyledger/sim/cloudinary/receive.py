@@ -1,0 +1,199 @@
+"""How the stand-in for Cloudinary takes a request's fields and its file: in any order, streamed to disk, the MD5 on
+the fly. A chunked upload is put together here. What the fields mean is `cloudinary_upload`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import BodyPartReader, web
+from PIL import Image
+
+from comfyledger.sim.cloudinary.answers import Refused
+from comfyledger.sim.cloudinary.faults import Visit
+from comfyledger.sim.cloudinary.ledger import without_secrets
+from comfyledger.sim.cloudinary.names import clean_public_id
+
+PIECE_BYTES: Final = 262_144
+CHUNK_BYTES_MIN: Final = 5 * 1024 * 1024
+_RANGE: Final = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
+_UPLOAD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FORMATS: Final = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
+
+
+class Spool:
+    """A file on its way in, with its size and its MD5."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.size = 0
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._file = path.open("wb")
+
+    @property
+    def md5(self) -> str:
+        """Of all bytes so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    def write(self, piece: bytes) -> None:
+        """Take more bytes."""
+        self.size += len(piece)
+        self._digest.update(piece)
+        self._file.write(piece)
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._file.close()
+
+    def move(self, target: Path) -> None:
+        """The file's place for good."""
+        self.close()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.path.replace(target)
+
+    def drop(self) -> None:
+        """Leave nothing behind, where it was not moved."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+class Form(msgspec.Struct):
+    """The fields of a request, lists joined by `,`, and its file."""
+
+    fields: dict[str, str]
+    filename: str = ""
+    spool: Spool | None = None
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """What an image's header says; pixels."""
+
+    format: str
+    width: int
+    height: int
+
+
+def read_picture(path: Path) -> Picture | None:
+    """The header of an image file; None for anything else."""
+    with contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError), Image.open(path) as image:
+        name = image.format or ""
+        return Picture(_FORMATS.get(name, name.lower()), image.width, image.height)
+    return None
+
+
+async def receive(visit: Visit, folder: Path) -> Form:
+    """Read a whole request. Raises Cut where a fault strikes in the body; the caller drops the spool."""
+    form = Form({})
+    try:
+        if visit.request.content_type.startswith("multipart/"):
+            await _receive_parts(visit, form, folder)
+        else:
+            _add(form, {key: str(value) for key, value in (await visit.request.post()).items()})
+        _learn(visit, form)
+        visit.cut_early()
+    except BaseException:
+        if form.spool:
+            form.spool.drop()
+        raise
+    return form
+
+
+async def _receive_parts(visit: Visit, form: Form, folder: Path) -> None:
+    async for part in await visit.request.multipart():
+        if not isinstance(part, BodyPartReader):
+            raise Refused(400, "Invalid multipart body")
+        if part.name == "file" and part.filename is not None:
+            _learn(visit, form)
+            form.filename = part.filename
+            form.spool = Spool(folder / str(visit.entry.number))
+            await _receive_file(visit, part, form.spool)
+        else:
+            _add(form, {part.name or "": await part.text()})
+
+
+async def _receive_file(visit: Visit, part: BodyPartReader, spool: Spool) -> None:
+    visit.cut_if("reset_before_body")
+    half = (visit.request.content_length or 0) // 2
+    while piece := await part.read_chunk(PIECE_BYTES):
+        spool.write(piece)
+        visit.entry.received_bytes = spool.size
+        if spool.size >= half:
+            visit.cut_if("reset_mid_body")
+    spool.close()
+    visit.entry.md5 = spool.md5
+
+
+def _add(form: Form, fields: dict[str, str]) -> None:
+    for name, value in fields.items():
+        key = name.removesuffix("[]")
+        form.fields[key] = f"{form.fields[key]},{value}" if key != name and key in form.fields else value
+
+
+def _learn(visit: Visit, form: Form) -> None:
+    visit.entry.parameters = without_secrets(dict(form.fields))
+    public_id = clean_public_id(form.fields.get("public_id", ""))
+    if public_id and visit.entry.public_id is None:
+        visit.learn(public_id)
+
+
+class Chunks:
+    """Uploads that come in several requests, by the id that their client gave them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ranges: dict[str, set[tuple[int, int]]] = {}
+
+    def take(self, request: web.Request, form: Form) -> bool:
+        """Put a chunk in its place; whether the file is whole, which it also is when it came in one piece.
+
+        Then `form.spool` is the whole file. Raises Refused for a range that cannot be.
+        """
+        upload_id = request.headers.get("X-Unique-Upload-Id", "")
+        if not upload_id or form.spool is None:
+            return True
+        first, last, total = _range(request.headers.get("Content-Range", ""))
+        if not _UPLOAD_ID.fullmatch(upload_id) or last - first + 1 != form.spool.size or last >= total:
+            raise Refused(400, "Invalid Content-Range")
+        if last + 1 < total and form.spool.size < CHUNK_BYTES_MIN:
+            raise Refused(400, "All parts except EOF-chunk must be larger than 5mb")
+        self._write(upload_id, first, form.spool)
+        ranges = self._ranges.setdefault(upload_id, set())
+        ranges.add((first, last))
+        if sum(end - start + 1 for start, end in ranges) < total:
+            return False
+        del self._ranges[upload_id]
+        form.spool.drop()
+        form.spool = _whole(self._folder / upload_id, form.spool.path)
+        return True
+
+    def _write(self, upload_id: str, first: int, spool: Spool) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / upload_id
+        path.touch()
+        with path.open("r+b") as file:
+            file.seek(first)
+            file.write(spool.path.read_bytes())
+
+
+def _whole(gathered: Path, target: Path) -> Spool:
+    spool = Spool(target)
+    with gathered.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            spool.write(piece)
+    spool.close()
+    gathered.unlink()
+    return spool
+
+
+def _range(header: str) -> tuple[int, int, int]:
+    found = _RANGE.fullmatch(header)
+    if found is None:
+        raise Refused(400, "Invalid Content-Range")
+    first, last, total = (int(group) for group in found.groups())
+    return first, last, total

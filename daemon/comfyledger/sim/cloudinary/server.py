@@ -1,0 +1,310 @@
+"""A stand-in for Cloudinary: the server of the Upload API, the Admin API and delivery, for tests and for people
+without an account. Loopback only. Everything it stores and its ledger last in `root` over a restart.
+
+It answers as Cloudinary's documentation and official clients expect; nothing here was held against a live account.
+
+A second address, kept out of Cloudinary's own API, is for tests:
+
+`GET /ledger[?after=N][&public_id=ID]`: `{"requests": [...]}`, every request in the order of arrival with `number`,
+`at_s`, `method`, `path`, `is_admin`, `public_id`, `parameters` (without secrets), `received_bytes`, `md5`, `fault`,
+`status` (0: no answer left), `answer` (`new`, `existing`, `overwritten`, `chunk`, `ok`, `not found`, `cut`, or an
+error's text), `is_stored`, `is_replaced` (bytes that were there are gone).
+
+`GET /assets[?prefix=P]`: `{"assets": [...]}`, each with `public_id`, `resource_type`, `type`, `asset_id`, `version`,
+`etag`, `bytes`, `context`, `tags`, `asset_folder`, `display_name`, `file` (below `ROOT/files`; empty when seeded).
+
+`GET /control`: `faults` (each rule with `seen` and `struck`), `hanging`, `listening`, `clock_offset_s`,
+`folder_mode`, `transform_at_ingest`, `admin_budget`, `admin_used`, `connections_open`, `connections_max`,
+`connections_total`, `received_bytes`.
+
+`POST /control` takes any of these, and answers as `GET /control` does:
+
+- `faults`: a list of rules `{"fault": NAME, "match": {"public_id", "prefix", "path", "method", "nth"}, "times": 1}`,
+  added to those that stand; the first one that strikes is the fault of a request. All that `match` names must fit;
+  `path` is a part of the path; `nth` counts the fitting requests, so with `public_id` it is the attempt. `times` 0
+  means always. Names: `reset_before_body`, `reset_mid_body`, `reset_after_body`; without storing anything `hang`,
+  `truncate`, `html_502`, `pending`, `answer` (with `status`, `message`, `headers`: 420, 423, 429, 499, 500, 503 know
+  their texts); after storing `store_then_hang`, `store_then_reset`, `store_then_truncate`, `store_then_html_502`,
+  `store_then_pending`, `store_then_answer`; and `alter_etag` (other bytes are stored), `rename` (stored as ID + `_1`),
+  `latency` (`seconds` before the true answer). A hanging request hangs until `clear_faults` or the end.
+- `clear_faults`: true forgets all rules, before `faults` are added, and cuts what hangs.
+- `listening`: false refuses new connections and cuts those that are open; true listens again on the same port.
+- `clock_offset_s`: moves the clock by which signatures age and the budget's hours turn.
+- `admin_budget`: calls an hour; `admin_used`: calls of this hour, so the same number exhausts it and 0 restores it.
+- `folder_mode`: `dynamic` or `fixed`. `transform_at_ingest`: whether every upload is stored with other bytes.
+- `seed`: records without bytes, `{"public_id", "prefix", "count", "start", "etag", "bytes", "context", "tags"}` or a
+  list of them: one by `public_id`, or `count` of them named `prefix` + number from `start` (1) on.
+- `reset_counters`: true starts `connections_max`, `connections_total` and `received_bytes` again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from random import Random
+from typing import Any, Final, Literal
+
+import msgspec
+from aiohttp import web
+
+from comfyledger.sim.cloudinary.admin import AdminApi, Budget
+from comfyledger.sim.cloudinary.answers import DYNAMIC, Account, Refused, error_body
+from comfyledger.sim.cloudinary.assets import Assets, Seed, open_database, starts_with
+from comfyledger.sim.cloudinary.delivery import deliver
+from comfyledger.sim.cloudinary.faults import Cut, Faults, Rule, Visit, Withheld, json_response
+from comfyledger.sim.cloudinary.ledger import Ledger, without_secrets
+from comfyledger.sim.cloudinary.port import Port
+from comfyledger.sim.cloudinary.upload import Room, UploadApi
+
+Action = Callable[[Visit], Awaitable[dict[str, Any]]]
+SECRET: Final = "a-secret-for-the-stand-in"  # noqa: S105 - it guards nothing
+_GONE: Final = (Cut, ConnectionError, web.RequestPayloadError)
+"""What a request ends with when its connection does, by a fault or by the client."""
+_LISTED: Final = 1_000_000
+
+
+class CloudinaryOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Port 0 takes a free one. `file_bytes_max` is the plan's limit for one file."""
+
+    root: Path
+    port: int = 0
+    control_port: int = 0
+    cloud: str = "demo"
+    key: str = "123456789012345"
+    secret: str = SECRET
+    folder_mode: str = DYNAMIC
+    admin_budget: int = 500
+    file_bytes_max: int = 10_485_760
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `POST /control` takes; None changes nothing."""
+
+    faults: list[Rule] = []
+    clear_faults: bool = False
+    listening: bool | None = None
+    clock_offset_s: float | None = None
+    admin_budget: int | None = None
+    admin_used: int | None = None
+    folder_mode: Literal["dynamic", "fixed"] | None = None
+    transform_at_ingest: bool | None = None
+    seed: Seed | list[Seed] | None = None
+    reset_counters: bool = False
+
+
+class SimCloudinary:
+    """A running stand-in; `serve` makes one. An async context manager that stops it at its end."""
+
+    def __init__(self, options: CloudinaryOptions, now: Callable[[], float], random: Random) -> None:
+        self._now = now
+        self._clock_offset_s = 0.0
+        database = open_database(options.root)
+        account = Account(options.cloud, options.key, options.secret, options.folder_mode, options.file_bytes_max)
+        assets, self._ledger = Assets(database, options.root / "files"), Ledger(database)
+        self._room = Room(account, database, assets, self._ledger, random, self._time, options.root)
+        self._budget = Budget(database, options.admin_budget)
+        self._faults = Faults()
+        self._uploads = UploadApi(self._room)
+        self._admin = AdminApi(self._room, self._budget)
+        self._api = Port(self._api_app(), options.port)
+        self._control = Port(self._control_app(), options.control_port)
+        self._received_bytes = 0
+
+    @property
+    def url(self) -> str:
+        """Where the account is."""
+        return self._api.url
+
+    @property
+    def control_url(self) -> str:
+        """Where tests speak to it."""
+        return self._control.url
+
+    @property
+    def cloudinary_url(self) -> str:
+        """The account as `CLOUDINARY_URL` writes it."""
+        account = self._room.account
+        return f"cloudinary://{account.key}:{account.secret}@{account.cloud}"
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when a port is taken."""
+        await self._api.open()
+        await self._control.open()
+        self._room.account.url = self._api.url
+
+    async def stop(self) -> None:
+        """End like a killed process: what hangs is cut, what was stored stays."""
+        self._faults.clear()
+        await self._api.close()
+        await self._control.close()
+        self._room.database.close()
+
+    async def __aenter__(self) -> SimCloudinary:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def _time(self) -> float:
+        return self._now() + self._clock_offset_s
+
+    def _api_app(self) -> web.Application:
+        app = web.Application()
+        uploads, admin = self._uploads, self._admin
+        for action in (uploads.upload, uploads.destroy, uploads.explicit):
+            for path in ("/v1_1/{cloud}/", "/v1_1/{cloud}/{resource_type}/"):
+                app.router.add_post(path + action.__name__, self._served(action, is_admin=False))
+        for method, path, look in (
+            ("GET", "ping", admin.ping),
+            ("GET", "config", admin.config),
+            ("GET", "usage", admin.usage),
+            ("GET", "folders", admin.folders),
+            ("POST", "folders/search", admin.search_folders),
+            ("GET", "folders/{path:.+}", admin.folders),
+            ("POST", "folders/{path:.+}", admin.create_folder),
+            ("POST", "resources/search", admin.search),
+            ("GET", "resources/by_asset_folder", admin.by_asset_folder),
+            ("GET", "resources/by_asset_ids", admin.by_asset_ids),
+            ("GET", "resources/{asset_id:[0-9a-f]{32}}", admin.resource_by_asset_id),
+            ("GET", "resources/{resource_type}", admin.resources),
+            ("GET", "resources/{resource_type}/{type}", admin.resources),
+            ("DELETE", "resources/{resource_type}/{type}", admin.delete),
+            ("GET", "resources/{resource_type}/{type}/{public_id:.+}", admin.resource),
+        ):
+            app.router.add_route(method, "/v1_1/{cloud}/" + path, self._served(look, is_admin=True))
+        app.router.add_get("/{cloud}/{resource_type:image|raw}/{type}/{path:.+}", self._get_file)
+        return app
+
+    def _control_app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/ledger", self._get_ledger)
+        app.router.add_get("/assets", self._get_assets)
+        app.router.add_get("/control", self._get_control)
+        app.router.add_post("/control", self._post_control)
+        return app
+
+    def _served(self, action: Action, *, is_admin: bool) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def serve_one(request: web.Request) -> web.StreamResponse:
+            visit = self._enter(request, is_admin=is_admin)
+            try:
+                return await self._answer(visit, action)
+            except _GONE:
+                visit.entry.answer = visit.entry.answer or "cut"
+                return web.Response()
+            finally:
+                self._received_bytes += visit.entry.received_bytes
+                self._ledger.save(visit.entry)
+
+        return serve_one
+
+    def _enter(self, request: web.Request, *, is_admin: bool) -> Visit:
+        self._api.count_connections()
+        entry = self._ledger.begin(self._time(), request.method, request.path, is_admin)
+        entry.parameters = without_secrets(dict(request.query))
+        return Visit(request, entry, self._faults, self._ledger)
+
+    async def _answer(self, visit: Visit, action: Action) -> web.StreamResponse:
+        """Serve a request, let its fault spoil the answer, and write down what left. Raises Cut."""
+        status, body, headers = 200, error_body("General Error"), self._headers(visit)
+        try:
+            if visit.entry.is_admin:
+                visit.cut_early()
+                visit.withhold()
+                self._admin.enter(visit)
+            body = await action(visit)
+            visit.entry.answer = visit.entry.answer or "ok"
+        except Refused as refused:
+            status, body = refused.status, error_body(refused.message)
+            headers = {**headers, "X-Cld-Error": refused.message, **refused.headers}
+            visit.entry.answer = refused.message
+        except Withheld:
+            pass  # the fault has ended it; `spoil` below says what is sent in its place
+        if visit.entry.is_admin:
+            headers |= self._budget.headers(self._time())
+        self._ledger.save(visit.entry)
+        response = await visit.spoil(json_response(status, body, headers))
+        visit.entry.status = response.status
+        return response
+
+    def _headers(self, visit: Visit) -> dict[str, str]:
+        return {"X-Request-Id": f"{visit.entry.number:032x}"}
+
+    async def _get_file(self, request: web.Request) -> web.StreamResponse:
+        visit = self._enter(request, is_admin=False)
+        try:
+            visit.cut_early()
+            return await visit.spoil(deliver(visit, self._room))
+        except Cut:
+            visit.entry.answer = "cut"
+            return web.Response()
+        finally:
+            self._ledger.save(visit.entry)
+
+    async def _get_ledger(self, request: web.Request) -> web.Response:
+        after, public_id = int(request.query.get("after", 0)), request.query.get("public_id")
+        text = f'{{"requests":{self._ledger.text(after, public_id)}}}'
+        return web.Response(text=text, content_type="application/json")
+
+    async def _get_assets(self, request: web.Request) -> web.Response:
+        found, _ = self._room.assets.page([starts_with("public_id", request.query.get("prefix", ""))], None, _LISTED)
+        return json_response(200, {"assets": found}, {})
+
+    async def _get_control(self, _: web.Request) -> web.Response:
+        return json_response(200, self._state(), {})
+
+    async def _post_control(self, request: web.Request) -> web.Response:
+        try:
+            control = msgspec.json.decode(await request.read(), type=Control)
+        except msgspec.DecodeError as error:
+            return json_response(400, {"error": str(error)}, {})
+        await self._apply(control)
+        return json_response(200, self._state(), {})
+
+    async def _apply(self, asked: Control) -> None:
+        if asked.clear_faults:
+            self._faults.clear()
+        self._faults.add(asked.faults)
+        self._set(asked)
+        if asked.seed is not None:
+            seeds = asked.seed if isinstance(asked.seed, list) else [asked.seed]
+            self._room.assets.seed(seeds, self._time(), self._room.random)
+        if asked.reset_counters:
+            self._api.reset_counters()
+            self._received_bytes = 0
+        if asked.listening is not None:
+            await (self._api.listen() if asked.listening else self._api.refuse())
+
+    def _set(self, asked: Control) -> None:
+        if asked.clock_offset_s is not None:
+            self._clock_offset_s = asked.clock_offset_s
+        if asked.admin_budget is not None:
+            self._budget.limit = asked.admin_budget
+        if asked.admin_used is not None:
+            self._budget.spend(asked.admin_used - self._budget.used(self._time()), self._time())
+        if asked.folder_mode is not None:
+            self._room.account.folder_mode = asked.folder_mode
+        if asked.transform_at_ingest is not None:
+            self._room.alters_at_ingest = asked.transform_at_ingest
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "faults": self._faults.state(),
+            "hanging": self._faults.hanging,
+            "clock_offset_s": self._clock_offset_s,
+            "folder_mode": self._room.account.folder_mode,
+            "transform_at_ingest": self._room.alters_at_ingest,
+            "admin_budget": self._budget.limit,
+            "admin_used": self._budget.used(self._time()),
+            "received_bytes": self._received_bytes,
+            **self._api.state(),
+        }
+
+
+async def serve(
+    options: CloudinaryOptions, *, now: Callable[[], float] = time.time, random: Random | None = None
+) -> SimCloudinary:
+    """Start a stand-in on the loopback address. Raises OSError when a port is taken."""
+    running = SimCloudinary(options, now, random or Random())  # noqa: S311 - ids that guard nothing
+    await running.start()
+    return running

@@ -1,0 +1,211 @@
+"""The node classes that the stand-in knows: what they take, what they hand on, and what they do.
+
+The catalogue describes inputs in the words of ComfyUI's own `/object_info`; validation and execution read it from here.
+`run` is plain, without clock or clients; whatever takes time or must be told to clients (sampler steps, previews) is
+the worker's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger.comfyui.messages import OutputFile
+from comfyledger.sim.comfyui.pictures import Picture, plan_save, save
+
+PIXELS_MAX: Final = 16_384
+SEED_MAX: Final = 2**64 - 1
+CHECKPOINTS: Final = ["random-sd15.safetensors", "v1-5-pruned-emaonly.safetensors"]
+SAMPLERS: Final = ["euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_sde", "ddim", "lcm"]
+SCHEDULERS: Final = ["normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform"]
+
+
+class Latent(msgspec.Struct, frozen=True):
+    """What stands for a batch of latents: a size, a number and the text that all noise comes from."""
+
+    width: int
+    height: int
+    batch_size: int
+    seed: str = ""
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a node may use besides its inputs."""
+
+    output: Path
+    temp: Path
+    temp_suffix: str
+    metadata: Mapping[str, Any]
+    now: datetime
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """The result of an output node: the files it wrote."""
+
+    files: tuple[OutputFile, ...]
+
+
+Inputs = Mapping[str, Any]
+Config = list[Any]
+
+
+class NodeClass(msgspec.Struct, frozen=True):
+    """`images` says how many pictures a run makes, where the class is one that takes time for each of them."""
+
+    name: str
+    required: Mapping[str, Config]
+    returns: tuple[str, ...]
+    run: Callable[[Inputs, Surroundings], tuple[Any, ...] | Saved]
+    is_output: bool = False
+    images: Callable[[Inputs], int] = lambda inputs: 0
+    steps: Callable[[Inputs], int] = lambda inputs: 0
+
+
+def object_info(node: NodeClass) -> dict[str, Any]:
+    """What `/object_info` says about one class."""
+    hidden = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"} if node.is_output else {}
+    return {
+        "input": {"required": node.required} | ({"hidden": hidden} if hidden else {}),
+        "input_order": {"required": list(node.required)} | ({"hidden": list(hidden)} if hidden else {}),
+        "output": node.returns,
+        "output_is_list": [False] * len(node.returns),
+        "output_name": node.returns,
+        "name": node.name,
+        "display_name": node.name,
+        "description": "",
+        "python_module": "nodes",
+        "category": "image",
+        "output_node": node.is_output,
+    }
+
+
+def _whole(default: int, least: int, most: int, step: int = 1) -> Config:
+    return ["INT", {"default": default, "min": least, "max": most, "step": step}]
+
+
+def _fraction(default: float, least: float, most: float) -> Config:
+    return ["FLOAT", {"default": default, "min": least, "max": most, "step": 0.01}]
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _empty_image(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
+    picture = Picture(inputs["width"], inputs["height"], inputs["color"])
+    return ((picture,) * inputs["batch_size"],)
+
+
+def _sample(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
+    latent: Latent = inputs["latent_image"]
+    words = [inputs[name] for name in ("model", "positive", "negative", "seed", "steps", "cfg", "denoise")]
+    seed = _digest(latent.seed, inputs["sampler_name"], inputs["scheduler"], *words)
+    return (Latent(latent.width, latent.height, latent.batch_size, seed),)
+
+
+def _decode(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
+    latent: Latent = inputs["samples"]
+    # The noise of a batch comes from one seed: picture 3 of 4 is not the picture that its seed gives alone.
+    pictures = [Picture(latent.width, latent.height, seed=f"{latent.seed}/{k}") for k in range(latent.batch_size)]
+    return (tuple(pictures),)
+
+
+def _save_image(inputs: Inputs, around: Surroundings) -> Saved:
+    return _written(around.output, "output", inputs["filename_prefix"], inputs["images"], around)
+
+
+def _preview_image(inputs: Inputs, around: Surroundings) -> Saved:
+    prefix = f"ComfyUI_temp_{around.temp_suffix}"
+    return _written(around.temp, "temp", prefix, inputs["images"], around)
+
+
+def _written(root: Path, kind: str, prefix: str, pictures: tuple[Picture, ...], around: Surroundings) -> Saved:
+    plan = plan_save(root, prefix, pictures[0], around.now)
+    names = [plan.filename(index) for index in range(len(pictures))]
+    for name, picture in zip(names, pictures, strict=True):
+        save(picture, plan.folder / name, dict(around.metadata))
+    return Saved(tuple(OutputFile(name, plan.subfolder, kind) for name in names))
+
+
+_CLASSES: Final = (
+    NodeClass(
+        "EmptyImage",
+        {
+            "width": _whole(512, 1, PIXELS_MAX),
+            "height": _whole(512, 1, PIXELS_MAX),
+            "batch_size": _whole(1, 1, 4096),
+            "color": ["INT", {"default": 0, "min": 0, "max": 0xFFFFFF, "step": 1, "display": "color"}],
+        },
+        ("IMAGE",),
+        _empty_image,
+        images=lambda inputs: int(inputs["batch_size"]),
+    ),
+    NodeClass(
+        "ImageBlur",
+        {"image": ["IMAGE"], "blur_radius": _whole(1, 1, 31), "sigma": _fraction(1.0, 0.1, 10.0)},
+        ("IMAGE",),
+        # Blurring a plain colour changes nothing, and nothing depends on how blurred noise looks.
+        lambda inputs, _: (inputs["image"],),
+    ),
+    NodeClass(
+        "SaveImage",
+        {"images": ["IMAGE"], "filename_prefix": ["STRING", {"default": "ComfyUI"}]},
+        (),
+        _save_image,
+        is_output=True,
+    ),
+    NodeClass("PreviewImage", {"images": ["IMAGE"]}, (), _preview_image, is_output=True),
+    NodeClass(
+        "CheckpointLoaderSimple",
+        {"ckpt_name": [CHECKPOINTS, {}]},
+        ("MODEL", "CLIP", "VAE"),
+        lambda inputs, _: (inputs["ckpt_name"],) * 3,
+    ),
+    NodeClass(
+        "EmptyLatentImage",
+        {
+            "width": _whole(512, 16, PIXELS_MAX, 8),
+            "height": _whole(512, 16, PIXELS_MAX, 8),
+            "batch_size": _whole(1, 1, 4096),
+        },
+        ("LATENT",),
+        lambda inputs, _: (Latent(inputs["width"], inputs["height"], inputs["batch_size"]),),
+    ),
+    NodeClass(
+        "CLIPTextEncode",
+        {"text": ["STRING", {"multiline": True, "dynamicPrompts": True}], "clip": ["CLIP"]},
+        ("CONDITIONING",),
+        lambda inputs, _: (_digest(inputs["text"], inputs["clip"]),),
+    ),
+    NodeClass(
+        "KSampler",
+        {
+            "model": ["MODEL"],
+            "seed": _whole(0, 0, SEED_MAX),
+            "steps": _whole(20, 1, 10_000),
+            "cfg": _fraction(8.0, 0.0, 100.0),
+            "sampler_name": [SAMPLERS, {}],
+            "scheduler": [SCHEDULERS, {}],
+            "positive": ["CONDITIONING"],
+            "negative": ["CONDITIONING"],
+            "latent_image": ["LATENT"],
+            "denoise": _fraction(1.0, 0.0, 1.0),
+        },
+        ("LATENT",),
+        _sample,
+        images=lambda inputs: int(inputs["latent_image"].batch_size),
+        steps=lambda inputs: int(inputs["steps"]),
+    ),
+    NodeClass(
+        "VAEDecode",
+        {"samples": ["LATENT"], "vae": ["VAE"]},
+        ("IMAGE",),
+        _decode,
+    ),
+)
+NODES: Final[Mapping[str, NodeClass]] = {node.name: node for node in _CLASSES}

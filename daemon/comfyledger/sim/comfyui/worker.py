@@ -1,0 +1,339 @@
+"""The one worker of the stand-in: takes a prompt, runs its nodes, tells its client.
+
+The order of the messages is that of the recordings of ComfyUI 0.33.0. Pictures are written by one thread beside the
+event loop; everything else here is quick. Prompts come from the queue and end in its history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger.sim.comfyui.faults import Faults, Ledger, MadeToFail, Ran, Written
+from comfyledger.sim.comfyui.graph import Cache, Order, Result, is_link, sign
+from comfyledger.sim.comfyui.nodes import NODES, NodeClass, Saved, Surroundings
+from comfyledger.sim.comfyui.pictures import preview_jpeg
+from comfyledger.sim.comfyui.prompt_queue import Ended, Item, PromptQueue
+from comfyledger.sim.comfyui.sockets import Sockets
+
+# ComfyUI prints whole tensors into its errors; clients must not keep such texts.
+FLOOD_S: Final = 0.02
+"""How often a flood sends its share."""
+_TENSOR_TEXT: Final = "tensor([[[[0., 0., 0.],\n" + "          [0., 0., 0.],\n" * 400 + "          ...]]]])"
+
+
+class Interrupted(Exception):
+    """The running prompt is to stop."""
+
+
+class Room(msgspec.Struct, frozen=True):
+    """All that a run touches besides its own prompt."""
+
+    queue: PromptQueue
+    sockets: Sockets
+    faults: Faults
+    ledger: Ledger
+    output: Path
+    temp: Path
+    keeps_metadata: bool
+    now: Callable[[], float]
+    random: Random
+
+
+class Worker:
+    """Runs one prompt at a time."""
+
+    def __init__(self, room: Room, pool: ThreadPoolExecutor) -> None:
+        self._room = room
+        self._pool = pool
+        self._cache = Cache()
+        self._interrupt = asyncio.Event()
+        self._run: Run | None = None
+
+    async def work_forever(self) -> None:
+        """Take prompts from the queue and run them."""
+        self._cache = Cache()
+        self._run = None
+        queue, gate = self._room.queue, self._room.faults.gate
+        while True:
+            await queue.wait()
+            await gate.stop_at("queue")
+            item = queue.take()
+            if item:
+                await self._work(item)
+
+    async def flood_forever(self) -> None:
+        """Send the client of the running prompt as many steps as a test asked for."""
+        while True:
+            await asyncio.sleep(FLOOD_S)
+            if self._run:
+                self._run.flood(round(self._room.faults.flood_per_s * FLOOD_S))
+
+    def interrupt(self) -> None:
+        """Stop what runs now, at the next moment at which it looks."""
+        self._interrupt.set()
+
+    def is_at(self, client_id: str | None) -> dict[str, Any] | None:
+        """The `executing` fields for a client that connects again while its prompt runs."""
+        run = self._run
+        return {"node": run.node_id} if run and run.node_id and run.client_id == client_id else None
+
+    async def _work(self, item: Item) -> None:
+        room = self._room
+        self._interrupt.clear()
+        self._run = run = Run(item, room, self._cache, self._interrupt, self._pool)
+        await run.to_the_end()
+        await room.faults.gate.stop_at("history")
+        room.queue.finish(item, run.ended())
+        run.tell("executing", {"node": None, "prompt_id": item.prompt_id})
+        self._run = None
+
+
+class Run:
+    """One prompt on its way through the worker."""
+
+    def __init__(
+        self, item: Item, room: Room, cache: Cache, interrupt: asyncio.Event, pool: ThreadPoolExecutor
+    ) -> None:
+        self.node_id: str | None = None
+        self.client_id: str | None = item.extra.get("client_id")
+        self._item = item
+        self._room = room
+        self._cache = cache
+        self._interrupt = interrupt
+        self._pool = pool
+        self._signatures = sign(item.graph, item.outputs)
+        self._states: dict[str, dict[str, Any]] = {}
+        self._messages: list[tuple[str, dict[str, Any]]] = []
+        self._outputs: dict[str, Any] = {}
+        self._meta: dict[str, Any] = {}
+        self._executed: list[str] = []
+
+    async def to_the_end(self) -> None:
+        """Run all nodes that must run, and say how it ended."""
+        self._note("execution_start", {})
+        await self._room.faults.gate.stop_at("start")
+        self._cache.keep_only(set(self._signatures.values()))
+        done = [n for n in self._item.graph if n in self._signatures and self._cache.get(self._signatures[n])]
+        self._note("execution_cached", {"nodes": done})
+        try:
+            await self._nodes(Order(self._item.graph, self._item.outputs, set(done)))
+        except Interrupted:
+            self._note("execution_interrupted", self._where(), to_all=True)
+        except Exception as error:
+            # Whatever a node raises ends its prompt and nothing else, as in ComfyUI.
+            self._note("execution_error", self._where() | self._error(error))
+        else:
+            self._note("execution_success", {})
+        self._write_down()
+
+    def ended(self) -> Ended:
+        """What the history keeps."""
+        more = self._room.faults.take_miscount()
+        outputs = {node_id: _miscounted(output, more) for node_id, output in self._outputs.items()}
+        return Ended(outputs, self._meta, self._messages)
+
+    def tell(self, event: str, fields: dict[str, Any]) -> None:
+        """Send a message to the client of this prompt, if it named itself."""
+        if self.client_id is not None:
+            self._room.sockets.send(event, fields, self.client_id)
+
+    def flood(self, frames: int) -> None:
+        """Say so many times that a step was taken."""
+        for step in range(frames):
+            about = {"prompt_id": self._item.prompt_id, "node": self.node_id}
+            self.tell("progress", {"value": step, "max": frames} | about)
+
+    async def _nodes(self, order: Order) -> None:
+        failing: bool | None = None
+        while order:
+            node_id = order.pop()
+            known = self._cache.get(self._signatures[node_id])
+            if known:
+                self._repeat(node_id, known)
+                continue
+            if failing is None:
+                failing = self._room.faults.take_failure()
+            await self._node(node_id, failing)
+
+    def _repeat(self, node_id: str, known: Result) -> None:
+        if known.output is not None:
+            self._show(node_id, known)
+        self._state(node_id, 1, 1, "finished")
+
+    async def _node(self, node_id: str, failing: bool) -> None:
+        node = NODES[self._item.graph[node_id]["class_type"]]
+        await self._room.faults.gate.stop_at("before_node")
+        self._state(node_id, 0.0, 1.0, "running")
+        self.node_id = node_id
+        self.tell("executing", self._about(node_id))
+        self._look_for_interrupt()
+        await self._room.faults.gate.stop_at("in_node")
+        if failing:
+            raise MadeToFail(self._room.faults.fail_text)
+        inputs = self._inputs(node_id)
+        steps = await self._take_time(node, node_id, inputs)
+        result = self._result(node_id, await self._values(node, inputs))
+        self._cache.put(self._signatures[node_id], result)
+        self._executed.append(node_id)
+        if result.output is not None:
+            self._show(node_id, result)
+        self._state(node_id, steps or 1.0, steps or 1.0, "finished")
+
+    async def _values(self, node: NodeClass, inputs: dict[str, Any]) -> tuple[Any, ...] | Saved:
+        around = self._surroundings()
+        if not node.is_output:
+            return node.run(inputs, around)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, node.run, inputs, around)
+
+    def _result(self, node_id: str, values: tuple[Any, ...] | Saved) -> Result:
+        if not isinstance(values, Saved):
+            return Result(values)
+        for file in values.files:
+            path = f"{file.subfolder}/{file.filename}".lstrip("/")
+            order = self._room.ledger.next_order()
+            self._room.ledger.files.append(Written(order, self._item.prompt_id, file.type, path))
+        meta = {"node_id": node_id, "display_node": node_id, "parent_node": None, "real_node_id": node_id}
+        return Result((), {"images": msgspec.to_builtins(values.files)}, meta)
+
+    def _show(self, node_id: str, result: Result) -> None:
+        self._outputs[node_id] = result.output
+        self._meta[node_id] = result.meta
+        self.tell("executed", self._about(node_id) | {"output": result.output})
+
+    async def _take_time(self, node: NodeClass, node_id: str, inputs: dict[str, Any]) -> int:
+        """Let the time pass that the pictures of a node take; the number of sampler steps."""
+        seconds = self._room.faults.seconds_per_image * node.images(inputs)
+        steps = node.steps(inputs)
+        for step in range(1, steps + 1):
+            await self._pass(seconds / steps)
+            # Samplers look at each step, other nodes do not look while they work (recording `interrupt`).
+            self._look_for_interrupt()
+            self._tell_step(node_id, step, steps)
+        if not steps:
+            await self._pass(seconds)
+        return steps
+
+    async def _pass(self, seconds: float) -> None:
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._interrupt.wait(), seconds)
+            self._look_for_interrupt()
+
+    def _tell_step(self, node_id: str, step: int, steps: int) -> None:
+        state = self._state(node_id, step, steps, "running")
+        about = {key: state[key] for key in _ABOUT_PREVIEW}
+        progress = {"value": step, "max": steps, "prompt_id": self._item.prompt_id, "node": node_id}
+        client, sockets = self.client_id, self._room.sockets
+        if client is None or not sockets.is_listening(client):
+            return
+        jpeg = preview_jpeg(self._signatures[node_id], step)
+        # Previews of type 4 are sent by what sends `progress_state`, those of type 1 only after `progress`.
+        if sockets.wants_metadata(client):
+            sockets.send_preview(jpeg, about, client)
+            self.tell("progress", progress)
+        else:
+            self.tell("progress", progress)
+            sockets.send_preview(jpeg, about, client)
+
+    def _state(self, node_id: str, value: float, most: float, state: str) -> dict[str, Any]:
+        entry = {
+            "value": value,
+            "max": most,
+            "state": state,
+            "node_id": node_id,
+            "prompt_id": self._item.prompt_id,
+            "display_node_id": node_id,
+            "parent_node_id": None,
+            "real_node_id": node_id,
+        }
+        self._states[node_id] = entry
+        self.tell("progress_state", {"prompt_id": self._item.prompt_id, "nodes": self._states})
+        return entry
+
+    def _note(self, event: str, fields: dict[str, Any], to_all: bool = False) -> None:
+        stamp = {"prompt_id": self._item.prompt_id, "timestamp": round(self._room.now() * 1000)}
+        self._messages.append((event, fields | stamp))
+        if to_all:
+            self._room.sockets.send(event, fields | stamp, None)
+        else:
+            self.tell(event, fields | stamp)
+
+    def _look_for_interrupt(self) -> None:
+        if self._interrupt.is_set():
+            raise Interrupted
+
+    def _inputs(self, node_id: str) -> dict[str, Any]:
+        return {
+            name: self._cache.value(self._signatures[value[0]], value[1]) if is_link(value) else value
+            for name, value in self._item.graph[node_id]["inputs"].items()
+        }
+
+    def _surroundings(self) -> Surroundings:
+        room = self._room
+        metadata = {"prompt": self._item.graph, **(self._item.extra.get("extra_pnginfo") or {})}
+        suffix = "".join(room.random.choices("abcdefghijklmnopqrstupvxyz", k=5))
+        return Surroundings(
+            room.output,
+            room.temp,
+            suffix,
+            metadata if room.keeps_metadata else {},
+            datetime.fromtimestamp(room.now()),
+        )
+
+    def _about(self, node_id: str) -> dict[str, Any]:
+        return {"node": node_id, "display_node": node_id, "prompt_id": self._item.prompt_id}
+
+    def _where(self) -> dict[str, Any]:
+        node_id = self.node_id or ""
+        return {
+            "node_id": node_id,
+            "node_type": self._item.graph[node_id]["class_type"] if node_id else "",
+            "executed": sorted(self._executed),
+        }
+
+    def _error(self, error: Exception) -> dict[str, Any]:
+        return {
+            "exception_message": str(error),
+            "exception_type": getattr(error, "kind", type(error).__name__),
+            "traceback": ['  File "/opt/ComfyUI/execution.py", line 545, in execute\n'],
+            "current_inputs": self._current_inputs(),
+            "current_outputs": sorted(self._item.graph),
+        }
+
+    def _current_inputs(self) -> dict[str, list[Any]]:
+        node = self._item.graph[self.node_id or ""]
+        shown = {name: [_TENSOR_TEXT if is_link(value) else value] for name, value in node["inputs"].items()}
+        if NODES[node["class_type"]].is_output:
+            shown |= {"prompt": [str(self._item.graph)], "extra_pnginfo": [self._item.extra.get("extra_pnginfo")]}
+        return shown
+
+    def _write_down(self) -> None:
+        ledger, item = self._room.ledger, self._item
+        entry = Ran(
+            ledger.next_order(),
+            item.prompt_id,
+            item.number,
+            self.client_id,
+            self._messages[-1][0],
+            list(self._executed),
+        )
+        ledger.prompts.append(entry)
+
+
+def _miscounted(output: dict[str, Any], more: int) -> dict[str, Any]:
+    """An output with the first file named again so often, or without its last ones."""
+    files = output["images"]
+    return output | {"images": files[:more] if more < 0 else files + files[:1] * more}
+
+
+_ABOUT_PREVIEW: Final = ("node_id", "prompt_id", "display_node_id", "parent_node_id", "real_node_id")

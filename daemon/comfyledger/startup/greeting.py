@@ -1,0 +1,73 @@
+"""What the daemon says first to a person who started it at a terminal: where it is, what it sees, what to type next."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from comfyledger.plugins import OpenedStore
+from comfyledger.server.listen import Entrances
+
+LABEL_CELLS: Final = 10
+MEANWHILE: Final = "Start it, or name another one in [comfyui.{}] url; what is asked for meanwhile waits for it."
+
+
+class ComfyUISeen(msgspec.Struct, frozen=True):
+    """How a ComfyUI was found at the start. `trouble`: why it does not answer, empty if it does."""
+
+    name: str
+    url: str
+    version: str = ""
+    trouble: str = ""
+
+
+def greeting(
+    version: str,
+    door: Entrances,
+    comfyui: Iterable[ComfyUISeen],
+    stores: Mapping[str, OpenedStore],
+    command: str,
+    width: int,
+) -> list[str]:
+    """Lines of at most `width` characters, wrapped between words; a path that is longer stays whole.
+
+    `command`: how the command line is called, with --state-dir where it would not find the daemon by itself.
+    """
+    said = [
+        ("door", f"{door.url} and, on this machine, {door.socket}"),
+        *(("ComfyUI", _of_comfyui(one)) for one in comfyui),
+        *(("store", _of_store(one)) for one in stores.values()),
+        ("next", f'{command} submit Areg "Opal Fever" --watch'),
+        ("", f"{command} status"),
+        ("end", "Ctrl-C; what is open goes on at the next start."),
+    ]
+    lines = [f"comfyledger {version} is ready."]
+    for label, text in said:
+        lines += _wrapped(label, text, width)
+    return lines
+
+
+def _of_comfyui(seen: ComfyUISeen) -> str:
+    if seen.trouble:
+        return f"{seen.name} at {seen.url}. {seen.trouble} {MEANWHILE.format(seen.name)}"
+    return f"{seen.name} at {seen.url}" + (f", version {seen.version}" if seen.version else "")
+
+
+def _of_store(store: OpenedStore) -> str:
+    if store.store is None:
+        return f"{store.name}: cannot be used: {store.problem}"
+    return f"{store.name}: {store.identity}"
+
+
+def _wrapped(label: str, text: str, width: int) -> Sequence[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=f"  {label:<{LABEL_CELLS}}",
+        subsequent_indent=" " * (LABEL_CELLS + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,85 @@
+"""Whether a configuration can be used: one check, for `config check` and for the start of the daemon.
+
+What only the network can tell is none of it: a store that does not answer is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from comfyledger.admission.configured import prepare_workflows, secrets_of_workflows
+from comfyledger.errors import Refused
+from comfyledger.plugins import open_stores, store_kinds
+from comfyledger.server.tokens import own_token
+from comfyledger.settings import Invalid, Mistake, Settings, is_source, read_secret
+
+
+def refuse_mistakes(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Raises Invalid with everything that keeps the daemon from using these settings."""
+    mistakes = mistakes_of(settings, environ)
+    if mistakes:
+        raise Invalid(settings.source or "The configuration", mistakes)
+
+
+def mistakes_of(settings: Settings, environ: Mapping[str, str]) -> list[Mistake]:
+    """Of stores, workflows, secrets and the token, in this order. Changes nothing."""
+    alone = [*_of_workflows(settings), *_of_secrets(settings, environ)]
+    together = [] if alone else _of_all_secrets(settings, environ)
+    return [*_of_stores(settings), *alone, *together, *_of_token(settings.token_path, environ)]
+
+
+def _of_stores(settings: Settings) -> Iterator[Mistake]:
+    """What the plugins think of their options. A store that must be asked first is none of a file's mistakes."""
+    for store in open_stores(store_kinds(), settings.stores, settings.state_path).values():
+        if store.waiting is None:
+            yield Mistake(f"stores.{store.name}", f"The store cannot be used: {store.problem}", "See config.toml.")
+
+
+def _of_workflows(settings: Settings) -> Iterator[Mistake]:
+    for name, workflow in settings.workflows.items():
+        try:
+            prepare_workflows(msgspec.structs.replace(settings, workflows={name: workflow}))
+        except Refused as refusal:
+            sentence = refusal.message.removeprefix(f"[workflows.{name}]: ")
+            yield Mistake(f"workflows.{name}", sentence, refusal.hint)
+
+
+def _of_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    for section, key, source in _sources(settings):
+        if not is_source(source):
+            continue  # a mistake of the file that is said already, and perhaps a secret
+        try:
+            read_secret(source, environ)
+        except Refused as refusal:
+            text = f"{refusal.message} [{section}] {key} names that place."
+            yield Mistake(f"{section}.{key}", text, refusal.hint)
+
+
+def _of_all_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    """What shows only where each of them is there: those of a workflow's file, and what would keep them in images."""
+    try:
+        secrets_of_workflows(settings, prepare_workflows(settings), environ)
+    except Refused as refusal:
+        yield Mistake(refusal.path or "spool.strip_metadata", refusal.message, refusal.hint)
+
+
+def _sources(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Every place that holds a secret, after the section and the key that name it."""
+    for name, comfyui in settings.comfyui.items():
+        yield from ((f"comfyui.{name}", f"extra_data.{key}", source) for key, source in comfyui.extra_data.items())
+    for name, workflow in settings.workflows.items():
+        yield from ((f"workflows.{name}", f"secrets.{key}", source) for key, source in workflow.secrets.items())
+
+
+def _of_token(path: Path, environ: Mapping[str, str]) -> Iterator[Mistake]:
+    """One that is not there yet is made at the start."""
+    try:
+        own_token(path, environ)
+    except Refused as refusal:
+        yield Mistake("state_dir", refusal.message, refusal.hint)
+    except OSError as error:
+        hint = "Mend its owner and mode, or remove it: the next start makes a new one."
+        yield Mistake("state_dir", f"The token in {path} cannot be read: {error.strerror}.", hint)

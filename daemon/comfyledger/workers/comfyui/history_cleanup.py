@@ -1,0 +1,87 @@
+"""Our entries in ComfyUI's history: each costs the server several times its graph in memory, so they go once used up.
+
+Only ours, by their ids; to delete one twice changes nothing. What could not be deleted, and what an earlier run of the
+daemon may have left between its record and the call, goes with the next one. The end of the log says what that may be.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import structlog
+
+from comfyledger import crash_points
+from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.core.values import prompt_uuid
+from comfyledger.ledger.sqlite.reader import Reader
+
+LINES_LOOKED_AT: Final = 1_000
+LEFT_MAX: Final = 1_000
+USED_UP: Final = frozenset({"image_kept", "prompt_failed", "prompt_removed", "prompt_refused"})
+"""After these events nothing asks for the entry of their attempt again."""
+LOOKED_AT: Final = USED_UP | {"prompt_finished"}
+"""After the last of these only a fetch that is still owed does."""
+
+log = structlog.get_logger("comfyledger.entries")
+
+
+class _Attempt(msgspec.Struct):
+    batch_id: str
+    prompt: int
+    attempt: int
+
+
+class HistoryCleanup:
+    """The entries at one ComfyUI. One call at a time takes all that were used up meanwhile."""
+
+    def __init__(self, comfyui: ComfyUI, reader: Reader) -> None:
+        self._comfyui = comfyui
+        self._reader = reader
+        self._left: dict[str, None] = {}
+        self._knows_earlier = self._deleting = False
+
+    async def forget(self, prompt_id: str) -> None:
+        """Delete an entry, and what was left."""
+        self._left[prompt_id] = None
+        await self.forget_left()
+
+    async def forget_left(self) -> None:
+        """Delete what was left, by an earlier run of the daemon too; whoever is deleting already does it.
+
+        If that fails it costs the server memory and us nothing.
+        """
+        if self._deleting:
+            return
+        self._deleting = True
+        try:
+            if not self._knows_earlier:
+                self._left |= dict.fromkeys(await self._of_earlier())
+                self._knows_earlier = True
+            while self._left:
+                await self._delete(list(self._left)[-LEFT_MAX:])
+        except NotReached as trouble:
+            log.info("comfyui.entries_left", entries=len(self._left), error=trouble.text)
+        finally:
+            self._deleting = False
+
+    async def _delete(self, going: list[str]) -> None:
+        """Raises NotReached; what is left then goes with the next, but for what is too much."""
+        self._left = dict.fromkeys(going)
+        crash_points.at("history.deleting")
+        await self._comfyui.forget(going)
+        crash_points.at("history.deleted")
+        for gone in going:
+            self._left.pop(gone, None)
+
+    async def _of_earlier(self) -> list[str]:
+        """The attempts of which the end of the log says that they are used up."""
+        position = (await self._reader.head()).position
+        lines = await self._reader.page(after=max(0, position - LINES_LOOKED_AT), limit=LINES_LOOKED_AT)
+        about = [(line.kind, msgspec.json.decode(line.data, type=_Attempt)) for line in lines if line.kind in LOOKED_AT]
+        used_up = [one for kind, one in about if kind in USED_UP or not await self._is_to_be_fetched(one)]
+        return [prompt_uuid(one.batch_id, one.prompt, one.attempt) for one in used_up]
+
+    async def _is_to_be_fetched(self, one: _Attempt) -> bool:
+        row = await self._reader.prompt(one.batch_id, one.prompt)
+        return row is not None and (row.state, row.attempt) == ("finished", one.attempt)

@@ -1,0 +1,80 @@
+"""Which worker does which effect."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+
+from comfyledger.core.scheduling.effects import (
+    CancelPrompt,
+    DeleteImage,
+    Effect,
+    FetchPrompt,
+    FollowPrompt,
+    PromptEffect,
+    SubmitPrompt,
+    UploadImage,
+)
+from comfyledger.errors import Unusable
+from comfyledger.workers.comfyui.renderer import Renderer
+from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.spool.disk_guard import DiskGuard
+from comfyledger.workers.stores.delete import Deleter
+from comfyledger.workers.stores.upload import Uploader
+
+log = structlog.get_logger("comfyledger.work")
+
+
+class Workers(msgspec.Struct, frozen=True):
+    """All workers: a renderer for each backend, one uploader and one deleter for all stores."""
+
+    renderers: Mapping[str, Renderer]
+    uploader: Uploader
+    deleter: Deleter
+    desk: Reporter
+    room: DiskGuard
+
+    async def perform(self, effect: Effect) -> None:
+        """Do one effect and report what was seen. Raises only for what nobody foresaw."""
+        match effect:
+            case UploadImage():
+                await self._with_store(effect, self.uploader.upload(effect))
+            case DeleteImage():
+                await self._with_store(effect, self.deleter.delete(effect))
+            case PromptEffect():
+                await self._render(effect)
+            case _:
+                raise TypeError(f"nobody does {type(effect).__name__}")
+
+    async def _with_store(self, effect: UploadImage | DeleteImage, work: Coroutine[Any, Any, None]) -> None:
+        """What nobody foresaw stops the store's lane with its reason: nothing is on its way for ever."""
+        try:
+            await work
+        except Unusable:
+            raise
+        except Exception as error:
+            log.exception("effect.died", effect=list(effect.key))
+            await self.desk.stuck(effect.lane, "internal", f"{type(error).__name__}: {error}")
+
+    async def _render(self, effect: PromptEffect) -> None:
+        renderer = self.renderers.get(effect.backend)
+        if renderer is None:
+            await self.desk.stuck(effect.lane, "unconfigured", f"There is no [comfyui.{effect.backend}] any more.")
+            return
+        match effect:
+            case SubmitPrompt(resumed=False) if self.room.spool_short:
+                return  # not begun: it goes back into the queue and is picked again in a moment
+            case SubmitPrompt():
+                await renderer.submit(effect)
+            case FollowPrompt():
+                await renderer.follow(effect)
+            case CancelPrompt():
+                await renderer.cancel(effect)
+            case FetchPrompt():
+                await self.room.bring(partial(renderer.fetch, effect))
+            case _:
+                raise TypeError(f"nobody does {type(effect).__name__}")

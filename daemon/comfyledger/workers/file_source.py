@@ -1,0 +1,120 @@
+"""The bytes of a kept image for whoever may see it: from the spool, else from a store that has it.
+
+What is given out was compared with what was pinned, on the very file that is open: a file that was altered, or that
+another process removes meanwhile, is never passed on as the image. A copy from a store goes to a temporary file that is
+gone with its reader; the spool is not filled again. Copies at once, and readers at once, are bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import structlog
+
+from comfyledger.core.rows import ImageRow
+from comfyledger.core.values import StoreRef
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.plugin_api import Store, StoreTrouble
+from comfyledger.plugins import OpenedStore
+from comfyledger.workers.spool.spool import Spool
+
+READERS_MAX: Final = 32
+COPIES_MAX: Final = 4
+COPY_S: Final = 60.0
+"""To bring one copy from a store."""
+
+log = structlog.get_logger("comfyledger.pictures")
+
+
+class FileSource:
+    """The images of one daemon, as files to be read."""
+
+    def __init__(self, stores: Mapping[str, OpenedStore], reader: Reader, spool: Spool) -> None:
+        self._stores = stores
+        self._reader = reader
+        self._spool = spool
+        self._copies = asyncio.Semaphore(COPIES_MAX)
+        self._readers = 0
+
+    @asynccontextmanager
+    async def open(self, image: ImageRow) -> AsyncIterator[BinaryIO]:
+        """An open file with exactly the bytes that were pinned, at its beginning.
+
+        Raises Refused: busy; unknown_image if nobody has the bytes; store_unavailable if who has them cannot answer.
+        """
+        if self._readers >= READERS_MAX:
+            hint = "Repeat the request in a moment."
+            raise Refused("busy", f"{READERS_MAX} images are being read already.", hint=hint, retry_after_s=1.0)
+        self._readers += 1
+        try:
+            file = await asyncio.to_thread(self._in_spool, image) or await self._from_stores(image)
+            try:
+                yield file
+            finally:
+                file.close()
+        finally:
+            self._readers -= 1
+
+    def _in_spool(self, image: ImageRow) -> BinaryIO | None:
+        return _whole(self._spool.path_of(image.batch_id, image.index, image.extension), image)
+
+    async def _from_stores(self, image: ImageRow) -> BinaryIO:
+        batch = await self._reader.batch(image.batch_id)
+        in_trouble = False
+        for ref in batch.stores if batch is not None else ():
+            try:
+                async with self._copies, asyncio.timeout(COPY_S):
+                    file = await self._from_store(image, ref)
+            except (StoreTrouble, TimeoutError) as trouble:
+                log.info("image.source_in_trouble", store=ref.name, error=str(trouble)[:300])
+                in_trouble = True
+            else:
+                if file is not None:
+                    return file
+        if in_trouble:
+            hint = "Repeat the request later; `comfyledger status` says what the store lacks."
+            raise Refused("store_unavailable", hint=hint, retry_after_s=5.0)
+        hint = "`comfyledger recover` brings back what is missing."
+        raise Refused("unknown_image", "The image's bytes are neither in the spool nor in a store.", hint=hint)
+
+    async def _from_store(self, image: ImageRow, ref: StoreRef) -> BinaryIO | None:
+        """A store's copy, if it is the same place as when it took the image. Raises StoreTrouble."""
+        upload, store = image.upload(ref.name), self._store(ref)
+        if upload is None or upload.state != "stored" or store is None:
+            return None
+        name = upload.name or image.public_id
+        held = await store.check(name, image.extension)
+        if held is None or held.size_bytes != image.size_bytes:
+            return None
+        with tempfile.NamedTemporaryFile(prefix="comfyledger-") as copy:
+            await store.fetch(name, image.extension, Path(copy.name))
+            return await asyncio.to_thread(_whole, Path(copy.name), image)
+
+    def _store(self, ref: StoreRef) -> Store | None:
+        opened = self._stores.get(ref.name)
+        return opened.guarded if opened is not None and opened.identity == ref.identity else None
+
+
+def _whole(path: Path, image: ImageRow) -> BinaryIO | None:
+    """The open file, if its bytes are those that were pinned."""
+    try:
+        with ExitStack() as stack:
+            file = stack.enter_context(path.open("rb"))
+            same_size = os.fstat(file.fileno()).st_size == image.size_bytes
+            if same_size and hashlib.file_digest(file, "sha256").hexdigest() == image.sha256:
+                file.seek(0)
+                stack.pop_all()
+                return file
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("image.unreadable", batch_id=image.batch_id, image=image.index, error=error.strerror)
+    return None

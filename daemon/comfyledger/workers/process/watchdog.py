@@ -1,0 +1,78 @@
+"""The sign of life: said while the event loop turns and the writer's thread gets on, together with what is under way.
+
+Whoever started the daemon ends it when the sign fails to come. A loop that hangs says nothing by itself; a writer that
+hangs is seen by the age of its oldest job. Nothing is repaired here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from comfyledger.core.values import EVERYTHING, backend_lane, store_lane
+from comfyledger.engine import Engine
+from comfyledger.settings import Settings
+from comfyledger.workers.process.notify import ALIVE, Notifier, status_line
+
+JOB_S_MAX: Final = 120.0
+"""A disk may take its time for an fsync; beyond two minutes the writer counts as stuck."""
+STATUS_EVERY_S: Final = 10.0
+"""How often the status is said where nobody asks for a sign of life."""
+
+log = structlog.get_logger("comfyledger.watchdog")
+
+
+class Watchdog:
+    """`watchdog_s`: after how many seconds of silence the daemon is ended, None if nobody would."""
+
+    def __init__(self, notifier: Notifier, engine: Engine, lanes: Sequence[str], watchdog_s: float | None) -> None:
+        self._notifier = notifier
+        self._engine = engine
+        self._lanes = lanes
+        self._every_s = STATUS_EVERY_S if watchdog_s is None else watchdog_s / 2
+        self._stuck = False
+
+    async def run(self) -> None:
+        """Until cancelled. The first sign comes at once."""
+        while True:
+            self._notifier.say(*self.words())
+            await asyncio.sleep(self._every_s)
+
+    def words(self) -> list[str]:
+        """The lines of this moment: the status, and the sign of life unless the writer is stuck."""
+        age_s = self._engine.oldest_job_s
+        self._tell(age_s)
+        status = status_line(status_of(self._engine, self._lanes))
+        return [status] if age_s >= JOB_S_MAX else [ALIVE, status]
+
+    def _tell(self, age_s: float) -> None:
+        """Once each time that it gets stuck."""
+        if age_s >= JOB_S_MAX and not self._stuck:
+            log.error("writer.stuck", age_s=age_s)
+        self._stuck = age_s >= JOB_S_MAX
+
+
+def lanes_of(settings: Settings) -> list[str]:
+    """Every lane that a configuration has."""
+    return [EVERYTHING, *map(backend_lane, settings.comfyui), *map(store_lane, settings.stores)]
+
+
+def status_of(engine: Engine, lanes: Sequence[str]) -> str:
+    """Like "2 batches open, 3 prompts, 5 uploads; paused: everything; in trouble: backend/main"."""
+    counts = engine.owed.open_counts()
+    text = f"{counts['batches']} batches open, {counts['prompts']} prompts, {counts['uploads']} uploads"
+    paused = [lane for lane in lanes if engine.owed.paused(lane)]
+    troubled = [lane for lane in lanes if engine.in_trouble(lane)]
+    said = [text, *_named("paused", paused), *_named("in trouble", troubled)]
+    if engine.shortage is not None:
+        said.append(engine.shortage.message)
+    if engine.lock.is_met:
+        said.append(engine.lock.text)
+    return "; ".join(said)
+
+
+def _named(what: str, lanes: Sequence[str]) -> list[str]:
+    return [f"{what}: {', '.join(lanes)}"] if lanes else []

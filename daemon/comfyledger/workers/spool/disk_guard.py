@@ -1,0 +1,214 @@
+"""How much room there is: a brake on new work before a disk is full, and for the spool on rendering, too.
+
+The disks are looked at every second, not for each request. What was accepted goes on with the room that is kept
+for it; a file that finds no place all the same waits here, and after each look that finds room one of those that wait
+tries, until one is taken. Nothing counts as an image's or a backend's trouble. Which requests add work is known by the
+engine, where the brake is; which prompts are new, by whoever gives out the effects. All go on by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from comfyledger.engine import Engine
+from comfyledger.ledger.commit_group import Shortage
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.spool.spool import NoPlace, Spool
+
+LOOK_EVERY_S: Final = 1.0
+LANE: Final = "spool"
+"""Under which the log says since when and why no prompt is sent. No call is made on it, so nothing probes it."""
+UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+log = structlog.get_logger("comfyledger.room")
+
+
+class Needed(msgspec.Struct, frozen=True):
+    """What must be free on each disk, and what parked images may take, in bytes.
+
+    `backends` are the lanes that are tried again at once when the spool has room again.
+    """
+
+    spool_free_min: int
+    ledger_free_min: int
+    parked_max: int
+    backends: tuple[str, ...] = ()
+
+
+class DiskGuard:
+    """Watches the disks. `look` sets the brake, `run` does so for ever and keeps the lane of the spool."""
+
+    def __init__(
+        self, engine: Engine, desk: Reporter, reader: Reader, spool: Spool, ledger_folder: Path, needed: Needed
+    ) -> None:
+        self.spool_short = False
+        self._ledger_short = False
+        self._may_try = True
+        self._engine = engine
+        self._desk = desk
+        self._reader = reader
+        self._spool = spool
+        self._ledger_folder = ledger_folder
+        self._needed = needed
+        self._parked = 0
+        self._parked_at: int | None = None
+        self._no_place: NoPlace | None = None
+        self._bringing = 0
+        self._turns: deque[asyncio.Future[None]] = deque()
+
+    async def run(self) -> None:
+        """Look every second, until cancelled."""
+        while True:
+            self._engine.look_for_lock()
+            await self.look()
+            self._offer()
+            await self._tell()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """Set or release the brake."""
+        needed, spool = self._needed, self._spool.root
+        free = await asyncio.to_thread(lambda: (_free(spool), _free(self._ledger_folder)))
+        of_spool = short_disk("spool", spool, free[0], needed.spool_free_min, was_short=self.spool_short)
+        of_ledger = short_disk(
+            "ledger", self._ledger_folder, free[1], needed.ledger_free_min, was_short=self._ledger_short
+        )
+        of_parked = parked_too_much(await self._parked_bytes(), needed.parked_max)
+        self._may_try = of_spool is None
+        of_spool = of_spool or self._refused_file()
+        self.spool_short, self._ledger_short = of_spool is not None, of_ledger is not None
+        self._brake(_joined([one for one in (of_spool, of_ledger, of_parked) if one is not None]))
+
+    def _brake(self, shortage: Shortage | None) -> None:
+        if shortage is not None and self._engine.brake is None:
+            log.warning("room.short", why=shortage.message)
+        if shortage is None and self._engine.brake is not None:
+            log.info("room.enough")
+        self._engine.brake = shortage
+
+    async def _parked_bytes(self) -> int:
+        """Counted again only after something was logged, and only for batches that have a folder in the spool."""
+        position = self._engine.position
+        if position != self._parked_at:
+            with suppress(OSError):  # a spool that has gone is short of room anyhow
+                folders = await asyncio.to_thread(self._spool.batches)
+                self._parked, self._parked_at = await self._reader.parked_bytes(folders), position
+        return self._parked
+
+    async def _tell(self) -> None:
+        """One event when rendering stops and one when it goes on, across restarts, too."""
+        if not self.spool_short:
+            if self._engine.in_trouble(LANE):
+                await self._desk.works(LANE)
+                for lane in self._needed.backends:
+                    self._desk.probe_soon(lane)
+        elif not self._engine.in_trouble(LANE):
+            text = self._engine.brake.message if self._engine.brake is not None else ""
+            code = "spool" if self._no_place is not None and not self._no_place.is_full else "spool_full"
+            await self._desk.stuck(LANE, code, text)
+
+    # ---- files that find no place
+
+    async def bring(self, fetch: Callable[[], Awaitable[bool]]) -> None:
+        """Have files brought in, once more after each time that the spool had no place for them.
+
+        `fetch` says whether the spool has taken a file, or raises NoPlace.
+        """
+        self._bringing += 1
+        try:
+            while not await self._brought(fetch):
+                pass
+        finally:
+            self._bringing -= 1
+
+    async def _brought(self, fetch: Callable[[], Awaitable[bool]]) -> bool:
+        if self._no_place is not None:
+            self._turns.append(asyncio.get_running_loop().create_future())
+            await self._turns[-1]
+        try:
+            taken = await fetch()
+        except NoPlace as error:
+            self._no_place = error
+            await self.look()
+            await self._tell()
+            return False
+        if taken:
+            self._no_place = None
+            self._let_go(len(self._turns))
+        return True
+
+    def _offer(self) -> None:
+        """Where the disk says that there is room, one file at a time tries. With none to try, the disk is believed."""
+        if self._may_try and self._no_place is not None:
+            self._let_go(1)
+            self._no_place = self._no_place if self._bringing else None
+
+    def _let_go(self, most: int) -> None:
+        """Let so many of those that wait try; who was cancelled no longer waits."""
+        waiting = [turn for turn in self._turns if not turn.done()]
+        self._turns = deque(waiting[most:])
+        for turn in waiting[:most]:
+            turn.set_result(None)
+
+    def _refused_file(self) -> Shortage | None:
+        if self._no_place is None:
+            return None
+        return Shortage(
+            f"The spool ({self._spool.root}) took no file: {self._no_place.reason}.",
+            "Make room on its disk, or mend what is wrong there; work resumes by itself.",
+        )
+
+
+def short_disk(name: str, folder: Path, free: int, free_min: int, *, was_short: bool) -> Shortage | None:
+    """Whether too little is free. Once it is, an eighth more must be free, or the shortage would come and go."""
+    needed = free_min + free_min // 8 if was_short else free_min
+    if free >= needed:
+        return None
+    return Shortage(
+        f"The {name}'s disk ({folder}) has {in_words(free)} free and needs {in_words(needed)}.",
+        f"Make room on it, or lower [{name}] free_min_bytes; work resumes by itself.",
+    )
+
+
+def parked_too_much(parked: int, parked_max: int) -> Shortage | None:
+    """Whether the files of parked images take more of the spool than they may."""
+    if parked <= parked_max:
+        return None
+    return Shortage(
+        f"Parked images take {in_words(parked)} of the spool; they may take {in_words(parked_max)}.",
+        "`comfyledger images --state parked` says why each is; mend that and `comfyledger retry BATCH`,"
+        " or raise [spool] parked_max_bytes.",
+    )
+
+
+def _free(folder: Path) -> int:
+    """What is left for this user. A disk that has gone has no room."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError as error:
+        log.warning("room.unknown", folder=str(folder), error=error.strerror)
+        return 0
+
+
+def _joined(found: list[Shortage]) -> Shortage | None:
+    if not found:
+        return None
+    return Shortage(" ".join(one.message for one in found), " ".join(one.hint for one in found))
+
+
+def in_words(count: int) -> str:
+    """A number of bytes for people: 1.5 GiB."""
+    amount, power = float(count), 0
+    while amount >= 1024 and power < len(UNITS) - 1:
+        amount, power = amount / 1024, power + 1
+    return f"{amount:.1f} {UNITS[power]}" if power else f"{count} bytes"

@@ -1,0 +1,126 @@
+"""State folder and spool belong to one daemon at a time, and the spool to one ledger.
+
+The spool is locked by the folder's own inode. Who comes later, with another ledger or with a copy of this one, would
+sweep or replace files that no store has yet: so the spool also says in a file whose it is. In the state folder a file
+is locked, since commands that change tokens lock the folder itself for a moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from comfyledger.errors import SpoolUnusable, Unusable
+from comfyledger.ledger.sqlite.locking import Hold, Taken, hold_file, hold_folder, sync_folder
+
+STATE_LOCK: Final = "daemon.lock"
+OWNER: Final = ".ledger"
+"""In the root of the spool: of which ledger it is."""
+
+log = structlog.get_logger("comfyledger.holding")
+
+
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF})
+"""What file systems say that have no flock, or none of a folder."""
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Which ledger a spool belongs to, and where that was. `inode`: of the spool that says so; a copy has another."""
+
+    ledger_id: str
+    ledger: str
+    inode: int = 0
+
+
+def make_folder(folder: Path) -> None:
+    """With all above it, for its owner only; the names of what was made are on stable storage. Raises OSError."""
+    missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for one in missing:
+        sync_folder(one.parent)
+
+
+def hold_state(folder: Path) -> Hold | None:
+    """Become the one daemon of a state folder, which is made if it is missing; None where there are no locks.
+
+    Raises Unusable, OSError.
+    """
+    make_folder(folder)
+    try:
+        return _where_locks_are(lambda: hold_file(folder / STATE_LOCK), folder)
+    except Taken as error:
+        hint = "See `comfyledger status`, or choose another --state-dir."
+        raise Unusable(f"Another daemon uses the state folder {folder}.", hint=hint) from error
+
+
+def hold_spool(root: Path, ledger_id: str, ledger: Path) -> Hold | None:
+    """Become the one daemon that uses a spool, which must be there; None where there are no locks.
+
+    Raises SpoolUnusable if another daemon uses it, or if it is another ledger's; OSError.
+    """
+    try:
+        held = _where_locks_are(lambda: hold_folder(root), root)
+    except Taken as error:
+        raise SpoolUnusable(f"Another daemon uses the spool {root}.", hint="Choose another [spool] path.") from error
+    try:
+        _own(root, Owner(ledger_id, str(ledger.resolve()), root.stat().st_ino))
+    except BaseException:
+        if held is not None:
+            held.close()
+        raise
+    return held
+
+
+def _where_locks_are(take: Callable[[], Hold], folder: Path) -> Hold | None:
+    try:
+        return take()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        log.warning("folder.not_locked", folder=str(folder), error=str(error))
+        return None
+
+
+def _own(root: Path, own: Owner) -> None:
+    """Say whose the spool is, unless it is somebody else's."""
+    found = _owner(root / OWNER)
+    if found == own:
+        return
+    if found is not None:
+        _check_same(root, found, own)
+    beside = root / f"{OWNER}.new"
+    try:
+        beside.write_bytes(msgspec.json.encode(own))
+        beside.replace(root / OWNER)
+    except OSError as error:
+        log.warning("spool.owner_not_written", spool=str(root), error=str(error))
+
+
+def _owner(path: Path) -> Owner | None:
+    """None as well for a file that cannot be read: it says nothing of anybody."""
+    with suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(path.read_bytes(), type=Owner)
+    return None
+
+
+def _check_same(root: Path, found: Owner, own: Owner) -> None:
+    """A ledger that was moved takes its spool along; a copy of a ledger that is still where it was does not.
+
+    Who copied both, as with a whole state folder, has two spools.
+    """
+    if found.ledger_id != own.ledger_id:
+        text = f"The spool {root} belongs to another ledger ({found.ledger_id}, {found.ledger})."
+        hint = f"Choose another [spool] path; or remove {root / OWNER} to give up the files in it."
+        raise SpoolUnusable(text, hint=hint)
+    is_copied = found.inode != own.inode
+    if not is_copied and os.path.exists(found.ledger) and not os.path.samefile(found.ledger, own.ledger):
+        text = f"The spool {root} belongs to the ledger {found.ledger}, of which {own.ledger} is a copy."
+        hint = f"Choose another [spool] path; or, if the ledger was moved, move {found.ledger} away."
+        raise SpoolUnusable(text, hint=hint)

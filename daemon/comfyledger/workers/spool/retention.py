@@ -1,0 +1,203 @@
+"""How long rendered files stay: until every store has them, and some days more. That holds for the spool and, where the
+configuration names it, for ComfyUI's output folder.
+
+What a crash left behind goes at the start. Nothing goes of which the ledger does not say that every store has it, or
+that it was never kept; in ComfyUI's folder nothing that is not named as this ledger has ComfyUI name its files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from comfyledger.core.rows import ImageRow
+from comfyledger.core.values import WAITING_FIRST, waiting_index
+from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.workers.spool.spool import Spool
+
+SWEEP_EVERY_S: Final = 3_600.0
+DAY_S: Final = 86_400.0
+IMAGES_MAX: Final = 10_000
+"""Of one batch; no batch is larger."""
+
+OURS: Final = "comfyledger"
+BATCH_FOLDER: Final = re.compile(r"[0-9a-z]{26}")
+OUTPUT: Final = re.compile(r"([1-9][0-9]{0,14})-a[1-9][0-9]*_[0-9]+_\.(?:png|jpe?g|webp)")
+"""Number of the prompt's first image, attempt, and the counter that ComfyUI appends."""
+
+log = structlog.get_logger("comfyledger.retention")
+
+
+class Outputs:
+    """Clears what this ledger had one ComfyUI write below `<output_dir>/comfyledger`. Follows no symbolic link there.
+
+    Forgotten images need no output any more.
+
+    The folder must be on this machine. `now_s` is the wall clock, since files carry its times.
+    """
+
+    def __init__(self, output_dir: Path, reader: Reader, keep_days: float, now_s: Callable[[], float]) -> None:
+        self._ours = output_dir / OURS
+        self._reader = reader
+        self._keep_s = keep_days * DAY_S
+        self._now_s = now_s
+
+    async def clear(self) -> int:
+        """Remove old files of prompts of which every store has every image. Returns how many went.
+
+        Raises OSError. Without the folder there is nothing to clear.
+        """
+        gone = 0
+        for name, files in await asyncio.to_thread(self._old):
+            numbers = await self._stored_numbers(name.upper())
+            unwanted = [file for file in files if int(file.partition("-")[0]) in numbers]
+            if unwanted:
+                gone += await asyncio.to_thread(self._remove, name, unwanted)
+        return gone
+
+    async def _stored_numbers(self, batch_id: str) -> set[int]:
+        """The first numbers of those prompts of a batch that all stores have."""
+        rows = await self._reader.images(ImageFilter(batch_id=batch_id, limit=IMAGES_MAX))
+        first: dict[int, ImageRow] = {}
+        for row in sorted(rows, key=lambda row: row.index):
+            first.setdefault(row.prompt, row)
+        owed = {row.prompt for row in rows if not (_every_store_has(row) or row.is_forgotten)}
+        return {row.number for prompt, row in first.items() if prompt not in owed}
+
+    def _old(self) -> list[tuple[str, list[str]]]:
+        """Batches that have old files of ours, and the names of these."""
+        with suppress(FileNotFoundError), _folder(self._ours) as ours:
+            return [(name, files) for name in _batch_folders(ours) if (files := self._old_in(ours, name))]
+        return []
+
+    def _old_in(self, ours: int, name: str) -> list[str]:
+        latest = self._now_s() - self._keep_s
+        with _folder(name, ours) as folder:
+            return [file for file in os.listdir(folder) if OUTPUT.fullmatch(file) and _is_old(folder, file, latest)]
+
+    def _remove(self, name: str, files: list[str]) -> int:
+        with _folder(self._ours) as ours:
+            with _folder(name, ours) as folder:
+                for file in files:
+                    os.unlink(file, dir_fd=folder)
+            with suppress(OSError):  # other files are in it
+                os.rmdir(name, dir_fd=ours)
+        return len(files)
+
+
+class Retention:
+    """Clears the spool and ComfyUI's outputs. `now_s` is the wall clock, since files carry its times."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        reader: Reader,
+        keep_days: float,
+        now_s: Callable[[], float],
+        outputs: Sequence[Outputs] = (),
+    ) -> None:
+        self._spool = spool
+        self._reader = reader
+        self._keep_s = keep_days * DAY_S
+        self._now_s = now_s
+        self._outputs = outputs
+
+    async def sweep_at_start(self) -> int:
+        """Remove temporaries, what was forgotten, and what was not recorded as kept: that is fetched again.
+
+        Files of a batch that the ledger does not know stay: after a restore they are all that is left of it.
+        To be called before anything is fetched. Returns how many files went.
+        """
+        kept: dict[str, set[int]] = {}
+        for batch_id in await asyncio.to_thread(self._spool.batches):
+            rows = await self._images(batch_id)
+            if rows:
+                images = {row.index for row in rows if row.sha256 and not row.is_forgotten}
+                kept[batch_id] = images | await self._waiting(batch_id)
+        removed = await asyncio.to_thread(
+            self._spool.sweep, lambda batch_id, index: batch_id not in kept or index in kept[batch_id]
+        )
+        if removed:
+            log.info("spool.swept", files=len(removed))
+        return len(removed)
+
+    async def _waiting(self, batch_id: str) -> set[int]:
+        """The indexes of files that wait until a person says whose they are."""
+        held = await asyncio.to_thread(self._spool.indexes, batch_id)
+        if all(index < WAITING_FIRST for index in held):
+            return set()
+        prompts = await self._reader.prompts(batch_id)
+        return {waiting_index(prompt.index, file.image) for prompt in prompts for file in prompt.waiting}
+
+    async def run(self) -> None:
+        """Clear now and then, until cancelled. A disk that will not have it is no reason to stop the daemon."""
+        while True:
+            try:
+                await self.clear()
+            except OSError as error:
+                log.warning("retention.failed", error=str(error))
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+    async def clear(self) -> int:
+        """Remove files that every store has had for long enough, and forgotten ones that are still there.
+
+        Returns how many went. Raises OSError.
+        """
+        gone = 0
+        for batch_id in await asyncio.to_thread(self._spool.batches):
+            for row in await self._images(batch_id):
+                gone += await asyncio.to_thread(self._clear_one, row)
+        if gone:
+            log.info("spool.cleared", files=gone)
+        for outputs in self._outputs:
+            cleared = await outputs.clear()
+            gone += cleared
+            if cleared:
+                log.info("outputs.cleared", files=cleared)
+        return gone
+
+    def _clear_one(self, row: ImageRow) -> bool:
+        if row.state != "pending":
+            self._spool.acquit(row.batch_id, row.index)
+        if row.is_forgotten:
+            return self._spool.remove(row.batch_id, row.index)
+        if not _every_store_has(row):
+            return False
+        age_s = self._spool.age_s(row.batch_id, row.index, self._now_s())
+        return age_s is not None and age_s >= self._keep_s and self._spool.remove(row.batch_id, row.index)
+
+    async def _images(self, batch_id: str) -> list[ImageRow]:
+        return await self._reader.images(ImageFilter(batch_id=batch_id, limit=IMAGES_MAX))
+
+
+def _every_store_has(row: ImageRow) -> bool:
+    return row.state == "stored" and bool(row.uploads)
+
+
+@contextmanager
+def _folder(name: str | Path, above: int | None = None) -> Iterator[int]:
+    """A folder to work in, even if a link takes its place meanwhile. Raises OSError for what is a link or no folder."""
+    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _batch_folders(ours: int) -> list[str]:
+    with os.scandir(ours) as entries:
+        found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return sorted(name for name in found if BATCH_FOLDER.fullmatch(name))
+
+
+def _is_old(folder: int, file: str, latest: float) -> bool:
+    found = os.stat(file, dir_fd=folder, follow_symlinks=False)
+    return stat.S_ISREG(found.st_mode) and found.st_mtime <= latest

@@ -1,0 +1,136 @@
+"""Deleting: have stores give up what is forgotten, and take forgotten files out of the spool.
+
+A store that holds something else under the name leaves it and says so. What the store's own trouble is pauses its lane,
+as with uploads. The spool follows the log: `image_forgotten` is durable before a file goes, and what a crash leaves is
+swept at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, assert_never
+
+import msgspec
+import structlog
+
+from comfyledger.core.reports import DeletionDone, DeletionRefused
+from comfyledger.core.scheduling.effects import DeleteImage
+from comfyledger.core.values import WAITING_FIRST, image_id, waiting_indexes
+from comfyledger.engine import Engine
+from comfyledger.guarded import DIED, PluginDied
+from comfyledger.ledger.eventlog import Line
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.plugin_api import Deleted, Foreign, Held, LaneFault, Store
+from comfyledger.plugins import OpenedStore
+from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.row_cache import RowCache
+from comfyledger.workers.spool.spool import Spool
+from comfyledger.workers.stores.resolve import Moved, StoreResolver
+
+PAGE_LINES: Final = 500
+
+log = structlog.get_logger("comfyledger.deletion")
+
+
+class Deleter:
+    """The workers that ask stores to delete."""
+
+    def __init__(self, stores: Mapping[str, OpenedStore], rows: RowCache, desk: Reporter) -> None:
+        self._places = StoreResolver(stores, rows, desk)
+        self._desk = desk
+
+    async def delete(self, effect: DeleteImage) -> None:
+        about = (effect.image.batch_id, effect.image.index, effect.store)
+        store = await self._places.of(effect)
+        if isinstance(store, Moved):
+            await self._desk.report(DeletionRefused(*about, code="identity_changed"))
+        elif store is not None:
+            await self._delete(effect, store)
+
+    async def _delete(self, effect: DeleteImage, store: Store) -> None:
+        about = (effect.image.batch_id, effect.image.index, effect.store)
+        try:
+            outcome = await store.delete(_ours(effect))
+        except PluginDied:
+            await self._desk.report(DeletionRefused(*about, code=DIED))
+            return
+        match outcome:
+            case Deleted(found=found):
+                await self._desk.report(DeletionDone(*about, found=found))
+                await self._desk.works(effect.lane)
+            case Foreign(text=text):
+                log.warning("deletion.foreign", store=effect.store, image=image_id(*about[:2]), text=text[:300])
+                await self._desk.report(DeletionRefused(*about, code="foreign"))
+                await self._desk.works(effect.lane)
+            case LaneFault(code=code, text=text, retry_after_s=retry_after_s):
+                await self._desk.stuck(effect.lane, code, text, retry_after_s)
+            case _:
+                assert_never(outcome)
+
+
+def _ours(effect: DeleteImage) -> Held:
+    """What the store holds of an image, if it is ours: under the name that it had when it was stored."""
+    image = effect.image
+    return Held(
+        public_id=effect.upload.name or image.public_id,
+        extension=image.extension,
+        size_bytes=image.size_bytes,
+        md5=image.md5,
+        sha256=image.sha256,
+        image_id=image_id(image.batch_id, image.index),
+    )
+
+
+class _Forgotten(msgspec.Struct):
+    """What the spool must know of `image_forgotten`."""
+
+    batch_id: str
+    images: tuple[int, ...]
+    prompts: tuple[int, ...]
+
+
+class SpoolFollower:
+    """Takes the files of forgotten images out of the spool as soon as the log says so."""
+
+    def __init__(self, engine: Engine, reader: Reader, spool: Spool) -> None:
+        self._engine = engine
+        self._reader = reader
+        self._spool = spool
+        self._position = engine.position
+
+    async def run(self) -> None:
+        """Follow the log until cancelled. What the disk will not have removed is tried again by retention."""
+        while True:
+            news = self._engine.news()
+            for line in await self._next():
+                if line.kind == "image_forgotten":
+                    await self._remove(msgspec.json.decode(line.data, type=_Forgotten))
+            if self._position >= self._engine.position:
+                await asyncio.shield(news)
+
+    async def _next(self) -> list[Line]:
+        """From the engine's tail; further back from the log."""
+        tail = self._engine.tail
+        if tail and tail[0].position <= self._position + 1:
+            lines = [tail[place] for place in range(self._position + 1 - tail[0].position, len(tail))]
+        else:
+            lines = await self._reader.page(after=self._position, limit=PAGE_LINES, upto=self._engine.position)
+        self._position = lines[-1].position if lines else self._engine.position
+        return lines
+
+    async def _remove(self, forgotten: _Forgotten) -> None:
+        try:
+            waited = await self._waited(forgotten)
+            await asyncio.to_thread(self._spool.erase, forgotten.batch_id, (*forgotten.images, *waited))
+        except OSError as error:
+            log.warning("deletion.spool_failed", batch=forgotten.batch_id, error=str(error))
+
+    async def _waited(self, forgotten: _Forgotten) -> list[int]:
+        """The files of these prompts that waited for a choice and that no image may take any more."""
+        held = [one for one in await asyncio.to_thread(self._spool.indexes, forgotten.batch_id) if one >= WAITING_FIRST]
+        if not held:
+            return []
+        rows = [await self._reader.prompt(forgotten.batch_id, prompt) for prompt in forgotten.prompts]
+        over = [waiting_indexes(row.index) for row in rows if row is not None and not row.waiting]
+        return [index for index in held if any(index in indexes for indexes in over)]

@@ -1,0 +1,97 @@
+"""Bringing the bytes of an asset back: from the account's description of it to its address, and from there into a file.
+
+An address with the asset's version and without a transformation gives the bytes as they were stored. What not everybody
+may see is signed by the SDK. Never more is taken than the account says that the asset has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from comfyledger.plugin_api import LaneFault, StoreTrouble
+from comfyledger_cloudinary.account import Options
+from comfyledger_cloudinary.answers import bounded, is_safe_address
+
+PIECE_BYTES: Final = 262_144
+MIN_BYTES_PER_S: Final = 8_192
+"""Below it an asset comes too slowly: a byte a second would hold its place for months."""
+
+
+def address_of(options: Options, asset: Mapping[str, Any]) -> str:
+    """Where the original of an asset is, as the Admin API describes it. Raises StoreTrouble if that does not say it."""
+    if options.delivery_type == "upload":
+        return _checked(str(asset.get("secure_url", "")))
+    from cloudinary.utils import cloudinary_url
+
+    account = options.account
+    # Everything is passed: the SDK's global configuration belongs to nobody.
+    address, _ = cloudinary_url(
+        str(asset.get("public_id", "")),
+        type=options.delivery_type,
+        format=asset.get("format"),
+        version=asset.get("version"),
+        cloud_name=account.cloud_name,
+        api_key=account.api_key,
+        api_secret=account.secret.reveal(),
+        sign_url=True,
+        secure=True,
+        signature_algorithm=options.signature_algorithm,
+        long_url_signature=False,
+        private_cdn=False,
+        secure_distribution=None,
+        cname=None,
+        cdn_subdomain=False,
+        secure_cdn_subdomain=False,
+        shorten=False,
+        use_root_path=False,
+        auth_token=None,
+        analytics=False,
+        urlAnalytics=False,
+    )
+    return _checked(str(address))
+
+
+def _checked(address: str) -> str:
+    if not is_safe_address(address):
+        raise StoreTrouble(LaneFault("unknown", "Cloudinary does not say where the asset is."))
+    return address
+
+
+async def bring(
+    session: aiohttp.ClientSession, address: str, target: Path, *, bytes_max: int, connect_s: float, piece_s: float
+) -> None:
+    """GET into a file that is there. Raises StoreTrouble, OSError.
+
+    Each piece has its time to come, and all of them together what they take at MIN_BYTES_PER_S beside it.
+    """
+    try:
+        async with asyncio.timeout(connect_s + piece_s) as deadline:
+            async with session.get(address, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise StoreTrouble(LaneFault("unknown", f"The asset was answered with HTTP {response.status}."))
+                await _take(response, target, bytes_max, deadline, piece_s)
+    except TimeoutError as error:
+        raise StoreTrouble(LaneFault("not_reached", "The asset did not come in time.")) from error
+    except aiohttp.ClientError as error:
+        raise StoreTrouble(LaneFault("not_reached", bounded(f"{type(error).__name__}: {error}"))) from error
+
+
+async def _take(
+    response: aiohttp.ClientResponse, target: Path, bytes_max: int, deadline: asyncio.Timeout, piece_s: float
+) -> None:
+    taken, loop = 0, asyncio.get_running_loop()
+    begun = loop.time()
+    with await asyncio.to_thread(target.open, "r+b") as file:
+        async for piece in response.content.iter_chunked(PIECE_BYTES):
+            taken += len(piece)
+            if taken > bytes_max:
+                raise StoreTrouble(
+                    LaneFault("unknown", f"The asset is longer than the {bytes_max} bytes it should be.")
+                )
+            await asyncio.to_thread(file.write, piece)
+            deadline.reschedule(min(loop.time(), begun + taken / MIN_BYTES_PER_S) + piece_s)

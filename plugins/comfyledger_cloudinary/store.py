@@ -1,0 +1,310 @@
+"""The Cloudinary store: images as assets of an account, each under the full path that the log gave it.
+
+`CloudinaryStore` answers the plugin API and holds what the siblings need to know of each other; `_account` has options,
+secret and signature, `_transfer` carries files, `_answers` says what came of it, `_admin` asks the account and
+`_listing` reads what it says. What this store sees to:
+
+- **An upload can be replayed without fear.** The public_id is given, `overwrite=false`, and what the account holds is
+  compared by its MD5 with ours: nothing is ever replaced, nothing gets a suffix, and no upload needs a question before.
+- **One upload is in flight for each public_id**, because nobody documents that the account's own check is atomic.
+- **The Admin API is asked rarely**: for the folder mode and the size limit at the start, once for each new series, for
+  each page of a listing. What the start must know is remembered, so that it needs no network the next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from comfyledger.plugin_api import (
+    Deleted,
+    Deletion,
+    Deposit,
+    Doubted,
+    Held,
+    ImageFault,
+    LaneFault,
+    Outcome,
+    Page,
+    Remark,
+    Series,
+    Stored,
+    StoreKind,
+    StoreTrouble,
+    hookimpl,
+)
+from comfyledger_cloudinary.account import Options, options_from, upload_fields
+from comfyledger_cloudinary.admin import Admin, Missing
+from comfyledger_cloudinary.answers import Answer, deserves_another_try, judge
+from comfyledger_cloudinary.delivery import address_of
+from comfyledger_cloudinary.destroy import destroy_fields, foreign, is_ours, judge_destroyed
+from comfyledger_cloudinary.diagnosis import about_budget, about_clock, about_limit, about_mode
+from comfyledger_cloudinary.listing import Numbers, checked, held, held_of, prefix_of, public_ids_of
+from comfyledger_cloudinary.transfer import Cargo, Patience, Transfer
+
+LISTED_MAX: Final = 500
+"""Assets for one Admin call, the most that Cloudinary gives."""
+
+CONFLICT_DELAY_S: Final = 1.0
+DISPENSABLE_S: Final = 2.0
+"""For an answer at the start that one can do without: a daemon without network shall not wait for it."""
+
+DOUBT_REMEMBERED_S: Final = 600.0
+"""A doubted series is not asked for again before, whoever waits: each question costs a call of the hourly budget."""
+
+
+@hookimpl
+def comfyledger_stores() -> Mapping[str, StoreKind]:
+    return {"cloudinary": CloudinaryStore.open}
+
+
+class CloudinaryStore:
+    """A Store in one account. Safe to call many times at once, from one event loop."""
+
+    def __init__(self, name: str, options: Options, state_dir: Path, now: Callable[[], float] = time.time) -> None:
+        account = options.account
+        self._name = name
+        self._options = options
+        self._now = now
+        self._known = Known(state_dir / f"cloudinary-{account.cloud_name}.json", account.upload_prefix)
+        self._mode = "" if options.folder_mode == "auto" else options.folder_mode
+        patience = Patience(options.connect_timeout_s, options.send_timeout_s, options.answer_timeout_s)
+        self._transfer = Transfer(options.uploads_concurrent_max, patience, options.proxy or None)
+        self._admin = Admin(options, now)
+        self._places = asyncio.Semaphore(options.uploads_concurrent_max)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._doubts: dict[Series, tuple[float, Doubted]] = {}
+        self._url = f"{account.upload_prefix}/v1_1/{account.cloud_name}/image/upload"
+
+    @classmethod
+    def open(cls, name: str, options: Mapping[str, Any], state_dir: Path) -> CloudinaryStore:
+        """The SDK is imported here, so that its absence or a wrong environment is this store's problem alone."""
+        try:
+            import cloudinary.utils  # noqa: F401
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"stores.{name}: the package cloudinary cannot be used: {error}") from None
+        return cls(name, options_from(name, options, os.environ), state_dir)
+
+    @property
+    def identity(self) -> str:
+        if not self._mode:
+            raise RuntimeError("the folder mode is not known before prepare() has succeeded")
+        return f"cloudinary:{self._options.account.cloud_name}/{self._mode}"
+
+    @property
+    def patience_s(self) -> float:
+        """As long as a transfer may stand still, for as often as an upload is tried."""
+        options = self._options
+        return 3 * (options.connect_timeout_s + options.send_timeout_s + options.answer_timeout_s)
+
+    async def prepare(self) -> None:
+        """Learn the folder mode, if it is not configured, and the size limit; what cannot be had now may be known."""
+        if not self._mode:
+            self._mode = await self._learn_mode()
+        # Cloudinary refuses too large files by itself; to know the limit only makes it sooner and cheaper.
+        with suppress(StoreTrouble, TimeoutError):
+            async with asyncio.timeout(DISPENSABLE_S):
+                self._known.remember(image_bytes_max=_image_bytes_max(await self._admin.ask("usage")))
+
+    async def put(self, deposit: Deposit) -> Outcome:
+        limit = self._known.image_bytes_max
+        if limit and deposit.size_bytes > limit:
+            return ImageFault("refused", _too_large(deposit, limit))
+        async with self._turns.setdefault(deposit.public_id, asyncio.Lock()), self._places:
+            return self._masked(await self._put(deposit))
+
+    async def highest_number(self, series: Series) -> int:
+        """The prefix is asked for as written: Cloudinary's search knows the case."""
+        now_s = self._now()
+        self._doubts = {one: doubt for one, doubt in self._doubts.items() if now_s < doubt[0]}
+        if series in self._doubts:
+            raise self._doubts[series][1]
+        numbers = await self._numbers(series)
+        try:
+            return numbers.highest(self._name)
+        except Doubted as doubt:
+            self._doubts[series] = (self._now() + DOUBT_REMEMBERED_S, doubt)
+            raise
+
+    async def check(self, public_id: str, extension: str) -> Held | None:
+        """An asset has one public_id whatever its format, so the extension may be another one than asked for."""
+        try:
+            asset = await self._admin.ask("resources", "image", self._options.delivery_type, public_id, context=1)
+        except Missing:
+            return None
+        return held(checked({"resources": [asset]})["resources"][0])
+
+    async def fetch(self, public_id: str, extension: str, target: Path) -> None:
+        asset = await self._admin.ask("resources", "image", self._options.delivery_type, public_id)
+        size_bytes = asset.get("bytes")
+        address = address_of(self._options, asset)
+        await self._transfer.receive(address, target, size_bytes if isinstance(size_bytes, int) else 0)
+
+    async def delete(self, ours: Held) -> Deletion:
+        """One call of the Admin API, to see whose the asset is, and one that deletes it."""
+        try:
+            found = await self.check(ours.public_id, ours.extension)
+        except StoreTrouble as trouble:
+            return trouble.fault
+        if found is None:
+            return Deleted(found=False)
+        return await self._destroy(ours) if is_ours(found, ours) else foreign(found, ours)
+
+    async def _destroy(self, ours: Held) -> Deletion:
+        async with self._turns.setdefault(ours.public_id, asyncio.Lock()), self._places:
+            fields = destroy_fields(self._options, ours.public_id, int(self._now()))
+            answer = await self._transfer.post(self._url.removesuffix("upload") + "destroy", fields)
+        outcome = judge_destroyed(answer, self._now()) if isinstance(answer, Answer) else answer
+        if isinstance(outcome, LaneFault):
+            return LaneFault(outcome.code, self._options.masked(outcome.text), outcome.retry_after_s)
+        return outcome
+
+    async def page(self, prefix: str, cursor: str = "") -> Page:
+        listing = await self._listing(f"{prefix.rstrip('/')}/" if prefix else "", cursor, context=1)
+        following = _cursor_of(listing)
+        if following and following == cursor:
+            raise _cut_short()
+        return Page(held_of(listing), following)
+
+    async def diagnose(self) -> tuple[Remark, ...]:
+        """Two calls of the hourly budget; what they say is not remembered."""
+        config = await self._admin.ask("config", settings="true")
+        found = (
+            about_mode(self._name, self._options, config),
+            about_limit(await self._admin.ask("usage")),
+            about_budget(self._admin.left),
+            about_clock(self._admin.ahead_s),
+        )
+        return tuple(remark for remark in found if remark is not None)
+
+    async def close(self) -> None:
+        await self._transfer.close()
+        await self._admin.close()
+
+    async def _put(self, deposit: Deposit) -> Outcome:
+        tries = 0
+        while True:
+            tries += 1
+            outcome, answer = await self._send(deposit)
+            if not deserves_another_try(outcome, answer, tries):
+                return outcome
+            if answer.status == 409:
+                await asyncio.sleep(CONFLICT_DELAY_S)
+
+    async def _send(self, deposit: Deposit) -> tuple[Outcome, Answer]:
+        fields = upload_fields(self._options, self._mode, deposit, int(self._now()))
+        leaf = deposit.public_id.rpartition("/")[2]
+        cargo = Cargo(deposit.path, deposit.size_bytes, f"{leaf}.{deposit.extension}")
+        answer = await self._transfer.send(self._url, fields, cargo)
+        if isinstance(answer, Answer):
+            return judge(deposit, answer, self._now()), answer
+        return answer, Answer(0)
+
+    def _masked(self, outcome: Outcome) -> Outcome:
+        """Cloudinary tells the string that it signed, without the secret; this makes sure."""
+        masked = self._options.masked
+        match outcome:
+            case ImageFault(code=code, text=text):
+                return ImageFault(code, masked(text))
+            case LaneFault(code=code, text=text, retry_after_s=retry_after_s):
+                return LaneFault(code, masked(text), retry_after_s)
+            case Stored():
+                return outcome
+
+    async def _learn_mode(self) -> str:
+        """Ask; where Cloudinary cannot be reached or has no budget left, what it said the last time holds."""
+        known = self._known.folder_mode
+        try:
+            async with asyncio.timeout(DISPENSABLE_S if known else None):
+                config = await self._admin.ask("config", settings="true")
+        except TimeoutError:
+            return known
+        except StoreTrouble as trouble:
+            if known and trouble.fault.code != "configuration":
+                return known
+            raise
+        settings = config.get("settings")
+        mode = settings.get("folder_mode") if isinstance(settings, dict) else None
+        if mode not in {"dynamic", "fixed"}:
+            text = f"Cloudinary does not say the account's folder mode. Set folder_mode in [stores.{self._name}]."
+            raise StoreTrouble(LaneFault("configuration", text))
+        self._known.remember(folder_mode=str(mode))
+        return str(mode)
+
+    async def _numbers(self, series: Series) -> Numbers:
+        numbers, cursor, seen = Numbers(series), "", set[str]()
+        while True:
+            listing = await self._listing(prefix_of(series), cursor)
+            numbers.look_at(public_ids_of(listing), public_ids_of(listing, placeholders=True))
+            cursor = _cursor_of(listing)
+            if not cursor:
+                return numbers
+            if cursor in seen:
+                raise _cut_short()
+            seen.add(cursor)
+
+    async def _listing(self, prefix: str, cursor: str, **more: int) -> dict[str, Any]:
+        given = {key: value for key, value in (("prefix", prefix), ("next_cursor", cursor)) if value}
+        where = ("resources", "image", self._options.delivery_type)
+        return checked(await self._admin.ask(*where, max_results=LISTED_MAX, **given, **more))
+
+
+class Known:
+    """What the account said the last time, in a small file of the state folder; another address is another account."""
+
+    def __init__(self, path: Path, upload_prefix: str) -> None:
+        self._path = path
+        self._said: dict[str, Any] = {"upload_prefix": upload_prefix}
+        with suppress(OSError, ValueError):
+            said = json.loads(path.read_bytes())
+            if isinstance(said, dict) and said.get("upload_prefix") == upload_prefix:
+                self._said = said
+
+    @property
+    def folder_mode(self) -> str:
+        mode = self._said.get("folder_mode")
+        return mode if mode in {"dynamic", "fixed"} else ""
+
+    @property
+    def image_bytes_max(self) -> int:
+        """0 if it was never said."""
+        limit = self._said.get("image_bytes_max")
+        return limit if isinstance(limit, int) else 0
+
+    def remember(self, **said: str | int) -> None:
+        """Written whole or not at all; a folder that cannot be written costs a question at the next start."""
+        self._said = {**self._said, **said}
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            beside = self._path.with_suffix(f".{os.getpid()}.tmp")
+            beside.write_text(json.dumps(self._said), encoding="utf-8")
+            os.replace(beside, self._path)
+
+
+def _cut_short() -> StoreTrouble:
+    return StoreTrouble(LaneFault("unknown", "The account's list does not come to an end: its cursor comes again."))
+
+
+def _cursor_of(listing: Mapping[str, Any]) -> str:
+    cursor = listing.get("next_cursor")
+    return cursor if isinstance(cursor, str) else ""
+
+
+def _image_bytes_max(usage: Mapping[str, Any]) -> int:
+    limits = usage.get("media_limits")
+    limit = limits.get("image_max_size_bytes") if isinstance(limits, dict) else None
+    return limit if isinstance(limit, int) else 0
+
+
+def _too_large(deposit: Deposit, limit: int) -> str:
+    return (
+        f"The file has {deposit.size_bytes:,} bytes, the account takes images up to {limit:,}. Render smaller, "
+        f"save as webp, or move the account to a larger plan, then retry the image."
+    )

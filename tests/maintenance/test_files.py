@@ -1,0 +1,168 @@
+"""The file itself, the texts beside the log, and the spool: what is missing, foreign or changed is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.maintenance.audit.findings import EXAMPLES_MAX, MENDS, Tally, silent
+from comfyledger.maintenance.audit.run import audit
+from comfyledger.maintenance.audit.spool import check_spool
+from comfyledger.maintenance.open_read_only import looking
+from support.inspect_given import Place, render, rows, take_group
+from support.ledger_given import submission
+
+R1, R2 = "batch-app-r1", "batch-app-r2"
+
+
+def test_what_nobody_touched_is_whole(place: Place) -> None:
+    assert place.kinds() == {}
+
+
+# ---- the file
+
+
+@pytest.mark.parametrize("name", ["missing.db", "text.db", "foreign.db", "empty.db"])
+def test_what_is_no_ledger_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "text.db").write_text("no database at all, but long enough to be looked at" * 100)
+    rows(tmp_path / "foreign.db", "CREATE TABLE mine (a)")
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(LedgerUnusable):
+        audit(tmp_path / name, tmp_path / "spool", None, 0.0, Tally(), silent)
+
+
+def test_a_dropped_trigger_is_found(place: Place) -> None:
+    rows(place.path, "DROP TRIGGER events_are_never_deleted")
+    assert place.kinds() == {"schema_changed": ["sqlite_schema"]}
+
+
+@pytest.mark.parametrize("key", ["ledger_id", "epoch", "secret"])
+def test_a_lost_identity_is_found(place: Place, key: str) -> None:
+    place.tamper(f"DELETE FROM meta WHERE key = '{key}'")
+    assert place.kinds() == {"file_damaged": [f"meta {key}"]}
+
+
+def test_an_index_that_says_something_else_is_found(place: Place) -> None:
+    (root,) = rows(place.path, "SELECT rootpage FROM sqlite_schema WHERE name = 'events_by_stream'")[0]
+    (size,) = rows(place.path, "PRAGMA page_size")[0]
+    page = bytearray(place.path.read_bytes())
+    start = (int(str(root)) - 1) * int(str(size))
+    at = page.index(R1.encode(), start, start + int(str(size)))
+    page[at] ^= 1
+    place.path.write_bytes(page)
+    assert "file_damaged" in place.kinds()
+
+
+def test_an_anchor_that_is_none_is_refused(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "anchor").write_text("{}")
+    with pytest.raises(Refused, match="anchor"):
+        place.look(tmp_path / "anchor")
+
+
+# ---- texts
+
+
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        ("UPDATE blobs SET content = x'00' WHERE key = ''", {"blob_changed"}),
+        ("UPDATE blobs SET salt = x'00' WHERE key = ''", {"blob_changed"}),
+        ("UPDATE blobs SET key = 'x' WHERE key <> ''", {"blob_changed"}),
+        ("UPDATE blobs SET key = '' WHERE key <> ''", {"blob_changed"}),
+        ("UPDATE blobs SET digest = 'x' WHERE key = ''", {"blob_changed", "blob_missing", "blob_foreign"}),
+        ("DELETE FROM blobs WHERE key = ''", {"blob_missing"}),
+        ("INSERT INTO blobs (digest, salt, content) VALUES ('x', x'', x'')", {"blob_changed", "blob_foreign"}),
+    ],
+)
+def test_a_text_that_is_not_what_was_written_is_found(place: Place, change: str, kinds: set[str]) -> None:
+    place.tamper(change)
+    assert set(place.kinds()) == kinds
+
+
+# ---- the spool
+
+
+def test_a_file_that_must_be_there_is_missing(place: Place) -> None:
+    (place.spool / R2 / "1.png").unlink()
+    assert place.kinds() == {"spool_missing": [str(place.spool / R2 / "1.png")]}
+
+
+def test_a_stored_image_whose_file_retention_took_is_right(place: Place) -> None:
+    (place.spool / R1 / "1.png").unlink()
+    assert place.kinds() == {}
+
+
+def test_a_spool_that_is_gone_is_only_missed_for_what_must_be_there(place: Place) -> None:
+    place.spool.rename(place.folder / "elsewhere")
+    assert place.kinds() == {"spool_missing": [str(place.spool / R2 / f"{index}.png") for index in (1, 2)]}
+
+
+def test_a_file_that_no_store_has_must_stay_for_ever(place: Place) -> None:
+    ledger = Ledger.open(place.path)
+    take_group(ledger, msgspec.structs.replace(submission("r3"), stores=()))
+    render(ledger, place.spool, "batch-app-r3", (1,), store=False)
+    ledger.close()
+    assert place.kinds() == {}
+    (place.spool / "batch-app-r3" / "1.png").unlink()
+    assert place.kinds() == {"spool_missing": [str(place.spool / "batch-app-r3" / "1.png")]}
+
+
+def test_a_file_that_was_cut_off_is_told_with_its_size(place: Place) -> None:
+    (place.spool / R1 / "2.png").write_bytes(b"")
+    _, tally = place.look()
+    assert "it has 0 bytes" in tally.kinds[0].examples[0].sentence
+
+
+@pytest.mark.parametrize("batch_id", [R1, R2])
+@pytest.mark.parametrize("content", [b"", b"other", None])
+def test_a_changed_file_is_found(place: Place, batch_id: str, content: bytes | None) -> None:
+    path = place.spool / batch_id / "2.png"
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(bytes(raw) if content is None else content)
+    assert place.kinds() == {"spool_changed": [str(path)]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["stray.txt", f"{R1}/9.png", f"{R1}/1.jpg", f"{R2}/3.png", "other/1.png", f"{R1}/notes", ".hidden", f"{R1}/01.png"],
+)
+def test_a_file_that_the_ledger_does_not_know_is_found(place: Place, name: str) -> None:
+    path = place.spool / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x")
+    assert place.kinds() == {"spool_foreign": [str(path)]}
+
+
+def test_what_is_on_its_way_or_young_is_left_out(place: Place) -> None:
+    (place.spool / R2 / ".3-a1-1.raw").write_text("x")
+    assert place.kinds() == {}
+    (place.spool / R2 / "3.png").write_text("x")
+    now_s = (place.spool / R2 / "3.png").stat().st_mtime
+    tally = Tally()
+    with looking(place.path) as live:
+        check_spool(live, place.spool, now_s + 1, tally, silent)
+    assert not tally
+
+
+def test_a_link_in_the_spool_is_not_followed(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "1.png").write_text("x")
+    os.symlink(tmp_path / "far", place.spool / "link")
+    assert place.kinds() == {"spool_foreign": [str(place.spool / "link")]}
+
+
+# ---- findings
+
+
+def test_of_many_findings_only_the_first_are_kept_and_all_are_counted() -> None:
+    tally = Tally()
+    for number in range(1_000):
+        tally.add("store_missing", str(number), "Gone.")
+    (kind,) = tally.kinds
+    assert (kind.count, len(kind.examples), kind.mend) == (1_000, EXAMPLES_MAX, MENDS["store_missing"])

@@ -1,0 +1,474 @@
+"""Given, when, then for the pure core: a ledger of plain rows, and short builders of messages.
+
+The ledger loads exactly the rows that `needs` names, so that a key that is missing there shows as a failure. It writes
+nothing down and knows no SQL; what it does is what the engine does for one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec.structs import replace
+
+from comfyledger.core.commands import (
+    CancelBatch,
+    DropStore,
+    Forget,
+    HoldBatch,
+    OweStore,
+    RaiseSeries,
+    ReleaseBatch,
+    RenumberImages,
+    RestoreLedger,
+    RetryBatch,
+    SeriesFound,
+    SeriesSeen,
+    SubmitBatch,
+)
+from comfyledger.core.decide.decide import Message, decide, needs
+from comfyledger.core.decide.recorder import Policy
+from comfyledger.core.events import BatchRequested, BlobErased, Event, ImageFailed, ImageParked, Recorded
+from comfyledger.core.evolve.evolve import evolve, touches
+from comfyledger.core.naming.names import Series, Templates, series_of
+from comfyledger.core.reports import (
+    DeletionDone,
+    DeletionRefused,
+    FilesKept,
+    FilesLaidBy,
+    ImageIsLost,
+    LaneStuck,
+    PromptHasFailed,
+    PromptHasFinished,
+    PromptIsGone,
+    PromptWasAccepted,
+    PromptWasInterrupted,
+    PromptWasRefused,
+    SubmitIntended,
+    UploadDone,
+    UploadIntended,
+    UploadRefused,
+)
+from comfyledger.core.rows import (
+    BatchRow,
+    ImageRow,
+    Key,
+    LaneRow,
+    PromptRow,
+    Row,
+    RowId,
+    SeriesRow,
+    Slice,
+    TemplateRow,
+    TextRow,
+    row_id,
+)
+from comfyledger.core.values import Evidence, OutputFile, Pinned, PromptFixed, StoreRef, Take, blob_of
+
+POLICY = Policy(render_attempts_max=3)
+BACKEND = "main"
+
+
+@dataclass(frozen=True)
+class Then:
+    """What came of one message."""
+
+    answer: Any
+    events: tuple[Event, ...]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [type(event).__name__ for event in self.events]
+
+
+class PlainLedger:
+    """All rows and the whole log, in memory."""
+
+    def __init__(self, policy: Policy = POLICY) -> None:
+        self.rows: dict[RowId, Row] = {}
+        self.log: list[Recorded] = []
+        self.now_ms = 1_000
+        self.changed: tuple[Row, ...] = ()
+        """The rows that the last message changed."""
+        self._policy = policy
+
+    def when(self, message: Message) -> Then:
+        """Decide one message. Raises Refused; then nothing has changed."""
+        self.now_ms += 1
+        keys = needs(message)
+        state = self.load(keys)
+        decision = decide(state, message, self.now_ms, len(self.log), self._policy)
+        self._check_loaded(decision.recorded, self.ids(keys))
+        self._take(decision.recorded, state)
+        if isinstance(message, SubmitBatch) and decision.recorded:
+            template = TemplateRow(message.template.key, message.template.digest)
+            self.rows.setdefault(row_id(template), template)
+        return Then(decision.answer, tuple(entry.event for entry in decision.recorded))
+
+    def given(self, *messages: Message | Iterable[Message]) -> PlainLedger:
+        for message in messages:
+            for one in message if isinstance(message, Iterable) else (message,):
+                self.when(one)
+        return self
+
+    def _take(self, recorded: tuple[Recorded, ...], state: Slice) -> None:
+        assert bool(recorded) == bool(state.changed), "rows change with events and never without"
+        self.log.extend(recorded)
+        self.rows |= state.changed
+        self.changed = tuple(state.changed.values())
+
+    def _check_loaded(self, recorded: tuple[Recorded, ...], loaded: set[RowId]) -> None:
+        """Every row that an event touches was loaded for its message, if it existed before."""
+        for entry in recorded:
+            missing = {each for each in self.ids(touches(entry.event)) if each in self.rows} - loaded
+            assert not missing, f"{entry.event} touches rows that were not loaded: {missing}"
+
+    def load(self, keys: Iterable[Key]) -> Slice:
+        keys = tuple(keys)
+        texts = [text for key in keys if key.kind == "batch_texts" for text in self.texts(key.a)]
+        return Slice([*(self.rows[each] for each in self.ids(keys) if each in self.rows), *texts])
+
+    def texts(self, batch: str = "b1") -> list[TextRow]:
+        """The texts that events of a batch have named and none has erased."""
+        events = [entry.event for entry in self.log if getattr(entry.event, "batch_id", "") == batch]
+        erased = {digest for event in events if isinstance(event, BlobErased) for digest in event.digests}
+        found = [text for event in events for text in self._texts_named(event)]
+        return [text for text in _joined(found) if text.digest not in erased]
+
+    def _texts_named(self, event: Event) -> Iterator[TextRow]:
+        batch: str = event.batch_id  # type: ignore[attr-defined]
+        words = getattr(event, "words", None)
+        match event:
+            case BatchRequested():
+                yield TextRow(batch, event.template, whole=True, elsewhere=self._is_used_by_others(event))
+                yield from (TextRow(batch, one.inputs, prompts=(one.index,)) for one in event.prompts if one.inputs)
+                yield from (TextRow(batch, event.metadata, whole=True),) if event.metadata else ()
+            case ImageFailed(images=images) if words:
+                yield TextRow(batch, words, images)
+            case ImageParked(image=image) if words:
+                yield TextRow(batch, words, (image,))
+            case _ if words:
+                yield TextRow(batch, words, prompts=(event.prompt,))  # type: ignore[attr-defined]
+
+    def _is_used_by_others(self, event: BatchRequested) -> bool:
+        rows = (row for row in self.rows.values() if isinstance(row, BatchRow) and row.batch_id != event.batch_id)
+        return any(row.template == event.template and row.forgotten < row.images for row in rows)
+
+    def ids(self, keys: Iterable[Key]) -> set[RowId]:
+        return {each for key in keys for each in self._ids(key)}
+
+    def _ids(self, key: Key) -> Iterator[RowId]:
+        match key.kind:
+            case "batch_texts":
+                pass
+            case "series" | "template" | "batch" | "lane":
+                yield (key.kind, key.a, "")
+            case "prompt" | "image":
+                yield (key.kind, key.a, key.i)
+            case "prompt_images":
+                prompt = self.rows.get(("prompt", key.a, key.i))
+                yield from (("image", key.a, index) for index in prompt.images) if isinstance(prompt, PromptRow) else ()
+            case "batch_prompts" | "batch_images":
+                kind = key.kind.removeprefix("batch_").removesuffix("s")
+                yield from (each for each in self.rows if each[:2] == (kind, key.a))
+            case "request":
+                yield from self._request_ids(key)
+            case _:
+                raise KeyError(key.kind)
+
+    def _request_ids(self, key: Key) -> Iterator[RowId]:
+        request = self.rows.get(("request", key.a, key.b))
+        if request is not None:
+            yield row_id(request)
+            yield from self.ids((Key("batch", request.batch_id), Key("batch_images", request.batch_id)))  # type: ignore[union-attr]
+
+    # ---- looking
+
+    def batch(self, batch: str = "b1") -> BatchRow:
+        return self.rows["batch", batch, ""]  # type: ignore[return-value]
+
+    def prompt(self, index: int = 1, batch: str = "b1") -> PromptRow:
+        return self.rows["prompt", batch, index]  # type: ignore[return-value]
+
+    def image(self, index: int = 1, batch: str = "b1") -> ImageRow:
+        return self.rows["image", batch, index]  # type: ignore[return-value]
+
+    def lane(self, name: str) -> LaneRow:
+        return self.rows.get(("lane", name, ""), LaneRow(name))  # type: ignore[return-value]
+
+    def series(self, key: str) -> SeriesRow:
+        return self.rows["series", key, ""]  # type: ignore[return-value]
+
+    def states(self, batch: str = "b1") -> list[str]:
+        return [image.state for image in self.load([Key("batch_images", batch)]).images(batch)]
+
+    def numbers(self, batch: str = "b1") -> list[int]:
+        return [image.number for image in self.load([Key("batch_images", batch)]).images(batch)]
+
+    def open_rows(self) -> list[Row]:
+        """What a restart reads: lanes, batches that are not over, their open prompts, kept images."""
+        prompts = [row for row in self.rows.values() if isinstance(row, PromptRow) and row.state != "done"]
+        mine = {row.batch_id for row in prompts}
+        return [
+            *(row for row in self.rows.values() if isinstance(row, LaneRow)),
+            *(
+                row
+                for row in self.rows.values()
+                if isinstance(row, BatchRow) and (not row.settled or row.batch_id in mine)
+            ),
+            *prompts,
+            *(row for row in self.rows.values() if isinstance(row, ImageRow) and row.state in {"kept", "forgetting"}),
+        ]
+
+
+def _joined(texts: Iterable[TextRow]) -> list[TextRow]:
+    """One row for each text, about all that events say it is about."""
+    rows: dict[str, TextRow] = {}
+    for text in texts:
+        before = rows.get(text.digest, text)
+        images = tuple(sorted({*before.images, *text.images}))
+        prompts = tuple(sorted({*before.prompts, *text.prompts}))
+        rows[text.digest] = replace(before, images=images, prompts=prompts)
+    return list(rows.values())
+
+
+def given(*messages: Message | Iterable[Message], policy: Policy = POLICY) -> PlainLedger:
+    return PlainLedger(policy).given(*messages)
+
+
+# ---- commands
+
+
+def series(user: str = "Areg", character: str = "Opal Fever", premade: bool = True) -> Series:
+    return series_of(Templates(), user, character, premade)
+
+
+def stores(*names: str) -> tuple[StoreRef, ...]:
+    return tuple(StoreRef(name, f"{name}:/there") for name in names)
+
+
+def fixed(quantity: int, per_prompt: int, backend: str) -> tuple[PromptFixed, ...]:
+    """`quantity` images, `per_prompt` of them in each prompt but perhaps the last."""
+    groups = [range(first, min(first + per_prompt, quantity + 1)) for first in range(1, quantity + 1, per_prompt)]
+    return tuple(PromptFixed(index, tuple(group), index, backend) for index, group in enumerate(groups, 1))
+
+
+def submit(
+    batch: str = "b1",
+    quantity: int = 3,
+    *,
+    per_prompt: int = 1,
+    request: str = "",
+    body: str = "",
+    user: str = "Areg",
+    character: str = "Opal Fever",
+    label: str = "app",
+    into: tuple[str, ...] = ("folder",),
+    backend: str = BACKEND,
+    priority: int = 1,
+    trust: bool = True,
+) -> SubmitBatch:
+    return SubmitBatch(
+        label=label,
+        request_id=request or f"request of {batch}",
+        request_digest=body or f"body of {request or batch}",
+        batch_id=batch,
+        username=user,
+        user_key=user.casefold(),
+        character=character,
+        premade=True,
+        series=series(user, character),
+        prompts=fixed(quantity, per_prompt, backend),
+        workflow="text-to-image",
+        template=blob_of(b"{}", b"salt", key="graph"),
+        plan={"output": "9"},
+        stores=stores(*into),
+        priority=priority,
+        trust=trust,
+    )
+
+
+def cancel(*images: int, batch: str = "b1") -> CancelBatch:
+    return CancelBatch("app", batch, images)
+
+
+def retry(*images: int, batch: str = "b1") -> RetryBatch:
+    return RetryBatch("app", batch, images)
+
+
+def forget(*images: int, batch: str = "b1", stores: bool = False) -> Forget:
+    return Forget("app", batch, images, stores)
+
+
+def hold(batch: str = "b1") -> HoldBatch:
+    return HoldBatch("app", batch)
+
+
+def release(batch: str = "b1") -> ReleaseBatch:
+    return ReleaseBatch("app", batch)
+
+
+def raising(*found: tuple[str, int], store: str = "folder") -> RaiseSeries:
+    """What an import of a store found: user and highest number."""
+    (ref,) = stores(store)
+    return RaiseSeries("app", ref, tuple(SeriesFound(series(user), highest) for user, highest in found))
+
+
+def restoring(*found: tuple[str, int], margin: int = 1_000, first: int = 1) -> RestoreLedger:
+    """A restore that found these highest numbers in a store: user and number."""
+    (ref,) = stores("folder")
+    seen = tuple(
+        SeriesSeen(series(user).key, series(user).folder, (Evidence(ref.name, ref.identity, highest),))
+        for user, highest in found
+    )
+    evidence = tuple(one.evidence[0] for one in seen)[:1]
+    return RestoreLedger("cli", "epoch1", "epoch2", evidence, margin, first, seen)
+
+
+def dropping(store: str = "folder", *batches: str) -> DropStore:
+    return DropStore("app", store, batches or ("b1",))
+
+
+def owing(*images: int, store: str = "folder", batch: str = "b1") -> OweStore:
+    (ref,) = stores(store)
+    return OweStore("app", batch, images, ref)
+
+
+def renumbering(*images: int, batch: str = "b1", user: str = "Areg") -> RenumberImages:
+    return RenumberImages("app", batch, series(user).key, images)
+
+
+# ---- reports
+
+
+def intended(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> SubmitIntended:
+    return SubmitIntended(batch, prompt, attempt)
+
+
+def accepted(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptWasAccepted:
+    return PromptWasAccepted(batch, prompt, attempt)
+
+
+def refused(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptWasRefused:
+    return PromptWasRefused(batch, prompt, attempt, "value_not_in_list", blob_of(b"lora not found", b"salt"))
+
+
+def finished(prompt: int = 1, attempt: int = 1, *, files: int = 1, batch: str = "b1") -> PromptHasFinished:
+    return PromptHasFinished(batch, prompt, attempt, tuple(output(prompt, attempt, count) for count in range(files)))
+
+
+def output(prompt: int, attempt: int, count: int) -> OutputFile:
+    return OutputFile(f"{prompt}-a{attempt}_{count:05}_.png", "comfyledger", "output")
+
+
+def miscounted(prompt: int = 1, attempt: int = 1, *, files: int, batch: str = "b1") -> PromptHasFinished:
+    """Finished with another number of files than images, in the worker's words."""
+    return replace(finished(prompt, attempt, files=files, batch=batch), words=blob_of(b"so many files", b"salt"))
+
+
+def laid_by(count: int, prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> FilesLaidBy:
+    """So many files of a prompt are in the spool, by their places."""
+    files = tuple(pinned(place, attempt) for place in range(1, count + 1))
+    return FilesLaidBy(batch, prompt, attempt, files, blob_of(b"too many files", b"salt"))
+
+
+def taking(take: Take, *images: int, batch: str = "b1", user: str = "Areg") -> RetryBatch:
+    series = series_of(Templates(), user, "Opal Fever", True)
+    return RetryBatch("app", batch, images, take, series.key if take == "all" else "")
+
+
+def failed(
+    prompt: int = 1, attempt: int = 1, code: str = "execution_error", *, batch: str = "b1", final: bool = False
+) -> PromptHasFailed:
+    return PromptHasFailed(batch, prompt, attempt, code, blob_of(b"out of memory", b"salt"), final)
+
+
+def interrupted(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptWasInterrupted:
+    return PromptWasInterrupted(batch, prompt, attempt)
+
+
+def gone(prompt: int = 1, attempt: int = 1, *, restarted: bool = False, batch: str = "b1") -> PromptIsGone:
+    return PromptIsGone(batch, prompt, attempt, restarted)
+
+
+def fallen(prompt: int = 1, attempt: int = 1, *, restarted: bool = True, batch: str = "b1") -> PromptIsGone:
+    """ComfyUI went away while it ran the prompt."""
+    return PromptIsGone(batch, prompt, attempt, restarted, running=True, words=blob_of(b"went away", b"salt"))
+
+
+def kept(*images: int, prompt: int = 1, attempt: int = 1, batch: str = "b1") -> FilesKept:
+    return FilesKept(batch, prompt, attempt, tuple(pinned(image, attempt) for image in images))
+
+
+def pinned(image: int, attempt: int = 1) -> Pinned:
+    return Pinned(image, f"sha256 of {image}-a{attempt}", f"md5 of {image}-a{attempt}", 1_000, 64, 64, "png")
+
+
+def uploading(image: int = 1, store: str = "folder", *, batch: str = "b1") -> UploadIntended:
+    return UploadIntended(batch, image, store)
+
+
+def uploaded(image: int = 1, store: str = "folder", *, batch: str = "b1") -> UploadDone:
+    return UploadDone(batch, image, store, f"file:///{image}.png")
+
+
+def unwanted(image: int = 1, store: str = "folder", *, batch: str = "b1") -> UploadRefused:
+    return UploadRefused(batch, image, store, "collision", blob_of(b"other bytes", b"salt"))
+
+
+def deleted(image: int = 1, store: str = "folder", *, batch: str = "b1", found: bool = True) -> DeletionDone:
+    return DeletionDone(batch, image, store, found)
+
+
+def foreign(image: int = 1, store: str = "folder", *, batch: str = "b1") -> DeletionRefused:
+    return DeletionRefused(batch, image, store, "foreign")
+
+
+def lost(image: int = 1, store: str = "folder", *, attempt: int = 1, batch: str = "b1") -> ImageIsLost:
+    """Of a prompt of the same index."""
+    return ImageIsLost(batch, image, store, prompt=image, attempt=attempt)
+
+
+def stuck(lane: str, code: str = "not_reached") -> LaneStuck:
+    return LaneStuck(lane, code, blob_of(b"connection refused", b"salt"))
+
+
+# ---- ways that several messages go together
+
+
+def rendering(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> tuple[Message, ...]:
+    return (intended(prompt, attempt, batch=batch), accepted(prompt, attempt, batch=batch))
+
+
+def rendered(prompt: int = 1, attempt: int = 1, *, files: int = 1, batch: str = "b1") -> tuple[Message, ...]:
+    return (*rendering(prompt, attempt, batch=batch), finished(prompt, attempt, files=files, batch=batch))
+
+
+def one_kept(index: int = 1, *, attempt: int = 1, batch: str = "b1") -> tuple[Message, ...]:
+    """One image of one prompt of the same index, on its way as far as the spool."""
+    return (*rendered(index, attempt, batch=batch), kept(index, prompt=index, attempt=attempt, batch=batch))
+
+
+def one_stored(index: int = 1, *, attempt: int = 1, batch: str = "b1") -> tuple[Message, ...]:
+    return (*one_kept(index, attempt=attempt, batch=batch), uploading(index, batch=batch), uploaded(index, batch=batch))
+
+
+def failing(prompt: int = 1, *, times: int = 3, first: int = 1, batch: str = "b1") -> tuple[Message, ...]:
+    """`times` attempts of a prompt that come to nothing, from attempt `first`."""
+    attempts = range(first, first + times)
+    return tuple(
+        message
+        for attempt in attempts
+        for message in (*rendering(prompt, attempt, batch=batch), failed(prompt, attempt, batch=batch))
+    )
+
+
+def folded(log: Iterable[Recorded], *, narrow: bool) -> dict[RowId, Row]:
+    """The rows that a log makes. `narrow`: each event sees only the rows that it touches."""
+    ledger = PlainLedger()
+    for entry in log:
+        state = ledger.load(touches(entry.event)) if narrow else Slice(ledger.rows.values())
+        state.put(evolve(state, entry))
+        ledger.rows |= state.changed
+    return ledger.rows

@@ -1,0 +1,150 @@
+"""The plain ledger with an index of what is owed beside it, as the engine keeps it: messages go in as groups, rows that
+changed are applied after each group, effects are taken and said to be done. Time is a number that tests move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.recorder import Wanted
+from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.core.rows import Row, RowId, row_id
+from comfyledger.core.scheduling.effects import (
+    CancelPrompt,
+    DeleteImage,
+    Effect,
+    EffectKey,
+    FetchPrompt,
+    FollowPrompt,
+    SubmitPrompt,
+    UploadImage,
+)
+from comfyledger.core.scheduling.pending_work import Limits, PendingWork
+from comfyledger.errors import Refused
+from support.core_given import (
+    PlainLedger,
+    accepted,
+    deleted,
+    finished,
+    gone,
+    intended,
+    kept,
+    uploaded,
+    uploading,
+)
+
+
+class House:
+    """One ledger, one index, and the effects under way."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.ledger = PlainLedger()
+        self.limits = limits or Limits(queue_depth=3)
+        self.owed = PendingWork(self.limits)
+        self.now_ms = 0
+        self.running: dict[EffectKey, Effect] = {}
+
+    def post(self, *messages: Message | Iterable[Message]) -> list[Any]:
+        """Decide messages as one group. Gives their answers; a refusal stands in the place of an answer."""
+        flat = [one for each in messages for one in (each if isinstance(each, Iterable) else (each,))]
+        rows: dict[RowId, Row] = {}
+        answers = [self._decide(message, rows) for message in flat]
+        self.owed.apply(rows.values(), self.now_ms)
+        for message in flat:
+            if isinstance(message, LaneStuck):
+                self.owed.stuck(message.lane, message.code, self.now_ms, message.retry_after_s)
+        return answers
+
+    def _decide(self, message: Message, rows: dict[RowId, Row]) -> Any:
+        try:
+            answer = self.ledger.when(message).answer
+        except Refused as refusal:
+            return refusal
+        rows.update((row_id(row), row) for row in self.ledger.changed)
+        return answer
+
+    def given(self, *messages: Message | Iterable[Message]) -> House:
+        """Decide messages one group after another."""
+        for message in messages:
+            for one in message if isinstance(message, Iterable) else (message,):
+                self.post(one)
+        return self
+
+    def take(self) -> list[Effect]:
+        effects = self.owed.take(self.now_ms)
+        for effect in effects:
+            assert effect.key not in self.running, f"handed out twice: {effect}"
+            self.running[effect.key] = effect
+        return effects
+
+    def done(self, *effects: Effect) -> None:
+        for effect in effects:
+            del self.running[effect.key]
+            self.owed.done(effect.key, self.now_ms)
+
+    def wait(self, ms: int) -> House:
+        self.now_ms += ms
+        return self
+
+    def restart(self) -> None:
+        """A crash: nothing runs any more, and the index is filled from the open rows."""
+        self.running.clear()
+        self.owed = PendingWork(self.limits)
+        self.owed.apply(self.ledger.open_rows(), self.now_ms)
+
+    # ---- workers that succeed
+
+    def perform(self, effect: Effect) -> None:
+        """Do an effect as a worker does to whom nothing ever happens."""
+        match effect:
+            case SubmitPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
+                if self._go(intended(prompt, attempt, batch=batch)):
+                    self.post(accepted(prompt, attempt, batch=batch))
+            case FollowPrompt(batch_id=batch, prompt=prompt, attempt=attempt, images=images):
+                cancelling = self.ledger.prompt(prompt, batch).state == "cancelling"
+                end = finished(prompt, attempt, files=len(images), batch=batch)
+                self.post(gone(prompt, attempt, batch=batch) if cancelling else end)
+            case FetchPrompt(batch_id=batch, prompt=prompt, attempt=attempt, images=images):
+                missing = [index for index in images if self.ledger.image(index, batch).state == "pending"]
+                self.post(kept(*missing, prompt=prompt, attempt=attempt, batch=batch))
+            case UploadImage(image=image, store=store):
+                if self._go(uploading(image.index, store, batch=image.batch_id)):
+                    self.post(uploaded(image.index, store, batch=image.batch_id))
+            case DeleteImage(image=image, store=store):
+                self.post(deleted(image.index, store, batch=image.batch_id))
+            case CancelPrompt():
+                pass
+        if self.owed.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
+            self.post(LaneWorks(effect.lane))
+        self.done(effect)
+
+    def _go(self, question: Message) -> bool:
+        (answer,) = self.post(question)
+        return isinstance(answer, Wanted) and answer.go
+
+    def work(self, rounds: int = 500) -> House:
+        """Do all that is owed until nothing is, moving the time to whenever something may be owed again."""
+        for _ in range(rounds):
+            self.take()
+            for effect in list(self.running.values()):
+                self.perform(effect)
+            wake_at = self.owed.wake_at_ms(self.now_ms)
+            if wake_at is not None:
+                self.now_ms = max(self.now_ms, wake_at)
+            elif not self._more():
+                return self
+        raise AssertionError(f"still owed after {rounds} rounds: {list(self.running)}")
+
+    def _more(self) -> bool:
+        self.take()
+        return bool(self.running)
+
+
+def kept_in_memory(owed: PendingWork) -> int:
+    """How many entries an index holds in all of its private collections."""
+    plain = (owed._batches, owed._prompts, owed._open, owed._users, owed._images, owed._wanted, owed._running)
+    total = sum(map(len, (*plain, owed._later, owed._failed_in_row, owed._alone)))
+    total += sum(len(group.waiting) + group.running for group in owed._lanes.values())
+    total += sum(len(places) for places in owed._at_backend.values())
+    return total + sum(len(ring.users) for rotation in owed._rotations.values() for ring in rotation._rings)

@@ -1,0 +1,104 @@
+"""Asking stores for the highest number of a series: who waits is told of every store that has not answered."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from comfyledger.core.decide.recorder import SeriesUnknown
+from comfyledger.core.naming.names import Templates, series_of
+from comfyledger.core.values import Evidence, StoreRef
+from comfyledger.engine import HINT_LATER, Question
+from comfyledger.plugin_api import Doubted, LaneFault, Series, StoreTrouble
+from comfyledger.plugins import OpenedStore
+from comfyledger.workers.stores import upload
+from comfyledger.workers.stores.upload import HINT_OUTLIER, Asker
+
+SERIES = series_of(Templates(), "Areg", "Opal Fever", True)
+DOWN = StoreTrouble(LaneFault("not_reached", "no route to host."))
+
+
+class Shelf:
+    """Answers as it is told, with a number or with trouble."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    async def highest_number(self, series: Series) -> int:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        number: int = self.answer
+        return number
+
+
+class Engine:
+    def __init__(self, unknown: SeriesUnknown) -> None:
+        self.question = Question(unknown, 0, [object()])  # type: ignore[list-item]
+        self.questions = {unknown.series.key: self.question}
+        self.reports: list[Any] = []
+
+    async def report(self, report: Any) -> None:
+        self.reports.append(report)
+
+
+def asking(**answers: Any) -> tuple[Engine, dict[str, Shelf], asyncio.Task[None]]:
+    shelves = {name: Shelf(answer) for name, answer in answers.items()}
+    stores = {name: OpenedStore(name, "odd", f"odd:{name}", shelf) for name, shelf in shelves.items()}  # type: ignore[arg-type]
+    unknown = SeriesUnknown(SERIES, tuple(StoreRef(name, f"odd:{name}") for name in shelves))
+    engine = Engine(unknown)
+    asker = Asker(stores, engine, random.Random(1))  # type: ignore[arg-type]
+    return engine, shelves, asyncio.create_task(asker.ask(unknown))
+
+
+def doubt() -> Doubted:
+    return Doubted("a", Series("f", "s_"), "f/s_20251122", 20251122, 57)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "ASK_FIRST_S", 0.001)
+    monkeypatch.setattr(upload, "ASK_LAST_S", 0.01)
+
+
+async def test_each_store_that_has_not_answered_is_named_with_its_reason() -> None:
+    engine, shelves, task = asking(a=doubt(), b=DOWN, c=9)
+    await until(lambda: "store/a" in engine.question.reason and "store/b" in engine.question.reason)
+    assert "`comfyledger import a --prefix f --ignore-outlier`" in engine.question.reason
+    assert "no route to host" in engine.question.reason
+    assert "store/c" not in engine.question.reason
+    assert engine.question.hint == HINT_OUTLIER
+    shelves["a"].answer = 57
+    await until(lambda: engine.question.reason == "store/b: no route to host")
+    assert engine.question.hint == HINT_LATER
+    shelves["b"].answer = 0
+    await task
+    (report,) = engine.reports
+    assert report.evidence == (Evidence("a", "odd:a", 57), Evidence("b", "odd:b", 0), Evidence("c", "odd:c", 9))
+
+
+async def test_an_asker_whose_question_was_settled_otherwise_says_nothing_more() -> None:
+    engine, _, task = asking(a=DOWN)
+    await until(lambda: "store/a" in engine.question.reason)
+    key = engine.question.unknown.series.key
+    engine.questions[key] = Question(SeriesUnknown(SERIES, ()), 0, [object()])  # type: ignore[list-item]
+    await task
+    assert engine.questions[key].reason == "asking the stores"
+    assert engine.reports == []
+
+
+async def test_a_plugin_that_dies_is_a_reason_like_any_other() -> None:
+    engine, shelves, task = asking(a=ValueError("日本"))
+    await until(lambda: "Its plugin died" in engine.question.reason)
+    shelves["a"].answer = 3
+    await task
+    assert len(engine.reports) == 1

@@ -1,0 +1,217 @@
+"""Deleting what is forgotten: from stores, whatever they answer, and from the spool as soon as the log says so."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfyledger.core.decide.recorder import Policy
+from comfyledger.core.reports import Report
+from comfyledger.core.rows import ImageRow, ImageState
+from comfyledger.core.scheduling.effects import DeleteImage, Effect, UploadImage
+from comfyledger.core.scheduling.pending_work import Limits
+from comfyledger.engine import Engine
+from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.plugin_api import Deleted, Deletion, Foreign, Held, LaneFault
+from comfyledger.plugins import OpenedStore
+from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.row_cache import RowCache
+from comfyledger.workers.spool.retention import Retention
+from comfyledger.workers.spool.spool import Spool
+from comfyledger.workers.stores.delete import Deleter, SpoolFollower
+from support.core_given import forget, one_stored, submit
+from support.ledger_given import log_of
+
+
+class AnsweringStore:
+    """A store that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.answer: Deletion = Deleted(found=True)
+        self.asked: list[Held] = []
+
+    async def delete(self, ours: Held) -> Deletion:
+        self.asked.append(ours)
+        return self.answer
+
+
+class Rig:
+    """Two stored images, the workers that delete, and the spool with their files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "ledger.db"
+        self.store = AnsweringStore()
+        self.stores = {"folder": OpenedStore("folder", "folder", "folder:/there", self.store)}  # type: ignore[arg-type]
+        self.ledger, self.reader = Ledger.open(self.path), Reader(self.path)
+        self.now_ms = 0
+        self.engine = Engine(
+            self.ledger,
+            policy=Policy(),
+            limits=Limits(),
+            first_use_wait_s=60.0,
+            wall_ms=lambda: 1_700_000_000_000,
+            steady_ms=lambda: self.now_ms,
+        )
+        salts = itertools.count()
+        self.spool = Spool(folder / "spool")
+        desk = Reporter(self.engine, lambda: next(salts).to_bytes(16), 2_000)
+        self.deleter = Deleter(self.stores, RowCache(self.engine.owed, self.reader), desk)
+        self.follower = SpoolFollower(self.engine, self.reader, self.spool)
+        work = (self.engine.run(self.perform, self.perform), self.follower.run())
+        self.running = [asyncio.create_task(one) for one in work]
+
+    async def perform(self, effect: Any) -> None:
+        if isinstance(effect, DeleteImage):
+            await self.deleter.delete(effect)
+        elif isinstance(effect, Effect) and not isinstance(effect, UploadImage):
+            await asyncio.Event().wait()
+
+    async def given(self) -> None:
+        await self.engine.command(submit(quantity=2))
+        for index in (1, 2):
+            self.place(index)
+            for report in one_stored(index):
+                assert isinstance(report, Report)
+                await self.engine.report(report)
+
+    def place(self, index: int) -> Path:
+        path = self.spool.path_of("b1", index, "png")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"picture")
+        return path
+
+    def files(self) -> list[str]:
+        return sorted(str(path.relative_to(self.spool.root)) for path in self.spool.root.rglob("*.png"))
+
+    def kinds(self) -> list[str]:
+        return [line.kind for line in log_of(self.path)]
+
+    async def image(self, index: int = 1) -> ImageRow:
+        found = await self.reader.image("b1", index)
+        assert found is not None
+        return found
+
+    async def end(self) -> None:
+        for task in self.running:
+            task.cancel()
+        await asyncio.gather(*self.running, return_exceptions=True)
+        await self.reader.close()
+        self.ledger.close()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path)
+    await made.given()
+    yield made
+    await made.end()
+
+
+async def test_a_store_is_asked_for_what_it_was_given_and_nothing_else(rig: Rig) -> None:
+    await rig.engine.command(forget(1, stores=True))
+    await until(lambda: "image_deleted" in rig.kinds())
+    (asked,) = rig.store.asked
+    image = await rig.image()
+    assert asked == Held(image.public_id, "png", 1_000, image.md5, image.sha256, "b1/1")
+    assert (image.state, image.uploads[0].state) == ("forgotten", "deleted")
+
+
+async def test_what_is_not_ours_is_left_and_the_image_is_forgotten_all_the_same(rig: Rig) -> None:
+    rig.store.answer = Foreign("somebody drew over it")
+    await rig.engine.command(forget(1, stores=True))
+    await until(lambda: "image_left" in rig.kinds())
+    image = await rig.image()
+    assert (image.state, image.uploads[0].state, image.uploads[0].code) == ("forgotten", "foreign", "foreign")
+
+
+async def test_a_store_in_trouble_is_one_event_and_is_asked_again(rig: Rig) -> None:
+    rig.store.answer = LaneFault("not_reached", "no route to host")
+    await rig.engine.command(forget(stores=True))
+    await until(lambda: "lane_paused" in rig.kinds())
+    assert (await rig.image()).state == "forgetting"
+    rig.store.answer = Deleted(found=False)
+    rig.now_ms += 120_000
+    rig.engine.probe_soon("store/folder")
+    await until(lambda: rig.kinds().count("image_deleted") == 2)
+    assert (rig.kinds().count("lane_paused"), rig.kinds().count("lane_resumed")) == (1, 1)
+
+
+async def test_another_place_under_the_stores_name_is_not_asked(rig: Rig) -> None:
+    moved = OpenedStore("folder", "folder", "folder:/elsewhere", rig.store)  # type: ignore[arg-type]
+    rig.stores["folder"] = moved
+    await rig.engine.command(forget(1, stores=True))
+    await until(lambda: "image_left" in rig.kinds())
+    assert (await rig.image()).uploads[0].code == "identity_changed"
+    assert rig.store.asked == []
+
+
+async def test_a_store_that_is_not_configured_any_more_is_waited_for(rig: Rig) -> None:
+    del rig.stores["folder"]
+    await rig.engine.command(forget(1, stores=True))
+    await until(lambda: "lane_paused" in rig.kinds())
+    assert (await rig.image()).state == "forgetting"
+
+
+async def test_files_leave_the_spool_as_soon_as_the_log_says_so(rig: Rig) -> None:
+    await rig.engine.command(forget(2))
+    await until(lambda: rig.files() == ["b1/1.png"])
+    await rig.engine.command(forget(1))
+    await until(lambda: not (rig.spool.root / "b1").exists())
+
+
+async def test_a_follower_that_fell_behind_reads_on_in_the_log(rig: Rig) -> None:
+    await until(lambda: rig.follower._position == rig.engine.position)
+    rig.running[1].cancel()
+    await rig.engine.command(forget(1))
+    rig.engine.tail.clear()
+    rig.running[1] = asyncio.create_task(rig.follower.run())
+    await until(lambda: rig.files() == ["b1/2.png"])
+
+
+class Known:
+    """A reader that knows these images only."""
+
+    def __init__(self, *rows: ImageRow) -> None:
+        self.rows = rows
+
+    async def images(self, wanted: ImageFilter) -> list[ImageRow]:
+        return [row for row in self.rows if row.batch_id == wanted.batch_id]
+
+
+@pytest.mark.parametrize("state", ["forgetting", "forgotten"])
+async def test_what_a_crash_or_the_disk_left_goes_at_the_start_and_when_the_spool_is_cleared(
+    tmp_path: Path, state: ImageState
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    rows = Known(ImageRow("b1", 1, 1, "f", "n_1", 1, "areg", state, sha256="aa"))
+    retention = Retention(spool, rows, 999, lambda: 0.0)  # type: ignore[arg-type]
+    for go in (retention.sweep_at_start, retention.clear):
+        path = spool.path_of("b1", 1, "png")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"picture")
+        assert await go() == 1
+        assert not path.exists()
+
+
+async def test_an_image_over_which_the_plugin_dies_is_left_with_the_reason(rig: Rig) -> None:
+    async def delete(ours: Held) -> Deletion:
+        raise KeyError("etag")
+
+    rig.store.delete = delete  # type: ignore[method-assign]
+    await rig.engine.command(forget(1, stores=True))
+    await until(lambda: "image_left" in rig.kinds())
+    image = await rig.image()
+    assert (image.state, image.uploads[0].code) == ("forgotten", "plugin_died")
+    assert rig.stores["folder"].died == {"delete": 1}

@@ -1,0 +1,59 @@
+"""What workers say of a lane: one line in the log for one trouble, however many calls meet it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from structlog.testing import capture_logs
+
+from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.engine import Engine
+from comfyledger.workers.comfyui.secret_values import Secrets
+from comfyledger.workers.reporting import Reporter
+
+
+class Ledger:
+    """Stands for the engine: a lane is in trouble once its report is durable, which takes a turn of the loop."""
+
+    def __init__(self) -> None:
+        self.reports: list[Any] = []
+        self.troubles: set[str] = set()
+
+    def in_trouble(self, lane: str) -> bool:
+        return lane in self.troubles
+
+    async def report(self, report: Any) -> None:
+        await asyncio.sleep(0)
+        self.reports.append(report)
+        (self.troubles.add if isinstance(report, LaneStuck) else self.troubles.discard)(report.lane)
+
+
+def made() -> tuple[Reporter, Ledger]:
+    ledger = Ledger()
+    return Reporter(cast(Engine, ledger), lambda: b"salt", 100, Secrets({}, ["secret-key"])), ledger
+
+
+async def test_one_trouble_of_a_lane_is_one_line_and_every_call_is_reported() -> None:
+    desk, ledger = made()
+    with capture_logs() as lines:
+        await asyncio.gather(*(desk.stuck("store/a", "away", "no route") for _ in range(4)))
+        for _ in range(3):
+            await desk.stuck("store/a", "away", "no route")
+        await desk.stuck("store/b", "full", "no room, says secret-key", 5.0)
+    assert [(line["event"], line["lane"]) for line in lines] == [("lane.stuck", "store/a"), ("lane.stuck", "store/b")]
+    assert lines[1]["code"] == "full"
+    assert "secret-key" not in lines[1]["error"]
+    assert [report.lane for report in ledger.reports] == ["store/a"] * 7 + ["store/b"]
+    assert ledger.reports[-1].retry_after_s == 5.0
+
+
+async def test_the_next_trouble_of_a_lane_is_another_line() -> None:
+    desk, ledger = made()
+    with capture_logs() as lines:
+        for _ in range(2):
+            await desk.stuck("store/a", "away", "no route")
+            await desk.works("store/a")
+        await desk.works("store/a")
+    assert [line["event"] for line in lines] == ["lane.stuck", "lane.works"] * 2
+    assert [type(report) for report in ledger.reports] == [LaneStuck, LaneWorks] * 2

@@ -1,0 +1,160 @@
+"""What a worker reports of a prompt that has ended: what is finished is found, and no entry of ours stays behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from comfyledger.comfyui.messages import HistoryEntry
+from comfyledger.comfyui.messages import OutputFile as ViewFile
+from comfyledger.comfyui.watch import Ending
+from comfyledger.core.decide.recorder import Wanted
+from comfyledger.core.reports import (
+    PromptHasFailed,
+    PromptHasFinished,
+    PromptIsGone,
+    PromptWasInterrupted,
+    Report,
+)
+from comfyledger.core.rows import BatchRow, PromptRow
+from comfyledger.core.scheduling.effects import FollowPrompt
+from comfyledger.core.values import Blob, blob_of, prompt_uuid
+from comfyledger.workers.comfyui.renderer import Bounds, Renderer
+from comfyledger.workers.comfyui.secret_values import NO_SECRETS
+from support.core_given import accepted, given, intended, submit
+
+PROMPT_ID = prompt_uuid("b1", 1, 1)
+INTERRUPTED = HistoryEntry(PROMPT_ID, "error", False, "interrupted", {})
+
+
+class Room:
+    """A renderer between a ComfyUI that has some files, a watcher that tells one end, and a desk that notes reports."""
+
+    def __init__(self, images: int, state: str = "accepted") -> None:
+        ledger = given(submit(quantity=images, per_prompt=images), intended(1), accepted(1))
+        self.batch_row: BatchRow = replace(ledger.batch(), plan={"output": "9"})
+        self.prompt_row: PromptRow = replace(ledger.prompt(), state=state)
+        self.number = ledger.image(1).number
+        self.on_disk: set[str] = set()
+        self.reports: list[Report] = []
+        self.forgotten: list[str] = []
+        self.text_max = 2_000
+        self.wanted = True
+        self.ending = Ending(None)
+        self._image = ledger.image(1)
+
+    # rows
+    async def batch(self, _: str) -> BatchRow:
+        return self.batch_row
+
+    async def prompt(self, *_: Any) -> PromptRow:
+        return self.prompt_row
+
+    async def image(self, *_: Any) -> Any:
+        return self._image
+
+    # ComfyUI and its watcher
+    async def has(self, file: ViewFile) -> bool:
+        return file.filename in self.on_disk
+
+    async def follow(self, _: Any) -> Ending:
+        return self.ending
+
+    # desk and entries
+    async def report(self, report: Report) -> Any:
+        self.reports.append(report)
+        return Wanted(self.wanted) if isinstance(report, PromptHasFinished) else None
+
+    def words(self, text: str) -> Blob:
+        return blob_of(text.encode(), b"salt")
+
+    async def forget(self, prompt_id: str) -> None:
+        self.forgotten.append(prompt_id)
+
+    def writes(self, count: int) -> None:
+        self.on_disk = {f"{self.number}-a1_{place:05}_.png" for place in range(1, count + 1)}
+
+    async def ended(self, ending: Ending) -> Report:
+        self.ending = ending
+        part: Any = self
+        renderer = Renderer(part, part, part, part, part, part, Bounds(10**6, 10**6, True), NO_SECRETS)
+        await renderer.follow(FollowPrompt("b1", 1, 1, "main", PROMPT_ID, self.prompt_row.images))
+        (report,) = self.reports
+        return report
+
+
+def success(files: int) -> Ending:
+    outputs = {"9": tuple(ViewFile(f"{place}.png", "x", "output") for place in range(files))}
+    return Ending(HistoryEntry(PROMPT_ID, "success", True, "success", outputs))
+
+
+ROADS = {
+    "cleared history": Ending(None, restarted=False),
+    "restart": Ending(None, restarted=True),
+    "restart while it ran": Ending(None, restarted=True, running=True),
+    "interrupted": Ending(INTERRUPTED),
+    "cancelled for its time": Ending(INTERRUPTED, timed_out=True),
+}
+
+
+@pytest.mark.parametrize("ending", ROADS.values(), ids=list(ROADS))
+async def test_what_is_complete_on_the_disk_is_taken_whatever_became_of_the_prompt(ending: Ending) -> None:
+    room = Room(images=2)
+    room.writes(2)
+    report = await room.ended(ending)
+    assert isinstance(report, PromptHasFinished)
+    assert [file.filename for file in report.files] == ["1-a1_00001_.png", "1-a1_00002_.png"]
+    assert room.forgotten == []
+
+
+@pytest.mark.parametrize(
+    ("road", "kind"),
+    [
+        ("cleared history", PromptIsGone),
+        ("restart", PromptIsGone),
+        ("interrupted", PromptWasInterrupted),
+        ("cancelled for its time", PromptHasFailed),
+    ],
+)
+@pytest.mark.parametrize("written", [0, 1])
+async def test_a_set_that_is_not_complete_is_not_taken(road: str, kind: type[Report], written: int) -> None:
+    room = Room(images=2)
+    room.writes(written)
+    assert isinstance(await room.ended(ROADS[road]), kind)
+
+
+async def test_a_set_on_the_disk_that_is_larger_than_expected_is_told_whole() -> None:
+    room = Room(images=1)
+    room.writes(3)
+    report = await room.ended(ROADS["cleared history"])
+    assert isinstance(report, PromptHasFinished)
+    assert len(report.files) == 3
+    assert report.words is not None
+
+
+async def test_nobody_looks_for_the_files_of_a_prompt_that_is_being_cancelled() -> None:
+    room = Room(images=1, state="cancelling")
+    room.writes(1)
+    assert isinstance(await room.ended(ROADS["cleared history"]), PromptIsGone)
+
+
+@pytest.mark.parametrize("files", [0, 1, 3])
+async def test_a_wrong_count_is_told_with_both_numbers_and_the_key_that_changes_it(files: int) -> None:
+    room = Room(images=2)
+    report = await room.ended(success(files))
+    assert isinstance(report, PromptHasFinished)
+    assert report.words is not None
+    text = report.words.content.decode()
+    assert f"{files} file" in text
+    assert "2 were expected" in text
+    assert files == 0 or f"images_per_prompt = {files}" in text
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_an_entry_that_no_fetch_will_ask_for_is_deleted(wanted: bool) -> None:
+    room = Room(images=1)
+    room.wanted = wanted
+    await room.ended(success(1))
+    assert room.forgotten == ([] if wanted else [PROMPT_ID])

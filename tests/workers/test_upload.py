@@ -1,0 +1,337 @@
+"""Uploads into a store that is down for hours, in an engine of its own with a clock that stands still until moved."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from comfyledger.core.commands import PauseLane
+from comfyledger.core.decide.recorder import Policy
+from comfyledger.core.reports import Report
+from comfyledger.core.scheduling.effects import Effect, UploadImage
+from comfyledger.core.scheduling.pending_work import Limits
+from comfyledger.engine import Engine
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
+from comfyledger.plugins import OpenedStore
+from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.row_cache import RowCache
+from comfyledger.workers.spool.imagefile import Pinned
+from comfyledger.workers.spool.spool import NoPlace, Spool
+from comfyledger.workers.stores.upload import Uploader, check_identities
+from support.core_given import cancel, one_kept, owing, renumbering, retry, submit
+from support.ledger_given import log_of
+
+IMAGES = 20
+UPLOADS_MAX = 4
+DOWN = LaneFault("not_reached", "no route to host")
+
+
+class CountingStore:
+    """A store that answers as it is told, and counts the calls that overlap."""
+
+    def __init__(self) -> None:
+        self.answer: Outcome = Stored("https://there")
+        self.trouble: LaneFault | None = None
+        self.calls: list[str] = []
+        self.names: list[str] = []
+        self.at_once = self.most_at_once = 0
+
+    async def check(self, public_id: str, extension: str) -> Held | None:
+        """Nothing is ever there."""
+        if self.trouble is not None:
+            raise StoreTrouble(self.trouble)
+        return None
+
+    async def put(self, deposit: Deposit) -> Outcome:
+        self.calls.append(deposit.image_id)
+        self.names.append(deposit.public_id)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0.002)
+        self.at_once -= 1
+        return self.answer
+
+
+class Believed(Spool):
+    """A spool that is believed to have every file, or none."""
+
+    full = True
+
+    def holds(self, batch_id: str, index: int, pinned: Pinned) -> bool:
+        return self.full
+
+
+class Rig:
+    """Kept images, a store for them, and the workers of that store. `identity` is what the store is now."""
+
+    def __init__(self, folder: Path, identity: str = "folder:/there") -> None:
+        self.path = folder / "ledger.db"
+        self.now_ms = 0
+        self.store = CountingStore()
+        self.stores = {"folder": OpenedStore("folder", "folder", identity, self.store)}  # type: ignore[arg-type]
+        self.ledger = Ledger.open(self.path)
+        self.reader = Reader(self.path)
+        self.engine = Engine(
+            self.ledger,
+            policy=Policy(),
+            limits=Limits(uploads_max=UPLOADS_MAX),
+            first_use_wait_s=60.0,
+            wall_ms=lambda: 1_700_000_000_000,
+            steady_ms=lambda: self.now_ms,
+        )
+        salts = itertools.count()
+        desk = Reporter(self.engine, lambda: next(salts).to_bytes(16), 2_000)
+        self.spool = Believed(folder / "spool")
+        self.uploader = Uploader(self.stores, RowCache(self.engine.owed, self.reader), self.spool, desk)
+        self.running = asyncio.create_task(self.engine.run(self.perform, self.perform))
+
+    async def perform(self, effect: Any) -> None:
+        if isinstance(effect, UploadImage):
+            await self.uploader.upload(effect)
+        elif isinstance(effect, Effect):
+            await asyncio.Event().wait()
+
+    async def given(self, *images: int, quantity: int = IMAGES) -> None:
+        """A batch of which these images are kept."""
+        await self.engine.command(submit(quantity=quantity))
+        for index in images:
+            for report in one_kept(index):
+                assert isinstance(report, Report)
+                await self.engine.report(report)
+
+    async def later(self, seconds: float) -> None:
+        """Move the clock and wait until what is due has been done."""
+        self.now_ms += int(seconds * 1000)
+        before = len(self.store.calls)
+        self.engine.probe_soon("nobody's lane")
+        await until(lambda: len(self.store.calls) > before and not self.store.at_once)
+        await self.engine.report(one_kept(1)[0])  # type: ignore[arg-type]  (a late one: changes nothing)
+
+    def kinds(self) -> list[str]:
+        return [line.kind for line in log_of(self.path)]
+
+    async def states(self) -> set[str]:
+        return {row.state for row in await self.reader.images(ImageFilter(limit=100))}
+
+    async def end(self) -> None:
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        await self.reader.close()
+        self.ledger.close()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    await made.end()
+
+
+async def test_a_store_that_is_down_for_hours_costs_one_event_and_one_call_at_a_time(rig: Rig) -> None:
+    rig.store.answer = DOWN
+    await rig.given(*range(1, IMAGES + 1))
+    await until(lambda: rig.store.calls and not rig.store.at_once)
+    rig.store.most_at_once = 0
+    before = len(rig.store.calls)
+    for _ in range(100):
+        await rig.later(60)
+    assert rig.store.most_at_once == 1
+    assert len(rig.store.calls) - before == 100, "more often than once a minute"
+    kinds = rig.kinds()
+    assert kinds.count("lane_paused") == 1
+    assert kinds.count("upload_started") <= IMAGES
+    assert {"image_parked", "lane_resumed"}.isdisjoint(kinds)
+    assert await rig.states() == {"kept"}
+
+
+async def test_a_store_that_is_back_is_not_flooded(rig: Rig) -> None:
+    rig.store.answer = DOWN
+    await rig.given(*range(1, IMAGES + 1))
+    await until(lambda: rig.store.calls and not rig.store.at_once)
+    await rig.later(60)
+    rig.store.answer = Stored("https://there")
+    rig.now_ms += 60_000
+    rig.engine.probe_soon("nobody's lane")
+    await until(lambda: rig.kinds().count("image_uploaded") == IMAGES)
+    assert rig.store.most_at_once <= UPLOADS_MAX
+    rows = await rig.reader.images(ImageFilter(limit=100))
+    assert {(row.state, row.uploads[0].attempts) for row in rows} == {("stored", 1)}
+    assert rig.kinds().count("lane_resumed") == 1
+
+
+async def test_no_start_while_images_are_owed_to_another_place(rig: Rig) -> None:
+    rig.store.answer = DOWN
+    await rig.given(1, 2, quantity=4)
+    await rig.engine.command(cancel(4))
+    await check_identities(rig.stores, rig.reader)
+    await check_identities({}, rig.reader)
+    moved = {"folder": OpenedStore("folder", "folder", "folder:/elsewhere", rig.store)}  # type: ignore[arg-type]
+    with pytest.raises(Refused) as caught:
+        await check_identities(moved, rig.reader)
+    assert caught.value.code == "config_invalid"
+    for said in ("store folder is now folder:/elsewhere", "images of batch b1 (3)", "folder:/there", "[stores.folder]"):
+        assert said in str(caught.value)
+
+
+async def test_a_retry_of_what_was_parked_at_a_place_that_is_gone_is_parked_again(tmp_path: Path) -> None:
+    """The lane goes on for others: what is owed to a place that is gone is that image's trouble."""
+    rig = Rig(tmp_path)
+    try:
+        rig.store.answer = ImageFault("collision", "somebody else's")
+        await rig.given(1, quantity=1)
+        await until(lambda: "batch_settled" in rig.kinds())
+    finally:
+        await rig.end()
+    moved = Rig(tmp_path, identity="folder:/elsewhere")
+    try:
+        await check_identities(moved.stores, moved.reader)
+        await moved.engine.command(retry())
+        await until(lambda: moved.kinds().count("image_parked") == 2)
+        (row,) = await moved.reader.images(ImageFilter())
+        assert (row.state, row.code, moved.store.calls) == ("parked", "identity_changed", [])
+        assert "lane_paused" not in moved.kinds()
+    finally:
+        await moved.end()
+
+
+async def test_what_nobody_has_is_told_lost_once_and_waits_to_be_rendered_again(rig: Rig) -> None:
+    rig.spool.full = False
+    await rig.given(1, quantity=1)
+    await until(lambda: "image_lost" in rig.kinds())
+    assert await rig.states() == {"pending"}
+    assert rig.store.calls == []
+    assert {"upload_started", "image_parked", "batch_settled"}.isdisjoint(rig.kinds())
+
+
+async def test_a_store_in_trouble_is_its_lanes_and_nothing_is_lost(rig: Rig) -> None:
+    rig.spool.full, rig.store.trouble = False, DOWN
+    await rig.given(1, quantity=1)
+    await until(lambda: "lane_paused" in rig.kinds())
+    assert await rig.states() == {"kept"}
+    rig.spool.full = True
+    await rig.later(60)
+    await until(lambda: "batch_settled" in rig.kinds())
+    assert await rig.states() == {"stored"}
+
+
+async def test_an_upload_that_was_owed_under_an_old_name_goes_out_under_the_new_one(rig: Rig) -> None:
+    rig.store.answer = ImageFault("collision", "somebody else's")
+    await rig.given(1, quantity=1)
+    await until(lambda: "batch_settled" in rig.kinds())
+    (old,) = await rig.reader.images(ImageFilter())
+    await rig.engine.command(PauseLane("app", "store/folder"))
+    await rig.engine.command(renumbering(1))
+    rig.store.answer = Stored("https://there")
+    await rig.uploader.upload(UploadImage("folder", old, old.uploads[0]))
+    (row,) = await rig.reader.images(ImageFilter())
+    assert (row.state, row.number) == ("stored", 2)
+    assert rig.store.names == [old.public_id, row.public_id]
+
+
+async def test_a_spool_without_room_leaves_the_image_owed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = asyncio.Event()
+
+    async def no_place(_: object) -> None:
+        tried.set()
+        raise NoPlace(OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr(rig.uploader._bringer, "see_to", no_place)
+    await rig.given(1, quantity=1)
+    await tried.wait()
+    monkeypatch.undo()
+    await rig.later(60)
+    await until(lambda: "batch_settled" in rig.kinds())
+    assert (await rig.states(), rig.kinds().count("upload_started")) == ({"stored"}, 1)
+
+
+async def test_what_may_be_in_a_store_that_is_gone_is_parked_for_a_person(rig: Rig) -> None:
+    await rig.given(1, quantity=1)
+    await until(lambda: "batch_settled" in rig.kinds())
+    rig.spool.full = False
+    rig.stores["second"] = OpenedStore("second", "folder", "second:/there", rig.store)  # type: ignore[arg-type]
+    gone = rig.stores.pop("folder")
+    await rig.engine.command(owing(1, store="second"))
+    await until(lambda: "image_parked" in rig.kinds())
+    (row,) = await rig.reader.images(ImageFilter())
+    assert (row.state, row.code) == ("parked", "altered")
+    assert gone.store is rig.store
+
+
+def uploads_under_way(rig: Rig) -> list[Effect]:
+    return [effect for effect in rig.engine.owed._running.values() if isinstance(effect, UploadImage)]
+
+
+async def test_what_an_operator_should_know_of_a_store_is_told_once(rig: Rig) -> None:
+    rig.store.answer = Stored("https://there", details={"altered": 1})
+    with capture_logs() as logs:
+        await rig.given(1, 2, 3)
+        await until(lambda: rig.kinds().count("image_uploaded") == 3 and not uploads_under_way(rig))
+    told = [entry for entry in logs if entry["event"] == "upload.altered_by_store"]
+    assert [(entry["log_level"], entry["store"]) for entry in told] == [("warning", "folder")]
+
+
+@pytest.mark.parametrize("error", [ValueError("日本"), KeyError("etag"), SystemExit(1)], ids=repr)
+async def test_a_plugin_that_dies_over_an_image_parks_that_image_with_the_reason(rig: Rig, error: Any) -> None:
+    async def put(deposit: Deposit) -> Outcome:
+        if deposit.image_id.endswith("/2"):
+            raise error
+        return Stored("https://there")
+
+    rig.store.put = put  # type: ignore[method-assign]
+    await rig.given(*range(1, 4), quantity=3)
+    await until(lambda: rig.kinds().count("image_uploaded") == 2 and "image_parked" in rig.kinds())
+    (image,) = await rig.reader.images(ImageFilter(state="parked", limit=9))
+    assert (image.index, image.upload("folder").code) == (2, "plugin_died")  # type: ignore[union-attr]
+    assert rig.stores["folder"].died == {"put": 1}
+    assert "lane_paused" not in rig.kinds()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), asyncio.CancelledError(), OSError("?"), TimeoutError()], ids=repr)
+async def test_a_plugin_that_dies_of_no_image_pauses_its_lane_and_goes_on_later(rig: Rig, error: Any) -> None:
+    real = rig.store.put
+
+    async def put(deposit: Deposit) -> Outcome:
+        raise error
+
+    rig.store.put = put  # type: ignore[method-assign]
+    await rig.given(*range(1, 4), quantity=3)
+    await until(lambda: "lane_paused" in rig.kinds())
+    assert await rig.states() == {"kept"}
+    rig.store.put = real  # type: ignore[method-assign]
+
+    def goes_on() -> bool:
+        rig.now_ms += 1_000
+        rig.engine.probe_soon("nobody's lane")
+        return rig.kinds().count("image_uploaded") == 3
+
+    await until(goes_on)
+    assert "lane_resumed" in rig.kinds()
+
+
+async def test_a_source_whose_plugin_dies_is_no_reason_to_wait_for_ever(rig: Rig) -> None:
+    rig.spool.full = False
+
+    async def check(public_id: str, extension: str) -> Held | None:
+        raise ValueError(public_id)
+
+    rig.store.check = check  # type: ignore[method-assign]
+    await rig.given(1, quantity=1)
+    await until(lambda: "image_parked" in rig.kinds())
+    (image,) = await rig.reader.images(ImageFilter(state="parked", limit=9))
+    assert image.upload("folder").code == "altered"  # type: ignore[union-attr]

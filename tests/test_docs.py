@@ -190,6 +190,30 @@ def test_the_state_diagrams_know_the_states_and_events_of_the_code(mark: str, st
     assert {word for edge in edges for word in re.findall(r"[a-z]+_[a-z_]+", edge[2])} <= set(KINDS)
 
 
+PACKAGES = sorted(path.parent.name for path in (ROOT / "daemon" / "comfyledger").glob("*/__init__.py"))
+LAYERS = [
+    name.strip()
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    for layer in contract.get("layers", [])
+    for name in layer.split("|")
+]
+
+
+def test_every_package_has_its_paragraph() -> None:
+    described = re.findall(r"^- \*\*`(\w+)/`", section(ARCHITECTURE, "Packages", "##"), re.MULTILINE)
+    assert sorted(described) == PACKAGES
+
+
+def test_the_picture_of_the_packages_has_the_layers_in_their_order() -> None:
+    picture = blocks(section(ARCHITECTURE, "1. Packages and imports", "##"), "text")[0][1]
+    left = re.sub(r" (?:client|sim)/ .*", "", picture)
+    places = [
+        found.start() if (found := re.search(rf"(?:^|▶ |│ ){name}\b", left, re.MULTILINE)) else -1 for name in LAYERS
+    ]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
 # ---- the configuration
 
 

@@ -98,6 +98,19 @@ def test_a_lane_that_says_when_to_come_back_is_left_alone_until_then() -> None:
     assert len(lived.wait(1).take()) == 1
 
 
+def test_what_a_lane_says_never_brings_it_a_call_sooner() -> None:
+    lived = in_trouble()
+    for wait_ms in (1_000, 2_000, 4_000):
+        (probe,) = lived.wait(wait_ms).take()
+        lived.post(stuck(FOLDER))
+        lived.done(probe)
+    lived.post(LaneStuck(FOLDER, "throttled", retry_after_s=0.5))
+    assert lived.owed.wake_at_ms(lived.now_ms) == lived.now_ms + 8_000
+    lived.post(LaneStuck(FOLDER, "throttled", retry_after_s=30.0))
+    lived.post(LaneStuck(FOLDER, "throttled", retry_after_s=20.0))
+    assert lived.owed.wake_at_ms(lived.now_ms) == lived.now_ms + 30_000
+
+
 def test_a_lane_that_works_again_drains_without_a_burst() -> None:
     lived = in_trouble()
     (probe,) = lived.wait(PROBE_FIRST_MS).take()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -59,6 +60,24 @@ def after_last_rollback(statements: list[str]) -> list[str]:
     """What was asked of SQLite after the group that found no room."""
     last = max(at for at, statement in enumerate(statements) if statement == "BEGIN IMMEDIATE")
     return statements[last:]
+
+
+async def test_a_stream_of_large_commands_keeps_no_report_out(rig: Any, until: Until) -> None:
+    """There is room for the report and never for a command: while the disk is full reports go alone."""
+    await rig.submit(submission("r1", quantity=1))
+    await rig.on_thread(lambda: room(rig.ledger, 0))
+    (report,) = rig.send(LaneStuck("store/folder", "not_reached", LARGE))
+    await until(lambda: rig.engine.storage_full)
+
+    async def knock(number: int) -> None:
+        while not report.done():
+            with suppress(Refused):
+                await rig.engine.command(submission(f"r{number}", prompt="x" * 20_000_000))
+
+    knocking = [asyncio.create_task(knock(number)) for number in range(2, 5)]
+    await rig.on_thread(lambda: room(rig.ledger, 1_000))
+    await asyncio.wait_for(report, 20)
+    await asyncio.gather(*knocking)
 
 
 async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig: Any, until: Until) -> None:

@@ -48,6 +48,13 @@ async def test_one_trouble_of_a_lane_is_one_line_and_every_call_is_reported() ->
     assert ledger.reports[-1].retry_after_s == 5.0
 
 
+def test_words_are_masked_before_they_are_cut_and_cut_to_the_bound() -> None:
+    desk, _ = made()
+    assert desk.words("x" * 101).content == b"x" * 100
+    assert b"secret" not in desk.words("x" * 95 + "secret-key").content
+    assert desk.words("short").content == b"short"
+
+
 async def test_the_next_trouble_of_a_lane_is_another_line() -> None:
     desk, ledger = made()
     with capture_logs() as lines:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from comfyledger.core.commands import PauseLane
+from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.decide.recorder import Policy
-from comfyledger.core.reports import Report
+from comfyledger.core.reports import Report, UploadIntended
 from comfyledger.core.scheduling.effects import Effect, UploadImage
 from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.engine import Engine
@@ -27,6 +27,7 @@ from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.spool.imagefile import Pinned
 from comfyledger.workers.spool.spool import NoPlace, Spool
+from comfyledger.workers.stores.restore_file import SourceTrouble
 from comfyledger.workers.stores.upload import Uploader, check_identities
 from support.core_given import cancel, one_kept, owing, renumbering, retry, submit
 from support.ledger_given import log_of
@@ -44,6 +45,7 @@ class CountingStore:
         self.trouble: LaneFault | None = None
         self.calls: list[str] = []
         self.names: list[str] = []
+        self.firsts: list[bool] = []
         self.at_once = self.most_at_once = 0
 
     async def check(self, public_id: str, extension: str) -> Held | None:
@@ -54,6 +56,7 @@ class CountingStore:
 
     async def put(self, deposit: Deposit) -> Outcome:
         self.calls.append(deposit.image_id)
+        self.firsts.append(deposit.first_attempt)
         self.names.append(deposit.public_id)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -242,6 +245,37 @@ async def test_an_upload_that_was_owed_under_an_old_name_goes_out_under_the_new_
     (row,) = await rig.reader.images(ImageFilter())
     assert (row.state, row.number) == ("stored", 2)
     assert rig.store.names == [old.public_id, row.public_id]
+
+
+async def test_a_store_in_trouble_that_was_asked_for_the_bytes_pauses_no_other(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = asyncio.Event()
+
+    async def cannot_say(_: object) -> None:
+        tried.set()
+        raise SourceTrouble("other", DOWN)
+
+    monkeypatch.setattr(rig.uploader._bringer, "see_to", cannot_say)
+    await rig.given(1, quantity=1)
+    await tried.wait()
+    monkeypatch.undo()
+    await rig.later(60)
+    await until(lambda: "batch_settled" in rig.kinds())
+    assert (await rig.states(), rig.kinds().count("lane_paused")) == ({"stored"}, 0)
+
+
+async def test_a_first_upload_is_called_the_first_unless_one_was_begun_before_a_restart(rig: Rig) -> None:
+    """A call whose answer never came may have stored the file: what is found then is our own."""
+    await rig.given(1, quantity=2)
+    await until(lambda: "image_uploaded" in rig.kinds())
+    await rig.engine.command(PauseLane("app", "store/folder"))
+    for report in one_kept(2):
+        await rig.engine.report(report)  # type: ignore[arg-type]
+    await rig.engine.report(UploadIntended("b1", 2, "folder"))
+    await rig.engine.command(ResumeLane("app", "store/folder"))
+    await until(lambda: "batch_settled" in rig.kinds())
+    assert rig.store.firsts == [True, False]
 
 
 async def test_a_spool_without_room_leaves_the_image_owed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

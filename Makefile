@@ -34,11 +34,15 @@ demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, three batches at
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-lowest: ## run the main job once with the lowest versions that pyproject.toml allows
+test-lowest: ## install a wheel with the lowest versions allowed; run the main job outside the repository
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(PYTHON) tests/support/lowest_versions.py > $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt '.[daemon,speed]'
-	$(LOWEST)/bin/comfyledger demo
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(LOWEST)/wheels .
+	wheel=$$(ls $(LOWEST)/wheels/comfyledger-*.whl) && $(LOWEST)/bin/python -m pip install --quiet \
+	  --disable-pip-version-check -c $(LOWEST)/constraints.txt "$$wheel[daemon,speed]"
+	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger config example | cmp - $(CURDIR)/config.toml
+	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger systemd print > $(CURDIR)/$(LOWEST)/units
+	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger demo
 
 test-service: $(STAMP) ## live through the life of the service under a real systemd, in a container (root; some two minutes)
 	$(BIN)/python tests/service/boot.py

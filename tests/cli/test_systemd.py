@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -230,9 +229,3 @@ def test_a_configuration_that_cannot_be_used_installs_nothing(tmp_path: Path, as
     config.write_text("levle = 1")
     assert asked("install", "--config", str(config)).exit_code == 1
     assert written(tmp_path) == {}
-
-
-def test_an_installed_package_brings_the_units_along() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    brought = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert brought == {"systemd": "comfyledger/systemd"}

@@ -9,7 +9,7 @@ import msgspec
 
 from comfyledger.errors import Refused
 
-EVERY_KEY: Final = "config.toml in the repository shows every key with its unit and default."
+EVERY_KEY: Final = "`comfyledger config example` prints config.toml: every key with its unit and default."
 
 
 class Mistake(msgspec.Struct, frozen=True):

@@ -35,7 +35,11 @@ def _of_stores(settings: Settings) -> Iterator[Mistake]:
     """What the plugins think of their options. A store that must be asked first is none of a file's mistakes."""
     for store in open_stores(store_kinds(), settings.stores, settings.state_path).values():
         if store.waiting is None:
-            yield Mistake(f"stores.{store.name}", f"The store cannot be used: {store.problem}", "See config.toml.")
+            yield Mistake(
+                f"stores.{store.name}",
+                f"The store cannot be used: {store.problem}",
+                "See `comfyledger config example`.",
+            )
 
 
 def _of_workflows(settings: Settings) -> Iterator[Mistake]:

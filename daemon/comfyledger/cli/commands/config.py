@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ import click
 
 from comfyledger.cli.base import DONE, REFUSED, Group, json_option
 from comfyledger.cli.commands.run import config_of, running_config_option
+from comfyledger.cli.shipped import shipped
 from comfyledger.cli.ui.terminal import say, say_aside, say_json
 from comfyledger.core.urls import shown_url
+from comfyledger.errors import Refused
 
 if TYPE_CHECKING:
     from comfyledger.settings import Mistake, Read
@@ -98,3 +101,43 @@ def config_schema() -> None:
     from comfyledger.settings import showing
 
     say_json(showing.json_schema())
+
+
+@config.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write config.toml into this folder instead, and beside it the folders monitoring and examples.",
+)
+def example(out: Path | None) -> None:
+    """Print config.toml, which shows every setting with its default.
+
+    With --out it also writes the files for Prometheus and Grafana, and an example app. It replaces no file.
+    """
+    if out is None:
+        for line in shipped("config.toml").read_text("utf-8").splitlines():
+            say(line, whole=True)
+        return
+    texts = {out / path.relative_to(root): path for root, path in _examples()}
+    if existing := [str(path) for path in texts if path.exists()]:
+        raise Refused("invalid_field", f"{existing[0]} exists already.", hint="Name a new folder.")
+    for path, source in texts.items():
+        _copy(source, path)
+        say(f"{path}")
+
+
+def _examples() -> Iterator[tuple[Path, Path]]:
+    """Each file that `config example` writes, after the folder that its new path is relative to."""
+    config = shipped("config.toml")
+    yield config.parent, config
+    for folder in map(shipped, ("monitoring", "examples")):
+        yield from ((folder.parent, path) for path in sorted(folder.glob("*")) if path.is_file())
+
+
+def _copy(source: Path, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source.read_bytes())
+    except OSError as error:
+        raise Refused("invalid_field", f"{path} cannot be written: {error.strerror}.", hint="Name a folder.") from error

@@ -25,7 +25,7 @@ def _config_option(default: str) -> Callable[[F], F]:
         "--config",
         "config_path",
         type=click.Path(path_type=Path, dir_okay=False),
-        help=f"A TOML file; config.toml shows every key. {default}",
+        help=f"A TOML file; `comfyledger config example` prints one. {default}",
     )
 
 

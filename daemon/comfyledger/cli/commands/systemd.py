@@ -19,6 +19,7 @@ import click
 from comfyledger.cli import systemd_units
 from comfyledger.cli.base import Group
 from comfyledger.cli.commands.run import config_option
+from comfyledger.cli.shipped import shipped
 from comfyledger.cli.ui.terminal import say, say_aside
 
 TARGETS: Final = {
@@ -107,10 +108,8 @@ def _say_lines(*lines: str) -> None:
 
 
 def unit_files() -> list[Path]:
-    """The files as they are shipped, in the package or, where it runs from its source tree, beside it."""
-    package = Path(__file__).resolve().parents[2]
-    shipped = package / "systemd"
-    return sorted((shipped if shipped.is_dir() else package.parents[1] / "systemd").iterdir())
+    """The unit files as they are shipped."""
+    return sorted(shipped("systemd").iterdir())
 
 
 def _target(file: Path) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from comfyledger import wire, workflows
 from comfyledger.admission import admit
-from comfyledger.comfyui import messages
+from comfyledger.comfyui import answers, fields, messages
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.naming.names import Templates
 from comfyledger.errors import CODES, Refused
@@ -173,20 +173,20 @@ def comfyui_reader() -> Callable[[bytes], str]:
     """Reads one frame as each thing that ComfyUI may say; what came of it."""
     reads: tuple[Callable[[bytes], Any], ...] = (
         messages.parse_text,
-        messages.parse_queue,
-        lambda frame: messages.parse_history(frame, "p"),
-        lambda frame: messages.parse_prompt_answer(200, frame),
-        lambda frame: messages.parse_prompt_answer(400, frame),
+        answers.parse_queue,
+        lambda frame: answers.parse_history(frame, "p"),
+        lambda frame: answers.parse_prompt_answer(200, frame),
+        lambda frame: answers.parse_prompt_answer(400, frame),
     )
 
     def read(frame: bytes) -> str:
         messages.parse_preview(frame)
-        messages.parse_cancelled(200, frame)
+        answers.parse_cancelled(200, frame)
         for status in (200, 404):
-            messages.parse_job(status, frame, "p")
+            answers.parse_job(status, frame, "p")
         told = "bad frame"
         for one in reads:
-            with suppress(messages.BadFrame):
+            with suppress(fields.BadFrame):
                 one(frame)
                 told = "taken"
         return told

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from comfyledger.comfyui.answers import HistoryEntry
 from comfyledger.comfyui.client import ComfyUI, NotReached
-from comfyledger.comfyui.messages import HistoryEntry
 
 ENTRY = {"p": {"outputs": {"9": {"images": []}}, "status": {"status_str": "success", "completed": True}}}
 EMPTY_QUEUE = {"queue_running": [], "queue_pending": []}

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comfyledger.comfyui import answers, fields
 from comfyledger.comfyui import messages as m
 from comfyledger.comfyui.fields import json_object
 
@@ -117,17 +118,17 @@ def test_whatever_comfyui_writes_is_read_by_one_parser(body: bytes) -> None:
     assert json_object(body)["b"] == 1
     inside = body[body.index(b"{") :]
     entry = b'{"p": {"outputs": {}, "status": {"status_str": "success"}, "prompt": ' + inside + b"}}"
-    found = m.parse_history(entry, "p")
+    found = answers.parse_history(entry, "p")
     assert found is not None
     assert found.ended == "success"
     queue = b'{"queue_running": [[1, "p", ' + inside + b', {}, []]], "queue_pending": []}'
-    assert m.parse_queue(queue) == m.QueueIds(("p",), ())
+    assert answers.parse_queue(queue) == answers.QueueIds(("p",), ())
     assert m.parse_text(b'{"type": "executing", "data": {"prompt_id": "p", "x": ' + inside + b"}}") == (
         m.Executing("p", None)
     )
-    assert m.parse_job(200, b'{"status": "pending", "workflow": ' + inside + b"}", "p") == "waiting"
-    accepted = m.parse_prompt_answer(200, b'{"prompt_id": "p", "number": 1, "x": ' + inside + b"}")
-    assert isinstance(accepted, m.PromptAnswer)
+    assert answers.parse_job(200, b'{"status": "pending", "workflow": ' + inside + b"}", "p") == "waiting"
+    accepted = answers.parse_prompt_answer(200, b'{"prompt_id": "p", "number": 1, "x": ' + inside + b"}")
+    assert isinstance(accepted, answers.PromptAnswer)
 
 
 @pytest.mark.parametrize(
@@ -155,12 +156,12 @@ def test_whatever_comfyui_writes_is_read_by_one_parser(body: bytes) -> None:
     ],
 )
 def test_an_answer_about_a_job_that_is_not_comfyuis_says_nothing(status: int, body: bytes) -> None:
-    assert m.parse_job(status, body, "p") == "unknown"
+    assert answers.parse_job(status, body, "p") == "unknown"
 
 
 def test_only_comfyuis_own_404_says_that_a_job_is_gone_or_that_there_are_none() -> None:
-    assert m.parse_job(404, b'{"error": "Job not found"}', "p") == "gone"
-    assert m.parse_job(404, b"404: Not Found", "p") == "no_route"
+    assert answers.parse_job(404, b'{"error": "Job not found"}', "p") == "gone"
+    assert answers.parse_job(404, b"404: Not Found", "p") == "no_route"
 
 
 @pytest.mark.parametrize(
@@ -179,13 +180,13 @@ def test_only_comfyuis_own_404_says_that_a_job_is_gone_or_that_there_are_none() 
     ],
 )
 def test_a_queue_that_cannot_be_read_whole_is_not_an_empty_one(body: bytes) -> None:
-    with pytest.raises(m.BadFrame):
-        m.parse_queue(body)
+    with pytest.raises(fields.BadFrame):
+        answers.parse_queue(body)
 
 
 def test_a_long_queue_is_read_to_its_end() -> None:
     pending = [[number, f"p{number}", {}, {}, []] for number in range(6_000)]
-    assert m.parse_queue(json.dumps({"queue_running": [], "queue_pending": pending})).pending[-1] == "p5999"
+    assert answers.parse_queue(json.dumps({"queue_running": [], "queue_pending": pending})).pending[-1] == "p5999"
 
 
 @pytest.mark.parametrize(
@@ -202,13 +203,13 @@ def test_a_long_queue_is_read_to_its_end() -> None:
     ],
 )
 def test_a_history_that_answers_something_else_is_not_an_empty_one(answered: Any) -> None:
-    with pytest.raises(m.BadFrame):
-        m.parse_history(json.dumps(answered), "p")
+    with pytest.raises(fields.BadFrame):
+        answers.parse_history(json.dumps(answered), "p")
 
 
 @pytest.mark.parametrize("status", [{"status_str": "SUCCESS"}, {"status_str": "done", "completed": True}])
 def test_another_spelling_of_a_good_end_is_no_error(status: Any) -> None:
-    found = m.parse_history(json.dumps({"p": {"outputs": {}, "status": status}}), "p")
+    found = answers.parse_history(json.dumps({"p": {"outputs": {}, "status": status}}), "p")
     assert found is not None
     assert found.ended == "success"
 
@@ -225,8 +226,8 @@ def test_another_spelling_of_a_good_end_is_no_error(status: Any) -> None:
     ],
 )
 def test_an_answer_to_a_prompt_that_is_not_comfyuis_neither_takes_nor_refuses_it(status: int, body: bytes) -> None:
-    with pytest.raises(m.BadFrame):
-        m.parse_prompt_answer(status, body)
+    with pytest.raises(fields.BadFrame):
+        answers.parse_prompt_answer(status, body)
 
 
 def test_whether_a_prompt_was_cancelled_is_said_or_not_known() -> None:
@@ -240,12 +241,12 @@ def test_whether_a_prompt_was_cancelled_is_said_or_not_known() -> None:
         (302, b"", False),
         (404, b"404: Not Found", False),
     ]:
-        assert m.parse_cancelled(status, body) is cancelled
+        assert answers.parse_cancelled(status, body) is cancelled
 
 
 @pytest.mark.parametrize("frame", ["", "{bad json", "[1]", "null", b"\xff\xfe", "[" * 100_000, "9" * 5_000])
 def test_what_is_no_object_is_a_bad_frame(frame: str | bytes) -> None:
-    with pytest.raises(m.BadFrame):
+    with pytest.raises(fields.BadFrame):
         m.parse_text(frame)
 
 
@@ -256,26 +257,26 @@ def test_no_object_is_too_strange(kind: str, data: Any) -> None:
     m.parse_text(frame).__class__.__name__.encode()
     job = json.dumps({"status": data, "cancelled": data, "error": data, "id": data})
     for status in (200, 404):
-        m.parse_job(status, job, "p")
-        m.parse_cancelled(status, job)
-    with suppress(m.BadFrame):
-        m.parse_queue(json.dumps({"queue_running": data, "queue_pending": [[1, data]]}))
+        answers.parse_job(status, job, "p")
+        answers.parse_cancelled(status, job)
+    with suppress(fields.BadFrame):
+        answers.parse_queue(json.dumps({"queue_running": data, "queue_pending": [[1, data]]}))
     for entry in (
         {"prompt": data, "outputs": data, "status": data},
         {"outputs": {"9": data}, "status": {"status_str": data, "messages": [["execution_error", data], data]}},
     ):
-        with suppress(m.BadFrame):
-            m.parse_history(json.dumps({"p": entry}), "p")
+        with suppress(fields.BadFrame):
+            answers.parse_history(json.dumps({"p": entry}), "p")
     for status in (200, 400):
         body = {"error": data, "node_errors": {"1": data, "2": {"errors": [data]}}, "number": data, "prompt_id": "p"}
-        m.parse_prompt_answer(status, json.dumps(body))
+        answers.parse_prompt_answer(status, json.dumps(body))
 
 
 def test_texts_are_cut_and_can_be_stored() -> None:
     data = {"prompt_id": "p" * 9_999, "exception_message": "x" * 99_999, "exception_type": "\ud800"}
     message = m.parse_text(json.dumps({"type": "execution_error", "data": data}))
     assert isinstance(message, m.ExecutionError)
-    assert len(message.exception_message) == m.TEXT_CHARS_MAX
+    assert len(message.exception_message) == fields.TEXT_CHARS_MAX
     assert len(message.prompt_id) == 200
     message.exception_type.encode("utf-8")
 
@@ -304,9 +305,9 @@ def test_previews(frame: bytes, preview: m.Preview | None) -> None:
 
 
 def test_history_says_how_a_prompt_ended() -> None:
-    def entry(name: str) -> m.HistoryEntry:
+    def entry(name: str) -> answers.HistoryEntry:
         body = answer(name, "/history/")
-        found = m.parse_history(body, next(iter(json.loads(body))))
+        found = answers.parse_history(body, next(iter(json.loads(body))))
         assert found is not None
         return found
 
@@ -320,33 +321,33 @@ def test_history_says_how_a_prompt_ended() -> None:
     assert entry("foreign_interrupt").ended == "interrupted"
     assert entry("foreign_interrupt").outputs == {}
     assert 0 < entry("foreign_interrupt").ran_s < 60
-    assert m.parse_history("{}", "x") is None
+    assert answers.parse_history("{}", "x") is None
 
 
 def test_a_history_without_a_status_ended_well_if_it_has_files() -> None:
     outputs = {"9": {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}}
     for status, written, ended in [(None, outputs, "success"), (None, {}, "error"), ({}, outputs, "success")]:
-        entry = m.parse_history(json.dumps({"p": {"outputs": written, "status": status}}), "p")
+        entry = answers.parse_history(json.dumps({"p": {"outputs": written, "status": status}}), "p")
         assert entry is not None
         assert entry.ended == ended
 
 
 def test_the_queue_and_jobs() -> None:
-    assert m.parse_queue(answer("duplicate_id", "/queue")).pending == ("f53135e0-193a-4930-91d8-a73e8d56194c",)
-    assert m.parse_queue(answer("delete_pending", "/queue")).running == ("c3b55278-a8b4-4251-96f0-b7cfd99a2df7",)
+    assert answers.parse_queue(answer("duplicate_id", "/queue")).pending == ("f53135e0-193a-4930-91d8-a73e8d56194c",)
+    assert answers.parse_queue(answer("delete_pending", "/queue")).running == ("c3b55278-a8b4-4251-96f0-b7cfd99a2df7",)
     job = answer("runtime_error", "/api/jobs/")
-    assert m.parse_job(200, job, json.loads(job)["id"]) == "ended"
-    assert m.parse_job(404, answer("foreign_clear", "/api/jobs/"), "x") == "gone"
+    assert answers.parse_job(200, job, json.loads(job)["id"]) == "ended"
+    assert answers.parse_job(404, answer("foreign_clear", "/api/jobs/"), "x") == "gone"
     said = [e["response"] for e in recorded("cancel_unknown", "http") if e["path"].endswith("/cancel")]
-    assert [m.parse_cancelled(200, json.dumps(one)) for one in said] == [False]
+    assert [answers.parse_cancelled(200, json.dumps(one)) for one in said] == [False]
 
 
 def test_a_refusal_says_in_one_sentence_what_is_wrong() -> None:
     calls = [entry for entry in recorded("invalid", "http") if entry["path"] == "/prompt"]
-    refusals = [m.parse_prompt_answer(c["status"], json.dumps(c["response"])) for c in calls]
-    assert all(isinstance(refusal, m.RefusalAnswer) for refusal in refusals)
+    refusals = [answers.parse_prompt_answer(c["status"], json.dumps(c["response"])) for c in calls]
+    assert all(isinstance(refusal, answers.RefusalAnswer) for refusal in refusals)
     bad_width = refusals[2]
-    assert isinstance(bad_width, m.RefusalAnswer)
+    assert isinstance(bad_width, answers.RefusalAnswer)
     assert bad_width.type == "prompt_outputs_failed_validation"
     assert bad_width.words(1_000) == (
         "Prompt outputs failed validation; node 1 (EmptyImage): Failed to convert an input value to a INT value "
@@ -356,16 +357,16 @@ def test_a_refusal_says_in_one_sentence_what_is_wrong() -> None:
 
 
 def test_a_refusal_may_be_plain_text() -> None:
-    refusal = m.parse_prompt_answer(500, b"500 Internal Server Error")
-    assert isinstance(refusal, m.RefusalAnswer)
+    refusal = answers.parse_prompt_answer(500, b"500 Internal Server Error")
+    assert isinstance(refusal, answers.RefusalAnswer)
     assert refusal.words(100) == "500 Internal Server Error"
-    assert m.RefusalAnswer(502, "", "", "", ()).words(100) == "HTTP 502"
+    assert answers.RefusalAnswer(502, "", "", "", ()).words(100) == "HTTP 502"
 
 
 def test_200_names_the_outputs_that_will_not_run() -> None:
-    accepted = m.parse_prompt_answer(200, answer("partly_invalid", "/prompt"))
-    assert isinstance(accepted, m.PromptAnswer)
+    accepted = answers.parse_prompt_answer(200, answer("partly_invalid", "/prompt"))
+    assert isinstance(accepted, answers.PromptAnswer)
     assert accepted.prompt_id == "d6ebc068-1b52-47bd-8644-73801f77258f"
     assert accepted.node_errors == (
-        m.NodeErrors("9", "SaveImage", ("9",), ("Required input is missing (filename_prefix)",)),
+        answers.NodeErrors("9", "SaveImage", ("9",), ("Required input is missing (filename_prefix)",)),
     )

@@ -12,8 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from comfyledger.comfyui.answers import PromptAnswer
 from comfyledger.comfyui.client import ComfyUI, NotReached
-from comfyledger.comfyui.messages import Preview, Progress, PromptAnswer
+from comfyledger.comfyui.messages import Preview, Progress
 from comfyledger.comfyui.watch import DEAF_GRACE_S, RECONNECT_FIRST_S, Ending, Watcher
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
 

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from comfyledger.comfyui.answers import HistoryEntry
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.messages import (
     Executing,
@@ -21,7 +22,6 @@ from comfyledger.comfyui.messages import (
     ExecutionInterrupted,
     ExecutionStart,
     ExecutionSuccess,
-    HistoryEntry,
     Message,
     Preview,
     Progress,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from comfyledger.comfyui.messages import PromptAnswer, RefusalAnswer
+from comfyledger.comfyui.answers import PromptAnswer, RefusalAnswer
 from comfyledger.maintenance.doctor import comfyui_judge as of_comfyui
 from comfyledger.maintenance.doctor import judge
 from comfyledger.maintenance.doctor.judge import Diagnosis

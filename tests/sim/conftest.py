@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from comfyledger.comfyui import answers
 from comfyledger.comfyui import messages as m
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
 
@@ -37,8 +38,8 @@ class Box:
 
     async def submit(self, graph: dict[str, Any], **more: Any) -> str:
         body = {"prompt": graph, "prompt_id": str(uuid.uuid4()), "client_id": "me", **more}
-        answer = m.parse_prompt_answer(*await self.post("/prompt", body))
-        assert isinstance(answer, m.PromptAnswer)
+        answer = answers.parse_prompt_answer(*await self.post("/prompt", body))
+        assert isinstance(answer, answers.PromptAnswer)
         return answer.prompt_id
 
     async def control(self, **asked: Any) -> dict[str, Any]:
@@ -50,10 +51,10 @@ class Box:
         async with self.http.get(f"{self.sim.control_url}/ledger") as response:
             return await response.json()  # type: ignore[no-any-return]
 
-    async def history(self, prompt_id: str) -> m.HistoryEntry | None:
-        return m.parse_history((await self.get(f"/history/{prompt_id}"))[1], prompt_id)
+    async def history(self, prompt_id: str) -> answers.HistoryEntry | None:
+        return answers.parse_history((await self.get(f"/history/{prompt_id}"))[1], prompt_id)
 
-    async def finished(self, prompt_id: str) -> m.HistoryEntry:
+    async def finished(self, prompt_id: str) -> answers.HistoryEntry:
         async with asyncio.timeout(DEADLINE_S):
             while not (entry := await self.history(prompt_id)):
                 await asyncio.sleep(0.001)

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from comfyledger.comfyui import answers
 from comfyledger.comfyui import messages as m
 from comfyledger.sim.comfyui import prompt_queue
 from comfyledger.sim.comfyui.server import SimOptions, serve
@@ -26,7 +27,7 @@ async def test_the_front_and_small_numbers_run_first(box: Any) -> None:
     first = await box.submit(box.graph(2), number=0.5)
     await box.submit(box.graph(3))
     front = await box.submit(box.graph(4), front=True)
-    assert m.parse_queue((await box.get("/queue"))[1]).pending[0] == front
+    assert answers.parse_queue((await box.get("/queue"))[1]).pending[0] == front
     await box.control(hold=[])
     await box.finished(last)
     order = [ran["prompt_id"] for ran in (await box.ledger())["prompts"]]

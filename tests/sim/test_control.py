@@ -14,6 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from comfyledger.comfyui import answers
 from comfyledger.comfyui import messages as m
 from comfyledger.sim.comfyui.server import SimOptions, serve
 
@@ -24,8 +25,8 @@ async def test_a_held_prompt_runs_on_when_it_is_let_go(box: Any) -> None:
     await box.control(hold=["in_node"])
     prompt_id = await box.submit(box.graph())
     await box.held_at("in_node")
-    assert m.parse_job(*await box.get(f"/api/jobs/{prompt_id}"), prompt_id) == "running"
-    assert m.parse_queue((await box.get("/queue"))[1]).running == (prompt_id,)
+    assert answers.parse_job(*await box.get(f"/api/jobs/{prompt_id}"), prompt_id) == "running"
+    assert answers.parse_queue((await box.get("/queue"))[1]).running == (prompt_id,)
     assert await box.history(prompt_id) is None
     await box.control(hold=[])
     assert (await box.finished(prompt_id)).ended == "success"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from comfyledger.comfyui.messages import HistoryEntry
+from comfyledger.comfyui.answers import HistoryEntry
 from comfyledger.comfyui.messages import OutputFile as ViewFile
 from comfyledger.comfyui.watch import Ending
 from comfyledger.core.decide.recorder import Wanted

@@ -18,13 +18,9 @@ from typing import Any, Final, Literal, TypeVar
 import aiohttp
 import msgspec
 
-from comfyledger.comfyui.direct import login_header, redirected
-from comfyledger.comfyui.fields import json_object
-from comfyledger.comfyui.messages import (
-    BadFrame,
+from comfyledger.comfyui.answers import (
     HistoryEntry,
     Job,
-    OutputFile,
     PromptAnswer,
     RefusalAnswer,
     parse_cancelled,
@@ -33,6 +29,9 @@ from comfyledger.comfyui.messages import (
     parse_prompt_answer,
     parse_queue,
 )
+from comfyledger.comfyui.direct import login_header, redirected
+from comfyledger.comfyui.fields import BadFrame, json_object
+from comfyledger.comfyui.messages import OutputFile
 from comfyledger.core.urls import reached, shown_url
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024

@@ -1,7 +1,7 @@
-"""Calls that go where they were sent, as whom the URL says: a redirect is an answer like another, and never followed.
+"""Calls to the configured address and no other, with the user and password of its URL. No redirect is followed.
 
-What redirects stands before ComfyUI: a proxy that wants a login, or that moved. Whoever followed it would store the
-picture of a login page, or of another host, as a user's.
+A redirect comes from a proxy in front of ComfyUI that wants a login or has moved. A client that followed it would store
+a file of the login page, or of another host, as a user's image.
 """
 
 from __future__ import annotations
@@ -16,25 +16,44 @@ from websockets.exceptions import InvalidStatus
 from comfyledger.core.urls import Reached
 
 PLACE_CHARS_MAX: Final = 200
+FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+CLOSE_S: Final = 1.0
+PING_S: Final = 20.0
+"""Between two pings, and how long to wait for the answer to one."""
 
 
 class Direct(connect):
-    """A connection to just the address that was given."""
+    """A websocket that follows no redirect."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Called by `websockets` for each answer that is no handshake."""
         return exc
 
 
+def direct_websocket(url: str, headers: dict[str, str], open_timeout_s: float) -> Direct:
+    """One connection, to await or to enter. Raises OSError, TimeoutError and WebSocketException when it is opened."""
+    return Direct(
+        url,
+        additional_headers=headers,
+        max_size=FRAME_BYTES_MAX,
+        open_timeout=open_timeout_s,
+        close_timeout=CLOSE_S,
+        ping_interval=PING_S,
+        ping_timeout=PING_S,
+        compression=None,
+        proxy=None,
+    )
+
+
 def login_header(place: Reached) -> dict[str, str]:
-    """Basic authentication (RFC 7617, in UTF-8); empty where the URL names no user."""
+    """The header of basic authentication (RFC 7617, in UTF-8); empty if the URL names no user."""
     if not (place.user or place.password):
         return {}
     return {"Authorization": "Basic " + b64encode(f"{place.user}:{place.password}".encode()).decode()}
 
 
 def redirected(path: str, location: str) -> str:
-    """What is said of a redirect, in two sentences. `location` may hold a secret behind its host."""
+    """Two sentences that report a redirect. They name only the host of `location`: the rest may hold a secret."""
     try:
         parts = urlsplit(location)
         host = parts.netloc.rpartition("@")[2] or "another path"
@@ -47,7 +66,7 @@ def redirected(path: str, location: str) -> str:
 
 
 def redirection_of(error: BaseException) -> str:
-    """The same of a socket that could not be opened; empty if it was not redirected."""
+    """The same for a websocket that could not be opened; empty if it was not redirected."""
     if isinstance(error, InvalidStatus) and 300 <= error.response.status_code < 400:
         return redirected("/ws", error.response.headers.get("Location", ""))
     return ""

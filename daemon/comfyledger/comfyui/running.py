@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final, TypeVar
 
+from comfyledger.comfyui.answers import HistoryEntry
 from comfyledger.comfyui.messages import (
     Executing,
     ExecutionError,
     ExecutionInterrupted,
     ExecutionStart,
     ExecutionSuccess,
-    HistoryEntry,
     Message,
     Progress,
 )

@@ -23,13 +23,13 @@ import structlog
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
+from comfyledger.comfyui.answers import HistoryEntry
 from comfyledger.comfyui.client import ComfyUI, NotReached, Where, unreached_text
-from comfyledger.comfyui.direct import Direct, redirection_of
+from comfyledger.comfyui.direct import direct_websocket, redirection_of
+from comfyledger.comfyui.fields import BadFrame
 from comfyledger.comfyui.messages import (
-    BadFrame,
     Executing,
     ExecutionInterrupted,
-    HistoryEntry,
     Message,
     Preview,
     Progress,
@@ -40,7 +40,6 @@ from comfyledger.comfyui.messages import (
 )
 from comfyledger.comfyui.running import Running, remember
 
-FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 TEXT_BYTES_MAX: Final = 8 * 1024 * 1024
 """A larger text frame is passed over unread; the lookup finds what it may have said."""
 ENDED_KEPT: Final = 1_024
@@ -51,7 +50,6 @@ STEADY_S: Final = 1.0
 DEAF_GRACE_S: Final = 1.0
 SETTLE_S: Final = 0.1
 """How long `status` frames gather before the prompts of earlier connections are looked up."""
-PING_S: Final = 20.0
 
 log = structlog.get_logger("comfyledger.watch")
 
@@ -253,17 +251,8 @@ class Watcher:
     async def _connected_once(self) -> bool:
         """One connection from its first frame to its last; whether it stood long. Raises if it could not be made."""
         client_id = self._client_ids()
-        socket = await Direct(
-            f"{self._comfyui.websocket_url}?clientId={client_id}",
-            additional_headers=self._comfyui.login,
-            max_size=FRAME_BYTES_MAX,
-            open_timeout=self._connect_timeout_s,
-            close_timeout=1.0,
-            ping_interval=PING_S,
-            ping_timeout=PING_S,
-            compression=None,
-            proxy=None,
-        )
+        url = f"{self._comfyui.websocket_url}?clientId={client_id}"
+        socket = await direct_websocket(url, self._comfyui.login, self._connect_timeout_s)
         opened_at = asyncio.get_running_loop().time()
         try:
             await socket.send('{"type": "feature_flags", "data": {"supports_preview_metadata": true}}')

@@ -15,10 +15,11 @@ from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
+from comfyledger.comfyui.answers import HistoryEntry, RefusalAnswer
 from comfyledger.comfyui.client import ComfyUI, NotReached
-from comfyledger.comfyui.direct import Direct
+from comfyledger.comfyui.direct import Direct, direct_websocket
 from comfyledger.comfyui.fields import BadFrame
-from comfyledger.comfyui.messages import HistoryEntry, RefusalAnswer, Status, parse_text
+from comfyledger.comfyui.messages import Status, parse_text
 from comfyledger.maintenance.doctor.comfyui_judge import (
     End,
     Probe,
@@ -31,7 +32,6 @@ from comfyledger.maintenance.doctor.comfyui_judge import (
 )
 from comfyledger.maintenance.doctor.judge import Diagnosis
 
-FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 OPEN_S: Final = 4.0
 PROBE_S: Final = 10.0
 LOG: Final = "look at ComfyUI's log"
@@ -103,15 +103,8 @@ class Examination:
 
     def _connected(self) -> Direct:
         self._client_id = self._ids()
-        return Direct(
-            f"{self._comfyui.websocket_url}?clientId={self._client_id}",
-            additional_headers=self._comfyui.login,
-            max_size=FRAME_BYTES_MAX,
-            open_timeout=OPEN_S,
-            close_timeout=1.0,
-            compression=None,
-            proxy=None,
-        )
+        url = f"{self._comfyui.websocket_url}?clientId={self._client_id}"
+        return direct_websocket(url, self._comfyui.login, OPEN_S)
 
     async def _probed(self, socket: ClientConnection) -> Probe:
         """The prompt is taken out again even if nobody waits for its end any more."""

@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from comfyledger.comfyui.answers import PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.fields import cut
 from comfyledger.comfyui.graph.read import check_against_object_info
-from comfyledger.comfyui.messages import PromptAnswer, RefusalAnswer
 from comfyledger.errors import Refused
 from comfyledger.maintenance.doctor.judge import Diagnosis
 

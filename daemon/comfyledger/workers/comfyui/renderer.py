@@ -17,9 +17,9 @@ from typing import Any, Final
 import msgspec
 
 from comfyledger import crash_points
+from comfyledger.comfyui.answers import HistoryEntry, PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.client import ComfyUI, FileMissing, NotGiven, NotReached
 from comfyledger.comfyui.graph import read
-from comfyledger.comfyui.messages import HistoryEntry, PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.messages import OutputFile as ViewFile
 from comfyledger.comfyui.watch import Ending, Watcher
 from comfyledger.core.decide.recorder import Taken, Wanted

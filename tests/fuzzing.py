@@ -115,7 +115,7 @@ class Mutator:
 # ---- the wire
 
 
-def _rules() -> admit.AdmissionPolicy:
+def _policy() -> admit.AdmissionPolicy:
     graph = graphs.read_graph(workflows.load("empty-image"), 524_288)
     plan = graphs.find_plan(graph, inputs=dict(workflows.SAMPLES["empty-image"].inputs))
     prepared = {"empty-image": admit.prepare("empty-image", graph, plan)}
@@ -124,8 +124,8 @@ def _rules() -> admit.AdmissionPolicy:
 
 def wire_reader() -> Callable[[bytes], str]:
     """Reads one frame as the door does, up to the command that the engine would get; the code of what came of it."""
-    rules = _rules()
-    chance = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 7)
+    policy = _policy()
+    ids = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 7)
 
     def read(frame: bytes) -> str:
         try:
@@ -133,10 +133,10 @@ def wire_reader() -> Callable[[bytes], str]:
             message = wire.read_request(envelope)
             raw = bytes(envelope.data)
             if isinstance(message, wire.SubmitBatch):
-                about = {"raw": raw, "label": "a", "rules": rules, "stores": (), "secret": b"s", "chance": chance}
+                about = {"raw": raw, "label": "a", "policy": policy, "stores": (), "secret": b"s", "ids": ids}
                 admit.admit(message, **about)  # type: ignore[arg-type]
             elif isinstance(message, wire.OpenSeries):
-                admit.open_series(message, "a", rules, ())
+                admit.open_series(message, "a", policy, ())
         except Refused as refusal:
             wire.frame("error", wire.error_of(refusal))
             return refusal.code if refusal.code in CODES else f"unknown code {refusal.code}"

@@ -39,10 +39,10 @@ from comfyledger.ledger.sqlite.reader import BatchFilter, Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
-from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, Prepared
-from comfyledger.queries.progress import Live
-from comfyledger.queries.subscription import Shared
-from comfyledger.server.access import gate_of
+from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow, IdSource
+from comfyledger.queries.progress import ProgressFeed
+from comfyledger.queries.subscription import FrameCache
+from comfyledger.server.access import access_of
 from comfyledger.server.app_keys import Context
 from comfyledger.server.listen import Entrances, announce, listen, withdraw
 from comfyledger.server.tokens import Keyring, find_token
@@ -130,13 +130,15 @@ async def _run(settings: Settings) -> None:
     stop, notifier = asyncio.Event(), notifier_of(os.environ)
     signal_handlers.install_signal_handlers(settings, stop, notifier)
     async with AsyncExitStack() as stack:
-        house = await build(settings, stack, notifier)
+        daemon = await build(settings, stack, notifier)
         async with asyncio.TaskGroup() as group:
-            comfyui = await _seen(house.context) if logs.speaks_to_people() else []
-            entrances = await open_door(settings, house.context, stack)
-            _say_ready(settings, house.context, entrances, comfyui)
-            tasks = [group.create_task(work) for work in house.endless()]
-            watchdog = Watchdog(notifier, house.context.engine, lanes_of(settings), watchdog_s(os.environ, os.getpid()))
+            comfyui = await _seen(daemon.context) if logs.speaks_to_people() else []
+            entrances = await open_door(settings, daemon.context, stack)
+            _say_ready(settings, daemon.context, entrances, comfyui)
+            tasks = [group.create_task(work) for work in daemon.endless()]
+            watchdog = Watchdog(
+                notifier, daemon.context.engine, lanes_of(settings), watchdog_s(os.environ, os.getpid())
+            )
             notifier.say(READY)
             tasks.append(group.create_task(watchdog.run()))
             await stop.wait()
@@ -180,7 +182,7 @@ def _say_ready(settings: Settings, context: Context, door: Entrances, comfyui: S
         log.info("comfyui.used", comfyui=one.name, url=one.url)
     for name, store in context.stores.items():
         log.info("store.used", store=name, place=store.identity or store.problem)
-    for name in context.rules.workflows:
+    for name in context.policy.workflows:
         log.info("workflow.ready", workflow=name)
 
 
@@ -190,7 +192,7 @@ def _command(settings: Settings) -> str:
     return "comfyledger" if found else f"comfyledger --state-dir {shlex.quote(str(settings.state_path))}"
 
 
-class House(msgspec.Struct, frozen=True):
+class Daemon(msgspec.Struct, frozen=True):
     """The rooms, built and not yet running."""
 
     context: Context
@@ -198,20 +200,20 @@ class House(msgspec.Struct, frozen=True):
     asker: Asker
     retention: Retention
     follower: SpoolFollower
-    room: DiskGuard
-    opener: StorePreparer
+    disk_guard: DiskGuard
+    preparer: StorePreparer
     watchers: dict[str, Watcher]
 
     def endless(self) -> list:  # type: ignore[type-arg]
         """What runs until it is cancelled."""
         engine = self.context.engine.run(self.workers.perform, self.asker.ask)
         watching = [watcher.run() for watcher in self.watchers.values()]
-        own = [self.retention.run(), self.follower.run(), self.room.run(), self.opener.run()]
+        own = [self.retention.run(), self.follower.run(), self.disk_guard.run(), self.preparer.run()]
         return [engine, *own, self.context.metrics.watch_loop(), *watching]
 
 
-async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = SILENT) -> House:
-    prepared = prepare_workflows(settings)
+async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = SILENT) -> Daemon:
+    workflows = prepare_workflows(settings)
     with _in_state_folder(settings):  # before all else, so that a second daemon changes nothing of the first one's
         _hold(stack, hold_state(settings.state_path))
     with notifier.extending():
@@ -233,15 +235,16 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
             stack.push_async_callback(opened.close)
     keys = keys_of_backends(settings, os.environ)
     hidden = [*(key for its in keys.values() for key in its.values()), *_passwords(settings)]
-    filled_in = Secrets(secrets_of_workflows(settings, prepared, os.environ), hidden)
-    desk = Reporter(engine, _salt, settings.limits.foreign_text_chars_max, filled_in)
-    opener = StorePreparer(stores, reader, desk, random.Random())  # noqa: S311 (jitter)
-    await opener.first()
-    live = Live(engine.owed.user_of)
+    filled_in = Secrets(secrets_of_workflows(settings, workflows, os.environ), hidden)
+    reporter = Reporter(engine, _salt, settings.limits.foreign_text_chars_max, filled_in)
+    preparer = StorePreparer(stores, reader, reporter, random.Random())  # noqa: S311 (jitter)
+    await preparer.first()
+    progress = ProgressFeed(engine.owed.user_of)
     servers = {name: _server(session, one, keys[name]) for name, one in settings.comfyui.items()}
-    entries = {name: HistoryCleanup(one, reader) for name, one in servers.items()}
+    cleanup = {name: HistoryCleanup(one, reader) for name, one in servers.items()}
     watchers = {
-        name: _watcher(settings.comfyui[name], name, one, live, desk, entries[name]) for name, one in servers.items()
+        name: _watcher(settings.comfyui[name], name, one, progress, reporter, cleanup[name])
+        for name, one in servers.items()
     }
     rows, bounds = RowCache(engine.owed, reader), _bounds(settings)
     renderers = {
@@ -249,29 +252,31 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
             one,
             watchers[name],
             rows,
-            entries[name],
+            cleanup[name],
             spool,
-            desk,
+            reporter,
             bounds,
             filled_in,
             fetches_max=settings.limits.fetches_max,
         )
         for name, one in servers.items()
     }
-    live.abouts.extend(renderer.about for renderer in renderers.values())
+    progress.abouts.extend(renderer.about for renderer in renderers.values())
     newest = await reader.batches(BatchFilter(limit=1))
     batch_ids = BatchIds(newest[0].batch_id if newest else None)
     context = _context(
-        settings, keyring, engine, reader, live, stores, servers, watchers, prepared, batch_ids, spool, notifier
+        settings, keyring, engine, reader, progress, stores, servers, watchers, workflows, batch_ids, spool, notifier
     )
-    room = DiskGuard(engine, desk, reader, spool, settings.ledger_path.parent, _needed(settings))
-    deleter = Deleter(stores, rows, desk)
-    workers = Workers(renderers, Uploader(stores, rows, spool, desk), deleter, desk, room)
+    disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
+    deleter = Deleter(stores, rows, reporter)
+    workers = Workers(renderers, Uploader(stores, rows, spool, reporter), deleter, reporter, disk_guard)
     retention = Retention(spool, reader, settings.spool.keep_days, time.time, _outputs(settings, reader))
     await retention.sweep_at_start()
-    await room.look()
+    await disk_guard.look()
     asker = Asker(stores, engine, random.Random())  # noqa: S311 (jitter)
-    return House(context, workers, asker, retention, SpoolFollower(engine, reader, spool), room, opener, watchers)
+    return Daemon(
+        context, workers, asker, retention, SpoolFollower(engine, reader, spool), disk_guard, preparer, watchers
+    )
 
 
 def _passwords(settings: Settings) -> Iterator[str]:
@@ -337,22 +342,27 @@ def _server(session: aiohttp.ClientSession, settings: ComfyUISettings, keys: Map
 
 
 def _watcher(
-    settings: ComfyUISettings, name: str, server: ComfyUI, live: Live, desk: Reporter, entries: HistoryCleanup
+    settings: ComfyUISettings,
+    name: str,
+    server: ComfyUI,
+    progress: ProgressFeed,
+    reporter: Reporter,
+    cleanup: HistoryCleanup,
 ) -> Watcher:
     lane = backend_lane(name)
 
     async def connected() -> None:
-        desk.probe_soon(lane)
-        await desk.works(lane)
+        reporter.probe_soon(lane)
+        await reporter.works(lane)
         await _learn_version(server)
-        await entries.forget_left()
+        await cleanup.forget_left()
 
     async def stuck(trouble: NotReached) -> None:
-        await desk.stuck(lane, trouble.code, trouble.text)
+        await reporter.stuck(lane, trouble.code, trouble.text)
 
     return Watcher(
         server,
-        live,
+        progress,
         sweep_interval_s=settings.sweep_interval_s,
         connect_timeout_s=settings.connect_timeout_s,
         render_timeout_s=settings.render_timeout_s,
@@ -414,20 +424,20 @@ def _context(
     keyring: Keyring,
     engine: Engine,
     reader: Reader,
-    live: Live,
+    progress: ProgressFeed,
     stores: dict[str, OpenedStore],
     servers: dict[str, ComfyUI],
     watchers: dict[str, Watcher],
-    prepared: dict[str, Prepared],
+    workflows: dict[str, ConfiguredWorkflow],
     batch_ids: BatchIds,
     spool: Spool,
     notifier: Notifier,
 ) -> Context:
     started, metrics = time.monotonic(), Metrics()
     engine.observers += observers_of(metrics)
-    rules = AdmissionPolicy(
+    policy = AdmissionPolicy(
         templates=settings.naming.templates,
-        workflows=prepared,
+        workflows=workflows,
         default_workflow=settings.default_workflow,
         backend=next(iter(settings.comfyui)),
         quantity_max=settings.limits.quantity_max,
@@ -438,23 +448,23 @@ def _context(
     return Context(
         engine=engine,
         reader=reader,
-        gate=gate_of(settings.door, keyring),
+        access=access_of(settings.door, keyring),
         door=settings.door,
-        rules=rules,
-        chance=IdSource(
+        policy=policy,
+        ids=IdSource(
             batch_id=batch_ids,
             salt=_salt,
             seed=lambda: secrets.randbelow(SEED_MADE_UP_MAX + 1),
         ),
-        live=live,
-        shared=Shared(),
+        progress=progress,
+        event_frames=FrameCache(),
         stores=stores,
         comfyui=servers,
         backends=lambda: [_backend_info(name, servers[name], watcher) for name, watcher in watchers.items()],
         uptime_s=lambda: int(time.monotonic() - started),
         version=__version__,
         metrics=metrics,
-        pictures=FileSource(stores, reader, spool).open,
+        file_source=FileSource(stores, reader, spool),
         disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path},
         notifier=notifier,
     )
@@ -473,7 +483,7 @@ def _backend_info(name: str, server: ComfyUI, watcher: Watcher) -> wire.BackendI
 
 
 async def open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> Entrances:
-    local = local_socket.places(settings.state_path, os.environ, os.geteuid())
+    local = local_socket.socket_paths(settings.state_path, os.environ, os.geteuid())
     entrances = await listen(settings.door, local, context, stack)
     with _in_state_folder(settings):
         announce(settings.door_path, entrances, settings.source)

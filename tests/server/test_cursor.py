@@ -9,7 +9,7 @@ import pytest
 
 from comfyledger import wire
 from comfyledger.ledger.eventlog import Line
-from comfyledger.queries.subscription import SHARED_MAX, Cursor, Filter, Shared
+from comfyledger.queries.subscription import FRAMES_KEPT_MAX, Cursor, Filter, FrameCache
 
 WORDS = "a" * 64
 
@@ -24,19 +24,19 @@ def line(position: int, data: str) -> Line:
     return Line(position, "b1", "prompt_failed", 1, 5, data, b"")
 
 
-def cursor(shared: Shared, name: str = "s1") -> Cursor:
-    return Cursor(name, Standing(), None, shared, 0, Filter())  # type: ignore[arg-type]
+def cursor(frames: FrameCache, name: str = "s1") -> Cursor:
+    return Cursor(name, Standing(), None, frames, 0, Filter())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["s1", "s123456"])
 async def test_a_shared_frame_is_the_frame_that_each_would_have_been_sent(name: str) -> None:
-    shared = Shared()
+    frames = FrameCache()
     data = '{"batch_id":"b1","text":"\\u00e9 \\" subscription"}'
     for who in ("s9", name):
-        frame = await cursor(shared, who)._frame(line(7, data))
+        frame = await cursor(frames, who)._frame(line(7, data))
     event = wire.LoggedEvent(name, "e1", 7, "prompt_failed", 5, "b1", msgspec.Raw(data.encode()))
     assert frame == wire.frame("event", event)
-    assert shared.get(7) is not None
+    assert frames.get(7) is not None
 
 
 async def test_an_event_with_words_is_read_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,15 +46,15 @@ async def test_an_event_with_words_is_read_anew_each_time(monkeypatch: pytest.Mo
         return next(told)
 
     monkeypatch.setattr("comfyledger.queries.subscription.texts_of", texts_of)
-    shared = Shared()
+    frames = FrameCache()
     failed = line(8, f'{{"words":"{WORDS}"}}')
-    assert b"out of memory" in await cursor(shared)._frame(failed)
-    assert b"out of memory" not in await cursor(shared)._frame(failed)
-    assert shared.get(8) is None
+    assert b"out of memory" in await cursor(frames)._frame(failed)
+    assert b"out of memory" not in await cursor(frames)._frame(failed)
+    assert frames.get(8) is None
 
 
 def test_only_the_newest_are_kept() -> None:
-    shared = Shared()
-    for position in range(SHARED_MAX + 10):
-        shared.put(position, b"")
-    assert [position for position in range(12) if shared.get(position) is not None] == [10, 11]
+    frames = FrameCache()
+    for position in range(FRAMES_KEPT_MAX + 10):
+        frames.put(position, b"")
+    assert [position for position in range(12) if frames.get(position) is not None] == [10, 11]

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from comfyledger.client import Client
 from comfyledger.core.scheduling.open_images import OpenImages
 from comfyledger.server import session
-from comfyledger.server.rate_limit import BURST_S, Pace
+from comfyledger.server.rate_limit import BURST_S, TokenBucket
 from support.core_given import PlainLedger, cancel, given, one_stored, submit
 from support.whole_app import narrow_socket
 
@@ -24,17 +24,17 @@ ASKED = {"username": "a", "character": "b"}
 
 
 def test_frames_may_come_in_a_burst_and_then_evenly() -> None:
-    pace = Pace(10.0, 0.0)
-    assert [pace.take(0.0) for _ in range(int(10 * BURST_S))] == [0.0] * 50
-    assert pace.take(0.0) == pytest.approx(0.1)
-    assert pace.take(0.1) == 0.0
-    assert pace.take(0.15) == pytest.approx(0.05)
-    assert [pace.take(1_000.0) for _ in range(51)] == [0.0] * 50 + [pytest.approx(0.1)]
+    bucket = TokenBucket(10.0, 0.0)
+    assert [bucket.take(0.0) for _ in range(int(10 * BURST_S))] == [0.0] * 50
+    assert bucket.take(0.0) == pytest.approx(0.1)
+    assert bucket.take(0.1) == 0.0
+    assert bucket.take(0.15) == pytest.approx(0.05)
+    assert [bucket.take(1_000.0) for _ in range(51)] == [0.0] * 50 + [pytest.approx(0.1)]
 
 
 def test_a_clock_that_stands_still_lets_no_more_in_than_the_burst() -> None:
-    pace = Pace(1.0, 7.0)
-    assert sum(pace.take(7.0) == 0.0 for _ in range(100)) == int(BURST_S)
+    bucket = TokenBucket(1.0, 7.0)
+    assert sum(bucket.take(7.0) == 0.0 for _ in range(100)) == int(BURST_S)
 
 
 async def test_who_sends_too_many_frames_is_told_and_slowed_and_nobody_else(open_door: Any, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_run_time_folder_that_others_can_enter_is_not_used(tmp_path: Path, mon
     environ = {"XDG_RUNTIME_DIR": str(tmp_path / "run")}
 
     def last() -> Path:
-        return list(local_socket.places(deep, environ, user))[-1]
+        return list(local_socket.socket_paths(deep, environ, user))[-1]
 
     (tmp_path / "run").mkdir(mode=0o755)
     assert last().parent == own
@@ -115,7 +115,7 @@ def test_two_state_folders_never_share_a_socket(tmp_path: Path, monkeypatch: pyt
     tmp_path.chmod(0o700)
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
     monkeypatch.setattr(local_socket, "PATH_BYTES_MAX", 1_000)
-    found = [next(local_socket.places(Path(f"/{'x' * 1_000}/{name}"), environ, os.geteuid())) for name in "ab"]
+    found = [next(local_socket.socket_paths(Path(f"/{'x' * 1_000}/{name}"), environ, os.geteuid())) for name in "ab"]
     assert len(set(found)) == 2
     assert all(path.parent == tmp_path for path in found)
 
@@ -316,13 +316,13 @@ async def drip(writer: asyncio.StreamWriter) -> None:
 async def test_two_thousand_silent_connections_keep_nobody_out_who_has_the_token(
     open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "STRANGER_S", 60.0)
+    monkeypatch.setattr(connections, "ANONYMOUS_S", 60.0)
     async with open_door(tmp_path, "connections_max = 40") as door:
         silent = [await asyncio.open_connection(*address(door)) for _ in range(2_000)]
         async with door.app() as app:
             assert (await app.ask("server_info"))["position"] == 0
             there = [reader for reader, _ in silent if not reader.at_eof()]
-            assert len(there) <= connections.STRANGERS_MAX
+            assert len(there) <= connections.ANONYMOUS_MAX
         for _, writer in silent:
             writer.close()
 
@@ -350,7 +350,7 @@ UPGRADE = (
 async def test_who_shows_no_token_has_seconds_whatever_it_says(
     open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, where: str
 ) -> None:
-    monkeypatch.setattr(connections, "STRANGER_S", 0.3)
+    monkeypatch.setattr(connections, "ANONYMOUS_S", 0.3)
     monkeypatch.setattr(listen, "REQUEST_S", 60.0)
     path = tmp_path / PATH
     async with open_door(tmp_path, f'unix_path = "{path}"' if where == "socket" else "") as door:
@@ -369,7 +369,7 @@ async def test_who_shows_no_token_has_seconds_whatever_it_says(
 async def test_who_showed_the_token_once_is_not_shown_out(
     open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "STRANGER_S", 0.2)
+    monkeypatch.setattr(connections, "ANONYMOUS_S", 0.2)
     async with open_door(tmp_path) as door, door.app() as app:
         reader, writer = await asyncio.open_connection(*address(door))
         request = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {door.token}\r\n\r\n"
@@ -384,7 +384,7 @@ async def test_who_showed_the_token_once_is_not_shown_out(
 
 
 async def test_silent_connections_at_the_port_take_no_place_at_a_unix_socket(open_door: Any, tmp_path: Path) -> None:
-    made = connections.Visits(10, strangers_max=2)
+    made = connections.Connections(10, anonymous_max=2)
     loop = asyncio.get_running_loop()
     told: list[str] = []
     for number, family in enumerate([socket.AF_INET, socket.AF_UNIX, socket.AF_INET, socket.AF_INET]):
@@ -392,18 +392,20 @@ async def test_silent_connections_at_the_port_take_no_place_at_a_unix_socket(ope
     assert told == ["0"], "the one that stood there longest, of its kind"
 
 
-def stranger(made: connections.Visits, family: int, closed: Any, loop: asyncio.AbstractEventLoop) -> connections.Visit:
+def stranger(
+    made: connections.Connections, family: int, closed: Any, loop: asyncio.AbstractEventLoop
+) -> connections.Connection:
     handler, transport = Mock(), Mock(spec=asyncio.WriteTransport)
     transport.get_extra_info.return_value.family = family
     transport.get_write_buffer_size.return_value = 0
     transport.close = closed
-    visit = connections.Visit(made, handler)
-    visit.connection_made(transport)
-    return visit
+    connection = connections.Connection(made, handler)
+    connection.connection_made(transport)
+    return connection
 
 
 async def test_when_all_places_with_a_token_are_taken_one_that_is_idle_goes_and_a_busy_one_stays() -> None:
-    made = connections.Visits(2)
+    made = connections.Connections(2)
     told: list[int] = []
     loop = asyncio.get_running_loop()
     guests = [stranger(made, socket.AF_INET, lambda n=n: told.append(n), loop) for n in range(4)]

@@ -10,8 +10,7 @@ import msgspec
 import pytest
 
 from comfyledger.admission import recover
-from comfyledger.admission.recover import commands_of
-from comfyledger.admission.recover_missing import look
+from comfyledger.admission.recover import commands_of, compare_with_store
 from comfyledger.admission.recover_plan import Scope, Step, steps_of, stored_in, summed
 from comfyledger.core.commands import OweStore, RenumberImages, RetryBatch
 from comfyledger.core.decide.decide import Message
@@ -155,14 +154,14 @@ def row(name: str, content: bytes = b"ours") -> ImageRow:
 async def test_a_folder_is_listed_and_only_what_the_list_leaves_open_is_asked_for() -> None:
     names = [f"f/{number}" for number in range(1, 6)]
     shelf = Shelf({"f/1": b"ours", "f/2": b"ours", "f/3": b"other", "f/4": b"ours"}, digests=True, behind="f/4")
-    found = await look(shelf, {name: row(name) for name in [*names, "g/1"]})  # type: ignore[arg-type]
+    found = await compare_with_store(shelf, {name: row(name) for name in [*names, "g/1"]})  # type: ignore[arg-type]
     assert [found[name] for name in names] == ["held", "held", "different", "held", "missing"]
     assert shelf.asked == ["list f", "f/4", "f/5", "g/1"]
 
 
 async def test_a_list_without_digests_proves_nothing() -> None:
     shelf = Shelf(dict.fromkeys(("f/1", "f/2"), b"ours") | {"f/3": b"0urs"}, digests=False)
-    found = await look(shelf, {name: row(name) for name in ("f/1", "f/2", "f/3")})  # type: ignore[arg-type]
+    found = await compare_with_store(shelf, {name: row(name) for name in ("f/1", "f/2", "f/3")})  # type: ignore[arg-type]
     assert found == {"f/1": "held", "f/2": "held", "f/3": "different"}
 
 
@@ -170,7 +169,7 @@ async def test_a_store_in_trouble_is_told_as_what_it_is() -> None:
     shelf = Shelf({}, digests=True)
     shelf.trouble = LaneFault("throttled", "slow down", 30.0)
     with pytest.raises(StoreTrouble, match="slow down"):
-        await look(shelf, {"f/1": row("f/1"), "g/1": row("g/1")})  # type: ignore[arg-type]
+        await compare_with_store(shelf, {"f/1": row("f/1"), "g/1": row("g/1")})  # type: ignore[arg-type]
 
 
 async def test_what_changed_since_the_page_was_read_is_left_and_a_real_refusal_is_told() -> None:

@@ -98,7 +98,7 @@ async def test_a_repeat_is_answered_as_before_with_a_lesser_right(
 
     def entry(right: tokens.Right) -> dict[str, Any]:
         token = tokens.add(file, "shop", right, 0.0)
-        door.context.gate.keyring.refresh()
+        door.context.access.keyring.refresh()
         return {"additional_headers": {"Authorization": f"Bearer {token}"}}
 
     asked = {"username": "a", "character": "b", "quantity": 1, "workflow": GRAPH}
@@ -110,7 +110,7 @@ async def test_a_repeat_is_answered_as_before_with_a_lesser_right(
     assert again["data"] == {**first["data"], "repeated": True}
     tokens.revoke(file, "shop")
     other = tokens.add(file, "other", "read", 0.0)
-    door.context.gate.keyring.refresh()
+    door.context.access.keyring.refresh()
     async with door.raw(additional_headers={"Authorization": f"Bearer {other}"}) as socket:
         refused = await socket.ask("submit_batch", request_id="r1", **asked)
     assert refused["data"]["code"] == "forbidden"

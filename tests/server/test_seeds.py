@@ -19,10 +19,10 @@ def seeds(made_up: int, **asked: Any) -> list[int]:
     """The seeds of a batch's prompts, where chance gives `made_up`."""
     graph = graphs.read_graph(workflows.load("empty-image"), 524_288)
     prepared = {"w": admit.prepare("w", graph, graphs.find_plan(graph))}
-    rules = admit.AdmissionPolicy(Templates(), prepared, "w", "main", 1_000, 524_288, trust=False)
-    chance = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: made_up)
+    policy = admit.AdmissionPolicy(Templates(), prepared, "w", "main", 1_000, 524_288, trust=False)
+    ids = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: made_up)
     message = wire.SubmitBatch("r1", "Areg", "Opal Fever", **asked)
-    about: Any = {"raw": RAW, "label": "a", "rules": rules, "stores": (), "secret": b"s", "chance": chance}
+    about: Any = {"raw": RAW, "label": "a", "policy": policy, "stores": (), "secret": b"s", "ids": ids}
     return [prompt.seed for prompt in admit.admit(message, **about).command.prompts]
 
 
@@ -42,7 +42,7 @@ def test_a_seed_of_one_image_stays_as_it_is() -> None:
 
 
 async def test_the_daemon_makes_up_seeds_of_31_bits(door: Any) -> None:
-    made = [door.context.chance.seed() for _ in range(200)]
+    made = [door.context.ids.seed() for _ in range(200)]
     assert 0 <= min(made) <= max(made) <= SEED_MADE_UP_MAX == 2**31 - 1
 
 

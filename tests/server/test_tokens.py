@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 def given(door: Any, label: str, right: Right) -> dict[str, str]:
     """The header of a new token, which the door knows at once."""
     token = tokens.add(door.folder / "state" / "tokens.json", label, right, 0.0)
-    door.context.gate.keyring.refresh()
+    door.context.access.keyring.refresh()
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -171,7 +171,7 @@ async def test_between_the_revocation_and_the_closing_nothing_is_answered(
     monkeypatch.setattr(pages, "TOKENS_S", 1_000.0)
     async with open_door(tmp_path) as door, door.raw(additional_headers=given(door, "app", "admin")) as raw:
         tokens.revoke(door.folder / "state" / "tokens.json", "app")
-        door.context.gate.keyring.refresh()
+        door.context.access.keyring.refresh()
         assert (await raw.ask("server_info"))["data"]["code"] == "unauthorized"
 
 

@@ -23,7 +23,7 @@ from comfyledger.core.naming.names import Series, Templates, series_of
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX, Blob, PromptFixed, StoreRef, blob_of
 from comfyledger.errors import Refused
-from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, Prepared
+from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow, IdSource
 
 METADATA_LEVELS_MAX: Final = 64
 SERIES_KEPT: Final = 4_096
@@ -33,14 +33,16 @@ class Admitted(msgspec.Struct, frozen=True):
     """A request that passed. `found` says in words what was found in the workflow."""
 
     command: SubmitBatch
-    prepared: Prepared
+    workflow: ConfiguredWorkflow
     found: str
 
 
-def prepare(name: str, graph: dict[str, Any], plan: graphs.Plan) -> Prepared:
+def prepare(name: str, graph: dict[str, Any], plan: graphs.Plan) -> ConfiguredWorkflow:
     """A graph with its template. Equal templates have equal keys, so that each is kept once."""
     template = msgspec.json.encode(graphs.as_template(graph, plan), order="sorted")
-    return Prepared(name, graph, plan, template, hashlib.sha256(template).hexdigest(), graphs.describe(plan, graph))
+    return ConfiguredWorkflow(
+        name, graph, plan, template, hashlib.sha256(template).hexdigest(), graphs.describe(plan, graph)
+    )
 
 
 def admit(
@@ -48,54 +50,56 @@ def admit(
     *,
     raw: bytes,
     label: str,
-    rules: AdmissionPolicy,
+    policy: AdmissionPolicy,
     stores: Sequence[StoreRef],
     secret: bytes,
-    chance: IdSource,
+    ids: IdSource,
 ) -> Admitted:
     """Check a request and fix everything about it but its numbers. Raises Refused."""
     _check_request_id(message.request_id)
-    asked = _images(message, rules.quantity_max)
+    asked = _images(message, policy.quantity_max)
     _check_seeds(message, asked)
     _check_depth(message.metadata)
-    series = _series(rules.templates, message.username, message.character, message.premade)
-    prepared = _workflow(message, rules)
-    if message.images_per_prompt > 1 and prepared.plan.batch_size is None:
+    series = _series(policy.templates, message.username, message.character, message.premade)
+    workflow = _workflow(message, policy)
+    if message.images_per_prompt > 1 and workflow.plan.batch_size is None:
         raise Refused(
             "workflow_batch_size",
             "The workflow has no place for a batch size, so one prompt can render one image only.",
             hint="Leave images_per_prompt away, or configure batch_size in [workflows.NAME].",
             path="$.data.images_per_prompt",
         )
-    inputs = _inputs(message, asked, prepared)
-    prompts, texts = _prompts(message, asked, inputs, rules.backend, chance)
-    metadata = _metadata(message, chance)
+    inputs = _inputs(message, asked, workflow)
+    prompts, texts = _prompts(message, asked, inputs, policy.backend, ids)
+    metadata = _metadata(message, ids)
     command = SubmitBatch(
         label=label,
         request_id=message.request_id,
         request_digest=request_digest(raw, secret),
-        batch_id=chance.batch_id(),
+        batch_id=ids.batch_id(),
         username=message.username,
         user_key=fold(message.username),
         character=message.character,
         premade=message.premade,
         series=series,
         prompts=prompts,
-        workflow=prepared.name,
-        template=blob_of(prepared.template, chance.salt(), prepared.key),
-        plan=msgspec.to_builtins(prepared.plan),
+        workflow=workflow.name,
+        template=blob_of(workflow.template, ids.salt(), workflow.key),
+        plan=msgspec.to_builtins(workflow.plan),
         stores=tuple(stores),
         priority=wire.PRIORITIES.index(message.priority),
         texts=(*texts, *([metadata] if metadata else ())),
         metadata=metadata.digest if metadata else None,
-        trust=rules.trust,
+        trust=policy.trust,
     )
-    return Admitted(command, prepared, prepared.found)
+    return Admitted(command, workflow, workflow.found)
 
 
-def open_series(message: wire.OpenSeries, label: str, rules: AdmissionPolicy, stores: Sequence[StoreRef]) -> OpenSeries:
-    series = _series(rules.templates, message.username, message.character, message.premade)
-    return OpenSeries(label, series, tuple(stores), rules.trust)
+def open_series(
+    message: wire.OpenSeries, label: str, policy: AdmissionPolicy, stores: Sequence[StoreRef]
+) -> OpenSeries:
+    series = _series(policy.templates, message.username, message.character, message.premade)
+    return OpenSeries(label, series, tuple(stores), policy.trust)
 
 
 def request_digest(raw: bytes, secret: bytes) -> str:
@@ -181,13 +185,13 @@ def _series(templates: Templates, username: str, character: str, premade: bool) 
     return series_of(templates, username, character, premade)
 
 
-def _workflow(message: wire.SubmitBatch, rules: AdmissionPolicy) -> Prepared:
-    wanted = rules.default_workflow if message.workflow is None else message.workflow
+def _workflow(message: wire.SubmitBatch, policy: AdmissionPolicy) -> ConfiguredWorkflow:
+    wanted = policy.default_workflow if message.workflow is None else message.workflow
     if isinstance(wanted, str):
-        return _configured(wanted, rules.workflows)
+        return _configured(wanted, policy.workflows)
     try:
-        graph = graphs.read_graph(wanted, rules.graph_bytes_max)
-        graphs.check_classes(graph, rules.node_classes_denied)
+        graph = graphs.read_graph(wanted, policy.graph_bytes_max)
+        graphs.check_classes(graph, policy.node_classes_denied)
         plan = graphs.find_plan(graph)
         graphs.check_graph(graph, plan.prefix)
         graphs.check_no_secrets(graph)
@@ -196,7 +200,7 @@ def _workflow(message: wire.SubmitBatch, rules: AdmissionPolicy) -> Prepared:
         raise within(refusal, "$.data.workflow") from refusal
 
 
-def _configured(name: str, workflows: Mapping[str, Prepared]) -> Prepared:
+def _configured(name: str, workflows: Mapping[str, ConfiguredWorkflow]) -> ConfiguredWorkflow:
     if name not in workflows:
         near = difflib.get_close_matches(name, list(workflows), n=1)
         known = f"Did you mean {near[0]!r}? " if near else ""
@@ -215,19 +219,21 @@ def within(refusal: Refused, root: str) -> Refused:
     return Refused(refusal.code, refusal.message, hint=refusal.hint, path=path)
 
 
-def _inputs(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], prepared: Prepared) -> list[dict[str, Any]]:
+def _inputs(
+    message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ConfiguredWorkflow
+) -> list[dict[str, Any]]:
     """The inputs of each image, by address: those of the batch with its own on top."""
-    common = _checked(prepared, message.inputs, "$.data.inputs")
+    common = _checked(workflow, message.inputs, "$.data.inputs")
     own = (
-        _checked(prepared, image.inputs, f"$.data.images[{place}].inputs") if image.inputs else {}
+        _checked(workflow, image.inputs, f"$.data.images[{place}].inputs") if image.inputs else {}
         for place, image in enumerate(asked)
     )
     return [{**common, **one} for one in own]
 
 
-def _checked(prepared: Prepared, inputs: Mapping[str, Any], root: str) -> dict[str, Any]:
+def _checked(workflow: ConfiguredWorkflow, inputs: Mapping[str, Any], root: str) -> dict[str, Any]:
     try:
-        return graphs.check_inputs(prepared.graph, prepared.plan, inputs)
+        return graphs.check_inputs(workflow.graph, workflow.plan, inputs)
     except Refused as refusal:
         raise within(refusal, root) from refusal
 
@@ -237,10 +243,10 @@ def _prompts(
     asked: Sequence[wire.ImageAsked],
     inputs: Sequence[dict[str, Any]],
     backend: str,
-    chance: IdSource,
+    ids: IdSource,
 ) -> tuple[tuple[PromptFixed, ...], tuple[Blob, ...]]:
     """Neighbours with equal inputs and no seed of their own share prompts of at most `images_per_prompt`."""
-    base, most = (message.seed, SEED_MAX) if message.seed is not None else (chance.seed(), SEED_MADE_UP_MAX)
+    base, most = (message.seed, SEED_MAX) if message.seed is not None else (ids.seed(), SEED_MADE_UP_MAX)
     blobs: dict[bytes, Blob] = {}
     prompts: list[PromptFixed] = []
 
@@ -249,7 +255,7 @@ def _prompts(
             return None
         content = msgspec.json.encode(values, order="sorted")
         if content not in blobs:
-            blobs[content] = blob_of(content, chance.salt())
+            blobs[content] = blob_of(content, ids.salt())
         return blobs[content].digest
 
     def add(images: Sequence[int], seed: int | None, values: dict[str, Any]) -> None:
@@ -266,9 +272,9 @@ def _prompts(
     return tuple(prompts), tuple(blobs.values())
 
 
-def _metadata(message: wire.SubmitBatch, chance: IdSource) -> Blob | None:
+def _metadata(message: wire.SubmitBatch, ids: IdSource) -> Blob | None:
     """Tags and metadata are the user's own text: kept where they can be forgotten."""
     if not message.tags and not message.metadata:
         return None
     content = {"tags": message.tags, "metadata": message.metadata}
-    return blob_of(msgspec.json.encode(content, order="sorted"), chance.salt())
+    return blob_of(msgspec.json.encode(content, order="sorted"), ids.salt())

@@ -13,13 +13,13 @@ from comfyledger import workflows
 from comfyledger.admission.admit import prepare
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.errors import Refused
-from comfyledger.queries.dependencies import Prepared
+from comfyledger.queries.dependencies import ConfiguredWorkflow
 from comfyledger.settings import Secret, Settings, Workflow, read_secret
 
 log = structlog.get_logger("comfyledger.door")
 
 
-def prepare_workflows(settings: Settings) -> dict[str, Prepared]:
+def prepare_workflows(settings: Settings) -> dict[str, ConfiguredWorkflow]:
     """Read and check every configured workflow. Raises Refused naming the section that is at fault."""
     prepared = {}
     for name, workflow in settings.workflows.items():
@@ -32,7 +32,7 @@ def prepare_workflows(settings: Settings) -> dict[str, Prepared]:
     return prepared
 
 
-def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> Prepared:
+def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> ConfiguredWorkflow:
     raw, inputs = _source(workflow)
     read = graphs.read_graph(raw, graph_bytes_max)
     found = graphs.secrets_in(read)
@@ -78,7 +78,7 @@ def keys_of_backends(settings: Settings, environ: Mapping[str, str]) -> dict[str
 
 
 def secrets_of_workflows(
-    settings: Settings, prepared: Mapping[str, Prepared], environ: Mapping[str, str]
+    settings: Settings, prepared: Mapping[str, ConfiguredWorkflow], environ: Mapping[str, str]
 ) -> dict[str, dict[str, Secret]]:
     """What each workflow is given before it is sent: what its file holds, and what its section names instead.
 

@@ -37,8 +37,10 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
             return await _open_series(context, label, message)
         case wire.GetBatch() | wire.ListBatches() | wire.GetImage() | wire.ListImages() | wire.ServerInfo():
             return await _read(context, message)
-        case wire.ReadLog() | wire.Explain():
-            return await explain.told(context, message)
+        case wire.ReadLog():
+            return await explain.read_log(context, message)
+        case wire.Explain():
+            return await explain.explain(context, message)
         case wire.Recover():
             return await recover.recover(context, label, message)
         case wire.Forget():
@@ -106,10 +108,10 @@ async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, r
         message,
         raw=raw,
         label=label,
-        rules=context.rules,
+        policy=context.policy,
         stores=context.store_refs(),
         secret=context.engine.secret,
-        chance=context.chance,
+        ids=context.ids,
     )
     if message.dry_run:
         return await _dry_run(context, admitted)
@@ -123,12 +125,12 @@ async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, r
 async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccepted:
     """Ask ComfyUI whether it has the nodes. No number is given and the request_id is not used up."""
     try:
-        known = await context.comfyui[context.rules.backend].object_info()
+        known = await context.comfyui[context.policy.backend].object_info()
     except NotReached as trouble:
         hint = "The request itself passed all other checks; start ComfyUI and try again."
         raise Refused("comfyui_refused", f"ComfyUI could not be asked: {trouble.text}", hint=hint) from trouble
     try:
-        graphs.check_against_object_info(admitted.prepared.graph, known)
+        graphs.check_against_object_info(admitted.workflow.graph, known)
     except Refused as refusal:
         raise admit.within(refusal, "$.data.workflow") from refusal
     quantity = sum(len(prompt.images) for prompt in admitted.command.prompts)
@@ -143,7 +145,7 @@ async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.Batc
 
 
 async def _open_series(context: Dependencies, label: str, message: wire.OpenSeries) -> wire.SeriesInfo:
-    command = admit.open_series(message, label, context.rules, context.store_refs())
+    command = admit.open_series(message, label, context.policy, context.store_refs())
     opened = cast(SeriesNext, await context.engine.command(command))
     return wire.SeriesInfo(opened.series, opened.next)
 
@@ -231,7 +233,7 @@ async def _server_info(context: Dependencies) -> wire.Info:
         waiting=[_waiting(question) for question in engine.questions.values()],
         backends=context.backends(),
         stores=[wire.StoreInfo(one.name, one.kind, one.identity, one.problem) for one in context.stores.values()],
-        workflows=sorted(context.rules.workflows),
+        workflows=sorted(context.policy.workflows),
     )
 
 

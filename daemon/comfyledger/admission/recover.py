@@ -7,11 +7,11 @@ that is gone for good is given up in the same way, a few batches at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final, cast
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, cast
 
 from comfyledger import wire
-from comfyledger.admission import recover_missing
 from comfyledger.admission.recover_plan import Scope, Step, done, is_there, steps_of, stored_in, summed
 from comfyledger.admission.store_import import opened_store, unavailable
 from comfyledger.core.commands import Command, DropStore, OweStore, RenumberImages, RetryBatch
@@ -21,10 +21,15 @@ from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.reader import ImageFilter
-from comfyledger.plugin_api import StoreTrouble
+from comfyledger.plugin_api import Held, Store, StoreTrouble
 from comfyledger.queries.dependencies import Dependencies
 
 BATCHES_AT_ONCE: Final = 10
+CHECKS_AT_ONCE: Final = 4
+LISTED_MIN: Final = 3
+"""A listing costs an account as much as a question for one file."""
+
+Found = Literal["held", "missing", "different"]
 
 
 async def recover(context: Dependencies, label: str, message: wire.Recover) -> wire.Recovered:
@@ -102,18 +107,56 @@ async def _missing(
             else:
                 steps.append(Step("elsewhere", row, store))
     for store, names in wanted.items():
-        steps += await _looked_for(context, store, names)
+        steps += await _compared(context, store, names)
     return steps
 
 
-async def _looked_for(context: Dependencies, name: str, wanted: dict[str, ImageRow]) -> list[Step]:
+async def _compared(context: Dependencies, name: str, wanted: dict[str, ImageRow]) -> list[Step]:
     _, store = opened_store(context, name)
     try:
-        found = await recover_missing.look(store, wanted)
+        found = await compare_with_store(store, wanted)
     except StoreTrouble as trouble:
         raise unavailable(name, trouble.fault) from trouble
     kinds = ((wanted[public_id], kind) for public_id, kind in found.items())
     return [Step(kind, row, name) for row, kind in kinds if kind != "held"]
+
+
+async def compare_with_store(store: Store, wanted: Mapping[str, ImageRow]) -> dict[str, Found]:
+    """What the store holds under each name, compared with what the ledger recorded. Raises StoreTrouble.
+
+    A folder that several images are in is listed once; the others are checked one by one. Listings may lag, so what a
+    list lacks, or gives without a digest, is checked by its name before it counts.
+    """
+    listed = await _listed(store, list(wanted))
+    places = asyncio.Semaphore(CHECKS_AT_ONCE)
+
+    async def one(name: str, image: ImageRow) -> Found:
+        held = listed.get((name, image.extension))
+        if held is None or not held.md5:
+            async with places:
+                held = await store.check(name, image.extension)
+        return _judged(image, held)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            asked = {name: group.create_task(one(name, image)) for name, image in wanted.items()}
+    except ExceptionGroup as several:
+        raise next((error for error in several.exceptions if isinstance(error, StoreTrouble)), several) from several
+    return {name: task.result() for name, task in asked.items()}
+
+
+async def _listed(store: Store, names: Sequence[str]) -> dict[tuple[str, str], Held]:
+    """The first page of each folder that several names are in."""
+    folders = [name.rpartition("/")[0] for name in names]
+    worth = [folder for folder in dict.fromkeys(folders) if folders.count(folder) >= LISTED_MIN]
+    pages = [await store.page(folder) for folder in worth]
+    return {(held.public_id, held.extension): held for page in pages for held in page.held}
+
+
+def _judged(image: ImageRow, held: Held | None) -> Found:
+    if held is None:
+        return "missing"
+    return "held" if held.size_bytes == image.size_bytes and held.md5 in {"", image.md5} else "different"
 
 
 # ---- doing it

@@ -32,7 +32,7 @@ async def survey_store(context: Dependencies, message: wire.SurveyStore) -> wire
         page = await store.page(message.prefix, message.cursor)
     except StoreTrouble as trouble:
         raise unavailable(message.store, trouble.fault) from trouble
-    found = held_series(context.rules.templates, page.held)
+    found = held_series(context.policy.templates, page.held)
     return wire.Survey(found, len(page.held), len(page.held) - sum(series.images for series in found), page.cursor)
 
 
@@ -72,7 +72,7 @@ def _with(before: wire.SeriesHeld, number: int) -> wire.SeriesHeld:
 async def raise_series(context: Dependencies, label: str, message: wire.RaiseSeries) -> wire.SeriesRaised:
     """Raises Refused like `survey_store`, and Refused(invalid_field) for what is no series under the templates."""
     opened, _ = opened_store(context, message.store)
-    templates = context.rules.templates
+    templates = context.policy.templates
     found = (
         SeriesFound(_checked(templates, one, f"$.data.found[{place}]"), one.highest if one.counts else 0)
         for place, one in enumerate(message.found)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -13,20 +11,15 @@ from comfyledger import wire
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.naming.names import Templates
-from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import StoreRef
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.reader import Reader
-from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore
-from comfyledger.queries.progress import Live
-from comfyledger.queries.subscription import Shared
 from comfyledger.settings import Secret
-from comfyledger.workers.process.notify import SILENT, Notifier
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class ConfiguredWorkflow(msgspec.Struct, frozen=True):
     """A workflow that is ready to be used: its graph, what was found in it, and its template as it is stored.
 
     `found`: in words what the plan found. `secrets`: what stood in the file and is not to be stored, by address.
@@ -45,7 +38,7 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
     """What admission knows of the configuration."""
 
     templates: Templates
-    workflows: Mapping[str, Prepared]
+    workflows: Mapping[str, ConfiguredWorkflow]
     default_workflow: str
     backend: str
     quantity_max: int
@@ -67,21 +60,13 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: Engine
     reader: Reader
-    rules: AdmissionPolicy
-    chance: IdSource
-    live: Live
-    shared: Shared
+    policy: AdmissionPolicy
+    ids: IdSource
     stores: Mapping[str, OpenedStore]
     comfyui: Mapping[str, ComfyUI]
     backends: Callable[[], list[wire.BackendInfo]]
     uptime_s: Callable[[], int]
     version: str
-    metrics: Metrics
-    pictures: Callable[[ImageRow], AbstractAsyncContextManager[BinaryIO]]
-    """An open file with the bytes of a kept image. Raises Refused."""
-    disks: Mapping[str, Path]
-    """What is called `ledger` and `spool`, by a folder on each."""
-    notifier: Notifier = SILENT
 
     def store_refs(self) -> tuple[StoreRef, ...]:
         """The stores of a new batch. Raises Refused(plugin_broken) if one of them could never be served, and

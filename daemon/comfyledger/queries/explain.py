@@ -55,14 +55,6 @@ class _Words(msgspec.Struct):
 _words = msgspec.json.Decoder(_Words)
 
 
-async def told(context: Dependencies, message: wire.ReadLog | wire.Explain) -> wire.Answer:
-    match message:
-        case wire.ReadLog():
-            return await read_log(context, message)
-        case wire.Explain():
-            return await explain(context, message)
-
-
 # ---- pages
 
 
@@ -93,7 +85,7 @@ def _series_asked(context: Dependencies, username: str | None, character: str | 
     if username is None:
         hint = "Give `username` as well; a character without its user is not a series."
         raise Refused("invalid_field", "`character` goes together with `username`.", hint=hint, path="$.data.username")
-    return frozenset(series_of(context.rules.templates, username, character, premade).key for premade in (True, False))
+    return frozenset(series_of(context.policy.templates, username, character, premade).key for premade in (True, False))
 
 
 async def _shown(reader: Reader, lines: Iterable[Line]) -> list[wire.PastEvent]:

@@ -22,7 +22,7 @@ class Listener(msgspec.Struct, frozen=True):
     tell: Callable[[str, wire.Answer], None]
 
 
-class Live:
+class ProgressFeed:
     """The one that watchers tell. `about` and `user_of` say whose prompt it is that moves."""
 
     def __init__(self, user_of: Callable[[str], str | None]) -> None:

@@ -24,14 +24,14 @@ from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.queries.serialize import texts_of
 
 PAGE_LINES: Final = 200
-SHARED_MAX: Final = 1_024
+FRAMES_KEPT_MAX: Final = 1_024
 _WORDS: Final = re.compile(r'"words":"([0-9a-f]{64})"')
 
 Send = Callable[[bytes], Awaitable[None]]
 """Takes a frame."""
 
 
-class Shared:
+class FrameCache:
     """Frames of the newest events, encoded once for all subscribers. None with texts, which can be forgotten."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Shared:
 
     def put(self, position: int, rest: bytes) -> None:
         self._rests[position] = rest
-        if len(self._rests) > SHARED_MAX:
+        if len(self._rests) > FRAMES_KEPT_MAX:
             self._rests.popitem(last=False)
 
 
@@ -97,12 +97,12 @@ class Cursor:
     """One subscription on its way through the log."""
 
     def __init__(
-        self, subscription: str, engine: Engine, reader: Reader, shared: Shared, after: int, wanted: Filter
+        self, subscription: str, engine: Engine, reader: Reader, frames: FrameCache, after: int, wanted: Filter
     ) -> None:
         self._subscription = subscription
         self._engine = engine
         self._reader = reader
-        self._shared = shared
+        self._frames = frames
         self._position = after
         self._wanted = wanted
 
@@ -140,13 +140,13 @@ class Cursor:
         return [line for line in page if self._wanted.takes(line)]
 
     async def _frame(self, line: Line) -> bytes:
-        rest = self._shared.get(line.position)
+        rest = self._frames.get(line.position)
         if rest is None:
             found = _WORDS.search(line.data)
             texts = await texts_of(self._reader, [found[1]]) if found else {}
             rest = wire.event_rest(self._shown(line, texts))
             if not found:
-                self._shared.put(line.position, rest)
+                self._frames.put(line.position, rest)
         return wire.event_frame(self._subscription, rest)
 
     def _shown(self, line: Line, texts: dict[str, str]) -> wire.LoggedEvent:

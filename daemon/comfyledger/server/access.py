@@ -19,7 +19,7 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 TOKEN_PREFIX: Final = "token."  # noqa: S105 (a word of the protocol)
 
 
-class Gate(msgspec.Struct, frozen=True):
+class Access(msgspec.Struct, frozen=True):
     """The rules of one door. `keyring` is None when the configuration asks for no token."""
 
     keyring: Keyring | None
@@ -87,10 +87,10 @@ def _from_subprotocol(request: web.Request) -> str:
     return tokens[0] if tokens and SUBPROTOCOL in offered else ""
 
 
-def gate_of(door: Door, keyring: Keyring) -> Gate:
+def access_of(door: Door, keyring: Keyring) -> Access:
     own = () if is_any(door.host) else (door.host,)
     hosts = LOOPBACK | {host for host in map(listed_host, (*door.allowed_hosts, *own)) if host}
-    return Gate(keyring if door.auth == "token" else None, frozenset(door.allowed_origins), hosts)
+    return Access(keyring if door.auth == "token" else None, frozenset(door.allowed_origins), hosts)
 
 
 # ---- what a token may do

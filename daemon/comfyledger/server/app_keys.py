@@ -1,44 +1,58 @@
-"""What every page of the door finds in its application."""
+"""What every handler of the server finds in its application."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
 from aiohttp import web
 
+from comfyledger.metrics import Metrics
 from comfyledger.queries.dependencies import Dependencies
-from comfyledger.server.access import Gate
-from comfyledger.server.connections import Visits
-from comfyledger.server.rate_limit import Sparing
+from comfyledger.queries.progress import ProgressFeed
+from comfyledger.queries.subscription import FrameCache
+from comfyledger.server.access import Access
+from comfyledger.server.connections import Connections
+from comfyledger.server.rate_limit import RateLimitedLog
 from comfyledger.server.tokens import Caller
 from comfyledger.settings import Door
+from comfyledger.workers.file_source import FileSource
+from comfyledger.workers.process.notify import SILENT, Notifier
 
 
 class Context(Dependencies, frozen=True, kw_only=True):
-    """What the server's own pages and sessions need beside what they answer from."""
+    """What the server itself needs, besides what admission and queries use. All connections share it."""
 
-    gate: Gate
+    access: Access
     door: Door
+    progress: ProgressFeed
+    event_frames: FrameCache
+    file_source: FileSource
+    metrics: Metrics
+    disks: Mapping[str, Path]
+    """A folder on each disk whose free space is reported: `ledger` and `spool`."""
+    notifier: Notifier = SILENT
 
 
 CONTEXT: Final = web.AppKey("context", Context)
 
 
-class Visitor(msgspec.Struct, frozen=True):
+class Client(msgspec.Struct, frozen=True):
     """Who is at the other end of a connection, and the request that opened it."""
 
     caller: Caller
     request: web.Request
 
 
-class Sockets:
+class Websockets:
     """The open connections of a door."""
 
     def __init__(self) -> None:
-        self.open: dict[web.WebSocketResponse, Visitor] = {}
+        self.open: dict[web.WebSocketResponse, Client] = {}
 
 
-SOCKETS: Final = web.AppKey("sockets", Sockets)
-VISITS: Final = web.AppKey("visits", Visits)
-REFUSALS: Final = web.AppKey("refusals", Sparing)
+WEBSOCKETS: Final = web.AppKey("sockets", Websockets)
+CONNECTIONS: Final = web.AppKey("connections", Connections)
+REFUSALS: Final = web.AppKey("refusals", RateLimitedLog)

@@ -9,27 +9,34 @@ go straight through.
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
+import structlog
 from aiohttp import web
 
 from comfyledger.errors import Refused
 
-STRANGER_S: Final = 5.0
+ANONYMOUS_S: Final = 5.0
 """For a connection to show a token. A sign of life (`/healthz`) needs less."""
-STRANGERS_MAX: Final = 128
+ANONYMOUS_MAX: Final = 128
 """For TCP, and as many for Unix sockets."""
+KEPT: Final = 256
+"""Descriptors that connections never take; half of them all where there are few."""
+ENDLESS: Final = resource.RLIM_INFINITY
 BUSY_HINT: Final = "Close connections that are not used, or raise [door] connections_max."
 
+log = structlog.get_logger("comfyledger.door")
 
-class Visit(asyncio.Protocol):
+
+class Connection(asyncio.Protocol):
     """One connection, from its first moment to its last."""
 
-    def __init__(self, visits: Visits, handler: web.RequestHandler) -> None:
-        self._visits = visits
+    def __init__(self, connections: Connections, handler: web.RequestHandler) -> None:
+        self._connections = connections
         self.handler = handler
         self.transport: asyncio.WriteTransport | None = None
         self.under_way = 0
@@ -42,10 +49,10 @@ class Visit(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one by its methods, not by its class
         self.handler.connection_made(self.transport)
-        self._visits.begin(self)
+        self._connections.begin(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._visits.end(self)
+        self._connections.end(self)
         self.handler.connection_lost(exc)
 
     def show_out(self) -> None:
@@ -58,72 +65,102 @@ class Visit(asyncio.Protocol):
             self.transport.close()
 
 
-class Visits:
-    """All connections of a door. `guests_max`: of those that showed a token."""
+class Connections:
+    """All connections of a door. `authenticated_max`: of those that showed a token."""
 
-    def __init__(self, guests_max: int, strangers_max: int = STRANGERS_MAX) -> None:
-        self.guests_max = guests_max
-        self.strangers_max = strangers_max
-        self._all: dict[Any, Visit] = {}
-        self._strangers: dict[int, dict[Visit, asyncio.TimerHandle]] = {}
-        self._guests: dict[Visit, None] = {}
+    def __init__(self, authenticated_max: int, anonymous_max: int = ANONYMOUS_MAX) -> None:
+        self.authenticated_max = authenticated_max
+        self.anonymous_max = anonymous_max
+        self._all: dict[Any, Connection] = {}
+        self._anonymous: dict[int, dict[Connection, asyncio.TimerHandle]] = {}
+        self._authenticated: dict[Connection, None] = {}
 
     def entrance(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         """What a listening socket makes of each connection."""
-        return lambda: Visit(self, server())
+        return lambda: Connection(self, server())
 
-    def begin(self, visit: Visit) -> None:
-        self._all[visit.handler] = visit
-        strangers = self._strangers.setdefault(_family(visit), {})
-        while len(strangers) >= self.strangers_max:
-            self._leave(next(iter(strangers)))
-        strangers[visit] = asyncio.get_running_loop().call_later(STRANGER_S, self._leave, visit)
+    def begin(self, connection: Connection) -> None:
+        self._all[connection.handler] = connection
+        anonymous = self._anonymous.setdefault(_family(connection), {})
+        while len(anonymous) >= self.anonymous_max:
+            self._leave(next(iter(anonymous)))
+        anonymous[connection] = asyncio.get_running_loop().call_later(ANONYMOUS_S, self._leave, connection)
 
-    def end(self, visit: Visit) -> None:
-        self._all.pop(visit.handler, None)
-        self._guests.pop(visit, None)
-        self._forget_stranger(visit)
+    def end(self, connection: Connection) -> None:
+        self._all.pop(connection.handler, None)
+        self._authenticated.pop(connection, None)
+        self._forget_anonymous(connection)
 
     def welcome(self, handler: Any) -> None:
         """The connection of this handler showed a token. Raises Refused(busy) if there are too many of them."""
-        visit = self._all.get(handler)
-        if visit is None or visit in self._guests:
+        connection = self._all.get(handler)
+        if connection is None or connection in self._authenticated:
             return
-        if len(self._guests) >= self.guests_max:
-            idle = next((one for one in self._guests if not one.under_way), None)
+        if len(self._authenticated) >= self.authenticated_max:
+            idle = next((one for one in self._authenticated if not one.under_way), None)
             if idle is None:
-                text = f"There are {len(self._guests)} connections already."
+                text = f"There are {len(self._authenticated)} connections already."
                 raise Refused("busy", text, hint=BUSY_HINT, retry_after_s=1.0)
             self._leave(idle)
-        self._forget_stranger(visit)
-        self._guests[visit] = None
+        self._forget_anonymous(connection)
+        self._authenticated[connection] = None
 
     @contextmanager
     def answering(self, handler: Any) -> Iterator[None]:
         """A connection is not idle while one of its requests is answered."""
-        visit = self._all.get(handler)
-        if visit is None:
+        connection = self._all.get(handler)
+        if connection is None:
             yield
             return
-        visit.under_way += 1
+        connection.under_way += 1
         try:
             yield
         finally:
-            visit.under_way -= 1
+            connection.under_way -= 1
 
-    def _leave(self, visit: Visit) -> None:
-        self._guests.pop(visit, None)
-        self._forget_stranger(visit)
-        visit.show_out()
+    def _leave(self, connection: Connection) -> None:
+        self._authenticated.pop(connection, None)
+        self._forget_anonymous(connection)
+        connection.show_out()
 
-    def _forget_stranger(self, visit: Visit) -> None:
-        for strangers in self._strangers.values():
-            timer = strangers.pop(visit, None)
+    def _forget_anonymous(self, connection: Connection) -> None:
+        for anonymous in self._anonymous.values():
+            timer = anonymous.pop(connection, None)
             if timer is not None:
                 timer.cancel()
 
 
-def _family(visit: Visit) -> int:
-    assert visit.transport is not None  # noqa: S101 (begun)
-    found = visit.transport.get_extra_info("socket")
+def _family(connection: Connection) -> int:
+    assert connection.transport is not None  # noqa: S101 (begun)
+    found = connection.transport.get_extra_info("socket")
     return int(found.family) if found is not None else int(socket.AF_INET)
+
+
+# ---- file descriptors
+
+
+class ConnectionLimits(NamedTuple):
+    """For connections that showed a token, and for those that did not: of these for each kind of socket."""
+
+    authenticated: int
+    anonymous: int
+
+
+def connection_limits(wanted: int, descriptors: int) -> ConnectionLimits:
+    """What so many descriptors allow: a quarter of what is not kept for each kind of strangers, at most."""
+    rest = descriptors - min(KEPT, descriptors // 2)
+    strangers = min(ANONYMOUS_MAX, rest // 4)
+    return ConnectionLimits(min(wanted, rest - 2 * strangers), strangers)
+
+
+def claim_descriptors(wanted: int) -> ConnectionLimits:
+    """Raise the process's own limit as far as it needs and may, and share out what that gives."""
+    needed = wanted + 2 * ANONYMOUS_MAX + KEPT
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != ENDLESS and soft < needed:
+        soft = needed if hard == ENDLESS else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    found = connection_limits(wanted, needed if soft == ENDLESS else soft)
+    if found.authenticated < wanted:
+        log.warning("door.few_descriptors", descriptors=soft, needed=needed, connections_max=found.authenticated)
+    return found

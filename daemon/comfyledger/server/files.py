@@ -16,7 +16,7 @@ from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import USER_LANES
 from comfyledger.errors import Refused
 from comfyledger.metrics import CONTENT_TYPE
-from comfyledger.server.app_keys import CONTEXT, SOCKETS
+from comfyledger.server.app_keys import CONTEXT, WEBSOCKETS
 from comfyledger.server.health import now_of, readiness
 
 PIECE_BYTES: Final = 262_144
@@ -64,7 +64,7 @@ def _without_user(lane: str) -> str:
 async def _ready(request: web.Request) -> web.Response:
     """200 if a batch that comes now would get numbers and be rendered, else 503; lanes that are paused do not count."""
     context = request.app[CONTEXT]
-    reasons, parts = readiness(context, context.gate.known(request) is not None)
+    reasons, parts = readiness(context, context.access.known(request) is not None)
     body = {"ready": not reasons, "reasons": reasons, **parts}
     return web.json_response(body, status=503 if reasons else 200, headers=UNCACHED)
 
@@ -72,8 +72,8 @@ async def _ready(request: web.Request) -> web.Response:
 async def _metrics(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     if context.door.metrics_auth == "token":
-        context.gate.caller(request)
-    page = context.metrics.page(await now_of(context, len(request.app[SOCKETS].open)))
+        context.access.caller(request)
+    page = context.metrics.page(await now_of(context, len(request.app[WEBSOCKETS].open)))
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE, **UNCACHED})
 
 
@@ -82,7 +82,7 @@ async def _metrics(request: web.Request) -> web.Response:
 
 async def _image(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
-    context.gate.caller(request)
+    context.access.caller(request)
     image = await context.reader.image_named(request.match_info["public_id"])
     if image is None:
         raise Refused("unknown_image", hint="Give the public id as `get_batch` says it, without extension.")
@@ -91,7 +91,7 @@ async def _image(request: web.Request) -> web.StreamResponse:
     headers = _headers(image)
     if _has_it(request, image):
         return web.Response(status=304, headers=headers)
-    async with context.pictures(image) as file:
+    async with context.file_source.open(image) as file:
         return await _send(request, image, file, headers)
 
 

@@ -1,30 +1,31 @@
 """Where the door listens: a port of this machine or a Unix socket, another socket in the state folder, which is always
 there for command line and Python client, and the file that tells clients where both are.
 
-Connections are counted before a byte of them is read (`visits`).
+Connections are counted before a byte of them is read (`connections`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import grp
+import logging
 import os
 import socket
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from aiohttp import web
+import structlog
+from aiohttp import http_exceptions, web
 
 from comfyledger.errors import Refused
-from comfyledger.server.app_keys import VISITS, Context
-from comfyledger.server.connections import Visits
-from comfyledger.server.descriptors import claim
-from comfyledger.server.http_log import http_log
+from comfyledger.server.app_keys import CONNECTIONS, Context
+from comfyledger.server.connections import Connections, claim_descriptors
 from comfyledger.server.pages import SPARED, make_app
+from comfyledger.server.rate_limit import RateLimitedLog
 from comfyledger.settings import Door
 
 STOP_S: Final = 5.0
@@ -41,6 +42,10 @@ _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 ASKING_S: Final = 1.0
 LOCAL_MODE: Final = 0o660
 """Of the socket in the state folder: its group is let in as it is at the folder and at the token."""
+WORDS_MAX: Final = 200
+"""Of a message of aiohttp, in characters."""
+
+log = structlog.get_logger("comfyledger.door")
 
 
 class Entrances(NamedTuple):
@@ -55,7 +60,7 @@ Make = Callable[[], asyncio.BaseProtocol]
 
 async def listen(door: Door, local: Iterable[Path], context: Context, stack: AsyncExitStack) -> Entrances:
     """Open the door as configured, and at the first of the sockets `local` that can be. Raises Refused."""
-    app = make_app(context, claim(door.connections_max + SPARED + PAGES_MAX))
+    app = make_app(context, claim_descriptors(door.connections_max + SPARED + PAGES_MAX))
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -66,7 +71,7 @@ async def listen(door: Door, local: Iterable[Path], context: Context, stack: Asy
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    make = _entrance(runner, app[VISITS])
+    make = _entrance(runner, app[CONNECTIONS])
     path = Path(door.unix_path)
     try:
         if not door.unix_path:
@@ -167,10 +172,10 @@ def _remove(path: Path, inode: int) -> None:
             path.unlink()
 
 
-def _entrance(runner: web.AppRunner, visits: Visits) -> Make:
+def _entrance(runner: web.AppRunner, connections: Connections) -> Make:
     server = runner.server
     assert server is not None  # noqa: S101 (made by setup)
-    return visits.entrance(server)
+    return connections.entrance(server)
 
 
 def _let_many_wait(server: asyncio.Server) -> None:
@@ -198,3 +203,35 @@ def withdraw(path: Path) -> None:
 
 class _Left(msgspec.Struct):
     pid: int
+
+
+# ---- the log of aiohttp
+
+
+def http_log() -> logging.Logger:
+    """A logger to hand to aiohttp; it belongs to the running loop."""
+    made = logging.Logger("comfyledger.door.http", logging.INFO)
+    made.addHandler(_Facts(RateLimitedLog(log, asyncio.get_running_loop().time)))
+    return made
+
+
+class _Facts(logging.Handler):
+    def __init__(self, limited_log: RateLimitedLog) -> None:
+        super().__init__()
+        self._limited_log = limited_log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, http_exceptions.HttpProcessingError):
+            self._limited_log.info("door.malformed", status=error.code, error=_in_short(error.message))
+        else:
+            log.error("door.broke", error=_in_short(_text(record)), exc_info=record.exc_info)
+
+
+def _text(record: logging.LogRecord) -> str:
+    return record.getMessage() if record.args else str(record.msg)
+
+
+def _in_short(text: Any) -> str:
+    """On one line; what was sent stands in it escaped."""
+    return " ".join(str(text).split())[:WORDS_MAX]

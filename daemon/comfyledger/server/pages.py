@@ -13,10 +13,9 @@ from aiohttp.typedefs import Handler
 from comfyledger import wire
 from comfyledger.errors import Refused
 from comfyledger.server import files
-from comfyledger.server.app_keys import CONTEXT, REFUSALS, SOCKETS, VISITS, Context, Sockets, Visitor
-from comfyledger.server.connections import BUSY_HINT, Visits
-from comfyledger.server.descriptors import Places
-from comfyledger.server.rate_limit import Sparing
+from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, REFUSALS, WEBSOCKETS, Client, Context, Websockets
+from comfyledger.server.connections import BUSY_HINT, ConnectionLimits, Connections
+from comfyledger.server.rate_limit import RateLimitedLog
 from comfyledger.server.session import Session
 from comfyledger.server.tokens import Caller, Keyring
 from comfyledger.wire import SUBPROTOCOL
@@ -43,13 +42,13 @@ _STATUS: Final = {
 log = structlog.get_logger("comfyledger.door")
 
 
-def make_app(context: Context, places: Places) -> web.Application:
+def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
     """The application of one door, with so many places for connections."""
     app = web.Application(client_max_size=65_536, middlewares=[_guarded])
     app[CONTEXT] = context
-    app[SOCKETS] = Sockets()
-    app[VISITS] = Visits(places.guests, places.strangers)
-    app[REFUSALS] = Sparing(log, asyncio.get_running_loop().time)
+    app[WEBSOCKETS] = Websockets()
+    app[CONNECTIONS] = Connections(limits.authenticated, limits.anonymous)
+    app[REFUSALS] = RateLimitedLog(log, asyncio.get_running_loop().time)
     app.add_routes([web.get("/ws", _socket), *files.routes()])
     app.on_shutdown.append(_close_sockets)
     app.cleanup_ctx.append(_heeding_tokens)
@@ -59,12 +58,12 @@ def make_app(context: Context, places: Places) -> web.Application:
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Host and Origin are checked for every address, the harmless ones included."""
-    gate, visits = request.app[CONTEXT].gate, request.app[VISITS]
+    access, connections = request.app[CONTEXT].access, request.app[CONNECTIONS]
     try:
-        gate.check_caller(request)
-        if gate.known(request) is not None:
-            visits.welcome(request.protocol)
-        with visits.answering(request.protocol):
+        access.check_caller(request)
+        if access.known(request) is not None:
+            connections.welcome(request.protocol)
+        with connections.answering(request.protocol):
             return await handler(request)
     except Refused as refusal:
         request.app[REFUSALS].info("door.refused", code=refusal.code, remote=request.remote)
@@ -78,8 +77,8 @@ def _refused(refusal: Refused) -> web.Response:
 
 async def _socket(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
-    sockets = request.app[SOCKETS].open
-    caller = context.gate.caller(request)
+    sockets = request.app[WEBSOCKETS].open
+    caller = context.access.caller(request)
     _check_room(sockets, caller, context.door.connections_max)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S,
@@ -89,7 +88,7 @@ async def _socket(request: web.Request) -> web.StreamResponse:
         decode_text=False,
     )
     await socket.prepare(request)
-    sockets[socket] = Visitor(caller, request)
+    sockets[socket] = Client(caller, request)
     try:
         await Session(context, request, socket, caller).run()
     except ConnectionError:
@@ -99,7 +98,7 @@ async def _socket(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-def _check_room(sockets: Mapping[web.WebSocketResponse, Visitor], caller: Caller, most: int) -> None:
+def _check_room(sockets: Mapping[web.WebSocketResponse, Client], caller: Caller, most: int) -> None:
     """A token that fills the door leaves a few places to the others. Raises Refused(busy)."""
     if len(sockets) < most:
         return
@@ -110,12 +109,12 @@ def _check_room(sockets: Mapping[web.WebSocketResponse, Visitor], caller: Caller
 
 async def _heeding_tokens(app: web.Application) -> AsyncIterator[None]:
     """While the door is open, whoever's token is revoked is shown out."""
-    task = asyncio.create_task(_heed_tokens(app[CONTEXT].gate.keyring, app[SOCKETS].open))
+    task = asyncio.create_task(_heed_tokens(app[CONTEXT].access.keyring, app[WEBSOCKETS].open))
     yield
     task.cancel()
 
 
-async def _heed_tokens(keyring: Keyring | None, sockets: dict[web.WebSocketResponse, Visitor]) -> None:
+async def _heed_tokens(keyring: Keyring | None, sockets: dict[web.WebSocketResponse, Client]) -> None:
     while keyring is not None:
         await asyncio.sleep(TOKENS_S)
         if keyring.refresh():
@@ -135,5 +134,5 @@ async def _show_out(socket: web.WebSocketResponse, request: web.Request) -> None
 
 
 async def _close_sockets(app: web.Application) -> None:
-    for socket in list(app[SOCKETS].open):
+    for socket in list(app[WEBSOCKETS].open):
         await socket.close(code=1001, message=b"the daemon is stopping")

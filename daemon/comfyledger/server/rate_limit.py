@@ -11,7 +11,7 @@ BURST_S: Final = 5.0
 """So many seconds' worth may come at once: a client that comes back repeats all that had no answer."""
 
 
-class Pace:
+class TokenBucket:
     """Of one connection. `rate` in frames a second; times in seconds of any steady clock."""
 
     def __init__(self, rate: float, now_s: float) -> None:
@@ -31,18 +31,18 @@ class Pace:
 LINES_PER_SECOND: Final = 2.0
 
 
-class Sparing:
+class RateLimitedLog:
     """Logs what anybody can cause at will, not more often than `LINES_PER_SECOND`; the next line says how many of them
     were left out, as `left_out`. `now_s`: any steady clock.
     """
 
     def __init__(self, log: Any, now_s: Callable[[], float]) -> None:
         self._log, self._now_s = log, now_s
-        self._pace = Pace(LINES_PER_SECOND, now_s())
+        self._bucket = TokenBucket(LINES_PER_SECOND, now_s())
         self._left_out = 0
 
     def info(self, fact: str, **keys: Any) -> None:
-        if self._pace.take(self._now_s()):
+        if self._bucket.take(self._now_s()):
             self._left_out += 1
             return
         if self._left_out:

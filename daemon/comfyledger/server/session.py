@@ -22,7 +22,7 @@ from comfyledger.queries.progress import Listener
 from comfyledger.queries.subscription import Cursor, checked
 from comfyledger.server import access
 from comfyledger.server.app_keys import Context
-from comfyledger.server.rate_limit import Pace
+from comfyledger.server.rate_limit import TokenBucket
 from comfyledger.server.tokens import Caller
 
 REQUESTS_MAX: Final = 64
@@ -47,17 +47,17 @@ class Session:
         self._socket = socket
         self._caller = caller
         self._label = caller.label or DEFAULT_LABEL
-        self._pace = Pace(context.door.frames_per_second_max, asyncio.get_running_loop().time())
+        self._bucket = TokenBucket(context.door.frames_per_second_max, asyncio.get_running_loop().time())
         self._slots = asyncio.Semaphore(REQUESTS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: dict[str, tuple[asyncio.Task[None], Listener | None]] = {}
         self._made = 0
         self._way_out = asyncio.Lock()
-        self._live: deque[bytes] = deque(maxlen=context.door.outbox_frames_max)
-        self._has_live = asyncio.Event()
+        self._pushes: deque[bytes] = deque(maxlen=context.door.outbox_frames_max)
+        self._has_pushes = asyncio.Event()
 
     async def run(self) -> None:
-        sender = asyncio.create_task(self._send_live())
+        sender = asyncio.create_task(self._send_pushes())
         try:
             async for message in self._socket:
                 await self._take(message)
@@ -111,7 +111,7 @@ class Session:
             await self._refuse(told, refusal)
             return
         try:
-            self._context.gate.check_still(self._caller)
+            self._context.access.check_still(self._caller)
             if not is_paced:
                 await self._slow_down()
             answer = await repeats.instead_of(refusal, self._context, self._label, bytes(envelope.data))
@@ -124,7 +124,7 @@ class Session:
 
     async def _slow_down(self) -> None:
         """Raises Refused(rate_limited) for a frame that comes too soon, and reads the next one only in time."""
-        wait_s = self._pace.take(asyncio.get_running_loop().time())
+        wait_s = self._bucket.take(asyncio.get_running_loop().time())
         if wait_s:
             await asyncio.sleep(wait_s)
             hint = "Send fewer frames, or raise [door] frames_per_second_max."
@@ -137,7 +137,7 @@ class Session:
             task.exception()  # a client that has left is no news
 
     async def _answer(self, request_id: wire.Id, message: wire.Message, raw: bytes) -> None:
-        notice = asyncio.get_running_loop().call_later(WAITING_AFTER_S, self._tell_waiting, request_id, message)
+        notice = asyncio.get_running_loop().call_later(WAITING_AFTER_S, self._push_waiting, request_id, message)
         try:
             answer = await self._result_or_before(message, raw)
             crash_points.at("reply.sending")
@@ -154,7 +154,7 @@ class Session:
             notice.cancel()
 
     async def _result_or_before(self, message: wire.Message, raw: bytes) -> wire.Answer:
-        self._context.gate.check_still(self._caller)
+        self._context.access.check_still(self._caller)
         try:
             return await self._result(message, raw)
         except Refused as refusal:
@@ -205,7 +205,9 @@ class Session:
         self._made += 1
         subscription = f"s{self._made}"
         listener = self._listen(subscription, message)
-        cursor = Cursor(subscription, self._context.engine, self._context.reader, self._context.shared, after, wanted)
+        cursor = Cursor(
+            subscription, self._context.engine, self._context.reader, self._context.event_frames, after, wanted
+        )
         task = asyncio.create_task(self._follow(subscription, cursor))
         self._subscriptions[subscription] = (task, listener)
         return wire.Subscribed(subscription, self._context.engine.epoch, after)
@@ -214,8 +216,8 @@ class Session:
         if not (message.progress or message.previews):
             return None
         user = fold(message.username) if message.username is not None else None
-        listener = Listener(subscription, message.batch_id, user, message.previews, self._tell_live)
-        self._context.live.add(listener)
+        listener = Listener(subscription, message.batch_id, user, message.previews, self._push_progress)
+        self._context.progress.add(listener)
         return listener
 
     async def _follow(self, subscription: str, cursor: Cursor) -> None:
@@ -243,7 +245,7 @@ class Session:
     def _end(self, subscription: str) -> None:
         task, listener = self._subscriptions.pop(subscription)
         if listener is not None:
-            self._context.live.remove(listener)
+            self._context.progress.remove(listener)
         if task is not asyncio.current_task():
             task.cancel()
 
@@ -282,21 +284,21 @@ class Session:
         if transport is not None:
             transport.abort()
 
-    def _tell_waiting(self, request_id: wire.Id, message: wire.Message) -> None:
+    def _push_waiting(self, request_id: wire.Id, message: wire.Message) -> None:
         if isinstance(message, wire.SubmitBatch | wire.OpenSeries):
             text = "The stores are being asked which numbers they hold."
             self._push(wire.frame("waiting", wire.Waiting("series_unanswered", text), request_id))
 
-    def _tell_live(self, kind: str, data: wire.Answer) -> None:
+    def _push_progress(self, kind: str, data: wire.Answer) -> None:
         self._push(wire.frame(kind, data))
 
     def _push(self, frame: bytes) -> None:
-        self._live.append(frame)
-        self._has_live.set()
+        self._pushes.append(frame)
+        self._has_pushes.set()
 
-    async def _send_live(self) -> None:
+    async def _send_pushes(self) -> None:
         while True:
-            await self._has_live.wait()
-            self._has_live.clear()
-            while self._live:
-                await self._send_frame(self._live.popleft())
+            await self._has_pushes.wait()
+            self._has_pushes.clear()
+            while self._pushes:
+                await self._send_frame(self._pushes.popleft())

@@ -20,7 +20,7 @@ PATH_BYTES_MAX: Final = 107
 _TEMPORARY: Final = Path("/tmp")  # noqa: S108 (what lies there is looked at before it is used)
 
 
-def places(state: Path, environ: Mapping[str, str], user: int) -> Iterator[Path]:
+def socket_paths(state: Path, environ: Mapping[str, str], user: int) -> Iterator[Path]:
     """Where the socket for a state folder may lie, the best place first. The last folder is made."""
     return (path for path in _every(state, environ, user) if len(os.fsencode(path)) <= PATH_BYTES_MAX)
 

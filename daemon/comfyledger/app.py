@@ -34,6 +34,7 @@ from comfyledger.core.urls import reached
 from comfyledger.core.values import SEED_MADE_UP_MAX, backend_lane
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
+from comfyledger.ledger.observers import Observer
 from comfyledger.ledger.sqlite.locking import Hold
 from comfyledger.ledger.sqlite.reader import BatchFilter, Reader
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -51,25 +52,25 @@ from comfyledger.settings import Invalid, Settings
 from comfyledger.startup import local_socket
 from comfyledger.startup.greeting import ComfyUISeen, greeting
 from comfyledger.startup.usable import refuse_mistakes
+from comfyledger.workers.batch_log import BatchLog
+from comfyledger.workers.comfyui.fetch import SLOW_TIMES, Bounds
 from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
-from comfyledger.workers.comfyui.renderer import Bounds, Renderer
-from comfyledger.workers.comfyui.secret_values import Secrets
-from comfyledger.workers.comfyui.turns import SLOW_TIMES
+from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.dispatch import Workers
 from comfyledger.workers.file_source import FileSource
-from comfyledger.workers.observers import observers_of
 from comfyledger.workers.process import signal_handlers
 from comfyledger.workers.process.notify import READY, SILENT, STOPPING, Notifier, notifier_of, watchdog_s
 from comfyledger.workers.process.watchdog import Watchdog, lanes_of
-from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.spool.disk_guard import DiskGuard, Needed
 from comfyledger.workers.spool.folder_lock import hold_spool, hold_state
 from comfyledger.workers.spool.retention import Outputs, Retention
 from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.delete import Deleter, SpoolFollower
+from comfyledger.workers.stores.first_use import Asker
 from comfyledger.workers.stores.prepare import StorePreparer
-from comfyledger.workers.stores.upload import Asker, Uploader
+from comfyledger.workers.stores.upload import Uploader
 
 EXIT_UNUSABLE: Final = 5
 SEEN_S: Final = 1.0
@@ -246,12 +247,12 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
         name: _watcher(settings.comfyui[name], name, one, progress, reporter, cleanup[name])
         for name, one in servers.items()
     }
-    rows, bounds = RowCache(engine.owed, reader), _bounds(settings)
+    row_cache, bounds = RowCache(engine.owed, reader), _bounds(settings)
     renderers = {
         name: Renderer(
             one,
             watchers[name],
-            rows,
+            row_cache,
             cleanup[name],
             spool,
             reporter,
@@ -268,8 +269,8 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
         settings, keyring, engine, reader, progress, stores, servers, watchers, workflows, batch_ids, spool, notifier
     )
     disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
-    deleter = Deleter(stores, rows, reporter)
-    workers = Workers(renderers, Uploader(stores, rows, spool, reporter), deleter, reporter, disk_guard)
+    deleter = Deleter(stores, row_cache, reporter)
+    workers = Workers(renderers, Uploader(stores, row_cache, spool, reporter), deleter, reporter, disk_guard)
     retention = Retention(spool, reader, settings.spool.keep_days, time.time, _outputs(settings, reader))
     await retention.sweep_at_start()
     await disk_guard.look()
@@ -339,6 +340,11 @@ def _server(session: aiohttp.ClientSession, settings: ComfyUISettings, keys: Map
         transfer_min_bytes_per_s=settings.transfer_min_bytes_per_s,
         extra_data=keys,
     )
+
+
+def _counting(metrics: Metrics) -> Observer:
+    """Count in the metrics what is committed."""
+    return lambda committed: metrics.committed(committed.lines, committed.rows, committed.messages, committed.seconds)
 
 
 def _watcher(
@@ -434,7 +440,7 @@ def _context(
     notifier: Notifier,
 ) -> Context:
     started, metrics = time.monotonic(), Metrics()
-    engine.observers += observers_of(metrics)
+    engine.observers += [_counting(metrics), BatchLog()]
     policy = AdmissionPolicy(
         templates=settings.naming.templates,
         workflows=workflows,

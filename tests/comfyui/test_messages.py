@@ -84,7 +84,7 @@ def test_frames_become_values() -> None:
     assert read("progress", prompt_id="p", node="3", value=1, max=4) == m.Progress("p", "3", 1, 4)
     image = {"filename": "a.png", "subfolder": "x", "type": "output"}
     assert read("executed", prompt_id="p", node="9", output={"images": [image, 7]}) == m.Executed(
-        "p", "9", (m.OutputFile("a.png", "x", "output"),)
+        "p", "9", (m.ViewFile("a.png", "x", "output"),)
     )
     assert read("executed", prompt_id="p", node="9", output=None) == m.Executed("p", "9", ())
     assert read("feature_flags", supports_preview_metadata=True) == m.FeatureFlags(True)

@@ -16,9 +16,9 @@ from websockets.exceptions import InvalidStatus
 from comfyledger.client.connecting import _Direct
 from comfyledger.comfyui.client import ANSWER_BYTES_MAX, PIECE_BYTES, ComfyUI, FileMissing, NotGiven, NotReached
 from comfyledger.comfyui.direct import Direct, redirection_of
-from comfyledger.comfyui.messages import OutputFile
+from comfyledger.comfyui.messages import ViewFile
 
-FILE = OutputFile("1.png", "", "output")
+FILE = ViewFile("1.png", "", "output")
 BASE_S = 0.4
 MIN_BYTES_PER_S = 10_000
 Speak = Callable[[asyncio.StreamWriter], Awaitable[None]]

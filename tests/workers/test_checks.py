@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from comfyledger.workers.comfyui.turns import Turns
+from comfyledger.workers.comfyui.fetch import Turns
 from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.broken_file import Broken
 from comfyledger.workers.spool.checks import ALL, LONG, Checks

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from comfyledger.workers.comfyui.secret_values import SHORTEST, Secrets
+from comfyledger.workers.reporting import SECRET_CHARS_MIN, Secrets
 
 KEY = 'sk-"quoted"-1234567890'
 SECRETS = Secrets({"paid": {"12.api_key": KEY}}, ["comfyui-2345678"])
@@ -26,7 +26,7 @@ def test_a_secret_is_masked_wherever_it_stands(said: str) -> None:
     assert masked.endswith(" not in list.")
 
 
-@pytest.mark.parametrize("kept", range(SHORTEST, len(KEY)))
+@pytest.mark.parametrize("kept", range(SECRET_CHARS_MIN, len(KEY)))
 def test_a_secret_that_a_bound_has_cut_is_masked_too(kept: int) -> None:
     assert SECRETS.masked(f"Value {KEY[:kept]}") == "Value ***"
 

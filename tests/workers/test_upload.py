@@ -27,8 +27,9 @@ from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.spool.imagefile import Pinned
 from comfyledger.workers.spool.spool import NoPlace, Spool
+from comfyledger.workers.stores.resolve import check_identities
 from comfyledger.workers.stores.restore_file import SourceTrouble
-from comfyledger.workers.stores.upload import Uploader, check_identities
+from comfyledger.workers.stores.upload import Uploader
 from support.core_given import cancel, one_kept, owing, renumbering, retry, submit
 from support.ledger_given import log_of
 
@@ -93,9 +94,9 @@ class Rig:
             steady_ms=lambda: self.now_ms,
         )
         salts = itertools.count()
-        desk = Reporter(self.engine, lambda: next(salts).to_bytes(16), 2_000)
+        reporter = Reporter(self.engine, lambda: next(salts).to_bytes(16), 2_000)
         self.spool = Believed(folder / "spool")
-        self.uploader = Uploader(self.stores, RowCache(self.engine.owed, self.reader), self.spool, desk)
+        self.uploader = Uploader(self.stores, RowCache(self.engine.owed, self.reader), self.spool, reporter)
         self.running = asyncio.create_task(self.engine.run(self.perform, self.perform))
 
     async def perform(self, effect: Any) -> None:
@@ -256,7 +257,7 @@ async def test_a_store_in_trouble_that_was_asked_for_the_bytes_pauses_no_other(
         tried.set()
         raise SourceTrouble("other", DOWN)
 
-    monkeypatch.setattr(rig.uploader._bringer, "see_to", cannot_say)
+    monkeypatch.setattr(rig.uploader._restorer, "restore", cannot_say)
     await rig.given(1, quantity=1)
     await tried.wait()
     monkeypatch.undo()
@@ -285,7 +286,7 @@ async def test_a_spool_without_room_leaves_the_image_owed(rig: Rig, monkeypatch:
         tried.set()
         raise NoPlace(OSError(errno.ENOSPC, "No space left on device"))
 
-    monkeypatch.setattr(rig.uploader._bringer, "see_to", no_place)
+    monkeypatch.setattr(rig.uploader._restorer, "restore", no_place)
     await rig.given(1, quantity=1)
     await tried.wait()
     monkeypatch.undo()

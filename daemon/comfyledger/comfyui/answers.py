@@ -28,7 +28,7 @@ from comfyledger.comfyui.fields import (
     read_span,
     read_text,
 )
-from comfyledger.comfyui.messages import ExecutionError, OutputFile, read_error, read_files
+from comfyledger.comfyui.messages import ExecutionError, ViewFile, read_error, read_files
 
 ERRORS_PER_NODE_MAX: Final = 16
 
@@ -73,7 +73,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     status_str: str
     completed: bool
     ended: Literal["success", "error", "interrupted"]
-    outputs: dict[str, tuple[OutputFile, ...]]
+    outputs: dict[str, tuple[ViewFile, ...]]
     error: ExecutionError | None = None
     ran_s: float = 0.0
 

@@ -31,7 +31,7 @@ from comfyledger.comfyui.answers import (
 )
 from comfyledger.comfyui.direct import login_header, redirected
 from comfyledger.comfyui.fields import BadFrame, json_object
-from comfyledger.comfyui.messages import OutputFile
+from comfyledger.comfyui.messages import ViewFile
 from comfyledger.core.urls import reached, shown_url
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -185,7 +185,7 @@ class ComfyUI:
         return parse_cancelled(*await self._call("POST", f"/api/jobs/{prompt_id}/cancel"))
 
     @asynccontextmanager
-    async def view(self, file: OutputFile) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def view(self, file: ViewFile) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a file, piece by piece. Raises FileMissing, NotGiven, NotReached.
 
         Its head must come within `request_timeout_s`, and its bytes within that and the time that they take at
@@ -214,7 +214,7 @@ class ComfyUI:
         except (aiohttp.ClientError, OSError) as error:
             raise NotGiven("cut_short", f"The connection broke: {_words(error)}") from error
 
-    async def has(self, file: OutputFile) -> bool:
+    async def has(self, file: ViewFile) -> bool:
         """Whether `/view` has a file. Raises NotReached."""
         try:
             async with self.view(file):
@@ -260,7 +260,7 @@ class ComfyUI:
             raise _not_reached(error) from error
 
 
-def _check_view(response: aiohttp.ClientResponse, file: OutputFile) -> None:
+def _check_view(response: aiohttp.ClientResponse, file: ViewFile) -> None:
     """Raises FileMissing, NotGiven for all that is not the file."""
     status = response.status
     if status in {400, 403, 404}:

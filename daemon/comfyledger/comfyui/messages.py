@@ -30,7 +30,7 @@ PREVIEW_WITH_METADATA: Final = 4
 _PREVIEW_MIMES: Final = {1: "image/jpeg", 2: "image/png"}
 
 
-class OutputFile(msgspec.Struct, frozen=True):
+class ViewFile(msgspec.Struct, frozen=True):
     """A file as `/view` wants it named; `type` is output, temp or input."""
 
     filename: str
@@ -75,7 +75,7 @@ class ProgressState(msgspec.Struct, frozen=True):
 class Executed(msgspec.Struct, frozen=True):
     prompt_id: str
     node: str
-    images: tuple[OutputFile, ...]
+    images: tuple[ViewFile, ...]
 
 
 class ExecutionSuccess(msgspec.Struct, frozen=True):
@@ -217,11 +217,11 @@ def _preview_with_metadata(frame: bytes, end: int) -> Preview | None:
     return Preview(mime, frame[end:], read_id(about, "prompt_id") or None, read_id(about, "node_id") or None)
 
 
-def read_files(output: object) -> tuple[OutputFile, ...]:
+def read_files(output: object) -> tuple[ViewFile, ...]:
     """The images of a node's output. Entries without a file name are skipped."""
     images = read_objects(output.get("images") if isinstance(output, dict) else None)
     return tuple(
-        OutputFile(
+        ViewFile(
             read_text(image, "filename", NAME_CHARS_MAX),
             read_text(image, "subfolder", NAME_CHARS_MAX),
             read_id(image, "type") or "output",

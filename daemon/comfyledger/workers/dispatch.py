@@ -35,8 +35,8 @@ class Workers(msgspec.Struct, frozen=True):
     renderers: Mapping[str, Renderer]
     uploader: Uploader
     deleter: Deleter
-    desk: Reporter
-    room: DiskGuard
+    reporter: Reporter
+    disk_guard: DiskGuard
 
     async def perform(self, effect: Effect) -> None:
         """Do one effect and report what was seen. Raises only for what nobody foresaw."""
@@ -58,15 +58,15 @@ class Workers(msgspec.Struct, frozen=True):
             raise
         except Exception as error:
             log.exception("effect.died", effect=list(effect.key))
-            await self.desk.stuck(effect.lane, "internal", f"{type(error).__name__}: {error}")
+            await self.reporter.stuck(effect.lane, "internal", f"{type(error).__name__}: {error}")
 
     async def _render(self, effect: PromptEffect) -> None:
         renderer = self.renderers.get(effect.backend)
         if renderer is None:
-            await self.desk.stuck(effect.lane, "unconfigured", f"There is no [comfyui.{effect.backend}] any more.")
+            await self.reporter.stuck(effect.lane, "unconfigured", f"There is no [comfyui.{effect.backend}] any more.")
             return
         match effect:
-            case SubmitPrompt(resumed=False) if self.room.spool_short:
+            case SubmitPrompt(resumed=False) if self.disk_guard.spool_short:
                 return  # not begun: it goes back into the queue and is picked again in a moment
             case SubmitPrompt():
                 await renderer.submit(effect)
@@ -75,6 +75,6 @@ class Workers(msgspec.Struct, frozen=True):
             case CancelPrompt():
                 await renderer.cancel(effect)
             case FetchPrompt():
-                await self.room.bring(partial(renderer.fetch, effect))
+                await self.disk_guard.fetch(partial(renderer.fetch, effect))
             case _:
                 raise TypeError(f"nobody does {type(effect).__name__}")

@@ -1,9 +1,13 @@
-"""Where workers hand in what they saw: reports, lanes that are stuck or work again, and the words of foreign servers,
-cut to their bound and salted before they go anywhere."""
+"""Where workers report what they saw: reports, and lanes that are stuck or work again.
+
+Error texts of other servers are cut to a bound and salted before they are kept. ComfyUI quotes inputs in its errors, so
+every secret in them is masked first. Secrets are held in memory alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import msgspec
 import structlog
@@ -11,46 +15,84 @@ import structlog
 from comfyledger.core.reports import LaneStuck, LaneWorks, Report
 from comfyledger.core.values import Blob, blob_of
 from comfyledger.engine import Engine
-from comfyledger.workers.comfyui.secret_values import NO_SECRETS, Secrets
+from comfyledger.plugin_api import LaneFault
+from comfyledger.settings import MASK
+
+SECRET_CHARS_MIN: Final = 4
+"""A shorter secret is not masked: it would take common letters out of every text."""
 
 log = structlog.get_logger("comfyledger.work")
 
 
+class Secrets:
+    """What is filled in just before a graph is sent, and is kept out of everything that is written.
+
+    `inputs`: by workflow and address. `others`: what else must not be written, like the keys of paid nodes.
+    """
+
+    def __init__(self, inputs: Mapping[str, Mapping[str, str]], others: Iterable[str] = ()) -> None:
+        self._inputs = {name: {at: str(value) for at, value in one.items()} for name, one in inputs.items()}
+        plain = {value for one in self._inputs.values() for value in one.values()} | set(map(str, others))
+        spelled = plain | {msgspec.json.encode(value).decode()[1:-1] for value in plain}
+        self._words = sorted((word for word in spelled if len(word) >= SECRET_CHARS_MIN), key=len, reverse=True)
+
+    def of(self, workflow: str) -> Mapping[str, str]:
+        """The secrets of a workflow, by address."""
+        return self._inputs.get(workflow, {})
+
+    def masked(self, text: str) -> str:
+        """The text without any secret, nor the beginning of one at its end, where a bound may have cut it."""
+        for word in self._words:
+            text = text.replace(word, MASK)
+        for word in self._words:
+            for length in range(min(len(word), len(text)), SECRET_CHARS_MIN - 1, -1):
+                if text.endswith(word[:length]):
+                    return text[:-length] + MASK
+        return text
+
+
+NO_SECRETS: Final = Secrets({})
+
+
 class Reporter:
-    """The workers' side of the engine. `salt` makes 16 random bytes; `secrets` must not be in what is written."""
+    """Hands the workers' reports to the engine. `salt` makes 16 random bytes; `secrets` are masked in every text."""
 
     def __init__(self, engine: Engine, salt: Callable[[], bytes], text_max: int, secrets: Secrets = NO_SECRETS) -> None:
         self._engine = engine
         self._salt = salt
         self.text_max = text_max
         self._secrets = secrets
-        self._telling: set[str] = set()
+        self._reporting: set[str] = set()
 
     async def report(self, report: Report) -> msgspec.Struct | None:
-        """Hand in a report; returns when it is durable."""
+        """Hand a report to the engine. Returns when it is durable."""
         return await self._engine.report(report)
 
-    def words(self, text: str) -> Blob:
-        """A text of a foreign server as a blob, without secrets and cut to the bound."""
+    def error_text(self, text: str) -> Blob:
+        """An error text of another server as a blob, without secrets and cut to the bound."""
         return blob_of(self._secrets.masked(text)[: self.text_max].encode(errors="replace"), self._salt())
 
     async def stuck(self, lane: str, code: str, text: str, retry_after_s: float | None = None) -> None:
-        """Say that a lane could not work. One line in the log for one trouble, not for each call that meets it."""
-        if self._engine.in_trouble(lane) or lane in self._telling:
-            await self._engine.report(LaneStuck(lane, code, self.words(text), retry_after_s))
+        """Report that a lane could not work. Logs one line for each trouble, not one for each call that meets it."""
+        if self._engine.in_trouble(lane) or lane in self._reporting:
+            await self._engine.report(LaneStuck(lane, code, self.error_text(text), retry_after_s))
             return
         log.warning("lane.stuck", lane=lane, code=code, error=self._secrets.masked(text)[:300])
-        self._telling.add(lane)
+        self._reporting.add(lane)
         try:
-            await self._engine.report(LaneStuck(lane, code, self.words(text), retry_after_s))
+            await self._engine.report(LaneStuck(lane, code, self.error_text(text), retry_after_s))
         finally:
-            self._telling.discard(lane)
+            self._reporting.discard(lane)
+
+    async def store_fault(self, lane: str, fault: LaneFault) -> None:
+        """Report that a store's lane could not work, and why."""
+        await self.stuck(lane, fault.code, fault.text, fault.retry_after_s)
 
     def in_trouble(self, lane: str) -> bool:
         return self._engine.in_trouble(lane)
 
     async def works(self, lane: str) -> None:
-        """Say that a lane has answered, if it was in trouble."""
+        """Report that a lane has answered, if it was in trouble."""
         if self._engine.in_trouble(lane):
             log.info("lane.works", lane=lane)
             await self._engine.report(LaneWorks(lane))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from comfyledger.comfyui.messages import OutputFile
+from comfyledger.comfyui.messages import ViewFile
 from comfyledger.sim.comfyui.pictures import Picture, plan_save, save
 
 PIXELS_MAX: Final = 16_384
@@ -47,7 +47,7 @@ class Surroundings(msgspec.Struct, frozen=True):
 class Saved(msgspec.Struct, frozen=True):
     """The result of an output node: the files it wrote."""
 
-    files: tuple[OutputFile, ...]
+    files: tuple[ViewFile, ...]
 
 
 Inputs = Mapping[str, Any]
@@ -129,7 +129,7 @@ def _written(root: Path, kind: str, prefix: str, pictures: tuple[Picture, ...], 
     names = [plan.filename(index) for index in range(len(pictures))]
     for name, picture in zip(names, pictures, strict=True):
         save(picture, plan.folder / name, dict(around.metadata))
-    return Saved(tuple(OutputFile(name, plan.subfolder, kind) for name in names))
+    return Saved(tuple(ViewFile(name, plan.subfolder, kind) for name in names))
 
 
 _CLASSES: Final = (

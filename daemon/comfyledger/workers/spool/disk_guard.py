@@ -49,13 +49,13 @@ class DiskGuard:
     """Watches the disks. `look` sets the brake, `run` does so for ever and keeps the lane of the spool."""
 
     def __init__(
-        self, engine: Engine, desk: Reporter, reader: Reader, spool: Spool, ledger_folder: Path, needed: Needed
+        self, engine: Engine, reporter: Reporter, reader: Reader, spool: Spool, ledger_folder: Path, needed: Needed
     ) -> None:
         self.spool_short = False
         self._ledger_short = False
         self._may_try = True
         self._engine = engine
-        self._desk = desk
+        self._reporter = reporter
         self._reader = reader
         self._spool = spool
         self._ledger_folder = ledger_folder
@@ -63,7 +63,7 @@ class DiskGuard:
         self._parked = 0
         self._parked_at: int | None = None
         self._no_place: NoPlace | None = None
-        self._bringing = 0
+        self._fetching = 0
         self._turns: deque[asyncio.Future[None]] = deque()
 
     async def run(self) -> None:
@@ -109,29 +109,29 @@ class DiskGuard:
         """One event when rendering stops and one when it goes on, across restarts, too."""
         if not self.spool_short:
             if self._engine.in_trouble(LANE):
-                await self._desk.works(LANE)
+                await self._reporter.works(LANE)
                 for lane in self._needed.backends:
-                    self._desk.probe_soon(lane)
+                    self._reporter.probe_soon(lane)
         elif not self._engine.in_trouble(LANE):
             text = self._engine.brake.message if self._engine.brake is not None else ""
             code = "spool" if self._no_place is not None and not self._no_place.is_full else "spool_full"
-            await self._desk.stuck(LANE, code, text)
+            await self._reporter.stuck(LANE, code, text)
 
     # ---- files that find no place
 
-    async def bring(self, fetch: Callable[[], Awaitable[bool]]) -> None:
+    async def fetch(self, fetch: Callable[[], Awaitable[bool]]) -> None:
         """Have files brought in, once more after each time that the spool had no place for them.
 
         `fetch` says whether the spool has taken a file, or raises NoPlace.
         """
-        self._bringing += 1
+        self._fetching += 1
         try:
-            while not await self._brought(fetch):
+            while not await self._fetched(fetch):
                 pass
         finally:
-            self._bringing -= 1
+            self._fetching -= 1
 
-    async def _brought(self, fetch: Callable[[], Awaitable[bool]]) -> bool:
+    async def _fetched(self, fetch: Callable[[], Awaitable[bool]]) -> bool:
         if self._no_place is not None:
             self._turns.append(asyncio.get_running_loop().create_future())
             await self._turns[-1]
@@ -151,7 +151,7 @@ class DiskGuard:
         """Where the disk says that there is room, one file at a time tries. With none to try, the disk is believed."""
         if self._may_try and self._no_place is not None:
             self._let_go(1)
-            self._no_place = self._no_place if self._bringing else None
+            self._no_place = self._no_place if self._fetching else None
 
     def _let_go(self, most: int) -> None:
         """Let so many of those that wait try; who was cancelled no longer waits."""

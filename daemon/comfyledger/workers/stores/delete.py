@@ -36,15 +36,15 @@ log = structlog.get_logger("comfyledger.deletion")
 class Deleter:
     """The workers that ask stores to delete."""
 
-    def __init__(self, stores: Mapping[str, OpenedStore], rows: RowCache, desk: Reporter) -> None:
-        self._places = StoreResolver(stores, rows, desk)
-        self._desk = desk
+    def __init__(self, stores: Mapping[str, OpenedStore], row_cache: RowCache, reporter: Reporter) -> None:
+        self._resolver = StoreResolver(stores, row_cache, reporter)
+        self._reporter = reporter
 
     async def delete(self, effect: DeleteImage) -> None:
         about = (effect.image.batch_id, effect.image.index, effect.store)
-        store = await self._places.of(effect)
+        store = await self._resolver.of(effect)
         if isinstance(store, Moved):
-            await self._desk.report(DeletionRefused(*about, code="identity_changed"))
+            await self._reporter.report(DeletionRefused(*about, code="identity_changed"))
         elif store is not None:
             await self._delete(effect, store)
 
@@ -53,18 +53,18 @@ class Deleter:
         try:
             outcome = await store.delete(_ours(effect))
         except PluginDied:
-            await self._desk.report(DeletionRefused(*about, code=DIED))
+            await self._reporter.report(DeletionRefused(*about, code=DIED))
             return
         match outcome:
             case Deleted(found=found):
-                await self._desk.report(DeletionDone(*about, found=found))
-                await self._desk.works(effect.lane)
+                await self._reporter.report(DeletionDone(*about, found=found))
+                await self._reporter.works(effect.lane)
             case Foreign(text=text):
                 log.warning("deletion.foreign", store=effect.store, image=image_id(*about[:2]), text=text[:300])
-                await self._desk.report(DeletionRefused(*about, code="foreign"))
-                await self._desk.works(effect.lane)
-            case LaneFault(code=code, text=text, retry_after_s=retry_after_s):
-                await self._desk.stuck(effect.lane, code, text, retry_after_s)
+                await self._reporter.report(DeletionRefused(*about, code="foreign"))
+                await self._reporter.works(effect.lane)
+            case LaneFault():
+                await self._reporter.store_fault(effect.lane, outcome)
             case _:
                 assert_never(outcome)
 

@@ -18,7 +18,7 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.plugins import OpenedStore, prepared
 from comfyledger.workers.reporting import Reporter
-from comfyledger.workers.stores.upload import check_identities
+from comfyledger.workers.stores.resolve import check_identities
 
 FIRST_S: Final = 5.0
 """Of the first time: the start does not wait longer for a store that is away."""
@@ -32,10 +32,12 @@ log = structlog.get_logger("comfyledger.work.opening")
 class StorePreparer:
     """Prepares the stores of one daemon."""
 
-    def __init__(self, stores: dict[str, OpenedStore], reader: Reader, desk: Reporter, jitter: random.Random) -> None:
+    def __init__(
+        self, stores: dict[str, OpenedStore], reader: Reader, reporter: Reporter, jitter: random.Random
+    ) -> None:
         self._stores = stores
         self._reader = reader
-        self._desk = desk
+        self._reporter = reporter
         self._jitter = jitter
 
     async def first(self) -> None:
@@ -66,5 +68,5 @@ class StorePreparer:
             log.error("store.moved", store=opened.name, error=str(refusal))
             return replace(opened, store=None, problem=str(refusal))
         log.info("store.ready", store=opened.name, identity=opened.identity)
-        self._desk.probe_soon(store_lane(opened.name))
+        self._reporter.probe_soon(store_lane(opened.name))
         return opened

@@ -1,16 +1,25 @@
-"""The store that an effect means: configured, usable, and still the place that its batch named."""
+"""Which store a name means: the configured one, if it is usable and still the place that the batch named."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
+from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.core.scheduling.effects import DeleteImage, UploadImage
+from comfyledger.core.values import StoreRef
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite.reader import BatchFilter, ImageFilter, Reader
 from comfyledger.plugin_api import Store
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
+
+BATCHES_PAGE: Final = 500
+IMAGES_MAX: Final = 10_000
+"""Of one batch; no batch is larger."""
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -23,10 +32,10 @@ class Moved(msgspec.Struct, frozen=True):
 class StoreResolver:
     """The configured stores of one daemon, as effects name them."""
 
-    def __init__(self, stores: Mapping[str, OpenedStore], rows: RowCache, desk: Reporter) -> None:
+    def __init__(self, stores: Mapping[str, OpenedStore], row_cache: RowCache, reporter: Reporter) -> None:
         self._stores = stores
-        self._rows = rows
-        self._desk = desk
+        self._row_cache = row_cache
+        self._reporter = reporter
 
     async def of(self, effect: UploadImage | DeleteImage) -> Store | Moved | None:
         """None after its lane was told why the store cannot be used."""
@@ -35,8 +44,45 @@ class StoreResolver:
         if opened is None or opened.store is None:
             unconfigured = ("unconfigured", f"The store {name} is not configured any more.")
             problem = unconfigured if opened is None else ("configuration", opened.problem)
-            await self._desk.stuck(effect.lane, *problem)
+            await self._reporter.stuck(effect.lane, *problem)
             return None
-        batch = await self._rows.batch(effect.image.batch_id)
+        batch = await self._row_cache.batch(effect.image.batch_id)
         meant = next((ref.identity for ref in batch.stores if ref.name == name), "") if batch else ""
         return opened.guarded if meant == opened.identity else Moved(opened.identity, meant)
+
+
+async def check_identities(stores: Mapping[str, OpenedStore], reader: Reader) -> None:
+    """To be asked at the start: no store was pointed at another place while images are owed to the old one.
+
+    Looks at open batches only. Raises Refused(config_invalid) naming the store and both places.
+    """
+    before: str | None = None
+    while page := await reader.batches(BatchFilter(open_only=True, before=before, limit=BATCHES_PAGE)):
+        for batch in page:
+            await _check_batch(batch, stores, reader)
+        before = page[-1].batch_id
+
+
+async def _check_batch(batch: BatchRow, stores: Mapping[str, OpenedStore], reader: Reader) -> None:
+    for meant in batch.stores:
+        opened = stores.get(meant.name)
+        if opened is None or opened.store is None or opened.identity == meant.identity:
+            continue
+        images = await reader.images(ImageFilter(batch_id=batch.batch_id, limit=IMAGES_MAX))
+        owed = sum(_is_owed(image, meant.name) for image in images)
+        if owed:
+            raise _moved(meant, opened.identity, batch.batch_id, owed)
+
+
+def _is_owed(image: ImageRow, store: str) -> bool:
+    upload = image.upload(store)
+    return image.state in {"pending", "kept"} and upload is not None and upload.state in {"owed", "uploading"}
+
+
+def _moved(meant: StoreRef, now: str, batch_id: str, owed: int) -> Refused:
+    return Refused(
+        "config_invalid",
+        f"The store {meant.name} is now {now}, but images of batch {batch_id} ({owed}) are owed to {meant.identity}.",
+        hint=f"Give the new place another name, and leave [stores.{meant.name}] as it was until its images are stored.",
+        path=f"stores.{meant.name}",
+    )

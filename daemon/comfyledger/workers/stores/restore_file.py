@@ -44,16 +44,16 @@ class SourceTrouble(ComfyledgerError):
         super().__init__(f"{store}: {fault.code}: {fault.text}")
 
 
-class Bringer:
+class FileRestorer:
     """Sees that the spool holds what it should. Calls for one image wait for each other."""
 
-    def __init__(self, stores: Mapping[str, OpenedStore], rows: RowCache, spool: Spool) -> None:
+    def __init__(self, stores: Mapping[str, OpenedStore], row_cache: RowCache, spool: Spool) -> None:
         self._stores = stores
-        self._rows = rows
+        self._row_cache = row_cache
         self._spool = spool
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def see_to(self, image: ImageRow) -> None:
+    async def restore(self, image: ImageRow) -> None:
         """Return once the spool has the bytes of a kept image.
 
         Raises NobodyHas, CannotAsk, SourceTrouble, NoPlace, SpoolUnusable.
@@ -62,12 +62,12 @@ class Bringer:
         async with self._turns.setdefault(name, asyncio.Lock()):
             holds = partial(self._spool.holds, image.batch_id, image.index, _pinned(image))
             if not await asyncio.to_thread(holds):
-                store = await self._bring(image)
+                store = await self._restore(image)
                 log.info("spool.brought_back", image=name, store=store)
 
-    async def _bring(self, image: ImageRow) -> str:
+    async def _restore(self, image: ImageRow) -> str:
         """The store that had it."""
-        batch = await self._rows.batch(image.batch_id)
+        batch = await self._row_cache.batch(image.batch_id)
         refs = sorted(batch.stores if batch is not None else (), key=lambda ref: not _is_stored(image, ref.name))
         trouble: SourceTrouble | None = None
         died: list[str] = []

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from comfyledger.comfyui.answers import HistoryEntry
-from comfyledger.comfyui.messages import OutputFile as ViewFile
+from comfyledger.comfyui.answers import HistoryEntry, ViewFile
 from comfyledger.comfyui.watch import Ending
 from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import (
@@ -21,8 +20,9 @@ from comfyledger.core.reports import (
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import FollowPrompt
 from comfyledger.core.values import Blob, blob_of, prompt_uuid
-from comfyledger.workers.comfyui.renderer import Bounds, Renderer
-from comfyledger.workers.comfyui.secret_values import NO_SECRETS
+from comfyledger.workers.comfyui.fetch import Bounds
+from comfyledger.workers.comfyui.renderer import Renderer
+from comfyledger.workers.reporting import NO_SECRETS
 from support.core_given import accepted, given, intended, submit
 
 PROMPT_ID = prompt_uuid("b1", 1, 1)
@@ -30,7 +30,7 @@ INTERRUPTED = HistoryEntry(PROMPT_ID, "error", False, "interrupted", {})
 
 
 class Room:
-    """A renderer between a ComfyUI that has some files, a watcher that tells one end, and a desk that notes reports."""
+    """A renderer between a ComfyUI that has some files, a watcher with one end, and a reporter that notes."""
 
     def __init__(self, images: int, state: str = "accepted") -> None:
         ledger = given(submit(quantity=images, per_prompt=images), intended(1), accepted(1))
@@ -62,12 +62,12 @@ class Room:
     async def follow(self, _: Any) -> Ending:
         return self.ending
 
-    # desk and entries
+    # reporter and history cleanup
     async def report(self, report: Report) -> Any:
         self.reports.append(report)
         return Wanted(self.wanted) if isinstance(report, PromptHasFinished) else None
 
-    def words(self, text: str) -> Blob:
+    def error_text(self, text: str) -> Blob:
         return blob_of(text.encode(), b"salt")
 
     async def forget(self, prompt_id: str) -> None:

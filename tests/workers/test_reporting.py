@@ -9,8 +9,7 @@ from structlog.testing import capture_logs
 
 from comfyledger.core.reports import LaneStuck, LaneWorks
 from comfyledger.engine import Engine
-from comfyledger.workers.comfyui.secret_values import Secrets
-from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.reporting import Reporter, Secrets
 
 
 class Ledger:
@@ -35,12 +34,12 @@ def made() -> tuple[Reporter, Ledger]:
 
 
 async def test_one_trouble_of_a_lane_is_one_line_and_every_call_is_reported() -> None:
-    desk, ledger = made()
+    reporter, ledger = made()
     with capture_logs() as lines:
-        await asyncio.gather(*(desk.stuck("store/a", "away", "no route") for _ in range(4)))
+        await asyncio.gather(*(reporter.stuck("store/a", "away", "no route") for _ in range(4)))
         for _ in range(3):
-            await desk.stuck("store/a", "away", "no route")
-        await desk.stuck("store/b", "full", "no room, says secret-key", 5.0)
+            await reporter.stuck("store/a", "away", "no route")
+        await reporter.stuck("store/b", "full", "no room, says secret-key", 5.0)
     assert [(line["event"], line["lane"]) for line in lines] == [("lane.stuck", "store/a"), ("lane.stuck", "store/b")]
     assert lines[1]["code"] == "full"
     assert "secret-key" not in lines[1]["error"]
@@ -49,18 +48,18 @@ async def test_one_trouble_of_a_lane_is_one_line_and_every_call_is_reported() ->
 
 
 def test_words_are_masked_before_they_are_cut_and_cut_to_the_bound() -> None:
-    desk, _ = made()
-    assert desk.words("x" * 101).content == b"x" * 100
-    assert b"secret" not in desk.words("x" * 95 + "secret-key").content
-    assert desk.words("short").content == b"short"
+    reporter, _ = made()
+    assert reporter.error_text("x" * 101).content == b"x" * 100
+    assert b"secret" not in reporter.error_text("x" * 95 + "secret-key").content
+    assert reporter.error_text("short").content == b"short"
 
 
 async def test_the_next_trouble_of_a_lane_is_another_line() -> None:
-    desk, ledger = made()
+    reporter, ledger = made()
     with capture_logs() as lines:
         for _ in range(2):
-            await desk.stuck("store/a", "away", "no route")
-            await desk.works("store/a")
-        await desk.works("store/a")
+            await reporter.stuck("store/a", "away", "no route")
+            await reporter.works("store/a")
+        await reporter.works("store/a")
     assert [line["event"] for line in lines] == ["lane.stuck", "lane.works"] * 2
     assert [type(report) for report in ledger.reports] == [LaneStuck, LaneWorks] * 2

@@ -14,7 +14,7 @@ from comfyledger.core.values import StoreRef
 from comfyledger.plugin_api import Held, LaneFault, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.spool.spool import Spool
-from comfyledger.workers.stores.restore_file import Bringer, CannotAsk, NobodyHas, SourceTrouble
+from comfyledger.workers.stores.restore_file import CannotAsk, FileRestorer, NobodyHas, SourceTrouble
 from support.core_given import given, stores, submit
 
 BYTES = b"what was pinned" * 1_000
@@ -62,11 +62,11 @@ def image(**uploads: str) -> ImageRow:
     return ImageRow("b1", 1, 1, "f", "n", 1, "areg", "kept", rows, size_bytes=len(BYTES), extension="png", **digests)
 
 
-def bringer(place: Path, **shelves: Shelf) -> Bringer:
+def bringer(place: Path, **shelves: Shelf) -> FileRestorer:
     names = ("folder", "cloud")
     identities = {ref.name: ref.identity for ref in stores(*names)}
     opened = {name: OpenedStore(name, "shelf", identities[name], shelf) for name, shelf in shelves.items()}  # type: ignore[arg-type]
-    return Bringer(opened, Rows(*names), Spool(place / "spool"))  # type: ignore[arg-type]
+    return FileRestorer(opened, Rows(*names), Spool(place / "spool"))  # type: ignore[arg-type]
 
 
 def spooled(folder: Path) -> Path:
@@ -82,7 +82,7 @@ async def test_a_whole_file_needs_no_store(tmp_path: Path) -> None:
     made = bringer(tmp_path, folder=shelf)
     spooled(tmp_path).parent.mkdir()
     spooled(tmp_path).write_bytes(BYTES)
-    await made.see_to(image(folder="owed"))
+    await made.restore(image(folder="owed"))
     assert shelf.asked == []
 
 
@@ -95,7 +95,7 @@ async def test_a_file_that_is_gone_or_altered_comes_from_a_store_that_has_it(
     if spoiled is not None:
         spooled(tmp_path).parent.mkdir()
         spooled(tmp_path).write_bytes(spoiled)
-    await asyncio.gather(*(made.see_to(image(folder="owed", cloud="stored")) for _ in range(3)))
+    await asyncio.gather(*(made.restore(image(folder="owed", cloud="stored")) for _ in range(3)))
     assert spooled(tmp_path).read_bytes() == BYTES
     assert left(tmp_path) == ["1.png"]
     assert (first.asked, second.asked) == ([], ["f/n"]), "who has it by the log is asked first, and once"
@@ -106,7 +106,7 @@ async def test_a_store_that_got_it_under_another_name_is_asked_for_that(tmp_path
     row = image(folder="owed")
     uploads = (*row.uploads, Upload("cloud", "stored", name="f/old"))
     row = ImageRow(**{field: getattr(row, field) for field in row.__struct_fields__} | {"uploads": uploads})
-    await bringer(tmp_path, folder=Shelf(), cloud=shelf).see_to(row)
+    await bringer(tmp_path, folder=Shelf(), cloud=shelf).restore(row)
     assert shelf.asked == ["f/old"]
 
 
@@ -115,7 +115,7 @@ async def test_what_every_store_lacks_or_has_otherwise_is_lost(tmp_path: Path) -
     liar.lies = True
     for second in (Shelf(), Shelf(f_n=b"others"), Shelf(f_n=b"y" * len(BYTES)), liar):
         with pytest.raises(NobodyHas):
-            await bringer(tmp_path, folder=Shelf(), cloud=second).see_to(image(folder="owed", cloud="stored"))
+            await bringer(tmp_path, folder=Shelf(), cloud=second).restore(image(folder="owed", cloud="stored"))
         assert left(tmp_path) == []
         assert bool(second.fetched) == second.lies, "what is known to be something else is not fetched"
 
@@ -124,25 +124,25 @@ async def test_while_one_store_cannot_answer_nothing_is_lost(tmp_path: Path) -> 
     down = Shelf()
     down.trouble = DOWN
     with pytest.raises(SourceTrouble, match="cloud: not_reached"):
-        await bringer(tmp_path, folder=Shelf(), cloud=down).see_to(image(folder="owed", cloud="stored"))
+        await bringer(tmp_path, folder=Shelf(), cloud=down).restore(image(folder="owed", cloud="stored"))
     waiting = bringer(tmp_path, folder=Shelf())
     waiting._stores["cloud"] = OpenedStore("cloud", "shelf", waiting=down, problem="not yet")  # type: ignore[index, arg-type]
     with pytest.raises(SourceTrouble, match="not yet"):
-        await waiting.see_to(image(folder="owed", cloud="stored"))
-    await bringer(tmp_path, folder=Shelf(f_n=BYTES), cloud=down).see_to(image(folder="owed", cloud="stored"))
+        await waiting.restore(image(folder="owed", cloud="stored"))
+    await bringer(tmp_path, folder=Shelf(f_n=BYTES), cloud=down).restore(image(folder="owed", cloud="stored"))
     assert spooled(tmp_path).read_bytes() == BYTES
 
 
 async def test_a_store_that_had_it_and_is_not_what_it_was_is_for_a_person(tmp_path: Path) -> None:
     with pytest.raises(CannotAsk, match="cloud, which had it"):
-        await bringer(tmp_path, folder=Shelf()).see_to(image(folder="owed", cloud="stored"))
+        await bringer(tmp_path, folder=Shelf()).restore(image(folder="owed", cloud="stored"))
     moved = bringer(tmp_path, folder=Shelf())
     elsewhere = StoreRef("cloud", "cloud:/elsewhere")
     moved._stores["cloud"] = OpenedStore("cloud", "shelf", elsewhere.identity, Shelf(f_n=BYTES))  # type: ignore[index, arg-type]
     with pytest.raises(CannotAsk):
-        await moved.see_to(image(folder="owed", cloud="stored"))
+        await moved.restore(image(folder="owed", cloud="stored"))
     with pytest.raises(NobodyHas):
-        await bringer(tmp_path, folder=Shelf()).see_to(image(folder="owed", cloud="owed"))
+        await bringer(tmp_path, folder=Shelf()).restore(image(folder="owed", cloud="owed"))
 
 
 async def test_bringing_back_that_is_given_up_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ async def test_bringing_back_that_is_given_up_leaves_nothing_behind(tmp_path: Pa
             begun.set()
             await asyncio.Event().wait()
 
-    bringing = asyncio.create_task(bringer(tmp_path, folder=Slow(f_n=BYTES)).see_to(image(folder="owed")))
+    bringing = asyncio.create_task(bringer(tmp_path, folder=Slow(f_n=BYTES)).restore(image(folder="owed")))
     await begun.wait()
     bringing.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -65,9 +65,9 @@ class Rig:
         )
         self.reader = Reader(self.path)
         self.spool = Spool(folder / "spool")
-        desk = Reporter(self.engine, lambda: b"salt", 2_000)
+        reporter = Reporter(self.engine, lambda: b"salt", 2_000)
         needed = Needed(10 * MIB, 5 * MIB, 2 * MIB, ("backend/main",))
-        self.room = DiskGuard(self.engine, desk, self.reader, self.spool, self.path.parent, needed)
+        self.disk_guard = DiskGuard(self.engine, reporter, self.reader, self.spool, self.path.parent, needed)
 
         async def nothing(_: object) -> None:
             await asyncio.Event().wait()
@@ -85,9 +85,9 @@ class Rig:
 
     async def turn(self) -> None:
         """One turn of the watch: look, and say what the log shall know."""
-        await self.room.look()
-        self.room._offer()
-        await self.room._tell()
+        await self.disk_guard.look()
+        self.disk_guard._offer()
+        await self.disk_guard._tell()
 
     async def close(self) -> None:
         self.running.cancel()
@@ -149,21 +149,21 @@ async def test_the_lane_of_the_spool_stops_once_and_goes_on_once(rig: Rig) -> No
     rig.disks.free["spool"] = 9 * MIB
     for _ in range(3):
         await rig.turn()
-    assert rig.room.spool_short
+    assert rig.disk_guard.spool_short
     rig.disks.free["spool"] = 11 * MIB
     await rig.turn()
-    assert rig.room.spool_short, "a shortage does not come and go with every file"
+    assert rig.disk_guard.spool_short, "a shortage does not come and go with every file"
     rig.disks.free["spool"] = 12 * MIB
     for _ in range(3):
         await rig.turn()
-    assert not rig.room.spool_short
+    assert not rig.disk_guard.spool_short
     assert [line.kind for line in rig.lanes()] == ["lane_paused", "lane_resumed"]
 
 
 async def test_a_short_ledger_stops_no_rendering(rig: Rig) -> None:
     rig.disks.free["ledger"] = 0
     await rig.turn()
-    assert not rig.room.spool_short
+    assert not rig.disk_guard.spool_short
     assert rig.lanes() == []
 
 
@@ -173,7 +173,7 @@ class Files:
     def __init__(self, rig: Rig, number: int) -> None:
         self.tries = self.kept = 0
         self.trouble: OSError | None = OSError(errno.ENOSPC, "No space left on device")
-        self.tasks = [asyncio.create_task(rig.room.bring(self._fetch)) for _ in range(number)]
+        self.tasks = [asyncio.create_task(rig.disk_guard.fetch(self._fetch)) for _ in range(number)]
 
     async def _fetch(self) -> bool:
         self.tries += 1
@@ -192,13 +192,13 @@ async def until(true: Callable[[], object]) -> None:
 async def test_files_that_find_no_place_wait_for_it_and_stop_rendering_once(rig: Rig) -> None:
     """Even where the disk says that it has room: a quota, or no inode."""
     files = Files(rig, 4)
-    await until(lambda: rig.lanes() and len(rig.room._turns) == 4)
-    assert rig.room.spool_short
+    await until(lambda: rig.lanes() and len(rig.disk_guard._turns) == 4)
+    assert rig.disk_guard.spool_short
     with pytest.raises(Refused, match=r"took no file: No space.*work resumes by itself"):
         await rig.submit("r1")
     for tries in (2, 3, 4):
         await rig.turn()
-        await until(lambda tries=tries: files.tries == tries and len(rig.room._turns) == 4)
+        await until(lambda tries=tries: files.tries == tries and len(rig.disk_guard._turns) == 4)
     assert [line.kind for line in rig.lanes()] == ["lane_paused"]
     files.trouble = None
     await rig.turn()
@@ -212,7 +212,7 @@ async def test_files_that_find_no_place_wait_for_it_and_stop_rendering_once(rig:
 async def test_no_file_is_tried_while_the_disk_is_short(rig: Rig) -> None:
     rig.disks.free["spool"] = 0
     files = Files(rig, 1)
-    await until(lambda: rig.lanes() and rig.room._turns)
+    await until(lambda: rig.lanes() and rig.disk_guard._turns)
     for _ in range(3):
         await rig.turn()
     assert files.tries == 1
@@ -223,12 +223,12 @@ async def test_no_file_is_tried_while_the_disk_is_short(rig: Rig) -> None:
 
 async def test_a_trouble_of_which_no_file_is_left_to_ask_is_over(rig: Rig) -> None:
     files = Files(rig, 1)
-    await until(lambda: rig.lanes() and rig.room._turns)
+    await until(lambda: rig.lanes() and rig.disk_guard._turns)
     files.tasks[0].cancel()
     await asyncio.wait(files.tasks)
     for _ in range(2):
         await rig.turn()
-    assert not rig.room.spool_short
+    assert not rig.disk_guard.spool_short
     assert [line.kind for line in rig.lanes()] == ["lane_paused", "lane_resumed"]
 
 
@@ -280,7 +280,7 @@ async def test_parked_images_beyond_their_quota_refuse_new_batches_until_they_ar
         await rig.submit("r2")
     assert "Parked images take 3.0 MiB" in refused.value.message
     assert "comfyledger images --state parked" in refused.value.hint
-    assert not rig.room.spool_short, "nobody else's rendering stops"
+    assert not rig.disk_guard.spool_short, "nobody else's rendering stops"
     await rig.engine.command(RetryBatch("app", batch_id, (1,)))
     await rig.turn()
     await rig.submit("r2")

@@ -60,8 +60,8 @@ class Rig:
         )
         salts = itertools.count()
         self.spool = Spool(folder / "spool")
-        desk = Reporter(self.engine, lambda: next(salts).to_bytes(16), 2_000)
-        self.deleter = Deleter(self.stores, RowCache(self.engine.owed, self.reader), desk)
+        reporter = Reporter(self.engine, lambda: next(salts).to_bytes(16), 2_000)
+        self.deleter = Deleter(self.stores, RowCache(self.engine.owed, self.reader), reporter)
         self.follower = SpoolFollower(self.engine, self.reader, self.spool)
         work = (self.engine.run(self.perform, self.perform), self.follower.run())
         self.running = [asyncio.create_task(one) for one in work]

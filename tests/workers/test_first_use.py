@@ -15,8 +15,8 @@ from comfyledger.core.values import Evidence, StoreRef
 from comfyledger.engine import HINT_LATER, Question
 from comfyledger.plugin_api import Doubted, LaneFault, Series, StoreTrouble
 from comfyledger.plugins import OpenedStore
-from comfyledger.workers.stores import upload
-from comfyledger.workers.stores.upload import HINT_OUTLIER, Asker
+from comfyledger.workers.stores import first_use
+from comfyledger.workers.stores.first_use import HINT_OUTLIER, Asker
 
 SERIES = series_of(Templates(), "Areg", "Opal Fever", True)
 DOWN = StoreTrouble(LaneFault("not_reached", "no route to host."))
@@ -66,8 +66,8 @@ async def until(condition: Callable[[], Any]) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "ASK_FIRST_S", 0.001)
-    monkeypatch.setattr(upload, "ASK_LAST_S", 0.01)
+    monkeypatch.setattr(first_use, "ASK_FIRST_S", 0.001)
+    monkeypatch.setattr(first_use, "ASK_LAST_S", 0.01)
 
 
 async def test_each_store_that_has_not_answered_is_named_with_its_reason() -> None:

@@ -31,7 +31,7 @@ class Slow:
             raise StoreTrouble(LaneFault("not_reached", "No route to host"))
 
 
-class Desk:
+class Reports:
     def __init__(self) -> None:
         self.probed: list[str] = []
 
@@ -59,9 +59,9 @@ class Row:
         self.__dict__ |= fields
 
 
-def opener(store: Any, reader: Batches, desk: Desk) -> tuple[StorePreparer, dict[str, OpenedStore]]:
+def opener(store: Any, reader: Batches, reporter: Reports) -> tuple[StorePreparer, dict[str, OpenedStore]]:
     stores = {"slow": OpenedStore("slow", "odd", waiting=store)}
-    return StorePreparer(stores, reader, desk, random.Random(1)), stores  # type: ignore[arg-type]
+    return StorePreparer(stores, reader, reporter, random.Random(1)), stores  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -70,30 +70,30 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_store_that_is_away_at_the_start_is_used_as_soon_as_it_can_be() -> None:
-    desk = Desk()
-    room, stores = opener(Slow(3), Batches(), desk)
+    reporter = Reports()
+    room, stores = opener(Slow(3), Batches(), reporter)
     await room.first()
     assert (stores["slow"].store, stores["slow"].problem) == (None, "No route to host")
     await asyncio.wait_for(room.run(), 5)
     assert stores["slow"].identity == "slow:/there"
     assert stores["slow"].store is not None
-    assert desk.probed == ["store/slow"]
+    assert reporter.probed == ["store/slow"]
 
 
 async def test_a_start_is_refused_where_images_are_owed_to_another_place() -> None:
-    room, _ = opener(Slow(0), Batches("slow:/elsewhere"), Desk())
+    room, _ = opener(Slow(0), Batches("slow:/elsewhere"), Reports())
     with pytest.raises(Refused, match="is now slow:/there"):
         await room.first()
 
 
 async def test_a_store_that_turns_out_later_to_be_another_place_is_not_used(tmp_path: Path) -> None:
-    desk = Desk()
-    room, stores = opener(Slow(2), Batches("slow:/elsewhere"), desk)
+    reporter = Reports()
+    room, stores = opener(Slow(2), Batches("slow:/elsewhere"), reporter)
     await room.first()
     await asyncio.wait_for(room.run(), 5)
     assert stores["slow"].store is None
     assert "is now slow:/there" in stores["slow"].problem
-    assert desk.probed == []
+    assert reporter.probed == []
 
 
 async def test_a_plugin_that_dies_is_a_status_and_is_asked_again() -> None:
@@ -103,7 +103,7 @@ async def test_a_plugin_that_dies_is_a_status_and_is_asked_again() -> None:
             if self.times >= 0:
                 raise ZeroDivisionError
 
-    room, stores = opener(Dying(1), Batches(), Desk())
+    room, stores = opener(Dying(1), Batches(), Reports())
     await room.first()
     assert "ZeroDivisionError" in stores["slow"].problem
     await asyncio.wait_for(room.run(), 5)

@@ -1,0 +1,126 @@
+"""How one attempt at a prompt ended: the reports that submitting, following and fetching share.
+
+An attempt that has ended gives up its entry in ComfyUI's history. One that ComfyUI has forgotten may still be finished
+on ComfyUI's disk, since its file names are known.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from comfyledger.comfyui.client import ComfyUI, NotGiven
+from comfyledger.comfyui.messages import ViewFile
+from comfyledger.core.decide.recorder import Wanted
+from comfyledger.core.reports import PromptHasFailed, PromptHasFinished, PromptIsGone, PromptReport
+from comfyledger.core.rows import BatchRow, PromptRow
+from comfyledger.core.scheduling.effects import PromptEffect
+from comfyledger.core.values import OutputFile, prompt_uuid
+from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
+from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.row_cache import RowCache
+
+FILES_SOUGHT_MAX: Final = 256
+"""How many files of one attempt are looked for on ComfyUI's disk."""
+
+
+class Outcomes:
+    """Reports the ends of attempts at one backend."""
+
+    def __init__(
+        self, comfyui: ComfyUI, row_cache: RowCache, history_cleanup: HistoryCleanup, reporter: Reporter
+    ) -> None:
+        self._comfyui = comfyui
+        self._row_cache = row_cache
+        self.history_cleanup = history_cleanup
+        self._reporter = reporter
+
+    async def finished(self, effect: PromptEffect, files: tuple[OutputFile, ...]) -> None:
+        """Say which files there are. Where none of them is wanted, nothing asks for the entry again."""
+        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        expected = len(prompt.images) if prompt is not None else len(files)
+        told = miscounted(len(files), expected, effect.batch_id)
+        words = self._reporter.error_text(told) if len(files) != expected else None
+        wanted = await self._reporter.report(report_of(PromptHasFinished, effect, files=files, words=words))
+        if not isinstance(wanted, Wanted) or not wanted.go:
+            await self.forget_entry(effect)
+
+    async def failed(self, effect: PromptEffect, code: str, text: str, *, final: bool = False) -> None:
+        report = report_of(PromptHasFailed, effect, code=code, words=self._reporter.error_text(text), final=final)
+        await self._reporter.report(report)
+        await self.forget_entry(effect)
+
+    async def gone(self, effect: PromptEffect, *, restarted: bool, running: bool = False) -> None:
+        """What a server forgot, or a person removed from its history, may be finished on its disk.
+
+        A complete set is taken, nothing less.
+        """
+        if files := await self.left_on_disk(effect):
+            await self.finished(effect, files)
+            return
+        words = self._reporter.error_text("ComfyUI went away each time while it ran this prompt.") if running else None
+        await self._reporter.report(report_of(PromptIsGone, effect, restarted=restarted, running=running, words=words))
+
+    async def forget_entry(self, effect: PromptEffect) -> None:
+        await self.history_cleanup.forget(prompt_uuid(effect.batch_id, effect.prompt, effect.attempt))
+
+    async def left_on_disk(self, effect: PromptEffect) -> tuple[OutputFile, ...]:
+        """The files under the names of this attempt, if the set is complete; what goes beyond it belongs to it."""
+        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        if prompt is None or prompt.state == "cancelling":
+            return ()
+        found: list[OutputFile] = []
+        for file in await self._files_of(effect, FILES_SOUGHT_MAX):
+            if not await self._has(file):
+                break
+            found.append(output_of(file))
+        return tuple(found) if len(found) >= len(prompt.images) else ()
+
+    async def has_begun(self, effect: PromptEffect) -> bool:
+        """Whether a run of this attempt, since forgotten, has left a file: another would go on counting behind it."""
+        files = await self._files_of(effect, 1)
+        return bool(files) and await self._has(files[0])
+
+    async def _has(self, file: ViewFile) -> bool:
+        """Whether a file is there that can be had. One that does not come, while ComfyUI answers, cannot."""
+        try:
+            return await self._comfyui.has(file)
+        except NotGiven:
+            await self._comfyui.system_stats()
+            return False
+
+    async def _files_of(self, effect: PromptEffect, count: int) -> list[ViewFile]:
+        """The names that the first run of an attempt gives to its files, one after the other."""
+        batch = await self._row_cache.batch(effect.batch_id)
+        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        if batch is None or prompt is None:
+            return []
+        subfolder, _, leaf = (await self.prefix(batch, prompt, effect.attempt)).rpartition("/")
+        return [ViewFile(f"{leaf}_{place:05}_.png", subfolder, "output") for place in range(1, count + 1)]
+
+    async def prefix(self, batch: BatchRow, prompt: PromptRow, attempt: int) -> str:
+        """A folder for each batch and a prefix for each attempt, so that no counter ever meets another's files."""
+        first = await self._row_cache.image(batch.batch_id, prompt.images[0])
+        number = first.number if first is not None else prompt.images[0]
+        return f"comfyledger/{batch.batch_id.lower()}/{number}-a{attempt}"
+
+
+def report_of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> PromptReport:
+    """A report on the attempt that an effect is about."""
+    return report(effect.batch_id, effect.prompt, effect.attempt, **more)
+
+
+def output_of(file: ViewFile) -> OutputFile:
+    return OutputFile(file.filename, file.subfolder, file.type)
+
+
+def miscounted(files: int, expected: int, batch_id: str) -> str:
+    """What is wrong with the count, in words that say what to do now, and what to change for the next time."""
+    told = f"ComfyUI made {files} {_files(files)} where {expected} {'was' if expected == 1 else 'were'} expected."
+    if files > expected:
+        told += f" They wait in the spool: `comfyledger retry {batch_id} --take first`, or last, or all."
+    fits = f"images_per_prompt = {files}" if files else "an output node that saves files"
+    return f"{told} Next time ask with {fits}, or change the batch size in the workflow."
+
+
+def _files(count: int) -> str:
+    return "file" if count == 1 else "files"

@@ -1,0 +1,207 @@
+"""Submitting: build the graph of an attempt, send it to ComfyUI and report the answer.
+
+The intent is durable before the call goes out. After a crash or a lost answer ComfyUI is asked for the prompt under its
+id before it is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from comfyledger import crash_points
+from comfyledger.comfyui.answers import PromptAnswer, RefusalAnswer
+from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.graph import read
+from comfyledger.comfyui.watch import Watcher
+from comfyledger.core.decide.recorder import Wanted
+from comfyledger.core.reports import PromptWasAccepted, PromptWasRefused, SubmitIntended
+from comfyledger.core.rows import PromptRow
+from comfyledger.core.scheduling.effects import SubmitPrompt
+from comfyledger.core.values import prompt_uuid
+from comfyledger.workers.comfyui.outcomes import Outcomes, report_of
+from comfyledger.workers.reporting import Reporter, Secrets
+from comfyledger.workers.row_cache import RowCache
+
+TEMPLATES_KEPT: Final = 32
+TURN_S: Final = 1.0
+"""How long a prompt waits for those that were begun before it. People expect this order; it is not promised."""
+HTTP_TOO_LARGE: Final = 413
+
+
+class Unfit(msgspec.Struct, frozen=True):
+    """Why a prompt cannot be sent."""
+
+    code: str
+    text: str = ""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A prompt as it goes out: the filled graph and where its output is."""
+
+    prompt_id: str
+    graph: dict[str, Any]
+    output: str
+
+
+class Submitter:
+    """Submits prompts to one backend. `comfyui` and `watcher` are of the same server."""
+
+    def __init__(
+        self,
+        comfyui: ComfyUI,
+        watcher: Watcher,
+        row_cache: RowCache,
+        outcomes: Outcomes,
+        reporter: Reporter,
+        secrets: Secrets,
+    ) -> None:
+        self._comfyui = comfyui
+        self._watcher = watcher
+        self._row_cache = row_cache
+        self._outcomes = outcomes
+        self._reporter = reporter
+        self._secrets = secrets
+        self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._posting: dict[str, asyncio.Event] = {}
+
+    async def submit(self, effect: SubmitPrompt) -> None:
+        """Send one attempt. From its intent to its answer it counts as being posted: it is not gone meanwhile."""
+        if not await self._watcher.ready():
+            return
+        prompt_id = prompt_uuid(effect.batch_id, effect.prompt, effect.attempt)
+        sent = self._posting[prompt_id] = asyncio.Event()
+        try:
+            await self._intend_and_send(effect, prompt_id)
+        except NotReached as trouble:
+            await self._reporter.stuck(effect.lane, trouble.code, trouble.text)
+        finally:
+            sent.set()
+            self._posting.pop(prompt_id, None)
+
+    async def posted(self, prompt_id: str) -> None:
+        """A prompt whose POST is still under way is not gone because it is not there yet."""
+        posting = self._posting.get(prompt_id)
+        if posting is not None:
+            await posting.wait()
+
+    async def _intend_and_send(self, effect: SubmitPrompt, prompt_id: str) -> None:
+        crash_points.at("prompt.owed")
+        wanted = await self._reporter.report(report_of(SubmitIntended, effect))
+        crash_points.at("prompt.intended")
+        if not isinstance(wanted, Wanted) or not wanted.go:
+            return
+        job = await self._job(effect, prompt_id)
+        if isinstance(job, Unfit):
+            words = self._reporter.error_text(job.text) if job.text else None
+            await self._reporter.report(report_of(PromptWasRefused, effect, code=job.code, words=words))
+            return
+        await self._turn(prompt_id)
+        await self._send(effect, job)
+
+    async def _turn(self, prompt_id: str) -> None:
+        """Until what was begun earlier is sent: on connections of their own they would arrive in any order."""
+        earlier = list(self._posting.values())[: list(self._posting).index(prompt_id)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TURN_S):
+                for sent in earlier:
+                    await sent.wait()
+
+    async def _send(self, effect: SubmitPrompt, job: Job) -> None:
+        if effect.resumed and await self._comfyui.where_is(job.prompt_id) != "gone":
+            crash_points.at("prompt.sought")
+            await self._reporter.report(report_of(PromptWasAccepted, effect))
+            return
+        if effect.resumed and await self._outcomes.has_begun(effect):
+            await self._outcomes.gone(effect, restarted=True)
+            return
+        client_id = self._watcher.sending(job.prompt_id)
+        crash_points.at("prompt.posting")
+        answer = await self._comfyui.post_prompt(
+            job.graph, prompt_id=job.prompt_id, client_id=client_id, output=job.output
+        )
+        crash_points.at("prompt.answered")
+        await self._reporter.works(effect.lane)
+        match answer:
+            case PromptAnswer():
+                await self._answered(effect, job, answer)
+            case RefusalAnswer(status=400):
+                await self._refused(effect, answer)
+            case RefusalAnswer():
+                final = answer.status == HTTP_TOO_LARGE
+                await self._outcomes.failed(
+                    effect, f"http_{answer.status}", answer.words(self._reporter.text_max), final=final
+                )
+
+    async def _answered(self, effect: SubmitPrompt, job: Job, answer: PromptAnswer) -> None:
+        """200 is not yet good: another id means a server too old to be resolved, errors on our output mean refused."""
+        if answer.prompt_id != job.prompt_id:
+            await self._comfyui.cancel(answer.prompt_id)
+            await self._outcomes.history_cleanup.forget(answer.prompt_id)
+            text = "This ComfyUI ignores the prompt_id that it is given. Update it to a version of mid-2025 or later."
+            await self._reporter.stuck(effect.lane, "comfyui_too_old", text)
+            return
+        touched = [error for error in answer.node_errors if job.output in (error.node_id, *error.dependent_outputs)]
+        if not touched:
+            await self._reporter.report(report_of(PromptWasAccepted, effect))
+            crash_points.at("prompt.accepted")
+            return
+        await self._comfyui.cancel(job.prompt_id)
+        refusal = RefusalAnswer(200, "node_errors", "ComfyUI will not run the output node", "", tuple(touched))
+        await self._refused(effect, refusal)
+
+    async def _refused(self, effect: SubmitPrompt, answer: RefusalAnswer) -> None:
+        words = self._reporter.error_text(answer.words(self._reporter.text_max))
+        code = answer.type or "comfyui_refused"
+        await self._reporter.report(report_of(PromptWasRefused, effect, code=code, words=words))
+        await self._outcomes.forget_entry(effect)
+
+    async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | Unfit:
+        """The graph of this attempt; Unfit if its texts were forgotten, or a secret is not configured any more."""
+        batch = await self._row_cache.batch(effect.batch_id)
+        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        if batch is None or prompt is None:
+            return Unfit("forgotten")
+        template = await self._template(batch.template)
+        inputs = await self._inputs(prompt)
+        if template is None or inputs is None:
+            return Unfit("forgotten")
+        plan = msgspec.convert(batch.plan, read.Plan)
+        secrets = self._secrets.of(batch.workflow)
+        if lacking := [address for address in plan.secrets if address not in secrets]:
+            return Unfit("secret_missing", _lacking(batch.workflow, lacking[0]))
+        filled = read.fill(
+            template,
+            plan,
+            prefix=await self._outcomes.prefix(batch, prompt, effect.attempt),
+            seed=prompt.seed,
+            batch_size=len(prompt.images),
+            inputs=inputs,
+            secrets=secrets,
+        )
+        return Job(prompt_id, filled, plan.output)
+
+    async def _template(self, digest: str) -> dict[str, Any] | None:
+        if digest not in self._templates:
+            raw = (await self._row_cache.texts([digest])).get(digest)
+            if raw is None:
+                return None
+            self._templates[digest] = msgspec.json.decode(raw)
+            while len(self._templates) > TEMPLATES_KEPT:
+                self._templates.popitem(last=False)
+        self._templates.move_to_end(digest)
+        return self._templates[digest]
+
+    async def _inputs(self, prompt: PromptRow) -> dict[str, Any] | None:
+        if prompt.inputs is None:
+            return {}
+        raw = (await self._row_cache.texts([prompt.inputs])).get(prompt.inputs)
+        return None if raw is None else msgspec.json.decode(raw, type=dict[str, Any])
+
+
+def _lacking(workflow: str, address: str) -> str:
+    return f"The secret of {address} is not configured any more: name it in [workflows.{workflow}] secrets, and retry."

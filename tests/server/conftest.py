@@ -32,7 +32,10 @@ class Raw:
 
     async def receive(self) -> Frame:
         async with asyncio.timeout(20.0):
-            return dict(json.loads(await self.socket.recv()))
+            while True:
+                frame = dict(json.loads(await self.socket.recv()))
+                if frame["type"] != "waiting":  # a slow store is reported first, and is no answer
+                    return frame
 
     async def ask(self, kind: str, **data: Any) -> Frame:
         return await self.exchange(json.dumps({"type": kind, "id": "asked", "data": data}))

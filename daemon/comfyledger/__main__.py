@@ -19,14 +19,14 @@ def main() -> None:
     _open_standard_files()
     try:
         from comfyledger.cli.main import cli
-    except ModuleNotFoundError as error:
-        if error.name not in {"click", "rich"}:
-            raise
-        sys.exit("The command line is not installed. Run: pip install 'comfyledger[daemon]'")
-    try:
+
         cli(prog_name="comfyledger")
     except SystemExit as end:
         _end(end.code)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"click", "rich"}:
+            raise
+        sys.exit("The command line is not installed. Run: pip install 'comfyledger[daemon]'")
     except OSError as error:
         _complain(error)
         _end(1)

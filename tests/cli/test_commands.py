@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -171,7 +172,7 @@ def test_ctrl_c_ends_with_130(door: Any, run: Any, monkeypatch: pytest.MonkeyPat
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(base.asyncio, "run", lambda work: (work.close(), interrupted()))
+    monkeypatch.setattr(asyncio, "run", lambda work: (work.close(), interrupted()))
     assert run("status").exit_code == base.INTERRUPTED
 
 
@@ -187,9 +188,10 @@ def test_every_command_that_reads_or_steers_speaks_json() -> None:
         assert "as_json" in {parameter.name for parameter in cli.commands[name].params}
 
 
-def test_without_click_a_sentence_says_what_to_install() -> None:
-    code = "import sys; sys.modules['click'] = None; from comfyledger.__main__ import main; main()"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_command_lines_packages_a_sentence_says_what_to_install(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from comfyledger.__main__ import main; main()"
+    result = subprocess.run([sys.executable, "-c", code, "schema"], capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "pip install 'comfyledger[daemon]'" in result.stderr
 

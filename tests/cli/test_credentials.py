@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comfyledger.cli.credentials import NAME, lend
+from comfyledger.cli.configuration import CREDENTIALS, lend_credentials
 
 
 def running(folder: Path, **environ: str) -> tuple[Path, Path]:
@@ -22,33 +22,33 @@ def running(folder: Path, **environ: str) -> tuple[Path, Path]:
 
 
 def test_the_folder_that_the_service_has_is_lent(tmp_path: Path) -> None:
-    door, proc = running(tmp_path, COMFYLEDGER_STATE_DIR="/state", **{NAME: str(tmp_path)})
+    door, proc = running(tmp_path, COMFYLEDGER_STATE_DIR="/state", **{CREDENTIALS: str(tmp_path)})
     environ: dict[str, str] = {}
-    lend(door, environ, proc)
-    assert environ == {NAME: str(tmp_path)}
+    lend_credentials(door, environ, proc)
+    assert environ == {CREDENTIALS: str(tmp_path)}
 
 
 def test_a_folder_of_ones_own_is_kept(tmp_path: Path) -> None:
-    door, proc = running(tmp_path, COMFYLEDGER_STATE_DIR="/state", **{NAME: str(tmp_path)})
-    environ = {NAME: "/mine"}
-    lend(door, environ, proc)
-    assert environ == {NAME: "/mine"}
+    door, proc = running(tmp_path, COMFYLEDGER_STATE_DIR="/state", **{CREDENTIALS: str(tmp_path)})
+    environ = {CREDENTIALS: "/mine"}
+    lend_credentials(door, environ, proc)
+    assert environ == {CREDENTIALS: "/mine"}
 
 
 @pytest.mark.parametrize("left", ['{"pid": 7', '{"pid": null}', "[]", '{"pid": 8}', '{"pid": "7/../7"}'])
 def test_of_a_daemon_that_cannot_be_looked_at_nothing_is_lent(tmp_path: Path, left: str) -> None:
-    door, proc = running(tmp_path, COMFYLEDGER_STATE_DIR="/state", **{NAME: str(tmp_path)})
+    door, proc = running(tmp_path, COMFYLEDGER_STATE_DIR="/state", **{CREDENTIALS: str(tmp_path)})
     door.write_text(left)
     environ: dict[str, str] = {}
-    lend(door, environ, proc)
-    lend(tmp_path / "nowhere.json", environ, proc)
+    lend_credentials(door, environ, proc)
+    lend_credentials(tmp_path / "nowhere.json", environ, proc)
     assert environ == {}
 
 
 def test_another_program_under_the_same_process_id_lends_nothing(tmp_path: Path) -> None:
-    door, proc = running(tmp_path, **{NAME: str(tmp_path)})
+    door, proc = running(tmp_path, **{CREDENTIALS: str(tmp_path)})
     environ: dict[str, str] = {}
-    lend(door, environ, proc)
+    lend_credentials(door, environ, proc)
     assert environ == {}
 
 
@@ -56,8 +56,8 @@ def test_another_program_under_the_same_process_id_lends_nothing(tmp_path: Path)
 def test_a_folder_that_may_not_be_read_is_not_lent(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o000)
-    door, proc = running(tmp_path, COMFYLEDGER_STATE_DIR="/state", **{NAME: str(closed)})
+    door, proc = running(tmp_path, COMFYLEDGER_STATE_DIR="/state", **{CREDENTIALS: str(closed)})
     environ: dict[str, str] = {}
-    lend(door, environ, proc)
+    lend_credentials(door, environ, proc)
     closed.chmod(0o700)
     assert environ == {}

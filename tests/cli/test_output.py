@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from comfyledger import wire
+from comfyledger.cli.base import first_sentence
 from comfyledger.cli.main import SECTIONS, cli
-from comfyledger.cli.ui import progress_view, terminal
+from comfyledger.cli.ui import bars, progress_view, terminal
 from comfyledger.cli.ui.batch_progress import Story
 from comfyledger.cli.ui.progress_view import BarScreen
 from comfyledger.server.tokens import new_token
@@ -87,12 +88,29 @@ def test_batches_of_one_character_are_told_apart_while_they_are_watched() -> Non
 
 def test_help_shows_each_command_once_in_a_group_with_its_whole_sentence(run: Any) -> None:
     text = run("-h").stdout
-    assert {one.name for commands in SECTIONS.values() for one in commands} == set(cli.commands)
-    for title, commands in SECTIONS.items():
+    for title, sentences in SECTIONS.items():
         assert f"{title}:\n" in text
-        assert all(text.count(f"\n  {one.name} ") == 1 for one in commands)
+        assert all(text.count(f"\n  {name} ") == 1 for name in sentences)
     assert "..." not in text.replace("[ARGS]...", "")
     assert max(map(len, text.partition("Exit codes")[0].splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("name", "sentence"), [one for sentences in SECTIONS.values() for one in sentences.items()])
+def test_help_shows_the_first_sentence_of_each_command(name: str, sentence: str) -> None:
+    assert cli.commands[name].name == name
+    assert first_sentence(cli.commands[name]) == sentence
+
+
+@pytest.mark.parametrize("words", ["--version", "-h"])
+def test_the_group_answers_without_a_slow_import(words: str) -> None:
+    slow = {"aiohttp", "structlog", "rich", "asyncio", "websockets", "msgspec", "PIL", "sqlite3"}
+    code = (
+        "import sys; from comfyledger.cli.main import cli\n"
+        f"try: cli([{words!r}], prog_name='comfyledger')\n"
+        f"finally: print(sorted({slow!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stderr == "[]\n"
 
 
 @pytest.mark.parametrize("words", ["token", "config", "systemd", "sim", "sim comfyui"])
@@ -162,13 +180,13 @@ def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, number: signa
 def test_a_terminal_shows_no_key_between_bars_and_shows_them_again_afterwards() -> None:
     """The ^C of a terminal moves what is redrawn in place, and the last frame would stand there twice."""
     ours, its = pty.openpty()
-    with contextlib.suppress(KeyboardInterrupt), terminal.keys_unseen(its):
+    with contextlib.suppress(KeyboardInterrupt), bars.keys_unseen(its):
         assert not termios.tcgetattr(its)[3] & termios.ECHOCTL
         raise KeyboardInterrupt
     assert termios.tcgetattr(its)[3] & termios.ECHOCTL
     os.close(ours)
     os.close(its)
-    with open(os.devnull) as nowhere, terminal.keys_unseen(nowhere.fileno()):
+    with open(os.devnull) as nowhere, bars.keys_unseen(nowhere.fileno()):
         pass
 
 

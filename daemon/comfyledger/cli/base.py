@@ -1,19 +1,23 @@
-"""How a command calls the daemon and ends: exit codes, refusals, the connection, batch ids that are given in part."""
+"""How a command calls the daemon and ends: exit codes, refusals, the connection, batch ids that are given in part.
+
+Imports click and nothing slow: `comfyledger --version` and `comfyledger -h` import this module and `main` alone.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import click
 
-from comfyledger import wire
-from comfyledger.cli.ui.terminal import clean, say_aside, say_refusal
-from comfyledger.client import Client
-from comfyledger.errors import Refused
+from comfyledger.errors import LedgerUnusable, Refused
+
+if TYPE_CHECKING:
+    from comfyledger import wire
+    from comfyledger.client import Client
 
 DONE: Final = 0
 REFUSED: Final = 1
@@ -53,10 +57,14 @@ class Reach(NamedTuple):
     url: str | None
 
     def client(self) -> Client:
+        from comfyledger.client import Client
+
         return Client(self.url, None, self.state_dir, name=LABEL, on_waiting=_say_waiting)
 
 
 def _say_waiting(waiting: wire.Waiting) -> None:
+    from comfyledger.cli.ui.terminal import say_aside
+
     say_aside(f"waiting: {waiting.message}")
 
 
@@ -70,9 +78,13 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except Refused as refusal:
+            from comfyledger.cli.ui.terminal import say_refusal
+
             say_refusal(refusal, bool(ctx.meta.get(JSON)))
             ctx.exit(NO_DAEMON if refusal.code in {"not_running", "timeout"} else REFUSED)
         except click.ClickException as error:
+            from comfyledger.cli.ui.terminal import clean
+
             error.message = clean(error.message)  # type: ignore[misc]
             raise
         except KeyboardInterrupt:
@@ -80,13 +92,16 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Each command with the whole of its first sentence, in groups where there are any."""
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        shown = {name: first_sentence(command) for name, command in commands if command and not command.hidden}
-        groups = self.sections or {"Commands": tuple(shown)}
+        shown = {name: self.sentence(ctx, name) for name in self.list_commands(ctx)}
         width = max(map(len, shown), default=0)
-        for title, names in groups.items():
+        for title, names in (self.sections or {"Commands": tuple(shown)}).items():
             with formatter.section(title):
-                formatter.write_dl([(name.ljust(width), shown[name]) for name in names if name in shown])
+                formatter.write_dl([(name.ljust(width), shown[name]) for name in names])
+
+    def sentence(self, ctx: click.Context, name: str) -> str:
+        """What help says of one command."""
+        command = self.get_command(ctx, name)
+        return first_sentence(command) if command else ""
 
 
 def first_sentence(command: click.Command) -> str:
@@ -98,6 +113,21 @@ def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
     """Before the command or behind it: one of the two is enough."""
     ctx.meta[JSON] = value or bool(ctx.meta.get(JSON))
     return bool(ctx.meta[JSON])
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """A file or disk that cannot be read becomes a refusal with its hint, as everywhere on the command line."""
+    import sqlite3
+
+    try:
+        yield
+    except LedgerUnusable as error:
+        raise Refused("ledger_unusable", error.message, hint=error.hint) from error
+    except BrokenPipeError:  # Whoever read the output has seen enough.
+        raise
+    except (OSError, sqlite3.Error) as error:
+        raise Refused("ledger_unusable", f"{error}.", hint="Check folder, permissions and disk.") from error
 
 
 json_option = click.option(
@@ -113,6 +143,8 @@ def asks_daemon(work: Work) -> Callable[..., None]:
     @click.pass_context
     @functools.wraps(work)
     def call(ctx: click.Context, /, **options: Any) -> None:
+        import asyncio
+
         async def connected() -> int:
             async with ctx.find_object(Reach).client() as client:  # type: ignore[union-attr]
                 return await work(client, **options)

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from comfyledger import wire
-from comfyledger.cli.base import Reach, Work
+from comfyledger.cli.base import Reach, Work, refusing
 
 if TYPE_CHECKING:
     from comfyledger.ledger.sqlite.reader import Reader
@@ -74,7 +74,6 @@ async def _at_daemon(ctx: click.Context, work: Work, options: dict[str, Any]) ->
 
 
 async def _in_file(work: Work, ledger: Path, options: dict[str, Any]) -> int:
-    from comfyledger.cli.maintenance_base import refusing
     from comfyledger.ledger.sqlite.reader import Reader
     from comfyledger.maintenance.open_read_only import identity_of, looking
 

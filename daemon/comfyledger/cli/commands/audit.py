@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comfyledger.cli.base import DONE, FOUND, json_option
-from comfyledger.cli.commands.run import running_config_option, settings_of
+from comfyledger.cli.base import DONE, FOUND, json_option, refusing
+from comfyledger.cli.configuration import running_config_option, settings_of
+from comfyledger.cli.ui.bars import bars
 from comfyledger.cli.ui.terminal import say, say_json, say_table
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ def audit(
     ctx: click.Context, config_path: Path | None, stores: bool, deep: bool, anchor: Path | None, as_json: bool
 ) -> None:
     """Check log, tables, texts, spool and stores against each other. Changes nothing; the daemon may run."""
-    from comfyledger.cli.maintenance_base import bars, refusing
     from comfyledger.maintenance.audit.findings import Tally
     from comfyledger.maintenance.audit.run import audit as look
 

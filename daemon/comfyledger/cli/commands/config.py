@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from comfyledger.cli.base import DONE, REFUSED, Group, json_option
-from comfyledger.cli.commands.run import config_of, running_config_option
+from comfyledger.cli.configuration import config_of, running_config_option
 from comfyledger.cli.shipped import shipped
 from comfyledger.cli.ui.terminal import say, say_aside, say_json
 from comfyledger.core.urls import shown_url

@@ -16,7 +16,7 @@ import click
 from rich.text import Text
 
 from comfyledger.cli.base import DONE, FOUND, json_option
-from comfyledger.cli.commands.run import running_config_option, settings_of
+from comfyledger.cli.configuration import running_config_option, settings_of
 from comfyledger.cli.ui.terminal import clean, console, say, say_json, show
 from comfyledger.errors import Refused
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 import msgspec
 
-from comfyledger.cli.base import json_option
+from comfyledger.cli.base import json_option, refusing
 from comfyledger.cli.commands.log import typed_moment
-from comfyledger.cli.commands.run import running_config_option, settings_of
+from comfyledger.cli.configuration import running_config_option, settings_of
+from comfyledger.cli.ui.bars import bars
 from comfyledger.cli.ui.terminal import clean, escaped_json, say, say_json
 from comfyledger.errors import Refused
 
@@ -68,7 +69,6 @@ def export(
 
 
 def _export(found: Settings, of_images: bool, user: str | None, since: int | None, write: Callable[[Any], None]) -> int:
-    from comfyledger.cli.maintenance_base import bars, refusing
     from comfyledger.maintenance.export import Chosen, events, images
     from comfyledger.maintenance.open_read_only import looking
 

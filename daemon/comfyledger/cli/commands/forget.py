@@ -9,7 +9,8 @@ import click
 from comfyledger import wire
 from comfyledger.cli.base import DONE, asks_daemon, find_batch, json_option
 from comfyledger.cli.commands.batches import image_option
-from comfyledger.cli.ui.terminal import live_line, say, say_json, several
+from comfyledger.cli.ui.bars import live_line
+from comfyledger.cli.ui.terminal import say, say_json, several
 from comfyledger.client import Client
 
 

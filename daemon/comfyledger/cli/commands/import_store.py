@@ -7,24 +7,22 @@ The store is never changed, and to import again does no harm.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import msgspec
-from rich.progress import Progress
-from rich.text import Text
 
 from comfyledger import wire
 from comfyledger.cli import import_state
 from comfyledger.cli.base import DONE, REFUSED, Reach, asks_daemon, json_option
 from comfyledger.cli.import_state import Seen, Tally
-from comfyledger.cli.ui.terminal import clean, clock, live_line, say, say_aside, say_json, say_table
+from comfyledger.cli.ui.bars import Meter, meter
+from comfyledger.cli.ui.terminal import clock, say, say_aside, say_json, say_table
 from comfyledger.client import Client
 from comfyledger.client.finding import find_state_dir
 from comfyledger.errors import Refused
@@ -47,7 +45,7 @@ SOON_S: Final = 43_200.0
 @click.option("--restart", is_flag=True, help="Begin anew instead of going on with an interrupted import.")
 @json_option
 @asks_daemon
-async def take_over(
+async def import_store(
     client: Client,
     store: str,
     prefix: str,
@@ -68,15 +66,15 @@ async def take_over(
     place = _store_called(store, await client.server_info())
     path = _state_dir() / f"import-{place.name}.json"
     begun = Tally(place.identity, client.welcome.epoch, prefix, int(time.time() * 1000))
-    with _meter(as_json) as meter:
-        tally = begun if restart else _begun_before(path, begun, meter)
+    with meter(as_json, LINE_EVERY_FILES) as shown:
+        tally = begun if restart else _begun_before(path, begun, shown)
         if ignore_outlier and tally.complete:
             tally = begun  # What lies below an outlier goes on growing, unlike the outlier.
-        await _read_store(client, place.name, tally, path, meter)
+        await _read_store(client, place.name, tally, path, shown)
         is_decided = accept_outlier or ignore_outlier
         doubted = [seen for seen in tally.series.values() if seen.doubt and not is_decided]
         taken = [_taken(seen, ignore_outlier) for seen in tally.series.values() if is_decided or not seen.doubt]
-        raised = None if dry_run else await _raise(client, place.name, taken, meter)
+        raised = None if dry_run else await _raise(client, place.name, taken, shown)
     if not (dry_run or doubted):
         path.unlink(missing_ok=True)
     (_say_as_json if as_json else _say_all)(place.name, tally, doubted, raised)
@@ -101,68 +99,38 @@ def _state_dir() -> Path:
     return (reach.state_dir if reach else None) or find_state_dir(os.environ)
 
 
-# ---- how far it is
-
-
-class Meter:
-    """How far an import is: a live line on a terminal, elsewhere lines on standard error."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._task = bars.add_task("", total=None)
-        self._told = 0
-
-    def tell(self, text: str) -> None:
-        if self._bars.disable:
-            say_aside(text)
-        else:
-            self._bars.console.print(Text(clean(text)), soft_wrap=True)
-
-    def seen(self, tally: Tally) -> None:
-        said = f"{tally.files:,} files seen, {len(tally.series):,} series"
-        self._bars.update(self._task, description=said)
-        if self._bars.disable and tally.files - self._told >= LINE_EVERY_FILES:
-            self._told = tally.files
-            say_aside(said)
-
-    def raised(self, done: int, total: int) -> None:
-        self._bars.update(self._task, description=f"{done:,} of {total:,} series raised", completed=done, total=total)
-
-
-@contextlib.contextmanager
-def _meter(as_json: bool) -> Iterator[Meter]:
-    with live_line(as_json) as bars:
-        yield Meter(bars)
-
-
 # ---- reading and raising
 
 
-def _begun_before(path: Path, begun: Tally, meter: Meter) -> Tally:
+def _begun_before(path: Path, begun: Tally, shown: Meter) -> Tally:
     """What an earlier call has seen of the same place not long ago; else the one that begins now."""
     before = import_state.load(path)
     if before is None or not before.goes_on(begun):
         return begun
     when = clock(before.begun_at_ms)[:16]
-    meter.tell(f"Going on with what was read since {when}: {before.files:,} files. --restart begins anew.")
+    shown.say(f"Going on with what was read since {when}: {before.files:,} files. --restart begins anew.")
     return before
 
 
-async def _read_store(client: Client, store: str, tally: Tally, path: Path, meter: Meter) -> None:
+async def _read_store(client: Client, store: str, tally: Tally, path: Path, shown: Meter) -> None:
     """Page by page to the end, waiting whenever the store asks for it."""
-    meter.seen(tally)
+    _count(tally, shown)
     while not tally.complete:
         try:
             tally.add(await client.survey_store(store, prefix=tally.prefix, cursor=tally.cursor))
         except Refused as refusal:
             if not refusal.retry_after_s:
-                meter.tell(f"{tally.files:,} files were seen before: the same command goes on there.")
+                shown.say(f"{tally.files:,} files were seen before: the same command goes on there.")
                 raise
-            meter.tell(_waits(store, refusal, tally.files))
+            shown.say(_waits(store, refusal, tally.files))
             await asyncio.sleep(refusal.retry_after_s)
         else:
             import_state.save(path, tally)
-            meter.seen(tally)
+            _count(tally, shown)
+
+
+def _count(tally: Tally, shown: Meter) -> None:
+    shown.count(tally.files, f"{tally.files:,} files seen, {len(tally.series):,} series")
 
 
 def _waits(store: str, refusal: Refused, files: int) -> str:
@@ -176,14 +144,14 @@ def _taken(seen: Seen, ignore_outlier: bool) -> wire.SeriesFound:
     return wire.SeriesFound(seen.folder, seen.stem, highest or seen.highest, seen.suffix, counts=highest > 0)
 
 
-async def _raise(client: Client, store: str, taken: Sequence[wire.SeriesFound], meter: Meter) -> wire.SeriesRaised:
+async def _raise(client: Client, store: str, taken: Sequence[wire.SeriesFound], shown: Meter) -> wire.SeriesRaised:
     opened = raised = unchanged = done = 0
     rest = iter(taken)
     while page := list(islice(rest, SERIES_PAGE)):
         answer = await client.raise_series(store, page)
         opened, raised, unchanged = opened + answer.opened, raised + answer.raised, unchanged + answer.unchanged
         done += len(page)
-        meter.raised(done, len(taken))
+        shown.progress(done, len(taken), f"{done:,} of {len(taken):,} series raised")
     return wire.SeriesRaised(opened, raised, unchanged)
 
 

@@ -7,20 +7,19 @@ nothing between pages: a recovery that was interrupted is begun anew and finds w
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 import click
 from msgspec.structs import replace
-from rich.progress import Progress
 
 from comfyledger import wire
 from comfyledger.cli.base import DONE, asks_daemon, find_batch, json_option
 from comfyledger.cli.commands.log import moment
-from comfyledger.cli.ui.terminal import live_line, say, say_aside, say_json, say_table, several
+from comfyledger.cli.ui.bars import meter
+from comfyledger.cli.ui.terminal import say, say_json, say_table, several
 from comfyledger.client import Client
 from comfyledger.errors import Refused
 
@@ -137,18 +136,18 @@ def _alone(wanted: wire.Recover, drop_store: str) -> wire.Recover:
 async def _pages(client: Client, wanted: wire.Recover, as_json: bool) -> wire.Recovered:
     """All pages as one answer. Where a store asks to wait, this waits."""
     total = wire.Recovered(0, 0, wanted.dry_run)
-    with _meter(as_json) as meter:
+    with meter(as_json, LINE_EVERY_IMAGES) as shown:
         while True:
             try:
                 page = await client.recover(wanted)
             except Refused as refusal:
                 if not refusal.retry_after_s:
                     raise
-                meter.tell(f"Waiting {refusal.retry_after_s:.0f} s. {refusal.message}")
+                shown.wait(f"Waiting {refusal.retry_after_s:.0f} s. {refusal.message}")
                 await asyncio.sleep(refusal.retry_after_s)
                 continue
             total = _added(total, page)
-            meter.looked_at(total.looked_at)
+            shown.count(total.looked_at, f"{several(total.looked_at, 'image')} checked")
             if not page.cursor:
                 return total
             wanted = replace(wanted, cursor=page.cursor)
@@ -172,33 +171,6 @@ def _joined(steps: Iterable[wire.RecoveryStep]) -> list[wire.RecoveryStep]:
         examples = [*before.examples, *step.examples][:EXAMPLES_MAX]
         found[key] = replace(before, images=before.images + step.images, examples=examples)
     return list(found.values())
-
-
-class Meter:
-    """How far a recovery is: a live line on a terminal, elsewhere lines on standard error."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._task = bars.add_task("", total=None)
-        self._told = 0
-
-    def tell(self, text: str) -> None:
-        if self._bars.disable:
-            say_aside(text)
-        else:
-            self._bars.update(self._task, description=text)
-
-    def looked_at(self, images: int) -> None:
-        self._bars.update(self._task, description=f"{several(images, 'image')} looked at")
-        if self._bars.disable and images - self._told >= LINE_EVERY_IMAGES:
-            self._told = images
-            say_aside(f"{several(images, 'image')} looked at")
-
-
-@contextlib.contextmanager
-def _meter(as_json: bool) -> Iterator[Meter]:
-    with live_line(as_json) as bars:
-        yield Meter(bars)
 
 
 # ---- what it says

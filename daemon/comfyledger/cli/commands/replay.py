@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from comfyledger.cli.base import DONE, FOUND, json_option
+from comfyledger.cli.base import DONE, FOUND, json_option, refusing
 from comfyledger.cli.commands.audit import say_kinds
-from comfyledger.cli.commands.run import running_config_option, settings_of
+from comfyledger.cli.configuration import running_config_option, settings_of
+from comfyledger.cli.ui.bars import bars
 from comfyledger.cli.ui.terminal import say, say_json
 
 
@@ -47,7 +48,6 @@ def replay(
 
 
 def _check(ledger: Path, as_json: bool) -> int:
-    from comfyledger.cli.maintenance_base import bars, refusing
     from comfyledger.maintenance.audit.findings import Tally
     from comfyledger.maintenance.audit.run import check_projections
     from comfyledger.maintenance.open_read_only import looking
@@ -65,7 +65,6 @@ def _check(ledger: Path, as_json: bool) -> int:
 
 
 def _rebuild(ledger: Path, as_json: bool) -> None:
-    from comfyledger.cli.maintenance_base import bars, refusing
     from comfyledger.maintenance.rebuild import rebuild
 
     with refusing(), bars() as progress:
@@ -77,7 +76,6 @@ def _rebuild(ledger: Path, as_json: bool) -> None:
 
 
 def _replay(ledger: Path, to: str, out: Path | None, as_json: bool) -> None:
-    from comfyledger.cli.maintenance_base import bars, refusing
     from comfyledger.maintenance.replay import position_at, replay
 
     with refusing(), bars() as progress:

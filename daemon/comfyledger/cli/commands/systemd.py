@@ -18,7 +18,7 @@ import click
 
 from comfyledger.cli import systemd_units
 from comfyledger.cli.base import Group
-from comfyledger.cli.commands.run import config_option
+from comfyledger.cli.configuration import config_option
 from comfyledger.cli.shipped import shipped
 from comfyledger.cli.ui.terminal import say, say_aside
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from comfyledger.cli.base import Group, json_option
-from comfyledger.cli.commands.run import running_config_option, settings_of
+from comfyledger.cli.configuration import running_config_option, settings_of
 from comfyledger.cli.ui.terminal import clock, say, say_aside, say_json, say_table
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from rich.text import Text
 
 from comfyledger import wire
 from comfyledger.cli.base import DONE, NOT_STORED
+from comfyledger.cli.ui.bars import keys_unseen
 from comfyledger.cli.ui.batch_progress import News, Story
 from comfyledger.cli.ui.stall_watcher import Quiet
-from comfyledger.cli.ui.terminal import clean, console, keys_unseen, plain, say, say_json, short, show
+from comfyledger.cli.ui.terminal import clean, console, plain, say, say_json, short, show
 from comfyledger.client import Client, Pushed
 
 TITLE_CELLS_MAX: Final = 26

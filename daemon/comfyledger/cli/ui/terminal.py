@@ -10,18 +10,16 @@ from __future__ import annotations
 import json
 import re
 import sys
-import termios
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import click
 import msgspec
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from comfyledger.errors import Refused
@@ -153,27 +151,6 @@ def say_refusal(refusal: Refused, as_json: bool) -> None:
 def clock(at_ms: int) -> str:
     """A time of the ledger on this machine's clock."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
-
-
-def live_line(as_json: bool) -> Progress:
-    """How far something is, on a terminal in one line that goes at the end; nothing elsewhere."""
-    columns = (BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
-    return Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty(), transient=True)
-
-
-@contextmanager
-def keys_unseen(fd: int) -> Iterator[None]:
-    """While bars are redrawn in place, a terminal shows no ^C: it would move them, and leave a frame behind."""
-    try:
-        before = termios.tcgetattr(fd)
-    except termios.error:  # no terminal
-        yield
-        return
-    termios.tcsetattr(fd, termios.TCSANOW, [*before[:3], before[3] & ~termios.ECHOCTL, *before[4:]])
-    try:
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSANOW, before)
 
 
 def several(count: int, what: str) -> str:

@@ -61,7 +61,7 @@ class Box:
         return entry
 
     async def held_at(self, place: str) -> None:
-        await self.until(lambda: self.sim.gate.held_at == place)
+        await self.until(lambda: self.sim.breakpoints.held_at == place)
 
     def connect(self, client_id: str = "me") -> connect:
         return connect(f"{self.sim.url.replace('http', 'ws', 1)}/ws?clientId={client_id}")

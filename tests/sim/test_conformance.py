@@ -106,7 +106,7 @@ class Replay:
         async with aiohttp.ClientSession() as self.http:
             try:
                 await self.warm_up()
-                self.server.gate.hold(ALL_PLACES)
+                self.server.breakpoints.hold(ALL_PLACES)
                 for index, entry in enumerate(self.entries):
                     await self.play_one(index, entry)
                 for socket in self.sockets.values():
@@ -200,12 +200,12 @@ class Replay:
         """The next frame; if the stand-in is held and has sent all that it had, it goes one step."""
         async with asyncio.timeout(DEADLINE_S):
             while True:
-                is_held = self.server.gate.held_at is not None
+                is_held = self.server.breakpoints.held_at is not None
                 frame = await self.waiting_frame(socket)
                 if frame is not None:
                     return frame
                 if is_held:
-                    self.server.gate.step(1)
+                    self.server.breakpoints.step(1)
                 await asyncio.sleep(0)
 
     async def waiting_frame(self, socket: ClientConnection) -> str | bytes | None:
@@ -305,8 +305,8 @@ class Replay:
 
     async def until_idle(self) -> None:
         def step_or_idle() -> bool:
-            if self.server.gate.held_at:
-                self.server.gate.step(1)
+            if self.server.breakpoints.held_at:
+                self.server.breakpoints.step(1)
             return self.server.is_idle
 
         await self.until(step_or_idle)

@@ -278,7 +278,7 @@ async def test_time_passes_for_each_image_and_ends_with_an_interrupt(box: Any) -
     await box.control(seconds_per_image=1_000.0)
     for slow in (box.graph(2), box.sampled(seed=1)):
         prompt_id = await box.submit(slow)
-        await box.until(lambda: box.sim.gate.held_at is None and not box.sim.is_idle)
+        await box.until(lambda: box.sim.breakpoints.held_at is None and not box.sim.is_idle)
         while not json.loads((await box.post(f"/api/jobs/{prompt_id}/cancel"))[1])["cancelled"] or (
             await box.history(prompt_id) is None
         ):

@@ -1,7 +1,7 @@
 """The Admin API of the stand-in for Cloudinary: ping, config, usage, listings, search, folders; and its hourly budget.
 
-Every call is paid from the budget, which the SQLite file keeps, so that a restart does not fill it. A cursor says by
-itself where to go on and therefore also survives one.
+Every call counts against the budget. The budget is in the SQLite file, so a restart does not refill it. A cursor
+contains the position to continue from, so it survives a restart too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from comfyledger.sim.cloudinary.faults import Visit
 from comfyledger.sim.cloudinary.names import is_true
 from comfyledger.sim.cloudinary.search import clauses_of, conditions_of
 from comfyledger.sim.cloudinary.signing import basic_pair
-from comfyledger.sim.cloudinary.upload import Room, check_pair
+from comfyledger.sim.cloudinary.upload import Shared, check_pair
 
 HOUR_S: Final = 3600
 RESULTS_MAX: Final = 500
@@ -49,7 +49,7 @@ class Budget:
         self._database.execute("INSERT OR REPLACE INTO budget VALUES (?, ?)", (int(now_s) // HOUR_S, used))
 
     def headers(self, now_s: float) -> dict[str, str]:
-        """What every Admin answer tells about it."""
+        """The headers about it in every Admin answer."""
         return {
             "X-FeatureRateLimit-Limit": str(self.limit),
             "X-FeatureRateLimit-Remaining": str(max(0, self.limit - self.used(now_s))),
@@ -57,7 +57,7 @@ class Budget:
         }
 
     def refuse(self, now_s: float) -> None:
-        """Raise Refused when nothing is left."""
+        """Raises Refused if nothing is left."""
         if self.used(now_s) >= self.limit:
             again = _next_hour(now_s).strftime("%Y-%m-%d %H:%M:%S UTC")
             limit = f"Limit of {self.limit} api operations reached"
@@ -65,22 +65,22 @@ class Budget:
 
 
 class AdminApi:
-    """The calls that look. Each takes a visit and returns the answer's body, or raises Refused."""
+    """The calls of the Admin API. Each takes a visit and returns the answer's body, or raises Refused."""
 
-    def __init__(self, room: Room, budget: Budget) -> None:
-        self._room = room
+    def __init__(self, shared: Shared, budget: Budget) -> None:
+        self._shared = shared
         self._budget = budget
 
     def enter(self, visit: Visit) -> None:
-        """Check who asks and count the call. Raises Refused."""
-        account = self._room.account
+        """Check the caller's credentials and count the call. Raises Refused."""
+        account = self._shared.account
         pair = basic_pair(visit.request.headers.get("Authorization"))
         if visit.request.match_info["cloud"] != account.cloud:
             raise Refused(404, f"Unknown cloud_name {visit.request.match_info['cloud']}")
         if pair is None:
             raise Refused(401, "Must supply api_key")
         check_pair(account, pair)
-        now_s = self._room.now()
+        now_s = self._shared.now()
         self._budget.refuse(now_s)
         self._budget.spend(1, now_s)
 
@@ -89,20 +89,20 @@ class AdminApi:
         return {"status": "ok"}
 
     async def config(self, visit: Visit) -> dict[str, Any]:
-        """The account's settings, when asked for."""
-        account = self._room.account
+        """The account, with its settings if they are asked for."""
+        account = self._shared.account
         settings = {"settings": {"folder_mode": account.folder_mode}}
         asked = is_true(visit.request.query.get("settings"))
         return {"cloud_name": account.cloud, "created_at": instant(0), **(settings if asked else {})}
 
     async def usage(self, _: Visit) -> dict[str, Any]:
         """What the account uses of its plan."""
-        count, size = self._room.assets.count()
+        count, size = self._shared.assets.count()
         used = round(size / 1e9, 2)
-        bytes_max = self._room.account.file_bytes_max
+        bytes_max = self._shared.account.file_bytes_max
         return {
             "plan": "Free",
-            "last_updated": instant(self._room.now())[:10],
+            "last_updated": instant(self._shared.now())[:10],
             "objects": {"usage": count},
             "storage": {"usage": size, "credits_usage": used},
             "bandwidth": {"usage": 0, "credits_usage": 0.0},
@@ -147,20 +147,20 @@ class AdminApi:
     async def resource(self, visit: Visit) -> dict[str, Any]:
         """One asset in full."""
         info = visit.request.match_info
-        asset = self._room.assets.find((info["public_id"], info["resource_type"], info["type"]))
+        asset = self._shared.assets.find((info["public_id"], info["resource_type"], info["type"]))
         return self._detail(asset, info["public_id"])
 
     async def resource_by_asset_id(self, visit: Visit) -> dict[str, Any]:
         """One asset in full."""
         asset_id = visit.request.match_info["asset_id"]
-        found, _ = self._room.assets.page([Condition("asset_id = ?", (asset_id,))], None, 1)
+        found, _ = self._shared.assets.page([Condition("asset_id = ?", (asset_id,))], None, 1)
         return self._detail(found[0] if found else None, asset_id)
 
     async def delete(self, visit: Visit) -> dict[str, Any]:
-        """Drop assets by their ids."""
+        """Delete assets by their ids."""
         info, asked = visit.request.match_info, await _body(visit)
         keys = [(name, info["resource_type"], info["type"]) for name in asked.get("public_ids", [])]
-        gone = {key[0]: "deleted" if self._room.assets.remove(key) else "not_found" for key in keys}
+        gone = {key[0]: "deleted" if self._shared.assets.remove(key) else "not_found" for key in keys}
         visit.entry.is_replaced = "deleted" in gone.values()
         return {"deleted": gone, "partial": False}
 
@@ -169,11 +169,11 @@ class AdminApi:
         asked = await _body(visit)
         conditions = conditions_of(asked.get("expression") or "")
         count = _clamped(asked.get("max_results"), _SEARCH_RESULTS)
-        assets, after = self._room.assets.page(conditions, _key_of(asked.get("next_cursor")), count)
+        assets, after = self._shared.assets.page(conditions, _key_of(asked.get("next_cursor")), count)
         return {
-            "total_count": self._room.assets.count(conditions)[0],
+            "total_count": self._shared.assets.count(conditions)[0],
             "time": 1,
-            "resources": [found(self._room.account, asset) for asset in assets],
+            "resources": [found(self._shared.account, asset) for asset in assets],
             **_next(after),
         }
 
@@ -183,38 +183,38 @@ class AdminApi:
         if any(field != "path" for field, _ in clauses):
             raise Refused(400, "Invalid expression: only path is known")
         folders = [
-            path for path in sorted(self._room.assets.folders()) if all(_is_path(path, value) for _, value in clauses)
+            path for path in sorted(self._shared.assets.folders()) if all(_is_path(path, value) for _, value in clauses)
         ]
         return {"total_count": len(folders), "time": 1, "folders": [_folder(path) for path in folders]}
 
     async def folders(self, visit: Visit) -> dict[str, Any]:
         """The folders right below one, or in the root."""
         above = visit.request.match_info.get("path", "").strip("/")
-        known = self._room.assets.folders()
+        known = self._shared.assets.folders()
         if above and above not in known:
             raise Refused(404, f"Can't find folder with path {above}")
         below = sorted(path for path in known if path.rpartition("/")[0] == above)
         return {"folders": [_folder(path) for path in below], "total_count": len(below), "next_cursor": None}
 
     async def create_folder(self, visit: Visit) -> dict[str, Any]:
-        """Make an empty folder."""
+        """Create an empty folder."""
         path = visit.request.match_info["path"].strip("/")
-        self._room.assets.add_folder(path)
+        self._shared.assets.add_folder(path)
         return {"success": True, **_folder(path)}
 
     def _listing(self, visit: Visit, conditions: Sequence[Condition], default: int) -> dict[str, Any]:
         query = visit.request.query
         count = _clamped(query.get("max_results"), default)
-        assets, after = self._room.assets.page(conditions, _key_of(query.get("next_cursor")), count)
+        assets, after = self._shared.assets.page(conditions, _key_of(query.get("next_cursor")), count)
         with_context, with_tags = is_true(query.get("context")), is_true(query.get("tags"))
-        account = self._room.account
+        account = self._shared.account
         shown = [listed(account, asset, with_context=with_context, with_tags=with_tags) for asset in assets]
         return {"resources": shown, **_next(after)}
 
     def _detail(self, asset: Asset | None, name: str) -> dict[str, Any]:
         if asset is None:
             raise Refused(404, f"Resource not found - {name}")
-        shown = listed(self._room.account, asset, with_context=True, with_tags=True)
+        shown = listed(self._shared.account, asset, with_context=True, with_tags=True)
         return {**shown, "original_filename": asset.original_filename, "derived": []}
 
 
@@ -247,7 +247,7 @@ def _key_of(cursor: Any) -> Key | None:
 
 
 async def _body(visit: Visit) -> dict[str, Any]:
-    """The JSON or the form of a request, written into the ledger."""
+    """The JSON body of a request, recorded in the ledger."""
     body: Any = None
     if visit.request.content_type == "application/json":
         try:

@@ -1,7 +1,7 @@
-"""What the stand-in for Cloudinary says: a stored record as each API shows it, and the errors.
+"""The answers of the stand-in for Cloudinary: a stored record as each API shows it, and the errors.
 
-Pure: records in, plain values out. Which keys an answer has follows the account's folder mode. Addresses lead to the
-stand-in itself, so that a picture can be fetched from where the answer says.
+Pure: records in, plain values out. The account's folder mode decides which keys an answer has. URLs lead to the
+stand-in itself, so that a file can be fetched from there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FIXED: Final = "fixed"
 
 
 class Account(msgspec.Struct):
-    """The account that the stand-in plays. `url` is where it listens; `folder_mode` is `dynamic` or `fixed`."""
+    """The account of the stand-in. `url` is its address; `folder_mode` is `dynamic` or `fixed`."""
 
     cloud: str
     key: str
@@ -32,7 +32,7 @@ class Account(msgspec.Struct):
 
 
 class Refused(Exception):
-    """An answer that is an error: its status, its text, and headers beside it."""
+    """An answer that is an error: its status, its text and its headers."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ def error_body(message: str) -> dict[str, Any]:
 
 
 def instant(at_s: float) -> str:
-    """Seconds since 1970 as the answers write them."""
+    """Seconds since 1970 in the form of the answers."""
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -1,7 +1,7 @@
-"""The store of the stand-in for Cloudinary: records in one SQLite file, bytes in files beside it; both last.
+"""The store of the stand-in for Cloudinary: records in one SQLite file, bytes in files next to it.
 
-Records are read by page, so that 162,000 of them cost no memory. What a record looks like to a client is
-`cloudinary_answers`; what may be stored is `cloudinary_upload`.
+Both survive a restart. Records are read by page, so that 162,000 of them need no memory. `answers` says how a client
+sees a record, `upload` says what may be stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from comfyledger.sim.cloudinary.names import folder_of, leaf_of
 
 Key = tuple[str, str, str]
-"""Public id, kind of resource, kind of delivery: what makes an asset one."""
+"""Public id, resource type, delivery type: together they identify an asset."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS asset (
@@ -59,11 +59,11 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, str]
     tags: list[str]
     file: str
-    """Where its bytes are, below `files`; empty for a seeded record, which has none."""
+    """The path of its bytes below `files`; empty for a seeded record, which has none."""
 
     @property
     def key(self) -> Key:
-        """What makes it one."""
+        """What identifies it."""
         return self.public_id, self.resource_type, self.type
 
 
@@ -75,7 +75,7 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     count: int = 0
     start: int = 1
     etag: str = ""
-    """Empty: the MD5 of the public id."""
+    """If empty, the MD5 of the public id."""
     bytes: int = 1_500_000
     context: dict[str, str] = {}
     tags: list[str] = []
@@ -89,19 +89,19 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A piece of SQL about one asset, with its values."""
+    """An SQL condition on one asset, with its values."""
 
     sql: str
     values: tuple[str, ...] = ()
 
 
 def starts_with(column: str, prefix: str) -> Condition:
-    """A text column that begins so; an index serves it."""
+    """The column begins with the prefix; an index serves this."""
     return Condition(f"{column} >= ? AND {column} < ?", (prefix, prefix + _LAST))
 
 
 def open_database(root: Path) -> sqlite3.Connection:
-    """The SQLite file of a root, made where there is none. Speed before safety: a stand-in may lose a power cut."""
+    """The SQLite file of a root folder, created if missing. It is not synced: a power cut may lose what it has."""
     root.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(root / "cloudinary.sqlite3", isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
@@ -111,8 +111,8 @@ def open_database(root: Path) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def together(database: sqlite3.Connection) -> Iterator[None]:
-    """All of the writes within, or none."""
+def one_transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Run the writes within as one transaction."""
     database.execute("BEGIN")
     try:
         yield
@@ -123,7 +123,7 @@ def together(database: sqlite3.Connection) -> Iterator[None]:
 
 
 class Assets:
-    """What the account holds."""
+    """The assets of the account."""
 
     def __init__(self, database: sqlite3.Connection, files: Path) -> None:
         self._database = database
@@ -140,7 +140,7 @@ class Assets:
         self._database.execute(_PUT, _row(asset))
 
     def remove(self, key: Key) -> bool:
-        """Drop a record and, when no other has the same bytes, its file. Whether there was one."""
+        """Delete a record and, if no other has the same bytes, its file. True if there was one."""
         asset = self.find(key)
         if asset is None:
             return False
@@ -168,7 +168,7 @@ class Assets:
         return int(found[0]), int(found[1])
 
     def folders(self) -> set[str]:
-        """Every folder that was made or that an asset is in, and all above them."""
+        """Every folder that was created or contains an asset, and all folders above them."""
         sql = "SELECT path FROM folder UNION SELECT DISTINCT asset_folder FROM asset"
         found: set[str] = set()
         for (path,) in self._database.execute(sql):
@@ -178,13 +178,13 @@ class Assets:
         return found
 
     def add_folder(self, path: str) -> None:
-        """Make a folder that may stay empty."""
+        """Create a folder, which may stay empty."""
         self._database.execute("INSERT OR IGNORE INTO folder VALUES (?)", (path,))
 
     def seed(self, seeds: Iterable[Seed], now_s: float, random: Random) -> int:
-        """Store many records without bytes; how many."""
+        """Store many records without bytes; returns their number."""
         rows = (_row(_seeded(seed, name, now_s, random)) for seed in seeds for name in seed.names())
-        with together(self._database):
+        with one_transaction(self._database):
             return self._database.executemany(_PUT, rows).rowcount
 
 

@@ -1,7 +1,7 @@
-"""The faults of the stand-in for Cloudinary: rules that wait for a request, and how each one spoils it.
+"""The faults of the stand-in for Cloudinary: rules that wait for a request, and what each one does to it.
 
-`Faults` picks at most one rule for a request. Where the fault strikes is told by its name: in the body, before
-anything is stored, or after it is stored, in which case the true answer is known and gets lost on its way.
+`Faults` picks at most one rule for a request. The name of a fault says where it strikes: in the body, before anything
+is stored, or after it is stored. In the last case the true answer is made and lost on its way.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _TEXTS: Final = {
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Which requests a rule waits for: all that is named must fit."""
+    """Which requests a rule waits for: every field that is set must fit."""
 
     public_id: str | None = None
     prefix: str | None = None
@@ -80,7 +80,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fault, the requests it waits for, and what it says. `times` 0 means always."""
+    """A fault, the requests that it waits for, and its answer. `times` 0 means always."""
 
     fault: Name
     match: Match = Match()
@@ -88,7 +88,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     status: int = 500
     """Of `answer`."""
     message: str = ""
-    """Of `answer`; empty takes the text that belongs to the status."""
+    """Of `answer`; if empty, the text that belongs to the status."""
     headers: dict[str, str] = {}
     seconds: float = 0.0
     """Of `latency`."""
@@ -102,13 +102,13 @@ class Withheld(Exception):
     """The request ends here without having been served."""
 
 
-class _Standing(msgspec.Struct):
+class _Active(msgspec.Struct):
     rule: Rule
     seen: int = 0
     struck: int = 0
 
     def strikes(self) -> bool:
-        """Count a fitting request; whether the fault is for it."""
+        """Count a request that fits. True if the fault strikes it."""
         self.seen += 1
         if self.seen < self.rule.match.nth or (self.rule.times and self.struck >= self.rule.times):
             return False
@@ -117,32 +117,32 @@ class _Standing(msgspec.Struct):
 
 
 class Faults:
-    """The rules that stand, and the requests that hang."""
+    """The active rules, and the requests that hang."""
 
     def __init__(self) -> None:
-        self._standing: list[_Standing] = []
+        self._active: list[_Active] = []
         self._released = asyncio.Event()
         self.hanging = 0
 
     def add(self, rules: list[Rule]) -> None:
-        """Let these rules stand behind those that do."""
-        self._standing.extend(_Standing(rule) for rule in rules)
+        """Append rules to the active ones."""
+        self._active.extend(_Active(rule) for rule in rules)
 
     def clear(self) -> None:
-        """Forget all rules and cut what hangs."""
-        self._standing.clear()
+        """Forget all rules and end the requests that hang."""
+        self._active.clear()
         self._released.set()
         self._released = asyncio.Event()
 
     def state(self) -> list[dict[str, Any]]:
-        """The rules with how many requests fitted and how many were struck."""
-        return [msgspec.to_builtins(each) for each in self._standing]
+        """The rules, each with the number of requests that fitted and that it struck."""
+        return [msgspec.to_builtins(each) for each in self._active]
 
     def take(self, method: str, path: str, public_id: str | None) -> Rule | None:
-        """The fault for a request: without its name first, with it as soon as that is known."""
+        """The rule for a request. Asked once without a public id, and once more when that is known."""
         fitting = [
             each
-            for each in self._standing
+            for each in self._active
             if each.rule.match.is_by_name == (public_id is not None) and each.rule.match.fits(method, path, public_id)
         ]
         struck = [each.rule for each in fitting if each.strikes()]
@@ -169,23 +169,23 @@ class Visit:
         self._meet(None)
 
     def learn(self, public_id: str) -> None:
-        """The name is known now."""
+        """Record the public id, and pick a rule that waits for it."""
         self.entry.public_id = public_id
         if self.rule is None:
             self._meet(public_id)
         self._ledger.save(self.entry)
 
     def has(self, fault: Name) -> bool:
-        """Whether this fault waits for the request."""
+        """Whether this fault is to strike the request."""
         return self.rule is not None and self.rule.fault == fault
 
     def cut_if(self, fault: Name) -> None:
-        """Raise Cut, the connection reset, when this fault waits."""
+        """Reset the connection if this fault is to strike. Raises Cut."""
         if self.has(fault):
             self.cut()
 
     def cut_early(self) -> None:
-        """The faults in the body, for a request that has none or whose body is over. Raises Cut."""
+        """Apply the faults in the body, for a request without a body or at the end of one. Raises Cut."""
         self.cut_if("reset_before_body")
         self.cut_if("reset_mid_body")
 
@@ -198,12 +198,12 @@ class Visit:
         raise Cut
 
     def withhold(self) -> None:
-        """Raise Withheld when the fault keeps the request from being served."""
+        """Raises Withheld if the fault prevents the request from being served."""
         if self.rule is not None and self.rule.fault in _WITHOUT_STORING:
             raise Withheld
 
-    async def spoil(self, true: web.Response) -> web.StreamResponse:
-        """The true answer, or what the fault makes of it. Raises Cut when nothing is to be sent."""
+    async def answer_with(self, true: web.Response) -> web.StreamResponse:
+        """The true answer, or what the fault makes of it. Raises Cut if nothing is to be sent."""
         rule = self.rule
         match rule.fault.removeprefix(_STORING) if rule else "":
             case "reset" | "reset_after_body":

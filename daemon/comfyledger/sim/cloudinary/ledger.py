@@ -1,7 +1,7 @@
-"""The ledger of the stand-in for Cloudinary: every request in the order of its arrival, and what became of it.
+"""The ledger of the stand-in for Cloudinary: every request in the order of its arrival, with its outcome.
 
-An entry is written when a request has come and rewritten when it is stored and answered, in the same SQLite file as
-the assets and in one transaction with them: what a test reads here is what happened, also after a kill.
+An entry is written when a request arrives and rewritten when its file is stored and when it is answered. Entries are
+in the SQLite file of the assets, in one transaction with them: after a kill they still say what happened.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SECRET: Final = frozenset({"signature", "api_key", "api_secret"})
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One request. `status` 0 means that no answer left; `received_bytes` counts the file alone."""
+    """One request. `status` 0 means that no answer was sent; `received_bytes` counts the file alone."""
 
     number: int
     at_s: float
@@ -32,24 +32,24 @@ class Entry(msgspec.Struct, kw_only=True):
     """`new`, `existing`, `overwritten`, `ok`, `not found`; the text of an error; `cut`; empty while it is open."""
     is_stored: bool = False
     is_replaced: bool = False
-    """Whether bytes that were there before are gone."""
+    """Whether earlier bytes were overwritten or deleted."""
 
 
 class Ledger:
-    """The requests of all runs on one root."""
+    """The requests of all runs on one root folder."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
 
     def begin(self, at_s: float, method: str, path: str, is_admin: bool) -> Entry:
-        """Give a request its number and write it down."""
+        """Give a request its number and store its entry."""
         number = self._database.execute("SELECT coalesce(max(number), 0) + 1 FROM request").fetchone()[0]
         entry = Entry(number=number, at_s=at_s, method=method, path=path, is_admin=is_admin)
         self.save(entry)
         return entry
 
     def save(self, entry: Entry) -> None:
-        """Write down what is known by now."""
+        """Store the entry as it is now."""
         row = (entry.number, entry.public_id, msgspec.json.encode(entry).decode())
         self._database.execute("INSERT OR REPLACE INTO request VALUES (?, ?, ?)", row)
 

@@ -1,7 +1,7 @@
 """What Cloudinary does with names: it cleans them silently, refuses some, and reads context and tags out of text.
 
-Pure functions over text. Which signs are replaced silently is documented nowhere in full; the set here is a sample of
-them, enough to keep a client honest that compares the answer with what it sent.
+Pure functions over text. No document lists every character that Cloudinary replaces silently. The set here is a
+sample of them, enough to test a client that compares the answer with what it sent.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _TRUE: Final = frozenset({"1", "true"})
 
 
 def clean_public_id(asked: str) -> str:
-    """Spaces and slashes at both ends dropped, other signs replaced by `_`."""
+    """Spaces and slashes at both ends dropped, other characters replaced by `_`."""
     return _REPLACED.sub("_", asked.strip(" /"))
 
 
 def clean_file_stem(stem: str) -> str:
-    """A file's name as a public id: what a name must not hold becomes `_`."""
+    """A file's name as a public id: characters that an id must not contain become `_`."""
     return _FORBIDDEN.sub("_", clean_public_id(stem)).replace(" ", "_")
 
 
 def refuse_public_id(public_id: str) -> str | None:
-    """The sentence for a name that cannot be, or None. The name is a cleaned one."""
+    """The error text for a cleaned name that Cloudinary refuses, else None."""
     folders = public_id.split("/")[:-1]
     is_bad = (
         not 1 <= len(public_id) <= NAME_CHARACTERS_MAX
@@ -39,12 +39,12 @@ def refuse_public_id(public_id: str) -> str | None:
 
 
 def is_true(value: str | None, default: bool = False) -> bool:
-    """A boolean in either spelling: `1` and `0` from the official package, `true` and `false` from others."""
+    """A boolean in either spelling: the official package sends `1` and `0`, others `true` and `false`."""
     return default if value is None or value == "" else value.lower() in _TRUE
 
 
 def parse_context(text: str) -> dict[str, str]:
-    r"""`a=1|b=2` as pairs; `\=` and `\|` stand for themselves."""
+    r"""`a=1|b=2` as pairs; `\=` and `\|` are literal."""
     pairs = (re.split(r"(?<!\\)=", pair, maxsplit=1) for pair in re.split(r"(?<!\\)\|", text) if pair)
     return {_unescape(pair[0]): _unescape(pair[1]) for pair in pairs if len(pair) == 2}
 
@@ -60,7 +60,7 @@ def stem_of(filename: str) -> str:
 
 
 def extension_of(filename: str) -> str:
-    """The file's extension in small letters, without the dot."""
+    """The file's extension in lower case, without the dot."""
     return PurePosixPath(filename.replace("\\", "/")).suffix.lstrip(".").lower()
 
 

@@ -1,4 +1,4 @@
-"""A listening address of the stand-in for Cloudinary that can refuse connections, and that counts them."""
+"""A listening port of the stand-in for Cloudinary. It counts connections and can refuse them."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class Port:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return f"http://{HOST}:{self._port}"
 
     async def open(self) -> None:
-        """Set up and listen. Raises OSError when the port is taken."""
+        """Set up and listen. Raises OSError if the port is taken."""
         await self._runner.setup()
         await self.listen()
 
     async def listen(self) -> None:
-        """Take connections; port 0 becomes the one that was free."""
+        """Accept connections; port 0 becomes the free one that was found."""
         if self._server is None:
             self._server = await asyncio.get_running_loop().create_server(self._connect, HOST, self._port)
             self._port = self._server.sockets[0].getsockname()[1]
 
     async def refuse(self) -> None:
-        """Take no connections, and cut those that are open."""
+        """Refuse new connections and cut the open ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -45,16 +45,16 @@ class Port:
             connection.force_close()
 
     async def close(self) -> None:
-        """End for good."""
+        """Stop for good."""
         await self.refuse()
         await self._runner.cleanup()
 
     def count_connections(self) -> None:
-        """Take note of how many are open now."""
+        """Update the maximum with the connections that are open now."""
         self._most = max(self._most, len(self._connections()))
 
     def reset_counters(self) -> None:
-        """Begin to count again."""
+        """Set the counters to zero."""
         self._total = self._most = 0
 
     def state(self) -> dict[str, Any]:

@@ -1,5 +1,7 @@
-"""How the stand-in for Cloudinary takes a request's fields and its file: in any order, streamed to disk, the MD5 on
-the fly. A chunked upload is put together here. What the fields mean is `cloudinary_upload`.
+"""How the stand-in for Cloudinary receives a request: its fields and its file in any order.
+
+The file is streamed to disk and its MD5 computed on the way. The parts of a chunked upload are joined here. The meaning
+of the fields is in `upload`.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ _UPLOAD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FORMATS: Final = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
-class Spool:
-    """A file on its way in, with its size and its MD5."""
+class IncomingFile:
+    """A file that is being received, with its size and its MD5."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,23 +44,23 @@ class Spool:
         return self._digest.hexdigest()
 
     def write(self, piece: bytes) -> None:
-        """Take more bytes."""
+        """Append bytes."""
         self.size += len(piece)
         self._digest.update(piece)
         self._file.write(piece)
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Nothing more is written."""
         self._file.close()
 
     def move(self, target: Path) -> None:
-        """The file's place for good."""
+        """Move the file to its final path."""
         self.close()
         target.parent.mkdir(parents=True, exist_ok=True)
         self.path.replace(target)
 
     def drop(self) -> None:
-        """Leave nothing behind, where it was not moved."""
+        """Delete the file unless it was moved."""
         self.close()
         self.path.unlink(missing_ok=True)
 
@@ -68,11 +70,11 @@ class Form(msgspec.Struct):
 
     fields: dict[str, str]
     filename: str = ""
-    spool: Spool | None = None
+    file: IncomingFile | None = None
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """What an image's header says; pixels."""
+    """Format and size of an image by its header, in pixels."""
 
     format: str
     width: int
@@ -88,7 +90,7 @@ def read_picture(path: Path) -> Picture | None:
 
 
 async def receive(visit: Visit, folder: Path) -> Form:
-    """Read a whole request. Raises Cut where a fault strikes in the body; the caller drops the spool."""
+    """Read a whole request. Raises Cut if a fault strikes in the body, after deleting the file."""
     form = Form({})
     try:
         if visit.request.content_type.startswith("multipart/"):
@@ -98,8 +100,8 @@ async def receive(visit: Visit, folder: Path) -> Form:
         _learn(visit, form)
         visit.cut_early()
     except BaseException:
-        if form.spool:
-            form.spool.drop()
+        if form.file:
+            form.file.drop()
         raise
     return form
 
@@ -111,22 +113,22 @@ async def _receive_parts(visit: Visit, form: Form, folder: Path) -> None:
         if part.name == "file" and part.filename is not None:
             _learn(visit, form)
             form.filename = part.filename
-            form.spool = Spool(folder / str(visit.entry.number))
-            await _receive_file(visit, part, form.spool)
+            form.file = IncomingFile(folder / str(visit.entry.number))
+            await _receive_file(visit, part, form.file)
         else:
             _add(form, {part.name or "": await part.text()})
 
 
-async def _receive_file(visit: Visit, part: BodyPartReader, spool: Spool) -> None:
+async def _receive_file(visit: Visit, part: BodyPartReader, incoming: IncomingFile) -> None:
     visit.cut_if("reset_before_body")
     half = (visit.request.content_length or 0) // 2
     while piece := await part.read_chunk(PIECE_BYTES):
-        spool.write(piece)
-        visit.entry.received_bytes = spool.size
-        if spool.size >= half:
+        incoming.write(piece)
+        visit.entry.received_bytes = incoming.size
+        if incoming.size >= half:
             visit.cut_if("reset_mid_body")
-    spool.close()
-    visit.entry.md5 = spool.md5
+    incoming.close()
+    visit.entry.md5 = incoming.md5
 
 
 def _add(form: Form, fields: dict[str, str]) -> None:
@@ -143,52 +145,52 @@ def _learn(visit: Visit, form: Form) -> None:
 
 
 class Chunks:
-    """Uploads that come in several requests, by the id that their client gave them."""
+    """Uploads that arrive in several requests, by the id that their client chose."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ranges: dict[str, set[tuple[int, int]]] = {}
 
     def take(self, request: web.Request, form: Form) -> bool:
-        """Put a chunk in its place; whether the file is whole, which it also is when it came in one piece.
+        """Write a chunk. True if the file is complete, as it is if it was sent in one piece.
 
-        Then `form.spool` is the whole file. Raises Refused for a range that cannot be.
+        Then `form.file` is the whole file. Raises Refused for an impossible range.
         """
         upload_id = request.headers.get("X-Unique-Upload-Id", "")
-        if not upload_id or form.spool is None:
+        if not upload_id or form.file is None:
             return True
         first, last, total = _range(request.headers.get("Content-Range", ""))
-        if not _UPLOAD_ID.fullmatch(upload_id) or last - first + 1 != form.spool.size or last >= total:
+        if not _UPLOAD_ID.fullmatch(upload_id) or last - first + 1 != form.file.size or last >= total:
             raise Refused(400, "Invalid Content-Range")
-        if last + 1 < total and form.spool.size < CHUNK_BYTES_MIN:
+        if last + 1 < total and form.file.size < CHUNK_BYTES_MIN:
             raise Refused(400, "All parts except EOF-chunk must be larger than 5mb")
-        self._write(upload_id, first, form.spool)
+        self._write(upload_id, first, form.file)
         ranges = self._ranges.setdefault(upload_id, set())
         ranges.add((first, last))
         if sum(end - start + 1 for start, end in ranges) < total:
             return False
         del self._ranges[upload_id]
-        form.spool.drop()
-        form.spool = _whole(self._folder / upload_id, form.spool.path)
+        form.file.drop()
+        form.file = _whole(self._folder / upload_id, form.file.path)
         return True
 
-    def _write(self, upload_id: str, first: int, spool: Spool) -> None:
+    def _write(self, upload_id: str, first: int, incoming: IncomingFile) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / upload_id
         path.touch()
         with path.open("r+b") as file:
             file.seek(first)
-            file.write(spool.path.read_bytes())
+            file.write(incoming.path.read_bytes())
 
 
-def _whole(gathered: Path, target: Path) -> Spool:
-    spool = Spool(target)
+def _whole(gathered: Path, target: Path) -> IncomingFile:
+    incoming = IncomingFile(target)
     with gathered.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
-            spool.write(piece)
-    spool.close()
+            incoming.write(piece)
+    incoming.close()
     gathered.unlink()
-    return spool
+    return incoming
 
 
 def _range(header: str) -> tuple[int, int, int]:

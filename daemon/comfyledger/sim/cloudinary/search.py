@@ -1,7 +1,7 @@
 """The part of Cloudinary's search language that its own tools use, turned into conditions on the store.
 
-Clauses joined by AND, each `field:value` or `field=value`, the value in quotes where it holds a space. A value that
-ends in `*` is a beginning; for folders `a/*` is the folder and all below it. Everything else is refused.
+Clauses are joined by AND. Each is `field:value` or `field=value`, with the value in quotes if it contains a space. A
+value that ends in `*` is a prefix; for folders `a/*` is the folder and all below it. Everything else is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FOLDER_COLUMN: Final = {"asset_folder": "asset_folder", "folder": "public_id"}
 
 
 def conditions_of(expression: str) -> list[Condition]:
-    """What an expression asks for. Raises Refused for one beyond the part that is known here."""
+    """The conditions of an expression. Raises Refused for an expression that is not supported here."""
     return [_condition(field, value) for field, value in clauses_of(expression)]
 
 
@@ -60,7 +60,7 @@ def _condition(field: str, value: str) -> Condition:
 
 
 def _in_folder(field: str, value: str) -> Condition:
-    """Of an asset folder, or of the folder that the public id names."""
+    """In an asset folder, or in the folder that the public id names."""
     folder, is_deep = value.removesuffix("*").strip("/"), value.endswith("*")
     if is_deep and not folder:
         return Condition("1")

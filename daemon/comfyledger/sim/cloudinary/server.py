@@ -1,14 +1,14 @@
 """A stand-in for Cloudinary: the server of the Upload API, the Admin API and delivery, for tests and for people
-without an account. Loopback only. Everything it stores and its ledger last in `root` over a restart.
+without an account. Loopback only. Its files and its ledger are in `root` and survive a restart.
 
-It answers as Cloudinary's documentation and official clients expect; nothing here was held against a live account.
+It answers as Cloudinary's documentation and official clients expect; nothing here was compared with a live account.
 
-A second address, kept out of Cloudinary's own API, is for tests:
+A second address, apart from Cloudinary's own API, is for tests:
 
 `GET /ledger[?after=N][&public_id=ID]`: `{"requests": [...]}`, every request in the order of arrival with `number`,
 `at_s`, `method`, `path`, `is_admin`, `public_id`, `parameters` (without secrets), `received_bytes`, `md5`, `fault`,
 `status` (0: no answer left), `answer` (`new`, `existing`, `overwritten`, `chunk`, `ok`, `not found`, `cut`, or an
-error's text), `is_stored`, `is_replaced` (bytes that were there are gone).
+error's text), `is_stored`, `is_replaced` (earlier bytes were overwritten or deleted).
 
 `GET /assets[?prefix=P]`: `{"assets": [...]}`, each with `public_id`, `resource_type`, `type`, `asset_id`, `version`,
 `etag`, `bytes`, `context`, `tags`, `asset_folder`, `display_name`, `file` (below `ROOT/files`; empty when seeded).
@@ -20,13 +20,14 @@ error's text), `is_stored`, `is_replaced` (bytes that were there are gone).
 `POST /control` takes any of these, and answers as `GET /control` does:
 
 - `faults`: a list of rules `{"fault": NAME, "match": {"public_id", "prefix", "path", "method", "nth"}, "times": 1}`,
-  added to those that stand; the first one that strikes is the fault of a request. All that `match` names must fit;
+  added to the active rules; the first one that strikes is the fault of a request. All that `match` names must fit;
   `path` is a part of the path; `nth` counts the fitting requests, so with `public_id` it is the attempt. `times` 0
   means always. Names: `reset_before_body`, `reset_mid_body`, `reset_after_body`; without storing anything `hang`,
-  `truncate`, `html_502`, `pending`, `answer` (with `status`, `message`, `headers`: 420, 423, 429, 499, 500, 503 know
-  their texts); after storing `store_then_hang`, `store_then_reset`, `store_then_truncate`, `store_then_html_502`,
-  `store_then_pending`, `store_then_answer`; and `alter_etag` (other bytes are stored), `rename` (stored as ID + `_1`),
-  `latency` (`seconds` before the true answer). A hanging request hangs until `clear_faults` or the end.
+  `truncate`, `html_502`, `pending`, `answer` (with `status`, `message`, `headers`; 420, 423, 429, 499, 500 and 503
+  have texts of their own); after storing `store_then_hang`, `store_then_reset`, `store_then_truncate`,
+  `store_then_html_502`, `store_then_pending`, `store_then_answer`; and `alter_etag` (other bytes are stored),
+  `rename` (stored as ID + `_1`), `latency` (`seconds` before the true answer). A hanging request hangs until
+  `clear_faults` or the end.
 - `clear_faults`: true forgets all rules, before `faults` are added, and cuts what hangs.
 - `listening`: false refuses new connections and cuts those that are open; true listens again on the same port.
 - `clock_offset_s`: moves the clock by which signatures age and the budget's hours turn.
@@ -39,6 +40,7 @@ error's text), `is_stored`, `is_replaced` (bytes that were there are gone).
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -50,18 +52,19 @@ from aiohttp import web
 
 from comfyledger.sim.cloudinary.admin import AdminApi, Budget
 from comfyledger.sim.cloudinary.answers import DYNAMIC, Account, Refused, error_body
-from comfyledger.sim.cloudinary.assets import Assets, Seed, open_database, starts_with
-from comfyledger.sim.cloudinary.delivery import deliver
+from comfyledger.sim.cloudinary.assets import Asset, Assets, Seed, open_database, starts_with
 from comfyledger.sim.cloudinary.faults import Cut, Faults, Rule, Visit, Withheld, json_response
 from comfyledger.sim.cloudinary.ledger import Ledger, without_secrets
 from comfyledger.sim.cloudinary.port import Port
-from comfyledger.sim.cloudinary.upload import Room, UploadApi
+from comfyledger.sim.cloudinary.upload import Shared, UploadApi
 
 Action = Callable[[Visit], Awaitable[dict[str, Any]]]
 SECRET: Final = "a-secret-for-the-stand-in"  # noqa: S105 - it guards nothing
 _GONE: Final = (Cut, ConnectionError, web.RequestPayloadError)
-"""What a request ends with when its connection does, by a fault or by the client."""
+"""Raised in a request whose connection ends, by a fault or by the client."""
 _LISTED: Final = 1_000_000
+_VERSION: Final = re.compile(r"v\d+/")
+_TRANSFORMATION: Final = re.compile(r"[a-z]{1,3}_[^/]*/")
 
 
 class CloudinaryOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,43 +105,43 @@ class SimCloudinary:
         database = open_database(options.root)
         account = Account(options.cloud, options.key, options.secret, options.folder_mode, options.file_bytes_max)
         assets, self._ledger = Assets(database, options.root / "files"), Ledger(database)
-        self._room = Room(account, database, assets, self._ledger, random, self._time, options.root)
+        self._shared = Shared(account, database, assets, self._ledger, random, self._time, options.root)
         self._budget = Budget(database, options.admin_budget)
         self._faults = Faults()
-        self._uploads = UploadApi(self._room)
-        self._admin = AdminApi(self._room, self._budget)
+        self._uploads = UploadApi(self._shared)
+        self._admin = AdminApi(self._shared, self._budget)
         self._api = Port(self._api_app(), options.port)
         self._control = Port(self._control_app(), options.control_port)
         self._received_bytes = 0
 
     @property
     def url(self) -> str:
-        """Where the account is."""
+        """The address of the account."""
         return self._api.url
 
     @property
     def control_url(self) -> str:
-        """Where tests speak to it."""
+        """The address for tests."""
         return self._control.url
 
     @property
     def cloudinary_url(self) -> str:
         """The account as `CLOUDINARY_URL` writes it."""
-        account = self._room.account
+        account = self._shared.account
         return f"cloudinary://{account.key}:{account.secret}@{account.cloud}"
 
     async def start(self) -> None:
         """Listen. Raises OSError when a port is taken."""
         await self._api.open()
         await self._control.open()
-        self._room.account.url = self._api.url
+        self._shared.account.url = self._api.url
 
     async def stop(self) -> None:
-        """End like a killed process: what hangs is cut, what was stored stays."""
+        """End like a killed process: cut the requests that hang, keep what is stored."""
         self._faults.clear()
         await self._api.close()
         await self._control.close()
-        self._room.database.close()
+        self._shared.database.close()
 
     async def __aenter__(self) -> SimCloudinary:
         return self
@@ -152,10 +155,10 @@ class SimCloudinary:
     def _api_app(self) -> web.Application:
         app = web.Application()
         uploads, admin = self._uploads, self._admin
-        for action in (uploads.upload, uploads.destroy, uploads.explicit):
+        for upload in (uploads.upload, uploads.destroy, uploads.explicit):
             for path in ("/v1_1/{cloud}/", "/v1_1/{cloud}/{resource_type}/"):
-                app.router.add_post(path + action.__name__, self._served(action, is_admin=False))
-        for method, path, look in (
+                app.router.add_post(path + upload.__name__, self._served(upload, is_admin=False))
+        for method, path, action in (
             ("GET", "ping", admin.ping),
             ("GET", "config", admin.config),
             ("GET", "usage", admin.usage),
@@ -172,7 +175,7 @@ class SimCloudinary:
             ("DELETE", "resources/{resource_type}/{type}", admin.delete),
             ("GET", "resources/{resource_type}/{type}/{public_id:.+}", admin.resource),
         ):
-            app.router.add_route(method, "/v1_1/{cloud}/" + path, self._served(look, is_admin=True))
+            app.router.add_route(method, "/v1_1/{cloud}/" + path, self._served(action, is_admin=True))
         app.router.add_get("/{cloud}/{resource_type:image|raw}/{type}/{path:.+}", self._get_file)
         return app
 
@@ -205,7 +208,7 @@ class SimCloudinary:
         return Visit(request, entry, self._faults, self._ledger)
 
     async def _answer(self, visit: Visit, action: Action) -> web.StreamResponse:
-        """Serve a request, let its fault spoil the answer, and write down what left. Raises Cut."""
+        """Serve a request, apply its fault to the answer, and record what was sent. Raises Cut."""
         status, body, headers = 200, error_body("General Error"), self._headers(visit)
         try:
             if visit.entry.is_admin:
@@ -219,11 +222,11 @@ class SimCloudinary:
             headers = {**headers, "X-Cld-Error": refused.message, **refused.headers}
             visit.entry.answer = refused.message
         except Withheld:
-            pass  # the fault has ended it; `spoil` below says what is sent in its place
+            pass  # the fault has ended it; `answer_with` below sends something in its place
         if visit.entry.is_admin:
             headers |= self._budget.headers(self._time())
         self._ledger.save(visit.entry)
-        response = await visit.spoil(json_response(status, body, headers))
+        response = await visit.answer_with(json_response(status, body, headers))
         visit.entry.status = response.status
         return response
 
@@ -234,7 +237,7 @@ class SimCloudinary:
         visit = self._enter(request, is_admin=False)
         try:
             visit.cut_early()
-            return await visit.spoil(deliver(visit, self._room))
+            return await visit.answer_with(_deliver(visit, self._shared))
         except Cut:
             visit.entry.answer = "cut"
             return web.Response()
@@ -247,7 +250,7 @@ class SimCloudinary:
         return web.Response(text=text, content_type="application/json")
 
     async def _get_assets(self, request: web.Request) -> web.Response:
-        found, _ = self._room.assets.page([starts_with("public_id", request.query.get("prefix", ""))], None, _LISTED)
+        found, _ = self._shared.assets.page([starts_with("public_id", request.query.get("prefix", ""))], None, _LISTED)
         return json_response(200, {"assets": found}, {})
 
     async def _get_control(self, _: web.Request) -> web.Response:
@@ -268,7 +271,7 @@ class SimCloudinary:
         self._set(asked)
         if asked.seed is not None:
             seeds = asked.seed if isinstance(asked.seed, list) else [asked.seed]
-            self._room.assets.seed(seeds, self._time(), self._room.random)
+            self._shared.assets.seed(seeds, self._time(), self._shared.random)
         if asked.reset_counters:
             self._api.reset_counters()
             self._received_bytes = 0
@@ -283,22 +286,58 @@ class SimCloudinary:
         if asked.admin_used is not None:
             self._budget.spend(asked.admin_used - self._budget.used(self._time()), self._time())
         if asked.folder_mode is not None:
-            self._room.account.folder_mode = asked.folder_mode
+            self._shared.account.folder_mode = asked.folder_mode
         if asked.transform_at_ingest is not None:
-            self._room.alters_at_ingest = asked.transform_at_ingest
+            self._shared.alters_at_ingest = asked.transform_at_ingest
 
     def _state(self) -> dict[str, Any]:
         return {
             "faults": self._faults.state(),
             "hanging": self._faults.hanging,
             "clock_offset_s": self._clock_offset_s,
-            "folder_mode": self._room.account.folder_mode,
-            "transform_at_ingest": self._room.alters_at_ingest,
+            "folder_mode": self._shared.account.folder_mode,
+            "transform_at_ingest": self._shared.alters_at_ingest,
             "admin_budget": self._budget.limit,
             "admin_used": self._budget.used(self._time()),
             "received_bytes": self._received_bytes,
             **self._api.state(),
         }
+
+
+def _deliver(visit: Visit, shared: Shared) -> web.Response:
+    """`/{cloud}/image/upload/[v123/]path.ext`: the bytes of an asset, without transformations.
+
+    404 for an asset that does not exist, is not public, or was seeded without bytes. As on Cloudinary, if an address
+    without a version has a first folder that looks like a transformation, the asset is not found.
+    """
+    asset = _delivered(visit.request, shared)
+    if asset is None:
+        visit.entry.answer, visit.entry.status = "not found", 404
+        return web.Response(status=404, headers={"X-Cld-Error": "Resource not found"})
+    visit.entry.public_id, visit.entry.answer, visit.entry.status = asset.public_id, "ok", 200
+    kind = f"image/{asset.format.replace('jpg', 'jpeg')}" if asset.resource_type == "image" else None
+    return web.Response(
+        body=(shared.assets.files / asset.file).read_bytes(),
+        content_type=kind or "application/octet-stream",
+        headers={"ETag": f'"{asset.etag}"'},
+    )
+
+
+def _delivered(request: web.Request, shared: Shared) -> Asset | None:
+    info = request.match_info
+    path = info["path"]
+    version = _VERSION.match(path)
+    if info["cloud"] != shared.account.cloud or info["type"] != "upload":
+        return None
+    if version is None and _TRANSFORMATION.match(path):
+        return None
+    public_id = path[version.end() :] if version else path
+    wanted_format = ""
+    if info["resource_type"] == "image":
+        public_id, _, wanted_format = public_id.rpartition(".")
+    asset = shared.assets.find((public_id, info["resource_type"], "upload"))
+    is_there = asset is not None and bool(asset.file) and wanted_format in ("", asset.format)
+    return asset if is_there else None
 
 
 async def serve(

@@ -1,7 +1,7 @@
 """Who a request comes from, as Cloudinary checks it: signatures, HTTP Basic, the age of a timestamp.
 
-Pure: parameters and secrets in, a verdict out. Written apart from the official package, so that either one's mistake
-shows. Nothing here knows of HTTP or of stored assets.
+Pure: parameters and secrets in, a verdict out. Written independently of the official package, so that a mistake of
+either one shows. Nothing here knows of HTTP or of stored assets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def string_to_sign(parameters: Mapping[str, str], version: int = 2) -> str:
 
 
 def sign(text: str, secret: str, digest: str = "sha1") -> str:
-    """The digest of the text with the secret behind it, in hexadecimal."""
+    """The digest of the text followed by the secret, in hexadecimal."""
     return hashlib.new(digest, (text + secret).encode()).hexdigest()
 
 
@@ -41,12 +41,12 @@ def is_signed(parameters: Mapping[str, str], signature: str, secret: str) -> boo
 
 
 def sign_answer(public_id: str, version: int, secret: str) -> str:
-    """What an answer carries, so that a client can tell it from a forged one: the rule of version 1."""
+    """The signature in an answer, by which a client recognizes a forged one: by the rule of version 1."""
     return sign(string_to_sign({"public_id": public_id, "version": str(version)}, 1), secret)
 
 
 def basic_pair(header: str | None) -> tuple[str, str] | None:
-    """The key and the secret of an Authorization header; None where there is none that can be read."""
+    """The key and the secret of an Authorization header; None if there is none or it cannot be read."""
     kind, _, coded = (header or "").partition(" ")
     if kind.lower() != "basic":
         return None
@@ -58,15 +58,15 @@ def basic_pair(header: str | None) -> tuple[str, str] | None:
 
 
 def refuse_signature(parameters: Mapping[str, str], signature: str) -> str:
-    """The sentence for a wrong signature. It names what should have been signed, never the secret."""
+    """The error text for a wrong signature. It names what should have been signed, never the secret."""
     return f"Invalid Signature {signature}. String to sign - '{string_to_sign(parameters)}'."
 
 
 def refuse_age(timestamp: str, now_s: float) -> str | None:
-    """The sentence for a timestamp older than an hour, or for one that is no number; None for a good one."""
+    """The error text for a timestamp that is older than an hour or not a number; None for a good one."""
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 11):
         return f"Invalid timestamp {timestamp}"
     if now_s - int(timestamp) <= SIGNATURE_AGE_S_MAX:
         return None
-    told = datetime.fromtimestamp(int(timestamp), UTC).strftime("%Y-%m-%d %H:%M:%S +0000")
-    return f"Stale request - reported time is {told} which is more than 1 hour ago"
+    sent_at = datetime.fromtimestamp(int(timestamp), UTC).strftime("%Y-%m-%d %H:%M:%S +0000")
+    return f"Stale request - reported time is {sent_at} which is more than 1 hour ago"

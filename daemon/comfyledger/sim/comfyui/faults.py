@@ -1,7 +1,7 @@
-"""What a test may do to the stand-in beside its API, and what the stand-in remembers of what was done to it.
+"""What a test may do to the stand-in through `/control`, and the ledger of what the stand-in was asked.
 
-Faults are plain counters and switches that the other modules ask. The gate is where a run can be stopped so that a test
-sees a state that real machines pass through in milliseconds. Nothing here speaks HTTP.
+Faults are plain counters and switches that the other modules ask. At a breakpoint a run can be held, so that a test
+sees a state that real machines pass through in milliseconds. No HTTP here.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import msgspec
 LEDGER_ENTRIES_MAX: Final = 100_000
 
 Place = Literal["queue", "start", "before_node", "in_node", "history"]
-"""Where a run can be held: before it leaves the queue, before its first node is looked at, before a node begins, while
-a node works (its `executing` is sent), and between `execution_success` and the history entry."""
+"""Where a run can be held: before it leaves the queue, before its first node is checked, before a node begins, while a
+node works (its `executing` is sent), and between `execution_success` and the history entry."""
 
 ALL_PLACES: Final[frozenset[Place]] = frozenset(get_args(Place))
 
 Breaking = Literal["too_big", "mid_frame", "half_open", "zombie"]
-"""How open sockets break: closed with code 1009, reset within a frame, neither read nor written any more (pings
-included) while the connection stands, or thrown out while open: pings are answered, and nothing is sent (recording
+"""How open sockets break. They are closed with code 1009, or reset within a frame. Or the connection stays open and is
+neither read nor written any more, pings included (half open). Or pings are answered and nothing is sent (recording
 `zombie`)."""
 
 ViewFault = Literal[
@@ -43,13 +43,13 @@ ViewFault = Literal[
     "endless",
     "bomb",
 ]
-"""What `/view` gives instead of a file: it lacks its last bytes, has rubbish behind its end, has no bytes, is a page of
-HTML, is announced longer than what comes, is not there (404), is never answered, comes a byte a second, ends in a
-reset, is a redirect to itself, never ends, or is a PNG of 0.8 MB with 268 million pixels."""
+"""What `/view` answers instead of a file: the file without its last bytes, with rubbish after its end or without any
+bytes; an HTML page; less than the announced length; 404; nothing; one byte a second; a reset; a redirect to itself; a
+body without an end; or a PNG of 0.8 MB with 268 million pixels."""
 
 Doubling = Literal["at_once", "later"]
-"""When the next prompt is posted a second time under its id: at once (recording `duplicate_id`), or behind the prompt
-that is posted after it (recording `duplicate_later`)."""
+"""When the next prompt is posted a second time under its id: at once (recording `duplicate_id`), or after the prompt
+that follows it (recording `duplicate_later`)."""
 
 
 class MadeToFail(Exception):
@@ -59,61 +59,61 @@ class MadeToFail(Exception):
 
 
 class Refuse(msgspec.Struct, forbid_unknown_fields=True):
-    """Answer the next so many requests with this status and nothing else."""
+    """Answer the next `next` requests with this status and no body."""
 
     status: int
     next: int
 
 
 class Control(msgspec.Struct, forbid_unknown_fields=True):
-    """What `POST /control` may ask for; what is not named stays as it is."""
+    """The body of `POST /control`; a field that is missing changes nothing."""
 
     seconds_per_image: float | None = None
     """How long each picture takes."""
     hold: list[Place] | None = None
     """Where runs are held from now on."""
     step: int = 0
-    """Let the worker pass so many places at which it is held."""
+    """Let the worker pass this many breakpoints."""
     fail_next: int | None = None
-    """So many prompts end with an error of a node."""
+    """This many prompts end with an error of a node."""
     fail_text: str | None = None
-    """The words of that error."""
+    """The text of that error."""
     answer_lost_next: int | None = None
-    """So many posted prompts are taken and never answered."""
+    """This many posted prompts are accepted and never answered."""
     slow: dict[str, float] | None = None
-    """Seconds that requests wait before they are looked at, by the beginning of their path."""
+    """Seconds that requests wait before they are served, by the beginning of their path."""
     refuse: dict[str, Refuse] | None = None
     """Requests that are answered with an error, by the beginning of their path."""
     view_next: list[ViewFault] | None = None
     """What happens to the next files, one each."""
     view_of: dict[str, ViewFault] | None = None
-    """What always happens to files in whose path this stands: a batch id in lower case names the files of a batch."""
+    """What always happens to files whose path contains this text, such as a batch id in lower case."""
     miscount_next: list[int] | None = None
-    """How many files more, or less, the next prompts name in their outputs."""
+    """How many more files, or fewer, the next prompts name in their outputs."""
     double_next: list[Doubling] | None = None
     """How the next prompts are posted twice."""
     deaf: bool | None = None
-    """Work goes on and all sockets stay silent."""
+    """Work continues and nothing is sent to any socket."""
     flood_per_s: int | None = None
-    """So many `progress` frames a second go to the client of the prompt that runs."""
+    """This many `progress` frames a second go to the client of the running prompt."""
     drop_sockets: bool = False
-    """Cut the open sockets without a word (code 1006)."""
+    """Cut the open sockets without a close frame (code 1006)."""
     break_sockets: Breaking | None = None
     """Break the open sockets in this way."""
     mend_sockets: bool = False
-    """Read half-open sockets again: now their ends are noticed, later than those of the sockets that came after."""
+    """Read half-open sockets again: their ends are noticed now, later than those of newer sockets."""
     big_frame_bytes: int = 0
     """Send one text frame of this size to every socket."""
     delete_files_of: str | None = None
     """The prompt whose files are deleted from the output folder."""
     forget: bool = False
-    """Lose queue, history and cache, as a restart does."""
+    """Lose queue, history and cache, as in a restart."""
 
 
-class Gate:
-    """Holds the worker at the places that were named, until it is let go or one step further.
+class Breakpoints:
+    """Hold the worker at the named places, until a test lets it continue or step.
 
-    A run that is held does not notice an interrupt, just as most of ComfyUI's nodes do not while they work.
+    A held run does not notice an interrupt, as most of ComfyUI's nodes do not while they work.
     """
 
     def __init__(self, settled: Callable[[], Awaitable[None]]) -> None:
@@ -136,13 +136,13 @@ class Gate:
         self._moved.set()
 
     def step(self, count: int) -> None:
-        """Let the worker pass `count` places at which it is held."""
+        """Let the worker pass `count` breakpoints."""
         self._steps += count
         self.held_at = None
         self._moved.set()
 
     async def stop_at(self, place: Place) -> None:
-        """Wait here if this place is held. `held_at` is set only after all that was to be sent has left."""
+        """Wait here if this place is held. `held_at` is set after everything that was to be sent is sent."""
         while place in self._places and not self._steps:
             self._moved.clear()
             await self._settled()
@@ -172,10 +172,10 @@ _SWITCHES: Final = (
 
 
 class Faults:
-    """The faults that are on."""
+    """The faults that are switched on."""
 
-    def __init__(self, gate: Gate, seconds_per_image: float) -> None:
-        self.gate = gate
+    def __init__(self, breakpoints: Breakpoints, seconds_per_image: float) -> None:
+        self.breakpoints = breakpoints
         self.seconds_per_image = seconds_per_image
         self.fail_next = 0
         self.fail_text = "CUDA out of memory"
@@ -190,23 +190,23 @@ class Faults:
         self.flood_per_s = 0
 
     def apply(self, control: Control) -> None:
-        """Turn on and off what is asked for."""
+        """Switch faults on and off."""
         for name in _SWITCHES:
             value = getattr(control, name)
             if value is not None:
                 setattr(self, name, value)
         if control.hold is not None:
-            self.gate.hold(control.hold)
+            self.breakpoints.hold(control.hold)
         if control.step:
-            self.gate.step(control.step)
+            self.breakpoints.step(control.step)
 
     def take_failure(self) -> bool:
-        """Whether the prompt that just began is to fail."""
+        """Whether the prompt that has begun is to fail."""
         self.fail_next, failing = max(self.fail_next - 1, 0), self.fail_next > 0
         return failing
 
     def take_lost_answer(self) -> bool:
-        """Whether the prompt that was just posted gets no answer."""
+        """Whether the prompt that was posted gets no answer."""
         self.answer_lost_next, lost = max(self.answer_lost_next - 1, 0), self.answer_lost_next > 0
         return lost
 
@@ -215,7 +215,7 @@ class Faults:
         return max((delay for start, delay in self.slow.items() if path.startswith(start)), default=0.0)
 
     def take_refusal(self, path: str) -> int | None:
-        """The status with which a request is turned away; None if it is not."""
+        """The status with which a request is refused; None if it is not."""
         for start, refuse in self.refuse.items():
             if path.startswith(start) and refuse.next > 0:
                 refuse.next -= 1
@@ -223,23 +223,23 @@ class Faults:
         return None
 
     def take_view(self, path: str) -> ViewFault | None:
-        """What happens to the file that was just asked for."""
+        """The fault for the file that was asked for."""
         for part, fault in self.view_of.items():
             if part in path:
                 return fault
         return self.view_next.pop(0) if self.view_next else None
 
     def take_miscount(self) -> int:
-        """How many files more, or less, the prompt that just ended names."""
+        """How many more files, or fewer, the prompt that has ended names."""
         return self.miscount_next.pop(0) if self.miscount_next else 0
 
     def take_doubling(self) -> Doubling | None:
-        """Whether the prompt that was just posted is posted again."""
+        """Whether the prompt that was posted is posted again."""
         return self.double_next.pop(0) if self.double_next else None
 
     def state(self) -> dict[str, object]:
-        """What `/control` answers."""
-        return {"hold": self.gate.places, "held_at": self.gate.held_at} | {
+        """The answer of `/control`."""
+        return {"hold": self.breakpoints.places, "held_at": self.breakpoints.held_at} | {
             name: getattr(self, name) for name in _SWITCHES
         }
 
@@ -274,7 +274,7 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """What was asked of the stand-in and what it did, the newest LEDGER_ENTRIES_MAX of each kind."""
+    """The requests, files and prompts of the stand-in, the newest LEDGER_ENTRIES_MAX of each kind."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -282,15 +282,15 @@ class Ledger:
         self.files: deque[Written] = deque(maxlen=LEDGER_ENTRIES_MAX)
         self.prompts: deque[Ran] = deque(maxlen=LEDGER_ENTRIES_MAX)
         self.taken_out: deque[str] = deque(maxlen=LEDGER_ENTRIES_MAX)
-        """What was cleared or interrupted without being named, as ComfyUI's own page does it."""
+        """Prompts that were cleared or interrupted without their id, as ComfyUI's own page does it."""
 
     def next_order(self) -> int:
-        """The place of the next entry among all."""
+        """The order of the next entry among all."""
         self._count += 1
         return self._count
 
     def state(self) -> dict[str, object]:
-        """What `/ledger` answers; `count` is above the number of entries when old ones were dropped."""
+        """The answer of `/ledger`. `count` exceeds the number of entries if old ones were dropped."""
         return {
             "count": self._count,
             "requests": list(self.requests),

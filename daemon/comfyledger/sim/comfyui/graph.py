@@ -1,9 +1,9 @@
-"""The order in which a graph runs, and which of its results are still good. PURE: no time, no files.
+"""The order in which a graph runs, and which results of it are cached. PURE: no time, no files.
 
-A result is known by its signature: the class, its plain inputs, and the signatures of what it is linked to. Node ids
-play no part, so two nodes with equal inputs share one result (recording `two_saves`), and another name prefix makes
-only the saving new (`retry_new_prefix`). At the start of each prompt everything that its graph does not mention is
-dropped (`duplicate_later`).
+A result is identified by its signature: the class, its plain inputs, and the signatures of the nodes it is linked to.
+Node ids do not count, so two nodes with equal inputs share one result (recording `two_saves`), and with another name
+prefix only the saving runs again (`retry_new_prefix`). At the start of each prompt everything that its graph does not
+mention is dropped (`duplicate_later`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Graph = Mapping[str, Mapping[str, Any]]
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a node gave: values for its links, and for an output node what it shows and under which id it did."""
+    """The result of a node: values for its links and, for an output node, its output and under which id it ran."""
 
     values: tuple[Any, ...]
     output: dict[str, Any] | None = None
@@ -39,11 +39,11 @@ class Cache:
         self._results = {key: result for key, result in self._results.items() if key in signatures}
 
     def get(self, signature: str) -> Result | None:
-        """The result of this signature, if it is still there."""
+        """The result of this signature, if it is cached."""
         return self._results.get(signature)
 
     def value(self, signature: str, slot: int) -> Any:
-        """What a node that is done hands on. Raises KeyError when it is not done, IndexError for an unknown slot."""
+        """A value of a node that has run. Raises KeyError if it has not, IndexError for an unknown slot."""
         return self._results[signature].values[slot]
 
     def put(self, signature: str, result: Result) -> None:
@@ -57,14 +57,14 @@ def is_link(value: object) -> bool:
 
 
 def links(graph: Graph, node_id: str) -> list[str]:
-    """The nodes that a node takes from, in the order of its inputs."""
+    """The nodes that a node is linked to, in the order of its inputs."""
     return [value[0] for value in graph[node_id]["inputs"].values() if is_link(value)]
 
 
 def needed(graph: Graph, output: str) -> list[str]:
-    """The output and all that it takes from, each after what it takes from itself.
+    """The output and every node that it depends on, each after its own dependencies.
 
-    Raises ValueError when nodes wait for each other, KeyError when a link leads nowhere.
+    Raises ValueError for a cycle and KeyError for a link to a missing node.
     """
     found: dict[str, None] = {}
     begun: set[str] = set()

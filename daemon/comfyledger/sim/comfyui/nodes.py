@@ -1,8 +1,7 @@
-"""The node classes that the stand-in knows: what they take, what they hand on, and what they do.
+"""The node classes of the stand-in: their inputs, their outputs, and what they do.
 
-The catalogue describes inputs in the words of ComfyUI's own `/object_info`; validation and execution read it from here.
-`run` is plain, without clock or clients; whatever takes time or must be told to clients (sampler steps, previews) is
-the worker's.
+The catalogue describes inputs in the form of ComfyUI's own `/object_info`; validation and execution read it from here.
+`run` knows neither clock nor clients: the worker waits, and sends sampler steps and previews.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ SCHEDULERS: Final = ["normal", "karras", "exponential", "sgm_uniform", "simple",
 
 
 class Latent(msgspec.Struct, frozen=True):
-    """What stands for a batch of latents: a size, a number and the text that all noise comes from."""
+    """A batch of latents: a size, a count and the text from which all noise is derived."""
 
     width: int
     height: int
@@ -55,7 +54,7 @@ Config = list[Any]
 
 
 class NodeClass(msgspec.Struct, frozen=True):
-    """`images` says how many pictures a run makes, where the class is one that takes time for each of them."""
+    """A node class. `images` is the number of images that a run makes, for a class that takes time for each of them."""
 
     name: str
     required: Mapping[str, Config]
@@ -67,7 +66,7 @@ class NodeClass(msgspec.Struct, frozen=True):
 
 
 def object_info(node: NodeClass) -> dict[str, Any]:
-    """What `/object_info` says about one class."""
+    """The entry of a class in `/object_info`."""
     hidden = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"} if node.is_output else {}
     return {
         "input": {"required": node.required} | ({"hidden": hidden} if hidden else {}),

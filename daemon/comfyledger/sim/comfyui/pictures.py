@@ -1,7 +1,7 @@
-"""The pictures of the stand-in: what a node hands on, how it looks, and how it gets into a file.
+"""The images of the stand-in: the description that nodes pass on, its pixels, and its file.
 
-A picture stays a short description until it is saved, so a graph costs next to nothing and the cache stays small.
-Drawing is deterministic: the same description and label give the same pixels. Files are counted and named as SaveImage
+A picture is a short description until it is saved, so a graph costs little and the cache stays small. Drawing is
+deterministic: the same description and label give the same pixels. Files are counted and named as SaveImage
 of ComfyUI 0.33.0 does, by listing the folder, and are written in place.
 """
 
@@ -39,7 +39,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 class OutsideTheFolder(Exception):
-    """A prefix that leaves the output folder; the words are ComfyUI's, which raises a plain Exception."""
+    """A prefix that leaves the output folder. The text is ComfyUI's, which raises a plain Exception."""
 
     kind = "Exception"
 
@@ -64,7 +64,7 @@ class SavePlan(msgspec.Struct, frozen=True):
 
 
 def plan_save(output: Path, prefix: str, first: Picture, now: datetime) -> SavePlan:
-    """Where a batch goes. Makes the folder. Raises OutsideTheFolder."""
+    """Where the files of a batch go. Creates the folder. Raises OutsideTheFolder."""
     expanded = Path(os.path.normpath(expand(prefix, first, now)))
     folder = Path(os.path.abspath(output / expanded.parent))
     if not folder.is_relative_to(output):
@@ -83,7 +83,7 @@ def expand(prefix: str, first: Picture, now: datetime) -> str:
 
 
 def next_counter(names: list[str], leaf: str) -> int:
-    """One more than the highest number that any file of this prefix has after it."""
+    """One more than the highest counter among the files of this prefix."""
     start = f"{leaf}_"
     digits = [name[len(start) :].split("_")[0] for name in names if name.startswith(start)]
     return max((int(d) for d in digits if d.isdecimal()), default=0) + 1
@@ -112,7 +112,7 @@ def image_number(filename: str) -> int | None:
 
 
 def preview_jpeg(seed: str, step: int) -> bytes:
-    """A noisy JPEG of some 25 KB, as a sampler's preview is large rather than small."""
+    """A noisy JPEG of about 25 KB: previews of a sampler are large."""
     noise = Random(f"{seed}/{step}").randbytes(PREVIEW_PX * PREVIEW_PX * 3)  # noqa: S311 - a picture
     image = Image.frombytes("RGB", (PREVIEW_PX, PREVIEW_PX), noise)
     buffer = io.BytesIO()

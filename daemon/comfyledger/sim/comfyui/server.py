@@ -20,13 +20,13 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from comfyledger.sim.comfyui.faults import Control, Faults, Gate, Ledger, Request
+from comfyledger.sim.comfyui.faults import Breakpoints, Control, Faults, Ledger, Request
 from comfyledger.sim.comfyui.nodes import NODES, object_info
 from comfyledger.sim.comfyui.prompt_queue import Item, PromptQueue
 from comfyledger.sim.comfyui.sockets import FEATURES, Sockets
 from comfyledger.sim.comfyui.validate import Refusal, check
 from comfyledger.sim.comfyui.view import view
-from comfyledger.sim.comfyui.worker import Room, Worker
+from comfyledger.sim.comfyui.worker import Shared, Worker
 
 HOST: Final = "127.0.0.1"
 VERSION: Final = "0.33.0"
@@ -55,11 +55,11 @@ class SimComfyUI:
         self.url = self.control_url = ""
         self.ledger = Ledger()
         self.sockets = Sockets()
-        self.gate = Gate(self.sockets.settled)
-        self._faults = Faults(self.gate, options.seconds_per_image)
+        self.breakpoints = Breakpoints(self.sockets.settled)
+        self._faults = Faults(self.breakpoints, options.seconds_per_image)
         self._queue = PromptQueue(self._tell_depth)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="sim-comfyui")
-        self._room = Room(
+        self._shared = Shared(
             self._queue,
             self.sockets,
             self._faults,
@@ -70,7 +70,7 @@ class SimComfyUI:
             now,
             random,
         )
-        self._worker = Worker(self._room, self._pool)
+        self._worker = Worker(self._shared, self._pool)
         self._has_jobs = not options.without_jobs
         self._held_back: Item | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -84,7 +84,7 @@ class SimComfyUI:
 
     async def start(self, options: SimOptions) -> None:
         """Listen, and begin to work."""
-        self._room.output.mkdir(parents=True, exist_ok=True)
+        self._shared.output.mkdir(parents=True, exist_ok=True)
         self.url = await self._listen(self._api(), options.port)
         self.control_url = await self._listen(self._control_api(), options.control_port)
         self._tasks = [
@@ -188,7 +188,7 @@ class SimComfyUI:
             return _json(found, status=400)
         number = sent["number"] if "number" in sent else self._queue.next_number(bool(sent.get("front")))
         prompt_id = sent.get("prompt_id") or str(uuid.uuid4())
-        extra = {**sent.get("extra_data", {}), "create_time": round(self._room.now() * 1000)}
+        extra = {**sent.get("extra_data", {}), "create_time": round(self._shared.now() * 1000)}
         if "client_id" in sent:
             extra["client_id"] = sent["client_id"]
         self._put(Item(number, prompt_id, dict(found.graph), extra, found.outputs))
@@ -247,7 +247,7 @@ class SimComfyUI:
 
     async def _get_view(self, request: web.Request) -> web.StreamResponse:
         filename = request.query.get("filename", "")
-        folders = {"output": self._room.output, "temp": self._room.temp}
+        folders = {"output": self._shared.output, "temp": self._shared.temp}
         folder = folders.get(request.query.get("type", "output"))
         if filename.startswith("/") or ".." in filename or folder is None:
             return web.Response(status=400)
@@ -313,7 +313,7 @@ class SimComfyUI:
     def _delete_files_of(self, prompt_id: str) -> None:
         for file in self.ledger.files:
             if (file.prompt_id, file.type) == (prompt_id, "output"):
-                (self._room.output / file.path).unlink(missing_ok=True)
+                (self._shared.output / file.path).unlink(missing_ok=True)
 
     async def _forget(self) -> None:
         self._tasks[0].cancel()

@@ -1,8 +1,8 @@
 """The websockets of the stand-in: who is connected, and the one loop that sends.
 
-Sockets are kept by client id, as ComfyUI keeps them, faults included: a second socket of the same id takes the place of
-the first, and when the first one's end is noticed, it is the second that is thrown out and hears nothing any more
-(recording `zombie`). One loop sends everything in order, so a client that does not read holds up all others.
+Sockets are kept by client id as in ComfyUI, with its faults. A second socket of the same id replaces the first. When
+the end of the first is noticed, the second is removed and receives nothing more (recording `zombie`). One loop sends
+everything in order, so a client that does not read blocks all others.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Socket:
         self.wants_metadata = False
         self.is_half_open = False
         self.outlived = False
-        """Whether the server that had it is gone: who comes back to it is told so by a reset."""
+        """Whether the server that opened it has gone. A client that uses it again gets a reset."""
 
     def abort(self) -> None:
         if self.request.transport:
@@ -81,7 +81,7 @@ class Sockets:
         self._outbox: asyncio.Queue[tuple[str | None, Frame]] = asyncio.Queue(OUTBOX_FRAMES_MAX)
 
     async def settled(self) -> None:
-        """Until everything that was to be sent has been."""
+        """Wait until everything in the outbox is sent."""
         await self._outbox.join()
 
     def send(self, event: str, fields: Any, client_id: str | None) -> None:
@@ -90,7 +90,7 @@ class Sockets:
             self._put(client_id, _text(event, fields))
 
     def send_preview(self, jpeg: bytes, about: dict[str, Any], client_id: str) -> None:
-        """Send a preview of the kind that the client asked for."""
+        """Send a preview of the type that the client asked for."""
         if self.wants_metadata(client_id):
             head = json.dumps(about | {"image_type": "image/jpeg"}).encode()
             self._put(client_id, _numbers(PREVIEW_WITH_METADATA, len(head)) + head + jpeg)
@@ -99,7 +99,7 @@ class Sockets:
 
     @property
     def listening(self) -> int:
-        """How many sockets are sent what all are sent."""
+        """How many sockets receive broadcasts."""
         return 0 if self.deaf else sum(not socket.is_half_open for socket in self._by_client.values())
 
     def is_listening(self, client_id: str | None) -> bool:
@@ -107,12 +107,12 @@ class Sockets:
         return client_id in self._by_client
 
     def wants_metadata(self, client_id: str) -> bool:
-        """Whether the client said at its start that it takes previews of type 4."""
+        """Whether the client announced at its start that it accepts previews of type 4."""
         socket = self._by_client.get(client_id)
         return socket is not None and socket.wants_metadata
 
     async def send_forever(self) -> None:
-        """The loop that sends."""
+        """Send everything in the outbox, until cancelled."""
         while True:
             client_id, frame = await self._outbox.get()
             targets = [s for c, s in self._by_client.items() if client_id in (None, c) and not s.is_half_open]
@@ -121,7 +121,7 @@ class Sockets:
             self._outbox.task_done()
 
     async def listen(self, request: web.Request, remaining: int, running: dict[str, Any] | None) -> web.StreamResponse:
-        """Serve one socket until it closes. `running` is what its client's running prompt is at."""
+        """Serve one socket until it closes. `running`: the node that its client's prompt is at."""
         client_id = request.query.get("clientId") or uuid.uuid4().hex
         response = web.WebSocketResponse()
         await response.prepare(request)
@@ -141,7 +141,7 @@ class Sockets:
         return response
 
     def drop(self) -> None:
-        """Cut every connection without a word, as a killed process does."""
+        """Cut every connection without a close frame, as a killed process does."""
         for socket in list(self.open):
             socket.abort()
 
@@ -159,17 +159,17 @@ class Sockets:
                     self._by_client = {c: s for c, s in self._by_client.items() if s is not socket}
 
     def mend(self) -> None:
-        """Go on with every connection that was left half-open."""
+        """Read and write every half-open connection again."""
         for socket in list(self.open):
             socket.mend()
 
     def forget(self) -> None:
-        """The server is another one from now on; whose connection is half-open does not hear of it."""
+        """Act as a restarted server; a client whose connection is half open does not notice."""
         for socket in self.open:
             socket.outlived = socket.is_half_open
 
     def send_big(self, size_bytes: int) -> None:
-        """Send everybody one text frame of this size."""
+        """Send every client one text frame of this size."""
         frame = _text("progress_state", {"prompt_id": "", "nodes": {}})
         self._put(None, frame[:-1] + " " * (size_bytes - len(frame)) + "}")
 

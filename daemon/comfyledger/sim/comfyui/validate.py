@@ -1,8 +1,8 @@
-"""What the stand-in says to a graph before it takes it: ComfyUI's checks, words and shapes. PURE.
+"""How the stand-in checks a graph: ComfyUI's checks, texts and shapes. PURE.
 
-A parsed body of `POST /prompt` comes in, what will run or the refusal goes out. As in ComfyUI a text that spells a
-number becomes that number in the graph itself. The shapes are those of the recordings `invalid` and `partly_invalid`;
-checks that were not recorded follow ComfyUI 0.33.0's own names.
+It takes the parsed body of `POST /prompt` and returns what will run, or the refusal. As in ComfyUI, a text that spells
+a number becomes that number in the graph itself. The shapes are those of the recordings `invalid` and `partly_invalid`;
+checks that were not recorded follow the names of ComfyUI 0.33.0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CONVERTERS: Final[dict[str, Callable[[Any], Any]]] = {"INT": int, "FLOAT": floa
 
 
 class Runnable(msgspec.Struct, frozen=True):
-    """A graph of which at least one output can run; `node_errors` says what will not."""
+    """A graph of which at least one output can run; `node_errors` names what cannot."""
 
     graph: Graph
     outputs: list[str]
@@ -37,7 +37,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def check(body: dict[str, Any]) -> Runnable | Refusal:
-    """What of a body of `POST /prompt` can run."""
+    """What can run of a body of `POST /prompt`, or why nothing can."""
     if "prompt" not in body:
         return _refusal("no_prompt", "No prompt provided", "No prompt provided")
     if body.get("prompt_id") is not None and not _is_canonical(body["prompt_id"]):
@@ -88,7 +88,7 @@ def _missing_classes(graph: Graph) -> Iterator[Problem]:
 
 
 def _errors_above(graph: Graph, output: str, node_errors: dict[str, Any]) -> bool:
-    """Whether anything that the output needs is at fault; adds what is to `node_errors`."""
+    """Whether a node that the output needs has an error; adds it to `node_errors`."""
     faulty = False
     for node_id in needed(graph, output):
         problems = list(_node_problems(graph, node_id))

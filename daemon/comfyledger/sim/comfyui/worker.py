@@ -1,7 +1,7 @@
-"""The one worker of the stand-in: takes a prompt, runs its nodes, tells its client.
+"""The one worker of the stand-in: takes a prompt, runs its nodes, sends messages to its client.
 
-The order of the messages is that of the recordings of ComfyUI 0.33.0. Pictures are written by one thread beside the
-event loop; everything else here is quick. Prompts come from the queue and end in its history.
+The order of the messages is that of the recordings of ComfyUI 0.33.0. A thread of its own writes the images; everything
+else here is quick. Prompts come from the queue and end in its history.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from comfyledger.sim.comfyui.sockets import Sockets
 
 # ComfyUI prints whole tensors into its errors; clients must not keep such texts.
 FLOOD_S: Final = 0.02
-"""How often a flood sends its share."""
+"""Seconds between two bursts of a flood."""
 _TENSOR_TEXT: Final = "tensor([[[[0., 0., 0.],\n" + "          [0., 0., 0.],\n" * 400 + "          ...]]]])"
 
 
@@ -34,8 +34,8 @@ class Interrupted(Exception):
     """The running prompt is to stop."""
 
 
-class Room(msgspec.Struct, frozen=True):
-    """All that a run touches besides its own prompt."""
+class Shared(msgspec.Struct, frozen=True):
+    """What the runs of a stand-in share."""
 
     queue: PromptQueue
     sockets: Sockets
@@ -51,8 +51,8 @@ class Room(msgspec.Struct, frozen=True):
 class Worker:
     """Runs one prompt at a time."""
 
-    def __init__(self, room: Room, pool: ThreadPoolExecutor) -> None:
-        self._room = room
+    def __init__(self, shared: Shared, pool: ThreadPoolExecutor) -> None:
+        self._shared = shared
         self._pool = pool
         self._cache = Cache()
         self._interrupt = asyncio.Event()
@@ -62,38 +62,38 @@ class Worker:
         """Take prompts from the queue and run them."""
         self._cache = Cache()
         self._run = None
-        queue, gate = self._room.queue, self._room.faults.gate
+        queue, breakpoints = self._shared.queue, self._shared.faults.breakpoints
         while True:
             await queue.wait()
-            await gate.stop_at("queue")
+            await breakpoints.stop_at("queue")
             item = queue.take()
             if item:
                 await self._work(item)
 
     async def flood_forever(self) -> None:
-        """Send the client of the running prompt as many steps as a test asked for."""
+        """Send the client of the running prompt as many `progress` frames as a test asked for."""
         while True:
             await asyncio.sleep(FLOOD_S)
             if self._run:
-                self._run.flood(round(self._room.faults.flood_per_s * FLOOD_S))
+                self._run.flood(round(self._shared.faults.flood_per_s * FLOOD_S))
 
     def interrupt(self) -> None:
-        """Stop what runs now, at the next moment at which it looks."""
+        """Stop the running prompt when it next checks for an interrupt."""
         self._interrupt.set()
 
     def is_at(self, client_id: str | None) -> dict[str, Any] | None:
-        """The `executing` fields for a client that connects again while its prompt runs."""
+        """The `executing` fields for a client that reconnects while its prompt runs."""
         run = self._run
         return {"node": run.node_id} if run and run.node_id and run.client_id == client_id else None
 
     async def _work(self, item: Item) -> None:
-        room = self._room
+        shared = self._shared
         self._interrupt.clear()
-        self._run = run = Run(item, room, self._cache, self._interrupt, self._pool)
+        self._run = run = Run(item, shared, self._cache, self._interrupt, self._pool)
         await run.to_the_end()
-        await room.faults.gate.stop_at("history")
-        room.queue.finish(item, run.ended())
-        run.tell("executing", {"node": None, "prompt_id": item.prompt_id})
+        await shared.faults.breakpoints.stop_at("history")
+        shared.queue.finish(item, run.ended())
+        run.send("executing", {"node": None, "prompt_id": item.prompt_id})
         self._run = None
 
 
@@ -101,12 +101,12 @@ class Run:
     """One prompt on its way through the worker."""
 
     def __init__(
-        self, item: Item, room: Room, cache: Cache, interrupt: asyncio.Event, pool: ThreadPoolExecutor
+        self, item: Item, shared: Shared, cache: Cache, interrupt: asyncio.Event, pool: ThreadPoolExecutor
     ) -> None:
         self.node_id: str | None = None
         self.client_id: str | None = item.extra.get("client_id")
         self._item = item
-        self._room = room
+        self._shared = shared
         self._cache = cache
         self._interrupt = interrupt
         self._pool = pool
@@ -118,9 +118,9 @@ class Run:
         self._executed: list[str] = []
 
     async def to_the_end(self) -> None:
-        """Run all nodes that must run, and say how it ended."""
+        """Run all nodes that must run, and send how it ended."""
         self._note("execution_start", {})
-        await self._room.faults.gate.stop_at("start")
+        await self._shared.faults.breakpoints.stop_at("start")
         self._cache.keep_only(set(self._signatures.values()))
         done = [n for n in self._item.graph if n in self._signatures and self._cache.get(self._signatures[n])]
         self._note("execution_cached", {"nodes": done})
@@ -136,21 +136,21 @@ class Run:
         self._write_down()
 
     def ended(self) -> Ended:
-        """What the history keeps."""
-        more = self._room.faults.take_miscount()
+        """The history entry."""
+        more = self._shared.faults.take_miscount()
         outputs = {node_id: _miscounted(output, more) for node_id, output in self._outputs.items()}
         return Ended(outputs, self._meta, self._messages)
 
-    def tell(self, event: str, fields: dict[str, Any]) -> None:
+    def send(self, event: str, fields: dict[str, Any]) -> None:
         """Send a message to the client of this prompt, if it named itself."""
         if self.client_id is not None:
-            self._room.sockets.send(event, fields, self.client_id)
+            self._shared.sockets.send(event, fields, self.client_id)
 
     def flood(self, frames: int) -> None:
-        """Say so many times that a step was taken."""
+        """Send this many `progress` frames."""
         for step in range(frames):
             about = {"prompt_id": self._item.prompt_id, "node": self.node_id}
-            self.tell("progress", {"value": step, "max": frames} | about)
+            self.send("progress", {"value": step, "max": frames} | about)
 
     async def _nodes(self, order: Order) -> None:
         failing: bool | None = None
@@ -161,7 +161,7 @@ class Run:
                 self._repeat(node_id, known)
                 continue
             if failing is None:
-                failing = self._room.faults.take_failure()
+                failing = self._shared.faults.take_failure()
             await self._node(node_id, failing)
 
     def _repeat(self, node_id: str, known: Result) -> None:
@@ -171,14 +171,14 @@ class Run:
 
     async def _node(self, node_id: str, failing: bool) -> None:
         node = NODES[self._item.graph[node_id]["class_type"]]
-        await self._room.faults.gate.stop_at("before_node")
+        await self._shared.faults.breakpoints.stop_at("before_node")
         self._state(node_id, 0.0, 1.0, "running")
         self.node_id = node_id
-        self.tell("executing", self._about(node_id))
+        self.send("executing", self._about(node_id))
         self._look_for_interrupt()
-        await self._room.faults.gate.stop_at("in_node")
+        await self._shared.faults.breakpoints.stop_at("in_node")
         if failing:
-            raise MadeToFail(self._room.faults.fail_text)
+            raise MadeToFail(self._shared.faults.fail_text)
         inputs = self._inputs(node_id)
         steps = await self._take_time(node, node_id, inputs)
         result = self._result(node_id, await self._values(node, inputs))
@@ -200,19 +200,19 @@ class Run:
             return Result(values)
         for file in values.files:
             path = f"{file.subfolder}/{file.filename}".lstrip("/")
-            order = self._room.ledger.next_order()
-            self._room.ledger.files.append(Written(order, self._item.prompt_id, file.type, path))
+            order = self._shared.ledger.next_order()
+            self._shared.ledger.files.append(Written(order, self._item.prompt_id, file.type, path))
         meta = {"node_id": node_id, "display_node": node_id, "parent_node": None, "real_node_id": node_id}
         return Result((), {"images": msgspec.to_builtins(values.files)}, meta)
 
     def _show(self, node_id: str, result: Result) -> None:
         self._outputs[node_id] = result.output
         self._meta[node_id] = result.meta
-        self.tell("executed", self._about(node_id) | {"output": result.output})
+        self.send("executed", self._about(node_id) | {"output": result.output})
 
     async def _take_time(self, node: NodeClass, node_id: str, inputs: dict[str, Any]) -> int:
-        """Let the time pass that the pictures of a node take; the number of sampler steps."""
-        seconds = self._room.faults.seconds_per_image * node.images(inputs)
+        """Wait as long as the images of a node take; returns the number of sampler steps."""
+        seconds = self._shared.faults.seconds_per_image * node.images(inputs)
         steps = node.steps(inputs)
         for step in range(1, steps + 1):
             await self._pass(seconds / steps)
@@ -233,16 +233,16 @@ class Run:
         state = self._state(node_id, step, steps, "running")
         about = {key: state[key] for key in _ABOUT_PREVIEW}
         progress = {"value": step, "max": steps, "prompt_id": self._item.prompt_id, "node": node_id}
-        client, sockets = self.client_id, self._room.sockets
+        client, sockets = self.client_id, self._shared.sockets
         if client is None or not sockets.is_listening(client):
             return
         jpeg = preview_jpeg(self._signatures[node_id], step)
         # Previews of type 4 are sent by what sends `progress_state`, those of type 1 only after `progress`.
         if sockets.wants_metadata(client):
             sockets.send_preview(jpeg, about, client)
-            self.tell("progress", progress)
+            self.send("progress", progress)
         else:
-            self.tell("progress", progress)
+            self.send("progress", progress)
             sockets.send_preview(jpeg, about, client)
 
     def _state(self, node_id: str, value: float, most: float, state: str) -> dict[str, Any]:
@@ -257,16 +257,16 @@ class Run:
             "real_node_id": node_id,
         }
         self._states[node_id] = entry
-        self.tell("progress_state", {"prompt_id": self._item.prompt_id, "nodes": self._states})
+        self.send("progress_state", {"prompt_id": self._item.prompt_id, "nodes": self._states})
         return entry
 
     def _note(self, event: str, fields: dict[str, Any], to_all: bool = False) -> None:
-        stamp = {"prompt_id": self._item.prompt_id, "timestamp": round(self._room.now() * 1000)}
+        stamp = {"prompt_id": self._item.prompt_id, "timestamp": round(self._shared.now() * 1000)}
         self._messages.append((event, fields | stamp))
         if to_all:
-            self._room.sockets.send(event, fields | stamp, None)
+            self._shared.sockets.send(event, fields | stamp, None)
         else:
-            self.tell(event, fields | stamp)
+            self.send(event, fields | stamp)
 
     def _look_for_interrupt(self) -> None:
         if self._interrupt.is_set():
@@ -279,15 +279,15 @@ class Run:
         }
 
     def _surroundings(self) -> Surroundings:
-        room = self._room
+        shared = self._shared
         metadata = {"prompt": self._item.graph, **(self._item.extra.get("extra_pnginfo") or {})}
-        suffix = "".join(room.random.choices("abcdefghijklmnopqrstupvxyz", k=5))
+        suffix = "".join(shared.random.choices("abcdefghijklmnopqrstupvxyz", k=5))
         return Surroundings(
-            room.output,
-            room.temp,
+            shared.output,
+            shared.temp,
             suffix,
-            metadata if room.keeps_metadata else {},
-            datetime.fromtimestamp(room.now()),
+            metadata if shared.keeps_metadata else {},
+            datetime.fromtimestamp(shared.now()),
         )
 
     def _about(self, node_id: str) -> dict[str, Any]:
@@ -318,7 +318,7 @@ class Run:
         return shown
 
     def _write_down(self) -> None:
-        ledger, item = self._room.ledger, self._item
+        ledger, item = self._shared.ledger, self._item
         entry = Ran(
             ledger.next_order(),
             item.prompt_id,
@@ -331,7 +331,7 @@ class Run:
 
 
 def _miscounted(output: dict[str, Any], more: int) -> dict[str, Any]:
-    """An output with the first file named again so often, or without its last ones."""
+    """An output that repeats its first file `more` times, or lacks its last files."""
     files = output["images"]
     return output | {"images": files[:more] if more < 0 else files + files[:1] * more}
 

@@ -240,8 +240,8 @@ def test_a_power_loss_at_any_operation_loses_nothing_acknowledged(days: Days, qu
     ("step", "loss"),
     [
         ("synchronous", "numbers of batch-app-first-0 lost"),
-        ("_sync_file", "kept image batch-app-first-0/1 is not whole on disk"),
-        ("_sync_folder", "kept image batch-app-first-0/1 is not whole on disk"),
+        ("sync_file", "kept image batch-app-first-0/1 is not whole on disk"),
+        ("sync_folder", "kept image batch-app-first-0/1 is not whole on disk"),
     ],
 )
 def test_a_durable_step_that_is_taken_out_is_found_out(days: Days, quick: Path, step: str, loss: str) -> None:

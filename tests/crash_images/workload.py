@@ -28,7 +28,7 @@ from comfyledger.ledger.sqlite import schema
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.broken_file import Broken
-from comfyledger.workers.spool.imagefile import Pinned as Pin
+from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 from support.ledger_given import submission
 
@@ -103,7 +103,7 @@ class Workers:
         with suppress(Broken):
             await self._into_spool("broken", 1, picture()[:-4])
 
-    async def _into_spool(self, batch_id: str, index: int, content: bytes) -> Pin:
+    async def _into_spool(self, batch_id: str, index: int, content: bytes) -> ProvedFile:
         return await self._spool.keep(
             batch_id, index, 1, pieces(content), strip=True, bytes_max=100_000, pixels_max=10_000
         )

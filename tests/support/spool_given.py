@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from comfyledger.workers.spool.imagefile import Pinned
+from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 
 LIMITS: dict[str, Any] = {"strip": True, "bytes_max": 1_000_000, "pixels_max": 1_000_000}
@@ -25,6 +25,6 @@ async def stream(content: bytes, piece: int = 100) -> AsyncIterator[bytes]:
         yield content[start : start + piece]
 
 
-async def keep(spool: Spool, index: int = 1, content: bytes | None = None, **limits: Any) -> Pinned:
+async def keep(spool: Spool, index: int = 1, content: bytes | None = None, **limits: Any) -> ProvedFile:
     chunks = stream(image() if content is None else content)
     return await spool.keep("B1", index, 1, chunks, **{**LIMITS, **limits})

@@ -106,7 +106,7 @@ async def die_at(root: Path, monkeypatch: pytest.MonkeyPatch, step: str, index: 
 
     with monkeypatch.context() as patched:
         patched.setattr(spool_module, step, dies)
-        patched.setattr(spool_module, "_discard", lambda *_: False)
+        patched.setattr(spool_module, "discard", lambda *_: False)
         with pytest.raises(Death):
             await keep(spool, index)
 
@@ -117,7 +117,7 @@ def opened(root: Path) -> Spool:
     return spool
 
 
-@pytest.mark.parametrize("step", ["walk", "proved", "_sync_file"])
+@pytest.mark.parametrize("step", ["walk", "proved", "sync_file"])
 async def test_a_file_of_which_the_process_died_again_and_again_is_given_up(
     root: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -152,7 +152,7 @@ async def test_a_file_that_only_came_in_when_the_process_died_is_not_to_blame(
 
     for _ in range(4):
         with monkeypatch.context() as patched:
-            patched.setattr(spool_module, "_received", dies)
+            patched.setattr(spool_module, "received", dies)
             with pytest.raises(Death):
                 await keep(opened(root))
     await keep(opened(root))

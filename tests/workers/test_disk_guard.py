@@ -32,7 +32,8 @@ from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.spool.disk_guard import DiskGuard, Needed, in_words, parked_too_much, short_disk
-from comfyledger.workers.spool.spool import NoPlace, Spool
+from comfyledger.workers.spool.files import NoPlace
+from comfyledger.workers.spool.spool import Spool
 from support.ledger_given import log_of, submission
 
 MIB = 1024 * 1024

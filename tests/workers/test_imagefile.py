@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 from comfyledger.workers.spool.broken_file import Broken
-from comfyledger.workers.spool.imagefile import Pinned, pin
+from comfyledger.workers.spool.imagefile import ProvedFile, pin
 
 SECRET = b"sk-typed-into-a-node"
 PIXELS_MAX = 1_000_000
@@ -81,7 +81,7 @@ WHOLE = {
 every_kind = pytest.mark.parametrize("name", WHOLE)
 
 
-def pinned(folder: Path, content: bytes, *, strip: bool = True, pixels_max: int = PIXELS_MAX) -> Pinned:
+def pinned(folder: Path, content: bytes, *, strip: bool = True, pixels_max: int = PIXELS_MAX) -> ProvedFile:
     with (folder / "out").open("w+b") as sink:
         return pin(io.BytesIO(content), sink, strip=strip, pixels_max=pixels_max)
 
@@ -129,7 +129,7 @@ def test_without_stripping_no_byte_is_changed(tmp_path: Path, name: str) -> None
 def test_what_is_pinned_is_what_was_written(tmp_path: Path, name: str) -> None:
     result = pinned(tmp_path, WHOLE[name])
     content = (tmp_path / "out").read_bytes()
-    assert result == Pinned(
+    assert result == ProvedFile(
         sha256=hashlib.sha256(content).hexdigest(),
         md5=hashlib.md5(content).hexdigest(),
         size_bytes=len(content),
@@ -224,7 +224,7 @@ def test_fill_bytes_before_a_jpeg_marker_are_lawful(tmp_path: Path) -> None:
 
 def test_a_marker_on_the_border_of_two_pieces_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1, 2, 3, 64):
-        monkeypatch.setattr("comfyledger.workers.spool.imagefile.PIECE_BYTES", size)
+        monkeypatch.setattr("comfyledger.workers.spool.jpeg.PIECE_BYTES", size)
         pinned(tmp_path, WHOLE["jpg-restarts"], strip=False)
         assert (tmp_path / "out").read_bytes() == WHOLE["jpg-restarts"]
 

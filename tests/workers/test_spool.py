@@ -15,10 +15,12 @@ import pytest
 from PIL import Image
 
 from comfyledger.errors import SpoolUnusable
+from comfyledger.workers.spool import files as files_module
 from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.broken_file import Broken
-from comfyledger.workers.spool.imagefile import Pinned
-from comfyledger.workers.spool.spool import NoPlace, Spool
+from comfyledger.workers.spool.files import NoPlace
+from comfyledger.workers.spool.imagefile import ProvedFile
+from comfyledger.workers.spool.spool import Spool
 from support.spool_given import LIMITS, image, keep
 
 
@@ -60,7 +62,7 @@ def test_no_path_leads_out_of_the_spool(spool: Spool, batch_id: str, index: int,
 
 
 async def test_large_files_are_written_in_pieces(spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool_module, "HELD_BYTES", 64)
+    monkeypatch.setattr(files_module, "HELD_BYTES", 64)
     await keep(spool, content=image("JPEG"), strip=False)
     assert (root / "B1" / "1.jpg").read_bytes() == image("JPEG")
 
@@ -117,15 +119,16 @@ async def test_a_stream_that_breaks_leaves_nothing(spool: Spool, root: Path) -> 
     assert files(root) == set()
 
 
-@pytest.mark.parametrize("step", ["_new", "_append", "walk", "proved", "_sync_file", "_sync_folder"])
+@pytest.mark.parametrize("step", ["new_file", "append", "walk", "proved", "sync_file", "sync_folder"])
 async def test_trouble_of_the_disk_passes_and_leaves_no_temporary(
     spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spool_module, "HELD_BYTES", 64)
-    monkeypatch.setattr(spool_module, step, full)
+    monkeypatch.setattr(files_module, "HELD_BYTES", 64)
+    for module in (spool_module, files_module):
+        monkeypatch.setattr(module, step, full, raising=False)
     with pytest.raises(NoPlace, match="No space") as found:
         await keep(spool)
     assert found.value.is_full
@@ -235,7 +238,7 @@ async def test_a_cancellation_waits_for_the_disk_and_then_leaves_nothing(
     entered, leave = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
-    def slow(source: BinaryIO, sink: BinaryIO, **how: object) -> Pinned:
+    def slow(source: BinaryIO, sink: BinaryIO, **how: object) -> ProvedFile:
         loop.call_soon_threadsafe(entered.set)
         leave.wait(10)
         sink.write(b"late")
@@ -263,7 +266,7 @@ async def test_the_same_image_kept_many_times_at_once_is_whole(spool: Spool, roo
 async def test_a_folder_that_goes_while_a_file_is_made_is_made_again(
     spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = spool_module._private
+    real = files_module._private
     removals = [1, 2]
 
     def opener(path: str, flags: int) -> int:
@@ -272,7 +275,7 @@ async def test_a_folder_that_goes_while_a_file_is_made_is_made_again(
             spool.remove("B1", 1)
         return real(path, flags)
 
-    monkeypatch.setattr(spool_module, "_private", opener)
+    monkeypatch.setattr(files_module, "_private", opener)
     await keep(spool)
     assert files(root) == {"B1", "B1/1.png"}
 

@@ -25,8 +25,9 @@ from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Outcome
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
-from comfyledger.workers.spool.imagefile import Pinned
-from comfyledger.workers.spool.spool import NoPlace, Spool
+from comfyledger.workers.spool.files import NoPlace
+from comfyledger.workers.spool.imagefile import ProvedFile
+from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.resolve import check_identities
 from comfyledger.workers.stores.restore_file import SourceTrouble
 from comfyledger.workers.stores.upload import Uploader
@@ -71,7 +72,7 @@ class Believed(Spool):
 
     full = True
 
-    def holds(self, batch_id: str, index: int, pinned: Pinned) -> bool:
+    def holds(self, batch_id: str, index: int, pinned: ProvedFile) -> bool:
         return self.full
 
 

@@ -26,9 +26,10 @@ from comfyledger.core.values import OutputFile, Pinned, waiting_index, waiting_i
 from comfyledger.workers.comfyui.outcomes import Outcomes, miscounted, report_of
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
-from comfyledger.workers.spool import imagefile
 from comfyledger.workers.spool.broken_file import Broken
-from comfyledger.workers.spool.spool import NoPlace, Spool
+from comfyledger.workers.spool.files import NoPlace
+from comfyledger.workers.spool.imagefile import ProvedFile
+from comfyledger.workers.spool.spool import Spool
 
 TRANSFERS_MAX: Final = 3
 """How often one file is asked for, while ComfyUI answers all else, before it counts as broken."""
@@ -229,7 +230,7 @@ class Fetcher:
         """The file that was chosen for an image, which waited in the spool. What is not there any more is fetched."""
         lying = effect.waiting[effect.images.index(index)]
         source = self._spool.path_of(effect.batch_id, waiting_index(effect.prompt, lying.image), lying.extension)
-        pinned = imagefile.Pinned(lying.sha256, lying.md5, lying.size_bytes, lying.width, lying.height, lying.extension)
+        pinned = ProvedFile(lying.sha256, lying.md5, lying.size_bytes, lying.width, lying.height, lying.extension)
 
         async def copied(to: Path) -> None:
             await asyncio.to_thread(shutil.copyfile, source, to)

@@ -1,12 +1,15 @@
-"""What a file that is no whole image is refused with, and how one is read piece by piece."""
+"""What all formats share: the error for a file that is no whole image, reading in pieces, and what a walk finds."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 PIECE_BYTES: Final = 65_536
 PARTS_MAX: Final = 1_000_000
 """Chunks or segments of one file: each costs time, and a file of empty ones alone would hold a thread for minutes."""
+DECODE_BYTES_MAX: Final = 128 * 1_048_576
+"""A decode that needs more memory is not run; only the structure is checked. All decodes that run share as much."""
 
 
 class Broken(Exception):
@@ -20,6 +23,25 @@ class Broken(Exception):
         self.reason = reason
         self.sentence = sentence
         super().__init__(sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """A copy whose structure is whole.
+
+    `decode_bytes`: the memory that decoding takes; 0 where nothing is left to be proved.
+    """
+
+    extension: str
+    width: int
+    height: int
+    frames: int = 1
+    decode_bytes: int = 0
+
+    @property
+    def is_decodable(self) -> bool:
+        """Whether its pixels can be proved in the memory that there is for it."""
+        return self.decode_bytes <= DECODE_BYTES_MAX
 
 
 def take(source: BinaryIO, count: int) -> bytes:
@@ -54,3 +76,13 @@ def truncated() -> Broken:
 
 def trailing() -> Broken:
     return Broken("trailing", "The file goes on after the image has ended.")
+
+
+def check_size(found: tuple[int, int], walked: Walked) -> None:
+    """Raises Broken if a decoder finds another size than the walk."""
+    if found != (walked.width, walked.height):
+        raise Broken("structure", "The picture has another size than it says.")
+
+
+def nowhere(piece: bytes) -> None:
+    """Takes the pieces of a part that is dropped."""

@@ -1,21 +1,33 @@
-"""What checks of files may take together: memory of decoders, and processors for what is long.
+"""What checks of files may take together, and which files the process died of.
 
-Each check says what it costs; together they stay below one bound, in the order of asking. A file whose check the
-process did not survive is checked alone, so that the next death blames nobody else.
+Each check says what it costs: memory of decoders, or time. Together they stay below one bound, in the order of asking.
+A file whose check the process did not survive is checked alone, so that the next death blames nobody else.
+
+A file that is being checked lies in the spool under a temporary name. A start that finds one there counts a strike
+against it: the kernel kills the process that needs most memory, so this file may be the reason. Each strike is one byte
+in a file beside it, named by the image and the attempt, so that a new attempt begins without strikes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
 
-from comfyledger.workers.spool.imagefile import DECODE_BYTES_MAX
+from comfyledger.workers.spool.broken_file import DECODE_BYTES_MAX
 
-ALL = DECODE_BYTES_MAX
-LONG = ALL // 2
+ALL: Final = DECODE_BYTES_MAX
+LONG: Final = ALL // 2
 """Of a check that is long without needing memory: two at once leave threads for those of others."""
+CHECKED: Final = re.compile(r"\.([1-9][0-9]*)-a([0-9]+)-[0-9]+\.pinned")
+STRUCK: Final = re.compile(r"\.([1-9][0-9]*)-a([0-9]+)\.strikes")
+
+Key = tuple[str, int, int]
+"""Batch, index, attempt."""
 
 
 class Checks:
@@ -56,3 +68,41 @@ class Checks:
             if not first.done():
                 self._free -= cost
                 first.set_result(None)
+
+
+class Strikes:
+    """Strikes of the files below one folder. `found` is called at the start for each file there."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._count: dict[Key, int] = {}
+
+    def found(self, path: Path) -> None:
+        """Count what was being checked when the process died, and what was counted before. Raises OSError."""
+        checked = CHECKED.fullmatch(path.name)
+        found = checked or STRUCK.fullmatch(path.name)
+        if found is None:
+            return
+        key = (path.parent.name, int(found[1]), int(found[2]))
+        with self._place(key).open("ab") as file:
+            file.write(b"x" if checked else b"")
+            self._count[key] = file.tell()
+
+    def of(self, key: Key) -> int:
+        return self._count.get(key, 0)
+
+    def acquit(self, key: Key) -> None:
+        """A check that came to its end was not what the process died of."""
+        if self._count.pop(key, 0):
+            self._place(key).unlink(missing_ok=True)
+
+    def acquit_all(self, batch_id: str, index: int) -> bool:
+        """Of all attempts: no file of this image is awaited. Whether there was any."""
+        found = [key for key in list(self._count) if key[:2] == (batch_id, index)]
+        for key in found:
+            self.acquit(key)
+        return bool(found)
+
+    def _place(self, key: Key) -> Path:
+        batch_id, index, attempt = key
+        return self._root / batch_id / f".{index}-a{attempt}.strikes"

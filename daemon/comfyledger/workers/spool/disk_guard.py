@@ -23,7 +23,8 @@ from comfyledger.engine import Engine
 from comfyledger.ledger.commit_group import Shortage
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.workers.reporting import Reporter
-from comfyledger.workers.spool.spool import NoPlace, Spool
+from comfyledger.workers.spool.files import NoPlace
+from comfyledger.workers.spool.spool import Spool
 
 LOOK_EVERY_S: Final = 1.0
 LANE: Final = "spool"

@@ -19,6 +19,7 @@ from comfyledger.workers.spool.broken_file import (
     check_end,
     check_parts,
     check_pixels,
+    nowhere,
     take,
 )
 from comfyledger.workers.spool.orientation import XMP_BYTES_MAX, kept_exif, kept_xmp
@@ -194,7 +195,7 @@ class Walk:
             case b"eXIf" | b"iTXt" if self.strip:
                 self._oriented(head, kind, length)
             case _:
-                self._copy(head, length, _nowhere, kept=not self.strip or kind in KEPT | CRITICAL)
+                self._copy(head, length, nowhere, kept=not self.strip or kind in KEPT | CRITICAL)
 
     def _take_header(self, body: bytes) -> None:
         self.header = header_of(body)
@@ -208,7 +209,7 @@ class Walk:
     def _oriented(self, head: bytes, kind: bytes, length: int) -> None:
         """In the place of metadata a chunk with the orientation alone, if it says one."""
         start = self.source.tell()
-        self._copy(head, length, _nowhere, kept=False)
+        self._copy(head, length, nowhere, kept=False)
         after = self.source.tell()
         if kind == b"eXIf":
             body = kept_exif(self.source, start, length) if kind not in self.seen else b""
@@ -227,7 +228,7 @@ class Walk:
             _check_length(kind, length, 8)
             self._copy(head, length, self._take_acTL, kept=True)
         elif self.frames is None or kind == b"acTL":
-            self._copy(head, length, _nowhere, kept=not self.strip)
+            self._copy(head, length, nowhere, kept=not self.strip)
         elif kind == b"fcTL":
             _check_length(kind, length, 26)
             self._copy(head, length, self._take_fcTL, kept=True)
@@ -270,7 +271,7 @@ class Walk:
         self, head: bytes, length: int, look: Callable[[bytes], object], *, kept: bool, first: bytes = b""
     ) -> None:
         """`first`: what of the body was read already, and is not to be looked at."""
-        write = self.sink.write if kept else _nowhere
+        write = self.sink.write if kept else nowhere
         crc = zlib.crc32(head[4:] + first)
         write(head + first)
         while length:
@@ -303,7 +304,3 @@ def _kept_text(body: bytes) -> bytes:
 def _check_length(kind: bytes, length: int, right: int) -> None:
     if length != right:
         raise Broken("structure", f"The PNG's {kind.decode()} chunk has {length} bytes, not {right}.")
-
-
-def _nowhere(piece: bytes) -> None:
-    """Takes what is dropped, or need not be looked at."""

@@ -1,19 +1,14 @@
 """The spool: the folder in which a rendered file stays until every store has confirmed it.
 
-Files are named by batch and index alone, `<root>/<batch_id>/<index>.<extension>`; nothing that a user typed
-is in a path. What lies under such a name is whole, pinned and on stable storage; what is not yet so lies
-beside it under a name that begins with a dot; after a death it counts against the image (`workers/spool/strikes.py`).
-A file comes in from the fetcher as a stream and goes out to
-stores as a path; stores copy, they never link. Which files are still wanted is not known here: the ledger
-says so. A disk that takes no file is told apart from a stream that breaks off (`NoPlace`); but an fsync that fails is
-the end of the process, since a second one would say success of what the kernel has dropped.
+Files are named by batch and index alone, `<root>/<batch_id>/<index>.<extension>`. Nothing that a user typed is in a
+path. A file under such a name is whole, pinned and on stable storage. What is not yet so lies beside it under a name
+that begins with a dot; if the process dies, it counts against the image (`checks.py`). A file comes in from the fetcher
+as a stream and goes out to stores as a path. Stores copy, they never link. Which files are still wanted is not known
+here: the ledger says so.
 """
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import hashlib
 import os
 import re
 import threading
@@ -23,38 +18,32 @@ from functools import partial
 from io import BytesIO
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import Final
 
 from comfyledger import crash_points
-from comfyledger.errors import ComfyledgerError, SpoolUnusable
-from comfyledger.workers.spool.broken_file import Broken
-from comfyledger.workers.spool.checks import ALL, LONG, Checks
+from comfyledger.errors import SpoolUnusable
+from comfyledger.workers.spool.broken_file import Broken, Walked
+from comfyledger.workers.spool.checks import ALL, LONG, Checks, Strikes
+from comfyledger.workers.spool.files import (
+    Walking,
+    copied,
+    create,
+    discard,
+    has_bytes,
+    received,
+    sync_file,
+    sync_folder,
+    to_end,
+)
 from comfyledger.workers.spool.folder_lock import make_folder
-from comfyledger.workers.spool.imagefile import EXTENSIONS, Pinned, Walked, is_heavy, proved, walk
-from comfyledger.workers.spool.strikes import Strikes
+from comfyledger.workers.spool.imagefile import EXTENSIONS, ProvedFile, is_heavy, proved, walk
 
-HELD_BYTES: Final = 4 * 1_048_576
-"""A file below it comes to the disk once, as what is pinned. Of each fetch under way so much is in memory at most."""
-CREATE_TRIES: Final = 100
-NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.(?:{'|'.join(EXTENSIONS)})")
 TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 STRIKES_MAX: Final = 3
 HEAD_BYTES: Final = 64
 """Enough to tell how long a check takes."""
-
-T = TypeVar("T")
-Walking = Callable[[BinaryIO, BinaryIO], Walked]
-
-
-class NoPlace(ComfyledgerError):
-    """The disk did not take a file, of which nothing is left. `is_full`: it may when there is room."""
-
-    def __init__(self, error: OSError) -> None:
-        self.reason = error.strerror or type(error).__name__
-        self.is_full = error.errno in NO_ROOM
-        super().__init__(self.reason)
 
 
 class Spool:
@@ -102,7 +91,7 @@ class Spool:
         strip: bool,
         bytes_max: int,
         pixels_max: int,
-    ) -> Pinned:
+    ) -> ProvedFile:
         """Take a file in, and return once it is whole, pinned and on stable storage under its own name.
 
         Keeping again replaces the earlier file at once, never in between. Raises Broken (`too_large` above
@@ -117,14 +106,14 @@ class Spool:
         try:
             if strikes >= self._strikes_max:
                 raise Broken("poison", f"The daemon died {strikes} times while it checked this file.")
-            source = await _received(raw, chunks, bytes_max)
+            source = await received(raw, chunks, bytes_max)
             crash_points.at("spool.received")
             work = partial(walk, strip=strip, pixels_max=pixels_max)
             kept = await self._checked(source, pinned, work, batch_id, index, is_suspect=strikes > 0)
             self._strikes.acquit(key)
             return kept
         except BaseException as error:
-            _discard(raw, pinned)
+            discard(raw, pinned)
             if isinstance(error, Broken):
                 self._strikes.acquit(key)
             self._remove_if_empty(folder)
@@ -132,38 +121,38 @@ class Spool:
 
     async def _checked(
         self, source: BytesIO | Path, pinned: Path, work: Walking, batch_id: str, index: int, *, is_suspect: bool
-    ) -> Pinned:
+    ) -> ProvedFile:
         """Walk, then prove and place, in turn with others. A suspect is alone from its first to its last byte."""
         async with self._checks.turn(ALL if is_suspect else await _cost_of_walk(source)):
-            walked = await _to_end(partial(_copied, source, pinned, work))
+            walked = await to_end(partial(copied, source, pinned, work))
             place = partial(self._place, source, pinned, walked, batch_id, index)
             if is_suspect:
-                return await _to_end(place)
+                return await to_end(place)
         async with self._checks.turn(walked.decode_bytes if walked.is_decodable else 0):
-            return await _to_end(place)
+            return await to_end(place)
 
-    def _place(self, source: BytesIO | Path, pinned: Path, walked: Walked, batch_id: str, index: int) -> Pinned:
+    def _place(self, source: BytesIO | Path, pinned: Path, walked: Walked, batch_id: str, index: int) -> ProvedFile:
         """Prove, sync, rename, sync the folders."""
         with pinned.open("r+b") as sink:
             result = proved(sink, walked)
-            _sync_file(sink)
+            sync_file(sink)
         crash_points.at("spool.pinned")
         place = self.path_of(batch_id, index, result.extension)
         pinned.replace(place)
         crash_points.at("spool.renamed")
-        _discard(*(path for path in self._paths(batch_id, index) if path != place))
+        discard(*(path for path in self._paths(batch_id, index) if path != place))
         if isinstance(source, Path):
-            _discard(source)
+            discard(source)
         self._sync_folders(place.parent)
         crash_points.at("spool.kept")
         return result
 
     def _sync_folders(self, folder: Path) -> None:
         """The batch's folder, and the root once for each folder of a batch that stands in it: none goes meanwhile."""
-        _sync_folder(folder)
+        sync_folder(folder)
         with self._going:
             if folder.name not in self._rooted:
-                _sync_folder(self._root)
+                sync_folder(self._root)
                 self._rooted.add(folder.name)
 
     def _remove_if_empty(self, folder: Path) -> None:
@@ -172,12 +161,12 @@ class Spool:
             folder.rmdir()
             self._rooted.discard(folder.name)
 
-    def holds(self, batch_id: str, index: int, pinned: Pinned) -> bool:
+    def holds(self, batch_id: str, index: int, pinned: ProvedFile) -> bool:
         """Whether the file of an image is there with the bytes that were pinned; reads all of it."""
-        return _is(self.path_of(batch_id, index, pinned.extension), pinned)
+        return has_bytes(self.path_of(batch_id, index, pinned.extension), pinned)
 
     async def take_back(
-        self, batch_id: str, index: int, attempt: int, pinned: Pinned, fetch: Callable[[Path], Awaitable[None]]
+        self, batch_id: str, index: int, attempt: int, pinned: ProvedFile, fetch: Callable[[Path], Awaitable[None]]
     ) -> bool:
         """Take a file in again that was kept before. `fetch` writes into an empty file; other bytes are thrown away.
 
@@ -186,19 +175,19 @@ class Spool:
         place = self.path_of(batch_id, index, pinned.extension)
         raw = place.parent / f".{index}-a{attempt}-{next(self._serial)}.raw"
         try:
-            await _to_end(partial(_create, raw))
+            await to_end(partial(create, raw))
             await fetch(raw)
-            return await _to_end(partial(self._put_back, raw, place, pinned))
+            return await to_end(partial(self._put_back, raw, place, pinned))
         finally:
-            _discard(raw)
+            discard(raw)
             self._remove_if_empty(place.parent)
 
-    def _put_back(self, raw: Path, place: Path, pinned: Pinned) -> bool:
+    def _put_back(self, raw: Path, place: Path, pinned: ProvedFile) -> bool:
         """Compare, sync, rename, sync the folders, as `_place` does."""
-        if not _is(raw, pinned):
+        if not has_bytes(raw, pinned):
             return False
         with raw.open("rb") as file:
-            _sync_file(file)
+            sync_file(file)
         raw.replace(place)
         self._sync_folders(place.parent)
         return True
@@ -210,7 +199,7 @@ class Spool:
 
     def remove(self, batch_id: str, index: int) -> bool:
         """Give up the file of an image, and its folder with the last one. False if there was none."""
-        found = _discard(*self._paths(batch_id, index))
+        found = discard(*self._paths(batch_id, index))
         self._strikes.acquit_all(batch_id, index)
         self._remove_if_empty(self._root / batch_id)
         return found
@@ -230,13 +219,13 @@ class Spool:
     def erase(self, batch_id: str, indexes: Iterable[int]) -> None:
         """Remove files for ever: that they are gone is on stable storage. Raises OSError, SpoolUnusable."""
         for index in indexes:
-            _discard(*self._paths(batch_id, index))
+            discard(*self._paths(batch_id, index))
             self._strikes.acquit_all(batch_id, index)
         folder = self._root / batch_id
         with suppress(FileNotFoundError):
-            _sync_folder(folder)
+            sync_folder(folder)
         self._remove_if_empty(folder)
-        _sync_folder(self._root)
+        sync_folder(self._root)
 
     def sweep(self, known: Callable[[str, int], bool]) -> list[Path]:
         """At the start, before anything is kept: remove temporaries, and files of which `known` says no.
@@ -247,7 +236,7 @@ class Spool:
         for path in own:
             self._strikes.found(path)
         removed = [path for path in own if _is_unwanted(path, known)]
-        _discard(*removed)
+        discard(*removed)
         for folder in self._folders():
             self._remove_if_empty(folder)
         return removed
@@ -280,17 +269,6 @@ class Spool:
                 yield from (Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
 
 
-def _is(path: Path, pinned: Pinned) -> bool:
-    """Whether a file can be read and has exactly these bytes."""
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size != pinned.size_bytes:
-                return False
-            return hashlib.file_digest(file, "sha256").hexdigest() == pinned.sha256
-    except OSError:
-        return False
-
-
 def _is_unwanted(path: Path, known: Callable[[str, int], bool]) -> bool:
     if TEMPORARY.fullmatch(path.name):
         return True
@@ -298,35 +276,9 @@ def _is_unwanted(path: Path, known: Callable[[str, int], bool]) -> bool:
     return kept is not None and not known(path.parent.name, int(kept[1]))
 
 
-async def _received(raw: Path, chunks: AsyncIterator[bytes], bytes_max: int) -> BytesIO | Path:
-    """What a stream brings: in memory if it is small, else in `raw`, written in large pieces, each in a thread.
-
-    A disk may make its writer wait.
-    """
-    held, written = BytesIO(), 0
-    async for chunk in chunks:
-        held.write(chunk)
-        if written + held.tell() > bytes_max:
-            raise Broken("too_large", f"The file is larger than {bytes_max} bytes.")
-        if held.tell() >= HELD_BYTES:
-            await _to_end(partial(_append, raw, held.getvalue(), first=not written))
-            written += held.tell()
-            held = BytesIO()
-    if written:
-        await _to_end(partial(_append, raw, held.getvalue(), first=False))
-        return raw
-    held.seek(0)
-    return held
-
-
-def _copied(source: BytesIO | Path, pinned: Path, work: Walking) -> Walked:
-    with _opened(source) as taken, _new(pinned) as sink:
-        return work(taken, sink)
-
-
 async def _cost_of_walk(source: BytesIO | Path) -> int:
     """Most of them take no time worth waiting for others. Raises Broken."""
-    head = await _to_end(partial(_head, source)) if isinstance(source, Path) else _held(source)
+    head = await to_end(partial(_head, source)) if isinstance(source, Path) else _held(source)
     return LONG if is_heavy(head) else 0
 
 
@@ -337,80 +289,3 @@ def _held(source: BytesIO) -> bytes:
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
-
-
-async def _to_end(call: Callable[[], T]) -> T:
-    """Run a call in a thread. A cancellation waits for its end: nothing is written after the clean-up."""
-    running = asyncio.get_running_loop().run_in_executor(None, call)
-    try:
-        return await asyncio.shield(running)
-    except OSError as error:
-        raise NoPlace(error) from error
-    except asyncio.CancelledError:
-        while not running.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([running])
-        raise
-
-
-def _new(path: Path) -> BinaryIO:
-    """Make an empty file for its owner only, and its folder, which may go again while it is empty."""
-    for _ in range(CREATE_TRIES):
-        with suppress(FileExistsError):  # `exist_ok` would look again, and the folder may have gone meanwhile.
-            path.parent.mkdir(mode=0o700)
-        with suppress(FileNotFoundError):
-            return open(path, "x+b", opener=_private)
-    raise FileNotFoundError(errno.ENOENT, "the folder goes away again and again", str(path.parent))
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _create(path: Path) -> None:
-    _new(path).close()
-
-
-def _append(path: Path, piece: bytes, *, first: bool) -> None:
-    with _new(path) if first else path.open("ab") as file:
-        file.write(piece)
-
-
-def _opened(source: BytesIO | Path) -> BinaryIO:
-    return source.open("rb") if isinstance(source, Path) else source
-
-
-def _discard(*paths: Path) -> bool:
-    """Whether any of them was there."""
-    found = False
-    for path in paths:
-        with suppress(FileNotFoundError):
-            path.unlink()
-            found = True
-    return found
-
-
-def _sync_file(file: BinaryIO) -> None:
-    """No room is no failure: the temporary file goes, and with it what was not kept of it."""
-    file.flush()
-    try:
-        os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise
-        raise _failed(Path(file.name), error) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    except OSError as error:
-        raise _failed(folder, error) from error
-    finally:
-        os.close(file)
-
-
-def _failed(path: Path, error: OSError) -> SpoolUnusable:
-    text = f"The disk failed the spool: {path} could not be synced ({error.strerror})."
-    return SpoolUnusable(text, hint="Check the disk; then start again. What was not recorded as kept is fetched again.")

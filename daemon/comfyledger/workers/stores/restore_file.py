@@ -21,7 +21,7 @@ from comfyledger.guarded import PluginDied
 from comfyledger.plugin_api import LaneFault, Store, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.row_cache import RowCache
-from comfyledger.workers.spool.imagefile import Pinned
+from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 
 log = structlog.get_logger("comfyledger.bringback")
@@ -104,8 +104,8 @@ class FileRestorer:
         return await self._spool.take_back(image.batch_id, image.index, image.attempt, _pinned(image), fetch)
 
 
-def _pinned(image: ImageRow) -> Pinned:
-    return Pinned(image.sha256, image.md5, image.size_bytes, image.width, image.height, image.extension)
+def _pinned(image: ImageRow) -> ProvedFile:
+    return ProvedFile(image.sha256, image.md5, image.size_bytes, image.width, image.height, image.extension)
 
 
 def _is_stored(image: ImageRow, store: str) -> bool:

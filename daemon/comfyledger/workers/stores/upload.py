@@ -23,7 +23,8 @@ from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Store, Stored
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
-from comfyledger.workers.spool.spool import NoPlace, Spool
+from comfyledger.workers.spool.files import NoPlace
+from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.resolve import Moved, StoreResolver
 from comfyledger.workers.stores.restore_file import CannotAsk, FileRestorer, NobodyHas, SourceTrouble
 

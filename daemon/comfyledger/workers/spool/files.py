@@ -1,0 +1,153 @@
+"""Single files of the spool: receive, create, compare, sync and remove them. Nothing here knows of images.
+
+A disk that takes no file raises `NoPlace`, so that it is told apart from a stream that breaks off. An fsync that fails
+raises SpoolUnusable and ends the process: a second fsync would report success for data that the kernel has dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+from comfyledger.errors import ComfyledgerError, SpoolUnusable
+from comfyledger.workers.spool.broken_file import Broken, Walked
+from comfyledger.workers.spool.imagefile import ProvedFile
+
+HELD_BYTES: Final = 4 * 1_048_576
+"""A smaller file is received in memory and written once, as what is pinned. Each fetch holds at most so much."""
+CREATE_TRIES: Final = 100
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+T = TypeVar("T")
+Walking = Callable[[BinaryIO, BinaryIO], Walked]
+
+
+class NoPlace(ComfyledgerError):
+    """The disk did not take a file, of which nothing is left. `is_full`: it may when there is room."""
+
+    def __init__(self, error: OSError) -> None:
+        self.reason = error.strerror or type(error).__name__
+        self.is_full = error.errno in NO_ROOM
+        super().__init__(self.reason)
+
+
+def has_bytes(path: Path, pinned: ProvedFile) -> bool:
+    """Whether a file can be read and has exactly these bytes."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != pinned.size_bytes:
+                return False
+            return hashlib.file_digest(file, "sha256").hexdigest() == pinned.sha256
+    except OSError:
+        return False
+
+
+async def received(raw: Path, chunks: AsyncIterator[bytes], bytes_max: int) -> BytesIO | Path:
+    """What a stream brings: in memory if it is small, else in `raw`, written in large pieces, each in a thread.
+
+    A disk may make its writer wait.
+    """
+    held, written = BytesIO(), 0
+    async for chunk in chunks:
+        held.write(chunk)
+        if written + held.tell() > bytes_max:
+            raise Broken("too_large", f"The file is larger than {bytes_max} bytes.")
+        if held.tell() >= HELD_BYTES:
+            await to_end(partial(append, raw, held.getvalue(), first=not written))
+            written += held.tell()
+            held = BytesIO()
+    if written:
+        await to_end(partial(append, raw, held.getvalue(), first=False))
+        return raw
+    held.seek(0)
+    return held
+
+
+def copied(source: BytesIO | Path, pinned: Path, work: Walking) -> Walked:
+    with opened(source) as taken, new_file(pinned) as sink:
+        return work(taken, sink)
+
+
+async def to_end(call: Callable[[], T]) -> T:
+    """Run a call in a thread. A cancellation waits for its end: nothing is written after the clean-up."""
+    running = asyncio.get_running_loop().run_in_executor(None, call)
+    try:
+        return await asyncio.shield(running)
+    except OSError as error:
+        raise NoPlace(error) from error
+    except asyncio.CancelledError:
+        while not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        raise
+
+
+def new_file(path: Path) -> BinaryIO:
+    """Make an empty file for its owner only, and its folder, which may go again while it is empty."""
+    for _ in range(CREATE_TRIES):
+        with suppress(FileExistsError):  # `exist_ok` would look again, and the folder may have gone meanwhile.
+            path.parent.mkdir(mode=0o700)
+        with suppress(FileNotFoundError):
+            return open(path, "x+b", opener=_private)
+    raise FileNotFoundError(errno.ENOENT, "the folder goes away again and again", str(path.parent))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def create(path: Path) -> None:
+    new_file(path).close()
+
+
+def append(path: Path, piece: bytes, *, first: bool) -> None:
+    with new_file(path) if first else path.open("ab") as file:
+        file.write(piece)
+
+
+def opened(source: BytesIO | Path) -> BinaryIO:
+    return source.open("rb") if isinstance(source, Path) else source
+
+
+def discard(*paths: Path) -> bool:
+    """Whether any of them was there."""
+    found = False
+    for path in paths:
+        with suppress(FileNotFoundError):
+            path.unlink()
+            found = True
+    return found
+
+
+def sync_file(file: BinaryIO) -> None:
+    """No room is no failure: the temporary file goes, and with it what was not kept of it."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise _failed(Path(file.name), error) from error
+
+
+def sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        raise _failed(folder, error) from error
+    finally:
+        os.close(file)
+
+
+def _failed(path: Path, error: OSError) -> SpoolUnusable:
+    text = f"The disk failed the spool: {path} could not be synced ({error.strerror})."
+    return SpoolUnusable(text, hint="Check the disk; then start again. What was not recorded as kept is fetched again.")

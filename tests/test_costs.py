@@ -105,13 +105,13 @@ async def test_an_image_costs_so_much_and_no_more(tmp_path: Path, opened: list[L
         config = tmp_path / "config.toml"
         stores = '[stores.folder]\nkind = "folder"\nroot = "images"\n'
         config.write_text(f'state_dir = "state"\nfirst_use = "trust"\n[comfyui.main]\nurl = "{sim.url}"\n{stores}')
-        house = await composition.build(settings.load(config), stack)
-        tasks = [asyncio.create_task(work) for work in house.endless()]
-        await until(lambda: all(watcher.is_up for watcher in house.watchers.values()), "ComfyUI is connected")
+        daemon = await composition.build(settings.load(config), stack)
+        tasks = [asyncio.create_task(work) for work in daemon.loops()]
+        await until(lambda: all(backend.watcher.is_up for backend in daemon.backends.values()), "ComfyUI is connected")
         syncs.clear()
         called = len(sim.ledger.requests)
-        with counting(house.context.engine, opened[0]._connection) as counted:
-            await _batch(house.context)
+        with counting(daemon.context.engine, opened[0]._connection) as counted:
+            await _batch(daemon.context)
             await until(lambda: counted.kinds["batch_settled"] == 1, "all are stored")
         calls = len(sim.ledger.requests) - called
         for task in tasks:

@@ -1,7 +1,7 @@
-"""The composition root: builds the rooms from the settings, runs them in one TaskGroup, ends them in order.
+"""The composition root: builds the parts of the daemon from the settings, runs them in one TaskGroup and ends them.
 
-IdSource and clocks enter here and nowhere else. The order of birth: the ledger with its lock, the stores, the watchers,
-the engine, the door, and in the same turn of the loop what serves those who found it open.
+Clocks and randomness enter here and in `startup` and nowhere else. The order of a start: the ledger with its locks, the
+engine, the stores, the watchers, the workers, the server, and in the same turn of the loop what serves its clients.
 """
 
 from __future__ import annotations
@@ -9,80 +9,64 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import secrets
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 import structlog
-from ulid import ULID
 
-from comfyledger import __version__, logs, wire
+from comfyledger import __version__, logs
 from comfyledger.admission.configured import keys_of_backends, prepare_workflows, secrets_of_workflows
 from comfyledger.client.finding import find_state_dir
-from comfyledger.comfyui.client import ComfyUI, NotReached, unreached_text
-from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.core.urls import reached
-from comfyledger.core.values import SEED_MADE_UP_MAX, backend_lane
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
 from comfyledger.ledger.observers import Observer
-from comfyledger.ledger.sqlite.locking import Hold
-from comfyledger.ledger.sqlite.reader import BatchFilter, Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
-from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow, IdSource
+from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow
 from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
 from comfyledger.server.access import access_of
 from comfyledger.server.app_keys import Context
 from comfyledger.server.listen import Entrances, announce, listen, withdraw
-from comfyledger.server.tokens import Keyring, find_token
-from comfyledger.settings import ComfyUI as ComfyUISettings
-from comfyledger.settings import Invalid, Settings
+from comfyledger.settings import Invalid, Secret, Settings
 from comfyledger.startup import local_socket
+from comfyledger.startup.build_comfyui import Backend, build_backends, first_answers
+from comfyledger.startup.build_workers import Background, build_background
 from comfyledger.startup.greeting import ComfyUISeen, greeting
+from comfyledger.startup.ids import id_source, salt
+from comfyledger.startup.open_state import State, in_state_folder, open_state
 from comfyledger.startup.usable import refuse_mistakes
 from comfyledger.workers.batch_log import BatchLog
-from comfyledger.workers.comfyui.fetch import SLOW_TIMES, Bounds
-from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
-from comfyledger.workers.comfyui.renderer import Renderer
-from comfyledger.workers.dispatch import Workers
+from comfyledger.workers.comfyui.fetch import SLOW_TIMES
 from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.process import signal_handlers
 from comfyledger.workers.process.notify import READY, SILENT, STOPPING, Notifier, notifier_of, watchdog_s
 from comfyledger.workers.process.watchdog import Watchdog, lanes_of
 from comfyledger.workers.reporting import Reporter, Secrets
-from comfyledger.workers.row_cache import RowCache
-from comfyledger.workers.spool.disk_guard import DiskGuard, Needed
-from comfyledger.workers.spool.folder_lock import hold_spool, hold_state
-from comfyledger.workers.spool.retention import Outputs, Retention
-from comfyledger.workers.spool.spool import Spool
-from comfyledger.workers.stores.delete import Deleter, SpoolFollower
-from comfyledger.workers.stores.first_use import Asker
 from comfyledger.workers.stores.prepare import StorePreparer
-from comfyledger.workers.stores.upload import Uploader
 
 EXIT_UNUSABLE: Final = 5
-SEEN_S: Final = 1.0
-"""For a ComfyUI to answer before a person is told what was found."""
 
 log = structlog.get_logger("comfyledger.app")
 
 
-def run(settings: Settings) -> int:
-    """Run the daemon until it is told to stop. Returns the exit code: 0 stopped, 1 refused, 5 a disk failed.
+# ---- run
 
-    Settings that cannot be used are refused before anything is made, in the words of `config check`.
+
+def run(settings: Settings) -> int:
+    """Run the daemon until it is stopped. Returns the exit code: 0 stopped, 1 refused, 5 a disk failed.
+
+    Settings that cannot be used are refused before anything is made, with the messages of `config check`.
     """
     logs.occupy_standard_files()
     logs.configure(level=settings.logging.level, layout=settings.logging.format)
@@ -92,12 +76,12 @@ def run(settings: Settings) -> int:
         with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
             runner.run(_run(settings))
     except (Refused, Unusable) as error:
-        return _last_words([error])
+        return _report_end([error])
     except BaseExceptionGroup as group:
         expected, other = group.split((Refused, Unusable))
         if expected is None or other is not None:
             raise
-        return _last_words(_flat(expected))
+        return _report_end(_flat(expected))
     return 0
 
 
@@ -111,7 +95,7 @@ def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def _last_words(errors: Sequence[BaseException]) -> int:
+def _report_end(errors: Sequence[BaseException]) -> int:
     for error in errors:
         for mistake in error.mistakes if isinstance(error, Invalid) else ():
             logs.say(f"{mistake.path}: {mistake.message}")
@@ -132,14 +116,13 @@ async def _run(settings: Settings) -> None:
     signal_handlers.install_signal_handlers(settings, stop, notifier)
     async with AsyncExitStack() as stack:
         daemon = await build(settings, stack, notifier)
+        context = daemon.context
         async with asyncio.TaskGroup() as group:
-            comfyui = await _seen(daemon.context) if logs.speaks_to_people() else []
-            entrances = await open_door(settings, daemon.context, stack)
-            _say_ready(settings, daemon.context, entrances, comfyui)
-            tasks = [group.create_task(work) for work in daemon.endless()]
-            watchdog = Watchdog(
-                notifier, daemon.context.engine, lanes_of(settings), watchdog_s(os.environ, os.getpid())
-            )
+            comfyui = await first_answers(daemon.backends.values()) if logs.speaks_to_people() else []
+            entrances = await open_server(settings, context, stack)
+            _report_ready(settings, context, entrances, comfyui)
+            tasks = [group.create_task(loop) for loop in daemon.loops()]
+            watchdog = Watchdog(notifier, context.engine, lanes_of(settings), watchdog_s(os.environ, os.getpid()))
             notifier.say(READY)
             tasks.append(group.create_task(watchdog.run()))
             await stop.wait()
@@ -150,32 +133,16 @@ async def _run(settings: Settings) -> None:
                 task.cancel()
 
 
-async def _seen(context: Context) -> list[ComfyUISeen]:
-    """Each ComfyUI, asked once. Only a person who looks on waits for that; the watchers find out by themselves."""
-    return await asyncio.gather(*(_seen_one(one, context.comfyui[one.name]) for one in context.backends()))
-
-
-async def _seen_one(backend: wire.BackendInfo, server: ComfyUI) -> ComfyUISeen:
-    try:
-        async with asyncio.timeout(SEEN_S):
-            await _learn(server)
-    except NotReached as trouble:
-        return ComfyUISeen(backend.name, backend.url, trouble=trouble.text)
-    except TimeoutError as late:
-        return ComfyUISeen(backend.name, backend.url, trouble=unreached_text(late))
-    return ComfyUISeen(backend.name, backend.url, server.version)
-
-
-def _say_ready(settings: Settings, context: Context, door: Entrances, comfyui: Sequence[ComfyUISeen]) -> None:
-    """For a person in a few lines, and as facts."""
+def _report_ready(settings: Settings, context: Context, entrances: Entrances, comfyui: Sequence[ComfyUISeen]) -> None:
+    """A few lines for a person at a terminal, and named facts for everybody else."""
     if logs.speaks_to_people():
         width = shutil.get_terminal_size().columns
-        for line in greeting(__version__, door, comfyui, context.stores, _command(settings), width):
+        for line in greeting(__version__, entrances, comfyui, context.stores, _command(settings), width):
             logs.say(line)
     log.info(
         "daemon.ready",
-        url=door.url,
-        socket=door.socket,
+        url=entrances.url,
+        socket=entrances.socket,
         position=context.engine.position,
         ledger=str(settings.ledger_path),
     )
@@ -188,127 +155,51 @@ def _say_ready(settings: Settings, context: Context, door: Entrances, comfyui: S
 
 
 def _command(settings: Settings) -> str:
-    """How the command line is called so that it finds this daemon."""
+    """The command line that finds this daemon, with --state-dir where it would not find it by itself."""
     found = find_state_dir(os.environ).absolute() == settings.state_path
     return "comfyledger" if found else f"comfyledger --state-dir {shlex.quote(str(settings.state_path))}"
 
 
+# ---- build
+
+
 class Daemon(msgspec.Struct, frozen=True):
-    """The rooms, built and not yet running."""
+    """All parts of a daemon, built and not yet running."""
 
     context: Context
-    workers: Workers
-    asker: Asker
-    retention: Retention
-    follower: SpoolFollower
-    disk_guard: DiskGuard
+    backends: dict[str, Backend]
+    background: Background
     preparer: StorePreparer
-    watchers: dict[str, Watcher]
 
-    def endless(self) -> list:  # type: ignore[type-arg]
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled."""
-        engine = self.context.engine.run(self.workers.perform, self.asker.ask)
-        watching = [watcher.run() for watcher in self.watchers.values()]
-        own = [self.retention.run(), self.follower.run(), self.disk_guard.run(), self.preparer.run()]
-        return [engine, *own, self.context.metrics.watch_loop(), *watching]
+        engine = self.context.engine.run(self.background.workers.perform, self.background.asker.ask)
+        watching = [backend.watcher.run() for backend in self.backends.values()]
+        return [engine, *self.background.loops(), self.preparer.run(), self.context.metrics.watch_loop(), *watching]
 
 
 async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = SILENT) -> Daemon:
+    """Everything but the sockets of the server. `stack` closes it. Raises Refused, Unusable."""
     workflows = prepare_workflows(settings)
-    with _in_state_folder(settings):  # before all else, so that a second daemon changes nothing of the first one's
-        _hold(stack, hold_state(settings.state_path))
-    with notifier.extending():
-        ledger = Ledger.open(settings.ledger_path)
-    stack.callback(ledger.close)
-    if ledger.foreign:
-        log.warning("ledger.foreign_objects", objects=ledger.foreign)
-    spool = Spool(settings.spool_path, settings.limits.poison_strikes_max)
-    _hold(stack, hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path))
-    with _in_state_folder(settings):
-        keyring = _keyring(settings)
-    reader = Reader(settings.ledger_path)
-    stack.push_async_callback(reader.close)
+    state = open_state(settings, os.environ, stack, notifier)
     session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
-    engine = _engine(settings, ledger)
+    engine = _engine(settings, state.ledger)
     stores = open_stores(store_kinds(), settings.stores, settings.state_path)
     for opened in stores.values():
         if opened.waiting is not None:
             stack.push_async_callback(opened.close)
     keys = keys_of_backends(settings, os.environ)
-    hidden = [*(key for its in keys.values() for key in its.values()), *_passwords(settings)]
-    filled_in = Secrets(secrets_of_workflows(settings, workflows, os.environ), hidden)
-    reporter = Reporter(engine, _salt, settings.limits.foreign_text_chars_max, filled_in)
-    preparer = StorePreparer(stores, reader, reporter, random.Random())  # noqa: S311 (jitter)
+    secrets = _secrets(settings, workflows, keys)
+    reporter = Reporter(engine, salt, settings.limits.foreign_text_chars_max, secrets)
+    preparer = StorePreparer(stores, state.reader, reporter, random.Random())  # noqa: S311 (jitter)
     await preparer.first()
     progress = ProgressFeed(engine.owed.user_of)
-    servers = {name: _server(session, one, keys[name]) for name, one in settings.comfyui.items()}
-    cleanup = {name: HistoryCleanup(one, reader) for name, one in servers.items()}
-    watchers = {
-        name: _watcher(settings.comfyui[name], name, one, progress, reporter, cleanup[name])
-        for name, one in servers.items()
-    }
-    row_cache, bounds = RowCache(engine.owed, reader), _bounds(settings)
-    renderers = {
-        name: Renderer(
-            one,
-            watchers[name],
-            row_cache,
-            cleanup[name],
-            spool,
-            reporter,
-            bounds,
-            filled_in,
-            fetches_max=settings.limits.fetches_max,
-        )
-        for name, one in servers.items()
-    }
-    progress.abouts.extend(renderer.about for renderer in renderers.values())
-    newest = await reader.batches(BatchFilter(limit=1))
-    batch_ids = BatchIds(newest[0].batch_id if newest else None)
-    context = _context(
-        settings, keyring, engine, reader, progress, stores, servers, watchers, workflows, batch_ids, spool, notifier
-    )
-    disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
-    deleter = Deleter(stores, row_cache, reporter)
-    workers = Workers(renderers, Uploader(stores, row_cache, spool, reporter), deleter, reporter, disk_guard)
-    retention = Retention(spool, reader, settings.spool.keep_days, time.time, _outputs(settings, reader))
-    await retention.sweep_at_start()
-    await disk_guard.look()
-    asker = Asker(stores, engine, random.Random())  # noqa: S311 (jitter)
-    return Daemon(
-        context, workers, asker, retention, SpoolFollower(engine, reader, spool), disk_guard, preparer, watchers
-    )
-
-
-def _passwords(settings: Settings) -> Iterator[str]:
-    """Of the servers' URLs: what stands before ComfyUI may quote them."""
-    for one in settings.comfyui.values():
-        yield reached(one.url).password
-
-
-def _hold(stack: AsyncExitStack, held: Hold | None) -> None:
-    """To the end; None where there are no locks."""
-    if held is not None:
-        stack.callback(held.close)
-
-
-def _salt() -> bytes:
-    """As `secrets.token_bytes` gives it, which goes the way over a large number: four times as long."""
-    return os.urandom(16)
-
-
-def _keyring(settings: Settings) -> Keyring:
-    own, is_passed = find_token(settings.token_path, os.environ)
-    return Keyring(own, None if is_passed else settings.token_path, settings.tokens_path)
-
-
-@contextmanager
-def _in_state_folder(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        hint = "Check folder, permissions and disk of state_dir."
-        raise Unusable(f"{settings.state_path} cannot be used: {error.strerror}.", hint=hint) from error
+    backends = build_backends(settings, session, keys, progress, reporter, state.reader)
+    background = build_background(settings, state, engine, stores, backends, secrets, reporter, time.time)
+    progress.abouts.extend(renderer.about for renderer in background.renderers.values())
+    context = await _context(settings, state, engine, progress, stores, backends, workflows, notifier)
+    await background.sweep_and_check()
+    return Daemon(context, backends, background, preparer)
 
 
 def _engine(settings: Settings, ledger: Ledger) -> Engine:
@@ -331,14 +222,53 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
     )
 
 
-def _server(session: aiohttp.ClientSession, settings: ComfyUISettings, keys: Mapping[str, str]) -> ComfyUI:
-    return ComfyUI(
-        session,
-        settings.url,
-        connect_timeout_s=settings.connect_timeout_s,
-        request_timeout_s=settings.request_timeout_s,
-        transfer_min_bytes_per_s=settings.transfer_min_bytes_per_s,
-        extra_data=keys,
+def _secrets(
+    settings: Settings,
+    workflows: Mapping[str, ConfiguredWorkflow],
+    keys: Mapping[str, Mapping[str, Secret]],
+) -> Secrets:
+    """What is filled in before a prompt is sent, and all that no text may show. Raises Refused(config_invalid)."""
+    hidden = [*(key for one in keys.values() for key in one.values()), *_passwords(settings)]
+    return Secrets(secrets_of_workflows(settings, workflows, os.environ), hidden)
+
+
+def _passwords(settings: Settings) -> Iterator[str]:
+    """Of the URLs of ComfyUI: a proxy in front of it may quote them."""
+    for one in settings.comfyui.values():
+        yield reached(one.url).password
+
+
+async def _context(
+    settings: Settings,
+    state: State,
+    engine: Engine,
+    progress: ProgressFeed,
+    stores: dict[str, OpenedStore],
+    backends: Mapping[str, Backend],
+    workflows: dict[str, ConfiguredWorkflow],
+    notifier: Notifier,
+) -> Context:
+    """What the server answers from."""
+    started, metrics = time.monotonic(), Metrics()
+    engine.observers += [_counting(metrics), BatchLog()]
+    return Context(
+        engine=engine,
+        reader=state.reader,
+        access=access_of(settings.door, state.keyring),
+        door=settings.door,
+        policy=_policy(settings, workflows),
+        ids=await id_source(state.reader),
+        progress=progress,
+        event_frames=FrameCache(),
+        stores=stores,
+        comfyui={name: backend.client for name, backend in backends.items()},
+        backends=lambda: [backend.info() for backend in backends.values()],
+        uptime_s=lambda: int(time.monotonic() - started),
+        version=__version__,
+        metrics=metrics,
+        file_source=FileSource(stores, state.reader, state.spool),
+        disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path},
+        notifier=notifier,
     )
 
 
@@ -347,101 +277,8 @@ def _counting(metrics: Metrics) -> Observer:
     return lambda committed: metrics.committed(committed.lines, committed.rows, committed.messages, committed.seconds)
 
 
-def _watcher(
-    settings: ComfyUISettings,
-    name: str,
-    server: ComfyUI,
-    progress: ProgressFeed,
-    reporter: Reporter,
-    cleanup: HistoryCleanup,
-) -> Watcher:
-    lane = backend_lane(name)
-
-    async def connected() -> None:
-        reporter.probe_soon(lane)
-        await reporter.works(lane)
-        await _learn_version(server)
-        await cleanup.forget_left()
-
-    async def stuck(trouble: NotReached) -> None:
-        await reporter.stuck(lane, trouble.code, trouble.text)
-
-    return Watcher(
-        server,
-        progress,
-        sweep_interval_s=settings.sweep_interval_s,
-        connect_timeout_s=settings.connect_timeout_s,
-        render_timeout_s=settings.render_timeout_s,
-        client_ids=lambda: secrets.token_hex(16),
-        connected=connected,
-        stuck=stuck,
-    )
-
-
-async def _learn_version(server: ComfyUI) -> None:
-    """Ask for the version once for each connection: for people, nothing depends on it."""
-    try:
-        await _learn(server)
-    except NotReached as trouble:
-        log.info("comfyui.version_unknown", url=server.url, error=trouble.text)
-
-
-async def _learn(server: ComfyUI) -> None:
-    system = (await server.system_stats()).get("system")
-    found = system.get("comfyui_version") if isinstance(system, dict) else None
-    server.version = str(found or "")[:32]
-
-
-def _bounds(settings: Settings) -> Bounds:
-    spool = settings.spool
-    return Bounds(spool.image_bytes_max, spool.pixels_max, spool.strip_metadata)
-
-
-class BatchIds:
-    """Makes ids that sort in the order in which they were made, also where the wall clock goes back.
-
-    `newest` is the highest id so far, from an earlier run. Batches are listed, and taken up at a start, by their ids.
-    """
-
-    def __init__(self, newest: str | None) -> None:
-        self._last = int(ULID.from_str(newest)) if newest else 0
-
-    def __call__(self) -> str:
-        self._last = max(self._last + 1, int(ULID()))
-        return str(ULID.from_int(self._last))
-
-
-def _outputs(settings: Settings, reader: Reader) -> list[Outputs]:
-    return [
-        Outputs(Path(one.output_dir), reader, one.output_keep_days, time.time)
-        for one in settings.comfyui.values()
-        if one.output_dir
-    ]
-
-
-def _needed(settings: Settings) -> Needed:
-    spool = settings.spool
-    lanes = tuple(map(backend_lane, settings.comfyui))
-    return Needed(spool.free_min_bytes, settings.ledger.free_min_bytes, spool.parked_max_bytes, lanes)
-
-
-def _context(
-    settings: Settings,
-    keyring: Keyring,
-    engine: Engine,
-    reader: Reader,
-    progress: ProgressFeed,
-    stores: dict[str, OpenedStore],
-    servers: dict[str, ComfyUI],
-    watchers: dict[str, Watcher],
-    workflows: dict[str, ConfiguredWorkflow],
-    batch_ids: BatchIds,
-    spool: Spool,
-    notifier: Notifier,
-) -> Context:
-    started, metrics = time.monotonic(), Metrics()
-    engine.observers += [_counting(metrics), BatchLog()]
-    policy = AdmissionPolicy(
+def _policy(settings: Settings, workflows: dict[str, ConfiguredWorkflow]) -> AdmissionPolicy:
+    return AdmissionPolicy(
         templates=settings.naming.templates,
         workflows=workflows,
         default_workflow=settings.default_workflow,
@@ -451,46 +288,12 @@ def _context(
         node_classes_denied=settings.limits.node_classes_denied,
         trust=settings.first_use == "trust",
     )
-    return Context(
-        engine=engine,
-        reader=reader,
-        access=access_of(settings.door, keyring),
-        door=settings.door,
-        policy=policy,
-        ids=IdSource(
-            batch_id=batch_ids,
-            salt=_salt,
-            seed=lambda: secrets.randbelow(SEED_MADE_UP_MAX + 1),
-        ),
-        progress=progress,
-        event_frames=FrameCache(),
-        stores=stores,
-        comfyui=servers,
-        backends=lambda: [_backend_info(name, servers[name], watcher) for name, watcher in watchers.items()],
-        uptime_s=lambda: int(time.monotonic() - started),
-        version=__version__,
-        metrics=metrics,
-        file_source=FileSource(stores, reader, spool),
-        disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path},
-        notifier=notifier,
-    )
 
 
-def _backend_info(name: str, server: ComfyUI, watcher: Watcher) -> wire.BackendInfo:
-    return wire.BackendInfo(
-        name,
-        server.url,
-        connected=watcher.is_up,
-        version=server.version,
-        reconnects=max(0, watcher.connects - 1),
-        deaf=watcher.deaf,
-        sweeps=watcher.sweeps,
-    )
-
-
-async def open_door(settings: Settings, context: Context, stack: AsyncExitStack) -> Entrances:
+async def open_server(settings: Settings, context: Context, stack: AsyncExitStack) -> Entrances:
+    """Listen, and tell clients of this machine where. Raises Refused, Unusable."""
     local = local_socket.socket_paths(settings.state_path, os.environ, os.geteuid())
     entrances = await listen(settings.door, local, context, stack)
-    with _in_state_folder(settings):
+    with in_state_folder(settings):
         announce(settings.door_path, entrances, settings.source)
     return entrances

@@ -106,12 +106,14 @@ async def opened(folder: Path, sections: str = "", seconds_per_image: float = 0.
             {sections}
         """)
         found = settings.load(config)
-        house = await composition.build(found, stack)
-        tasks = [asyncio.create_task(work) for work in house.endless()]
+        daemon = await composition.build(found, stack)
+        tasks = [asyncio.create_task(work) for work in daemon.loops()]
         try:
-            url = (await composition.open_door(found, house.context, stack)).url
-            await until(lambda: all(watcher.is_up for watcher in house.watchers.values()), "ComfyUI is connected")
-            yield Door(folder, url, house.context, sim)
+            url = (await composition.open_server(found, daemon.context, stack)).url
+            await until(
+                lambda: all(backend.watcher.is_up for backend in daemon.backends.values()), "ComfyUI is connected"
+            )
+            yield Door(folder, url, daemon.context, sim)
         finally:
             for task in tasks:
                 task.cancel()

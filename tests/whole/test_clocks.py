@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import comfyledger
-from comfyledger.app import BatchIds
 from comfyledger.core.decide.recorder import Accepted, Policy
 from comfyledger.core.reports import LaneStuck
 from comfyledger.core.scheduling.effects import Effect
 from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.startup.ids import BatchIds
 from support.ledger_given import log_of, submission
 
 HOUR_MS = 3_600_000

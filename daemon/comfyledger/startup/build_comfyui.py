@@ -1,0 +1,143 @@
+"""Builds the connections to every configured ComfyUI: client, watcher and history cleanup of each."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping
+
+import aiohttp
+import msgspec
+import structlog
+
+from comfyledger import wire
+from comfyledger.comfyui.client import ComfyUI, NotReached, unreached_text
+from comfyledger.comfyui.watch import Watcher
+from comfyledger.core.values import backend_lane
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.queries.progress import ProgressFeed
+from comfyledger.settings import ComfyUI as ComfyUISettings
+from comfyledger.settings import Secret, Settings
+from comfyledger.startup.greeting import ComfyUISeen
+from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
+from comfyledger.workers.reporting import Reporter
+
+FIRST_ANSWER_S = 1.0
+"""How long the first lines at a terminal wait for the answer of a ComfyUI."""
+
+log = structlog.get_logger("comfyledger.app")
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """One configured ComfyUI."""
+
+    name: str
+    client: ComfyUI
+    watcher: Watcher
+    cleanup: HistoryCleanup
+
+    def info(self) -> wire.BackendInfo:
+        """How the connection is now, as the wire shows it."""
+        return wire.BackendInfo(
+            self.name,
+            self.client.url,
+            connected=self.watcher.is_up,
+            version=self.client.version,
+            reconnects=max(0, self.watcher.connects - 1),
+            deaf=self.watcher.deaf,
+            sweeps=self.watcher.sweeps,
+        )
+
+
+def build_backends(
+    settings: Settings,
+    session: aiohttp.ClientSession,
+    keys: Mapping[str, Mapping[str, Secret]],
+    progress: ProgressFeed,
+    reporter: Reporter,
+    reader: Reader,
+) -> dict[str, Backend]:
+    """By name, in the order of the configuration. `keys`: the `extra_data` of each, for paid nodes."""
+
+    def backend(name: str, one: ComfyUISettings) -> Backend:
+        client = _client(session, one, keys[name])
+        cleanup = HistoryCleanup(client, reader)
+        return Backend(name, client, _watcher(one, name, client, progress, reporter, cleanup), cleanup)
+
+    return {name: backend(name, one) for name, one in settings.comfyui.items()}
+
+
+def _client(session: aiohttp.ClientSession, settings: ComfyUISettings, keys: Mapping[str, Secret]) -> ComfyUI:
+    return ComfyUI(
+        session,
+        settings.url,
+        connect_timeout_s=settings.connect_timeout_s,
+        request_timeout_s=settings.request_timeout_s,
+        transfer_min_bytes_per_s=settings.transfer_min_bytes_per_s,
+        extra_data=keys,
+    )
+
+
+def _watcher(
+    settings: ComfyUISettings,
+    name: str,
+    client: ComfyUI,
+    progress: ProgressFeed,
+    reporter: Reporter,
+    cleanup: HistoryCleanup,
+) -> Watcher:
+    lane = backend_lane(name)
+
+    async def connected() -> None:
+        reporter.probe_soon(lane)
+        await reporter.works(lane)
+        await _log_unknown_version(client)
+        await cleanup.forget_left()
+
+    async def stuck(trouble: NotReached) -> None:
+        await reporter.stuck(lane, trouble.code, trouble.text)
+
+    return Watcher(
+        client,
+        progress,
+        sweep_interval_s=settings.sweep_interval_s,
+        connect_timeout_s=settings.connect_timeout_s,
+        render_timeout_s=settings.render_timeout_s,
+        client_ids=lambda: secrets.token_hex(16),
+        connected=connected,
+        stuck=stuck,
+    )
+
+
+# ---- the version, for people; nothing depends on it
+
+
+async def _log_unknown_version(client: ComfyUI) -> None:
+    """Ask for the version once for each connection."""
+    try:
+        await _learn_version(client)
+    except NotReached as trouble:
+        log.info("comfyui.version_unknown", url=client.url, error=trouble.text)
+
+
+async def _learn_version(client: ComfyUI) -> None:
+    system = (await client.system_stats()).get("system")
+    found = system.get("comfyui_version") if isinstance(system, dict) else None
+    client.version = str(found or "")[:32]
+
+
+async def first_answers(backends: Iterable[Backend]) -> list[ComfyUISeen]:
+    """What each ComfyUI answers within `FIRST_ANSWER_S`. Asked for a person at a terminal only."""
+    return await asyncio.gather(*map(_first_answer, backends))
+
+
+async def _first_answer(backend: Backend) -> ComfyUISeen:
+    client = backend.client
+    try:
+        async with asyncio.timeout(FIRST_ANSWER_S):
+            await _learn_version(client)
+    except NotReached as trouble:
+        return ComfyUISeen(backend.name, client.url, trouble=trouble.text)
+    except TimeoutError as late:
+        return ComfyUISeen(backend.name, client.url, trouble=unreached_text(late))
+    return ComfyUISeen(backend.name, client.url, client.version)

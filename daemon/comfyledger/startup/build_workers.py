@@ -1,0 +1,103 @@
+"""Builds what carries out the engine's effects and what cleans up beside it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from comfyledger.core.values import backend_lane
+from comfyledger.engine import Engine
+from comfyledger.plugins import OpenedStore
+from comfyledger.settings import Settings
+from comfyledger.startup.build_comfyui import Backend
+from comfyledger.startup.open_state import State
+from comfyledger.workers.comfyui.fetch import Bounds
+from comfyledger.workers.comfyui.renderer import Renderer
+from comfyledger.workers.dispatch import Workers
+from comfyledger.workers.reporting import Reporter, Secrets
+from comfyledger.workers.row_cache import RowCache
+from comfyledger.workers.spool.disk_guard import DiskGuard, Needed
+from comfyledger.workers.spool.retention import Outputs, Retention
+from comfyledger.workers.stores.delete import Deleter, SpoolFollower
+from comfyledger.workers.stores.first_use import Asker
+from comfyledger.workers.stores.upload import Uploader
+
+
+class Background(msgspec.Struct, frozen=True):
+    """What runs beside the engine from the start to the end. `renderers` say which prompts are under way."""
+
+    workers: Workers
+    asker: Asker
+    renderers: Mapping[str, Renderer]
+    retention: Retention
+    follower: SpoolFollower
+    disk_guard: DiskGuard
+
+    async def sweep_and_check(self) -> None:
+        """Once before the first batch: remove what a crash left in the spool, and check the room on the disks."""
+        await self.retention.sweep_at_start()
+        await self.disk_guard.look()
+
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
+        """Each runs until it is cancelled."""
+        return [self.retention.run(), self.follower.run(), self.disk_guard.run()]
+
+
+def build_background(
+    settings: Settings,
+    state: State,
+    engine: Engine,
+    stores: dict[str, OpenedStore],
+    backends: Mapping[str, Backend],
+    secrets: Secrets,
+    reporter: Reporter,
+    now_s: Callable[[], float],
+) -> Background:
+    """Nothing of it runs yet. `now_s`: the wall clock, to which the age of files is compared."""
+    reader, spool = state.reader, state.spool
+    rows = RowCache(engine.owed, reader)
+    renderers = {name: _renderer(settings, one, rows, state, secrets, reporter) for name, one in backends.items()}
+    disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
+    uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
+    return Background(
+        workers=Workers(renderers, uploader, deleter, reporter, disk_guard),
+        asker=Asker(stores, engine, random.Random()),  # noqa: S311 (jitter)
+        renderers=renderers,
+        retention=Retention(spool, reader, settings.spool.keep_days, now_s, list(_outputs(settings, state, now_s))),
+        follower=SpoolFollower(engine, reader, spool),
+        disk_guard=disk_guard,
+    )
+
+
+def _renderer(
+    settings: Settings, backend: Backend, rows: RowCache, state: State, secrets: Secrets, reporter: Reporter
+) -> Renderer:
+    spool = settings.spool
+    return Renderer(
+        backend.client,
+        backend.watcher,
+        rows,
+        backend.cleanup,
+        state.spool,
+        reporter,
+        Bounds(spool.image_bytes_max, spool.pixels_max, spool.strip_metadata),
+        secrets,
+        fetches_max=settings.limits.fetches_max,
+    )
+
+
+def _outputs(settings: Settings, state: State, now_s: Callable[[], float]) -> Iterator[Outputs]:
+    """ComfyUI's own output folders, where the configuration names them."""
+    for one in settings.comfyui.values():
+        if one.output_dir:
+            yield Outputs(Path(one.output_dir), state.reader, one.output_keep_days, now_s)
+
+
+def _needed(settings: Settings) -> Needed:
+    spool = settings.spool
+    lanes = tuple(map(backend_lane, settings.comfyui))
+    return Needed(spool.free_min_bytes, settings.ledger.free_min_bytes, spool.parked_max_bytes, lanes)

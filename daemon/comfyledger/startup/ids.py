@@ -1,0 +1,38 @@
+"""Where the daemon's ids, salts and seeds come from. Randomness and the wall clock enter here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from ulid import ULID
+
+from comfyledger.core.values import SEED_MADE_UP_MAX
+from comfyledger.ledger.sqlite.reader import BatchFilter, Reader
+from comfyledger.queries.dependencies import IdSource
+
+
+class BatchIds:
+    """Makes ids that sort in the order in which they were made, also where the wall clock goes back.
+
+    `newest` is the highest id so far, from an earlier run. Batches are listed, and resumed at a start, by their ids.
+    """
+
+    def __init__(self, newest: str | None) -> None:
+        self._last = int(ULID.from_str(newest)) if newest else 0
+
+    def __call__(self) -> str:
+        self._last = max(self._last + 1, int(ULID()))
+        return str(ULID.from_int(self._last))
+
+
+async def id_source(reader: Reader) -> IdSource:
+    """The source of a daemon whose earlier ids are in this ledger."""
+    newest = await reader.batches(BatchFilter(limit=1))
+    batch_id = BatchIds(newest[0].batch_id if newest else None)
+    return IdSource(batch_id=batch_id, salt=salt, seed=lambda: secrets.randbelow(SEED_MADE_UP_MAX + 1))
+
+
+def salt() -> bytes:
+    """The same bytes as `secrets.token_bytes`, which takes four times as long because it makes a large number first."""
+    return os.urandom(16)

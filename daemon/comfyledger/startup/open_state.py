@@ -1,0 +1,72 @@
+"""Opens what lies on disk: the locks of the state folder and the spool, the ledger, the spool and the tokens.
+
+The lock of the state folder comes first, so that a second daemon changes nothing that belongs to the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+
+import msgspec
+import structlog
+
+from comfyledger.errors import Unusable
+from comfyledger.ledger.sqlite.locking import Hold
+from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.server.tokens import Keyring, find_token
+from comfyledger.settings import Settings
+from comfyledger.workers.process.notify import Notifier
+from comfyledger.workers.spool.folder_lock import hold_spool, hold_state
+from comfyledger.workers.spool.spool import Spool
+
+log = structlog.get_logger("comfyledger.app")
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a daemon has on disk, open. `reader` reads the ledger without holding up `ledger`, which writes it."""
+
+    ledger: Ledger
+    reader: Reader
+    spool: Spool
+    keyring: Keyring
+
+
+def open_state(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack, notifier: Notifier) -> State:
+    """Everything that `stack` closes again at the end. Raises Refused, Unusable."""
+    with in_state_folder(settings):
+        _keep(stack, hold_state(settings.state_path))
+    with notifier.extending():
+        ledger = Ledger.open(settings.ledger_path)
+    stack.callback(ledger.close)
+    if ledger.foreign:
+        log.warning("ledger.foreign_objects", objects=ledger.foreign)
+    spool = Spool(settings.spool_path, settings.limits.poison_strikes_max)
+    _keep(stack, hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path))
+    with in_state_folder(settings):
+        keyring = _keyring(settings, environ)
+    reader = Reader(settings.ledger_path)
+    stack.push_async_callback(reader.close)
+    return State(ledger, reader, spool, keyring)
+
+
+def _keep(stack: AsyncExitStack, held: Hold | None) -> None:
+    """Hold a lock until the daemon ends; None where the file system has no locks."""
+    if held is not None:
+        stack.callback(held.close)
+
+
+def _keyring(settings: Settings, environ: Mapping[str, str]) -> Keyring:
+    own, is_passed = find_token(settings.token_path, environ)
+    return Keyring(own, None if is_passed else settings.token_path, settings.tokens_path)
+
+
+@contextmanager
+def in_state_folder(settings: Settings) -> Iterator[None]:
+    """Raises Unusable for an OSError of what is done in the state folder."""
+    try:
+        yield
+    except OSError as error:
+        hint = "Check folder, permissions and disk of state_dir."
+        raise Unusable(f"{settings.state_path} cannot be used: {error.strerror}.", hint=hint) from error

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from comfyledger.plugin_api import Deposit, Stored
-from comfyledger_folder.store import Disk
+from comfyledger_folder.disk import Disk
 from measured import in_turns, line, say
 
 SAVES: Final = 200

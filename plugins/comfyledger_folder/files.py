@@ -105,3 +105,14 @@ def delete(folders: Iterable[Path], name: str, ours: Held, own: str) -> Deleted 
     if others and not gone:
         return Foreign(f"{as_text(str(others[0]))} holds something else")
     return Deleted(found=bool(gone))
+
+
+def shown(path: Path) -> str:
+    """A path for people: what is no text in it is replaced."""
+    return as_text(str(path)).encode(errors="replace").decode()
+
+
+def said(error: OSError) -> str:
+    """What an error says, with its path as it is called on the disk; nothing of a timeout, which says nothing."""
+    where = f": {shown(Path(str(error.filename)))!r}" if error.filename is not None else ""
+    return f"[Errno {error.errno}] {error.strerror}{where}"[:500] if error.errno else str(error)[:500]

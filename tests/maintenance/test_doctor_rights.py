@@ -14,7 +14,7 @@ from comfyledger import accounts
 from comfyledger.accounts import Keeper, allows, keeper_of, may_write
 from comfyledger.maintenance.doctor import rights
 from comfyledger.maintenance.doctor.rights import Configured, Kept, TokenSeen
-from comfyledger_folder.store import Disk
+from comfyledger_folder.disk import Disk
 from support.doctor_given import about, report, verdicts
 
 OWN = Keeper(1000, 100, "areg", "users", frozenset({100}), asker=1000)
@@ -235,7 +235,7 @@ def test_whether_a_folder_store_can_be_written_is_asked_for_the_daemons_account(
     state.mkdir()
     root.mkdir(mode=0o755)
     disk = Disk(root, state)
-    assert [one.verdict for one in disk.diagnose()] == ["ok"]
+    assert [one.verdict for one in disk.root.diagnose()] == ["ok"]
     service = replace(keeper_of(state), user=54_321, group=54_321, groups=frozenset(), is_service=True)
     monkeypatch.setattr(accounts, "_account", lambda *_: service)
-    assert [one.verdict for one in disk.diagnose()] == ["failure"]
+    assert [one.verdict for one in disk.root.diagnose()] == ["failure"]

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+import comfyledger_folder.disk
 import comfyledger_folder.pages
-import comfyledger_folder.store
 from comfyledger.plugin_api import (
     Deposit,
     Held,
@@ -29,8 +29,10 @@ from comfyledger.plugin_api import (
     Stored,
     StoreTrouble,
 )
+from comfyledger_folder.disk import Disk, rename_noreplace
 from comfyledger_folder.names import SETTLED_NS, Paths
-from comfyledger_folder.store import Disk, FolderStore, comfyledger_stores, rename_noreplace
+from comfyledger_folder.root import Root
+from comfyledger_folder.store import FolderStore, comfyledger_stores
 from plugins.folder_given import NAME, SERIES, Bench
 
 
@@ -52,7 +54,7 @@ def no_links(patch: pytest.MonkeyPatch, number: int = errno.EPERM) -> None:
 
 def no_renames(patch: pytest.MonkeyPatch, number: int = errno.EINVAL) -> None:
     no_links(patch)
-    patch.setattr(comfyledger_folder.store, "rename_noreplace", failing(number))
+    patch.setattr(comfyledger_folder.disk, "rename_noreplace", failing(number))
 
 
 @pytest.fixture(params=["link", "rename", "claim"])
@@ -139,13 +141,13 @@ async def test_other_bytes_are_never_replaced(bench: Bench, way: str, content: b
 async def test_a_file_that_appears_at_the_last_moment_is_not_replaced(
     bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = comfyledger_folder.store._copy
+    real = comfyledger_folder.disk._copy
 
     def copy_and_lose(deposit: Deposit, temporary: Path) -> None:
         real(deposit, temporary)
         bench.place(f"{NAME}.png", b"foreign")
 
-    monkeypatch.setattr(comfyledger_folder.store, "_copy", copy_and_lose)
+    monkeypatch.setattr(comfyledger_folder.disk, "_copy", copy_and_lose)
     outcome = await bench.put()
     assert isinstance(outcome, ImageFault)
     assert outcome.code == "collision"
@@ -155,13 +157,13 @@ async def test_a_file_that_appears_at_the_last_moment_is_not_replaced(
 async def test_the_same_bytes_that_appear_at_the_last_moment_are_replayed(
     bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = comfyledger_folder.store._copy
+    real = comfyledger_folder.disk._copy
 
     def copy_and_lose(deposit: Deposit, temporary: Path) -> None:
         real(deposit, temporary)
         bench.place(f"{NAME}.png", b"ours")
 
-    monkeypatch.setattr(comfyledger_folder.store, "_copy", copy_and_lose)
+    monkeypatch.setattr(comfyledger_folder.disk, "_copy", copy_and_lose)
     outcome = await bench.put()
     assert isinstance(outcome, Stored)
     assert outcome.replayed
@@ -322,7 +324,7 @@ async def test_a_name_that_the_disk_refuses_is_the_images_trouble(bench: Bench) 
 # ways, crashes, a disk in trouble
 
 
-@pytest.mark.parametrize("number", sorted(comfyledger_folder.store.UNSUPPORTED))
+@pytest.mark.parametrize("number", sorted(comfyledger_folder.disk.UNSUPPORTED))
 async def test_a_disk_that_cannot_do_one_way_goes_another(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -335,7 +337,7 @@ async def test_a_disk_that_cannot_do_one_way_goes_another(
 
 async def test_a_disk_without_links_that_renames_makes_no_claim(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     no_links(monkeypatch)
-    monkeypatch.setattr(comfyledger_folder.store, "place_by_claim", failing(errno.EIO))
+    monkeypatch.setattr(comfyledger_folder.disk, "place_by_claim", failing(errno.EIO))
     assert isinstance(await bench.put(), Stored)
 
 
@@ -353,7 +355,7 @@ PATCHES: dict[str, tuple[object, str]] = {
     "mkdir": (Path, "mkdir"),
     "scandir": (os, "scandir"),
     "open": (Path, "open"),
-    "write": (comfyledger_folder.store, "_copy"),
+    "write": (comfyledger_folder.disk, "_copy"),
     "fsync": (os, "fsync"),
     "link": (os, "link"),
     "rename": (os, "rename"),
@@ -430,7 +432,7 @@ async def test_trouble_at_any_step_leaves_a_whole_file_or_none(
     assert isinstance(await bench.store.put(deposit), Stored)
 
 
-@pytest.mark.parametrize("number", sorted(comfyledger_folder.store.UNSUPPORTED))
+@pytest.mark.parametrize("number", sorted(comfyledger_folder.disk.UNSUPPORTED))
 async def test_a_disk_that_cannot_sync_is_used_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -534,8 +536,8 @@ async def test_a_root_is_made_and_marked_at_the_first_use(bench: Bench) -> None:
 
 
 def test_two_first_uses_at_once_are_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk, real = Disk(bench.root, bench.state), Path.exists
-    other = threading.Thread(target=disk.make_ready)
+    root, real = Root(bench.root, bench.state), Path.exists
+    other = threading.Thread(target=root.make_ready)
 
     def exists(path: Path) -> bool:
         if path.suffix == ".seen" and other.ident is None:
@@ -544,7 +546,7 @@ def test_two_first_uses_at_once_are_one(bench: Bench, monkeypatch: pytest.Monkey
         return real(path)
 
     monkeypatch.setattr(Path, "exists", exists)
-    disk.make_ready()
+    root.make_ready()
     other.join()
     assert bench.files() == {}
 
@@ -671,7 +673,7 @@ async def test_a_hundred_thousand_files_are_counted_quickly(bench: Bench, monkey
 
     many = [Entry(f"Areg_opal-fever_image_{number}.png") for number in range(1, 100_001)]
     monkeypatch.setattr(Disk, "_alike", lambda disk, folder: [bench.root])
-    monkeypatch.setattr(comfyledger_folder.store, "entries", lambda folder: iter(many))
+    monkeypatch.setattr(comfyledger_folder.disk, "entries", lambda folder: iter(many))
     begun = time.perf_counter()
     assert await bench.store.highest_number(SERIES) == 100_000
     assert time.perf_counter() - begun < 2

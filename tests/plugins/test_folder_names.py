@@ -11,8 +11,8 @@ import pytest
 
 import comfyledger_folder.names
 from comfyledger.plugin_api import Deposit, ImageFault, Stored
+from comfyledger_folder.disk import Disk, _keys_of
 from comfyledger_folder.names import Folder
-from comfyledger_folder.store import Disk, _keys_of
 
 
 def deposit(folder: Path, number: int) -> Deposit:

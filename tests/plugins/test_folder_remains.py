@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import comfyledger_folder.store
+import comfyledger_folder.disk
 from comfyledger.plugin_api import LaneFault, Stored
 from comfyledger_folder.leftovers import Remains
 from plugins.folder_given import NAME, Bench
@@ -35,7 +35,7 @@ async def test_a_root_that_goes_in_mid_put_and_comes_back_as_it_was_keeps_no_tem
 ) -> None:
     await bench.put(b"first", f"{FOLDER}/a_1")
     away = bench.root.with_name("away")
-    real: Any = comfyledger_folder.store._copy if step == "copy" else os.link
+    real: Any = comfyledger_folder.disk._copy if step == "copy" else os.link
 
     def goes(*args: Any, **kwargs: Any) -> None:
         if step == "link":
@@ -45,7 +45,7 @@ async def test_a_root_that_goes_in_mid_put_and_comes_back_as_it_was_keeps_no_tem
             real(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((comfyledger_folder.store, "_copy") if step == "copy" else (os, "link")), goes)
+        patch.setattr(*((comfyledger_folder.disk, "_copy") if step == "copy" else (os, "link")), goes)
         assert isinstance(await bench.put(), LaneFault)
     away.rename(bench.root)
     assert any(name.startswith(f"{FOLDER}/.comfyledger-") for name in bench.files()), "the test has lost its point"

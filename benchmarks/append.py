@@ -32,6 +32,8 @@ from measured import in_turns, line, say, syncs_per_second
 from scale_ledger import request
 
 ALONE: Final = 1_500
+Commands = list[Command[Any]]
+
 SUBMITS: Final = {16: 6_000, 256: 12_000}
 PEERS: Final = {16: 1_500, 256: 1_500}
 LABEL: Final = "bench"
@@ -53,7 +55,7 @@ async def _nothing(_: Any) -> None:
     await asyncio.Event().wait()
 
 
-async def _events_per_second(path: Path, callers: int, commands: list[Command], before: list[Command]) -> float:
+async def _events_per_second(path: Path, callers: int, commands: Commands, before: Commands) -> float:
     ledger = Ledger.open(path)
     engine = engine_of(ledger)
     running = asyncio.create_task(engine.run(_nothing, _nothing))
@@ -78,11 +80,11 @@ def ours(folder: Path, callers: int) -> float:
     path = folder / f"{time.monotonic_ns()}.db"
     if callers == 1:
         held = request("held", 0, 1)
-        turns: list[Command] = []
+        turns: Commands = []
         for _ in range(ALONE // 2):
             turns += (HoldBatch(LABEL, held.batch_id), ReleaseBatch(LABEL, held.batch_id))
         return asyncio.run(_events_per_second(path, 1, turns, [held]))
-    submits: list[Command] = [request(str(number), number, 1) for number in range(SUBMITS[callers])]
+    submits: Commands = [request(str(number), number, 1) for number in range(SUBMITS[callers])]
     return asyncio.run(_events_per_second(path, callers, submits, []))
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from comfyledger.core.commands import Command, SubmitBatch
+from comfyledger.core.commands import Command, R_co, SubmitBatch
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Policy, SeriesUnknown
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
@@ -129,7 +129,7 @@ class Engine:
 
     # ---- in
 
-    async def command(self, command: Command) -> msgspec.Struct | None:
+    async def command(self, command: Command[R_co]) -> R_co:
         """Decide a command and wait for its answer. Raises Refused; after it nothing has changed.
 
         A batch of a series that was never used waits until the stores have answered, up to `first_use_wait_s`.
@@ -137,13 +137,15 @@ class Engine:
         parked = sum(len(question.waiting) for question in self.questions.values())
         if len(self._commands) + parked >= COMMANDS_MAX:
             raise Refused("busy", hint="Repeat the request with the same request_id in a moment.")
-        return await self._enter(self._commands, command)
+        reply: R_co = await self._enter(self._commands, command)
+        return reply
 
     async def report(self, report: Report) -> msgspec.Struct | None:
         """Take a report and wait until it is durable. The answer is None unless the report asks for one."""
-        return await self._enter(self._reports, report)
+        answer: msgspec.Struct | None = await self._enter(self._reports, report)
+        return answer
 
-    async def _enter(self, queue: deque[_Waiting], message: Message) -> msgspec.Struct | None:
+    async def _enter(self, queue: deque[_Waiting], message: Message) -> Any:
         if self._stopped:
             raise _stopping()
         waiting = _Waiting(message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from comfyledger.core.commands import Command, PauseLane, ResumeLane
@@ -52,7 +54,7 @@ PARKED = (submit(quantity=1), *one_kept(1), unwanted(1))
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Command) else "",
 )
-def test_every_event_that_a_client_caused_carries_its_label(before: tuple[Message, ...], command: Command) -> None:
+def test_every_event_that_a_client_caused_carries_its_label(before: tuple[Message, ...], command: Command[Any]) -> None:
     events = given(before).when(command).events
     named = {type(event).__name__: getattr(event, "by", getattr(event, "label", "")) for event in events}
     assert named

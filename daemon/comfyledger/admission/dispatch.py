@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Final, cast
+from typing import Final
 
 from comfyledger import crash_points, wire
 from comfyledger.admission import admit, forget, recover, repeats, store_import
@@ -18,7 +18,7 @@ from comfyledger.core.commands import (
     ResumeLane,
     RetryBatch,
 )
-from comfyledger.core.decide.recorder import Accepted, Changed, SeriesNext
+from comfyledger.core.decide.recorder import Changed
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.engine import Question
@@ -88,7 +88,7 @@ _PATHS: Final[dict[type[wire.Message], str]] = {
 """Which field a refusal of the command is about. The core names a field only where it alone checks it."""
 
 
-def _steering(context: Dependencies, label: str, message: wire.Message, series: str = "") -> Command:
+def _steering(context: Dependencies, label: str, message: wire.Message, series: str = "") -> Command[Changed]:
     match message:
         case wire.Cancel(batch_id=batch_id, images=images):
             return CancelBatch(label, batch_id, tuple(images))
@@ -116,7 +116,7 @@ async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, r
     if message.dry_run:
         return await _dry_run(context, admitted)
     crash_points.at("batch.admitted")
-    accepted = cast(Accepted, await context.engine.command(admitted.command))
+    accepted = await context.engine.command(admitted.command)
     crash_points.at("batch.numbered")
     found = await repeats.found_in(context.reader, accepted.batch_id) if accepted.repeated else admitted.found
     return serialize.accepted(accepted, context.engine.epoch, found)
@@ -146,19 +146,19 @@ async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.Batc
 
 async def _open_series(context: Dependencies, label: str, message: wire.OpenSeries) -> wire.SeriesInfo:
     command = admit.open_series(message, label, context.policy, context.store_refs())
-    opened = cast(SeriesNext, await context.engine.command(command))
+    opened = await context.engine.command(command)
     return wire.SeriesInfo(opened.series, opened.next)
 
 
-async def _changed(context: Dependencies, command: Command, path: str) -> wire.ChangedCount:
+async def _changed(context: Dependencies, command: Command[Changed], path: str) -> wire.ChangedCount:
     try:
-        changed = cast(Changed, await context.engine.command(command))
+        changed = await context.engine.command(command)
     except Refused as refusal:
         raise admit.within(refusal, "$.data.images" if refusal.code == "unknown_image" else path) from refusal
     return wire.ChangedCount(changed.images, changed.left)
 
 
-def _scoped(context: Dependencies, label: str, scope: str, *, pause: bool) -> Command:
+def _scoped(context: Dependencies, label: str, scope: str, *, pause: bool) -> Command[Changed]:
     """The command for a scope: everything, backend:NAME, store:NAME, user:NAME or batch:ID."""
     kind, _, name = scope.partition(":")
     if kind == "batch" and name:

@@ -6,7 +6,7 @@ forgotten already is passed over.
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 from comfyledger import wire
 from comfyledger.admission import admit
@@ -50,7 +50,7 @@ async def _one(context: Dependencies, label: str, message: wire.Forget, batch_id
         return await _planned(context, message, batch_id)
     command = Forget(label, batch_id, tuple(message.images), message.stores)
     try:
-        return cast(Forgotten, await context.engine.command(command))
+        return await context.engine.command(command)
     except Refused as refusal:
         field = "images" if refusal.code == "unknown_image" else "batch_id"
         raise admit.within(refusal, f"$.data.{field}") from refusal

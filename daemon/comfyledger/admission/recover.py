@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from comfyledger import wire
 from comfyledger.admission.recover_plan import Scope, Step, done, is_there, steps_of, stored_in, summed
@@ -169,14 +169,16 @@ async def _work_off(
     images = 0
     for command in commands_of(label, steps, batches, scope):
         try:
-            images += cast(Changed, await context.engine.command(command)).images
+            images += (await context.engine.command(command)).images
         except Refused as refusal:
             if refusal.code != "nothing_to_do":
                 raise
     return images
 
 
-def commands_of(label: str, steps: Sequence[Step], batches: dict[str, BatchRow], scope: Scope) -> Iterator[Command]:
+def commands_of(
+    label: str, steps: Sequence[Step], batches: dict[str, BatchRow], scope: Scope
+) -> Iterator[Command[Changed]]:
     """One command for all steps of one kind about one batch and store."""
     grouped: dict[tuple[str, str, str], list[int]] = {}
     for step in steps:
@@ -211,5 +213,5 @@ async def _drop_store(context: Dependencies, label: str, store: str, message: wi
     images, batch_ids = 0, list(owing)
     for first in range(0, len(batch_ids), BATCHES_AT_ONCE):
         some = tuple(batch_ids[first : first + BATCHES_AT_ONCE])
-        images += cast(Changed, await context.engine.command(DropStore(label, store, some))).images
+        images += (await context.engine.command(DropStore(label, store, some))).images
     return wire.Recovered(len(owing), images)

@@ -7,13 +7,12 @@ checked to be such series and becomes one command. Nothing is remembered here, a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
 from comfyledger import wire
 from comfyledger.core.commands import RaiseSeries, SeriesFound
-from comfyledger.core.decide.recorder import Raised
 from comfyledger.core.naming.names import Series, Templates, extremes, series_in
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
@@ -78,7 +77,7 @@ async def raise_series(context: Dependencies, label: str, message: wire.RaiseSer
         for place, one in enumerate(message.found)
     )
     command = RaiseSeries(label, StoreRef(opened.name, opened.identity), tuple(found))
-    raised = cast(Raised, await context.engine.command(command))
+    raised = await context.engine.command(command)
     return wire.SeriesRaised(raised.opened, raised.raised, raised.unchanged)
 
 

@@ -1,20 +1,25 @@
-"""What people and apps ask for, after the door has checked everything that can be checked without the ledger."""
+"""What people and apps ask for, after admission has checked everything that can be checked without the ledger."""
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 import msgspec
 
+from comfyledger.core.decide.recorder import Accepted, Changed, Forgotten, Raised, SeriesNext
 from comfyledger.core.naming.names import Series
 from comfyledger.core.values import Blob, Evidence, Plan, PromptFixed, StoreRef, Take
 
+R_co = TypeVar("R_co", covariant=True)
 
-class Command(msgspec.Struct, frozen=True):
-    """The root of all commands. `label` is the client's own name, as its token or its hello says it."""
+
+class Command(msgspec.Struct, Generic[R_co], frozen=True):
+    """The root of all commands. `label` is the client's own name, from its token or its hello; `R_co` is the reply."""
 
     label: str
 
 
-class SubmitBatch(Command, frozen=True):
+class SubmitBatch(Command[Accepted], frozen=True):
     """Give numbers and names to a batch and owe its images.
 
     `trust`: a series that was never used starts at 1 without asking the stores.
@@ -40,7 +45,7 @@ class SubmitBatch(Command, frozen=True):
     trust: bool = False
 
 
-class OpenSeries(Command, frozen=True):
+class OpenSeries(Command[SeriesNext], frozen=True):
     """Ask the stores for the highest number of a series before its first batch comes."""
 
     series: Series
@@ -55,7 +60,7 @@ class SeriesFound(msgspec.Struct, frozen=True):
     highest: int
 
 
-class RaiseSeries(Command, frozen=True):
+class RaiseSeries(Command[Raised], frozen=True):
     """Go on above the numbers that a store was found to hold."""
 
     store: StoreRef
@@ -70,7 +75,7 @@ class SeriesSeen(msgspec.Struct, frozen=True):
     evidence: tuple[Evidence, ...]
 
 
-class RestoreLedger(Command, frozen=True):
+class RestoreLedger(Command[Raised], frozen=True):
     """Begin a new epoch after a backup, with every series above what was seen and by the margin.
 
     `first`: what a series begins with that is not among them.
@@ -84,14 +89,14 @@ class RestoreLedger(Command, frozen=True):
     seen: tuple[SeriesSeen, ...]
 
 
-class DropStore(Command, frozen=True):
+class DropStore(Command[Changed], frozen=True):
     """Give up what these batches owe to a store and what it would not take; what it has is left there."""
 
     store: str
     batch_ids: tuple[str, ...]
 
 
-class OweStore(Command, frozen=True):
+class OweStore(Command[Changed], frozen=True):
     """Owe images of a batch (indexes) to a store again, or for the first time."""
 
     batch_id: str
@@ -99,7 +104,7 @@ class OweStore(Command, frozen=True):
     store: StoreRef
 
 
-class RenumberImages(Command, frozen=True):
+class RenumberImages(Command[Changed], frozen=True):
     """Give those of these images (indexes) that met something else under their name the next numbers of their series.
 
     `series`: its key, as the batch has it.
@@ -110,14 +115,14 @@ class RenumberImages(Command, frozen=True):
     images: tuple[int, ...]
 
 
-class CancelBatch(Command, frozen=True):
+class CancelBatch(Command[Changed], frozen=True):
     """Give up what is not kept yet: all of a batch, or the images named (indexes from 1)."""
 
     batch_id: str
     images: tuple[int, ...] = ()
 
 
-class RetryBatch(Command, frozen=True):
+class RetryBatch(Command[Changed], frozen=True):
     """Take up what failed, was parked or held, under the same numbers: all of a batch, or the images named.
 
     `take`: of the prompts of which more files came than images, and of nothing else, which files are taken. With "all"
@@ -130,7 +135,7 @@ class RetryBatch(Command, frozen=True):
     series: str = ""
 
 
-class Forget(Command, frozen=True):
+class Forget(Command[Forgotten], frozen=True):
     """Forget a batch, or the images named (indexes from 1): texts and files go, numbers stay used.
 
     `stores`: these are asked to delete what they have.
@@ -141,17 +146,17 @@ class Forget(Command, frozen=True):
     stores: bool = False
 
 
-class HoldBatch(Command, frozen=True):
+class HoldBatch(Command[Changed], frozen=True):
     batch_id: str
 
 
-class ReleaseBatch(Command, frozen=True):
+class ReleaseBatch(Command[Changed], frozen=True):
     batch_id: str
 
 
-class PauseLane(Command, frozen=True):
+class PauseLane(Command[Changed], frozen=True):
     lane: str
 
 
-class ResumeLane(Command, frozen=True):
+class ResumeLane(Command[Changed], frozen=True):
     lane: str

@@ -58,7 +58,7 @@ from comfyledger.core.reports import (
 from comfyledger.core.rows import UNOPENED, Key, Slice
 from comfyledger.core.values import store_lane
 
-Message = Command | Report
+Message = Command[Any] | Report
 
 __all__: Final = ["Decision", "Message", "Policy", "decide", "needs"]
 
@@ -68,7 +68,7 @@ def needs(message: Message) -> tuple[Key, ...]:
     return _needs_of_command(message) if isinstance(message, Command) else _needs_of_report(message)
 
 
-def _needs_of_command(command: Command) -> tuple[Key, ...]:
+def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
     match command:
         case SubmitBatch(label=label, request_id=request_id, series=series, template=template):
             return (
@@ -155,7 +155,7 @@ def decide(state: Slice, message: Message, now_ms: int, position: int, policy: P
     return Decision(_answer(draft, message, policy), tuple(draft.recorded))
 
 
-_COMMANDS: Final[dict[type[Command], Callable[[Draft, Any], msgspec.Struct]]] = {
+_COMMANDS: Final[dict[type[Command[Any]], Callable[[Draft, Any], msgspec.Struct]]] = {
     SubmitBatch: submit_batch,
     OpenSeries: open_series,
     RaiseSeries: raise_series,

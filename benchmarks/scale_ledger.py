@@ -26,9 +26,9 @@ from comfyledger.core.events import (
     PromptSubmitting,
     UploadStarted,
 )
+from comfyledger.core.keys import BatchKey, whole_prompt
 from comfyledger.core.naming.names import Templates, series_of
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import Key
 from comfyledger.core.values import ImageNamed, OutputFile, PromptFixed, StoreRef, blob_of, prompt_uuid
 from comfyledger.ledger.sqlite.writer import Ledger
 
@@ -92,11 +92,8 @@ class Life:
         return decision.answer.images
 
     def _prompt(self, batch_id: str, prompt: PromptFixed, images: tuple[ImageNamed, ...]) -> None:
-        kinds = ("prompt", "prompt_images")
         with self._ledger.message():
-            state = self._ledger.load(
-                (Key("batch", batch_id), *(Key(kind, batch_id, i=prompt.index) for kind in kinds))
-            )
+            state = self._ledger.load((BatchKey(batch_id), *whole_prompt(batch_id, prompt.index)))
             draft = Draft(state, NOW_MS + self._ledger.head.position * 40, self._ledger.head.position)
             attempt = self._tries(draft, batch_id, prompt.index)
             _rendered(draft, batch_id, prompt, attempt)

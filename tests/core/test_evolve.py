@@ -13,6 +13,7 @@ from comfyledger.core.events import KIND_OF, KINDS, Event, Recorded, stream_of
 from comfyledger.core.evolve import evolve as fold
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.evolve.transitions import COUNT
+from comfyledger.core.keys import BatchKey
 from comfyledger.core.reports import LaneWorks
 from comfyledger.core.rows import BatchRow, ImageState, Slice, TemplateRow
 from support.core_given import (
@@ -195,7 +196,7 @@ def test_an_event_changes_no_row_in_place() -> None:
 
 def test_an_event_whose_rows_are_not_loaded_is_a_fault_and_not_a_guess() -> None:
     for entry in eventful().log:
-        if any(key.kind == "batch" for key in touches(entry.event)):
+        if any(isinstance(key, BatchKey) for key in touches(entry.event)):
             with pytest.raises(KeyError):
                 evolve(Slice(), entry)
 

@@ -29,6 +29,7 @@ from comfyledger.core.commands import (
 )
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.events import KINDS
+from comfyledger.core.keys import BatchKey, ImageKey, PromptKey
 from comfyledger.core.reports import (
     DeletionDone,
     DeletionRefused,
@@ -49,7 +50,6 @@ from comfyledger.core.reports import (
     UploadIntended,
     UploadRefused,
 )
-from comfyledger.core.rows import Key
 from comfyledger.core.values import Blob, Evidence, OutputFile, Pinned, blob_of
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -113,7 +113,7 @@ class Load:
         return [message] if self._random.random() < 0.2 else []
 
     def _series_of(self, batch_id: str) -> str:
-        batch = self._ledger.load((Key("batch", batch_id),)).batch(batch_id)
+        batch = self._ledger.load((BatchKey(batch_id),)).batch(batch_id)
         return batch.series if batch is not None else ""
 
     def _restore(self) -> Message:
@@ -133,7 +133,7 @@ class Load:
 
     def _render(self, batch_id: str) -> Message:
         index = self._random.randint(1, 4)
-        row = self._ledger.load((Key("prompt", batch_id, i=index),)).prompt(batch_id, index)
+        row = self._ledger.load((PromptKey(batch_id, index),)).prompt(batch_id, index)
         attempt = row.attempt if row else 1
         if row is not None and row.state == "queued" and self._random.random() < 0.8:
             return SubmitIntended(batch_id, index, attempt + 1)
@@ -163,7 +163,7 @@ class Load:
 
     def _upload(self, batch_id: str) -> Message:
         about = (batch_id, self._random.randint(1, 4), "folder")
-        row = self._ledger.load((Key("image", batch_id, i=about[1]),)).image(*about[:2])
+        row = self._ledger.load((ImageKey(batch_id, about[1]),)).image(*about[:2])
         if row is not None and row.state == "forgetting":
             return self._random.choice([DeletionDone(*about, found=True), DeletionRefused(*about, code="foreign")])
         if row is not None and row.state in {"stored", "parked"} and self._random.random() < 0.4:

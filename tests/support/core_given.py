@@ -31,6 +31,7 @@ from comfyledger.core.decide.decide import Message, decide, needs
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.events import BatchRequested, BlobErased, Event, ImageFailed, ImageParked, Recorded
 from comfyledger.core.evolve.evolve import evolve, touches
+from comfyledger.core.keys import BatchImages, BatchPrompts, BatchTexts, Key, ManyKey, gathered
 from comfyledger.core.naming.names import Series, Templates, series_of
 from comfyledger.core.reports import (
     DeletionDone,
@@ -53,7 +54,6 @@ from comfyledger.core.reports import (
 from comfyledger.core.rows import (
     BatchRow,
     ImageRow,
-    Key,
     LaneRow,
     PromptRow,
     Row,
@@ -121,13 +121,16 @@ class PlainLedger:
     def _check_loaded(self, recorded: tuple[Recorded, ...], loaded: set[RowId]) -> None:
         """Every row that an event touches was loaded for its message, if it existed before."""
         for entry in recorded:
-            missing = {each for each in self.ids(touches(entry.event)) if each in self.rows} - loaded
+            missing = self.ids(touches(entry.event)) - loaded
             assert not missing, f"{entry.event} touches rows that were not loaded: {missing}"
 
     def load(self, keys: Iterable[Key]) -> Slice:
-        keys = tuple(keys)
-        texts = [text for key in keys if key.kind == "batch_texts" for text in self.texts(key.a)]
-        return Slice([*(self.rows[each] for each in self.ids(keys) if each in self.rows), *texts])
+        return gathered(keys, lambda key: self.rows.get(key.row_id), self._many)
+
+    def _many(self, key: ManyKey) -> list[Row]:
+        if isinstance(key, BatchTexts):
+            return list(self.texts(key.batch_id))
+        return of_batch(self.rows, key)
 
     def texts(self, batch: str = "b1") -> list[TextRow]:
         """The texts that events of a batch have named and none has erased."""
@@ -156,32 +159,8 @@ class PlainLedger:
         return any(row.template == event.template and row.forgotten < row.images for row in rows)
 
     def ids(self, keys: Iterable[Key]) -> set[RowId]:
-        return {each for key in keys for each in self._ids(key)}
-
-    def _ids(self, key: Key) -> Iterator[RowId]:
-        match key.kind:
-            case "batch_texts":
-                pass
-            case "series" | "template" | "batch" | "lane":
-                yield (key.kind, key.a, "")
-            case "prompt" | "image":
-                yield (key.kind, key.a, key.i)
-            case "prompt_images":
-                prompt = self.rows.get(("prompt", key.a, key.i))
-                yield from (("image", key.a, index) for index in prompt.images) if isinstance(prompt, PromptRow) else ()
-            case "batch_prompts" | "batch_images":
-                kind = key.kind.removeprefix("batch_").removesuffix("s")
-                yield from (each for each in self.rows if each[:2] == (kind, key.a))
-            case "request":
-                yield from self._request_ids(key)
-            case _:
-                raise KeyError(key.kind)
-
-    def _request_ids(self, key: Key) -> Iterator[RowId]:
-        request = self.rows.get(("request", key.a, key.b))
-        if request is not None:
-            yield row_id(request)
-            yield from self.ids((Key("batch", request.batch_id), Key("batch_images", request.batch_id)))  # type: ignore[union-attr]
+        """The identities of the rows that the keys name and that exist."""
+        return {row_id(row) for row in self.load(keys)._rows.values()}
 
     # ---- looking
 
@@ -201,10 +180,10 @@ class PlainLedger:
         return self.rows["series", key, ""]  # type: ignore[return-value]
 
     def states(self, batch: str = "b1") -> list[str]:
-        return [image.state for image in self.load([Key("batch_images", batch)]).images(batch)]
+        return [image.state for image in self.load([BatchImages(batch)]).images(batch)]
 
     def numbers(self, batch: str = "b1") -> list[int]:
-        return [image.number for image in self.load([Key("batch_images", batch)]).images(batch)]
+        return [image.number for image in self.load([BatchImages(batch)]).images(batch)]
 
     def open_rows(self) -> list[Row]:
         """What a restart reads: lanes, batches that are not over, their open prompts, kept images."""
@@ -220,6 +199,12 @@ class PlainLedger:
             *prompts,
             *(row for row in self.rows.values() if isinstance(row, ImageRow) and row.state in {"kept", "forgetting"}),
         ]
+
+
+def of_batch(rows: dict[RowId, Row], key: ManyKey) -> list[Row]:
+    """The rows of one batch among all rows; its texts are not among them."""
+    kind = {BatchPrompts: PromptRow, BatchImages: ImageRow, BatchTexts: TextRow}[type(key)]
+    return [row for row in rows.values() if isinstance(row, kind) and row.batch_id == key.batch_id]
 
 
 def _joined(texts: Iterable[TextRow]) -> list[TextRow]:

@@ -18,25 +18,25 @@ from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.decide.decide import Message, Policy, decide, needs
 from comfyledger.core.events import BatchRequested, ImageAdded, ImageRenumbered, Recorded
 from comfyledger.core.evolve.evolve import evolve, touches
+from comfyledger.core.keys import gathered
 from comfyledger.core.naming.names import Templates, series_of
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import (
     BatchRow,
     ImageRow,
-    Key,
     LaneRow,
     PromptRow,
     RequestRow,
     Row,
     RowId,
     SeriesRow,
-    Slice,
     row_id,
 )
 from comfyledger.core.values import PromptFixed, StoreRef, blob_of
 from comfyledger.ledger.commit_group import texts_named
 from comfyledger.ledger.eventlog import GENESIS, Line, chained, decode, read_page
 from comfyledger.ledger.sqlite.writer import Ledger
+from support.core_given import of_batch
 
 GRAPH = b'{"9":{"class_type":"SaveImage"}}'
 FOLDER = StoreRef("folder", "folder:/images")
@@ -158,27 +158,9 @@ def folded(lines: Iterable[Line]) -> dict[RowId, Row]:
     rows: dict[RowId, Row] = {}
     for line in lines:
         event = decode(line.kind, line.schema, line.data)
-        state = Slice(row for key in touches(event) for row in _under(rows, key))
+        state = gathered(touches(event), lambda key: rows.get(key.row_id), lambda key: of_batch(rows, key))
         rows.update((row_id(row), row) for row in evolve(state, Recorded(line.position, line.at_ms, event)))
     return rows
-
-
-def _under(rows: dict[RowId, Row], key: Key) -> list[Row]:
-    match key.kind:
-        case "series" | "batch" | "lane":
-            found = [rows.get((key.kind, key.a, ""))]
-        case "prompt" | "image":
-            found = [rows.get((key.kind, key.a, key.i))]
-        case "prompt_images":
-            prompt = rows[("prompt", key.a, key.i)]
-            assert isinstance(prompt, PromptRow)
-            found = [rows.get(("image", key.a, index)) for index in prompt.images]
-        case "batch_prompts" | "batch_images":
-            kind = PromptRow if key.kind == "batch_prompts" else ImageRow
-            found = [row for row in rows.values() if isinstance(row, kind) and row.batch_id == key.a]
-        case _:
-            raise KeyError(key.kind)
-    return [row for row in found if row is not None]
 
 
 _TABLES: dict[str, tuple[type, tuple[str, ...]]] = {

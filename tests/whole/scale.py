@@ -38,7 +38,7 @@ from comfyledger.core.events import (
     PromptSubmitting,
     UploadStarted,
 )
-from comfyledger.core.rows import Key
+from comfyledger.core.keys import whole_batch
 from comfyledger.core.values import ImageNamed, OutputFile, PromptFixed, StoreRef, prompt_uuid
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_given import NOW_MS, submission
@@ -87,7 +87,7 @@ def _take_batch(ledger: Ledger, number: int) -> str:
         ledger.write(decision.recorded, state, (request.template,))
     assert isinstance(decision.answer, Accepted)
     with ledger.message():
-        state = ledger.load(Key(kind, request.batch_id) for kind in ("batch", "batch_prompts", "batch_images"))
+        state = ledger.load(whole_batch(request.batch_id))
         draft = Draft(state, NOW_MS, ledger.head.position)
         for event in _story(request.batch_id, decision.answer.images):
             draft.emit(event)

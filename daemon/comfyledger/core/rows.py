@@ -221,20 +221,8 @@ UNOPENED: Final = ""
 Row = SeriesRow | RequestRow | TemplateRow | TextRow | BatchRow | PromptRow | ImageRow | LaneRow
 
 
-class Key(msgspec.Struct, frozen=True, gc=False):
-    """Names rows to load. `kind` says which:
-
-    series(a) · request(a, b), with its batch and images when it was used · template(a) · batch(a) · prompt(a, i) ·
-    image(a, i) · prompt_images(a, i) · batch_prompts(a) · batch_images(a) · batch_texts(a) · lane(a)
-    """
-
-    kind: str
-    a: str
-    b: str = ""
-    i: int = 0
-
-
 RowId = tuple[str, str, str | int]
+"""The identity of a row: its type, then what tells it from its like."""
 
 
 _IDS: Final[dict[type, Callable[[Any], RowId]]] = {

@@ -10,15 +10,22 @@ from collections.abc import Iterable
 from typing import Final
 
 from comfyledger.core.events import BlobErased, Recorded
-from comfyledger.core.rows import ImageRow, Key, PromptRow, Row, RowId, Slice, TemplateRow
+from comfyledger.core.keys import (
+    BatchImages,
+    BatchPrompts,
+    BatchTexts,
+    Key,
+    ManyKey,
+    OneKey,
+    TemplateKey,
+    gathered,
+)
+from comfyledger.core.rows import ImageRow, PromptRow, Row, RowId, Slice, TemplateRow
 from comfyledger.core.values import Blob
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.sqlite import projections
 from comfyledger.ledger.sqlite.writer import Ledger, Noted, noted
 
-_IN_TABLES: Final = "batch_texts"
-"""The kind of key whose rows are looked for in tables, some of them in the events: they must be written before."""
-_OF_BATCH: Final[dict[str, type[Row]]] = {"batch_prompts": PromptRow, "batch_images": ImageRow}
+_OF_BATCH: Final[dict[type[ManyKey], type[Row]]] = {BatchPrompts: PromptRow, BatchImages: ImageRow}
 
 
 class Together:
@@ -42,15 +49,15 @@ class Together:
 
     def load(self, keys: tuple[Key, ...]) -> Slice:
         """The rows under the keys, as the messages before this one left them. What they need in tables is there."""
-        return projections.gathered(keys, self._one, self._many)
+        return gathered(keys, self._one, self._many)
 
     def prepare(self, keys: tuple[Key, ...]) -> None:
-        """Write what is not written yet if the rows under the keys are looked for in tables, and after an erasure.
+        """Write what is not written yet before texts are sought, which are found through tables, and after an erasure.
 
         What was erased may be known here, and stands in the way of the same graph under another digest. Raises as
         `flush` does.
         """
-        if self._erases or any(key.kind == _IN_TABLES for key in keys):
+        if self._erases or any(isinstance(key, BatchTexts) for key in keys):
             self.flush()
         if self._erases:
             self._know_nothing()
@@ -72,7 +79,7 @@ class Together:
     def _take_text(self, text: Blob) -> None:
         """A graph that is held already, under whatever digest, is not put once more."""
         if text.key:
-            ident = ("template", text.key, "")
+            ident = TemplateKey(text.key).row_id
             if self._known.get(ident) is not None:
                 return
             self._known[ident] = TemplateRow(text.key, text.digest)
@@ -83,16 +90,16 @@ class Together:
         self._ledger.put(self._lines, self._noted, self._changed.values(), self._texts)
         self._begin()
 
-    def _one(self, key: Key) -> Row | None:
-        ident = (key.kind, key.a, key.b or key.i or "")
+    def _one(self, key: OneKey) -> Row | None:
+        ident = key.row_id
         if ident not in self._known:
             self._known[ident] = self._ledger.load_one(key)
         return self._known[ident]
 
-    def _many(self, key: Key) -> Iterable[Row]:
+    def _many(self, key: ManyKey) -> Iterable[Row]:
         rows = self._ledger.load_many(key)
-        changed = self._of_batch.get(key.a)
-        kind = _OF_BATCH.get(key.kind)
+        changed = self._of_batch.get(key.batch_id)
+        kind = _OF_BATCH.get(type(key))
         if not changed or kind is None:
             return rows
         now = {ident: row for ident, row in changed.items() if isinstance(row, kind)}

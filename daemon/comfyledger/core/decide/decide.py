@@ -45,6 +45,18 @@ from comfyledger.core.decide.recorder import Decision, Draft, Policy
 from comfyledger.core.decide.recovery import owe_store, renumber_images
 from comfyledger.core.decide.reports import decide_report
 from comfyledger.core.decide.restore import restore_ledger
+from comfyledger.core.keys import (
+    BatchKey,
+    BatchTexts,
+    ImageKey,
+    Key,
+    LaneKey,
+    RequestKey,
+    SeriesKey,
+    TemplateKey,
+    whole_batch,
+    whole_prompt,
+)
 from comfyledger.core.reports import (
     ImageIsLost,
     ImageReport,
@@ -55,7 +67,7 @@ from comfyledger.core.reports import (
     Report,
     SeriesAnswered,
 )
-from comfyledger.core.rows import UNOPENED, Key, Slice
+from comfyledger.core.rows import UNOPENED, Slice
 from comfyledger.core.values import store_lane
 
 Message = Command[Any] | Report
@@ -72,24 +84,24 @@ def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
     match command:
         case SubmitBatch(label=label, request_id=request_id, series=series, template=template):
             return (
-                Key("request", label, request_id),
+                RequestKey(label, request_id),
                 *_series(series.key),
-                Key("template", template.key),
+                TemplateKey(template.key),
             )
         case OpenSeries() | RaiseSeries() | RestoreLedger():
             return _series(*_keys_of(command))
         case DropStore(store=store, batch_ids=batch_ids):
-            return (Key("lane", store_lane(store)), *(key for batch_id in batch_ids for key in _whole(batch_id)))
+            return (LaneKey(store_lane(store)), *(key for batch_id in batch_ids for key in whole_batch(batch_id)))
         case OweStore(batch_id=batch_id, images=images):
             return _some(batch_id, images)
         case RenumberImages(batch_id=batch_id, series=series, images=images):
-            return (Key("series", series), *_some(batch_id, images))
+            return (SeriesKey(series), *_some(batch_id, images))
         case PauseLane(lane=lane) | ResumeLane(lane=lane):
-            return (Key("lane", lane),)
+            return (LaneKey(lane),)
         case HoldBatch(batch_id=batch_id) | ReleaseBatch(batch_id=batch_id):
-            return (Key("batch", batch_id),)
+            return (BatchKey(batch_id),)
         case RetryBatch(series=series) if series:
-            return (Key("series", series), *_whole(command.batch_id))
+            return (SeriesKey(series), *whole_batch(command.batch_id))
         case CancelBatch() | RetryBatch() | Forget():
             return _whole_for(command)
         case _:
@@ -101,13 +113,13 @@ def _needs_of_report(report: Report) -> tuple[Key, ...]:
         case SeriesAnswered(series=series):
             return _series(series.key)
         case LaneStuck(lane=lane) | LaneWorks(lane=lane):
-            return (Key("lane", lane),)
+            return (LaneKey(lane),)
         case ImageIsLost(batch_id=batch_id, prompt=prompt):
             return _of_prompt(batch_id, prompt)
         case ImageReport(batch_id=batch_id, image=image):
-            return (Key("batch", batch_id), Key("image", batch_id, i=image))
+            return (BatchKey(batch_id), ImageKey(batch_id, image))
         case PromptWasRefused(batch_id=batch_id):
-            return _whole(batch_id)
+            return whole_batch(batch_id)
         case PromptReport(batch_id=batch_id, prompt=prompt):
             return _of_prompt(batch_id, prompt)
         case _:
@@ -126,24 +138,20 @@ def _keys_of(command: OpenSeries | RaiseSeries | RestoreLedger) -> Iterator[str]
 
 def _series(*keys: str) -> tuple[Key, ...]:
     """With what a series begins with, should it not be known."""
-    return tuple(Key("series", key) for key in (UNOPENED, *keys))
+    return tuple(SeriesKey(key) for key in (UNOPENED, *keys))
 
 
 def _whole_for(command: CancelBatch | RetryBatch | Forget) -> tuple[Key, ...]:
-    texts = (Key("batch_texts", command.batch_id),) if isinstance(command, Forget) else ()
-    return (*_whole(command.batch_id), *texts)
-
-
-def _whole(batch_id: str) -> tuple[Key, ...]:
-    return (Key("batch", batch_id), Key("batch_prompts", batch_id), Key("batch_images", batch_id))
+    texts = (BatchTexts(command.batch_id),) if isinstance(command, Forget) else ()
+    return (*whole_batch(command.batch_id), *texts)
 
 
 def _of_prompt(batch_id: str, prompt: int) -> tuple[Key, ...]:
-    return (Key("batch", batch_id), Key("prompt", batch_id, i=prompt), Key("prompt_images", batch_id, i=prompt))
+    return (BatchKey(batch_id), *whole_prompt(batch_id, prompt))
 
 
 def _some(batch_id: str, images: tuple[int, ...]) -> tuple[Key, ...]:
-    return (Key("batch", batch_id), *(Key("image", batch_id, i=index) for index in images))
+    return (BatchKey(batch_id), *(ImageKey(batch_id, index) for index in images))
 
 
 def decide(state: Slice, message: Message, now_ms: int, position: int, policy: Policy) -> Decision:

@@ -65,12 +65,21 @@ from comfyledger.core.evolve.prompts import (
 )
 from comfyledger.core.evolve.recovery import RecoveryEvent, recovered, touched_by
 from comfyledger.core.evolve.transitions import left_alone, moved, renewed, waits
+from comfyledger.core.keys import (
+    BatchImages,
+    BatchKey,
+    ImageKey,
+    Key,
+    LaneKey,
+    SeriesKey,
+    whole_batch,
+    whole_prompt,
+)
 from comfyledger.core.rows import (
     UNOPENED,
     BatchRow,
     ImageRow,
     ImageState,
-    Key,
     PromptRow,
     RequestRow,
     Row,
@@ -84,34 +93,28 @@ def touches(event: Event) -> tuple[Key, ...]:
     """The keys of the rows that `evolve` needs for an event."""
     match event:
         case SeriesOpened(series=series) | SeriesRaised(series=series) | BatchRequested(series=series):
-            return (Key("series", series),)
+            return (SeriesKey(series),)
         case LanePaused(lane=lane) | LaneResumed(lane=lane):
-            return (Key("lane", lane),)
+            return (LaneKey(lane),)
         case LedgerRestored():
-            return (Key("series", UNOPENED),)
+            return (SeriesKey(UNOPENED),)
         case BatchHeld() | BatchResumed() | BatchSettled() | BatchCancelled() | BlobErased():
-            return (Key("batch", event.batch_id),)
+            return (BatchKey(event.batch_id),)
         case BatchReopened(batch_id=batch_id):
-            return (Key("batch", batch_id), Key("batch_prompts", batch_id), Key("batch_images", batch_id))
+            return whole_batch(batch_id)
         case StoreDropped(batch_id=batch_id):
-            return (Key("batch", batch_id), Key("batch_images", batch_id))
+            return (BatchKey(batch_id), BatchImages(batch_id))
         case StoreOwed() | ImageLost() | ImageRenumbered():
             return touched_by(event)
         case UploadStarted() | ImageUploaded() | ImageParked() | ImageDeleted() | ImageLeft():
-            return (Key("batch", event.batch_id), Key("image", event.batch_id, i=event.image))
+            return (BatchKey(event.batch_id), ImageKey(event.batch_id, event.image))
         case ImageFailed() | ImageCancelled() | ImageForgotten():
-            kinds = ("prompt", "prompt_images")
-            rows = (Key(kind, event.batch_id, i=prompt) for prompt in event.prompts for kind in kinds)
-            return (Key("batch", event.batch_id), *rows)
+            rows = (key for prompt in event.prompts for key in whole_prompt(event.batch_id, prompt))
+            return (BatchKey(event.batch_id), *rows)
         case _:
             batch_id, prompt = event.batch_id, event.prompt  # type: ignore[attr-defined]
-            numbers = (Key("series", event.series),) if isinstance(event, ImageAdded) else ()
-            return (
-                *numbers,
-                Key("batch", batch_id),
-                Key("prompt", batch_id, i=prompt),
-                Key("prompt_images", batch_id, i=prompt),
-            )
+            numbers = (SeriesKey(event.series),) if isinstance(event, ImageAdded) else ()
+            return (*numbers, BatchKey(batch_id), *whole_prompt(batch_id, prompt))
 
 
 def _series(state: Slice, event: SeriesOpened | SeriesRaised | LedgerRestored) -> tuple[Row, ...]:

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from comfyledger.core.events import ImageAdded, ImageLost, ImageRenumbered, StoreOwed
 from comfyledger.core.evolve.transitions import renewed
-from comfyledger.core.rows import BatchRow, ImageRow, Key, Row, SeriesRow, Slice, Upload
+from comfyledger.core.keys import BatchKey, ImageKey, Key, SeriesKey, whole_prompt
+from comfyledger.core.rows import BatchRow, ImageRow, Row, SeriesRow, Slice, Upload
 
 RecoveryEvent = StoreOwed | ImageLost | ImageRenumbered
 Changes = tuple[BatchRow, tuple[ImageRow, ...], tuple[Row, ...]]
@@ -18,15 +19,14 @@ Changes = tuple[BatchRow, tuple[ImageRow, ...], tuple[Row, ...]]
 
 def touched_by(event: RecoveryEvent) -> tuple[Key, ...]:
     """The keys of the rows that the event needs."""
-    batch = Key("batch", event.batch_id)
+    batch = BatchKey(event.batch_id)
     match event:
         case StoreOwed(batch_id=batch_id, images=images):
-            return (batch, *(Key("image", batch_id, i=index) for index in images))
+            return (batch, *(ImageKey(batch_id, index) for index in images))
         case ImageLost(batch_id=batch_id, prompts=prompts):
-            rows = (Key(kind, batch_id, i=prompt) for prompt in prompts for kind in ("prompt", "prompt_images"))
-            return (batch, *rows)
+            return (batch, *(key for prompt in prompts for key in whole_prompt(batch_id, prompt)))
         case ImageRenumbered(batch_id=batch_id, series=series, image=image):
-            return (batch, Key("series", series), Key("image", batch_id, i=image))
+            return (batch, SeriesKey(series), ImageKey(batch_id, image))
 
 
 def recovered(state: Slice, event: RecoveryEvent) -> Changes:

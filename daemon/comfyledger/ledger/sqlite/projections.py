@@ -13,13 +13,29 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import astuple
 
 from comfyledger.core.events import BatchRequested, Event, ImageAdded, ImageRenumbered
+from comfyledger.core.keys import (
+    BatchImages,
+    BatchKey,
+    BatchPrompts,
+    BatchTexts,
+    ImageKey,
+    Key,
+    LaneKey,
+    ManyKey,
+    OneKey,
+    PromptKey,
+    RequestKey,
+    SeriesKey,
+    TemplateKey,
+    gathered,
+)
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import (
     BatchRow,
     ImageRow,
-    Key,
     LaneRow,
     PromptRow,
     RequestRow,
@@ -45,84 +61,42 @@ decode_prompt = _prompt.decode
 decode_lane = _lane.decode
 decode_request = _request.decode
 
-_ONE: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
-    "series": (_series, "SELECT row FROM series WHERE key = ?"),
-    "batch": (_batch, "SELECT row FROM batches WHERE batch_id = ?"),
-    "lane": (_lane, "SELECT row FROM lanes WHERE name = ?"),
+_ONE: Final[dict[type[OneKey], tuple[msgspec.json.Decoder[Any], str]]] = {
+    SeriesKey: (_series, "SELECT row FROM series WHERE key = ?"),
+    RequestKey: (_request, "SELECT row FROM requests WHERE label = ? AND request_id = ?"),
+    BatchKey: (_batch, "SELECT row FROM batches WHERE batch_id = ?"),
+    PromptKey: (_prompt, "SELECT row FROM prompts WHERE batch_id = ? AND prompt = ?"),
+    ImageKey: (_image, "SELECT row FROM images WHERE batch_id = ? AND image = ?"),
+    LaneKey: (_lane, "SELECT row FROM lanes WHERE name = ?"),
 }
-_NUMBERED: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
-    "prompt": (_prompt, "SELECT row FROM prompts WHERE batch_id = ? AND prompt = ?"),
-    "image": (_image, "SELECT row FROM images WHERE batch_id = ? AND image = ?"),
+"""By the type of key. Its fields are the parameters, in their order."""
+_MANY: Final[dict[type[ManyKey], tuple[msgspec.json.Decoder[Any], str]]] = {
+    BatchPrompts: (_prompt, "SELECT row FROM prompts WHERE batch_id = ?"),
+    BatchImages: (_image, "SELECT row FROM images WHERE batch_id = ?"),
 }
-_MANY: Final[dict[str, tuple[msgspec.json.Decoder[Any], str]]] = {
-    "batch_prompts": (_prompt, "SELECT row FROM prompts WHERE batch_id = ?"),
-    "batch_images": (_image, "SELECT row FROM images WHERE batch_id = ?"),
-}
-
-One = Callable[[Key], Row | None]
-Many = Callable[[Key], Iterable[Row]]
 
 
 def load(connection: sqlite3.Connection, keys: Iterable[Key]) -> Slice:
-    """The rows that stand under the keys; what does not exist is absent from the slice."""
+    """The rows that the keys name; what does not exist is absent from the slice."""
     return gathered(keys, partial(load_one, connection), partial(load_many, connection))
 
 
-def gathered(keys: Iterable[Key], one: One, many: Many) -> Slice:
-    """The rows under keys, from whoever has them: `one` row, or `many` of a batch."""
-    return Slice(row for key in keys for row in _under(key, one, many))
-
-
-def _under(key: Key, one: One, many: Many) -> Iterator[Row]:
-    if key.kind == "prompt_images":
-        yield from _images_of_prompt(key, one)
-    elif key.kind == "request":
-        yield from _request_with_batch(key, one, many)
-    elif key.kind in _MANY or key.kind == "batch_texts":
-        yield from many(key)
-    elif (row := one(key)) is not None:
-        yield row
-
-
-def _images_of_prompt(key: Key, one: One) -> Iterator[Row]:
-    """By the primary key, through the indexes that the prompt itself names: no further index is paid for."""
-    prompt = one(Key("prompt", key.a, i=key.i))
-    if isinstance(prompt, PromptRow):
-        rows = (one(Key("image", key.a, i=index)) for index in prompt.images)
-        yield from (row for row in rows if row is not None)
-
-
-def _request_with_batch(key: Key, one: One, many: Many) -> Iterator[Row]:
-    request = one(key)
-    if isinstance(request, RequestRow):
-        batch = one(Key("batch", request.batch_id))
-        yield from (row for row in (request, batch) if row is not None)
-        yield from many(Key("batch_images", request.batch_id))
-
-
-def load_one(connection: sqlite3.Connection, key: Key) -> Row | None:
-    """The row of a key that names one; of a request without its batch. Raises KeyError for any other."""
-    if key.kind == "template":
-        found = connection.execute("SELECT key, digest FROM blobs WHERE key = ? AND key <> ''", (key.a,)).fetchone()
+def load_one(connection: sqlite3.Connection, key: OneKey) -> Row | None:
+    """The row of a key; of a request without its batch."""
+    if isinstance(key, TemplateKey):
+        found = connection.execute("SELECT key, digest FROM blobs WHERE key = ? AND key <> ''", (key.key,)).fetchone()
         return TemplateRow(*found) if found else None
-    if key.kind == "request":
-        sql = "SELECT row FROM requests WHERE label = ? AND request_id = ?"
-        found, decoder = connection.execute(sql, (key.a, key.b)).fetchone(), _request
-    elif key.kind in _NUMBERED:
-        decoder, sql = _NUMBERED[key.kind]
-        found = connection.execute(sql, (key.a, key.i)).fetchone()
-    else:
-        decoder, sql = _ONE[key.kind]
-        found = connection.execute(sql, (key.a,)).fetchone()
+    decoder, sql = _ONE[type(key)]
+    found = connection.execute(sql, astuple(key)).fetchone()
     return decoder.decode(found[0]) if found else None
 
 
-def load_many(connection: sqlite3.Connection, key: Key) -> Iterable[Row]:
+def load_many(connection: sqlite3.Connection, key: ManyKey) -> Iterable[Row]:
     """The rows of a batch: its prompts, its images, or the texts that are still held."""
-    if key.kind == "batch_texts":
-        return blobs.texts_of(connection, key.a)
-    decoder, sql = _MANY[key.kind]
-    return [decoder.decode(raw) for (raw,) in connection.execute(sql, (key.a,))]
+    if isinstance(key, BatchTexts):
+        return blobs.texts_of(connection, key.batch_id)
+    decoder, sql = _MANY[type(key)]
+    return [decoder.decode(raw) for (raw,) in connection.execute(sql, (key.batch_id,))]
 
 
 _SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]] = {

@@ -20,7 +20,8 @@ from ulid import ULID
 
 from comfyledger import crash_points
 from comfyledger.core.events import BlobErased, Event, Recorded
-from comfyledger.core.rows import BatchRow, Key, Row, Slice
+from comfyledger.core.keys import Key, ManyKey, OneKey
+from comfyledger.core.rows import BatchRow, Row, Slice
 from comfyledger.core.values import Blob
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line, append, lines_of, read_head
@@ -223,10 +224,10 @@ class Ledger:
     def load(self, keys: Iterable[Key]) -> Slice:
         return projections.load(self._connection, keys)
 
-    def load_one(self, key: Key) -> Row | None:
+    def load_one(self, key: OneKey) -> Row | None:
         return projections.load_one(self._connection, key)
 
-    def load_many(self, key: Key) -> Iterable[Row]:
+    def load_many(self, key: ManyKey) -> Iterable[Row]:
         return projections.load_many(self._connection, key)
 
     def write(self, recorded: tuple[Recorded, ...], state: Slice, texts: Iterable[Blob]) -> None:

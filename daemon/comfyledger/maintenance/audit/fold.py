@@ -16,7 +16,8 @@ import msgspec
 
 from comfyledger.core.events import KINDS, NUMBERING, BatchRequested, BlobErased, Event, ImageForgotten, Recorded
 from comfyledger.core.evolve.evolve import evolve, touches
-from comfyledger.core.rows import BatchRow, ImageRow, Key, PromptRow, Slice
+from comfyledger.core.keys import Key, LaneKey, OneKey, RequestKey, SeriesKey, TemplateKey, whole_batch
+from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Slice
 from comfyledger.errors import ComfyledgerError
 from comfyledger.ledger.eventlog import Line, decode
 from comfyledger.ledger.sqlite import blobs, projections, schema
@@ -59,13 +60,13 @@ class Working(Slice):
         for ident, row in found._rows.items():
             self._rows.setdefault(ident, row)
 
-    def hold(self, keys: Iterable[Key]) -> None:
+    def hold(self, keys: Iterable[OneKey]) -> None:
         """See that single rows are here."""
         for ident, row in projections.load(self._connection, self._lacking(keys))._rows.items():
             self._rows[ident] = row
 
-    def _lacking(self, keys: Iterable[Key]) -> Iterator[Key]:
-        return (key for key in keys if (key.kind, key.a, "") not in self._rows)
+    def _lacking(self, keys: Iterable[OneKey]) -> Iterator[OneKey]:
+        return (key for key in keys if key.row_id not in self._rows)
 
     def images(self, batch_id: str) -> list[ImageRow]:
         count = self.the_batch(batch_id).images
@@ -91,12 +92,12 @@ def _whole(keys: Iterable[Key]) -> Iterator[Key]:
     """The keys with all of a batch instead of parts of it."""
     batches = set()
     for key in keys:
-        if key.kind in {"series", "lane"}:
+        if isinstance(key, SeriesKey | LaneKey):
             yield key
-        else:
-            batches.add(key.a)
+        elif not isinstance(key, RequestKey | TemplateKey):  # no event touches one of these
+            batches.add(key.batch_id)
     for batch_id in batches:
-        yield from (Key(kind, batch_id) for kind in ("batch", "batch_prompts", "batch_images"))
+        yield from whole_batch(batch_id)
 
 
 class Scratch:

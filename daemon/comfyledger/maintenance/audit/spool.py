@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from comfyledger.core.rows import ImageRow, Key
+from comfyledger.core.keys import ImageKey, PromptKey
+from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import FILES_MAX, WAITING_FIRST, waiting_index
 from comfyledger.ledger.sqlite import projections
 from comfyledger.maintenance.audit.findings import Progress, Tally
@@ -86,7 +87,7 @@ def _tell(connection: sqlite3.Connection, root: Path, before: ImageRow, tally: T
 
 
 def _row(connection: sqlite3.Connection, batch_id: str, index: int) -> ImageRow | None:
-    return projections.load(connection, (Key("image", batch_id, i=index),)).image(batch_id, index)
+    return projections.load(connection, (ImageKey(batch_id, index),)).image(batch_id, index)
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -116,7 +117,7 @@ def _is_known(connection: sqlite3.Connection, root: Path, path: Path) -> bool:
 def _waits(connection: sqlite3.Connection, batch_id: str, index: int) -> bool:
     """Whether it is a file of a prompt that gave more files than images, of which a person must choose."""
     prompt = (index - WAITING_FIRST) // FILES_MAX
-    row = projections.load(connection, (Key("prompt", batch_id, i=prompt),)).prompt(batch_id, prompt)
+    row = projections.load(connection, (PromptKey(batch_id, prompt),)).prompt(batch_id, prompt)
     return row is not None and any(waiting_index(prompt, file.image) == index for file in row.waiting)
 
 

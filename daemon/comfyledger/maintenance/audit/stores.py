@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from comfyledger.core.keys import BatchKey
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import BatchRow, ImageRow, Key
+from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.ledger.sqlite import projections
 from comfyledger.maintenance.audit.findings import Progress, Tally
 from comfyledger.maintenance.audit.spool import rows_of_images
@@ -116,7 +117,7 @@ class Comparison:
         self._lists.execute("BEGIN")
         for row in rows_of_images(self._live):
             if batch is None or batch.batch_id != row.batch_id:
-                batch = projections.load(self._live, (Key("batch", row.batch_id),)).batch(row.batch_id)
+                batch = projections.load(self._live, (BatchKey(row.batch_id),)).batch(row.batch_id)
             upload = row.upload(self._name)
             if batch is None or upload is None or upload.state != "stored":
                 continue

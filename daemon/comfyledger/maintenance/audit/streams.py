@@ -36,6 +36,7 @@ from comfyledger.core.events import (
 )
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.evolve.recovery import series_renumbered
+from comfyledger.core.keys import LaneKey, SeriesKey
 from comfyledger.core.rows import BatchRow, LaneRow, Row, SeriesRow, Slice
 from comfyledger.ledger.eventlog import Head, decode
 from comfyledger.ledger.sqlite import projections
@@ -159,7 +160,7 @@ def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
 def _fold_series(live: sqlite3.Connection, working: Working) -> None:
     for position, at, kind, schema, data in live.execute(_SERIES):
         event = decode(kind, schema, data)
-        working.hold(key for key in touches(event) if key.kind in {"series", "lane"})
+        working.hold(key for key in touches(event) if isinstance(key, SeriesKey | LaneKey))
         if isinstance(event, NUMBERING):
             working.put((series_renumbered(working, event),))
         else:

@@ -179,7 +179,7 @@ async def submit(client: Client) -> wire.BatchAccepted:
 # ---- finding
 
 
-def test_what_was_asked_for_comes_before_the_environment_and_that_before_the_files(tmp_path: Path) -> None:
+def test_arguments_take_precedence_over_environment_and_environment_over_files(tmp_path: Path) -> None:
     environ = {"COMFYLEDGER_URL": "http://env", "COMFYLEDGER_TOKEN": "e", "COMFYLEDGER_STATE_DIR": str(tmp_path)}
     (tmp_path / "door.json").write_text('{"url": "http://file", "socket": "/its.sock"}')
     (tmp_path / "token").write_text("f\n")
@@ -252,7 +252,7 @@ def test_an_address_is_understood_in_each_of_its_forms(given: str, read: str) ->
         *("http://areg:geheim@box:5", "areg:geheim@box:5", "ws://geheim@box:5/ws"),
     ],
 )
-def test_what_is_no_address_is_said_with_where_it_stands_and_without_a_password(given: str) -> None:
+def test_a_bad_address_is_refused_by_its_source_and_without_its_password(given: str) -> None:
     with pytest.raises(Refused) as caught:
         find_daemon(None, None, None, {"COMFYLEDGER_URL": given})
     assert (caught.value.code, "COMFYLEDGER_URL" in caught.value.message) == ("config_invalid", True)
@@ -373,7 +373,7 @@ async def test_a_socket_of_this_user_or_of_the_folders_is_trusted_and_no_other(t
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can listen as another user")
-async def test_another_users_socket_in_a_folder_that_all_may_write_to_gets_nothing(tmp_path: Path) -> None:
+async def test_nothing_is_sent_to_a_socket_of_another_user_in_a_shared_folder(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret")
     with socket.socket(socket.AF_UNIX) as planted:
         os.seteuid(65_534)

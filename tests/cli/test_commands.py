@@ -61,7 +61,7 @@ def test_submit_sends_what_was_typed(door: Any, run: Any) -> None:
     }
 
 
-def test_without_a_number_one_image_is_asked_for_under_a_request_id_that_is_told(door: Any, run: Any) -> None:
+def test_submit_asks_for_one_image_by_default_and_prints_the_request_id(door: Any, run: Any) -> None:
     door.answers["submit_batch"] = ACCEPTED
     result = run("submit", "Areg", "Opal Fever", "--json")
     (sent,) = door.requests("submit_batch")
@@ -189,7 +189,7 @@ def test_every_command_that_reads_or_steers_speaks_json() -> None:
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
-def test_without_the_command_lines_packages_a_sentence_says_what_to_install(missing: str) -> None:
+def test_a_missing_package_is_a_sentence_that_says_what_to_install(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from comfyledger.__main__ import main; main()"
     result = subprocess.run([sys.executable, "-c", code, "schema"], capture_output=True, text=True, check=False)
     assert result.returncode == 1

@@ -61,7 +61,7 @@ def test_only_a_failure_ends_with_6(run: Any, says: Any, found: Any, code: int, 
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (code, last)
 
 
-def test_each_diagnosis_is_one_line_with_what_mends_it_and_cannot_steer_a_terminal(run: Any, says: Any) -> None:
+def test_each_diagnosis_is_one_clean_line_with_its_remedy(run: Any, says: Any) -> None:
     says(GOOD, LOW, BAD)
     assert run("doctor").stdout.splitlines()[:3] == [
         "ok       disk spool  There is room.",
@@ -105,7 +105,7 @@ def test_a_configuration_that_cannot_be_used_is_a_line_among_others(run: Any, co
     assert [line.split()[1] for line in lines[1:-1]] == ["SQLite", "plugins"]
 
 
-def test_a_workflow_that_cannot_be_used_is_a_failure_and_the_others_are_looked_at(
+def test_a_broken_workflow_is_a_failure_and_the_others_are_checked(
     run: Any, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []

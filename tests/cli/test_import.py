@@ -121,9 +121,7 @@ def test_a_dry_run_raises_nothing_and_spares_the_next_call_the_reading(door: Any
     assert raised(door) == [(STEM, 57)]
 
 
-def test_a_maximum_far_above_the_others_is_shown_and_left_until_it_is_accepted(
-    door: Any, run: Any, account: Open
-) -> None:
+def test_an_outlier_is_shown_and_not_taken_until_it_is_accepted(door: Any, run: Any, account: Open) -> None:
     account([held(20_251_122, 57, 58), held(5, 4, 5, stem="x_")])
     result = run("import", "main")
     assert result.exit_code == base.REFUSED

@@ -25,7 +25,7 @@ from comfyledger import wire
 from comfyledger.cli.base import first_sentence
 from comfyledger.cli.main import SECTIONS, cli
 from comfyledger.cli.ui import bars, progress_view, terminal
-from comfyledger.cli.ui.batch_progress import Story
+from comfyledger.cli.ui.batch_progress import BatchProgress
 from comfyledger.cli.ui.progress_view import BarScreen
 from comfyledger.server.tokens import new_token
 
@@ -75,7 +75,7 @@ def test_batches_of_one_character_are_told_apart_while_they_are_watched() -> Non
     bars = Progress(console=Console(file=io.StringIO()))
     screen = BarScreen(bars)
     for end in "ABC":
-        story = Story(f"01JD000000000000000000000{end}")
+        story = BatchProgress(f"01JD000000000000000000000{end}")
         story.title = "Areg · Opal Fever"
         screen.see(story, wire.Progress("s1", story.batch_id, 1, [1], "3", 1, 2))
     assert len({task.fields["batch"] for task in bars.tasks}) == 3
@@ -177,7 +177,7 @@ def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, number: signa
     assert list(tmp_path.glob("comfyledger-demo-*")) == []
 
 
-def test_a_terminal_shows_no_key_between_bars_and_shows_them_again_afterwards() -> None:
+def test_a_terminal_echoes_no_key_while_bars_are_shown() -> None:
     """The ^C of a terminal moves what is redrawn in place, and the last frame would stand there twice."""
     ours, its = pty.openpty()
     with contextlib.suppress(KeyboardInterrupt), bars.keys_unseen(its):

@@ -100,7 +100,7 @@ def test_each_choice_goes_to_the_daemon(door: Any, run: Any) -> None:
     assert run("recover", "--since", "yesterday").exit_code == base.USAGE
 
 
-def test_a_store_that_asks_to_wait_is_waited_for_and_asked_for_the_same_page(door: Any, run: Any) -> None:
+def test_after_a_store_asked_to_wait_the_same_page_is_asked_for(door: Any, run: Any) -> None:
     pages = Pages(door, PARKED)
     pages.trouble = Refused("store_unavailable", "disk: throttled", retry_after_s=0.01)
     result = run("recover", "--missing", "--dry-run")

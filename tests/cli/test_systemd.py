@@ -111,7 +111,7 @@ def test_no_unit_names_a_setting_that_this_systemd_does_not_know(tmp_path: Path)
         ) == ["8"]
 
 
-def test_the_daemon_may_write_where_its_configuration_says_and_the_jobs_only_beside_the_ledger(tmp_path: Path) -> None:
+def test_only_the_daemon_may_write_outside_the_ledgers_folder(tmp_path: Path) -> None:
     config = """
         [door]
         unix_path = "/run/apps/door.sock"
@@ -164,7 +164,7 @@ def test_no_path_becomes_a_second_word_a_specifier_or_a_variable() -> None:
     assert systemd_units._command(["/srv/$HOME/x"]) == "/srv/$$HOME/x"
 
 
-def test_a_state_folder_that_the_configuration_names_is_the_one_that_counts(tmp_path: Path, asked: Run) -> None:
+def test_the_state_folder_of_the_configuration_takes_precedence(tmp_path: Path, asked: Run) -> None:
     config = tmp_path / "config.toml"
     config.write_text('state_dir = "/srv/state"')
     said = asked("print", "--config", str(config)).stdout
@@ -172,7 +172,7 @@ def test_a_state_folder_that_the_configuration_names_is_the_one_that_counts(tmp_
     assert f"ExecStart={Path(sys.executable).with_name('comfyledger')} run --config {config}" in said
 
 
-def test_without_a_configuration_the_state_folder_is_systemds_whatever_the_installers_is(
+def test_without_a_configuration_the_units_use_the_state_folder_of_systemd(
     asked: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMFYLEDGER_STATE_DIR", "/home/areg/state")
@@ -208,7 +208,7 @@ def test_a_dry_run_changes_nothing_and_names_every_file(tmp_path: Path, asked: R
     assert written(tmp_path) == there
 
 
-def test_what_somebody_changed_or_put_there_is_neither_replaced_nor_removed(tmp_path: Path, asked: Run) -> None:
+def test_a_file_that_somebody_changed_is_neither_replaced_nor_removed(tmp_path: Path, asked: Run) -> None:
     asked("install")
     changed = tmp_path / "root" / "etc" / "systemd" / "system" / "comfyledger.service"
     changed.write_text(changed.read_text() + "# mine\n")

@@ -28,7 +28,7 @@ class Which(msgspec.Struct, frozen=True):
     lanes: list[wire.LaneInfo]
 
 
-class Past:
+class OfflineLedger:
     """A ledger's file, as it is."""
 
     def __init__(self, reader: Reader, identity: Identity) -> None:
@@ -51,7 +51,7 @@ class Past:
         return await listings.images(self.reader, wire.ListImages(**asked))
 
 
-def looks_at(work: Work) -> Callable[..., None]:
+def reads_ledger(work: Work) -> Callable[..., None]:
     """A command that is given a connected client, or with --ledger what stands for one; it returns its exit code."""
 
     @click.option(
@@ -80,6 +80,6 @@ async def _in_file(work: Work, ledger: Path, options: dict[str, Any]) -> int:
     with refusing(), looking(ledger) as connection:  # held open meanwhile: it is a ledger, and one of ours
         reader = Reader(ledger)
         try:
-            return await work(Past(reader, identity_of(connection)), **options)
+            return await work(OfflineLedger(reader, identity_of(connection)), **options)
         finally:
             await reader.close()

@@ -6,7 +6,7 @@ import click
 
 from comfyledger import wire
 from comfyledger.cli.base import DONE, Lists, asks_daemon, find_batch, json_option
-from comfyledger.cli.offline_ledger import looks_at
+from comfyledger.cli.offline_ledger import reads_ledger
 from comfyledger.cli.ui.terminal import clock, say, say_json, say_table, short
 from comfyledger.client import Client
 
@@ -28,7 +28,7 @@ image_option = click.option(
 @click.option("--before", help="Go on after this batch of an earlier list.")
 @limit_option
 @json_option
-@looks_at
+@reads_ledger
 async def batches(
     client: Lists, user: str | None, open_only: bool, before: str | None, limit: int, as_json: bool
 ) -> int:
@@ -65,7 +65,7 @@ def say_batches(found: list[wire.BatchInfo], indent: str = "") -> None:
 @click.option("--before", help="Go on after this image of an earlier list, given as BATCH_ID/INDEX.")
 @limit_option
 @json_option
-@looks_at
+@reads_ledger
 async def images(
     client: Lists,
     batch: str | None,

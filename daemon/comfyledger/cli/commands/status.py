@@ -9,18 +9,18 @@ import click
 from comfyledger import wire
 from comfyledger.cli.base import DONE, json_option, list_batches
 from comfyledger.cli.commands.batches import say_batches
-from comfyledger.cli.offline_ledger import Past, looks_at
+from comfyledger.cli.offline_ledger import OfflineLedger, reads_ledger
 from comfyledger.cli.ui.terminal import clock, duration, plain, say, say_json, say_table
 from comfyledger.client import Client
 
 
 @click.command()
 @json_option
-@looks_at
-async def status(client: Client | Past, as_json: bool) -> int:
+@reads_ledger
+async def status(client: Client | OfflineLedger, as_json: bool) -> int:
     """Say how the daemon is, what is open, what stands still and why."""
-    if isinstance(client, Past):
-        return await _past(client, as_json)
+    if isinstance(client, OfflineLedger):
+        return await _from_file(client, as_json)
     info = await client.server_info()
     batches = await list_batches(client, open_only=True)
     if as_json:
@@ -34,9 +34,9 @@ async def status(client: Client | Past, as_json: bool) -> int:
     return DONE
 
 
-async def _past(past: Past, as_json: bool) -> int:
+async def _from_file(ledger: OfflineLedger, as_json: bool) -> int:
     """What a file says by itself: which ledger, up to where, what was open and what stood still."""
-    which, batches = await past.which(), await list_batches(past, open_only=True)
+    which, batches = await ledger.which(), await list_batches(ledger, open_only=True)
     if as_json:
         say_json({**plain(which), "open_batches": batches})
         return DONE

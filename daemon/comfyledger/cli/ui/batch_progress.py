@@ -22,7 +22,7 @@ class News(NamedTuple):
     where: str = ""
 
 
-class Story:
+class BatchProgress:
     """One batch as its events tell it. Fields that a later version adds to events are not looked at."""
 
     def __init__(self, batch_id: str) -> None:

@@ -15,8 +15,8 @@ from rich.text import Text
 from comfyledger import wire
 from comfyledger.cli.base import DONE, NOT_STORED
 from comfyledger.cli.ui.bars import keys_unseen
-from comfyledger.cli.ui.batch_progress import News, Story
-from comfyledger.cli.ui.stall_watcher import Quiet
+from comfyledger.cli.ui.batch_progress import BatchProgress, News
+from comfyledger.cli.ui.stall_watcher import StallWatcher
 from comfyledger.cli.ui.terminal import clean, console, plain, say, say_json, short, show
 from comfyledger.client import Client, Pushed
 
@@ -26,9 +26,9 @@ TITLE_CELLS_MAX: Final = 26
 class Screen(Protocol):
     """What shows a batch that is followed."""
 
-    def see(self, story: Story, push: Pushed) -> None: ...
+    def see(self, progress: BatchProgress, push: Pushed) -> None: ...
 
-    def waits(self, story: Story, reasons: Sequence[wire.OwedInfo]) -> None: ...
+    def waits(self, progress: BatchProgress, reasons: Sequence[wire.OwedInfo]) -> None: ...
 
     def end(self, batch: wire.BatchInfo) -> None: ...
 
@@ -36,12 +36,12 @@ class Screen(Protocol):
 class JsonScreen:
     """Everything as it comes, one JSON document on each line; at the end of each batch the batch."""
 
-    def see(self, story: Story, push: Pushed) -> None:
-        story.see(push)
+    def see(self, progress: BatchProgress, push: Pushed) -> None:
+        progress.see(push)
         say_json({"type": "event" if isinstance(push, wire.LoggedEvent) else "progress", "data": plain(push)})
 
-    def waits(self, story: Story, reasons: Sequence[wire.OwedInfo]) -> None:
-        say_json({"type": "waits", "data": {"batch_id": story.batch_id, "owed": plain(list(reasons))}})
+    def waits(self, progress: BatchProgress, reasons: Sequence[wire.OwedInfo]) -> None:
+        say_json({"type": "waits", "data": {"batch_id": progress.batch_id, "owed": plain(list(reasons))}})
 
     def end(self, batch: wire.BatchInfo) -> None:
         say_json({"type": "batch", "data": batch})
@@ -50,13 +50,13 @@ class JsonScreen:
 class LineScreen:
     """A line for each piece of news."""
 
-    def see(self, story: Story, push: Pushed) -> None:
-        for news in story.see(push):
-            say(f"{short(story.batch_id)}  {story.stored}/{story.total}  {_line(news)}")
+    def see(self, progress: BatchProgress, push: Pushed) -> None:
+        for news in progress.see(push):
+            say(f"{short(progress.batch_id)}  {progress.stored}/{progress.total}  {_line(news)}")
 
-    def waits(self, story: Story, reasons: Sequence[wire.OwedInfo]) -> None:
+    def waits(self, progress: BatchProgress, reasons: Sequence[wire.OwedInfo]) -> None:
         for line in _why(reasons):
-            say(f"{short(story.batch_id)}  {story.stored}/{story.total}  {line}")
+            say(f"{short(progress.batch_id)}  {progress.stored}/{progress.total}  {line}")
 
     def end(self, batch: wire.BatchInfo) -> None:
         say(outcome(batch))
@@ -69,26 +69,26 @@ class BarScreen:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
-    def see(self, story: Story, push: Pushed) -> None:
-        for news in story.see(push):
+    def see(self, progress: BatchProgress, push: Pushed) -> None:
+        for news in progress.see(push):
             style = "green" if news.what == "stored" else "yellow"
             show(self._bars.console, Text(clean(_line(news)), style=style))
-        if story.batch_id not in self._tasks:
-            self._tasks[story.batch_id] = self._bars.add_task(
-                "", total=None, batch=short(story.batch_id), step="", rate=""
+        if progress.batch_id not in self._tasks:
+            self._tasks[progress.batch_id] = self._bars.add_task(
+                "", total=None, batch=short(progress.batch_id), step="", rate=""
             )
-        title = _fitted(story.title)
-        step = f"step {story.step}" if story.step else ""
+        title = _fitted(progress.title)
+        step = f"step {progress.step}" if progress.step else ""
         self._bars.update(
-            self._tasks[story.batch_id],
+            self._tasks[progress.batch_id],
             description=title,
-            completed=story.stored,
-            total=story.total or None,
+            completed=progress.stored,
+            total=progress.total or None,
             step=step,
-            rate=story.rate,
+            rate=progress.rate,
         )
 
-    def waits(self, story: Story, reasons: Sequence[wire.OwedInfo]) -> None:
+    def waits(self, progress: BatchProgress, reasons: Sequence[wire.OwedInfo]) -> None:
         for line in _why(reasons):
             show(self._bars.console, Text(clean(line), style="yellow"))
 
@@ -125,13 +125,13 @@ def _bars() -> Progress:
 
 async def follow(client: Client, batch_id: str, shown_on: Screen) -> wire.BatchInfo:
     """Show a batch until it is settled; what became of it."""
-    story = Story(batch_id)
-    quiet = Quiet(client, batch_id, lambda reasons: shown_on.waits(story, reasons))
+    progress = BatchProgress(batch_id)
+    quiet = StallWatcher(client, batch_id, lambda reasons: shown_on.waits(progress, reasons))
     pushed = client.follow(batch_id, progress=True)
     async with contextlib.aclosing(pushed), _beside(quiet.run()):
         async for push in pushed:
             quiet.heard()
-            shown_on.see(story, push)
+            shown_on.see(progress, push)
     batch = await client.get_batch(batch_id)
     shown_on.end(batch)
     return batch

@@ -19,7 +19,7 @@ _GOES_ON: Final = frozenset({"turn", "submitting", "at_comfyui", "under_way"})
 Say = Callable[[Sequence[wire.OwedInfo]], None]
 
 
-class Quiet:
+class StallWatcher:
     """Listens for the silence of one batch. `heard` is called for each piece of news, `say` gets each new reason."""
 
     def __init__(self, client: Client, batch_id: str, say: Say, quiet_s: float = QUIET_S) -> None:

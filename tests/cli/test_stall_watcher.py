@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from comfyledger import wire
-from comfyledger.cli.ui.batch_progress import Story
+from comfyledger.cli.ui.batch_progress import BatchProgress
 from comfyledger.cli.ui.progress_view import JsonScreen, LineScreen, Screen
-from comfyledger.cli.ui.stall_watcher import Quiet
+from comfyledger.cli.ui.stall_watcher import StallWatcher
 from comfyledger.errors import Refused
 
 BATCH = "01JD0000000000000000ABCDEF"
@@ -43,7 +43,7 @@ async def told(asked: Asked, times: int) -> list[list[str]]:
     def say(reasons: Sequence[wire.OwedInfo]) -> None:
         said.append([one.code for one in reasons])
 
-    quiet = Quiet(asked, BATCH, say, quiet_s=0.001)  # type: ignore[arg-type]
+    quiet = StallWatcher(asked, BATCH, say, quiet_s=0.001)  # type: ignore[arg-type]
     running = asyncio.create_task(quiet.run())
     async with asyncio.timeout(20):
         while asked.times < times:
@@ -70,5 +70,5 @@ async def test_work_that_is_in_hand_and_what_was_told_already_are_no_reasons() -
     ],
 )
 def test_every_screen_says_why(screen: Screen, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    screen.waits(Story(BATCH), [PAUSED])
+    screen.waits(BatchProgress(BATCH), [PAUSED])
     assert line in capsys.readouterr().out

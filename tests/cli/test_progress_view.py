@@ -17,7 +17,7 @@ from comfyledger import wire
 from comfyledger.cli.commands.demo import config_text, folder_section
 from comfyledger.cli.demo_proof import BATCHES, FILES, fault_of_picture, faults, faults_of_files, faults_of_names
 from comfyledger.cli.ui import progress_view, terminal
-from comfyledger.cli.ui.batch_progress import Story
+from comfyledger.cli.ui.batch_progress import BatchProgress
 
 
 def event(kind: str, data: dict[str, Any], at_ms: int = 0, **texts: str) -> wire.LoggedEvent:
@@ -34,8 +34,8 @@ def uploaded(image: int, store: str = "folder", at_ms: int = 2000) -> wire.Logge
     return event("image_uploaded", {"image": image, "store": store, "url": f"{store}:{image}"}, at_ms)
 
 
-def told(*events: Any) -> Story:
-    story = Story("b")
+def told(*events: Any) -> BatchProgress:
+    story = BatchProgress("b")
     for one in events:
         story.see(one)
     return story
@@ -80,7 +80,7 @@ def test_the_step_is_the_last_that_was_heard_of() -> None:
 
 
 def test_an_event_of_a_later_version_changes_nothing() -> None:
-    assert Story("b").see(event("image_dreamt", {})) == []
+    assert BatchProgress("b").see(event("image_dreamt", {})) == []
 
 
 # ---- screens
@@ -92,7 +92,7 @@ def test_bars_show_names_as_they_are_and_never_as_markup(monkeypatch: pytest.Mon
     monkeypatch.setattr(progress_view, "console", lambda: console)
     with progress_view._bars() as bars:
         screen = progress_view.BarScreen(bars)
-        story = Story("b")
+        story = BatchProgress("b")
         screen.see(story, requested())
         story.title = "[bold]\x1b[2JA :smile: very long name that goes on"
         screen.see(story, uploaded(1))
@@ -129,7 +129,7 @@ def test_the_demo_configuration_is_toml_whatever_the_folder_is_called() -> None:
     assert read["door"]["port"] == 0
 
 
-def test_the_demo_asks_for_as_many_images_as_it_expects_files_each_in_its_own_colour() -> None:
+def test_the_demo_expects_one_file_of_its_own_colour_for_each_image() -> None:
     colours = [colour for asked in BATCHES for colour in asked.colours]
     assert len(colours) == len(set(colours)) == len(FILES)
 

@@ -31,7 +31,7 @@ INTERRUPTED: Final = 130
 EXIT_CODES: Final = {
     DONE: "done",
     REFUSED: "refused: the reason is on standard error, or with --json on standard output",
-    USAGE: "the command line was not understood",
+    USAGE: "the command line is not valid",
     NOT_STORED: "the batch ended with images that are not stored",
     NO_DAEMON: "no daemon answers",
     NO_LEDGER: "`run` alone: the ledger cannot be opened or written, or a disk failed",

@@ -31,8 +31,8 @@ def _config_option(default: str) -> Callable[[F], F]:
     )
 
 
-config_option = _config_option("Without one the defaults hold.")
-running_config_option = _config_option("Default: that of the running daemon, else the defaults hold.")
+config_option = _config_option("Default: the default settings.")
+running_config_option = _config_option("Default: that of the running daemon, else the default settings.")
 
 
 def config_of(ctx: click.Context, config_path: Path | None) -> Path | None:

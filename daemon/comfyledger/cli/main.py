@@ -20,44 +20,42 @@ EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, mean
 SECTIONS: Final = {
     "Batches and images": {
         "submit": "Ask for images of CHARACTER for USERNAME.",
-        "watch": "Show batches live until each is settled; without BATCH, all that are open now.",
-        "status": "Say how the daemon is, what is open, what stands still and why.",
+        "watch": "Show batches live until each is settled; without BATCH, all open ones.",
+        "status": "Show what is open, what is paused and why, and whether ComfyUI and stores work.",
         "batches": "List batches, newest first.",
-        "images": "List images with their state, and where they are or why they are nowhere.",
-        "cancel": "Give up what is not rendered yet, of a batch or of some of its images.",
-        "retry": "Take up again what failed, was parked or held, under the same numbers.",
-        "pause": "Give out no new work.",
-        "resume": "Undo a pause, or let a held batch go on.",
+        "images": "List images with their state, and where they are or why they are not stored.",
+        "cancel": "Cancel what is not rendered yet, of a batch or of some of its images.",
+        "retry": "Retry what failed, was parked or is held, under the same numbers.",
+        "pause": "Start no new work in SCOPE.",
+        "resume": "Undo a pause, or let a held batch continue.",
     },
     "What happened": {
-        "log": "Show what happened, event by event.",
-        "explain": "Tell the whole story of an image: what happened, and what is owed now and why it waits.",
-        "export": "Write the ledger out for other programs: events with their texts, or images.",
+        "log": "Show the events of the log.",
+        "explain": "Show the history of an image, what is still owed, and why it waits.",
+        "export": "Write events with their texts, or images, for other programs.",
     },
     "Stores": {
-        "import": "Take over what STORE holds already: each series goes on above its highest number.",
-        "recover": (
-            "Take up what is parked, failed or missing: from the spool, else from another store, else rendered again."
-        ),
-        "forget": "Have prompts, inputs, graphs and files go for ever.",
+        "import": "Continue each series above the highest number that STORE holds.",
+        "recover": "Retry what is parked or failed, and restore what stores have lost.",
+        "forget": "Erase prompts, inputs, graphs, error texts and files for good.",
     },
     "The ledger": {
-        "audit": "Check log, tables, texts, spool and stores against each other.",
-        "replay": "Read the log again from its first event.",
+        "audit": "Compare log, tables, texts, spool and stores with each other.",
+        "replay": "Compute the tables again from the log, to look at, compare or replace them.",
         "backup": "Copy the ledger into FILE, or into FOLDER under a name with date and position.",
-        "restore": "Put the ledger back from a backup FILE, or with --accept-loss from what is left of it.",
+        "restore": "Restore the ledger from a backup FILE, or with --accept-loss from its remains.",
     },
     "The daemon": {
-        "run": "Run the daemon until it is told to stop (SIGTERM, or Ctrl-C).",
-        "config": "Look at the configuration.",
-        "token": "Who may come in at the door, under which label, and what they may do.",
-        "doctor": "Look at configuration, disks, clock, ComfyUI, stores, plugins and daemon.",
-        "systemd": "Run as a service: put units for systemd in place, or take them away.",
+        "run": "Run the daemon until SIGTERM or Ctrl-C.",
+        "config": "Check the configuration, print it, or print an example.",
+        "token": "Make, list, replace and revoke the tokens of apps.",
+        "doctor": "Check configuration, disks, clock, ComfyUI, stores, plugins and daemon.",
+        "systemd": "Print, install or remove systemd units that run the daemon as a service.",
         "schema": "Print the JSON Schema of every message of the websocket.",
     },
     "To try it out": {
-        "demo": "Run the main job once: three batches at the same time, numbered images, a proof.",
-        "sim": "Run a stand-in for ComfyUI or Cloudinary: `comfyledger sim comfyui --help` says how.",
+        "demo": "Render three batches at the same time, and check every number and file.",
+        "sim": "Run a stand-in for ComfyUI or Cloudinary; see `comfyledger sim comfyui --help`.",
     },
 }
 """The commands in the groups of the help, each with the first sentence of its own help."""
@@ -112,16 +110,16 @@ class Commands(Group):
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The daemon's state folder, in which its socket and token are. Default: $COMFYLEDGER_STATE_DIR, else "
+    help="The daemon's state folder, which holds its socket and token. Default: $COMFYLEDGER_STATE_DIR, else "
     "~/.local/state/comfyledger.",
 )
 @click.option(
     "--url",
-    help="The daemon's address, if it is not the one of the state folder: http://HOST:PORT or unix:/PATH. The token "
-    "is sent there.",
+    help="The daemon's address, if it is not in the state folder: http://HOST:PORT or unix:/PATH. The token is sent "
+    "to it.",
 )
 @json_option
 @click.pass_context
 def cli(ctx: click.Context, state_dir: Path | None, url: str | None, as_json: bool) -> None:
-    """The ledger of a ComfyUI box: numbers given once, images that arrive, a log that explains each of them."""
+    """The ledger of a ComfyUI server: each number is given once, each image is stored or explained by the log."""
     ctx.obj = Reach(state_dir, url)

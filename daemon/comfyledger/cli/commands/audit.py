@@ -27,19 +27,19 @@ EXAMPLES_SHOWN = 3
 
 @click.command()
 @running_config_option
-@click.option("--stores", is_flag=True, help="Compare with what the stores hold, too.")
-@click.option("--deep", is_flag=True, help="With --stores: ask for each file of which a store's list gives no md5.")
+@click.option("--stores", is_flag=True, help="Also compare with what the stores hold.")
+@click.option("--deep", is_flag=True, help="With --stores: ask the store about each file whose list entry has no md5.")
 @click.option(
     "--anchor",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Keep the head's hash in this file; if there is one, compare with it first. Best kept on another machine.",
+    help="Compare the log with the hash in this file, then write its current hash there. Keep it on another machine.",
 )
 @json_option
 @click.pass_context
 def audit(
     ctx: click.Context, config_path: Path | None, stores: bool, deep: bool, anchor: Path | None, as_json: bool
 ) -> None:
-    """Check log, tables, texts, spool and stores against each other. Changes nothing; the daemon may run."""
+    """Compare log, tables, texts, spool and stores with each other. Changes nothing; the daemon may run."""
     from comfyledger.maintenance.audit.findings import Tally
     from comfyledger.maintenance.audit.run import audit as look
 

@@ -16,18 +16,18 @@ from comfyledger.cli.ui.terminal import say, say_json
 @click.command()
 @running_config_option
 @click.argument("target", type=click.Path(), metavar="FILE|FOLDER/")
-@click.option("--force", is_flag=True, help="Put it in the place of a file that is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option(
     "--keep",
     type=click.IntRange(1),
-    help="In a folder: then remove all but the newest so many of the backups that this command made there.",
+    help="With FOLDER: keep only this many of the newest backups that this command made there.",
 )
 @json_option
 def backup(config_path: Path | None, target: str, force: bool, keep: int | None, as_json: bool) -> None:
     """Copy the ledger into FILE, or into FOLDER under a name with date and position. The daemon may run.
 
-    The copy is proved whole before it gets its name. It holds the texts that are in the ledger now. Spool and stores
-    are not in it.
+    The copy gets its name only after a check. It holds the texts that are in the ledger now, but not the spool and
+    the stores.
     """
     from comfyledger.ledger.sqlite.locking import sync_folder
     from comfyledger.maintenance import backup as copying

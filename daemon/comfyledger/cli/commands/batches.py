@@ -18,14 +18,14 @@ image_option = click.option(
     "indexes",
     type=click.IntRange(1),
     multiple=True,
-    help="Only this image of it, counted from 1; repeat it.",
+    help="Only this image of the batch, counted from 1; may be repeated.",
 )
 
 
 @click.command()
 @click.option("--user", help="Only those of this user.")
 @click.option("--open", "open_only", is_flag=True, help="Only those that are not settled.")
-@click.option("--before", help="Go on after this batch of an earlier list.")
+@click.option("--before", help="Continue after this batch of an earlier list.")
 @limit_option
 @json_option
 @reads_ledger
@@ -62,7 +62,7 @@ def say_batches(found: list[wire.BatchInfo], indent: str = "") -> None:
 @click.option("--batch", help="Only those of this batch.")
 @click.option("--user", help="Only those of this user.")
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
-@click.option("--before", help="Go on after this image of an earlier list, given as BATCH_ID/INDEX.")
+@click.option("--before", help="Continue after this image of an earlier list, given as BATCH_ID/INDEX.")
 @limit_option
 @json_option
 @reads_ledger
@@ -75,7 +75,7 @@ async def images(
     limit: int,
     as_json: bool,
 ) -> int:
-    """List images with their state, and where they are or why they are nowhere."""
+    """List images with their state, and where they are or why they are not stored."""
     batch = await find_batch(client, batch) if batch else None
     found = await client.list_images(batch_id=batch, username=user, state=state, before=before, limit=limit)
     if as_json:
@@ -101,7 +101,7 @@ def place(image: wire.ImageInfo) -> str:
 @json_option
 @asks_daemon
 async def cancel(client: Client, batch: str, indexes: tuple[int, ...], as_json: bool) -> int:
-    """Give up what is not rendered yet, of a batch or of some of its images. Their numbers stay used."""
+    """Cancel what is not rendered yet, of a batch or of some of its images. Their numbers stay used."""
     return _say_changed("cancelled", await client.cancel(await find_batch(client, batch), indexes), as_json)
 
 
@@ -111,12 +111,12 @@ async def cancel(client: Client, batch: str, indexes: tuple[int, ...], as_json: 
 @click.option(
     "--take",
     type=click.Choice(("first", "last", "all")),
-    help="Which files, where more came than images were asked for; all: under new numbers.",
+    help="Which files to use if a run gave more files than images; all: the others get new numbers.",
 )
 @json_option
 @asks_daemon
 async def retry(client: Client, batch: str, indexes: tuple[int, ...], take: wire.Take | None, as_json: bool) -> int:
-    """Take up again what failed, was parked or held, under the same numbers."""
+    """Retry what failed, was parked or is held, under the same numbers."""
     changed = await client.retry(await find_batch(client, batch), indexes, take=take)
     return _say_changed("taken up again", changed, as_json)
 
@@ -126,7 +126,7 @@ async def retry(client: Client, batch: str, indexes: tuple[int, ...], take: wire
 @json_option
 @asks_daemon
 async def pause(client: Client, scope: str, as_json: bool) -> int:
-    """Give out no new work. SCOPE: everything, backend:NAME, store:NAME, user:NAME or batch:ID."""
+    """Start no new work in SCOPE. SCOPE: everything, backend:NAME, store:NAME, user:NAME or batch:ID."""
     changed = await client.pause(await _whole(client, scope))
     return _say_steered(f"Paused: {scope}.", changed, as_json)
 
@@ -136,7 +136,7 @@ async def pause(client: Client, scope: str, as_json: bool) -> int:
 @json_option
 @asks_daemon
 async def resume(client: Client, scope: str, as_json: bool) -> int:
-    """Undo a pause, or let a held batch go on. SCOPE is that of `pause`."""
+    """Undo a pause, or let a held batch continue. SCOPE is that of `pause`."""
     changed = await client.resume(await _whole(client, scope))
     return _say_steered(f"Going on: {scope}.", changed, as_json)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def config() -> None:
-    """Look at the configuration."""
+    """Check the configuration, print it, or print an example."""
 
 
 @config.command()
@@ -30,7 +30,7 @@ def config() -> None:
 @json_option
 @click.pass_context
 def check(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
-    """Say whether a configuration can be used: all that is wrong, else the main things that it says."""
+    """List all mistakes of a configuration, or its main settings if there are none."""
     from comfyledger import logs, settings
     from comfyledger.startup.usable import mistakes_of
 
@@ -79,7 +79,7 @@ def _shown(value: object) -> str:
 @json_option
 @click.pass_context
 def show(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
-    """Print all that holds as TOML, secrets masked; behind each key where its value comes from."""
+    """Print all settings as TOML with their origin; secrets are masked."""
     from comfyledger import settings
     from comfyledger.settings import showing
 

@@ -49,13 +49,13 @@ Given = tuple[Asked, wire.BatchAccepted]
     type=click.Choice(["folder", "cloudinary"]),
     default="folder",
     show_default=True,
-    help="Where images go: a folder, or a stand-in for Cloudinary, from which they are downloaded again.",
+    help="Where images go: a folder, or a stand-in for Cloudinary.",
 )
-@click.option("--keep", is_flag=True, help="Leave the daemon and the stand-in running, and the files.")
-@click.option("--seconds-per-image", type=float, default=0.3, show_default=True, help="Of the stand-in.")
+@click.option("--keep", is_flag=True, help="Leave the daemon and the stand-in running, and keep the files.")
+@click.option("--seconds-per-image", type=float, default=0.3, show_default=True, help="How long the stand-in renders.")
 @click.pass_context
 def demo(ctx: click.Context, comfyui: str | None, store: str, keep: bool, seconds_per_image: float) -> None:
-    """Run the main job once: three batches at the same time, numbered images, a proof."""
+    """Render three batches at the same time, and check every number and file."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="comfyledger-demo-"))
     processes = Processes(folder)

@@ -35,13 +35,11 @@ _LAST_WORDS: Final = {
 
 @click.command()
 @running_config_option
-@click.option(
-    "--probe-comfyui", is_flag=True, help="Let ComfyUI run a tiny prompt, which is removed again: it takes a place."
-)
+@click.option("--probe-comfyui", is_flag=True, help="Also let ComfyUI run a tiny prompt, and remove it afterwards.")
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, config_path: Path | None, probe_comfyui: bool, as_json: bool) -> None:
-    """Look at configuration, disks, clock, ComfyUI, stores, plugins and daemon. Changes nothing; the daemon may run."""
+    """Check configuration, disks, clock, ComfyUI, stores, plugins and daemon. Changes nothing; the daemon may run."""
     with redirect_stdout(io.StringIO()):  # What is logged on the way is among the lines.
         report = asyncio.run(_examined(ctx, config_path, probe_comfyui))
     if as_json:

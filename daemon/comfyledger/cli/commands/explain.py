@@ -36,7 +36,7 @@ _ENDED: Final = {
 @json_option
 @asks_daemon
 async def explain(client: Client, what: str, user: str | None, character: str | None, as_json: bool) -> int:
-    """Tell the whole story of an image: what happened, and what is owed now and why it waits.
+    """Show the history of an image, what is still owed, and why it waits.
 
     WHAT is the name of an image (with its folder or without), a batch id, BATCH_ID/INDEX, ComfyUI's prompt id, or a
     number together with --user and --character.

@@ -36,7 +36,9 @@ _encode = msgspec.json.Encoder().encode
 @click.option("--images", "of_images", is_flag=True, help="Images as they are now, instead of events.")
 @click.option("--csv", "as_csv", is_flag=True, help="With --images: CSV instead of JSON lines.")
 @click.option("--user", help="Only what belongs to this user.")
-@click.option("--since", callback=typed_moment, help="Not before this time: 2026-11-22T03:00, or 7d for so long ago.")
+@click.option(
+    "--since", callback=typed_moment, help="Not before this time: 2026-11-22T03:00, or 7d for seven days ago."
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A new file. Default: standard output.")
 @json_option
 @click.pass_context
@@ -50,10 +52,10 @@ def export(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Write the ledger out for other programs: events with their texts, or images. The daemon may run.
+    """Write events with their texts, or images, for other programs. The daemon may run.
 
-    One JSON document a line. Control characters are escaped, in CSV as \\x1b. With --out the last line, or with --json
-    a document, says how much was written.
+    Each line is one JSON document. Control characters are escaped, in CSV as \\x1b. With --out, standard output says
+    how many lines were written.
     """
 
     if as_csv and not of_images:

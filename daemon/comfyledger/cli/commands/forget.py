@@ -16,11 +16,11 @@ from comfyledger.client import Client
 
 @click.command()
 @click.argument("what", required=False)
-@click.option("--user", help="All that this user ever asked for, instead of WHAT.")
+@click.option("--user", help="Everything that this user requested, instead of WHAT.")
 @image_option
-@click.option("--stores", is_flag=True, help="Have the stores delete what they hold of it, too.")
-@click.option("--dry-run", is_flag=True, help="Say what would be forgotten, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask whether this is meant.")
+@click.option("--stores", is_flag=True, help="Also delete our files from the stores.")
+@click.option("--dry-run", is_flag=True, help="Show what would be forgotten, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @asks_daemon
 async def forget(
@@ -33,10 +33,10 @@ async def forget(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Have prompts, inputs, graphs and files go for ever. Numbers and names stay used.
+    """Erase prompts, inputs, graphs, error texts and files for good. Numbers and names stay used.
 
-    WHAT is a batch, an image as BATCH_ID/INDEX, or the whole name of an image, folder included. What stores hold stays
-    there without --stores. Backups that were made before still hold what is forgotten.
+    WHAT is a batch, an image as BATCH_ID/INDEX, or the whole name of an image, folder included. Without --stores the
+    files in the stores stay. Earlier backups still hold the erased texts.
     """
     if (what is None) == (user is None) or (user is not None and indexes):
         raise click.UsageError("Give a batch or an image, or --user NAME alone.")

@@ -38,11 +38,13 @@ SOON_S: Final = 43_200.0
 
 @click.command("import")
 @click.argument("store")
-@click.option("--prefix", default="", metavar="FOLDER", help="Only what lies in this folder of the store or below.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done.")
-@click.option("--accept-outlier", is_flag=True, help="Believe numbers far above the one below them, too.")
-@click.option("--ignore-outlier", is_flag=True, help="Go on above the numbers below them; the files stay as they are.")
-@click.option("--restart", is_flag=True, help="Begin anew instead of going on with an interrupted import.")
+@click.option("--prefix", default="", metavar="FOLDER", help="Only files below this folder of the store.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@click.option("--accept-outlier", is_flag=True, help="Also take numbers that are far above the next lower one.")
+@click.option(
+    "--ignore-outlier", is_flag=True, help="Continue above the next lower number; the files stay as they are."
+)
+@click.option("--restart", is_flag=True, help="Begin again instead of continuing an interrupted import.")
 @json_option
 @asks_daemon
 async def import_store(
@@ -55,11 +57,11 @@ async def import_store(
     restart: bool,
     as_json: bool,
 ) -> int:
-    """Take over what STORE holds already: each series goes on above its highest number. The store is not changed.
+    """Continue each series above the highest number that STORE holds. The store is not changed.
 
-    STORE is a store's name or its kind. An interrupted import goes on where it was. A series with a number that is
-    above 10,000 and more than a hundred times the one below it (a date, say) is shown and not taken, unless
-    --accept-outlier or --ignore-outlier says what the number is; then the command ends with 1.
+    STORE is a store's name or its kind. An interrupted import continues where it was. An outlier is a number above
+    10,000 and more than a hundred times the next lower one, for example a date. A series with an outlier is shown and
+    not taken, and the command exits 1, unless --accept-outlier or --ignore-outlier says what the number is.
     """
     if accept_outlier and ignore_outlier:
         raise click.UsageError("Give --accept-outlier or --ignore-outlier, not both.")

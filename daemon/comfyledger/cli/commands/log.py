@@ -63,12 +63,12 @@ def typed_moment(_: click.Context, __: click.Parameter, typed: str | None) -> in
 @click.option("--batch", help="Only the events of this batch.")
 @click.option("--user", help="Only the events of this user's batches.")
 @click.option("--character", help="Only those of this character of --user.")
-@click.option("--kind", "kinds", multiple=True, help="Only events of this kind; repeat it.")
-@click.option("--follow", "-f", is_flag=True, help="Stay and show what happens from now on.")
+@click.option("--kind", "kinds", multiple=True, help="Only events of this kind; may be repeated.")
+@click.option("--follow", "-f", is_flag=True, help="Then show new events as they come.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
-    help=f"The first so many after --after or --since, else the last so many. Default: {LAST} if nothing is asked for.",
+    help=f"How many: the first after --after or --since, else the last. Default: {LAST}, or all that is selected.",
 )
 @json_option
 @asks_daemon
@@ -86,7 +86,7 @@ async def log(
     limit: int | None,
     as_json: bool,
 ) -> int:
-    """Show what happened, event by event."""
+    """Show the events of the log."""
     if follow and (to is not None or until is not None):
         raise click.UsageError("--follow has no end; leave out --to and --until.")
     if character is not None and user is None:

@@ -58,17 +58,19 @@ def _since(_: click.Context, __: click.Parameter, typed: str | None) -> tuple[in
 @click.option("--batch", help="Only of this batch.")
 @click.option("--user", help="Only of this user's batches.")
 @click.option("--store", metavar="NAME", help="Only what is owed to this store.")
-@click.option("--code", help="Only what was parked or failed with this code, like collision or execution_error.")
+@click.option("--code", help="Only what was parked or failed with this code, for example collision or execution_error.")
 @click.option(
     "--since",
     callback=_since,
-    help="Only batches since a position or time (2h: two hours ago). With --store, also what it was never owed.",
+    help="Only batches since a position or time (2h: two hours ago). With --store, also what was never owed to it.",
 )
-@click.option("--missing", is_flag=True, help="Ask the stores which images they hold no more, too.")
-@click.option("--new-number", is_flag=True, help="Give the next numbers to images whose names others have taken.")
-@click.option("--drop-store", metavar="NAME", help="Give up what is owed to this store; goes with no other choice.")
+@click.option("--missing", is_flag=True, help="Also ask the stores which images they have lost.")
+@click.option("--new-number", is_flag=True, help="Give new numbers to images whose names other programs have used.")
+@click.option(
+    "--drop-store", metavar="NAME", help="Give up what is owed to this store; cannot be combined with other selections."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask whether this is meant.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @asks_daemon
 async def recover(
@@ -85,10 +87,11 @@ async def recover(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Take up what is parked, failed or missing: from the spool, else from another store, else rendered again.
+    """Retry what is parked or failed, and restore what stores have lost.
 
-    Foreign files are never overwritten, and what was cancelled or forgotten stays so. With --drop-store: give up what
-    a store does not have yet. What it has stays there, and other stores get all of theirs.
+    Lost files come from the spool, else from another store, else they are rendered again. Files of other programs are
+    never overwritten, and what was cancelled or forgotten stays so. --drop-store gives up what a store does not have
+    yet: what it has stays there, and other stores get all of theirs.
     """
     position, since_ms = since
     wanted = wire.Recover(

@@ -21,8 +21,8 @@ from comfyledger.cli.ui.terminal import say, say_json
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="With --to: the new file. Default: a temporary one."
 )
-@click.option("--check", is_flag=True, help="Rebuild every table from zero and compare it with the live one.")
-@click.option("--rebuild", is_flag=True, help="Make every table anew and keep it; no daemon may run.")
+@click.option("--check", is_flag=True, help="Compute every table from the log and compare it with the live one.")
+@click.option("--rebuild", is_flag=True, help="Replace every table by what the log says; no daemon may run.")
 @json_option
 @click.pass_context
 def replay(
@@ -34,7 +34,10 @@ def replay(
     rebuild: bool,
     as_json: bool,
 ) -> None:
-    """Read the log again from its first event. But for --rebuild it changes nothing, and the daemon may run."""
+    """Compute the tables again from the log, to look at, compare or replace them.
+
+    Only --rebuild changes the ledger; without it the daemon may run.
+    """
 
     if [check, rebuild, to is not None].count(True) != 1:
         raise click.UsageError("Give one of --to, --check and --rebuild.")

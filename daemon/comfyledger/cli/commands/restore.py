@@ -30,13 +30,13 @@ MARGIN_MAX = 10**9
 @click.option(
     "--accept-loss",
     is_flag=True,
-    help="Instead of FILE: go on with what is left of a ledger that has lost its end, in a new epoch.",
+    help="Instead of FILE: continue in a new epoch with the remains of a ledger that has lost its end.",
 )
-@click.option("--replace", is_flag=True, help="Move a ledger that is there aside; it is never removed.")
+@click.option("--replace", is_flag=True, help="Move an existing ledger aside; it is never removed.")
 @click.option(
     "--margin",
     type=click.IntRange(0, MARGIN_MAX),
-    help="How far above all that is found every series goes on. Default: 1000.",
+    help="How many numbers each series leaves out above the highest one that was found. Default: 1000.",
 )
 @click.option("--without-stores", is_flag=True, help="Do not ask the stores which numbers they hold.")
 @json_option
@@ -51,10 +51,10 @@ def restore(
     without_stores: bool,
     as_json: bool,
 ) -> None:
-    """Put the ledger back from a backup FILE, or with --accept-loss from what is left of it. No daemon may run.
+    """Restore the ledger from a backup FILE, or with --accept-loss from its remains. No daemon may run.
 
-    Every series goes on above the highest number that the old ledger and the stores show, and by a margin. What was
-    accepted after the backup is lost; apps that follow the log are told that a new epoch began.
+    Every series continues above the highest number that the old ledger and the stores show, plus a margin. What was
+    accepted after the backup is lost. Apps that follow the log get the error epoch_changed.
     """
     from ulid import ULID
 

@@ -13,7 +13,7 @@ from comfyledger.cli.configuration import config_option
 @config_option
 @click.pass_context
 def run(ctx: click.Context, config_path: Path | None) -> None:
-    """Run the daemon until it is told to stop (SIGTERM, or Ctrl-C)."""
+    """Run the daemon until SIGTERM or Ctrl-C."""
     from comfyledger import app, settings
 
     ctx.exit(app.run(settings.load(config_path, ctx.obj.state_dir)))

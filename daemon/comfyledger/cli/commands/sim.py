@@ -13,7 +13,7 @@ import click
 )
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="")
 def sim(words: tuple[str, ...]) -> None:
-    """Run a stand-in for ComfyUI or Cloudinary: `comfyledger sim comfyui --help` says how."""
+    """Run a stand-in for ComfyUI or Cloudinary; see `comfyledger sim comfyui --help`."""
     from comfyledger.sim.__main__ import main
 
     sys.exit(main(words))

@@ -18,7 +18,7 @@ from comfyledger.client import Client
 @json_option
 @reads_ledger
 async def status(client: Client | OfflineLedger, as_json: bool) -> int:
-    """Say how the daemon is, what is open, what stands still and why."""
+    """Show what is open, what is paused and why, and whether ComfyUI and stores work."""
     if isinstance(client, OfflineLedger):
         return await _from_file(client, as_json)
     info = await client.server_info()

@@ -81,12 +81,12 @@ def scalar(text: str) -> wire.Scalar:
 @click.argument("username")
 @click.argument("character")
 @click.option("--quantity", "-n", type=int, help="How many images. Default: 1.")
-@click.option("--premade", is_flag=True, help="The character exists already: another folder.")
+@click.option("--premade", is_flag=True, help="The character exists already: files go to another folder.")
 @click.option(
     "--workflow",
     type=workflow_or_graph,
     metavar="NAME|FILE.json",
-    help="A configured one, or a graph in ComfyUI's API format.",
+    help="A configured workflow, or a graph in ComfyUI's API format.",
 )
 @click.option(
     "--input",
@@ -94,7 +94,7 @@ def scalar(text: str) -> wire.Scalar:
     type=input_pair,
     metavar="NAME=VALUE",
     multiple=True,
-    help="JSON scalar, text or @FILE; repeat it.",
+    help="A JSON scalar, text or @FILE; may be repeated.",
 )
 @click.option(
     "--images",
@@ -102,14 +102,14 @@ def scalar(text: str) -> wire.Scalar:
     metavar="FILE",
     help='Instead of --quantity: a JSON list of {"inputs", "seed"}, one for each image.',
 )
-@click.option("--seed", type=int, help="Of the first prompt; the others count on from it.")
+@click.option("--seed", type=int, help="The seed of the first prompt; each further prompt adds one.")
 @click.option("--images-per-prompt", type=int, default=1, show_default=True, help="ComfyUI's batch size.")
 @click.option("--priority", type=click.Choice(wire.PRIORITIES), default="normal", show_default=True)
-@click.option("--tag", "tags", multiple=True, help="Repeat it.")
-@click.option("--metadata", type=json_object, metavar="JSON", help="A JSON object that stays with the batch.")
-@click.option("--request-id", help="Repeating it with the same request makes no second batch. Default: made up.")
-@click.option("--dry-run", is_flag=True, help="Check everything, give no numbers.")
-@click.option("--watch", "watched", is_flag=True, help="Stay and show the batch until it is settled.")
+@click.option("--tag", "tags", multiple=True, help="A tag of the batch; may be repeated.")
+@click.option("--metadata", type=json_object, metavar="JSON", help="A JSON object that is kept with the batch.")
+@click.option("--request-id", help="The same request under the same id makes no second batch. Default: a new id.")
+@click.option("--dry-run", is_flag=True, help="Check everything, and give no numbers.")
+@click.option("--watch", "watched", is_flag=True, help="Show the batch until it is settled.")
 @json_option
 @asks_daemon
 async def submit(

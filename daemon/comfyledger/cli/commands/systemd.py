@@ -41,14 +41,14 @@ root_option = click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("/"),
-    help="Where the file system begins for which it is meant, for images. Default: /",
+    help="The root of the file system to write to, for example of an image. Default: /",
 )
-dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 
 
 @click.group(cls=Group)
 def systemd() -> None:
-    """Run as a service: put units for systemd in place, or take them away."""
+    """Print, install or remove systemd units that run the daemon as a service."""
 
 
 @systemd.command("print")
@@ -66,9 +66,9 @@ def print_units(ctx: click.Context, config_path: Path | None) -> None:
 @dry_run_option
 @click.pass_context
 def install(ctx: click.Context, config_path: Path | None, root: Path, dry_run: bool) -> None:
-    """Write the units: for this environment, this configuration and the folders that it names.
+    """Write the units for this environment, this configuration and the folders that it names.
 
-    Run it again after each change of a folder in the configuration, and after moving the environment.
+    Run it again after you change a folder in the configuration or move the environment.
     """
     texts = {
         root / target: systemd_units.marked(text) for target, text in _rendered(config_path, ctx.obj.state_dir).items()
@@ -88,7 +88,7 @@ def install(ctx: click.Context, config_path: Path | None, root: Path, dry_run: b
 @root_option
 @dry_run_option
 def uninstall(root: Path, dry_run: bool) -> None:
-    """Remove the units that `install` wrote, and nothing else: state, images and the user stay."""
+    """Remove the units that `install` wrote; state, images and the user stay."""
     for path in (root / _target(file) for file in unit_files()):
         if not path.exists():
             continue

@@ -20,7 +20,7 @@ RIGHTS = ("read", "submit_configured", "submit", "operate", "admin")
 
 @click.group(cls=Group)
 def token() -> None:
-    """Who may come in at the door, under which label, and what they may do."""
+    """Make, list, replace and revoke the tokens of apps."""
 
 
 @token.command(name="list")
@@ -28,7 +28,7 @@ def token() -> None:
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
-    """Show the labels that have a token; the tokens themselves are kept nowhere."""
+    """List the labels that have a token; the tokens themselves are not kept."""
     from comfyledger.server.tokens import read_tokens
 
     found = read_tokens(settings_of(ctx, config_path).tokens_path)
@@ -40,12 +40,12 @@ def list_(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
 
 @token.command()
 @click.argument("label")
-@click.option("--right", type=click.Choice(RIGHTS), default="submit", show_default=True, help="What it may do.")
+@click.option("--right", type=click.Choice(RIGHTS), default="submit", show_default=True, help="What the token may do.")
 @running_config_option
 @json_option
 @click.pass_context
 def add(ctx: click.Context, label: str, right: str, config_path: Path | None, as_json: bool) -> None:
-    """Make a token for LABEL and print it, this once."""
+    """Make a token for LABEL and print it; it is never shown again."""
     from comfyledger.server import tokens
 
     path = settings_of(ctx, config_path).tokens_path
@@ -58,9 +58,10 @@ def add(ctx: click.Context, label: str, right: str, config_path: Path | None, as
 @json_option
 @click.pass_context
 def rotate(ctx: click.Context, label: str | None, config_path: Path | None, as_json: bool) -> None:
-    """Make another token for LABEL; without one, the daemon's own, which command line and client find by themselves.
+    """Replace the token of LABEL, or without LABEL the daemon's own token.
 
-    The one before ends at once, and so do the connections that came in with it.
+    The old token and the connections that use it end at once. The command line and the Python client find the daemon's
+    own token by themselves.
     """
     from comfyledger.server import tokens
 
@@ -78,7 +79,7 @@ def rotate(ctx: click.Context, label: str | None, config_path: Path | None, as_j
 @json_option
 @click.pass_context
 def revoke(ctx: click.Context, label: str, config_path: Path | None, as_json: bool) -> None:
-    """End the token of LABEL, and the connections that came in with it. What it asked for goes on."""
+    """Revoke the token of LABEL and close its connections. Its batches continue."""
     from comfyledger.server import tokens
 
     tokens.revoke(settings_of(ctx, config_path).tokens_path, label)

@@ -16,9 +16,9 @@ from comfyledger.client import Client
 @json_option
 @asks_daemon
 async def watch(client: Client, batch: tuple[str, ...], as_json: bool) -> int:
-    """Show batches live until each is settled; without BATCH, all that are open now.
+    """Show batches live until each is settled; without BATCH, all open ones.
 
-    Ends with 0 if every image is stored, else with 3.
+    Exits 0 if every image is stored, else 3.
     """
     batch_ids = [await find_batch(client, given) for given in batch]
     if not batch:

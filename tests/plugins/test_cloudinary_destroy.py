@@ -85,7 +85,7 @@ async def test_what_a_stranger_has_under_the_name_is_left(house: House) -> None:
     assert await house.destroyed() == 0
 
 
-async def test_an_asset_that_the_account_altered_is_known_by_what_was_said_about_it(house: House) -> None:
+async def test_an_altered_asset_is_recognized_by_its_context(house: House) -> None:
     await house.control(transform_at_ingest=True)
     ours = await house.put()
     assert await house.store.delete(ours) == Deleted(found=True)

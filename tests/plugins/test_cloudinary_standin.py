@@ -191,7 +191,7 @@ async def test_a_strangers_asset_stays_as_it_is(house: House) -> None:
     assert await house.assets() == before
 
 
-async def test_an_account_that_changes_files_at_upload_is_reported_and_nothing_is_replaced(house: House) -> None:
+async def test_an_account_that_changes_files_is_reported_and_replaces_nothing(house: House) -> None:
     store, deposit = house.opened(), house.deposit()
     await house.control(transform_at_ingest=True)
     for _ in range(2):
@@ -256,7 +256,7 @@ async def test_every_call_to_the_account_goes_through_the_proxy_with_its_login(
     assert len(seen.seen) == len(await house.ledger()), "nothing went another way"
 
 
-async def test_a_proxy_that_cannot_be_reached_is_the_lanes_fault_and_its_login_is_not_shown(house: House) -> None:
+async def test_an_unreachable_proxy_is_the_lanes_fault_and_hides_its_login(house: House) -> None:
     store = house.opened(proxy="http://user:hidden-word@127.0.0.1:1")
     outcome = await store.put(house.deposit())
     assert isinstance(outcome, LaneFault)
@@ -270,7 +270,7 @@ async def test_a_name_that_was_changed_silently_is_told(house: House) -> None:
     assert code(await house.opened().put(house.deposit())) == "misnamed"
 
 
-async def test_what_is_no_image_is_refused_and_what_is_wrong_with_the_account_is_not_the_images(house: House) -> None:
+async def test_a_bad_file_is_refused_and_a_bad_account_blames_no_image(house: House) -> None:
     path = house.folder / "text.png"
     path.write_bytes(b"no image")
     md5 = hashlib.md5(b"no image").hexdigest()

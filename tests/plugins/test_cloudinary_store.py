@@ -305,7 +305,7 @@ async def test_a_later_start_does_not_wait_for_a_silent_network(bench: Bench, mo
     assert later.identity == "cloudinary:demo/dynamic"
 
 
-async def test_what_another_address_said_is_not_believed_and_a_broken_memory_is_none(bench: Bench) -> None:
+async def test_facts_of_another_address_or_a_broken_file_are_not_used(bench: Bench) -> None:
     await bench.opened(folder_mode="auto").prepare()
     (memory,) = bench.state.glob("*.json")
     for text in (memory.read_text().replace("127.0.0.1", "127.0.0.2"), "{", "[]", '{"folder_mode": 7}'):
@@ -343,7 +343,7 @@ async def test_beyond_500_images_the_cursor_is_followed(bench: Bench) -> None:
     assert len(bench.cloud.calls) == 3
 
 
-async def test_a_doubtful_maximum_is_neither_used_nor_passed_over_nor_asked_for_all_the_time(bench: Bench) -> None:
+async def test_a_doubtful_maximum_is_not_used_skipped_or_asked_for_repeatedly(bench: Bench) -> None:
     hold(bench, 57, 20251122)
     store = bench.opened()
     for _ in range(3):

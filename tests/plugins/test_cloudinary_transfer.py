@@ -209,7 +209,7 @@ async def test_an_answer_that_drips_ends_in_time(tmp_path: Path) -> None:
     assert code(await sent(talk, cargo_in(tmp_path), answer_s=0.2)) == "unknown"
 
 
-async def test_a_refusal_before_the_body_has_left_is_heard_and_ends_its_connection(tmp_path: Path) -> None:
+async def test_a_refusal_before_the_body_has_left_ends_its_connection(tmp_path: Path) -> None:
     cargo = cargo_in(tmp_path, 30_000_000)
     async with sink(refuses_early) as server, transfer(connections=1, send_s=2.0) as carrying:
         for _ in range(2):

@@ -223,7 +223,7 @@ async def test_other_names_do_not_disturb(bench: Bench, path: str) -> None:
     assert isinstance(await bench.put(), Stored)
 
 
-async def test_what_is_stored_was_synced_before_it_was_named_and_its_folders_after(
+async def test_a_file_is_synced_before_its_name_appears_and_folders_after(
     bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.put(public_id="warm")
@@ -243,7 +243,7 @@ async def test_what_is_stored_was_synced_before_it_was_named_and_its_folders_aft
     assert synced[-3:] == [("", 4), ("/a", 4), ("/a/b", 4)]
 
 
-async def test_folders_that_have_settled_are_synced_once_and_again_when_they_were_made_again(
+async def test_settled_folders_are_synced_once_until_they_are_made_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []

@@ -125,7 +125,7 @@ async def test_a_folder_that_cannot_be_read_is_not_empty(
             await call
 
 
-async def test_a_variant_of_a_name_that_leads_out_may_hold_numbers_but_stops_no_upload(bench: Bench) -> None:
+async def test_a_name_variant_that_leads_out_of_the_root_stops_no_upload(bench: Bench) -> None:
     led_out(bench.root / "areg", bench.root.parent / "elsewhere")
     with pytest.raises(StoreTrouble, match="areg is no folder"):
         await bench.store.highest_number(SERIES)

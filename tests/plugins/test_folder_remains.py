@@ -30,7 +30,7 @@ def kept_times(root: Path) -> dict[Path, int]:
 
 @pytest.mark.parametrize("step", ["copy", "link"])
 @pytest.mark.parametrize("then", ["the same image", "another image"])
-async def test_a_root_that_goes_in_mid_put_and_comes_back_as_it_was_keeps_no_temporary(
+async def test_a_root_that_goes_and_comes_back_in_a_put_keeps_no_temporary(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, then: str
 ) -> None:
     await bench.put(b"first", f"{FOLDER}/a_1")

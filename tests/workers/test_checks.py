@@ -44,7 +44,7 @@ async def test_checks_together_stay_below_the_bound_whatever_is_cancelled() -> N
         pass
 
 
-async def test_who_needs_everything_is_not_passed_over_and_who_needs_nothing_waits_for_nobody() -> None:
+async def test_a_full_cost_is_not_passed_over_and_a_zero_cost_never_waits() -> None:
     checks, order, leave = Checks(), [], asyncio.Event()
 
     async def one(name: str, cost: int) -> None:

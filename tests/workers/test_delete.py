@@ -191,7 +191,7 @@ class Known:
 
 
 @pytest.mark.parametrize("state", ["forgetting", "forgotten"])
-async def test_what_a_crash_or_the_disk_left_goes_at_the_start_and_when_the_spool_is_cleared(
+async def test_forgotten_files_left_behind_go_at_the_start_and_at_each_clearing(
     tmp_path: Path, state: ImageState
 ) -> None:
     spool = Spool(tmp_path / "spool")

@@ -123,7 +123,7 @@ async def test_a_disk_that_is_nearly_full_refuses_new_batches_and_says_which(rig
     assert rig.engine.shortage is None
 
 
-async def test_a_request_that_was_answered_before_gets_its_answer_under_the_brake(rig: Rig) -> None:
+async def test_a_repeated_request_gets_its_first_answer_under_the_brake(rig: Rig) -> None:
     first = await rig.submit("r1")
     rig.disks.free["spool"] = 0
     await rig.turn()
@@ -274,7 +274,7 @@ async def test_a_retry_of_renders_waits_for_room_and_one_of_uploads_does_not(rig
     assert await rig.engine.command(RetryBatch("app", batch_id, (2,))) == Changed(1)
 
 
-async def test_parked_images_beyond_their_quota_refuse_new_batches_until_they_are_taken_up(rig: Rig) -> None:
+async def test_parked_images_above_their_quota_refuse_new_batches(rig: Rig) -> None:
     batch_id = await one_parked_one_failed(rig)
     await rig.turn()
     with pytest.raises(Refused) as refused:
@@ -315,7 +315,7 @@ async def test_a_disk_that_has_gone_has_no_room(rig: Rig, monkeypatch: pytest.Mo
     assert "0 bytes free" in rig.engine.shortage.message
 
 
-def test_a_disk_is_short_below_its_bound_and_for_an_eighth_above_once_it_was() -> None:
+def test_a_short_disk_needs_an_eighth_above_its_bound_to_recover() -> None:
     found = [
         short_disk("spool", Path("/s"), free, 800, was_short=was) is not None
         for was in (False, True)

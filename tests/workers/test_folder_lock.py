@@ -56,7 +56,7 @@ def test_another_ledger_never_gets_a_spool_with_files_that_it_would_sweep(root: 
     use(root, ledger, "01B")
 
 
-def test_a_copy_of_a_ledger_does_not_take_its_spool_and_a_ledger_that_was_moved_does(root: Path, ledger: Path) -> None:
+def test_a_moved_ledger_keeps_its_spool_and_a_copy_does_not_take_it(root: Path, ledger: Path) -> None:
     use(root, ledger)
     copied = ledger.with_name("copy.db")
     shutil.copy(ledger, copied)

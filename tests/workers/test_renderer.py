@@ -100,7 +100,7 @@ ROADS = {
 
 
 @pytest.mark.parametrize("ending", ROADS.values(), ids=list(ROADS))
-async def test_what_is_complete_on_the_disk_is_taken_whatever_became_of_the_prompt(ending: Ending) -> None:
+async def test_a_complete_set_on_disk_is_taken_however_the_prompt_ended(ending: Ending) -> None:
     room = Room(images=2)
     room.writes(2)
     report = await room.ended(ending)
@@ -141,7 +141,7 @@ async def test_nobody_looks_for_the_files_of_a_prompt_that_is_being_cancelled() 
 
 
 @pytest.mark.parametrize("files", [0, 1, 3])
-async def test_a_wrong_count_is_told_with_both_numbers_and_the_key_that_changes_it(files: int) -> None:
+async def test_a_wrong_count_names_both_numbers_and_the_key_to_change(files: int) -> None:
     room = Room(images=2)
     report = await room.ended(success(files))
     assert isinstance(report, PromptHasFinished)

@@ -148,7 +148,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     await made.end()
 
 
-async def test_a_store_that_is_down_for_hours_costs_one_event_and_one_call_at_a_time(rig: Rig) -> None:
+async def test_a_store_that_is_down_costs_one_event_and_one_call_at_a_time(rig: Rig) -> None:
     rig.store.answer = DOWN
     await rig.given(*range(1, IMAGES + 1))
     await until(lambda: rig.store.calls and not rig.store.at_once)
@@ -194,7 +194,7 @@ async def test_no_start_while_images_are_owed_to_another_place(rig: Rig) -> None
         assert said in str(caught.value)
 
 
-async def test_a_retry_of_what_was_parked_at_a_place_that_is_gone_is_parked_again(tmp_path: Path) -> None:
+async def test_a_retry_for_a_store_that_moved_is_parked_again(tmp_path: Path) -> None:
     """The lane goes on for others: what is owed to a place that is gone is that image's trouble."""
     rig = Rig(tmp_path)
     try:
@@ -235,7 +235,7 @@ async def test_a_store_in_trouble_is_its_lanes_and_nothing_is_lost(rig: Rig) -> 
     assert await rig.states() == {"stored"}
 
 
-async def test_an_upload_that_was_owed_under_an_old_name_goes_out_under_the_new_one(rig: Rig) -> None:
+async def test_an_owed_upload_goes_out_under_the_images_new_name(rig: Rig) -> None:
     rig.store.answer = ImageFault("collision", "somebody else's")
     await rig.given(1, quantity=1)
     await until(lambda: "batch_settled" in rig.kinds())
@@ -267,7 +267,7 @@ async def test_a_store_in_trouble_that_was_asked_for_the_bytes_pauses_no_other(
     assert (await rig.states(), rig.kinds().count("lane_paused")) == ({"stored"}, 0)
 
 
-async def test_a_first_upload_is_called_the_first_unless_one_was_begun_before_a_restart(rig: Rig) -> None:
+async def test_only_an_upload_never_begun_before_counts_as_the_first(rig: Rig) -> None:
     """A call whose answer never came may have stored the file: what is found then is our own."""
     await rig.given(1, quantity=2)
     await until(lambda: "image_uploaded" in rig.kinds())

@@ -31,7 +31,7 @@ async def test_a_store_that_cannot_be_opened_is_a_status_with_its_reason(tmp_pat
     assert usable.store is opened["a"].waiting
     assert (usable.identity, usable.problem) == (f"folder:{tmp_path}", "")
     assert (opened["b"].store, opened["b"].problem) == (None, "b needs a key")
-    assert "No plugin brings stores of kind 'nope'" in opened["c"].problem
+    assert "No plugin offers stores of kind 'nope'" in opened["c"].problem
 
 
 class Entry:

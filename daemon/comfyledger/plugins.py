@@ -1,4 +1,4 @@
-"""Finding plugins and making stores of them. A plugin that cannot be used is a status with a reason, not a crash."""
+"""Finds plugins and opens their stores. A plugin that cannot be used gives a status with a reason, not a crash."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ log = structlog.get_logger("comfyledger.plugins")
 
 
 class OpenedStore(msgspec.Struct, frozen=True):
-    """A configured store: usable, or with the problem that keeps it from being used.
+    """A configured store: usable, or with the problem that makes it unusable.
 
-    `waiting` is one that must find something out before its first use and could not yet; it is asked again.
+    `waiting` is a store that is not prepared yet; preparing it is tried again.
     """
 
     name: str
@@ -33,11 +33,11 @@ class OpenedStore(msgspec.Struct, frozen=True):
     problem: str = ""
     waiting: Store | None = None
     died: dict[str, int] = {}
-    """How often its plugin died, by call; one count for the whole life of a configured store."""
+    """How often its plugin died, by call, since the daemon started."""
 
     @property
     def guarded(self) -> Guarded | None:
-        """The store as it is to be asked, if it is usable."""
+        """The store with its calls bounded and checked, if it is usable."""
         return None if self.store is None else Guarded(self.name, self.store, self.died)
 
     async def close(self) -> None:
@@ -48,7 +48,7 @@ class OpenedStore(msgspec.Struct, frozen=True):
 
 
 def store_kinds() -> dict[str, StoreKind]:
-    """Every kind of store that installed plugins bring. One that fails is logged and left out, and no other with it."""
+    """Every kind of store that installed plugins offer. A plugin that fails is logged and left out; others stay."""
     plugin_manager = pluggy.PluginManager(GROUP)
     plugin_manager.add_hookspecs(plugin_api)
     for name in sorted({entry.name for entry in entry_points(group=GROUP)}):
@@ -78,7 +78,7 @@ def _open(kinds: Mapping[str, StoreKind], name: str, options: Mapping[str, Any],
     kind = str(options["kind"])
     if kind not in kinds:
         known = ", ".join(sorted(kinds)) or "none"
-        return OpenedStore(name, kind, problem=f"No plugin brings stores of kind {kind!r} (known: {known}).")
+        return OpenedStore(name, kind, problem=f"No plugin offers stores of kind {kind!r} (known: {known}).")
     rest = {key: value for key, value in options.items() if key != "kind"}
     try:
         store = kinds[kind](name, rest, state_dir)
@@ -89,7 +89,7 @@ def _open(kinds: Mapping[str, StoreKind], name: str, options: Mapping[str, Any],
 
 
 async def prepared(opened: OpenedStore, timeout_s: float) -> OpenedStore:
-    """The store as it can be used from now on, or with the reason why it cannot be used yet."""
+    """The store, prepared and usable, or with the reason why it cannot be used yet."""
     if opened.waiting is None:
         return opened
     store = Guarded(opened.name, opened.waiting, opened.died)

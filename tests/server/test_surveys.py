@@ -145,7 +145,7 @@ async def test_a_page_of_found_series_has_1_to_500(door: Any, count: int) -> Non
 
 
 async def test_a_store_that_is_not_there_or_cannot_be_used_is_said(door: Any) -> None:
-    door.context.stores["broken"] = OpenedStore("broken", "s3", problem="No plugin brings stores of kind 's3'.")
+    door.context.stores["broken"] = OpenedStore("broken", "s3", problem="No plugin offers stores of kind 's3'.")
     async with door.app() as app:
         for kind, more in (("survey_store", {}), ("raise_series", {"found": [FOUND]})):
             unknown = await refused(app, kind, store="cloud", **more)

@@ -88,7 +88,7 @@ class Rig:
         """One turn of the watch: look, and say what the log shall know."""
         await self.disk_guard.look()
         self.disk_guard._offer()
-        await self.disk_guard._tell()
+        await self.disk_guard._report_lane()
 
     async def close(self) -> None:
         self.running.cancel()

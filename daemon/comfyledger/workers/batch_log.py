@@ -1,8 +1,8 @@
-"""One line of the daemon's log for each batch that settles: what became of it and how long each part took.
+"""One line of the daemon's log for each batch that settles: how it ended and how long each part took.
 
-The times are the log's own. What the daemon has not seen since its start (a batch that was accepted before) is left
-out; nothing is read for it. Ids lead on: `comfyledger explain` and `log` tell the rest. No text that a user typed into
-a prompt or a name is said.
+The times are those of the event log. Times from before the daemon's start are left out; nothing is read for them. The
+ids in the line are for `comfyledger explain` and `comfyledger log`. The line holds no text that a user typed into a
+prompt or a name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = structlog.get_logger("comfyledger.settling")
 
 
 class _Times(msgspec.Struct):
-    """Of an open batch, in milliseconds since 1970: begun or taken up again, first prompt sent, last file kept."""
+    """Times of an open batch in milliseconds since 1970: begun or reopened, first prompt sent, last file kept."""
 
     begun: int | None = None
     sent: int | None = None
@@ -27,7 +27,7 @@ class _Times(msgspec.Struct):
 
 
 class BatchLog:
-    """Looks on at what is committed. Holds a few numbers for each batch that is open."""
+    """An observer of commits. It holds three numbers for each open batch."""
 
     def __init__(self) -> None:
         self._times: dict[str, _Times] = {}
@@ -44,11 +44,11 @@ class BatchLog:
                     self._times.setdefault(line.stream, _Times()).kept = line.at_ms
                 case "batch_settled":
                     row = committed.rows.get(("batch", line.stream, ""))
-                    self._tell(line, row, self._times.pop(line.stream, _Times()))
+                    self._log_settled(line, row, self._times.pop(line.stream, _Times()))
                 case _:
                     pass
 
-    def _tell(self, line: Line, batch: object, times: _Times) -> None:
+    def _log_settled(self, line: Line, batch: object, times: _Times) -> None:
         settled = msgspec.json.decode(line.data, type=BatchSettled)
         if not isinstance(batch, BatchRow):
             return
@@ -73,5 +73,5 @@ class BatchLog:
 
 
 def _seconds(first: int | None, last: int | None) -> float:
-    """0 where a clock was set back in between."""
+    """0 if a clock was set back in between."""
     return max(0, (last or 0) - (first or 0)) / 1000

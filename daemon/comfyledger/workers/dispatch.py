@@ -1,4 +1,4 @@
-"""Which worker does which effect."""
+"""Which worker runs which effect."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Workers(msgspec.Struct, frozen=True):
     disk_guard: DiskGuard
 
     async def perform(self, effect: Effect) -> None:
-        """Do one effect and report what was seen. Raises only for what nobody foresaw."""
+        """Run one effect and report the result. Raises only for an error that no worker handles."""
         match effect:
             case UploadImage():
                 await self._with_store(effect, self.uploader.upload(effect))
@@ -48,10 +48,10 @@ class Workers(msgspec.Struct, frozen=True):
             case PromptEffect():
                 await self._render(effect)
             case _:
-                raise TypeError(f"nobody does {type(effect).__name__}")
+                raise TypeError(f"no worker runs {type(effect).__name__}")
 
     async def _with_store(self, effect: UploadImage | DeleteImage, work: Coroutine[Any, Any, None]) -> None:
-        """What nobody foresaw stops the store's lane with its reason: nothing is on its way for ever."""
+        """An unexpected error pauses the store's lane with its reason, so that the effect does not stay in progress."""
         try:
             await work
         except Unusable:
@@ -67,7 +67,7 @@ class Workers(msgspec.Struct, frozen=True):
             return
         match effect:
             case SubmitPrompt(resumed=False) if self.disk_guard.spool_short:
-                return  # not begun: it goes back into the queue and is picked again in a moment
+                return  # Not begun: it goes back into the queue and is picked again soon.
             case SubmitPrompt():
                 await renderer.submit(effect)
             case FollowPrompt():
@@ -77,4 +77,4 @@ class Workers(msgspec.Struct, frozen=True):
             case FetchPrompt():
                 await self.disk_guard.fetch(partial(renderer.fetch, effect))
             case _:
-                raise TypeError(f"nobody does {type(effect).__name__}")
+                raise TypeError(f"no worker runs {type(effect).__name__}")

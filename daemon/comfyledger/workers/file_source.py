@@ -1,8 +1,8 @@
-"""The bytes of a kept image for whoever may see it: from the spool, else from a store that has it.
+"""The bytes of a kept image, for reading: from the spool, else from a store that has it.
 
-What is given out was compared with what was pinned, on the very file that is open: a file that was altered, or that
-another process removes meanwhile, is never passed on as the image. A copy from a store goes to a temporary file that is
-gone with its reader; the spool is not filled again. Copies at once, and readers at once, are bounded.
+The open file itself is compared with what was pinned. So a file that was altered, or that another process removes
+meanwhile, is never returned as the image. A copy from a store is a temporary file that is deleted with its reader; it
+does not go back into the spool. The number of copies and readers at one time is bounded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from comfyledger.workers.spool.spool import Spool
 READERS_MAX: Final = 32
 COPIES_MAX: Final = 4
 COPY_S: Final = 60.0
-"""To bring one copy from a store."""
+"""Time limit for one copy from a store."""
 
 log = structlog.get_logger("comfyledger.pictures")
 
@@ -48,7 +48,8 @@ class FileSource:
     async def open(self, image: ImageRow) -> AsyncIterator[BinaryIO]:
         """An open file with exactly the bytes that were pinned, at its beginning.
 
-        Raises Refused: busy; unknown_image if nobody has the bytes; store_unavailable if who has them cannot answer.
+        Raises Refused: busy; unknown_image if neither the spool nor a store has the bytes; store_unavailable if a store
+        that may have them cannot answer.
         """
         if self._readers >= READERS_MAX:
             hint = "Repeat the request in a moment."
@@ -80,13 +81,13 @@ class FileSource:
                 if file is not None:
                     return file
         if in_trouble:
-            hint = "Repeat the request later; `comfyledger status` says what the store lacks."
+            hint = "Repeat the request later; `comfyledger status` shows the store's problem."
             raise Refused("store_unavailable", hint=hint, retry_after_s=5.0)
-        hint = "`comfyledger recover` brings back what is missing."
+        hint = "`comfyledger recover` restores what is missing."
         raise Refused("unknown_image", "The image's bytes are neither in the spool nor in a store.", hint=hint)
 
     async def _from_store(self, image: ImageRow, ref: StoreRef) -> BinaryIO | None:
-        """A store's copy, if it is the same place as when it took the image. Raises StoreTrouble."""
+        """A store's copy, if the store is the same place as when it took the image. Raises StoreTrouble."""
         upload, store = image.upload(ref.name), self._store(ref)
         if upload is None or upload.state != "stored" or store is None:
             return None
@@ -104,7 +105,7 @@ class FileSource:
 
 
 def _whole(path: Path, image: ImageRow) -> BinaryIO | None:
-    """The open file, if its bytes are those that were pinned."""
+    """The open file, if its bytes are those that were pinned; else None."""
     try:
         with ExitStack() as stack:
             file = stack.enter_context(path.open("rb"))

@@ -1,4 +1,4 @@
-"""The rows that workers look at: those of open work are in memory as of the last commit, all others are read."""
+"""The rows that workers read. Those of open work are in memory, as of the last commit; others come from the ledger."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from comfyledger.ledger.sqlite.reader import Reader
 
 
 class RowCache:
-    """What the ledger holds now. An answer from memory saves the way to the reader's thread and back."""
+    """What the ledger holds now. An answer from memory saves a trip to the reader's thread."""
 
     def __init__(self, owed: PendingWork, reader: Reader) -> None:
         self._owed = owed

@@ -32,7 +32,7 @@ from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 
 TRANSFERS_MAX: Final = 3
-"""How often one file is asked for, while ComfyUI answers all else, before it counts as broken."""
+"""How often one file is asked for, while ComfyUI answers other calls, before it counts as broken."""
 SLOW_MAX: Final = 2
 """How often files of one prompt may come too slowly: each takes `request_timeout_s` at least."""
 FETCHES_MAX: Final = 4
@@ -41,7 +41,7 @@ SLOW_AFTER_S: Final = 3.0
 SLOW_TIMES: Final = 4
 """At most so many times `fetches_max` transfers run in all, slow ones included."""
 SAME_AGAIN: Final = frozenset({"unknown_kind", "too_many_pixels", "too_large", "poison"})
-"""What is wrong with a file that another run of the same graph would give again."""
+"""Faults of a file that another run of the same graph would produce again."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -53,15 +53,15 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Why a prompt fails whose files were to be fetched. `final`: another attempt would end alike."""
+    """Why fetching fails a prompt. `final`: another attempt would end the same way."""
 
     code: str
     text: str
     final: bool = False
 
 
-class Bringing(msgspec.Struct):
-    """How far the files of one prompt have come. `fault` is the first of a file, `trouble` the lane's."""
+class Transfers(msgspec.Struct):
+    """The transfers of one prompt's files. `fault` is the first fault of a file, `trouble` that of the lane."""
 
     kept: list[Pinned] = []
     fault: Fault | None = None
@@ -73,7 +73,7 @@ class Bringing(msgspec.Struct):
         self.fault = self.fault or fault
 
     def deserves_another(self, index: int, trouble: NotGiven) -> bool:
-        """Whether a file is asked for again that was not given while ComfyUI answers all else."""
+        """Whether to ask again for a file that did not come while ComfyUI answers other calls."""
         self.tries[index] = self.tries.get(index, 0) + 1
         self.slow += trouble.code == "too_slow"
         if not trouble.final and self.tries[index] < TRANSFERS_MAX and self.slow < SLOW_MAX:
@@ -86,15 +86,18 @@ class Bringing(msgspec.Struct):
 
 
 class Turns:
-    """`places` at once, each for `long_s` at most."""
+    """So many turns at once. A turn that takes longer than `long_s` no longer counts.
 
-    def __init__(self, places: int, long_s: float) -> None:
-        self._free = asyncio.Semaphore(places)
+    A slow file would hold its place for half a minute and more, and four of them would delay all others.
+    """
+
+    def __init__(self, turns_max: int, long_s: float) -> None:
+        self._free = asyncio.Semaphore(turns_max)
         self._long_s = long_s
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for a place, in the order of asking."""
+        """Wait for a turn, in the order of asking."""
         await self._free.acquire()
         given_back = False
 
@@ -134,46 +137,46 @@ class Fetcher:
         self._turns = Turns(fetches_max, SLOW_AFTER_S)
 
     async def fetch(self, effect: FetchPrompt) -> bool:
-        """Bring in the files of those images that still wait for one, and report them together.
+        """Fetch the files of those images that still wait for one, and report them together.
 
-        Whether the spool has taken any. Raises NoPlace.
+        Returns whether the spool has taken any. Raises NoPlace.
         """
-        bringing = Bringing()
+        transfers = Transfers()
         async with self._turns.turn():
             try:
-                await self._answers_at_all(effect)
-                await self._bring_all(effect, bringing)
+                await self._probe(effect)
+                await self._fetch_all(effect, transfers)
             except NotReached as trouble:
-                bringing.trouble = trouble
-        return await self._brought(effect, bringing)
+                transfers.trouble = trouble
+        return await self._report_all(effect, transfers)
 
-    async def _answers_at_all(self, effect: FetchPrompt) -> None:
-        """In trouble, the lane is tried by one call at a time: that must not be a file that never comes."""
+    async def _probe(self, effect: FetchPrompt) -> None:
+        """A lane in trouble is probed by one call at a time. A file that never comes must not be that call."""
         if self._reporter.in_trouble(effect.lane):
             await self._comfyui.system_stats()
             await self._reporter.works(effect.lane)
 
-    async def _bring_all(self, effect: FetchPrompt, bringing: Bringing) -> None:
-        """A file that does not come is asked for again after the others, and does not keep them from coming."""
-        left = deque(await self._to_bring(effect))
-        while left and bringing.slow < SLOW_MAX:
+    async def _fetch_all(self, effect: FetchPrompt, transfers: Transfers) -> None:
+        """A file that does not come is asked for again after the others, so that it does not delay them."""
+        left = deque(await self._to_fetch(effect))
+        while left and transfers.slow < SLOW_MAX:
             index, file = left.popleft()
             try:
-                bringing.kept.append(await self._keep(effect, index, file))
+                transfers.kept.append(await self._keep(effect, index, file))
             except FileMissing as missing:
-                bringing.blame(Fault("file_missing", str(missing)))
+                transfers.blame(Fault("file_missing", str(missing)))
             except Broken as broken:
                 final = broken.reason in SAME_AGAIN
                 code = "poison" if broken.reason == "poison" else "broken"
-                bringing.blame(Fault(code, f"{broken.reason}: {broken.sentence}", final))
+                transfers.blame(Fault(code, f"{broken.reason}: {broken.sentence}", final))
             except NotGiven as trouble:
                 await self._comfyui.system_stats()
                 await self._reporter.works(effect.lane)
-                if bringing.deserves_another(index, trouble):
+                if transfers.deserves_another(index, trouble):
                     left.append((index, file))
 
-    async def _to_bring(self, effect: FetchPrompt) -> list[tuple[int, OutputFile]]:
-        """The files with the index of their image; where there are more, all of them under indexes of their own."""
+    async def _to_fetch(self, effect: FetchPrompt) -> list[tuple[int, OutputFile]]:
+        """The files with the index of their image. If there are too many, all get indexes of their own."""
         if _is_more(effect):
             return [(waiting_index(effect.prompt, place), file) for place, file in enumerate(effect.files, 1)]
         rows = await self._row_cache.images(effect.batch_id, effect.images)
@@ -181,32 +184,32 @@ class Fetcher:
         pairs = zip(effect.images, effect.files, strict=True)
         return [(index, file) for index, file in pairs if index in waiting]
 
-    async def _brought(self, effect: FetchPrompt, bringing: Bringing) -> bool:
-        """What came is kept, whatever befell the rest."""
+    async def _report_all(self, effect: FetchPrompt, transfers: Transfers) -> bool:
+        """Report the files that came, and then the fault or trouble of the others."""
         if _is_more(effect):
-            return await self._laid_by(effect, bringing)
-        if bringing.kept or not (bringing.fault or bringing.trouble):
-            await self._took(effect, bringing.kept)
-        if bringing.trouble is not None:
-            await self._reporter.stuck(effect.lane, bringing.trouble.code, bringing.trouble.text)
-        elif bringing.fault is not None:
-            fault = bringing.fault
+            return await self._laid_by(effect, transfers)
+        if transfers.kept or not (transfers.fault or transfers.trouble):
+            await self._took(effect, transfers.kept)
+        if transfers.trouble is not None:
+            await self._reporter.stuck(effect.lane, transfers.trouble.code, transfers.trouble.text)
+        elif transfers.fault is not None:
+            fault = transfers.fault
             await self._outcomes.failed(effect, fault.code, fault.text, final=fault.final)
         else:
             await self._reporter.works(effect.lane)
             await self._outcomes.forget_entry(effect)
-        return bool(bringing.kept)
+        return bool(transfers.kept)
 
-    async def _laid_by(self, effect: FetchPrompt, bringing: Bringing) -> bool:
-        """More files than images wait together until a person chooses: all of them or none."""
-        if bringing.trouble is not None:
-            await self._reporter.stuck(effect.lane, bringing.trouble.code, bringing.trouble.text)
+    async def _laid_by(self, effect: FetchPrompt, transfers: Transfers) -> bool:
+        """Report surplus files, which wait until a person chooses. All of them are kept, or none."""
+        if transfers.trouble is not None:
+            await self._reporter.stuck(effect.lane, transfers.trouble.code, transfers.trouble.text)
             return False
-        if bringing.fault is not None:
+        if transfers.fault is not None:
             await self._remove_waiting(effect)
-            await self._outcomes.failed(effect, bringing.fault.code, bringing.fault.text, final=bringing.fault.final)
+            await self._outcomes.failed(effect, transfers.fault.code, transfers.fault.text, final=transfers.fault.final)
             return False
-        ordered = sorted(bringing.kept, key=lambda file: file.image)
+        ordered = sorted(transfers.kept, key=lambda file: file.image)
         files = tuple(msgspec.structs.replace(file, image=place) for place, file in enumerate(ordered, 1))
         words = self._reporter.error_text(miscounted(len(files), len(effect.images), effect.batch_id))
         if not await self._logged(report_of(FilesLaidBy, effect, files=files, words=words)):
@@ -227,7 +230,7 @@ class Fetcher:
         await asyncio.to_thread(self._spool.remove_among, effect.batch_id, indexes)
 
     async def _from_spool(self, effect: FetchPrompt, index: int) -> Pinned | None:
-        """The file that was chosen for an image, which waited in the spool. What is not there any more is fetched."""
+        """The chosen file that waited in the spool for this image; None if it is gone and must be fetched."""
         lying = effect.waiting[effect.images.index(index)]
         source = self._spool.path_of(effect.batch_id, waiting_index(effect.prompt, lying.image), lying.extension)
         pinned = ProvedFile(lying.sha256, lying.md5, lying.size_bytes, lying.width, lying.height, lying.extension)
@@ -278,11 +281,11 @@ class Fetcher:
 
 
 async def _checked(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces of a file as they come. Raises NotGiven for the text of a page, which does not come from the graph."""
+    """The pieces of a file as they come. Raises NotGiven if a web page or a message comes instead."""
     is_first = True
     async for piece in pieces:
         if is_first and piece.lstrip()[:1] in {b"<", b"{"}:
-            raise NotGiven("web_page", "A page or a message came in the place of the file.")
+            raise NotGiven("web_page", "A web page or a message came instead of the file.")
         is_first = False
         yield piece
 

@@ -34,10 +34,10 @@ class Follower:
         self._reporter = reporter
         self._posted = posted
         self.about: dict[str, FollowPrompt] = {}
-        """What is being followed, by prompt_id: for those who watch progress."""
+        """What is being followed, by prompt_id: the progress feed reads it."""
 
     async def follow(self, effect: FollowPrompt) -> None:
-        """Wait for the end of the prompt, and say how it ended."""
+        """Wait for the end of the prompt, and report how it ended."""
         await self._posted(effect.prompt_id)
         self.about[effect.prompt_id] = effect
         try:
@@ -51,7 +51,7 @@ class Follower:
             self.about.pop(effect.prompt_id, None)
 
     async def cancel(self, effect: CancelPrompt) -> None:
-        """Take the prompt out and look whether it is gone; the effect stays owed until it is."""
+        """Cancel the prompt and have the watcher check that it is gone. The effect stays owed until then."""
         await self._posted(effect.prompt_id)
         try:
             crash_points.at("cancel.sending")
@@ -75,10 +75,12 @@ class Follower:
                 await self._interrupted(effect, timed_out=ending.timed_out)
             case HistoryEntry(error=error):
                 said = f"{error.exception_type}: {error.exception_message} (node {error.node_id})" if error else ""
-                await self._outcomes.failed(effect, "execution_error", said or "ComfyUI says error and nothing more.")
+                await self._outcomes.failed(
+                    effect, "execution_error", said or "ComfyUI reports an error without a message."
+                )
 
     async def _interrupted(self, effect: FollowPrompt, *, timed_out: bool) -> None:
-        """An interrupt that came after the last file was written took nothing away."""
+        """Report an interrupted prompt. If the interrupt came after the last file was written, it is finished."""
         if files := await self._outcomes.left_on_disk(effect):
             await self._outcomes.finished(effect, files)
         elif timed_out:

@@ -1,7 +1,7 @@
-"""Our entries in ComfyUI's history: each costs the server several times its graph in memory, so they go once used up.
+"""Deletes our entries from ComfyUI's history once they are used up. Each takes several times its graph in memory.
 
-Only ours, by their ids; to delete one twice changes nothing. What could not be deleted, and what an earlier run of the
-daemon may have left between its record and the call, goes with the next one. The end of the log says what that may be.
+Entries are deleted by id, so no others are touched. To delete one twice changes nothing. What could not be deleted goes
+with the next call. So does what an earlier run of the daemon may have left; the end of the event log shows what it was.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.core.values import prompt_uuid
 from comfyledger.ledger.sqlite.reader import Reader
 
-LINES_LOOKED_AT: Final = 1_000
+LINES_READ_MAX: Final = 1_000
 LEFT_MAX: Final = 1_000
 USED_UP: Final = frozenset({"image_kept", "prompt_failed", "prompt_removed", "prompt_refused"})
-"""After these events nothing asks for the entry of their attempt again."""
-LOOKED_AT: Final = USED_UP | {"prompt_finished"}
-"""After the last of these only a fetch that is still owed does."""
+"""After these events nothing reads the entry of their attempt again."""
+ENTRY_EVENTS: Final = USED_UP | {"prompt_finished"}
+"""After `prompt_finished` only a fetch that is still owed reads the entry."""
 
 log = structlog.get_logger("comfyledger.entries")
 
@@ -33,7 +33,7 @@ class _Attempt(msgspec.Struct):
 
 
 class HistoryCleanup:
-    """The entries at one ComfyUI. One call at a time takes all that were used up meanwhile."""
+    """Our entries at one ComfyUI. One call runs at a time; the next one deletes all that were used up meanwhile."""
 
     def __init__(self, comfyui: ComfyUI, reader: Reader) -> None:
         self._comfyui = comfyui
@@ -47,9 +47,9 @@ class HistoryCleanup:
         await self.forget_left()
 
     async def forget_left(self) -> None:
-        """Delete what was left, by an earlier run of the daemon too; whoever is deleting already does it.
+        """Delete what was left, also by an earlier run of the daemon. A deletion that is running does it too.
 
-        If that fails it costs the server memory and us nothing.
+        A failure costs ComfyUI memory and nothing else; it is logged.
         """
         if self._deleting:
             return
@@ -66,7 +66,7 @@ class HistoryCleanup:
             self._deleting = False
 
     async def _delete(self, going: list[str]) -> None:
-        """Raises NotReached; what is left then goes with the next, but for what is too much."""
+        """Raises NotReached; the entries then go with the next call, at most LEFT_MAX of them."""
         self._left = dict.fromkeys(going)
         crash_points.at("history.deleting")
         await self._comfyui.forget(going)
@@ -75,10 +75,12 @@ class HistoryCleanup:
             self._left.pop(gone, None)
 
     async def _of_earlier(self) -> list[str]:
-        """The attempts of which the end of the log says that they are used up."""
+        """The attempts that are used up according to the end of the event log."""
         position = (await self._reader.head()).position
-        lines = await self._reader.page(after=max(0, position - LINES_LOOKED_AT), limit=LINES_LOOKED_AT)
-        about = [(line.kind, msgspec.json.decode(line.data, type=_Attempt)) for line in lines if line.kind in LOOKED_AT]
+        lines = await self._reader.page(after=max(0, position - LINES_READ_MAX), limit=LINES_READ_MAX)
+        about = [
+            (line.kind, msgspec.json.decode(line.data, type=_Attempt)) for line in lines if line.kind in ENTRY_EVENTS
+        ]
         used_up = [one for kind, one in about if kind in USED_UP or not await self._is_to_be_fetched(one)]
         return [prompt_uuid(one.batch_id, one.prompt, one.attempt) for one in used_up]
 

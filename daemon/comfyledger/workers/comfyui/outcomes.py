@@ -35,11 +35,11 @@ class Outcomes:
         self._reporter = reporter
 
     async def finished(self, effect: PromptEffect, files: tuple[OutputFile, ...]) -> None:
-        """Say which files there are. Where none of them is wanted, nothing asks for the entry again."""
+        """Report the files. If none of them is wanted, the history entry is not needed again."""
         prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
         expected = len(prompt.images) if prompt is not None else len(files)
-        told = miscounted(len(files), expected, effect.batch_id)
-        words = self._reporter.error_text(told) if len(files) != expected else None
+        text = miscounted(len(files), expected, effect.batch_id)
+        words = self._reporter.error_text(text) if len(files) != expected else None
         wanted = await self._reporter.report(report_of(PromptHasFinished, effect, files=files, words=words))
         if not isinstance(wanted, Wanted) or not wanted.go:
             await self.forget_entry(effect)
@@ -50,9 +50,9 @@ class Outcomes:
         await self.forget_entry(effect)
 
     async def gone(self, effect: PromptEffect, *, restarted: bool, running: bool = False) -> None:
-        """What a server forgot, or a person removed from its history, may be finished on its disk.
+        """Report an attempt that ComfyUI no longer knows, unless its files are complete on ComfyUI's disk.
 
-        A complete set is taken, nothing less.
+        An incomplete set is not used.
         """
         if files := await self.left_on_disk(effect):
             await self.finished(effect, files)
@@ -64,7 +64,7 @@ class Outcomes:
         await self.history_cleanup.forget(prompt_uuid(effect.batch_id, effect.prompt, effect.attempt))
 
     async def left_on_disk(self, effect: PromptEffect) -> tuple[OutputFile, ...]:
-        """The files under the names of this attempt, if the set is complete; what goes beyond it belongs to it."""
+        """The files under the names of this attempt, surplus ones included; empty if the set is incomplete."""
         prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
         if prompt is None or prompt.state == "cancelling":
             return ()
@@ -76,12 +76,12 @@ class Outcomes:
         return tuple(found) if len(found) >= len(prompt.images) else ()
 
     async def has_begun(self, effect: PromptEffect) -> bool:
-        """Whether a run of this attempt, since forgotten, has left a file: another would go on counting behind it."""
+        """Whether a run that ComfyUI has forgotten left a file. A second run would continue its counter."""
         files = await self._files_of(effect, 1)
         return bool(files) and await self._has(files[0])
 
     async def _has(self, file: ViewFile) -> bool:
-        """Whether a file is there that can be had. One that does not come, while ComfyUI answers, cannot."""
+        """Whether a file can be fetched. A file that does not come while ComfyUI answers other calls cannot."""
         try:
             return await self._comfyui.has(file)
         except NotGiven:
@@ -89,7 +89,7 @@ class Outcomes:
             return False
 
     async def _files_of(self, effect: PromptEffect, count: int) -> list[ViewFile]:
-        """The names that the first run of an attempt gives to its files, one after the other."""
+        """The file names that the first run of an attempt uses, in order."""
         batch = await self._row_cache.batch(effect.batch_id)
         prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
         if batch is None or prompt is None:
@@ -98,7 +98,7 @@ class Outcomes:
         return [ViewFile(f"{leaf}_{place:05}_.png", subfolder, "output") for place in range(1, count + 1)]
 
     async def prefix(self, batch: BatchRow, prompt: PromptRow, attempt: int) -> str:
-        """A folder for each batch and a prefix for each attempt, so that no counter ever meets another's files."""
+        """A folder for each batch and a file prefix for each attempt, so that ComfyUI's counters never collide."""
         first = await self._row_cache.image(batch.batch_id, prompt.images[0])
         number = first.number if first is not None else prompt.images[0]
         return f"comfyledger/{batch.batch_id.lower()}/{number}-a{attempt}"
@@ -114,12 +114,12 @@ def output_of(file: ViewFile) -> OutputFile:
 
 
 def miscounted(files: int, expected: int, batch_id: str) -> str:
-    """What is wrong with the count, in words that say what to do now, and what to change for the next time."""
-    told = f"ComfyUI made {files} {_files(files)} where {expected} {'was' if expected == 1 else 'were'} expected."
+    """Why the count is wrong, what to do now, and what to change for the next request."""
+    text = f"ComfyUI made {files} {_files(files)} where {expected} {'was' if expected == 1 else 'were'} expected."
     if files > expected:
-        told += f" They wait in the spool: `comfyledger retry {batch_id} --take first`, or last, or all."
+        text += f" They wait in the spool: `comfyledger retry {batch_id} --take first`, or last, or all."
     fits = f"images_per_prompt = {files}" if files else "an output node that saves files"
-    return f"{told} Next time ask with {fits}, or change the batch size in the workflow."
+    return f"{text} Next time ask with {fits}, or change the batch size in the workflow."
 
 
 def _files(count: int) -> str:

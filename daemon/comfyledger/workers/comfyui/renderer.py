@@ -1,6 +1,6 @@
 """Rendering on one ComfyUI: submit what is owed, follow it to its end, cancel it, fetch its files into the spool.
 
-Each method does one effect and reports what it saw; none decides.
+Each method runs one effect and reports the result; none decides.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from comfyledger.workers.spool.spool import Spool
 class Renderer:
     """One backend's worker: `submit`, `follow`, `cancel` and `fetch`. `comfyui` and `watcher` are of the same server.
 
-    `about` is what is being followed, by prompt_id: for those who watch progress.
+    `about` is what is being followed, by prompt_id: the progress feed reads it.
     """
 
     def __init__(

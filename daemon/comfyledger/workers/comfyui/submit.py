@@ -41,7 +41,7 @@ class Unfit(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A prompt as it goes out: the filled graph and where its output is."""
+    """A prompt ready to send: the filled graph and the id of its output node."""
 
     prompt_id: str
     graph: dict[str, Any]
@@ -70,7 +70,7 @@ class Submitter:
         self._posting: dict[str, asyncio.Event] = {}
 
     async def submit(self, effect: SubmitPrompt) -> None:
-        """Send one attempt. From its intent to its answer it counts as being posted: it is not gone meanwhile."""
+        """Send one attempt. From intent to answer it counts as being posted, so that it is not taken for gone."""
         if not await self._watcher.ready():
             return
         prompt_id = prompt_uuid(effect.batch_id, effect.prompt, effect.attempt)
@@ -84,7 +84,7 @@ class Submitter:
             self._posting.pop(prompt_id, None)
 
     async def posted(self, prompt_id: str) -> None:
-        """A prompt whose POST is still under way is not gone because it is not there yet."""
+        """Wait for a POST in progress: until it ends, a prompt that ComfyUI does not know is not gone."""
         posting = self._posting.get(prompt_id)
         if posting is not None:
             await posting.wait()
@@ -104,7 +104,7 @@ class Submitter:
         await self._send(effect, job)
 
     async def _turn(self, prompt_id: str) -> None:
-        """Until what was begun earlier is sent: on connections of their own they would arrive in any order."""
+        """Wait until earlier prompts are sent: each has its own connection, so they could arrive in any order."""
         earlier = list(self._posting.values())[: list(self._posting).index(prompt_id)]
         with suppress(TimeoutError):
             async with asyncio.timeout(TURN_S):
@@ -138,7 +138,7 @@ class Submitter:
                 )
 
     async def _answered(self, effect: SubmitPrompt, job: Job, answer: PromptAnswer) -> None:
-        """200 is not yet good: another id means a server too old to be resolved, errors on our output mean refused."""
+        """Handle status 200. Another id means that ComfyUI is too old; errors on our output mean that it refused."""
         if answer.prompt_id != job.prompt_id:
             await self._comfyui.cancel(answer.prompt_id)
             await self._outcomes.history_cleanup.forget(answer.prompt_id)
@@ -161,7 +161,7 @@ class Submitter:
         await self._outcomes.forget_entry(effect)
 
     async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | Unfit:
-        """The graph of this attempt; Unfit if its texts were forgotten, or a secret is not configured any more."""
+        """The graph of this attempt; Unfit if its texts were forgotten or a secret is no longer configured."""
         batch = await self._row_cache.batch(effect.batch_id)
         prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
         if batch is None or prompt is None:
@@ -204,4 +204,4 @@ class Submitter:
 
 
 def _lacking(workflow: str, address: str) -> str:
-    return f"The secret of {address} is not configured any more: name it in [workflows.{workflow}] secrets, and retry."
+    return f"The secret of {address} is no longer configured. Name it in [workflows.{workflow}] secrets, then retry."

@@ -1,7 +1,7 @@
-"""What the daemon tells the one who started it, by systemd's protocol: lines in a datagram to $NOTIFY_SOCKET.
+"""Sends sd_notify messages to the service manager: lines in a datagram to $NOTIFY_SOCKET.
 
-Words go out, nothing comes in, and no word is waited for: where nobody listens, nothing is sent. When to say what is
-not decided here. (sd_notify(3) of systemd 252; sockets with a path or an abstract name.)
+Nothing is received and no send waits. Without a socket nothing is sent. Callers decide when to send what. (sd_notify(3)
+of systemd 252; sockets with a path or an abstract name.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ READY: Final = "READY=1"
 STOPPING: Final = "STOPPING=1"
 ALIVE: Final = "WATCHDOG=1"
 _ONCE: Final = (READY, STOPPING)
-"""What is said just once in a life, or once for a reload."""
+"""Messages that are sent once in a process, or once for each reload."""
 EXTENSION_S: Final = 60.0
 EXTEND_EVERY_S: Final = 15.0
 
@@ -27,7 +27,7 @@ log = structlog.get_logger("comfyledger.notify")
 
 
 class Notifier:
-    """Says lines to one address. Without an address it says nothing."""
+    """Sends messages to one address. Without an address it sends nothing."""
 
     def __init__(self, address: str = "") -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
@@ -40,8 +40,8 @@ class Notifier:
     def say(self, *lines: str) -> None:
         """Send these lines in one datagram. Neither raises nor waits.
 
-        A datagram that cannot be sent is dropped and counted; the next one will say more. Only that the daemon is ready
-        or stopping is said again with it: nobody asks twice for that.
+        A datagram that cannot be sent is dropped and counted. Only READY and STOPPING are repeated with the next one:
+        they are sent just once.
         """
         if not self._address:
             return
@@ -50,7 +50,7 @@ class Notifier:
             self._send("\n".join((*unsaid, *lines)))
         except (OSError, ValueError) as error:
             self._unsaid = tuple(one for one in lines if one in _ONCE) or unsaid
-            self._tell(error)
+            self._log_failure(error)
         else:
             self._unsaid = ()
             if self._failed:
@@ -61,8 +61,8 @@ class Notifier:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as out:
             out.sendto(text.encode(errors="backslashreplace"), self._address)
 
-    def _tell(self, error: Exception) -> None:
-        """Once for one trouble: signs of life come every few seconds."""
+    def _log_failure(self, error: Exception) -> None:
+        """Log once for each trouble: messages are sent every few seconds."""
         self.dropped += 1
         self._failed += 1
         if self._failed == 1:
@@ -78,7 +78,7 @@ class Notifier:
 
     @contextmanager
     def extending(self, every_s: float = EXTEND_EVERY_S) -> Iterator[None]:
-        """Ask for more time as long as the body runs, from a thread: the body may leave the event loop no turn."""
+        """Ask for more time while the body runs. A thread does it, because the body may block the event loop."""
         done = threading.Event()
         thread = threading.Thread(target=self._extend, args=(done, every_s), name="notify-extending", daemon=True)
         thread.start()
@@ -103,13 +103,13 @@ def status_line(text: str) -> str:
 
 
 def notifier_of(environment: Mapping[str, str]) -> Notifier:
-    """The one that $NOTIFY_SOCKET names; a silent one for an address that is neither a path nor an abstract name."""
+    """The notifier of $NOTIFY_SOCKET; a silent one if that is neither a path nor an abstract name."""
     address = environment.get("NOTIFY_SOCKET", "")
     return Notifier(address if address.startswith(("/", "@")) else "")
 
 
 def watchdog_s(environment: Mapping[str, str], pid: int) -> float | None:
-    """After how many seconds without a sign of life this process will be ended, None if nobody watches it.
+    """After how many seconds without a WATCHDOG message systemd ends this process; None if there is no watchdog.
 
     $WATCHDOG_PID, if set, says for whom $WATCHDOG_USEC is meant (sd_watchdog_enabled(3)).
     """

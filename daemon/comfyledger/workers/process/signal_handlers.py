@@ -1,7 +1,7 @@
-"""What the daemon does when it is told to stop (SIGTERM, SIGINT) or to read its configuration again (SIGHUP).
+"""Signal handlers: SIGTERM and SIGINT stop the daemon, SIGHUP reads its configuration again.
 
-Read again means that what can change while the daemon runs does: `[logging]`. Of the rest it is said what waits for a
-restart. A configuration that cannot be used is logged, and what held goes on.
+Only `[logging]` changes while the daemon runs. For all else the log names the keys that need a restart. An invalid
+configuration is logged and changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = structlog.get_logger("comfyledger.signals")
 
 
 def install_signal_handlers(running: Settings, stop: asyncio.Event, notifier: Notifier) -> None:
-    """Take signals from now on. Where a person sits at a terminal, its hang-up (SIGHUP) ends what runs in it."""
+    """Install the handlers. At a terminal SIGHUP stops the daemon, because the terminal has closed."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -37,7 +37,7 @@ def install_signal_handlers(running: Settings, stop: asyncio.Event, notifier: No
 
 
 def reload(running: Settings, notifier: Notifier) -> None:
-    """Read the file that `running` came from, and say that the daemon is ready again however that ends."""
+    """Read the file that `running` came from. Sends READY again however that ends."""
     notifier.reloading()
     try:
         found = settings.load(Path(running.source) if running.source else None, Path(running.state_dir))

@@ -1,7 +1,7 @@
-"""The sign of life: said while the event loop turns and the writer's thread gets on, together with what is under way.
+"""Sends systemd's watchdog message while the event loop runs and the writer's thread makes progress, with the status.
 
-Whoever started the daemon ends it when the sign fails to come. A loop that hangs says nothing by itself; a writer that
-hangs is seen by the age of its oldest job. Nothing is repaired here.
+systemd ends the daemon when the message does not come. A loop that hangs sends nothing; a writer that hangs is noticed
+by the age of its oldest job. Nothing is repaired here.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from comfyledger.settings import Settings
 from comfyledger.workers.process.notify import ALIVE, Notifier, status_line
 
 JOB_S_MAX: Final = 120.0
-"""A disk may take its time for an fsync; beyond two minutes the writer counts as stuck."""
+"""A writer whose oldest job is older counts as stuck. An fsync on a busy disk may take long."""
 STATUS_EVERY_S: Final = 10.0
-"""How often the status is said where nobody asks for a sign of life."""
+"""How often the status is sent if there is no watchdog."""
 
 log = structlog.get_logger("comfyledger.watchdog")
 
 
 class Watchdog:
-    """`watchdog_s`: after how many seconds of silence the daemon is ended, None if nobody would."""
+    """`watchdog_s`: after how many seconds without a message systemd ends the daemon; None without a watchdog."""
 
     def __init__(self, notifier: Notifier, engine: Engine, lanes: Sequence[str], watchdog_s: float | None) -> None:
         self._notifier = notifier
@@ -36,20 +36,20 @@ class Watchdog:
         self._stuck = False
 
     async def run(self) -> None:
-        """Until cancelled. The first sign comes at once."""
+        """Send until cancelled. The first message is sent at once."""
         while True:
             self._notifier.say(*self.words())
             await asyncio.sleep(self._every_s)
 
     def words(self) -> list[str]:
-        """The lines of this moment: the status, and the sign of life unless the writer is stuck."""
+        """The lines to send now: the status, and the watchdog message unless the writer is stuck."""
         age_s = self._engine.oldest_job_s
-        self._tell(age_s)
+        self._log_stuck(age_s)
         status = status_line(status_of(self._engine, self._lanes))
         return [status] if age_s >= JOB_S_MAX else [ALIVE, status]
 
-    def _tell(self, age_s: float) -> None:
-        """Once each time that it gets stuck."""
+    def _log_stuck(self, age_s: float) -> None:
+        """Log once each time that the writer gets stuck."""
         if age_s >= JOB_S_MAX and not self._stuck:
             log.error("writer.stuck", age_s=age_s)
         self._stuck = age_s >= JOB_S_MAX

@@ -22,7 +22,7 @@ from comfyledger.workers.spool.broken_file import DECODE_BYTES_MAX
 
 ALL: Final = DECODE_BYTES_MAX
 LONG: Final = ALL // 2
-"""Of a check that is long without needing memory: two at once leave threads for those of others."""
+"""The cost of a check that takes long but little memory. Two at once leave threads for others."""
 CHECKED: Final = re.compile(r"\.([1-9][0-9]*)-a([0-9]+)-[0-9]+\.pinned")
 STRUCK: Final = re.compile(r"\.([1-9][0-9]*)-a([0-9]+)\.strikes")
 
@@ -31,7 +31,7 @@ Key = tuple[str, int, int]
 
 
 class Checks:
-    """Costs under way, in bytes, never above ALL."""
+    """The costs of running checks, in bytes, together never above ALL."""
 
     def __init__(self) -> None:
         self._free = ALL
@@ -39,7 +39,7 @@ class Checks:
 
     @asynccontextmanager
     async def turn(self, cost: int) -> AsyncIterator[None]:
-        """Wait until there is room for it. What costs nothing waits for nobody."""
+        """Wait until the cost fits. A cost of 0 never waits."""
         if cost:
             await self._take(cost)
         try:
@@ -92,12 +92,12 @@ class Strikes:
         return self._count.get(key, 0)
 
     def acquit(self, key: Key) -> None:
-        """A check that came to its end was not what the process died of."""
+        """Forget the strikes of a file whose check came to its end."""
         if self._count.pop(key, 0):
             self._place(key).unlink(missing_ok=True)
 
     def acquit_all(self, batch_id: str, index: int) -> bool:
-        """Of all attempts: no file of this image is awaited. Whether there was any."""
+        """Forget the strikes of all attempts at an image. Returns whether there were any."""
         found = [key for key in list(self._count) if key[:2] == (batch_id, index)]
         for key in found:
             self.acquit(key)

@@ -1,9 +1,9 @@
-"""How much room there is: a brake on new work before a disk is full, and for the spool on rendering, too.
+"""Free disk space: a brake on new work before a disk is full, and a stop of rendering if the spool's disk is short.
 
-The disks are looked at every second, not for each request. What was accepted goes on with the room that is kept
-for it; a file that finds no place all the same waits here, and after each look that finds room one of those that wait
-tries, until one is taken. Nothing counts as an image's or a backend's trouble. Which requests add work is known by the
-engine, where the brake is; which prompts are new, by whoever gives out the effects. All go on by themselves.
+The disks are checked every second, not for each request. Accepted work goes on with the space that is reserved for it.
+A file that the disk refuses all the same waits here. After each check that finds space one waiting file is tried, until
+the disk takes one. No image and no backend is blamed. The engine holds the brake and knows which requests add work; the
+dispatcher knows which prompts are new. All work resumes by itself.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
 
-LOOK_EVERY_S: Final = 1.0
+CHECK_EVERY_S: Final = 1.0
 LANE: Final = "spool"
-"""Under which the log says since when and why no prompt is sent. No call is made on it, so nothing probes it."""
+"""The lane whose events say since when and why no prompt is sent. No call uses it, so nothing probes it."""
 UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 log = structlog.get_logger("comfyledger.room")
@@ -37,7 +37,7 @@ log = structlog.get_logger("comfyledger.room")
 class Needed(msgspec.Struct, frozen=True):
     """What must be free on each disk, and what parked images may take, in bytes.
 
-    `backends` are the lanes that are tried again at once when the spool has room again.
+    `backends` are the lanes that are tried again at once when the spool has space again.
     """
 
     spool_free_min: int
@@ -47,7 +47,7 @@ class Needed(msgspec.Struct, frozen=True):
 
 
 class DiskGuard:
-    """Watches the disks. `look` sets the brake, `run` does so for ever and keeps the lane of the spool."""
+    """Watches the disks. `look` sets the brake; `run` repeats it and reports the lane of the spool."""
 
     def __init__(
         self, engine: Engine, reporter: Reporter, reader: Reader, spool: Spool, ledger_folder: Path, needed: Needed
@@ -68,13 +68,13 @@ class DiskGuard:
         self._turns: deque[asyncio.Future[None]] = deque()
 
     async def run(self) -> None:
-        """Look every second, until cancelled."""
+        """Check every second, until cancelled."""
         while True:
             self._engine.look_for_lock()
             await self.look()
             self._offer()
-            await self._tell()
-            await asyncio.sleep(LOOK_EVERY_S)
+            await self._report_lane()
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def look(self) -> None:
         """Set or release the brake."""
@@ -98,16 +98,16 @@ class DiskGuard:
         self._engine.brake = shortage
 
     async def _parked_bytes(self) -> int:
-        """Counted again only after something was logged, and only for batches that have a folder in the spool."""
+        """Counted again only after an event was logged, and only for batches that have a folder in the spool."""
         position = self._engine.position
         if position != self._parked_at:
-            with suppress(OSError):  # a spool that has gone is short of room anyhow
+            with suppress(OSError):  # A spool that has gone is short of space anyway.
                 folders = await asyncio.to_thread(self._spool.batches)
                 self._parked, self._parked_at = await self._reader.parked_bytes(folders), position
         return self._parked
 
-    async def _tell(self) -> None:
-        """One event when rendering stops and one when it goes on, across restarts, too."""
+    async def _report_lane(self) -> None:
+        """Report one event when rendering stops and one when it resumes, also across restarts."""
         if not self.spool_short:
             if self._engine.in_trouble(LANE):
                 await self._reporter.works(LANE)
@@ -118,12 +118,12 @@ class DiskGuard:
             code = "spool" if self._no_place is not None and not self._no_place.is_full else "spool_full"
             await self._reporter.stuck(LANE, code, text)
 
-    # ---- files that find no place
+    # ---- files that the disk refused
 
     async def fetch(self, fetch: Callable[[], Awaitable[bool]]) -> None:
-        """Have files brought in, once more after each time that the spool had no place for them.
+        """Run `fetch`, and run it again each time after the spool had no space.
 
-        `fetch` says whether the spool has taken a file, or raises NoPlace.
+        `fetch` returns whether the spool has taken a file, or raises NoPlace.
         """
         self._fetching += 1
         try:
@@ -141,7 +141,7 @@ class DiskGuard:
         except NoPlace as error:
             self._no_place = error
             await self.look()
-            await self._tell()
+            await self._report_lane()
             return False
         if taken:
             self._no_place = None
@@ -149,13 +149,13 @@ class DiskGuard:
         return True
 
     def _offer(self) -> None:
-        """Where the disk says that there is room, one file at a time tries. With none to try, the disk is believed."""
+        """If the disk reports space, let one waiting file try. If none waits, the disk counts as good."""
         if self._may_try and self._no_place is not None:
             self._let_go(1)
             self._no_place = self._no_place if self._fetching else None
 
     def _let_go(self, most: int) -> None:
-        """Let so many of those that wait try; who was cancelled no longer waits."""
+        """Let so many waiting files try. Cancelled ones no longer wait."""
         waiting = [turn for turn in self._turns if not turn.done()]
         self._turns = deque(waiting[most:])
         for turn in waiting[:most]:
@@ -166,34 +166,34 @@ class DiskGuard:
             return None
         return Shortage(
             f"The spool ({self._spool.root}) took no file: {self._no_place.reason}.",
-            "Make room on its disk, or mend what is wrong there; work resumes by itself.",
+            "Free space on its disk, or repair the disk; work resumes by itself.",
         )
 
 
 def short_disk(name: str, folder: Path, free: int, free_min: int, *, was_short: bool) -> Shortage | None:
-    """Whether too little is free. Once it is, an eighth more must be free, or the shortage would come and go."""
+    """The shortage if too little is free. Then an eighth more must be free, or the shortage would come and go."""
     needed = free_min + free_min // 8 if was_short else free_min
     if free >= needed:
         return None
     return Shortage(
         f"The {name}'s disk ({folder}) has {in_words(free)} free and needs {in_words(needed)}.",
-        f"Make room on it, or lower [{name}] free_min_bytes; work resumes by itself.",
+        f"Free space on it, or lower [{name}] free_min_bytes; work resumes by itself.",
     )
 
 
 def parked_too_much(parked: int, parked_max: int) -> Shortage | None:
-    """Whether the files of parked images take more of the spool than they may."""
+    """The shortage if the files of parked images take more of the spool than they may."""
     if parked <= parked_max:
         return None
     return Shortage(
         f"Parked images take {in_words(parked)} of the spool; they may take {in_words(parked_max)}.",
-        "`comfyledger images --state parked` says why each is; mend that and `comfyledger retry BATCH`,"
+        "`comfyledger images --state parked` shows the reasons. Repair them and run `comfyledger retry BATCH`,"
         " or raise [spool] parked_max_bytes.",
     )
 
 
 def _free(folder: Path) -> int:
-    """What is left for this user. A disk that has gone has no room."""
+    """The bytes that are free for this user; 0 if the disk has gone."""
     try:
         return shutil.disk_usage(folder).free
     except OSError as error:
@@ -208,7 +208,7 @@ def _joined(found: list[Shortage]) -> Shortage | None:
 
 
 def in_words(count: int) -> str:
-    """A number of bytes for people: 1.5 GiB."""
+    """A number of bytes as people read it: 1.5 GiB."""
     amount, power = float(count), 0
     while amount >= 1024 and power < len(UNITS) - 1:
         amount, power = amount / 1024, power + 1

@@ -1,7 +1,7 @@
 """Single files of the spool: receive, create, compare, sync and remove them. Nothing here knows of images.
 
-A disk that takes no file raises `NoPlace`, so that it is told apart from a stream that breaks off. An fsync that fails
-raises SpoolUnusable and ends the process: a second fsync would report success for data that the kernel has dropped.
+If the disk does not take a file, `NoPlace` is raised; a stream that breaks off raises its own error. A failed fsync
+raises SpoolUnusable and ends the process: a second one would report success for data that the kernel has dropped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Walking = Callable[[BinaryIO, BinaryIO], Walked]
 
 
 class NoPlace(ComfyledgerError):
-    """The disk did not take a file, of which nothing is left. `is_full`: it may when there is room."""
+    """The disk did not take a file; no part of it is left. `is_full`: it may take it once there is space."""
 
     def __init__(self, error: OSError) -> None:
         self.reason = error.strerror or type(error).__name__
@@ -51,9 +51,9 @@ def has_bytes(path: Path, pinned: ProvedFile) -> bool:
 
 
 async def received(raw: Path, chunks: AsyncIterator[bytes], bytes_max: int) -> BytesIO | Path:
-    """What a stream brings: in memory if it is small, else in `raw`, written in large pieces, each in a thread.
+    """The bytes of a stream: in memory if they are few, else in `raw`, written in large pieces in threads.
 
-    A disk may make its writer wait.
+    Threads, because a disk may make its writer wait.
     """
     held, written = BytesIO(), 0
     async for chunk in chunks:
@@ -77,7 +77,7 @@ def copied(source: BytesIO | Path, pinned: Path, work: Walking) -> Walked:
 
 
 async def to_end(call: Callable[[], T]) -> T:
-    """Run a call in a thread. A cancellation waits for its end: nothing is written after the clean-up."""
+    """Run a call in a thread. A cancellation waits for its end, so that nothing is written after the clean-up."""
     running = asyncio.get_running_loop().run_in_executor(None, call)
     try:
         return await asyncio.shield(running)
@@ -91,9 +91,9 @@ async def to_end(call: Callable[[], T]) -> T:
 
 
 def new_file(path: Path) -> BinaryIO:
-    """Make an empty file for its owner only, and its folder, which may go again while it is empty."""
+    """Make an empty file for its owner only, and its folder, which may be removed again while it is empty."""
     for _ in range(CREATE_TRIES):
-        with suppress(FileExistsError):  # `exist_ok` would look again, and the folder may have gone meanwhile.
+        with suppress(FileExistsError):  # `exist_ok` would check again, and the folder may have gone meanwhile.
             path.parent.mkdir(mode=0o700)
         with suppress(FileNotFoundError):
             return open(path, "x+b", opener=_private)
@@ -128,7 +128,7 @@ def discard(*paths: Path) -> bool:
 
 
 def sync_file(file: BinaryIO) -> None:
-    """No room is no failure: the temporary file goes, and with it what was not kept of it."""
+    """A full disk is no failure of fsync: the temporary file is deleted, so nothing half-written stays."""
     file.flush()
     try:
         os.fsync(file.fileno())

@@ -1,8 +1,8 @@
 """State folder and spool belong to one daemon at a time, and the spool to one ledger.
 
-The spool is locked by the folder's own inode. Who comes later, with another ledger or with a copy of this one, would
-sweep or replace files that no store has yet: so the spool also says in a file whose it is. In the state folder a file
-is locked, since commands that change tokens lock the folder itself for a moment.
+The spool is locked by the folder's own inode. A later daemon with another ledger, or with a copy of this one, would
+delete or replace files that no store has yet. So a file in the spool names the ledger that it belongs to. In the state
+folder a file is locked, because commands that change tokens lock the folder itself for a moment.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from comfyledger.ledger.sqlite.locking import Hold, Taken, hold_file, hold_folde
 
 STATE_LOCK: Final = "daemon.lock"
 OWNER: Final = ".ledger"
-"""In the root of the spool: of which ledger it is."""
+"""The file in the root of the spool that names its ledger."""
 
 log = structlog.get_logger("comfyledger.holding")
 
 
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF})
-"""What file systems say that have no flock, or none of a folder."""
+"""Errors of file systems that have no flock, or none for folders."""
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Which ledger a spool belongs to, and where that was. `inode`: of the spool that says so; a copy has another."""
+    """The ledger that a spool belongs to, and its path. `inode`: that of the spool; a copy of the spool has another."""
 
     ledger_id: str
     ledger: str
@@ -40,7 +40,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 def make_folder(folder: Path) -> None:
-    """With all above it, for its owner only; the names of what was made are on stable storage. Raises OSError."""
+    """Make a folder and its parents, for the owner only. Their names are on stable storage then. Raises OSError."""
     missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for one in missing:
@@ -48,7 +48,7 @@ def make_folder(folder: Path) -> None:
 
 
 def hold_state(folder: Path) -> Hold | None:
-    """Become the one daemon of a state folder, which is made if it is missing; None where there are no locks.
+    """Lock a state folder for this daemon; make it if it is missing. None if the file system has no locks.
 
     Raises Unusable, OSError.
     """
@@ -61,7 +61,7 @@ def hold_state(folder: Path) -> Hold | None:
 
 
 def hold_spool(root: Path, ledger_id: str, ledger: Path) -> Hold | None:
-    """Become the one daemon that uses a spool, which must be there; None where there are no locks.
+    """Lock a spool, which must exist, for this daemon. None if the file system has no locks.
 
     Raises SpoolUnusable if another daemon uses it, or if it is another ledger's; OSError.
     """
@@ -89,7 +89,7 @@ def _where_locks_are(take: Callable[[], Hold], folder: Path) -> Hold | None:
 
 
 def _own(root: Path, own: Owner) -> None:
-    """Say whose the spool is, unless it is somebody else's."""
+    """Write the owner of the spool, unless it belongs to another ledger."""
     found = _owner(root / OWNER)
     if found == own:
         return
@@ -104,20 +104,20 @@ def _own(root: Path, own: Owner) -> None:
 
 
 def _owner(path: Path) -> Owner | None:
-    """None as well for a file that cannot be read: it says nothing of anybody."""
+    """The owner; None without one, or if the file cannot be read."""
     with suppress(OSError, msgspec.MsgspecError):
         return msgspec.json.decode(path.read_bytes(), type=Owner)
     return None
 
 
 def _check_same(root: Path, found: Owner, own: Owner) -> None:
-    """A ledger that was moved takes its spool along; a copy of a ledger that is still where it was does not.
+    """A ledger that was moved keeps its spool. A copy of a ledger that is still in its place does not get it.
 
-    Who copied both, as with a whole state folder, has two spools.
+    If both were copied, as with a whole state folder, there are two spools. Raises SpoolUnusable.
     """
     if found.ledger_id != own.ledger_id:
         text = f"The spool {root} belongs to another ledger ({found.ledger_id}, {found.ledger})."
-        hint = f"Choose another [spool] path; or remove {root / OWNER} to give up the files in it."
+        hint = f"Choose another [spool] path; or remove {root / OWNER}, which gives up the files in the spool."
         raise SpoolUnusable(text, hint=hint)
     is_copied = found.inode != own.inode
     if not is_copied and os.path.exists(found.ledger) and not os.path.samefile(found.ledger, own.ledger):

@@ -270,7 +270,7 @@ class Walk:
     def _copy(
         self, head: bytes, length: int, look: Callable[[bytes], object], *, kept: bool, first: bytes = b""
     ) -> None:
-        """`first`: what of the body was read already, and is not to be looked at."""
+        """`first`: what of the body was read already; `look` does not get it."""
         write = self.sink.write if kept else nowhere
         crc = zlib.crc32(head[4:] + first)
         write(head + first)

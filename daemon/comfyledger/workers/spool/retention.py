@@ -1,8 +1,8 @@
-"""How long rendered files stay: until every store has them, and some days more. That holds for the spool and, where the
-configuration names it, for ComfyUI's output folder.
+"""How long rendered files stay: until every store has them, and some days more.
 
-What a crash left behind goes at the start. Nothing goes of which the ledger does not say that every store has it, or
-that it was never kept; in ComfyUI's folder nothing that is not named as this ledger has ComfyUI name its files.
+That applies to the spool and, if the configuration names it, to ComfyUI's output folder. The start deletes what a crash
+left. A file is deleted only if the ledger says that every store has it, or that it was never kept. In ComfyUI's folder
+only files with the names that this ledger gave ComfyUI are deleted.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ log = structlog.get_logger("comfyledger.retention")
 
 
 class Outputs:
-    """Clears what this ledger had one ComfyUI write below `<output_dir>/comfyledger`. Follows no symbolic link there.
+    """Deletes what this ledger had one ComfyUI write below `<output_dir>/comfyledger`. Follows no symbolic link there.
 
-    Forgotten images need no output any more.
-
-    The folder must be on this machine. `now_s` is the wall clock, since files carry its times.
+    The outputs of forgotten images are deleted too. The folder must be on this machine.
+    `now_s` is the wall clock, because file times are.
     """
 
     def __init__(self, output_dir: Path, reader: Reader, keep_days: float, now_s: Callable[[], float]) -> None:
@@ -51,7 +50,7 @@ class Outputs:
         self._now_s = now_s
 
     async def clear(self) -> int:
-        """Remove old files of prompts of which every store has every image. Returns how many went.
+        """Delete old files of prompts whose images are all in all stores. Returns how many.
 
         Raises OSError. Without the folder there is nothing to clear.
         """
@@ -64,7 +63,7 @@ class Outputs:
         return gone
 
     async def _stored_numbers(self, batch_id: str) -> set[int]:
-        """The first numbers of those prompts of a batch that all stores have."""
+        """The number of the first image of each prompt of a batch that needs no output any more."""
         rows = await self._reader.images(ImageFilter(batch_id=batch_id, limit=IMAGES_MAX))
         first: dict[int, ImageRow] = {}
         for row in sorted(rows, key=lambda row: row.index):
@@ -73,7 +72,7 @@ class Outputs:
         return {row.number for prompt, row in first.items() if prompt not in owed}
 
     def _old(self) -> list[tuple[str, list[str]]]:
-        """Batches that have old files of ours, and the names of these."""
+        """Batches with old files of ours, and the names of these files."""
         with suppress(FileNotFoundError), _folder(self._ours) as ours:
             return [(name, files) for name in _batch_folders(ours) if (files := self._old_in(ours, name))]
         return []
@@ -94,7 +93,7 @@ class Outputs:
 
 
 class Retention:
-    """Clears the spool and ComfyUI's outputs. `now_s` is the wall clock, since files carry its times."""
+    """Clears the spool and ComfyUI's outputs. `now_s` is the wall clock, because file times are."""
 
     def __init__(
         self,
@@ -111,10 +110,10 @@ class Retention:
         self._outputs = outputs
 
     async def sweep_at_start(self) -> int:
-        """Remove temporaries, what was forgotten, and what was not recorded as kept: that is fetched again.
+        """Delete temporaries, forgotten files, and files that are not recorded as kept; these are fetched again.
 
         Files of a batch that the ledger does not know stay: after a restore they are all that is left of it.
-        To be called before anything is fetched. Returns how many files went.
+        Call it before anything is fetched. Returns how many files it deleted.
         """
         kept: dict[str, set[int]] = {}
         for batch_id in await asyncio.to_thread(self._spool.batches):
@@ -130,7 +129,7 @@ class Retention:
         return len(removed)
 
     async def _waiting(self, batch_id: str) -> set[int]:
-        """The indexes of files that wait until a person says whose they are."""
+        """The indexes of files that wait until a person chooses."""
         held = await asyncio.to_thread(self._spool.indexes, batch_id)
         if all(index < WAITING_FIRST for index in held):
             return set()
@@ -138,7 +137,7 @@ class Retention:
         return {waiting_index(prompt.index, file.image) for prompt in prompts for file in prompt.waiting}
 
     async def run(self) -> None:
-        """Clear now and then, until cancelled. A disk that will not have it is no reason to stop the daemon."""
+        """Clear once an hour, until cancelled. An error of the disk is logged and does not stop the daemon."""
         while True:
             try:
                 await self.clear()
@@ -147,9 +146,9 @@ class Retention:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def clear(self) -> int:
-        """Remove files that every store has had for long enough, and forgotten ones that are still there.
+        """Delete files that every store has had for long enough, and forgotten ones that are still there.
 
-        Returns how many went. Raises OSError.
+        Returns how many. Raises OSError.
         """
         gone = 0
         for batch_id in await asyncio.to_thread(self._spool.batches):
@@ -184,7 +183,7 @@ def _every_store_has(row: ImageRow) -> bool:
 
 @contextmanager
 def _folder(name: str | Path, above: int | None = None) -> Iterator[int]:
-    """A folder to work in, even if a link takes its place meanwhile. Raises OSError for what is a link or no folder."""
+    """A folder by its descriptor, so that a link put in its place has no effect. Raises OSError for a link."""
     folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
     try:
         yield folder

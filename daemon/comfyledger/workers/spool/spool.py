@@ -43,24 +43,24 @@ KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.(?:{'|'.join(EXTENSIONS)})")
 TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 STRIKES_MAX: Final = 3
 HEAD_BYTES: Final = 64
-"""Enough to tell how long a check takes."""
+"""So many first bytes tell how long a check takes."""
 
 
 class Spool:
     """A folder of rendered files. Only one process uses it; its calls may overlap.
 
-    `strikes_max`: how often the process may die while it checks one file, before that is not tried any more.
+    `strikes_max`: how often the process may die while it checks one file, before the file is given up.
     """
 
     def __init__(self, root: Path, strikes_max: int = STRIKES_MAX) -> None:
-        """Makes the folder, for its owner only, if it is missing; the names of what was made are on stable storage.
+        """Make the folder for its owner only, if it is missing. Its name is on stable storage then.
 
         Raises SpoolUnusable.
         """
         self._root = root
         self._serial = count(1)
         self._rooted: set[str] = set()
-        """Folders of batches whose names in the root are on stable storage. They go from here as they go from there."""
+        """Folders of batches whose names in the root are on stable storage."""
         self._going = threading.Lock()
         self._checks = Checks()
         self._strikes = Strikes(root)
@@ -76,7 +76,7 @@ class Spool:
         return self._root
 
     def path_of(self, batch_id: str, index: int, extension: str) -> Path:
-        """Where the file of an image lies. `index` counts from 1. Raises ValueError."""
+        """The path of an image's file. `index` counts from 1. Raises ValueError."""
         if not BATCH_ID.fullmatch(batch_id) or index < 1 or extension not in EXTENSIONS:
             raise ValueError(f"no file of the spool: {batch_id!r}, {index}, {extension!r}")
         return self._root / batch_id / f"{index}.{extension}"
@@ -122,7 +122,7 @@ class Spool:
     async def _checked(
         self, source: BytesIO | Path, pinned: Path, work: Walking, batch_id: str, index: int, *, is_suspect: bool
     ) -> ProvedFile:
-        """Walk, then prove and place, in turn with others. A suspect is alone from its first to its last byte."""
+        """Walk, then prove and place, in turn with others. A file with strikes is checked alone."""
         async with self._checks.turn(ALL if is_suspect else await _cost_of_walk(source)):
             walked = await to_end(partial(copied, source, pinned, work))
             place = partial(self._place, source, pinned, walked, batch_id, index)
@@ -148,7 +148,7 @@ class Spool:
         return result
 
     def _sync_folders(self, folder: Path) -> None:
-        """The batch's folder, and the root once for each folder of a batch that stands in it: none goes meanwhile."""
+        """Sync the batch's folder, and once for each such folder the root. No folder is removed meanwhile."""
         sync_folder(folder)
         with self._going:
             if folder.name not in self._rooted:
@@ -156,7 +156,7 @@ class Spool:
                 self._rooted.add(folder.name)
 
     def _remove_if_empty(self, folder: Path) -> None:
-        """An emptied folder is no loss if it stays: whatever keeps it from going is no trouble."""
+        """Remove an empty folder. If that fails, it stays: that does no harm."""
         with self._going, suppress(OSError):
             folder.rmdir()
             self._rooted.discard(folder.name)
@@ -168,9 +168,10 @@ class Spool:
     async def take_back(
         self, batch_id: str, index: int, attempt: int, pinned: ProvedFile, fetch: Callable[[Path], Awaitable[None]]
     ) -> bool:
-        """Take a file in again that was kept before. `fetch` writes into an empty file; other bytes are thrown away.
+        """Restore a file that was kept before. `fetch` writes it into an empty file.
 
-        Whether they were those that were pinned. Raises NoPlace, SpoolUnusable, or whatever `fetch` raises.
+        Returns whether the bytes were those that were pinned; others are deleted. Raises NoPlace,
+        SpoolUnusable, or whatever `fetch` raises.
         """
         place = self.path_of(batch_id, index, pinned.extension)
         raw = place.parent / f".{index}-a{attempt}-{next(self._serial)}.raw"
@@ -193,19 +194,19 @@ class Spool:
         return True
 
     def acquit(self, batch_id: str, index: int) -> None:
-        """No file of this image is awaited any more: nothing is held against one."""
+        """Forget the strikes of this image, because no file of it is expected any more."""
         if self._strikes.acquit_all(batch_id, index):
             self._remove_if_empty(self._root / batch_id)
 
     def remove(self, batch_id: str, index: int) -> bool:
-        """Give up the file of an image, and its folder with the last one. False if there was none."""
+        """Delete the file of an image, and the folder after the last one. False if there was none."""
         found = discard(*self._paths(batch_id, index))
         self._strikes.acquit_all(batch_id, index)
         self._remove_if_empty(self._root / batch_id)
         return found
 
     def remove_among(self, batch_id: str, indexes: Container[int]) -> None:
-        """Give up all files of a batch that have one of these indexes."""
+        """Delete all files of a batch that have one of these indexes."""
         for index in self.indexes(batch_id):
             if index in indexes:
                 self.remove(batch_id, index)
@@ -217,7 +218,7 @@ class Spool:
         return []
 
     def erase(self, batch_id: str, indexes: Iterable[int]) -> None:
-        """Remove files for ever: that they are gone is on stable storage. Raises OSError, SpoolUnusable."""
+        """Delete files durably: the deletion is on stable storage. Raises OSError, SpoolUnusable."""
         for index in indexes:
             discard(*self._paths(batch_id, index))
             self._strikes.acquit_all(batch_id, index)
@@ -228,9 +229,9 @@ class Spool:
         sync_folder(self._root)
 
     def sweep(self, known: Callable[[str, int], bool]) -> list[Path]:
-        """At the start, before anything is kept: remove temporaries, and files of which `known` says no.
+        """Delete temporaries, and files for which `known` is false. Call it at the start, before anything is kept.
 
-        Returns what was removed. What does not look like the spool's own is left alone.
+        Returns what was deleted. Files that are not named like the spool's own stay.
         """
         own = list(self._own())
         for path in own:
@@ -277,7 +278,7 @@ def _is_unwanted(path: Path, known: Callable[[str, int], bool]) -> bool:
 
 
 async def _cost_of_walk(source: BytesIO | Path) -> int:
-    """Most of them take no time worth waiting for others. Raises Broken."""
+    """The cost of a walk for `Checks`: 0 for most files, which are quick. Raises Broken."""
     head = await to_end(partial(_head, source)) if isinstance(source, Path) else _held(source)
     return LONG if is_heavy(head) else 0
 

@@ -1,8 +1,8 @@
-"""Deleting: have stores give up what is forgotten, and take forgotten files out of the spool.
+"""Deleting: delete forgotten images from stores, and forgotten files from the spool.
 
-A store that holds something else under the name leaves it and says so. What the store's own trouble is pauses its lane,
-as with uploads. The spool follows the log: `image_forgotten` is durable before a file goes, and what a crash leaves is
-swept at the next start.
+A store that holds other bytes under the name keeps them and reports it. The store's own trouble pauses its lane, as
+with uploads. The spool follows the event log: `image_forgotten` is durable before a file is deleted, and the next start
+deletes what a crash left.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = structlog.get_logger("comfyledger.deletion")
 
 
 class Deleter:
-    """The workers that ask stores to delete."""
+    """Deletes images from stores."""
 
     def __init__(self, stores: Mapping[str, OpenedStore], row_cache: RowCache, reporter: Reporter) -> None:
         self._resolver = StoreResolver(stores, row_cache, reporter)
@@ -70,7 +70,7 @@ class Deleter:
 
 
 def _ours(effect: DeleteImage) -> Held:
-    """What the store holds of an image, if it is ours: under the name that it had when it was stored."""
+    """What the store should hold of an image, under the name that it was stored with."""
     image = effect.image
     return Held(
         public_id=effect.upload.name or image.public_id,
@@ -83,7 +83,7 @@ def _ours(effect: DeleteImage) -> Held:
 
 
 class _Forgotten(msgspec.Struct):
-    """What the spool must know of `image_forgotten`."""
+    """The fields of `image_forgotten` that the spool needs."""
 
     batch_id: str
     images: tuple[int, ...]
@@ -91,7 +91,7 @@ class _Forgotten(msgspec.Struct):
 
 
 class SpoolFollower:
-    """Takes the files of forgotten images out of the spool as soon as the log says so."""
+    """Deletes the files of forgotten images from the spool as soon as the event is in the log."""
 
     def __init__(self, engine: Engine, reader: Reader, spool: Spool) -> None:
         self._engine = engine
@@ -100,7 +100,7 @@ class SpoolFollower:
         self._position = engine.position
 
     async def run(self) -> None:
-        """Follow the log until cancelled. What the disk will not have removed is tried again by retention."""
+        """Follow the log until cancelled. Retention tries again what the disk did not delete."""
         while True:
             news = self._engine.news()
             for line in await self._next():
@@ -110,7 +110,7 @@ class SpoolFollower:
                 await asyncio.shield(news)
 
     async def _next(self) -> list[Line]:
-        """From the engine's tail; further back from the log."""
+        """The next lines: from the engine's tail, or from the log if they are older."""
         tail = self._engine.tail
         if tail and tail[0].position <= self._position + 1:
             lines = [tail[place] for place in range(self._position + 1 - tail[0].position, len(tail))]
@@ -121,13 +121,13 @@ class SpoolFollower:
 
     async def _remove(self, forgotten: _Forgotten) -> None:
         try:
-            waited = await self._waited(forgotten)
+            waited = await self._waiting_files(forgotten)
             await asyncio.to_thread(self._spool.erase, forgotten.batch_id, (*forgotten.images, *waited))
         except OSError as error:
             log.warning("deletion.spool_failed", batch=forgotten.batch_id, error=str(error))
 
-    async def _waited(self, forgotten: _Forgotten) -> list[int]:
-        """The files of these prompts that waited for a choice and that no image may take any more."""
+    async def _waiting_files(self, forgotten: _Forgotten) -> list[int]:
+        """The files of these prompts that waited for a choice and that no image can take any more."""
         held = [one for one in await asyncio.to_thread(self._spool.indexes, forgotten.batch_id) if one >= WAITING_FIRST]
         if not held:
             return []

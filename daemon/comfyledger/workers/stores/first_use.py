@@ -21,7 +21,7 @@ HINT_OUTLIER: Final = "Run one of the commands that the message names; the batch
 
 
 class Asker:
-    """Asks every store of a series for its highest number, until all have answered or nobody waits any more."""
+    """Asks every store of a series for its highest number, until all have answered or no request waits for it."""
 
     def __init__(self, stores: Mapping[str, OpenedStore], engine: Engine, jitter: random.Random) -> None:
         self._stores = stores
@@ -39,7 +39,7 @@ class Asker:
             crash_points.at("series.opened")
 
     async def _answer(self, unknown: SeriesUnknown, ref: StoreRef, reasons: dict[str, StoreTrouble]) -> Evidence | None:
-        """One store's answer. Asks again with growing delays; None once nobody waits for it.
+        """One store's answer. Asks again with back-off; None once no request waits for it.
 
         `reasons`: why stores have not answered yet, of all that are asked.
         """

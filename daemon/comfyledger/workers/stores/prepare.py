@@ -1,7 +1,7 @@
-"""Making stores usable: what one must know before its first use is asked at the start, and again until it is known.
+"""Preparing stores: call `prepare` of each at the start, and again with back-off until it succeeds.
 
-A store that cannot answer keeps the daemon from nothing else. It takes its place in `stores`, which all rooms share,
-only as the place that open batches mean by its name.
+A store that cannot answer stops nothing else. Once it is prepared, it replaces its entry in `stores`, which all modules
+share, unless open batches mean another place by its name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.stores.resolve import check_identities
 
 FIRST_S: Final = 5.0
-"""Of the first time: the start does not wait longer for a store that is away."""
+"""The start does not wait longer for a store."""
 AGAIN_S: Final = 30.0
 DELAY_FIRST_S: Final = 1.0
 DELAY_LAST_S: Final = 60.0
@@ -41,7 +41,7 @@ class StorePreparer:
         self._jitter = jitter
 
     async def first(self) -> None:
-        """Raises Refused(config_invalid) if a store was pointed at another place while images are owed to the old."""
+        """Prepare all stores once. Raises Refused(config_invalid) if images are owed to a store's former place."""
         opened = await asyncio.gather(*(prepared(one, FIRST_S) for one in self._stores.values()))
         for one in opened:
             if one.waiting is not None:
@@ -50,7 +50,7 @@ class StorePreparer:
         await check_identities(self._stores, self._reader)
 
     async def run(self) -> None:
-        """Until every store is usable or known to be none."""
+        """Try again until every store is usable, or known not to be."""
         delay_s = DELAY_FIRST_S
         while waiting := [one for one in self._stores.values() if one.waiting is not None]:
             await asyncio.sleep(delay_s * self._jitter.uniform(0.8, 1.2))
@@ -59,7 +59,7 @@ class StorePreparer:
                 self._stores[one.name] = await self._checked(await prepared(one, AGAIN_S))
 
     async def _checked(self, opened: OpenedStore) -> OpenedStore:
-        """One that turns out to be another place than images are owed to is not used: a new start would refuse it."""
+        """A store that turns out to be another place than images are owed to is not used: a start would refuse it."""
         if opened.store is None:
             return opened
         try:

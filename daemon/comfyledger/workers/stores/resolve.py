@@ -23,7 +23,7 @@ IMAGES_MAX: Final = 10_000
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """The name means another place now. Only what a person took up again comes here: a start refuses the rest."""
+    """The name means another place now. Only a retry or recovery comes here: a start refuses the other cases."""
 
     now: str
     meant: str
@@ -38,11 +38,11 @@ class StoreResolver:
         self._reporter = reporter
 
     async def of(self, effect: UploadImage | DeleteImage) -> Store | Moved | None:
-        """None after its lane was told why the store cannot be used."""
+        """The store; None if it cannot be used, which is then reported on its lane."""
         name = effect.store
         opened = self._stores.get(name)
         if opened is None or opened.store is None:
-            unconfigured = ("unconfigured", f"The store {name} is not configured any more.")
+            unconfigured = ("unconfigured", f"The store {name} is no longer configured.")
             problem = unconfigured if opened is None else ("configuration", opened.problem)
             await self._reporter.stuck(effect.lane, *problem)
             return None
@@ -52,9 +52,9 @@ class StoreResolver:
 
 
 async def check_identities(stores: Mapping[str, OpenedStore], reader: Reader) -> None:
-    """To be asked at the start: no store was pointed at another place while images are owed to the old one.
+    """Check at the start that no store was pointed at another place while images are owed to the old one.
 
-    Looks at open batches only. Raises Refused(config_invalid) naming the store and both places.
+    Reads open batches only. Raises Refused(config_invalid) naming the store and both places.
     """
     before: str | None = None
     while page := await reader.batches(BatchFilter(open_only=True, before=before, limit=BATCHES_PAGE)):

@@ -1,8 +1,8 @@
-"""Bringing a kept file back that the spool has lost: from whichever store of its batch has it.
+"""Restoring a kept file that the spool has lost, from any store of its batch that has it.
 
-Before each upload the spool's file is compared with what was pinned. If it is gone or altered, the stores are asked,
-those first of which the log says that they hold it; what one gives is compared in turn. What came of it is said by the
-type that is raised: only when every store has said no is the image lost.
+Before each upload the spool's file is compared with what was pinned. If it is gone or altered, the stores are asked;
+those that hold it according to the log come first. A copy is compared as well. The type of the exception says how it
+ended. The image is lost only if every store has answered that it does not have it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ log = structlog.get_logger("comfyledger.bringback")
 
 
 class NobodyHas(ComfyledgerError):
-    """The spool does not have the bytes, and every store has said that it does not."""
+    """Neither the spool nor any store has the bytes."""
 
 
 class CannotAsk(ComfyledgerError):
-    """The bytes may be in a store that is not configured any more, or was another place then."""
+    """The bytes may be in a store that is no longer configured, or that is another place now."""
 
 
 class SourceTrouble(ComfyledgerError):
@@ -45,7 +45,7 @@ class SourceTrouble(ComfyledgerError):
 
 
 class FileRestorer:
-    """Sees that the spool holds what it should. Calls for one image wait for each other."""
+    """Restores files of the spool. Calls for one image wait for each other."""
 
     def __init__(self, stores: Mapping[str, OpenedStore], row_cache: RowCache, spool: Spool) -> None:
         self._stores = stores
@@ -54,7 +54,7 @@ class FileRestorer:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def restore(self, image: ImageRow) -> None:
-        """Return once the spool has the bytes of a kept image.
+        """Return once the spool has the bytes of a kept image; fetch them from a store if need be.
 
         Raises NobodyHas, CannotAsk, SourceTrouble, NoPlace, SpoolUnusable.
         """
@@ -66,7 +66,7 @@ class FileRestorer:
                 log.info("spool.brought_back", image=name, store=store)
 
     async def _restore(self, image: ImageRow) -> str:
-        """The store that had it."""
+        """Restore from a store. Returns the name of the store that had the file."""
         batch = await self._row_cache.batch(image.batch_id)
         refs = sorted(batch.stores if batch is not None else (), key=lambda ref: not _is_stored(image, ref.name))
         trouble: SourceTrouble | None = None
@@ -114,6 +114,6 @@ def _is_stored(image: ImageRow, store: str) -> bool:
 
 
 def _name_in(image: ImageRow, store: str) -> str:
-    """Under which a store has the image: it may have had another number then."""
+    """The name under which a store has the image: its number may have been another one then."""
     upload = image.upload(store)
     return (upload.name if upload is not None else "") or image.public_id

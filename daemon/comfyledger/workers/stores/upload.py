@@ -1,9 +1,8 @@
-"""Storing: put kept images into their stores, and ask stores for the highest number of a series.
+"""Storing: put kept images into their stores.
 
-A store answers with an outcome; whether that is the image's trouble or the lane's is said by its type. The intent is
-durable before the call goes out. What goes out is what was pinned: a file that the spool has lost is brought back
-first. Nothing is uploaded twice: the store is asked to put the same bytes under the same name, and finds them there if
-they are.
+The type of a store's outcome says whether the image or the store is at fault. The intent is durable before the call
+goes out. The file that goes out is what was pinned; if the spool has lost it, it is restored first. Nothing is uploaded
+twice: a store that already has the same bytes under the same name reports that.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.resolve import Moved, StoreResolver
 from comfyledger.workers.stores.restore_file import CannotAsk, FileRestorer, NobodyHas, SourceTrouble
 
-_TELLING: Final = {
+_LOGGED_DETAILS: Final = {
     "altered": "upload.altered_by_store",
     "first_attempt": "upload.was_there_before",
     "adopted": "upload.adopted",
 }
-"""Details of a stored image that are told once for each store: the store changes bytes as they come in, held ours
-before we ever asked (a foreign writer, or a lost log), or holds an earlier rendering of the image."""
+"""Details of a stored image that are logged once for each store: the store changes bytes at upload, had the bytes
+before our first attempt (another writer, or a lost log), or holds an earlier rendering of the image."""
 
 log = structlog.get_logger("comfyledger.upload")
 
@@ -49,7 +48,7 @@ class Uploader:
         self._row_cache = row_cache
         self._spool = spool
         self._reporter = reporter
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self._restorer = FileRestorer(stores, row_cache, spool)
 
     async def upload(self, effect: UploadImage) -> None:
@@ -65,9 +64,9 @@ class Uploader:
             await self._put(effect, store)
 
     async def _in_the_spool(self, effect: UploadImage) -> bool:
-        """Whether the bytes are there, brought back if need be; if not, what that means has been said.
+        """Whether the spool has the bytes, restored if need be. If not, the reason has been reported.
 
-        A store that should have them and cannot answer leaves the image owed: it is tried again ever later.
+        A store that should have them and cannot answer leaves the image owed. It is tried again with back-off.
         """
         image = await self._now(effect)
         if image is None or image.state != "kept":
@@ -90,7 +89,7 @@ class Uploader:
         return False
 
     async def _now(self, effect: UploadImage) -> ImageRow | None:
-        """The image as it is: it may have another name, or other bytes, than when the effect was owed."""
+        """The current image: its name or bytes may have changed since the effect was owed."""
         return await self._row_cache.image(effect.image.batch_id, effect.image.index)
 
     async def _put(self, effect: UploadImage, store: Store) -> None:
@@ -106,7 +105,7 @@ class Uploader:
             case Stored(url=url, replayed=replayed, details=details):
                 await self._reporter.report(UploadDone(*about, url, replayed, details))
                 crash_points.at("upload.logged")
-                self._tell(effect.store, image.public_id, details)
+                self._log_details(effect.store, image.public_id, details)
                 await self._reporter.works(lane)
             case ImageFault(code=code, text=text):
                 await self._reporter.report(UploadRefused(*about, code, self._reporter.error_text(text)))
@@ -116,11 +115,11 @@ class Uploader:
             case _:
                 assert_never(outcome)
 
-    def _tell(self, store: str, public_id: str, details: Mapping[str, str | int]) -> None:
-        """What an operator should know although the image is stored: what is said in the event is said once here."""
-        for detail, fact in _TELLING.items():
-            if detail in details and (store, fact) not in self._told:
-                self._told.add((store, fact))
+    def _log_details(self, store: str, public_id: str, details: Mapping[str, str | int]) -> None:
+        """Log once for each store what an operator should know although the image is stored."""
+        for detail, fact in _LOGGED_DETAILS.items():
+            if detail in details and (store, fact) not in self._logged:
+                self._logged.add((store, fact))
                 log.warning(fact, store=store, public_id=public_id)
 
     def _deposit(self, image: ImageRow, *, first: bool) -> Deposit:

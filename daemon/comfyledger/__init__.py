@@ -1,3 +1,3 @@
-"""comfyledger keeps the ledger of a ComfyUI box. Importing it costs nothing: each room is imported by its name."""
+"""comfyledger keeps the ledger of a ComfyUI server. This module imports nothing: import each module by its name."""
 
 __version__ = "0.1.0"

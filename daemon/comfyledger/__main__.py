@@ -1,4 +1,4 @@
-"""The command `comfyledger`. The plain install is the Python client alone; then it says what is missing."""
+"""The command `comfyledger`. The plain install has the Python client only; then it says what to install."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ UTF8_MODE = ["-X", "utf8=1"]
 
 
 def main() -> None:
-    """Run the command line; the process ends with one of `comfyledger.cli.base.EXIT_CODES`.
+    """Run the command line; the process exits with one of `comfyledger.cli.base.EXIT_CODES`.
 
-    What cannot be read or written, standard output among it, is one sentence and no traceback.
+    A file that cannot be read or written, standard output included, is reported in one sentence, without a traceback.
     """
     _speak_utf8()
     _open_standard_files()
@@ -33,10 +33,10 @@ def main() -> None:
 
 
 def _speak_utf8() -> None:
-    """Names of files are UTF-8 for us whatever the locale says, and no letter keeps a line from being printed.
+    """Read and write file names as UTF-8 whatever the locale says, and print every character.
 
-    Python settles the encoding of file names at its birth (PEP 540), so one that was born under a locale without UTF-8
-    is born once more: the process stays the same, its arguments are passed on byte for byte.
+    Python decides the encoding of file names at its start (PEP 540). Under a locale without UTF-8 it is therefore
+    started again: the process id stays the same, and the arguments are passed on byte for byte.
     """
     encoding = sys.getfilesystemencoding().lower().replace("-", "")
     if encoding != "utf8" and sys.executable and sys.orig_argv[1:3] != UTF8_MODE:
@@ -48,7 +48,7 @@ def _speak_utf8() -> None:
 
 
 def _open_standard_files() -> None:
-    """What the process was started without (`>&-`) leads nowhere, so that nothing else takes its number."""
+    """Open what the process was started without (`>&-`) at /dev/null, so that no other file gets its number."""
     null = os.open(os.devnull, os.O_RDWR)
     while null <= 2:
         os.set_inheritable(null, True)
@@ -60,7 +60,7 @@ def _open_standard_files() -> None:
 
 
 def _end(code: object) -> None:
-    """End with a code, and with 1 where what was printed found no room: a script must not take it for all."""
+    """Exit with a code, but with 1 if the output could not be written: a script must not take it for complete."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -73,7 +73,7 @@ def _end(code: object) -> None:
 
 
 def _lead_nowhere(fd: int) -> None:
-    """What a stream still holds is written at the very end, and would fail once more."""
+    """Python writes what a stream still holds when it exits; that would fail once more."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, fd)
     os.close(null)
@@ -81,7 +81,7 @@ def _lead_nowhere(fd: int) -> None:
 
 def _complain(error: OSError) -> None:
     if error.errno == errno.EPIPE:
-        return  # whoever read has seen enough
+        return  # the reader has seen enough
     try:
         print(f"{error.filename or 'The output'}: {error.strerror or error}.", file=sys.stderr, flush=True)
     except OSError:

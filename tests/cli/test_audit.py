@@ -56,9 +56,9 @@ def test_findings_as_json_have_kind_place_sentence_and_mend(place: Place, run: A
 def test_the_anchor_is_told(place: Place, run: Any, tmp_path: Path) -> None:
     anchor = str(tmp_path / "anchor.json")
     assert "The anchor was written." in run("audit", "--anchor", anchor).stdout
-    assert "The anchor holds" in run("audit", "--anchor", anchor).stdout
+    assert "The anchor matches" in run("audit", "--anchor", anchor).stdout
     place.tamper("UPDATE events SET at = 1 WHERE position = 3")
-    assert "The anchor was left as it is" in run("audit", "--anchor", anchor).stdout
+    assert "The anchor was not changed" in run("audit", "--anchor", anchor).stdout
 
 
 def test_the_stores_are_asked_only_if_told_so(place: Place, run: Any) -> None:

@@ -103,10 +103,10 @@ def file(place: Place, run: Any, tmp_path: Path) -> str:
 def test_a_restore_says_what_was_found_and_what_is_lost(place: Place, file: str, run: Any) -> None:
     result = run("restore", file, "--replace")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "2 series raised by 1000 above all that was found." in result.stdout
+    assert "2 series raised by 1000 above the highest number that was found." in result.stdout
     assert "  folder showed numbers up to 0\n  old ledger showed numbers up to 53\n" in result.stdout
     assert "Lost with what happened after the backup: 1 batch with 50 images (1 event)." in result.stdout
-    assert "The ledger that was there is " in result.stdout
+    assert "The old ledger is now " in result.stdout
     check_tables(place.path)
 
 
@@ -123,8 +123,8 @@ def test_a_restore_where_nothing_is_left_says_so(place: Place, file: str, run: A
     place.path.unlink()
     out = run("restore", file, WITHOUT).stdout
     assert "The stores were not asked." in out
-    assert "A series that is not known here begins with 1001" in out
-    assert "nothing is left that can say how much it was" in out
+    assert "A series that is unknown here begins with 1001" in out
+    assert "nobody can say how much it was" in out
 
 
 def test_a_loss_that_is_accepted_is_named(place: Place, file: str, run: Any) -> None:
@@ -134,7 +134,7 @@ def test_a_loss_that_is_accepted_is_named(place: Place, file: str, run: Any) -> 
     result = run("restore", "--accept-loss", WITHOUT)
     assert (result.exit_code, result.stderr) == (0, "")
     assert f"ends at position {acknowledged - 1}, and position {acknowledged} was acknowledged" in result.stdout
-    assert "A series that is not known here begins with 1001" in result.stdout
+    assert "A series that is unknown here begins with 1001" in result.stdout
     check_tables(place.path)
     again = run("restore", "--accept-loss", WITHOUT)
     assert again.exit_code == 1

@@ -209,7 +209,7 @@ def test_a_batch_is_found_by_part_of_its_id(door: Any, run: Any, batch: Any, giv
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [("01JD00", OTHER), ("ABCDE", "6 signs"), ("QQQQQQ", "comfyledger batches")]
+    ("given", "said"), [("01JD00", OTHER), ("ABCDE", "6 characters"), ("QQQQQQ", "comfyledger batches")]
 )
 def test_a_part_that_fits_not_exactly_one_is_refused(door: Any, run: Any, batch: Any, given: str, said: str) -> None:
     door.answers["list_batches"] = wire.Batches([batch(), batch(OTHER)], False)

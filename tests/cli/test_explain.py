@@ -85,7 +85,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "batch_reopened": [
         (
             {"batch_id": BATCH, "by": "cli", "render": [1], "images": [1, 2], "upload": [3]},
-            "taken up again by cli: images 1, 2 to be rendered again; images 3 to be stored again",
+            "retried by cli: images 1, 2 to be rendered again; images 3 to be stored again",
         )
     ],
     "prompt_submitting": [
@@ -99,19 +99,19 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "files_waiting": [
         (
             {**RENDER, "images": [1], "files": [{}, {}, {}]},
-            "3 files came for 1 image: they wait in the spool for `retry --take`",
+            "3 files came for 1 image: they are in the spool until `retry --take`",
         )
     ],
     "files_taken": [
         (
             {"prompt": 2, "images": [1], "files": [3], "take": "last", "by": "cli"},
-            "of the files that wait, cli took last: 3",
+            "cli took last of the waiting files: 3",
         )
     ],
     "image_added": [
         (
             {"image": 3, "prompt": 2, "number": 58, "folder": "f", "file": "n_58", "by": "cli"},
-            "cli took a file more: number 58, f/n_58",
+            "cli took one more file: number 58, f/n_58",
         )
     ],
     "prompt_failed": [
@@ -119,10 +119,10 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({**RENDER, "code": "broken", "again": False}, "attempt 1 failed (broken), there is no further attempt"),
     ],
     "prompt_lost": [
-        (RENDER, "ComfyUI went away while it waited and knows attempt 1 no more, another one follows"),
+        (RENDER, "ComfyUI stopped while it waited and no longer knows attempt 1: another one follows"),
         (
             {**RENDER, "running": True},
-            "ComfyUI went away while it ran and knows attempt 1 no more, another one follows",
+            "ComfyUI stopped while it ran and no longer knows attempt 1: another one follows",
         ),
     ],
     "prompt_removed": [
@@ -164,7 +164,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         )
     ],
     "image_lost": [
-        ({"images": [3], "prompts": [2]}, "its bytes are nowhere any more: it is rendered again, under its number")
+        ({"images": [3], "prompts": [2]}, "its bytes are lost everywhere: it is rendered again, under its number")
     ],
     "image_renumbered": [
         (
@@ -215,12 +215,12 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
                 "margin": 1000,
                 "by": "cli",
             },
-            "the ledger was put back from a backup at position 40 by cli: epoch e2, margin 1000, "
+            "the ledger was restored from a backup at position 40 by cli: epoch e2, margin 1000, "
             "disk showed numbers up to 57",
         ),
         (
             {"epoch": "e2", "position_before": 40, "evidence": [], "margin": 0, "by": "cli"},
-            "the ledger was put back from a backup at position 40 by cli: epoch e2, margin 0",
+            "the ledger was restored from a backup at position 40 by cli: epoch e2, margin 0",
         ),
     ],
 }
@@ -302,11 +302,11 @@ def told(**changed: Any) -> wire.Explanation:
 @pytest.mark.parametrize(
     ("story", "said"),
     [
-        (told(code="held", next=58), "There is no image of it: it was passed over: a store held higher numbers"),
+        (told(code="held", next=58), "There is no image of it: it was skipped: a store already had higher numbers"),
         (told(code="raised", next=58), "the series was raised above it"),
-        (told(code="unknown", next=58), "run an audit"),
+        (told(code="unknown", next=58), "run `comfyledger audit`"),
         (told(subject="never", next=5), "It was never given. The next one is 5."),
-        (told(subject="never"), "It was never given. The series has given no number so far."),
+        (told(subject="never"), "It was never given. The series has given no number yet."),
     ],
 )
 def test_a_number_without_an_image_says_why(story: wire.Explanation, said: str) -> None:
@@ -320,7 +320,7 @@ def test_a_number_without_an_image_says_why(story: wire.Explanation, said: str) 
 def test_a_number_whose_image_came_to_nothing_says_that_it_stays_used(batch: Any, state: str) -> None:
     image = msgspec.structs.replace(IMAGE, state=state)
     lines = heading(told(subject="image", image=image, batch=batch()))
-    assert any("There is no picture of this number" in line and "stays used" in line for line in lines)
+    assert any("There is no image of this number" in line and "stays used" in line for line in lines)
 
 
 def test_a_story_is_a_timeline_with_an_ending(door: Any, run: Any, batch: Any) -> None:
@@ -343,7 +343,7 @@ def test_a_story_is_a_timeline_with_an_ending(door: Any, run: Any, batch: Any) -
     assert any(line.endswith(r"+999 ms  stored in d: \x1b[2J") for line in lines)
     assert lines[-2:] == [
         "owed: to be stored: The store cloud is paused.",
-        "  go on with: comfyledger resume store:cloud",
+        "  continue with: comfyledger resume store:cloud",
     ]
 
 

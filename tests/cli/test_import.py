@@ -114,7 +114,7 @@ def test_a_store_that_does_not_work_is_not_asked(door: Any, run: Any, account: O
 def test_a_dry_run_raises_nothing_and_spares_the_next_call_the_reading(door: Any, run: Any, account: Open) -> None:
     account([held(57, 56, 57)])
     result = run("import", "main", "--prefix", "Areg", "--dry-run")
-    assert "1 series would go on" in result.stdout
+    assert "1 series would continue" in result.stdout
     assert raised(door) == []
     assert run("import", "main", "--prefix", "Areg").exit_code == base.DONE
     assert door.requests("survey_store") == [{"store": "main", "prefix": "Areg"}]
@@ -165,7 +165,7 @@ def test_a_store_that_asks_to_wait_is_waited_for_in_sight(door: Any, run: Any, a
     assert result.exit_code == base.DONE
     assert cursors(door) == ["", "1", "1"]
     assert "main asks to wait until" in result.stderr
-    assert "57 of the files seen" in result.stderr
+    assert "57 files are read" in result.stderr
     assert raised(door) == [(STEM, 60)]
 
 
@@ -174,7 +174,7 @@ def test_what_was_interrupted_goes_on_at_the_next_page(door: Any, run: Any, acco
     made.trouble["1"] = Refused("store_unavailable", "No route to host.")
     first = run("import", "main")
     assert first.exit_code == base.REFUSED
-    assert "57 files were seen" in first.stderr
+    assert "57 files are read" in first.stderr
     assert raised(door) == []
     again = run("import", "main")
     assert "57 files" in again.stderr

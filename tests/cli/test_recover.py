@@ -42,11 +42,11 @@ def test_nothing_is_done_before_a_person_agrees(door: Any, run: Any) -> None:
     result = run("recover")
     assert result.exit_code != base.DONE, "nobody was there to agree"
     assert asked(door) == [(True, ""), (True, "B/1")]
-    assert "was not taken: goes there again" in result.stdout
-    assert "200 images looked at, 4 to be taken up" in result.stdout
+    assert "was not taken: is uploaded again" in result.stdout
+    assert "200 images checked, 4 to retry" in result.stdout
     result = run("recover", "--yes")
     assert asked(door)[2:] == [(False, ""), (False, "B/1")]
-    assert "4 images taken up" in result.stdout
+    assert "4 images retried" in result.stdout
     assert "left alone" in result.stdout
 
 

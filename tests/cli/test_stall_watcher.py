@@ -65,7 +65,7 @@ async def test_work_that_is_in_hand_and_what_was_told_already_are_no_reasons() -
 @pytest.mark.parametrize(
     ("screen", "line"),
     [
-        (LineScreen(), "00ABCDEF  0/0  waits: Everything was paused by a person. Go on with: comfyledger resume"),
+        (LineScreen(), "00ABCDEF  0/0  waits: Everything was paused by a person. Continue with: comfyledger resume"),
         (JsonScreen(), '{"type": "waits", "data": {"batch_id": "01JD0000000000000000ABCDEF", "owed": [{"what"'),
     ],
 )

@@ -46,7 +46,7 @@ async def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) ->
         assert made.house.daemon.signal(signal.SIGTERM) == 0
         made.fill(MANY - FEW)
         many = await looked_at(made, MANY)
-        assert "10,000 files seen" in many["import"].aside, "an import shows how far it is"
+        assert "10,000 files read" in many["import"].aside, "an import shows how far it is"
         print({name: f"{took.peak_bytes / 2**20:.1f} MiB, {took.seconds:.1f} s" for name, took in many.items()})
     finally:
         made.house.end()

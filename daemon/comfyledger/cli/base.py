@@ -1,4 +1,4 @@
-"""How a command calls the daemon and ends: exit codes, refusals, the connection, batch ids that are given in part.
+"""What commands share: exit codes, refusals, the connection to the daemon, batch ids that are given in part.
 
 Imports click and nothing slow: `comfyledger --version` and `comfyledger -h` import this module and `main` alone.
 """
@@ -38,20 +38,20 @@ EXIT_CODES: Final = {
     FOUND: "`audit` or `replay --check`: something is not as the log says; `doctor`: something is broken",
     INTERRUPTED: "interrupted",
 }
-"""What the command's exit code says; 2 is click's own, 5 the daemon's."""
+"""What each exit code means. 2 is set by click, 5 by the daemon."""
 
 JSON: Final = "comfyledger.json"
 LABEL: Final = "cli"
-"""The label that request ids of the command line belong to."""
-ID_SIGNS: Final = 26
-"""Of a whole batch id, a ULID."""
-PART_SIGNS_MIN: Final = 6
+"""The label of the command line's request ids."""
+ID_CHARS: Final = 26
+"""Length of a whole batch id, a ULID."""
+PART_CHARS_MIN: Final = 6
 PAGE: Final = 500
 PAGES_MAX: Final = 20
 
 
 class Reach(NamedTuple):
-    """Where to look for the daemon, as the global options say."""
+    """Where the global options say that the daemon is."""
 
     state_dir: Path | None
     url: str | None
@@ -72,7 +72,7 @@ class Group(click.Group):
     """A group of commands that ends each refusal with its exit code instead of a traceback."""
 
     sections: Mapping[str, tuple[str, ...]] | None = None
-    """The names of commands under the titles at which help shows them."""
+    """The titles of the groups in the help, each with the names of its commands."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -91,7 +91,7 @@ class Group(click.Group):
             ctx.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Each command with the whole of its first sentence, in groups where there are any."""
+        """List each command with its whole first sentence, in groups if there are any."""
         shown = {name: self.sentence(ctx, name) for name in self.list_commands(ctx)}
         width = max(map(len, shown), default=0)
         for title, names in (self.sections or {"Commands": tuple(shown)}).items():
@@ -99,7 +99,7 @@ class Group(click.Group):
                 formatter.write_dl([(name.ljust(width), shown[name]) for name in names])
 
     def sentence(self, ctx: click.Context, name: str) -> str:
-        """What help says of one command."""
+        """The sentence that help shows for one command."""
         command = self.get_command(ctx, name)
         return first_sentence(command) if command else ""
 
@@ -110,7 +110,7 @@ def first_sentence(command: click.Command) -> str:
 
 
 def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
-    """Before the command or behind it: one of the two is enough."""
+    """`--json` may stand before the command or after it."""
     ctx.meta[JSON] = value or bool(ctx.meta.get(JSON))
     return bool(ctx.meta[JSON])
 
@@ -124,7 +124,7 @@ def refusing() -> Iterator[None]:
         yield
     except LedgerUnusable as error:
         raise Refused("ledger_unusable", error.message, hint=error.hint) from error
-    except BrokenPipeError:  # Whoever read the output has seen enough.
+    except BrokenPipeError:  # The reader of the output has seen enough.
         raise
     except (OSError, sqlite3.Error) as error:
         raise Refused("ledger_unusable", f"{error}.", hint="Check folder, permissions and disk.") from error
@@ -138,7 +138,7 @@ Work = Callable[..., Coroutine[Any, Any, int]]
 
 
 def asks_daemon(work: Work) -> Callable[..., None]:
-    """A command that is given a connected client first, and returns its exit code."""
+    """Turn a function into a command: it gets a connected client first, and returns the exit code."""
 
     @click.pass_context
     @functools.wraps(work)
@@ -155,7 +155,7 @@ def asks_daemon(work: Work) -> Callable[..., None]:
 
 
 class Lists(Protocol):
-    """Who can be asked for lists: the client of a daemon, or a ledger's file."""
+    """What can list batches and images: the client of a daemon, or a ledger file."""
 
     async def list_batches(
         self, *, username: str | None = None, open_only: bool = False, before: str | None = None, limit: int = 50
@@ -173,17 +173,21 @@ class Lists(Protocol):
 
 
 async def find_batch(client: Lists, given: str) -> str:
-    """The whole batch id for `last`, or for a part of at least six signs from its beginning or end.
+    """The whole batch id for `last`, or for at least six characters of its beginning or end.
 
-    Raises Refused(unknown_batch), naming those that a part fits.
+    Raises Refused(unknown_batch), with the ids that a part fits.
     """
-    if len(given) >= ID_SIGNS:
+    if len(given) >= ID_CHARS:
         return given
     if given == "last":
         newest = (await client.list_batches(limit=1)).batches
         found = [batch.batch_id for batch in newest]
-    elif len(given) < PART_SIGNS_MIN:
-        raise Refused("unknown_batch", f"{given!r} is too short.", hint=f"Give at least {PART_SIGNS_MIN} signs.")
+    elif len(given) < PART_CHARS_MIN:
+        raise Refused(
+            "unknown_batch",
+            f"{given!r} is too short.",
+            hint=f"Give at least {PART_CHARS_MIN} characters of its beginning or end.",
+        )
     else:
         found = await _fitting(client, given.upper())
     if len(found) != 1:

@@ -36,7 +36,7 @@ running_config_option = _config_option("Default: that of the running daemon, els
 
 
 def config_of(ctx: click.Context, config_path: Path | None) -> Path | None:
-    """The file that was named; else that of the daemon that runs on the state folder, if it has one."""
+    """The file that was named; else the file of the daemon that runs on the state folder, if it has one."""
     from comfyledger.client.finding import find_config, find_state_dir
 
     return config_path or find_config(ctx.obj.state_dir or find_state_dir(os.environ))

@@ -1,6 +1,6 @@
-"""The processes of the demo: started in a folder of their own, with their output in files, ended by their ids.
+"""The processes of the demo: started with their output in files of its folder, and ended by their ids.
 
-Output goes to files and not to pipes, so that processes that are kept running do not lose their reader.
+Output goes to files and not to pipes, so that processes that `--keep` leaves running do not lose their reader.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class DemoFailed(Exception):
 
 
 class Processes:
-    """What the demo started, and where it says what."""
+    """The processes that the demo started, and the files with their output."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,8 +37,8 @@ class Processes:
         return [process.pid for process in self._running.values()]
 
     def start(self, name: str, arguments: Sequence[str]) -> None:
-        """Run a module of this Python. A session of its own keeps Ctrl-C at the terminal from ending it halfway."""
-        # What the caller set for daemons and clients of their own means nothing here.
+        """Run a module with this Python, in a session of its own: so Ctrl-C at the terminal does not reach it."""
+        # Settings of the caller's own daemon do not apply to the demo's.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("COMFYLEDGER_")}
         with self.output(name).open("wb") as out, self.log(name).open("wb") as err:
             self._running[name] = subprocess.Popen(  # noqa: S603 - our own modules
@@ -72,7 +72,7 @@ class Processes:
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """End everything that was started, the last one first."""
+        """End all processes, the last one first."""
         for process in reversed(self._running.values()):
             _end(process)
         self._running.clear()

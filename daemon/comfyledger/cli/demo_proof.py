@@ -1,7 +1,7 @@
-"""What the demo proves: every file is there and no other, whole, carries its own number, and no number came twice.
+"""What the demo proves: exactly the expected files exist, each whole and under its own number.
 
-Each image was asked for with a colour of its own. The stand-in and ComfyUI's EmptyImage leave it in the corner at the
-bottom left, so a file shows for which image of which batch it was rendered, whatever it is called.
+Each image is requested with a colour of its own. The stand-in and ComfyUI's EmptyImage show it in the bottom left
+corner, so a file shows for which image of which batch it was rendered, whatever its name is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STORE_MARK = ".comfyledger"
 
 
 def faults(root: Path, given: Iterable[tuple[Asked, wire.BatchAccepted]]) -> list[str]:
-    """Sentences about everything that is not as promised; none if all is well."""
+    """A sentence for each broken promise; none if all hold."""
     given = list(given)
     found = faults_of_names([image.public_id for _, batch in given for image in batch.images])
     found += faults_of_files({str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()} - {STORE_MARK})
@@ -60,7 +60,7 @@ def faults_of_files(files: set[str]) -> list[str]:
 
 
 def fault_of_picture(file: Path, colour: int) -> str:
-    """Empty if the file decodes and has the colour that its number was asked for with."""
+    """Empty if the file can be decoded and has the colour that was requested for its number."""
     from PIL import Image
 
     try:

@@ -1,7 +1,7 @@
 """What an import has seen of a store so far: added up page by page, and kept in a file of the state folder.
 
-The daemon remembers nothing between pages, so that an import that was interrupted, or has to wait, costs it nothing.
-The file is written anew after every page, whole or not at all: whoever comes after goes on at the next page.
+The daemon remembers nothing between pages, so that an import that is interrupted or waits costs it nothing. The file is
+replaced as a whole after every page, and the next import continues at the next page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.errors import Refused
 
 KEPT_MS: Final = 86_400_000
-"""After a day the store is read anew: others may have stored files where this one has been already."""
+"""After a day the store is read again: other programs may have added files to pages that were read already."""
 
 
 class Seen(msgspec.Struct):
@@ -39,12 +39,12 @@ class Seen(msgspec.Struct):
 
     @property
     def doubt(self) -> tuple[int, int] | None:
-        """The lowest number that is not believed, and the one below it."""
+        """The lowest outlier, and the next lower number. None if there is no outlier."""
         return outlier_in({*self.extremes, self.second, self.highest} - {0})
 
 
 class Tally(msgspec.Struct):
-    """All that was seen of one place, below one folder, under one epoch of the ledger."""
+    """Everything that was seen of one store, below one folder, in one epoch of the ledger."""
 
     identity: str
     epoch: str
@@ -70,20 +70,20 @@ class Tally(msgspec.Struct):
         self.complete = not page.cursor
 
     def goes_on(self, other: Tally) -> bool:
-        """Whether this one, found in a file, is the beginning of the other, which is about to begin."""
+        """Whether `other`, which begins now, can continue this one, which was read from a file."""
         same = (self.identity, self.epoch, self.prefix) == (other.identity, other.epoch, other.prefix)
         return same and 0 <= other.begun_at_ms - self.begun_at_ms < KEPT_MS
 
 
 def load(path: Path) -> Tally | None:
-    """What is in the file; None if there is none that can be read."""
+    """The contents of the file; None if it cannot be read."""
     with contextlib.suppress(OSError, UnicodeError, msgspec.MsgspecError):
         return msgspec.json.decode(path.read_bytes(), type=Tally)
     return None
 
 
 def save(path: Path, tally: Tally) -> None:
-    """Raises Refused(config_invalid) where nothing can be written."""
+    """Raises Refused(config_invalid) if the file cannot be written."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

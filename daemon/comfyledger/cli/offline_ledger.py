@@ -1,4 +1,4 @@
-"""Looking into a ledger's file instead of asking a daemon: one that `replay --to` made, a backup, one moved aside."""
+"""Reads a ledger file instead of asking a daemon: a backup, what `replay --to` made, or a ledger moved aside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Which(msgspec.Struct, frozen=True):
-    """Which ledger a file is, up to where, and what stood still in it."""
+    """Which ledger a file holds, up to which position, and which lanes were paused in it."""
 
     ledger_id: str
     epoch: str
@@ -29,7 +29,7 @@ class Which(msgspec.Struct, frozen=True):
 
 
 class OfflineLedger:
-    """A ledger's file, as it is."""
+    """A ledger file, which answers as the client of a daemon does."""
 
     def __init__(self, reader: Reader, identity: Identity) -> None:
         self.reader, self._identity = reader, identity
@@ -52,12 +52,12 @@ class OfflineLedger:
 
 
 def reads_ledger(work: Work) -> Callable[..., None]:
-    """A command that is given a connected client, or with --ledger what stands for one; it returns its exit code."""
+    """Turn a function into a command: it gets a connected client, or with --ledger a file. It returns the exit code."""
 
     @click.option(
         "--ledger",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Look into this file, as `replay --to` or `backup` makes it, and ask no daemon.",
+        help="Read this ledger file, for example a backup, and ask no daemon.",
     )
     @click.pass_context
     @functools.wraps(work)
@@ -77,7 +77,7 @@ async def _in_file(work: Work, ledger: Path, options: dict[str, Any]) -> int:
     from comfyledger.ledger.sqlite.reader import Reader
     from comfyledger.maintenance.open_read_only import identity_of, looking
 
-    with refusing(), looking(ledger) as connection:  # held open meanwhile: it is a ledger, and one of ours
+    with refusing(), looking(ledger) as connection:  # checks that it is a ledger, and keeps it open meanwhile
         reader = Reader(ledger)
         try:
             return await work(OfflineLedger(reader, identity_of(connection)), **options)

@@ -1,7 +1,7 @@
-"""The units of systemd as this machine needs them: program, configuration and writable folders put in their lines.
+"""Adapts the units of systemd to a machine: its program, its configuration and its writable folders.
 
-The files of the folder `systemd` come in, whole and usable at one fixed place, and the same lines go out for another.
-Nothing is written here and nothing is read from the system. (systemd.service(5), systemd.exec(5), tmpfiles.d(5).)
+The files of the folder `systemd` are complete units for fixed paths; this module replaces the paths. It writes no file
+and reads nothing from the system. (systemd.service(5), systemd.exec(5), tmpfiles.d(5).)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STATE: Final = Path("/var/lib/comfyledger")
 HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= hides."""
 NEWER: Final = {"RestartSteps": 254, "RestartMaxDelaySec": 254}
-"""Settings and the version of systemd that brought them; an older one warns of them and tries again evenly."""
+"""Settings, and the version of systemd that introduced them. An older systemd warns about them."""
 MARK: Final = "# Written by `comfyledger systemd install`, sha256 "
 _SPECIAL: Final = frozenset(" \t\"'\\;")
 
@@ -29,8 +29,8 @@ _SPECIAL: Final = frozenset(" \t\"'\\;")
 class Place(msgspec.Struct, frozen=True):
     """What the units of one machine depend on. `systemd` is its version, None where that is not known.
 
-    `read` are folders that the program needs; only those below somebody's home matter. `written` are all folders that
-    the daemon writes to, `made` those among them that are made if they are missing.
+    `read`: folders that the program reads; only those below a home folder matter. `written`: all that the daemon
+    writes to. `made`: those of them that systemd-tmpfiles makes if they are missing.
     """
 
     program: Path
@@ -45,7 +45,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def place_of(settings: Settings, program: Path, read: Iterable[Path], systemd: int | None) -> Place:
-    """What a configuration says of it; `program` is the command, in the environment that holds it."""
+    """The place that a configuration describes. `program` is the command, in the environment that holds it."""
     roots = [Path(options["root"]) for options in settings.stores.values() if isinstance(options.get("root"), str)]
     door = [Path(settings.door.unix_path).parent] if settings.door.unix_path else []
     made = (settings.state_path, settings.ledger_path.parent, settings.spool_path, *roots, *door)
@@ -65,7 +65,7 @@ def place_of(settings: Settings, program: Path, read: Iterable[Path], systemd: i
 
 
 def _outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Without those that lie in another one."""
+    """The paths without those that are below another of them."""
     every = list(dict.fromkeys(paths))
     return tuple(path for path in every if not any(other in path.parents for other in every))
 
@@ -80,7 +80,7 @@ def rendered(name: str, text: str, place: Place) -> str:
 
 
 def _of_jobs(place: Place) -> tuple[Path, ...]:
-    """Audit and backup write to no store; beside the ledger lies what every reader of it must be able to write."""
+    """Audit and backup write to no store. Every reader of the ledger must be able to write the files beside it."""
     return (place.state, place.ledger.parent)
 
 
@@ -89,7 +89,7 @@ def _folder_line(path: Path) -> str:
 
 
 def _lines(line: str, place: Place) -> list[str]:
-    """The lines in the place of one. Only what is assigned changes."""
+    """The lines that replace one line. Only assigned values change."""
     key, _, value = line.partition("=")
     if place.systemd is not None and place.systemd < NEWER.get(key, 0):
         return []
@@ -117,14 +117,14 @@ def _environment(value: str, place: Place) -> list[str]:
 
 
 def _read_write_paths(value: str, place: Place) -> list[str]:
-    """A folder that is missing at the start, like a disk that is not mounted, keeps no daemon from starting."""
+    """The minus sign lets the daemon start while a folder is missing, for example a disk that is not mounted."""
     others = [Path(path) for path in value.split() if Path(path) != STATE]
     paths = [path for path in (*place.written, *others) if not _is_home(path)]
     return [f"ReadWritePaths={' '.join(word(f'-{path}') for path in paths)}"]
 
 
 def _protect_home(value: str, place: Place) -> list[str]:
-    """Of homes nothing is seen but what is needed."""
+    """The service sees only those parts of home folders that it needs."""
     read = [path for path in place.read if _is_home(path)]
     written = [path for path in place.written if _is_home(path)]
     lines = [f"BindReadOnlyPaths={_paths(read)}"] * bool(read) + [f"BindPaths={_paths(written)}"] * bool(written)
@@ -153,7 +153,7 @@ def _command(words: Iterable[str]) -> str:
 
 
 def word(text: str) -> str:
-    """One word of a line, whatever signs it holds: quoted where need be, and nothing in it is a specifier."""
+    """One word of a line, quoted if necessary; systemd expands nothing in it."""
     text = text.replace("%", "%%")
     if not _SPECIAL & set(text):
         return text
@@ -162,10 +162,10 @@ def word(text: str) -> str:
 
 
 def marked(text: str) -> str:
-    """The text with a first line by which it is known again as long as nobody changes it."""
+    """The text with a first line that holds its digest, so that a change is noticed."""
     return f"{MARK}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
 
 
 def is_ours(text: str) -> bool:
-    """Whether `marked` made it, and it is as it was."""
+    """Whether `marked` made the text, and nobody changed it."""
     return marked(text.partition("\n")[2]) == text

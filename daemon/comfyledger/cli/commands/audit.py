@@ -1,4 +1,4 @@
-"""`audit`: everything that the ledger says of itself, held against what is there. A table of findings, or JSON."""
+"""`audit`: compares what the ledger says with what is there. Prints a table of findings, or JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from comfyledger.settings import Settings
 
 EXAMPLES_SHOWN = 3
-"""Of each kind; `--json` gives up to a hundred."""
+"""Examples of each kind; `--json` has up to a hundred."""
 
 
 @click.command()
@@ -41,15 +41,15 @@ def audit(
 ) -> None:
     """Compare log, tables, texts, spool and stores with each other. Changes nothing; the daemon may run."""
     from comfyledger.maintenance.audit.findings import Tally
-    from comfyledger.maintenance.audit.run import audit as look
+    from comfyledger.maintenance.audit.run import audit as compare
 
     found = settings_of(ctx, config_path)
     tally = Tally()
     with refusing(), bars() as progress:
-        audited = look(found.ledger_path, found.spool_path, anchor, time.time(), tally, progress)
+        audited = compare(found.ledger_path, found.spool_path, anchor, time.time(), tally, progress)
         if stores:
-            with redirect_stdout(sys.stderr):  # What is logged of a plugin must not stand among JSON.
-                asyncio.run(_look_at_stores(found, deep, tally, progress))
+            with redirect_stdout(sys.stderr):  # Log lines of plugins must not be among the JSON.
+                asyncio.run(_audit_stores(found, deep, tally, progress))
     if as_json:
         say_json(_report(audited, tally))
     else:
@@ -57,7 +57,7 @@ def audit(
     ctx.exit(FOUND if tally else DONE)
 
 
-async def _look_at_stores(found: Settings, deep: bool, tally: Tally, progress: Progress) -> None:
+async def _audit_stores(found: Settings, deep: bool, tally: Tally, progress: Progress) -> None:
     from comfyledger.maintenance.audit.run import audit_stores
     from comfyledger.plugins import open_stores, store_kinds
 
@@ -90,7 +90,7 @@ def _say_report(audited: Audited, tally: Tally) -> None:
     if audited.anchor:
         say(f"The anchor {_ANCHOR[audited.anchor]}.")
     if audited.foreign:
-        say(f"Other programs have added to the file, which does no harm: {listed(audited.foreign)}.")
+        say(f"Other programs have added tables or indexes to the file, which is harmless: {listed(audited.foreign)}.")
     if not tally:
         say("Everything is whole.", "green")
         return
@@ -99,13 +99,13 @@ def _say_report(audited: Audited, tally: Tally) -> None:
 
 _ANCHOR = {
     "written": "was written",
-    "holds": "holds, and was moved on to this position",
-    "differs": "was left as it is, since the log is not whole",
+    "holds": "matches, and now has this position",
+    "differs": "was not changed, since the log is not whole",
 }
 
 
 def say_kinds(kinds: tuple[Kind, ...]) -> None:
-    """A table of the kinds of findings, and the first of each."""
+    """Print a table of the kinds of findings, and the first examples of each."""
     say_table(("FOUND", "TIMES", "MEND WITH"), ((kind.kind, str(kind.count), kind.mend) for kind in kinds))
     for kind in kinds:
         say(f"{kind.kind}:", "bold")

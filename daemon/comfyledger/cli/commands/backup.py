@@ -35,9 +35,9 @@ def backup(config_path: Path | None, target: str, force: bool, keep: int | None,
     place = Path(target)
     if target.endswith("/"):
         place.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(place.absolute().parent)  # a new folder's own name must last as well as what will be in it
+        sync_folder(place.absolute().parent)  # the new folder must survive a power loss, as the file in it does
     if keep is not None and not place.is_dir():
-        raise click.UsageError("--keep goes together with a folder.")
+        raise click.UsageError("--keep needs a folder.")
     ledger = settings_of(click.get_current_context(), config_path).ledger_path
     with refusing(), bars() as progress:
         copied = copying.backup(ledger, place, time.time(), progress, force=force)

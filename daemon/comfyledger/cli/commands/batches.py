@@ -1,4 +1,4 @@
-"""Looking at batches and images, and steering them: list, cancel, retry, pause, resume."""
+"""`batches`, `images`, `cancel`, `retry`, `pause`, `resume`: list batches and images, and control them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def images(
 
 
 def place(image: wire.ImageInfo) -> str:
-    """Where an image is; if it is not stored, why."""
+    """Where an image is, or why it is not stored."""
     if image.code or image.text:
         return f"{image.code}: {image.text}" if image.text else image.code
     return next((upload.url for upload in image.uploads if upload.url), "")
@@ -118,7 +118,7 @@ async def cancel(client: Client, batch: str, indexes: tuple[int, ...], as_json: 
 async def retry(client: Client, batch: str, indexes: tuple[int, ...], take: wire.Take | None, as_json: bool) -> int:
     """Retry what failed, was parked or is held, under the same numbers."""
     changed = await client.retry(await find_batch(client, batch), indexes, take=take)
-    return _say_changed("taken up again", changed, as_json)
+    return _say_changed("retried", changed, as_json)
 
 
 @click.command()
@@ -128,7 +128,7 @@ async def retry(client: Client, batch: str, indexes: tuple[int, ...], take: wire
 async def pause(client: Client, scope: str, as_json: bool) -> int:
     """Start no new work in SCOPE. SCOPE: everything, backend:NAME, store:NAME, user:NAME or batch:ID."""
     changed = await client.pause(await _whole(client, scope))
-    return _say_steered(f"Paused: {scope}.", changed, as_json)
+    return _say_done(f"Paused: {scope}.", changed, as_json)
 
 
 @click.command()
@@ -138,7 +138,7 @@ async def pause(client: Client, scope: str, as_json: bool) -> int:
 async def resume(client: Client, scope: str, as_json: bool) -> int:
     """Undo a pause, or let a held batch continue. SCOPE is that of `pause`."""
     changed = await client.resume(await _whole(client, scope))
-    return _say_steered(f"Going on: {scope}.", changed, as_json)
+    return _say_done(f"Resumed: {scope}.", changed, as_json)
 
 
 async def _whole(client: Client, scope: str) -> str:
@@ -149,10 +149,10 @@ async def _whole(client: Client, scope: str) -> str:
 def _say_changed(done: str, changed: wire.ChangedCount, as_json: bool) -> int:
     left = ", ".join(f"{count} {state}" for state, count in changed.left.items())
     sentence = f"{changed.images} {'image' if changed.images == 1 else 'images'} {done}."
-    return _say_steered(f"{sentence} Left as they were: {left}." if left else sentence, changed, as_json)
+    return _say_done(f"{sentence} Not changed: {left}." if left else sentence, changed, as_json)
 
 
-def _say_steered(sentence: str, changed: wire.ChangedCount, as_json: bool) -> int:
+def _say_done(sentence: str, changed: wire.ChangedCount, as_json: bool) -> int:
     if as_json:
         say_json({"images": changed.images, "left": changed.left})
     else:

@@ -1,4 +1,4 @@
-"""`config`: say whether a configuration can be used, what holds and why, and what may be written."""
+"""`config`: whether a configuration can be used, every setting with its origin, and what may be written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     from comfyledger import logs, settings
     from comfyledger.startup.usable import mistakes_of
 
-    logs.configure(level="error", layout="auto")  # what a plugin says of itself is said below
+    logs.configure(level="error", layout="auto")  # mistakes in the options of plugins are listed below
     read = settings.examine(config_of(ctx, config_path), ctx.obj.state_dir)
     mistakes = [*read.mistakes, *mistakes_of(read.settings, os.environ)]
     if as_json:

@@ -1,6 +1,6 @@
-"""`demo`: the main job once, end to end, on this machine: processes, real websockets, files that are proven.
+"""`demo`: the main job once, end to end, on this machine, with processes and real websockets.
 
-Three clients ask for batches at the same time; what comes out is shown and compared with what was promised.
+Three clients ask for batches at the same time. The files are shown and compared with what was promised.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def demo(ctx: click.Context, comfyui: str | None, store: str, keep: bool, second
     processes = Processes(folder)
     well = kept = ended = False
     try:
-        with _failures_told(processes):
+        with _failures_reported(processes):
             _start(processes, comfyui, store, seconds_per_image)
             well = asyncio.run(_main_job(folder))
         kept, ended = keep and bool(processes.ids), True
@@ -70,24 +70,24 @@ def demo(ctx: click.Context, comfyui: str | None, store: str, keep: bool, second
             processes.stop()
         if not ended:
             shutil.rmtree(folder, ignore_errors=True)
-            say_aside("The demo was interrupted; what it had made is removed.")
+            say_aside("The demo was interrupted; its files are removed.")
     if kept:
         _say_kept(processes)
     elif well:
         shutil.rmtree(folder)
     else:
-        say(f"Everything is left in {folder}")
+        say(f"All files are still in {folder}")
     ctx.exit(DONE if well else REFUSED)
 
 
 @contextlib.contextmanager
-def _failures_told(processes: Processes) -> Iterator[None]:
-    """What went wrong, and what the processes said last."""
+def _failures_reported(processes: Processes) -> Iterator[None]:
+    """Print what failed, and the last lines of the processes."""
     try:
         yield
     except* (DemoFailed, Refused, TimeoutError) as errors:
         for error in errors.exceptions:
-            say(f"The demo failed: {str(error) or f'not done within {DEADLINE_S:g} s.'}", "bold red")
+            say(f"The demo failed: {str(error) or f'it took longer than {DEADLINE_S:g} s.'}", "bold red")
         for name in ("stand-in", "account", "daemon"):
             for line in processes.last_words(name):
                 say(f"{name}: {line}", "dim")
@@ -105,17 +105,17 @@ def _start(processes: Processes, comfyui: str | None, store: str, seconds_per_im
     section = _account(processes) if store == "cloudinary" else folder_section(folder)
     config.write_text(config_text(folder, comfyui) + section, encoding="utf-8")
     processes.start("daemon", ("comfyledger", "run", "--config", str(config)))
-    door = processes.url_of("daemon", folder / "state" / "door.json")
-    say(f"ComfyUI at {comfyui}, the daemon at {door}, everything below {folder}", "dim")
+    daemon = processes.url_of("daemon", folder / "state" / "door.json")
+    say(f"ComfyUI at {comfyui}, the daemon at {daemon}, all files below {folder}", "dim")
 
 
 def _account(processes: Processes) -> str:
-    """Start a stand-in for Cloudinary. The section of the store that uses it."""
+    """Start a stand-in for Cloudinary. Returns the section of the store that uses it."""
     folder = processes.folder
     processes.start("account", ("comfyledger.sim", "cloudinary", "--port", "0", "--root", str(folder / "cloudinary")))
     url = processes.url_of("account", processes.output("account"))
-    told = json.loads(processes.output("account").read_text())
-    (folder / "cloudinary.url").write_text(told["cloudinary_url"], encoding="utf-8")
+    listening = json.loads(processes.output("account").read_text())
+    (folder / "cloudinary.url").write_text(listening["cloudinary_url"], encoding="utf-8")
     say(f"Cloudinary's stand-in at {url}", "dim")
     file = quoted(str(folder / "cloudinary.url"))
     return f'[stores.cloudinary]\nkind = "cloudinary"\nurl_file = {file}\nupload_prefix = {quoted(url)}\n'
@@ -131,7 +131,7 @@ def folder_section(folder: Path) -> str:
 
 
 def config_text(folder: Path, comfyui: str) -> str:
-    """The daemon's configuration for the demo, but for the store."""
+    """The daemon's configuration for the demo, without the store."""
     return (
         f"state_dir = {quoted(str(folder / 'state'))}\n\n"
         "[door]\nport = 0\n\n"
@@ -161,7 +161,7 @@ async def _main_job(folder: Path) -> bool:
 
 
 async def _comfyui_answers(folder: Path) -> None:
-    """Raises DemoFailed, with what the daemon says, if ComfyUI is not reached in time."""
+    """Raises DemoFailed with the daemon's reason if it does not reach ComfyUI in time."""
     async with Client(state_dir=folder / "state", name="demo") as client:
         for _ in range(COMFYUI_TRIES):
             info = await client.server_info()
@@ -170,7 +170,7 @@ async def _comfyui_answers(folder: Path) -> None:
             await asyncio.sleep(COMFYUI_PAUSE_S)
     urls = ", ".join(backend.url for backend in info.backends)
     why = " ".join(lane.text for lane in info.lanes)
-    raise DemoFailed(f"ComfyUI at {urls} does not answer ({why}). Start it, or leave --comfyui away for the stand-in.")
+    raise DemoFailed(f"ComfyUI at {urls} does not answer ({why}). Start it, or omit --comfyui to use the stand-in.")
 
 
 async def _ask_and_follow(folder: Path, asked: Asked, shown_on: Screen) -> Given:
@@ -188,7 +188,7 @@ async def _ask_and_follow(folder: Path, asked: Asked, shown_on: Screen) -> Given
 
 
 async def _downloaded(folder: Path, given: list[Given]) -> None:
-    """What has a web address is fetched from there, under the name that it has: only so it is seen to be there."""
+    """Download images that have a web address, under their names: this proves that they are there."""
     async with Client(state_dir=folder / "state", name="demo") as client:
         for _, batch in given:
             for image in (await client.get_batch(batch.batch_id)).images:
@@ -199,10 +199,10 @@ async def _downloaded(folder: Path, given: list[Given]) -> None:
 
 
 class _Direct(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: what comes from elsewhere is not the image that was stored."""
+    """Follows no redirect: a file from another address is not the image that was stored."""
 
     def redirect_request(self, *_: object) -> None:
-        """Without another request the redirect is an error."""
+        """Without a new request the redirect is an error."""
 
 
 def _download(url: str, target: Path) -> None:

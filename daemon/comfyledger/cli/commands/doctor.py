@@ -1,4 +1,4 @@
-"""`doctor`: what keeps, or will keep, comfyledger from working here, a line each, with what mends it. Or JSON."""
+"""`doctor`: what keeps, or will keep, comfyledger from working here, one line each with its remedy, or JSON."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LAST_WORDS: Final = {
 @click.pass_context
 def doctor(ctx: click.Context, config_path: Path | None, probe_comfyui: bool, as_json: bool) -> None:
     """Check configuration, disks, clock, ComfyUI, stores, plugins and daemon. Changes nothing; the daemon may run."""
-    with redirect_stdout(io.StringIO()):  # What is logged on the way is among the lines.
+    with redirect_stdout(io.StringIO()):  # What is logged meanwhile is also in the report.
         report = asyncio.run(_examined(ctx, config_path, probe_comfyui))
     if as_json:
         say_json({"verdict": report.verdict, "diagnoses": report.diagnoses})
@@ -53,23 +53,23 @@ def doctor(ctx: click.Context, config_path: Path | None, probe_comfyui: bool, as
 
 
 async def _examined(ctx: click.Context, config_path: Path | None, probe: bool) -> Report:
-    """What is wrong with the configuration itself is a line, too; then only what needs none is looked at."""
-    from comfyledger.maintenance.doctor import run as inspect
+    """A mistake in the configuration is a line of the report; then only what needs no configuration is checked."""
+    from comfyledger.maintenance.doctor import run as checks
     from comfyledger.maintenance.doctor.judge import Diagnosis
 
     try:
         found = settings_of(ctx, config_path)
     except Refused as refusal:
         refused = Diagnosis("configuration", "failure", refusal.message, refusal.hint)
-        bounds = inspect.Bounds()
-        return inspect.Report((refused, *await inspect.installed(bounds)), bounds.overdue)
+        bounds = checks.Bounds()
+        return checks.Report((refused, *await checks.installed(bounds)), bounds.overdue)
     graphs, broken = _workflows(found)
-    report = await inspect.examine(found, graphs, lambda: str(uuid.uuid4()), probe=probe)
-    return inspect.Report((*broken, *report.diagnoses), report.overdue)
+    report = await checks.examine(found, graphs, lambda: str(uuid.uuid4()), probe=probe)
+    return checks.Report((*broken, *report.diagnoses), report.overdue)
 
 
 def _workflows(found: Settings) -> tuple[dict[str, Mapping[str, Any]], list[Diagnosis]]:
-    """The graphs of those that can be used, and what is wrong with the others."""
+    """The graphs of the workflows that can be used, and a diagnosis for each of the others."""
     from msgspec.structs import replace
 
     from comfyledger.admission.configured import prepare_workflows
@@ -98,7 +98,7 @@ def _say_report(report: Report) -> None:
 
 
 def _end(code: int) -> None:
-    """At once: a thread that waits for a dead mount or server would keep the process, perhaps for ever."""
+    """Exit at once: a thread that waits for a dead mount or server would keep the process alive, perhaps forever."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

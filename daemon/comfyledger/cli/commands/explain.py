@@ -1,4 +1,4 @@
-"""`explain`: the whole story of an image, a batch or a number without an image, and what goes on from here."""
+"""`explain`: the history of an image, a batch or a number without an image, and what happens next."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Final
 import click
 
 from comfyledger import wire
-from comfyledger.cli.base import DONE, ID_SIGNS, PART_SIGNS_MIN, asks_daemon, find_batch, json_option
+from comfyledger.cli.base import DONE, ID_CHARS, PART_CHARS_MIN, asks_daemon, find_batch, json_option
 from comfyledger.cli.ui.terminal import clock, say, say_json, say_table
 from comfyledger.cli.ui.timeline import timeline, took
 from comfyledger.client import Client
 from comfyledger.errors import Refused
 
-_PART: Final = re.compile(rf"last|[0-9A-Za-z]{{{PART_SIGNS_MIN},{ID_SIGNS - 1}}}")
-"""What may be a batch id in part: tried when nothing is called so."""
+_PART: Final = re.compile(rf"last|[0-9A-Za-z]{{{PART_CHARS_MIN},{ID_CHARS - 1}}}")
+"""What may be a part of a batch id. Tried if there is no image of this name."""
 _PASSED: Final = {
-    "held": "it was passed over: a store held higher numbers already when it was asked, so it may be taken there",
-    "raised": "it was passed over: the series was raised above it, since it may have been given before",
-    "unknown": "it was passed over, and no event says why: run an audit",
+    "held": "it was skipped: a store already had higher numbers when it was asked, so this one may be in use there",
+    "raised": "it was skipped: the series was raised above it, since it may have been given before",
+    "unknown": "it was skipped, and no event says why: run `comfyledger audit`",
 }
 _ENDED: Final = {
-    "failed": "There is no picture of this number: it could not be rendered. The number stays used.",
-    "cancelled": "There is no picture of this number: it was cancelled. The number stays used.",
-    "forgetting": "There is no picture of this number: it is being forgotten on purpose. The number stays used.",
-    "forgotten": "There is no picture of this number: it was forgotten on purpose. The number stays used.",
+    "failed": "There is no image of this number: it could not be rendered. The number stays used.",
+    "cancelled": "There is no image of this number: it was cancelled. The number stays used.",
+    "forgetting": "There is no image of this number: it is being forgotten, as requested. The number stays used.",
+    "forgotten": "There is no image of this number: it was forgotten, as requested. The number stays used.",
 }
 
 
@@ -47,7 +47,7 @@ async def explain(client: Client, what: str, user: str | None, character: str | 
     if as_json:
         say_json(found)
     else:
-        say_story(found)
+        say_explanation(found)
     return DONE
 
 
@@ -60,32 +60,32 @@ async def _find(client: Client, what: str, user: str | None, character: str | No
         return await client.explain(await find_batch(client, what))
 
 
-def say_story(told: wire.Explanation) -> None:
-    """A story on the screen: what it is about, the timeline, what is owed."""
-    for line in heading(told):
-        say(line, "bold" if line == heading(told)[0] else "")
-    steps = timeline(told.events, whole=told.subject == "batch")
+def say_explanation(found: wire.Explanation) -> None:
+    """Print what is explained, its timeline, and what is owed."""
+    for line in heading(found):
+        say(line, "bold" if line == heading(found)[0] else "")
+    steps = timeline(found.events, whole=found.subject == "batch")
     if steps:
         say_table(("WHEN", "AFTER", "WHAT"), ((clock(step.at_ms), step.after, step.words) for step in steps), "  ")
-    if told.left_out:
-        counts = ", ".join(f"{count} {kind}" for kind, count in told.left_out.items())
-        say(f"  Left out: {counts}. See `comfyledger log --batch {_batch_id(told)}`.")
-    for line in ending(told):
+    if found.left_out:
+        counts = ", ".join(f"{count} {kind}" for kind, count in found.left_out.items())
+        say(f"  Left out: {counts}. See `comfyledger log --batch {_batch_id(found)}`.")
+    for line in ending(found):
         say(line)
 
 
-def heading(told: wire.Explanation) -> list[str]:
-    """What the story is about, in a few lines; of a number without an image, why there is none."""
-    match told.subject:
-        case "image" if told.image is not None and told.batch is not None:
-            return [told.image.public_id, _image_line(told.image, told.batch), *_image_facts(told, told.image)]
-        case "batch" if told.batch is not None:
-            return [f"batch {told.batch.batch_id}", _batch_line(told.batch)]
+def heading(found: wire.Explanation) -> list[str]:
+    """What is explained, in a few lines. For a number without an image: why there is none."""
+    match found.subject:
+        case "image" if found.image is not None and found.batch is not None:
+            return [found.image.public_id, _image_line(found.image, found.batch), *_image_facts(found, found.image)]
+        case "batch" if found.batch is not None:
+            return [f"batch {found.batch.batch_id}", _batch_line(found.batch)]
         case "gap":
-            return [f"number {told.number} of {told.series}", f"There is no image of it: {_PASSED[told.code]}."]
+            return [f"number {found.number} of {found.series}", f"There is no image of it: {_PASSED[found.code]}."]
         case _:
-            asked = f"The next one is {told.next}." if told.next else "The series has given no number so far."
-            return [f"number {told.number} of {told.series}", f"It was never given. {asked}"]
+            asked = f"The next one is {found.next}." if found.next else "The series has given no number yet."
+            return [f"number {found.number} of {found.series}", f"It was never given. {asked}"]
 
 
 def _image_line(image: wire.ImageInfo, batch: wire.BatchInfo) -> str:
@@ -93,9 +93,9 @@ def _image_line(image: wire.ImageInfo, batch: wire.BatchInfo) -> str:
     return f"{image.state}: image {image.index} of {batch.quantity} of batch {batch.batch_id}, {whose}"
 
 
-def _image_facts(told: wire.Explanation, image: wire.ImageInfo) -> list[str]:
+def _image_facts(found: wire.Explanation, image: wire.ImageInfo) -> list[str]:
     urls = [f"{upload.store}: {upload.url}" for upload in image.uploads if upload.url]
-    ended, time = _ENDED.get(image.state), took(told.events)
+    ended, time = _ENDED.get(image.state), took(found.events)
     return [*([ended] if ended else []), *urls, *([f"It took {time}."] if time else [])]
 
 
@@ -107,16 +107,16 @@ def _batch_line(batch: wire.BatchInfo) -> str:
     )
 
 
-def ending(told: wire.Explanation) -> list[str]:
-    """What is owed now, why it waits, and the command that goes on."""
-    if not told.owed:
-        return [] if told.subject in {"gap", "never"} else ["Nothing is owed."]
+def ending(found: wire.Explanation) -> list[str]:
+    """What is owed now, why it waits, and the command that helps."""
+    if not found.owed:
+        return [] if found.subject in {"gap", "never"} else ["Nothing is owed."]
     lines = []
-    for one in told.owed:
+    for one in found.owed:
         which = f"images {', '.join(map(str, one.images[:12]))}{' …' if len(one.images) > 12 else ''}: "
         since = f" (since {clock(one.since_ms)})" if one.since_ms else ""
-        lines.append(f"{_OWED[one.what]}: {which if told.subject == 'batch' and one.images else ''}{one.text}{since}")
-        lines += [f"  go on with: {one.command}"] if one.command else []
+        lines.append(f"{_OWED[one.what]}: {which if found.subject == 'batch' and one.images else ''}{one.text}{since}")
+        lines += [f"  continue with: {one.command}"] if one.command else []
     return lines
 
 
@@ -132,5 +132,5 @@ _OWED: Final = {
 }
 
 
-def _batch_id(told: wire.Explanation) -> str:
-    return told.batch.batch_id if told.batch is not None else ""
+def _batch_id(found: wire.Explanation) -> str:
+    return found.batch.batch_id if found.batch is not None else ""

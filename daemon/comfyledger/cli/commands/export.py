@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from comfyledger.settings import Settings
 
 EVERY: Final = 1_000
-"""So many lines between two steps of the bar."""
+"""Lines between two steps of the bar."""
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet takes for a formula at the beginning of a cell, the wide signs of some languages included."""
+"""Characters at the beginning of a cell that a spreadsheet takes for a formula, the full-width ones included."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -59,7 +59,7 @@ def export(
     """
 
     if as_csv and not of_images:
-        raise click.UsageError("--csv goes together with --images.")
+        raise click.UsageError("--csv needs --images.")
     found = settings_of(ctx, config_path)
     with _opened(out) as file:
         write = _csv_writer(file) if as_csv else _line_writer(file)
@@ -87,7 +87,7 @@ def _export(found: Settings, of_images: bool, user: str | None, since: int | Non
 
 @contextmanager
 def _opened(out: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a new file for its owner only, which goes again if it does not become whole."""
+    """Standard output, or a new file that only its owner may read. An incomplete file is removed."""
     if out is None:
         yield sys.stdout
         return
@@ -116,7 +116,7 @@ def _csv_writer(file: TextIO) -> Callable[[Any], None]:
 
 
 def _cell(value: Any) -> Any:
-    """A text that begins like a formula is shown as text by whoever opens the file in a spreadsheet."""
+    """A quote before a text that begins like a formula makes a spreadsheet show it as text."""
     if isinstance(value, dict):
         value = " ".join(value.values())
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""`forget`: texts and files of an image, a batch or a user go; numbers stay used."""
+"""`forget`: erases texts and files of an image, a batch or a user; the numbers stay used."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ async def forget(
     if (what is None) == (user is None) or (user is not None and indexes):
         raise click.UsageError("Give a batch or an image, or --user NAME alone.")
     asked = await _asked(client, what, user, indexes, stores)
-    plan = await _through(client, asked, dry_run=True, as_json=as_json)
+    plan = await _forget(client, asked, dry_run=True, as_json=as_json)
     if dry_run:
         return _say(plan, as_json)
     if not yes and not as_json:
         click.confirm(f"{_counted(plan)} This cannot be undone. Forget them?", abort=True, err=True)
-    return _say(await _through(client, asked, dry_run=False, as_json=as_json), as_json)
+    return _say(await _forget(client, asked, dry_run=False, as_json=as_json), as_json)
 
 
 async def _asked(
@@ -60,8 +60,8 @@ async def _asked(
     return wire.Forget(await find_batch(client, what), list(indexes), stores=stores)
 
 
-async def _through(client: Client, asked: wire.Forget, *, dry_run: bool, as_json: bool) -> wire.Forgotten:
-    """All pages of it, together."""
+async def _forget(client: Client, asked: wire.Forget, *, dry_run: bool, as_json: bool) -> wire.Forgotten:
+    """Forget page by page. Returns the sum of all pages."""
     done = wire.Forgotten(0, 0, dry_run=dry_run)
     with live_line(as_json) as bars:
         bar = bars.add_task("", total=None)

@@ -1,7 +1,7 @@
-"""`import`: take over what a store already holds, so that the first batch of each series need not ask.
+"""`import`: takes over the numbers that a store holds, so that the first batch of a series need not ask the store.
 
-Page by page from the store through the daemon, added up here; then every series found is raised, in pages as well.
-The store is never changed, and to import again does no harm.
+Reads the store page by page through the daemon and adds up what it holds; then raises every series, also in pages.
+The store is not changed, and importing again is harmless.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ SERIES_PAGE: Final = 500
 SHOWN: Final = 20
 """Series in the table; `--json` has all."""
 LINE_EVERY_FILES: Final = 10_000
-"""Without a terminal there is a line whenever so many more files were seen."""
+"""Without a terminal there is a line for every so many files."""
 SOON_S: Final = 43_200.0
-"""Up to here a time of day says when."""
+"""Waits shorter than this are shown with the time of day alone."""
 
 
 @click.command("import")
@@ -71,7 +71,7 @@ async def import_store(
     with meter(as_json, LINE_EVERY_FILES) as shown:
         tally = begun if restart else _begun_before(path, begun, shown)
         if ignore_outlier and tally.complete:
-            tally = begun  # What lies below an outlier goes on growing, unlike the outlier.
+            tally = begun  # Numbers below an outlier grow, so read them again.
         await _read_store(client, place.name, tally, path, shown)
         is_decided = accept_outlier or ignore_outlier
         doubted = [seen for seen in tally.series.values() if seen.doubt and not is_decided]
@@ -105,24 +105,24 @@ def _state_dir() -> Path:
 
 
 def _begun_before(path: Path, begun: Tally, shown: Meter) -> Tally:
-    """What an earlier call has seen of the same place not long ago; else the one that begins now."""
+    """What an interrupted import of the same store has read, unless that is too old; else an empty tally."""
     before = import_state.load(path)
     if before is None or not before.goes_on(begun):
         return begun
     when = clock(before.begun_at_ms)[:16]
-    shown.say(f"Going on with what was read since {when}: {before.files:,} files. --restart begins anew.")
+    shown.say(f"Continues with {before.files:,} files that were read since {when}. --restart begins again.")
     return before
 
 
 async def _read_store(client: Client, store: str, tally: Tally, path: Path, shown: Meter) -> None:
-    """Page by page to the end, waiting whenever the store asks for it."""
+    """Read page by page to the end. Waits whenever the store asks for it."""
     _count(tally, shown)
     while not tally.complete:
         try:
             tally.add(await client.survey_store(store, prefix=tally.prefix, cursor=tally.cursor))
         except Refused as refusal:
             if not refusal.retry_after_s:
-                shown.say(f"{tally.files:,} files were seen before: the same command goes on there.")
+                shown.say(f"{tally.files:,} files are read: the same command continues there.")
                 raise
             shown.say(_waits(store, refusal, tally.files))
             await asyncio.sleep(refusal.retry_after_s)
@@ -132,13 +132,13 @@ async def _read_store(client: Client, store: str, tally: Tally, path: Path, show
 
 
 def _count(tally: Tally, shown: Meter) -> None:
-    shown.count(tally.files, f"{tally.files:,} files seen, {len(tally.series):,} series")
+    shown.count(tally.files, f"{tally.files:,} files read, {len(tally.series):,} series")
 
 
 def _waits(store: str, refusal: Refused, files: int) -> str:
     until = clock(int((time.time() + refusal.retry_after_s) * 1000))
     when = until[11:] if refusal.retry_after_s < SOON_S else until
-    return f"{store} asks to wait until {when}; {files:,} of the files seen. {refusal.message}"
+    return f"{store} asks to wait until {when}; {files:,} files are read. {refusal.message}"
 
 
 def _taken(seen: Seen, ignore_outlier: bool) -> wire.SeriesFound:
@@ -157,7 +157,7 @@ async def _raise(client: Client, store: str, taken: Sequence[wire.SeriesFound], 
     return wire.SeriesRaised(opened, raised, unchanged)
 
 
-# ---- what came of it
+# ---- the result
 
 
 def _say_as_json(store: str, tally: Tally, doubted: list[Seen], raised: wire.SeriesRaised | None) -> None:
@@ -182,18 +182,18 @@ def _say_all(store: str, tally: Tally, doubted: list[Seen], raised: wire.SeriesR
     images = tally.files - tally.others
     say(f"{store}: {images:,} images of {len(largest):,} series, {tally.others:,} other files.")
     if raised is None:
-        say(f"Nothing was done: {len(largest) - len(doubted):,} series would go on above their highest number.")
+        say(f"Nothing was changed: {len(largest) - len(doubted):,} series would continue above their highest number.")
     else:
-        say(f"Series new: {raised.opened:,}, raised: {raised.raised:,}, left as they were: {raised.unchanged:,}.")
+        say(f"Series new: {raised.opened:,}, raised: {raised.raised:,}, not changed: {raised.unchanged:,}.")
     if doubted:
         _say_doubted(doubted)
 
 
 def _say_doubted(doubted: list[Seen]) -> None:
-    say(f"Not taken, since a number is far above the one below it ({len(doubted):,}):", "yellow")
+    say(f"Not taken, since a number is far above the next lower one ({len(doubted):,}):", "yellow")
     rows = ((str(one.doubt[0]), str(one.doubt[1]), one.name) for one in doubted if one.doubt)
     say_table(("NUMBER", "BELOW", "SERIES"), rows)
     say_aside(
-        "If these are numbers, run it again with --accept-outlier. If not, rename those files and run it again with "
-        "--restart, or run it again with --ignore-outlier."
+        "If these are image numbers, run it again with --accept-outlier. If not, rename those files and run it again "
+        "with --restart, or run it again with --ignore-outlier."
     )

@@ -1,7 +1,7 @@
 """`log`: the events, as lines for people or as JSON lines.
 
-What is past is read in pages that the daemon finds by index; the last so many are read backwards. What is to come is
-a subscription that begins where the pages ended, so that nothing is missing between them and nothing comes twice.
+Past events are read in pages that the daemon finds by index; the last ones are read backwards. New events come from a
+subscription that begins where the pages ended, so that no event is missing between them and none comes twice.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from comfyledger.client import Client
 
 LAST: Final = 50
 PAGE: Final = 500
-TEXT_SIGNS_MAX: Final = 200
-"""Of a text beside an event; `--json` gives all of it."""
+TEXT_CHARS_MAX: Final = 200
+"""Characters of a text beside an event; `--json` has all of it."""
 _LONG: Final = frozenset(
     ("batch_id", "template", "request_digest", "sha256", "md5", "words", "metadata", "inputs", "prompt_id", "user_key")
 )
-"""Fields that people look up with `--json`."""
+"""Fields that only `--json` shows."""
 _RELATIVE: Final = re.compile(r"(\d+)(s|min|m|h|d|w)")
 _UNITS_MS: Final = {"s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
@@ -37,7 +37,7 @@ Show = Callable[[wire.LoggedEvent], None]
 
 
 def moment(text: str, now_ms: int) -> int:
-    """Milliseconds since 1970 of a time that was typed: ISO, by this machine's clock, or like `2h` for so long ago.
+    """A typed time in milliseconds since 1970: ISO, in this machine's time zone, or `2h` for two hours ago.
 
     Raises ValueError.
     """
@@ -51,7 +51,7 @@ def typed_moment(_: click.Context, __: click.Parameter, typed: str | None) -> in
     try:
         return None if typed is None else moment(typed, time.time_ns() // 1_000_000)
     except (ValueError, OverflowError, OSError) as error:
-        hint = "write 2026-11-22T03:00, or 90s, 30m, 2h, 7d for so long ago."
+        hint = "write 2026-11-22T03:00, or 90s, 30m, 2h, 7d for a time ago."
         raise click.BadParameter(f"{typed!r} is no time; {hint}") from error
 
 
@@ -88,9 +88,9 @@ async def log(
 ) -> int:
     """Show the events of the log."""
     if follow and (to is not None or until is not None):
-        raise click.UsageError("--follow has no end; leave out --to and --until.")
+        raise click.UsageError("--follow has no end; omit --to and --until.")
     if character is not None and user is None:
-        raise click.UsageError("--character goes together with --user.")
+        raise click.UsageError("--character needs --user.")
     head = client.welcome
     wanted = wire.ReadLog(
         after=after or 0,
@@ -115,7 +115,7 @@ async def log(
 
 
 async def _show_past(client: Client, wanted: wire.ReadLog, limit: int | None, first: bool, show: Show) -> int:
-    """Show the first so many, or the last so many; how many there were."""
+    """Show the first events, or the last ones. Returns how many were shown."""
     if limit is not None and not first:
         return await _show_last(client, wanted, limit, show)
     shown = 0
@@ -127,7 +127,7 @@ async def _show_past(client: Client, wanted: wire.ReadLog, limit: int | None, fi
 
 
 async def _show_last(client: Client, wanted: wire.ReadLog, limit: int, show: Show) -> int:
-    """Read backwards from the end, shown in the order in which it happened."""
+    """Read backwards from the end, and show in the order of the log."""
     async with contextlib.aclosing(read_pages(client, replace(wanted, reverse=True), limit)) as past:
         last = [event async for event in past]
     for event in reversed(last):
@@ -136,7 +136,7 @@ async def _show_last(client: Client, wanted: wire.ReadLog, limit: int, show: Sho
 
 
 async def read_pages(client: Client, wanted: wire.ReadLog, limit: int | None) -> AsyncGenerator[wire.LoggedEvent, None]:
-    """Events that are past, page by page, at most so many."""
+    """Past events, page by page, at most `limit`."""
     left = limit
     while left is None or left > 0:
         page = await client.read_log(replace(wanted, limit=PAGE if left is None else min(left, PAGE)))
@@ -151,7 +151,7 @@ async def read_pages(client: Client, wanted: wire.ReadLog, limit: int | None) ->
 
 
 def read_past(client: Client, head: wire.Welcome, after: int) -> AsyncGenerator[wire.LoggedEvent, None]:
-    """Every event after a position, up to the end of the log as a welcome told it."""
+    """Every event after a position, up to the end of the log that `head` names."""
     return read_pages(client, wire.ReadLog(after=after, upto=head.position, epoch=head.epoch), None)
 
 
@@ -166,7 +166,7 @@ async def _show_live(client: Client, wanted: wire.ReadLog, after: int, limit: in
 
 
 async def _live(client: Client, wanted: wire.ReadLog, after: int) -> AsyncGenerator[wire.LoggedEvent, None]:
-    """What comes after a position. A subscription knows no characters: there it only says that something came."""
+    """New events after a position. A subscription selects no character, so each event is read again."""
     pushed = client.subscribe(
         after=after, epoch=wanted.epoch, batch_id=wanted.batch_id, username=wanted.username, kinds=wanted.kinds
     )
@@ -188,10 +188,10 @@ def _say_event(event: wire.LoggedEvent) -> None:
 
 
 def event_line(event: wire.LoggedEvent) -> str:
-    """An event on one line: position, time, stream, kind, what it says."""
+    """An event on one line: position, time, kind, stream, fields and texts."""
     data: dict[str, Any] = msgspec.json.decode(event.data)
     stream = short(event.stream) if data.get("batch_id") == event.stream else event.stream
-    words = " | ".join(text[:TEXT_SIGNS_MAX] for text in event.texts.values())
+    words = " | ".join(text[:TEXT_CHARS_MAX] for text in event.texts.values())
     parts = (f"{event.position:>6}", clock(event.at_ms), f"{event.kind:<16}", stream, _said(event.kind, data), words)
     return "  ".join(filter(None, parts))
 

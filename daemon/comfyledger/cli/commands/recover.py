@@ -1,7 +1,7 @@
-"""`recover`: take up what is parked, failed or missing, page by page through the daemon; or give a store up.
+"""`recover`: retries what is parked, failed or missing, page by page through the daemon; or gives a store up.
 
 First a plan that changes nothing, then, once a person has agreed, the same pages again as work. The daemon remembers
-nothing between pages: a recovery that was interrupted is begun anew and finds what is left.
+nothing between pages: after an interruption, begin again; it finds what is left.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from comfyledger.client import Client
 from comfyledger.errors import Refused
 
 LINE_EVERY_IMAGES: Final = 10_000
-"""Without a terminal there is a line whenever so many more images were looked at."""
+"""Without a terminal there is a line for every so many images."""
 PAGE: Final = 500
 ASKED_PAGE: Final = 100
-"""Of images that stores are asked for: each may cost a question, and the daemon answers once all are answered."""
+"""Page size if stores are asked: each image may cost a request, and the daemon answers after the last one."""
 EXAMPLES_MAX: Final = 5
 _WORDS: Final = {
-    "upload": "was not taken: goes there again",
+    "upload": "was not taken: is uploaded again",
     "render": "failed: is rendered again",
-    "missing": "is there no more: goes there again",
-    "fill": "was never owed: goes there",
-    "renumber": "met something else: gets a new number",
-    "different": "has other bytes there: left alone",
-    "elsewhere": "the store is not what it was: left alone",
+    "missing": "is missing there: is uploaded again",
+    "fill": "was never owed: is uploaded",
+    "renumber": "name is taken: gets a new number",
+    "different": "has other bytes there: not changed",
+    "elsewhere": "another store has this name now: not changed",
 }
 _SHOWN: Final = frozenset({"different", "elsewhere"})
 
@@ -50,7 +50,7 @@ def _since(_: click.Context, __: click.Parameter, typed: str | None) -> tuple[in
     try:
         return None, moment(typed, time.time_ns() // 1_000_000)
     except (ValueError, OverflowError, OSError) as error:
-        hint = "write a position, 2026-11-22T03:00, or 90s, 30m, 2h, 7d for so long ago."
+        hint = "write a position, 2026-11-22T03:00, or 90s, 30m, 2h, 7d for a time ago."
         raise click.BadParameter(f"{typed!r} is neither; {hint}") from error
 
 
@@ -127,9 +127,9 @@ async def recover(
 
 
 def _alone(wanted: wire.Recover, drop_store: str) -> wire.Recover:
-    """Giving a store up, which goes with no other choice."""
+    """The request to give a store up; no other selection is allowed."""
     if replace(wanted, limit=PAGE) != wire.Recover(limit=PAGE):
-        raise click.UsageError("--drop-store gives up what is owed in all batches; it goes with no other choice.")
+        raise click.UsageError("--drop-store gives up what is owed in all batches; omit all other selections.")
     return wire.Recover(drop_store)
 
 
@@ -137,7 +137,7 @@ def _alone(wanted: wire.Recover, drop_store: str) -> wire.Recover:
 
 
 async def _pages(client: Client, wanted: wire.Recover, as_json: bool) -> wire.Recovered:
-    """All pages as one answer. Where a store asks to wait, this waits."""
+    """All pages as one answer. Waits if a store asks for it."""
     total = wire.Recovered(0, 0, wanted.dry_run)
     with meter(as_json, LINE_EVERY_IMAGES) as shown:
         while True:
@@ -185,14 +185,14 @@ def _say_plan(plan: wire.Recovered, drop_store: str | None) -> None:
         say(f"{counts} would be given up for the store {drop_store}.")
         return
     _say_steps(plan.steps)
-    say(f"{several(plan.looked_at, 'image')} looked at, {plan.images:,} to be taken up.")
+    say(f"{several(plan.looked_at, 'image')} checked, {plan.images:,} to retry.")
 
 
 def _say_done(done: wire.Recovered) -> None:
     left = [step for step in done.steps if step.kind in _SHOWN]
     if left:
         _say_steps(left)
-    say(f"{several(done.images, 'image')} taken up; `comfyledger status` shows how they come along.")
+    say(f"{several(done.images, 'image')} retried; `comfyledger status` shows their progress.")
 
 
 def _say_steps(steps: Iterable[wire.RecoveryStep]) -> None:

@@ -1,4 +1,4 @@
-"""`replay`: the state as it was, in a file of its own, or all tables made anew from the log, to compare or to keep."""
+"""`replay`: a past state in a file of its own, or all tables computed from the log, to compare or to keep."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _check(ledger: Path, as_json: bool) -> int:
     elif tally:
         say_kinds(tally.kinds)
     else:
-        say(f"Every table is what the log says, up to position {position}.", "green")
+        say(f"Every table agrees with the log, up to position {position}.", "green")
     return FOUND if tally else DONE
 
 
@@ -75,7 +75,7 @@ def _rebuild(ledger: Path, as_json: bool) -> None:
     if as_json:
         say_json({"position": position})
     else:
-        say(f"Every table was made anew from the log, up to position {position}.", "green")
+        say(f"Every table was computed again from the log, up to position {position}.", "green")
 
 
 def _replay(ledger: Path, to: str, out: Path | None, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`restore`: the way back from a backup, or from what is left of a ledger, while no daemon runs."""
+"""`restore`: brings a ledger back from a backup, or from its remains, while no daemon runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def restore(
         margin=MARGIN if margin is None else margin,
         replace=replace,
     )
-    with refusing(), bars() as progress, redirect_stdout(sys.stderr):  # What is logged of a plugin is no output.
+    with refusing(), bars() as progress, redirect_stdout(sys.stderr):  # Log lines of plugins are not output.
         restored = asyncio.run(_restore(found, wanted, not without_stores, progress))
     if as_json:
         say_json(restored)
@@ -100,24 +100,26 @@ async def _restore(found: Settings, wanted: Wanted, ask: bool, progress: Progres
 
 
 def _say(restored: Restored) -> None:
-    say(f"The ledger {restored.ledger_id} is as it was at position {restored.position_before}.", "green")
+    say(f"The ledger {restored.ledger_id} is restored as it was at position {restored.position_before}.", "green")
     say(f"Its epoch is now {restored.epoch}, its log ends at position {restored.position}.")
-    say(f"{restored.series} series raised by {restored.margin} above all that was found.")
+    say(f"{restored.series} series raised by {restored.margin} above the highest number that was found.")
     for one in restored.evidence:
         say(f"  {one.store} showed numbers up to {one.highest}")
     if not restored.stores_asked:
         say("The stores were not asked.", "yellow")
     if restored.first > 1:
-        say(f"A series that is not known here begins with {restored.first}: it may have been used after the backup.")
+        say(
+            f"A series that is unknown here begins with {restored.first}, since it may have been used after the backup."
+        )
     _say_lost(restored)
     if restored.aside:
-        say(f"The ledger that was there is {restored.aside}")
+        say(f"The old ledger is now {restored.aside}")
 
 
 def _say_lost(restored: Restored) -> None:
     lost = restored.lost
     if lost is None:
-        say("What was accepted after the backup is lost; nothing is left that can say how much it was.", "yellow")
+        say("What was accepted after the backup is lost; nobody can say how much it was.", "yellow")
     elif lost.events:
         counts = f"{several(lost.batches, 'batch')} with {several(lost.images, 'image')}"
         text = f"Lost with what happened after the backup: {counts}"
@@ -128,6 +130,6 @@ def _say_lost(restored: Restored) -> None:
         say(f"The old ledger is broken: {problem}", "yellow")
     if restored.strangers:
         say(
-            f"In the spool, of batches that are lost: {several(restored.strangers, 'file')}. They stay there.",
+            f"The spool keeps {several(restored.strangers, 'file')} of lost batches.",
             "yellow",
         )

@@ -1,4 +1,4 @@
-"""`status`: how the daemon is, what is open, and what stands still and why."""
+"""`status`: how the daemon is, what is open, and what is paused and why."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ async def status(client: Client | OfflineLedger, as_json: bool) -> int:
 
 
 async def _from_file(ledger: OfflineLedger, as_json: bool) -> int:
-    """What a file says by itself: which ledger, up to where, what was open and what stood still."""
+    """What a file says: its ledger and position, what was open and what was paused."""
     which, batches = await ledger.which(), await list_batches(ledger, open_only=True)
     if as_json:
         say_json({**plain(which), "open_batches": batches})
         return DONE
-    epoch = f"epoch {which.epoch}, " if which.epoch else ""  # a state that was replayed is of none
+    epoch = f"epoch {which.epoch}, " if which.epoch else ""  # a replayed state has none
     say(f"ledger {which.ledger_id}, {epoch}position {which.position}", "bold")
     _say_lanes(which.lanes)
     _say_open(batches)
@@ -52,7 +52,7 @@ def _say_daemon(info: wire.Info) -> None:
     say(f"ledger {info.ledger_id}, epoch {info.epoch}, position {info.position}")
     say("open: " + (", ".join(f"{count} {what}" for what, count in info.open.items()) or "nothing"))
     if info.storage_full:
-        say(f"Nothing new is taken until there is room. {info.storage_text}", "bold red")
+        say(f"New work is refused until there is room. {info.storage_text}", "bold red")
     if info.locked_text:
         say(f"Nothing can be written now. {info.locked_text}", "bold red")
 
@@ -62,12 +62,12 @@ def _say_lanes(lanes: list[wire.LaneInfo]) -> None:
     if not rows:
         say("lanes: all work")
         return
-    say("lanes that stand still:", "yellow")
+    say("paused lanes:", "yellow")
     say_table(("LANE", "SINCE", "WHY"), rows, "  ")
 
 
 def _unusable(info: wire.Info) -> list[wire.LaneInfo]:
-    """What no lane says: a store that could not be opened, a ComfyUI that is away and that nobody has needed yet."""
+    """What no lane shows: a store that could not be opened, a ComfyUI that is away and was not needed yet."""
     known = {lane.lane for lane in info.lanes if lane.paused or lane.code}
     since_ms = time.time_ns() // 1_000_000 - info.uptime_s * 1_000
     stores = {f"store/{one.name}": one.problem for one in info.stores if one.problem}
@@ -85,7 +85,7 @@ def _why(lane: wire.LaneInfo) -> str:
 
 
 def say_waiting(info: wire.Info) -> None:
-    """The requests that were not accepted yet, with the reason."""
+    """Print the requests that are not accepted yet, with the reason."""
     if info.waiting:
         say("series that wait for a store's answer:", "yellow")
         rows = ((clock(wait.since_ms), str(wait.requests), wait.series, wait.reason) for wait in info.waiting)

@@ -1,4 +1,4 @@
-"""`submit`: ask for a batch from the command line."""
+"""`submit`: requests a batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from comfyledger.client import Client
 
 
 def input_pair(given: str) -> tuple[str, wire.Scalar]:
-    """NAME=VALUE. A JSON scalar stands for itself, `@FILE` for the text of a file, anything else is text."""
+    """Parse NAME=VALUE. VALUE is a JSON scalar, `@FILE` for the text of a file, or else text."""
     name, found, text = given.partition("=")
     if not found or not name:
         raise click.BadParameter(f"{given!r} is not NAME=VALUE.")
@@ -60,16 +60,16 @@ def _json(text: str, kind: type, called: str) -> Any:
 
 
 def _without_double(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two values under one key nobody can tell which was meant. Raises ValueError."""
+    """Raises ValueError if a key is there twice: nobody can tell which value was meant."""
     found = dict(pairs)
     if len(found) < len(pairs):
         double = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
-        raise ValueError(f"the key {double[:100]!r} stands twice in one object")
+        raise ValueError(f"the key {double[:100]!r} is there twice in one object")
     return found
 
 
 def scalar(text: str) -> wire.Scalar:
-    """A number, true, false, null or a quoted string as JSON has them; any other text is itself."""
+    """A number, true, false, null or a quoted string, as in JSON; any other text stays text."""
     try:
         value = json.loads(text, parse_constant=str)
     except (ValueError, RecursionError):
@@ -138,5 +138,5 @@ def _say_batch(batch: wire.BatchAccepted) -> None:
     if batch.dry_run:
         say(f"This would be a batch of {batch.quantity}; no number was given.")
         return
-    say(f"batch {batch.batch_id}" + (" (asked for before)" if batch.repeated else ""))
+    say(f"batch {batch.batch_id}" + (" (requested before)" if batch.repeated else ""))
     say_table(("NUMBER", "NAME"), ((str(image.number), image.public_id) for image in batch.images))

@@ -1,7 +1,7 @@
-"""`systemd print|install|uninstall`: the units, made for the environment that the command runs from.
+"""`systemd print|install|uninstall`: the units for the environment that the command runs from.
 
-Files are written and removed; systemd itself is only asked for its version. What has to be said to it afterwards is
-printed. A file that is not ours, or was changed, is neither replaced nor removed.
+The commands write and remove files, ask systemd for its version, and print the commands to run next. A file that is
+not ours, or was changed, is neither replaced nor removed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def install(ctx: click.Context, config_path: Path | None, root: Path, dry_run: b
     }
     foreign = [str(path) for path in texts if path.exists() and not _is_ours(path)]
     if foreign:
-        raise click.ClickException(f"Written or changed by somebody else: {', '.join(foreign)}. Move them aside first.")
+        raise click.ClickException(f"Somebody else wrote or changed {', '.join(foreign)}. Move them aside first.")
     for path, text in texts.items():
         say(f"{'would write' if dry_run else 'writes'} {path}")
         if not dry_run:
@@ -93,7 +93,7 @@ def uninstall(root: Path, dry_run: bool) -> None:
         if not path.exists():
             continue
         if not _is_ours(path):
-            say_aside(f"{path} stays: it was changed, or is not ours.")
+            say_aside(f"{path} stays: it was changed, or it is not ours.")
             continue
         say(f"{'would remove' if dry_run else 'removes'} {path}")
         if not dry_run:
@@ -120,8 +120,8 @@ def _rendered(config_path: Path | None, state_dir: Path | None) -> dict[str, str
     """Raises Refused(config_invalid)."""
     from comfyledger import settings
 
-    as_the_unit_has_it = {"COMFYLEDGER_STATE_DIR": str(state_dir.absolute() if state_dir else systemd_units.STATE)}
-    found = settings.load(config_path, None, as_the_unit_has_it)
+    environ = {"COMFYLEDGER_STATE_DIR": str(state_dir.absolute() if state_dir else systemd_units.STATE)}
+    found = settings.load(config_path, None, environ)
     program = Path(sys.executable).with_name("comfyledger")
     read = [Path(sys.prefix), Path(sys.base_prefix), *(Path(path) for path in sys.path if Path(path).is_dir())]
     place = systemd_units.place_of(found, program, read, systemd_version())
@@ -129,7 +129,7 @@ def _rendered(config_path: Path | None, state_dir: Path | None) -> dict[str, str
 
 
 def systemd_version() -> int | None:
-    """Of the systemd of this machine, None without one."""
+    """The version of this machine's systemd, or None."""
     try:
         said = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S607
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""`token`: give apps tokens of their own, with a label and a right, and take them back. A running daemon heeds it."""
+"""`token`: gives apps tokens of their own, with a label and a right. A running daemon picks up each change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RIGHTS = ("read", "submit_configured", "submit", "operate", "admin")
-"""As `door.tokens` has them; each holds what those before it hold."""
+"""As in `server.tokens`; each right includes those before it."""
 
 
 @click.group(cls=Group)
@@ -83,12 +83,12 @@ def revoke(ctx: click.Context, label: str, config_path: Path | None, as_json: bo
     from comfyledger.server import tokens
 
     tokens.revoke(settings_of(ctx, config_path).tokens_path, label)
-    say_json({"label": label}) if as_json else say(f"The token of {label} opens nothing any more.")
+    say_json({"label": label}) if as_json else say(f"The token of {label} is no longer valid.")
 
 
 def _say(label: str, made: str, as_json: bool) -> None:
     if as_json:
         say_json({"label": label, "token": made})
         return
-    say_aside(f"The token of {label}. It is shown this once: the daemon keeps its digest only.")
+    say_aside(f"The token of {label}. It is never shown again: the daemon keeps only its digest.")
     say(made, whole=True)

@@ -1,4 +1,4 @@
-"""`watch`: batches as they go, until each is settled."""
+"""`watch`: shows batches live until each is settled."""
 
 from __future__ import annotations
 

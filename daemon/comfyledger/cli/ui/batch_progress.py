@@ -1,7 +1,7 @@
-"""What is known of a batch from its events so far: counts, names, the current step, the rate. No screen, no clock.
+"""What the events of a batch say so far: counts, names, the current step, the rate. Has no screen and no clock.
 
-Events and progress go in, news for people come out: an image that is stored, parked, failed or cancelled, a batch that
-is held. Times are those of the events, so that a batch followed afterwards shows the rate that it had.
+Events and progress go in, news for people come out: an image is stored, parked, failed or cancelled, a batch is held.
+Times are those of the events, so that a batch that is followed later shows the rate that it had.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from comfyledger.client import Pushed
 
 
 class News(NamedTuple):
-    """Something worth a line. `where` is a URL, or the reason why there is none."""
+    """One line for people. `where` is a URL, or the reason why there is none."""
 
     what: str
     name: str = ""
@@ -23,7 +23,7 @@ class News(NamedTuple):
 
 
 class BatchProgress:
-    """One batch as its events tell it. Fields that a later version adds to events are not looked at."""
+    """One batch, from its events. Fields that a later version adds to events are ignored."""
 
     def __init__(self, batch_id: str) -> None:
         self.batch_id = batch_id
@@ -46,7 +46,7 @@ class BatchProgress:
 
     @property
     def rate(self) -> str:
-        """Images a second, or a minute where that reads better; empty before the first."""
+        """Images per second, or per minute if they are slow; empty before the first."""
         passed_ms = self._stored_ms - self._asked_ms
         if not self.stored or passed_ms <= 0:
             return ""
@@ -54,7 +54,7 @@ class BatchProgress:
         return f"{a_second:.1f}/s" if a_second >= 0.5 else f"{a_second * 60:.1f}/min"
 
     def see(self, push: Pushed) -> list[News]:
-        """Take in what was pushed; what is new in it for people."""
+        """Add an event or progress; returns its news."""
         match push:
             case wire.LoggedEvent():
                 return self._see_event(push, msgspec.json.decode(push.data))
@@ -77,9 +77,11 @@ class BatchProgress:
             case "image_cancelled" | "image_forgotten" as kind:
                 return [self._lost(image, kind.removeprefix("image_"), "") for image in data["images"]]
             case "batch_held":
-                return [News("held", where=f"{data['reason']}; go on with: comfyledger resume batch:{self.batch_id}")]
+                return [
+                    News("held", where=f"{data['reason']}; continue with: comfyledger resume batch:{self.batch_id}")
+                ]
             case "batch_resumed":
-                return [News("going on")]
+                return [News("resumed")]
             case "batch_reopened":
                 return self._reopened(data)
         return []
@@ -91,7 +93,7 @@ class BatchProgress:
         self._asked_ms = event.at_ms
 
     def _kept(self, event: wire.LoggedEvent, data: dict[str, Any]) -> list[News]:
-        """Without a store, what is in the spool is all there is to do."""
+        """Without a store, an image in the spool is finished."""
         self.step = ""
         return [] if self._stores else [self._stored(event, data["image"], "")]
 
@@ -113,7 +115,7 @@ class BatchProgress:
         again = [*data.get("images", []), *data.get("upload", [])]
         for image in again:
             self.states.pop(image, None)
-        return [News("taken up again", where=f"{len(again)} images")]
+        return [News("retried", where=f"{len(again)} images")]
 
     def _name(self, image: int) -> str:
         return self.names.get(image, f"image {image}")

@@ -1,4 +1,4 @@
-"""Where followed batches are shown: live bars on a terminal, plain lines in a pipe, JSON lines for scripts."""
+"""Shows batches that are followed: live bars on a terminal, plain lines in a pipe, JSON lines for scripts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TITLE_CELLS_MAX: Final = 26
 
 
 class Screen(Protocol):
-    """What shows a batch that is followed."""
+    """Shows batches that are followed."""
 
     def see(self, progress: BatchProgress, push: Pushed) -> None: ...
 
@@ -34,7 +34,7 @@ class Screen(Protocol):
 
 
 class JsonScreen:
-    """Everything as it comes, one JSON document on each line; at the end of each batch the batch."""
+    """Each event and progress as one line of JSON; at the end of each batch the batch itself."""
 
     def see(self, progress: BatchProgress, push: Pushed) -> None:
         progress.see(push)
@@ -63,7 +63,7 @@ class LineScreen:
 
 
 class BarScreen:
-    """A bar for each batch, and above the bars a line for each piece of news."""
+    """A bar for each batch. News are lines above the bars."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -101,7 +101,7 @@ class BarScreen:
 
 @contextlib.contextmanager
 def screen(as_json: bool) -> Iterator[Screen]:
-    """The right screen for where standard output goes."""
+    """The screen that fits standard output."""
     if as_json:
         yield JsonScreen()
     elif not sys.stdout.isatty():
@@ -124,7 +124,7 @@ def _bars() -> Progress:
 
 
 async def follow(client: Client, batch_id: str, shown_on: Screen) -> wire.BatchInfo:
-    """Show a batch until it is settled; what became of it."""
+    """Show a batch until it is settled. Returns its final state."""
     progress = BatchProgress(batch_id)
     quiet = StallWatcher(client, batch_id, lambda reasons: shown_on.waits(progress, reasons))
     pushed = client.follow(batch_id, progress=True)
@@ -148,7 +148,7 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def follow_all(client: Client, batch_ids: Sequence[str], shown_on: Screen) -> int:
-    """Show batches side by side until each is settled; the exit code."""
+    """Show batches until each is settled. Returns the exit code."""
     try:
         async with asyncio.TaskGroup() as group:
             following = [group.create_task(follow(client, batch_id, shown_on)) for batch_id in batch_ids]
@@ -165,13 +165,13 @@ def outcome(batch: wire.BatchInfo) -> str:
     """One sentence about a batch that is settled."""
     counts = {state: getattr(batch, state) for state in ("stored", "parked", "failed", "cancelled", "forgotten")}
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    again = f" Take up again with: comfyledger retry {batch.batch_id}" if batch.parked or batch.failed else ""
+    again = f" Retry with: comfyledger retry {batch.batch_id}" if batch.parked or batch.failed else ""
     return f"{short(batch.batch_id)}  {batch.username} · {batch.character}: {said} of {batch.quantity}.{again}"
 
 
 def _why(reasons: Sequence[wire.OwedInfo]) -> list[str]:
-    """A line for each reason; none where nothing stands in the way any more."""
-    commands = [f" Go on with: {one.command}" if one.command else "" for one in reasons]
+    """A line for each reason; none if nothing is in the way any more."""
+    commands = [f" Continue with: {one.command}" if one.command else "" for one in reasons]
     return [f"waits: {one.text}{command}" for one, command in zip(reasons, commands, strict=True)]
 
 

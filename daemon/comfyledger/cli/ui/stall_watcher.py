@@ -1,4 +1,4 @@
-"""Why a followed batch stands still: asked of the daemon once nothing was heard for a while, said when it changes."""
+"""Why a followed batch stands still: asked of the daemon after a while without news, and shown when it changes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from comfyledger.client import Client
 from comfyledger.errors import Refused
 
 QUIET_S: Final = 3.0
-"""Silence after which the reason is asked for: a batch that goes on well is seldom quiet for so long."""
+"""Silence after which the reason is asked for. A batch without trouble is seldom silent for so long."""
 _GOES_ON: Final = frozenset({"turn", "submitting", "at_comfyui", "under_way"})
-"""Codes of work that is in hand or has its turn coming."""
+"""Codes of work that is under way or will be started without help: no reason to show."""
 
 Say = Callable[[Sequence[wire.OwedInfo]], None]
 
 
 class StallWatcher:
-    """Listens for the silence of one batch. `heard` is called for each piece of news, `say` gets each new reason."""
+    """Watches one batch. Call `heard` for each piece of news; `say` is called with each new reason."""
 
     def __init__(self, client: Client, batch_id: str, say: Say, quiet_s: float = QUIET_S) -> None:
         self._client = client
@@ -34,7 +34,7 @@ class StallWatcher:
         self._news.set()
 
     async def run(self) -> None:
-        """Until cancelled. A daemon that does not answer is the connection's trouble, not told here."""
+        """Run until cancelled. The client reports a daemon that does not answer."""
         while True:
             self._news.clear()
             try:
@@ -43,10 +43,10 @@ class StallWatcher:
                 self._said.clear()
             except TimeoutError:
                 with suppress(Refused):
-                    self._tell(await self._client.explain(self._batch_id))
+                    self._report(await self._client.explain(self._batch_id))
 
-    def _tell(self, told: wire.Explanation) -> None:
-        waits = [one for one in told.owed if one.what != "decide" and one.code not in _GOES_ON]
+    def _report(self, found: wire.Explanation) -> None:
+        waits = [one for one in found.owed if one.what != "decide" and one.code not in _GOES_ON]
         reasons = [one.text for one in waits]
         if reasons != self._said:
             self._said = reasons

@@ -1,8 +1,8 @@
-"""What goes to the screen: text that cannot steer a terminal, columns, JSON lines, refusals.
+"""Prints text that cannot control the terminal, tables, JSON lines and refusals.
 
-Names, inputs and error texts come from users and foreign servers. Everything printed here passes `clean`, or is JSON
-with all but ASCII escaped. Where standard output is not a terminal there are plain lines without colours, and nothing
-is ever cut or wrapped: a pipe wants whole lines. On a terminal lines are wrapped between words.
+Names, inputs and error texts come from users and other servers. Everything printed here passes `clean`, or is JSON with
+all but ASCII escaped. If standard output is no terminal, lines are plain, without colours, and never cut or wrapped: a
+program that reads them wants whole lines. On a terminal lines are wrapped between words.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ from comfyledger.errors import Refused
 from comfyledger.wire import error_of
 
 _STEERING: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories that a terminal may obey instead of showing, or that hide or turn round what is shown."""
+"""Unicode categories that a terminal may obey instead of showing, or that hide or reverse text."""
 HANG: Final = 4
-"""Cells by which what does not fit into a line is set in below it."""
+"""Indentation, in cells, of what does not fit into a line."""
 WORD_CELLS: Final = 24
-"""Of a column that is worth wrapping in."""
+"""The width from which wrapping in a column is worth it."""
 _JOINERS: Final = {"\u200c", "\u200d"}
 """Needed inside Persian words and emoji; harmless."""
 
 
 def clean(text: str) -> str:
-    """The text with control signs, escape sequences and changes of direction made visible."""
-    if text.isprintable():  # so are most, and none of the signs below is
+    """The text with control characters, escape sequences and changes of direction made visible."""
+    if text.isprintable():  # most texts are, and none of the characters below is
         return text
-    return "".join(_visible(sign) if unicodedata.category(sign) in _STEERING else sign for sign in text)
+    return "".join(_visible(char) if unicodedata.category(char) in _STEERING else char for char in text)
 
 
-def _visible(sign: str) -> str:
-    return sign if sign in _JOINERS else sign.encode("unicode_escape").decode("ascii")
+def _visible(char: str) -> str:
+    return char if char in _JOINERS else char.encode("unicode_escape").decode("ascii")
 
 
 def escaped_json(document: str) -> str:
     """The same JSON document, with what a terminal may obey escaped in its strings."""
     if document.isprintable():
         return document
-    return "".join(_in_json(sign) if unicodedata.category(sign) in _STEERING else sign for sign in document)
+    return "".join(_in_json(char) if unicodedata.category(char) in _STEERING else char for char in document)
 
 
-def _in_json(sign: str) -> str:
-    return sign if sign in _JOINERS else json.dumps(sign)[1:-1]
+def _in_json(char: str) -> str:
+    return char if char in _JOINERS else json.dumps(char)[1:-1]
 
 
 def console() -> Console:
-    """Standard output as it is now: colours and live bars only on a terminal."""
+    """Standard output; with colours and live bars only if it is a terminal now."""
     terminal = sys.stdout.isatty()
     return Console(force_terminal=terminal, markup=False, highlight=False, emoji=False)
 
 
 def say(text: str, style: str = "", *, whole: bool = False) -> None:
-    """One line, cleaned, and on a terminal wrapped between words. `whole`: what is to be copied stays one line."""
+    """Print a clean line; a terminal wraps it between words. `whole`: not wrapped, since it will be copied."""
     line = Text(clean(text), style=style)
     screen = console()
     if whole:
@@ -74,9 +74,9 @@ def say(text: str, style: str = "", *, whole: bool = False) -> None:
 
 
 def show(screen: Console, text: Text, hang: int = HANG) -> None:
-    """A line; a terminal narrower than it has what does not fit below it, `hang` cells further in.
+    """Print a line. On a narrower terminal the rest goes below it, indented by `hang` cells.
 
-    A word is never broken here: an address or a path that is longer than a line is for the terminal to break.
+    Words are never broken: the terminal itself breaks an address or a path that is longer than a line.
     """
     if not screen.is_terminal or text.cell_len <= screen.width or screen.width < hang + WORD_CELLS:
         screen.print(text, soft_wrap=True)
@@ -89,7 +89,7 @@ def show(screen: Console, text: Text, hang: int = HANG) -> None:
 
 
 def _breaks(plain: str, first: int, rest: int) -> list[int]:
-    """Where lines after the first begin, if that has so many cells and the others so many."""
+    """The indexes at which further lines begin. `first`, `rest`: cells of the first line, of the others."""
     found: list[int] = []
     used, room = 0, first
     for word in re.finditer(r"\s*\S+\s*", plain):
@@ -101,8 +101,8 @@ def _breaks(plain: str, first: int, rest: int) -> list[int]:
 
 
 def say_aside(text: str) -> None:
-    """One line beside the output, on standard error, and on a terminal wrapped between words."""
-    with suppress(OSError):  # whoever closed it wants none
+    """Print a line on standard error; on a terminal it is wrapped between words."""
+    with suppress(OSError):  # nobody reads it
         if sys.stderr.isatty():
             show(Console(stderr=True, markup=False, highlight=False, emoji=False), Text(clean(text)))
         else:
@@ -110,9 +110,9 @@ def say_aside(text: str) -> None:
 
 
 def say_table(heads: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> None:
-    """Columns as wide as they need to be; the last one runs free, wrapped between words on a terminal.
+    """Print columns as wide as their cells; on a terminal the last one is wrapped between words.
 
-    Where the terminal has no room for them, the cells of a row stand behind each other.
+    If the terminal has no room for the columns, the cells of a row follow each other in one line.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
@@ -129,12 +129,12 @@ def say_table(heads: Sequence[str], rows: Iterable[Sequence[str]], indent: str =
 
 
 def say_json(value: Any) -> None:
-    """One JSON document on one line, as it is on the wire."""
+    """Print a JSON document on one line, as on the wire."""
     click.echo(json.dumps(plain(value)))
 
 
 def plain(value: Any) -> Any:
-    """Structs of the wire as plain values; fields that have their default are left out, as on the wire."""
+    """Structs of the wire as plain values, without the fields that have their default, as on the wire."""
     return json.loads(msgspec.json.encode(value))
 
 
@@ -149,12 +149,12 @@ def say_refusal(refusal: Refused, as_json: bool) -> None:
 
 
 def clock(at_ms: int) -> str:
-    """A time of the ledger on this machine's clock."""
+    """A time of the ledger, in this machine's time zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
 
 
 def several(count: int, what: str) -> str:
-    """A count of things that take an s or es: "1 image", "2,000 images", "2 batches"."""
+    """A count with its noun: "1 image", "2,000 images", "2 batches"."""
     ending = "" if count == 1 else "es" if what.endswith("ch") else "s"
     return f"{count:,} {what}{ending}"
 
@@ -169,5 +169,5 @@ def duration(seconds: float) -> str:
 
 
 def short(batch_id: str) -> str:
-    """The end of a batch id: enough to tell batches apart, and accepted wherever one is asked for."""
+    """The end of a batch id: enough to tell batches apart, and accepted by every command."""
     return batch_id[-8:]

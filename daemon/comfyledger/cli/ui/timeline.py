@@ -1,6 +1,6 @@
-"""Events as sentences, and a list of them as a timeline: what happened, when, and how long after the step before.
+"""Events as sentences, and as a timeline: what happened, when, and how long after the step before.
 
-One sentence for each kind of event stands here and nowhere else. Plain values in and out: no screen, no clock.
+The sentence of each kind of event is here and nowhere else. Plain values in and out: no screen, no clock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from comfyledger.cli.ui.terminal import duration
 
 Fields = dict[str, Any]
 NUMBERS_MAX: Final = 12
-"""So many indexes are listed one by one."""
+"""Up to this many indexes are listed one by one."""
 
 _HELD: Final = {
     "person": "a person paused the batch",
@@ -26,7 +26,7 @@ _HELD: Final = {
 
 
 class Step(NamedTuple):
-    """One line of a timeline. `after`: how long after the step before it, empty for the first."""
+    """One line of a timeline. `after`: the time since the step before it; empty for the first."""
 
     at_ms: int
     after: str
@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 def timeline(events: Sequence[wire.PastEvent], *, whole: bool = False) -> list[Step]:
-    """The events as steps. With `whole`, of a batch, each says which image or prompt it is about."""
+    """The events as steps. With `whole`, for a whole batch, each step names its image or prompt."""
     before = [None, *(event.at_ms for event in events)]
     return [
         Step(event.at_ms, passed(event.at_ms - earlier) if earlier is not None else "", sentence(event, whole=whole))
@@ -43,14 +43,14 @@ def timeline(events: Sequence[wire.PastEvent], *, whole: bool = False) -> list[S
 
 
 def passed(ms: int) -> str:
-    """A time between two steps. The daemon's clock may have been set back between them."""
+    """The time between two steps. The clock may have been set back between them."""
     if ms < 0:
         return "clock set back"
     return f"+{ms} ms" if ms < 1000 else f"+{duration(ms / 1000)}"
 
 
 def sentence(event: wire.PastEvent, *, whole: bool = False) -> str:
-    """An event in words; a kind that a newer daemon writes is called by its name."""
+    """An event in words. An unknown kind, which a newer daemon writes, is shown by its name."""
     data: Fields = msgspec.json.decode(event.data)
     words = WORDS[event.kind](data) if event.kind in WORDS else event.kind.replace("_", " ")
     said = " ".join(event.texts.values())
@@ -59,7 +59,7 @@ def sentence(event: wire.PastEvent, *, whole: bool = False) -> str:
 
 
 def took(events: Iterable[wire.PastEvent]) -> str:
-    """How long an image took until it was sent, rendered and stored, as far as it came."""
+    """How long an image took until it was sent, rendered and stored, as far as it got."""
     at: dict[str, int] = {}
     for event in events:
         if event.kind not in {"batch_requested", "prompt_submitting"} or event.kind not in at:
@@ -96,7 +96,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _by(data: Fields) -> str:
-    """Who did it; earlier versions did not say so of every event."""
+    """Who did it. Earlier versions did not record that in every event."""
     return f" by {data['by']}" if data.get("by") else ""
 
 
@@ -126,7 +126,7 @@ def _series_raised(data: Fields) -> str:
 
 def _ledger_restored(data: Fields) -> str:
     found = ", ".join(f"{one['store']} showed numbers up to {one['highest']}" for one in data["evidence"])
-    since = f"the ledger was put back from a backup at position {data['position_before']} by {data['by']}"
+    since = f"the ledger was restored from a backup at position {data['position_before']} by {data['by']}"
     return f"{since}: epoch {data['epoch']}, margin {data['margin']}" + (f", {found}" if found else "")
 
 
@@ -148,7 +148,7 @@ def _batch_settled(data: Fields) -> str:
 def _batch_reopened(data: Fields) -> str:
     parts = (("to be rendered again", data.get("images", ())), ("to be stored again", data.get("upload", ())))
     said = "; ".join(f"images {_indexes(images)} {what}" for what, images in parts if images)
-    return f"taken up again by {data['by']}" + (f": {said}" if said else "")
+    return f"retried by {data['by']}" + (f": {said}" if said else "")
 
 
 def _prompt_submitting(data: Fields) -> str:
@@ -161,15 +161,15 @@ def _prompt_finished(data: Fields) -> str:
 
 def _files_waiting(data: Fields) -> str:
     files, images = _count(len(data["files"]), "file"), _count(len(data["images"]), "image")
-    return f"{files} came for {images}: they wait in the spool for `retry --take`"
+    return f"{files} came for {images}: they are in the spool until `retry --take`"
 
 
 def _files_taken(data: Fields) -> str:
-    return f"of the files that wait, {data['by']} took {data['take']}: {_indexes(data['files'])}"
+    return f"{data['by']} took {data['take']} of the waiting files: {_indexes(data['files'])}"
 
 
 def _image_added(data: Fields) -> str:
-    return f"{data['by']} took a file more: number {data['number']}, {data['folder']}/{data['file']}"
+    return f"{data['by']} took one more file: number {data['number']}, {data['folder']}/{data['file']}"
 
 
 def _prompt_failed(data: Fields) -> str:
@@ -179,7 +179,7 @@ def _prompt_failed(data: Fields) -> str:
 
 def _prompt_lost(data: Fields) -> str:
     running = "while it ran" if data.get("running") else "while it waited"
-    return f"ComfyUI went away {running} and knows attempt {data['attempt']} no more, another one follows"
+    return f"ComfyUI stopped {running} and no longer knows attempt {data['attempt']}: another one follows"
 
 
 def _prompt_removed(data: Fields) -> str:
@@ -256,7 +256,7 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "image_parked": lambda data: f"{data['store']} does not take it ({data['code']}), it stays in the spool",
     "store_dropped": lambda data: f"given up for the store {data['store']} by {data['by']}",
     "store_owed": lambda data: f"owed to the store {data['store']['name']} again by {data['by']}",
-    "image_lost": lambda _: "its bytes are nowhere any more: it is rendered again, under its number",
+    "image_lost": lambda _: "its bytes are lost everywhere: it is rendered again, under its number",
     "image_renumbered": _image_renumbered,
     "image_failed": lambda data: f"failed ({data['code']}): its number stays used",
     "image_cancelled": lambda data: f"cancelled{_by(data)}: its number stays used",
@@ -268,4 +268,4 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "lane_resumed": _lane_resumed,
     "ledger_restored": _ledger_restored,
 }
-"""The sentence of each kind, from the fields of the event. What a foreign server said about it comes after it."""
+"""The sentence of each kind, from the fields of the event. An error text of ComfyUI or a store follows it."""

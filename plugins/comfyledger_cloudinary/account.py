@@ -29,7 +29,7 @@ TIMEOUT_MAX_S: Final = 3_600.0
 
 
 class Secret:
-    """A secret that is masked wherever it might be printed."""
+    """A secret that is masked when it is printed."""
 
     __slots__ = ("_value",)
 
@@ -40,7 +40,7 @@ class Secret:
         return self._value
 
     def masked(self, text: str) -> str:
-        """A foreign text without the secret, should it hold it."""
+        """The text with the secret masked, if it holds it."""
         return text.replace(self._value, "****")
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """All that a section of the configuration says. The defaults are those of `config.toml`."""
+    """The settings of one section of the configuration. The defaults are those of `config.toml`."""
 
     account: Account
     folder_mode: str = "auto"
@@ -75,7 +75,7 @@ class Options:
     """The address of an HTTP proxy, which may hold a login; empty is none."""
 
     def masked(self, text: str) -> str:
-        """A foreign text without the secret and without the proxy's login, should it hold one."""
+        """The text with the secret and the proxy's login masked, if it holds them."""
         login = urlsplit(self.proxy).netloc.rpartition("@")[0]
         text = self.account.secret.masked(text)
         return text.replace(login, "****") if login else text
@@ -98,7 +98,7 @@ def options_from(name: str, given: Mapping[str, Any], environment: Mapping[str, 
 def upload_fields(options: Options, mode: str, deposit: Deposit, timestamp_s: int) -> dict[str, str]:
     """The signed fields of one upload, all but the file. `mode`: dynamic or fixed.
 
-    Nothing else is ever sent: a preset, a transformation or an own idea of folders would change name or bytes.
+    Nothing else is ever sent: a preset, a transformation or other folders would change name or bytes.
     """
     from cloudinary.utils import api_sign_request, encode_context
 
@@ -115,7 +115,22 @@ def upload_fields(options: Options, mode: str, deposit: Deposit, timestamp_s: in
     }
     fields = {key: value for key, value in fields.items() if value}
     account = options.account
-    # Everything is passed: the SDK's global configuration belongs to nobody.
+    # Everything is passed, so that the SDK's global configuration is not used.
+    signature = str(api_sign_request(dict(fields), account.secret.reveal(), options.signature_algorithm, 2))
+    return {**fields, "api_key": account.api_key, "signature": signature}
+
+
+def destroy_fields(options: Options, public_id: str, timestamp_s: int) -> dict[str, str]:
+    """The signed fields of one call of `image/destroy`."""
+    from cloudinary.utils import api_sign_request
+
+    account = options.account
+    fields = {
+        "public_id": public_id,
+        "type": options.delivery_type,
+        "invalidate": "true",
+        "timestamp": str(timestamp_s),
+    }
     signature = str(api_sign_request(dict(fields), account.secret.reveal(), options.signature_algorithm, 2))
     return {**fields, "api_key": account.api_key, "signature": signature}
 
@@ -155,7 +170,7 @@ def _proxy(option: str, value: Any) -> str:
 
 
 def _said(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
-    """Options first; the environment is looked at only for what they leave open."""
+    """Options first. The environment is read only for what they leave out."""
     said = _from_options(given, environment)
     if not {"cloud_name", "api_key", "api_secret"} <= said.keys():
         said = _agreed(said, *_from_environment(environment))
@@ -163,7 +178,7 @@ def _said(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str,
 
 
 def _of_the_url(said: Mapping[str, str]) -> dict[str, str]:
-    """What a URL may say beside the account, checked like the options that it stands for."""
+    """The options that a URL may set besides the account, checked like options of the configuration."""
     return {part: _CHECKS[part](part, said[part]) for part in ("signature_algorithm", "proxy") if part in said}
 
 
@@ -218,7 +233,7 @@ def _from_environment(environment: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _agreed(*sources: Mapping[str, str]) -> dict[str, str]:
-    """All that is said, if nobody contradicts. An address may be given again, the first one counts."""
+    """All values, if no two sources differ. An address may be given twice; the first one counts."""
     agreed: dict[str, str] = {}
     for source in sources:
         for part, said in source.items():
@@ -242,14 +257,14 @@ def _from_url(source: str, text: str) -> dict[str, str]:
 
 
 def _query(source: str, query: str) -> dict[str, str]:
-    """What a URL says behind `?`. What would change an upload and is not known here is refused, not passed over."""
+    """The query of a URL. An unknown part that would change an upload is refused."""
     found = {}
     for name, values in parse_qs(query).items():
         if name in _URL_PARTS:
             found[_URL_PARTS[name]] = values[-1]
         elif name not in _URL_IRRELEVANT:
             known = ", ".join(_URL_PARTS)
-            raise ValueError(f"{source} says {name[:40]!r}, which is not known here (known: {known})")
+            raise ValueError(f"{source} has the unknown part {name[:40]!r} (known: {known})")
     return found
 
 
@@ -267,7 +282,7 @@ def _read(option: str, path: Path) -> str:
 
 
 def _checked_prefix(text: str) -> str:
-    """Plain HTTP would show the secret to everybody on the way, so it is for this machine only."""
+    """Plain HTTP would expose the secret on the network, so it is allowed on this machine only."""
     url = urlsplit(text)
     is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
     if not is_safe or not url.hostname:
@@ -339,7 +354,7 @@ _URL_IRRELEVANT: Final = frozenset(
         *("analytics", "urlAnalytics", "sign_url", "long_url_signature", "use_root_path", "signature_version"),
     }
 )
-"""How the SDK builds addresses for pages; nothing here builds such ones."""
+"""How the SDK builds addresses for web pages, which is not used here."""
 _KNOWN: Final = (
     *("cloud_name", "api_key", "api_secret", "api_secret_file", "credential", "url_file", "upload_prefix"),
     *_CHECKS,

@@ -1,8 +1,8 @@
 """Questions to Cloudinary's Admin API: by the official SDK, in threads of their own, within the account's budget.
 
-The SDK signs in, escapes and parses; the connections under it are ours, because its own retry by themselves (each try
-costs a call of the budget) and hide the headers that say when there will be budget again. A parsed answer comes out, or
-StoreTrouble. While the account's budget is known to be used up, no call is made.
+The SDK signs in, escapes and parses. The connections under it are ours: those of the SDK retry by themselves, which
+costs calls of the budget, and hide the headers that say when the budget is renewed. A call returns a parsed answer or
+raises StoreTrouble. While the account's budget is known to be used up, no call is made.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from comfyledger_cloudinary.answers import (
 
 THREADS: Final = 2
 ANSWER_S: Final = 20.0
-"""For one answer, from the request on: a listing of 500 files takes Cloudinary some seconds."""
+"""Time limit for one answer, from the request on: a listing of 500 files takes Cloudinary some seconds."""
 
 ASK_S: Final = 60.0
-"""For one question, waiting for a thread included; many series may be asked for at once."""
+"""Time limit for one question, waiting for a thread included; many series may be asked for at once."""
 
 THROTTLED_S: Final = 60.0
-"""How long nothing is asked after a refusal that does not say for how long."""
+"""Pause after a refusal that does not say how long to wait."""
 
 
 class Missing(StoreTrouble):
-    """Cloudinary knows the account and answers that it holds no such file."""
+    """Cloudinary answers that the account holds no such file."""
 
 
 class Budget:
-    """What is left of the account's calls, as far as its answers said. Times are seconds since 1970."""
+    """Whether the account's calls are used up, according to its answers. Times are seconds since 1970."""
 
     def __init__(self) -> None:
         self._closed_until_s = 0.0
 
     def note(self, answer: Answer, now_s: float) -> None:
-        """A used-up budget closes until its reset, a refusal until it says, or for a minute."""
+        """Close a used-up budget until its reset, and after a refusal for the time that it says, or a minute."""
         refused = answer.status in {420, 429} and admin_fault(answer, now_s).code == "throttled"
         if refused or calls_left(answer) == 0:
             self._closed_until_s = resets_at(answer, now_s) or now_s + THROTTLED_S
@@ -58,7 +58,7 @@ class Budget:
 
 
 class Connector:
-    """Stands where the SDK expects a urllib3 pool; one try for each request, and the answer is kept."""
+    """Replaces the urllib3 pool of the SDK: one try for each request, and the answer is kept."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
@@ -97,7 +97,7 @@ class Admin:
         raise StoreTrouble(fault)
 
     async def close(self) -> None:
-        """Does not wait for a call under way: it ends by itself, in the time that its sockets have."""
+        """Does not wait for a running call, which ends by the timeout of its sockets."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._pool is not None:
             self._pool.clear()
@@ -105,7 +105,7 @@ class Admin:
     async def _answer(self, path: tuple[str, ...], params: Mapping[str, str | int]) -> Answer:
         closed_s = self._budget.closed_for_s(self._now())
         if closed_s:
-            text = f"The account's budget of Admin calls is used up; asked again in {closed_s:.0f} s."
+            text = f"The account's budget of Admin calls is used up; the next call is in {closed_s:.0f} s."
             raise StoreTrouble(LaneFault("throttled", text, closed_s))
         answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._call, path, params)
         if isinstance(answer, LaneFault):

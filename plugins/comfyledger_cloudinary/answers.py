@@ -1,8 +1,7 @@
-"""What an answer of Cloudinary means: from status, headers and body, or a fault on the way, to an outcome. PURE.
+"""What an answer of Cloudinary means: status, headers and body, or a fault on the way, become an outcome. PURE.
 
-The whole table is here and nothing else is: no clock, no network, no SDK. Whether it is the image's trouble or the
-account's is decided by status and text together, because Cloudinary uses one status for several things. Facts come in,
-a frozen outcome goes out; what is sent and how is in the siblings.
+The whole table is here: no clock, no network, no SDK. Status and text together decide whether the image or the account
+is at fault, because Cloudinary uses one status for several things.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from comfyledger.plugin_api import Deposit, ImageFault, LaneFault, Outcome, Stored
+from comfyledger.plugin_api import Deleted, Deletion, Deposit, Foreign, Held, ImageFault, LaneFault, Outcome, Stored
 
 TEXT_CHARS_MAX: Final = 2_000
 DETAIL_CHARS_MAX: Final = 200
 RETRY_AFTER_MIN_S: Final = 1.0
 RETRY_AFTER_MAX_S: Final = 86_400.0
-"""A day: whatever a server says, the lane looks again by then."""
+"""A day. The lane is tried again by then, whatever the server says."""
 
 LOOPBACK: Final = re.compile(r"localhost|127\.[0-9.]+|::1")
 CONFLICT_TRIES: Final = 3
@@ -62,7 +61,7 @@ def deserves_another_try(outcome: Outcome, answer: Answer, tries: int) -> bool:
 
 
 def refusal(answer: Answer, now_s: float) -> ImageFault | LaneFault:
-    """What an answer of another status than 2xx means. What is not in the table is unknown and will be sent again."""
+    """What a status other than 2xx means. What is not in the table is `unknown` and is sent again."""
     text = words(answer)
     folded = text.casefold()
     match answer.status:
@@ -88,8 +87,28 @@ def admin_fault(answer: Answer, now_s: float) -> LaneFault:
     return fault if isinstance(fault, LaneFault) else LaneFault("unknown", fault.text)
 
 
+def judge_destroyed(answer: Answer, now_s: float) -> Deletion:
+    """The outcome of a deletion. A missing asset counts as deleted. `now_s`: as in `judge`."""
+    result = parsed(answer.body).get("result") if 200 <= answer.status < 300 else None
+    if result in {"ok", "not found"}:
+        return Deleted(found=result == "ok")
+    if result is not None:
+        return LaneFault("unknown", f"The answer does not say that the image is deleted: {words(answer)}")
+    return admin_fault(answer, now_s)
+
+
+def is_ours(found: Held, ours: Held) -> bool:
+    """Whether an asset is ours, by its bytes or, if the account changed them, by its context at the upload."""
+    pairs = ((found.md5, ours.md5), (found.sha256, ours.sha256), (found.image_id, ours.image_id))
+    return any(one and one == other for one, other in pairs)
+
+
+def foreign(found: Held, ours: Held) -> Foreign:
+    return Foreign(f"{found.public_id} holds something else (etag {found.md5}, ours {ours.md5}).")
+
+
 def retry_after_s(answer: Answer, now_s: float) -> float | None:
-    """How long a throttled caller shall wait, from 1 s to a day; None if nothing was said.
+    """How long a throttled caller should wait, from 1 s to a day; None if the answer does not say.
 
     Moments are compared with the answer's own `Date`, so that our clock need not be right.
     """
@@ -124,7 +143,7 @@ def calls_left(answer: Answer) -> int | None:
 
 
 def words(answer: Answer) -> str:
-    """What an error says about itself, bounded: Cloudinary's message, else its header, else the raw beginning."""
+    """The error's text, bounded: Cloudinary's message, else its header, else the beginning of the body."""
     said = _message(answer) or answer.body[:DETAIL_CHARS_MAX].decode(errors="replace").strip()
     if 300 <= answer.status < 400:
         said = f"a redirect, which is not followed: is upload_prefix the address of Cloudinary itself? {said}".strip()
@@ -145,7 +164,7 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 
 def context_of(fields: Mapping[str, Any]) -> dict[str, str]:
-    """What was said about an asset when it was stored: `context.custom`, or `context` itself in older answers."""
+    """The context that was sent with an asset: `context.custom`, or `context` itself in older answers."""
     context = fields.get("context")
     context = context.get("custom", context) if isinstance(context, dict) else {}
     items = context.items() if isinstance(context, dict) else ()
@@ -179,7 +198,7 @@ def _accepted(deposit: Deposit, answer: Answer) -> Outcome:
 
 
 def _existing(deposit: Deposit, fields: Mapping[str, Any], url: str, details: dict[str, str | int]) -> Outcome:
-    """Something has the name already: our bytes, our bytes as the account changed them, our image, or a stranger."""
+    """Something has the name already: our bytes, our bytes changed by the account, our image, or a foreign asset."""
     etag, said = etag_of(fields), context_of(fields)
     again: dict[str, str | int] = {**details, "first_attempt": 1} if deposit.first_attempt else details
     if etag == deposit.md5:
@@ -193,7 +212,7 @@ def _existing(deposit: Deposit, fields: Mapping[str, Any], url: str, details: di
 
 
 def _altered(deposit: Deposit, etag: str, url: str) -> ImageFault:
-    """What the account holds was made of our bytes and is not our bytes: no upload of it can be checked."""
+    """The account changed our bytes, so no upload of them can be verified."""
     text = (
         f"Cloudinary holds other bytes than were sent as {deposit.public_id} (etag {etag}, ours {deposit.md5}): {url}. "
         "Does the account change files at upload (an incoming transformation)? Switch that off, delete the asset, and "
@@ -203,7 +222,7 @@ def _altered(deposit: Deposit, etag: str, url: str) -> ImageFault:
 
 
 def is_safe_address(text: str) -> bool:
-    """Whether an address can be handed out: https, or http on loopback, with a host and without a login."""
+    """Whether an address may be given to users: https, or http on loopback, with a host and without a login."""
     try:
         url = urlsplit(text)
         host = url.hostname or ""

@@ -1,7 +1,7 @@
-"""Bringing the bytes of an asset back: from the account's description of it to its address, and from there into a file.
+"""Downloading an asset: from the account's description to its address, and from there into a file.
 
-An address with the asset's version and without a transformation gives the bytes as they were stored. What not everybody
-may see is signed by the SDK. Never more is taken than the account says that the asset has.
+An address with the asset's version and without a transformation returns the bytes as they were stored. The SDK signs
+addresses of assets that are not public. A download that is longer than the account says is an error.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from comfyledger_cloudinary.answers import bounded, is_safe_address
 
 PIECE_BYTES: Final = 262_144
 MIN_BYTES_PER_S: Final = 8_192
-"""Below it an asset comes too slowly: a byte a second would hold its place for months."""
+"""A slower download is ended: one byte a second would take months."""
 
 
 def address_of(options: Options, asset: Mapping[str, Any]) -> str:
-    """Where the original of an asset is, as the Admin API describes it. Raises StoreTrouble if that does not say it."""
+    """The address of an asset's original, from its description by the Admin API. Raises StoreTrouble without one."""
     if options.delivery_type == "upload":
         return _checked(str(asset.get("secure_url", "")))
     from cloudinary.utils import cloudinary_url
 
     account = options.account
-    # Everything is passed: the SDK's global configuration belongs to nobody.
+    # Everything is passed, so that the SDK's global configuration is not used.
     address, _ = cloudinary_url(
         str(asset.get("public_id", "")),
         type=options.delivery_type,
@@ -62,12 +62,12 @@ def _checked(address: str) -> str:
     return address
 
 
-async def bring(
+async def download(
     session: aiohttp.ClientSession, address: str, target: Path, *, bytes_max: int, connect_s: float, piece_s: float
 ) -> None:
-    """GET into a file that is there. Raises StoreTrouble, OSError.
+    """GET into an existing file. Raises StoreTrouble, OSError.
 
-    Each piece has its time to come, and all of them together what they take at MIN_BYTES_PER_S beside it.
+    Each piece has its own time limit, and all together must come at MIN_BYTES_PER_S at least.
     """
     try:
         async with asyncio.timeout(connect_s + piece_s) as deadline:

@@ -1,7 +1,7 @@
-"""What there is to say of an account, for `comfyledger doctor`: answers and configuration in, remarks out. PURE.
+"""Remarks of `comfyledger doctor` on an account: answers and configuration in, remarks out. PURE.
 
-The folder mode decides under which names assets show in the media library, the clock whether signatures count, the
-budget whether a new series can be asked for at all.
+The folder mode decides under which names assets appear in the media library. With a wrong clock, signatures are not
+accepted. Without budget, no new series can be asked for.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from comfyledger_cloudinary.account import Options
 
 CLOCK_OFF_S: Final = 60.0
 SIGNATURE_S: Final = 3_600.0
-"""A signature counts for so long; a clock that is off by it makes none that counts."""
+"""A signature is valid for so long. A clock that is off by more makes no valid ones."""
 BUDGET_LOW: Final = 50
 """Admin calls that are left: import and audit need one for 500 files, a new series one."""
 
 
 def about_mode(store: str, options: Options, config: Mapping[str, Any]) -> Remark:
-    """The folder mode that the account has against the one that is configured."""
+    """Compares the account's folder mode with the configured one."""
     said = config.get("settings")
     mode = said.get("folder_mode") if isinstance(said, dict) else None
     account, key = options.account.cloud_name, f"[stores.{store}] folder_mode"
@@ -29,7 +29,7 @@ def about_mode(store: str, options: Options, config: Mapping[str, Any]) -> Remar
             return Remark("failure", f"The account {account} does not say its folder mode.", f'{key} = "dynamic"')
         return Remark("ok", f"The account {account} answers; its folder mode is configured: {options.folder_mode}.")
     if options.folder_mode not in {"auto", mode}:
-        text = f"The account {account} has the folder mode {mode}, the configuration says {options.folder_mode}."
+        text = f"The account {account} has the folder mode {mode}, but {options.folder_mode} is configured."
         return Remark("failure", text, f'{key} = "{mode}"')
     return Remark("ok", f"The account {account} answers; its folder mode is {mode}.")
 
@@ -51,9 +51,9 @@ def about_budget(left: int | None) -> Remark | None:
 
 
 def about_clock(ahead_s: float) -> Remark | None:
-    """How far the account's clock is ahead of this machine's; a whole second is no more than its rounding."""
+    """`ahead_s`: how far the account's clock is ahead of this machine's; it rounds to seconds."""
     if abs(ahead_s) < CLOCK_OFF_S:
         return None
     side = "behind" if ahead_s > 0 else "ahead of"
-    text = f"This machine's clock is {abs(ahead_s):,.0f} s {side} Cloudinary's; signatures count for an hour."
+    text = f"This machine's clock is {abs(ahead_s):,.0f} s {side} Cloudinary's; a signature is valid for an hour."
     return Remark("failure" if abs(ahead_s) >= SIGNATURE_S else "warning", text, "timedatectl set-ntp true")

@@ -1,6 +1,6 @@
-"""What a listing of the account means: files as the plugin API says them, and the highest number of a series. PURE.
+"""Reads a listing of the account: files as the plugin API describes them, and the highest number of a series. PURE.
 
-An answer that does not say what the account holds is no listing, and never an empty one.
+An answer that is no listing is an error, never an empty listing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Numbers:
         self._series = series
         self._found = Found()
 
-    def look_at(self, public_ids: Iterable[str], placeholders: Iterable[str] = ()) -> None:
-        """Placeholders of what was deleted hold their numbers, but give no doubt: an import does not read them."""
+    def add(self, public_ids: Iterable[str], placeholders: Iterable[str] = ()) -> None:
+        """Add a page. Placeholders of deleted files hold their numbers but raise no doubt: an import skips them."""
         for public_id in public_ids:
             number = self._number_of(public_id)
             if number is not None:
@@ -51,11 +51,11 @@ class Numbers:
 
 
 def checked(listing: dict[str, Any]) -> dict[str, Any]:
-    """The same listing. Raises StoreTrouble for what is none, or may go on without saying where."""
+    """The same listing. Raises StoreTrouble if it is none, or if its cursor is invalid."""
     resources, cursor = listing.get("resources"), listing.get("next_cursor")
     is_one = isinstance(resources, list) and isinstance(cursor, str | None)
     if not is_one or not all(isinstance(one, dict) and text_of(one, "public_id") for one in resources or ()):
-        text = f"The account's answer is no list of what it holds (it has {', '.join(sorted(listing))[:200]})."
+        text = f"The account's answer is no list of its files (it has {', '.join(sorted(listing))[:200]})."
         raise StoreTrouble(LaneFault("unknown", text))
     return listing
 
@@ -66,13 +66,13 @@ def prefix_of(series: Series) -> str:
 
 
 def public_ids_of(listing: Mapping[str, Any], *, placeholders: bool = False) -> list[str]:
-    """Those of the files, or of the placeholders that deleted ones left."""
+    """The public ids of the files, or of the placeholders of deleted files."""
     resources = _resources(listing)
     return [text_of(one, "public_id") for one in resources if bool(one.get("placeholder")) is placeholders]
 
 
 def held_of(listing: Mapping[str, Any]) -> tuple[Held, ...]:
-    """The files of a listing. What was deleted and left a placeholder (a backup) is not held."""
+    """The files of a listing, without placeholders of deleted files (backups)."""
     found = (held(resource) for resource in _resources(listing))
     return tuple(one for one in found if one is not None)
 

@@ -1,14 +1,13 @@
 """The Cloudinary store: images as assets of an account, each under the full path that the log gave it.
 
-`CloudinaryStore` answers the plugin API and holds what the siblings need to know of each other; `_account` has options,
-secret and signature, `_transfer` carries files, `_answers` says what came of it, `_admin` asks the account and
-`_listing` reads what it says. What this store sees to:
+`CloudinaryStore` implements the plugin API. `account` has options, secret and signature, `transfer` sends files,
+`answers` reads the results, `admin` asks the account and `listing` reads its lists. What this store guarantees:
 
-- **An upload can be replayed without fear.** The public_id is given, `overwrite=false`, and what the account holds is
-  compared by its MD5 with ours: nothing is ever replaced, nothing gets a suffix, and no upload needs a question before.
-- **One upload is in flight for each public_id**, because nobody documents that the account's own check is atomic.
-- **The Admin API is asked rarely**: for the folder mode and the size limit at the start, once for each new series, for
-  each page of a listing. What the start must know is remembered, so that it needs no network the next time.
+- **An upload can be repeated safely.** It sends the public_id with `overwrite=false`, and compares the MD5 of what the
+  account holds with ours. Nothing is replaced, nothing gets a suffix, and no upload needs a question before it.
+- **One upload is in flight for each public_id**, because Cloudinary does not document that its own check is atomic.
+- **The Admin API is called rarely**: for the folder mode and the size limit at the start, once for each new series, and
+  for each page of a listing. The facts that a start needs are remembered, so that the next start needs no network.
 """
 
 from __future__ import annotations
@@ -40,24 +39,23 @@ from comfyledger.plugin_api import (
     StoreTrouble,
     hookimpl,
 )
-from comfyledger_cloudinary.account import Options, options_from, upload_fields
+from comfyledger_cloudinary.account import Options, destroy_fields, options_from, upload_fields
 from comfyledger_cloudinary.admin import Admin, Missing
-from comfyledger_cloudinary.answers import Answer, deserves_another_try, judge
+from comfyledger_cloudinary.answers import Answer, deserves_another_try, foreign, is_ours, judge, judge_destroyed
 from comfyledger_cloudinary.delivery import address_of
-from comfyledger_cloudinary.destroy import destroy_fields, foreign, is_ours, judge_destroyed
 from comfyledger_cloudinary.diagnosis import about_budget, about_clock, about_limit, about_mode
 from comfyledger_cloudinary.listing import Numbers, checked, held, held_of, prefix_of, public_ids_of
 from comfyledger_cloudinary.transfer import Cargo, Patience, Transfer
 
 LISTED_MAX: Final = 500
-"""Assets for one Admin call, the most that Cloudinary gives."""
+"""Assets in one Admin call, the most that Cloudinary returns."""
 
 CONFLICT_DELAY_S: Final = 1.0
 DISPENSABLE_S: Final = 2.0
-"""For an answer at the start that one can do without: a daemon without network shall not wait for it."""
+"""Time limit for an optional answer at the start: a daemon without network must not wait for it."""
 
 DOUBT_REMEMBERED_S: Final = 600.0
-"""A doubted series is not asked for again before, whoever waits: each question costs a call of the hourly budget."""
+"""A doubted series is not asked for again earlier: each question costs a call of the hourly budget."""
 
 
 @hookimpl
@@ -100,15 +98,15 @@ class CloudinaryStore:
 
     @property
     def patience_s(self) -> float:
-        """As long as a transfer may stand still, for as often as an upload is tried."""
+        """The time that a transfer may pause, times the tries of an upload."""
         options = self._options
         return 3 * (options.connect_timeout_s + options.send_timeout_s + options.answer_timeout_s)
 
     async def prepare(self) -> None:
-        """Learn the folder mode, if it is not configured, and the size limit; what cannot be had now may be known."""
+        """Learn the folder mode, unless it is configured, and the size limit. Offline, remembered facts are used."""
         if not self._mode:
             self._mode = await self._learn_mode()
-        # Cloudinary refuses too large files by itself; to know the limit only makes it sooner and cheaper.
+        # Cloudinary refuses too large files by itself. Knowing the limit saves the upload.
         with suppress(StoreTrouble, TimeoutError):
             async with asyncio.timeout(DISPENSABLE_S):
                 self._known.remember(image_bytes_max=_image_bytes_max(await self._admin.ask("usage")))
@@ -121,7 +119,7 @@ class CloudinaryStore:
             return self._masked(await self._put(deposit))
 
     async def highest_number(self, series: Series) -> int:
-        """The prefix is asked for as written: Cloudinary's search knows the case."""
+        """The prefix is sent as written: Cloudinary's search is case-sensitive."""
         now_s = self._now()
         self._doubts = {one: doubt for one, doubt in self._doubts.items() if now_s < doubt[0]}
         if series in self._doubts:
@@ -148,7 +146,10 @@ class CloudinaryStore:
         await self._transfer.receive(address, target, size_bytes if isinstance(size_bytes, int) else 0)
 
     async def delete(self, ours: Held) -> Deletion:
-        """One call of the Admin API, to see whose the asset is, and one that deletes it."""
+        """One call of the Admin API checks that the asset is ours, a second call deletes it.
+
+        Cloudinary deletes whatever has the name. `invalidate` clears its caches, which takes minutes.
+        """
         try:
             found = await self.check(ours.public_id, ours.extension)
         except StoreTrouble as trouble:
@@ -174,7 +175,7 @@ class CloudinaryStore:
         return Page(held_of(listing), following)
 
     async def diagnose(self) -> tuple[Remark, ...]:
-        """Two calls of the hourly budget; what they say is not remembered."""
+        """Costs two calls of the hourly budget. The answers are not remembered."""
         config = await self._admin.ask("config", settings="true")
         found = (
             about_mode(self._name, self._options, config),
@@ -208,7 +209,7 @@ class CloudinaryStore:
         return answer, Answer(0)
 
     def _masked(self, outcome: Outcome) -> Outcome:
-        """Cloudinary tells the string that it signed, without the secret; this makes sure."""
+        """Cloudinary's errors quote the signed string without the secret. This makes sure of it."""
         masked = self._options.masked
         match outcome:
             case ImageFault(code=code, text=text):
@@ -219,7 +220,7 @@ class CloudinaryStore:
                 return outcome
 
     async def _learn_mode(self) -> str:
-        """Ask; where Cloudinary cannot be reached or has no budget left, what it said the last time holds."""
+        """Ask for the mode. If Cloudinary is unreachable or has no budget left, the last answer is used."""
         known = self._known.folder_mode
         try:
             async with asyncio.timeout(DISPENSABLE_S if known else None):
@@ -242,7 +243,7 @@ class CloudinaryStore:
         numbers, cursor, seen = Numbers(series), "", set[str]()
         while True:
             listing = await self._listing(prefix_of(series), cursor)
-            numbers.look_at(public_ids_of(listing), public_ids_of(listing, placeholders=True))
+            numbers.add(public_ids_of(listing), public_ids_of(listing, placeholders=True))
             cursor = _cursor_of(listing)
             if not cursor:
                 return numbers
@@ -257,7 +258,7 @@ class CloudinaryStore:
 
 
 class Known:
-    """What the account said the last time, in a small file of the state folder; another address is another account."""
+    """The account's last answers, in a small file of the state folder. Another address is another account."""
 
     def __init__(self, path: Path, upload_prefix: str) -> None:
         self._path = path
@@ -274,12 +275,12 @@ class Known:
 
     @property
     def image_bytes_max(self) -> int:
-        """0 if it was never said."""
+        """0 if it is not known."""
         limit = self._said.get("image_bytes_max")
         return limit if isinstance(limit, int) else 0
 
     def remember(self, **said: str | int) -> None:
-        """Written whole or not at all; a folder that cannot be written costs a question at the next start."""
+        """Written whole or not at all. If the folder cannot be written, the next start asks again."""
         self._said = {**self._said, **said}
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -289,7 +290,7 @@ class Known:
 
 
 def _cut_short() -> StoreTrouble:
-    return StoreTrouble(LaneFault("unknown", "The account's list does not come to an end: its cursor comes again."))
+    return StoreTrouble(LaneFault("unknown", "The account's list does not end: it repeated a cursor."))
 
 
 def _cursor_of(listing: Mapping[str, Any]) -> str:

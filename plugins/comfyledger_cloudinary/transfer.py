@@ -1,8 +1,8 @@
-"""Carrying one file to Cloudinary: a multipart body framed by hand, streamed from the spool in flat memory.
+"""Uploading one file to Cloudinary: a multipart body written by hand, streamed from the spool in constant memory.
 
-The official SDK holds the whole file in memory, keeps one connection and makes one error of every fault; therefore the
-transfer is ours, on aiohttp. Fields and a path come in, a whole answer or a fault goes out; what either means is in
-`comfyledger_cloudinary.answers`, what is sent in `comfyledger_cloudinary.account`. Nothing is sent twice here.
+The official SDK holds the whole file in memory, keeps one connection and reports every fault as the same error. So the
+transfer is ours, on aiohttp. Fields and a path come in, an answer or a fault goes out. `answers` says what they mean,
+`account` what is sent. Nothing is sent twice here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import aiohttp
 
 from comfyledger.plugin_api import ImageFault, LaneFault, StoreTrouble
 from comfyledger_cloudinary.answers import Answer, broken
-from comfyledger_cloudinary.delivery import bring
+from comfyledger_cloudinary.delivery import download
 
 PIECE_BYTES: Final = 262_144
 """Measured: smaller pieces cost more CPU, larger ones only memory."""
@@ -57,7 +57,7 @@ class Transfer:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, url: str, fields: Mapping[str, str], cargo: Cargo) -> Answer | LaneFault | ImageFault:
-        """POST the fields and, last, the file. ImageFault if the file is not what it should be; raises nothing else."""
+        """POST the fields and, last, the file. ImageFault if the file is not as recorded. Raises nothing."""
         try:
             with await asyncio.to_thread(cargo.path.open, "rb", buffering=0) as file:
                 if os.fstat(file.fileno()).st_size != cargo.size_bytes:
@@ -67,12 +67,12 @@ class Transfer:
             return ImageFault("altered", f"The spool's file cannot be read: {error}")
 
     async def receive(self, address: str, target: Path, bytes_max: int) -> None:
-        """GET an asset's bytes into a file that is there. Raises StoreTrouble."""
+        """GET an asset's bytes into an existing file. Raises StoreTrouble."""
         times = {"connect_s": self._patience.connect_s, "piece_s": self._patience.answer_s}
         try:
-            await bring(self._ready_session(), address, target, bytes_max=bytes_max, **times)
+            await download(self._ready_session(), address, target, bytes_max=bytes_max, **times)
         except OSError as error:
-            raise StoreTrouble(LaneFault("unknown", f"The asset could not be written down: {error}")) from error
+            raise StoreTrouble(LaneFault("unknown", f"The asset could not be written to disk: {error}")) from error
 
     async def post(self, url: str, fields: Mapping[str, str]) -> Answer | LaneFault:
         """POST fields without a file. Raises nothing."""
@@ -108,7 +108,7 @@ class Transfer:
             return Answer(response.status, headers, await _text_of(response))
 
     def _ready_session(self) -> aiohttp.ClientSession:
-        """Made at the first use, because it belongs to the loop that runs then. Timeouts are those of `Patience`."""
+        """Made at the first use, because it belongs to the event loop of then. `Patience` has the timeouts."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections_max, keepalive_timeout=IDLE_CONNECTION_S),
@@ -135,7 +135,7 @@ class Body:
         }
 
     async def pieces(self, deadline: asyncio.Timeout, patience: Patience) -> AsyncIterator[bytes]:
-        """Each piece has its own time to leave; once the last has left, the answer has its."""
+        """Each piece has its own time limit; after the last piece, the answer has its own."""
         async for piece in self._pieces():
             _give(deadline, patience.send_s)
             self.begun = True
@@ -146,7 +146,9 @@ class Body:
         yield self._head
         left = self.cargo.size_bytes
         while left:
-            piece = self._file.read(min(left, PIECE_BYTES))  # From the page cache: a thread would cost more than it.
+            piece = self._file.read(
+                min(left, PIECE_BYTES)
+            )  # From the page cache: a thread would cost more than the read.
             if not piece:
                 self.shrank = True
                 raise OSError("the file became shorter while it was sent")
@@ -156,7 +158,7 @@ class Body:
 
 
 async def _text_of(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body of an answer; of one that is absurdly long, the beginning."""
+    """The body of an answer, or its beginning if it is longer than ANSWER_BYTES_MAX."""
     text = bytearray()
     async for piece in response.content.iter_any():
         text += piece
@@ -166,12 +168,12 @@ async def _text_of(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _give(deadline: asyncio.Timeout, time_s: float) -> None:
-    with suppress(RuntimeError):  # The time was up, or the answer came before the body had left.
+    with suppress(RuntimeError):  # The time was up, or the answer came before the whole body was sent.
         deadline.reschedule(asyncio.get_running_loop().time() + time_s)
 
 
 def frame(boundary: str, fields: Mapping[str, str], file_name: str) -> tuple[bytes, bytes]:
-    """What stands before and after the bytes of the file, which is the last part (RFC 7578)."""
+    """The bytes before and after the file, which is the last part (RFC 7578)."""
     parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items()]
     last = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(file_name)}"\r\n'

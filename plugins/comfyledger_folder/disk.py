@@ -51,11 +51,11 @@ from comfyledger_folder.root import MARK, Root
 
 KINDS_OF_IMAGE: Final = frozenset({"png", "jpg", "jpeg", "webp"})
 OWN_SIGNS: Final = len(MARK) + 18
-"""How long the beginning of a temporary name is, which says whose it is."""
+"""Length of the beginning of a temporary name, which says whose it is."""
 PIECE_BYTES: Final = 1_048_576
 
 NAME_REFUSED: Final = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ, errno.EINVAL, errno.EFBIG})
-"""What a disk has against one name or file. What it has against a folder is the store's trouble."""
+"""Errors that mean one name or file. The same error for a folder is the store's trouble."""
 
 
 class Refusal(Exception):
@@ -92,7 +92,7 @@ class Disk:
                 self._is_swept = True
 
     def numbers(self, series: Series) -> Numbers:
-        """The numbers under a series, in every folder that has its name. A link or a folder gives no doubt."""
+        """The numbers under a series, in every folder that has its name. Links and folders raise no doubt."""
         self.root.make_ready()
         numbers = self._count(series, lambda entry: True)
         if numbers.doubt is not None:
@@ -130,7 +130,7 @@ class Disk:
             shutil.copyfileobj(source, copy, PIECE_BYTES)
 
     def _held_at(self, public_id: str, extension: str) -> Path | None:
-        """Where a file of this name lies, if in the root. Raises StoreTrouble if its folder cannot be looked into."""
+        """The path of a file of this name, if it is in the root. Raises StoreTrouble if its folder cannot be read."""
         name = on_disk(f"{public_id}.{extension}")
         if not _is_name(name) or not self._is_there(self._folders_of(name)[1:]):
             return None
@@ -138,7 +138,7 @@ class Disk:
         return path if path.is_relative_to(self._root) and path.is_file() else None
 
     def page(self, prefix: str, cursor: str) -> Page:
-        """Below every folder that has this name, as `numbers` looks for it."""
+        """The next files below every folder that has this name, found as in `numbers`."""
         self.root.make_ready()
         folder = on_disk(prefix)
         inside = "\0" not in prefix and not prefix.startswith("/")
@@ -155,7 +155,7 @@ class Disk:
         return outcome
 
     def put(self, deposit: Deposit) -> Outcome:
-        self.root.make_ready()  # Outside: what is wrong with the root is no image's fault.
+        self.root.make_ready()  # Outside the `try`: a fault of the root is no image's fault.
         self.remains.take_away(self.root.make_ready)
         try:
             return self._put(deposit, on_disk(deposit.public_id))
@@ -217,7 +217,7 @@ class Disk:
         return True
 
     def _find(self, alike: list[Path], deposit: Deposit, target: Path, own: str) -> Path | None:
-        """A file that already is this image, or Refusal. What a crash left of this very image goes on the way."""
+        """A file that already is this image; raises Refusal on a collision. Deletes what a crash left of the image."""
         base = fold(target.stem)
         if alike == [target.parent] and not self._names.of(target.parent).may_hold(base, own):
             return None
@@ -229,11 +229,11 @@ class Disk:
                     rivals.append(Path(entry.path))
                 elif entry.name.startswith(own) and not self.remains.is_in_use(entry.name):
                     Path(entry.path).unlink(missing_ok=True)
-        # An empty file under the very name may be a claim of this image: putting it in place will tell.
+        # An empty file under this name may be a claim of this image; `_place` finds out.
         return _the_same([path for path in rivals if path != target or not is_empty(path)], deposit)
 
     def _write(self, deposit: Deposit, target: Path, own: str) -> Path | None:
-        """Copy, sync, put in place. Another may have been quicker: if with these bytes, returns where they are."""
+        """Copy, sync, put in place. If another call was quicker with the same bytes, returns their path."""
         temporary = target.with_name(f"{own}{self.remains.home()}{os.getpid()}-{next(self._serial)}")
         folder = self._names.of(target.parent)
         with self.remains.using(temporary) as use:
@@ -251,7 +251,7 @@ class Disk:
                 return _the_same([target], deposit)
 
     def _place(self, temporary: Path, target: Path, own: str) -> bool:
-        """Give the file its name by the first way that the file system knows: whether its other name is gone with it.
+        """Give the file its name in the first way that the file system supports. Returns whether the old name is gone.
 
         Raises FileExistsError.
         """
@@ -268,15 +268,15 @@ class Disk:
             return True
 
     def _alike(self, folder: str) -> list[Path]:
-        """Every folder that has this name, folded, part by part. Raises StoreTrouble if one cannot be looked into."""
+        """Every folder that has this name, folded, part by part. Raises StoreTrouble if one cannot be read."""
         found, blocked = self._look_for(folder)
         if blocked:
             raise self.root.blocked(blocked[0])
         return found
 
     def _look_for(self, folder: str) -> tuple[list[Path], list[Path]]:
-        """The folders that have this name, and what stands where one might be: a link that leads out or to nowhere, or
-        a file in place of all of them."""
+        """The folders that have this name, and what is in the place of one: a link out of the root or to nowhere, or a
+        file in place of all of them."""
         found, blocked = [self._root], list[Path]()
         for part in filter(None, folder.split("/")):
             wanted = fold(part)
@@ -315,7 +315,7 @@ def _announcement(target: Path, own: str) -> Path:
 
 
 def _keys_of(name: str) -> Iterator[str]:
-    """What a put looks for a name by: the image that it would be, or whose temporary it is."""
+    """The keys under which a put searches a name: the image it would be, or the image whose temporary it is."""
     stem, _, extension = name.rpartition(".")
     if extension.lower() in KINDS_OF_IMAGE:
         yield fold(stem)
@@ -347,7 +347,7 @@ def _copy(deposit: Deposit, temporary: Path) -> None:
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """A spool's file that is gone or cannot be read is the image's trouble; other errors are not."""
+    """A spool file that is gone or unreadable is the image's fault; other errors are not."""
     try:
         with path.open("rb") as file:
             while piece := file.read(PIECE_BYTES):

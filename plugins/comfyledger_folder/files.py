@@ -1,5 +1,7 @@
-"""What the folder store does to single files: compare, sync, rename, delete. Facts of the disk only: which file is
-meant and what is put where is said by `comfyledger_folder.store`."""
+"""Operations of the folder store on single files: compare, sync, rename, delete.
+
+`comfyledger_folder.disk` decides which file goes where.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ UNSUPPORTED: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, er
 
 
 def fold(name: str) -> str:
-    """What a disk that ignores case and composition makes of a name."""
+    """A name as a disk compares it that ignores case and Unicode composition."""
     return unicodedata.normalize("NFC", as_text(name)).casefold()
 
 
@@ -31,7 +33,7 @@ def md5_of(path: Path) -> str:
 
 
 def holds(path: Path, extension: str, size_bytes: int, md5: str) -> bool:
-    """Whether a file is of this kind and has these bytes. A link is not."""
+    """Whether a file has this extension and these bytes. False for a link."""
     found = path.lstat()
     is_kin = stat.S_ISREG(found.st_mode) and path.suffix.lower() == f".{extension}"
     return is_kin and found.st_size == size_bytes and md5_of(path) == md5
@@ -42,7 +44,7 @@ def is_empty(path: Path) -> bool:
 
 
 def sync(*paths: Path) -> None:
-    """Put files and folders on stable storage, where the file system knows how to sync them."""
+    """Put files and folders on stable storage, if the file system can sync them."""
     for path in paths:
         file = os.open(path, os.O_RDONLY)
         try:
@@ -64,9 +66,9 @@ def rename_noreplace(source: Path, target: Path) -> None:
 
 
 def place_by_claim(temporary: Path, target: Path, announcement: Path) -> None:
-    """Announce, make an empty file that must be new, rename over it. A crash leaves the rest to the next try.
+    """Announce, make an empty file that must be new, rename over it. After a crash the next try goes on.
 
-    The caller lets one in at a time. Raises FileExistsError.
+    The caller runs one call at a time. Raises FileExistsError.
     """
     claimed = announcement.exists() and is_empty(target)
     try:
@@ -108,11 +110,11 @@ def delete(folders: Iterable[Path], name: str, ours: Held, own: str) -> Deleted 
 
 
 def shown(path: Path) -> str:
-    """A path for people: what is no text in it is replaced."""
+    """A path as people can read it: bytes that are no text are replaced."""
     return as_text(str(path)).encode(errors="replace").decode()
 
 
 def said(error: OSError) -> str:
-    """What an error says, with its path as it is called on the disk; nothing of a timeout, which says nothing."""
+    """The text of an error with its path; empty for a timeout, which has none."""
     where = f": {shown(Path(str(error.filename)))!r}" if error.filename is not None else ""
     return f"[Errno {error.errno}] {error.strerror}{where}"[:500] if error.errno else str(error)[:500]

@@ -1,10 +1,9 @@
-"""What a put that was cut off leaves behind: temporaries of the folder store, found again and taken away.
+"""Removes the temporaries that an interrupted put of the folder store leaves behind.
 
-Two ways lead there. The root goes away in mid-put and comes back: the names that could not be removed are remembered,
-and tried again with the next put. The process dies: the name of a temporary says in which state folder and process it
-was made, and the next process of that state folder removes what is left of those that are gone. Nothing else in the
-root is touched, temporaries of other daemons neither; those of earlier releases, which do not say whose they are, go
-after a day.
+There are two cases. If the root goes away during a put and comes back, the names that could not be removed are
+remembered and tried again with the next put. If the process dies, the next process of the same state folder removes its
+temporaries: their names hold the state folder and the process. Other files in the root stay, also temporaries of other
+daemons. Temporaries of earlier releases do not name their owner; they are removed after a day.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from typing import Final
 
 TEMPORARY: Final = re.compile(r"\.comfyledger-[0-9a-f]{16}-(?:([0-9a-f]{8})-)?([0-9]{1,10})-[0-9]+")
 HOME: Final = "folder-home"
-"""The file of the state folder that says by which 8 hex digits its temporaries are known."""
+"""The file of the state folder that holds the 8 hex digits in the names of its temporaries."""
 OLD_S: Final = 86_400.0
 LEFT_MAX: Final = 1_000
-"""Names that are remembered; what is beyond is found at the next start."""
+"""Names that are remembered; the next start finds the others."""
 
 
 class Use:
@@ -56,11 +55,11 @@ class Remains:
         self._stopped = False
 
     def stop(self) -> None:
-        """A sweep that is under way ends."""
+        """End a running sweep."""
         self._stopped = True
 
     def home(self) -> str:
-        """What the name of a temporary says of the state folder; empty where that cannot be remembered."""
+        """The part of a temporary's name for the state folder; empty if that cannot be remembered."""
         with self._lock:
             if self._home is None:
                 self._home = _home_of(self._state_dir / HOME)
@@ -71,7 +70,7 @@ class Remains:
 
     @contextmanager
     def using(self, path: Path) -> Iterator[Use]:
-        """What is on the disk under this name at the end is removed, now or later."""
+        """Remove what is on the disk under this name at the end, now or later."""
         use = Use(path)
         self._in_use.add(path.name)
         try:
@@ -87,7 +86,7 @@ class Remains:
                 self._in_use.discard(path.name)
 
     def take_away(self, make_sure: Callable[[], None]) -> None:
-        """Try again what could not be removed. `make_sure` raises if the root is not there. Raises OSError."""
+        """Try again to remove what could not be removed. `make_sure` raises if the root is away. Raises OSError."""
         if not self._left:
             return
         with self._lock:
@@ -128,7 +127,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _home_of(path: Path) -> str:
-    """What the file says; made at the first time. Empty if it can be neither read nor written."""
+    """The digits in the file, which is made at the first use. Empty if it cannot be read or written."""
     with suppress(OSError, UnicodeError):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,12 @@
-"""What a put must know of the folders that it puts into: remembered, so that one more file costs as much beside 100,000
-others as beside none.
+"""Remembers what a put must know of its folders, so that a file costs as much beside 100,000 others as beside none.
 
-Of the folder itself the folded names are kept, as hashes, and a mark: after each change of ours its modification time
-is set to the nanosecond. Whoever else changes something there gives it another time, and it is listed again. Where
-that time cannot be set, or is kept less exactly, the folder is listed for each put.
+For the folder itself the folded names are remembered, as hashes, with a mark: after each change of ours its
+modification time is set to the nanosecond. A change by another program sets another time, and the folder is listed
+again. If the time cannot be set, or is stored less exactly, the folder is listed for each put.
 
-Of the folders above it is kept that they were synced, and that none of them is spelled twice. That holds for as long as
-their ctime stays, which nobody can set; an inode would not do, since what was removed and made again may have the same.
-A folder that has changed just now may change once more within the same tick of the clock, and is not remembered yet.
+For the folders above it is remembered that they were synced and that none of them is spelled twice. That holds as long
+as their ctime stays, which no program can set. An inode would not do: a folder that is made again may get the same one.
+A folder that has changed just now may change again within the same tick of the clock, so it is not remembered yet.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ State = tuple[tuple[int, int, int], ...]
 
 
 class Paths:
-    """The folders whose way down from the root is known. Safe to use from several threads at once."""
+    """The folders whose parents are known. Safe to use from several threads at once."""
 
     def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._known: dict[Path, State] = {}
         self._now_ns = now_ns
 
     def state_of(self, folders: Sequence[Path]) -> State:
-        """Of these, each of which lies in the one before it, all but the last."""
+        """The state of all these folders but the last; each lies in the one before it."""
         found = (folder.stat() for folder in folders[:-1])
         return tuple((one.st_dev, one.st_ino, one.st_ctime_ns) for one in found)
 
@@ -58,7 +57,7 @@ class Paths:
 
 
 class Names:
-    """The folders that were put into last. `keys_of` gives what a name is looked for by."""
+    """The folders of the last puts. `keys_of` returns the keys under which a name is found."""
 
     def __init__(self, keys_of: Callable[[str], Iterable[str]]) -> None:
         self._keys_of = keys_of
@@ -89,7 +88,7 @@ class Folder:
         return len(self._keys)
 
     def may_hold(self, *keys: str) -> bool:
-        """Whether something may lie there under one of these. Raises OSError."""
+        """Whether a file may be there under one of these keys. Raises OSError."""
         with self._lock:
             if not self._is_as_left():
                 self._mark = self._marked()
@@ -98,7 +97,7 @@ class Folder:
 
     @contextmanager
     def changing(self, *keys: str) -> Iterator[None]:
-        """Something is added under these keys, or taken away: quickly, since nobody else comes in meanwhile."""
+        """Add or remove something under these keys. Keep it short: it holds the lock of the folder."""
         with self._lock:
             as_left = self._is_as_left()
             try:
@@ -108,7 +107,7 @@ class Folder:
                 self._mark = self._marked() if as_left else None
 
     def forget(self, key: str) -> None:
-        """Nothing of ours lies there under this key any more."""
+        """Forget a key: nothing of ours is there under it any more."""
         with self._lock:
             self._keys.discard(hash(key))
 

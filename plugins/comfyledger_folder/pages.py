@@ -23,12 +23,12 @@ IS_UTF8: Final = sys.getfilesystemencoding().lower() in {"utf-8", "utf8"}
 
 
 def on_disk(text: str) -> str:
-    """How Python must be given a name so that the disk gets its UTF-8, whatever the locale says."""
+    """The string for which Python writes the name as UTF-8 on the disk, whatever the locale."""
     return text if IS_UTF8 else os.fsdecode(text.encode(errors="surrogateescape"))
 
 
 def as_text(name: str) -> str:
-    """The text of a name as `os` gives it: what `on_disk` has made, and what lies there."""
+    """The text of a name as `os` returns it: the inverse of `on_disk`."""
     return name if IS_UTF8 else os.fsencode(name).decode(errors="surrogateescape")
 
 
@@ -60,7 +60,7 @@ def _all_files(root: Path, folders: Sequence[Path], after: Sequence[str]) -> Ite
 
 
 def _held(root: Path, file: os.DirEntry[str]) -> Held:
-    """Names that are not UTF-8 are shown with replacement signs: none of them is ours."""
+    """Names that are not UTF-8 are shown with replacement characters; none of them is ours."""
     path = os.fsencode(os.path.relpath(file.path, root)).decode(errors="replace")
     public_id, extension = os.path.splitext(path)
     return Held(public_id, extension[1:], file.stat(follow_symlinks=False).st_size)
@@ -85,7 +85,7 @@ def _in_order(folder: Path, least: str) -> Iterator[os.DirEntry[str]]:
     """The entries of a folder by name, from `least` on; the folder is read again for each page of them."""
     while some := nsmallest(PAGE, (entry for entry in entries(folder) if entry.name >= least), key=_name_of):
         yield from some
-        least = some[-1].name + "\0"  # The very next name: none holds this sign.
+        least = some[-1].name + "\0"  # The very next name: no name holds this character.
 
 
 def _name_of(entry: os.DirEntry[str]) -> str:
@@ -93,6 +93,6 @@ def _name_of(entry: os.DirEntry[str]) -> str:
 
 
 def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """What is in a folder, in no order; nothing if there is no such folder. Raises OSError if one cannot look."""
+    """The entries of a folder, in no order; none if there is no such folder. Raises OSError if it cannot be read."""
     with suppress(FileNotFoundError), os.scandir(folder) as found:
         yield from found

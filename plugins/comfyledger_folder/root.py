@@ -37,7 +37,7 @@ class Root:
         """Made and marked by this process: no earlier run has left anything in it."""
 
     def make_ready(self) -> None:
-        """See that the root is the one that it was. Made and marked at the first use, never again."""
+        """Check that the root is the same as before. It is made and marked at the first use, never again."""
         with self._looking:
             if os.path.realpath(self.path) != str(self.path):
                 raise self._led_away()
@@ -54,7 +54,7 @@ class Root:
             self.is_new = True
 
     def diagnose(self) -> tuple[Remark, ...]:
-        """Makes and marks nothing, unlike a use."""
+        """Remarks for `comfyledger doctor`. Makes and marks nothing."""
         if os.path.realpath(self.path) != str(self.path):
             raise self._led_away()
         marked = self.is_marked()
@@ -78,18 +78,18 @@ class Root:
         return (self.path / MARK).exists()
 
     def _unmounted(self) -> StoreTrouble:
-        text = f"{shown(self.path)} has no file {MARK}: is the disk mounted? If so, put an empty one there."
+        text = f"{shown(self.path)} has no file {MARK}. Is the disk mounted? If so, make an empty file of that name."
         return StoreTrouble(LaneFault("not_reached", text))
 
     def _led_away(self) -> StoreTrouble:
         real = shown(Path(os.path.realpath(self.path)))
-        text = f"{shown(self.path)} leads to {real} now, which is another place. Put the folder back."
+        text = f"{shown(self.path)} now leads to another place, {real}. Put the folder back."
         return StoreTrouble(LaneFault("configuration", text))
 
     def blocked(self, folder: Path) -> StoreTrouble:
         text = (
             f"{shown(folder)} is no folder within {shown(self.path)}: it is a file, or a link that leads out or to "
-            "nowhere. Put the folder back; until then nobody can tell what the store holds there."
+            "nowhere. Put the folder back. Until then the store cannot be read there."
         )
         return StoreTrouble(LaneFault("configuration", text))
 
@@ -99,7 +99,7 @@ def _about(root: Path, *, is_marked: bool, is_writable: bool) -> Remark:
     if not is_writable:
         return Remark("failure", f"{root} cannot be written by the daemon's account.", f"ls -ld {root}")
     if not is_marked:
-        return Remark("ok", f"{root} is made and marked at its first use; mount its disk before.")
+        return Remark("ok", f"{root} will be made and marked at its first use. Mount its disk before.")
     return Remark("ok", f"{root} is there and can be written.")
 
 

@@ -1,21 +1,18 @@
 """The folder store: images as plain files below a root, on a local disk or a mounted one.
 
 `FolderStore` answers the plugin API and gives every call a bound in time; `Disk` does the blocking file work in threads
-of the store's own, so that a dead mount cannot take those of the daemon. What this store sees to:
+of the store's own, so that a dead mount cannot take those of the daemon. What this store guarantees:
 
-- **Nothing is ever replaced.** A file is written beside its place under a temporary name, synced, and put there by a
-  hard link; where the file system has none, by RENAME_NOREPLACE; where it has neither, by a claim: an empty file made
-  with O_EXCL, over which the whole file is then renamed. No partial file ever stands under an image's name. The claim
-  is announced before by a file named after image and place; an empty file without it is a stranger's.
-- **Names are one that a folding disk would take for one**: equal after NFC and casefold, folders included. Such a file,
-  or the same name as another kind of image, is a collision, unless kind and bytes are the same.
-- **An unmounted disk is not taken for an empty one.** At first use the root is made if need be and marked by a file
-  `.comfyledger`; the state folder remembers that. A root that was marked and has no mark now is not reached. (At the
-  very first use nothing can be known: mount it before.)
-
-- **A store that cannot look is not an empty one.** A folder of a name that is a file, or a link out of the root or to
-  nowhere, is the store's trouble and not the image's: it is repaired in one place, and nothing is parked for it.
-- **Names are UTF-8 on the disk**, whatever the locale says: texts become names and names texts at the edge of `Disk`.
+- **Nothing is ever replaced.** A file is written under a temporary name in its folder, synced, and given its name by a
+  hard link. If the file system has none, RENAME_NOREPLACE does it. If it has neither, a claim does: an empty file made
+  with O_EXCL, over which the whole file is renamed. No partial file ever has an image's name. A file named after image
+  and place announces the claim; an empty file without an announcement belongs to somebody else.
+- **Names that a case-insensitive disk would treat as one are one**: equal after NFC and casefold, folders included.
+  Such a file, or the same name with another image extension, is a collision, unless kind and bytes are the same.
+- **An unmounted disk is not taken for an empty one**, see `comfyledger_folder.root`.
+- **A folder that cannot be read is not an empty one.** If a file, or a link out of the root or to nowhere, is in a
+  folder's place, the store is at fault and not the image: a person repairs it once, and no image is parked.
+- **Names are UTF-8 on the disk**, whatever the locale. `Disk` converts between texts and names.
 - **No temporary stays**, see `comfyledger_folder.leftovers`.
 
 Symbolic links within the root may lead to other folders within the root only. `page` follows none.
@@ -72,7 +69,7 @@ class FolderStore:
     """A Store whose files lie below a root. Safe to call many times at once, from one event loop."""
 
     def __init__(self, root: Path, state_dir: Path, timeout_s: float = TIMEOUT_S, *, name: str = "folder") -> None:
-        """`root` as it was configured; what it leads to now is the store's place."""
+        """`root` as configured; the store is the folder that it leads to now."""
         self._root = Path(os.path.realpath(root))
         self._name = name
         self._timeout_s = timeout_s
@@ -96,9 +93,9 @@ class FolderStore:
         return f"folder:{as_text(str(self._root))}"
 
     async def prepare(self) -> None:
-        """Nothing to find out: the root is looked at with every call, since a disk may come and go.
+        """Nothing to prepare: each call checks the root, because a disk may come and go.
 
-        What an earlier run left half written is removed meanwhile; nobody waits for it.
+        A thread removes what an earlier run left half written; nothing waits for it.
         """
         self._sweep_if_owed()
 
@@ -113,7 +110,7 @@ class FolderStore:
         return numbers.highest(self._name, series)
 
     async def put(self, deposit: Deposit) -> Outcome:
-        """A call that ran out of time, or was cancelled, may still end in its thread: it does no harm then."""
+        """A call that timed out or was cancelled may still end in its thread. That does no harm."""
         try:
             return await self._in_thread(partial(self._disk.put, deposit))
         except StoreTrouble as trouble:
@@ -128,7 +125,7 @@ class FolderStore:
         await self._in_thread(partial(self._disk.fetch, public_id, extension, target))
 
     async def delete(self, ours: Held) -> Deletion:
-        """Only what has our bytes, whatever its case is; folders stay."""
+        """Deletes only files with our bytes, whatever the case of their names. Folders stay."""
         try:
             return await self._in_thread(partial(self._disk.delete, ours))
         except StoreTrouble as trouble:
@@ -149,7 +146,7 @@ class FolderStore:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-        except OSError as error:  # The timeout among them, which has no number and no text.
+        except OSError as error:  # A TimeoutError too, which has no number and no text.
             code = LANE_CODES.get(error.errno or errno.ETIMEDOUT, "unknown")
             text = said(error) or f"{shown(self._root)} did not answer within {self._timeout_s:g} s"
             raise StoreTrouble(LaneFault(code, text)) from error

@@ -95,7 +95,7 @@ async def test_a_folder_that_lost_its_mark_is_a_failure_and_is_not_marked(loaded
     assert (used.verdict, "is there" in used.sentence) == ("ok", True)
     (root / ".comfyledger").unlink()
     (gone,) = about(await report(settings), "store folder")
-    assert (gone.verdict, "is the disk mounted?" in gone.sentence) == ("failure", True)
+    assert (gone.verdict, "Is the disk mounted?" in gone.sentence) == ("failure", True)
     assert list(root.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Laws of bringing an asset back: a signed address where it needs one, and never more bytes than it should have."""
+"""Laws of downloading an asset: a signed address where it needs one, and never more bytes than it should have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from comfyledger.plugin_api import StoreTrouble
 from comfyledger_cloudinary.account import Options, options_from
-from comfyledger_cloudinary.delivery import address_of, bring
+from comfyledger_cloudinary.delivery import address_of, download
 
 ASSET = {"public_id": "u_2/a b", "format": "png", "version": 12, "secure_url": "https://res.test/v12/u_2/a%20b.png"}
 
@@ -52,11 +52,11 @@ async def test_never_more_is_taken_than_the_asset_should_have(tmp_path: Path) ->
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         address = str(server.make_url("/"))
         with pytest.raises(StoreTrouble, match="longer than the 999 bytes"):
-            await bring(session, address, target, bytes_max=999, connect_s=5, piece_s=5)
-        await bring(session, address, target, bytes_max=1_000, connect_s=5, piece_s=5)
+            await download(session, address, target, bytes_max=999, connect_s=5, piece_s=5)
+        await download(session, address, target, bytes_max=1_000, connect_s=5, piece_s=5)
     with pytest.raises(StoreTrouble):
         async with aiohttp.ClientSession() as session:
-            await bring(session, address, target, bytes_max=9, connect_s=5, piece_s=5)
+            await download(session, address, target, bytes_max=9, connect_s=5, piece_s=5)
     assert target.stat().st_size == 1_000
 
 
@@ -82,7 +82,7 @@ async def test_an_asset_that_drips_is_cut_and_a_redirect_is_not_followed(tmp_pat
     app.router.add_get("/elsewhere", elsewhere)
     async with TestServer(app) as server, aiohttp.ClientSession() as session, asyncio.timeout(5):
         with pytest.raises(StoreTrouble, match="in time"):
-            await bring(session, str(server.make_url("/drip")), target, bytes_max=10**9, connect_s=0.2, piece_s=0.3)
+            await download(session, str(server.make_url("/drip")), target, bytes_max=10**9, connect_s=0.2, piece_s=0.3)
         with pytest.raises(StoreTrouble, match="HTTP 302"):
-            await bring(session, str(server.make_url("/elsewhere")), target, bytes_max=9, connect_s=5, piece_s=5)
+            await download(session, str(server.make_url("/elsewhere")), target, bytes_max=9, connect_s=5, piece_s=5)
     assert asked == ["/elsewhere"]

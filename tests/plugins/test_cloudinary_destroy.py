@@ -14,8 +14,7 @@ from PIL import Image
 
 from comfyledger.plugin_api import Deleted, Deposit, Foreign, Held, LaneFault
 from comfyledger.sim.cloudinary.server import SECRET, CloudinaryOptions, SimCloudinary, serve
-from comfyledger_cloudinary.answers import Answer
-from comfyledger_cloudinary.destroy import judge_destroyed
+from comfyledger_cloudinary.answers import Answer, judge_destroyed
 from comfyledger_cloudinary.store import CloudinaryStore
 
 NAME = "Areg/characters/opal-fever/images/Areg_opal-fever_image_1"

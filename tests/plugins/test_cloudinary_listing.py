@@ -16,7 +16,7 @@ STEM = f"{FOLDER}/Areg_opal-fever_image_"
 
 def numbers(*names: str, series: Series = SERIES) -> Numbers:
     found = Numbers(series)
-    found.look_at(f"{prefix_of(series)}{name}" for name in names)
+    found.add(f"{prefix_of(series)}{name}" for name in names)
     return found
 
 
@@ -37,13 +37,13 @@ def test_another_folder_or_suffix_is_another_series() -> None:
     with_suffix = Series(FOLDER, "a_", "_v")
     assert numbers("1_v", "2", "3_v", "4_w", series=with_suffix).highest() == 3
     other = Numbers(SERIES)
-    other.look_at([f"x/{STEM}9", f"{STEM}sub/9", "Areg_opal-fever_image_9"])
+    other.add([f"x/{STEM}9", f"{STEM}sub/9", "Areg_opal-fever_image_9"])
     assert other.highest() == 0
 
 
 def test_spellings_that_fold_alike_are_one_series() -> None:
     found = Numbers(Series("Zoé/x", "Zoé_"))
-    found.look_at([unicodedata.normalize("NFD", "ZOÉ/X/zoé_12")])
+    found.add([unicodedata.normalize("NFD", "ZOÉ/X/zoé_12")])
     assert found.highest() == 12
 
 

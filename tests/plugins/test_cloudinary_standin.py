@@ -92,7 +92,7 @@ def code(outcome: Outcome) -> str:
     return outcome.code
 
 
-async def test_what_is_held_is_brought_back_byte_for_byte(house: House) -> None:
+async def test_what_is_held_is_downloaded_byte_for_byte(house: House) -> None:
     store, deposit = house.opened(), house.deposit()
     await store.put(deposit)
     target = house.folder / "brought"
@@ -101,12 +101,12 @@ async def test_what_is_held_is_brought_back_byte_for_byte(house: House) -> None:
     assert target.read_bytes() == deposit.path.read_bytes()
 
 
-async def test_what_cannot_be_brought_back_is_trouble_and_makes_no_file(house: House) -> None:
+async def test_a_failed_download_is_trouble_and_makes_no_file(house: House) -> None:
     store, deposit = house.opened(), house.deposit()
     await store.put(deposit)
     with pytest.raises(StoreTrouble):
         await store.fetch(f"{NAME}0", "png", house.folder / "nothing")
-    with pytest.raises(StoreTrouble, match="written down"):
+    with pytest.raises(StoreTrouble, match="written to disk"):
         await store.fetch(NAME, "png", house.folder / "nothing")
     assert not (house.folder / "nothing").exists()
     await house.control(seed={"public_id": f"{NAME}7", "etag": "0" * 32, "bytes": 99})

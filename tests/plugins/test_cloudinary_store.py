@@ -400,10 +400,10 @@ async def test_an_account_that_cannot_be_asked_is_not_an_empty_one(bench: Bench,
 async def test_a_list_that_comes_to_no_end_is_no_whole_one(bench: Bench, cursors: list[str]) -> None:
     for cursor in cursors:
         bench.cloud.next.append((200, {"resources": [], "next_cursor": cursor}, {}))
-    with pytest.raises(StoreTrouble, match="does not come to an end"):
+    with pytest.raises(StoreTrouble, match="does not end"):
         await bench.opened().highest_number(SERIES)
     bench.cloud.next.append((200, {"resources": [], "next_cursor": "a"}, {}))
-    with pytest.raises(StoreTrouble, match="does not come to an end"):
+    with pytest.raises(StoreTrouble, match="does not end"):
         await bench.opened().page("", "a")
 
 

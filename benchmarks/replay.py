@@ -22,7 +22,7 @@ from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import Scratch
 from comfyledger.maintenance.audit.streams import Folded
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 from measured import in_turns, line, say
 from scale_ledger import Life
 
@@ -47,12 +47,12 @@ def rate(events: int, work: Callable[[], object]) -> float:
 
 
 def select(path: Path) -> int:
-    with looking(path) as live:
+    with open_read_only(path) as live:
         return sum(1 for _ in live.execute(ROWS))
 
 
 def decoded(path: Path) -> None:
-    with looking(path) as live:
+    with open_read_only(path) as live:
         last, after = read_head(live).position, 0
         while after < last:
             page = read_page(live, after=after, limit=PAGE)
@@ -63,14 +63,14 @@ def decoded(path: Path) -> None:
 
 def folded(path: Path) -> None:
     """With `evolve`, in memory and stream by stream, as an audit does it but for comparing."""
-    with looking(path) as live:
+    with open_read_only(path) as live:
         head = read_head(live).position
         for stream, events in groupby(live.execute(STREAMS), itemgetter(0)):
             Folded(stream, head).take(events)
 
 
 def into_tables(path: Path) -> None:
-    with looking(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as folder:
+    with open_read_only(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as folder:
         scratch = Scratch(Path(folder) / "fold.db")
         scratch.fold(live, read_head(live).position, Tally(), silent)
         scratch.close()

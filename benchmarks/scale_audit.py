@@ -18,7 +18,7 @@ from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import Scratch
 from comfyledger.maintenance.audit.run import audit
 from comfyledger.maintenance.audit.streams import Account, counted, range_agrees, ranges, series_agree, templates_agree
-from comfyledger.maintenance.open_read_only import looking, one_moment
+from comfyledger.maintenance.open_read_only import one_moment, open_read_only
 
 ROWS = "SELECT position, stream, kind, schema, at, data, hash FROM events"
 
@@ -33,7 +33,7 @@ def parts(path: Path, tally: Tally) -> dict[str, float]:
     """The floor, a SELECT of the same rows that keeps none; then what an audit of a long log gives to processes, here
     one after the other: the chain, and the tables stream by stream. Last the fold from end to end, which names what
     differs if anything does."""
-    with looking(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as folder:
+    with open_read_only(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as folder:
         head = read_head(live)
         took = {"select": seconds(lambda: [None for _ in live.execute(ROWS)])}
         took["chain"] = seconds(lambda: _told(tally, links_hold(live, 0, head.position)))

@@ -167,7 +167,7 @@ def test_a_store_that_cannot_be_asked_stops_a_restore(place: Place, file: str, r
     (tmp_path / "config.toml").write_text('[stores.cloud]\nkind = "nobody"\n')
     result = run("restore", file, "--replace", "--config", str(tmp_path / "config.toml"))
     assert result.exit_code == 1
-    assert "store_unavailable: The store cloud cannot say which numbers it holds" in result.stderr
+    assert "store_unavailable: The store cloud cannot say which numbers it has" in result.stderr
     assert "--without-stores" in result.stderr
 
 

@@ -20,7 +20,7 @@ from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import backup
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.maintenance.rebuild import rebuild
 from support.ledger_given import check_tables, raw, submission, take
 
@@ -148,7 +148,7 @@ def test_a_look_at_a_ledger_that_somebody_holds_says_who_and_reads_nothing_half_
 ) -> None:
     monkeypatch.setattr("comfyledger.maintenance.open_read_only.TIMEOUT_S", 0.01)
     pid = held(EXCLUSIVE, "DELETE").process.pid
-    with pytest.raises(LedgerUnusable, match=f"process {pid}") as refused, looking(used):
+    with pytest.raises(LedgerUnusable, match=f"process {pid}") as refused, open_read_only(used):
         pass
     assert refused.value.hint == locked.HINT
     with pytest.raises(LedgerUnusable, match=f"process {pid}"):

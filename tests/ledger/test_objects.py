@@ -12,7 +12,7 @@ from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.run import audit
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.maintenance.rebuild import rebuild
 from support.ledger_given import check_tables, raw, submission, take
 
@@ -244,7 +244,7 @@ def test_a_rebuild_that_breaks_off_leaves_a_missing_table_missing(used: Path) ->
 )
 def test_what_another_program_set_in_the_header_is_set_again(used: Path, statement: str) -> None:
     changed(used, statement, "VACUUM")
-    with looking(used) as connection:
+    with open_read_only(used) as connection:
         assert schema.is_ours(connection)
     ledger = Ledger.open(used)
     said = [ledger._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]

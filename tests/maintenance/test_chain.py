@@ -15,7 +15,7 @@ from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit import parallel
 from comfyledger.maintenance.audit.chain import check_chain, fixed_head, is_at, links_hold
 from comfyledger.maintenance.audit.findings import Finding, Tally, silent
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 from support.inspect_given import Place, render, take_group
 from support.ledger_given import log_of, raw, submission
 
@@ -23,7 +23,7 @@ from support.ledger_given import log_of, raw, submission
 def found_in(place: Place) -> list[Finding]:
     """What is found from end to end; link by link in parts the answer is the same, without a name."""
     tally, chain = Tally(), Tally()
-    with looking(place.path) as live:
+    with open_read_only(place.path) as live:
         head = fixed_head(live, tally)
         check_chain(live, head, chain, silent)
         with patch.object(parallel, "EVENTS_A_SEGMENT", 5):
@@ -193,5 +193,5 @@ def test_a_broken_chain_moves_no_anchor(place: Place, tmp_path: Path) -> None:
 
 
 def test_sqlite_is_told_to_refuse_every_write(place: Place) -> None:
-    with looking(place.path) as live, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with open_read_only(place.path) as live, pytest.raises(sqlite3.OperationalError, match="readonly"):
         live.execute("DELETE FROM meta")

@@ -16,7 +16,8 @@ import pytest
 from aiohttp import web
 
 from comfyledger import settings as settings_of
-from comfyledger.ledger.sqlite import filesystem as place_of
+from comfyledger.ledger.locked import locks_in
+from comfyledger.ledger.sqlite import filesystem
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.doctor import machine, run
 from comfyledger.settings import Settings
@@ -92,12 +93,12 @@ MOUNTS = r"""
     ],
 )
 def test_the_file_system_of_a_path_is_that_of_the_nearest_last_mount(path: str, kind: str) -> None:
-    assert machine.file_system_of(path, MOUNTS) == kind
+    assert filesystem.mounted_at(path, MOUNTS) == kind
 
 
 def test_where_mounts_are_not_told_the_file_system_is_unknown() -> None:
-    assert machine.file_system_of("/srv", "") == ""
-    assert machine.file_system_of("/srv", "rubbish - \n - \n1 2 - ext4") == ""
+    assert filesystem.mounted_at("/srv", "") == ""
+    assert filesystem.mounted_at("/srv", "rubbish - \n - \n1 2 - ext4") == ""
 
 
 def test_a_folder_that_is_not_there_is_judged_by_the_one_above(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_folder_that_is_not_there_is_judged_by_the_one_above(tmp_path: Path) -
 
 
 def test_a_file_system_that_the_daemon_would_refuse_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place_of, "type_of", lambda _: 0x6969)
+    monkeypatch.setattr(filesystem, "type_of", lambda _: 0x6969)
     assert machine.disk(tmp_path).network == "NFS"
 
 
@@ -124,7 +125,8 @@ LOCKS = """1: POSIX  ADVISORY  READ 11 fe:00:77 128 128
     ("major", "minor", "inode", "pid"), [(254, 0, 77, 12), (254, 0, 78, None), (254, 1, 79, 14), (1, 1, 79, None)]
 )
 def test_who_holds_a_lock_is_read_and_not_tried(major: int, minor: int, inode: int, pid: int | None) -> None:
-    assert machine.holder_in(LOCKS, major, minor, inode) == pid
+    found = locks_in(LOCKS, "FLOCK", major, minor, inode)
+    assert found == ([] if pid is None else [("WRITE", pid)])
 
 
 # ---- beside a daemon

@@ -32,7 +32,7 @@ def verdicts(found: list[Diagnosis]) -> list[str]:
 @pytest.mark.parametrize(
     ("version", "refused", "verdict", "word"),
     [
-        ((3, 51, 3), "", "ok", "SQLite 3.51.3 takes"),
+        ((3, 51, 3), "", "ok", "SQLite 3.51.3 accepts"),
         ((3, 40, 1), "", "ok", "let nothing else write"),
         ((3, 36, 0), "", "failure", "too old"),
         ((3, 51, 3), "no wal", "failure", "no wal"),
@@ -51,7 +51,7 @@ def test_sqlite_is_named_and_must_take_its_settings(version: Any, refused: str, 
         ({"exists": False}, "ok", ""),
         ({"problem": "It is another program's.", "hint": "[ledger] path"}, "failure", "[ledger] path"),
         ({"trouble": ("It is changed.", "comfyledger replay --rebuild")}, "failure", "comfyledger replay --rebuild"),
-        ({"journal_mode": "delete"}, "warning", "start the daemon again, which sets it"),
+        ({"journal_mode": "delete"}, "warning", "restart the daemon, which sets it"),
     ],
 )
 def test_a_ledger_that_the_daemon_would_refuse_is_a_failure(changed: Any, verdict: str, mend: str) -> None:

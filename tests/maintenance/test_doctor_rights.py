@@ -42,7 +42,7 @@ def of_token(keeper: Keeper, file: Kept | None, folder_mode: int, auth: str = "t
     [
         (own(0o600), 0o700, "ok", ""),
         (None, 0o700, "ok", ""),
-        (own(0o640), 0o700, "warning", "chmod 600 /state/token, unless that is meant"),
+        (own(0o640), 0o700, "warning", "chmod 600 /state/token, unless that is intended"),
         (own(0o640, group=0), 0o700, "ok", ""),
         (own(0o660), 0o700, "failure", "chmod 600 /state/token"),
         (own(0o604), 0o700, "failure", "chmod 600 /state/token"),

@@ -13,7 +13,7 @@ from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import EXAMPLES_MAX, MENDS, Tally, silent
 from comfyledger.maintenance.audit.run import audit
 from comfyledger.maintenance.audit.spool import check_spool
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 from support.inspect_given import Place, render, rows, take_group
 from support.ledger_given import submission
 
@@ -145,7 +145,7 @@ def test_what_is_on_its_way_or_young_is_left_out(place: Place) -> None:
     (place.spool / R2 / "3.png").write_text("x")
     now_s = (place.spool / R2 / "3.png").stat().st_mtime
     tally = Tally()
-    with looking(place.path) as live:
+    with open_read_only(place.path) as live:
         check_spool(live, place.spool, now_s + 1, tally, silent)
     assert not tally
 

@@ -17,7 +17,7 @@ from comfyledger.maintenance.audit import chain, fold
 from comfyledger.maintenance.audit.compare import TABLES
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.run import check_projections
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.maintenance.replay import position_at, replay
 from ledger.test_fold import run_load
 from support.inspect_given import Place, contents, rows, seen_in_parts, take_group
@@ -27,7 +27,7 @@ from support.ledger_given import NOW_MS, raw, submission
 def found_in(path: Path) -> dict[str, list[str]]:
     """What the fold of the whole log finds; stream by stream the answer is the same, without a name."""
     tally = Tally()
-    with looking(path) as live:
+    with open_read_only(path) as live:
         check_projections(live, tally, silent)
     assert seen_in_parts(path).tables == (not tally)
     return {kind.kind: [finding.where for finding in kind.examples] for kind in tally.kinds}
@@ -147,7 +147,7 @@ def test_a_row_in_memory_is_not_read_again(tmp_path: Path) -> None:
     projections.save(scratch.connection, [SeriesRow("s", "f", 1)])
     working = fold.Working(scratch.connection)
     working.put([SeriesRow("s", "f", 5)])
-    working.take_up("series/s", SeriesOpened("s", "f", 9))
+    working.load_for("series/s", SeriesOpened("s", "f", 9))
     scratch.close()
     assert working.the_series("s").next == 5
 

@@ -200,14 +200,14 @@ class Torn:
 def test_a_table_that_breaks_off_is_read_from_its_end_as_well() -> None:
     reading = salvage._Reading(Identity("l", "e"), Head(), silent)
     assert [*reading._rows(Torn(), "t", "c", "k")] == [(1,), (2,), (9,), (8,)]  # type: ignore[arg-type]
-    assert len(reading.remains().problems) == 2
+    assert len(reading.salvaged().problems) == 2
 
 
 def test_an_image_that_got_another_number_counts_by_that_one() -> None:
     reading = salvage._Reading(Identity("l", "e"), Head(), silent)
     reading._read_event("image_renumbered", '{"series":"f/n_","number":57,"folder":"F","file":"N_57"}')
     reading._read_event("image_renumbered", '{"series":"f/n_"}')
-    found = reading.remains()
+    found = reading.salvaged()
     assert found.traces == {"f/n_": salvage.Trace("F", "N_", "", 57)}
     assert len(found.problems) == 1
 

@@ -15,7 +15,7 @@ from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import Kind, Tally, silent
 from comfyledger.maintenance.audit.run import audit_stores
 from comfyledger.maintenance.audit.stores import WAIT_MAX_S, WAIT_STEP_S, Comparison
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.plugin_api import Deposit, Held, LaneFault, Outcome, Page, Series, StoreTrouble
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from support.inspect_given import Place, contents, picture, render, take_group
@@ -227,7 +227,7 @@ async def test_a_throttled_store_is_waited_for_with_progress_and_not_for_ever(
     def progress(what: str, done: int, total: int) -> None:
         told.append(what)
 
-    with looking(place.path) as live:
+    with open_read_only(place.path) as live:
         about = {"now_ms": NOW_MS, "deep": False, "tally": tally, "progress": progress, "sleep": sleep}
         await Comparison(live, "folder", store, tmp_path / "lists.db", **about).run()  # type: ignore[arg-type]
     assert {kind.kind for kind in tally.kinds} == kinds

@@ -21,10 +21,10 @@ from comfyledger.ledger.eventlog import read_head
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit import parallel, streams
 from comfyledger.maintenance.audit.findings import Progress, Tally, silent
-from comfyledger.maintenance.audit.parallel import Look, Seen, Task
+from comfyledger.maintenance.audit.parallel import Known, Scope, Task
 from comfyledger.maintenance.audit.run import Audited, audit
 from comfyledger.maintenance.audit.spool import YOUNG_S
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 from support.ledger_given import NOW_MS, raw, submission
 
 TERMS = Terms(NOW_MS, Policy(), None)
@@ -115,15 +115,15 @@ class Place:
 
 def answered_here(tasks: Sequence[Task], _: Progress) -> list[bytes | None]:
     """What processes would answer."""
-    return [parallel.done(task) for task in tasks]
+    return [parallel.run_task(task) for task in tasks]
 
 
-def seen_in_parts(path: Path) -> Seen:
+def seen_in_parts(path: Path) -> Known:
     """What an audit of a long log sees, in parts of a few events each."""
     small = (patch.object(parallel, "EVENTS_A_SEGMENT", 5), patch.object(streams, "EVENTS_A_RANGE", 7))
-    with looking(path) as live, patch.object(parallel, "asked", answered_here), small[0], small[1]:
-        look = Look(str(path), read_head(live), str(path.parent / "spool"), 0.0)
-        return parallel.seen(live, look, silent)
+    with open_read_only(path) as live, patch.object(parallel, "answers_to", answered_here), small[0], small[1]:
+        scope = Scope(str(path), read_head(live), str(path.parent / "spool"), 0.0)
+        return parallel.check_in_parallel(live, scope, silent)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

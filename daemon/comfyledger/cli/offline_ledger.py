@@ -75,9 +75,9 @@ async def _at_daemon(ctx: click.Context, work: Work, options: dict[str, Any]) ->
 
 async def _in_file(work: Work, ledger: Path, options: dict[str, Any]) -> int:
     from comfyledger.ledger.sqlite.reader import Reader
-    from comfyledger.maintenance.open_read_only import identity_of, looking
+    from comfyledger.maintenance.open_read_only import identity_of, open_read_only
 
-    with refusing(), looking(ledger) as connection:  # checks that it is a ledger, and keeps it open meanwhile
+    with refusing(), open_read_only(ledger) as connection:  # checks that it is a ledger, and keeps it open meanwhile
         reader = Reader(ledger)
         try:
             return await work(OfflineLedger(reader, identity_of(connection)), **options)

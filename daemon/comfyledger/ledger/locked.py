@@ -94,17 +94,37 @@ def holder_of(path: Path) -> str:
 
 
 def _holders(path: Path) -> list[int]:
-    """Processes with a lock for writing; where none has one, those with any lock at all."""
+    """Processes with a lock for writing; if there is none, those with any lock."""
     try:
-        found, lines = path.stat(), LOCKS.read_text().splitlines()
+        held = locks_on(path.stat(), "POSIX")
     except OSError:
         return []
-    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-    words = (line.split() for line in lines)
-    held = [(one[3], int(one[4])) for one in words if len(one) == 8 and one[1] == "POSIX" and one[5] == place]
-    others = [(kind, pid) for kind, pid in held if pid not in {os.getpid(), 0, -1}]
-    writing = [pid for kind, pid in others if kind == "WRITE"]
+    others = [(access, pid) for access, pid in held if pid not in {os.getpid(), 0, -1}]
+    writing = [pid for access, pid in others if access == "WRITE"]
     return sorted({*(writing or [pid for _, pid in others])})
+
+
+def locks_on(file: os.stat_result, kind: str) -> list[tuple[str, int]]:
+    """The locks of a kind (POSIX, FLOCK) that the kernel lists for a file: access and process id.
+
+    Some file systems have another device there: then none is found.
+    """
+    try:
+        text = LOCKS.read_text()
+    except OSError:
+        return []
+    return locks_in(text, kind, os.major(file.st_dev), os.minor(file.st_dev), file.st_ino)
+
+
+def locks_in(text: str, kind: str, major: int, minor: int, inode: int) -> list[tuple[str, int]]:
+    """The same of the text of /proc/locks."""
+    place = f"{major:02x}:{minor:02x}:{inode}"
+    lines = (line.split() for line in text.splitlines())
+    return [
+        (one[3], int(one[4]))
+        for one in lines
+        if len(one) == 8 and one[1] == kind and one[5] == place and one[4].removeprefix("-").isdecimal()
+    ]
 
 
 def _name(pid: int) -> str:

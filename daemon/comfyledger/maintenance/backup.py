@@ -1,8 +1,8 @@
-"""A copy of the ledger, made beside its daemon: one moment of it, proved whole, and then put under its name at once.
+"""A copy of the ledger while its daemon runs: a single moment, verified, and then renamed to its final name.
 
-The copy is read within one transaction, in small steps, so that the writer goes on and the copy never begins anew; only
-the write-ahead log cannot be checkpointed meanwhile, which is why there is a bound in time. A copy needs no other file
-beside it. It holds the texts of the ledger as they were: what is forgotten later lives on in it.
+The copy is read within one transaction in small steps, so the daemon keeps writing and the copy never restarts. The
+write-ahead log cannot be checkpointed meanwhile, so the time is limited. A copy needs no other file. It contains the
+texts of the ledger as they were: what is forgotten later survives in it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from comfyledger.ledger.sqlite.locking import Hold, made, sync_folder
 from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.file import check_file
 from comfyledger.maintenance.audit.findings import Progress, Tally
-from comfyledger.maintenance.open_read_only import Identity, identity_of, looking, one_moment
+from comfyledger.maintenance.open_read_only import Identity, identity_of, one_moment, open_read_only
 
 STEP_PAGES: Final = 256
 COPY_S: Final = 900.0
-"""How long the write-ahead log may go without a checkpoint."""
+"""How long the write-ahead log may stay without a checkpoint."""
 STALE_S: Final = 86_400.0
-"""A temporary file of this age is one that a killed backup left."""
-BESIDE: Final = ("", "-wal", "-shm", "-journal")
-"""What SQLite calls a file and those that belong to it."""
+"""A temporary file of this age was left by a killed backup."""
+SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
+"""Of a database's file and the files that SQLite keeps next to it."""
 
 _NAME: Final = "comfyledger-{ledger_id}-{at}-{position}.db"
 _OWN: Final = r"comfyledger-{ledger_id}-(\d{{8}}T\d{{6}}Z)-(\d+)\.db"
@@ -40,7 +40,7 @@ _AUDIT: Final = "See `comfyledger audit`."
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """A backup that was made: where it is, and what it holds up to which position. `removed`: older ones that went."""
+    """A finished backup: its file, its ledger and its last position. `removed`: the older backups that were deleted."""
 
     file: str
     ledger_id: str
@@ -54,25 +54,25 @@ class Copied(msgspec.Struct, frozen=True):
 def backup(path: Path, target: Path, now_s: float, progress: Progress, *, force: bool = False) -> Copied:
     """Copy the ledger at `path` to a file, or into a folder under a name with date and position.
 
-    Raises Refused for a file that exists already (unless `force`), LedgerUnusable for a ledger that is not whole or a
-    copy that took too long, OSError. Then nothing is left that was not there before.
+    Raises Refused for a file that exists (unless `force`), LedgerUnusable for a ledger that is not whole or a copy that
+    took too long, OSError. An error leaves no new file.
     """
     with ExitStack() as ending:
-        with looking(path) as live, one_moment(live):
+        with open_read_only(path) as live, one_moment(live):
             target = _place(path, target, identity_of(live), read_head(live), now_s, force)
-            beside = target.with_name(f".{target.name}.{os.getpid()}.new")
-            ending.callback(remove, beside)
-            copied = ending.enter_context(closing(made(beside)))
-            copy(live, beside, progress)
+            unfinished = target.with_name(f".{target.name}.{os.getpid()}.new")
+            ending.callback(remove, unfinished)
+            copied = ending.enter_context(closing(made(unfinished)))
+            copy(live, unfinished, progress)
         return _put(copied, target, progress, force)
 
 
 def _place(path: Path, target: Path, identity: Identity, head: Head, now_s: float, force: bool) -> Path:
-    """The file that is meant, if it may be written."""
+    """The file to write. Raises Refused if it must not be written."""
     if target.is_dir():
         at = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%SZ")
         target = target / _NAME.format(ledger_id=identity.ledger_id, at=at, position=head.position)
-    own = {path.resolve().with_name(path.resolve().name + end) for end in (*BESIDE, ".lock", ".mark")}
+    own = {path.resolve().with_name(path.resolve().name + end) for end in (*SUFFIXES, ".lock", ".mark")}
     if target.resolve() in own:
         raise Refused("invalid_field", f"{target} is the ledger itself.", hint="Name another file.")
     _check_free(target, force)
@@ -85,7 +85,7 @@ def _check_free(target: Path, force: bool) -> None:
 
 
 def copy(source: sqlite3.Connection, target: Path, progress: Progress) -> None:
-    """Copy a database in small steps into a file that stands alone. Raises LedgerUnusable, sqlite3.Error."""
+    """Copy a database in small steps into a single file. Raises LedgerUnusable, sqlite3.Error."""
     until_s = time.monotonic() + COPY_S
 
     def step(_status: int, remaining: int, total: int) -> None:
@@ -94,15 +94,15 @@ def copy(source: sqlite3.Connection, target: Path, progress: Progress) -> None:
             raise LedgerUnusable(f"The copy took longer than {COPY_S:g} s.", hint="Choose a faster disk for it.")
 
     with closing(sqlite3.connect(target, isolation_level=None)) as copied:
-        copied.execute("PRAGMA synchronous=OFF")  # It is synced as a whole, once it is proved whole.
+        copied.execute("PRAGMA synchronous=OFF")  # It is synced as a whole after it is verified.
         source.backup(copied, pages=STEP_PAGES, progress=step)
         copied.execute("PRAGMA journal_mode=DELETE")
 
 
 def verified(path: Path, progress: Progress) -> tuple[Identity, Head]:
-    """Which ledger a file holds, up to which position. Raises LedgerUnusable for one that is not whole."""
+    """Which ledger a file contains, up to which position. Raises LedgerUnusable if it is not whole."""
     tally = Tally()
-    with looking(path) as connection:
+    with open_read_only(path) as connection:
         try:
             check_file(connection, tally, progress)
             head = chain.fixed_head(connection, tally)
@@ -127,9 +127,9 @@ def _put(copied: Hold, target: Path, progress: Progress, force: bool) -> Copied:
 
 
 def prune(copied: Copied, keep: int, now_s: float) -> Copied:
-    """Of the backups of this ledger that bear a name made here, remove all but the newest so many. Raises OSError.
+    """Remove all but the newest `keep` backups of this ledger with names made here. Raises OSError.
 
-    The one just made stays, whatever the clock said before.
+    The backup just made stays, even if the clock was ahead before.
     """
     made = Path(copied.file)
     own = re.compile(_OWN.format(ledger_id=re.escape(copied.ledger_id)))
@@ -145,6 +145,6 @@ def prune(copied: Copied, keep: int, now_s: float) -> Copied:
 
 
 def remove(path: Path) -> None:
-    """A database file with all that SQLite keeps beside it."""
-    for end in BESIDE:
+    """Remove a database file with the files that SQLite keeps next to it."""
+    for end in SUFFIXES:
         path.with_name(path.name + end).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""The ledger for other programs: events with their texts, or images, one after the other in constant memory.
+"""The ledger for other programs: events with their texts, or images, in constant memory.
 
-Read in pages of short transactions beside a daemon, up to where the log or the list of images ends when its turn comes.
+The ledger is read in pages of short transactions, while a daemon may run, up to the end of the log or of the images.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ PAGE: Final = 500
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """Whose, and from when on (milliseconds since 1970, UTC); None is everybody's and from the first."""
+    """Which user's, and since when (milliseconds since 1970, UTC). None: all users, from the first."""
 
     user: str | None = None
     since_ms: int | None = None
 
 
 class ExportedEvent(msgspec.Struct, frozen=True):
-    """An event as it stands in the log, with the texts beside it that were not erased, by their digests."""
+    """An event as in the log, with its texts that were not erased, by their digests."""
 
     position: int
     at_ms: int

@@ -1,7 +1,7 @@
-"""Opening a ledger to look at it: read-only beside a daemon, or with none. Nothing is made, locked or changed by it.
+"""Opening a ledger read-only, while a daemon runs or without one. Nothing is created, locked or changed.
 
-SQLite may leave an empty write-ahead log beside a ledger that was closed; where even that is not allowed (the folder
-cannot be written), the file is opened as one that nobody changes.
+SQLite may leave an empty write-ahead log next to a closed ledger. If the folder is not writable, not even that is
+allowed, and the file is opened as immutable.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _OTHER_PATH = "Choose another --config or --state-dir; `comfyledger config check
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Which ledger it is, and since which restore."""
+    """Which ledger it is, and which restore it follows."""
 
     ledger_id: str
     epoch: str
 
 
 @contextmanager
-def looking(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read. Raises LedgerUnusable for a file that is missing or no ledger of ours."""
+def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that can only read. Raises LedgerUnusable if the file is missing or is no ledger of ours."""
     if not path.is_file():
         raise LedgerUnusable(f"There is no ledger {path}.", hint=_OTHER_PATH)
     try:
@@ -53,7 +53,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     try:
         return _connected(path, "mode=ro")
     except sqlite3.OperationalError as error:
-        if is_lock(error):  # Whoever holds it may be writing.
+        if is_lock(error):  # The holder may be writing.
             raise
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
@@ -86,7 +86,7 @@ def _read_schema(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
-    """All that is read within is of one moment. To be kept short: the log cannot be checkpointed meanwhile."""
+    """One read transaction. Keep it short: the write-ahead log cannot be checkpointed meanwhile."""
     connection.execute("BEGIN")
     try:
         yield
@@ -95,5 +95,5 @@ def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def identity_of(connection: sqlite3.Connection) -> Identity:
-    """Empty strings for what the ledger has lost."""
+    """The identity of a ledger, with empty strings for missing values."""
     return Identity(*(schema.get_meta(connection, key) or "" for key in ("ledger_id", "epoch")))

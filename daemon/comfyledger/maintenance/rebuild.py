@@ -1,8 +1,7 @@
-"""All tables of a ledger made anew from its log: beside it first, then switched in one transaction. No daemon may run.
+"""All tables of a ledger made again from its log: in a scratch file, then switched in one transaction.
 
-What mends a table that is not what the log says, or that is missing or changed itself, with its indexes and triggers;
-and what a later version does whose tables are other ones. The log itself, the texts beside it and what the ledger is
-called stay as they are.
+No daemon may run. It mends tables that do not agree with the log, and tables, indexes and triggers that are missing or
+changed. A later version with other tables uses it too. The log, the texts and the meta values are not changed.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.compare import TABLES
 from comfyledger.maintenance.audit.findings import Progress, Tally
 from comfyledger.maintenance.audit.fold import Scratch
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 
 
 def rebuild(path: Path, progress: Progress) -> int:
-    """Returns the position up to which the tables are now what the log says.
+    """Returns the position up to which the tables now agree with the log.
 
     Raises LedgerUnusable for a ledger that a daemon holds, whose log is not whole, or that cannot be opened; OSError,
-    sqlite3.Error. Then nothing has changed. The scratch file lies beside the ledger and is as large as the tables.
+    sqlite3.Error. Then nothing has changed. The scratch file is in the ledger's folder and is as large as the tables.
     """
     if not path.is_file():
         raise LedgerUnusable(f"There is no ledger {path}.", hint="Choose another --config or --state-dir.")
@@ -42,9 +41,9 @@ def rebuild(path: Path, progress: Progress) -> int:
 
 
 def _fold(path: Path, out: Path, progress: Progress) -> int:
-    """Make the tables; only a log whose chain holds to its end is believed."""
+    """Make the tables from the log, if its chain holds to its end."""
     tally = Tally()
-    with looking(path) as live:
+    with open_read_only(path) as live:
         head = chain.fixed_head(live, tally)
         if chain.check_chain(live, head, tally, progress):
             scratch = Scratch(out)
@@ -59,9 +58,9 @@ def _fold(path: Path, out: Path, progress: Progress) -> int:
 
 
 def _switch(connection: sqlite3.Connection, scratch: Path, progress: Progress) -> None:
-    """What is missing or changed of the tables themselves is made anew as well, in the same transaction.
+    """Replace all rows, and missing or changed tables too, in one transaction.
 
-    Tables of others may refer to ours; they are not asked, since every row that they can mean comes back.
+    Foreign keys of other programs' tables are not enforced meanwhile: every row that they can refer to comes back.
     """
     connection.execute("ATTACH ? AS made", (str(scratch),))
     connection.execute("PRAGMA foreign_keys=OFF")

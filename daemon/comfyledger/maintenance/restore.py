@@ -1,8 +1,7 @@
-"""A restore from its beginning to its end, while no daemon runs: the backup is proved, all that may show numbers given
-after it is asked, and only then the new ledger takes the place of the old one.
+"""A restore, while no daemon runs: verify the backup, collect the numbers given after it, replace the old ledger.
 
-Asked are the old ledger, if it can be read at all, and the stores. What ComfyUI's output folder holds says nothing: a
-file there may belong to anybody. Files in the spool bear no numbers, only how many at least were given.
+The numbers come from the old ledger, as far as it can be read, and from the stores. Files in ComfyUI's output folder
+show nothing, because they may belong to anybody. Files in the spool carry no numbers; their count is a lower bound.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ from comfyledger.ledger.sqlite.locking import Hold, made
 from comfyledger.maintenance.audit.findings import Progress
 from comfyledger.maintenance.audit.run import PREPARE_S
 from comfyledger.maintenance.backup import copy, remove, verified
-from comfyledger.maintenance.open_read_only import Identity, looking
-from comfyledger.maintenance.salvage import Lost, Remains, Trace, read_remains, series_in, strangers
+from comfyledger.maintenance.open_read_only import Identity, open_read_only
+from comfyledger.maintenance.salvage import Lost, Salvaged, Trace, salvage, series_in, unknown_files
 from comfyledger.plugin_api import Doubted, Series, Store, StoreTrouble
 from comfyledger.plugins import OpenedStore, prepared
 
 MARGIN: Final = 1_000
-"""How far above all evidence a series goes on: more numbers than are likely to be given between two backups."""
+"""How far above all evidence a series continues: more than the numbers likely to be given between two backups."""
 OLD: Final = "old ledger"
-"""As which the ledger that is replaced gives evidence; no store can be called so."""
+"""The name of the replaced ledger in the evidence; no store can have this name."""
 _ASKED_AT_ONCE: Final = 8
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What shall be restored where. `epoch`: a new one; `stores`: None if they shall not be asked. Without a `file` the
-    ledger that is there goes on, as far as it goes: that it has lost its end is accepted.
+    """What to restore, and where. `epoch`: the new one. `stores`: None if they are not to be asked. Without a `file`
+    the present ledger is kept, and the loss of its end is accepted.
 
-    `now_ms` is the wall clock, `by` the label of whoever does it.
+    `now_ms` is the wall clock, `by` the label of the caller.
     """
 
     file: Path | None
@@ -60,11 +59,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """What was restored, and what is known to be lost. `aside`: where the old ledger lies now, empty if there was none.
+    """What was restored, and what is known to be lost. `aside`: the old ledger's new path, empty if there was none.
 
-    `margin` is at least the number of files in the spool that no batch is known of any more (`strangers`). `forgotten`:
-    how often images were forgotten again that had been after the backup. `acknowledged`: the position up to which the
-    mark says that the old ledger went, 0 if it has not lost its end.
+    `margin` is at least the number of files in the spool whose batch is unknown (`strangers`). `forgotten`: how many
+    times images were forgotten again that had been forgotten after the backup. `acknowledged`: the position that the
+    old ledger reached by its mark, 0 if it has not lost its end.
     """
 
     ledger_id: str
@@ -86,8 +85,8 @@ class Restored(msgspec.Struct, frozen=True):
 
 
 async def restore(wanted: Wanted, progress: Progress) -> Restored:
-    """Raises Refused for a ledger that is there already and for a store that does not answer, LedgerUnusable for a
-    backup that is not whole or a ledger that a daemon holds, OSError, sqlite3.Error. Then nothing has changed.
+    """Raises Refused for a ledger that exists and for a store that does not answer, LedgerUnusable for a backup that is
+    not whole or a ledger that a daemon holds, OSError, sqlite3.Error. Then nothing has changed.
     """
     with replace.held(wanted.path) as held:
         end = _check_free(wanted)
@@ -95,7 +94,7 @@ async def restore(wanted: Wanted, progress: Progress) -> Restored:
             if end is not None and wanted.file is None and not replace.has_tables(held.path):
                 replace.bear(scratch, end.mark)
             else:
-                with looking(wanted.file or held.path) as source:
+                with open_read_only(wanted.file or held.path) as source:
                     copy(source, scratch.path, progress)
             found = await _found(wanted, scratch.path, end, progress)
             replaced = mark.read_whole(held.path)
@@ -106,14 +105,14 @@ async def restore(wanted: Wanted, progress: Progress) -> Restored:
 
 
 def _check_free(wanted: Wanted) -> mark.Lost | None:
-    """What the ledger that is there has lost of its end, as far as that can be told. Raises Refused."""
+    """What the present ledger has lost of its end, as far as its mark shows. Raises Refused."""
     end = None
     with suppress(sqlite3.Error, OSError):
         end = mark.lost_end(wanted.path)
     if wanted.file is None:
         if end is None:
-            hint = "Start the daemon; `comfyledger audit` says what else may be wrong."
-            raise Refused("nothing_to_do", f"The ledger {wanted.path} has lost nothing that its mark knows.", hint=hint)
+            hint = "Start the daemon; `comfyledger audit` shows other faults."
+            raise Refused("nothing_to_do", f"By its mark the ledger {wanted.path} has lost nothing.", hint=hint)
         return end
     if not wanted.file.is_file():
         raise Refused("invalid_field", f"There is no file {wanted.file}.", hint="Name a backup.")
@@ -122,14 +121,14 @@ def _check_free(wanted: Wanted) -> mark.Lost | None:
     if wanted.path.samefile(wanted.file):
         raise Refused("invalid_field", f"{wanted.file} is the ledger itself.", hint="Name a backup.")
     if not wanted.replace:
-        hint = "Give --replace: it will be moved aside and not removed. Or choose another --state-dir."
+        hint = "Give --replace: the old ledger is renamed, not removed. Or choose another --state-dir."
         raise Refused("invalid_field", f"There is a ledger already: {wanted.path}.", hint=hint)
     return end
 
 
 @contextmanager
 def _scratch(held: Hold) -> Iterator[Hold]:
-    """A file beside the ledger; what a restore left there that was killed goes first."""
+    """A file in the ledger's folder. The file of a killed restore is removed first."""
     scratch = held.path.with_name(held.path.name + ".restoring")
     remove(scratch)
     try:
@@ -140,11 +139,11 @@ def _scratch(held: Hold) -> Iterator[Hold]:
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """All that was found, and the command that follows from it."""
+    """Everything that was found, and the command that follows from it."""
 
     backup: Identity
     head: Head
-    remains: Remains
+    salvaged: Salvaged
     strangers: int
     command: RestoreLedger
     forgets: tuple[Forget, ...]
@@ -167,70 +166,70 @@ class _Found(msgspec.Struct, frozen=True):
             strangers=self.strangers,
             forgotten=len(self.forgets),
             aside=str(aside or ""),
-            lost=self.remains.lost,
-            problems=self.remains.problems,
+            lost=self.salvaged.lost,
+            problems=self.salvaged.problems,
             acknowledged=self.acknowledged,
         )
 
 
 async def _found(wanted: Wanted, scratch: Path, end: mark.Lost | None, progress: Progress) -> _Found:
     backup, head = verified(scratch, progress)
-    with looking(scratch) as connection:
+    with open_read_only(scratch) as connection:
         known = series_in(connection)
-        lost_files = strangers(wanted.spool, connection)
+        lost_files = unknown_files(wanted.spool, connection)
         there = wanted.path.exists()
-        remains = read_remains(wanted.path, backup, head, progress) if there else Remains()
+        salvaged = salvage(wanted.path, backup, head, progress) if there else Salvaged()
         if end is not None:
-            remains = msgspec.structs.replace(remains, whole=False, problems=(end.sentence, *remains.problems))
-        forgets = _forgets(connection, remains, wanted.by)
+            salvaged = msgspec.structs.replace(salvaged, whole=False, problems=(end.sentence, *salvaged.problems))
+        forgets = _forgets(connection, salvaged, wanted.by)
         first = max(_first_in(connection), _first_of(wanted.path))
-    traces = known | {key: trace for key, trace in remains.traces.items() if key not in known}
-    given = {key: max(trace.highest, remains.traces.get(key, trace).highest) for key, trace in traces.items()}
+    traces = known | {key: trace for key, trace in salvaged.traces.items() if key not in known}
+    given = {key: max(trace.highest, salvaged.traces.get(key, trace).highest) for key, trace in traces.items()}
     evidence = await _ask_all(wanted.stores or {}, traces, given, progress)
-    for key, trace in remains.traces.items():
-        evidence[key].append(Evidence(OLD, remains.ledger_id, trace.highest))
-    margin = wanted.margin if remains.whole else max(wanted.margin, lost_files)
+    for key, trace in salvaged.traces.items():
+        evidence[key].append(Evidence(OLD, salvaged.ledger_id, trace.highest))
+    margin = wanted.margin if salvaged.whole else max(wanted.margin, lost_files)
     command = RestoreLedger(
         wanted.by,
         epoch_before=backup.epoch,
         epoch=wanted.epoch,
         evidence=_highest(evidence),
         margin=margin,
-        first=first if remains.whole else first + margin,
-        seen=tuple(SeriesSeen(key, traces[key].folder, tuple(told)) for key, told in evidence.items()),
+        first=first if salvaged.whole else first + margin,
+        seen=tuple(SeriesSeen(key, traces[key].folder, tuple(answers)) for key, answers in evidence.items()),
     )
     upto = end.mark.head.position if end is not None else 0
-    return _Found(backup, head, remains, lost_files, command, forgets, wanted.stores is not None, upto)
+    return _Found(backup, head, salvaged, lost_files, command, forgets, wanted.stores is not None, upto)
 
 
-def _forgets(connection: sqlite3.Connection, remains: Remains, by: str) -> tuple[Forget, ...]:
-    """What was forgotten of batches that the backup knows."""
+def _forgets(connection: sqlite3.Connection, salvaged: Salvaged, by: str) -> tuple[Forget, ...]:
+    """The forgotten images of batches that the backup knows."""
     sql = "SELECT 1 FROM batches WHERE batch_id = ?"
     return tuple(
         Forget(by, one.batch_id, one.images, one.stores)
-        for one in remains.forgotten
+        for one in salvaged.forgotten
         if connection.execute(sql, (one.batch_id,)).fetchone() is not None
     )
 
 
 def _first_in(connection: sqlite3.Connection) -> int:
-    """What a series begins with there that was never used: more than 1 after an earlier restore."""
+    """The first number of an unused series there: more than 1 after an earlier restore."""
     row = connection.execute("SELECT next FROM series WHERE key = ?", (UNOPENED,)).fetchone()
     return int(row[0]) if row is not None else 1
 
 
 def _first_of(path: Path) -> int:
-    """The same of the ledger that is replaced, as far as it can be read."""
+    """The same for the ledger that is replaced, if it can be read."""
     if path.exists():
-        with suppress(sqlite3.Error, LedgerUnusable, TypeError, ValueError), looking(path) as connection:
+        with suppress(sqlite3.Error, LedgerUnusable, TypeError, ValueError), open_read_only(path) as connection:
             return _first_in(connection)
     return 1
 
 
 def _highest(evidence: Mapping[str, Sequence[Evidence]]) -> tuple[Evidence, ...]:
-    """Of each that was asked, the answer with the highest number."""
+    """For each store that was asked, the answer with the highest number."""
     found: dict[tuple[str, str], Evidence] = {}
-    for one in (one for told in evidence.values() for one in told):
+    for one in (one for answers in evidence.values() for one in answers):
         before = found.get((one.store, one.identity))
         if before is None or one.highest > before.highest:
             found[one.store, one.identity] = one
@@ -240,8 +239,9 @@ def _highest(evidence: Mapping[str, Sequence[Evidence]]) -> tuple[Evidence, ...]
 async def _ask_all(
     stores: Mapping[str, OpenedStore], traces: Mapping[str, Trace], given: Mapping[str, int], progress: Progress
 ) -> dict[str, list[Evidence]]:
-    """What each store says of each series, of which these numbers were given. Raises Refused(store_unavailable)."""
-    told: dict[str, list[Evidence]] = {key: [] for key in traces}
+    """The highest numbers of each series in each store. `given`: those known so far. Raises
+    Refused(store_unavailable)."""
+    answers: dict[str, list[Evidence]] = {key: [] for key in traces}
     for opened in stores.values():
         ready = await prepared(opened, PREPARE_S)
         store = ready.guarded
@@ -254,26 +254,26 @@ async def _ask_all(
         except StoreTrouble as trouble:
             raise _unanswered(ready.name, f"{trouble.fault.code}: {trouble.fault.text}") from trouble
         for key, number in highest.items():
-            told[key].append(Evidence(ready.name, ready.identity, number))
-    return told
+            answers[key].append(Evidence(ready.name, ready.identity, number))
+    return answers
 
 
 async def _ask_one(
     name: str, store: Store, traces: Mapping[str, Trace], given: Mapping[str, int], progress: Progress
 ) -> dict[str, int]:
-    """A few series at once, so that a store with an allowance is not asked in one burst."""
+    """Ask for a few series at a time, so that a store with a quota is not asked in one burst."""
     numbers: dict[str, int] = {}
     keys = list(traces)
     for start in range(0, len(keys), _ASKED_AT_ONCE):
         some = keys[start : start + _ASKED_AT_ONCE]
-        answers = await asyncio.gather(*(_highest_number(store, traces[key].asked, given[key]) for key in some))
-        numbers.update(zip(some, answers, strict=True))
+        found = await asyncio.gather(*(_highest_number(store, traces[key].asked, given[key]) for key in some))
+        numbers.update(zip(some, found, strict=True))
         progress(f"series in {name}", len(numbers), len(keys))
     return numbers
 
 
 async def _highest_number(store: Store, series: Series, given: int) -> int:
-    """Up to a number that was given no number is doubted. Raises StoreTrouble."""
+    """A store's doubt is ignored for numbers up to the last one given. Raises StoreTrouble."""
     try:
         return await store.highest_number(series)
     except Doubted as doubt:
@@ -283,5 +283,5 @@ async def _highest_number(store: Store, series: Series, given: int) -> int:
 
 
 def _unanswered(name: str, problem: str) -> Refused:
-    hint = "Mend it and restore again; or give --without-stores, with a --margin above all that it may hold."
-    return Refused("store_unavailable", f"The store {name} cannot say which numbers it holds: {problem}", hint=hint)
+    hint = "Mend it and restore again; or give --without-stores, with a --margin above every number that it may have."
+    return Refused("store_unavailable", f"The store {name} cannot say which numbers it has: {problem}", hint=hint)

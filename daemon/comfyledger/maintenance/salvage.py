@@ -1,8 +1,8 @@
-"""What a ledger that is to be replaced still tells, however broken it is: which numbers of which series it gave, and
-what it holds that the backup does not.
+"""What can be salvaged from a ledger that is about to be replaced, however damaged it is.
 
-Each table is read from its beginning, and from its end if that breaks off; each line that can be read counts. Nothing
-is believed but that a number that stands there may have been given.
+That is which numbers of which series it gave, and what it has that the backup lacks. Each table is read from its
+beginning and, if that fails, from its end too; every readable row counts. A number found there is only taken as one
+that may have been given.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.findings import Progress, Tally
-from comfyledger.maintenance.open_read_only import Identity, identity_of, looking
+from comfyledger.maintenance.open_read_only import Identity, identity_of, open_read_only
 from comfyledger.plugin_api import Series
 
 PROBLEMS_MAX: Final = 20
@@ -31,7 +31,7 @@ _FILE: Final = re.compile(r"[1-9][0-9]{0,14}\.[a-z]+")
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """A series with the highest number that was seen of it; folder, stem and suffix as written where that is known."""
+    """A series and the highest number seen of it; folder, stem and suffix as written, if known."""
 
     folder: str
     stem: str
@@ -44,7 +44,7 @@ class Trace(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """What happened after the backup and is in the old ledger only."""
+    """What only the old ledger has, because it happened after the backup."""
 
     events: int = 0
     batches: int = 0
@@ -59,11 +59,11 @@ class Forgotten(msgspec.Struct, frozen=True):
     stores: bool = False
 
 
-class Remains(msgspec.Struct, frozen=True):
-    """What was read. `whole`: it goes on from the backup, and all of it could be read and proved.
+class Salvaged(msgspec.Struct, frozen=True):
+    """What was read. `whole`: the ledger continues the backup, and all of it could be read and verified.
 
-    `lost` is None where it does not go on from the backup, so that nobody can say. `forgotten` are the images that were
-    forgotten on purpose, as far as the log could be read: a backup must not bring them back.
+    `lost` is None if the ledger does not continue the backup: then it is not known. `forgotten` are the images that
+    were forgotten on purpose, as far as the log could be read: a backup must not restore them.
     """
 
     ledger_id: str = ""
@@ -90,7 +90,7 @@ class _Requested(msgspec.Struct):
 
 
 def traced(key: str, folder: str, highest: int, file: str = "", number: int = 0) -> Trace:
-    """A series by its key, spelled as in one of its names if one is known."""
+    """A series by its key, spelled as in one of its names, if one is known."""
     prefix, _, suffix = key.partition("#")
     folder_key, _, stem = prefix.rpartition("/")
     cut = len(file) - len(suffix)
@@ -111,16 +111,17 @@ def series_in(connection: sqlite3.Connection) -> dict[str, Trace]:
     return {key: traced(key, folder, highest, file or "", number or 0) for key, folder, highest, file, number in rows}
 
 
-def read_remains(path: Path, backup: Identity, head: Head, progress: Progress) -> Remains:
-    """Read a ledger of which `backup` may be an earlier state that ends with `head`. Nothing in it raises."""
+def salvage(path: Path, backup: Identity, head: Head, progress: Progress) -> Salvaged:
+    """Read a ledger. `backup` may be an earlier state of it that ends with `head`. Faults of the ledger do not
+    raise."""
     reading = _Reading(backup, head, progress)
-    with reading.part("the ledger"), looking(path) as connection:
+    with reading.part("the ledger"), open_read_only(path) as connection:
         reading.read(connection)
-    return reading.remains()
+    return reading.salvaged()
 
 
 class _Reading:
-    """What was found so far."""
+    """What was salvaged so far."""
 
     def __init__(self, backup: Identity, head: Head, progress: Progress) -> None:
         self._backup, self._head, self._progress = backup, head, progress
@@ -130,14 +131,14 @@ class _Reading:
         self._lost: Lost | None = None
         self._forgotten: list[Forgotten] = []
 
-    def remains(self) -> Remains:
+    def salvaged(self) -> Salvaged:
         whole = self._lost is not None and not self._problems
         forgotten, problems = tuple(self._forgotten), tuple(self._problems)
-        return Remains(self._ledger_id, self._traces, whole, self._lost, forgotten, problems)
+        return Salvaged(self._ledger_id, self._traces, whole, self._lost, forgotten, problems)
 
     @contextmanager
     def part(self, what: str) -> Iterator[None]:
-        """What cannot be read ends its own part only."""
+        """A part that is read. If it cannot be read, that is a problem and only this part ends."""
         try:
             yield
         except (sqlite3.Error, LedgerUnusable, msgspec.MsgspecError, TypeError, ValueError) as error:
@@ -159,9 +160,9 @@ class _Reading:
                 self._saw_name(name, suffixes)
 
     def _read_log(self, connection: sqlite3.Connection) -> None:
-        goes_on = self._ledger_id == self._backup.ledger_id and self._has_head(connection)
-        self._lost = Lost() if goes_on else None
-        before = self._head if goes_on else Head()
+        continues = self._ledger_id == self._backup.ledger_id and self._has_head(connection)
+        self._lost = Lost() if continues else None
+        before = self._head if continues else Head()
         upto = connection.execute("SELECT max(position) FROM events").fetchone()[0] or 0
         for page in chain.pages(connection, upto, after=before.position):
             if isinstance(page, sqlite3.Error):
@@ -170,7 +171,7 @@ class _Reading:
             for line in page:
                 self._read_line(line, before)
                 before = Head(line.position, line.hash)
-            self._progress("what the old ledger still tells", before.position, upto)
+            self._progress("the old ledger", before.position, upto)
         tally = Tally()
         chain.fixed_head(connection, tally)
         if tally or before.position != upto:
@@ -186,7 +187,7 @@ class _Reading:
 
     def _read_line(self, line: Line, before: Head) -> None:
         if line.position != before.position + 1 or chain.hash_of(before.hash, line) != line.hash:
-            self._problems.append(f"the log: position {line.position} is not what was written")
+            self._problems.append(f"the log: position {line.position} is damaged")
             del self._problems[PROBLEMS_MAX:]
         images = self._read_event(line.kind, line.data)
         if self._lost is not None:
@@ -194,7 +195,7 @@ class _Reading:
             self._lost = Lost(lost.events + 1, lost.batches + (images > 0), lost.images + images)
 
     def _read_event(self, kind: str, data: Any) -> int:
-        """How many images a batch has that was asked for; 0 for any other event."""
+        """The number of images of a requested batch; 0 for any other event."""
         count = 0
         with self.part("the log"):
             if kind == "batch_requested":
@@ -216,7 +217,7 @@ class _Reading:
                 self._read_event(kind, data)
 
     def _rows(self, connection: sqlite3.Connection, table: str, columns: str, key: str) -> Iterator[Any]:
-        """From the beginning to the end; where that breaks off, from the end as well."""
+        """Rows from the beginning to the end; if that fails, from the end too."""
         for order in ("ASC", "DESC"):
             try:
                 yield from connection.execute(f"SELECT {columns} FROM {table} ORDER BY {key} {order}")  # noqa: S608
@@ -234,7 +235,7 @@ class _Reading:
             self._traces[key] = msgspec.structs.replace(before, highest=number)
 
     def _saw_name(self, name: str, suffixes: set[str]) -> None:
-        """A name is folder, stem, number and suffix, folded; the suffixes are those of the series that are known."""
+        """A name is folder, stem, number and suffix, with case folded. `suffixes` are those of the known series."""
         for suffix in suffixes:
             found = re.fullmatch(r"(.*?)([0-9]{1,15})", name.removesuffix(suffix), re.DOTALL)
             if found and found[1] and name.endswith(suffix):
@@ -242,8 +243,8 @@ class _Reading:
                 self._saw(key, found[1].rpartition("/")[0], int(found[2]))
 
 
-def strangers(spool: Path, backup: sqlite3.Connection) -> int:
-    """Files in the spool of batches that the backup does not know: so many numbers at least were given after it."""
+def unknown_files(spool: Path, backup: sqlite3.Connection) -> int:
+    """Files in the spool of batches that the backup does not know: at least this many numbers were given after it."""
     sql = "SELECT 1 FROM batches WHERE batch_id = ?"
     count = 0
     with suppress(FileNotFoundError), os.scandir(spool) as folders:

@@ -72,11 +72,11 @@ def export(
 
 def _export(found: Settings, of_images: bool, user: str | None, since: int | None, write: Callable[[Any], None]) -> int:
     from comfyledger.maintenance.export import Chosen, events, images
-    from comfyledger.maintenance.open_read_only import looking
+    from comfyledger.maintenance.open_read_only import open_read_only
 
     lines = 0
     chosen = Chosen(user, since)
-    with refusing(), bars() as progress, looking(found.ledger_path) as connection:
+    with refusing(), bars() as progress, open_read_only(found.ledger_path) as connection:
         for one in (images if of_images else events)(connection, chosen):
             write(one)
             lines += 1

@@ -53,10 +53,10 @@ def replay(
 def _check(ledger: Path, as_json: bool) -> int:
     from comfyledger.maintenance.audit.findings import Tally
     from comfyledger.maintenance.audit.run import check_projections
-    from comfyledger.maintenance.open_read_only import looking
+    from comfyledger.maintenance.open_read_only import open_read_only
 
     tally = Tally()
-    with refusing(), bars() as progress, looking(ledger) as live:
+    with refusing(), bars() as progress, open_read_only(ledger) as live:
         position = check_projections(live, tally, progress)
     if as_json:
         say_json({"whole": not tally, "position": position, "findings": tally.kinds})

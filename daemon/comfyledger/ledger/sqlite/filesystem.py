@@ -1,13 +1,15 @@
 """Whether a folder can hold a ledger: a write-ahead log needs shared memory and locks that only a local disk has.
 
-The kernel is asked for the type of the file system; what a type means is a table. FUSE and 9p are not in it: behind
-them is a local disk as often as not, and there the lock and SQLite itself must tell.
+statfs(2) gives the type of a file system as a number, also where a mount is not visible to us: by it the daemon refuses
+a network disk. FUSE and 9p are not in the table, because behind them is a local disk as often as not. mountinfo gives
+the name of the type, FUSE's own kinds included: the doctor shows it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -31,6 +33,7 @@ NETWORK: Final[dict[int, str]] = {
 """`f_type` of file systems that several machines share (Linux: statfs(2), linux/magic.h, and their own sources)."""
 
 _STATFS_BYTES: Final = 256
+MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
 def network_of(f_type: int) -> str | None:
@@ -46,3 +49,26 @@ def type_of(folder: Path) -> int:
     if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(folder), room):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
     return int.from_bytes(room.raw[:8], sys.byteorder)
+
+
+def mounted_at(path: str, mounts: str) -> str:
+    """The type of the file system that holds a real path, by /proc/self/mountinfo; empty if that does not say.
+
+    Of several mounts at one place the last one is seen.
+    """
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, of = before.split(" "), after.split(" ")
+        point = _unescaped(fields[4]) if len(fields) > 4 else ""
+        if of[0] and _is_below(path, point) and len(point) >= len(best):
+            best, kind = point, of[0]
+    return kind
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return bool(folder) and (path == folder or path.startswith(folder.rstrip("/") + "/"))
+
+
+def _unescaped(point: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point)

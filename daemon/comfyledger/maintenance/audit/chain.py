@@ -1,8 +1,8 @@
 """The hash chain from the first event to the last, in pages of short transactions and constant memory.
 
-Every event was verified against the one before it, so the first that does not fit is where something was done. What
-was done is told as far as the hashes can tell it. Events that were cut off at the end leave a whole chain: they are
-found by the counter that SQLite keeps of positions given, and by an anchor that was kept elsewhere.
+Each event is checked against the one before it, so the first that does not fit is where the log was changed. The
+finding names the change as far as the hashes show it. If events were cut off at the end, the rest of the chain is
+whole: SQLite's counter of given positions shows it, and an anchor that is kept elsewhere.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from comfyledger.maintenance.open_read_only import Identity, one_moment
 
 PAGE: Final = 4_096
 _BEFORE_ALL: Final = -(2**63)
-"""The first event has position 1; somebody may have put one before it."""
+"""The first event has position 1; one may have been inserted before it."""
 _GARBLED: Final = (AttributeError, TypeError, UnicodeEncodeError)
-"""What a column of the wrong type, or one that is not UTF-8, raises while it is hashed."""
+"""Raised while hashing a column of the wrong type or one that is not UTF-8."""
 
 
 def fixed_head(connection: sqlite3.Connection, tally: Tally) -> Head:
-    """The end of the log now, up to which all is checked. A log that was cut off behind it is found here."""
+    """The end of the log now, up to which everything is checked. Adds a finding if the log was cut off there."""
     with one_moment(connection):
         head = read_head(connection)
         row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
@@ -42,7 +42,7 @@ def fixed_head(connection: sqlite3.Connection, tally: Tally) -> Head:
 
 
 def check_chain(connection: sqlite3.Connection, head: Head, tally: Tally, progress: Progress) -> bool:
-    """Whether the chain holds up to a head. The first position that is wrong is the only finding."""
+    """Whether the chain holds up to a head. Adds one finding, for the first wrong position."""
     before = Head()
     for page in pages(connection, head.position, after=_BEFORE_ALL):
         if isinstance(page, sqlite3.Error):
@@ -51,7 +51,7 @@ def check_chain(connection: sqlite3.Connection, head: Head, tally: Tally, progre
             return False
         for line in page:
             if line.position != before.position + 1 or hash_of(before.hash, line) != line.hash:
-                _tell(connection, before, line, tally)
+                _add_finding(connection, before, line, tally)
                 return False
             before = Head(line.position, line.hash)
         progress("hash chain", before.position, head.position)
@@ -62,9 +62,9 @@ def check_chain(connection: sqlite3.Connection, head: Head, tally: Tally, progre
 
 
 def links_hold(connection: sqlite3.Connection, after: int, upto: int) -> bool:
-    """Whether each event after one position and up to another fits the one before it. Names nothing, and is quick.
+    """Whether each event after one position and up to another fits the one before it. Fast, and names no position.
 
-    Positions before 1 count as well if it begins with the first.
+    If it begins with the first event, positions below 1 are checked too.
     """
     connection.text_factory = bytes
     try:
@@ -79,7 +79,7 @@ def links_hold(connection: sqlite3.Connection, after: int, upto: int) -> bool:
 
 
 def is_at(connection: sqlite3.Connection, head: Head) -> bool:
-    """Whether a head that was read before is where it was."""
+    """Whether an earlier head is still in the log."""
     try:
         return head.position == 0 or _head_at(connection, head.position) == head
     except sqlite3.Error:
@@ -110,7 +110,7 @@ _LINKS: Final = (
 
 
 def pages(connection: sqlite3.Connection, upto: int, after: int = 0) -> Iterator[list[Line] | sqlite3.Error]:
-    """The log page by page, each a transaction of its own; at the end an error if it cannot be read further."""
+    """The log page by page, each in a transaction of its own; an error at the end if it cannot be read further."""
     while after < upto:
         try:
             page = _page(connection, after, upto)
@@ -124,7 +124,7 @@ def pages(connection: sqlite3.Connection, upto: int, after: int = 0) -> Iterator
 
 
 def _page(connection: sqlite3.Connection, after: int, upto: int) -> list[Line]:
-    """Text that is no UTF-8 any more is read as it is, so that its position can be named."""
+    """A page of lines. Text that is not UTF-8 is read as it is, so that its position can be named."""
     try:
         return read_page(connection, after=after, limit=PAGE, upto=upto)
     except sqlite3.OperationalError as error:
@@ -145,14 +145,14 @@ def hash_of(previous: bytes, line: Line) -> bytes:
         return b""
 
 
-def _tell(connection: sqlite3.Connection, before: Head, line: Line, tally: Tally) -> None:
+def _add_finding(connection: sqlite3.Connection, before: Head, line: Line, tally: Tally) -> None:
     expected = before.position + 1
     if line.position > expected:
         missing = line.position - expected
         sentence = f"{missing} event{'s are' if missing > 1 else ' is'} missing before position {line.position}."
         tally.add("chain_missing", f"position {expected}", sentence)
     elif line.position < expected:
-        sentence = f"An event at position {line.position} stands where {expected} should."
+        sentence = f"There is an event at position {line.position} where {expected} should be."
         tally.add("chain_doubled", f"position {line.position}", sentence)
     else:
         column = _changed_column(connection, before.hash, line)
@@ -161,19 +161,19 @@ def _tell(connection: sqlite3.Connection, before: Head, line: Line, tally: Tally
 
 
 def _changed_column(connection: sqlite3.Connection, previous: bytes, line: Line) -> str:
-    """Which column was changed, as far as the hashes of this line and of the next can tell."""
+    """Which column was changed, as far as the hashes of this line and of the next show it."""
     following = read_page(connection, after=line.position, limit=1)
     own = hash_of(previous, line)
     if own and following and hash_of(own, following[0]) == following[0].hash:
-        return "its hash was changed, the rest is as it was"
+        return "its hash was changed, the rest is unchanged"
     for name, meant in _meant(line):
         if hash_of(previous, meant) == line.hash:
             return f"`{name}` is {getattr(line, name)!r}, but was {getattr(meant, name)!r}"
-    return "`at` or `data` was changed, or the whole event put there"
+    return "`at` or `data` was changed, or the whole event was inserted"
 
 
 def _meant(line: Line) -> Iterator[tuple[str, Line]]:
-    """The same line with each other word that a column may have had."""
+    """The same line with each other value that a column may have had."""
     try:
         yield (
             "stream",
@@ -187,11 +187,11 @@ def _meant(line: Line) -> Iterator[tuple[str, Line]]:
         yield "schema", msgspec.structs.replace(line, schema=number)
 
 
-# ---- a head that is kept elsewhere
+# ---- anchors
 
 
 class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The hash at one position of one ledger. Kept on another machine it shows that the log was not written anew."""
+    """The hash at one position of one ledger. Kept on another machine, it shows that the log was not rewritten."""
 
     ledger_id: str
     epoch: str
@@ -212,16 +212,14 @@ def read_anchor(path: Path) -> Anchor | None:
 
 
 def check_anchor(connection: sqlite3.Connection, identity: Identity, anchor: Anchor, tally: Tally) -> bool:
-    """Whether the log at the anchor's position is the one of which the anchor was taken."""
+    """Whether the log has the anchor's hash at the anchor's position. If not, adds a finding."""
     where = f"position {anchor.position}"
     if anchor.ledger_id != identity.ledger_id:
-        sentence = f"The anchor is of the ledger {anchor.ledger_id}, this is {identity.ledger_id}."
+        sentence = f"The anchor belongs to the ledger {anchor.ledger_id}; this is {identity.ledger_id}."
         tally.add("anchor_other_ledger", where, sentence)
         return False
     if anchor.epoch != identity.epoch:
-        sentence = (
-            f"The anchor is of the epoch {anchor.epoch}; the ledger was restored since, and has {identity.epoch}."
-        )
+        sentence = f"The anchor has the epoch {anchor.epoch}. The ledger was restored since and has {identity.epoch}."
         tally.add("anchor_other_epoch", where, sentence)
         return False
     found = _hash_at(connection, anchor.position)
@@ -239,7 +237,7 @@ def _hash_at(connection: sqlite3.Connection, position: int) -> str:
 
 
 def write_anchor(path: Path, identity: Identity, head: Head) -> None:
-    """Put the anchor in place whole. Raises OSError."""
+    """Write the anchor by way of a temporary file. Raises OSError."""
     anchor = Anchor(identity.ledger_id, identity.epoch, head.position, head.hash.hex())
     beside = path.with_name(f".{path.name}.new")
     with beside.open("wb") as file:

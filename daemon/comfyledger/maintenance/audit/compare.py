@@ -1,7 +1,7 @@
-"""Two ledgers' tables row by row: what stands in the live one against what the fold of its log gave.
+"""Two ledgers' tables row by row: the live one against the fold of its log.
 
-Both are read in the order of their primary keys, so that memory stays flat. Everything is compared as bytes, since a
-table that somebody changed may hold text that is none.
+Both are read in the order of their primary keys, so memory stays flat. Everything is compared as bytes, because a table
+that somebody changed may contain text that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TABLES: Final[dict[str, tuple[tuple[str, ...], type | None]]] = {
     "events_by_user": (("user", "position"), None),
     "template_uses": (("template", "batch_id"), None),
 }
-"""Every projection with its primary key, and the type of the JSON in its last column if there is one."""
+"""Every projection with its primary key, and the type of the JSON in its last column if it has one."""
 
 _ROWS_A_WORD: Final = 10_000
 
@@ -49,7 +49,7 @@ def compare_tables(live: sqlite3.Connection, right: sqlite3.Connection, tally: T
 
 
 def _comes_later(live: sqlite3.Connection, table: str) -> bool:
-    """Whether an older version left the ledger, which did not know the table: the next start of the daemon adds it."""
+    """Whether the ledger is from an older version without this table: the next start of the daemon adds it."""
     is_old = live.execute("PRAGMA user_version").fetchone()[0] < USER_VERSION
     return is_old and live.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is None
 
@@ -78,9 +78,9 @@ def compare_table(
             continue
         where = f"{table} {_shown([(found or wanted)[place] for place in places])}"  # type: ignore[index]
         if found is None:
-            tally.add("row_missing", where, f"The log leads to a row in {table} that is not there.")
+            tally.add("row_missing", where, f"By the log, {table} should have this row, and it is missing.")
         elif wanted is None:
-            tally.add("row_foreign", where, f"The log leads to no such row in {table}.")
+            tally.add("row_foreign", where, f"By the log, {table} should not have this row.")
         elif difference := _difference(names, found, wanted, kind):
             tally.add("row_changed", where, difference)
 
@@ -109,12 +109,12 @@ def side_by_side(
 
 
 def same_row(found: Values, wanted: Values, kind: type) -> bool:
-    """Whether two rows, the last column of which is JSON, say the same: an older version may say it otherwise."""
+    """Whether two rows with JSON in the last column mean the same: an older version may have written it differently."""
     return found[:-1] == wanted[:-1] and not _json_difference(found[-1], wanted[-1], kind)
 
 
 def _difference(names: list[str], found: Values, wanted: Values, kind: type | None) -> str:
-    """What is different, in words; empty if it is the same said otherwise (by an older version)."""
+    """What differs, as a sentence; empty if both mean the same (an older version may have written it differently)."""
     for name, left, right in zip(names, found, wanted, strict=True):
         if name == "row" and kind is not None:
             if left != right and (words := _json_difference(left, right, kind)):
@@ -125,7 +125,7 @@ def _difference(names: list[str], found: Values, wanted: Values, kind: type | No
 
 
 def _json_difference(found: Any, wanted: str | bytes, kind: type) -> str:
-    """A field that an older version did not write has its default."""
+    """A field that an older version did not write counts as its default."""
     try:
         plain = msgspec.json.decode(found)
         typed: Any = msgspec.json.decode(found, type=kind)
@@ -139,12 +139,12 @@ def _json_difference(found: Any, wanted: str | bytes, kind: type) -> str:
     if unknown := plain.keys() - right.keys():
         return f"The row has an unknown field {_shown([min(unknown)])}."
     if typed != msgspec.json.decode(wanted, type=kind):
-        return "The row says something else than the log."
+        return "The row does not agree with the log."
     return ""
 
 
 def _is_within(left: Any, right: Any) -> bool:
-    """Whether all that the left says the right says too."""
+    """Whether everything on the left is on the right too."""
     if isinstance(left, dict) and isinstance(right, dict):
         return all(name in right and _is_within(value, right[name]) for name, value in left.items())
     if isinstance(left, list) and isinstance(right, list):
@@ -156,11 +156,12 @@ def _shown(values: Sequence[Any]) -> str:
     return "/".join(v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values)[:200]
 
 
-# ---- the texts beside the log
+# ---- texts
 
 
 def compare_texts(live: sqlite3.Connection, right: sqlite3.Connection, tally: Tally) -> None:
-    """Every text that an event names is there, and no other. Within one transaction of the live ledger."""
+    """Whether the ledger has every text that an event names, and no other. Within one transaction of the live
+    ledger."""
     with as_bytes(live), as_bytes(right):
         there = live.execute(f"SELECT digest, key FROM blobs WHERE {HELD} ORDER BY digest")  # noqa: S608
         named = right.execute("SELECT digest, position, kind FROM temp.referred ORDER BY digest")
@@ -176,7 +177,7 @@ def compare_texts(live: sqlite3.Connection, right: sqlite3.Connection, tally: Ta
 
 
 def check_texts(live: sqlite3.Connection, tally: Tally, progress: Progress) -> None:
-    """Every text hashes to its digest. In short transactions: what comes in meanwhile may be seen or not."""
+    """Check that every text hashes to its digest. In short transactions: a new text may be seen or not."""
     total = live.execute("SELECT count(*) FROM blobs").fetchone()[0]
     rowid = done = 0
     with as_bytes(live):
@@ -189,18 +190,18 @@ def check_texts(live: sqlite3.Connection, tally: Tally, progress: Progress) -> N
 
 _TEXTS_A_PAGE: Final = 16
 HELD: Final = f"substr(digest, 1, {len(HUSK)}) <> '{HUSK}'"
-"""What was erased has left a husk, which is no text."""
+"""An erased text leaves a husk, which is no text."""
 _TEXTS: Final = "SELECT rowid, digest, salt, content, key FROM blobs WHERE rowid > ? ORDER BY rowid LIMIT ?"
 
 
 def _check_husk(digest: bytes, salt: bytes, content: bytes, _: bytes, tally: Tally) -> None:
     if (salt + content).strip(b"\0"):
-        tally.add("blob_changed", f"blob {_shown([digest])}", "What was erased holds something again.")
+        tally.add("blob_changed", f"blob {_shown([digest])}", "An erased text has content again.")
 
 
 def _check_text(digest: bytes, salt: bytes, content: bytes, key: bytes, tally: Tally) -> None:
     where = f"blob {_shown([digest])}"
     if sha256(salt + content).hexdigest().encode() != digest:
-        tally.add("blob_changed", where, "Salt and content do not have the digest under which they are kept.")
+        tally.add("blob_changed", where, "Salt and content do not hash to the digest under which they are kept.")
     elif key and sha256(content).hexdigest().encode() != key:
         tally.add("blob_changed", where, "`key` is not that of the content.")

@@ -1,4 +1,4 @@
-"""The file of a ledger: its schema, what it knows of itself, and SQLite's own check of pages and indexes."""
+"""The file of a ledger: its schema, its meta values, and SQLite's own check of pages and indexes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LAST_EPOCH: Final = "SELECT data ->> '$.epoch' FROM events WHERE stream = 'ledg
 
 
 def check_file(live: sqlite3.Connection, tally: Tally, progress: Progress) -> None:
-    """The schema object by object, what a ledger must know of itself, and SQLite's own check of pages and indexes."""
+    """Compare the schema object by object, check the meta values, and run SQLite's own check."""
     trouble = schema_objects.trouble_of(schema.examine(live))
     if trouble is not None:
         text = f"The file is not as comfyledger left it. {trouble}"
@@ -24,6 +24,6 @@ def check_file(live: sqlite3.Connection, tally: Tally, progress: Progress) -> No
     if restored is not None and restored[0] != schema.get_meta(live, "epoch"):
         tally.add("file_damaged", "meta epoch", f"The epoch is not {restored[0]}, which the last restore began.")
     progress("pages and indexes", 0, 0)
-    for (said,) in live.execute("PRAGMA integrity_check(100)"):
-        if said != "ok":
-            tally.add("file_damaged", "pages and indexes", str(said))
+    for (problem,) in live.execute("PRAGMA integrity_check(100)"):
+        if problem != "ok":
+            tally.add("file_damaged", "pages and indexes", str(problem))

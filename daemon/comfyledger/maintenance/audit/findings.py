@@ -1,7 +1,7 @@
-"""What an audit says: findings as plain values, what mends each kind, and how far a long work has come.
+"""The findings of an audit as plain values, what mends each kind, and the progress of long work.
 
-A finding changes nothing and decides nothing. Its kind is a stable word for scripts; a report keeps the count of each
-kind and its first examples only, so that a lost store of many thousand images is one line.
+A finding changes nothing and decides nothing. Its kind is a stable word for scripts. A report keeps the count of each
+kind and only its first examples, so that a lost store of many thousand images is one line.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Final
 import msgspec
 
 EXAMPLES_MAX: Final = 100
-"""Of one kind; the count goes on."""
+"""Examples kept of one kind; all are counted."""
 
 Progress = Callable[[str, int, int], None]
-"""Told now and then: what is being looked at, how much of it is done, and how much there is (0: unknown)."""
+"""Called now and then with what is being checked, how much of it is done, and how much there is (0: unknown)."""
 
 
 def silent(_what: str, _done: int, _of: int) -> None:
-    """For whoever does not want to watch."""
+    """A progress that reports nothing."""
 
 
 _RESTORE: Final = "comfyledger restore FILE"
@@ -49,7 +49,7 @@ MENDS: Final[dict[str, str]] = {
     "blob_foreign": "nothing needs it; comfyledger backup keeps it",
     "spool_missing": "comfyledger recover --dry-run",
     "spool_changed": "comfyledger recover --dry-run",
-    "spool_foreign": "look at it and remove it by hand",
+    "spool_foreign": "check it and remove it by hand",
     "store_unusable": "comfyledger doctor",
     "store_elsewhere": "configure the store as it was",
     "store_missing": "comfyledger recover --missing --store NAME --dry-run",
@@ -57,11 +57,11 @@ MENDS: Final[dict[str, str]] = {
     "store_misplaced": "move it back in the store, then " + _AGAIN,
     "store_foreign": "move it out of the folder in the store",
 }
-"""Every kind of finding, with the command or deed that mends it."""
+"""Every kind of finding, with the command or action that mends it."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that is not as it should be. `where` is a position, a table and key, a file or a name in a store."""
+    """One fault. `where` is a position, a table and key, a file or a name in a store."""
 
     kind: str
     where: str
@@ -82,7 +82,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """Takes findings as they come and keeps counts and examples: its memory does not grow with what is wrong."""
+    """Collects findings as counts and examples: its memory does not grow with their number."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -95,7 +95,7 @@ class Tally:
             examples.append(Finding(kind, where, sentence))
 
     def take(self, kinds: Iterable[Kind]) -> None:
-        """What another tally has found, with its counts."""
+        """Add what another tally has collected."""
         for kind in kinds:
             self._counts[kind.kind] = self._counts.get(kind.kind, 0) + kind.count
             examples = self._examples.setdefault(kind.kind, [])
@@ -106,7 +106,7 @@ class Tally:
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """In the order of MENDS: what lies deepest first."""
+        """In the order of MENDS, the deepest faults first."""
         return tuple(
             Kind(kind, self._counts[kind], mend, tuple(self._examples[kind]))
             for kind, mend in MENDS.items()
@@ -116,8 +116,8 @@ class Tally:
 
 @contextmanager
 def part(what: str, tally: Tally) -> Iterator[None]:
-    """What cannot be read ends its own part only."""
+    """A part of the audit. If it cannot be read, that is a finding and only this part ends."""
     try:
         yield
     except (sqlite3.Error, msgspec.MsgspecError) as error:
-        tally.add("file_damaged", what, f"What was to be looked at cannot be read: {error}.")
+        tally.add("file_damaged", what, f"This cannot be read: {error}.")

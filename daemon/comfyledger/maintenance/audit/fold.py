@@ -1,8 +1,8 @@
-"""The state as the log alone says it was, in a scratch file with the tables of a ledger.
+"""The state that follows from the log alone, in a scratch file with the tables of a ledger.
 
-The fold is the daemon's own: `touches`, `evolve` and the projections' `save`. It differs in when rows are written:
-a batch is loaded whole, stays in memory while its events pass, and is written when room is needed. So an event costs
-no statement, and memory stays flat however long the log is. Events are only read here; the ledger is never written.
+The fold is the daemon's own: `touches`, `evolve` and the projections' `save`. Only the time of writing differs. A batch
+is loaded whole, stays in memory while its events are folded, and is written when memory is needed. So an event costs
+no statement, and memory stays flat for a log of any length. The ledger is only read.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from comfyledger.maintenance.audit.chain import pages
 from comfyledger.maintenance.audit.findings import Progress, Tally
 
 ROWS_MAX: Final = 20_000
-"""Rows kept in memory before all are written and let go; about a kilobyte each."""
+"""Rows kept in memory before all are written and dropped; about a kilobyte each."""
 CANNOT: Final = (ComfyledgerError, msgspec.MsgspecError, sqlite3.Error, LookupError, TypeError, ValueError)
-"""What folding an event raises that no daemon can have written."""
+"""Raised by folding an event that no daemon can have written."""
 
 _NAMING: Final = frozenset((BatchRequested, *NUMBERING, ImageForgotten))
-"""Events that write into tables beside the rows: names given, and who uses a template."""
+"""Events that also write names_given or template_uses."""
 NAMING_TEXTS: Final = frozenset(
     kind for kind in KINDS.values() if kind is BatchRequested or "words" in kind.__struct_fields__
 )
@@ -39,29 +39,29 @@ _EVENT: Final = "INSERT INTO events (position, stream, kind, schema, at, data, h
 
 
 class Working(Slice):
-    """The rows that the fold is at. Every batch in it is there as a whole."""
+    """The rows in memory. Each batch is there as a whole."""
 
-    __slots__ = ("_connection", "_taken_up")
+    __slots__ = ("_connection", "_loaded")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__()
         self._connection = connection
-        self._taken_up: set[str] = set()
+        self._loaded: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def take_up(self, stream: str, event: Event) -> None:
-        """See that the rows that an event of a stream touches are here."""
-        if stream in self._taken_up and not isinstance(event, NUMBERING):
+    def load_for(self, stream: str, event: Event) -> None:
+        """Load the rows that an event of a stream touches, unless they are in memory."""
+        if stream in self._loaded and not isinstance(event, NUMBERING):
             return  # a new number touches a series that the batch's other events do not
-        self._taken_up.add(stream)
+        self._loaded.add(stream)
         found = projections.load(self._connection, _whole(touches(event)))
         for ident, row in found._rows.items():
             self._rows.setdefault(ident, row)
 
     def hold(self, keys: Iterable[OneKey]) -> None:
-        """See that single rows are here."""
+        """Load single rows, unless they are in memory."""
         for ident, row in projections.load(self._connection, self._lacking(keys))._rows.items():
             self._rows[ident] = row
 
@@ -76,20 +76,20 @@ class Working(Slice):
         count = self.the_batch(batch_id).prompts
         return [self.the_prompt(batch_id, index) for index in range(1, count + 1)]
 
-    def let_go_if_full(self) -> None:
+    def drop_if_full(self) -> None:
         if len(self) > ROWS_MAX:
-            self.let_go()
+            self.drop()
 
-    def let_go(self) -> None:
-        """Write what changed, neighbours after each other, and begin with nothing again."""
+    def drop(self) -> None:
+        """Write the changed rows in the order of their keys, and drop all rows."""
         projections.save(self._connection, (self.changed[ident] for ident in sorted(self.changed)))
         self._rows.clear()
         self.changed.clear()
-        self._taken_up.clear()
+        self._loaded.clear()
 
 
 def _whole(keys: Iterable[Key]) -> Iterator[Key]:
-    """The keys with all of a batch instead of parts of it."""
+    """The keys, each part of a batch replaced by the whole batch."""
     batches = set()
     for key in keys:
         if isinstance(key, SeriesKey | LaneKey):
@@ -101,10 +101,10 @@ def _whole(keys: Iterable[Key]) -> Iterator[Key]:
 
 
 class Scratch:
-    """A file with the tables of a ledger, filled by folding events from the first on. Nobody else uses it meanwhile.
+    """A file with the tables of a ledger, filled by folding events from the first on. No other process uses it.
 
-    `with_events`: the events themselves are copied as well, and the tables have the indexes of a ledger. Without, they
-    are there to be read from end to end, and no index is paid for.
+    `with_events`: the events are copied too, and the tables have the indexes of a ledger. Without it the tables are
+    only read from end to end, so indexes would be wasted.
     """
 
     def __init__(self, path: Path, with_events: bool = False) -> None:
@@ -126,7 +126,7 @@ class Scratch:
         self.connection.close()
 
     def fold(self, live: sqlite3.Connection, upto: int, tally: Tally, progress: Progress) -> bool:
-        """Go on up to a position of a ledger; whether the log could be folded so far."""
+        """Fold on up to a position of a ledger. False if the log could not be folded so far."""
         self.connection.execute("BEGIN")
         try:
             for page in pages(live, upto, after=self.position):
@@ -134,7 +134,7 @@ class Scratch:
                     raise page
                 self._fold_page(page)
                 progress("fold of the log", self.position, upto)
-            self._working.let_go()
+            self._working.drop()
         except CANNOT as error:
             where = f"position {self.position + 1}"
             tally.add("fold_impossible", where, f"The log cannot be folded after position {self.position}: {error!r}.")
@@ -161,15 +161,15 @@ class Scratch:
         write = self.connection.executemany
         write("INSERT INTO events_by_user (user, position) VALUES (?, ?)", users)
         write("INSERT OR IGNORE INTO referred (digest, position, kind) VALUES (?, ?, ?)", referred)
-        write("DELETE FROM referred WHERE digest = ?", erased)  # salted as they are, none ever comes again
+        write("DELETE FROM referred WHERE digest = ?", erased)  # with their salt, none comes again
         if self._with_events:
             write(_EVENT, [(x.position, x.stream, x.kind, x.schema, x.at_ms, x.data, x.hash) for x in page])
-        self._working.let_go_if_full()
+        self._working.drop_if_full()
 
     def _fold_one(self, line: Line, event: Event) -> BatchRow | None:
         """The batch of the event, if it has one."""
         working = self._working
-        working.take_up(line.stream, event)
+        working.load_for(line.stream, event)
         working.put(evolve(working, Recorded(line.position, line.at_ms, event)))
         batch = working.batch(line.stream)
         if type(event) in _NAMING:

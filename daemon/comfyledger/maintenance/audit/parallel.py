@@ -1,8 +1,8 @@
-"""An audit on all processors: the log cut into parts that can each be looked at alone, in processes of their own.
+"""An audit on all processors: the log is cut into parts, which processes of their own check independently.
 
-A process is told one part after the other on its standard input, a line of JSON each, opens the ledger read-only by
-itself, and says on its standard output yes, no, or what it found. A `no` names nothing: who wants to know where has the
-whole looked at from its beginning to its end. What no process says counts as a no, so that a check is never left out.
+A process reads one task after the other from its standard input, a line of JSON each. It opens the ledger read-only
+itself and writes its answer to standard output: pass, fail, or what it found. A failure names no position; the caller
+then checks everything from beginning to end. A task without an answer counts as failed, so no check is left out.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from comfyledger.maintenance.audit.streams import (
     series_agree,
     templates_agree,
 )
-from comfyledger.maintenance.open_read_only import looking, one_moment
+from comfyledger.maintenance.open_read_only import one_moment, open_read_only
 
 T = TypeVar("T")
 
 EVENTS_MIN: Final = 50_000
-"""A shorter log is looked at sooner than processes start."""
+"""A shorter log is checked sooner than processes start."""
 EVENTS_A_SEGMENT: Final = 50_000
 NICENESS: Final = 10
-"""Whoever renders on the same machine comes first."""
+"""So that rendering on the same machine goes first."""
 
 
-class Look(msgspec.Struct, frozen=True):
-    """What is looked at: a ledger's chain up to a head, and its spool. `now_s` is the wall clock."""
+class Scope(msgspec.Struct, frozen=True):
+    """What is checked: a ledger's chain up to a head, and its spool. `now_s` is the wall clock."""
 
     path: str
     head: Head
@@ -57,31 +57,31 @@ class Look(msgspec.Struct, frozen=True):
     now_s: float
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """What is known: whether chain and tables are whole, and what was found beside them (None: nobody has said)."""
+class Known(msgspec.Struct, frozen=True):
+    """Whether chain and tables are known to be whole, and what the other checks found (None: no answer)."""
 
     chain: bool = False
     tables: bool = False
-    beside: tuple[Kind, ...] | None = None
+    rest: tuple[Kind, ...] | None = None
 
 
-def seen(live: sqlite3.Connection, look: Look, progress: Progress) -> Seen:
-    """All that processes can say. Raises sqlite3.Error if not even the parts of the log can be told."""
+def check_in_parallel(live: sqlite3.Connection, scope: Scope, progress: Progress) -> Known:
+    """Check everything in processes. Raises sqlite3.Error if the log cannot even be cut into parts."""
     with one_moment(live):
         head = read_head(live)
         counts, parts = counted(live, head), tuple(ranges(live))
-    ledger = look.path
-    links = [Links(ledger, *segment) for segment in segments(look.head.position)]
+    ledger = scope.path
+    links = [Links(ledger, *segment) for segment in segments(scope.head.position)]
     streams = [Streams(ledger, one, head.position) for one in parts]
-    beside, series, *rest = asked([Beside(ledger, look), Series(ledger), *streams, *links], progress)
-    holds = all(_said(link, bool) for link in rest[len(streams) :]) and is_at(live, look.head)
-    accounts = [_said(stream, Account) for stream in rest[: len(streams)]]
-    agree = _sum(accounts) == counts and _said(series, bool) is True and templates_agree(live)
-    return Seen(holds, agree, _said(beside, tuple[Kind, ...]))
+    rest, series, *answers = answers_to([Rest(ledger, scope), Series(ledger), *streams, *links], progress)
+    holds = all(_decoded(link, bool) for link in answers[len(streams) :]) and is_at(live, scope.head)
+    accounts = [_decoded(stream, Account) for stream in answers[: len(streams)]]
+    agree = _sum(accounts) == counts and _decoded(series, bool) is True and templates_agree(live)
+    return Known(holds, agree, _decoded(rest, tuple[Kind, ...]))
 
 
-def _said(answer: bytes | None, kind: type[T]) -> T | None:
-    """None where a process said nothing that can be understood."""
+def _decoded(answer: bytes | None, kind: type[T]) -> T | None:
+    """None for an answer that is missing or cannot be decoded."""
     try:
         return msgspec.json.decode(answer, type=kind) if answer else None
     except msgspec.MsgspecError:
@@ -103,32 +103,32 @@ def _sum(accounts: Iterable[Account | None]) -> Account | None:
     return total
 
 
-def look_beside(live: sqlite3.Connection, look: Look, tally: Tally, progress: Progress) -> None:
-    """What is neither chain nor projection: the file itself, the texts, and the spool."""
+def check_rest(live: sqlite3.Connection, scope: Scope, tally: Tally, progress: Progress) -> None:
+    """Check what is neither chain nor projection: the file itself, the texts, and the spool."""
     with part("the file", tally):
         check_file(live, tally, progress)
     with part("the texts", tally):
         compare.check_texts(live, tally, progress)
     with part("the rows of the images", tally):
-        check_spool(live, Path(look.spool), look.now_s, tally, progress)
+        check_spool(live, Path(scope.spool), scope.now_s, tally, progress)
 
 
 # ---- the processes
 
 
-def asked(tasks: Sequence[Task], progress: Progress) -> list[bytes | None]:
-    """The answers of as many processes as there are processors for this one; None for what none has answered.
+def answers_to(tasks: Sequence[Task], progress: Progress) -> list[bytes | None]:
+    """The answers to tasks, from as many processes as this one may use processors; None for a task without an answer.
 
-    Whoever interrupts this waits for nothing: processes that are at work are ended.
+    An interrupt waits for nothing: running processes are killed.
     """
     answers: list[bytes | None] = [None] * len(tasks)
-    waiting, said = deque(enumerate(tasks)), SimpleQueue[tuple[int, bytes] | None]()
+    waiting, replies = deque(enumerate(tasks)), SimpleQueue[tuple[int, bytes] | None]()
     with _processes(len(os.sched_getaffinity(0))) as processes:
         for process in processes:
-            Thread(target=_converse, args=(process, waiting, said), daemon=True).start()
+            Thread(target=_converse, args=(process, waiting, replies), daemon=True).start()
         working, done, total = len(processes), 0, sum(task.events for task in tasks)
         while working:
-            if (one := said.get()) is None:
+            if (one := replies.get()) is None:
                 working -= 1
                 continue
             place, answers[place] = one
@@ -139,7 +139,7 @@ def asked(tasks: Sequence[Task], progress: Progress) -> list[bytes | None]:
 
 @contextmanager
 def _processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """As many as can be started; all have ended afterwards."""
+    """As many processes as can be started, at most `count`. All have ended afterwards."""
     processes: list[subprocess.Popen[bytes]] = []
     pipe, no = subprocess.PIPE, subprocess.DEVNULL
     try:
@@ -155,9 +155,9 @@ def _processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def _converse(
-    process: subprocess.Popen[bytes], waiting: deque[tuple[int, Task]], said: SimpleQueue[tuple[int, bytes] | None]
+    process: subprocess.Popen[bytes], waiting: deque[tuple[int, Task]], replies: SimpleQueue[tuple[int, bytes] | None]
 ) -> None:
-    """Give a process one task after the other, until there is none or it has ended. None at the end."""
+    """Give a process one task after the other, until none is left or the process has ended. Puts None at the end."""
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 (they are pipes)
     with suppress(IndexError, OSError, ValueError):
         while True:
@@ -166,30 +166,30 @@ def _converse(
             process.stdin.flush()
             if not (answer := process.stdout.readline()):
                 break
-            said.put((place, answer))
-    said.put(None)
+            replies.put((place, answer))
+    replies.put(None)
 
 
 # ---- in a process
 
 
 class Task(msgspec.Struct, frozen=True, tag=True):
-    """A part of an audit that a process does alone."""
+    """A part of an audit for one process."""
 
     path: str
 
     @property
     def events(self) -> int:
-        """How much of it there is, for who watches; 0 where that is not known."""
+        """Its size in events, for the progress; 0 if not known."""
         return 0
 
     def do(self, live: sqlite3.Connection) -> Any:
-        """The answer, as JSON will have it."""
+        """The answer, as a value that JSON can carry."""
         raise TypeError(type(self).__name__)
 
 
 class Links(Task, frozen=True, tag=True):
-    """Whether links of the chain hold: after which position, up to which."""
+    """Whether the links of the chain hold after one position and up to another."""
 
     after: int
     upto: int
@@ -203,7 +203,7 @@ class Links(Task, frozen=True, tag=True):
 
 
 class Streams(Task, frozen=True, tag=True):
-    """What a range of streams accounts for, or None."""
+    """What a range of streams accounts for; None if it differs from the tables."""
 
     part: Range
     head: int
@@ -224,27 +224,27 @@ class Series(Task, frozen=True, tag=True):
             return series_agree(live, Path(folder))
 
 
-class Beside(Task, frozen=True, tag=True):
-    """What is found beside the log and its tables."""
+class Rest(Task, frozen=True, tag=True):
+    """What the checks find that concern neither the chain nor the tables."""
 
-    look: Look
+    scope: Scope
 
     def do(self, live: sqlite3.Connection) -> tuple[Kind, ...]:
         tally = Tally()
-        look_beside(live, self.look, tally, silent)
+        check_rest(live, self.scope, tally, silent)
         return tally.kinds
 
 
-def done(task: Task) -> bytes:
-    with looking(Path(task.path)) as live:
+def run_task(task: Task) -> bytes:
+    with open_read_only(Path(task.path)) as live:
         return msgspec.json.encode(task.do(live))
 
 
 def _main() -> None:
-    """Whoever renders on the same machine comes first. Ends with the one who asks."""
+    """Run tasks from standard input until it ends, at a low priority."""
     os.nice(NICENESS)
     for asking in sys.stdin.buffer:
-        answer = done(msgspec.json.decode(asking, type=Links | Streams | Series | Beside))
+        answer = run_task(msgspec.json.decode(asking, type=Links | Streams | Series | Rest))
         sys.stdout.buffer.write(answer + b"\n")
         sys.stdout.buffer.flush()
 

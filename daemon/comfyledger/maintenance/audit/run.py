@@ -1,7 +1,7 @@
-"""All that an audit looks at: the chain and its anchor, beside them the file, the projections, the texts, the spool,
-and if asked the stores. It changes nothing, and needs no daemon.
+"""An audit: the chain and its anchor, the file, the projections, the texts, the spool and, if asked for, the stores.
 
-Each part is looked at whatever the others found, so that one damaged page does not hide a lost image.
+It changes nothing and needs no daemon. Each part is checked whatever the others found, so that one damaged page does
+not hide a lost image.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from comfyledger.ledger.sqlite import mark, schema
 from comfyledger.maintenance.audit import chain, compare, parallel
 from comfyledger.maintenance.audit.findings import Progress, Tally, part
 from comfyledger.maintenance.audit.fold import Scratch
-from comfyledger.maintenance.audit.parallel import Look, Seen
+from comfyledger.maintenance.audit.parallel import Known, Scope
 from comfyledger.maintenance.audit.stores import Comparison
-from comfyledger.maintenance.open_read_only import Identity, identity_of, looking, one_moment
+from comfyledger.maintenance.open_read_only import Identity, identity_of, one_moment, open_read_only
 from comfyledger.plugins import OpenedStore, prepared
 
 PREPARE_S: Final = 30.0
-"""How long a store may take to find out what it must know."""
+"""How long a store may take to prepare."""
 
 
 class Audited(msgspec.Struct, frozen=True):
-    """What was looked at: which ledger, and its log up to which position.
+    """What was checked: which ledger, and its log up to which position.
 
-    `anchor`: empty without one, else `written`, `holds` (and was moved on), or `differs` (and was left as it is).
-    `foreign`: what other programs have put into the file that does no harm.
+    `anchor`: empty without one, else `written`, `holds` (and was updated), or `differs` (and was left unchanged).
+    `foreign`: harmless objects that other programs have added to the file.
     """
 
     identity: Identity
@@ -43,18 +43,18 @@ class Audited(msgspec.Struct, frozen=True):
 
 
 def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tally, progress: Progress) -> Audited:
-    """All but the stores. `now_s` is the wall clock, since files carry its times.
+    """Audit everything but the stores. `now_s` is the wall clock, because files carry its times.
 
-    Raises LedgerUnusable for what is no ledger, Refused for what is no anchor, OSError for what cannot be read.
+    Raises LedgerUnusable if the file is no ledger, Refused if the anchor is none, OSError if something cannot be read.
     """
     known = chain.read_anchor(anchor) if anchor is not None else None
     log = Tally()
     _check_end(path, log)
-    with looking(path) as live:
+    with open_read_only(path) as live:
         audited = Audited(identity_of(live), Head(), foreign=schema.named_foreign(live))
         with part("the log", log):
             audited = msgspec.structs.replace(audited, head=chain.fixed_head(live, log))
-        _look_at_all(live, Look(str(path), audited.head, str(spool), now_s), log, tally, progress)
+        _check_all(live, Scope(str(path), audited.head, str(spool), now_s), log, tally, progress)
         if anchor is not None:
             with part("the log", log):
                 audited = _anchored(live, audited, known, anchor, log)
@@ -63,34 +63,34 @@ def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tal
 
 
 def _check_end(path: Path, log: Tally) -> None:
-    """Against the mark beside the ledger, which is read first: a daemon goes on meanwhile."""
+    """Compare the end of the log with the mark. The mark is read first, because a daemon may append meanwhile."""
     with part("the mark", log):
         lost = mark.lost_end(path)
         if lost is not None and path.is_file():
             log.add("end_lost", f"position {lost.mark.head.position}", lost.sentence)
 
 
-def _look_at_all(live: sqlite3.Connection, look: Look, log: Tally, tally: Tally, progress: Progress) -> None:
-    """A long log on all processors first; what is then not known to be whole is looked at from end to end."""
-    known = Seen()
-    if look.head.position >= parallel.EVENTS_MIN:
+def _check_all(live: sqlite3.Connection, scope: Scope, log: Tally, tally: Tally, progress: Progress) -> None:
+    """Check a long log on all processors first. What is not known to be whole then is checked from end to end."""
+    known = Known()
+    if scope.head.position >= parallel.EVENTS_MIN:
         with suppress(sqlite3.Error):
-            known = parallel.seen(live, look, progress)
+            known = parallel.check_in_parallel(live, scope, progress)
     if not known.chain:
         with part("the log", log):
-            chain.check_chain(live, look.head, log, progress)
+            chain.check_chain(live, scope.head, log, progress)
     if not known.tables:
         check_projections(live, tally, progress)
-    if known.beside is None:
-        parallel.look_beside(live, look, tally, progress)
+    if known.rest is None:
+        parallel.check_rest(live, scope, tally, progress)
     else:
-        tally.take(known.beside)
+        tally.take(known.rest)
 
 
 def _anchored(
     live: sqlite3.Connection, audited: Audited, known: chain.Anchor | None, path: Path, tally: Tally
 ) -> Audited:
-    """Compare with the anchor, and move it on if the log is whole."""
+    """Compare with the anchor, and update it if the log is whole."""
     if known is not None:
         chain.check_anchor(live, audited.identity, known, tally)
     if not tally:
@@ -99,10 +99,10 @@ def _anchored(
 
 
 def check_projections(live: sqlite3.Connection, tally: Tally, progress: Progress) -> int:
-    """Every table against the fold of the log, and every text that an event names. The position that they are of.
+    """Check every table against the fold of the log, and every text that an event names. Returns their position.
 
-    Most of the log is folded in short transactions; its last events and the comparison are of one moment, for which a
-    daemon's write-ahead log cannot be checkpointed. The scratch file is as large as the tables, in $TMPDIR.
+    Most of the log is folded in short transactions. The last events and the comparison share one transaction, during
+    which a daemon's write-ahead log cannot be checkpointed. The scratch file in $TMPDIR is as large as the tables.
     """
     with tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
         scratch = Scratch(Path(folder) / "fold.db")
@@ -125,8 +125,8 @@ def _compare_now(live: sqlite3.Connection, scratch: Scratch, tally: Tally, progr
 async def audit_stores(
     path: Path, stores: Mapping[str, OpenedStore], now_ms: int, deep: bool, tally: Tally, progress: Progress
 ) -> None:
-    """Log and stores against each other. `now_ms` is the wall clock. Raises LedgerUnusable."""
-    with looking(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
+    """Compare log and stores, both ways. `now_ms` is the wall clock. Raises LedgerUnusable."""
+    with open_read_only(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-audit-") as folder:
         for number, found in enumerate(stores.values()):
             opened = await prepared(found, PREPARE_S)
             store = opened.guarded

@@ -1,8 +1,8 @@
-"""A store against the log, both ways, by what the store itself lists.
+"""A store against the log, both ways, by the store's own list.
 
-What the log says is in the store is written down first, then all that the store holds is listed, then the names given
-are asked for: so whatever happens meanwhile accuses nobody. Both lists lie in a scratch file, sorted; memory stays flat
-over any number of images. The store is only listed and asked; nothing in it is touched.
+First the names that the store has by the log are written to a scratch file, then the store's list, and last the names
+given are queried. In this order an upload meanwhile causes no finding. Both lists are sorted, so memory stays flat for
+any number of images. Nothing in the store is changed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from comfyledger.maintenance.audit.spool import rows_of_images
 from comfyledger.plugin_api import Held, Store, StoreTrouble
 
 YOUNG_MS: Final = 60_000
-"""What a store has had for less is left out: it may be on its way into the log."""
+"""Younger files are left out: the log may be about to record them."""
 WAIT_MAX_S: Final = 3 * 3_600.0
-"""For a throttled store, altogether: an account gives new calls every hour."""
+"""For a throttled store, in all: an account gets new calls every hour."""
 WAIT_STEP_S: Final = 5.0
 CHECKS_MAX: Final = 100
-"""So many files that a list lacks are asked for one by one, since a list may be a little behind."""
+"""This many files that a list lacks are queried one by one, because a list may be a little out of date."""
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -49,9 +49,9 @@ _INDEXES: Final = (
 
 
 class Comparison:
-    """One store against one ledger. `now_ms` is the wall clock; `deep` asks for each file of which a list says no md5.
+    """One store against one ledger. `now_ms` is the wall clock; `deep` queries each file whose md5 is not in the list.
 
-    The scratch file is made at `scratch` and is the caller's to remove.
+    The scratch file is created at `scratch`; the caller removes it.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Comparison:
         self._checks = 0
 
     async def run(self) -> None:
-        """All of it. A store that says when it will answer is waited for, up to a bound; else it is a finding."""
+        """Compare everything. If the store says when to ask again, wait up to a bound; else that is a finding."""
         with closing(sqlite3.connect(self._scratch, isolation_level=None)) as self._lists:
             for pragma in ("journal_mode=OFF", "synchronous=OFF"):
                 self._lists.execute(f"PRAGMA {pragma}")
@@ -91,7 +91,7 @@ class Comparison:
                 self._tally.add("store_unusable", self._name, f"{trouble.fault.code}: {trouble.fault.text}")
 
     async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Raises StoreTrouble where the store does not say when to ask again, or not soon enough."""
+        """Raises StoreTrouble if the store does not say when to ask again, or not soon enough."""
         while True:
             try:
                 return await ask()
@@ -102,7 +102,7 @@ class Comparison:
             await self._wait(wait_s)
 
     async def _wait(self, wait_s: float) -> None:
-        """In short steps, so that whoever looks sees how long it takes."""
+        """In short steps, so that the progress shows how long it takes."""
         left_s = wait_s
         while left_s > 0:
             self._progress(f"seconds until {self._name} answers again", int(wait_s - left_s), int(wait_s))
@@ -127,7 +127,7 @@ class Comparison:
             self._want(row, upload.name or row.public_id)
         self._lists.execute("COMMIT")
         if elsewhere:
-            sentence = f"{elsewhere} images were given to another place that had the name {self._name}."
+            sentence = f"{elsewhere} images were uploaded to another store that had the name {self._name}."
             self._tally.add("store_elsewhere", self._name, sentence)
 
     def _want(self, row: ImageRow, public_id: str) -> None:
@@ -159,11 +159,11 @@ class Comparison:
         )
         for number, (*wanted, size, md5) in enumerate(self._lists.execute(sql), 1):
             if size is None:
-                await self._tell_missing(*wanted)
+                await self._add_missing(*wanted)
             else:
                 await self._compare_bytes(wanted, size, md5)
             self._progress(f"images of {self._name}", number, total)
-        self._tell_foreign()
+        self._add_foreign()
 
     async def _compare_bytes(self, wanted: list[str | int], size: int, md5: str) -> None:
         public_id, extension, right_size, right_md5, *_ = wanted
@@ -171,16 +171,14 @@ class Comparison:
             held = await self._answer(partial(self._store.check, str(public_id), str(extension)))
             size, md5 = (held.size_bytes, held.md5) if held is not None else (size, md5)
         if size != right_size:
-            how = f"it has {size} bytes, should have {right_size}"
+            how = f"it has {size} bytes instead of {right_size}"
         elif md5 and md5 != right_md5:
-            how = f"its md5 is {md5}, should be {right_md5}"
+            how = f"its md5 is {md5} instead of {right_md5}"
         else:
             return
-        self._tally.add("store_different", self._place(str(public_id)), f"The file holds something else: {how}.")
+        self._tally.add("store_different", self._place(str(public_id)), f"The file has other content: {how}.")
 
-    async def _tell_missing(
-        self, public_id: str, extension: str, size: int, md5: str, image_id: str, file: str
-    ) -> None:
+    async def _add_missing(self, public_id: str, extension: str, size: int, md5: str, image_id: str, file: str) -> None:
         if self._checks < CHECKS_MAX:
             self._checks += 1
             held = await self._answer(partial(self._store.check, public_id, extension))
@@ -190,21 +188,21 @@ class Comparison:
         found = self._lists.execute(_ELSEWHERE, (image_id, md5, file, size)).fetchone()
         if found is not None:
             self._lists.execute("INSERT OR IGNORE INTO misplaced VALUES (?)", found[:1])
-            sentence = f"It lies under {found[0]}.{found[1]} instead."
+            sentence = f"It is at {found[0]}.{found[1]} instead."
             self._tally.add("store_misplaced", self._place(public_id), sentence)
         else:
-            sentence = f"The log says that {self._name} holds it, and it does not."
+            sentence = f"By the log {self._name} has this image, and it does not."
             self._tally.add("store_missing", self._place(public_id), sentence)
 
-    def _tell_foreign(self) -> None:
-        """Files in a folder of ours under a name that was never given. What was told as misplaced is not told twice."""
+    def _add_foreign(self) -> None:
+        """Add files in our folders under names that were never given. Misplaced files are not added again."""
         folders = {
             fold(folder) for (folder,) in self._live.execute("SELECT row ->> '$.folder' FROM series WHERE key <> ''")
         }
         for public_id, extension in self._unwanted():
             folder = public_id.rpartition("/")[0]
             if fold(folder) in folders and not self._was_given(public_id):
-                sentence = f"{public_id}.{extension} lies in a folder of this ledger, which never gave that name."
+                sentence = f"{public_id}.{extension} is in a folder of this ledger, which never gave that name."
                 self._tally.add("store_foreign", self._place(public_id), sentence)
 
     def _unwanted(self) -> Iterator[tuple[str, str]]:

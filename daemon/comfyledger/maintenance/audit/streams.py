@@ -1,12 +1,12 @@
-"""Whether the tables are what the log says, stream by stream: yes or no, as fast as can be.
+"""Whether the tables agree with the log, stream by stream: a fast check that only passes or fails.
 
-A batch's events touch its own rows and its series; so batches are folded one at a time, in memory, and compared with
-the live rows at once. A range of batches is looked at by itself, in a transaction of its own, on any processor. What a
-range cannot see, a row that belongs to no batch, shows in the counts: what the batches of all ranges account for is
-what the tables had at the head. Series and lanes are folded once more from the few events that touch them.
+A batch's events touch its own rows and its series. So batches are folded one at a time in memory and compared with the
+live rows at once. A range of batches is checked in a transaction of its own, on any processor. A range cannot see a row
+that belongs to no batch; the counts show it, because the batches of all ranges must account for what the tables had at
+the head. Series and lanes are folded separately from the few events that touch them.
 
-The fold is the daemon's `evolve`. Who wants to know what differs folds the whole log (`fold`) and compares row by row:
-a `no` here names nothing.
+The fold is the daemon's `evolve`. A failure here names no row; for that `fold` folds the whole log and `compare`
+compares row by row.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _SERIES: Final = "SELECT position, at, kind, schema, data FROM events WHERE kind
 _BEYOND: Final = b""
 """Every BLOB comes after all TEXT (SQLite, datatypes, sort order)."""
 
-Told = tuple[str, int, int, str, int, str]
+EventLine = tuple[str, int, int, str, int, str]
 """An event as `_EVENTS` reads it: stream, position, time, kind, schema, data."""
 
 
@@ -105,14 +105,14 @@ class Account(msgspec.Struct):
 
 
 class Differs(Exception):
-    """Something is not what the log says."""
+    """A row or a count does not agree with the log."""
 
 
-# ---- the whole, before its parts
+# ---- ranges and counts
 
 
 def ranges(live: sqlite3.Connection) -> Iterator[Range]:
-    """Parts of the log with about as many events each, that together have every stream there is or may be."""
+    """Parts of the log with about as many events each. Together they have every stream that exists or may be added."""
     first, events = "", 0
     for stream, count in live.execute("SELECT stream, count(*) FROM events GROUP BY stream"):
         if events >= EVENTS_A_RANGE:
@@ -123,7 +123,7 @@ def ranges(live: sqlite3.Connection) -> Iterator[Range]:
 
 
 def counted(live: sqlite3.Connection, head: Head) -> Account:
-    """What the tables have. To be called in the transaction of which the head is, with nothing after it."""
+    """The counts of the tables. To be called in the transaction in which the head was read."""
     counts = [live.execute(f"SELECT count(*) FROM {source}").fetchone()[0] for source in _COUNTED]  # noqa: S608
     return Account(head.position, head.position * (head.position + 1) // 2, *counts)
 
@@ -132,7 +132,7 @@ _COUNTED: Final = ("events_by_user", "requests", "names_given", "template_uses",
 
 
 def templates_agree(live: sqlite3.Connection) -> bool:
-    """Whether as many graphs are held as are used. In a transaction of its own."""
+    """Whether the ledger keeps as many graphs as are used. In a transaction of its own."""
     with one_moment(live):
         held = live.execute(f"SELECT count(*) FROM blobs WHERE key <> '' AND {HELD}").fetchone()  # noqa: S608
         used = live.execute("SELECT count(*) FROM (SELECT DISTINCT template FROM template_uses)").fetchone()
@@ -143,7 +143,7 @@ def templates_agree(live: sqlite3.Connection) -> bool:
 
 
 def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
-    """Whether series and lanes are what the log says; `folder` takes a scratch file. Raises nothing of the ledger's."""
+    """Whether series and lanes agree with the log. `folder` is for a scratch file. Faults of the ledger are False."""
     scratch, tally = Scratch(folder / "series.db"), Tally()
     try:
         with one_moment(live):
@@ -166,24 +166,24 @@ def _fold_series(live: sqlite3.Connection, working: Working) -> None:
         else:
             rows = evolve(working, Recorded(position, at, event))
             working.put(row for row in rows if isinstance(row, (SeriesRow, LaneRow)))
-        working.let_go_if_full()
-    working.let_go()
+        working.drop_if_full()
+    working.drop()
 
 
 # ---- a range of batches
 
 
 def range_agrees(live: sqlite3.Connection, part: Range, head: int) -> Account | None:
-    """What the streams of a range account for at the head; None if a row is not what its stream says."""
+    """What the streams of a range account for at the head; None if a row does not agree with its stream."""
     try:
         with one_moment(live):
-            return _Look(live, part, head).account()
+            return _RangeCheck(live, part, head).account()
     except (Differs, *CANNOT):
         return None
 
 
-class _Look:
-    """One range within one transaction. The rows of the live tables are read beside those that the fold gives."""
+class _RangeCheck:
+    """One range within one transaction. The live rows are read in step with the folded ones."""
 
     def __init__(self, live: sqlite3.Connection, part: Range, head: int) -> None:
         self._live = live
@@ -195,9 +195,9 @@ class _Look:
     def account(self) -> Account:
         """Raises Differs, or one of CANNOT."""
         account = Account()
-        for stream, told in groupby(self._events, itemgetter(0)):
+        for stream, events in groupby(self._events, itemgetter(0)):
             batch = Folded(stream, self._head)
-            batch.take(told)
+            batch.take(events)
             if not batch.is_elsewhere:
                 self._compare(batch)
             self._compare_texts(batch)
@@ -217,10 +217,10 @@ class _Look:
         if request is None:
             raise Differs
         _same(self._live.execute(_REQUEST, (request.label, request.request_id)), (request,))
-        self._compare_beside(folded, batch)
+        self._compare_other_tables(folded, batch)
 
-    def _compare_beside(self, folded: Folded, batch: BatchRow) -> None:
-        """What the batch has in the tables of other keys."""
+    def _compare_other_tables(self, folded: Folded, batch: BatchRow) -> None:
+        """Compare what the batch has in tables with other keys."""
         names = [name for name, *_ in folded.names]
         if set(self._among(_NAMED, names)) != set(folded.names) or len(set(names)) != len(names):
             raise Differs
@@ -230,7 +230,7 @@ class _Look:
             raise Differs
 
     def _compare_texts(self, folded: Folded) -> None:
-        """A graph is held for as long as any batch uses it; all other texts until they are erased."""
+        """A graph is kept while any batch uses it, all other texts until they are erased."""
         wanted = {digest: int(kind == "template") for digest, kind in folded.texts.items()}
         if not folded.is_using:
             wanted = {digest: is_graph for digest, is_graph in wanted.items() if not is_graph}
@@ -249,20 +249,20 @@ def _same(live: Iterator[tuple[Any, ...]], rows: Iterable[Row]) -> None:
 
 
 class Folded:
-    """The rows of one stream as its events leave them, with what they account for in other tables."""
+    """The rows of one stream after its events, and what they account for in other tables."""
 
     def __init__(self, stream: str, head: int) -> None:
         self.stream = stream
         self.state = Slice()
         self.names: list[tuple[str, str, int]] = []
         self.texts: dict[str, str] = {}
-        """Digests that events name and that were not erased, with what each is."""
+        """Digests of texts that were not erased, each with the kind of its text."""
         self.events = self._positions = 0
         self.is_using = self.is_elsewhere = False
         self._head = head
         self._at_head: Account | None = None
 
-    def take(self, events: Iterable[Told]) -> None:
+    def take(self, events: Iterable[EventLine]) -> None:
         """Fold the stream's events. Raises Differs for one that belongs to another stream, or one of CANNOT."""
         stream, state, head = self.stream, self.state, self._head
         for _, position, at, kind, schema, data in events:
@@ -277,10 +277,10 @@ class Folded:
                 continue
             if self.is_elsewhere or event.batch_id != stream:  # type: ignore[attr-defined]
                 raise Differs
-            if isinstance(event, NUMBERING):  # the series is looked at elsewhere; here it only has to be there
+            if isinstance(event, NUMBERING):  # series_agree checks the series; here it must only exist
                 state.put((SeriesRow(event.series, "", 0),))
             state.put(evolve(state, Recorded(position, at, event)))
-            if type(event) in _BESIDE:
+            if type(event) in _IN_OTHER_TABLES:
                 self._note(event)
 
     def _note(self, event: Event) -> None:
@@ -304,11 +304,11 @@ class Folded:
         return self._account() if self._at_head is None else self._at_head
 
     def _account(self) -> Account:
-        """All of it as far as it has come."""
+        """What the events so far account for."""
         texts = sum(kind != "template" for kind in self.texts.values())
         if self.is_elsewhere or not self.events:
             return Account(self.events, self._positions, texts=texts)
         return Account(self.events, self._positions, self.events, 1, len(self.names), int(self.is_using), texts)
 
 
-_BESIDE: Final = NAMING_TEXTS | {BatchRequested, *NUMBERING, ImageForgotten, BlobErased}
+_IN_OTHER_TABLES: Final = NAMING_TEXTS | {BatchRequested, *NUMBERING, ImageForgotten, BlobErased}

@@ -1,7 +1,7 @@
-"""What the doctor asks of one ComfyUI, and the probe: a prompt of its own, only where a person asked for it.
+"""The doctor's calls to one ComfyUI, and the probe: a prompt of its own, if a person asked for it.
 
-Without the probe nothing is queued: the websocket's greeting is awaited, the node list read, and a prompt that cannot
-run is offered to see whether ids are looked at. The probe's prompt is taken out again, whatever becomes of it.
+Without the probe nothing is queued. The doctor waits for the websocket's first message, reads the node list, and sends
+a prompt that cannot run, which shows whether ids are used. The probe's prompt is always removed again.
 """
 
 from __future__ import annotations
@@ -34,21 +34,22 @@ from comfyledger.maintenance.doctor.judge import Diagnosis
 
 OPEN_S: Final = 4.0
 PROBE_S: Final = 10.0
-LOG: Final = "look at ComfyUI's log"
-LOOK_EVERY_S: Final = 0.1
+LOG: Final = "check ComfyUI's log"
+POLL_S: Final = 0.1
 LATE_S: Final = 1.0
-"""How long after its end the websocket may still tell of the probe."""
+"""How long after the probe's end a message about it may still arrive."""
 NO_ID: Final = "comfyledger-doctor"
-"""No UUID, so that a ComfyUI that looks at ids refuses it."""
+"""Not a UUID, so a ComfyUI that uses ids refuses it."""
 GRAPH: Final[dict[str, Any]] = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": 0}},
     "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
 }
-"""Needs no model, and its file is a temporary one that ComfyUI removes by itself."""
+"""It needs no model, and ComfyUI removes its temporary file by itself."""
 
 
 class Examination:
-    """Of one ComfyUI. `ids` makes a UUID for each socket and prompt; `graphs` are the configured workflows."""
+    """The checks of one ComfyUI. `ids` makes a UUID for each socket and prompt; `graphs` are the configured
+    workflows."""
 
     def __init__(
         self, name: str, comfyui: ComfyUI, graphs: Mapping[str, Mapping[str, Any]], ids: Callable[[], str]
@@ -57,7 +58,7 @@ class Examination:
         self._area = f"comfyui {name}"
 
     async def reach(self) -> Diagnosis:
-        """Where this is a failure there is nothing more to ask."""
+        """If this is a failure, the other checks are skipped."""
         url, version, problem = self._comfyui.url, "", ""
         try:
             system = (await self._comfyui.system_stats()).get("system")
@@ -79,7 +80,7 @@ class Examination:
                 of_id(self._area, await self._comfyui.post_prompt({}, prompt_id=NO_ID, client_id=NO_ID, output="1"))
             ]
         except NotReached as trouble:
-            return [Diagnosis(self._area, "failure", f"ComfyUI takes no prompts: {trouble.text}", LOG)]
+            return [Diagnosis(self._area, "failure", f"ComfyUI accepts no prompts: {trouble.text}", LOG)]
 
     async def socket(self) -> list[Diagnosis]:
         try:
@@ -91,7 +92,7 @@ class Examination:
             return [of_socket(self._area, Socket(greeted=False, problem=str(error) or type(error).__name__))]
 
     async def probe(self) -> list[Diagnosis]:
-        """In place of `ids` and `socket`."""
+        """Replaces `ids` and `socket`."""
         try:
             async with self._connected() as socket:
                 probe = await self._probed(socket)
@@ -99,7 +100,7 @@ class Examination:
         except (OSError, WebSocketException, TimeoutError) as error:
             return [of_socket(self._area, Socket(greeted=False, problem=str(error) or type(error).__name__))]
         except NotReached as trouble:
-            return [Diagnosis(self._area, "failure", f"ComfyUI takes no prompts: {trouble.text}", LOG)]
+            return [Diagnosis(self._area, "failure", f"ComfyUI accepts no prompts: {trouble.text}", LOG)]
 
     def _connected(self) -> Direct:
         self._client_id = self._ids()
@@ -107,7 +108,7 @@ class Examination:
         return direct_websocket(url, self._comfyui.login, OPEN_S)
 
     async def _probed(self, socket: ClientConnection) -> Probe:
-        """The prompt is taken out again even if nobody waits for its end any more."""
+        """The prompt is removed again even if the check is cancelled."""
         probe, heard = Probe(self._ids()), asyncio.Event()
         listening = asyncio.create_task(_listen(socket, probe.sent_id, heard))
         try:
@@ -122,7 +123,7 @@ class Examination:
             ended = await self._end_of(probe.sent_id)
             return replace(probe, ended=ended, heard=await _is_set(heard, LATE_S if ended != "waiting" else 0.0))
         finally:
-            await self._take_out(probe.returned_id or probe.sent_id)
+            await self._remove(probe.returned_id or probe.sent_id)
             listening.cancel()
 
     async def _end_of(self, prompt_id: str) -> End:
@@ -133,10 +134,10 @@ class Examination:
                 return where.ended
             if where == "gone":
                 return "gone"
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_S)
         return "waiting"
 
-    async def _take_out(self, prompt_id: str) -> None:
+    async def _remove(self, prompt_id: str) -> None:
         with suppress(NotReached):
             await self._comfyui.cancel(prompt_id)
             await self._comfyui.forget([prompt_id])
@@ -156,7 +157,7 @@ async def _is_greeted(socket: ClientConnection) -> bool:
 
 
 async def _listen(socket: ClientConnection, prompt_id: str, heard: asyncio.Event) -> None:
-    """Until a frame tells of the prompt, or the socket closes."""
+    """Listen until a frame is about the prompt, or the websocket closes."""
     with suppress(WebSocketException):
         async for frame in socket:
             with suppress(BadFrame):

@@ -1,7 +1,6 @@
 """What ComfyUI's answers mean: facts in, diagnoses out. PURE.
 
-What ComfyUI does and says is as measured with 0.33.0; of earlier versions only this is known: before mid-2025 they
-ignore the id that a prompt comes with.
+Behaviour as measured with ComfyUI 0.33.0. Versions before mid-2025 are only known to ignore the id of a prompt.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ PROBE: Final = "comfyledger doctor --probe-comfyui"
 
 
 class Socket(msgspec.Struct, frozen=True):
-    """What came of a connection. `greeted`: its first frame was the `status` that ComfyUI begins with."""
+    """The result of a connection. `greeted`: its first frame was ComfyUI's `status`."""
 
     greeted: bool
     problem: str = ""
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What became of the probe's prompt. `returned_id`: what ComfyUI called it. `found`: ended under our id.
+    """What happened to the probe's prompt. `returned_id`: the id that ComfyUI answered.
 
-    `heard`: whether the websocket told of it. `left`: whether it could not be taken out of the history again.
+    `heard`: whether the websocket sent messages about it. `left`: whether it could not be removed from the history.
     """
 
     sent_id: str
@@ -55,27 +54,27 @@ def of_reach(area: str, url: str, version: str, problem: str, backend: str) -> D
 
 
 def of_id(area: str, answer: PromptAnswer | RefusalAnswer) -> Diagnosis:
-    """The answer to a prompt without nodes under an id that is none: nothing of it is ever queued.
+    """The answer to a prompt without nodes whose id is no UUID: it is never queued.
 
-    0.33.0 refuses the id; a version that would ignore an id, or takes any, refuses the lack of outputs.
+    0.33.0 refuses the id. A version that ignores ids, or accepts any, refuses the missing outputs instead.
     """
     if isinstance(answer, RefusalAnswer) and answer.type == "invalid_prompt_id":
-        return Diagnosis(area, "ok", "ComfyUI looks at the ids that prompts come with.")
-    text = "ComfyUI does not say whether it honours the ids that prompts come with, as versions before mid-2025 do not."
+        return Diagnosis(area, "ok", "ComfyUI uses the ids that prompts are sent with.")
+    text = "ComfyUI does not show whether it uses the ids of prompts; versions before mid-2025 do not."
     return Diagnosis(area, "warning", text, PROBE)
 
 
 def of_socket(area: str, socket: Socket) -> Diagnosis:
     if socket.greeted:
-        return Diagnosis(area, "ok", "The websocket opens and greets; --probe-comfyui sees whether it goes on.")
+        return Diagnosis(area, "ok", "The websocket opens and sends `status`; --probe-comfyui checks the rest.")
     if socket.problem:
         text = f"The websocket cannot be used: {cut(socket.problem, TEXT_CHARS_MAX)}"
-        return Diagnosis(area, "failure", text, f"{RESTART}, or let what stands before it pass websockets")
-    return Diagnosis(area, "failure", "The websocket opens and does not say the `status` it begins with.", RESTART)
+        return Diagnosis(area, "failure", text, f"{RESTART}, or configure the proxy in front of it to pass websockets")
+    return Diagnosis(area, "failure", "The websocket opens, and ComfyUI does not send its first `status`.", RESTART)
 
 
 def of_nodes(area: str, workflow: str, graph: Mapping[str, Any], known: Mapping[str, Any]) -> list[Diagnosis]:
-    """Whether ComfyUI has the node classes of a workflow, and the models that it names. A request may name others."""
+    """Whether ComfyUI has the node classes and the models of a workflow. A request may name other models."""
     try:
         check_against_object_info(dict(graph), known)
     except Refused as refusal:
@@ -85,11 +84,11 @@ def of_nodes(area: str, workflow: str, graph: Mapping[str, Any], known: Mapping[
         Diagnosis(area, "warning", f"Workflow {workflow}: {sentence}", "install it, or give the input with each batch")
         for sentence in _not_offered(graph, known)
     ]
-    return lacking or [Diagnosis(area, "ok", f"Workflow {workflow}: ComfyUI has its nodes and what they name.")]
+    return lacking or [Diagnosis(area, "ok", f"Workflow {workflow}: ComfyUI has its nodes and their models.")]
 
 
 def _not_offered(graph: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
-    """Every input that is to be one of a list and is not."""
+    """Every input that must be one of a list and is not."""
     for node_id, node in graph.items():
         for name, value in node.get("inputs", {}).items():
             offered = _offered(known[node["class_type"]], name)
@@ -114,10 +113,10 @@ def _offered(info: Any, name: str) -> list[Any] | None:
 
 def of_probe(area: str, probe: Probe) -> list[Diagnosis]:
     if probe.refused:
-        text = f"ComfyUI did not take the probe: {cut(probe.refused, TEXT_CHARS_MAX)}"
-        return [Diagnosis(area, "failure", text, "look at ComfyUI's log")]
+        text = f"ComfyUI refused the probe: {cut(probe.refused, TEXT_CHARS_MAX)}"
+        return [Diagnosis(area, "failure", text, "check ComfyUI's log")]
     if probe.returned_id != probe.sent_id:
-        text = "ComfyUI gives prompts ids of its own: after a lost answer none could be found again."
+        text = "ComfyUI replaces the ids of prompts: after a lost answer a prompt could not be found."
         return [Diagnosis(area, "failure", text, UPDATE)]
     return [_of_end(area, probe), *_of_hearing(area, probe), *_of_leftover(area, probe)]
 
@@ -125,27 +124,27 @@ def of_probe(area: str, probe: Probe) -> list[Diagnosis]:
 def _of_end(area: str, probe: Probe) -> Diagnosis:
     match probe.ended:
         case "success":
-            return Diagnosis(area, "ok", "ComfyUI ran a prompt of ours and knew it by our id.")
+            return Diagnosis(area, "ok", "ComfyUI ran the probe under our id.")
         case "waiting":
-            text = "The probe still waited when its time was over; it was taken out of the queue again."
+            text = "The probe still waited at the end of its time; it was removed from the queue."
             return Diagnosis(area, "warning", text, "try again when ComfyUI has less to do")
         case "gone":
-            text = "ComfyUI took the probe and does not know its id any more: somebody cleared the queue, or it lies."
+            text = "ComfyUI accepted the probe and no longer knows its id: perhaps somebody cleared the queue."
             return Diagnosis(area, "failure", text, PROBE)
         case _:
-            text = f"The probe ended with {probe.ended}, though it only makes one colour."
-            return Diagnosis(area, "failure", text, "look at ComfyUI's log")
+            text = f"The probe ended with {probe.ended}, although it only makes an image of one colour."
+            return Diagnosis(area, "failure", text, "check ComfyUI's log")
 
 
 def _of_hearing(area: str, probe: Probe) -> list[Diagnosis]:
     if probe.heard:
-        return [Diagnosis(area, "ok", "The websocket told of the probe.")]
+        return [Diagnosis(area, "ok", "The websocket sent messages about the probe.")]
     if probe.ended == "waiting":
         return []
-    text = "The websocket is open and was silent about the probe: it is deaf, and each image costs a sweep interval."
+    text = "The websocket is open but sent nothing about the probe: each image costs a sweep interval."
     return [Diagnosis(area, "failure", text, RESTART)]
 
 
 def _of_leftover(area: str, probe: Probe) -> list[Diagnosis]:
-    text = f"The probe {probe.sent_id} could not be taken out of ComfyUI's history."
+    text = f"The probe {probe.sent_id} could not be removed from ComfyUI's history."
     return [Diagnosis(area, "warning", text, RESTART)] if probe.left else []

@@ -1,7 +1,7 @@
-"""What each fact that the doctor found means: facts in, diagnoses out. PURE.
+"""What each fact about this machine means: facts in, diagnoses out. PURE.
 
-Every line that `doctor` can say of this machine and its daemon is written here; what it can say of ComfyUI is in
-`doctor_comfyui_judge`, of a store in the store's own plugin. Nothing is looked up and no clock is read.
+Every line of `doctor` about this machine and its daemon is here; the lines about ComfyUI are in `comfyui_judge`, those
+about a store in the store's own plugin. Nothing is looked up and no clock is read.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ Verdict = Literal["ok", "warning", "failure"]
 SQLITE_MIN: Final = (3, 37, 0)
 """STRICT tables."""
 SQLITE_MENDED: Final = (3, 51, 3)
-"""Before it two connections that write or checkpoint at once could corrupt a write-ahead log."""
+"""Earlier versions could corrupt a write-ahead log if two connections wrote or checkpointed at the same time."""
 CLOCK_STEP_S: Final = 0.5
 CLOCK_OFF_S: Final = 5.0
 AHEAD_S: Final = 60.0
 PERHAPS_REMOTE: Final = re.compile(
     r"9p|virtiofs|davfs|afs|glusterfs|fuse\.(sshfs|glusterfs|s3fs|rclone|goofys|davfs2?|gcsfuse|ceph|ceph-fuse|mfs)"
 )
-"""Types of file systems, as /proc/self/mountinfo names them, behind which another machine may be and need not."""
+"""Types of file systems, as named in /proc/self/mountinfo, that may be on another machine."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """One line. `area`: what was looked at. `mend`: the command or the key of the configuration that mends it."""
+    """One line. `area`: what was checked. `mend`: the command or the configuration key that mends it."""
 
     area: str
     verdict: Verdict
@@ -37,10 +37,10 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """One folder. `exists` False: the nearest folder above that does was looked at. `free` in bytes.
+    """One folder. If `exists` is False, the nearest existing folder above it was checked. `free` in bytes.
 
-    `file_system`: the type of its mount, empty if unknown; `network`: its name if other machines write there, too.
-    `can_write`: whether the daemon's account may, which is `user`.
+    `file_system`: the type of its mount, empty if unknown; `network`: its name if other machines may write there.
+    `can_write`: whether the daemon's account may write, which is `user`.
     """
 
     path: str
@@ -53,9 +53,9 @@ class Disk(msgspec.Struct, frozen=True):
 
 
 class Clock(msgspec.Struct, frozen=True):
-    """In seconds. `step`: how far the wall clock moved against the steady one; `ahead`: another's clock before ours.
-
-    `log_ahead`: the newest event before our clock. None: not known.
+    """In seconds. `step`: how far the wall clock moved against the monotonic one. `ahead`: how far another clock is
+    ahead of ours, which is that of `whose`. `log_ahead`: how far the newest event is ahead of our clock. None: not
+    known.
     """
 
     step: float
@@ -65,11 +65,10 @@ class Clock(msgspec.Struct, frozen=True):
 
 
 class LedgerSeen(msgspec.Struct, frozen=True):
-    """What a look at the ledger said. `problem`: why it cannot be used, with what helps.
+    """What was read of the ledger. `problem`: why it cannot be used; `hint`: what helps.
 
-    `names`: those of its files that have a second name; `is_mark_broken`: what lies beside it as its mark is none.
-    `trouble`: why its tables cannot be used as they stand, and what mends them. `foreign`: what others have added that
-    does no harm.
+    `names`: its files that have a second name. `is_mark_broken`: its mark cannot be read. `trouble`: why its tables
+    cannot be used, and what mends them. `foreign`: harmless objects that other programs have added.
     """
 
     path: str
@@ -86,9 +85,9 @@ class LedgerSeen(msgspec.Struct, frozen=True):
 
 
 class DaemonSeen(msgspec.Struct, frozen=True):
-    """What is known of a daemon without disturbing it. `holder`: the process that holds the ledger, if known.
+    """What is known of a daemon. `holder`: the process that holds the ledger, if known.
 
-    `pid`: of the process that left door.json, None without one; `version` is empty if nobody answered at `url`.
+    `pid`: of the process that left door.json, None without one. `version` is empty if nothing answered at `url`.
     """
 
     url: str
@@ -111,19 +110,19 @@ class PluginSeen(msgspec.Struct, frozen=True):
 
 
 def of_sqlite(version: tuple[int, int, int], refused: str) -> list[Diagnosis]:
-    """`refused`: what SQLite said to the settings that the promises need; empty if it took them."""
+    """`refused`: why SQLite refused the settings that the promises need; empty if it accepted them."""
     name = "SQLite " + ".".join(map(str, version))
     if version < SQLITE_MIN:
         return [Diagnosis("SQLite", "failure", f"{name} is too old.", "a Python with SQLite 3.37 or later")]
     if refused:
-        return [Diagnosis("SQLite", "failure", f"{name} does not take its settings: {refused}", "another SQLite")]
+        return [Diagnosis("SQLite", "failure", f"{name} refuses the settings of a ledger: {refused}", "another SQLite")]
     old = "" if version >= SQLITE_MENDED else "; let nothing else write to the ledger, or it may be corrupted"
-    return [Diagnosis("SQLite", "ok", f"{name} takes the settings that the promises need{old}.")]
+    return [Diagnosis("SQLite", "ok", f"{name} accepts the settings that the promises need{old}.")]
 
 
 def of_ledger(seen: LedgerSeen) -> list[Diagnosis]:
     if not seen.exists:
-        return [Diagnosis("ledger", "ok", f"There is none yet; the first `comfyledger run` makes {seen.path}.")]
+        return [Diagnosis("ledger", "ok", f"There is none yet; the first `comfyledger run` creates {seen.path}.")]
     if seen.problem:
         return [Diagnosis("ledger", "failure", seen.problem, seen.hint)]
     if seen.names:
@@ -133,20 +132,20 @@ def of_ledger(seen: LedgerSeen) -> list[Diagnosis]:
         text, mend = seen.trouble
         return [Diagnosis("ledger", "failure", f"{text} The daemon will not start with it.", mend)]
     if seen.is_mark_broken:
-        text = f"{seen.path}.mark is not what was written: it cannot tell whether the ledger has lost its end."
-        return [Diagnosis("ledger", "warning", text, "compare with a backup; the daemon writes it anew when it starts")]
+        text = f"{seen.path}.mark is damaged: it cannot show whether the ledger has lost its end."
+        return [Diagnosis("ledger", "warning", text, "compare with a backup; the daemon writes it again at its start")]
     if seen.journal_mode != "wal":
         text = f"The ledger's journal mode is {seen.journal_mode}, not wal: another program changed it."
-        return [Diagnosis("ledger", "warning", text, "start the daemon again, which sets it")]
+        return [Diagnosis("ledger", "warning", text, "restart the daemon, which sets it")]
     fine = Diagnosis("ledger", "ok", f"{seen.path} can be read; its log has {seen.position:,} events.")
     if not seen.foreign:
         return [fine]
-    text = f"Other programs have added to the ledger: {seen.foreign}. `forget` does not reach what they hold."
-    return [fine, Diagnosis("ledger", "warning", text, "drop what is not needed; the daemon works with it")]
+    text = f"Other programs have added to the ledger: {seen.foreign}. `forget` does not erase what they contain."
+    return [fine, Diagnosis("ledger", "warning", text, "drop what is not needed; it does not disturb the daemon")]
 
 
 def of_disk(section: str, disk: Disk, free_min: int, *, refuses_network: bool) -> list[Diagnosis]:
-    """Several may be wrong at once; each is a line. `section` of the configuration holds path and minimum."""
+    """One line for each fault. `section` of the configuration has the path and the minimum."""
     area, found = f"disk {section}", []
     if disk.network or PERHAPS_REMOTE.fullmatch(disk.file_system):
         text = f"{disk.path} is on a network file system ({disk.network or disk.file_system}), which may lose writes."
@@ -155,50 +154,52 @@ def of_disk(section: str, disk: Disk, free_min: int, *, refuses_network: bool) -
     if disk.free < 2 * free_min:
         found.append(_of_little_room(area, disk, free_min, section))
     if not disk.can_write:
-        what = "be written" if disk.exists else "be made"
+        what = "be written" if disk.exists else "be created"
         found.append(Diagnosis(area, "failure", f"{disk.path} cannot {what} by {disk.user}.", f"[{section}] path"))
     kind = disk.file_system or "unknown file system"
-    fine = f"{disk.path} ({kind}) can be written; {gib(disk.free)} free, {gib(free_min)} needed."
+    fine = f"{disk.path} ({kind}) can be written; {gib(disk.free)} are free, {gib(free_min)} needed."
     return found or [Diagnosis(area, "ok", fine)]
 
 
 def _of_little_room(area: str, disk: Disk, free_min: int, section: str) -> Diagnosis:
-    """Below the minimum nothing new is taken; twice the minimum is a good time to say so."""
+    """Below the minimum nothing new is accepted. Below twice the minimum is a warning."""
     text = f"{disk.path} has {gib(disk.free)} free, and {gib(free_min)} are needed"
     if disk.free < free_min:
-        return Diagnosis(area, "failure", f"{text}: nothing new is taken.", f"make room, or [{section}] free_min_bytes")
-    return Diagnosis(area, "warning", f"{text}: there is little left.", f"make room, or [{section}] free_min_bytes")
+        return Diagnosis(
+            area, "failure", f"{text}: nothing new is accepted.", f"make space, or [{section}] free_min_bytes"
+        )
+    return Diagnosis(area, "warning", f"{text}: little is left.", f"make space, or [{section}] free_min_bytes")
 
 
 def of_output(backend: str, disk: Disk | None) -> list[Diagnosis]:
     """ComfyUI's output folder; None if none is configured."""
     area, key = f"output {backend}", f"[comfyui.{backend}] output_dir"
     if disk is None:
-        return [Diagnosis(area, "ok", "What ComfyUI writes is left in its output folder for ever.", key)]
+        return [Diagnosis(area, "ok", "No output_dir is set: ComfyUI keeps its output files for ever.", key)]
     if not disk.exists:
-        return [Diagnosis(area, "failure", f"{disk.path} is not there, so nothing is cleared.", key)]
+        return [Diagnosis(area, "failure", f"{disk.path} does not exist, so nothing is cleared.", key)]
     if not disk.can_write:
         text = f"{disk.path} cannot be written by {disk.user}, so nothing is cleared."
         return [Diagnosis(area, "failure", text, f"{key}, or its permissions")]
-    return [Diagnosis(area, "ok", f"{disk.path} is cleared of what every store has; {gib(disk.free)} are free.")]
+    return [Diagnosis(area, "ok", f"{disk.path} is cleared of files that every store has; {gib(disk.free)} are free.")]
 
 
 def of_clock(clock: Clock) -> list[Diagnosis]:
     sync = "timedatectl set-ntp true"
     found = []
     if abs(clock.step) >= CLOCK_STEP_S:
-        text = f"The clock was set by {clock.step:+.1f} s while the doctor looked."
+        text = f"The clock was changed by {clock.step:+.1f} s while the doctor ran."
         found.append(Diagnosis("clock", "warning", text, sync))
     if clock.ahead is not None and abs(clock.ahead) >= CLOCK_OFF_S:
         text = f"This machine's clock and {clock.whose}'s differ by {abs(clock.ahead):,.0f} s."
         found.append(Diagnosis("clock", "warning", text, sync))
     if clock.log_ahead is not None and clock.log_ahead >= AHEAD_S:
-        text = f"The log's newest event is {clock.log_ahead:,.0f} s in the future: the clock went back."
+        text = f"The log's newest event is {clock.log_ahead:,.0f} s in the future: the clock was set back."
         found.append(Diagnosis("clock", "warning", text, sync))
     other = (
         f" and agrees with {clock.whose}'s"
         if clock.ahead is not None
-        else f"; {clock.whose} does not tell its own"
+        else f"; {clock.whose} does not send its time"
         if clock.whose
         else ""
     )
@@ -206,48 +207,50 @@ def of_clock(clock: Clock) -> list[Diagnosis]:
 
 
 def of_daemon(seen: DaemonSeen, version: str) -> list[Diagnosis]:
-    """`version`: of the command that asks."""
+    """`version`: of this command."""
     if seen.version:
         return [_of_version(seen, version), *_of_lanes(seen)]
     if seen.is_alive:
         text = f"The daemon (process {seen.pid}) does not answer at {seen.url}."
-        return [Diagnosis("daemon", "failure", text, "look at its log, then start it again")]
+        return [Diagnosis("daemon", "failure", text, "check its log, then restart it")]
     if seen.holder is not None:
-        text = f"Process {seen.holder} holds the ledger and has no open door here: it starts, or has another state_dir."
+        text = (
+            f"Process {seen.holder} holds the ledger, and none answers here: it is starting, or has another state_dir."
+        )
         return [Diagnosis("daemon", "warning", text, "comfyledger --state-dir DIR status")]
     found = []
     if seen.pid is not None:
-        text = f"door.json is left over from process {seen.pid}, which did not end in order."
+        text = f"door.json is left over from process {seen.pid}, which did not stop cleanly."
         found.append(Diagnosis("daemon", "warning", text, "comfyledger run"))
     if seen.is_taken:
-        text = f"Another program listens at {seen.url}, where the daemon is to listen."
+        text = f"Another program listens at {seen.url}, where the daemon should listen."
         found.append(Diagnosis("daemon", "failure", text, "[door] port"))
-    return found or [Diagnosis("daemon", "warning", "It does not run.", "comfyledger run")]
+    return found or [Diagnosis("daemon", "warning", "The daemon does not run.", "comfyledger run")]
 
 
 def _of_version(seen: DaemonSeen, version: str) -> Diagnosis:
     if seen.version == version:
         return Diagnosis("daemon", "ok", f"It answers at {seen.url}, version {seen.version}.")
     text = f"It runs version {seen.version}, and this command is version {version}."
-    return Diagnosis("daemon", "warning", text, "start the daemon again")
+    return Diagnosis("daemon", "warning", text, "restart the daemon")
 
 
 def _of_lanes(seen: DaemonSeen) -> list[Diagnosis]:
     found = [
-        Diagnosis("daemon", "warning", f"{lane} stands still: {code}.", "comfyledger status")
+        Diagnosis("daemon", "warning", f"{lane} is paused: {code}.", "comfyledger status")
         for lane, code in sorted(seen.lanes.items())
     ]
     if seen.is_full:
-        found.append(Diagnosis("daemon", "warning", "It takes nothing new for want of room.", "comfyledger status"))
+        found.append(Diagnosis("daemon", "warning", "It accepts nothing new: a disk is full.", "comfyledger status"))
     if seen.locked_by:
-        text = f"It can write nothing: {seen.locked_by} holds the ledger's lock. It goes on by itself."
+        text = f"It cannot write: {seen.locked_by} holds the ledger's lock. It continues by itself."
         found.append(Diagnosis("daemon", "warning", text, "end that program, or wait for it"))
     return found
 
 
 def of_plugins(seen: Sequence[PluginSeen]) -> list[Diagnosis]:
     if not seen:
-        text = "No plugin is found, so there is no kind of store."
+        text = "No plugin is installed, so no store can be used."
         return [Diagnosis("plugins", "failure", text, "pip install 'comfyledger[daemon]'")]
     broken = [
         Diagnosis("plugins", "failure", f"{one.name} ({one.module}) cannot be loaded: {one.problem}", "reinstall it")
@@ -259,5 +262,5 @@ def of_plugins(seen: Sequence[PluginSeen]) -> list[Diagnosis]:
 
 
 def gib(count: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes as text."""
     return f"{count / 2**30:,.2f} GiB"

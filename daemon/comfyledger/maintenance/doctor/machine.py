@@ -1,14 +1,13 @@
-"""What the doctor sees of this machine: disks, SQLite, ledger, clock, token, plugins, the daemon. Facts, no verdicts.
+"""The facts that the doctor gathers on this machine: disks, SQLite, ledger, clock, token, plugins, daemon. No verdicts.
 
-Everything is looked at from outside: no lock is taken, nothing is written but a scratch file elsewhere, and a running
-daemon is asked nothing but whether it is alive. What may hang (a dead mount) is for `in_thread`.
+Everything is read from outside. No lock is taken, nothing is written but a scratch file elsewhere, and a running daemon
+is only asked whether it is alive. Calls that may hang (a dead mount) run by `in_thread`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 import sqlite3
 import threading
@@ -27,7 +26,7 @@ from msgspec.structs import replace
 
 from comfyledger.accounts import Keeper, keeper_of, may_write
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger.locked import holder_of
+from comfyledger.ledger.locked import holder_of, locks_on
 from comfyledger.ledger.sqlite import filesystem, mark, schema, schema_objects
 from comfyledger.ledger.sqlite.locking import several_names
 from comfyledger.maintenance.doctor.judge import (
@@ -37,19 +36,17 @@ from comfyledger.maintenance.doctor.judge import (
     PluginSeen,
 )
 from comfyledger.maintenance.doctor.rights import Configured, Kept, TokenSeen
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.plugin_api import GROUP
 from comfyledger.settings import Secret, Settings
 
-MOUNTS: Final = Path("/proc/self/mountinfo")
-LOCKS: Final = Path("/proc/locks")
 ALIVE_BYTES_MAX: Final = 65_536
-DOOR_S: Final = 3.0
+ALIVE_S: Final = 3.0
 T = TypeVar("T")
 
 
 async def in_thread(call: Callable[[], T]) -> T:
-    """In a thread that does not keep the process from ending: a dead mount may never let go of it."""
+    """Run a call in a thread that does not prevent the process from ending: on a dead mount it may never return."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
@@ -67,7 +64,7 @@ async def in_thread(call: Callable[[], T]) -> T:
             result = call()
         except Exception as error:
             failed = error
-        with suppress(RuntimeError):  # nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, result, failed)
 
     threading.Thread(target=work, daemon=True, name="comfyledger-doctor").start()
@@ -75,7 +72,8 @@ async def in_thread(call: Callable[[], T]) -> T:
 
 
 def configured(settings: Settings) -> Configured:
-    """A path to a secret is none; an URL counts as one, since it may hold a password."""
+    """The configuration's files and rights. A path to a secret is no secret; a URL is one, as it may hold a
+    password."""
     keeper = keeper_of(settings.state_path)
     options = [*settings.stores.values(), *settings.plugins.values()]
     has_secret = any(isinstance(value, Secret) and value for one in options for value in one.values())
@@ -108,20 +106,20 @@ def _kept(path: Path) -> Kept | None:
 
 
 def disk(path: Path) -> Disk:
-    """Raises OSError."""
+    """The facts about a folder, or about the nearest existing folder above it. Raises OSError."""
     there = _nearest(path)
     return Disk(
         str(path),
         path.exists(),
         shutil.disk_usage(there).free,
-        file_system_of(os.path.realpath(there), _text(MOUNTS)),
+        filesystem.mounted_at(os.path.realpath(there), _text(filesystem.MOUNTS)),
         there.is_dir() and os.access(there, os.W_OK | os.X_OK),
         filesystem.network_of(filesystem.type_of(there)) or "",
     )
 
 
 def disk_of(path: Path, keeper: Keeper) -> Disk:
-    """As the daemon's account finds it, whoever looks. Raises OSError."""
+    """The same for the daemon's account, whoever runs the doctor. Raises OSError."""
     seen = disk(path)
     if keeper.is_asker:
         return seen
@@ -130,7 +128,7 @@ def disk_of(path: Path, keeper: Keeper) -> Disk:
 
 
 def _nearest(path: Path) -> Path:
-    """The path, or the folder above it that exists."""
+    """The path, or the nearest folder above it that exists."""
     return next(one for one in (path, *path.parents) if one.exists())
 
 
@@ -139,40 +137,17 @@ def folder(path: Path) -> Kept | None:
 
 
 def ledger_files(path: Path) -> list[Kept]:
-    """The ledger with what SQLite keeps beside it."""
+    """The ledger and SQLite's files next to it."""
     found = (_kept(path.with_name(path.name + suffix)) for suffix in ("", "-wal", "-shm"))
     kept = [one for one in found if one is not None]
     return [replace(one, folder_mode=path.parent.stat().st_mode) for one in kept]
-
-
-def file_system_of(path: str, mounts: str) -> str:
-    """The type of the file system that holds a real path, by /proc/self/mountinfo; empty if that does not say.
-
-    Of several mounts at one place the last one is seen.
-    """
-    best, kind = "", ""
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, of = before.split(" "), after.split(" ")
-        point = _unescaped(fields[4]) if len(fields) > 4 else ""
-        if of[0] and is_below(path, point) and len(point) >= len(best):
-            best, kind = point, of[0]
-    return kind
-
-
-def is_below(path: str, folder: str) -> bool:
-    return bool(folder) and (path == folder or path.startswith(folder.rstrip("/") + "/"))
-
-
-def _unescaped(point: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point)
 
 
 # ---- SQLite and the ledger
 
 
 def refused_settings() -> str:
-    """What SQLite says to the settings of a ledger, tried on a scratch file; empty if it takes them."""
+    """Why SQLite refuses the settings of a ledger, tried on a scratch file; empty if it accepts them."""
     with TemporaryDirectory(prefix="comfyledger-") as folder:
         try:
             with closing(sqlite3.connect(Path(folder) / "scratch.db", isolation_level=None)) as connection:
@@ -183,14 +158,14 @@ def refused_settings() -> str:
 
 
 def ledger(path: Path) -> LedgerSeen:
-    """A look like any reader's, beside the daemon."""
+    """Open the ledger as a reader does, while a daemon may run."""
     try:
         lost, is_broken = _marked(path)
         if lost is not None:
             return LedgerSeen(str(path), problem=lost.sentence, hint=lost.error().hint)
         if not path.exists():
             return LedgerSeen(str(path), exists=False)
-        with looking(path) as connection:
+        with open_read_only(path) as connection:
             newest = connection.execute("SELECT position, at FROM events ORDER BY position DESC LIMIT 1").fetchone()
             return LedgerSeen(
                 str(path),
@@ -209,7 +184,7 @@ def ledger(path: Path) -> LedgerSeen:
 
 
 def _marked(path: Path) -> tuple[mark.Lost | None, bool]:
-    """What the ledger lacks by its mark, and whether that cannot be read."""
+    """What the ledger has lost by its mark, and whether the mark cannot be read."""
     try:
         mark.read(path)
     except mark.Broken:
@@ -222,11 +197,11 @@ def _trouble(connection: sqlite3.Connection) -> tuple[str, str] | None:
     return None if found is None else (found.message, found.hint)
 
 
-# ---- who may come in
+# ---- the token
 
 
 def token(settings: Settings) -> TokenSeen:
-    """A daemon that runs without a token's file has it from systemd."""
+    """The facts about the token. A running daemon without a token file has it from systemd."""
     kept = _kept(settings.token_path)
     left = left_behind(settings)
     return TokenSeen(
@@ -250,7 +225,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def plugins() -> list[PluginSeen]:
-    """Every entry point, each tried by itself."""
+    """Every entry point, each loaded separately."""
     return [_plugin(point.name, point.value, point.load) for point in entry_points(group=GROUP)]
 
 
@@ -266,7 +241,7 @@ def _plugin(name: str, module: str, load: Callable[[], Any]) -> PluginSeen:
 
 
 def left_behind(settings: Settings) -> DaemonSeen:
-    """What a daemon has left where it was to be found, or holds. Its process id may be another program's by now."""
+    """What a daemon has left in door.json or holds. Its process id may be another program's by now."""
     door = settings.door
     host = f"[{door.host}]" if ":" in door.host else door.host
     left = _object(_text(settings.door_path).encode())
@@ -280,57 +255,46 @@ def left_behind(settings: Settings) -> DaemonSeen:
 
 
 async def asked(seen: DaemonSeen, session: aiohttp.ClientSession, ledger: Path) -> DaemonSeen:
-    """What /healthz says, which asks for no token, or that something else answers there."""
+    """Add the answer of /healthz, which needs no token, or that another program answers there."""
     try:
-        said = await _alive(seen.url, session)
+        answer = await _alive(seen.url, session)
     except (aiohttp.ClientConnectorError, ValueError):
         return seen
     except (aiohttp.ClientError, TimeoutError, OSError):
-        said = {}
-    if said.get("status") != "alive":
+        answer = {}
+    if answer.get("status") != "alive":
         return replace(seen, is_taken=True)
-    lanes = said.get("lanes")
+    lanes = answer.get("lanes")
     return replace(
         seen,
-        version=str(said.get("version", "")),
+        version=str(answer.get("version", "")),
         lanes={str(lane): str(code) for lane, code in lanes.items()} if isinstance(lanes, dict) else {},
-        is_full=said.get("storage_full") is True,
-        locked_by=holder_of(ledger) if said.get("ledger_locked") is True else "",
+        is_full=answer.get("storage_full") is True,
+        locked_by=holder_of(ledger) if answer.get("ledger_locked") is True else "",
     )
 
 
 async def _alive(url: str, session: aiohttp.ClientSession) -> dict[str, Any]:
-    """What /healthz says; at a Unix socket, with a session of its own. Raises aiohttp.ClientError, ValueError."""
+    """The answer of /healthz; for a Unix socket with a session of its own. Raises aiohttp.ClientError, ValueError."""
     path = url.removeprefix("unix:")
     if path != url:
         async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as through:
             return await _alive("http://localhost", through)
-    timeout = aiohttp.ClientTimeout(total=DOOR_S)
+    timeout = aiohttp.ClientTimeout(total=ALIVE_S)
     async with session.get(f"{url}/healthz", timeout=timeout, allow_redirects=False) as response:
         return _object(await response.content.read(ALIVE_BYTES_MAX))
 
 
 def lock_holder(ledger_path: Path) -> int | None:
-    """The process that holds the ledger, as the kernel lists its locks: to try the lock would be to take it.
+    """The process that holds the ledger, by the kernel's list of locks: trying the lock would take it.
 
-    A daemon of an older release locks the file beside the ledger only.
+    A daemon of an older release only locks the lock file next to the ledger.
     """
-    locks = _text(LOCKS)
     for found in map(_stat, (ledger_path, ledger_path.with_name(ledger_path.name + ".lock"))):
-        if found is not None:
-            holder = holder_in(locks, os.major(found.st_dev), os.minor(found.st_dev), found.st_ino)
-            if holder is not None:
-                return holder
-    return None
-
-
-def holder_in(locks: str, major: int, minor: int, inode: int) -> int | None:
-    """The process of a FLOCK in /proc/locks. Some file systems tell another device there: then nobody is found."""
-    place = f"{major:02x}:{minor:02x}:{inode}"
-    for line in locks.splitlines():
-        words = line.split()
-        if len(words) >= 6 and words[1] == "FLOCK" and words[5] == place and words[4].isdecimal():
-            return int(words[4])
+        holders = locks_on(found, "FLOCK") if found is not None else []
+        for _, pid in holders:
+            if pid > 0:
+                return pid
     return None
 
 
@@ -338,9 +302,9 @@ def holder_in(locks: str, major: int, minor: int, inode: int) -> int | None:
 
 
 async def clock_of(session: aiohttp.ClientSession, url: str) -> float | None:
-    """How far a server's clock is ahead of ours, in seconds, by its Date header; None if it does not say."""
+    """How many seconds a server's clock is ahead of ours, by its Date header; None without one."""
     before = time.time()
-    timeout = aiohttp.ClientTimeout(total=DOOR_S)
+    timeout = aiohttp.ClientTimeout(total=ALIVE_S)
     try:
         async with session.get(url, timeout=timeout, allow_redirects=False) as response:
             date = response.headers.get("Date", "")

@@ -1,7 +1,7 @@
-"""`doctor`: every check at once, each bounded in time, and none that can end the others.
+"""`doctor`: all checks run at the same time. Each is bounded in time, and none can end the others.
 
-This module says what is looked at and in which order it is told. `doctor_machine`, `doctor_comfyui` and the stores'
-plugins gather; the `_judge` modules say what it means. It works with a daemon beside it and without one.
+This module decides what is checked and in which order it is reported. `machine`, `comfyui` and the stores' plugins
+gather facts; `judge`, `comfyui_judge` and `rights` say what they mean. It works with and without a running daemon.
 """
 
 from __future__ import annotations
@@ -29,54 +29,52 @@ from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.settings import Settings
 
 CHECK_S: Final = 6.0
-"""Of one check."""
+"""For one check."""
 STORE_S: Final = 8.0
-"""Of one store, which may be far away."""
+"""For one store, which may be far away."""
 CALL_S: Final = 5.0
-"""Of one call to ComfyUI."""
+"""For one call to ComfyUI."""
 
 Found = Sequence[Diagnosis]
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was found, in a fixed order. `overdue`: a check was given up, and its thread may never end."""
+    """What was found, in a fixed order. `overdue`: a check was abandoned, and its thread may never end."""
 
     diagnoses: tuple[Diagnosis, ...]
     overdue: bool = False
 
     @property
     def verdict(self) -> judge.Verdict:
-        """The worst of all."""
+        """The worst verdict of all diagnoses."""
         found = {one.verdict for one in self.diagnoses}
         return "failure" if "failure" in found else "warning" if "warning" in found else "ok"
 
 
 class Bounds:
-    """Keeps every check within its time, and what goes wrong in it a line. `overdue`: one was given up."""
+    """Limits the time of every check, and turns its errors into diagnoses. `overdue`: one was abandoned."""
 
     def __init__(self) -> None:
         self.overdue = False
 
     async def check(self, area: str, work: Awaitable[Found], limit_s: float | None = None) -> Found:
-        """What a check says, or that it did not come to an end. The words of an unforeseen error may hold secrets."""
+        """The result of a check, or a failure. The text of an unforeseen error is not shown: it may contain secrets."""
         limit_s = CHECK_S if limit_s is None else limit_s
         try:
             async with asyncio.timeout(limit_s):
                 return await work
         except TimeoutError:
             self.overdue = True
-            return [
-                Diagnosis(area, "failure", f"This did not answer within {limit_s:g} s.", "see that it is reachable")
-            ]
+            return [Diagnosis(area, "failure", f"This did not answer within {limit_s:g} s.", "make it reachable")]
         except OSError as error:
-            text = f"This cannot be looked at: {error.strerror or type(error).__name__}."
+            text = f"This cannot be checked: {error.strerror or type(error).__name__}."
             return [Diagnosis(area, "failure", text, "check path, permissions and disk")]
         except Exception as error:
-            return [Diagnosis(area, "failure", f"The check itself broke: {type(error).__name__}.", "report it")]
+            return [Diagnosis(area, "failure", f"The check itself failed: {type(error).__name__}.", "report it")]
 
 
 class Doctor:
-    """Of one configuration. `graphs` are its workflows by name; `ids` makes UUIDs."""
+    """The checks of one configuration. `graphs` are its workflows by name; `ids` makes UUIDs."""
 
     def __init__(
         self,
@@ -92,7 +90,7 @@ class Doctor:
         self._bounds, self._probe = bounds, probe
 
     async def examine(self) -> list[Diagnosis]:
-        """Everything that needs a configuration."""
+        """Run every check that needs a configuration."""
         settings = self._settings
         ledger, spool = settings.ledger_path.parent, settings.spool_path
         since = time.time() - time.monotonic()
@@ -144,7 +142,7 @@ class Doctor:
         return judge.of_daemon(await machine.asked(left, self._session, self._settings.ledger_path), __version__)
 
     async def _clock(self, since: float) -> Found:
-        """Last, so that the wall clock was watched for as long as the doctor looked."""
+        """Runs last, so that it compares the wall clock over the whole run."""
         name, server = next(iter(self._settings.comfyui.items()))
         ahead = await machine.clock_of(self._session, f"{server.url.rstrip('/')}/prompt")
         seen = await machine.in_thread(lambda: machine.ledger(self._settings.ledger_path))
@@ -160,7 +158,7 @@ class Doctor:
         )
         examination = Examination(name, comfyui, self._graphs, self._ids)
         area = f"comfyui {name}"
-        (reached,) = await self._bounds.check(area, _alone(examination.reach()))
+        (reached,) = await self._bounds.check(area, _as_list(examination.reach()))
         if reached.verdict == "failure":
             return [reached]
         asked = [examination.probe()] if self._probe else [examination.ids(), examination.socket()]
@@ -199,24 +197,24 @@ async def _remarks(area: str, store: Store) -> Found:
 
 
 def of_trouble(area: str, section: str, trouble: StoreTrouble) -> Diagnosis:
-    """A store that only wants to be left alone for a while is no failure."""
+    """A throttled store is a warning, not a failure."""
     fault = trouble.fault
     if fault.code == "throttled":
-        return Diagnosis(area, "warning", fault.text, "wait; work goes on by itself")
+        return Diagnosis(area, "warning", fault.text, "wait; uploads continue by themselves")
     mend = (
         f"{section}: its secret and options" if fault.code == "configuration" else f"{section}, or its network or disk"
     )
     return Diagnosis(area, "failure", fault.text, mend)
 
 
-async def _alone(check: Awaitable[Diagnosis]) -> Found:
+async def _as_list(check: Awaitable[Diagnosis]) -> Found:
     return [await check]
 
 
 async def examine(
     settings: Settings, graphs: Mapping[str, Mapping[str, Any]], ids: Callable[[], str], *, probe: bool
 ) -> Report:
-    """Everything. `graphs`: the workflows that can be used, by name. `probe`: let ComfyUI run a prompt of ours."""
+    """Run every check. `graphs`: the usable workflows by name. `probe`: let ComfyUI run a prompt of ours."""
     bounds = Bounds()
     async with aiohttp.ClientSession() as session:
         doctor = Doctor(settings, graphs, session, ids, bounds, probe=probe)
@@ -225,7 +223,7 @@ async def examine(
 
 
 async def installed(bounds: Bounds) -> list[Diagnosis]:
-    """What needs no configuration: SQLite and the plugins."""
+    """Run the checks that need no configuration: SQLite and the plugins."""
     sqlite, plugins = await asyncio.gather(bounds.check("SQLite", _sqlite()), bounds.check("plugins", _plugins()))
     return [*sqlite, *plugins]
 

@@ -14,7 +14,7 @@ import pytest
 from comfyledger.ledger.eventlog import read_head
 from comfyledger.maintenance.audit import parallel, run
 from comfyledger.maintenance.audit.findings import EXAMPLES_MAX, Tally
-from comfyledger.maintenance.open_read_only import looking
+from comfyledger.maintenance.open_read_only import open_read_only
 from support.inspect_given import Place
 
 
@@ -61,7 +61,7 @@ def test_processes_that_fail_leave_all_of_it_to_this_one(
 def test_answers_that_are_none_count_as_a_no(
     place: Place, folded_here: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel, "asked", lambda tasks, _: [b"yes, certainly"] * len(tasks))
+    monkeypatch.setattr(parallel, "answers_to", lambda tasks, _: [b"yes, certainly"] * len(tasks))
     assert place.kinds() == {}
     assert folded_here() == 1
 
@@ -109,10 +109,10 @@ def test_who_is_interrupted_waits_for_nothing_and_leaves_no_process(
 
     monkeypatch.setattr(subprocess, "Popen", Noting)
     monkeypatch.setattr(parallel, "EVENTS_A_SEGMENT", 1)
-    with looking(place.path) as live:
-        look = parallel.Look(str(place.path), read_head(live), str(place.spool), 0.0)
+    with open_read_only(place.path) as live:
+        scope = parallel.Scope(str(place.path), read_head(live), str(place.spool), 0.0)
         with pytest.raises(KeyboardInterrupt):
-            parallel.seen(live, look, interrupted)
+            parallel.check_in_parallel(live, scope, interrupted)
     assert started
     assert all(process.returncode is not None for process in started)
 

@@ -166,7 +166,7 @@ async def test_a_loop_that_is_held_up_shows(monkeypatch: pytest.MonkeyPatch) -> 
     task.cancel()
 
 
-async def test_what_the_loop_comes_back_late_is_measured_in_seconds_and_never_below_none() -> None:
+async def test_the_lag_of_the_event_loop_is_measured_and_never_negative() -> None:
     """A loop whose clock a test moves: late by a quarter of a second, in time, and early, as clocks round."""
     metrics = Metrics()
     lates = [0.25, 0.0, -0.001]
@@ -284,6 +284,14 @@ def test_every_metric_is_documented_and_no_other() -> None:
     documented = {row[0].strip("`"): (row[1], row[2]) for row in rows(DOCUMENT)}
     assert documented == families()
     assert all(row[3].endswith(".") for row in rows(DOCUMENT))
+
+
+def test_the_help_of_a_metric_is_its_documented_meaning() -> None:
+    page = Metrics().page(Now()).decode()
+    given = dict(re.findall(r"^# HELP (comfyledger_\w+) (.*)$", page, re.MULTILINE))
+    documented = {row[0].strip("`"): row[3].replace("`", "") for row in rows(DOCUMENT)}
+    assert given == {name: documented[name] for name in given}
+    assert len(given) > 30
 
 
 def test_names_and_units_follow_prometheus() -> None:

@@ -1,7 +1,7 @@
-"""What Prometheus is told: counters fed with what was committed, and the state of the house as it is when asked.
+"""The metrics for Prometheus: counters of what was committed, and gauges of the present state.
 
-Names and units follow Prometheus's conventions; docs/metrics.md has every one of them. Nothing is looked up for a
-scrape: `Now` is what the daemon has in memory. No name that a user typed becomes a label.
+Names and units follow Prometheus's conventions; docs/metrics.md lists them all. A scrape reads no files and no ledger:
+`Now` is what the daemon has in memory. No name that a user typed becomes a label.
 """
 
 from __future__ import annotations
@@ -62,6 +62,64 @@ ATTEMPTS: Final = {
     "prompt_lost": "lost",
     "prompt_removed": "removed",
 }
+_HELP: Final = {
+    "build_info": "The running version; always 1.",
+    "log_position": "Position of the last event of the log.",
+    "accepting": "1 if new batches are accepted, 0 while a disk is nearly full or the daemon stops.",
+    "door_connections": "Open websockets of clients.",
+    "messages_waiting": (
+        "Messages that wait to be decided: report of workers, command of clients, and first_use of batches for "
+        "whose series the stores are being asked."
+    ),
+    "disk_free_bytes": "Free bytes on the disks of ledger and spool; no sample for a disk that cannot be read.",
+    "log_lines_dropped": (
+        "Log lines that were dropped because standard error accepted none: its reader is gone or does not read, "
+        "or its disk is full."
+    ),
+    "notifications_dropped": "Messages to systemd (sd_notify) that could not be sent.",
+    "store_usable": "1 if the store can be used, 0 if its plugin is broken or it is not prepared yet.",
+    "plugin_errors": (
+        "Calls that the store's plugin broke: it raised an undocumented error, or gave no answer in time, or an "
+        "invalid one."
+    ),
+    "oldest_owed_image_timestamp_seconds": (
+        "When the oldest unfinished batch was accepted, in seconds since 1970. Held batches do not count; no "
+        "sample if there is none."
+    ),
+    "batches": "Batches that are not settled: open or held.",
+    "owed_images": "Images of those: pending (to be rendered) or kept (to be stored).",
+    "prompts": (
+        "Prompts that are not done: queued wait here; submitting, accepted and cancelling are or may be at "
+        "ComfyUI; the files of finished are being fetched."
+    ),
+    "calls_running": "Calls under way, by kind: submit, follow, fetch, cancel, upload, delete.",
+    "lane_paused": (
+        "1 while the lane is paused, by cause: person or trouble. Lanes: everything, spool, backend/NAME, store/NAME."
+    ),
+    "users_paused": "Users whose work a person paused.",
+    "comfyui_connected": "1 while ComfyUI's websocket is connected.",
+    "comfyui_reconnects": "Connections to ComfyUI after the first.",
+    "comfyui_deaf_sockets": "Websockets that were replaced because they were open and silent.",
+    "comfyui_sweeps": "How often prompts were looked up because the websocket said nothing about them.",
+    "events": "Events appended to the log, by kind.",
+    "numbers_given": "Numbers given to images, including new numbers of renamed ones.",
+    "images": (
+        "Images that entered a state: pending (accepted, lost or retried), kept, stored (by the last of its "
+        "stores), parked, failed, cancelled, forgotten."
+    ),
+    "prompt_attempts": "Runs at ComfyUI that ended: finished, failed, refused, lost (ComfyUI was restarted), removed.",
+    "uploads": (
+        "Answers of stores about an image: stored, found (it was there before) or parked. A fault of the store "
+        "itself pauses its lane instead."
+    ),
+    "lane_pauses": "How often a lane was paused, by cause: person or trouble.",
+    "kept_bytes": "Bytes of images that were written to the spool.",
+    "uploaded_bytes": "Bytes of images that the store accepted, without those that it had before.",
+    "commit_duration_seconds": "Seconds from the start of a group of messages until it is on stable storage.",
+    "commit_messages": "Messages that one commit decided.",
+    "event_loop_lag_seconds": "Seconds by which the event loop woke a task too late, measured twice a second.",
+}
+"""What `HELP` says of each metric, by name without prefix and `_total`: the same as in docs/metrics.md."""
 _COUNTED: Final = (
     BatchRequested,
     BatchReopened,
@@ -82,11 +140,11 @@ _COUNTED: Final = (
 _DECODERS: Final = {kind: msgspec.json.Decoder(made) for kind, made in KINDS.items() if made in _COUNTED}
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
-"""Else each counter is told twice: once more with the time at which the process began to count."""
+"""Otherwise each counter would appear twice, the second time as the time at which it began."""
 
 
 class Line(Protocol):
-    """A line of the log that was just written."""
+    """A line of the log that was just committed."""
 
     @property
     def kind(self) -> str: ...
@@ -96,11 +154,11 @@ class Line(Protocol):
 
 
 STORE_CALLS: Final = ("prepare", "highest_number", "put", "check", "delete", "fetch", "page", "close")
-"""What the daemon asks of a store's plugin."""
+"""The calls that the daemon makes to a plugin of a store."""
 
 
 class Now(msgspec.Struct, frozen=True):
-    """The house at one moment. `lanes` are those that are always shown; `free` is the room of the disks, in bytes."""
+    """The daemon at one moment. `lanes`: those that are always shown. `free`: free space of the disks in bytes."""
 
     version: str = ""
     position: int = 0
@@ -115,7 +173,7 @@ class Now(msgspec.Struct, frozen=True):
     log_lines_dropped: int = 0
     notifications_dropped: int = 0
     plugin_errors: dict[str, dict[str, int]] = {}
-    """Of each store, how often its plugin died, by call."""
+    """Errors of the plugin of each store, by call."""
 
 
 class Metrics:
@@ -123,39 +181,39 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._house = _House()
-        self.registry.register(self._house)
+        self._gauges = _Gauges()
+        self.registry.register(self._gauges)
         ProcessCollector(registry=self.registry)
-        self._events = self._counter("events", "Events appended to the log.", "kind", KINDS)
-        self._numbers = self._counter("numbers_given", "Numbers given to images.")
-        self._images = self._counter("images", "Images that came into a state.", "state", IMAGE_STATES)
-        self._attempts = self._counter("prompt_attempts", "Runs that ended.", "outcome", ATTEMPTS.values())
-        self._uploads = self._counter("uploads", "Answers of stores about an image.", ("store", "outcome"))
-        self._pauses = self._counter("lane_pauses", "Times that a lane came to stand still.", ("lane", "cause"))
-        self._kept_bytes = self._counter("kept_bytes", "Bytes of images kept in the spool.")
-        self._uploaded_bytes = self._counter("uploaded_bytes", "Bytes of images that stores took.", "store")
-        self._commit = self._histogram("commit_duration_seconds", "Groups from begin to fsync.", COMMIT_BUCKETS_S)
-        self._group = self._histogram("commit_messages", "Messages decided in one commit.", GROUP_BUCKETS)
-        self._lag = self._histogram("event_loop_lag_seconds", "How late the loop woke a sleeper.", LAG_BUCKETS_S)
+        self._events = self._counter("events", "kind", KINDS)
+        self._numbers = self._counter("numbers_given")
+        self._images = self._counter("images", "state", IMAGE_STATES)
+        self._attempts = self._counter("prompt_attempts", "outcome", ATTEMPTS.values())
+        self._uploads = self._counter("uploads", ("store", "outcome"))
+        self._pauses = self._counter("lane_pauses", ("lane", "cause"))
+        self._kept_bytes = self._counter("kept_bytes")
+        self._uploaded_bytes = self._counter("uploaded_bytes", "store")
+        self._commit = self._histogram("commit_duration_seconds", COMMIT_BUCKETS_S)
+        self._group = self._histogram("commit_messages", GROUP_BUCKETS)
+        self._lag = self._histogram("event_loop_lag_seconds", LAG_BUCKETS_S)
 
-    def _counter(self, name: str, text: str, labels: str | tuple[str, ...] = (), values: Iterable[str] = ()) -> Counter:
-        """With a sample of 0 for each of the values, so that the first increase is seen as one."""
+    def _counter(self, name: str, labels: str | tuple[str, ...] = (), values: Iterable[str] = ()) -> Counter:
+        """With a sample of 0 for each value, so that the first increase is visible as one."""
         names = (labels,) if isinstance(labels, str) else labels
-        counter = Counter(f"comfyledger_{name}", text, names, registry=self.registry)
+        counter = Counter(f"comfyledger_{name}", _HELP[name], names, registry=self.registry)
         for value in values:
             counter.labels(value)
         return counter
 
-    def _histogram(self, name: str, text: str, buckets: Iterable[float]) -> Histogram:
-        return Histogram(f"comfyledger_{name}", text, registry=self.registry, buckets=tuple(buckets))
+    def _histogram(self, name: str, buckets: Iterable[float]) -> Histogram:
+        return Histogram(f"comfyledger_{name}", _HELP[name], registry=self.registry, buckets=tuple(buckets))
 
     def page(self, now: Now) -> bytes:
         """Everything in Prometheus's text format."""
-        self._house.now = now
+        self._gauges.now = now
         return generate_latest(self.registry)
 
     async def watch_loop(self) -> None:
-        """Measure until cancelled how much later than asked the event loop comes back."""
+        """Measure until cancelled how late the event loop wakes a task."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LAG_EVERY_S
@@ -163,7 +221,7 @@ class Metrics:
             self._lag.observe(max(0.0, loop.time() - due))
 
     def committed(self, lines: Sequence[Line], rows: Mapping[RowId, Row], messages: int, seconds: float) -> None:
-        """Count what one commit made true. `rows` are those that it changed, as they are after it."""
+        """Count one commit. `rows`: the rows that it changed, in their new state."""
         if messages:
             self._commit.observe(seconds)
             self._group.observe(messages)
@@ -200,7 +258,7 @@ class Metrics:
             case ImageUploaded() | ImageParked():
                 self._count_upload(event, rows)
             case LanePaused(lane=lane, cause=cause):
-                self._pauses.labels(_lane_in_short(lane), cause).inc()
+                self._pauses.labels(_lane_label(lane), cause).inc()
             case _:
                 self._count_end(event)
 
@@ -232,7 +290,7 @@ class Metrics:
 
 
 def _ended(event: Event, rows: Mapping[RowId, Row]) -> Iterator[ImageRow]:
-    """The images that an event about stores brought to their end: when the last store has answered."""
+    """The images that an event of a store settled, because the last of their stores has answered."""
     match event:
         case ImageKept() | ImageUploaded() | ImageParked():
             indexes: tuple[int, ...] = (event.image,)
@@ -247,87 +305,84 @@ def _ended(event: Event, rows: Mapping[RowId, Row]) -> Iterator[ImageRow]:
             yield row
 
 
-def _lane_in_short(lane: str) -> str:
-    """All users' lanes as one: their names are theirs, and there is no end of them."""
+def _lane_label(lane: str) -> str:
+    """The lanes of all users as one: their names are private, and their number has no limit."""
     return "user" if lane.startswith("user/") else lane
 
 
-class _House(Collector):
-    """The gauges, made anew for each scrape from what `page` was given."""
+class _Gauges(Collector):
+    """The gauges, made for each scrape from what `page` was given."""
 
     def __init__(self) -> None:
         self.now = Now()
 
     def collect(self) -> Iterable[Metric]:
         now = self.now
-        yield _gauge("build_info", "Which version runs; always 1.", {(now.version,): 1}, "version")
-        yield _gauge("log_position", "Position of the last event.", {(): now.position})
-        yield _gauge("accepting", "1 if new batches are taken, 0 while a disk is short.", {(): now.taking})
-        yield _gauge("door_connections", "Open websockets.", {(): now.connections})
-        yield _gauge("messages_waiting", "Messages that wait to be decided.", _by(now.queued), "lane")
-        yield _gauge("disk_free_bytes", "Room left on the disk.", _by(now.free), "disk")
-        yield _gauge("store_usable", "1 if the store can be used at all.", _by(now.stores), "store")
+        yield _gauge("build_info", {(now.version,): 1}, "version")
+        yield _gauge("log_position", {(): now.position})
+        yield _gauge("accepting", {(): now.taking})
+        yield _gauge("door_connections", {(): now.connections})
+        yield _gauge("messages_waiting", _by(now.queued), "lane")
+        yield _gauge("disk_free_bytes", _by(now.free), "disk")
+        yield _gauge("store_usable", _by(now.stores), "store")
         yield _plugin_errors(now)
-        yield _total("log_lines_dropped", "Log lines that could not be written.", now.log_lines_dropped)
-        yield _total("notifications_dropped", "Messages to systemd that could not be sent.", now.notifications_dropped)
+        yield _total("log_lines_dropped", now.log_lines_dropped)
+        yield _total("notifications_dropped", now.notifications_dropped)
         yield from self._work(now.standing)
         yield from self._lanes(now)
         yield from self._comfyui(now.backends)
 
     def _work(self, standing: OpenWorkSummary) -> Iterator[Metric]:
         oldest = {} if standing.oldest_ms is None else {(): standing.oldest_ms / 1000}
-        text = "When the oldest batch was accepted that is not held and owes an image; none if nothing is owed."
-        yield _gauge("oldest_owed_image_timestamp_seconds", text, oldest)
-        yield _gauge("batches", "Batches that are not settled.", _by(standing.batches, BATCH_STATES), "state")
-        yield _gauge("owed_images", "Images that are not at their end.", _by(standing.images), "state")
-        yield _gauge("prompts", "Prompts that are not done.", _by(standing.prompts, PROMPT_STATES), "state")
-        yield _gauge("calls_running", "Calls to ComfyUI and stores under way.", _by(standing.running), "kind")
+        yield _gauge("oldest_owed_image_timestamp_seconds", oldest)
+        yield _gauge("batches", _by(standing.batches, BATCH_STATES), "state")
+        yield _gauge("owed_images", _by(standing.images), "state")
+        yield _gauge("prompts", _by(standing.prompts, PROMPT_STATES), "state")
+        yield _gauge("calls_running", _by(standing.running), "kind")
 
     def _lanes(self, now: Now) -> Iterator[Metric]:
         standing = now.standing
         users = sum(lane.startswith("user/") for lane in standing.paused)
         paused = {(lane, "person"): lane in standing.paused for lane in now.lanes}
         troubled = {(lane, "trouble"): lane in standing.troubles for lane in now.lanes}
-        yield _gauge("lane_paused", "1 while the lane stands still.", paused | troubled, "lane", "cause")
-        yield _gauge("users_paused", "Users whose work a person paused.", {(): users})
+        yield _gauge("lane_paused", paused | troubled, "lane", "cause")
+        yield _gauge("users_paused", {(): users})
 
     def _comfyui(self, backends: tuple[BackendInfo, ...]) -> Iterator[Metric]:
-        def counted(name: str, text: str, field: str) -> Metric:
-            family = CounterMetricFamily(f"comfyledger_comfyui_{name}", text, labels=("backend",))
+        def counted(name: str, field: str) -> Metric:
+            family = CounterMetricFamily(f"comfyledger_comfyui_{name}", _HELP[f"comfyui_{name}"], labels=("backend",))
             for backend in backends:
                 family.add_metric((backend.name,), getattr(backend, field))
             return family
 
         connected = {(backend.name,): backend.connected for backend in backends}
-        yield _gauge("comfyui_connected", "1 while its websocket stands.", connected, "backend")
-        yield counted("reconnects", "Connections after the first.", "reconnects")
-        yield counted("deaf_sockets", "Websockets replaced because they stood and said nothing.", "deaf")
-        yield counted("sweeps", "Times that prompts were looked up because nothing was heard of them.", "sweeps")
+        yield _gauge("comfyui_connected", connected, "backend")
+        yield counted("reconnects", "reconnects")
+        yield counted("deaf_sockets", "deaf")
+        yield counted("sweeps", "sweeps")
 
 
-def _gauge(name: str, text: str, samples: Mapping[Any, float], *labels: str) -> Metric:
-    family = GaugeMetricFamily(f"comfyledger_{name}", text, labels=labels)
+def _gauge(name: str, samples: Mapping[Any, float], *labels: str) -> Metric:
+    family = GaugeMetricFamily(f"comfyledger_{name}", _HELP[name], labels=labels)
     for values, amount in samples.items():
         family.add_metric(values, float(amount))
     return family
 
 
 def _plugin_errors(now: Now) -> Metric:
-    """Each call of each store has a sample, so that the first error shows as a rise."""
-    family = CounterMetricFamily(
-        "comfyledger_plugin_errors", "Calls in which a store's plugin died.", labels=("store", "call")
-    )
+    """With a sample for each call of each store, so that the first error is visible as an increase."""
+    family = CounterMetricFamily("comfyledger_plugin_errors", _HELP["plugin_errors"], labels=("store", "call"))
     for store in now.stores:
         for call in STORE_CALLS:
             family.add_metric((store, call), now.plugin_errors.get(store, {}).get(call, 0))
     return family
 
 
-def _total(name: str, text: str, count: int) -> Metric:
-    """A counter that somebody else keeps."""
-    return CounterMetricFamily(f"comfyledger_{name}", text, value=count)
+def _total(name: str, count: int) -> Metric:
+    """A counter that is kept elsewhere."""
+    return CounterMetricFamily(f"comfyledger_{name}", _HELP[name], value=count)
 
 
 def _by(found: Mapping[str, float], always: Iterable[str] = ()) -> dict[tuple[str, ...], float]:
-    """Samples of one label; what is always shown is 0 if nothing was found."""
+    """Samples of one label. The values in `always` are 0 if there is no sample."""
     return {(key,): found.get(key, 0) for key in (*always, *(key for key in found if key not in always))}

@@ -57,7 +57,7 @@ def test_lines_come_out_whole_and_in_order(pipe: tuple[int, int]) -> None:
     assert writer.dropped == 0
 
 
-def test_a_pipe_that_nobody_reads_holds_nobody_up_and_what_did_not_fit_is_reported_where_it_is_missing(
+def test_an_unread_pipe_delays_nobody_and_dropped_lines_are_reported(
     pipe: tuple[int, int],
 ) -> None:
     read, write = pipe

@@ -57,7 +57,7 @@ def said_to(stream: str) -> list[str]:
         return journal.read().decode().splitlines()
 
 
-def test_the_journal_is_told_how_urgent_each_line_is_and_gets_one_line_a_fact() -> None:
+def test_the_journal_gets_one_line_a_fact_with_its_priority() -> None:
     lines = said_to("{device}:{inode}")
     found = [re.fullmatch(r"<(\d)>(\{.*\})", line) for line in lines]
     assert [int(one[1]) for one in found if one] == [7, 6, 4, 3, 3]
@@ -143,7 +143,7 @@ def test_a_process_that_cannot_log_goes_on(redirect: str) -> None:
     assert found.stderr == b""
 
 
-def test_a_file_that_is_opened_never_gets_the_number_of_a_closed_standard_error() -> None:
+def test_an_opened_file_never_gets_the_number_of_a_closed_stderr() -> None:
     program = """
 import os
 from comfyledger import logs

@@ -1,8 +1,8 @@
-"""Where log lines go: a bounded queue, and one thread that writes it to a descriptor.
+"""Writes log lines: a bounded queue, and one thread that writes it to a descriptor.
 
-Whoever logs hands a line over and goes on. A reader that went away, a full disk and a pipe that nobody reads cost lines
-and nothing else: what does not fit or cannot be written is dropped, counted, and reported in one line as soon as a line
-can be written again. Order is kept. What stands in the queue is lost by `kill -9`; an orderly end writes it.
+Logging puts a line into the queue and returns. If the reader has gone, the disk is full or nobody reads the pipe, only
+lines are lost: they are dropped, counted, and reported in one line as soon as a line can be written again. Order is
+kept. `kill -9` loses the lines in the queue; an orderly end writes them.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from contextlib import suppress
 from typing import Final
 
 QUEUE_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Of lines that wait. Some 15,000 usual ones: minutes of a reader that stalls."""
+"""Bytes of waiting lines: about 15,000 usual lines, minutes in which the reader may stall."""
 RESUME_BYTES: Final = QUEUE_BYTES_MAX // 2
-"""Once the queue was full, lines are taken again below this, so that one report stands for one gap."""
+"""After the queue was full, it accepts lines again below this, so that one report covers one gap."""
 RETRY_S: Final = 1.0
-"""How often the count of dropped lines is tried again while nothing else is logged."""
+"""How often the report of dropped lines is tried again while nothing else is logged."""
 FLUSH_S: Final = 2.0
 """How long an ending process waits for the last lines to be written."""
 
 
 class LineWriter:
-    """Writes lines to a copy of `fd`, which it keeps open to its own end.
+    """Writes lines to a copy of `fd`, which stays open.
 
-    `report(count)` makes the line that says how many were dropped. Raises OSError if `fd` is not open.
+    `report(count)` makes the line that reports dropped ones. Raises OSError if `fd` is not open.
     """
 
     def __init__(self, fd: int, report: Callable[[int], str]) -> None:
@@ -39,7 +39,7 @@ class LineWriter:
         self._queue: deque[tuple[bytes, int]] = deque()
         self._queued_bytes = 0
         self._missed = 0
-        """Lines refused since the last one that was taken."""
+        """Lines refused since the last accepted one."""
         self._unreported = 0
         self._dropped = 0
         self._is_idle = True
@@ -48,11 +48,11 @@ class LineWriter:
 
     @property
     def dropped(self) -> int:
-        """How many lines were dropped since the start."""
+        """The number of lines dropped since the start."""
         return self._dropped
 
     def put(self, line: str) -> None:
-        """Take one line without its end. Neither raises nor waits."""
+        """Accept one line without its line end. Neither raises nor waits."""
         raw = line.encode("utf-8", "backslashreplace") + b"\n"
         with self._wake:
             most = RESUME_BYTES if self._missed else QUEUE_BYTES_MAX
@@ -66,14 +66,14 @@ class LineWriter:
             self._wake.notify_all()
 
     def drop(self) -> None:
-        """Count a line that could not even be made."""
+        """Count a line that could not be formatted."""
         with self._wake:
             self._missed += 1
             self._dropped += 1
             self._wake.notify_all()
 
     def flush(self, within_s: float = FLUSH_S) -> bool:
-        """Wait until everything taken so far is written or dropped; False if that takes longer."""
+        """Wait until all accepted lines are written or dropped; False if that takes longer."""
         until = time.monotonic() + within_s
         with self._wake:
             while self._queue or not self._is_idle:
@@ -98,7 +98,7 @@ class LineWriter:
                     self._dropped += 1
 
     def _next(self) -> tuple[bytes, int]:
-        """The oldest line and what was dropped before it; an empty one when there is only that to report."""
+        """The oldest line and the number of lines dropped before it; an empty line if only that is to report."""
         with self._wake:
             self._is_idle = True
             self._wake.notify_all()
@@ -114,14 +114,14 @@ class LineWriter:
             return b"", missed
 
     def _write(self, raw: bytes) -> bool:
-        """Whether all of it is written. After a line that was cut, the next one begins on a line of its own."""
+        """Whether all of it is written. After a cut line, the next one begins on a line of its own."""
         rest = memoryview(b"\n" + raw if self._is_torn else raw)
         begun = False
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
                 begun = True
-            except BlockingIOError:  # somebody else made the pipe or terminal non-blocking
+            except BlockingIOError:  # another process made the pipe or terminal non-blocking
                 with suppress(OSError):
                     _wait_for_room(self._fd)
             except OSError:

@@ -1,8 +1,8 @@
-"""How the daemon logs: one named fact a line, with keys, on stderr. People get colours, machines get JSON, and the
-journal is told how urgent each line is.
+"""The log of the daemon: one named fact a line, with keys, on stderr.
 
-Facts of the daemon, messages of libraries, warnings and exceptions that nobody caught go the same way, through
-`loglines`. To log never raises and never waits.
+A terminal gets colours, programs get JSON, and the journal also gets the priority of each line.
+The daemon's facts, messages of libraries, warnings and uncaught exceptions all go through `loglines`. Logging never
+raises and never waits.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ import structlog
 from comfyledger.core.urls import without_userinfo
 from comfyledger.loglines import FLUSH_S, LineWriter
 
-_STEERING: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
-"""Unicode categories of signs that move the cursor, change the direction or end a line."""
+_CONTROL: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
+"""Unicode categories of characters that move the cursor, change the direction or end a line."""
 PRIORITY: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3, "critical": 2}
-"""How urgent a line is to syslog and journald, as sd-daemon(3) has it."""
+"""The priority of each level for syslog and journald (sd-daemon(3))."""
 STDERR: Final = 2
 _METHODS: Final = ("debug", "info", "msg", "warning", "warn", "error", "exception", "critical", "fatal", "log")
 _layout_is_for_people = False
 DROPPED: Final = "log.dropped"
-"""The fact that reports lines which were lost, with their count as `lines`."""
+"""The fact that reports dropped lines, with their number as `lines`."""
 
 
 def configure(*, level: str, layout: str) -> None:
-    """Set up structlog for the process. `layout` is json, console or auto: for people on a terminal, JSON elsewhere.
+    """Set up structlog for the process. `layout` is json, console or auto: console at a terminal, JSON elsewhere.
 
-    The names of facts and their keys are API; the layout is not. Tracebacks show no local variables: among them are
-    texts that users typed, which can be forgotten, and secrets.
+    The names of facts and their keys are API; the layout is not. Tracebacks show no local variables, because these
+    include secrets, and texts of users that can be forgotten.
     """
     global _layout_is_for_people  # noqa: PLW0603 (as structlog's own configuration, which it is part of)
     as_json = layout == "json" or (layout == "auto" and not _is_terminal(sys.stderr))
@@ -63,7 +63,7 @@ def configure(*, level: str, layout: str) -> None:
         processors=shared,
         wrapper_class=_never_raising(getattr(logging, level.upper())),
         logger_factory=_Outlet,
-        cache_logger_on_first_use=False,  # or a level that is set anew would reach no module that has spoken
+        cache_logger_on_first_use=False,  # or a new level would not reach a module that has logged
     )
     writer = _writer()
     if writer is not None:
@@ -71,9 +71,9 @@ def configure(*, level: str, layout: str) -> None:
 
 
 def take_in_libraries() -> None:
-    """Have what libraries log, warnings, and exceptions that nobody caught go the same way as facts of our own.
+    """Log messages of libraries, warnings and uncaught exceptions in the same way as our own facts.
 
-    Below a warning nothing of libraries is taken: at `debug` they write headers, and with them tokens.
+    Messages of libraries below a warning are ignored: at `debug` they write headers, and with them tokens.
     """
     logging.basicConfig(level=logging.WARNING, handlers=[_Library()], force=True)
     logging.captureWarnings(True)
@@ -83,9 +83,9 @@ def take_in_libraries() -> None:
 
 
 def occupy_standard_files() -> None:
-    """Open what the process was started without among standard input, output and error.
+    """Open the null device for each missing one of standard input, output and error.
 
-    The next file to be opened would take its number, and what is printed would end in a ledger.
+    Otherwise the next opened file would get its number, and printed text would be written into a ledger.
     """
     null = os.open(os.devnull, os.O_RDWR)
     while null <= STDERR:
@@ -95,34 +95,34 @@ def occupy_standard_files() -> None:
 
 
 def speaks_to_people() -> bool:
-    """Whether lines are laid out for a person at a terminal."""
+    """Whether the layout is the one for a terminal."""
     return _layout_is_for_people
 
 
 def say(line: str) -> None:
-    """A line for a person, in its turn among the facts; nothing where programs read."""
+    """A line for a person at a terminal, in order with the facts. Elsewhere it is omitted."""
     if _layout_is_for_people:
         _Outlet().msg("".join(_sign(one) for one in line))
 
 
 def flush(within_s: float = FLUSH_S) -> bool:
-    """Wait so long at most until everything that was logged is written."""
+    """Wait at most `within_s` until everything that was logged is written. False if it is not."""
     writer = _writer()
     return writer is None or writer.flush(within_s)
 
 
 def dropped() -> int:
-    """How many lines could not be written since the start."""
+    """The number of lines that could not be written since the start."""
     writer = _writer()
     return 0 if writer is None else writer.dropped
 
 
 def speaks_to_journal(environ: Mapping[str, str], file: IO[str] | None) -> bool:
-    """Whether a file is the stream that systemd made to the journal (JOURNAL_STREAM in systemd.exec(5))."""
+    """Whether a file is systemd's stream to the journal (JOURNAL_STREAM in systemd.exec(5))."""
     device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         status = os.fstat(file.fileno()) if file is not None else None
-    except (OSError, ValueError):  # also of a file that is none of the system's, or closed
+    except (OSError, ValueError):  # a closed file, or one without a descriptor
         return False
     return status is not None and (device, inode) == (str(status.st_dev), str(status.st_ino))
 
@@ -139,7 +139,7 @@ def _is_terminal(file: IO[str] | None) -> bool:
 
 @cache
 def _writer() -> LineWriter | None:
-    """The one writer of this process, made when it is first needed; None where there is no standard error."""
+    """The one writer of this process, made when first needed; None without a standard error."""
     try:
         writer = LineWriter(STDERR, partial(_report, ""))
     except OSError:
@@ -149,13 +149,13 @@ def _writer() -> LineWriter | None:
 
 
 def _report(priority: str, lines: int) -> str:
-    """Made by the thread that writes, without structlog: always JSON."""
+    """The writing thread makes it without structlog: always JSON."""
     at = datetime.now(UTC).isoformat()
     return priority + json.dumps({"event": DROPPED, "lines": lines, "level": "warning", "timestamp": at})
 
 
 class _Outlet:
-    """What structlog hands finished lines to."""
+    """Takes finished lines from structlog."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -169,7 +169,7 @@ class _Outlet:
 
 
 def _never_raising(level: int) -> type[structlog.typing.FilteringBoundLogger]:
-    """structlog's logger of a level; a fact that cannot be put into words is dropped and counted."""
+    """structlog's logger of a level. A fact that cannot be formatted is dropped and counted."""
     base = structlog.make_filtering_bound_logger(level)
     return type("Guarded", (base,), {name: _guarded(getattr(base, name)) for name in _METHODS})
 
@@ -186,11 +186,11 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., None]:
     return speak
 
 
-# ---- what others say
+# ---- libraries and uncaught exceptions
 
 
 class _Library(logging.Handler):
-    """Takes in what libraries log."""
+    """Passes on messages of libraries."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -202,7 +202,7 @@ class _Library(logging.Handler):
 
 
 def _level(number: int) -> int:
-    """The nearest one below that structlog knows; libraries may have numbers of their own."""
+    """The next lower level that structlog knows, because libraries may define levels of their own."""
     known = (logging.CRITICAL, logging.ERROR, logging.WARNING)
     return next((level for level in known if number >= level), logging.INFO)
 
@@ -212,7 +212,7 @@ def _fatal(fact: str, kind: type[BaseException], error: BaseException | None, pl
 
 
 def _made_visible(_: object, __: str, fact: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """What somebody typed cannot begin a line of its own on a terminal, nor steer it."""
+    """Escape control characters, so that a typed text cannot begin a line of its own or control a terminal."""
     for key, value in fact.items():
         if isinstance(value, str) and key != "exception":
             fact[key] = "".join(_sign(one) for one in value)
@@ -220,13 +220,13 @@ def _made_visible(_: object, __: str, fact: MutableMapping[str, Any]) -> Mutable
 
 
 def _traceback(out: TextIO, raised: Any) -> None:
-    """Indented, so that no text of an exception begins a line of its own."""
+    """Write it indented, so that no text of an exception begins a line."""
     for line in "".join(traceback.format_exception(*raised)).splitlines():
         out.write("\n  " + "".join(_sign(one) for one in line))
 
 
 def _sign(sign: str) -> str:
-    return sign.encode("unicode_escape").decode("ascii") if unicodedata.category(sign) in _STEERING else sign
+    return sign.encode("unicode_escape").decode("ascii") if unicodedata.category(sign) in _CONTROL else sign
 
 
 def _with_priority(_: object, method: str, line: Any) -> str:

@@ -238,7 +238,7 @@ async def test_a_binary_frame_is_refused(lasting_door: Any) -> None:
             assert (await raw.ask("server_info"))["type"] == "result"
 
 
-async def test_a_frame_far_above_the_limit_closes_its_own_connection_and_no_other(lasting_door: Any) -> None:
+async def test_a_frame_far_above_the_limit_closes_its_own_connection_only(lasting_door: Any) -> None:
     async with lasting_door.raw() as other, lasting_door.raw() as raw:
         with pytest.raises(ConnectionClosedError) as closed:
             await raw.exchange(submit(metadata={"a": "x" * 9_000_000}))

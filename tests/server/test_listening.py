@@ -73,7 +73,7 @@ async def test_a_configured_socket_at_its_very_place_is_the_one(open_door: Any, 
     assert not local.exists()
 
 
-async def test_a_state_folder_that_lies_too_deep_has_its_socket_in_the_run_time_folder(
+async def test_a_deep_state_folder_has_its_socket_in_the_run_time_folder(
     open_door: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = tmp_path / ("x" * 110)
@@ -151,9 +151,7 @@ async def test_a_socket_of_a_daemon_that_lives_is_never_taken_from_it(open_door:
 
 
 @pytest.mark.parametrize("left", ["socket", "link"])
-async def test_what_a_killed_daemon_left_in_the_state_folder_is_replaced_and_nothing_else(
-    open_door: Any, tmp_path: Path, left: str
-) -> None:
+async def test_only_the_socket_of_a_killed_daemon_is_replaced(open_door: Any, tmp_path: Path, left: str) -> None:
     state = tmp_path / "state"
     state.mkdir()
     if left == "socket":
@@ -163,7 +161,7 @@ async def test_what_a_killed_daemon_left_in_the_state_folder_is_replaced_and_not
             assert (await client.server_info()).position == 0
         return
     (state / PATH).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Refused, match="no socket"):
+    with pytest.raises(Refused, match="not a socket"):
         async with open_door(tmp_path):
             pass
     assert (state / PATH).is_symlink()
@@ -206,7 +204,7 @@ async def test_somebody_elses_socket_or_file_is_left_alone(open_door: Any, tmp_p
                 pass
     (tmp_path / PATH).unlink()
     (tmp_path / PATH).write_text("a file")
-    with pytest.raises(Refused, match="no socket"):
+    with pytest.raises(Refused, match="not a socket"):
         async with at_socket(open_door, tmp_path):
             pass
     assert (tmp_path / PATH).read_text() == "a file"
@@ -404,17 +402,17 @@ def stranger(
     return connection
 
 
-async def test_when_all_places_with_a_token_are_taken_one_that_is_idle_goes_and_a_busy_one_stays() -> None:
+async def test_at_the_limit_an_idle_connection_is_closed_and_a_busy_one_stays() -> None:
     made = connections.Connections(2)
     told: list[int] = []
     loop = asyncio.get_running_loop()
     guests = [stranger(made, socket.AF_INET, lambda n=n: told.append(n), loop) for n in range(4)]
     with made.answering(guests[0].handler):
         for guest in guests[:3]:
-            made.welcome(guest.handler)
+            made.authenticate(guest.handler)
         assert told == [1]
         with made.answering(guests[2].handler), pytest.raises(Refused, match="2 connections already"):
-            made.welcome(guests[3].handler)
+            made.authenticate(guests[3].handler)
 
 
 async def test_a_label_that_fills_the_door_leaves_places_to_the_others(open_door: Any, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ async def test_numbers_that_are_none_are_left_out_where_comfyui_does_not_look(la
     assert (answer["type"], answer["id"]) == ("result", 7), answer
 
 
-async def test_a_client_refuses_a_graph_with_numbers_that_are_none_before_it_is_sent() -> None:
+async def test_a_client_refuses_a_graph_with_nan_before_sending_it() -> None:
     with pytest.raises(Refused) as refused:
         wire.finite({"1": {"class_type": "A", "inputs": {"x": float("inf")}}}, "$.data.workflow")
     assert (refused.value.code, refused.value.path) == ("workflow_invalid", "$.data.workflow.1.inputs.x")

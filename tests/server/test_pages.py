@@ -165,7 +165,7 @@ async def test_a_name_that_was_never_given_is_no_file(stored: Stored, http: aioh
 
 
 @in_module
-async def test_an_image_that_left_the_spool_comes_from_its_store_and_not_from_an_altered_one(
+async def test_an_image_that_left_the_spool_comes_from_an_unaltered_store(
     stored: Stored, http: aiohttp.ClientSession
 ) -> None:
     stored.spooled.unlink()
@@ -340,9 +340,7 @@ async def test_open_work_is_counted_until_it_is_done(open_door: Any, tmp_path: P
         assert engine.owed.standing().oldest_ms is None
 
 
-async def test_paths_and_foreign_texts_are_in_a_reason_for_those_with_a_token_only(
-    open_door: Any, tmp_path: Path
-) -> None:
+async def test_a_reason_contains_paths_and_texts_of_others_only_with_a_token(open_door: Any, tmp_path: Path) -> None:
     async with open_door(tmp_path) as door:
         broken = replace(door.context.stores["folder"], store=None, problem="/home/areg/images is gone")
         context = replace(door.context, stores={"folder": broken})

@@ -151,7 +151,7 @@ def row(name: str, content: bytes = b"ours") -> ImageRow:
     return ImageRow("b1", 1, 1, folder, file, 1, "areg", **sizes)  # type: ignore[arg-type]
 
 
-async def test_a_folder_is_listed_and_only_what_the_list_leaves_open_is_asked_for() -> None:
+async def test_a_folder_is_listed_and_only_files_missing_there_are_checked() -> None:
     names = [f"f/{number}" for number in range(1, 6)]
     shelf = Shelf({"f/1": b"ours", "f/2": b"ours", "f/3": b"other", "f/4": b"ours"}, digests=True, behind="f/4")
     found = await compare_with_store(shelf, {name: row(name) for name in [*names, "g/1"]})  # type: ignore[arg-type]
@@ -172,7 +172,7 @@ async def test_a_store_in_trouble_is_told_as_what_it_is() -> None:
         await compare_with_store(shelf, {"f/1": row("f/1"), "g/1": row("g/1")})  # type: ignore[arg-type]
 
 
-async def test_what_changed_since_the_page_was_read_is_left_and_a_real_refusal_is_told() -> None:
+async def test_an_image_that_changed_since_the_page_is_left_as_it_is() -> None:
     ledger = given(submit(quantity=2))
     refusals = iter([Refused("nothing_to_do"), Refused("storage_full")])
 
@@ -181,9 +181,9 @@ async def test_what_changed_since_the_page_was_read_is_left_and_a_real_refusal_i
 
     context: Any = SimpleNamespace(engine=SimpleNamespace(command=command))
     about = (context, "cli", [Step("render", ledger.image())], {"b1": ledger.batch()}, Scope(PLACES))
-    assert await recover._work_off(*about) == 0
+    assert await recover._carry_out(*about) == 0
     with pytest.raises(Refused, match="full"):
-        await recover._work_off(*about)
+        await recover._carry_out(*about)
 
 
 # ---- the door
@@ -195,7 +195,7 @@ async def refused(app: Any, **data: Any) -> tuple[str, str]:
     return caught.value.code, caught.value.data.get("path", "")
 
 
-async def test_pages_go_through_every_image_once_and_a_store_that_must_wait_says_when(door: Any) -> None:
+async def test_pages_cover_every_image_once_and_a_busy_store_gives_a_time(door: Any) -> None:
     async with door.app() as app:
         for request in ("r1", "r2"):
             asked = await app.submit(request, quantity=3)

@@ -78,7 +78,7 @@ async def test_a_repeat_is_answered_as_before_when_the_configuration_has_changed
     assert again == {**first, "repeated": True}
 
 
-async def test_a_repeat_is_answered_as_before_when_another_workflow_is_the_default(
+async def test_a_repeat_gets_its_first_reply_under_another_default_workflow(
     tmp_path: Path, open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_door(tmp_path) as door:
@@ -178,7 +178,7 @@ async def test_a_frame_with_what_is_no_part_of_it_any_more_is_answered_as_before
         assert refused["data"]["code"] == "bad_envelope"
 
 
-async def test_a_forgotten_batch_is_answered_as_before_without_what_was_forgotten(door: Any) -> None:
+async def test_a_repeat_of_a_forgotten_batch_gets_its_reply_without_its_texts(door: Any) -> None:
     first = await answered(door, workflow=GRAPH, inputs={}, tags=["shop"])
     async with door.app("app") as app:
         await app.ask("forget", batch_id=first["batch_id"])
@@ -216,7 +216,7 @@ def test_the_digest_leaves_out_the_request_id_and_nothing_else() -> None:
     assert one != digest('{"request_id":"r1","username":"a","quantity":1}', b"t")
 
 
-async def test_a_used_request_id_with_another_body_is_a_conflict_whatever_else_is_wrong_with_it(door: Any) -> None:
+async def test_a_used_request_id_with_another_body_is_always_a_conflict(door: Any) -> None:
     await answered(door)
     async with door.app("app") as app, door.app("other") as other:
         with door.unchanged():

@@ -12,7 +12,7 @@ EMPTY_IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64,
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
 
 
-async def test_a_request_repeated_is_answered_as_before_and_another_body_is_refused(door: Any) -> None:
+async def test_a_repeat_gets_its_first_reply_and_another_body_is_refused(door: Any) -> None:
     async with door.app("one") as app, door.app("two") as other:
         first = await app.submit("r1", seed=5)
         await app.settled(first["batch_id"])
@@ -82,7 +82,7 @@ async def test_the_words_of_comfyui_come_with_the_event(door: Any) -> None:
     assert all("ColourOfMyOwn" in image["text"] for image in batch["images"])
 
 
-async def test_what_was_typed_by_the_user_comes_back_with_the_batch_and_is_not_in_the_log(door: Any) -> None:
+async def test_texts_of_the_user_come_back_with_the_batch_but_are_not_logged(door: Any) -> None:
     async with door.app() as app:
         asked = await app.submit("r1", quantity=1, tags=["a tag of mine"], metadata={"deep": [{"huge": 10**60}]})
         (batch,) = await app.settled(asked["batch_id"])

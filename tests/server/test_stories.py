@@ -16,7 +16,7 @@ from comfyledger.core.values import StoreRef
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.sqlite.queries import Turns
 from comfyledger.queries import explain
-from comfyledger.queries.explain import bounded, concerns, passed_over
+from comfyledger.queries.explain import bounded, concerns, skipped
 from comfyledger.queries.reasons import Situation, owed, together
 from support.whole_app import Refusal, of_kind
 
@@ -253,12 +253,12 @@ def test_everyday_kinds_are_kinds() -> None:
 )
 def test_a_number_that_was_passed_over_has_a_reason_in_the_log(number: int, code: str) -> None:
     opened = {"next": 58, "evidence": [{"store": "a", "highest": 3}, {"store": "b", "highest": 57}]}
-    assert passed_over(number, [opened, {"next": 1_000}]) == code
+    assert skipped(number, [opened, {"next": 1_000}]) == code
 
 
 def test_what_a_restore_passed_over_may_have_been_given_and_is_no_stores() -> None:
     raised = {"next": 1_158, "reason": "restore", "evidence": [{"store": "old ledger", "highest": 157}]}
-    assert [passed_over(number, [raised]) for number in (100, 1_000, 1_158)] == ["raised", "raised", "unknown"]
+    assert [skipped(number, [raised]) for number in (100, 1_000, 1_158)] == ["raised", "raised", "unknown"]
 
 
 def test_a_series_that_waits_for_a_store_says_so_and_why() -> None:

@@ -255,7 +255,7 @@ def open_series(username: str) -> Frame:
     return {"type": "open_series", "id": username, "data": {"username": username, "character": "Opal Fever"}}
 
 
-async def test_a_client_that_leaves_takes_its_subscriptions_with_it_and_its_batch_goes_on(door: Any) -> None:
+async def test_a_client_that_leaves_ends_its_subscriptions_but_not_its_batch(door: Any) -> None:
     async with door.app() as app:
         await app.ask("subscribe", progress=True)
         asked = await app.submit("r1")

@@ -63,7 +63,7 @@ async def test_a_page_is_one_call_to_the_store_and_says_what_comes_next(door: An
     assert shelf.asked == [("Areg", ""), ("Areg", "2")]
 
 
-def test_a_series_shows_its_two_highest_numbers_whatever_the_order_and_the_spelling() -> None:
+def test_a_survey_gives_the_two_highest_numbers_of_a_series_in_any_order() -> None:
     names = [f"{FOLDER}/{STEM}{number}" for number in (3, 58, 7)] + [f"{FOLDER}/{STEM}58".upper(), "Areg/x"]
     for order in (names, names[::-1]):
         (found,) = held_series(Templates(), [Held(name, "png", 5) for name in order])
@@ -166,13 +166,13 @@ async def test_a_store_that_is_not_prepared_yet_is_to_be_asked_again(door: Any, 
     assert shelf.asked == []
 
 
-def test_what_follows_a_number_after_a_dot_is_an_extension_as_at_the_first_use() -> None:
+def test_a_survey_reads_what_follows_a_dot_as_an_extension() -> None:
     files = [Held(f"{FOLDER}/{STEM}{rest}", "gz", 1) for rest in ("57.tar", "58.png.bak", "59x.tar", "60")]
     [found] = held_series(Templates(), files)
     assert (found.highest, found.second, found.images) == (60, 58, 3)
 
 
-def test_the_extremes_of_a_series_are_told_where_the_two_highest_do_not_say_them() -> None:
+def test_a_survey_gives_extremes_that_the_two_highest_do_not_include() -> None:
     numbers = (57, 3, 20_251_122, 20_251_121, 20_251_120)
     [found] = held_series(Templates(), [Held(f"{FOLDER}/{STEM}{number}", "png", 1) for number in numbers])
     assert outlier_in(found.extremes) == outlier_in(numbers) == (20_251_120, 57)

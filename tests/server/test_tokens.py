@@ -138,7 +138,7 @@ async def test_a_revoked_token_is_shown_out_and_does_not_come_in_again(
         await door.connect(additional_headers=headers)
 
 
-async def test_a_revoked_client_that_reads_nothing_holds_up_nobody_elses_revocation(
+async def test_a_revoked_client_that_reads_nothing_delays_no_other_revocation(
     open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "TOKENS_S", 0.05)

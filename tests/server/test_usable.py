@@ -62,7 +62,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_config_check_finds_keeps_the_daemon_from_starting_and_nothing_is_made(tmp_path: Path, case: str) -> None:
+def test_a_mistake_that_config_check_finds_prevents_the_start(tmp_path: Path, case: str) -> None:
     (tmp_path / "mine.json").write_text(json.dumps(GRAPH))
     text, paths = BROKEN[case]
     path = config(tmp_path, text)

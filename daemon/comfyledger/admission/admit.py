@@ -1,7 +1,7 @@
-"""From a request to a command: everything that can be checked without the ledger is checked here, once.
+"""From a request to a command. Everything that can be checked without the ledger is checked here, once.
 
-Pure but for what is handed in: ids, salts and seeds come from the caller. A refusal names the field; nothing has
-happened by then. What comes out is fixed for ever: the images, their order, their seeds, the graph.
+Pure: ids, salts and seeds come in as an argument. A refusal names the field, and nothing has changed by then. The
+command fixes the images, their order, their seeds and the graph for ever.
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ SERIES_KEPT: Final = 4_096
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """A request that passed. `found` says in words what was found in the workflow."""
+    """A request that passed, as a command, and the workflow that it uses."""
 
     command: SubmitBatch
     workflow: ConfiguredWorkflow
-    found: str
 
 
 def prepare(name: str, graph: dict[str, Any], plan: graphs.Plan) -> ConfiguredWorkflow:
-    """A graph with its template. Equal templates have equal keys, so that each is kept once."""
+    """A graph with its template. Equal templates have equal keys, so that each is stored once."""
     template = msgspec.json.encode(graphs.as_template(graph, plan), order="sorted")
     return ConfiguredWorkflow(
         name, graph, plan, template, hashlib.sha256(template).hexdigest(), graphs.describe(plan, graph)
@@ -55,7 +54,10 @@ def admit(
     secret: bytes,
     ids: IdSource,
 ) -> Admitted:
-    """Check a request and fix everything about it but its numbers. Raises Refused."""
+    """Check a request and fix everything in it but its numbers. Raises Refused.
+
+    `raw`: the data of the frame as sent, for the digest; `secret` is its key.
+    """
     _check_request_id(message.request_id)
     asked = _images(message, policy.quantity_max)
     _check_seeds(message, asked)
@@ -65,8 +67,8 @@ def admit(
     if message.images_per_prompt > 1 and workflow.plan.batch_size is None:
         raise Refused(
             "workflow_batch_size",
-            "The workflow has no place for a batch size, so one prompt can render one image only.",
-            hint="Leave images_per_prompt away, or configure batch_size in [workflows.NAME].",
+            "The workflow has no input for a batch size, so one prompt renders one image.",
+            hint="Omit images_per_prompt, or configure batch_size in [workflows.NAME].",
             path="$.data.images_per_prompt",
         )
     inputs = _inputs(message, asked, workflow)
@@ -92,7 +94,7 @@ def admit(
         metadata=metadata.digest if metadata else None,
         trust=policy.trust,
     )
-    return Admitted(command, workflow, workflow.found)
+    return Admitted(command, workflow)
 
 
 def open_series(
@@ -103,9 +105,9 @@ def open_series(
 
 
 def request_digest(raw: bytes, secret: bytes) -> str:
-    """What tells two requests of one request_id apart: the sorted JSON as sent, without the request_id.
+    """The keyed digest of a request's sorted JSON without its request_id: it tells two requests of one id apart.
 
-    Keyed, so that the log does not give its texts away.
+    With a key, the log does not reveal the texts.
     """
     body = msgspec.json.decode(raw)
     body.pop("request_id", None)
@@ -113,7 +115,7 @@ def request_digest(raw: bytes, secret: bytes) -> str:
 
 
 def request_digests(raw: bytes, secret: bytes) -> tuple[str, ...]:
-    """All under which the ledger may hold a request: today's, and that of releases that took in the request_id."""
+    """All digests that the ledger may have of a request: today's, and that of releases that included the request_id."""
     return request_digest(raw, secret), _digest(msgspec.json.decode(raw), secret)
 
 
@@ -126,7 +128,7 @@ def _check_request_id(request_id: str) -> None:
         raise Refused(
             "invalid_field",
             f"request_id has 1 to {wire.REQUEST_ID_BYTES_MAX} bytes.",
-            hint="Make up a string once for each batch, a UUID for example.",
+            hint="Send a new string for each batch, for example a UUID.",
             path="$.data.request_id",
         )
 
@@ -135,7 +137,7 @@ def _images(message: wire.SubmitBatch, quantity_max: int) -> list[wire.ImageAske
     if (message.quantity is None) == (message.images is None):
         raise Refused(
             "quantity_and_images",
-            hint="Give `quantity` for images that are alike, or `images` for ones with inputs of their own.",
+            hint="Give `quantity` for equal images, or `images` for images with inputs of their own.",
             path="$.data.quantity",
         )
     field = "quantity" if message.images is None else "images"
@@ -159,7 +161,7 @@ def _check_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) ->
 
 
 def _check_depth(metadata: Mapping[str, Any]) -> None:
-    """Whoever encodes it later does so from a deeper stack, and must not be the one who fails."""
+    """Refuse deep nesting here, because encoding it later from a deeper stack could fail."""
     level: list[Any] = [metadata]
     for _ in range(METADATA_LEVELS_MAX):
         level = [child for value in level for child in _children(value)]
@@ -168,7 +170,7 @@ def _check_depth(metadata: Mapping[str, Any]) -> None:
     raise Refused(
         "invalid_field",
         f"metadata is nested more than {METADATA_LEVELS_MAX} levels deep.",
-        hint="Send a text that holds JSON instead.",
+        hint="Send a string that contains JSON instead.",
         path="$.data.metadata",
     )
 
@@ -181,7 +183,7 @@ def _children(value: Any) -> Iterable[Any]:
 
 @lru_cache(maxsize=SERIES_KEPT)
 def _series(templates: Templates, username: str, character: str, premade: bool) -> Series:
-    """Worked out once for those that come again and again: making a name portable looks at each of its signs."""
+    """Cached, because making a name portable checks each of its characters."""
     return series_of(templates, username, character, premade)
 
 

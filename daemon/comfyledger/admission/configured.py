@@ -1,4 +1,4 @@
-"""The configured workflows, read once at the start: a graph that is of no use is told then, not to the first app."""
+"""The configured workflows, read once at the start, so that an unusable graph is reported then and not to an app."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger("comfyledger.door")
 
 
 def prepare_workflows(settings: Settings) -> dict[str, ConfiguredWorkflow]:
-    """Read and check every configured workflow. Raises Refused naming the section that is at fault."""
+    """Read and check every configured workflow. Raises Refused naming the section with the mistake."""
     prepared = {}
     for name, workflow in settings.workflows.items():
         try:
@@ -52,7 +52,7 @@ def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> Configured
 
 
 def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
-    """The bytes of a workflow, and the inputs that a sample brings along."""
+    """The bytes of a workflow, and the inputs that a sample defines."""
     sample = workflow.file.removeprefix("sample:")
     if sample != workflow.file:
         if sample not in workflows.SAMPLES:
@@ -66,11 +66,11 @@ def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
         raise Refused("config_invalid", f"{workflow.file} cannot be read: {error.strerror}.", hint=hint) from error
 
 
-# ---- what is filled in and never stored
+# ---- secrets, which are filled in before sending and never stored
 
 
 def keys_of_backends(settings: Settings, environ: Mapping[str, str]) -> dict[str, dict[str, Secret]]:
-    """The keys of paid nodes, for each ComfyUI. Raises Refused(config_invalid)."""
+    """The keys of paid nodes for each ComfyUI. Raises Refused(config_invalid)."""
     return {
         name: {key: _secret(f"[comfyui.{name}] extra_data.{key}", source, environ) for key, source in its.items()}
         for name, its in ((name, one.extra_data) for name, one in settings.comfyui.items())
@@ -80,7 +80,7 @@ def keys_of_backends(settings: Settings, environ: Mapping[str, str]) -> dict[str
 def secrets_of_workflows(
     settings: Settings, prepared: Mapping[str, ConfiguredWorkflow], environ: Mapping[str, str]
 ) -> dict[str, dict[str, Secret]]:
-    """What each workflow is given before it is sent: what its file holds, and what its section names instead.
+    """The secrets of each workflow by address: those in its file, and those that its section names.
 
     Raises Refused(config_invalid).
     """
@@ -93,8 +93,8 @@ def secrets_of_workflows(
         for name, one in prepared.items()
     }
     if any(inputs.values()) and not settings.spool.strip_metadata:
-        text = "[spool] strip_metadata = false would keep the secrets of [workflows] in every image."
-        raise Refused("config_invalid", text, hint="Leave strip_metadata at true.")
+        text = "With [spool] strip_metadata = false every image would contain the secrets of [workflows]."
+        raise Refused("config_invalid", text, hint="Set strip_metadata to true.")
     return inputs
 
 

@@ -1,4 +1,4 @@
-"""What each request of the wire does: reads answered from the reader, everything else as a command of the engine."""
+"""Answers each request of the wire: reads from the reader, everything else as a command of the engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from comfyledger.queries.dependencies import Dependencies
 
 
 async def answer(context: Dependencies, label: str, message: wire.Message, raw: bytes) -> wire.Answer:
-    """The result of a request that is not about the connection itself. Raises Refused."""
+    """The reply to a request that is not about the connection itself. Raises Refused."""
     match message:
         case wire.SubmitBatch():
             return await submit(context, label, message, raw)
@@ -55,7 +55,7 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
 
 
 async def _series_of(context: Dependencies, message: wire.Message) -> str:
-    """The series that gives numbers to files beyond those that were asked for; empty where none is to be given."""
+    """The series that numbers files beyond the requested ones; empty if none is needed."""
     if not isinstance(message, wire.Retry) or message.take != "all":
         return ""
     batch = await context.reader.batch(message.batch_id)
@@ -85,7 +85,7 @@ _PATHS: Final[dict[type[wire.Message], str]] = {
     wire.Pause: "$.data.scope",
     wire.Resume: "$.data.scope",
 }
-"""Which field a refusal of the command is about. The core names a field only where it alone checks it."""
+"""The field that a refusal of the command is about. The core names a field only if nothing else checks it."""
 
 
 def _steering(context: Dependencies, label: str, message: wire.Message, series: str = "") -> Command[Changed]:
@@ -103,7 +103,7 @@ def _steering(context: Dependencies, label: str, message: wire.Message, series: 
 
 
 async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes) -> wire.BatchAccepted:
-    """Admit a batch and have its numbers given; of a dry run only everything that can be checked."""
+    """Admit a batch and get its numbers; a dry run stops after the checks. Raises Refused."""
     admitted = admit.admit(
         message,
         raw=raw,
@@ -118,16 +118,16 @@ async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, r
     crash_points.at("batch.admitted")
     accepted = await context.engine.command(admitted.command)
     crash_points.at("batch.numbered")
-    found = await repeats.found_in(context.reader, accepted.batch_id) if accepted.repeated else admitted.found
+    found = await repeats.found_in(context.reader, accepted.batch_id) if accepted.repeated else admitted.workflow.found
     return serialize.accepted(accepted, context.engine.epoch, found)
 
 
 async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccepted:
-    """Ask ComfyUI whether it has the nodes. No number is given and the request_id is not used up."""
+    """Ask ComfyUI whether it has the nodes. No number is given and the request_id stays unused."""
     try:
         known = await context.comfyui[context.policy.backend].object_info()
     except NotReached as trouble:
-        hint = "The request itself passed all other checks; start ComfyUI and try again."
+        hint = "The request passed all other checks. Start ComfyUI and try again."
         raise Refused("comfyui_refused", f"ComfyUI could not be asked: {trouble.text}", hint=hint) from trouble
     try:
         graphs.check_against_object_info(admitted.workflow.graph, known)
@@ -140,7 +140,7 @@ async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.Batc
         position=context.engine.position,
         quantity=quantity,
         dry_run=True,
-        found=[admitted.found],
+        found=[admitted.workflow.found],
     )
 
 
@@ -186,7 +186,7 @@ def _lane(context: Dependencies, kind: str, name: str) -> str | None:
 
 
 def _known(context: Dependencies, configured: Container[str], lane: str, name: str) -> bool:
-    """What was paused can be resumed, configured or not."""
+    """A paused lane can be resumed even if it is no longer configured."""
     return name in configured or context.engine.owed.paused(lane)
 
 
@@ -203,7 +203,7 @@ async def _get_batch(context: Dependencies, batch_id: str) -> wire.BatchInfo:
 
 
 async def _get_image(context: Dependencies, name: str) -> wire.ImageInfo:
-    """By `<batch_id>/<index>`, else by the public id, however its case is spelled."""
+    """By `<batch_id>/<index>`, else by the public id in any case."""
     batch_id, _, index = name.rpartition("/")
     image = None
     if index.isascii() and index.isdigit() and len(index) <= 6:
@@ -217,7 +217,7 @@ async def _get_image(context: Dependencies, name: str) -> wire.ImageInfo:
 
 async def _server_info(context: Dependencies) -> wire.Info:
     engine, shortage = context.engine, context.engine.shortage
-    shown = await listings.standing_still(context.reader)
+    shown = await listings.paused_lanes(context.reader)
     return wire.Info(
         version=context.version,
         protocol=wire.PROTOCOL,

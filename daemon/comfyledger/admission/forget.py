@@ -1,7 +1,7 @@
-"""Forgetting: a batch, images of it, or page by page all that a user ever asked for.
+"""Forgetting: a batch, images of it, or page by page all batches of a user.
 
-Each batch is a command of its own, so that none is large and whoever is interrupted goes on where it was: what is
-forgotten already is passed over.
+Each batch is a command of its own, so that no command is large. After an interruption the client repeats the request;
+what is forgotten already is skipped.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ async def forget(context: Dependencies, label: str, message: wire.Forget) -> wir
 
 def _check(message: wire.Forget) -> None:
     if (message.batch_id is None) == (message.username is None):
-        hint = "Give `batch_id`, with `images` for some of its images, or `username` for all that is theirs."
-        raise Refused("invalid_field", "Either a batch or a user is forgotten.", hint=hint, path="$.data.batch_id")
+        hint = "Give `batch_id`, with `images` for some of its images, or `username` for all batches of a user."
+        raise Refused("invalid_field", "Give either a batch or a user.", hint=hint, path="$.data.batch_id")
     if message.username is not None and message.images:
         hint = "Give `batch_id` together with `images`."
-        raise Refused("invalid_field", "`images` are counted within a batch.", hint=hint, path="$.data.images")
+        raise Refused("invalid_field", "`images` are indexes within a batch.", hint=hint, path="$.data.images")
 
 
 async def _one(context: Dependencies, label: str, message: wire.Forget, batch_id: str) -> Forgotten:

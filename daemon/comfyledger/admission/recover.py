@@ -1,8 +1,8 @@
-"""Taking up again what did not arrive, or giving it up: what `recover` does.
+"""Recovery: try again what did not arrive, or give a store up.
 
-Images are looked at page by page, newest batch first; the client keeps the cursor between pages, so that no command is
-large and nothing is remembered here. What a page asks for becomes commands of the engine, a few for each batch. A store
-that is gone for good is given up in the same way, a few batches at a time.
+Images are read page by page, newest batch first. The client keeps the cursor between pages, so that no command is large
+and nothing is remembered here. Each page becomes commands of the engine, a few for each batch. A store that is gone for
+good is given up in the same way, a few batches at a time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Found = Literal["held", "missing", "different"]
 
 
 async def recover(context: Dependencies, label: str, message: wire.Recover) -> wire.Recovered:
-    """A page of recovery, or all of giving a store up. Raises Refused."""
+    """One page of recovery, or the whole of giving a store up. Raises Refused."""
     if message.drop_store is not None:
         return await _drop_store(context, label, message.drop_store, message)
     scope = _scope(context, message)
@@ -47,7 +47,7 @@ async def recover(context: Dependencies, label: str, message: wire.Recover) -> w
     changing = done(steps)
     images = len({(step.image.batch_id, step.image.index) for step in changing})
     if not message.dry_run:
-        images = await _work_off(context, label, changing, batches, scope)
+        images = await _carry_out(context, label, changing, batches, scope)
     count = len({step.image.batch_id for step in changing})
     return wire.Recovered(count, images, message.dry_run, summed(steps), len(rows), cursor)
 
@@ -76,7 +76,7 @@ async def _filter(context: Dependencies, message: wire.Recover) -> ImageFilter:
 def _read_cursor(cursor: str) -> tuple[str, int]:
     batch_id, _, index = cursor.rpartition("/")
     if not batch_id or not index.isascii() or not index.isdigit() or len(index) > 6:
-        text = "`cursor` is what the answer before it gave."
+        text = "`cursor` must be the one of the previous reply."
         raise Refused("invalid_field", text, hint="Begin without it.", path="$.data.cursor")
     return batch_id, int(index)
 
@@ -91,7 +91,7 @@ def _is_young_enough(batch: BatchRow, message: wire.Recover) -> bool:
     return batch.position >= (message.since_position or 0) and batch.at_ms >= (message.since_ms or 0)
 
 
-# ---- what the stores say
+# ---- comparing with the stores
 
 
 async def _missing(
@@ -159,13 +159,13 @@ def _judged(image: ImageRow, held: Held | None) -> Found:
     return "held" if held.size_bytes == image.size_bytes and held.md5 in {"", image.md5} else "different"
 
 
-# ---- doing it
+# ---- carrying it out
 
 
-async def _work_off(
+async def _carry_out(
     context: Dependencies, label: str, steps: Sequence[Step], batches: dict[str, BatchRow], scope: Scope
 ) -> int:
-    """How many images were taken up. What changed since the page was read is left as it is."""
+    """The number of images that recover. An image that changed since the page was read is left as it is."""
     images = 0
     for command in commands_of(label, steps, batches, scope):
         try:
@@ -199,9 +199,9 @@ def commands_of(
 
 
 async def _drop_store(context: Dependencies, label: str, store: str, message: wire.Recover) -> wire.Recovered:
-    """Give up what is owed to a store. Raises Refused(nothing_to_do) if nothing is."""
+    """Give up what is owed to a store. Raises Refused(nothing_to_do) if nothing is owed."""
     if message != wire.Recover(store, message.dry_run):
-        text = "`drop_store` goes with `dry_run` alone: a store is given up in all batches."
+        text = "Only `dry_run` goes with `drop_store`: a store is given up in all batches."
         raise Refused("invalid_field", text, hint="Send it without the other fields.", path="$.data.drop_store")
     owing = await context.reader.owing(store)
     if not owing:

@@ -1,7 +1,7 @@
-"""What recovery would do about an image: from its row, its batch and the stores as they are to steps. Plain values.
+"""The steps that recovery takes for an image, from its row, its batch and the configured stores. Pure.
 
-A state that is not named here is not recoverable: what was cancelled or forgotten on purpose stays so. Some steps are
-only shown (`SHOWN`), because a person must mend something first or because something foreign would be overwritten.
+A state that is not named here is not recoverable: what was cancelled or forgotten stays so. Some steps are only shown
+(`SHOWN`), because a person must act first or because a file of somebody else would be overwritten.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What is asked for. `places`: the identities of the stores that can be used. `fill`: what `store` never had."""
+    """What is requested. `places`: the identities of usable stores. `fill`: also what `store` never had."""
 
     places: Mapping[str, str]
     store: str | None = None
@@ -40,7 +40,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 def steps_of(image: ImageRow, batch: BatchRow, scope: Scope) -> Iterator[Step]:
-    """What failed, was parked or, with `fill`, was never owed."""
+    """The steps for what failed, was parked or, with `fill`, was never owed."""
     if image.state == "failed" and scope.store is None and scope.code in {None, image.code}:
         yield Step("render", image, code=image.code)
     if image.state in {"kept", "parked"}:
@@ -70,13 +70,13 @@ def _never_owed(image: ImageRow, store: str) -> bool:
 
 
 def is_there(batch: BatchRow, store: str, scope: Scope) -> bool:
-    """Whether a store can be used, and is the place that the batch means by its name, if it means one."""
+    """Whether a store can be used and is the place that the batch names, if it names one."""
     now = scope.places.get(store)
     return now is not None and all(ref.identity == now for ref in batch.stores if ref.name == store)
 
 
 def stored_in(image: ImageRow, scope: Scope) -> Iterator[tuple[str, str]]:
-    """The stores that have the image by the log, each with the name under which it does."""
+    """The stores that have the image according to the log, each with the name of the image there."""
     if image.state in {"kept", "stored", "parked"}:
         for upload in image.uploads:
             if upload.state == "stored" and scope.store in {None, upload.store}:
@@ -84,7 +84,7 @@ def stored_in(image: ImageRow, scope: Scope) -> Iterator[tuple[str, str]]:
 
 
 def summed(steps: Iterable[Step]) -> list[wire.RecoveryStep]:
-    """Steps of one kind, store and code as one, with the first few names."""
+    """One entry for all steps of one kind, store and code, with the first few names."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for step in steps:
         found.setdefault((step.kind, step.store, step.code), []).append(step.image.public_id)
@@ -95,5 +95,5 @@ def summed(steps: Iterable[Step]) -> list[wire.RecoveryStep]:
 
 
 def done(steps: Sequence[Step]) -> list[Step]:
-    """Those that change something."""
+    """The steps that change something."""
     return [step for step in steps if step.kind not in SHOWN]

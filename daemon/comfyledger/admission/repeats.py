@@ -1,8 +1,8 @@
-"""A request that was answered before, answered from the ledger alone.
+"""A repeated submit_batch gets its first reply again, from the ledger alone.
 
-Whatever would refuse it now is passed over: the configuration, the stores, ComfyUI, a limit, a right that was taken
-away, a check that an earlier release did not make. A request is first taken as any other, and only one that is refused
-is looked for here, so that new ones cost nothing more.
+Nothing that would refuse it now matters: configuration, stores, ComfyUI, a limit, a right that was removed, a check
+that an earlier release did not make. A request first goes the usual way, and only a refused one is searched here, so
+that new requests cost nothing more.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from comfyledger.queries import serialize
 from comfyledger.queries.dependencies import Dependencies
 
 _OF_THE_CALLER: Final = frozenset({"rate_limited", "unauthorized", "not_running"})
-"""Refusals that say nothing of the request: who sends it may not be heard now, or nobody is there to look."""
+"""Refusals that do not depend on the request: the caller may not ask now, or the daemon is stopping."""
 
 
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
 
 
 class _Asked(msgspec.Struct):
-    """All that tells which request it is. A dry run is none: it uses up no request_id."""
+    """The fields that identify a request. A dry run does not count, because it leaves the request_id unused."""
 
     request_id: str
     dry_run: bool = False
@@ -42,7 +42,7 @@ _asked: Final = msgspec.json.Decoder(_Asked)
 
 
 async def instead_of(refusal: Refused, context: Dependencies, label: str, raw: bytes) -> wire.BatchAccepted:
-    """What the request in `raw` was answered before. Raises `refusal` if it never was, Refused(request_id_conflict)."""
+    """The first reply to the request in `raw`. Raises `refusal` if it had none, Refused(request_id_conflict)."""
     row = None if refusal.code in _OF_THE_CALLER else await _used(context.reader, label, raw)
     batch = None if row is None else await context.reader.batch(row.batch_id)
     if row is None or batch is None:
@@ -57,7 +57,7 @@ async def instead_of(refusal: Refused, context: Dependencies, label: str, raw: b
 
 
 async def found_in(reader: Reader, batch_id: str) -> str:
-    """What was found in the workflow of a batch, from the log; empty once its graph is forgotten."""
+    """What was found in the workflow of a batch, from the log; empty if its graph is forgotten."""
     lines = await reader.page(after=0, limit=1, stream=batch_id)
     event = decode(lines[0].kind, lines[0].schema, lines[0].data) if lines else None
     if not isinstance(event, BatchRequested):

@@ -1,7 +1,7 @@
-"""Taking over what a store holds already, page by page: asked for by a client, which keeps the count between pages.
+"""Imports the numbers of files that a store already has, page by page. The client keeps the totals between pages.
 
-A page of files comes from the store and goes out as series under the naming templates; what comes back as found is
-checked to be such series and becomes one command. Nothing is remembered here, and no store is changed.
+`survey_store` returns the series in one page of files, by the naming templates. `raise_series` checks what the client
+sends back and makes one command of it. Nothing is remembered here, and no store is changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from comfyledger.plugins import OpenedStore
 from comfyledger.queries.dependencies import Dependencies
 
 RETRY_AFTER_S: Final = {"throttled": 60.0, "unknown": 5.0}
-"""For faults that go by themselves, where the store does not say when."""
+"""For temporary faults, if the store does not give a time."""
 
 
 async def survey_store(context: Dependencies, message: wire.SurveyStore) -> wire.Survey:
@@ -36,7 +36,7 @@ async def survey_store(context: Dependencies, message: wire.SurveyStore) -> wire
 
 
 def held_series(templates: Templates, held: Iterable[Held]) -> list[wire.SeriesHeld]:
-    """The series that these files belong to, in the order of their first files. One number may have several files."""
+    """The series of these files, in the order of their first files. One number may have several files."""
     found: dict[str, wire.SeriesHeld] = {}
     for file in held:
         read = _read(templates, file.public_id)
@@ -48,7 +48,7 @@ def held_series(templates: Templates, held: Iterable[Held]) -> list[wire.SeriesH
 
 
 def _read(templates: Templates, public_id: str) -> tuple[Series, int] | None:
-    """As a store counts at the first use of a series: what follows the number after a dot is an extension."""
+    """As at the first use of a series: what follows the number after a dot is an extension."""
     read = series_in(templates, public_id)
     while read is None and "." in public_id.rpartition("/")[2]:
         public_id = public_id.rpartition(".")[0]
@@ -69,7 +69,7 @@ def _with(before: wire.SeriesHeld, number: int) -> wire.SeriesHeld:
 
 
 async def raise_series(context: Dependencies, label: str, message: wire.RaiseSeries) -> wire.SeriesRaised:
-    """Raises Refused like `survey_store`, and Refused(invalid_field) for what is no series under the templates."""
+    """Raises Refused like `survey_store`, and Refused(invalid_field) for a series that the templates do not make."""
     opened, _ = opened_store(context, message.store)
     templates = context.policy.templates
     found = (
@@ -84,8 +84,8 @@ async def raise_series(context: Dependencies, label: str, message: wire.RaiseSer
 def _checked(templates: Templates, one: wire.SeriesFound, path: str) -> Series:
     read = series_in(templates, f"{one.folder}/{one.stem}1{one.suffix}")
     if read is None or (read[0].folder, read[0].stem, read[0].suffix) != (one.folder, one.stem, one.suffix):
-        text = f"{one.folder[:200]}/{one.stem[:200]} is no series under the naming templates."
-        hint = "Send what `survey_store` found; if [naming] has changed since, begin the import anew."
+        text = f"{one.folder[:200]}/{one.stem[:200]} is not a series of the naming templates."
+        hint = "Send what `survey_store` found. If [naming] has changed since, start the import again."
         raise Refused("invalid_field", text, hint=hint, path=path)
     return read[0]
 
@@ -100,14 +100,18 @@ def opened_store(context: Dependencies, name: str) -> tuple[OpenedStore, Store]:
         raise unavailable(name, LaneFault("unknown", f"It could not be prepared yet: {opened.problem}"))
     store = opened.guarded
     if store is None:
-        hint = "Mend the plugin or its section of the configuration, then restart."
+        hint = "Repair the plugin or its section of the configuration, then restart."
         raise Refused("plugin_broken", f"The store {opened.name} cannot be used: {opened.problem}", hint=hint)
     return opened, store
 
 
 def unavailable(name: str, fault: LaneFault) -> Refused:
-    """A store's trouble as a refusal, with when to ask again."""
+    """A fault of a store as a refusal, with the time after which to ask again."""
     retry_after_s = fault.retry_after_s or RETRY_AFTER_S.get(fault.code, 0.0)
-    when = f"Ask again in {retry_after_s:.0f} s." if retry_after_s else "See `comfyledger status`, mend it, ask again."
+    when = (
+        f"Ask again in {retry_after_s:.0f} s."
+        if retry_after_s
+        else "See `comfyledger status`, repair the store, then ask again."
+    )
     text = f"The store {name}: {fault.code}: {fault.text}"
     return Refused("store_unavailable", text, hint=when, retry_after_s=retry_after_s)

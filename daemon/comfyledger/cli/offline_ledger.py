@@ -37,7 +37,7 @@ class OfflineLedger:
     async def which(self) -> Which:
         from comfyledger.queries import listings
 
-        head, lanes = await self.reader.head(), await listings.standing_still(self.reader)
+        head, lanes = await self.reader.head(), await listings.paused_lanes(self.reader)
         return Which(self._identity.ledger_id, self._identity.epoch, head.position, lanes)
 
     async def list_batches(self, **asked: Any) -> wire.Batches:

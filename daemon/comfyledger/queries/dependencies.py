@@ -1,4 +1,4 @@
-"""What admission and queries need of the daemon: handed in by the composition root, shared by all connections."""
+"""What admission and queries use of the daemon. The composition root makes it; all connections share it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from comfyledger.settings import Secret
 
 
 class ConfiguredWorkflow(msgspec.Struct, frozen=True):
-    """A workflow that is ready to be used: its graph, what was found in it, and its template as it is stored.
+    """A workflow that is ready for use, from the configuration or from a request: graph, plan and stored template.
 
-    `found`: in words what the plan found. `secrets`: what stood in the file and is not to be stored, by address.
+    `found`: a sentence about what the plan found. `secrets`: values in the file that must not be stored, by address.
     """
 
     name: str
@@ -35,7 +35,7 @@ class ConfiguredWorkflow(msgspec.Struct, frozen=True):
 
 
 class AdmissionPolicy(msgspec.Struct, frozen=True):
-    """What admission knows of the configuration."""
+    """The part of the configuration that admission uses."""
 
     templates: Templates
     workflows: Mapping[str, ConfiguredWorkflow]
@@ -48,7 +48,7 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
 
 
 class IdSource(msgspec.Struct, frozen=True):
-    """Where ids, salts and seeds come from."""
+    """Makes ids, salts and seeds."""
 
     batch_id: Callable[[], str]
     salt: Callable[[], bytes]
@@ -56,7 +56,7 @@ class IdSource(msgspec.Struct, frozen=True):
 
 
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of the daemon that requests are answered from."""
+    """The parts of the daemon from which requests are answered."""
 
     engine: Engine
     reader: Reader
@@ -69,13 +69,15 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
     def store_refs(self) -> tuple[StoreRef, ...]:
-        """The stores of a new batch. Raises Refused(plugin_broken) if one of them could never be served, and
-        Refused(store_unavailable) if one is not known well enough yet to be named."""
+        """The stores of a new batch.
+
+        Raises Refused: plugin_broken if one of them cannot be used, store_unavailable if one is not prepared yet.
+        """
         for opened in self.stores.values():
             if opened.waiting is not None:
                 text = f"The store {opened.name} could not be prepared yet: {opened.problem}"
-                raise Refused("store_unavailable", text, hint="It is asked again; repeat the request in a moment.")
+                raise Refused("store_unavailable", text, hint="The daemon tries again; repeat the request in a moment.")
             if opened.store is None:
-                hint = "Mend the plugin or remove the section from the configuration, then restart."
+                hint = "Repair the plugin or remove its section of the configuration, then restart."
                 raise Refused("plugin_broken", f"The store {opened.name} cannot be used: {opened.problem}", hint=hint)
         return tuple(StoreRef(opened.name, opened.identity) for opened in self.stores.values())

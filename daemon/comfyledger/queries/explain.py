@@ -1,7 +1,7 @@
-"""What is past, told: pages of the log, and the whole story of an image, a batch or a number without an image.
+"""The past: pages of the log, and the whole story of an image, a batch or a number without an image.
 
-Read by index beside the writer; nothing is changed. Which sentences say why something waits is settled in `reasons`,
-how events are told to people is the client's.
+Reads by index and changes nothing. `reasons` has the sentences that say why something waits; the client turns events
+into text.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from comfyledger.queries.subscription import checked
 
 PAGE_LINES: Final = 500
 STREAM_LINES_MAX: Final = 50_000
-"""Read of one batch: several times what one of the largest size has, unless `quantity_max` was raised far."""
+"""Lines read of one batch: several times those of the largest batch, unless `quantity_max` was raised far."""
 LANE_LINES_MAX: Final = 50
-"""Of one lane in one story."""
-TOLD_MAX: Final = 400
+"""Lines of one lane in one story."""
+STORY_EVENTS_MAX: Final = 400
 """Events in one story: the first half of them and the last."""
 WHOLE_MAX: Final = 100
-"""A batch with more events than this is told without the everyday ones."""
+"""The story of a batch with more events than this omits the everyday ones."""
 EVERYDAY: Final = frozenset(
     ("prompt_submitting", "prompt_accepted", "prompt_finished", "image_kept", "upload_started", "image_uploaded")
 )
 PROMPT_SLICE: Final = 50_000
 PROMPT_LINES_MAX: Final = 1_000_000
-"""How far back a prompt id is looked for, and how far in one read: others may read in between."""
+"""How far back a prompt id is searched, in reads of `PROMPT_SLICE` lines so that others may read in between."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _EXTENSION: Final = re.compile(r"\.(png|jpe?g|webp)$", re.IGNORECASE)
@@ -79,11 +79,11 @@ async def read_log(context: Dependencies, message: wire.ReadLog) -> wire.LogPage
 
 
 def _series_asked(context: Dependencies, username: str | None, character: str | None) -> frozenset[str] | None:
-    """The series of a user and character, of premade ones and own ones."""
+    """The series of a user and character, premade and own."""
     if character is None:
         return None
     if username is None:
-        hint = "Give `username` as well; a character without its user is not a series."
+        hint = "Give `username` too: a character has a series for each user."
         raise Refused("invalid_field", "`character` goes together with `username`.", hint=hint, path="$.data.username")
     return frozenset(series_of(context.policy.templates, username, character, premade).key for premade in (True, False))
 
@@ -141,7 +141,7 @@ async def _numbered(context: Dependencies, message: wire.Explain) -> wire.Explan
 
 
 async def _prompt_story(context: Dependencies, prompt_id: str) -> wire.Explanation:
-    """The story of the first image that an attempt renders. Looked for backwards: who asks has seen it lately."""
+    """The story of the first image of an attempt. Searched backwards, because the prompt is probably recent."""
     first = max(0, context.engine.position - PROMPT_LINES_MAX)
     for upto in range(context.engine.position, first, -PROMPT_SLICE):
         place = await context.reader.prompt_place(prompt_id, max(first, upto - PROMPT_SLICE), upto)
@@ -149,12 +149,12 @@ async def _prompt_story(context: Dependencies, prompt_id: str) -> wire.Explanati
         if row is not None:
             return await _image_story(context, row.batch_id, row.images[0])
     raise _unknown(
-        prompt_id, f"Prompt ids are looked for in the last {PROMPT_LINES_MAX:,} events; give an image's name."
+        prompt_id, f"Prompt ids are searched in the last {PROMPT_LINES_MAX:,} events. Give the name of an image."
     )
 
 
 async def _named(context: Dependencies, what: str) -> wire.Explanation:
-    """By a name: as it was given, else read back into its series and its number."""
+    """By a name as it was given, else by the series and number that it contains."""
     key = fold(what)
     place = await context.reader.name_place(key)
     if place is not None:
@@ -167,12 +167,12 @@ async def _named(context: Dependencies, what: str) -> wire.Explanation:
     end = f"/{parts[1]}" + (f"#{parts[3]}" if parts[3] else "")
     keys = [folder + end] if folder else [row.key for row in await context.reader.series_ending(end)]
     if not keys:
-        raise _unknown(what, f"No series is called like this. {hint}")
+        raise _unknown(what, f"No series has this name. {hint}")
     return await _in_series(context, keys, int(parts[2]), what)
 
 
 async def _in_series(context: Dependencies, keys: list[str], number: int, what: str) -> wire.Explanation:
-    """The image of a number in one of several series; if none has it, why not."""
+    """The image with a number in one of several series, or why there is none."""
     found = []
     for key in keys:
         prefix, _, suffix = key.partition("#")
@@ -180,14 +180,14 @@ async def _in_series(context: Dependencies, keys: list[str], number: int, what: 
         found += [place] if place is not None else []
     if len(found) > 1:
         ids = ", ".join(f"{batch_id}/{index}" for batch_id, index in found)
-        raise _unknown(what, f"Several images fit; give one of: {ids}.")
+        raise _unknown(what, f"Several images match. Give one of: {ids}.")
     if found:
         return await _image_story(context, *found[0])
     return await _missing(context, keys, number)
 
 
 async def _missing(context: Dependencies, keys: list[str], number: int) -> wire.Explanation:
-    """A number that has no image: passed over, or not given so far."""
+    """A number that has no image: skipped, or not given yet."""
     rows = [row for key in keys if (row := await context.reader.series(key)) is not None]
     row = max(rows, key=lambda row: row.next, default=None)
     key = row.key if row is not None else keys[0]
@@ -201,13 +201,13 @@ async def _missing(context: Dependencies, keys: list[str], number: int) -> wire.
         series=key,
         number=number,
         next=row.next if row is not None else 0,
-        code=passed_over(number, (msgspec.json.decode(line.data) for line in page.lines)) if passed else "",
+        code=skipped(number, (msgspec.json.decode(line.data) for line in page.lines)) if passed else "",
     )
 
 
-def passed_over(number: int, told: Iterable[dict[str, Any]]) -> str:
-    """Why a series never gave a number, by what its own events say: `held`, `raised` or `unknown`."""
-    events = list(told)
+def skipped(number: int, lines: Iterable[dict[str, Any]]) -> str:
+    """Why a series never gave a number, by its own events: `held`, `raised` or `unknown`."""
+    events = list(lines)
     seen = (event for event in events if event.get("reason") != "restore")  # It raises what was given, and more.
     if any(one["highest"] >= number for event in seen for one in event.get("evidence", ())):
         return "held"
@@ -231,14 +231,14 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
     lines = await _batch_lines(context, batch, lambda line: concerns(line, index, image.prompt))
     there = await _situation(context, batch)
     open_still = image.state in {"pending", "kept", "forgetting"}
-    told, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), TOLD_MAX)
+    shown, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), STORY_EVENTS_MAX)
     series = await context.reader.series(batch.series)
     texts = await serialize.texts_of(context.reader, serialize.digests_in([image]))
     there = msgspec.structs.replace(there, texts={**there.texts, **texts})
     return wire.Explanation(
         subject="image",
         epoch=context.engine.epoch,
-        events=await _shown(context.reader, told),
+        events=await _shown(context.reader, shown),
         owed=reasons.owed(image, prompt, there),
         batch=await _batch_info(context, batch),
         image=serialize.image_info(image, texts),
@@ -255,7 +255,7 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
         raise _unknown(batch_id, "`comfyledger batches` lists them.")
     prompts = await context.reader.prompts(batch_id)
     lines = await _batch_lines(context, batch, lambda _: True)
-    told, left_out = bounded(await _with_lanes(context, batch, prompts, lines, not batch.settled), WHOLE_MAX)
+    shown, left_out = bounded(await _with_lanes(context, batch, prompts, lines, not batch.settled), WHOLE_MAX)
     images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=batch.images))
     there = await _situation(context, batch)
     texts = await serialize.texts_of(context.reader, serialize.digests_in(images))
@@ -263,7 +263,7 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
     return wire.Explanation(
         subject="batch",
         epoch=context.engine.epoch,
-        events=await _shown(context.reader, told),
+        events=await _shown(context.reader, shown),
         owed=_owed_together(images, prompts, there),
         batch=await _batch_info(context, batch),
         series=batch.series,
@@ -296,11 +296,11 @@ async def _situation(context: Dependencies, batch: BatchRow) -> reasons.Situatio
 async def _batch_lines(context: Dependencies, batch: BatchRow, keep: Callable[[Line], bool]) -> list[Line]:
     """The events of a batch in short reads, up to a limit."""
     kept: list[Line] = []
-    after, looked = batch.position - 1, 0
-    while looked < STREAM_LINES_MAX:
+    after, count = batch.position - 1, 0
+    while count < STREAM_LINES_MAX:
         page = await context.reader.log_lines(LogWanted(after=after, stream=batch.batch_id, limit=PAGE_LINES))
         kept += [line for line in page.lines if keep(line)]
-        after, looked = page.position, looked + len(page.lines)
+        after, count = page.position, count + len(page.lines)
         if not page.more:
             break
     return kept
@@ -309,7 +309,7 @@ async def _batch_lines(context: Dependencies, batch: BatchRow, keep: Callable[[L
 async def _with_lanes(
     context: Dependencies, batch: BatchRow, prompts: list[PromptRow], lines: list[Line], open_still: bool
 ) -> list[Line]:
-    """The events, and between them what befell the lanes meanwhile: else nobody sees why an hour passed."""
+    """The events with the lane events in between, which show why an hour passed."""
     names = [EVERYTHING, reasons.SPOOL, user_lane(batch.user_key), *(store_lane(store.name) for store in batch.stores)]
     names += dict.fromkeys(backend_lane(prompt.backend) for prompt in prompts)
     upto = None if open_still or not lines else lines[-1].position
@@ -321,21 +321,21 @@ async def _with_lanes(
 
 
 def concerns(line: Line, image: int, prompt: int) -> bool:
-    """Whether an event of a batch is about one of its images: about it, its prompt, or the batch as a whole."""
+    """Whether an event of a batch concerns one of its images: the image itself, its prompt, or the whole batch."""
     if line.kind == "batch_requested":
         return True
-    told = msgspec.json.decode(line.data)
-    if "image" in told:
-        return bool(told["image"] == image)
-    if "images" in told or "upload" in told:
-        return image in told.get("images", ()) or image in told.get("upload", ())
-    return "prompt" not in told or bool(told["prompt"] == prompt)
+    data = msgspec.json.decode(line.data)
+    if "image" in data:
+        return bool(data["image"] == image)
+    if "images" in data or "upload" in data:
+        return image in data.get("images", ()) or image in data.get("upload", ())
+    return "prompt" not in data or bool(data["prompt"] == prompt)
 
 
 def bounded(lines: list[Line], whole_max: int) -> tuple[list[Line], dict[str, int]]:
-    """As much as a story can hold, and how many of each kind were left out: the everyday ones, then the middle."""
+    """The lines of a story, and how many of each kind were left out: everyday ones first, then the middle."""
     kept = lines if len(lines) <= whole_max else [line for line in lines if line.kind not in EVERYDAY]
-    if len(kept) > TOLD_MAX:
-        kept = kept[: TOLD_MAX // 2] + kept[-TOLD_MAX // 2 :]
+    if len(kept) > STORY_EVENTS_MAX:
+        kept = kept[: STORY_EVENTS_MAX // 2] + kept[-STORY_EVENTS_MAX // 2 :]
     left_out = Counter(line.kind for line in lines) - Counter(line.kind for line in kept)
     return kept, dict(left_out)

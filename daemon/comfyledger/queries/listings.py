@@ -1,6 +1,6 @@
-"""What a ledger holds as answers of the wire: batches, images, lanes that stand still.
+"""Batches, images and paused lanes of a ledger, as replies of the wire.
 
-Read from a ledger and from nothing else, so that a daemon's and one of the past are told alike.
+They are read from a ledger alone, so that a running daemon and an old ledger give the same replies.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def _key(username: str | None) -> str | None:
 
 
 async def images(reader: Reader, message: wire.ListImages) -> wire.Images:
-    """Raises Refused(invalid_field) for a `before` that is no image id."""
+    """Raises Refused(invalid_field) if `before` is not an image id."""
     before = None
     if message.before is not None:
         batch_id, _, index = message.before.rpartition("/")
         if not batch_id or not index.isascii() or not index.isdigit() or len(index) > 6:
-            hint = "Give the `image_id` of the last image that was listed."
-            text = "`before` is an image id, <batch_id>/<index>."
+            hint = "Give the `image_id` of the last listed image."
+            text = "`before` must be an image id, <batch_id>/<index>."
             raise Refused("invalid_field", text, hint=hint, path="$.data.before")
         before = (batch_id, int(index))
     wanted = ImageFilter(
@@ -57,7 +57,7 @@ async def shown(reader: Reader, images: list[ImageRow]) -> list[wire.ImageInfo]:
     return [serialize.image_info(image, texts) for image in images]
 
 
-async def standing_still(reader: Reader) -> list[wire.LaneInfo]:
+async def paused_lanes(reader: Reader) -> list[wire.LaneInfo]:
     lanes = await reader.lanes()
     texts = await serialize.texts_of(reader, (lane.words for lane in lanes))
     return [serialize.lane_info(lane, texts) for lane in lanes if lane.person or lane.code]

@@ -1,4 +1,4 @@
-"""Progress and previews, from the watcher to whoever asked for them. Not facts: never logged, dropped when too many."""
+"""Progress and previews, from the watchers to subscriptions. Never logged, and dropped if there are too many."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from comfyledger.core.scheduling.effects import FollowPrompt
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """One subscription that wants progress. `tell` takes a type and its data and must not block."""
+    """One subscription that wants progress. `send` takes a type and its data and must not block."""
 
     subscription: str
     batch_id: str | None
     user_key: str | None
     previews: bool
-    tell: Callable[[str, wire.Answer], None]
+    send: Callable[[str, wire.Answer], None]
 
 
 class ProgressFeed:
-    """The one that watchers tell. `about` and `user_of` say whose prompt it is that moves."""
+    """Receives progress from the watchers. `abouts` and `user_of` say to which batch and user a prompt belongs."""
 
     def __init__(self, user_of: Callable[[str], str | None]) -> None:
         self._listeners: set[Listener] = set()
@@ -37,7 +37,7 @@ class ProgressFeed:
         self._listeners.discard(listener)
 
     def progress(self, prompt_id: str, news: Progress) -> None:
-        for about, listener in self._told(prompt_id):
+        for about, listener in self._receivers(prompt_id):
             step = wire.Progress(
                 listener.subscription,
                 about.batch_id,
@@ -47,20 +47,20 @@ class ProgressFeed:
                 news.value,
                 news.max,
             )
-            listener.tell("progress", step)
+            listener.send("progress", step)
 
     def preview(self, prompt_id: str, picture: Preview) -> None:
-        told = [(about, listener) for about, listener in self._told(prompt_id) if listener.previews]
-        if not told:
+        receivers = [(about, listener) for about, listener in self._receivers(prompt_id) if listener.previews]
+        if not receivers:
             return
         encoded = base64.b64encode(picture.image).decode()
-        for about, listener in told:
+        for about, listener in receivers:
             frame = wire.Preview(
                 listener.subscription, about.batch_id, about.prompt, list(about.images), picture.mime, encoded
             )
-            listener.tell("preview", frame)
+            listener.send("preview", frame)
 
-    def _told(self, prompt_id: str) -> list[tuple[FollowPrompt, Listener]]:
+    def _receivers(self, prompt_id: str) -> list[tuple[FollowPrompt, Listener]]:
         about = next((found[prompt_id] for found in self.abouts if prompt_id in found), None)
         if about is None or not self._listeners:
             return []

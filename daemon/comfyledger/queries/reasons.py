@@ -1,7 +1,7 @@
-"""Why something is not done yet: from the rows of an image, its prompt and the lanes to sentences, each with the
-command that takes it up. Plain values in and out; nothing is looked up here.
+"""Why something is not done yet: sentences from the rows of an image, its prompt and the lanes, each with the command
+that continues it. Pure.
 
-Everything that stands in the way is named, not only the first: who lifts one pause should not meet the next one after.
+Every obstacle is named, not only the first, so that a person who ends one pause does not then find another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_l
 from comfyledger.ledger.sqlite.queries import Turns
 
 SPOOL: Final = "spool"
-"""The lane that stands still while the spool's disk has no room for new prompts."""
+"""The lane that is paused while the spool's disk has no room for new prompts."""
 
 _HELD: Final = {
     "person": "The batch was paused by a person",
@@ -38,14 +38,14 @@ class Situation(msgspec.Struct, frozen=True):
     turns: Turns = Turns()
 
 
-def lane_words(lane: str) -> str:
-    """A lane as a person calls it."""
+def lane_name(lane: str) -> str:
+    """The name of a lane in a sentence."""
     kind, _, name = lane.partition("/")
     return _LANES[kind].format(name) if kind in _LANES and name else lane.capitalize()
 
 
 def owed(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.OwedInfo]:
-    """What remains to be done for an image, and why it is not done. Empty for one that is stored or given up."""
+    """What is still to do for an image, and why it is not done. Empty if the image is stored or given up."""
     match image.state:
         case "pending":
             return _rendering(image, prompt, there)
@@ -65,7 +65,7 @@ def owed(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.Owed
 
 
 def together(found: Iterable[wire.OwedInfo], batch_id: str) -> list[wire.OwedInfo]:
-    """What several images wait for alike is said once, with all of them; the first one's words stand for the others."""
+    """One entry for all images that wait for the same thing, with the sentence of the first."""
     merged: dict[tuple[str, str, str, bool], wire.OwedInfo] = {}
     for one in found:
         key = (one.what, one.code, one.lane, " --take " in one.command)
@@ -84,7 +84,7 @@ def _retry(image: ImageRow) -> str:
 
 
 def _another_number(image: ImageRow) -> str:
-    """What lies under its name will not go away by trying again. That others have taken names is said for a batch."""
+    """A retry does not remove the file under its name, so the image needs another number."""
     return f"comfyledger recover --batch {image.batch_id} --code collision --new-number"
 
 
@@ -197,13 +197,13 @@ def _pause(lane: str, there: Situation) -> wire.OwedInfo | None:
     if row is None or not row.person:
         return None
     command = f"comfyledger resume {shlex.quote(lane.replace('/', ':', 1))}"
-    return wire.OwedInfo("", "paused", f"{lane_words(lane)} was paused by a person.", command, lane, row.since_ms)
+    return wire.OwedInfo("", "paused", f"{lane_name(lane)} was paused by a person.", command, lane, row.since_ms)
 
 
 def _trouble(lane: str, there: Situation) -> wire.OwedInfo | None:
-    """A lane in trouble is tried again by itself, so there is nothing to type: what is to mend is in the words."""
+    """A lane in trouble is tried again automatically, so there is no command. The text says what to repair."""
     row = there.lanes.get(lane)
     if row is None or not row.code:
         return None
-    said = _said(f"{lane_words(lane)} does not work ({row.code})", row.words, there)
+    said = _said(f"{lane_name(lane)} does not work ({row.code})", row.words, there)
     return wire.OwedInfo("", row.code, f"{said} It goes on by itself.", "", lane, row.since_ms)

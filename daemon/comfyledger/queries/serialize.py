@@ -1,4 +1,4 @@
-"""From rows of the ledger to what the wire shows of them. Texts come along where the blobs still have them."""
+"""From rows of the ledger to data of the wire, with the texts that are not erased."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from comfyledger.ledger.sqlite.reader import Reader
 
 
 class Tagged(msgspec.Struct, frozen=True):
-    """Tags and metadata as admission stored them."""
+    """Tags and metadata as stored by admission."""
 
     tags: list[str] = []
     metadata: dict[str, object] = {}
@@ -96,7 +96,7 @@ def lane_info(row: LaneRow, texts: Mapping[str, str]) -> wire.LaneInfo:
 
 
 async def texts_of(reader: Reader, digests: Iterable[str | None]) -> dict[str, str]:
-    """The texts behind digests, each read once; what was erased is missing."""
+    """Texts by digest, each read once. Erased texts are missing."""
     wanted = sorted({digest for digest in digests if digest})
     if not wanted:
         return {}

@@ -1,7 +1,7 @@
-"""A subscription: a cursor over the log. First everything after its position, then live, without gap or double.
+"""A subscription: a cursor over the log. Past events first, then new ones, without gaps or duplicates.
 
-Lines come from the engine's tail while the cursor is near the head, else from the log in short pages. A slow client
-holds one page and nothing else: the next one is read when this one has left.
+Near the head, lines come from the engine's tail; otherwise from the log in short pages. For a slow client one page is
+kept, and the next one is read when this one is sent.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ FRAMES_KEPT_MAX: Final = 1_024
 _WORDS: Final = re.compile(r'"words":"([0-9a-f]{64})"')
 
 Send = Callable[[bytes], Awaitable[None]]
-"""Takes a frame."""
+"""Sends one frame."""
 
 
 class FrameCache:
-    """Frames of the newest events, encoded once for all subscribers. None with texts, which can be forgotten."""
+    """Frames of the newest events, encoded once for all subscribers. Events with texts are left out: texts can be
+    forgotten.
+    """
 
     def __init__(self) -> None:
         self._rests: OrderedDict[int, bytes] = OrderedDict()
@@ -47,7 +49,7 @@ class FrameCache:
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which lines a subscription wants; None wants all."""
+    """The lines that a subscription wants; None means all."""
 
     batch_id: str | None = None
     user_key: str | None = None
@@ -62,13 +64,13 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 def checked(message: wire.Subscribe, engine: Engine) -> tuple[int, Filter]:
-    """Where a subscription begins and what it wants.
+    """The position at which a subscription begins, and its filter.
 
-    Raises Refused(epoch_changed, unknown_position, invalid_field) with the epoch and position that there are.
+    Raises Refused(epoch_changed, unknown_position, invalid_field) with the present epoch or position.
     """
     if message.epoch is None and message.after > 0:
         hint = "Give the `epoch` that came with the position."
-        raise Refused("invalid_field", "A position means nothing without its epoch.", hint=hint, path="$.data.epoch")
+        raise Refused("invalid_field", "A position has no meaning without its epoch.", hint=hint, path="$.data.epoch")
     if message.epoch is not None and message.epoch != engine.epoch:
         raise Refused(
             "epoch_changed",
@@ -80,7 +82,7 @@ def checked(message: wire.Subscribe, engine: Engine) -> tuple[int, Filter]:
         raise Refused(
             "unknown_position",
             f"The log ends at {engine.position}; there is no position {message.after}.",
-            hint="Subscribe after a position that an event or answer carried.",
+            hint="Subscribe after a position from an event or a reply.",
             path="$.data.after",
         )
     unknown = set(message.kinds or ()) - set(KINDS)
@@ -94,7 +96,7 @@ def checked(message: wire.Subscribe, engine: Engine) -> tuple[int, Filter]:
 
 
 class Cursor:
-    """One subscription on its way through the log."""
+    """The progress of one subscription through the log."""
 
     def __init__(
         self, subscription: str, engine: Engine, reader: Reader, frames: FrameCache, after: int, wanted: Filter
@@ -107,7 +109,7 @@ class Cursor:
         self._wanted = wanted
 
     async def run(self, send: Send) -> None:
-        """Send for ever. Ends when cancelled, or when `send` raises."""
+        """Send until cancelled, or until `send` raises."""
         while True:
             news = self._engine.news()
             lines = await self._next()
@@ -123,7 +125,7 @@ class Cursor:
         return await self._from_log()
 
     def _from_tail(self) -> list[Line]:
-        """Positions in the tail have no gaps, so the place of the next one is known."""
+        """Positions in the tail have no gaps, so the index of the next one is known."""
         tail = self._engine.tail
         start = self._position + 1 - tail[0].position
         page = [tail[place] for place in range(start, min(start + PAGE_LINES, len(tail)))]

@@ -1,4 +1,4 @@
-"""Who may come in: the token, the Host and the Origin of every request. Nothing is read from a request before this."""
+"""Access: the token, the Host and the Origin of every request, checked before anything else of it is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN_PREFIX: Final = "token."  # noqa: S105 (a word of the protocol)
 
 
 class Access(msgspec.Struct, frozen=True):
-    """The rules of one door. `keyring` is None when the configuration asks for no token."""
+    """The access rules of the server. `keyring` is None if the configuration requires no token."""
 
     keyring: Keyring | None
     origins: frozenset[str]
@@ -37,9 +37,9 @@ class Access(msgspec.Struct, frozen=True):
                 )
 
     def _check_hosts(self, request: web.Request) -> None:
-        """What a browser was made to believe by a foreign name server shows in the Host header.
+        """The Host header shows whether a browser was misled by a foreign name server (DNS rebinding).
 
-        There is just one such header; a target that names a host itself (RFC 9112, 3.2.2) is held to the same.
+        There must be exactly one. A request target that names a host (RFC 9112, 3.2.2) is checked in the same way.
         """
         named = request.headers.getall("Host", [])
         target = authority_of(request.raw_path)
@@ -54,14 +54,14 @@ class Access(msgspec.Struct, frozen=True):
                 raise Refused("forbidden_host", f"This daemon is not {name[:200]!r}.", hint=hint)
 
     def known(self, request: web.Request) -> Caller | None:
-        """Whose token a request shows, None for no token or a wrong one."""
+        """The caller whose token a request carries; None without a token or with a wrong one."""
         if self.keyring is None:
             return ANYBODY
         given = _bearer(request) or _from_subprotocol(request)
         return self.keyring.who(given) if given else None
 
     def caller(self, request: web.Request, needed: Right = "read") -> Caller:
-        """Whose token a request shows. Raises Refused(unauthorized, forbidden)."""
+        """The caller whose token a request carries. Raises Refused(unauthorized, forbidden)."""
         found = self.known(request)
         if found is None:
             hint = "Send `Authorization: Bearer TOKEN`; the token is in the file `token` of the daemon's state folder."
@@ -70,7 +70,7 @@ class Access(msgspec.Struct, frozen=True):
         return found
 
     def check_still(self, caller: Caller) -> None:
-        """Raises Refused(unauthorized) for somebody whose token was revoked since."""
+        """Raises Refused(unauthorized) for a caller whose token was revoked since."""
         if self.keyring is not None and not self.keyring.holds(caller):
             raise Refused("unauthorized", "The token was revoked.", hint="Ask for a new one.")
 
@@ -127,7 +127,7 @@ def check_right(caller: Caller, needed: Right) -> None:
 
 
 async def check_request(caller: Caller, message: wire.Message, reader: Reader) -> None:
-    """Raises Refused(forbidden). A batch that does not exist is left to those who look for it."""
+    """Raises Refused(forbidden). The request itself reports a batch that does not exist."""
     check_right(caller, NEEDED[type(message)])
     if isinstance(message, wire.SubmitBatch) and isinstance(message.workflow, dict):
         _check_graph(caller)

@@ -40,14 +40,14 @@ CONTEXT: Final = web.AppKey("context", Context)
 
 
 class Client(msgspec.Struct, frozen=True):
-    """Who is at the other end of a connection, and the request that opened it."""
+    """The caller of an open websocket, and the request that opened it."""
 
     caller: Caller
     request: web.Request
 
 
 class Websockets:
-    """The open connections of a door."""
+    """The open websockets of the server."""
 
     def __init__(self) -> None:
         self.open: dict[web.WebSocketResponse, Client] = {}

@@ -1,9 +1,10 @@
-"""Who stands in the door: connections that showed a token, and those that did not.
+"""Counts connections, those with a valid token apart from those without.
 
-Who showed none has seconds, whatever it does with them, and takes no place from those who did: there are so many places
-for strangers at each kind of socket, and a newcomer takes that of the one who stands there longest. So a token that is
-shown with the first request comes in however many say nothing. Between connection and aiohttp nothing is added: bytes
-go straight through.
+A connection without a token is closed after seconds, whatever it sends. Such anonymous connections have a limit of
+their own at each kind of socket, and a new one replaces the oldest. So a client that sends its token with the first
+request is served, however many others send nothing. Bytes pass between connection and aiohttp unchanged.
+
+Below: how many connections the process can hold. They share file descriptors with the ledger, the spool and every call.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ from aiohttp import web
 from comfyledger.errors import Refused
 
 ANONYMOUS_S: Final = 5.0
-"""For a connection to show a token. A sign of life (`/healthz`) needs less."""
+"""How long a connection may stay without a token. A request to `/healthz` needs less."""
 ANONYMOUS_MAX: Final = 128
-"""For TCP, and as many for Unix sockets."""
+"""At TCP, and as many at Unix sockets."""
 KEPT: Final = 256
-"""Descriptors that connections never take; half of them all where there are few."""
+"""Descriptors that connections never use; half of all descriptors if there are few."""
 ENDLESS: Final = resource.RLIM_INFINITY
-BUSY_HINT: Final = "Close connections that are not used, or raise [door] connections_max."
+BUSY_HINT: Final = "Close unused connections, or raise [door] connections_max."
 
 log = structlog.get_logger("comfyledger.door")
 
 
 class Connection(asyncio.Protocol):
-    """One connection, from its first moment to its last."""
+    """One connection, from its beginning to its end."""
 
     def __init__(self, connections: Connections, handler: web.RequestHandler) -> None:
         self._connections = connections
         self.handler = handler
         self.transport: asyncio.WriteTransport | None = None
         self.under_way = 0
-        """Requests that are being answered; a websocket is one for as long as it stands."""
+        """Requests that are being answered. An open websocket counts as one."""
         self.data_received = handler.data_received  # type: ignore[method-assign]
         self.eof_received = handler.eof_received  # type: ignore[method-assign]
         self.pause_writing = handler.pause_writing  # type: ignore[method-assign]
@@ -55,8 +56,8 @@ class Connection(asyncio.Protocol):
         self._connections.end(self)
         self.handler.connection_lost(exc)
 
-    def show_out(self) -> None:
-        """In order if nothing waits to be sent; whoever does not read is cut off."""
+    def close(self) -> None:
+        """Close in order if nothing waits to be sent; abort if the client does not read."""
         if self.transport is None:
             return
         if self.transport.get_write_buffer_size():
@@ -66,7 +67,7 @@ class Connection(asyncio.Protocol):
 
 
 class Connections:
-    """All connections of a door. `authenticated_max`: of those that showed a token."""
+    """All connections of the server. `authenticated_max` limits those with a valid token."""
 
     def __init__(self, authenticated_max: int, anonymous_max: int = ANONYMOUS_MAX) -> None:
         self.authenticated_max = authenticated_max
@@ -75,24 +76,24 @@ class Connections:
         self._anonymous: dict[int, dict[Connection, asyncio.TimerHandle]] = {}
         self._authenticated: dict[Connection, None] = {}
 
-    def entrance(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
-        """What a listening socket makes of each connection."""
+    def factory(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
+        """The protocol factory of a listening socket."""
         return lambda: Connection(self, server())
 
     def begin(self, connection: Connection) -> None:
         self._all[connection.handler] = connection
         anonymous = self._anonymous.setdefault(_family(connection), {})
         while len(anonymous) >= self.anonymous_max:
-            self._leave(next(iter(anonymous)))
-        anonymous[connection] = asyncio.get_running_loop().call_later(ANONYMOUS_S, self._leave, connection)
+            self._close(next(iter(anonymous)))
+        anonymous[connection] = asyncio.get_running_loop().call_later(ANONYMOUS_S, self._close, connection)
 
     def end(self, connection: Connection) -> None:
         self._all.pop(connection.handler, None)
         self._authenticated.pop(connection, None)
         self._forget_anonymous(connection)
 
-    def welcome(self, handler: Any) -> None:
-        """The connection of this handler showed a token. Raises Refused(busy) if there are too many of them."""
+    def authenticate(self, handler: Any) -> None:
+        """The connection of this handler sent a valid token. Raises Refused(busy) if too many have."""
         connection = self._all.get(handler)
         if connection is None or connection in self._authenticated:
             return
@@ -101,13 +102,13 @@ class Connections:
             if idle is None:
                 text = f"There are {len(self._authenticated)} connections already."
                 raise Refused("busy", text, hint=BUSY_HINT, retry_after_s=1.0)
-            self._leave(idle)
+            self._close(idle)
         self._forget_anonymous(connection)
         self._authenticated[connection] = None
 
     @contextmanager
     def answering(self, handler: Any) -> Iterator[None]:
-        """A connection is not idle while one of its requests is answered."""
+        """A connection is not idle while one of its requests is being answered."""
         connection = self._all.get(handler)
         if connection is None:
             yield
@@ -118,10 +119,10 @@ class Connections:
         finally:
             connection.under_way -= 1
 
-    def _leave(self, connection: Connection) -> None:
+    def _close(self, connection: Connection) -> None:
         self._authenticated.pop(connection, None)
         self._forget_anonymous(connection)
-        connection.show_out()
+        connection.close()
 
     def _forget_anonymous(self, connection: Connection) -> None:
         for anonymous in self._anonymous.values():
@@ -140,21 +141,24 @@ def _family(connection: Connection) -> int:
 
 
 class ConnectionLimits(NamedTuple):
-    """For connections that showed a token, and for those that did not: of these for each kind of socket."""
+    """How many connections with a token, and how many without one at each kind of socket."""
 
     authenticated: int
     anonymous: int
 
 
 def connection_limits(wanted: int, descriptors: int) -> ConnectionLimits:
-    """What so many descriptors allow: a quarter of what is not kept for each kind of strangers, at most."""
+    """The limits that a number of descriptors allows.
+
+    Anonymous connections get at most a quarter of the free descriptors at each kind of socket.
+    """
     rest = descriptors - min(KEPT, descriptors // 2)
-    strangers = min(ANONYMOUS_MAX, rest // 4)
-    return ConnectionLimits(min(wanted, rest - 2 * strangers), strangers)
+    anonymous = min(ANONYMOUS_MAX, rest // 4)
+    return ConnectionLimits(min(wanted, rest - 2 * anonymous), anonymous)
 
 
 def claim_descriptors(wanted: int) -> ConnectionLimits:
-    """Raise the process's own limit as far as it needs and may, and share out what that gives."""
+    """Raise the process's own limit as far as needed and allowed, and divide what that gives."""
     needed = wanted + 2 * ANONYMOUS_MAX + KEPT
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != ENDLESS and soft < needed:

@@ -1,7 +1,7 @@
-"""The pages of the door beside the websocket: is it alive, is it ready, what it counts, and the images themselves.
+"""The HTTP pages beside the websocket: `/`, `/healthz`, `/readyz`, `/metrics` and `/images/...`.
 
-`/` and the two signs of life ask for no token; `/metrics` asks for it unless the configuration says otherwise;
-`/images/...` always does. A name in a path is looked up among the names given and never becomes a path of a disk.
+`/`, `/healthz` and `/readyz` need no token. `/metrics` needs one unless the configuration says otherwise; `/images/...`
+always does. A name in a URL is searched among the names given and never becomes a path on a disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from comfyledger.server.health import now_of, readiness
 
 PIECE_BYTES: Final = 262_144
 STALL_S: Final = 30.0
-"""For one piece to be taken; a client that takes nothing for longer is cut off."""
+"""How long a client may take to receive one piece. Then the connection is aborted."""
 TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 UNCACHED: Final = {"Cache-Control": "no-store"}
 
@@ -29,7 +29,7 @@ log = structlog.get_logger("comfyledger.door")
 
 
 def routes() -> list[web.RouteDef]:
-    """All pages; GET answers HEAD, too."""
+    """All pages. HEAD is answered like GET, without a body."""
     return [
         web.get("/", _hello),
         web.get("/healthz", _alive),
@@ -40,14 +40,14 @@ def routes() -> list[web.RouteDef]:
 
 
 async def _hello(request: web.Request) -> web.Response:
-    text = "comfyledger listens. Apps connect to /ws with the token; `comfyledger status` says how things are.\n"
+    text = "comfyledger is running. Apps connect to /ws with the token; `comfyledger status` shows its state.\n"
     return web.Response(text=text)
 
 
 async def _alive(request: web.Request) -> web.Response:
-    """Alive is whoever answers; what stands still is named by lane and code, since nobody showed a token.
+    """A daemon that answers is alive. Paused lanes are named with their codes, because no token is needed here.
 
-    Names of users are for those who do: their lanes count as one, `user`.
+    Names of users need a token, so all their lanes are one here, `user`.
     """
     context = request.app[CONTEXT]
     paused = [lane for lane in await context.reader.lanes() if lane.code or lane.person]
@@ -62,7 +62,7 @@ def _without_user(lane: str) -> str:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    """200 if a batch that comes now would get numbers and be rendered, else 503; lanes that are paused do not count."""
+    """200 if a new batch would get numbers and be rendered, else 503. Paused lanes do not count."""
     context = request.app[CONTEXT]
     reasons, parts = readiness(context, context.access.known(request) is not None)
     body = {"ready": not reasons, "reasons": reasons, **parts}
@@ -85,9 +85,9 @@ async def _image(request: web.Request) -> web.StreamResponse:
     context.access.caller(request)
     image = await context.reader.image_named(request.match_info["public_id"])
     if image is None:
-        raise Refused("unknown_image", hint="Give the public id as `get_batch` says it, without extension.")
+        raise Refused("unknown_image", hint="Give the public id that `get_batch` returns, without extension.")
     if not image.sha256 or image.is_forgotten:
-        raise Refused("unknown_image", f"The image is {image.state}: there are no bytes of it.")
+        raise Refused("unknown_image", f"The image is {image.state} and has no bytes.")
     headers = _headers(image)
     if _has_it(request, image):
         return web.Response(status=304, headers=headers)
@@ -96,7 +96,7 @@ async def _image(request: web.Request) -> web.StreamResponse:
 
 
 def _headers(image: ImageRow) -> dict[str, str]:
-    """Caches ask again each time: an image that was lost is rendered anew under its name, one may be forgotten."""
+    """Caches must ask each time: a lost image is rendered again under its name, and an image may be forgotten."""
     return {
         "ETag": f'"{image.sha256}"',
         "Cache-Control": "private, no-cache",
@@ -132,10 +132,10 @@ async def _send(request: web.Request, image: ImageRow, file: BinaryIO, headers: 
 
 
 def _part_asked(request: web.Request, image: ImageRow) -> range | None:
-    """The bytes that were asked for, none of them if there are no such; None for all of the file.
+    """The requested bytes; an empty range if the file has no such bytes; None for the whole file.
 
-    A range that cannot be read, or of several parts, is passed over, as RFC 9110 (section 14.2) lets a server do; so is
-    one of an image that has changed since.
+    A range that cannot be read or has several parts is ignored, as RFC 9110 (section 14.2) allows. So is a range of an
+    image that has changed since.
     """
     if request.headers.get("If-Range", f'"{image.sha256}"') != f'"{image.sha256}"':
         return None
@@ -149,7 +149,7 @@ def _part_asked(request: web.Request, image: ImageRow) -> range | None:
 
 
 async def _copy(file: BinaryIO, wanted: range, response: web.StreamResponse) -> None:
-    """One piece in memory at a time, and the next one only once the client has taken it."""
+    """One piece in memory at a time. The next one is read after the client has received it."""
     await asyncio.to_thread(file.seek, wanted.start)
     left = len(wanted)
     while left and (piece := await asyncio.to_thread(file.read, min(PIECE_BYTES, left))):

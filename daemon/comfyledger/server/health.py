@@ -1,4 +1,4 @@
-"""How the house is, gathered for those who watch it: for `/metrics` and `/readyz`. Everything is in memory already."""
+"""The state of the daemon for `/metrics` and `/readyz`. Everything but the free space on the disks is in memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPOOL: Final = "spool"
 
 
 async def now_of(context: Context, connections: int) -> Now:
-    """What a scrape shows. The disks are asked in a thread: one that hangs holds up the scrape alone."""
+    """What a scrape shows. A thread reads the free space, so that a disk that hangs delays only the scrape."""
     engine = context.engine
     return Now(
         version=context.version,
@@ -39,9 +39,9 @@ async def now_of(context: Context, connections: int) -> Now:
 
 
 def readiness(context: Context, is_known: bool) -> tuple[list[dict[str, str]], dict[str, Any]]:
-    """Why no batch could be rendered now, each reason with its code; and how lanes and connections are.
+    """Why no batch could be rendered now, each reason with its code; and the state of lanes and connections.
 
-    Paths and foreign texts stand in a reason only if who asks `is_known`, by a token.
+    A reason contains paths and error texts of others only if the caller `is_known` by a token.
     """
     standing, backends = context.engine.owed.standing(), context.backends()
     reasons = [_reason(refusal, is_known) for refusal in _no_numbers(context)]
@@ -58,7 +58,7 @@ def readiness(context: Context, is_known: bool) -> tuple[list[dict[str, str]], d
 
 
 def _no_numbers(context: Context) -> list[Refused]:
-    """Why a batch would be refused, whatever was in it."""
+    """Why every batch would be refused, whatever is in it."""
     engine = context.engine
     if not engine.is_running:
         return [Refused("not_running", "The daemon is stopping.")]
@@ -82,13 +82,13 @@ def _lanes(context: Context) -> tuple[str, ...]:
 
 
 def _shown(context: Context, standing: OpenWorkSummary) -> list[str]:
-    """Beside those the ones that stand still although nothing is configured for them; of users' lanes none."""
+    """These, and paused lanes that are no longer configured. Lanes of users are left out."""
     others = {lane for lane in (*standing.troubles, *standing.paused) if not lane.startswith("user/")}
     return [*_lanes(context), *sorted(others - set(_lanes(context)))]
 
 
 def _free(disks: Mapping[str, Path]) -> dict[str, int]:
-    """A disk that cannot be asked is left out: 0 would be a full one."""
+    """A disk that cannot be read is left out: 0 would mean that it is full."""
     found = {}
     for name, folder in disks.items():
         try:

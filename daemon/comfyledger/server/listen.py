@@ -1,7 +1,8 @@
-"""Where the door listens: a port of this machine or a Unix socket, another socket in the state folder, which is always
-there for command line and Python client, and the file that tells clients where both are.
+"""Where the server listens: at a port or a Unix socket, as configured, and always at a Unix socket in the state folder,
+for the command line and the Python client. The file `door.json` says where both are.
 
-Connections are counted before a byte of them is read (`connections`).
+Connections are counted before a byte of them is read (`connections`). What aiohttp logs becomes one named fact a line,
+so that nothing a stranger sends costs a traceback or many lines.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ from comfyledger.settings import Door
 
 STOP_S: Final = 5.0
 REQUEST_S: Final = 15.0
-"""For a connection to come to its first request, headers and all, and to the next one after that."""
+"""How long a connection may take to its first request, headers included, and to each next one."""
 PAGES_MAX: Final = 64
-"""Connections beside those of the websocket: signs of life, metrics, images."""
+"""Connections besides websockets: health checks, metrics, images."""
 BACKLOG: Final = 1_024
-"""Connections that wait to be taken in."""
+"""Connections that wait to be accepted."""
 TAKEN_AT_ONCE: Final = 16
 UNIX: Final = "unix:"
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-"""Addresses that mean all of them, and how clients of this machine reach them."""
+"""Addresses that mean all interfaces, and the address at which clients of this machine reach them."""
 ASKING_S: Final = 1.0
 LOCAL_MODE: Final = 0o660
-"""Of the socket in the state folder: its group is let in as it is at the folder and at the token."""
+"""Of the socket in the state folder. Its group may connect, as it may enter the folder and read the token."""
 WORDS_MAX: Final = 200
 """Of a message of aiohttp, in characters."""
 
@@ -49,7 +50,7 @@ log = structlog.get_logger("comfyledger.door")
 
 
 class Entrances(NamedTuple):
-    """Where the door is open. `url`: as configured, or `unix:` and the path. `socket`: for clients of this machine."""
+    """Where the server listens. `url`: as configured, or `unix:` and a path. `socket`: for clients of this machine."""
 
     url: str
     socket: str
@@ -59,7 +60,7 @@ Make = Callable[[], asyncio.BaseProtocol]
 
 
 async def listen(door: Door, local: Iterable[Path], context: Context, stack: AsyncExitStack) -> Entrances:
-    """Open the door as configured, and at the first of the sockets `local` that can be. Raises Refused."""
+    """Listen as configured, and at the first path of `local` that works. Raises Refused."""
     app = make_app(context, claim_descriptors(door.connections_max + SPARED + PAGES_MAX))
     runner = web.AppRunner(
         app,
@@ -71,7 +72,7 @@ async def listen(door: Door, local: Iterable[Path], context: Context, stack: Asy
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    make = _entrance(runner, app[CONNECTIONS])
+    make = _factory(runner, app[CONNECTIONS])
     path = Path(door.unix_path)
     try:
         if not door.unix_path:
@@ -79,14 +80,14 @@ async def listen(door: Door, local: Iterable[Path], context: Context, stack: Asy
         else:
             server, url = await _on_socket(path, door.unix_mode, _group(door.unix_group), make, stack)
     except OSError as error:
-        hint = "Choose another port or path in [door]: this one is used by another program, or cannot be used at all."
-        raise Refused("config_invalid", f"The door cannot listen: {error.strerror or error}.", hint=hint) from error
+        hint = "Choose another port or path in [door]: another program uses this one, or it cannot be used."
+        raise Refused("config_invalid", f"The server cannot listen: {error.strerror or error}.", hint=hint) from error
     stack.callback(server.close)
     return Entrances(url, str(await _beside(path, local, make, stack)))
 
 
 async def _beside(open_already: Path, local: Iterable[Path], make: Make, stack: AsyncExitStack) -> Path:
-    """The path of the socket for clients of this machine, which is open now."""
+    """Listen for clients of this machine; the path of that socket."""
     reason = ""
     for path in local:
         try:
@@ -96,19 +97,19 @@ async def _beside(open_already: Path, local: Iterable[Path], make: Make, stack: 
             reason = reason or f"{path}: {error.strerror or error}"
         else:
             return path
-    hint = "Check folder, permissions and disk of state_dir, where it would be."
-    raise Refused("config_invalid", f"No socket can be made for clients of this machine: {reason}.", hint=hint)
+    hint = "Check the folder, permissions and disk of state_dir."
+    raise Refused("config_invalid", f"The socket for clients of this machine cannot be made: {reason}.", hint=hint)
 
 
 async def _on_port(door: Door, make: Make) -> tuple[asyncio.Server, str]:
     server = await asyncio.get_running_loop().create_server(make, door.host, door.port, backlog=TAKEN_AT_ONCE)
-    _let_many_wait(server)
+    _set_backlog(server)
     host, port = server.sockets[0].getsockname()[:2]
     return server, url_of(host, port)
 
 
 def url_of(host: str, port: int) -> str:
-    """Where clients of this machine find the door."""
+    """The URL at which clients of this machine reach the server."""
     host = _ANY.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -116,20 +117,20 @@ def url_of(host: str, port: int) -> str:
 async def _on_socket(
     path: Path, mode: int, group: int | None, make: Make, stack: AsyncExitStack
 ) -> tuple[asyncio.Server, str]:
-    """Nobody but the owner can come in before mode and group are as they should be. Raises Refused(config_invalid)."""
+    """Only the owner can connect until mode and group are set. Raises Refused(config_invalid)."""
     _clear(path)
     before = os.umask(0o177)
     try:
         server = await asyncio.get_running_loop().create_unix_server(make, path, backlog=TAKEN_AT_ONCE)
     finally:
         os.umask(before)
-    stack.callback(_remove, path, _let_in(path, mode, group))
-    _let_many_wait(server)
+    stack.callback(_remove, path, _set_access(path, mode, group))
+    _set_backlog(server)
     return server, UNIX + str(path)
 
 
-def _let_in(path: Path, mode: int, group: int | None) -> int:
-    """The inode of the socket that now has its mode and group."""
+def _set_access(path: Path, mode: int, group: int | None) -> int:
+    """Set mode and group of a socket; its inode."""
     if group is not None:
         os.chown(path, -1, group)
     path.chmod(mode)
@@ -140,18 +141,22 @@ def _group(name: str) -> int | None:
     try:
         return grp.getgrnam(name).gr_gid if name else None
     except KeyError as error:
-        raise Refused("config_invalid", f"[door] unix_group: there is no group {name!r}.", hint="Make it.") from error
+        raise Refused(
+            "config_invalid",
+            f"[door] unix_group: there is no group {name!r}.",
+            hint="Create it, or name another group.",
+        ) from error
 
 
 def _clear(path: Path) -> None:
-    """Remove the socket that a daemon left which did not end in order, and nothing else."""
+    """Remove the socket of a daemon that crashed, and nothing else."""
     try:
         found = path.lstat()
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
         hint = "Move it away, or choose another [door] unix_path."
-        raise Refused("config_invalid", f"{path} is there and no socket.", hint=hint)
+        raise Refused("config_invalid", f"{path} exists and is not a socket.", hint=hint)
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(ASKING_S)
         try:
@@ -160,42 +165,42 @@ def _clear(path: Path) -> None:
             path.unlink()
             return
         except (TimeoutError, BlockingIOError):
-            pass  # whoever has a full backlog listens
-    hint = "End it if it is a daemon on the same state folder, or choose another [door] unix_path or state_dir."
+            pass  # a full backlog belongs to a program that listens
+    hint = "Stop it if it is a daemon of the same state folder, or choose another [door] unix_path or state_dir."
     raise Refused("config_invalid", f"Another program listens at {path}.", hint=hint)
 
 
 def _remove(path: Path, inode: int) -> None:
-    """Our own socket, if it is still the one that stands there."""
+    """Remove our own socket, unless another one has replaced it."""
     with suppress(FileNotFoundError):
         if path.lstat().st_ino == inode:
             path.unlink()
 
 
-def _entrance(runner: web.AppRunner, connections: Connections) -> Make:
+def _factory(runner: web.AppRunner, connections: Connections) -> Make:
     server = runner.server
     assert server is not None  # noqa: S101 (made by setup)
-    return connections.entrance(server)
+    return connections.factory(server)
 
 
-def _let_many_wait(server: asyncio.Server) -> None:
-    """asyncio takes in as many at once as it lets wait, and each needs a file descriptor: so it is told two numbers."""
+def _set_backlog(server: asyncio.Server) -> None:
+    """asyncio accepts `backlog` connections at once, and each needs a descriptor. The kernel may queue many more."""
     for listening in server.sockets:
         with socket.socket(fileno=os.dup(listening.fileno())) as same:
             same.listen(BACKLOG)
 
 
 def announce(path: Path, entrances: Entrances, config: str) -> None:
-    """Tell clients of the same user where the door is, and with which configuration. Raises OSError."""
+    """Write `door.json` for clients of the same user: addresses, pid and configuration. Raises OSError."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     config = str(Path(config).resolve()) if config else ""
-    told = {"url": entrances.url, "socket": entrances.socket, "pid": os.getpid(), "config": config}
-    temporary.write_bytes(msgspec.json.encode(told))
+    content = {"url": entrances.url, "socket": entrances.socket, "pid": os.getpid(), "config": config}
+    temporary.write_bytes(msgspec.json.encode(content))
     temporary.replace(path)
 
 
 def withdraw(path: Path) -> None:
-    """Take that back at the end, unless another daemon has said so since."""
+    """Remove `door.json` at the end, unless another daemon has written it since."""
     with suppress(OSError, msgspec.MsgspecError):
         if msgspec.json.decode(path.read_bytes(), type=_Left).pid == os.getpid():
             path.unlink()
@@ -209,7 +214,7 @@ class _Left(msgspec.Struct):
 
 
 def http_log() -> logging.Logger:
-    """A logger to hand to aiohttp; it belongs to the running loop."""
+    """The logger for aiohttp; it belongs to the running loop."""
     made = logging.Logger("comfyledger.door.http", logging.INFO)
     made.addHandler(_Facts(RateLimitedLog(log, asyncio.get_running_loop().time)))
     return made
@@ -233,5 +238,5 @@ def _text(record: logging.LogRecord) -> str:
 
 
 def _in_short(text: Any) -> str:
-    """On one line; what was sent stands in it escaped."""
+    """On one line and bounded. aiohttp has escaped what the client sent."""
     return " ".join(str(text).split())[:WORDS_MAX]

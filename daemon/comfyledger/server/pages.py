@@ -1,4 +1,4 @@
-"""The HTTP side of the door: one websocket at /ws, the pages beside it, and the gate before all of them."""
+"""The aiohttp application: one websocket at /ws, the pages beside it, and the access check before all of them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from comfyledger.server.tokens import Caller, Keyring
 from comfyledger.wire import SUBPROTOCOL
 
 HARD_LIMIT: Final = 8
-"""Frames above so many times the limit close the connection unread; those between are answered."""
+"""A frame above this multiple of the limit closes the connection unread; a smaller one is answered."""
 SPARED: Final = 32
-"""Websockets above `connections_max`, for tokens that hold fewer than `SPARED_EACH`."""
+"""Websockets above `connections_max`, for tokens that have fewer than `SPARED_EACH`."""
 SPARED_EACH: Final = 2
 HEARTBEAT_S: Final = 30.0
-SHOW_OUT_S: Final = 0.5
+CLOSE_S: Final = 0.5
 TOKENS_S: Final = 1.0
-"""How soon a token that was added opens the door, and one that was revoked does not."""
+"""How often the token files are checked for changes."""
 _STATUS: Final = {
     "unauthorized": 401,
     "forbidden_host": 421,
@@ -43,7 +43,7 @@ log = structlog.get_logger("comfyledger.door")
 
 
 def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
-    """The application of one door, with so many places for connections."""
+    """The application of one server, with its connection limits."""
     app = web.Application(client_max_size=65_536, middlewares=[_guarded])
     app[CONTEXT] = context
     app[WEBSOCKETS] = Websockets()
@@ -51,18 +51,18 @@ def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
     app[REFUSALS] = RateLimitedLog(log, asyncio.get_running_loop().time)
     app.add_routes([web.get("/ws", _socket), *files.routes()])
     app.on_shutdown.append(_close_sockets)
-    app.cleanup_ctx.append(_heeding_tokens)
+    app.cleanup_ctx.append(_token_watcher)
     return app
 
 
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Host and Origin are checked for every address, the harmless ones included."""
+    """Checks Host and Origin of every request, whatever its path."""
     access, connections = request.app[CONTEXT].access, request.app[CONNECTIONS]
     try:
         access.check_caller(request)
         if access.known(request) is not None:
-            connections.welcome(request.protocol)
+            connections.authenticate(request.protocol)
         with connections.answering(request.protocol):
             return await handler(request)
     except Refused as refusal:
@@ -99,7 +99,7 @@ async def _socket(request: web.Request) -> web.StreamResponse:
 
 
 def _check_room(sockets: Mapping[web.WebSocketResponse, Client], caller: Caller, most: int) -> None:
-    """A token that fills the door leaves a few places to the others. Raises Refused(busy)."""
+    """One token cannot take all connections: others have a few in reserve. Raises Refused(busy)."""
     if len(sockets) < most:
         return
     own = sum(one.caller.digest == caller.digest for one in sockets.values())
@@ -107,26 +107,27 @@ def _check_room(sockets: Mapping[web.WebSocketResponse, Client], caller: Caller,
         raise Refused("busy", f"There are {len(sockets)} connections already.", hint=BUSY_HINT, retry_after_s=1.0)
 
 
-async def _heeding_tokens(app: web.Application) -> AsyncIterator[None]:
-    """While the door is open, whoever's token is revoked is shown out."""
-    task = asyncio.create_task(_heed_tokens(app[CONTEXT].access.keyring, app[WEBSOCKETS].open))
+async def _token_watcher(app: web.Application) -> AsyncIterator[None]:
+    """Runs `_watch_tokens` as long as the application."""
+    task = asyncio.create_task(_watch_tokens(app[CONTEXT].access.keyring, app[WEBSOCKETS].open))
     yield
     task.cancel()
 
 
-async def _heed_tokens(keyring: Keyring | None, sockets: dict[web.WebSocketResponse, Client]) -> None:
+async def _watch_tokens(keyring: Keyring | None, sockets: dict[web.WebSocketResponse, Client]) -> None:
+    """Close the connections of tokens that were revoked."""
     while keyring is not None:
         await asyncio.sleep(TOKENS_S)
         if keyring.refresh():
             gone = [(socket, one.request) for socket, one in sockets.items() if not keyring.holds(one.caller)]
             log.info("door.tokens_read", closed=len(gone))
-            await asyncio.gather(*(_show_out(socket, request) for socket, request in gone))
+            await asyncio.gather(*(_close_revoked(socket, request) for socket, request in gone))
 
 
-async def _show_out(socket: web.WebSocketResponse, request: web.Request) -> None:
-    """Say why, and wait for nobody: who does not read is cut off."""
+async def _close_revoked(socket: web.WebSocketResponse, request: web.Request) -> None:
+    """Close with the reason. A client that does not read within `CLOSE_S` is cut off."""
     try:
-        async with asyncio.timeout(SHOW_OUT_S):
+        async with asyncio.timeout(CLOSE_S):
             await socket.close(code=1008, message=b"the token was revoked")
     except TimeoutError:
         if request.transport is not None:

@@ -1,6 +1,4 @@
-"""How fast frames may come, and log lines that strangers cause: a bucket that fills evenly and is emptied by each of
-them. Time comes in as an argument.
-"""
+"""A token bucket, for frames and for log lines that anybody can cause. Time comes in as an argument."""
 
 from __future__ import annotations
 
@@ -8,18 +6,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 BURST_S: Final = 5.0
-"""So many seconds' worth may come at once: a client that comes back repeats all that had no answer."""
+"""How many seconds' worth may come at once: a client that reconnects repeats every request without a reply."""
 
 
 class TokenBucket:
-    """Of one connection. `rate` in frames a second; times in seconds of any steady clock."""
+    """Allows `rate` a second and bursts of `BURST_S`. Times are in seconds of any steady clock."""
 
     def __init__(self, rate: float, now_s: float) -> None:
         self._rate, self._most = rate, rate * BURST_S
         self._left, self._seen_s = self._most, now_s
 
     def take(self, now_s: float) -> float:
-        """0 if a frame may come now, else in how many seconds one may."""
+        """Take one token and return 0, or return in how many seconds there will be one."""
         self._left = min(self._most, self._left + (now_s - self._seen_s) * self._rate)
         self._seen_s = now_s
         if self._left >= 1:
@@ -32,8 +30,9 @@ LINES_PER_SECOND: Final = 2.0
 
 
 class RateLimitedLog:
-    """Logs what anybody can cause at will, not more often than `LINES_PER_SECOND`; the next line says how many of them
-    were left out, as `left_out`. `now_s`: any steady clock.
+    """Logs at most `LINES_PER_SECOND`. The next line says how many were omitted, as `left_out`.
+
+    `now_s`: any steady clock.
     """
 
     def __init__(self, log: Any, now_s: Callable[[], float]) -> None:

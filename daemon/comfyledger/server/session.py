@@ -1,8 +1,8 @@
-"""One connection: frames in, answers out, subscriptions on the side.
+"""One websocket: requests in, replies out, and its subscriptions.
 
-A bad frame is answered and the connection goes on. Requests are begun in the order in which they came and answered as
-they are done; only so many may be under way. What waits for a slow client is bounded: one frame for each request and
-subscription, and a short queue of progress from which the oldest is dropped.
+A bad frame is answered and the connection stays open. Requests begin in the order of their frames and are answered when
+they are done; the number under way is limited. What waits for a slow client is limited too: one frame for each request
+and subscription, and a short queue of progress from which the oldest is dropped.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from comfyledger.server.rate_limit import TokenBucket
 from comfyledger.server.tokens import Caller
 
 REQUESTS_MAX: Final = 64
-"""Under way at once for one connection; more wait unread."""
+"""Requests under way at once for one connection; further frames wait unread."""
 WAITING_AFTER_S: Final = 0.5
-"""A request that is not answered by then is told that it is waiting."""
+"""A request without a reply by then gets the notice `waiting`."""
 DEFAULT_LABEL: Final = "default"
 UNSENT_BYTES: Final = 16_384
-"""Below it asyncio holds up no writer: the low-water mark of its transports."""
+"""The low-water mark of asyncio's transports: below it no writer waits."""
 STALL_S: Final = 30.0
-"""For one frame to be taken; a client that takes nothing for longer is cut off."""
+"""How long a client may take to receive one frame. Then it is cut off."""
 
 log = structlog.get_logger("comfyledger.door")
 
@@ -82,48 +82,48 @@ class Session:
         if len(frame) > limit:
             hint = "Configure large workflows as a file, or raise [door] frame_bytes_max."
             refusal = Refused("frame_too_large", f"A frame has at most {limit} bytes, not {len(frame)}.", hint=hint)
-            await self._turn_down(frame, None, refusal, is_paced=False)
+            await self._refuse_frame(frame, None, refusal, is_paced=False)
             return
         request_id: wire.Id = None
         is_paced = False
         try:
             envelope = wire.read_asked(frame)
             request_id = envelope.id
-            await self._slow_down()
+            await self._wait_for_rate()
             is_paced = True
             message = wire.read_request(envelope)
         except Refused as refusal:
-            await self._turn_down(frame, request_id, refusal, is_paced=is_paced)
+            await self._refuse_frame(frame, request_id, refusal, is_paced=is_paced)
             return
         await self._slots.acquire()
         task = asyncio.create_task(self._answer(request_id, message, bytes(envelope.data)))
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    async def _turn_down(self, frame: bytes, request_id: wire.Id, refusal: Refused, *, is_paced: bool) -> None:
-        """Refuse what cannot be taken, unless it was taken before under other limits, or by another release."""
+    async def _refuse_frame(self, frame: bytes, request_id: wire.Id, refusal: Refused, *, is_paced: bool) -> None:
+        """Refuse a frame, unless it repeats a request that was accepted under other limits or by another release."""
         try:
             envelope = wire.read_envelope(frame)
         except Refused:
             envelope = wire.Envelope("")
-        told = self._id_in(frame) if request_id is None else request_id
+        known_id = self._id_in(frame) if request_id is None else request_id
         if envelope.type != wire.TYPE_OF[wire.SubmitBatch] or refusal.code == "rate_limited":
-            await self._refuse(told, refusal)
+            await self._refuse(known_id, refusal)
             return
         try:
             self._context.access.check_still(self._caller)
             if not is_paced:
-                await self._slow_down()
+                await self._wait_for_rate()
             answer = await repeats.instead_of(refusal, self._context, self._label, bytes(envelope.data))
             await self._send("result", answer, envelope.id)
         except Refused as final:
-            await self._refuse(told, final)
+            await self._refuse(known_id, final)
 
     def _id_in(self, frame: bytes) -> wire.Id:
         return wire.id_in(frame, whole=len(frame) <= self._context.door.frame_bytes_max)
 
-    async def _slow_down(self) -> None:
-        """Raises Refused(rate_limited) for a frame that comes too soon, and reads the next one only in time."""
+    async def _wait_for_rate(self) -> None:
+        """Raises Refused(rate_limited) for a frame that comes too soon, once the client may send again."""
         wait_s = self._bucket.take(asyncio.get_running_loop().time())
         if wait_s:
             await asyncio.sleep(wait_s)
@@ -134,12 +134,12 @@ class Session:
         self._tasks.discard(task)
         self._slots.release()
         if not task.cancelled():
-            task.exception()  # a client that has left is no news
+            task.exception()  # retrieved, so that a client that left is not logged
 
     async def _answer(self, request_id: wire.Id, message: wire.Message, raw: bytes) -> None:
         notice = asyncio.get_running_loop().call_later(WAITING_AFTER_S, self._push_waiting, request_id, message)
         try:
-            answer = await self._result_or_before(message, raw)
+            answer = await self._result_or_repeat(message, raw)
             crash_points.at("reply.sending")
             await self._send("result", answer, request_id)
             crash_points.at("reply.sent")
@@ -153,7 +153,7 @@ class Session:
         finally:
             notice.cancel()
 
-    async def _result_or_before(self, message: wire.Message, raw: bytes) -> wire.Answer:
+    async def _result_or_repeat(self, message: wire.Message, raw: bytes) -> wire.Answer:
         self._context.access.check_still(self._caller)
         try:
             return await self._result(message, raw)
@@ -199,7 +199,7 @@ class Session:
     def _subscribe(self, message: wire.Subscribe) -> wire.Subscribed:
         limit = self._context.door.subscriptions_max
         if len(self._subscriptions) >= limit:
-            hint = "Unsubscribe what you need no more, or ask for several kinds in one subscription."
+            hint = "Unsubscribe from what you no longer need, or ask for several kinds in one subscription."
             raise Refused("subscriptions_limit", f"A connection has at most {limit} subscriptions.", hint=hint)
         after, wanted = checked(message, self._context.engine)
         self._made += 1
@@ -227,7 +227,7 @@ class Session:
             crash_points.at("event.sent")
 
         try:
-            await asyncio.sleep(0)  # the answer to `subscribe` goes first
+            await asyncio.sleep(0)  # the reply to `subscribe` goes first
             await cursor.run(send)
         except ConnectionError:
             return
@@ -239,7 +239,7 @@ class Session:
 
     def _known(self, subscription: str) -> None:
         if subscription not in self._subscriptions:
-            hint = "Give the `subscription` of the answer to `subscribe`."
+            hint = "Give the `subscription` of the reply to `subscribe`."
             raise Refused("unknown_subscription", hint=hint, path="$.data.subscription")
 
     def _end(self, subscription: str) -> None:
@@ -258,12 +258,12 @@ class Session:
         await self._send_frame(wire.frame(kind, data, request_id))
 
     async def _send_frame(self, frame: bytes) -> None:
-        """One at a time: aiohttp holds up only the sender whose frame fills the buffer, not those beside it.
+        """Send one frame at a time: aiohttp delays only the sender whose frame fills the buffer, not the others.
 
-        Raises ConnectionError for a client that takes nothing, and cuts it off: what it needs waits in the log.
+        Raises ConnectionError and cuts off a client that does not read. What it needs stays in the log.
         """
         async with self._way_out:
-            if self._takes_at_once():
+            if self._has_little_unsent():
                 await self._socket.send_frame(frame, WSMsgType.TEXT)
                 return
             try:
@@ -274,8 +274,8 @@ class Session:
                 self._cut_off()
                 raise ConnectionAbortedError from None
 
-    def _takes_at_once(self) -> bool:
-        """Whether so little waits for the client that nobody is held up; most of the time, so no timer is paid for."""
+    def _has_little_unsent(self) -> bool:
+        """Whether so little waits for the client that nobody must wait. Mostly true, which saves a timer a frame."""
         transport = self._request.transport
         return transport is not None and transport.get_write_buffer_size() < UNSENT_BYTES
 

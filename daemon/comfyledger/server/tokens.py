@@ -1,8 +1,8 @@
-"""Who holds which token: the daemon's own, and named ones that a person gave to apps, each with a label and a right.
+"""Tokens: the daemon's own, and named ones for apps, each with a label and a right.
 
-The daemon's own token lies in the file `token`, found by command line and client of the same user, and may do
-everything. Named tokens lie in `tokens.json` as digests: who reads the file cannot use them. Both files are read again
-when they change, so that a new token comes in and a revoked one is out without a restart.
+The daemon's own token is in the file `token`, where the command line and clients of the same user find it. It may do
+everything. Named tokens are in `tokens.json` as digests, so reading the file does not give a token away. The daemon
+picks up changes of both files, so new and revoked tokens need no restart.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from comfyledger.errors import Refused
 
 Right = Literal["read", "submit_configured", "submit", "operate", "admin"]
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
-"""Each holds what those before it hold."""
+"""Each includes those before it."""
 TAKEN: Final = frozenset({"cli", "default"})
-"""Labels of the command line and of clients that say none: their request ids are not to be met by others."""
+"""Labels of the command line and of clients without a label. Others must not share their request ids."""
 Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 
 _TOKEN: Final = re.compile(rb"[ -~]+")
@@ -40,7 +40,7 @@ log = structlog.get_logger("comfyledger.door")
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A named token. `sha256` of its text, in hex: its 256 random bits need no slower digest. `made_at`: in seconds."""
+    """A named token. `sha256` of its text in hex: 256 random bits need no slower digest. `made_at`: Unix time in s."""
 
     label: Label
     right: Right
@@ -49,7 +49,7 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who speaks. `label` is empty for those who may call themselves what they like; `digest` of the token shown."""
+    """Who sends a request. `label` is empty for a caller that may choose one; `digest` is that of the token."""
 
     label: str
     right: Right
@@ -60,7 +60,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 ANYBODY: Final = Caller("", "admin")
-"""Where the configuration asks for no token."""
+"""Every caller, if the configuration requires no token."""
 
 
 def digest_of(token: str) -> bytes:
@@ -71,7 +71,9 @@ def digest_of(token: str) -> bytes:
 
 
 def find_token(path: Path, environment: Mapping[str, str]) -> tuple[str, bool]:
-    """The token, and whether systemd passes it: as the credential `token`, which is only read. Else the state folder's.
+    """The token, and whether systemd passes it as the credential `token`, which is only read.
+
+    Otherwise the token is that of the state folder, made if there is none.
 
     ($CREDENTIALS_DIRECTORY: systemd.exec(5), LoadCredential=.) Raises OSError, Refused(config_invalid).
     """
@@ -80,39 +82,39 @@ def find_token(path: Path, environment: Mapping[str, str]) -> tuple[str, bool]:
 
 
 def own_token(path: Path, environment: Mapping[str, str]) -> tuple[str, bool]:
-    """The same, but empty where there is none yet. Raises OSError, Refused(config_invalid)."""
+    """The same, but empty if there is none yet. Raises OSError, Refused(config_invalid)."""
     passed = _read(Path(environment.get("CREDENTIALS_DIRECTORY") or "/nonexistent", "token"))
     return (passed, True) if passed else (_read(path), False)
 
 
 def make_token(path: Path) -> str:
-    """A new token in the place of the one before. Raises OSError."""
+    """A new token that replaces the old one. Raises OSError."""
     token = new_token()
     _put(path, token.encode() + b"\n")
     return token
 
 
 def new_token() -> str:
-    """256 random bits in words that a command line takes for no option: none begins with a hyphen."""
+    """256 random bits as text. It does not begin with a hyphen, so a command line does not read it as an option."""
     while (token := secrets.token_urlsafe(32)).startswith("-"):
         pass
     return token
 
 
 def _read(path: Path) -> str:
-    """Without what an editor leaves around it; empty without a file. Raises OSError, Refused(config_invalid)."""
+    """The token in a file, without surrounding space; empty without a file. Raises OSError, Refused(config_invalid)."""
     raw = path.read_bytes().removeprefix(codecs.BOM_UTF8).strip() if path.is_file() else b""
     if raw and not _TOKEN.fullmatch(raw):
-        text = f"{path} holds no token: it has a line end or another sign that no token has."
-        hint = "Put the token there in one piece; `comfyledger token rotate` makes a new one."
+        text = f"{path} is not a token: it contains a line end or another character that no token has."
+        hint = "Write the token there as one line; `comfyledger token rotate` makes a new one."
         raise Refused("config_invalid", text, hint=hint)
     return raw.decode()
 
 
 def _put(path: Path, content: bytes) -> None:
-    """Whole and durable, for its owner only; a group that may read the file before may read it after.
+    """Replace a file, whole and durable. Only the owner may read it, and a group that could read the old one.
 
-    Where root writes it, it belongs to whoever has the folder: a service must be able to read it.
+    If root writes it, it belongs to the owner of the folder, so that a service can read it.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -137,18 +139,18 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def read_tokens(path: Path) -> tuple[Token, ...]:
-    """None of them where there is no file. Raises Refused(config_invalid), OSError."""
+    """The named tokens; none if there is no file. Raises Refused(config_invalid), OSError."""
     try:
         return msgspec.json.decode(path.read_bytes().removeprefix(codecs.BOM_UTF8), type=tuple[Token, ...])
     except FileNotFoundError:
         return ()
     except msgspec.MsgspecError as error:
-        hint = "Mend the file, or remove it and add the tokens anew."
+        hint = "Correct the file, or remove it and add the tokens again."
         raise Refused("config_invalid", f"{path} cannot be read: {error}.", hint=hint) from error
 
 
 def add(path: Path, label: str, right: Right, now_s: float) -> str:
-    """A new token for a label that has none. Raises Refused(invalid_field, config_invalid), OSError."""
+    """Make a token for a label that has none. Raises Refused(invalid_field, config_invalid), OSError."""
     with _changing(path) as tokens:
         if label in tokens:
             hint = f"`comfyledger token rotate {label}` gives it a new one."
@@ -157,13 +159,13 @@ def add(path: Path, label: str, right: Right, now_s: float) -> str:
 
 
 def rotate(path: Path, label: str, now_s: float) -> str:
-    """Another token with the same right. Raises Refused(invalid_field, config_invalid), OSError."""
+    """Replace the token of a label; it keeps its right. Raises Refused(invalid_field, config_invalid), OSError."""
     with _changing(path) as tokens:
         return _made(tokens, label, _known(tokens, label).right, now_s)
 
 
 def revoke(path: Path, label: str) -> None:
-    """Raises Refused(invalid_field, config_invalid), OSError."""
+    """Remove the token of a label. Raises Refused(invalid_field, config_invalid), OSError."""
     with _changing(path) as tokens:
         del tokens[_known(tokens, label).label]
 
@@ -177,7 +179,7 @@ def _made(tokens: dict[str, Token], label: str, right: Right, now_s: float) -> s
         hint = "Use up to 64 letters, digits, dots, hyphens and underscores."
         raise Refused("invalid_field", f"{label[:80]!r} cannot be a label.", hint=hint) from error
     if label in TAKEN:
-        raise Refused("invalid_field", f"The label {label!r} is taken.", hint="Choose another one.")
+        raise Refused("invalid_field", f"The label {label!r} is reserved.", hint="Choose another one.")
     return token
 
 
@@ -190,7 +192,7 @@ def _known(tokens: Mapping[str, Token], label: str) -> Token:
 
 @contextmanager
 def _changing(path: Path) -> Iterator[dict[str, Token]]:
-    """The tokens by label; what is left of them is written. One at a time, so that no change is lost."""
+    """The tokens by label, which are written at the end. One process at a time, so that no change is lost."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fd = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -204,11 +206,11 @@ def _changing(path: Path) -> Iterator[dict[str, Token]]:
         os.close(fd)
 
 
-# ---- all together
+# ---- all valid tokens
 
 
 class Keyring:
-    """Every token that opens the door now. `own_path` is None where the daemon's own token is a credential."""
+    """Every token that is valid now. `own_path` is None if systemd passes the daemon's own token."""
 
     def __init__(self, own: str, own_path: Path | None, named_path: Path) -> None:
         self._own_path, self._named_path = own_path, named_path
@@ -218,7 +220,7 @@ class Keyring:
         self.refresh()
 
     def who(self, token: str) -> Caller | None:
-        """Whose token it is. Every one is compared, each in constant time, so that the time tells nothing."""
+        """The caller with this token. Each token is compared in constant time, so that the time reveals nothing."""
         given, found = digest_of(token), None
         for caller in (self._own, *self._named):
             if hmac.compare_digest(given, caller.digest):
@@ -226,11 +228,11 @@ class Keyring:
         return found
 
     def holds(self, caller: Caller) -> bool:
-        """Whether somebody who came in may stay."""
+        """Whether the token of a caller is still valid."""
         return caller is ANYBODY or caller in (self._own, *self._named)
 
     def refresh(self) -> bool:
-        """Look whether the files have changed; whether they have. What cannot be read opens for nobody."""
+        """Read the files again if they have changed; whether they have. A file that cannot be read admits nobody."""
         seen = (_stamp(self._own_path), _stamp(self._named_path))
         if seen == self._seen:
             return False

@@ -1,4 +1,4 @@
-"""What the daemon says first to a person who started it at a terminal: where it is, what it sees, what to type next."""
+"""The first lines at a terminal: addresses, ComfyUI and stores, and the commands to run next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEANWHILE: Final = "Start it, or name another one in [comfyui.{}] url; what is a
 
 
 class ComfyUISeen(msgspec.Struct, frozen=True):
-    """How a ComfyUI was found at the start. `trouble`: why it does not answer, empty if it does."""
+    """The state of a ComfyUI at the start. `trouble`: why it does not answer, empty if it does."""
 
     name: str
     url: str
@@ -32,9 +32,9 @@ def greeting(
     command: str,
     width: int,
 ) -> list[str]:
-    """Lines of at most `width` characters, wrapped between words; a path that is longer stays whole.
+    """Lines of at most `width` characters, wrapped between words. A longer path stays whole.
 
-    `command`: how the command line is called, with --state-dir where it would not find the daemon by itself.
+    `command`: the command line that finds this daemon, with --state-dir if it needs that.
     """
     said = [
         ("door", f"{door.url} and, on this machine, {door.socket}"),

@@ -1,7 +1,7 @@
-"""Where the socket for command line and Python client lies: in the state folder, or the next best place.
+"""The path of the socket for the command line and the Python client: in the state folder if possible.
 
-A path of a Unix socket has at most 107 bytes (unix(7)), and some file systems hold no sockets. Then it lies in the
-user's run-time folder, else in a folder that nobody else can enter; `door.json` says where.
+The path of a Unix socket has at most 107 bytes (unix(7)), and some file systems have no sockets. Then the socket is in
+the user's run-time folder, else in a folder that nobody else can enter. `door.json` says where.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Final
 
 NAME: Final = "door.sock"
 PATH_BYTES_MAX: Final = 107
-_TEMPORARY: Final = Path("/tmp")  # noqa: S108 (what lies there is looked at before it is used)
+_TEMPORARY: Final = Path("/tmp")  # noqa: S108 (a folder there is checked before use)
 
 
 def socket_paths(state: Path, environ: Mapping[str, str], user: int) -> Iterator[Path]:
-    """Where the socket for a state folder may lie, the best place first. The last folder is made."""
+    """Possible paths of the socket of a state folder, the best one first. The last folder is made."""
     return (path for path in _every(state, environ, user) if len(os.fsencode(path)) <= PATH_BYTES_MAX)
 
 
@@ -40,13 +40,13 @@ def _own_folder(user: int) -> Path:
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
-        if not is_private(folder, user):  # somebody else was first; their folder is not entered
+        if not is_private(folder, user):  # another user made it first
             return Path(tempfile.mkdtemp(prefix="comfyledger-", dir=_TEMPORARY))
     return folder
 
 
 def is_private(folder: Path, user: int) -> bool:
-    """Whether it is a folder, no link, of this user, that nobody else can enter."""
+    """Whether it is a folder and no link, belongs to this user, and nobody else can enter it."""
     try:
         found = folder.lstat()
     except OSError:

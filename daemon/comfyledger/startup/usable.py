@@ -1,6 +1,6 @@
-"""Whether a configuration can be used: one check, for `config check` and for the start of the daemon.
+"""Checks whether a configuration can be used, for `config check` and for the start of the daemon.
 
-What only the network can tell is none of it: a store that does not answer is waited for.
+It does not use the network: the daemon waits for a store that does not answer.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from comfyledger.settings import Invalid, Mistake, Settings, is_source, read_sec
 
 
 def refuse_mistakes(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Raises Invalid with everything that keeps the daemon from using these settings."""
+    """Raises Invalid with everything that prevents the daemon from using these settings."""
     mistakes = mistakes_of(settings, environ)
     if mistakes:
         raise Invalid(settings.source or "The configuration", mistakes)
 
 
 def mistakes_of(settings: Settings, environ: Mapping[str, str]) -> list[Mistake]:
-    """Of stores, workflows, secrets and the token, in this order. Changes nothing."""
+    """The mistakes about stores, workflows, secrets and the token, in this order. Changes nothing."""
     alone = [*_of_workflows(settings), *_of_secrets(settings, environ)]
     together = [] if alone else _of_all_secrets(settings, environ)
     return [*_of_stores(settings), *alone, *together, *_of_token(settings.token_path, environ)]

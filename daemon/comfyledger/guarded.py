@@ -1,9 +1,8 @@
-"""Calls to a store's plugin: whatever it does, a call ends, and ends in what the plugin API promises.
+"""Calls to a store's plugin: whatever the plugin does, each call ends with a result that the plugin API allows.
 
-A plugin may raise anything, never return, end its own task, or answer with something else than it should. The rooms
-that ask stores know none of that: here it becomes a fault with a reason, is logged and counted. What says nothing of
-the file in hand (memory, network, disk, silence) is the lane's, the rest is the image's: a name that a plugin stumbles
-over must not stop the others.
+A plugin may raise anything, never return, end its own task, or return something invalid. Callers need not know that:
+here it becomes a fault with a reason, and is logged and counted. Faults that do not depend on the file (memory,
+network, disk, no answer) pause the lane. Others blame the image: one bad name must not stop the other images.
 """
 
 from __future__ import annotations
@@ -38,27 +37,27 @@ from comfyledger.plugin_api import (
 )
 
 DIED: Final = "plugin_died"
-"""The code of an image that is parked, or left in its store, because the plugin died over it."""
+"""The code of an image that is parked, or left in its store, because the plugin died at it."""
 CALL_S: Final = 180.0
-"""For one answer. The bundled stores give up by themselves long before."""
+"""Time limit for one answer. The bundled stores give up much earlier."""
 PATIENCE_MAX_S: Final = 14_400.0
 LISTED_S: Final = 1_800.0
-"""For the highest number of a series, which may take many pages."""
+"""Time limit for the highest number of a series, which may take many pages."""
 LEAST_BYTES_S: Final = 65_536
 """The rate, in bytes a second, that a transfer has at least: its size adds to the time that it may take."""
 GIVE_UP_S: Final = 5.0
-"""For a call that is cancelled, to clean up; and for `close`."""
+"""Time for a cancelled call to clean up, and for `close`."""
 ANSWER_BYTES_MAX: Final = 1_048_576
 TEXT_MAX: Final = 2_000
 NAMES_FILE: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.EFBIG})
 
 log = structlog.get_logger("comfyledger.plugins")
 _abandoned: Final[set[asyncio.Task[Any]]] = set()
-"""Calls that do not end although they were cancelled: asyncio itself holds no task."""
+"""Calls that do not end although they were cancelled. Kept here because asyncio itself keeps no task alive."""
 
 
 class PluginDied(StoreTrouble):
-    """The plugin raised what it must not raise, or answered what is no answer. `is_lanes`: no file is to blame."""
+    """The plugin raised or returned something that the API forbids. `is_lanes`: no file is at fault."""
 
     def __init__(self, text: str, said: str, *, is_lanes: bool, code: str = "unknown") -> None:
         self.said, self.is_lanes = said, is_lanes
@@ -66,7 +65,7 @@ class PluginDied(StoreTrouble):
 
 
 class Guarded:
-    """A Store that keeps the promises of the plugin API in its plugin's place. `died` counts by call."""
+    """A Store that keeps the plugin API's promises whatever its plugin does. `died` counts by call."""
 
     def __init__(self, name: str, store: Store, died: dict[str, int]) -> None:
         self._name = name
@@ -154,12 +153,12 @@ class Guarded:
             raise
 
     def _patience_s(self) -> float:
-        """What the plugin asks for; nothing that is no number of seconds."""
+        """The seconds that the plugin asks for; 0 if that is no valid number."""
         patience_s = getattr(self._store, "patience_s", 0.0)
         return float(patience_s) if isinstance(patience_s, int | float) and patience_s < PATIENCE_MAX_S else 0.0
 
     def _sound(self, call: str, answer: Any, kinds: tuple[type[Any], ...]) -> Any:
-        """The answer, read back from its own JSON: what is of no use to others is found here. Raises PluginDied."""
+        """The answer, decoded from its own JSON, which finds invalid fields. Raises PluginDied."""
         try:
             if type(answer) not in kinds:
                 raise TypeError(f"it answered {_shown(answer)}")
@@ -181,7 +180,7 @@ class Guarded:
 
 
 class Silent(Exception):
-    """A call gave no answer in its time."""
+    """A call gave no answer in time."""
 
 
 class Cancelled(Exception):
@@ -243,7 +242,7 @@ class Bounded:
 
 
 def _abandon(call: Coroutine[Any, Any, Any]) -> None:
-    """Leave a call that will not end to a task of its own, cancelled once more."""
+    """Move a call that does not end to a task of its own, cancelled once more."""
 
     async def rest() -> None:
         with suppress(BaseException):
@@ -291,5 +290,5 @@ def _shown(value: object) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without what no UTF-8 can say."""
+    """The text without characters that UTF-8 cannot encode."""
     return text.encode(errors="replace").decode()

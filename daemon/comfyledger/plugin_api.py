@@ -1,8 +1,8 @@
-"""All that a plugin may import: the hook, what a store is asked, and what it may answer.
+"""All that a plugin may import: the hook, the calls of a store, and its answers.
 
-A plugin is a flat module named in the entry-point group `comfyledger`. It implements `comfyledger_stores` and nothing
-else is asked of it. Its SDK is imported inside the store's `open`, so that a plugin that cannot be used is a status
-and not a crash. Files travel as paths into the spool: a store reads them, it never keeps, links or changes them.
+A plugin is a module or package named in the entry-point group `comfyledger`. It implements the hook
+`comfyledger_stores` and nothing else. It imports its SDK when a store is opened, so that a plugin that cannot be used is a status and not a
+crash. Files are passed as paths into the spool: a store reads them and never keeps, links or changes them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 class Series(msgspec.Struct, frozen=True):
-    """What a store is asked the highest number of.
+    """A series, of which a store is asked the highest number.
 
     A file belongs to it if its path, after NFC and casefold, is `folder` + "/" + `stem` + digits + `suffix` + any
-    extension, where digits are 1 to 15 signs 0 to 9. `folder` and `stem` are as they will be written, not folded.
+    extension, where digits are 1 to 15 characters 0 to 9. `folder` and `stem` are as they will be written, not folded.
     """
 
     folder: str
@@ -36,7 +36,7 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Deposit(msgspec.Struct, frozen=True):
-    """One file that a store shall hold, and all that it may say about it."""
+    """One file to store, and all facts that the store may publish about it."""
 
     image_id: str
     public_id: str
@@ -59,7 +59,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class ImageFault(msgspec.Struct, frozen=True):
-    """The image's own trouble: it is parked with this reason and counted; the store goes on with others.
+    """The image is at fault: it is parked with this reason and counted. The store goes on with other images.
 
     `code`: refused, collision, misnamed or altered.
     """
@@ -69,7 +69,7 @@ class ImageFault(msgspec.Struct, frozen=True):
 
 
 class LaneFault(msgspec.Struct, frozen=True):
-    """The store's own trouble: no attempt is counted, the lane is paused and probed by one call at a time.
+    """The store is at fault: no attempt is counted. Its lane is paused and probed by one call at a time.
 
     `code`: not_reached, unknown, throttled, configuration, clock or full. `retry_after_s`: what the store asked for.
     """
@@ -83,7 +83,7 @@ Outcome = Stored | ImageFault | LaneFault
 
 
 class Held(msgspec.Struct, frozen=True):
-    """One file that a store holds, as `page` and `check` say it. What would be dear to find out is left empty."""
+    """One file that a store holds, as `page` and `check` report it. Facts that are costly to find are left empty."""
 
     public_id: str
     extension: str
@@ -91,26 +91,26 @@ class Held(msgspec.Struct, frozen=True):
     md5: str = ""
     sha256: str = ""
     image_id: str = ""
-    """The image that it was stored for, where the store keeps what was said about a file."""
+    """The image that it was stored for, if the store keeps that."""
     created_at_ms: int = 0
-    """Since 1970, UTC; 0 where the store does not say."""
+    """Milliseconds since 1970, UTC; 0 if the store does not say."""
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some of what a store holds. `cursor` asks for what comes next, also after a restart; empty at the end."""
+    """Some of the files of a store. `cursor` asks for the next page, also after a restart; empty at the end."""
 
     held: tuple[Held, ...]
     cursor: str = ""
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """The store does not hold the image. `found`: it did until this call."""
+    """The store does not hold the image any more. `found`: it did until this call."""
 
     found: bool
 
 
 class Foreign(msgspec.Struct, frozen=True):
-    """What has the name is not the image that was meant; it was left as it is."""
+    """The file with this name is not the image that was meant. It stays as it is."""
 
     text: str
 
@@ -119,7 +119,7 @@ Deletion = Deleted | Foreign | LaneFault
 
 
 class Remark(msgspec.Struct, frozen=True):
-    """One line of `comfyledger doctor` about a store. `mend`: the key of the configuration, or the deed, that mends it.
+    """One line of `comfyledger doctor` about a store. `mend`: the configuration key or the command that repairs it.
 
     `verdict`: ok, warning (it works so far) or failure (it does not, or will not).
     """
@@ -130,7 +130,7 @@ class Remark(msgspec.Struct, frozen=True):
 
 
 def daemon_may_write(folder: Path, state_dir: Path) -> bool:
-    """Whether the daemon's account may make files in a folder that exists, for `diagnose`: others may ask as well.
+    """Whether the daemon's account may make files in an existing folder. For `diagnose`, which others may run too.
 
     Raises OSError.
     """
@@ -138,7 +138,7 @@ def daemon_may_write(folder: Path, state_dir: Path) -> bool:
 
 
 class StoreTrouble(Exception):
-    """Raised by everything but `put` when the store cannot answer; carries a LaneFault."""
+    """Raised by every call but `put` and `delete` if the store cannot answer. Carries a LaneFault."""
 
     def __init__(self, fault: LaneFault) -> None:
         self.fault = fault
@@ -146,12 +146,12 @@ class StoreTrouble(Exception):
 
 
 class Doubted(StoreTrouble):
-    """A store holds a number far above the one below it, more likely a date than a number: a person decides.
+    """A number in a store is far above the next lower one, so it is more likely a date. A person decides.
 
     `number` and `below` are those of `outlier_in` in `core/naming/names.py`, `public_id` is the file that has the
     number, `extremes` is what `extremes` there says of all numbers.
-    Raised by `highest_number`, as `Numbers` does it. To use such a number would end the series, to pass it over might
-    give a number twice.
+    Raised by `highest_number`; `Numbers` does it. Using such a number would end the series. Skipping it might give a
+    number twice.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Doubted(StoreTrouble):
 
 
 class Numbers:
-    """The numbers that a store holds under a series, added one by one; of each count of digits two are remembered."""
+    """The numbers that a store holds in a series, added one by one. Of each count of digits two are remembered."""
 
     def __init__(self) -> None:
         self._of_digits: dict[int, dict[int, str]] = {}
@@ -180,12 +180,12 @@ class Numbers:
         self._of_digits[len(str(number))] = {one: found[one] for one in (min(found), max(found))}
 
     def add_place(self, number: int) -> None:
-        """Something that is no file has the name of this number. It is passed over if it is an outlier."""
+        """Something that is no file has this number. It is skipped if it is an outlier."""
         self._places.add(number)
 
     @property
     def doubt(self) -> tuple[str, int, int] | None:
-        """The lowest number that is not believed, after the file that has it, and the number below it."""
+        """The lowest doubtful number: the file that has it, the number, and the next lower number."""
         doubt = outlier_in(self._files)
         return (self._files[doubt[0]], *doubt) if doubt is not None else None
 
@@ -205,11 +205,11 @@ class Numbers:
 
 
 class Store(Protocol):
-    """A place where images go. Every call has a bound in time; cancelling one at any point must be safe.
+    """A place where images go. Every call has a time limit. Cancelling a call at any point must be safe.
 
-    What raises anything else than it says here, answers anything else, or does not answer within minutes has died: the
-    daemon logs and counts it, and parks the image or pauses the store. A store that needs more time says how many
-    seconds in an attribute `patience_s`.
+    A call that raises or answers something else than documented here, or gives no answer within minutes, counts as a
+    died plugin: the daemon logs and counts it, and parks the image or pauses the store. A store that needs more time
+    gives the seconds in an attribute `patience_s`.
     """
 
     @property
@@ -220,30 +220,30 @@ class Store(Protocol):
         """
 
     async def prepare(self) -> None:
-        """Find out what must be known before the first use, over the network if need be. Called at the start.
+        """Learn what must be known before the first use, over the network if need be. Called at the start.
 
-        Raises StoreTrouble if that cannot be had now: it is called again later, and the store is not used before.
+        Raises StoreTrouble if that fails now. Then it is called again later, and the store is not used before.
         """
 
     async def highest_number(self, series: Series) -> int:
-        """The highest number held under the series, 0 if none. Raises StoreTrouble, of which Doubted is one kind."""
+        """The highest number held in the series, 0 if none. Raises StoreTrouble or its subclass Doubted."""
 
     async def put(self, deposit: Deposit) -> Outcome:
-        """Store the bytes under the name, or find them there; never replace other bytes. Never raises for trouble."""
+        """Store the bytes under the name, or find them there. Never replaces other bytes. Trouble is returned."""
 
     async def check(self, public_id: str, extension: str) -> Held | None:
         """What is held under a name. Raises StoreTrouble."""
 
     async def delete(self, ours: Held) -> Deletion:
-        """Delete a file, if it is ours: if its bytes or what was said when it was stored are those of `ours`.
+        """Delete a file if it is ours: if its bytes, or its context from the upload, are those of `ours`.
 
-        What is not there counts as deleted. May be asked again for the same file. Never raises for trouble.
+        A missing file counts as deleted. May be called again for the same file. Trouble is returned.
         """
 
     async def fetch(self, public_id: str, extension: str, target: Path) -> None:
-        """Write what `check` found under a name into `target`, an empty file that is there; the caller compares it.
+        """Write what `check` found under a name into `target`, an existing empty file. The caller compares it.
 
-        A call that was given up may still write there, but makes no file anew. Raises StoreTrouble, also if it is gone.
+        A cancelled call may still write there, but makes no new file. Raises StoreTrouble, also if the file is gone.
         """
 
     async def page(self, prefix: str, cursor: str = "") -> Page:
@@ -253,9 +253,9 @@ class Store(Protocol):
         """
 
     async def diagnose(self) -> tuple[Remark, ...]:
-        """What its place says of itself, against the configuration. Changes nothing. Raises StoreTrouble.
+        """Compare the store with its configuration, for `comfyledger doctor`. Changes nothing. Raises StoreTrouble.
 
-        For a person, beside a daemon or without one; nothing is prepared for it. No secret is in what it says.
+        May run beside a daemon or without one, and without `prepare`. No secret is in its remarks.
         """
 
     async def close(self) -> None:
@@ -266,9 +266,9 @@ class StoreKind(Protocol):
     """Makes a store of one kind from its section `[stores.NAME]` of the configuration."""
 
     def __call__(self, name: str, options: Mapping[str, Any], state_dir: Path) -> Store:
-        """Raises ValueError with a sentence for options that cannot be used; does not go out to the network."""
+        """Open the store without using the network. Raises ValueError with a sentence for invalid options."""
 
 
 @hookspec
 def comfyledger_stores() -> Mapping[str, StoreKind]:  # type: ignore[empty-body]
-    """The kinds of store that this plugin brings, by the word that `kind = "..."` uses in the configuration."""
+    """The kinds of store that this plugin offers, by the word that `kind = "..."` uses in the configuration."""

@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 
 PIECE_BYTES: Final = 65_536
 PARTS_MAX: Final = 1_000_000
-"""Chunks or segments of one file: each costs time, and a file of empty ones alone would hold a thread for minutes."""
+"""Limit of chunks or segments of one file. Each costs time; a file of empty ones would hold a thread for minutes."""
 DECODE_BYTES_MAX: Final = 128 * 1_048_576
 """A decode that needs more memory is not run; only the structure is checked. All decodes that run share as much."""
 

@@ -78,11 +78,11 @@ class JpegFacts:
 
     def _frame(self, marker: int, body: bytes) -> None:
         if self.frame or len(body) < 8:
-            raise Broken("structure", "The JPEG has a second frame, or one that cannot be.")
+            raise Broken("structure", "The JPEG has a second frame, or an invalid one.")
         self.height, self.width = int.from_bytes(body[3:5], "big"), int.from_bytes(body[5:7], "big")
         self.frame, self.components = marker, body[7]
         if not (self.width and self.height and self.components):
-            raise Broken("structure", "The JPEG's frame says what no picture can be.")
+            raise Broken("structure", "The JPEG's frame has impossible values.")
 
     @property
     def walked(self) -> Walked:
@@ -134,7 +134,7 @@ def _marker(source: BinaryIO, sink: BinaryIO) -> int:
         sink.write(b"\xff")
         marker = take(source, 1)[0]
     if mark != 0xFF or marker in (0x00, SOI):
-        raise Broken("structure", "The JPEG has something else where a segment must begin.")
+        raise Broken("structure", "The JPEG has other bytes where a segment must begin.")
     return marker
 
 
@@ -142,7 +142,7 @@ def _segment(source: BinaryIO) -> bytes:
     """Length and body of a segment: 64 KiB at most."""
     length = take(source, 2)
     if int.from_bytes(length, "big") < 2:
-        raise Broken("structure", "The JPEG has a segment that cannot be.")
+        raise Broken("structure", "The JPEG has an invalid segment.")
     return length + take(source, int.from_bytes(length, "big") - 2)
 
 
@@ -151,7 +151,7 @@ def _is_exif(marker: int, body: bytes) -> bool:
 
 
 def _kept_in_jpeg(marker: int, body: bytes, *, first_exif: bool) -> bytes:
-    """What of a segment stays, with its length: all, nothing, or what changes how the picture is shown."""
+    """The part of a segment that is kept, with its length: what changes how the picture is shown."""
     if marker == JFIF:
         return _jfif(body)
     if marker == EXIF:
@@ -164,7 +164,7 @@ def _kept_in_jpeg(marker: int, body: bytes, *, first_exif: bool) -> bytes:
 
 
 def _jfif(body: bytes) -> bytes:
-    """Without the thumbnail, which shows another picture or hides a text."""
+    """JFIF without its thumbnail, which may show another picture or hide a text."""
     is_whole = len(body) >= JFIF_BYTES and body.startswith(b"JFIF\0", 2)
     return JFIF_BYTES.to_bytes(2, "big") + body[2 : JFIF_BYTES - 2] + bytes(2) if is_whole else b""
 

@@ -1,7 +1,7 @@
-"""How a camera was held: the one entry of Exif, and of XMP, that changes how a picture is shown.
+"""The orientation: the one entry of Exif, and of XMP, that changes how a picture is shown.
 
-Both hold what else a camera or a program wrote, the whole graph included. What is kept of it is a block with this
-entry alone, in the byte order and the type in which it stood, so that every reader sees what it saw before.
+Both also hold what else a camera or a program wrote, even the whole graph. Only a block with this entry is kept, in its
+original byte order and type, so that every reader shows the same picture as before.
 The layout of Exif is that of TIFF 6.0, section 2; the tag is 274 in the list of Exif 2.32.
 """
 
@@ -18,7 +18,7 @@ ORDERS: Final = {b"II*\0": "<", b"MM\0*": ">"}
 NUMBERS: Final[dict[int, str]] = {1: "B", 3: "H", 4: "I"}
 """Types of TIFF that hold whole numbers: byte, short, long. Readers take all three, the standard says short."""
 XMP_BYTES_MAX: Final = 1_048_576
-"""Of a packet that is looked through."""
+"""Limit of the part of a packet that is searched."""
 XMP_SAYS: Final = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([2-8])\s*[\"'<]")
 XMP_KEPT: Final = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -32,7 +32,7 @@ TURNED: Final = range(2, 9)
 def kept_exif(source: BinaryIO, start: int, length: int) -> bytes:
     """A block of Exif with the orientation alone; empty if the one at `start` says none, or upright.
 
-    Leaves the stream anywhere. What cannot be read says nothing: readers pass over it, too.
+    Leaves the stream anywhere. A block that cannot be read counts as none, as it does for image viewers.
     """
     source.seek(start)
     if length >= len(PREFIX) and source.read(len(PREFIX)) == PREFIX:

@@ -1,8 +1,8 @@
-"""PNG: walked chunk by chunk, and its pixels proved by inflating them as a stream. No picture is ever held.
+"""PNG: read chunk by chunk, and its pixels proved by inflating them as a stream. No whole picture is ever in memory.
 
-A picture of 16,384 by 16,384 pixels is 0.8 MB as a file and a gigabyte in memory; here it passes through a buffer. What
-comes out must be exactly as long as IHDR implies, for every colour type, bit depth and pass of an interlaced picture,
-and each row must begin with a filter that exists. The rules are those of PNG, third edition, which includes APNG.
+A picture of 16,384 by 16,384 pixels is 0.8 MB as a file and a gigabyte in memory; here it passes through a buffer. The
+pixels must be exactly as long as IHDR implies, for every colour type, bit depth and pass of an interlaced picture, and
+each row must begin with a filter that exists. The rules are those of PNG, third edition, which includes APNG.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from comfyledger.workers.spool.orientation import XMP_BYTES_MAX, kept_exif, kept
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 INFLATED_BYTES: Final = 1_048_576
-"""At once: what of the pixels is in memory."""
+"""The part of the pixels that is in memory at once."""
 KEPT: Final = frozenset(b"tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT".split())
-"""What changes how a picture is shown. An unknown chunk may hold the whole graph."""
+"""Chunks that change how a picture is shown. An unknown chunk may hold the whole graph."""
 ANIMATION: Final = frozenset(b"acTL fcTL fdAT".split())
 CRITICAL: Final = frozenset(b"IHDR PLTE IDAT IEND".split())
 SAMPLES: Final = {0: (1, (1, 2, 4, 8, 16)), 2: (3, (8, 16)), 3: (1, (1, 2, 4, 8)), 4: (2, (8, 16)), 6: (4, (8, 16))}
@@ -67,7 +67,7 @@ def header_of(body: bytes) -> Header:
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
     samples, depths = SAMPLES.get(colour, (0, ()))
     if not (0 < width <= SIDE_MAX and 0 < height <= SIDE_MAX) or depth not in depths:
-        raise Broken("structure", "The PNG's IHDR says what no picture can be.")
+        raise Broken("structure", "The PNG's IHDR has impossible values.")
     if compression or filtering or interlace > 1:
         raise Broken("structure", "The PNG's IHDR names a method that does not exist.")
     return Header(width, height, colour, samples * depth, bool(interlace))
@@ -168,15 +168,15 @@ class Walk:
         if (not self.last) != (kind == b"IHDR") or (kind == b"IHDR" and length != 13):
             raise Broken("structure", "The PNG's first chunk, and only its first, must be IHDR.")
         if not kind.isalpha() or length > SIDE_MAX or (kind == b"IEND" and length):
-            raise Broken("structure", "The PNG has a chunk that cannot be.")
+            raise Broken("structure", "The PNG has an invalid chunk.")
         if not kind[0] & 0x20 and kind not in CRITICAL:
-            raise Broken("structure", f"The PNG needs its chunk {kind.decode()}, which no standard knows.")
+            raise Broken("structure", f"The PNG needs its chunk {kind.decode()}, which no standard defines.")
         if kind == b"IDAT" and self.last != b"IDAT":
             self._check_picture()
         if kind == b"PLTE" and (
             self.seen & {b"PLTE", b"IDAT"} or self.header.colour in {0, 4} or length % 3 or not 0 < length <= 768
         ):
-            raise Broken("structure", "The PNG's palette stands where it cannot, or is none.")
+            raise Broken("structure", "The PNG's palette is in the wrong place, or is invalid.")
 
     def _check_picture(self) -> None:
         if b"IDAT" in self.seen:
@@ -207,7 +207,7 @@ class Walk:
         self.pixels = Pixels(self.header, width, height)
 
     def _oriented(self, head: bytes, kind: bytes, length: int) -> None:
-        """In the place of metadata a chunk with the orientation alone, if it says one."""
+        """Replace metadata by a chunk with the orientation alone, if there is one."""
         start = self.source.tell()
         self._copy(head, length, nowhere, kept=False)
         after = self.source.tell()
@@ -223,7 +223,7 @@ class Walk:
     # ---- animation
 
     def _animation(self, head: bytes, kind: bytes, length: int) -> None:
-        """Without an acTL before the picture it is none, and what would belong to it is shown by nobody."""
+        """Without an acTL before the picture there is no animation, and no reader shows its chunks."""
         if kind == b"acTL" and not self.seen & {b"acTL", b"IDAT"}:
             _check_length(kind, length, 8)
             self._copy(head, length, self._take_acTL, kept=True)
@@ -244,7 +244,7 @@ class Walk:
         sequence, width, height, x, y = struct.unpack(">IIIII", body[:20])
         self._next(sequence)
         if not (0 < width <= self.header.width - x and 0 < height <= self.header.height - y):
-            raise Broken("structure", "A frame of the PNG leads out of its picture.")
+            raise Broken("structure", "A frame of the PNG extends beyond its picture.")
         self.frames = (self.frames or 0) - 1
         if b"IDAT" in self.seen:
             self.pixels.end()
@@ -255,7 +255,7 @@ class Walk:
     def _fdAT(self, head: bytes, length: int) -> None:
         """The pixels of a frame behind the number of the chunk."""
         if b"fcTL" not in self.seen or b"IDAT" not in self.seen or length < 4:
-            raise Broken("structure", "The PNG has pixels of a frame where none can be.")
+            raise Broken("structure", "The PNG has pixels of a frame in the wrong place.")
         number = take(self.source, 4)
         self._next(int.from_bytes(number, "big"))
         self._copy(head, length - 4, self.pixels.take, kept=True, first=number)
@@ -287,7 +287,7 @@ class Walk:
 
 
 def _kept_text(body: bytes) -> bytes:
-    """Of an international text that is a packet of XMP, the orientation, uncompressed."""
+    """The orientation of an international text that is a packet of XMP, uncompressed."""
     if not body.startswith(XMP_KEYWORD + b"\0"):
         return b""
     rest = body[len(XMP_KEYWORD) + 1 :]

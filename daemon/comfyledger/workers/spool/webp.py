@@ -110,7 +110,7 @@ def _size(kind: bytes, body: bytes) -> tuple[int, int]:
     if kind == b"VP8L" and len(body) >= 5 and body[0] == 0x2F:
         bits = int.from_bytes(body[1:5], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    raise Broken("structure", "The WebP's picture does not begin as one.")
+    raise Broken("structure", "The WebP's picture has an invalid header.")
 
 
 def _check_riff_size(stated: int, size: int) -> None:

@@ -1,8 +1,9 @@
 """All that a plugin may import: the hook, the calls of a store, and its answers.
 
 A plugin is a module or package named in the entry-point group `comfyledger`. It implements the hook
-`comfyledger_stores` and nothing else. It imports its SDK when a store is opened, so that a plugin that cannot be used is a status and not a
-crash. Files are passed as paths into the spool: a store reads them and never keeps, links or changes them.
+`comfyledger_stores` and nothing else. It imports its SDK when a store is opened, so that a plugin that cannot be used
+is a status and not a crash. Files are passed as paths into the spool: a store reads them and never keeps, links or
+changes them.
 """
 
 from __future__ import annotations

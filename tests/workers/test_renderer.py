@@ -29,7 +29,7 @@ PROMPT_ID = prompt_uuid("b1", 1, 1)
 INTERRUPTED = HistoryEntry(PROMPT_ID, "error", False, "interrupted", {})
 
 
-class Room:
+class Backend:
     """A renderer between a ComfyUI that has some files, a watcher with one end, and a reporter that notes."""
 
     def __init__(self, images: int, state: str = "accepted") -> None:
@@ -101,7 +101,7 @@ ROADS = {
 
 @pytest.mark.parametrize("ending", ROADS.values(), ids=list(ROADS))
 async def test_a_complete_set_on_disk_is_taken_however_the_prompt_ended(ending: Ending) -> None:
-    room = Room(images=2)
+    room = Backend(images=2)
     room.writes(2)
     report = await room.ended(ending)
     assert isinstance(report, PromptHasFinished)
@@ -120,13 +120,13 @@ async def test_a_complete_set_on_disk_is_taken_however_the_prompt_ended(ending: 
 )
 @pytest.mark.parametrize("written", [0, 1])
 async def test_a_set_that_is_not_complete_is_not_taken(road: str, kind: type[Report], written: int) -> None:
-    room = Room(images=2)
+    room = Backend(images=2)
     room.writes(written)
     assert isinstance(await room.ended(ROADS[road]), kind)
 
 
 async def test_a_set_on_the_disk_that_is_larger_than_expected_is_told_whole() -> None:
-    room = Room(images=1)
+    room = Backend(images=1)
     room.writes(3)
     report = await room.ended(ROADS["cleared history"])
     assert isinstance(report, PromptHasFinished)
@@ -135,14 +135,14 @@ async def test_a_set_on_the_disk_that_is_larger_than_expected_is_told_whole() ->
 
 
 async def test_nobody_looks_for_the_files_of_a_prompt_that_is_being_cancelled() -> None:
-    room = Room(images=1, state="cancelling")
+    room = Backend(images=1, state="cancelling")
     room.writes(1)
     assert isinstance(await room.ended(ROADS["cleared history"]), PromptIsGone)
 
 
 @pytest.mark.parametrize("files", [0, 1, 3])
 async def test_a_wrong_count_names_both_numbers_and_the_key_to_change(files: int) -> None:
-    room = Room(images=2)
+    room = Backend(images=2)
     report = await room.ended(success(files))
     assert isinstance(report, PromptHasFinished)
     assert report.words is not None
@@ -154,7 +154,7 @@ async def test_a_wrong_count_names_both_numbers_and_the_key_to_change(files: int
 
 @pytest.mark.parametrize("wanted", [True, False])
 async def test_an_entry_that_no_fetch_will_ask_for_is_deleted(wanted: bool) -> None:
-    room = Room(images=1)
+    room = Backend(images=1)
     room.wanted = wanted
     await room.ended(success(1))
     assert room.forgotten == ([] if wanted else [PROMPT_ID])

@@ -47,7 +47,7 @@ def test_nothing_is_done_before_a_person_agrees(door: Any, run: Any) -> None:
     result = run("recover", "--yes")
     assert asked(door)[2:] == [(False, ""), (False, "B/1")]
     assert "4 images retried" in result.stdout
-    assert "left alone" in result.stdout
+    assert "not changed" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,15 @@
-"""The Python client: one websocket to the daemon that mends itself, and every request of the wire as a method.
+"""The Python client: one websocket to the daemon that reconnects by itself, and each request of the wire as a method.
 
     async with Client(name="my-app") as client:
         batch = await client.submit(request_id="...", username="Areg", character="Opal Fever", quantity=8)
         async for event in client.follow(batch.batch_id):
             ...
 
-When the connection breaks, the daemon is looked for again (a restarted one may listen on another port), requests that
-have no answer are sent again with the same body, and subscriptions go on after the last position that was seen.
+When the connection breaks, the client finds the daemon again (a restarted one may listen on another port), repeats
+requests without an answer with the same body, and continues subscriptions after the last position that it received.
 
-A slow reader costs no memory and never blocks other answers: of a subscription at most `EVENTS_WAITING_MAX` events wait
-here. When they are that many, the subscription is ended, and begun again after the last of them once they are read. The
+A slow reader costs no memory and never blocks other answers: at most `EVENTS_WAITING_MAX` events of a subscription wait
+here. At that limit the client ends the subscription, and begins it again after the last of them once they are read. The
 log holds the rest. Progress and previews that nobody reads are dropped.
 
 Imports the standard library, msgspec, websockets, and of comfyledger the wire and the errors: it installs without the
@@ -36,9 +36,9 @@ __all__ = ["Client", "Pushed"]
 class Client:
     """A connection to the daemon. Use it as `async with Client() as client`.
 
-    `name` is the label that request ids belong to. `timeout_s` bounds each answer, connecting again included; None
-    waits for ever. With `wait`, the first connection may take that long as well; without it, no daemon means
-    Refused(not_running) at once. `on_waiting` hears why an answer takes longer.
+    `name` is the label of the request ids. `timeout_s` limits the time of each answer, reconnecting included; None
+    waits forever. With `wait`, the first connection may take that long as well; without it, a missing daemon raises
+    Refused(not_running) at once. `on_waiting` is called with the reason when an answer takes longer.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Client:
 
     @property
     def welcome(self) -> wire.Welcome:
-        """What the daemon said at the last hello: its version, ledger, epoch and position."""
+        """The daemon's answer to the last hello: its version, ledger, epoch and position."""
         if self._link.welcome is None:
             raise Refused("not_running", "The client is not connected yet.")
         return self._link.welcome
@@ -94,7 +94,7 @@ class Client:
         metadata: Mapping[str, Any] | None = None,
         dry_run: bool = False,
     ) -> wire.BatchAccepted:
-        """Ask for a batch. Make up one `request_id` for each; the same one with the same body is answered alike.
+        """Request a batch. Use a new `request_id` for each; the same id with the same body gets the same answer.
 
         Raises Refused with the daemon's code, sentence, hint and path. The fields are those of `wire.SubmitBatch`.
         """
@@ -151,13 +151,13 @@ class Client:
     async def retry(
         self, batch_id: str, images: Sequence[int] = (), *, take: wire.Take | None = None
     ) -> wire.ChangedCount:
-        """Take up what failed, was parked or held. `take`: of runs that gave too many files, and of nothing else."""
+        """Retry what failed, was parked or is held. `take` applies only to runs that gave too many files."""
         return await self._link.ask(wire.Retry(batch_id, list(images), take), wire.ChangedCount)
 
     async def recover(self, wanted: wire.Recover) -> wire.Recovered:
-        """A page of recovery: ask again with its `cursor` until there is none. `drop_store` has one page.
+        """Recover one page: ask again with its `cursor` until there is none. `drop_store` has one page.
 
-        Raises Refused: `store_unavailable` with its `retry_after_s`, `nothing_to_do` if nothing is owed to a store
+        Raises Refused: `store_unavailable` with its `retry_after_s`, `nothing_to_do` if nothing is owed to the store
         that is given up.
         """
         return await self._link.ask(wanted, wire.Recovered)
@@ -172,7 +172,7 @@ class Client:
         stores: bool = False,
         dry_run: bool = False,
     ) -> wire.Forgotten:
-        """Forget a batch, images of it, or one page of a user's batches: go on with `before` of the answer."""
+        """Forget a batch, images of it, or one page of a user's batches. The next page takes `before` of the answer."""
         message = wire.Forget(batch_id, list(images), username, before, stores, dry_run)
         return await self._link.ask(message, wire.Forgotten)
 
@@ -190,17 +190,17 @@ class Client:
         return await self._link.ask(wire.SurveyStore(store, prefix, cursor), wire.Survey)
 
     async def raise_series(self, store: str, found: Sequence[wire.SeriesFound]) -> wire.SeriesRaised:
-        """Have series (1 to 500) go on above what a store holds. To do it again changes nothing."""
+        """Raise 1 to 500 series above the numbers that a store holds. Repeating it changes nothing."""
         return await self._link.ask(wire.RaiseSeries(store, list(found)), wire.SeriesRaised)
 
     async def read_log(self, wanted: wire.ReadLog) -> wire.LogPage:
-        """A page of what is past; the next one goes on from its `position`. See `subscribe` for what is to come."""
+        """A page of past events; the next page begins after its `position`. `subscribe` has the events to come."""
         return await self._link.ask(wanted, wire.LogPage)
 
     async def explain(
         self, what: str, *, username: str | None = None, character: str | None = None
     ) -> wire.Explanation:
-        """The story of an image, a batch or a number without an image. Raises Refused(unknown_image)."""
+        """The history of an image, a batch or a number without an image. Raises Refused(unknown_image)."""
         return await self._link.ask(wire.Explain(what, username, character), wire.Explanation)
 
     # ---- following
@@ -216,9 +216,9 @@ class Client:
         progress: bool = False,
         previews: bool = False,
     ) -> AsyncGenerator[Pushed, None]:
-        """Everything in the log after a position, then live, without gap or double, across broken connections.
+        """All events after a position, then new ones, without gap or duplicate, across broken connections.
 
-        Never ends by itself. Raises Refused(epoch_changed) after a restore, Refused(not_running) when the daemon stays
+        Does not end by itself. Raises Refused(epoch_changed) after a restore, Refused(not_running) if the daemon is
         away for longer than the client's timeout.
         """
         names = None if kinds is None else list(kinds)
@@ -252,11 +252,11 @@ class Client:
                     return
 
     async def _is_over(self, batch_id: str) -> bool:
-        """A batch that was settled may have been taken up again by `retry`; then its story goes on."""
+        """`retry` may have reopened a settled batch; then more events follow."""
         return (await self.get_batch(batch_id)).status in {"settled", "cancelled"}
 
     async def wait(self, batch_id: str) -> wire.BatchInfo:
-        """Follow a batch to its end; what became of it, with its images."""
+        """Wait until a batch is settled. Returns it with its images."""
         events = self.follow(batch_id)
         async with contextlib.aclosing(events):
             async for _ in events:

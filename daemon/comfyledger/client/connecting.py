@@ -1,7 +1,7 @@
-"""One connection to the daemon, and why there is none: in the daemon's own words, or in words that say what to do.
+"""One connection to the daemon, or the reason why there is none, with what to do.
 
-At a Unix socket the kernel says whose process listens. Nothing is sent, the token least of all, before that was looked
-at: whoever may write into the folder can put a socket there while the daemon is away.
+At a Unix socket the kernel says which user's process listens. The client checks that before it sends anything, above
+all the token: anybody who may write to the folder can put a socket there while the daemon is away.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from comfyledger.errors import CODES, Refused
 FRAME_BYTES_MAX: Final = 64 * 2**20
 CONNECT_S: Final = 10.0
 CLOSE_S: Final = 0.2
-"""Of the closing handshake: its answer may stand behind events that nobody reads any more."""
+"""Limit of the closing handshake: its answer may come after events that nobody reads any more."""
 _UCRED: Final = struct.Struct("3i")
 """struct ucred of unix(7): process, user, group."""
 _UNCONNECTED: Final = -1
 
 
 class Stranger(OSError):
-    """Somebody else's program listens where the daemon is looked for."""
+    """A program of another user listens at the daemon's address."""
 
     def __init__(self, user: int) -> None:
         self.user = user
@@ -43,7 +43,7 @@ class Stranger(OSError):
 
 @asynccontextmanager
 async def connected(address: Address) -> AsyncIterator[ClientConnection]:
-    """Raises OSError, EOFError, InvalidHandshake, InvalidURI; `why_not` makes a refusal of each."""
+    """Raises OSError, EOFError, InvalidHandshake, InvalidURI; `why_not` turns each into a refusal."""
     headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
     through: dict[str, Any] = {"unix": True, "sock": await _socket(address)} if address.unix_path else {}
     opened = await _Direct(
@@ -58,12 +58,12 @@ async def connected(address: Address) -> AsyncIterator[ClientConnection]:
     try:
         yield opened
     finally:
-        with suppress(AttributeError):  # of asyncio: a transport that broke while it wrote cannot be aborted once more
+        with suppress(AttributeError):  # asyncio cannot abort a transport that broke while it wrote
             await opened.close()
 
 
 class _Direct(connect):
-    """A connection to just the address that was given: the token goes nowhere else."""
+    """A connection to the given address only: the token is sent nowhere else."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Called by `websockets` for each answer that is no handshake."""
@@ -71,7 +71,7 @@ class _Direct(connect):
 
 
 async def _socket(address: Address) -> socket.socket:
-    """Connected to somebody who may see the token. Raises OSError."""
+    """A socket connected to a process that may see the token. Raises OSError."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         made.setblocking(False)
@@ -87,13 +87,13 @@ async def _socket(address: Address) -> socket.socket:
 def _check_peer(made: socket.socket, address: Address) -> None:
     _, user, _ = _UCRED.unpack(made.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     if user == _UNCONNECTED:
-        raise ConnectionRefusedError("too many wait to be let in")
+        raise ConnectionRefusedError("too many connections wait to be accepted")
     if address.users is not None and user not in address.users:
         raise Stranger(user)
 
 
 def why_not(address: Address, error: Exception) -> Refused:
-    """Why there is no connection: in the daemon's own words, if it is a daemon that refuses."""
+    """Why there is no connection; the daemon's own reason if a daemon refused it."""
     if isinstance(error, Stranger):
         return _strange(address, error.user)
     if isinstance(error, PermissionError):

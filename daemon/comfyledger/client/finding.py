@@ -1,8 +1,8 @@
-"""Where the daemon is, and its token: what was asked for, the environment, or what the daemon left in its state folder.
+"""Where the daemon is, and its token: from arguments, from the environment, or from files in its state folder.
 
-Reads small files and nothing else. It is asked again before each connection, since a restarted daemon may listen
-elsewhere. A daemon of this machine is found by its state folder, and spoken to at the Unix socket there: a port may be
-another program's by now, and the token is not shown to whoever took it. A port is used where a person names it.
+Reads small files and nothing else. The client asks again before each connection, since a restarted daemon may listen
+elsewhere. A daemon of this machine is found by its state folder and reached at the Unix socket there: another program
+may use its old port by now, and must not get the token. A port is used only if a person names it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from comfyledger.errors import Refused
 
 UNIX: Final = "unix:"
 SOCKET: Final = "door.sock"
-"""In the state folder, unless door.json says that its path would have been too long."""
+"""In the state folder. If that path would be too long, door.json has another one."""
 SOCKET_PATH_MAX: Final = 107
-"""Bytes of a path that a Unix socket can have: unix(7), sun_path less its last zero."""
+"""Bytes that the path of a Unix socket may have: unix(7), sun_path without its final zero."""
 _SCHEMES: Final = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 _FORMS: Final = "Write http://HOST:PORT, HOST:PORT or unix:/PATH."
 _TOKEN: Final = re.compile(r"[ -~]+")
 
 
 class Address(NamedTuple):
-    """Where a daemon is said to be. `token` is empty where none was found; `token_path` is where it would be.
+    """The address of a daemon. `token` is empty if none was found; `token_path` is where it would be.
 
-    `users`: whose socket is trusted with the token; None where a person named the address.
+    `users`: the users whose socket may get the token; None if a person named the address.
     """
 
     url: str
@@ -41,7 +41,7 @@ class Address(NamedTuple):
 
     @property
     def unix_path(self) -> str:
-        """Of a daemon that listens at a Unix socket."""
+        """The path of the socket, for a daemon at a Unix socket; else empty."""
         return self.url.removeprefix(UNIX) if self.url.startswith(UNIX) else ""
 
     @property
@@ -59,10 +59,10 @@ def find_state_dir(environ: Mapping[str, str]) -> Path:
 def find_daemon(
     url: str | None, token: str | None, state_dir: Path | str | None, environ: Mapping[str, str]
 ) -> Address:
-    """What was asked for comes first, then the environment, then what the daemon left in its state folder.
+    """Arguments take precedence over the environment, and that over the files in the state folder.
 
-    A state folder that was asked for is not overruled by COMFYLEDGER_URL and COMFYLEDGER_TOKEN. Raises Refused:
-    `config_invalid` for an address that is none, `unauthorized` for a token that is none.
+    With a `state_dir`, COMFYLEDGER_URL and COMFYLEDGER_TOKEN are ignored. Raises Refused: `config_invalid` for an
+    invalid address, `unauthorized` for an invalid token.
     """
     folder = Path(os.path.expanduser(state_dir)) if state_dir else find_state_dir(environ)
     said = {} if state_dir else environ
@@ -79,13 +79,13 @@ def find_daemon(
 
 
 def read_url(given: str, where: str) -> str:
-    """An address as a person writes it, as `http://HOST[:PORT][/PREFIX]`, the same with https, or `unix:/PATH`.
+    """A typed address, normalized to `http://HOST[:PORT][/PREFIX]`, the same with https, or `unix:/PATH`.
 
-    `where` names what holds it. Raises Refused(config_invalid); what may be a password is not repeated.
+    `where` names its source. Raises Refused(config_invalid), without repeating what may be a password.
     """
     text = given.strip()
     if not text.isprintable() or " " in text:
-        raise _no_address(where, "it has a line end, a space or another sign that no address has")
+        raise _no_address(where, "it has a line end, a space or another character that no address has")
     if text.startswith(UNIX):
         return UNIX + _unix_path(text.removeprefix(UNIX), where)
     scheme, found, rest = text.partition("://")
@@ -108,14 +108,14 @@ def _unix_path(path: str, where: str) -> str:
 
 
 def _host_and_prefix(rest: str, where: str) -> str:
-    """What stands behind `://`, without the `/ws` that the client adds itself."""
+    """What follows `://`, without the `/ws` that the client adds itself."""
     try:
         parts = urlsplit(f"//{rest}")
         host, port = parts.hostname, parts.port
     except ValueError:
         raise _no_address(where, "its host or port cannot be read") from None
     if "@" in parts.netloc:
-        raise _no_address(where, "a user or password stands in it", "Give the token in COMFYLEDGER_TOKEN.")
+        raise _no_address(where, "it contains a user or password", "Give the token in COMFYLEDGER_TOKEN.")
     if not host or port == 0:
         raise _no_address(where, "it names no host" if not host else "there is no port 0")
     if parts.query or parts.fragment:
@@ -126,15 +126,15 @@ def _host_and_prefix(rest: str, where: str) -> str:
 
 
 def _no_address(where: str, why: str, hint: str = _FORMS) -> Refused:
-    return Refused("config_invalid", f"{where} is no address of a daemon: {why}.", hint=hint)
+    return Refused("config_invalid", f"{where} is not an address of a daemon: {why}.", hint=hint)
 
 
 def _token(given: str | None, where: str) -> str:
-    """Without the line end that an editor leaves. Raises Refused(unauthorized) for what cannot be a token."""
+    """The token without the line end that an editor adds. Raises Refused(unauthorized) if it cannot be a token."""
     token = (given or "").strip().strip("\ufeff").strip()
     if token and not _TOKEN.fullmatch(token):
-        text = f"{where} is no token: it has a line end or another sign that no token has."
-        raise Refused("unauthorized", text, hint="Copy the token again, in one piece.")
+        text = f"{where} is not a token: it has a line end or another character that no token has."
+        raise Refused("unauthorized", text, hint="Copy the token again, on one line.")
     return token
 
 
@@ -144,7 +144,7 @@ def _socket(folder: Path) -> str:
 
 
 def _users(folder: Path) -> frozenset[int]:
-    """Root, this user, and the user of a service, to whom its state folder belongs."""
+    """Root, this user, and the owner of the state folder, who is the user of a service."""
     users = {0, os.geteuid()}
     with contextlib.suppress(OSError):
         users.add(folder.stat().st_uid)
@@ -165,7 +165,7 @@ def find_config(folder: Path) -> Path | None:
 
 
 def _said(path: Path, key: str) -> str:
-    """What the daemon left in door.json under a key."""
+    """The text that the daemon wrote to door.json under a key; empty if there is none."""
     try:
         found = json.loads(_text(path) or "{}")
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""The connection behind the client: it mends itself, repeats what has no answer and hands pushes to their readers.
+"""The client's connection: reconnects, repeats requests without an answer, and queues pushes for their readers.
 
-Reading a frame never waits for anybody: an answer goes to its request, a push to its reader's queue, and what is sent
-lies in an outbox until the socket takes it. So a slow reader cannot keep others from their answers.
+Reading a frame never waits: an answer goes to its request, a push to the queue of its reader, and a request waits in an
+outbox until the socket takes it. So a slow reader does not delay the answers of others.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from comfyledger.errors import Refused
 EVENTS_WAITING_MAX: Final = 1_000
 """Events of one subscription that wait for their reader; the log holds the rest."""
 LIVE_WAITING_MAX: Final = 32
-"""Above so many waiting events, progress and previews are dropped: they are worth something at once or never."""
+"""Above this many waiting items, progress and previews are dropped: they are of use at once or never."""
 WAITING_S: Final = 600.0
-"""How long an answer may take after each `waiting`: the daemon waits for somebody else, within limits of its own."""
+"""How long an answer may take after each `waiting`: the daemon waits for a store, within limits of its own."""
 HELLO_S: Final = 10.0
 DELAY_MIN_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
@@ -40,7 +40,7 @@ A = TypeVar("A", bound=wire.Answer)
 
 
 class Pending:
-    """A request that has no answer yet. `sent` counts how often it went out; `held_back`: it came too soon."""
+    """A request without an answer yet. `sent` counts how often it was sent; `held_back`: it was rate limited."""
 
     def __init__(self, number: int, message: wire.Message, feed: Feed | None) -> None:
         self.message = message
@@ -56,7 +56,7 @@ class Pending:
             self.answer.set_result(answer)
 
     def fail(self, refusal: Refused) -> None:
-        """A repeated retry or resume that finds nothing left to do was done by its first copy."""
+        """If a repeated retry or resume has nothing to do, its first copy did it."""
         if refusal.code == "nothing_to_do" and self.sent > 1:
             self.succeed(wire.ChangedCount(0))
         elif not self.answer.done():
@@ -64,7 +64,7 @@ class Pending:
 
 
 class Feed:
-    """A subscription as its reader sees it, whatever happens to connections. `after` is the last position queued."""
+    """A subscription of one reader, across connections. `after` is the last position that is queued."""
 
     def __init__(self, asked: wire.Subscribe) -> None:
         self.asked = asked
@@ -90,7 +90,7 @@ class Feed:
         self.woken.set()
 
     def put(self, item: Pushed) -> bool:
-        """Whether there was room for an event; progress and previews always find room, or are dropped."""
+        """Queue an item. False if there is no room for an event. Progress and previews without room are dropped."""
         if isinstance(item, wire.LoggedEvent):
             if len(self.items) >= EVENTS_WAITING_MAX:
                 return False
@@ -106,18 +106,18 @@ def _encoded(message: wire.Message, number: int) -> str:
     try:
         return wire.request_frame(message, number).decode()
     except UnicodeEncodeError as error:
-        raise Refused("not_utf8", "A text of the request is not valid Unicode.") from error
+        raise Refused("not_utf8", "A text in the request is not valid Unicode.") from error
 
 
 def _delays() -> Iterator[float]:
-    """Seconds to wait before each new attempt: doubled up to a limit, spread so that clients do not come together."""
+    """Seconds to wait before each attempt: doubled up to a limit, random so that clients do not reconnect together."""
     for exponent in itertools.count():
         longest = min(DELAY_MAX_S, DELAY_MIN_S * 2 ** min(exponent, 10))
         yield longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
 
 
 class Link:
-    """Requests, subscriptions and the task that keeps one connection. `find` says where the daemon is now."""
+    """Requests, subscriptions and the task that keeps one connection. `find` returns the daemon's present address."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class Link:
         await asyncio.gather(self._task, return_exceptions=True)
         self._end(Refused("not_running", "The client is closed."))
 
-    # ---- asking and being answered
+    # ---- requests and answers
 
     async def ask(self, message: wire.Message, kind: type[A], feed: Feed | None = None) -> A:
         if self._over is not None:
@@ -177,14 +177,14 @@ class Link:
             del self._pending[number]
 
     def _post(self, pending: Pending) -> None:
-        """Send a request now; without a connection it is sent as soon as there is one."""
+        """Send a request now, or as soon as there is a connection."""
         if self._outbox is not None:
             pending.sent += 1
             pending.held_back = False
             self._outbox.put_nowait(pending.frame)
 
     def _post_again(self, pending: Pending) -> None:
-        """Unless another connection has taken it meanwhile."""
+        """Send a rate-limited request again, unless a new connection has done so."""
         if pending.held_back and not pending.answer.done():
             self._post(pending)
 
@@ -217,12 +217,12 @@ class Link:
         pending.succeed(answer)
 
     def _take_error(self, pending: Pending | None, refusal: Refused) -> None:
-        """One that came too soon goes out again when it may.
+        """A rate-limited request is sent again after its delay.
 
-        A frame that is too large is refused unread, so that the daemon cannot say which request it was.
+        The daemon refuses a frame that is too large without reading it, so it cannot name the request.
         """
         if pending is not None and refusal.code == "rate_limited":
-            pending.sent -= 1  # it was not taken
+            pending.sent -= 1  # it was not accepted
             pending.held_back = True
             asyncio.get_running_loop().call_later(refusal.retry_after_s, self._post_again, pending)
         elif pending is not None:
@@ -237,7 +237,7 @@ class Link:
             self._on_waiting(waiting)
 
     def _take_push(self, push: wire.Answer) -> None:
-        """What is for nobody any more, or for a reader who is too slow, ends its subscription."""
+        """A push without a reader, or for a reader who is too slow, ends its subscription."""
         match push:
             case wire.SubscriptionEnded(subscription=subscription):
                 feed = self._feeds.pop(subscription, None)
@@ -251,11 +251,11 @@ class Link:
                     self.unsubscribe(push.subscription)
                     feed.ended()
 
-    # ---- being connected
+    # ---- the connection
 
     async def _stay_connected(self) -> None:
         try:
-            await self._connect_again_and_again()
+            await self._reconnect_forever()
         except Refused as refusal:
             self._end(refusal)
         except msgspec.MsgspecError as error:
@@ -264,8 +264,8 @@ class Link:
             self._end(Refused("internal", f"The client is broken: {error!r}."))
             raise
 
-    async def _connect_again_and_again(self) -> None:
-        """The iterator of websockets would go on with the first address; a restarted daemon may have another port."""
+    async def _reconnect_forever(self) -> None:
+        """The iterator of websockets keeps the first address; a restarted daemon may have another port."""
         delays = _delays()
         while True:
             address = self._find()
@@ -284,7 +284,7 @@ class Link:
             await asyncio.sleep(next(delays))
 
     def _give_up_unopened(self) -> None:
-        """Before the first connection only a daemon that is not there yet is waited for, and only if asked to."""
+        """Before the first connection, wait only with `wait`, and only for a daemon that is not running yet."""
         if not self._opened.done() and (not self._wait or self._trouble.code != "not_running"):
             raise self._trouble
 
@@ -311,7 +311,7 @@ class Link:
         self._feeds.clear()
 
     def _refuse_largest(self, refusal: Refused) -> None:
-        """Sending the same frame again would be refused for ever."""
+        """Fail the largest request: sent again, it would be refused each time."""
         sent = [pending for pending in self._pending.values() if pending.sent and not pending.answer.done()]
         if sent:
             max(sent, key=lambda pending: len(pending.frame)).fail(refusal)
@@ -326,7 +326,7 @@ class Link:
 
 
 async def _hello(socket: ClientConnection, name: str) -> wire.Welcome:
-    """Raises Refused with what the daemon has against this client, OSError when it says nothing in time."""
+    """Raises Refused with the daemon's reason, OSError if it does not answer in time."""
     hello = wire.Hello(name)
     await socket.send(_encoded(hello, 0))
     async with asyncio.timeout(HELLO_S):
@@ -337,7 +337,7 @@ async def _hello(socket: ClientConnection, name: str) -> wire.Welcome:
 
 
 async def _write(socket: ClientConnection, outbox: asyncio.Queue[str]) -> None:
-    """Ends with the connection; what was not sent is sent again on the next one."""
+    """Ends with the connection; the next one sends again what was not sent."""
     with contextlib.suppress(ConnectionClosed):
         while True:
             await socket.send(await outbox.get())

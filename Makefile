@@ -1,4 +1,4 @@
-# Everything runs inside .venv, made from pyproject.toml alone. `make` says what there is.
+# Everything runs inside .venv, which is made from pyproject.toml. `make` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ LOWEST := .venv-lowest
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-lowest soak fuzz bench scale check format clean
 
-help: ## say what make can do
+help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 $(STAMP): pyproject.toml
@@ -19,10 +19,10 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP) ## make the virtual environment
 
-# What the daemon needs and nothing else, unless all is there already. pip says what it does meanwhile.
+# Installs what the daemon needs, unless `make setup` has installed everything. pip shows its progress.
 $(DEMO_STAMP): pyproject.toml
 	@if [ $(STAMP) -nt pyproject.toml ]; then exit 0; fi; \
-	echo "Installs comfyledger and what its daemon needs into $(VENV); this is done once." && \
+	echo "Installs comfyledger and what its daemon needs into $(VENV), once." && \
 	$(PYTHON) -m venv $(VENV) && \
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[daemon]'
 	@touch $(DEMO_STAMP)
@@ -44,31 +44,31 @@ test-lowest: ## install a wheel with the lowest versions allowed; run the main j
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger systemd print > $(CURDIR)/$(LOWEST)/units
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger demo
 
-test-service: $(STAMP) ## live through the life of the service under a real systemd, in a container (root; some two minutes)
+test-service: $(STAMP) ## test the service under a real systemd in a container (needs root and about two minutes)
 	$(BIN)/python tests/service/boot.py
 
 IMAGES ?= 2000
 EVERY_S ?= 2
-soak: $(STAMP) ## many images with a fault every few seconds (IMAGES=2000 EVERY_S=2 SEED=)
+soak: $(STAMP) ## render many images with a fault every few seconds (IMAGES=2000 EVERY_S=2 SEED=)
 	$(BIN)/python tests/whole/soak.py --images $(IMAGES) --every-s $(EVERY_S) $(if $(SEED),--seed $(SEED))
 
 INPUTS ?= 1000000
-fuzz: $(STAMP) ## hostile frames for the door and from ComfyUI (INPUTS=1000000 SEED=)
+fuzz: $(STAMP) ## send hostile frames to the server, and from ComfyUI (INPUTS=1000000 SEED=)
 	$(BIN)/python tests/fuzzing.py --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
 
-bench: $(STAMP) ## all benchmarks beside floors and peers, with the aims; docs/performance.md has the results
+bench: $(STAMP) ## run all benchmarks; docs/performance.md has results and aims
 	$(BIN)/python benchmarks/run.py
 
-scale: $(STAMP) ## 162,000 images: memory and time of what reads them all
+scale: $(STAMP) ## measure commands that read 162,000 images: memory and time
 	$(BIN)/python tests/whole/scale.py
 
-check: $(STAMP) ## ruff, mypy --strict, import-linter
+check: $(STAMP) ## run ruff, mypy --strict and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(STAMP) ## put the code into shape
+format: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

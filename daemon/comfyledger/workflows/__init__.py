@@ -1,7 +1,7 @@
-"""Sample workflows in ComfyUI's API format, shipped with the package, and what their inputs are called.
+"""Sample workflows in ComfyUI's API format, shipped with the package, and the names of their inputs.
 
-They are plain files beside this module; it imports nothing of the package. Whoever wants a graph passes the
-bytes to `comfyui.graph.read_graph` and the inputs to `find_plan`, as with a workflow of one's own.
+The workflows are plain files beside this module, which imports nothing of the package. To use one, pass its bytes to
+`comfyui.graph.read_graph` and its inputs to `find_plan`, as with a workflow of your own.
 """
 
 from __future__ import annotations

@@ -101,12 +101,12 @@ ROADS = {
 
 @pytest.mark.parametrize("ending", ROADS.values(), ids=list(ROADS))
 async def test_a_complete_set_on_disk_is_taken_however_the_prompt_ended(ending: Ending) -> None:
-    room = Backend(images=2)
-    room.writes(2)
-    report = await room.ended(ending)
+    backend = Backend(images=2)
+    backend.writes(2)
+    report = await backend.ended(ending)
     assert isinstance(report, PromptHasFinished)
     assert [file.filename for file in report.files] == ["1-a1_00001_.png", "1-a1_00002_.png"]
-    assert room.forgotten == []
+    assert backend.forgotten == []
 
 
 @pytest.mark.parametrize(
@@ -120,30 +120,30 @@ async def test_a_complete_set_on_disk_is_taken_however_the_prompt_ended(ending: 
 )
 @pytest.mark.parametrize("written", [0, 1])
 async def test_a_set_that_is_not_complete_is_not_taken(road: str, kind: type[Report], written: int) -> None:
-    room = Backend(images=2)
-    room.writes(written)
-    assert isinstance(await room.ended(ROADS[road]), kind)
+    backend = Backend(images=2)
+    backend.writes(written)
+    assert isinstance(await backend.ended(ROADS[road]), kind)
 
 
 async def test_a_set_on_the_disk_that_is_larger_than_expected_is_told_whole() -> None:
-    room = Backend(images=1)
-    room.writes(3)
-    report = await room.ended(ROADS["cleared history"])
+    backend = Backend(images=1)
+    backend.writes(3)
+    report = await backend.ended(ROADS["cleared history"])
     assert isinstance(report, PromptHasFinished)
     assert len(report.files) == 3
     assert report.words is not None
 
 
 async def test_nobody_looks_for_the_files_of_a_prompt_that_is_being_cancelled() -> None:
-    room = Backend(images=1, state="cancelling")
-    room.writes(1)
-    assert isinstance(await room.ended(ROADS["cleared history"]), PromptIsGone)
+    backend = Backend(images=1, state="cancelling")
+    backend.writes(1)
+    assert isinstance(await backend.ended(ROADS["cleared history"]), PromptIsGone)
 
 
 @pytest.mark.parametrize("files", [0, 1, 3])
 async def test_a_wrong_count_names_both_numbers_and_the_key_to_change(files: int) -> None:
-    room = Backend(images=2)
-    report = await room.ended(success(files))
+    backend = Backend(images=2)
+    report = await backend.ended(success(files))
     assert isinstance(report, PromptHasFinished)
     assert report.words is not None
     text = report.words.content.decode()
@@ -154,7 +154,7 @@ async def test_a_wrong_count_names_both_numbers_and_the_key_to_change(files: int
 
 @pytest.mark.parametrize("wanted", [True, False])
 async def test_an_entry_that_no_fetch_will_ask_for_is_deleted(wanted: bool) -> None:
-    room = Backend(images=1)
-    room.wanted = wanted
-    await room.ended(success(1))
-    assert room.forgotten == ([] if wanted else [PROMPT_ID])
+    backend = Backend(images=1)
+    backend.wanted = wanted
+    await backend.ended(success(1))
+    assert backend.forgotten == ([] if wanted else [PROMPT_ID])

@@ -22,9 +22,10 @@ from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.reader import Reader
-from comfyledger.plugin_api import Store, StoreTrouble
+from comfyledger.plugin_api import StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.spool.spool import Spool
+from comfyledger.workers.stores.resolve import name_in, same_place
 
 READERS_MAX: Final = 32
 COPIES_MAX: Final = 4
@@ -88,20 +89,16 @@ class FileSource:
 
     async def _from_store(self, image: ImageRow, ref: StoreRef) -> BinaryIO | None:
         """A store's copy, if the store is the same place as when it took the image. Raises StoreTrouble."""
-        upload, store = image.upload(ref.name), self._store(ref)
+        upload, store = image.upload(ref.name), same_place(self._stores.get(ref.name), ref)
         if upload is None or upload.state != "stored" or store is None:
             return None
-        name = upload.name or image.public_id
+        name = name_in(image, ref.name)
         held = await store.check(name, image.extension)
         if held is None or held.size_bytes != image.size_bytes:
             return None
         with tempfile.NamedTemporaryFile(prefix="comfyledger-") as copy:
             await store.fetch(name, image.extension, Path(copy.name))
             return await asyncio.to_thread(_whole, Path(copy.name), image)
-
-    def _store(self, ref: StoreRef) -> Store | None:
-        opened = self._stores.get(ref.name)
-        return opened.guarded if opened is not None and opened.identity == ref.identity else None
 
 
 def _whole(path: Path, image: ImageRow) -> BinaryIO | None:

@@ -185,11 +185,13 @@ class Fetcher:
         return [(index, file) for index, file in pairs if index in waiting]
 
     async def _report_all(self, effect: FetchPrompt, transfers: Transfers) -> bool:
-        """Report the files that came, and then the fault or trouble of the others."""
+        """Report the files that came, and then how the lane or the attempt ended. Whether the spool took any."""
         if _is_more(effect):
-            return await self._laid_by(effect, transfers)
-        if transfers.kept or not (transfers.fault or transfers.trouble):
-            await self._took(effect, transfers.kept)
+            kept = await self._laid_by(effect, transfers)
+        else:
+            kept = bool(transfers.kept)
+            if kept or not (transfers.fault or transfers.trouble):
+                await self._took(effect, transfers.kept)
         if transfers.trouble is not None:
             await self._reporter.stuck(effect.lane, transfers.trouble.code, transfers.trouble.text)
         elif transfers.fault is not None:
@@ -198,24 +200,20 @@ class Fetcher:
         else:
             await self._reporter.works(effect.lane)
             await self._outcomes.forget_entry(effect)
-        return bool(transfers.kept)
+        return kept
 
     async def _laid_by(self, effect: FetchPrompt, transfers: Transfers) -> bool:
         """Report surplus files, which wait until a person chooses. All of them are kept, or none."""
         if transfers.trouble is not None:
-            await self._reporter.stuck(effect.lane, transfers.trouble.code, transfers.trouble.text)
             return False
         if transfers.fault is not None:
             await self._remove_waiting(effect)
-            await self._outcomes.failed(effect, transfers.fault.code, transfers.fault.text, final=transfers.fault.final)
             return False
         ordered = sorted(transfers.kept, key=lambda file: file.image)
         files = tuple(msgspec.structs.replace(file, image=place) for place, file in enumerate(ordered, 1))
         words = self._reporter.error_text(miscounted(len(files), len(effect.images), effect.batch_id))
         if not await self._logged(report_of(FilesLaidBy, effect, files=files, words=words)):
             await self._remove_waiting(effect)
-        await self._reporter.works(effect.lane)
-        await self._outcomes.forget_entry(effect)
         return True
 
     async def _logged(self, report: PromptReport) -> tuple[int, ...]:

@@ -51,6 +51,17 @@ class StoreResolver:
         return opened.guarded if meant == opened.identity else Moved(opened.identity, meant)
 
 
+def same_place(opened: OpenedStore | None, ref: StoreRef) -> Store | None:
+    """The store, if it is still the place that a batch named."""
+    return opened.guarded if opened is not None and opened.identity == ref.identity else None
+
+
+def name_in(image: ImageRow, store: str) -> str:
+    """The name under which a store has the image: its number may have been another one then."""
+    upload = image.upload(store)
+    return (upload.name if upload is not None else "") or image.public_id
+
+
 async def check_identities(stores: Mapping[str, OpenedStore], reader: Reader) -> None:
     """Check at the start that no store was pointed at another place while images are owed to the old one.
 

@@ -23,6 +23,7 @@ from comfyledger.plugins import OpenedStore
 from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
+from comfyledger.workers.stores.resolve import name_in, same_place
 
 log = structlog.get_logger("comfyledger.bringback")
 
@@ -74,7 +75,7 @@ class FileRestorer:
         for ref in refs:
             try:
                 store = self._store(ref)
-                if store is not None and await self._from(store, image, _name_in(image, ref.name)):
+                if store is not None and await self._from(store, image, name_in(image, ref.name)):
                     return ref.name
             except PluginDied as error:
                 died.append(f"{ref.name}: {error.fault.text}")
@@ -94,7 +95,7 @@ class FileRestorer:
         opened = self._stores.get(ref.name)
         if opened is not None and opened.waiting is not None:
             raise StoreTrouble(LaneFault("unknown", opened.problem))
-        return opened.guarded if opened is not None and opened.identity == ref.identity else None
+        return same_place(opened, ref)
 
     async def _from(self, store: Store, image: ImageRow, name: str) -> bool:
         held = await store.check(name, image.extension)
@@ -111,9 +112,3 @@ def _pinned(image: ImageRow) -> ProvedFile:
 def _is_stored(image: ImageRow, store: str) -> bool:
     upload = image.upload(store)
     return upload is not None and upload.state == "stored"
-
-
-def _name_in(image: ImageRow, store: str) -> str:
-    """The name under which a store has the image: its number may have been another one then."""
-    upload = image.upload(store)
-    return (upload.name if upload is not None else "") or image.public_id

@@ -69,11 +69,11 @@ def uploads(**states: Upload) -> tuple[Upload, ...]:
 RETRY = f"comfyledger retry {BATCH} --image 3"
 ANOTHER = f"comfyledger recover --batch {BATCH} --code collision --new-number"
 RESUME = f"comfyledger resume batch:{BATCH}"
-TRIED = "It goes on by itself."
+TRIED = "The daemon tries again automatically."
 WAITS: dict[str, tuple[ImageRow, PromptRow, Situation, list[tuple[str, str, str, str]]]] = {
     "its turn": (
         *(PENDING, PROMPT, there()),
-        [("render", "turn", "Its turn has not come: 3 other prompts of its batch and 2 open batches", "")],
+        [("render", "turn", "It waits for its turn: 3 other prompts of its batch and 2 open batches", "")],
     ),
     "held by a person": (
         *(PENDING, PROMPT, there(held="person")),
@@ -81,11 +81,11 @@ WAITS: dict[str, tuple[ImageRow, PromptRow, Situation, list[tuple[str, str, str,
     ),
     "held since somebody took a prompt out": (
         *(PENDING, PROMPT, there(held="removed")),
-        [("render", "held", "Somebody took one of its prompts out of ComfyUI's queue", RESUME)],
+        [("render", "held", "Somebody removed one of its prompts from ComfyUI's queue", RESUME)],
     ),
     "held since all fail alike": (
         *(PENDING, PROMPT, there(held="failing", failures=("broken", "broken"))),
-        [("render", "held", "Its first prompts all failed alike, so the batch is held (broken).", RESUME)],
+        [("render", "held", "Its first prompts all failed in the same way, so the batch is held (broken).", RESUME)],
     ),
     "held for a reason that a later version has": (
         *(PENDING, PROMPT, there(held="moon")),
@@ -111,30 +111,30 @@ WAITS: dict[str, tuple[ImageRow, PromptRow, Situation, list[tuple[str, str, str,
     ),
     "other people's lanes": (
         *(PENDING, PROMPT, there(paused("user/ann"), paused("backend/other"), paused("store/folder"))),
-        [("render", "turn", "Its turn", "")],
+        [("render", "turn", "It waits for its turn", "")],
     ),
     "a suspect": (
         *(PENDING, replace(PROMPT, strikes=2), there()),
-        [("render", "alone", "ComfyUI went away 2 times while it ran this prompt: it goes alone", "")],
+        [("render", "alone", "ComfyUI stopped 2 times while it ran this prompt, so it runs alone", "")],
     ),
     "on its way": (
         *(PENDING, replace(PROMPT, state="submitting", attempt=2, prompt_id="p-2"), there(paused("everything"))),
-        [("render", "submitting", "It is on its way to ComfyUI main (attempt 2, prompt id p-2).", "")],
+        [("render", "submitting", "It is being sent to ComfyUI main (attempt 2, prompt id p-2).", "")],
     ),
     "at ComfyUI, which is away": (
         *(PENDING, replace(PROMPT, state="accepted", attempt=1, prompt_id="p"), there(troubled("backend/main"))),
         [
             ("render", "not_reached", "ComfyUI main does not work", ""),
-            ("render", "at_comfyui", "ComfyUI main has it, queued or at work", ""),
+            ("render", "at_comfyui", "It is queued or running at ComfyUI main", ""),
         ],
     ),
     "being taken out": (
         *(PENDING, replace(PROMPT, state="cancelling", attempt=1), there()),
-        [("render", "at_comfyui", "It is being taken out of ComfyUI main", "")],
+        [("render", "at_comfyui", "It is being removed from ComfyUI main", "")],
     ),
     "to be fetched": (
         *(PENDING, replace(PROMPT, state="finished"), there()),
-        [("fetch", "under_way", "It is rendered; its file comes from ComfyUI main.", "")],
+        [("fetch", "under_way", "It is rendered; its file is being fetched from ComfyUI main.", "")],
     ),
     "two stores, one of them paused, one in trouble": (
         *(KEPT, PROMPT, there(paused("store/folder"), troubled("store/cloud", "throttled"), held="person")),
@@ -156,21 +156,21 @@ WAITS: dict[str, tuple[ImageRow, PromptRow, Situation, list[tuple[str, str, str,
             KEPT, uploads=uploads(a=Upload("a", "stored"), b=Upload("b", "uploading", 2), c=Upload("c", "dropped"))
         ),
         *(PROMPT, there()),
-        [("upload", "under_way", "It is on its way into the store b (attempt 2).", "")],
+        [("upload", "under_way", "It is being uploaded to the store b (attempt 2).", "")],
     ),
     "in the spool": (
         *(replace(KEPT, uploads=(Upload("folder"),)), PROMPT, there()),
-        [("upload", "turn", "It is in the spool and next for the store folder.", "")],
+        [("upload", "turn", "It is in the spool and waits for its turn at the store folder.", "")],
     ),
     "parked": (
         replace(PENDING, state="parked", uploads=(Upload("folder", "parked", 1, "", "collision", "w"),)),
         *(PROMPT, there(paused("store/folder"))),
-        [("decide", "collision", "The store folder does not take it (collision): no such host", ANOTHER)],
+        [("decide", "collision", "The store folder does not accept it (collision): no such host", ANOTHER)],
     ),
     "parked for another reason": (
         replace(PENDING, state="parked", uploads=(Upload("folder", "parked", 1, "", "refused", "w"),)),
         *(PROMPT, there()),
-        [("decide", "refused", "The store folder does not take it (refused): no such host", RETRY)],
+        [("decide", "refused", "The store folder does not accept it (refused): no such host", RETRY)],
     ),
     "failed": (
         *(replace(PENDING, state="failed", code="poison"), replace(PROMPT, state="done"), there()),

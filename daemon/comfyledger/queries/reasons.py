@@ -22,9 +22,9 @@ SPOOL: Final = "spool"
 
 _HELD: Final = {
     "person": "The batch was paused by a person",
-    "removed": "Somebody took one of its prompts out of ComfyUI's queue, so the batch is held",
+    "removed": "Somebody removed one of its prompts from ComfyUI's queue, so the batch is held",
     "interrupted": "Somebody interrupted one of its prompts at ComfyUI, so the batch is held",
-    "failing": "Its first prompts all failed alike, so the batch is held",
+    "failing": "Its first prompts all failed in the same way, so the batch is held",
 }
 _LANES: Final = {"backend": "ComfyUI {}", "store": "The store {}", "user": "The user {}"}
 
@@ -50,7 +50,7 @@ def owed(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.Owed
         case "pending":
             return _rendering(image, prompt, there)
         case "parked" if image.awaits_choice:
-            said = _said("More files came than were asked for (wrong_count)", image.words, there)
+            said = _said("ComfyUI returned more files than requested (wrong_count)", image.words, there)
             command = f"comfyledger retry {image.batch_id} --take first"
             return [wire.OwedInfo("decide", image.code, said, command, images=[image.index])]
         case "kept" | "parked":
@@ -121,13 +121,13 @@ def _alone(prompt: PromptRow) -> wire.OwedInfo | None:
     if not prompt.strikes:
         return None
     times = "once" if prompt.strikes == 1 else f"{prompt.strikes} times"
-    sentence = f"ComfyUI went away {times} while it ran this prompt: it goes alone, after the others have left."
+    sentence = f"ComfyUI stopped {times} while it ran this prompt, so it runs alone, after all others."
     return wire.OwedInfo("render", "alone", sentence)
 
 
 def _turn(turns: Turns) -> wire.OwedInfo:
     others = f"{_count(max(0, turns.own - 1), 'other prompt')} of its batch and {_count(turns.batches, 'open batch')}"
-    return wire.OwedInfo("render", "turn", f"Its turn has not come: {others} besides take turns with it.")
+    return wire.OwedInfo("render", "turn", f"It waits for its turn: {others} take turns with it.")
 
 
 def _count(number: int, what: str) -> str:
@@ -139,17 +139,19 @@ def _at_comfyui(prompt: PromptRow) -> wire.OwedInfo | None:
     attempt = f"attempt {prompt.attempt}, prompt id {prompt.prompt_id}"
     match prompt.state:
         case "submitting":
-            return wire.OwedInfo("render", "submitting", f"It is on its way to ComfyUI {prompt.backend} ({attempt}).")
+            return wire.OwedInfo("render", "submitting", f"It is being sent to ComfyUI {prompt.backend} ({attempt}).")
         case "accepted":
             return wire.OwedInfo(
-                "render", "at_comfyui", f"ComfyUI {prompt.backend} has it, queued or at work ({attempt})."
+                "render", "at_comfyui", f"It is queued or running at ComfyUI {prompt.backend} ({attempt})."
             )
         case "cancelling":
             return wire.OwedInfo(
-                "render", "at_comfyui", f"It is being taken out of ComfyUI {prompt.backend} ({attempt})."
+                "render", "at_comfyui", f"It is being removed from ComfyUI {prompt.backend} ({attempt})."
             )
         case "finished":
-            return wire.OwedInfo("fetch", "under_way", f"It is rendered; its file comes from ComfyUI {prompt.backend}.")
+            return wire.OwedInfo(
+                "fetch", "under_way", f"It is rendered; its file is being fetched from ComfyUI {prompt.backend}."
+            )
         case _:
             return None
 
@@ -163,7 +165,7 @@ def _uploading(image: ImageRow, upload: Upload, there: Situation) -> list[wire.O
         case "stored" | "dropped":
             return []
         case "parked":
-            said = _said(f"The store {upload.store} does not take it ({upload.code})", upload.words, there)
+            said = _said(f"The store {upload.store} does not accept it ({upload.code})", upload.words, there)
             command = _another_number(image) if upload.code == "collision" else _retry(image)
             return [wire.OwedInfo("decide", upload.code, said, command, lane, images=[image.index])]
         case _:
@@ -177,16 +179,18 @@ def _deleting(image: ImageRow, upload: Upload, there: Situation) -> list[wire.Ow
         return []
     lane = store_lane(upload.store)
     why = (_pause(EVERYTHING, there), _pause(lane, there), _trouble(lane, there))
-    turn = wire.OwedInfo("delete", "turn", f"The store {upload.store} is to be asked to delete it.", lane=lane)
+    turn = wire.OwedInfo("delete", "turn", f"It waits to be deleted from the store {upload.store}.", lane=lane)
     found = [one for one in why if one is not None] or [turn]
     return [msgspec.structs.replace(one, what="delete", images=[image.index]) for one in found]
 
 
 def _upload_turn(upload: Upload, lane: str) -> wire.OwedInfo:
     if upload.state == "uploading":
-        sentence = f"It is on its way into the store {upload.store} (attempt {upload.attempts})."
+        sentence = f"It is being uploaded to the store {upload.store} (attempt {upload.attempts})."
         return wire.OwedInfo("upload", "under_way", sentence, lane=lane)
-    return wire.OwedInfo("upload", "turn", f"It is in the spool and next for the store {upload.store}.", lane=lane)
+    return wire.OwedInfo(
+        "upload", "turn", f"It is in the spool and waits for its turn at the store {upload.store}.", lane=lane
+    )
 
 
 # ---- lanes
@@ -206,4 +210,4 @@ def _trouble(lane: str, there: Situation) -> wire.OwedInfo | None:
     if row is None or not row.code:
         return None
     said = _said(f"{lane_name(lane)} does not work ({row.code})", row.words, there)
-    return wire.OwedInfo("", row.code, f"{said} It goes on by itself.", "", lane, row.since_ms)
+    return wire.OwedInfo("", row.code, f"{said} The daemon tries again automatically.", "", lane, row.since_ms)

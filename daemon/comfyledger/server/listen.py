@@ -2,7 +2,7 @@
 for the command line and the Python client. The file `door.json` says where both are.
 
 Connections are counted before a byte of them is read (`connections`). What aiohttp logs becomes one named fact a line,
-so that nothing a stranger sends costs a traceback or many lines.
+so that nothing that a client sends costs a traceback or many lines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The laws of the Python client, against a door of a few lines that drops, restarts and refuses on command."""
+"""The laws of the Python client, against a server of a few lines that drops, restarts and refuses on command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A door of a few lines in a thread, and the command line against it."""
+"""A server of a few lines in a thread, and the command line as its client."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def batch() -> Callable[..., wire.BatchInfo]:
 
 @pytest.fixture
 def story(door: Door) -> Callable[[], None]:
-    """A batch of two images that are stored, in the door's log."""
+    """A batch of two stored images in the log of the server."""
 
     def story() -> None:
         images = [{"index": index, "file": f"Areg_opal-fever_image_{index}"} for index in (1, 2)]

@@ -1,4 +1,4 @@
-"""What systemd passed to a running service is at hand for a command that looks at the same stores."""
+"""A command that opens the stores of a running service uses the credentials that systemd passed to it."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ def test_each_diagnosis_is_one_clean_line_with_its_remedy(run: Any, says: Any) -
     says(GOOD, LOW, BAD)
     assert run("doctor").stdout.splitlines()[:3] == [
         "ok       disk spool  There is room.",
-        "warning  clock       It \\x1b[31mdiffers. Mend: timedatectl set-ntp true",
-        "failure  token       Others can read it. Mend: chmod 600 token",
+        "warning  clock       It \\x1b[31mdiffers. Fix: timedatectl set-ntp true",
+        "failure  token       Others can read it. Fix: chmod 600 token",
     ]
 
 

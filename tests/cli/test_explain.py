@@ -1,4 +1,4 @@
-"""`explain`: each kind of event has its sentence, and a story ends with what goes on."""
+"""`explain`: each kind of event has its sentence, and a history ends with what is owed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"batch_id": BATCH, "reason": "person"}, "a person paused the batch"),
         ({"batch_id": BATCH, "reason": "moon"}, "held: moon"),
     ],
-    "batch_resumed": [({"batch_id": BATCH}, "the batch goes on")],
+    "batch_resumed": [({"batch_id": BATCH}, "the batch continues")],
     "batch_cancelled": [({"batch_id": BATCH, "by": "cli"}, "the batch was cancelled by cli")],
     "batch_settled": [
         ({"stored": 2, "parked": 0, "failed": 1, "cancelled": 0}, "the batch is settled: 2 stored, 1 failed")

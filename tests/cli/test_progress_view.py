@@ -1,4 +1,4 @@
-"""The story of a batch from its events, the screens that show it, and the demo's proof."""
+"""The progress of a batch from its events, the screens that show it, and the demo's proof."""
 
 from __future__ import annotations
 

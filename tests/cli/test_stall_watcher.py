@@ -1,4 +1,4 @@
-"""Laws of silence: who watches a batch that stands still is told why, once for each reason."""
+"""A watched batch without progress shows why, once for each reason."""
 
 from __future__ import annotations
 

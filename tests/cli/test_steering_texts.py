@@ -1,4 +1,4 @@
-"""No text of a user or of a foreign server steers a terminal, on any way out of the command line."""
+"""No text of a user or another server controls the terminal, in any output of the command line."""
 
 from __future__ import annotations
 

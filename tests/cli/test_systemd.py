@@ -1,4 +1,4 @@
-"""`systemd`: the units as they are shipped, as they are made for a place, and what is written and removed."""
+"""`systemd`: the units as shipped, as adapted to a machine, and which files are written and removed."""
 
 from __future__ import annotations
 

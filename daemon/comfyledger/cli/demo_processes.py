@@ -22,7 +22,7 @@ LOG_LINES: Final = 20
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on; the sentence says why."""
+    """The demo cannot continue; the sentence says why."""
 
 
 class Processes:

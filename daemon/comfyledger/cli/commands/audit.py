@@ -106,7 +106,7 @@ _ANCHOR = {
 
 def say_kinds(kinds: tuple[Kind, ...]) -> None:
     """Print a table of the kinds of findings, and the first examples of each."""
-    say_table(("FOUND", "TIMES", "MEND WITH"), ((kind.kind, str(kind.count), kind.mend) for kind in kinds))
+    say_table(("FOUND", "TIMES", "FIX WITH"), ((kind.kind, str(kind.count), kind.mend) for kind in kinds))
     for kind in kinds:
         say(f"{kind.kind}:", "bold")
         for example in kind.examples[:EXAMPLES_SHOWN]:

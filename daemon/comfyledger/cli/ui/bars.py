@@ -59,7 +59,7 @@ class Meter:
             self._shown.console.print(Text(clean(text)), soft_wrap=True)
 
     def wait(self, text: str) -> None:
-        """Why the work waits: on a terminal until it goes on."""
+        """Show why the work waits; on a terminal until it continues."""
         if self._shown.disable:
             say_aside(text)
         else:

@@ -1,4 +1,4 @@
-"""Why a followed batch stands still: asked of the daemon after a while without news, and shown when it changes."""
+"""Why a followed batch makes no progress: asked of the daemon after a while without news, shown when it changes."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "series_raised": _series_raised,
     "batch_requested": _batch_requested,
     "batch_held": _batch_held,
-    "batch_resumed": lambda data: f"the batch goes on{f', resumed{_by(data)}' if _by(data) else ''}",
+    "batch_resumed": lambda data: f"the batch continues{f', resumed{_by(data)}' if _by(data) else ''}",
     "batch_cancelled": lambda data: f"the batch was cancelled by {data['by']}",
     "batch_settled": _batch_settled,
     "batch_reopened": _batch_reopened,

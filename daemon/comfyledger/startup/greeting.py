@@ -12,7 +12,7 @@ from comfyledger.plugins import OpenedStore
 from comfyledger.server.listen import Entrances
 
 LABEL_CELLS: Final = 10
-MEANWHILE: Final = "Start it, or name another one in [comfyui.{}] url; what is asked for meanwhile waits for it."
+MEANWHILE: Final = "Start it, or name another one in [comfyui.{}] url; batches wait until then."
 
 
 class ComfyUISeen(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class ComfyUISeen(msgspec.Struct, frozen=True):
 
 def greeting(
     version: str,
-    door: Entrances,
+    server: Entrances,
     comfyui: Iterable[ComfyUISeen],
     stores: Mapping[str, OpenedStore],
     command: str,
@@ -37,12 +37,12 @@ def greeting(
     `command`: the command line that finds this daemon, with --state-dir if it needs that.
     """
     said = [
-        ("door", f"{door.url} and, on this machine, {door.socket}"),
+        ("server", f"{server.url} and, on this machine, {server.socket}"),
         *(("ComfyUI", _of_comfyui(one)) for one in comfyui),
         *(("store", _of_store(one)) for one in stores.values()),
         ("next", f'{command} submit Areg "Opal Fever" --watch'),
         ("", f"{command} status"),
-        ("end", "Ctrl-C; what is open goes on at the next start."),
+        ("end", "Ctrl-C; open batches continue at the next start."),
     ]
     lines = [f"comfyledger {version} is ready."]
     for label, text in said:

@@ -77,7 +77,7 @@ async def pair() -> AsyncIterator[tuple[Server, ComfyUI]]:
     [(RUNS, {}, "running"), (WAITS, {}, "waiting"), (EMPTY_QUEUE, {}, "gone"), (EMPTY_QUEUE, ENTRY, "ended")],
     ids=["running", "waiting", "gone", "ended"],
 )
-async def test_an_answer_about_a_job_that_says_nothing_has_the_queue_asked_and_then_the_history(
+async def test_after_an_unclear_job_answer_queue_and_then_history_are_asked(
     pair: tuple[Server, ComfyUI], job: tuple[int, Any], queue: Any, history: Any, where: str
 ) -> None:
     server, comfyui = pair

@@ -47,7 +47,7 @@ def test_other_names_are_not_taken_for_keys(name: str) -> None:
     assert not looks_secret(name)
 
 
-def test_what_is_named_secret_is_in_the_filled_graph_and_not_in_the_template() -> None:
+def test_a_named_secret_is_in_the_filled_graph_and_not_in_the_template() -> None:
     graph = graph_with(note=KEY)
     plan = graphs.find_plan(graph, secrets=["2.note"])
     template = graphs.as_template(graph, plan)
@@ -75,14 +75,14 @@ def test_a_key_behind_its_scheme_is_a_secret(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", [{"api_key": KEY}, {"a": [{"b": {"hfToken": KEY}}]}, [{"auth": KEY}]])
-def test_a_secret_inside_an_object_is_refused_because_it_cannot_be_filled_in(value: Any) -> None:
+def test_a_secret_inside_an_object_is_refused(value: Any) -> None:
     with pytest.raises(Refused) as caught:
         graphs.check_no_secrets(graph_with(settings=value))
     assert (caught.value.code, caught.value.path) == ("secret_input", "2.settings")
     assert KEY not in f"{caught.value.message} {caught.value.hint}"
 
 
-def test_a_graph_from_an_app_with_a_key_in_it_is_refused_without_saying_the_key() -> None:
+def test_an_apps_graph_with_a_key_is_refused_without_showing_the_key() -> None:
     with pytest.raises(Refused) as caught:
         graphs.check_no_secrets(graph_with(api_key=KEY))
     assert (caught.value.code, caught.value.path) == ("secret_input", "2.api_key")

@@ -159,7 +159,7 @@ def test_an_answer_about_a_job_that_is_not_comfyuis_says_nothing(status: int, bo
     assert answers.parse_job(status, body, "p") == "unknown"
 
 
-def test_only_comfyuis_own_404_says_that_a_job_is_gone_or_that_there_are_none() -> None:
+def test_only_comfyuis_own_404_says_that_a_job_or_the_route_is_missing() -> None:
     assert answers.parse_job(404, b'{"error": "Job not found"}', "p") == "gone"
     assert answers.parse_job(404, b"404: Not Found", "p") == "no_route"
 
@@ -225,7 +225,7 @@ def test_another_spelling_of_a_good_end_is_no_error(status: Any) -> None:
         (400, b'{"error": "Bad Request"}'),
     ],
 )
-def test_an_answer_to_a_prompt_that_is_not_comfyuis_neither_takes_nor_refuses_it(status: int, body: bytes) -> None:
+def test_a_foreign_answer_neither_accepts_nor_refuses_a_prompt(status: int, body: bytes) -> None:
     with pytest.raises(fields.BadFrame):
         answers.parse_prompt_answer(status, body)
 

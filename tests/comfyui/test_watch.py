@@ -127,7 +127,7 @@ async def test_an_end_that_came_before_anybody_followed_is_found(post: Post) -> 
     assert (await post.end_of(prompt_id)).entry is not None
 
 
-async def test_a_prompt_that_a_person_removed_is_found_gone_while_others_keep_the_socket_busy(post: Post) -> None:
+async def test_a_removed_prompt_is_found_gone_on_a_busy_socket(post: Post) -> None:
     await post.control(hold=["start"])
     first, second = await post.submit(1), await post.submit(2)
     following = asyncio.create_task(post.end_of(second))
@@ -145,7 +145,7 @@ async def test_a_prompt_that_a_person_removed_is_found_gone_while_others_keep_th
     assert (await post.end_of(first)).entry is not None
 
 
-async def test_a_prompt_that_the_server_forgot_with_its_restart_is_not_taken_for_removed(tmp_path: Path) -> None:
+async def test_a_prompt_lost_in_a_restart_does_not_count_as_removed(tmp_path: Path) -> None:
     options = SimOptions(output=tmp_path / "out")
     async with aiohttp.ClientSession() as http:
         sim = await serve(options)
@@ -197,7 +197,7 @@ async def test_an_end_that_a_quiet_socket_may_have_told_does_not_make_it_deaf(po
     assert (post.watcher.deaf, post.watcher.connects) == (0, 1)
 
 
-async def test_what_is_not_there_while_the_socket_is_down_may_be_lost_with_the_server(tmp_path: Path) -> None:
+async def test_a_prompt_missing_while_the_socket_is_down_may_be_lost(tmp_path: Path) -> None:
     async with aiohttp.ClientSession() as http:
         sim = await serve(SimOptions(output=tmp_path / "out"))
         post = Post(sim, http, sim.url)

@@ -105,7 +105,7 @@ def test_a_prompt_that_could_not_be_stopped_was_not_stopped_by_us() -> None:
 
 
 @pytest.mark.parametrize(("ran_s", "by_us"), [(9.9, False), (10.0, True)])
-def test_what_ran_too_long_before_this_daemon_was_there_an_earlier_one_has_ended(ran_s: float, by_us: bool) -> None:
+def test_an_earlier_daemon_has_ended_what_ran_too_long_before_this_one(ran_s: float, by_us: bool) -> None:
     entry = HistoryEntry("p", "error", False, "interrupted", {}, ran_s=ran_s)
     assert Running(10).was_stopped("p", entry) == by_us
 
@@ -219,7 +219,7 @@ async def post(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
         await post.sim.stop()
 
 
-async def test_of_two_prompts_that_a_fallen_server_forgot_only_the_one_that_ran_is_said_to_have_run(post: Post) -> None:
+async def test_of_two_lost_prompts_only_the_running_one_counts_as_running(post: Post) -> None:
     await post.control(hold=["in_node"])
     first, second = await post.send(1), await post.send(2)
     endings = [post.follow(first), post.follow(second)]
@@ -230,7 +230,7 @@ async def test_of_two_prompts_that_a_fallen_server_forgot_only_the_one_that_ran_
         assert await endings[1] == Ending(None, restarted=True, running=False)
 
 
-async def test_what_fell_is_known_also_when_the_next_one_was_run_before_it_was_looked_for(post: Post) -> None:
+async def test_an_interrupted_run_is_known_after_the_next_prompt_began(post: Post) -> None:
     await post.control(hold=["in_node"])
     fell = await post.send(1)
     await post.until_held()
@@ -260,7 +260,7 @@ async def test_a_prompt_of_an_earlier_connection_is_seen_running_by_a_lookup(pos
 
 
 @pytest.mark.parametrize("post", [{"timeout_s": 0.3}], indirect=True)
-async def test_a_prompt_that_runs_too_long_is_cancelled_and_one_that_waits_is_not(post: Post) -> None:
+async def test_an_overdue_running_prompt_is_cancelled_and_a_waiting_one_is_not(post: Post) -> None:
     await post.control(seconds_per_image=30)
     first, second = await post.send(1), await post.send(2)
     endings = [post.follow(first), post.follow(second)]
@@ -275,7 +275,7 @@ async def test_a_prompt_that_runs_too_long_is_cancelled_and_one_that_waits_is_no
 
 
 @pytest.mark.parametrize("post", [{"timeout_s": 0.3, "without_jobs": True}], indirect=True)
-async def test_where_nothing_can_be_interrupted_safely_what_runs_too_long_is_let_finish(post: Post) -> None:
+async def test_without_a_safe_interrupt_an_overdue_prompt_may_finish(post: Post) -> None:
     await post.control(hold=["in_node"])
     ending = post.follow(await post.send())
     await post.until(lambda: post.watcher.sweeps >= 5)

@@ -125,7 +125,7 @@ def test_a_log_that_was_cut_off_at_its_end_is_found(place: Place) -> None:
     assert (finding.kind, finding.where) == ("chain_truncated", "position 11")
 
 
-def test_a_page_that_cannot_be_read_is_told_with_the_last_position_before_it(place: Place) -> None:
+def test_an_unreadable_page_is_reported_with_the_position_before_it(place: Place) -> None:
     connection = raw(place.path)
     root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()[0]
     size = connection.execute("PRAGMA page_size").fetchone()[0]

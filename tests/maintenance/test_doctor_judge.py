@@ -153,7 +153,7 @@ def test_the_whole_is_as_well_as_its_worst_part(expected: str, found: list[Any])
 # ---- ComfyUI
 
 
-def test_a_comfyui_that_does_not_look_at_ids_is_a_warning_since_it_may_honour_them() -> None:
+def test_a_comfyui_that_does_not_show_whether_it_uses_ids_is_a_warning() -> None:
     refusals = [RefusalAnswer(400, kind, "", "", ()) for kind in ("invalid_prompt_id", "prompt_no_outputs", "")]
     found = [of_comfyui.of_id("c", answer) for answer in (*refusals, PromptAnswer("x", 1, ()))]
     assert verdicts(found) == ["ok", "warning", "warning", "warning"]
@@ -208,7 +208,7 @@ def test_what_comfyui_offers_or_does_not_list_is_fine(info: Any) -> None:
     assert verdicts(of_comfyui.of_nodes("c", "mine", LOADER, {"Loader": info})) == ["ok"]
 
 
-def test_a_node_class_that_comfyui_lacks_is_a_failure_that_names_node_and_workflow() -> None:
+def test_a_missing_node_class_is_a_failure_that_names_node_and_workflow() -> None:
     (one,) = of_comfyui.of_nodes("c", "mine", EMPTY, {"EmptyImage": {}})
     assert one.verdict == "failure"
     assert "Workflow mine: ComfyUI does not have SaveImage (node 2)." in one.sentence

@@ -137,7 +137,7 @@ def test_a_token_that_systemd_passes_is_said_to_be_passed() -> None:
         (replace(SERVICE, asker=1000), served(0o640, user=1000), True, "ok", ""),
     ],
 )
-def test_a_configuration_with_a_secret_is_read_by_those_alone_who_are_meant(
+def test_a_configuration_with_a_secret_may_only_be_read_by_its_owner(
     keeper: Keeper, file: Kept | None, has_secret: bool, verdict: str, mend: str
 ) -> None:
     (one,) = rights.of_configuration(Configured(keeper, file, has_secret))
@@ -149,7 +149,7 @@ def test_a_file_that_holds_a_secret_is_judged_like_the_configuration() -> None:
     assert verdicts(rights.of_configuration(seen)) == ["ok", "failure", "failure"]
 
 
-def test_a_ledger_that_others_may_read_is_a_failure_where_they_can_reach_it() -> None:
+def test_a_ledger_that_others_can_reach_and_read_is_a_failure() -> None:
     assert rights.of_ledger([served(0o640), served(0o640)], SERVICE) == []
     assert rights.of_ledger([own(0o644, folder_mode=0o700)], OWN) == []
     assert verdicts(rights.of_ledger([own(0o600), own(0o644)], OWN)) == ["failure"]
@@ -227,9 +227,7 @@ async def test_an_installation_of_a_service_is_well(loaded: Any, monkeypatch: py
     assert [verdicts(about(found, area)) for area in ("token", "disk ledger")] == [["failure"], ["failure"]]
 
 
-def test_whether_a_folder_store_can_be_written_is_asked_for_the_daemons_account(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_store_is_checked_for_the_daemons_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root may write everywhere, which says nothing of a service."""
     state, root = tmp_path / "state", tmp_path / "root"
     state.mkdir()

@@ -53,7 +53,7 @@ def test_something_written_into_the_room_of_an_erased_text_is_found(forgotten: P
     assert set(forgotten.kinds()) == {"blob_changed"}
 
 
-def test_a_ledger_that_an_older_version_left_is_whole_without_what_it_did_not_know(place: Place) -> None:
+def test_a_ledger_of_an_older_version_is_whole_without_newer_tables(place: Place) -> None:
     connection = raw(place.path)
     for statement in ("DROP TABLE template_uses", "DROP INDEX images_forgetting", "PRAGMA user_version=1"):
         connection.execute(statement)

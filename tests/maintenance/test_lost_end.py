@@ -80,7 +80,7 @@ def test_a_ledger_that_is_gone_and_was_is_no_new_one_to_the_doctor(home: Home) -
     assert (line.verdict, "ends at position 0" in line.sentence) == ("failure", True)
 
 
-def test_the_loss_accepted_it_goes_on_in_a_new_epoch_above_all_that_may_have_been_given(home: Home) -> None:
+def test_an_accepted_loss_begins_an_epoch_above_all_numbers_perhaps_given(home: Home) -> None:
     start, end = len(log_of(home.path)), lose_end(home)
     lines = log_of(home.path)
     accepted = accept(home, Shelf(57), margin=1_000)

@@ -45,7 +45,7 @@ def overwrite(path: Path, start: int, size: int) -> None:
 # ---- the new ledger
 
 
-def test_it_is_the_backup_in_a_new_epoch_with_a_whole_log_and_tables_that_fit(home: Home) -> None:
+def test_a_restore_is_the_backup_in_a_new_epoch_with_a_whole_log(home: Home) -> None:
     before = log_of(home.file)
     ledger = Ledger.open(home.path)
     identity = (ledger.ledger_id, ledger.secret, ledger.epoch)
@@ -78,7 +78,7 @@ def test_a_request_from_before_the_backup_still_gets_its_answer(home: Home) -> N
 # ---- numbers
 
 
-def test_without_a_trace_of_the_old_ledger_the_stores_and_the_margin_say_how_far(home: Home) -> None:
+def test_without_an_old_ledger_the_stores_and_the_margin_decide(home: Home) -> None:
     home.use("later")
     lose(home)
     shelf = Shelf(157)
@@ -90,7 +90,7 @@ def test_without_a_trace_of_the_old_ledger_the_stores_and_the_margin_say_how_far
     assert home.next_number("Nobody Knew", "n2") == 1_001
 
 
-def test_a_series_of_an_earlier_life_that_no_ledger_knows_any_more_does_not_begin_anew(home: Home) -> None:
+def test_a_series_that_no_ledger_knows_any_more_does_not_begin_at_one(home: Home) -> None:
     """The ledger that is replaced was itself restored without a trace of the one before it."""
     home.use("later", character="Late Comer")
     lose(home)
@@ -99,7 +99,7 @@ def test_a_series_of_an_earlier_life_that_no_ledger_knows_any_more_does_not_begi
     assert home.next_number("Late Comer") == 201
 
 
-def test_what_such_a_series_begins_with_rises_by_the_margin_each_time_that_a_ledger_is_lost(home: Home) -> None:
+def test_the_first_number_rises_by_the_margin_with_each_lost_ledger(home: Home) -> None:
     lose(home)
     home.restore(stores=None, margin=200)
     home.file.unlink()
@@ -254,7 +254,7 @@ def test_images_that_a_broken_log_makes_up_are_not_forgotten(home: Home) -> None
 # ---- the old one
 
 
-def test_the_old_ledger_is_moved_aside_whole_with_what_its_write_ahead_log_held(home: Home) -> None:
+def test_the_old_ledger_is_moved_aside_with_its_write_ahead_log(home: Home) -> None:
     ledger = Ledger.open(home.path)
     take(ledger, submission("later", quantity=7))
     for end in ("", "-wal", "-shm"):
@@ -268,7 +268,7 @@ def test_the_old_ledger_is_moved_aside_whole_with_what_its_write_ahead_log_held(
     assert restored.lost == Lost(events=1, batches=1, images=7)
 
 
-def test_a_broken_ledgers_write_ahead_log_goes_with_it_and_never_into_the_new_one(home: Home) -> None:
+def test_a_broken_ledgers_write_ahead_log_never_gets_into_the_new_one(home: Home) -> None:
     overwrite(home.path, 0, 4096)
     wal = home.path.with_name("ledger.db-wal")
     wal.write_bytes(b"what it held")

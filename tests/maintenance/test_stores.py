@@ -102,7 +102,7 @@ async def test_a_store_keeps_an_image_under_the_name_that_it_got_it_by(place: Pl
     assert await found(place, shelf) == {}
 
 
-async def test_after_a_restore_the_root_of_a_store_is_still_no_folder_of_the_ledger(place: Place, shelf: Shelf) -> None:
+async def test_after_a_restore_a_stores_root_is_no_folder_of_the_ledger(place: Place, shelf: Shelf) -> None:
     """The row that stands for every series not used so far has no folder."""
     ledger = Ledger.open(place.path)
     take_group(ledger, RestoreLedger("cli", ledger.epoch, ledger.epoch, (), 1_000, 1_001, ()))
@@ -158,9 +158,7 @@ async def test_an_image_under_another_name_is_misplaced_and_not_foreign(
     assert elsewhere.public_id in kind.examples[0].sentence
 
 
-async def test_a_strangers_file_in_a_folder_of_ours_is_foreign_and_elsewhere_it_is_not(
-    place: Place, shelf: Shelf
-) -> None:
+async def test_an_unknown_file_is_foreign_only_in_a_folder_of_ours(place: Place, shelf: Shelf) -> None:
     folder = min(shelf.held).rpartition("/")[0]
     for name in (f"{folder}/mine", "attic/mine", "mine", f"{folder.upper()}/Yours"):
         shelf.held[name] = Held(name, "png", 5)

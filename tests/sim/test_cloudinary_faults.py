@@ -146,7 +146,7 @@ def test_latency_delays_the_true_answer(cloud: Cloud) -> None:
     assert time.monotonic() - before >= 0.05
 
 
-def test_a_rule_strikes_from_its_nth_request_on_and_as_often_as_it_was_told(cloud: Cloud) -> None:
+def test_a_rule_strikes_from_its_nth_request_on_for_its_times(cloud: Cloud) -> None:
     match = {"public_id": "a", "nth": 2}
     cloud.control(faults=[{"fault": "answer", "status": 503, "match": match, "times": 2}])
     assert cloud.upload(picture(), public_id="b").status == 200

@@ -138,7 +138,7 @@ def test_stored_bytes_are_delivered_with_a_version_and_without(cloud: Cloud) -> 
     assert HTTP.request("GET", answer["secure_url"].replace(".png", ".jpg")).status == 404
 
 
-def test_a_folder_that_looks_like_a_transformation_needs_the_versioned_address(cloud: Cloud) -> None:
+def test_a_folder_like_a_transformation_needs_the_versioned_address(cloud: Cloud) -> None:
     answer = cloud.upload(picture(), public_id="u_2/a").json()
     assert HTTP.request("GET", answer["secure_url"]).status == 200
     assert HTTP.request("GET", answer["secure_url"].replace(f"v{answer['version']}/", "")).status == 404

@@ -128,7 +128,7 @@ async def test_a_zombie_answers_pings_and_is_sent_nothing(box: Any) -> None:
 
 
 @pytest.mark.parametrize("forget", [False, True])
-async def test_a_half_open_socket_goes_on_when_it_is_mended_unless_its_server_is_gone(box: Any, forget: bool) -> None:
+async def test_a_mended_half_open_socket_continues_unless_its_server_is_gone(box: Any, forget: bool) -> None:
     async with box.connect() as socket:
         await socket.recv()
         await box.control(break_sockets="half_open", forget=forget)
@@ -191,7 +191,7 @@ async def test_as_many_requests_are_refused_as_were_asked_to(box: Any) -> None:
     assert answers == [200, 503, 503, 404]
 
 
-async def test_a_file_comes_broken_as_often_as_was_asked_and_is_whole_on_the_disk(box: Any) -> None:
+async def test_a_file_is_sent_broken_as_often_as_asked_and_is_whole_on_disk(box: Any) -> None:
     await box.finished(await box.submit(box.graph(px=64)))
     whole = (box.output / f"{PREFIX}_00001_.png").read_bytes()
     faults = ["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "html", "missing"]

@@ -11,7 +11,7 @@ BOMBS = 20
 PEAK_BYTES_MAX = 300 * 1_048_576
 
 
-async def test_twenty_pictures_of_a_gigabyte_each_cost_no_memory_and_nobody_waits_for_them(house: House) -> None:
+async def test_twenty_images_of_a_gigabyte_need_no_memory_and_delay_nobody(house: House) -> None:
     await house.begin(depth=BOMBS)
     house.comfyui.control(hold=["history"])
     async with house.app() as app:
@@ -26,7 +26,7 @@ async def test_twenty_pictures_of_a_gigabyte_each_cost_no_memory_and_nobody_wait
     assert house.daemon.peak_bytes() < PEAK_BYTES_MAX
 
 
-async def test_a_file_that_takes_the_daemon_down_each_time_is_given_up_and_bystanders_are_stored(
+async def test_a_file_that_kills_the_daemon_is_abandoned_and_others_are_stored(
     house: House,
 ) -> None:
     await house.begin()

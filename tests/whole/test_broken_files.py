@@ -38,7 +38,7 @@ def failures(log: list[Frame]) -> list[str]:
     return [event["data"]["code"] for event in of_kind(log, "prompt_failed")]
 
 
-async def test_a_broken_file_is_never_kept_and_another_attempt_brings_a_whole_one(house: House) -> None:
+async def test_a_broken_file_is_never_kept_and_rendered_again(house: House) -> None:
     await house.begin()
     batches = []
     async with house.app() as app:
@@ -54,7 +54,7 @@ async def test_a_broken_file_is_never_kept_and_another_attempt_brings_a_whole_on
         assert sorted(house.rendered(batch["batch_id"])) == ["1-a1_00001_.png", "1-a2_00001_.png"]
 
 
-async def test_files_that_stay_broken_fail_their_images_with_code_and_words_and_nobody_else(house: House) -> None:
+async def test_files_that_stay_broken_fail_only_their_own_images_with_a_code(house: House) -> None:
     await house.begin()
     house.comfyui.control(view_next=["short_transfer"] * (3 * HELD_BACK))
     async with house.app() as app:
@@ -74,7 +74,7 @@ async def test_files_that_stay_broken_fail_their_images_with_code_and_words_and_
     check_kept(house, log)
 
 
-async def test_a_deleted_file_comes_back_from_the_cache_under_the_name_of_the_next_attempt(house: House) -> None:
+async def test_a_deleted_file_comes_from_the_cache_with_the_next_attempts_name(house: House) -> None:
     await house.begin()
     house.comfyui.control(hold=["history"])
     async with house.app() as app:

@@ -53,7 +53,7 @@ const page = (name, path, options) => fetch(door + path, options)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 
 
-async def test_a_foreign_page_does_not_come_in_and_one_that_is_allowed_needs_the_token(house: House) -> None:
+async def test_a_foreign_page_is_refused_and_an_allowed_one_needs_the_token(house: House) -> None:
     async with Pages() as foreign, Pages() as allowed:
         house.daemon.environment["COMFYLEDGER_DOOR__ALLOWED_ORIGINS"] = json.dumps([allowed.origin])
         await house.begin()

@@ -55,9 +55,7 @@ async def use(cloud: CloudHouse, request_id: str, quantity: int) -> Frame:
 
 
 @pytest.mark.parametrize("life", LIVES)
-async def test_whatever_the_account_answers_each_image_is_stored_once_with_its_bytes(
-    cloud: CloudHouse, life: str
-) -> None:
+async def test_whatever_the_account_answers_each_image_is_stored_once(cloud: CloudHouse, life: str) -> None:
     place, faults = LIVES[life]
     cloud.options = "answer_timeout_s = 1"
     await cloud.account.begin()
@@ -132,7 +130,7 @@ async def test_a_collision_is_parked_and_the_other_bytes_stay(cloud: CloudHouse)
     assert cloud.account.assets()[f"{STEM}3"]["etag"] == foreign[f"{STEM}3"]
 
 
-async def test_a_wrong_secret_stops_the_lane_and_says_so_everywhere_but_never_the_secret(cloud: CloudHouse) -> None:
+async def test_a_wrong_secret_pauses_the_lane_and_is_never_shown(cloud: CloudHouse) -> None:
     await cloud.begin('first_use = "trust"')
     right, wrong = cloud.account.api_secret, "not-the-secret-0123456789"
     cloud.daemon.signal(signal.SIGTERM)
@@ -165,7 +163,7 @@ async def test_a_wrong_secret_stops_the_lane_and_says_so_everywhere_but_never_th
     assert right not in Path(f"/proc/{cloud.daemon.pid}/cmdline").read_text()
 
 
-async def test_an_account_that_is_away_at_the_start_keeps_nobody_out_and_is_used_when_it_is_back(
+async def test_an_account_unreachable_at_the_start_is_used_once_it_is_back(
     cloud: CloudHouse,
 ) -> None:
     """The folder mode is not known yet: a batch could not be named by its place, so it is told to wait."""

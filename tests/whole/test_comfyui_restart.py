@@ -54,9 +54,7 @@ def names(first: int, attempt: int, counts: list[int]) -> list[str]:
 
 
 @VERSIONS
-async def test_of_prompts_done_cut_running_and_pending_only_what_is_gone_is_rendered_again(
-    house: House, version: type[StandIn]
-) -> None:
+async def test_after_a_restart_only_missing_files_are_rendered_again(house: House, version: type[StandIn]) -> None:
     await begin(house, version, depth=5)
     comfyui = house.comfyui
     comfyui.control(hold=["start"])
@@ -90,7 +88,7 @@ async def test_of_prompts_done_cut_running_and_pending_only_what_is_gone_is_rend
     assert len(of_kind(log, "image_uploaded")) == 20
 
 
-async def test_prompts_are_sent_one_after_the_other_so_that_they_run_in_their_order(house: House) -> None:
+async def test_prompts_are_sent_one_after_the_other_and_run_in_their_order(house: House) -> None:
     await begin(house, StandIn, depth=4)
     house.comfyui.control(slow={"/prompt": 0.3})
     async with house.app() as app:
@@ -123,7 +121,7 @@ async def test_a_prompt_between_queue_and_history_is_waited_for(house: House, ve
     assert not [event for event in log if event["kind"] in {"prompt_lost", "prompt_removed", "prompt_failed"}]
 
 
-async def test_a_run_without_an_answer_that_a_restart_cut_off_does_not_lend_its_names_to_the_next(house: House) -> None:
+async def test_an_unanswered_run_cut_by_a_restart_shares_no_names_with_the_next(house: House) -> None:
     """Another run under the same names would count on behind the two files, and pictures would change their numbers."""
     await begin(house, StandIn, depth=2)
     house.comfyui.control(answer_lost_next=2)
@@ -142,9 +140,7 @@ async def test_a_run_without_an_answer_that_a_restart_cut_off_does_not_lend_its_
 
 
 @VERSIONS
-async def test_answers_that_never_come_and_runs_that_come_twice_give_one_set_of_files(
-    house: House, version: type[StandIn]
-) -> None:
+async def test_lost_answers_and_double_runs_give_one_set_of_files(house: House, version: type[StandIn]) -> None:
     await begin(house, version, depth=3)
     comfyui = house.comfyui
     async with house.app() as app:

@@ -46,7 +46,7 @@ async def test_a_daemon_that_ends_in_the_middle_goes_on_where_it_was(house: Hous
     check_nothing_twice(house, batch, asked["numbers"])
 
 
-async def test_a_daemon_killed_while_its_call_was_under_way_looks_before_it_sends_again(house: House) -> None:
+async def test_a_daemon_killed_during_its_call_checks_before_it_sends_again(house: House) -> None:
     """The stand-in has taken the prompt and has not answered; the daemon cannot know which of the two it was."""
     await house.begin()
     house.comfyui.control(answer_lost_next=1)
@@ -62,7 +62,7 @@ async def test_a_daemon_killed_while_its_call_was_under_way_looks_before_it_send
     assert len(house.comfyui.posted()) == 1
 
 
-async def test_what_a_killed_comfyui_had_finished_is_taken_and_not_rendered_again(house: House) -> None:
+async def test_files_that_a_killed_comfyui_finished_are_not_rendered_again(house: House) -> None:
     await house.begin()
     house.comfyui.control(hold=["history"])
     async with house.app() as app:

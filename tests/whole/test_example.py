@@ -54,7 +54,7 @@ class Example:
         return self._popen.wait()
 
 
-async def test_the_example_follows_its_batch_over_a_killed_daemon_and_every_image_is_stored_once(house: House) -> None:
+async def test_the_example_follows_its_batch_over_a_killed_daemon(house: House) -> None:
     await house.begin(seconds_per_image=0.15)
     example = Example(house, "order-1001", "Areg", "Opal Fever", "6")
     await until(example.stored, "the first image is stored")
@@ -71,7 +71,7 @@ async def test_the_example_follows_its_batch_over_a_killed_daemon_and_every_imag
     assert len(of_kind(log, "batch_requested")) == 1
 
 
-async def test_an_app_that_starts_again_is_told_the_same_numbers_and_makes_no_image_twice(house: House) -> None:
+async def test_a_restarted_app_gets_the_same_numbers_and_no_image_twice(house: House) -> None:
     await house.begin()
     first = Example(house, "order-1001", "Areg", "Opal Fever", "2")
     assert await first.ended() == 0

@@ -31,7 +31,7 @@ async def test_who_comes_with_57_images_goes_on_at_58(house: House) -> None:
     assert len(house.stored()) == 60
 
 
-async def test_while_a_store_is_missing_no_number_is_given_and_the_reason_can_be_seen(house: House) -> None:
+async def test_while_a_store_is_missing_no_number_is_given_and_the_reason_shown(house: House) -> None:
     await house.begin("[limits]\nfirst_use_wait_s = 2.5")
     unmounted = house.folder / "unmounted"
     async with house.app() as app, house.app() as watcher:
@@ -56,7 +56,7 @@ async def test_while_a_store_is_missing_no_number_is_given_and_the_reason_can_be
     assert not asked.get("repeated", False)
 
 
-async def test_a_number_far_above_the_others_waits_until_a_person_runs_one_of_the_commands(house: House) -> None:
+async def test_a_number_far_above_the_others_waits_for_a_persons_command(house: House) -> None:
     for user in ("Areg", "日本"):
         folder = house.images / user / "characters" / "opal-fever" / "images"
         folder.mkdir(parents=True)
@@ -68,7 +68,7 @@ async def test_a_number_far_above_the_others_waits_until_a_person_runs_one_of_th
         assert await decided(house, app, watcher, "日本", "--accept-outlier") == [20251123, 20251124, 20251125]
 
 
-async def test_an_account_with_a_number_far_above_the_others_waits_for_a_person_too(cloud: CloudHouse) -> None:
+async def test_an_accounts_number_far_above_the_others_waits_for_a_person(cloud: CloudHouse) -> None:
     await cloud.begin(WAITING)
     for user in ("Areg", "Mina"):
         for number in OLDER:

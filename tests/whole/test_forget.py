@@ -49,7 +49,7 @@ def prompts(*texts: str) -> list[Frame]:
     return [{"inputs": {"prompt": text}} for text in texts]
 
 
-async def test_what_a_user_asked_for_is_in_no_file_any_more_whatever_kills_the_daemon(cloud: CloudHouse) -> None:
+async def test_a_forgotten_text_is_in_no_file_whatever_kills_the_daemon(cloud: CloudHouse) -> None:
     cloud.options = f'[stores.folder]\nkind = "folder"\nroot = "{cloud.images}"'
     await cloud.begin()
     async with cloud.app() as app:

@@ -159,9 +159,7 @@ async def test_a_full_disk_of_the_spool_stops_rendering_and_loses_nothing(house:
     assert len(house.comfyui.posted()) == 9, "something was rendered twice"
 
 
-async def test_a_disk_that_fills_up_in_the_middle_of_a_file_is_the_spools_trouble_and_nobody_elses(
-    house: House, disk: Disk
-) -> None:
+async def test_a_disk_that_fills_during_a_file_only_stops_the_spool(house: House, disk: Disk) -> None:
     """Without a brake before it: the first sign is a file that finds no room."""
     await house.begin(f'[spool]\npath = "{disk.path / "spool"}"\nfree_min_bytes = 0')
     disk.fill()
@@ -222,9 +220,7 @@ async def refused_start(house: House) -> str:
     return str(house.daemon.facts()[-1]["error"])
 
 
-async def test_a_start_without_any_room_ends_in_words_and_the_next_one_with_room_goes_on(
-    house: House, disk: Disk
-) -> None:
+async def test_a_start_on_a_full_disk_ends_with_an_error_and_succeeds_later(house: House, disk: Disk) -> None:
     """A new ledger, and one that was closed: SQLite cannot open either without some room."""
     await house.comfyui.begin()
     house.configure(ledger_on(disk))
@@ -244,9 +240,7 @@ async def test_a_start_without_any_room_ends_in_words_and_the_next_one_with_room
         await check_all_arrived(house, app, given)
 
 
-async def test_a_daemon_that_was_killed_starts_on_a_full_disk_and_goes_on_when_there_is_room(
-    house: House, disk: Disk
-) -> None:
+async def test_a_killed_daemon_starts_on_a_full_disk_and_continues_with_space(house: House, disk: Disk) -> None:
     """Its files lie there as it left them, and SQLite needs no more to open them."""
     house.expected_errors.add("ledger.storage_full")
     await house.begin(ledger_on(disk))
@@ -267,9 +261,7 @@ async def test_a_daemon_that_was_killed_starts_on_a_full_disk_and_goes_on_when_t
     assert len(house.comfyui.posted()) == 9, "something was rendered twice"
 
 
-async def test_a_full_disk_that_has_no_room_for_the_index_of_the_log_either_loses_nothing(
-    house: House, disk: Disk
-) -> None:
+async def test_a_disk_too_full_for_the_index_of_the_log_loses_nothing(house: House, disk: Disk) -> None:
     """SQLite keeps 32 KiB of index for each 16 MiB of its log. The log has room here, and a reader keeps it growing."""
     await house.begin(ledger_on(disk))
     house.comfyui.control(hold=["start"])
@@ -345,7 +337,7 @@ async def end_by_a_failed_fsync(house: House, marker: Path, whose: str) -> None:
     house.check_stored(batch)
 
 
-async def test_a_failed_fsync_of_the_spool_ends_the_daemon_and_the_next_one_loses_nothing(
+async def test_a_failed_fsync_of_the_spool_ends_the_daemon_and_loses_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.expected_errors.add("daemon.ended")
@@ -404,7 +396,7 @@ def compiled(folder: Path) -> Path:
     return library
 
 
-async def test_a_failed_fsync_of_the_ledger_ends_the_daemon_and_the_next_one_loses_nothing(
+async def test_a_failed_fsync_of_the_ledger_ends_the_daemon_and_loses_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.expected_errors |= {"daemon.ended", "engine.failed", "effect.died"}

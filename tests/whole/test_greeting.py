@@ -18,7 +18,7 @@ from support.whole_app import DEADLINE_S
 WIDTH = 80
 
 
-def test_the_first_lines_at_a_terminal_are_for_a_person_and_no_word_of_them_is_broken(tmp_path: Path) -> None:
+def test_the_first_lines_at_a_terminal_break_no_word(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(
         'state_dir = "state"\n[door]\nport = 0\n[comfyui.main]\nurl = "http://127.0.0.1:1"\n'
     )

@@ -62,7 +62,7 @@ async def test_a_lock_in_the_middle_of_work_stops_it_and_ends_nothing(house: Hou
     check_tables(house.state / "ledger.db")
 
 
-async def test_a_daemon_that_has_nothing_to_do_says_that_it_is_locked_out_and_starts_under_a_lock(house: House) -> None:
+async def test_an_idle_daemon_reports_a_lock_and_starts_under_one(house: House) -> None:
     await house.begin()
     with write_lock(house.state / "ledger.db"):
         await until(lambda: "ledger_locked" in reasons(house), "readiness says why")

@@ -20,9 +20,7 @@ async def refused(house: House) -> str:
 
 
 @pytest.mark.parametrize("first_run", [True, False])
-async def test_a_daemon_that_lost_its_write_ahead_log_says_so_and_gives_no_number_again(
-    house: House, first_run: bool
-) -> None:
+async def test_a_daemon_without_its_write_ahead_log_gives_no_number_again(house: House, first_run: bool) -> None:
     house.expected_errors = {"daemon.ended"}
     await house.begin()
     if not first_run:

@@ -94,7 +94,7 @@ def _graph_in(path: Path) -> dict[str, Any]:
         return dict(json.loads(image.info["prompt"]))
 
 
-async def test_no_more_than_queue_depth_prompts_of_ours_are_in_comfyui_and_no_fewer_while_work_waits(
+async def test_exactly_queue_depth_prompts_are_in_comfyui_while_work_waits(
     house: House,
 ) -> None:
     await house.begin(seconds_per_image=0.1)

@@ -11,7 +11,7 @@ from support.whole_app import coloured, until
 from support.whole_house import House, in_between
 
 
-async def test_after_an_answer_that_never_came_the_prompt_is_looked_for_before_it_is_sent_again(house: House) -> None:
+async def test_after_a_lost_answer_the_prompt_is_looked_up_before_it_is_resent(house: House) -> None:
     await house.comfyui.begin()
     house.configure(comfyui="request_timeout_s = 1.0")
     await house.daemon.begin()
@@ -89,9 +89,7 @@ async def test_an_answer_that_is_cut_short_costs_a_lookup_and_no_image(house: Ho
 
 
 @pytest.mark.parametrize("said", [b'{"status": "queued"}', b'{"data": {"status": "in_progress"}}', b"{}", b"<html>"])
-async def test_a_job_in_words_of_another_version_is_not_taken_for_one_that_a_person_removed(
-    house: House, said: bytes
-) -> None:
+async def test_a_jobs_unknown_status_does_not_count_as_removed_by_a_person(house: House, said: bytes) -> None:
     """ComfyUI renders on: the batch is not held, and two images are two renders."""
     await house.comfyui.begin()
     house.comfyui.control(hold=["in_node"])

@@ -50,7 +50,7 @@ def of_store(root: Path, number: int) -> Path:
     return root / f"{CHARACTER}{number}.png"
 
 
-async def test_what_was_deleted_comes_back_from_wherever_it_is_left_under_its_own_number(house: House) -> None:
+async def test_a_deleted_file_is_restored_under_its_own_number(house: House) -> None:
     await house.begin(second(house))
     there = house.folder / "second"
     async with house.app() as app:
@@ -97,7 +97,7 @@ async def test_what_was_deleted_comes_back_from_wherever_it_is_left_under_its_ow
     assert foreign.read_bytes() == b"somebody else's"
 
 
-async def test_a_collision_gets_a_new_number_and_a_store_that_was_added_later_is_filled(house: House) -> None:
+async def test_a_collision_gets_a_new_number_and_a_later_store_is_filled(house: House) -> None:
     await house.begin()
     async with house.app() as app:
         await app.settled((await app.submit("r1", quantity=1))["batch_id"])

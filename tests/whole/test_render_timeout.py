@@ -47,7 +47,7 @@ async def test_a_prompt_that_runs_too_long_is_cancelled_and_rendered_again(house
         )
 
 
-async def test_a_daemon_that_dies_after_it_cancelled_what_ran_too_long_blames_no_person_for_it(
+async def test_after_a_crash_an_overdue_cancel_is_not_blamed_on_a_person(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ComfyUI's history says how long it ran; an interruption before its time was a person's will."""
@@ -84,7 +84,7 @@ async def test_a_prompt_that_finishes_while_it_is_cancelled_is_taken(house: Hous
         assert len(house.comfyui.posted()) == 1
 
 
-async def test_an_error_of_a_node_is_tried_again_and_then_fails_in_comfyuis_words(house: House) -> None:
+async def test_an_error_of_a_node_is_retried_and_fails_with_comfyuis_text(house: House) -> None:
     await house.begin("[limits]\nrender_attempts_max = 2")
     house.comfyui.control(fail_next=3, fail_text="The lamp broke")
     async with house.app() as app:

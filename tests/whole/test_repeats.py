@@ -16,7 +16,7 @@ EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batc
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-async def test_a_repeat_is_answered_alike_when_its_workflow_and_its_limits_are_gone(house: House, end: Any) -> None:
+async def test_a_repeat_gets_the_same_answer_without_its_workflow_and_limits(house: House, end: Any) -> None:
     (house.folder / "mine.json").write_text(json.dumps({"1": EMPTY, "9": SAVE}))
     empty = '[workflows.empty-image]\nfile = "sample:empty-image"\n'
     await house.begin(f'{empty}[workflows.mine]\nfile = "mine.json"\n')

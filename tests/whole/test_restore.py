@@ -18,7 +18,7 @@ def stored(house: House) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (house.images / SERIES).iterdir()}
 
 
-async def test_after_a_restore_no_number_comes_again_and_all_that_was_under_way_goes_on(house: House) -> None:
+async def test_after_a_restore_no_number_is_given_again_and_work_continues(house: House) -> None:
     (house.images / SERIES).mkdir(parents=True)
     for number in range(1, 55):
         (house.images / SERIES / f"Areg_opal-fever_image_{number}.png").write_bytes(b"from before")

@@ -97,7 +97,7 @@ async def refused_at(app: App, **asked: Any) -> tuple[str, str]:
     return caught.value.code, caught.value.data["path"]
 
 
-async def test_a_secret_that_is_not_configured_any_more_fails_the_image_and_retry_brings_it_back(house: House) -> None:
+async def test_a_secret_no_longer_configured_fails_the_image_until_a_retry(house: House) -> None:
     (house.folder / "paid.json").write_text(json.dumps(sampled("v1-5-pruned-emaonly.safetensors")))
     section = '[workflows.paid]\nfile = "paid.json"\n'
     named = 'secrets = { "6.text" = "env:NAMED" }\n'
@@ -132,7 +132,7 @@ async def ended(house: House) -> int:
     return popen.wait(timeout=1.0)
 
 
-async def test_a_secret_that_is_not_there_ends_the_start_with_where_it_was_looked_for(house: House) -> None:
+async def test_a_missing_secret_ends_the_start_and_names_its_source(house: House) -> None:
     await house.comfyui.begin()
     house.configure(comfyui='extra_data = { api_key_comfy_org = "env:NOT_SET" }')
     house.expected_errors.add("daemon.ended")

@@ -102,9 +102,7 @@ async def test_a_door_that_cannot_listen_is_never_ready(house: House, manager: M
     house.expected_errors = {"daemon.ended"}
 
 
-async def test_signs_of_life_come_twice_in_a_watchdogs_time_and_only_while_the_loop_turns(
-    house: House, manager: Manager
-) -> None:
+async def test_keep_alives_come_twice_per_watchdog_time_while_the_loop_runs(house: House, manager: Manager) -> None:
     await start(house)
     await until(heard(house, manager, "WATCHDOG=1"), "a sign of life")
     manager.forget()
@@ -120,9 +118,7 @@ async def test_signs_of_life_come_twice_in_a_watchdogs_time_and_only_while_the_l
     await until(heard(house, manager, "WATCHDOG=1"), "it lives again")
 
 
-async def test_a_token_that_systemd_passes_is_the_one_that_counts_and_is_kept_nowhere(
-    house: House, manager: Manager
-) -> None:
+async def test_a_token_that_systemd_passes_counts_and_is_stored_nowhere(house: House, manager: Manager) -> None:
     credentials = house.folder / "credentials"
     credentials.mkdir()
     (credentials / "token").write_text("passed-by-systemd\n")
@@ -158,9 +154,7 @@ async def test_what_was_under_way_at_a_stop_goes_on_after_the_next_start(house: 
     assert len(house.comfyui.posted()) == len(set(house.comfyui.posted())) == 8
 
 
-async def test_a_hang_up_takes_the_new_level_and_keeps_the_old_where_the_file_is_broken(
-    house: House, manager: Manager
-) -> None:
+async def test_sighup_loads_the_new_level_and_keeps_the_old_for_a_broken_file(house: House, manager: Manager) -> None:
     await start(house)
     await until(heard(house, manager, "READY=1"), "it is ready")
     manager.forget()

@@ -16,7 +16,7 @@ USERS = 5
 PEAK_BYTES_MAX = 150 * 1024 * 1024
 
 
-async def test_a_thousand_images_of_fifty_clients_have_each_number_once_and_little_memory(house: House) -> None:
+async def test_a_thousand_images_of_fifty_clients_have_each_number_once(house: House) -> None:
     await house.begin()
 
     async def client(number: int) -> list[str]:

@@ -64,7 +64,7 @@ async def test_a_socket_that_ends_in_any_way_is_replaced_and_costs_no_completion
 
 
 @pytest.mark.parametrize("fault", [{"deaf": True}, {"break_sockets": "half_open"}, {"break_sockets": "zombie"}])
-async def test_a_socket_that_is_open_and_silent_is_found_out_replaced_counted_and_logged(
+async def test_an_open_silent_socket_is_detected_replaced_counted_and_logged(
     house: House, fault: dict[str, Any]
 ) -> None:
     """The end of the old socket comes late: a client id that was used again would make the new one a zombie."""
@@ -85,7 +85,7 @@ async def test_a_socket_that_is_open_and_silent_is_found_out_replaced_counted_an
     assert len(house.comfyui.posted()) == 3
 
 
-async def test_a_server_that_restarts_behind_a_half_open_socket_is_not_taken_for_a_person(house: House) -> None:
+async def test_a_restart_behind_a_half_open_socket_is_not_blamed_on_a_person(house: House) -> None:
     """No end of the connection is told, and both prompts are gone: one ran, one waited. A person has the same look."""
     await house.begin()
     house.configure(comfyui="connect_timeout_s = 1.0")
@@ -107,7 +107,7 @@ async def test_a_server_that_restarts_behind_a_half_open_socket_is_not_taken_for
     assert len(house.comfyui.posted()) == len(set(house.comfyui.posted())) == 4
 
 
-async def test_a_long_render_is_watched_with_few_calls_and_what_comes_costs_neither_memory_nor_time(
+async def test_a_long_render_needs_few_calls_little_memory_and_little_time(
     house: House,
 ) -> None:
     await house.begin()

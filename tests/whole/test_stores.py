@@ -207,7 +207,7 @@ async def test_a_store_that_comes_goes_and_moves_is_owed_what_it_was_owed(house:
         assert [lane for lane in info["lanes"] if lane.get("code")] == []
 
 
-async def test_a_start_clears_what_a_kill_left_half_way_and_outputs_that_every_store_has(house: House) -> None:
+async def test_a_start_clears_unfinished_files_and_outputs_that_stores_have(house: House) -> None:
     await house.begin()
     async with house.app() as app:
         await app.ask("pause", scope="store:folder")

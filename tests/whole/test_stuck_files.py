@@ -85,7 +85,7 @@ async def test_what_came_of_a_prompt_is_kept_when_one_of_its_files_does_not(hous
     house.check_stored(batch)
 
 
-async def test_a_comfyui_that_redirects_everything_pauses_its_lane_with_the_reason(house: House) -> None:
+async def test_a_comfyui_that_redirects_all_calls_pauses_its_lane(house: House) -> None:
     await begin(house)
     house.comfyui.control(refuse={"/": {"status": 302, "next": 10_000}})
     async with house.app() as app:

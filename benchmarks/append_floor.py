@@ -20,6 +20,7 @@ from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.events import KIND_OF, stream_of
 from comfyledger.core.rows import Row, Slice
 from comfyledger.ledger.eventlog import Head, Line, chained, encode
+from comfyledger.ledger.sqlite.locking import hold
 from comfyledger.ledger.sqlite.projections import stored
 from comfyledger.ledger.sqlite.writer import connect
 
@@ -107,7 +108,11 @@ def changes_per_second(folder: Path, changes: int) -> float:
 @contextmanager
 def _opened(folder: Path) -> Iterator[sqlite3.Connection]:
     """A new ledger, as the daemon opens it."""
-    with tempfile.TemporaryDirectory(dir=folder) as place, closing(connect(Path(place) / "ledger.db")) as connection:
+    with (
+        tempfile.TemporaryDirectory(dir=folder) as place,
+        closing(hold(Path(place) / "ledger.db")) as held,
+        closing(connect(held)) as connection,
+    ):
         yield connection
 
 

@@ -24,7 +24,7 @@ import append_floor
 import peer_eventsourcing
 from comfyledger.core.commands import Command, HoldBatch, PauseLane, ReleaseBatch
 from comfyledger.core.decide.recorder import Policy
-from comfyledger.core.scheduling.pending_work import Limits
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.values import EVERYTHING
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.writer import Ledger

@@ -15,8 +15,9 @@ from typing import Final
 from comfyledger.core.events import BatchRequested, Event, PromptAccepted, PromptLost, PromptSubmitting, Recorded
 from comfyledger.core.evolve.evolve import evolve
 from comfyledger.core.rows import Row, Slice
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import SubmitPrompt
-from comfyledger.core.scheduling.pending_work import Limits, PendingWork
+from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.core.values import ImageNamed, PromptFixed, StoreRef, prompt_uuid
 from measured import in_turns, line, say
 

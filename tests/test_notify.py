@@ -15,7 +15,8 @@ import pytest
 import structlog
 
 from comfyledger.core.rows import LaneRow
-from comfyledger.core.scheduling.pending_work import Limits, PendingWork
+from comfyledger.core.scheduling.capacity import Limits
+from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.core.values import EVERYTHING
 from comfyledger.settings import load
 from comfyledger.workers.process.notify import ALIVE, READY, Notifier, notifier_of, status_line, watchdog_s

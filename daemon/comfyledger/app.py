@@ -24,7 +24,7 @@ from comfyledger import __version__, logs
 from comfyledger.admission.configured import keys_of_backends, prepare_workflows, secrets_of_workflows
 from comfyledger.client.finding import find_state_dir
 from comfyledger.core.decide.recorder import Policy
-from comfyledger.core.scheduling.pending_work import Limits
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.urls import reached
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable

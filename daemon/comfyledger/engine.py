@@ -24,9 +24,9 @@ from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Policy, SeriesUnknown
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
 from comfyledger.core.rows import Row, SeriesRow, row_id
+from comfyledger.core.scheduling.capacity import Limits, OpenImages
 from comfyledger.core.scheduling.effects import Effect, EffectKey
-from comfyledger.core.scheduling.open_images import OpenImages
-from comfyledger.core.scheduling.pending_work import Limits, PendingWork
+from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.errors import LedgerUnusable, Refused, Unusable
 from comfyledger.ledger.commit_group import Outcome, Shortage, Terms, decide_group
 from comfyledger.ledger.eventlog import Line

@@ -20,6 +20,7 @@ from comfyledger.core.commands import OpenSeries, PauseLane, ResumeLane
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.reports import ImageIsLost, LaneWorks, SeriesAnswered
 from comfyledger.core.rows import BatchRow, LaneRow, PromptRow, Row
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import (
     DeleteImage,
     Effect,
@@ -30,7 +31,7 @@ from comfyledger.core.scheduling.effects import (
     SubmitPrompt,
     UploadImage,
 )
-from comfyledger.core.scheduling.pending_work import Limits, PendingWork
+from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.core.values import EVERYTHING, Evidence, backend_lane, store_lane, user_lane
 from support.core_given import (
     PlainLedger,
@@ -383,11 +384,11 @@ def says(owed: PendingWork, now_ms: int) -> tuple[set[Any], Counter[str], set[tu
     effects = [one for one in effects if one.lane not in apart or isinstance(one, FollowPrompt)]
     probes = [effect.lane for effect in effects if owed.in_trouble(effect.lane) and effect.kind != "follow"]
     keys = {effect.key for effect in effects if effect.lane not in probes}
-    return keys, Counter(probes), begun | set(owed._alone.values()) | waiting(owed)
+    return keys, Counter(probes), begun | set(owed._queue._alone.values()) | waiting(owed)
 
 
 def waiting(owed: PendingWork) -> set[tuple[str, int]]:
-    rings = [ring for rotation in owed._rotations.values() for ring in rotation._rings]
+    rings = [ring for fair in owed._queue._queues.values() for ring in fair._rings]
     batches = [batch for ring in rings for user in ring.users.values() for batch in user.items()]
     return {(batch_id, prompt) for batch_id, prompts in batches for prompt in prompts}
 

@@ -8,9 +8,9 @@ import pytest
 
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.decide.decide import Message
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt, UploadImage
-from comfyledger.core.scheduling.lane_health import PROBE_FIRST_MS
-from comfyledger.core.scheduling.pending_work import Limits
+from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from support.core_given import (
     accepted,

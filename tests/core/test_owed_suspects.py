@@ -7,9 +7,9 @@ import pytest
 
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.decide.decide import Message
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, SubmitPrompt
-from comfyledger.core.scheduling.lane_health import PROBE_FIRST_MS
-from comfyledger.core.scheduling.pending_work import Limits
+from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS
 from comfyledger.core.values import user_lane
 from support.core_given import accepted, cancel, fallen, finished, gone, hold, intended, rendering, submit
 from support.core_house import House, kept_in_memory
@@ -27,7 +27,7 @@ def submits(effects: list[Effect]) -> list[tuple[str, int]]:
 
 def there(lived: House) -> set[tuple[str, int]]:
     """What is at the ComfyUI or on its way there."""
-    return set(lived.owed._at_backend["main"])
+    return set(lived.owed._queue._at_backend["main"])
 
 
 def test_a_suspect_goes_out_alone_and_nothing_comes_beside_it() -> None:

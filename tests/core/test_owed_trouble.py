@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import CancelPrompt, Effect, SubmitPrompt
-from comfyledger.core.scheduling.lane_health import PROBE_FIRST_MS, PROBE_LAST_MS
-from comfyledger.core.scheduling.pending_work import Limits
+from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS, PROBE_LAST_MS
 from comfyledger.core.values import backend_lane, store_lane
 from support.core_given import (
     cancel,

@@ -20,8 +20,8 @@ from PIL import Image
 from comfyledger import crash_points
 from comfyledger.core.decide.recorder import Accepted, Policy, Taken, Wanted
 from comfyledger.core.reports import FilesKept, PromptHasFinished, PromptWasAccepted, SubmitIntended
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt
-from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.core.values import OutputFile, Pinned
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite import schema

@@ -13,8 +13,8 @@ import pytest
 from comfyledger import engine as engines
 from comfyledger.core.decide.recorder import Accepted, Policy, SeriesUnknown
 from comfyledger.core.reports import Report
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect
-from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.writer import Ledger
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from comfyledger.core.decide.recorder import Accepted, Policy
-from comfyledger.core.scheduling.pending_work import Limits
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_given import submission

@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from comfyledger.client import Client
-from comfyledger.core.scheduling.open_images import OpenImages
+from comfyledger.core.scheduling.capacity import OpenImages
 from comfyledger.server import session
 from comfyledger.server.rate_limit import BURST_S, TokenBucket
 from support.core_given import PlainLedger, cancel, given, one_stored, submit

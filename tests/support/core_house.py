@@ -10,6 +10,7 @@ from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import LaneStuck, LaneWorks
 from comfyledger.core.rows import Row, RowId, row_id
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import (
     CancelPrompt,
     DeleteImage,
@@ -20,7 +21,7 @@ from comfyledger.core.scheduling.effects import (
     SubmitPrompt,
     UploadImage,
 )
-from comfyledger.core.scheduling.pending_work import Limits, PendingWork
+from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.errors import Refused
 from support.core_given import (
     PlainLedger,
@@ -144,7 +145,9 @@ class House:
 def kept_in_memory(owed: PendingWork) -> int:
     """How many entries an index holds in all of its private collections."""
     plain = (owed._batches, owed._prompts, owed._open, owed._users, owed._images, owed._wanted, owed._running)
-    total = sum(map(len, (*plain, owed._later, owed._failed_in_row, owed._alone)))
-    total += sum(len(group.waiting) + group.running for group in owed._lanes.values())
-    total += sum(len(places) for places in owed._at_backend.values())
-    return total + sum(len(ring.users) for rotation in owed._rotations.values() for ring in rotation._rings)
+    queue = owed._queue
+    total = sum(map(len, (*plain, owed._later, owed._failed_in_row, queue._alone)))
+    for calls in owed._calls.values():
+        total += len(calls._waiting) + calls.running + len(calls._users) + len(calls._of_user)
+    total += sum(len(places) for places in queue._at_backend.values())
+    return total + sum(len(ring.users) for fair in queue._queues.values() for ring in fair._rings)

@@ -18,8 +18,9 @@ from comfyledger.core.commands import Command
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Policy, SeriesUnknown
 from comfyledger.core.reports import Report, SeriesAnswered
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, EffectKey
-from comfyledger.core.scheduling.pending_work import Limits, PendingWork
+from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.core.values import Evidence
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused

@@ -13,8 +13,8 @@ from typing import Any
 import comfyledger
 from comfyledger.core.decide.recorder import Accepted, Policy
 from comfyledger.core.reports import LaneStuck
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect
-from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.startup.ids import BatchIds

@@ -13,8 +13,8 @@ import pytest
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import Report
 from comfyledger.core.rows import ImageRow, ImageState
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import DeleteImage, Effect, UploadImage
-from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
 from comfyledger.ledger.sqlite.writer import Ledger

@@ -23,7 +23,7 @@ from comfyledger.core.reports import (
     UploadIntended,
     UploadRefused,
 )
-from comfyledger.core.scheduling.pending_work import Limits
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.values import OutputFile, Pinned
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused

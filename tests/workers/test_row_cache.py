@@ -9,7 +9,7 @@ from typing import Any
 from comfyledger.core.commands import Command
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import Report
-from comfyledger.core.scheduling.pending_work import Limits
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger

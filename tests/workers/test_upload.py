@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import Report, UploadIntended
+from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, UploadImage
-from comfyledger.core.scheduling.pending_work import Limits
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.reader import ImageFilter, Reader

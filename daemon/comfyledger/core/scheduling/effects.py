@@ -1,11 +1,13 @@
-"""What is owed to the outside: calls that a worker makes and reports on. An effect is named by its key, which says what
-it is about and for which attempt, so that the same effect is never under way twice."""
+"""Effects: calls to the outside that a worker makes and reports on, and which of them a row says are owed.
+
+The key of an effect names what it is about and for which attempt, so that no effect is under way twice.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
-from comfyledger.core.rows import ImageRow, Upload
+from comfyledger.core.rows import ImageRow, PromptRow, Upload
 from comfyledger.core.values import OutputFile, Pinned, backend_lane, store_lane
 
 EffectKey = tuple[str, str, int, int | str]
@@ -109,3 +111,35 @@ class UploadImage(StoreEffect, frozen=True):
 
 class DeleteImage(StoreEffect, frozen=True):
     """Have one store delete a forgotten image."""
+
+
+def next_submit(row: PromptRow) -> SubmitPrompt:
+    """The submit that begins the next attempt of a queued prompt."""
+    return SubmitPrompt(row.batch_id, row.index, row.attempt + 1, row.backend)
+
+
+def effects_of_prompt(row: PromptRow) -> tuple[Effect, ...]:
+    """What the state of a prompt says is owed to its backend. A queued one owes nothing: it waits for its turn."""
+    about = (row.batch_id, row.index, row.attempt, row.backend)
+    match row.state:
+        case "submitting":
+            return (SubmitPrompt(*about, resumed=True),)
+        case "accepted":
+            return (FollowPrompt(*about, row.prompt_id, row.images),)
+        case "cancelling":
+            return (FollowPrompt(*about, row.prompt_id, row.images), CancelPrompt(*about, row.prompt_id))
+        case "finished":
+            return (FetchPrompt(*about, row.prompt_id, row.images[: len(row.files)], row.files, row.waiting),)
+        case _:
+            return ()
+
+
+def effects_of_image(row: ImageRow) -> list[StoreEffect]:
+    """What stores are owed: a kept image's bytes, and that a forgotten one is deleted."""
+    if row.state == "kept":
+        open_uploads = (upload for upload in row.uploads if upload.state in {"owed", "uploading"})
+        return [UploadImage(upload.store, row, upload) for upload in open_uploads]
+    if row.state == "forgetting":
+        deletions = (upload for upload in row.uploads if upload.state == "deleting")
+        return [DeleteImage(upload.store, row, upload) for upload in deletions]
+    return []

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, TypeVar, cast
 
 import msgspec
@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from comfyledger import wire
 from comfyledger.client.connecting import absent, connected, refusal_of, why_not
 from comfyledger.client.finding import Address
+from comfyledger.core.backoff import backoff
 from comfyledger.errors import Refused
 
 EVENTS_WAITING_MAX: Final = 1_000
@@ -107,13 +108,6 @@ def _encoded(message: wire.Message, number: int) -> str:
         return wire.request_frame(message, number).decode()
     except UnicodeEncodeError as error:
         raise Refused("not_utf8", "A text in the request is not valid Unicode.") from error
-
-
-def _delays() -> Iterator[float]:
-    """Seconds to wait before each attempt: doubled up to a limit, random so that clients do not reconnect together."""
-    for exponent in itertools.count():
-        longest = min(DELAY_MAX_S, DELAY_MIN_S * 2 ** min(exponent, 10))
-        yield longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
 
 
 class Link:
@@ -266,14 +260,14 @@ class Link:
 
     async def _reconnect_forever(self) -> None:
         """The iterator of websockets keeps the first address; a restarted daemon may have another port."""
-        delays = _delays()
+        tries = 0
         while True:
             address = self._find()
             self._trouble = absent(address)
             try:
                 async with connected(address) as socket:
                     self.welcome = await _hello(socket, self._name)
-                    delays = _delays()
+                    tries = 0
                     await self._speak(socket)
             except (OSError, EOFError, InvalidHandshake, InvalidURI) as error:
                 self._trouble = why_not(address, error)
@@ -281,7 +275,9 @@ class Link:
                 if closed.rcvd is not None and closed.rcvd.code == TOO_LARGE:
                     self._refuse_largest(Refused("frame_too_large", closed.rcvd.reason))
             self._give_up_unopened()
-            await asyncio.sleep(next(delays))
+            tries += 1
+            spread = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+            await asyncio.sleep(backoff(tries, DELAY_MIN_S, DELAY_MAX_S, spread))
 
     def _give_up_unopened(self) -> None:
         """Before the first connection, wait only with `wait`, and only for a daemon that is not running yet."""

@@ -39,6 +39,7 @@ from comfyledger.comfyui.messages import (
     parse_text,
 )
 from comfyledger.comfyui.running import Running, remember
+from comfyledger.core.backoff import backoff
 
 TEXT_BYTES_MAX: Final = 8 * 1024 * 1024
 """A larger text frame is passed over unread; the lookup finds what it may have said."""
@@ -236,17 +237,17 @@ class Watcher:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connect_for_ever(self) -> None:
-        delay_s = RECONNECT_FIRST_S
+        tries = 0
         while True:
             try:
-                delay_s = RECONNECT_FIRST_S if await self._connected_once() else delay_s
+                tries = 0 if await self._connected_once() else tries
             except (OSError, WebSocketException, TimeoutError) as error:
                 text = redirection_of(error)
                 code = "redirected" if text else "not_reached"
                 await self._tell_stuck(NotReached(code, text[:500] or unreached_text(error), sent=False))
             self._up.clear()
-            await asyncio.sleep(delay_s)
-            delay_s = min(RECONNECT_LAST_S, delay_s * 2)
+            tries += 1
+            await asyncio.sleep(backoff(tries, RECONNECT_FIRST_S, RECONNECT_LAST_S))
 
     async def _connected_once(self) -> bool:
         """One connection from its first frame to its last; whether it stood long. Raises if it could not be made."""

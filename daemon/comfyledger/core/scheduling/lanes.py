@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from comfyledger.core.backoff import backoff
 from comfyledger.core.rows import LaneRow
 from comfyledger.core.values import EVERYTHING
 
@@ -29,7 +30,7 @@ class Trouble(msgspec.Struct):
 
 def backoff_ms(times: int) -> int:
     """How long to wait after so many failed tries."""
-    return min(PROBE_LAST_MS, PROBE_FIRST_MS << min(times - 1, 10))
+    return int(backoff(times, PROBE_FIRST_MS, PROBE_LAST_MS))
 
 
 class Lanes:

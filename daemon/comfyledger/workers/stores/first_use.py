@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from comfyledger import crash_points
+from comfyledger.core.backoff import backoff
 from comfyledger.core.decide.recorder import SeriesUnknown
 from comfyledger.core.reports import SeriesAnswered
 from comfyledger.core.values import Evidence, StoreRef, store_lane
@@ -44,7 +45,7 @@ class Asker:
         `reasons`: why stores have not answered yet, of all that are asked.
         """
         series = Series(unknown.series.folder, unknown.series.stem, unknown.series.suffix)
-        delay_s = ASK_FIRST_S
+        tries = 0
         while True:
             try:
                 highest = await self._store(ref).highest_number(series)
@@ -59,8 +60,8 @@ class Asker:
                 f"{store_lane(name)}: {one.fault.text.rstrip('.')}" for name, one in reasons.items()
             )
             question.hint = HINT_OUTLIER if any(isinstance(one, Doubted) for one in reasons.values()) else HINT_LATER
-            await asyncio.sleep(delay_s * self._jitter.uniform(0.8, 1.2))
-            delay_s = min(ASK_LAST_S, delay_s * 2)
+            tries += 1
+            await asyncio.sleep(backoff(tries, ASK_FIRST_S, ASK_LAST_S, self._jitter.uniform(0.8, 1.2)))
 
     def _store(self, ref: StoreRef) -> Store:
         opened = self._stores.get(ref.name)

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
+from comfyledger.core.backoff import backoff
 from comfyledger.core.values import store_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.reader import Reader
@@ -51,10 +52,10 @@ class StorePreparer:
 
     async def run(self) -> None:
         """Try again until every store is usable, or known not to be."""
-        delay_s = DELAY_FIRST_S
+        tries = 0
         while waiting := [one for one in self._stores.values() if one.waiting is not None]:
-            await asyncio.sleep(delay_s * self._jitter.uniform(0.8, 1.2))
-            delay_s = min(DELAY_LAST_S, delay_s * 2)
+            tries += 1
+            await asyncio.sleep(backoff(tries, DELAY_FIRST_S, DELAY_LAST_S, self._jitter.uniform(0.8, 1.2)))
             for one in waiting:
                 self._stores[one.name] = await self._checked(await prepared(one, AGAIN_S))
 

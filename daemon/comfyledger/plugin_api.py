@@ -17,11 +17,14 @@ import msgspec
 import pluggy
 
 from comfyledger.accounts import keeper_of, may_write
+from comfyledger.core import media
 from comfyledger.core.naming.names import is_outlier, outlier_in
 
 GROUP = "comfyledger"
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
+IMAGE_EXTENSIONS = media.IMAGE_EXTENSIONS
+"""Lower-case extensions, without a dot, of the files that a store may hold under the name of an image."""
 
 
 class Series(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from comfyledger.plugin_api import (
+    IMAGE_EXTENSIONS,
     Deleted,
     Deposit,
     Foreign,
@@ -49,7 +50,6 @@ from comfyledger_folder.names import Names, Paths
 from comfyledger_folder.pages import as_text, entries, on_disk, read_page
 from comfyledger_folder.root import MARK, Root
 
-KINDS_OF_IMAGE: Final = frozenset({"png", "jpg", "jpeg", "webp"})
 OWN_SIGNS: Final = len(MARK) + 18
 """Length of the beginning of a temporary name, which says whose it is."""
 PIECE_BYTES: Final = 1_048_576
@@ -225,7 +225,7 @@ class Disk:
         for folder in alike:
             for entry in entries(folder):
                 stem, _, extension = entry.name.rpartition(".")
-                if extension.lower() in KINDS_OF_IMAGE and fold(stem) == base:
+                if extension.lower() in IMAGE_EXTENSIONS and fold(stem) == base:
                     rivals.append(Path(entry.path))
                 elif entry.name.startswith(own) and not self.remains.is_in_use(entry.name):
                     Path(entry.path).unlink(missing_ok=True)
@@ -317,7 +317,7 @@ def _announcement(target: Path, own: str) -> Path:
 def _keys_of(name: str) -> Iterator[str]:
     """The keys under which a put searches a name: the image it would be, or the image whose temporary it is."""
     stem, _, extension = name.rpartition(".")
-    if extension.lower() in KINDS_OF_IMAGE:
+    if extension.lower() in IMAGE_EXTENSIONS:
         yield fold(stem)
     if name.startswith(f"{MARK}-"):
         yield name[:OWN_SIGNS]

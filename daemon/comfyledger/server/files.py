@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 import structlog
 from aiohttp import web
 
+from comfyledger.core.media import MIME_TYPES
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import USER_LANES
 from comfyledger.errors import Refused
@@ -22,7 +23,6 @@ from comfyledger.server.health import now_of, readiness
 PIECE_BYTES: Final = 262_144
 STALL_S: Final = 30.0
 """How long a client may take to receive one piece. Then the connection is aborted."""
-TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 UNCACHED: Final = {"Cache-Control": "no-store"}
 
 log = structlog.get_logger("comfyledger.door")
@@ -101,7 +101,7 @@ def _headers(image: ImageRow) -> dict[str, str]:
         "ETag": f'"{image.sha256}"',
         "Cache-Control": "private, no-cache",
         "Accept-Ranges": "bytes",
-        "Content-Type": TYPES[image.extension],
+        "Content-Type": MIME_TYPES[image.extension],
         "X-Content-Type-Options": "nosniff",
     }
 

@@ -24,7 +24,6 @@ from comfyledger.workers.spool.broken_file import PIECE_BYTES, Broken, Walked, c
 from comfyledger.workers.spool.jpeg import decode_jpeg, walk_jpeg
 from comfyledger.workers.spool.webp import decode_webp, walk_webp
 
-EXTENSIONS: Final = ("png", "jpg", "webp")
 HEAVY_BYTES: Final = 64 * 1_048_576
 """A PNG whose pixels inflate to more takes long to check. Others must not be crowded out meanwhile."""
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from comfyledger import crash_points
+from comfyledger.core.media import EXTENSIONS
 from comfyledger.errors import SpoolUnusable
 from comfyledger.workers.spool.broken_file import Broken, Walked
 from comfyledger.workers.spool.checks import ALL, LONG, Checks, Strikes
@@ -36,7 +37,7 @@ from comfyledger.workers.spool.files import (
     to_end,
 )
 from comfyledger.workers.spool.folder_lock import make_folder
-from comfyledger.workers.spool.imagefile import EXTENSIONS, ProvedFile, is_heavy, proved, walk
+from comfyledger.workers.spool.imagefile import ProvedFile, is_heavy, proved, walk
 
 BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.(?:{'|'.join(EXTENSIONS)})")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from comfyledger import durable
 from comfyledger.core.commands import Forget
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.sqlite import locking, replace
@@ -318,7 +319,7 @@ def test_a_restore_holds_the_new_ledger_until_it_has_ended(
     Ledger.open(path).close()
     backup(path, tmp_path / "copy.db", 0.0, silent)
     seen = []
-    sync = locking.sync_folder
+    sync = durable.sync_folder
     monkeypatch.setattr(replace, "sync_folder", lambda folder: (seen.append(locks_of(path, "FLOCK")), sync(folder)))
     restored(path, tmp_path / "copy.db")
     assert set(seen) == {1}

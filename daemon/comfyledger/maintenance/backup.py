@@ -18,9 +18,10 @@ from typing import Final
 
 import msgspec
 
+from comfyledger.durable import sync_folder
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.eventlog import Head, read_head
-from comfyledger.ledger.sqlite.locking import Hold, made, sync_folder
+from comfyledger.ledger.sqlite.locking import Hold, made
 from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.file import check_file
 from comfyledger.maintenance.audit.findings import Progress, Tally

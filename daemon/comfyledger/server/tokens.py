@@ -23,6 +23,7 @@ import msgspec
 import structlog
 from msgspec import Meta
 
+from comfyledger.durable import write_whole
 from comfyledger.errors import Refused
 
 Right = Literal["read", "submit_configured", "submit", "operate", "admin"]
@@ -116,23 +117,14 @@ def _put(path: Path, content: bytes) -> None:
 
     If root writes it, it belongs to the owner of the folder, so that a service can read it.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, content)
+
+    def prepare(fd: int) -> None:
         if os.geteuid() == 0:
             os.fchown(fd, path.parent.stat().st_uid, path.parent.stat().st_gid)
         if path.exists():
             os.fchmod(fd, path.stat().st_mode & 0o640)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+
+    write_whole(path, content, prepare)
 
 
 # ---- named ones

@@ -29,7 +29,7 @@ def backup(config_path: Path | None, target: str, force: bool, keep: int | None,
     The copy gets its name only after a check. It holds the texts that are in the ledger now, but not the spool and
     the stores.
     """
-    from comfyledger.ledger.sqlite.locking import sync_folder
+    from comfyledger.durable import sync_folder
     from comfyledger.maintenance import backup as copying
 
     place = Path(target)

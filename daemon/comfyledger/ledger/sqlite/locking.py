@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
+from comfyledger.durable import sync_file
 from comfyledger.errors import LedgerUnusable
 
 BESIDE: Final = ("", "-wal", "-shm")
@@ -41,7 +42,7 @@ class Hold:
     def sync(self) -> None:
         """The file to stable storage. Raises OSError."""
         if self.fd is not None:
-            os.fsync(self.fd)
+            sync_file(self.fd)
 
     def close(self) -> None:
         """Only after SQLite has closed the file. In a forked child there is nothing left to close."""
@@ -165,15 +166,6 @@ def _refused(path: Path) -> LedgerUnusable:
     return LedgerUnusable(
         f"Another daemon holds the ledger {path}.", hint="See `comfyledger status`, or choose another [ledger] path."
     )
-
-
-def sync_folder(folder: Path) -> None:
-    """The names in a folder to stable storage. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 # ---- several names of one file

@@ -19,10 +19,10 @@ from typing import Final
 import msgspec
 import structlog
 
+from comfyledger.durable import rename, sync_file
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import Head, read_head
 from comfyledger.ledger.sqlite import schema
-from comfyledger.ledger.sqlite.locking import sync_folder
 from comfyledger.ledger.sqlite.reader import read_only
 
 _MAGIC: Final = b"CLDGMRK1"
@@ -231,9 +231,8 @@ def _made(place: Path, mark: bytes) -> int:
     try:
         os.fchmod(fd, mode)
         os.pwrite(fd, mark, 0)
-        os.fsync(fd)
-        beside.replace(place)
-        sync_folder(place.parent)
+        sync_file(fd)
+        rename(beside, place)
     except BaseException:
         os.close(fd)
         raise

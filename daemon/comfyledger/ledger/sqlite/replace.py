@@ -15,10 +15,11 @@ from typing import Final
 
 from comfyledger.core.commands import Forget, RestoreLedger
 from comfyledger.core.decide.recorder import Policy
+from comfyledger.durable import sync_folder
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.commit_group import Terms, decide_group
 from comfyledger.ledger.sqlite import mark, schema
-from comfyledger.ledger.sqlite.locking import ASIDE, Hold, hold, sync_folder
+from comfyledger.ledger.sqlite.locking import ASIDE, Hold, hold
 from comfyledger.ledger.sqlite.mark import Mark, Marking
 from comfyledger.ledger.sqlite.reader import read_only
 from comfyledger.ledger.sqlite.writer import Ledger, check_place, connect, folders_above

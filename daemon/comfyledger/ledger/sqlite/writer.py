@@ -23,11 +23,12 @@ from comfyledger.core.events import BlobErased, Event, Recorded
 from comfyledger.core.keys import Key, ManyKey, OneKey
 from comfyledger.core.rows import BatchRow, Row, Slice
 from comfyledger.core.values import Blob
+from comfyledger.durable import sync_folder
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line, append, lines_of, read_head
 from comfyledger.ledger.locked import OPEN_WAIT_S, LedgerLocked, is_lock, patiently
 from comfyledger.ledger.sqlite import blobs, filesystem, mark, projections, schema, schema_objects
-from comfyledger.ledger.sqlite.locking import Hold, hold, sync_folder
+from comfyledger.ledger.sqlite.locking import Hold, hold
 from comfyledger.ledger.sqlite.mark import Marking
 
 STATEMENTS_CACHED: Final = 256

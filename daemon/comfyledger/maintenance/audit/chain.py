@@ -7,7 +7,6 @@ whole: SQLite's counter of given positions shows it, and an anchor that is kept 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import msgspec
 
 from comfyledger.core.events import KINDS, stream_of
 from comfyledger.core.upcasts import schema_of
+from comfyledger.durable import sync_file
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.eventlog import Head, Line, chained, decode, linked, read_head, read_page
 from comfyledger.maintenance.audit.findings import Progress, Tally
@@ -243,5 +243,5 @@ def write_anchor(path: Path, identity: Identity, head: Head) -> None:
     with beside.open("wb") as file:
         file.write(msgspec.json.encode(anchor) + b"\n")
         file.flush()
-        os.fsync(file.fileno())
+        sync_file(file.fileno())
     beside.replace(path)

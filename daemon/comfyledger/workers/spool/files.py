@@ -17,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
+from comfyledger import durable
 from comfyledger.errors import ComfyledgerError, SpoolUnusable
 from comfyledger.workers.spool.broken_file import Broken, Walked
 from comfyledger.workers.spool.imagefile import ProvedFile
@@ -131,7 +132,7 @@ def sync_file(file: BinaryIO) -> None:
     """A full disk is no failure of fsync: the temporary file is deleted, so nothing half-written stays."""
     file.flush()
     try:
-        os.fsync(file.fileno())
+        durable.sync_file(file.fileno())
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
@@ -141,7 +142,7 @@ def sync_file(file: BinaryIO) -> None:
 def sync_folder(folder: Path) -> None:
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(file)
+        durable.sync_file(file)
     except OSError as error:
         raise _failed(folder, error) from error
     finally:

@@ -17,8 +17,9 @@ from typing import Final
 import msgspec
 import structlog
 
+from comfyledger.durable import sync_folder
 from comfyledger.errors import SpoolUnusable, Unusable
-from comfyledger.ledger.sqlite.locking import Hold, Taken, hold_file, hold_folder, sync_folder
+from comfyledger.ledger.sqlite.locking import Hold, Taken, hold_file, hold_folder
 
 STATE_LOCK: Final = "daemon.lock"
 OWNER: Final = ".ledger"

@@ -35,7 +35,7 @@ CODES: Final[dict[str, str]] = {
     "too_many_open": "The client has too many images that are not stored yet.",
     # batches
     "request_id_conflict": "The request_id was used before with another body.",
-    "quantity_and_images": "A batch has either a quantity or images, not both and not neither.",
+    "quantity_and_images": "A batch needs either a quantity or images, and not both.",
     "quantity_out_of_range": "The number of images is below one or above the limit.",
     "name_unusable": "Nothing usable remains of a name.",
     "name_taken": "A name that would be given is already given.",

@@ -77,7 +77,7 @@ def _read_cursor(cursor: str) -> tuple[str, int]:
     batch_id, _, index = cursor.rpartition("/")
     if not batch_id or not index.isascii() or not index.isdigit() or len(index) > 6:
         text = "`cursor` must be the one of the previous reply."
-        raise Refused("invalid_field", text, hint="Begin without it.", path="$.data.cursor")
+        raise Refused("invalid_field", text, hint="Send the first request without a cursor.", path="$.data.cursor")
     return batch_id, int(index)
 
 

@@ -192,7 +192,7 @@ async def find_batch(client: Lists, given: str) -> str:
         found = await _fitting(client, given.upper())
     if len(found) != 1:
         several = f"It may be one of: {', '.join(found[:5])}." if found else "See `comfyledger batches`."
-        raise Refused("unknown_batch", f"There is not exactly one batch {given!r}.", hint=several)
+        raise Refused("unknown_batch", f"No batch, or more than one, matches {given!r}.", hint=several)
     return found[0]
 
 

@@ -5,6 +5,7 @@ A command is imported when it is called. Help shows the sentences of the table b
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +16,9 @@ import click
 from comfyledger import __version__
 from comfyledger.cli.base import EXIT_CODES, Group, Reach, json_option
 
-EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
+EPILOG = "\b\nExit codes:\n" + "\n".join(
+    textwrap.fill(f"  {code:<4} {meaning}", 76, subsequent_indent=" " * 7) for code, meaning in EXIT_CODES.items()
+)
 
 SECTIONS: Final = {
     "Batches and images": {

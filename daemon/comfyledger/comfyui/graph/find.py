@@ -222,7 +222,7 @@ def unknown_input(graph: Graph, names: Mapping[str, str], asked: str, address: s
     near = difflib.get_close_matches(address[:COMPARED_CHARS_MAX], known, n=1)
     hint = [f"Did you mean {printable(word)}?" for word in near]
     if known:
-        hint.append(f"There is {some_of(map(printable, known))}.")
+        hint.append(f"It has {some_of(map(printable, known))}.")
     message = f"The workflow has no input {printable(address)}."
     return Refused("unknown_input", message, hint=" ".join(hint), path=printable(asked))
 
@@ -278,7 +278,7 @@ def _named_output(graph: Graph, node_id: str) -> str:
 def _unsupported(graph: Graph, nodes: Sequence[str]) -> Refused:
     return Refused(
         "workflow_output_unsupported",
-        f"The workflow's output is no image saved under a {PREFIX_NAME}: {some_of(_titled(graph, nodes))}.",
+        f"No output node of the workflow saves an image under a {PREFIX_NAME}: {some_of(_titled(graph, nodes))}.",
         hint="Add a SaveImage node.",
         path=nodes[0],
     )

@@ -207,7 +207,7 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
             raise Refused("take_missing", hint=f"`comfyledger retry {batch.batch_id} --take first`, or last, or all.")
         raise Refused(
             "nothing_to_do",
-            "Nothing of this failed, was parked or is held.",
+            "Nothing in this batch failed, was parked or is held.",
             hint="`comfyledger images --batch` shows the state of each image.",
         )
     render = tuple(sorted({image.prompt for image in failed}))

@@ -18,12 +18,12 @@ def take_files(draft: Draft, command: RetryBatch, chosen: list[ImageRow]) -> Cha
     """
     batch = draft.state.the_batch(command.batch_id)
     if command.take == "all" and batch.series != command.series:
-        raise Refused("nothing_to_do", f"The batch gives no numbers of {command.series[:200]!r}.")
+        raise Refused("nothing_to_do", f"The batch has no numbers in the series {command.series[:200]!r}.")
     prompts = sorted({image.prompt for image in chosen if image.awaits_choice})
     if not prompts or command.take is None:
         raise Refused(
             "nothing_to_do",
-            "Of no run of this more files came than images.",
+            "No run of this batch gave more files than images.",
             hint="`comfyledger images --batch` shows the state of each image.",
         )
     taken = sum(_take(draft, draft.state.the_prompt(command.batch_id, index), command) for index in prompts)

@@ -266,7 +266,7 @@ def _bounded(typed: str, field: str) -> str:
 
 def _usable(value: str, field: str) -> str:
     if not value.strip("-_."):
-        raise _unusable(field, "has no letter or digit that a file name can hold", "Letters of any script will do.")
+        raise _unusable(field, "has no letter or digit that a file name can hold", "Use letters of any script.")
     return value
 
 

@@ -51,7 +51,7 @@ class PromptAnswer(msgspec.Struct, frozen=True):
 
 
 class RefusalAnswer(msgspec.Struct, frozen=True):
-    """Any other answer to `POST /prompt`; `type` is ComfyUI's own word, empty when the answer was no JSON."""
+    """Any other answer to `POST /prompt`; `type` is ComfyUI's own; empty if the answer was no JSON."""
 
     status: int
     type: str
@@ -67,7 +67,7 @@ class RefusalAnswer(msgspec.Struct, frozen=True):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """A finished prompt. `error` is there exactly when `ended` is "error"; `ran_s` is 0 where nothing says it."""
+    """A finished prompt. `error` is set only if `ended` is "error"; `ran_s` is 0 if not known."""
 
     prompt_id: str
     status_str: str
@@ -91,7 +91,7 @@ _JOB_WORDS: Final[dict[str, Job]] = {
     "failed": "ended",
     "cancelled": "ended",
 }
-"""Of ComfyUI 0.33.0. Other versions have other words: those say nothing."""
+"""The statuses of ComfyUI 0.33.0. Any other status counts as unknown."""
 _JOB_NOT_FOUND: Final = "Job not found"
 _NO_ROUTE: Final = b"404: Not Found"
 """What a ComfyUI without a route answers; a gateway in front of it has a body of its own."""
@@ -146,7 +146,7 @@ def parse_history(body: str | bytes, prompt_id: str) -> HistoryEntry | None:
 
 
 def parse_queue(body: str | bytes) -> QueueIds:
-    """The ids in `GET /queue`, all of them. Raises BadFrame when the answer has not both lists, or an unknown entry."""
+    """All ids in `GET /queue`. Raises BadFrame if a list is missing or an entry cannot be read."""
     answer = json_object(body)
     return QueueIds(_queued(answer.get("queue_running")), _queued(answer.get("queue_pending")))
 
@@ -171,7 +171,7 @@ def parse_job(status: int, body: str | bytes, prompt_id: str) -> Job | Literal["
 
 
 def parse_cancelled(status: int, body: str | bytes) -> bool | None:
-    """Whether `POST /api/jobs/{id}/cancel` took the prompt out; None where the answer does not say."""
+    """Whether `POST /api/jobs/{id}/cancel` removed the prompt; None if the answer does not say."""
     if status != 200:
         return False
     try:
@@ -233,7 +233,7 @@ def _with_details(message: str, details: str) -> str:
 
 
 def _queued(entries: object) -> tuple[str, ...]:
-    """The ids of a list of the queue. One that cannot be read may be the one that is looked for."""
+    """The ids of a list of the queue. An unreadable entry raises, because it may be the prompt in question."""
     if not isinstance(entries, list):
         raise BadFrame("the queue has no list of prompts")
     return tuple(_queued_id(entry) for entry in entries)

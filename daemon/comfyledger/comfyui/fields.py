@@ -1,7 +1,7 @@
-"""Reading JSON that a foreign server wrote: nothing here trusts a type, a size or a spelling.
+"""Reading JSON of another server: no type, size or spelling is trusted.
 
 A field that is missing or of another type reads as empty, each text is cut to a bound, each list to a count.
-`messages` builds its values on these; no word of ComfyUI's lives here.
+`messages` and `answers` build on these; nothing here is specific to ComfyUI.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _integer(digits: str) -> int | float:
 
 
 def _shallow(text: str) -> str:
-    """The text with null for all that lies deeper than LEVELS_MAX: one strange graph must not hide the others."""
+    """The text with null for everything deeper than LEVELS_MAX: one strange graph must not hide the others."""
     pieces, level, start = [], 0, 0
     for token in _BRACKETS.finditer(text):
         if token[0] in "[{":

@@ -1,8 +1,8 @@
-"""Which prompt of ours ComfyUI is at, since when, and whether it was at it when its socket fell.
+"""Which prompt of ours ComfyUI runs, since when, and whether it ran when the socket closed.
 
-Nothing here waits or calls: the watcher says what it heard and found, with the loop's time, and asks. ComfyUI runs one
-prompt at a time and tells of it only the client that sent it, so what is heard to begin takes the place of the one
-before. Nothing of this outlives the daemon: after its own restart nobody was seen running, and nobody is blamed.
+Nothing here waits or calls: the watcher passes on what it received and found, with the loop's time. ComfyUI runs one
+prompt at a time and sends messages about it only to its client, so a prompt that begins replaces the one before.
+Nothing of this outlives the daemon: after its restart no prompt counts as seen running.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Running:
                 pass
 
     def starts(self, prompt_id: str, now_s: float) -> None:
-        """A prompt is seen running. One that outlived the fall of a socket has been running all the time."""
+        """A prompt is seen running. If it ran when the socket closed, it has been running since then."""
         if prompt_id != self._prompt_id:
             self._prompt_id, self._since_s = prompt_id, self._fallen.pop(prompt_id, now_s)
 
@@ -56,24 +56,24 @@ class Running:
             self._prompt_id = ""
 
     def fell(self) -> None:
-        """The socket has ended, and perhaps the server with it: a lookup will say."""
+        """The socket has closed, and perhaps the server has ended too: a lookup finds out."""
         if self._prompt_id:
             remember(self._fallen, self._prompt_id, self._since_s, FALLEN_KEPT)
             self._prompt_id = ""
 
     def was(self, prompt_id: str) -> bool:
-        """Whether a prompt that is gone was running when it was last heard of."""
+        """Whether a prompt that is gone was running by the last message about it."""
         return prompt_id in self._fallen or prompt_id == self._prompt_id
 
     # ---- too long
 
     def overdue(self, now_s: float) -> str | None:
-        """The prompt that has run too long, unless that was dealt with."""
+        """The prompt that has run too long, unless it is handled already."""
         due = self._prompt_id and self._prompt_id not in self._stopped and now_s - self._since_s >= self._timeout_s
         return self._prompt_id if due else None
 
     def stop(self, prompt_id: str, *, asked: bool) -> None:
-        """The overdue prompt is dealt with. `asked`: the server was asked to end it, else it must be let finish."""
+        """The overdue prompt is handled. `asked`: the server was asked to end it; else it may finish."""
         remember(self._stopped, prompt_id, asked, STOPPED_KEPT)
 
     def was_stopped(self, prompt_id: str, entry: HistoryEntry | None = None) -> bool:
@@ -85,7 +85,7 @@ class Running:
 
 
 def remember(kept: OrderedDict[str, T], prompt_id: str, value: T, most: int) -> None:
-    """Keep a value of a prompt, and at most so many in all: the oldest go."""
+    """Keep a value of a prompt, and at most `most` values: the oldest are dropped."""
     kept[prompt_id] = value
     while len(kept) > most:
         kept.popitem(last=False)

@@ -1,12 +1,12 @@
 """Watching one ComfyUI: a websocket as the hint, the queue and then the history as the truth.
 
-The watcher knows which prompts are outstanding and finds out how each ends. The socket says when to look; what it says
-is never believed without looking. A prompt of which nothing was heard for half the sweep interval is looked up, however
-busy the socket is with others (a person may have removed it without a trace). Every end is told to every socket by a
-`status`: if a prompt was there at one moment and is found ended at a later one, and no frame at all came in between,
-the socket is deaf and is replaced. What is gone was removed by a person only if the server at the other end of the
-socket still answers a ping. Each connection has a client id of its own: a reused one can leave a socket open that hears
-nothing (ComfyUI 0.33.0, recording `zombie`).
+The watcher knows which prompts are outstanding and finds out how each ends. A message of the socket says when to look a
+prompt up, and is never believed without that. A prompt without a message for half the sweep interval is looked up too,
+because a person may have removed it without a trace. ComfyUI sends a `status` to every socket at each end of a prompt.
+So if a prompt has ended since the last lookup and no frame came meanwhile, the socket is deaf and is replaced. A prompt
+that is gone counts as removed by a person only if the server behind the socket still answers a ping. Each connection
+has a client id of its own: a reused one can leave a socket open that receives nothing (ComfyUI 0.33.0, recording
+`zombie`).
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from comfyledger.comfyui.running import Running, remember
 from comfyledger.core.backoff import backoff
 
 TEXT_BYTES_MAX: Final = 8 * 1024 * 1024
-"""A larger text frame is passed over unread; the lookup finds what it may have said."""
+"""A larger text frame is skipped; a lookup finds what it may have said."""
 ENDED_KEPT: Final = 1_024
 RECONNECT_FIRST_S: Final = 0.25
 RECONNECT_LAST_S: Final = 10.0
 STEADY_S: Final = 1.0
-"""A connection that ended sooner does not make the next pause short again: it may be the hundredth that is shut."""
+"""A connection that ended sooner does not reset the back-off: it may be one of many that are closed at once."""
 DEAF_GRACE_S: Final = 1.0
 SETTLE_S: Final = 0.1
 """How long `status` frames gather before the prompts of earlier connections are looked up."""
@@ -68,13 +68,13 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class Live(Protocol):
-    """Who is told of progress. `wanted` says whether anybody listens, so that nothing is made for nobody."""
+    """Receives the progress of prompts."""
 
     def progress(self, prompt_id: str, news: Progress) -> None:
         """A step was taken."""
 
     def preview(self, prompt_id: str, picture: Preview) -> None:
-        """A picture of work in progress came."""
+        """A preview has arrived."""
 
 
 class _Outstanding:
@@ -117,7 +117,7 @@ class Watcher:
         self._running = Running(render_timeout_s)
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._sent: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        self._looking: set[str] = set()
+        self._lookups: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._up = asyncio.Event()
         self._serial = itertools.count(1)
@@ -144,7 +144,7 @@ class Watcher:
         return True
 
     def sending(self, prompt_id: str) -> str:
-        """Note when and under which connection a prompt is about to be sent, and give its client id."""
+        """Record when and under which connection a prompt is about to be sent. Returns its client id."""
         remember(self._sent, prompt_id, (self.connection, asyncio.get_running_loop().time()), ENDED_KEPT)
         return self.client_id
 
@@ -161,9 +161,9 @@ class Watcher:
             self._outstanding.pop(prompt_id, None)
 
     def look_up(self, prompt_id: str) -> None:
-        """See where an outstanding prompt is, soon. Asking twice at once asks once."""
-        if prompt_id in self._outstanding and prompt_id not in self._looking:
-            self._looking.add(prompt_id)
+        """Look an outstanding prompt up soon, unless that is under way."""
+        if prompt_id in self._outstanding and prompt_id not in self._lookups:
+            self._lookups.add(prompt_id)
             self._spawn(self._look(prompt_id))
 
     # ---- the truth
@@ -174,10 +174,10 @@ class Watcher:
         except NotReached as trouble:
             await self._tell_stuck(trouble)
         finally:
-            self._looking.discard(prompt_id)
+            self._lookups.discard(prompt_id)
 
     async def _find(self, prompt_id: str) -> bool:
-        """Look where a prompt is; True if that was its end. Raises NotReached.
+        """Look a prompt up. True if it has ended. Raises NotReached.
 
         One that was heard to end is in the history before that is said; only if it is not, all places are looked at.
         """
@@ -198,7 +198,7 @@ class Watcher:
         return True
 
     async def _is_same_server(self) -> bool:
-        """Whether the server that the socket leads to still stands; the next connection looks everything up again.
+        """Whether the server behind the socket still runs. If not, the next connection looks everything up again.
 
         A restart of which the socket was told nothing looks like a person who cleared the queue.
         """
@@ -215,7 +215,7 @@ class Watcher:
         return True
 
     def _end(self, prompt_id: str, outstanding: _Outstanding, where: Where) -> None:
-        """Whoever answers while the socket is down may be another server than the one that had the prompt."""
+        """While the socket is down, another server may answer than the one that had the prompt."""
         entry = where if isinstance(where, HistoryEntry) else None
         restarted = outstanding.connection != self.connection or not self.is_up
         running = entry is None and restarted and self._running.was(prompt_id)
@@ -226,7 +226,7 @@ class Watcher:
     # ---- the socket
 
     async def run(self) -> None:
-        """Keep a connection until cancelled. What ends the sweeps ends this too: silence would go unnoticed."""
+        """Keep a connection until cancelled. An error of the sweeps ends this too: silence would go unnoticed."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sweep_for_ever())
@@ -250,7 +250,7 @@ class Watcher:
             await asyncio.sleep(backoff(tries, RECONNECT_FIRST_S, RECONNECT_LAST_S))
 
     async def _connected_once(self) -> bool:
-        """One connection from its first frame to its last; whether it stood long. Raises if it could not be made."""
+        """One connection from its first frame to its last. True if it lasted STEADY_S. Raises if it does not open."""
         client_id = self._client_ids()
         url = f"{self._comfyui.websocket_url}?clientId={client_id}"
         socket = await direct_websocket(url, self._comfyui.login, self._connect_timeout_s)
@@ -278,7 +278,7 @@ class Watcher:
         return asyncio.get_running_loop().time() - opened_at >= STEADY_S
 
     def _take(self, frame: bytes) -> None:
-        """Drain at once, decide elsewhere: a hung client blocks the server's send loop for everybody."""
+        """Read at once and decide elsewhere: a hung client blocks the server's send loop for everybody."""
         message: Message | None = None
         is_preview = frame.startswith(b"\0")  # they begin with their type, a number in four bytes
         if not is_preview and len(frame) <= TEXT_BYTES_MAX:
@@ -316,7 +316,7 @@ class Watcher:
             self._live.preview(picture.prompt_id, picture)
 
     def _look_up_earlier(self) -> None:
-        """`status` comes to every socket: the one sign of prompts that were sent under an earlier connection."""
+        """`status` is sent to every socket. It is the only message about prompts of an earlier connection."""
         if self._settling or all(one.connection == self.connection for one in self._outstanding.values()):
             return
         self._settling = True
@@ -345,7 +345,7 @@ class Watcher:
                 await self._sweep(unheard, now)
 
     async def _stop_overdue(self, now: float) -> None:
-        """End what has run too long, by its id alone; where the server cannot do that, let it finish."""
+        """End a prompt that has run too long, by its id alone. If the server cannot do that, let it finish."""
         prompt_id = self._running.overdue(now)
         if prompt_id is None or prompt_id not in self._outstanding or not self.is_up:
             return
@@ -359,7 +359,7 @@ class Watcher:
         self.look_up(prompt_id)
 
     async def _sweep(self, unheard: dict[str, _Outstanding], now: float) -> None:
-        """Look each of them up once, and see whether the socket was silent about what that finds."""
+        """Look each of them up once, and check whether the socket was silent about an end."""
         self.sweeps += 1
         socket, silent_about = self._socket, False
         for prompt_id, outstanding in unheard.items():
@@ -374,14 +374,14 @@ class Watcher:
             await self._replace_if_silent(socket)
 
     async def _replace_if_silent(self, socket: ClientConnection) -> None:
-        """The frame may still be on its way; after a moment without any the socket is deaf."""
+        """The frame may still be on its way. If none comes within DEAF_GRACE_S, the socket is deaf."""
         heard = self._last_frame
         await asyncio.sleep(DEAF_GRACE_S)
         if self._last_frame == heard:
             await self._replace(socket)
 
     async def _replace(self, socket: ClientConnection) -> None:
-        """Close a socket that is open and says nothing, unless that was done. `run` makes the next one."""
+        """Close a socket that is open and silent, unless it is closed already. `run` opens the next one."""
         if socket is self._socket:
             self._socket = None
             self._up.clear()

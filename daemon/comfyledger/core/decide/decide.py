@@ -42,9 +42,8 @@ from comfyledger.core.decide.commands import (
 )
 from comfyledger.core.decide.forget import forget
 from comfyledger.core.decide.recorder import Decision, Draft, Policy
-from comfyledger.core.decide.recovery import owe_store, renumber_images
+from comfyledger.core.decide.recovery import owe_store, renumber_images, restore_ledger
 from comfyledger.core.decide.reports import decide_report
-from comfyledger.core.decide.restore import restore_ledger
 from comfyledger.core.keys import (
     BatchKey,
     BatchTexts,

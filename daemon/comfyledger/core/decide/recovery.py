@@ -1,4 +1,6 @@
-"""What the commands and reports of recovery mean. Each takes the images that it fits and leaves the others as they are.
+"""What the commands and reports of recovery mean, and what the restore of a ledger means.
+
+A recovery takes the images that it fits and leaves the others as they are.
 
 A state that is not named here is not recoverable: what was cancelled or forgotten on purpose stays so, and what failed
 is taken up by `retry`.
@@ -8,10 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from comfyledger.core.commands import OweStore, RenumberImages
+from comfyledger.core.commands import OweStore, RenumberImages, RestoreLedger, SeriesSeen
 from comfyledger.core.decide.commands import batch_or_refuse
-from comfyledger.core.decide.recorder import Changed, Draft
-from comfyledger.core.events import ImageLost, ImageRenumbered, StoreOwed
+from comfyledger.core.decide.recorder import Changed, Draft, Raised
+from comfyledger.core.events import ImageLost, ImageRenumbered, LedgerRestored, SeriesRaised, StoreOwed
 from comfyledger.core.evolve.recovery import has_collided
 from comfyledger.core.naming.names import name_after
 from comfyledger.core.reports import ImageIsLost
@@ -95,3 +97,30 @@ def _images(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> list[Ima
     """Those that exist, each once, in the order in which they are named."""
     found = (draft.state.image(batch.batch_id, index) for index in dict.fromkeys(indexes))
     return [image for image in found if image is not None]
+
+
+def restore_ledger(draft: Draft, command: RestoreLedger) -> Raised:
+    """Each series is raised by the margin whatever was found: an answer may have left that nothing shows any more."""
+    draft.emit(
+        LedgerRestored(
+            epoch_before=command.epoch_before,
+            epoch=command.epoch,
+            position_before=draft.position,
+            evidence=command.evidence,
+            margin=command.margin,
+            by=command.label,
+            first=command.first,
+        )
+    )
+    known = sum(draft.state.series(seen.key) is not None for seen in command.seen)
+    for seen in command.seen:
+        _raise_by_margin(draft, command, seen)
+    return Raised(opened=len(command.seen) - known, raised=known, unchanged=0)
+
+
+def _raise_by_margin(draft: Draft, command: RestoreLedger, seen: SeriesSeen) -> None:
+    row = draft.state.series(seen.key)
+    highest = max((evidence.highest for evidence in seen.evidence), default=0)
+    following = max(highest + 1, row.next if row is not None else 1) + command.margin
+    folder = row.folder if row is not None else seen.folder
+    draft.emit(SeriesRaised(seen.key, folder, following, seen.evidence, reason="restore", by=command.label))

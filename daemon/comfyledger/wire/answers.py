@@ -224,11 +224,8 @@ class Info(Answer, frozen=True):
 
 
 class SeriesHeld(Answer, frozen=True):
-    """A series as one page shows it. `second`: the highest number but one, 0 if there is none.
-
-    `extremes`: the lowest and the highest number of each count of digits, enough to find an outlier by; empty if these
-    are no others than `highest` and `second`.
-    """
+    """A series as one page shows it. `second`: the second highest number, else 0. `extremes`: the lowest and
+    the highest number of each digit count, to find outliers; empty if these are `highest` and `second` only."""
 
     folder: str
     stem: str

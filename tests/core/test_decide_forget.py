@@ -123,9 +123,9 @@ def test_a_prompt_that_others_wait_for_goes_on_and_its_files_are_taken_by_them_a
 @pytest.mark.parametrize("stores", [False, True])
 def test_nothing_takes_up_again_what_was_forgotten(stores: bool) -> None:
     ledger = given(submit(quantity=3), one_stored(1), (*one_kept(2), unwanted(2)), failing(3), forget(stores=stores))
-    with pytest.raises(Refused, match="Nothing of this"):
+    with pytest.raises(Refused, match="Nothing in this batch"):
         ledger.when(retry())
-    with pytest.raises(Refused, match="Nothing of this"):
+    with pytest.raises(Refused, match="Nothing in this batch"):
         ledger.when(retry(2))
     assert ledger.when(cancel()).answer.images == 0
     for late in (uploading(1), uploaded(2), unwanted(1), kept(3, prompt=3, attempt=3), uploading(2)):

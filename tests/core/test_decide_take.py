@@ -117,14 +117,14 @@ def test_a_choice_touches_nothing_else() -> None:
 @pytest.mark.parametrize("take", ["first", "last", "all"])
 def test_where_nothing_waits_there_is_nothing_to_choose(take: Take) -> None:
     ledger = given(submit(quantity=1), one_stored(1))
-    with pytest.raises(Refused, match="more files came"):
+    with pytest.raises(Refused, match="gave more files"):
         ledger.when(taking(take))
 
 
 def test_a_choice_is_made_once() -> None:
     ledger = waiting(images=1, files=2)
     ledger.given(taking("last"))
-    with pytest.raises(Refused, match="more files came"):
+    with pytest.raises(Refused, match="gave more files"):
         ledger.when(taking("first"))
     assert ledger.when(laid_by(2)).kinds == []
 

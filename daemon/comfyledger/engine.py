@@ -109,7 +109,7 @@ class Engine:
         self.questions: dict[str, Question] = {}
         self.storage_full = False
         self.lock = Lock(ledger.path)
-        self.brake: Shortage | None = None
+        self._brake: Shortage | None = None
         self.observers: list[Observer] = []
         self._ledger = ledger
         self._policy = policy
@@ -258,7 +258,7 @@ class Engine:
         """What was open before the group; what the group itself adds is counted while it is decided."""
         labels = {waiting.message.label for waiting in group if isinstance(waiting.message, SubmitBatch)}
         room = {label: self._open_images.room_of(label) for label in labels}
-        return Terms(self._wall_ms(), self._policy, self.brake, room=room)
+        return Terms(self._wall_ms(), self._policy, self._brake, room=room)
 
     async def _decided(self, group: list[_Waiting], terms: Terms) -> tuple[list[Outcome], list[Line], float]:
         """The outcomes, the lines, and how many seconds that took."""
@@ -396,8 +396,22 @@ class Engine:
 
     @property
     def shortage(self) -> Shortage | None:
-        """Why nothing new is taken, if so. `brake` is set by who watches the disks, before one of them is full."""
-        return self.brake or (LEDGER_FULL if self.storage_full else None)
+        """Why the engine takes no new work, if so."""
+        return self._brake or (LEDGER_FULL if self.storage_full else None)
+
+    @property
+    def brake(self) -> Shortage | None:
+        return self._brake
+
+    def set_brake(self, shortage: Shortage | None) -> None:
+        """Refuse new work, or take it again (None). The disk guard does so before a disk is full."""
+        self._brake = shortage
+
+    def series_waiting(self, key: str, reason: str, hint: str) -> None:
+        """Say why the stores have not answered yet about a series. Does nothing if nobody asks about it any more."""
+        question = self.questions.get(key)
+        if question is not None:
+            question.reason, question.hint = reason, hint
 
     @property
     def oldest_job_s(self) -> float:

@@ -88,7 +88,7 @@ async def test_a_wait_that_lasts_too_long_is_refused_with_the_reason_and_leaves_
     rig.start()
     clients = rig.send(first(prompt="typed text"))
     await until(lambda: rig.engine.questions)
-    rig.engine.questions[first().series.key].reason = "store/folder: the NAS is away"
+    rig.engine.series_waiting(first().series.key, "store/folder: the NAS is away", "Mount it.")
     [refused] = await asyncio.gather(*clients, return_exceptions=True)
     assert isinstance(refused, Refused)
     assert refused.code == "series_unanswered"

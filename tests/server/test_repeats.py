@@ -121,7 +121,7 @@ async def test_a_repeat_is_answered_as_before_whatever_stands_still(door: Any, m
     async with door.app("app") as app:
         await app.ask("pause", scope="everything")
         await app.ask("pause", scope="backend:main")
-        door.context.engine.brake = Shortage("The disk is full.", "Make room.")
+        door.context.engine.set_brake(Shortage("The disk is full.", "Make room."))
         monkeypatch.setattr("comfyledger.engine.COMMANDS_MAX", 0)
         assert await app.submit("r1") == {**first, "repeated": True}
         with pytest.raises(Refusal, match="busy"):
@@ -182,7 +182,7 @@ async def test_a_repeat_of_a_forgotten_batch_gets_its_reply_without_its_texts(do
     first = await answered(door, workflow=GRAPH, inputs={}, tags=["shop"])
     async with door.app("app") as app:
         await app.ask("forget", batch_id=first["batch_id"])
-        door.context.engine.brake = Shortage("The disk is full.", "Make room.")
+        door.context.engine.set_brake(Shortage("The disk is full.", "Make room."))
         again = await app.submit("r1", workflow=GRAPH, inputs={}, tags=["shop"])
     expected = {key: value for key, value in first.items() if key != "found"}
     assert again == {**expected, "repeated": True}

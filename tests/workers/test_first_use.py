@@ -44,6 +44,9 @@ class Engine:
     async def report(self, report: Any) -> None:
         self.reports.append(report)
 
+    def series_waiting(self, key: str, reason: str, hint: str) -> None:
+        self.questions[key].reason, self.questions[key].hint = reason, hint
+
 
 def asking(**answers: Any) -> tuple[Engine, dict[str, Shelf], asyncio.Task[None]]:
     shelves = {name: Shelf(answer) for name, answer in answers.items()}

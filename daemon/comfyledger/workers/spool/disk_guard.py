@@ -95,7 +95,7 @@ class DiskGuard:
             log.warning("room.short", why=shortage.message)
         if shortage is None and self._engine.brake is not None:
             log.info("room.enough")
-        self._engine.brake = shortage
+        self._engine.set_brake(shortage)
 
     async def _parked_bytes(self) -> int:
         """Counted again only after an event was logged, and only for batches that have a folder in the spool."""

@@ -56,10 +56,9 @@ class Asker:
             question = self._engine.questions.get(unknown.series.key)
             if question is None or question.unknown is not unknown or not question.waiting:
                 return None
-            question.reason = "; ".join(
-                f"{store_lane(name)}: {one.fault.text.rstrip('.')}" for name, one in reasons.items()
-            )
-            question.hint = HINT_OUTLIER if any(isinstance(one, Doubted) for one in reasons.values()) else HINT_LATER
+            reason = "; ".join(f"{store_lane(name)}: {one.fault.text.rstrip('.')}" for name, one in reasons.items())
+            hint = HINT_OUTLIER if any(isinstance(one, Doubted) for one in reasons.values()) else HINT_LATER
+            self._engine.series_waiting(unknown.series.key, reason, hint)
             tries += 1
             await asyncio.sleep(backoff(tries, ASK_FIRST_S, ASK_LAST_S, self._jitter.uniform(0.8, 1.2)))
 

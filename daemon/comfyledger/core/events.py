@@ -199,7 +199,7 @@ class PromptFailed(Event, frozen=True):
 
 
 class PromptLost(Event, frozen=True):
-    """ComfyUI was restarted and knows the prompt no more; another attempt is owed.
+    """ComfyUI was restarted and no longer knows the prompt; another attempt is owed.
 
     `running`: it was what ComfyUI was at when it went away, which counts as a strike.
     """
@@ -352,7 +352,7 @@ class BlobErased(Event, frozen=True):
 
 
 class ImageDeleted(Event, frozen=True):
-    """A store holds a forgotten image no more. `found`: it did until then."""
+    """A store no longer holds a forgotten image. `found`: it did until then."""
 
     batch_id: str
     image: int
@@ -373,7 +373,7 @@ class ImageLeft(Event, frozen=True):
 
 
 class LanePaused(Event, frozen=True):
-    """A store, a backend, a user or everything works no more. `cause`: person, or trouble of the lane itself."""
+    """A store, a backend, a user or everything is paused. `cause`: person, or trouble of the lane itself."""
 
     lane: str
     cause: Literal["person", "trouble"]
@@ -389,7 +389,7 @@ class LaneResumed(Event, frozen=True):
 
 
 class LedgerRestored(Event, frozen=True):
-    """The ledger was put back from a backup: positions after it mean something else now, in a new epoch.
+    """The ledger was restored from a backup: positions after it mean something else now, in a new epoch.
 
     `evidence`: what was asked for numbers given after the backup, each with the highest that it showed of any series.
     Every series that is known is raised after this; `first` is what one begins with that is not.

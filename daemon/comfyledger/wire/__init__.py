@@ -1,4 +1,4 @@
-"""Every message of the door, both ways: used by the door, the Python client and the command line alike.
+"""Every message between client and daemon: used by the server, the Python client and the command line.
 
 One envelope, ComfyUI's own: {"type": ..., "id": ..., "data": {...}}. `id` is the client's and is echoed in the answer.
 A request is answered by `result`, by `error`, or by `waiting` and later one of the two. Fields that are not declared

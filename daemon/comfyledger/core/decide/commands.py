@@ -128,7 +128,7 @@ def open_series(draft: Draft, command: OpenSeries) -> SeriesNext | SeriesUnknown
 
 
 def raise_series(draft: Draft, command: RaiseSeries) -> Raised:
-    """Take over what a store was found to hold. A series that is in use is only ever raised, and told of if it is."""
+    """Take over what a store was found to hold. A series in use is only ever raised, and then counted as raised."""
     counts = {"opened": 0, "raised": 0, "unchanged": 0}
     for found in command.found:
         counts[_raise(draft, command.label, command.store, found)] += 1

@@ -1,6 +1,6 @@
-"""How things stand: the open work counted, for those who look on from outside. Computed when asked, kept nowhere.
+"""The open work, counted for health checks and metrics. Computed when asked, kept nowhere.
 
-It costs as much as there are open batches and prompts, and looks at nothing that is past.
+It costs as much as there are open batches and prompts, and reads no finished work.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class OpenWorkSummary(msgspec.Struct, frozen=True):
     oldest_ms: int | None = None
 
     def why(self, lane: str) -> str:
-        """Why a lane stands still: its code, or `person`; empty if it works."""
+        """Why a lane is paused: its code, or `person`; empty if it works."""
         return self.troubles.get(lane, "") or (PERSON if lane in self.paused else "")
 
 

@@ -19,6 +19,7 @@ from comfyledger import wire
 from comfyledger.client import Client, finding, link
 from comfyledger.client.finding import find_daemon, find_state_dir, read_url
 from comfyledger.errors import Refused
+from support.waiting import until
 
 BATCH = "01JD0000000000000000000001"
 Answer = Callable[[dict[str, Any]], Any]
@@ -136,13 +137,6 @@ class Door:
                 rest = {"at_ms": position, "stream": BATCH, "data": {"n": position}}
                 await connection.send(wire.frame("event", event | rest).decode())
             await self._grown.wait()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Poll a condition, with a deadline."""
-    async with asyncio.timeout(5):
-        while not true():
-            await asyncio.sleep(0.002)
 
 
 @pytest.fixture

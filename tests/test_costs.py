@@ -25,7 +25,7 @@ from comfyledger.engine import Engine
 from comfyledger.ledger.observers import Committed
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.sim.comfyui.server import SimOptions, serve
-from support.whole_app import until
+from support.waiting import until
 
 IMAGES = 20
 EVENTS = {"prompt_submitting", "prompt_accepted", "prompt_finished", "image_kept", "upload_started", "image_uploaded"}

@@ -27,6 +27,7 @@ from comfyledger.plugin_api import (
     Stored,
     StoreTrouble,
 )
+from support.waiting import pause
 
 SERIES = Series("a", "b_")
 HELD = Held("a/b_1", "png", 4)
@@ -140,7 +141,7 @@ async def test_a_call_that_never_returns_ends_although_it_holds_on_to_its_task(
     async def hold_on() -> None:
         while not over:
             try:
-                await asyncio.sleep(0.01 if over else 0.02)
+                await pause(0.01)
             except asyncio.CancelledError:
                 continue
 
@@ -157,7 +158,7 @@ async def test_a_call_that_never_returns_ends_although_it_holds_on_to_its_task(
 
 async def test_a_patient_plugin_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guarded, "CALL_S", 0.01)
-    made, _ = store(lambda: asyncio.sleep(0.05))
+    made, _ = store(lambda: pause(0.05))
     made._store.patience_s = 10.0  # type: ignore[attr-defined]
     assert await made.check("a", "png") is None
 
@@ -230,7 +231,7 @@ async def test_trouble_without_a_fault_is_a_death() -> None:
 
 
 async def test_who_cancels_a_call_is_not_told_that_the_plugin_died(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, died = store(lambda: asyncio.sleep(60))
+    made, died = store(asyncio.Event().wait)
     task = asyncio.create_task(made.put(DEPOSIT))
     await asyncio.sleep(0)
     task.cancel()
@@ -256,18 +257,19 @@ async def test_a_plugin_that_dies_while_it_is_closed_keeps_nothing_from_ending(e
 
 
 async def test_a_call_that_is_cancelled_may_clean_up() -> None:
-    cleaned = asyncio.Event()
+    begun, cleaned = asyncio.Event(), asyncio.Event()
 
     async def tidy() -> None:
         try:
-            await asyncio.sleep(60)
+            begun.set()
+            await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0.01)
+            await pause(0.01)
             cleaned.set()
 
     made, died = store(tidy)
     task = asyncio.create_task(made.put(DEPOSIT))
-    await asyncio.sleep(0.01)
+    await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -278,17 +280,19 @@ async def test_a_call_that_is_cancelled_may_clean_up() -> None:
 async def test_who_stops_does_not_wait_for_a_plugin_that_will_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guarded, "GIVE_UP_S", 0.05)
     over = False
+    begun = asyncio.Event()
 
     async def hold_on() -> None:
         while not over:
             try:
-                await asyncio.sleep(0.02)
+                begun.set()
+                await pause(0.02)
             except asyncio.CancelledError:
                 continue
 
     made, died = store(hold_on)
     task = asyncio.create_task(made.put(DEPOSIT))
-    await asyncio.sleep(0.01)
+    await begun.wait()
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=10)
     over = True
@@ -299,7 +303,7 @@ async def test_who_stops_does_not_wait_for_a_plugin_that_will_not_end(monkeypatc
 
 
 async def test_a_timeout_around_a_call_is_the_callers() -> None:
-    made, died = store(lambda: asyncio.sleep(60))
+    made, died = store(asyncio.Event().wait)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await made.check("a", "png")
@@ -309,7 +313,7 @@ async def test_a_timeout_around_a_call_is_the_callers() -> None:
 
 async def test_a_call_that_timed_out_leaves_its_task_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guarded, "CALL_S", 0.01)
-    made, died = store(lambda: asyncio.sleep(60))
+    made, died = store(asyncio.Event().wait)
     with pytest.raises(PluginDied, match="no answer within"):
         await made.check("a", "png")
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]

@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from comfyledger.cli.ui import bars, progress_view, terminal
 from comfyledger.cli.ui.batch_progress import BatchProgress
 from comfyledger.cli.ui.progress_view import BarScreen
 from comfyledger.server.tokens import new_token
+from support.waiting import until_without_a_loop
 
 COMMAND = [sys.executable, "-m", "comfyledger"]
 
@@ -167,10 +167,7 @@ def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, number: signa
     environ = {**os.environ, "TMPDIR": str(tmp_path)}
     words = [*COMMAND, "demo", "--seconds-per-image", "30"]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environ) as demo:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("comfyledger-demo-*/state/door.json")):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until_without_a_loop(lambda: list(tmp_path.glob("comfyledger-demo-*/state/door.json")))
         demo.send_signal(number)
         assert demo.stderr is not None
         assert "removed" in demo.stderr.read()

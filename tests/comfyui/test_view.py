@@ -17,6 +17,7 @@ from comfyledger.client.connecting import _Direct
 from comfyledger.comfyui.client import ANSWER_BYTES_MAX, PIECE_BYTES, ComfyUI, FileMissing, NotGiven, NotReached
 from comfyledger.comfyui.direct import Direct, redirection_of
 from comfyledger.comfyui.messages import ViewFile
+from support.waiting import pause
 
 FILE = ViewFile("1.png", "", "output")
 BASE_S = 0.4
@@ -41,7 +42,7 @@ def said(*parts: bytes, after_s: float = 0.0) -> Speak:
             writer.write(part)
             await writer.drain()
             if after_s:
-                await asyncio.sleep(after_s)
+                await pause(after_s)
 
     return speak
 
@@ -171,7 +172,7 @@ async def test_a_web_page_is_no_file(speaker: Speaker, comfyui: ComfyUI) -> None
 
 
 async def hang(writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ async def test_who_takes_long_over_a_piece_does_not_make_the_file_slow(speaker: 
     async with comfyui.view(FILE) as pieces:
         found = []
         async for piece in pieces:
-            await asyncio.sleep(2 * BASE_S)
+            await pause(2 * BASE_S)
             found.append(piece)
     assert b"".join(found) == b"abc"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.messages import Preview, Progress
 from comfyledger.comfyui.watch import DEAF_GRACE_S, RECONNECT_FIRST_S, Ending, Watcher
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
+from support.waiting import until
 
 DEADLINE_S = 20.0
 SWEEP_S = 1.0
@@ -90,11 +91,6 @@ class Post:
         async with asyncio.timeout(DEADLINE_S):
             return await self.watcher.follow(prompt_id)
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():
-                await asyncio.sleep(0.005)
-
 
 @pytest.fixture
 async def post(tmp_path: Path) -> AsyncIterator[Post]:
@@ -123,7 +119,7 @@ async def test_an_end_that_was_heard_is_looked_up_with_one_call(post: Post) -> N
 
 async def test_an_end_that_came_before_anybody_followed_is_found(post: Post) -> None:
     prompt_id = await post.submit()
-    await post.until(lambda: post.sim.is_idle)
+    await until(lambda: post.sim.is_idle)
     assert (await post.end_of(prompt_id)).entry is not None
 
 
@@ -157,7 +153,7 @@ async def test_a_prompt_lost_in_a_restart_does_not_count_as_removed(tmp_path: Pa
         following = asyncio.create_task(post.end_of(prompt_id))
         await asyncio.sleep(0)
         await sim.stop()
-        await post.until(lambda: not post.watcher.is_up)
+        await until(lambda: not post.watcher.is_up)
         async with await serve(SimOptions(output=tmp_path / "out", port=port)):
             ending = await following
             assert (ending.entry, ending.restarted) == (None, True)
@@ -170,15 +166,15 @@ async def test_a_deaf_socket_is_recognised_replaced_and_counted(post: Post) -> N
     await post.control(deaf=True)
     ending = await post.end_of(await post.submit())
     assert ending.entry is not None
-    await post.until(lambda: post.watcher.deaf == 1)
+    await until(lambda: post.watcher.deaf == 1)
     await post.control(deaf=False)
-    await post.until(lambda: post.watcher.connects == 2)
+    await until(lambda: post.watcher.connects == 2)
 
 
 async def test_a_quiet_socket_of_a_long_prompt_is_not_taken_for_deaf(post: Post) -> None:
     await post.control(hold=["start"])
     following = asyncio.create_task(post.end_of(await post.submit()))
-    await post.until(lambda: post.watcher.sweeps >= 3)
+    await until(lambda: post.watcher.sweeps >= 3)
     await post.control(hold=[])
     assert (await following).entry is not None
     assert (post.watcher.deaf, post.watcher.connects) == (0, 1)
@@ -187,14 +183,17 @@ async def test_a_quiet_socket_of_a_long_prompt_is_not_taken_for_deaf(post: Post)
 async def test_an_end_that_a_quiet_socket_may_have_told_does_not_make_it_deaf(post: Post) -> None:
     """`status` came when the prompt was removed; what was removed it does not say, and the sweep finds out late."""
     await post.control(hold=["start"])
-    await post.submit(1)
-    second = await post.submit(2)
+    first, second = await post.submit(1), await post.submit(2)
+    swept = asyncio.create_task(post.watcher.follow(first))
     following = asyncio.create_task(post.end_of(second))
-    await post.until(lambda: post.watcher.sweeps >= 1)
+    await until(lambda: post.watcher.sweeps >= 1)
     await post.http.post(f"{post.url}/queue", json={"delete": [second]})
     assert await following == Ending(None, restarted=False)
-    await asyncio.sleep(DEAF_GRACE_S + SWEEP_S / 4)
+    sweeps = post.watcher.sweeps
+    await until(lambda: post.watcher.sweeps >= sweeps + 3, "two whole times between sweeps are over")
+    assert DEAF_GRACE_S < 2 * SWEEP_S
     assert (post.watcher.deaf, post.watcher.connects) == (0, 1)
+    swept.cancel()
 
 
 async def test_a_prompt_missing_while_the_socket_is_down_may_be_lost(tmp_path: Path) -> None:
@@ -207,7 +206,7 @@ async def test_a_prompt_missing_while_the_socket_is_down_may_be_lost(tmp_path: P
         following = asyncio.create_task(post.end_of(prompt_id))
         await asyncio.sleep(0)
         await sim.stop()
-        await post.until(lambda: not post.watcher.is_up)
+        await until(lambda: not post.watcher.is_up)
         async with await serve(SimOptions(output=tmp_path / "out", port=int(sim.url.rpartition(":")[2]))):
             post.watcher.look_up(prompt_id)
             ending = await following
@@ -217,10 +216,10 @@ async def test_a_prompt_missing_while_the_socket_is_down_may_be_lost(tmp_path: P
 
 
 async def test_the_socket_is_drained_while_the_server_is_asked_who_it_is(post: Post) -> None:
-    await post.until(lambda: post.watcher.is_up)
+    await until(lambda: post.watcher.is_up)
     post.greeted.clear()
     await post.control(drop_sockets=True)
-    await post.until(lambda: post.watcher.connects == 2 and post.watcher.is_up)
+    await until(lambda: post.watcher.connects == 2 and post.watcher.is_up)
     assert (await post.end_of(await post.submit())).entry is not None
     assert post.watcher.sweeps == 0
 
@@ -228,10 +227,10 @@ async def test_the_socket_is_drained_while_the_server_is_asked_who_it_is(post: P
 async def test_a_server_that_shuts_every_socket_is_not_stormed(post: Post) -> None:
     began = asyncio.get_running_loop().time()
     for count in (1, 2, 3):
-        await post.until(lambda count=count: post.watcher.connects == count and post.watcher.is_up)  # type: ignore[misc]
+        await until(lambda count=count: post.watcher.connects == count and post.watcher.is_up)  # type: ignore[misc]
         await post.control(drop_sockets=True)
-        await post.until(lambda: not post.watcher.is_up)
-    await post.until(lambda: post.watcher.is_up)
+        await until(lambda: not post.watcher.is_up)
+    await until(lambda: post.watcher.is_up)
     assert asyncio.get_running_loop().time() - began >= RECONNECT_FIRST_S * (1 + 2 + 4)
 
 
@@ -241,7 +240,7 @@ async def test_a_prompt_of_an_earlier_connection_is_found_when_the_queue_changes
     following = asyncio.create_task(post.end_of(prompt_id))
     await asyncio.sleep(0)
     await post.control(drop_sockets=True)
-    await post.until(lambda: post.watcher.connects == 2 and post.watcher.is_up)
+    await until(lambda: post.watcher.connects == 2 and post.watcher.is_up)
     sweeps = post.watcher.sweeps
     await post.control(hold=[])
     assert (await following).entry is not None
@@ -250,9 +249,9 @@ async def test_a_prompt_of_an_earlier_connection_is_found_when_the_queue_changes
 
 async def test_a_server_that_is_not_there_is_told_and_tried_again(tmp_path: Path, post: Post) -> None:
     port = int(post.url.rpartition(":")[2])
-    await post.until(lambda: post.watcher.is_up)
+    await until(lambda: post.watcher.is_up)
     await post.sim.stop()
-    await post.until(lambda: bool(post.troubles))
+    await until(lambda: bool(post.troubles))
     assert post.troubles[0].code == "not_reached"
     async with await serve(SimOptions(output=tmp_path / "out", port=port)):
-        await post.until(lambda: post.watcher.is_up)
+        await until(lambda: post.watcher.is_up)

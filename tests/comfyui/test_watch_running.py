@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from comfyledger.comfyui.messages import (
 from comfyledger.comfyui.running import Running
 from comfyledger.comfyui.watch import Ending, Watcher
 from comfyledger.sim.comfyui.server import SimOptions, serve
+from support.waiting import until
 
 DEADLINE_S = 20.0
 ERROR = ExecutionError("p", "1", "SaveImage", "RuntimeError", "no")
@@ -163,7 +164,7 @@ class Post:
 
     async def restart(self) -> None:
         await self.sim.stop()
-        await self.until(lambda: not self.watcher.is_up)
+        await until(lambda: not self.watcher.is_up)
         self.sim = await serve(SimOptions(**self._options))
 
     async def control(self, **asked: Any) -> None:
@@ -194,15 +195,8 @@ class Post:
     def follow(self, prompt_id: str) -> asyncio.Task[Ending]:
         return asyncio.create_task(self.watcher.follow(prompt_id))
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():
-                await asyncio.sleep(0.005)
-
     async def until_held(self) -> None:
-        async with asyncio.timeout(DEADLINE_S):
-            while not await self.held():
-                await asyncio.sleep(0.005)
+        await until(self.held)
 
 
 @pytest.fixture
@@ -253,7 +247,7 @@ async def test_a_prompt_of_an_earlier_connection_is_seen_running_by_a_lookup(pos
     await post.control(hold=["in_node"])
     ending = post.follow(await post.send(client_id="somebody"))
     await post.until_held()
-    await post.until(lambda: post.watcher.sweeps >= 2)
+    await until(lambda: post.watcher.sweeps >= 2)
     await post.restart()
     async with asyncio.timeout(DEADLINE_S):
         assert await ending == Ending(None, restarted=True, running=True)
@@ -278,7 +272,7 @@ async def test_an_overdue_running_prompt_is_cancelled_and_a_waiting_one_is_not(p
 async def test_without_a_safe_interrupt_an_overdue_prompt_may_finish(post: Post) -> None:
     await post.control(hold=["in_node"])
     ending = post.follow(await post.send())
-    await post.until(lambda: post.watcher.sweeps >= 5)
+    await until(lambda: post.watcher.sweeps >= 5)
     await post.control(hold=[])
     async with asyncio.timeout(DEADLINE_S):
         ended = await ending

@@ -31,6 +31,7 @@ from comfyledger.workers.spool.broken_file import Broken
 from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 from support.ledger_given import submission
+from support.waiting import until
 
 LEDGER = "local/state/ledger.db"
 SPOOL = "disk/spool"
@@ -135,9 +136,7 @@ async def live(root: Path, day: str) -> None:
     await workers.broken()
     running = asyncio.create_task(engine.run(workers.perform, _never))
     await asyncio.gather(*(caller(engine, day, place, *who) for place, who in enumerate(DAYS[day])))
-    async with asyncio.timeout(30):
-        while workers.kept < sum(quantity for _, quantity in DAYS[day]):
-            await asyncio.sleep(0.001)
+    await until(lambda: workers.kept >= sum(quantity for _, quantity in DAYS[day]))
     running.cancel()
     await asyncio.wait([running])
     ledger.close()

@@ -126,15 +126,3 @@ async def rig(make: Started) -> Rig:
 @pytest.fixture(autouse=True)
 def retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "STORAGE_RETRY_S", 0.005)
-
-
-async def _until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
-    """Polls a condition until it holds; fails after a deadline."""
-    return _until

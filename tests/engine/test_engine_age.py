@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-Until = Callable[[Callable[[], Any]], Awaitable[None]]
+from support.waiting import until
 
 
-async def idle(rig: Any, until: Until) -> None:
+async def idle(rig: Any) -> None:
     """Until the thread has no job, those of the engine's own start included."""
     rig.now_ms += 1_000
     await until(lambda: rig.engine.oldest_job_s == 0.0)
 
 
-async def test_the_age_is_that_of_the_job_that_began_first_and_none_is_left_at_the_end(rig: Any, until: Until) -> None:
-    await idle(rig, until)
+async def test_the_age_is_that_of_the_job_that_began_first_and_none_is_left_at_the_end(rig: Any) -> None:
+    await idle(rig)
     held, go_on = threading.Event(), threading.Event()
 
     def wait() -> None:
@@ -33,12 +32,12 @@ async def test_the_age_is_that_of_the_job_that_began_first_and_none_is_left_at_t
     assert rig.engine.oldest_job_s == 130.0
     go_on.set()
     await asyncio.gather(first, second)
-    await idle(rig, until)
+    await idle(rig)
 
 
-async def test_a_job_that_fails_leaves_no_age(rig: Any, until: Until) -> None:
+async def test_a_job_that_fails_leaves_no_age(rig: Any) -> None:
     def fail() -> None:
         raise ValueError
 
     await asyncio.gather(rig.on_thread(fail), return_exceptions=True)
-    await idle(rig, until)
+    await idle(rig)

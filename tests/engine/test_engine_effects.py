@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from structlog.testing import capture_logs
@@ -11,21 +10,20 @@ from comfyledger.core.commands import CancelBatch
 from comfyledger.core.reports import LaneStuck, LaneWorks, PromptWasAccepted, SubmitIntended
 from comfyledger.core.scheduling.effects import Effect
 from support.ledger_given import submission
-
-Until = Callable[[Callable[[], Any]], Awaitable[None]]
+from support.waiting import until
 
 
 def kinds(rig: Any) -> list[str]:
     return [effect.kind for effect in rig.effects]
 
 
-async def test_a_batch_is_owed_as_soon_as_it_is_durable(rig: Any, until: Until) -> None:
+async def test_a_batch_is_owed_as_soon_as_it_is_durable(rig: Any) -> None:
     await rig.submit(submission("r1"))
     await until(lambda: len(rig.effects) == 3)
     assert [effect.key for effect in rig.effects] == [("submit", "batch-app-r1", n, 1) for n in (1, 2, 3)]
 
 
-async def test_a_start_goes_on_with_what_was_owed_before(make: Any, until: Until) -> None:
+async def test_a_start_goes_on_with_what_was_owed_before(make: Any) -> None:
     before = make()
     before.start()
     await before.submit(submission("r1", quantity=2))
@@ -41,7 +39,7 @@ async def test_a_start_goes_on_with_what_was_owed_before(make: Any, until: Until
     ]
 
 
-async def test_a_worker_that_dies_is_logged_and_its_work_done_again_later_and_later(rig: Any, until: Until) -> None:
+async def test_a_worker_that_dies_is_logged_and_its_work_done_again_later_and_later(rig: Any) -> None:
     async def die(effect: Effect) -> None:
         if effect.kind == "follow":
             raise ZeroDivisionError
@@ -65,7 +63,7 @@ async def test_a_worker_that_dies_is_logged_and_its_work_done_again_later_and_la
     assert [entry["effect"] for entry in died] == [["follow", "batch-app-r1", 1, 1]] * 4
 
 
-async def test_what_becomes_due_between_looking_and_waiting_is_not_slept_through(rig: Any, until: Until) -> None:
+async def test_what_becomes_due_between_looking_and_waiting_is_not_slept_through(rig: Any) -> None:
     """The clock goes on after the engine has looked: it was not due yet, and is over by the time of the wait."""
     tries: list[int] = []
 
@@ -90,7 +88,7 @@ async def test_what_becomes_due_between_looking_and_waiting_is_not_slept_through
     await until(lambda: len(tries) == 2)
 
 
-async def test_an_effect_is_never_under_way_twice(rig: Any, until: Until) -> None:
+async def test_an_effect_is_never_under_way_twice(rig: Any) -> None:
     await rig.submit(submission("r1", quantity=2))
     await until(lambda: len(rig.effects) == 2)
     for _ in range(5):
@@ -100,7 +98,7 @@ async def test_an_effect_is_never_under_way_twice(rig: Any, until: Until) -> Non
     assert len(rig.effects) == 2
 
 
-async def test_memory_holds_open_work_only(rig: Any, until: Until) -> None:
+async def test_memory_holds_open_work_only(rig: Any) -> None:
     for n in range(20):
         await rig.submit(submission(f"r{n}"))
         await rig.engine.command(CancelBatch("app", f"batch-app-r{n}"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -20,8 +19,8 @@ from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger import commit_group
 from comfyledger.ledger.sqlite import projections
 from support.ledger_given import bend, check_tables, failing, log_of, submission
+from support.waiting import until
 
-Until = Callable[[Callable[[], Any]], Awaitable[None]]
 STUCK = LaneStuck("store/folder", "not_reached")
 
 
@@ -79,7 +78,7 @@ async def test_commands_above_the_bound_are_refused_as_busy_and_reports_never(
 
 
 async def test_batches_that_wait_for_a_series_count_against_the_bound(
-    make: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+    make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else clients could have as many of them held in memory as they like while a store is away."""
     monkeypatch.setattr(engines, "COMMANDS_MAX", 5)
@@ -135,7 +134,7 @@ async def test_a_name_that_is_taken_refuses_its_own_message_alone(rig: Any) -> N
     assert rig.engine.position == len(log) == 4
 
 
-async def test_nothing_leaves_before_the_commit(rig: Any, until: Until) -> None:
+async def test_nothing_leaves_before_the_commit(rig: Any) -> None:
     """The commit is held up in the writer's thread: until it is through, nobody hears of the batch."""
     reached, go_on = threading.Event(), threading.Event()
 
@@ -161,7 +160,7 @@ async def test_nothing_leaves_before_the_commit(rig: Any, until: Until) -> None:
     await until(lambda: rig.effects)
 
 
-async def test_while_one_group_is_committed_the_next_one_gathers_and_is_not_decided(rig: Any, until: Until) -> None:
+async def test_while_one_group_is_committed_the_next_one_gathers_and_is_not_decided(rig: Any) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(sql: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,8 +15,7 @@ from comfyledger.core.reports import LaneStuck, LaneWorks, SubmitIntended
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.writer import StorageFull
 from support.ledger_given import check_tables, log_of, submission
-
-Until = Callable[[Callable[[], Any]], Awaitable[None]]
+from support.waiting import until
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ async def rig(make: Any) -> Any:
     made.stranger.close()
 
 
-async def test_reports_wait_in_their_order_and_commands_go_on_when_the_lock_is_gone(rig: Any, until: Until) -> None:
+async def test_reports_wait_in_their_order_and_commands_go_on_when_the_lock_is_gone(rig: Any) -> None:
     rig.start()
     await rig.submit(submission("r1", quantity=2))
     rig.stranger.execute("BEGIN IMMEDIATE")
@@ -51,7 +49,7 @@ async def test_reports_wait_in_their_order_and_commands_go_on_when_the_lock_is_g
     assert lanes == [*(f"lane/l{n}" for n in range(5) for _ in range(2)), "lane/late"]
 
 
-async def test_commands_are_told_busy_after_a_while_and_reports_still_wait(rig: Any, until: Until) -> None:
+async def test_commands_are_told_busy_after_a_while_and_reports_still_wait(rig: Any) -> None:
     rig.start()
     await rig.submit(submission("r1"))
     rig.stranger.execute("BEGIN IMMEDIATE")
@@ -73,7 +71,7 @@ async def test_commands_are_told_busy_after_a_while_and_reports_still_wait(rig: 
     assert await rig.submit(submission("r2")) == [4, 5, 6]
 
 
-async def test_begin_and_end_are_one_line_each_and_found_without_a_message(rig: Any, until: Until) -> None:
+async def test_begin_and_end_are_one_line_each_and_found_without_a_message(rig: Any) -> None:
     rig.start()
     with capture_logs() as lines:
         for _ in range(2):
@@ -91,7 +89,7 @@ async def test_begin_and_end_are_one_line_each_and_found_without_a_message(rig: 
     assert rig.engine.lock.text == ""
 
 
-async def test_the_writer_does_not_count_as_stuck_however_long_it_lasts(rig: Any, until: Until) -> None:
+async def test_the_writer_does_not_count_as_stuck_however_long_it_lasts(rig: Any) -> None:
     rig.start()
     rig.stranger.execute("BEGIN IMMEDIATE")
     (report,) = rig.send(LaneStuck("l", "away", None, 1.0))
@@ -161,9 +159,7 @@ async def test_a_lock_on_a_full_disk_is_waited_for_too(rig: Any, monkeypatch: An
     rig.start()
     reports = rig.send(LaneStuck("l", "away", None, 1.0), LaneWorks("l"))
     command = asyncio.create_task(rig.submit(submission("r1")))
-    async with asyncio.timeout(20):
-        while not rig.engine.lock.is_met:
-            await asyncio.sleep(0.001)
+    await until(lambda: rig.engine.lock.is_met)
     assert rig.engine.storage_full
     rig.stranger.execute("ROLLBACK")
     await asyncio.gather(*reports)
@@ -172,7 +168,7 @@ async def test_a_lock_on_a_full_disk_is_waited_for_too(rig: Any, monkeypatch: An
     assert [line.kind for line in log_of(rig.path)][:2] == ["lane_paused", "lane_resumed"]
 
 
-async def test_an_engine_that_is_stopped_while_the_lock_lasts_answers_everybody(rig: Any, until: Until) -> None:
+async def test_an_engine_that_is_stopped_while_the_lock_lasts_answers_everybody(rig: Any) -> None:
     rig.start()
     await rig.submit(submission("r1", quantity=1))
     rig.stranger.execute("BEGIN IMMEDIATE")

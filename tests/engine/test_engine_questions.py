@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,8 +17,7 @@ from comfyledger.core.values import Evidence, StoreRef
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from support.ledger_given import FOLDER, check_tables, log_of, raw, submission
-
-Until = Callable[[Callable[[], Any]], Awaitable[None]]
+from support.waiting import until
 
 
 def first(request_id: str = "r1", **more: Any) -> Any:
@@ -48,7 +47,7 @@ async def test_the_first_batch_goes_on_after_the_highest_number_found(rig: Any) 
     assert rig.engine.questions == {}
 
 
-async def test_clients_that_wait_for_one_series_ask_once_and_get_numbers_of_their_own(rig: Any, until: Until) -> None:
+async def test_clients_that_wait_for_one_series_ask_once_and_get_numbers_of_their_own(rig: Any) -> None:
     may = asyncio.Event()
     rig.ask = answering(rig.engine, 10, may)
     clients = [asyncio.create_task(rig.submit(first(f"r{n}", user=user))) for n, user in enumerate(["Areg", "areg"])]
@@ -60,7 +59,7 @@ async def test_clients_that_wait_for_one_series_ask_once_and_get_numbers_of_thei
     check_tables(rig.path)
 
 
-async def test_a_series_that_waits_keeps_no_other_waiting(rig: Any, until: Until) -> None:
+async def test_a_series_that_waits_keeps_no_other_waiting(rig: Any) -> None:
     client = asyncio.create_task(rig.submit(first()))
     await until(waiting_for(rig, 1))
     assert await rig.submit(submission("r2", user="Ann")) == [1, 2, 3]
@@ -70,7 +69,7 @@ async def test_a_series_that_waits_keeps_no_other_waiting(rig: Any, until: Until
         await client
 
 
-async def test_what_waited_goes_before_what_came_later(rig: Any, until: Until) -> None:
+async def test_what_waited_goes_before_what_came_later(rig: Any) -> None:
     may = asyncio.Event()
     rig.ask = answering(rig.engine, 0, may)
     clients = [asyncio.create_task(rig.submit(first("r1")))]
@@ -81,9 +80,7 @@ async def test_what_waited_goes_before_what_came_later(rig: Any, until: Until) -
     assert await asyncio.gather(*clients) == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]
 
 
-async def test_a_wait_that_lasts_too_long_is_refused_with_the_reason_and_leaves_nothing(
-    make: Any, until: Until
-) -> None:
+async def test_a_wait_that_lasts_too_long_is_refused_with_the_reason_and_leaves_nothing(make: Any) -> None:
     rig = make(first_use_wait_s=0.05)
     rig.start()
     clients = rig.send(first(prompt="typed text"))
@@ -127,9 +124,7 @@ async def test_nobody_waits_for_an_asker_that_has_ended_without_an_answer(rig: A
     assert await rig.submit(first("r1")) == [1, 2, 3]
 
 
-async def test_a_client_that_leaves_while_its_batch_waits_gets_the_same_answer_when_it_comes_back(
-    rig: Any, until: Until
-) -> None:
+async def test_a_client_that_leaves_while_its_batch_waits_gets_the_same_answer_when_it_comes_back(rig: Any) -> None:
     """Leaving then is as leaving just before an answer: the batch was asked for, and asking again finds it."""
     may = asyncio.Event()
     rig.ask = answering(rig.engine, 0, may)
@@ -158,7 +153,7 @@ async def test_opening_a_series_by_hand_asks_the_stores_too(rig: Any) -> None:
     assert await rig.submit(first()) == [58, 59, 60]
 
 
-async def test_a_batch_that_is_asked_for_twice_while_it_waits_is_made_once(rig: Any, until: Until) -> None:
+async def test_a_batch_that_is_asked_for_twice_while_it_waits_is_made_once(rig: Any) -> None:
     may = asyncio.Event()
     rig.ask = answering(rig.engine, 0, may)
     clients = rig.send(*[first("r1")] * 5)
@@ -173,7 +168,7 @@ def imported(store: StoreRef, highest: int) -> RaiseSeries:
     return RaiseSeries("cli", store, (SeriesFound(first().series, highest),))
 
 
-async def test_what_waits_goes_on_as_soon_as_an_import_says_what_the_store_holds(rig: Any, until: Until) -> None:
+async def test_what_waits_goes_on_as_soon_as_an_import_says_what_the_store_holds(rig: Any) -> None:
     rig.ask = answering(rig.engine, 0, asyncio.Event())
     clients = rig.send(first("r1"), first("r2"))
     await until(waiting_for(rig, 2))
@@ -184,7 +179,7 @@ async def test_what_waits_goes_on_as_soon_as_an_import_says_what_the_store_holds
     check_tables(rig.path)
 
 
-async def test_an_import_from_another_place_leaves_what_waits_waiting(rig: Any, until: Until) -> None:
+async def test_an_import_from_another_place_leaves_what_waits_waiting(rig: Any) -> None:
     rig.ask = answering(rig.engine, 0, asyncio.Event())
     [client] = rig.send(first("r1"))
     await until(waiting_for(rig, 1))
@@ -197,7 +192,7 @@ async def test_an_import_from_another_place_leaves_what_waits_waiting(rig: Any, 
         await client
 
 
-async def test_after_an_import_from_one_store_only_the_others_are_asked(rig: Any, until: Until) -> None:
+async def test_after_an_import_from_one_store_only_the_others_are_asked(rig: Any) -> None:
     other = StoreRef("other", "folder:/other")
     rig.ask = answering(rig.engine, 9, asyncio.Event())
     [client] = rig.send(replace(first("r1"), stores=(FOLDER, other)))
@@ -208,7 +203,7 @@ async def test_after_an_import_from_one_store_only_the_others_are_asked(rig: Any
     assert [unknown.stores for unknown in rig.asked] == [(FOLDER, other), (other,)]
 
 
-async def test_a_wait_is_no_longer_for_having_been_asked_twice(make: Any, until: Until) -> None:
+async def test_a_wait_is_no_longer_for_having_been_asked_twice(make: Any) -> None:
     other = StoreRef("other", "folder:/other")
     rig = make(first_use_wait_s=0.3)
     rig.start()
@@ -216,7 +211,7 @@ async def test_a_wait_is_no_longer_for_having_been_asked_twice(make: Any, until:
     begun = asyncio.get_running_loop().time()
     [client] = rig.send(replace(first("r1"), stores=(FOLDER, other)))
     await until(waiting_for(rig, 1))
-    await asyncio.sleep(0.2)
+    await until(lambda: asyncio.get_running_loop().time() - begun > 0.2)
     await rig.engine.command(imported(FOLDER, 57))
     with pytest.raises(Refused, match="could not say"):
         await client

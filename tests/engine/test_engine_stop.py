@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,8 +14,7 @@ from comfyledger.core.reports import LaneStuck, LaneWorks
 from comfyledger.core.scheduling.effects import Effect
 from comfyledger.errors import LedgerUnusable, Refused
 from support.ledger_given import bend, check_tables, failing, log_of, submission
-
-Until = Callable[[Callable[[], Any]], Awaitable[None]]
+from support.waiting import until
 
 
 class Held:
@@ -36,7 +35,7 @@ def writers() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("ledger-writer")]
 
 
-async def test_a_group_under_way_is_seen_to_its_end_and_answered(rig: Any, until: Until) -> None:
+async def test_a_group_under_way_is_seen_to_its_end_and_answered(rig: Any) -> None:
     held = Held(rig)
     [client] = rig.send(submission("r1"))
     await until(held.reached.is_set)
@@ -51,7 +50,7 @@ async def test_a_group_under_way_is_seen_to_its_end_and_answered(rig: Any, until
     assert len(check_tables(rig.path)) == 2
 
 
-async def test_a_disk_that_fails_while_stopping_is_still_said(rig: Any, until: Until) -> None:
+async def test_a_disk_that_fails_while_stopping_is_still_said(rig: Any) -> None:
     held = Held(rig, then=failing("COMMIT", sqlite3.SQLITE_IOERR_FSYNC))
     [client] = rig.send(submission("r1"))
     await until(held.reached.is_set)
@@ -63,7 +62,7 @@ async def test_a_disk_that_fails_while_stopping_is_still_said(rig: Any, until: U
         await rig.running
 
 
-async def test_who_waits_in_a_queue_or_for_a_series_is_told_that_the_daemon_stops(rig: Any, until: Until) -> None:
+async def test_who_waits_in_a_queue_or_for_a_series_is_told_that_the_daemon_stops(rig: Any) -> None:
     parked = rig.send(submission("r0", user="Ann", trust=False))
     await until(lambda: rig.engine.questions)
     held = Held(rig)
@@ -78,9 +77,7 @@ async def test_who_waits_in_a_queue_or_for_a_series_is_told_that_the_daemon_stop
     assert (await under_way).repeated is False
 
 
-async def test_a_batch_that_comes_to_wait_for_its_series_while_the_daemon_stops_is_answered(
-    rig: Any, until: Until
-) -> None:
+async def test_a_batch_that_comes_to_wait_for_its_series_while_the_daemon_stops_is_answered(rig: Any) -> None:
     held = Held(rig)
     [client] = rig.send(submission("r1", trust=False))
     await until(held.reached.is_set)
@@ -99,7 +96,7 @@ async def test_whoever_comes_after_the_end_is_refused_and_does_not_wait(rig: Any
         assert refused.value.code == "not_running"
 
 
-async def test_workers_are_ended_and_one_that_reports_while_it_ends_holds_nothing_up(rig: Any, until: Until) -> None:
+async def test_workers_are_ended_and_one_that_reports_while_it_ends_holds_nothing_up(rig: Any) -> None:
     ended: list[str] = []
 
     async def stubborn(effect: Effect) -> None:
@@ -141,9 +138,7 @@ async def test_an_engine_that_cannot_read_its_ledger_ends_and_answers(
 
 
 @pytest.mark.parametrize("answers_before", [1, 30, 90])
-async def test_a_stop_in_the_middle_of_a_load_answers_all_and_tells_no_lie(
-    rig: Any, until: Until, answers_before: int
-) -> None:
+async def test_a_stop_in_the_middle_of_a_load_answers_all_and_tells_no_lie(rig: Any, answers_before: int) -> None:
     given: dict[str, list[int]] = {}
     refused: list[str] = []
 

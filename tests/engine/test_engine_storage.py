@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -19,8 +18,8 @@ from comfyledger.ledger.sqlite import schema
 from comfyledger.ledger.sqlite.reader import BatchFilter, Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_given import bend, check_tables, failing, log_of, raw, room, submission
+from support.waiting import until
 
-Until = Callable[[Callable[[], Any]], Awaitable[None]]
 LARGE = blob_of(b"x" * 200_000, b"salt")
 
 
@@ -62,7 +61,7 @@ def after_last_rollback(statements: list[str]) -> list[str]:
     return statements[last:]
 
 
-async def test_a_stream_of_large_commands_keeps_no_report_out(rig: Any, until: Until) -> None:
+async def test_a_stream_of_large_commands_keeps_no_report_out(rig: Any) -> None:
     """There is room for the report and never for a command: while the disk is full reports go alone."""
     await rig.submit(submission("r1", quantity=1))
     await rig.on_thread(lambda: room(rig.ledger, 0))
@@ -80,7 +79,7 @@ async def test_a_stream_of_large_commands_keeps_no_report_out(rig: Any, until: U
     await asyncio.gather(*knocking)
 
 
-async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig: Any, until: Until) -> None:
+async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig: Any) -> None:
     await rig.submit(submission("r1", quantity=1))
     await rig.on_thread(lambda: room(rig.ledger, 0))
     workers = rig.send(
@@ -102,7 +101,7 @@ async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig:
     assert rig.engine.in_trouble("store/folder")
 
 
-async def test_a_large_command_does_not_keep_reports_out_of_the_room_that_is_left(rig: Any, until: Until) -> None:
+async def test_a_large_command_does_not_keep_reports_out_of_the_room_that_is_left(rig: Any) -> None:
     await rig.submit(submission("r1", quantity=1))
     await rig.on_thread(lambda: room(rig.ledger, 3))
     workers = rig.send(SubmitIntended("batch-app-r1", 1, 1))
@@ -130,7 +129,7 @@ async def test_reading_goes_on_while_the_disk_is_full(rig: Any) -> None:
     await reader.close()
 
 
-async def test_a_repeated_request_is_answered_even_while_reports_wait_for_room(rig: Any, until: Until) -> None:
+async def test_a_repeated_request_is_answered_even_while_reports_wait_for_room(rig: Any) -> None:
     given = await rig.submit(submission("r1"))
     await rig.on_thread(lambda: room(rig.ledger, 0))
     (worker,) = rig.send(LaneStuck("store/folder", "not_reached", LARGE))
@@ -152,7 +151,7 @@ async def test_a_repeated_request_is_answered_even_while_the_disk_is_full(rig: A
     assert await rig.submit(submission("r1")) == given
 
 
-async def test_a_disk_that_fails_ends_the_engine_and_answers_everybody(rig: Any, until: Until) -> None:
+async def test_a_disk_that_fails_ends_the_engine_and_answers_everybody(rig: Any) -> None:
     await rig.submit(submission("r1"))
     await until(lambda: rig.effects)
     waiting = rig.send(submission("r2", user="Ann", trust=False))
@@ -189,7 +188,7 @@ async def test_a_message_that_breaks_the_transaction_ends_the_engine(rig: Any, m
     assert raw(rig.path).execute("SELECT count(*) FROM names_given").fetchone() == (0,)
 
 
-async def test_a_worker_that_meets_a_failed_disk_ends_the_engine(rig: Any, until: Until) -> None:
+async def test_a_worker_that_meets_a_failed_disk_ends_the_engine(rig: Any) -> None:
     """What it was doing is not tried again in this process, and everybody is answered."""
 
     async def failing(effect: Any) -> None:

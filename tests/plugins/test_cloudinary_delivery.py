@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from comfyledger.plugin_api import StoreTrouble
 from comfyledger_cloudinary.account import Options, options_from
 from comfyledger_cloudinary.delivery import address_of, download
+from support.waiting import pause
 
 ASSET = {"public_id": "u_2/a b", "format": "png", "version": 12, "secure_url": "https://res.test/v12/u_2/a%20b.png"}
 
@@ -68,7 +69,7 @@ async def test_an_asset_that_drips_is_cut_and_a_redirect_is_not_followed(tmp_pat
         await response.prepare(request)
         for _ in range(200):
             await response.write(b"x")
-            await asyncio.sleep(0.05)
+            await pause(0.05)
         return response
 
     async def elsewhere(request: web.Request) -> web.Response:

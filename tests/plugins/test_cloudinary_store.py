@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestServer
 
 from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Page, Series, Stored, StoreTrouble
 from comfyledger_cloudinary.store import CloudinaryStore, comfyledger_stores
+from support.waiting import pause, until
 
 FOLDER = "Areg/characters/opal-fever/images"
 NAME = f"{FOLDER}/Areg_opal-fever_image_1"
@@ -51,9 +52,8 @@ class Cloud:
     async def keep_waiting(self, time_s: float) -> None:
         """Answer no upload for so long after the first has come."""
         self.hold.clear()
-        while not self.in_flight:
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(time_s)
+        await until(lambda: self.in_flight)
+        await pause(time_s)
         self.hold.set()
 
     @property

@@ -17,6 +17,7 @@ import pytest
 from comfyledger.plugin_api import ImageFault, LaneFault
 from comfyledger_cloudinary.answers import Answer
 from comfyledger_cloudinary.transfer import PIECE_BYTES, Cargo, Patience, Transfer, frame
+from support.waiting import pause
 
 FIELDS = {"public_id": "Zoé/a", "context": "a=b|c", "signature": "0f"}
 OK = b"HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: 2\r\n\r\n{}"
@@ -204,7 +205,7 @@ async def test_an_answer_that_drips_ends_in_time(tmp_path: Path) -> None:
         while True:
             writer.write(b" ")
             await writer.drain()
-            await asyncio.sleep(0.02)
+            await pause(0.02)
 
     assert code(await sent(talk, cargo_in(tmp_path), answer_s=0.2)) == "unknown"
 

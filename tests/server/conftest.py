@@ -17,7 +17,8 @@ from comfyledger import app as composition
 from comfyledger import settings
 from comfyledger.server.app_keys import Context
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
-from support.whole_app import App, Frame, until
+from support.waiting import until
+from support.whole_app import App, Frame
 
 
 class Raw:

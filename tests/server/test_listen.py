@@ -24,6 +24,7 @@ from comfyledger.server import connections, listen
 from comfyledger.server.pages import SPARED_EACH
 from comfyledger.server.tokens import add
 from comfyledger.startup import local_socket
+from support.waiting import pause, until
 
 PATH = "door.sock"
 
@@ -308,7 +309,7 @@ async def drip(writer: asyncio.StreamWriter) -> None:
         while True:
             writer.write(b"a")
             await writer.drain()
-            await asyncio.sleep(0.02)
+            await pause(0.02)
 
 
 async def test_two_thousand_silent_connections_keep_nobody_out_who_has_the_token(
@@ -420,13 +421,14 @@ async def test_a_label_that_fills_the_door_leaves_places_to_the_others(open_door
         state = tmp_path / "state" / "tokens.json"
         token = add(state, "greedy", "submit", 0.0)
         headers = {"additional_headers": {"Authorization": f"Bearer {token}"}}
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    await stack.enter_async_context(door.connect(**headers))
-                    break
-                except InvalidStatus:  # the new token is read within a second
-                    await asyncio.sleep(0.05)
+
+        async def connected() -> bool:
+            with contextlib.suppress(InvalidStatus):  # the new token is read within a second
+                await stack.enter_async_context(door.connect(**headers))
+                return True
+            return False
+
+        await until(connected)
         for _ in range(2):
             await stack.enter_async_context(door.connect(**headers))
         with pytest.raises(InvalidStatus) as refusal:

@@ -20,7 +20,7 @@ from comfyledger.plugin_api import LaneFault, StoreTrouble
 from comfyledger.server import files
 from comfyledger.server.health import readiness
 from comfyledger.wire import BackendInfo
-from support.whole_app import until
+from support.waiting import until
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -15,7 +15,8 @@ from comfyledger import engine
 from comfyledger.queries import subscription
 from comfyledger.server import pages, session
 from comfyledger.wire import REQUESTS
-from support.whole_app import App, Frame, Refusal, coloured, narrow_socket, of_kind, until
+from support.waiting import until
+from support.whole_app import App, Frame, Refusal, coloured, narrow_socket, of_kind
 
 SAMPLED = {"workflow": "text-to-image", "inputs": {"width": 64, "height": 64, "steps": 4}}
 

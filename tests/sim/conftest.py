@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from comfyledger.comfyui import answers
 from comfyledger.comfyui import messages as m
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
+from support.waiting import until
 
 DEADLINE_S = 20.0
 PREFIX = "comfyledger/b1/1-a1"
@@ -55,13 +56,12 @@ class Box:
         return answers.parse_history((await self.get(f"/history/{prompt_id}"))[1], prompt_id)
 
     async def finished(self, prompt_id: str) -> answers.HistoryEntry:
-        async with asyncio.timeout(DEADLINE_S):
-            while not (entry := await self.history(prompt_id)):
-                await asyncio.sleep(0.001)
+        entry = await until(lambda: self.history(prompt_id), f"{prompt_id} is in the history")
+        assert isinstance(entry, answers.HistoryEntry)
         return entry
 
     async def held_at(self, place: str) -> None:
-        await self.until(lambda: self.sim.breakpoints.held_at == place)
+        await until(lambda: self.sim.breakpoints.held_at == place)
 
     def connect(self, client_id: str = "me") -> connect:
         return connect(f"{self.sim.url.replace('http', 'ws', 1)}/ws?clientId={client_id}")
@@ -97,12 +97,6 @@ class Box:
             "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
             "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": f"s/{uuid.uuid4()}"}},
         }
-
-    @staticmethod
-    async def until(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():
-                await asyncio.sleep(0.001)
 
     @staticmethod
     async def read_until(socket: ClientConnection, last: type) -> list[m.Message]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from sim.cloudinary_given import HTTP, Cloud, md5, picture, running, signed
+from support.waiting import until_without_a_loop
 
 DEADLINE_S = 10.0
 RESETS = ("reset_before_body", "reset_mid_body", "reset_after_body")
@@ -29,20 +30,13 @@ def stored(cloud: Cloud) -> list[bool]:
     return [entry["is_stored"] for entry in cloud.ledger()]
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 @pytest.mark.parametrize("fault", [*RESETS, "store_then_reset"])
 def test_a_reset_leaves_no_answer_and_stores_only_when_it_says_so(cloud: Cloud, fault: str) -> None:
     cloud.control(faults=[{"fault": fault, "match": {"public_id": "a"}}])
     with pytest.raises(HTTPError, match=r"reset by peer|Broken pipe"):
         cloud.upload(picture(size=(300, 300)), public_id="a", overwrite="false")
     is_stored = fault == "store_then_reset"
-    until(lambda: cloud.ledger()[0]["answer"] == ("new" if is_stored else "cut"))
+    until_without_a_loop(lambda: cloud.ledger()[0]["answer"] == ("new" if is_stored else "cut"))
     assert stored(cloud) == [is_stored]
     assert cloud.ledger()[0]["status"] == 0
     again = cloud.upload(picture(size=(300, 300)), public_id="a", overwrite="false").json()
@@ -57,7 +51,7 @@ def test_each_reset_strikes_at_its_place_in_the_body(cloud: Cloud) -> None:
         cloud.control(faults=[{"fault": fault, "match": {"public_id": "a"}}])
         with pytest.raises(HTTPError):
             cloud.upload(content, public_id="a")
-    until(lambda: all(entry["answer"] for entry in cloud.ledger()))
+    until_without_a_loop(lambda: all(entry["answer"] for entry in cloud.ledger()))
     none, some, whole = (entry["received_bytes"] for entry in cloud.ledger())
     assert none == 0
     assert len(content) // 2 <= some <= len(content)
@@ -77,7 +71,7 @@ def test_a_hanging_request_hangs_until_it_is_let_go(cloud: Cloud, is_stored: boo
 
     thread = threading.Thread(target=send)
     thread.start()
-    until(lambda: cloud.state()["hanging"] == 1)
+    until_without_a_loop(lambda: cloud.state()["hanging"] == 1)
     assert (stored(cloud), seen) == ([is_stored], [])
     cloud.control(clear_faults=True)
     thread.join(DEADLINE_S)
@@ -202,8 +196,8 @@ def test_a_client_that_goes_away_in_the_body_leaves_nothing(cloud: Cloud) -> Non
     host, port = cloud.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-100_000])
-        until(lambda: [entry["public_id"] for entry in cloud.ledger()] == ["a"])
-    until(lambda: cloud.ledger()[0]["answer"] == "cut")
+        until_without_a_loop(lambda: [entry["public_id"] for entry in cloud.ledger()] == ["a"])
+    until_without_a_loop(lambda: cloud.ledger()[0]["answer"] == "cut")
     assert (stored(cloud), cloud.assets()) == ([False], {})
     assert list((cloud.root / "incoming").iterdir()) == []
 

@@ -30,6 +30,7 @@ from websockets.exceptions import ConnectionClosed
 
 from comfyledger.sim.comfyui.faults import ALL_PLACES
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
+from support.waiting import until
 
 RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("comfyui-*/*.jsonl"))
 DEADLINE_S = 20.0
@@ -173,7 +174,7 @@ class Replay:
         assert await self.waiting_frame(socket) is None
         still_open = len(self.server.sockets.open) - 1
         await socket.close()
-        await self.until(lambda: len(self.server.sockets.open) == still_open)
+        await until(lambda: len(self.server.sockets.open) == still_open)
 
     async def expect_text(self, entry: Entry) -> None:
         frame = await self.next_frame(self.sockets[entry.get("socket")])
@@ -309,12 +310,7 @@ class Replay:
                 self.server.breakpoints.step(1)
             return self.server.is_idle
 
-        await self.until(step_or_idle)
-
-    async def until(self, condition: Any) -> None:
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():
-                await asyncio.sleep(0.001)
+        await until(step_or_idle)
 
     # What counts as the same
 

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from comfyledger.comfyui import answers
 from comfyledger.comfyui import messages as m
 from comfyledger.sim.comfyui.server import SimOptions, serve
+from support.waiting import until
 
 PREFIX = "comfyledger/b1/1-a1"
 
@@ -165,7 +166,7 @@ async def test_a_flood_of_steps_goes_to_the_client_of_the_running_prompt(box: An
     await box.control(hold=["in_node"], flood_per_s=10_000)
     async with box.connect() as socket, box.connect("another") as other:
         prompt_id = await box.submit(box.graph())
-        await box.until(lambda: not box.sim.is_idle)
+        await until(lambda: not box.sim.is_idle)
         steps = 0
         while steps < 1_000:
             message = m.parse_text(await socket.recv())
@@ -228,9 +229,9 @@ async def test_a_prompt_names_more_or_fewer_files_than_it_made(box: Any) -> None
 async def test_a_prompt_that_is_doubled_runs_twice_under_its_id(box: Any) -> None:
     await box.control(double_next=["at_once", "later"])
     first = await box.submit(box.graph(1, "d/1"))
-    await box.until(lambda: box.sim.is_idle)
+    await until(lambda: box.sim.is_idle)
     second, third = await box.submit(box.graph(2, "d/2")), await box.submit(box.graph(3, "d/3"))
-    await box.until(lambda: box.sim.is_idle)
+    await until(lambda: box.sim.is_idle)
     ledger = await box.ledger()
     assert [ran["prompt_id"] for ran in ledger["prompts"]] == [first, first, second, third, second]
     assert [ran["executed"] for ran in ledger["prompts"]][:2] == [["1", "9"], []]
@@ -278,11 +279,13 @@ async def test_time_passes_for_each_image_and_ends_with_an_interrupt(box: Any) -
     await box.control(seconds_per_image=1_000.0)
     for slow in (box.graph(2), box.sampled(seed=1)):
         prompt_id = await box.submit(slow)
-        await box.until(lambda: box.sim.breakpoints.held_at is None and not box.sim.is_idle)
-        while not json.loads((await box.post(f"/api/jobs/{prompt_id}/cancel"))[1])["cancelled"] or (
-            await box.history(prompt_id) is None
-        ):
-            await asyncio.sleep(0.001)
+        await until(lambda: box.sim.breakpoints.held_at is None and not box.sim.is_idle)
+
+        async def interrupted(prompt_id: str = prompt_id) -> bool:
+            answer = json.loads((await box.post(f"/api/jobs/{prompt_id}/cancel"))[1])
+            return answer["cancelled"] and await box.history(prompt_id) is not None
+
+        await until(interrupted)
         assert (await box.finished(prompt_id)).ended == "interrupted"
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import tarfile
@@ -16,6 +15,7 @@ from typing import Literal
 
 from websockets.asyncio.client import connect
 
+from support.waiting import until
 from support.whole_app import App, Frame
 from support.whole_cloud import Account
 from support.whole_house import Doomed, House
@@ -115,6 +115,8 @@ async def open_batches(app: App) -> list[Frame]:
 
 async def none_open(app: App, deadline_s: float = 60.0) -> None:
     """Until every batch is settled."""
-    async with asyncio.timeout(deadline_s):
-        while await open_batches(app):
-            await asyncio.sleep(0.05)
+
+    async def none_is_open() -> bool:
+        return not await open_batches(app)
+
+    await until(none_is_open, "every batch is settled", deadline_s)

@@ -10,28 +10,18 @@ import contextlib
 import itertools
 import json
 import socket
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-DEADLINE_S = 40.0
-POLL_S = 0.01
+from support.waiting import DEADLINE_S, until
+
 SMALL = {"width": 64, "height": 64}
 """Inputs that keep pictures small, and large enough for the stand-in to draw the number on them."""
 
 Frame = dict[str, Any]
-
-
-async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
-    """Poll until the condition is true; its value. Raises AssertionError at the deadline."""
-    deadline = time.monotonic() + deadline_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {deadline_s:g} s: {what}"
-        await asyncio.sleep(POLL_S)
-    return found
 
 
 class Refusal(Exception):
@@ -111,10 +101,12 @@ class App:
 
     async def counted(self, state: str, least: int, batch_id: str) -> Frame:
         """Wait until at least so many images of a batch are in a state; the batch."""
-        deadline = time.monotonic() + DEADLINE_S
-        while (batch := await self.batch(batch_id))[state] < least:
-            assert time.monotonic() < deadline, f"{state} is {batch[state]}, not {least}"
-            await asyncio.sleep(POLL_S)
+
+        async def reached() -> Frame | None:
+            batch = await self.batch(batch_id)
+            return batch if batch[state] >= least else None
+
+        batch: Frame = await until(reached, f"{state} of {batch_id} is at least {least}")
         return batch
 
     async def log(self) -> list[Frame]:

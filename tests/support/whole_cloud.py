@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from support.whole_app import Frame, until
+from support.waiting import until
+from support.whole_app import Frame
 from support.whole_house import Doomed, House, Process
 
 FOLDER = "Areg/characters/opal-fever/images"

@@ -27,8 +27,9 @@ from PIL import Image
 from websockets.asyncio.client import connect
 
 from comfyledger import crash_points
+from support.waiting import DEADLINE_S, pause, until
 from support.warm_start import Forked
-from support.whole_app import DEADLINE_S, App, Frame, until
+from support.whole_app import App, Frame
 
 # ---- processes
 
@@ -125,7 +126,7 @@ class StandIn(Process):
         """Kill it and start it again under the same addresses, after so many seconds."""
         self._asked_before = self.requests()
         self.signal(signal.SIGKILL)
-        await asyncio.sleep(away_s)
+        await pause(away_s)
         ports = [int(url.rpartition(":")[2]) for url in (self.url, self._control)]
         self._arguments = [sys.executable, "-m", *self._words(*ports)]
         await self.begin()

@@ -23,6 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from support.waiting import pause
 from support.whole_app import App, Frame, Refusal, of_kind
 from support.whole_house import House, StandIn
 from whole.soak_faults import FAULTS, USERS, Batch, Fault, Run, ask, faults_of
@@ -60,12 +61,12 @@ async def submit_all(run: Run, label: str, pause_s: float) -> None:
         answer = await ask(run, label, "submit_batch", request_id=batch.request_id, **batch.body)
         assert "batch_id" in answer, answer
         run.answers[batch.request_id] = answer
-        await asyncio.sleep(pause_s)
+        await pause(pause_s)
 
 
 async def strike(run: Run, faults: Sequence[Fault], every_s: float) -> None:
     for fault in faults:
-        await asyncio.sleep(every_s)
+        await pause(every_s)
         await fault(run)
         run.counts[fault.__name__] += 1
 
@@ -80,7 +81,7 @@ async def settle(run: Run) -> dict[str, Frame]:
             assert asyncio.get_running_loop().time() < deadline, (
                 f"not settled: {[await app.batch(one) for one in left.values()]}"
             )
-            await asyncio.sleep(0.1)
+            await pause(0.1)
             for request_id, batch_id in list(left.items()):
                 batch = await _taken_up(app, batch_id)
                 if batch is not None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from websockets.exceptions import WebSocketException
 
+from support.waiting import pause
 from support.whole_app import SMALL, Frame, Refusal
 from support.whole_house import House
 
@@ -78,7 +79,7 @@ class Run:
         self.taken_out |= set(ledger["taken_out"])
 
     async def lasts(self, least_s: float, most_s: float) -> None:
-        await asyncio.sleep(self.random.uniform(least_s, most_s) * self.pace)
+        await pause(self.random.uniform(least_s, most_s) * self.pace)
 
 
 async def ask(run: Run, label: str, kind: str, **data: Any) -> Frame:
@@ -94,7 +95,7 @@ async def ask(run: Run, label: str, kind: str, **data: Any) -> Frame:
         except AWAY:
             run.counts["times that an app had to ask again"] += 1
         assert asyncio.get_running_loop().time() < deadline, f"no answer to {kind}"
-        await asyncio.sleep(0.1)
+        await pause(0.1)
 
 
 # ---- processes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from support.whole_app import until
+from support.waiting import until
 from support.whole_house import House
 
 BOMBS = 20

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from support.whole_app import App, Frame, Refusal, of_kind, until
+from support.waiting import until
+from support.whole_app import App, Frame, Refusal, of_kind
 from support.whole_house import House
 
 ONE_ATTEMPT_EACH = ["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "missing"]

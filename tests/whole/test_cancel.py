@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
-from support.whole_app import SMALL, App, Frame, coloured, of_kind, until
+from support.waiting import until
+from support.whole_app import SMALL, App, Frame, coloured, of_kind
 from support.whole_house import House, in_between
 
 

@@ -6,19 +6,18 @@ from __future__ import annotations
 import ast
 import asyncio
 import itertools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import comfyledger
 from comfyledger.core.decide.recorder import Accepted, Policy
-from comfyledger.core.reports import LaneStuck
+from comfyledger.core.reports import LaneStuck, LaneWorks
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.startup.ids import BatchIds
 from support.ledger_given import log_of, submission
+from support.waiting import until
 
 HOUR_MS = 3_600_000
 PACKAGE = Path(comfyledger.__file__).parent
@@ -51,12 +50,6 @@ def test_no_module_reads_a_wall_clock_but_the_composition_roots() -> None:
     assert imports == []
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 class Rig:
     """An engine with a steady clock that a test moves and a wall clock that jumps an hour at each look."""
 
@@ -85,9 +78,9 @@ class Rig:
 
     async def settle(self) -> None:
         """Let everything go out that is due now."""
-        self.engine.probe_soon("nobody's lane")
+        for _ in range(2):  # what was due at the first group has gone out when the second is answered
+            await self.engine.report(LaneWorks("nobody's lane"))
         await until(lambda: not self.engine.owed.open_counts()["running"])
-        await asyncio.sleep(0.01)
 
     async def end(self) -> None:
         self.running.cancel()

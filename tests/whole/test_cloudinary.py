@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import WebSocketException
 
-from support.whole_app import SMALL, App, Frame, coloured, of_kind, until
+from support.waiting import pause, until
+from support.whole_app import SMALL, App, Frame, Refusal, coloured, of_kind
 from support.whole_cloud import FOLDER, STEM, CloudHouse
 from support.whole_house import Doomed
 
@@ -51,7 +52,7 @@ async def use(cloud: CloudHouse, request_id: str, quantity: int) -> Frame:
             assert cloud.daemon.ended() == -signal.SIGKILL, cloud.daemon.last_words()
             cloud.daemon = Doomed(cloud)
             await cloud.daemon.begin()
-        await asyncio.sleep(0.02)
+        await pause(0.02)
 
 
 @pytest.mark.parametrize("life", LIVES)
@@ -183,10 +184,11 @@ def away() -> Frame:
 
 
 async def asked_until_taken(app: App, request_id: str) -> Frame:
-    async with asyncio.timeout(30):
-        while True:
-            with contextlib.suppress(Exception):
-                asked = await app.submit(request_id, images=[{"inputs": {**SMALL, "color": 7}}])
-                (batch,) = await app.settled(asked["batch_id"])
-                return batch
-            await asyncio.sleep(0.05)
+    async def taken() -> Frame | None:
+        with contextlib.suppress(Refusal):
+            return await app.submit(request_id, images=[{"inputs": {**SMALL, "color": 7}}])
+        return None
+
+    asked = await until(taken, f"{request_id} is taken")
+    (batch,) = await app.settled(asked["batch_id"])
+    return batch

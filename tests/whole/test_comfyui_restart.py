@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from support.whole_app import Frame, coloured, of_kind, until
+from support.waiting import until
+from support.whole_app import Frame, coloured, of_kind
 from support.whole_house import EarlierStandIn, House, StandIn
 
 LATE_S = 2.5
@@ -60,10 +59,11 @@ async def test_after_a_restart_only_missing_files_are_rendered_again(house: Hous
     comfyui.control(hold=["start"])
     async with house.app() as app:
         asked = await app.submit("r1", quantity=20, images_per_prompt=4)
-        deadline = time.monotonic() + 10.0
-        while len(of_kind(await app.log(), "prompt_accepted")) < 5:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
+
+        async def five_are_accepted() -> bool:
+            return len(of_kind(await app.log(), "prompt_accepted")) >= 5
+
+        await until(five_are_accepted)
         unknown = {"status": 503, "next": 100_000}
         comfyui.control(refuse={"/history": unknown, "/api/jobs": unknown, "/queue": unknown})
         comfyui.control(step=2)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from support.whole_app import check_gap_free, coloured, until
+from support.waiting import until
+from support.whole_app import check_gap_free, coloured
 from support.whole_house import House
 
 IMAGES = 40

@@ -21,7 +21,8 @@ from websockets.exceptions import WebSocketException
 
 from comfyledger import crash_points
 from support.ledger_given import check_tables
-from support.whole_app import SMALL, App, Frame, coloured, until
+from support.waiting import until
+from support.whole_app import SMALL, App, Frame, coloured
 from support.whole_house import Doomed, House, StandIn
 
 GONE = (OSError, EOFError, WebSocketException)

@@ -18,7 +18,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from comfyledger.cli.main import cli
 from support.documents import CLI, ROOT, conversation, shell_lines
-from support.whole_app import DEADLINE_S, of_kind, until
+from support.waiting import DEADLINE_S, until
+from support.whole_app import of_kind
 from support.whole_house import House
 
 EXAMPLE = ROOT / "examples" / "follow_a_batch.py"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.whole_app import App, Refusal, until
+from support.waiting import until
+from support.whole_app import App, Refusal
 from support.whole_cloud import CloudHouse
 from support.whole_house import House
 
@@ -83,14 +84,10 @@ async def decided(house: House, app: App, watcher: App, user: str, option: str) 
     waiting = asyncio.create_task(app.submit(user, user))
 
     async def reason() -> str:
-        while True:
-            for question in (await watcher.ask("server_info"))["waiting"]:
-                if "far above" in question["reason"]:
-                    return str(question["reason"])
-            await asyncio.sleep(0.05)
+        reasons = [str(question["reason"]) for question in (await watcher.ask("server_info"))["waiting"]]
+        return next((one for one in reasons if "far above" in one), "")
 
-    async with asyncio.timeout(60):
-        told = await reason()
+    told = await until(reason, "the daemon says that the number is far above")
     assert "image_20251121" in told
     assert "(the next number below 20251121 is 57)" in told
     assert not waiting.done()

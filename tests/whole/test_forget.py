@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from support.whole_app import App, Frame, of_kind, until
+from support.waiting import until
+from support.whole_app import App, Frame, of_kind
 from support.whole_cloud import CloudHouse
 
 WORKFLOW = "text-to-image"
@@ -89,9 +90,11 @@ async def test_a_forgotten_text_is_in_no_file_whatever_kills_the_daemon(cloud: C
 
 async def all_forgotten(app: App, batch_id: str) -> None:
     """Wait until the stores have answered for every image."""
-    batch = await app.counted("forgotten", 1, batch_id)
-    while {image["state"] for image in batch["images"]} != {"forgotten"}:
-        await asyncio.sleep(0.02)
+
+    async def forgotten() -> Frame | None:
         batch = await app.batch(batch_id)
+        return batch if {image["state"] for image in batch["images"]} == {"forgotten"} else None
+
+    batch = await until(forgotten)
     assert "metadata" not in batch
     assert "tags" not in batch

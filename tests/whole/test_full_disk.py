@@ -5,7 +5,6 @@ The small disk is a tmpfs of its own. Where this user may not mount one, the dae
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -20,7 +19,8 @@ import pytest
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_given import submission, take
-from support.whole_app import DEADLINE_S, POLL_S, App, Frame, Refusal, check_gap_free, coloured, of_kind, until
+from support.waiting import until
+from support.whole_app import App, Frame, Refusal, check_gap_free, coloured, of_kind
 from support.whole_house import House
 
 MIB = 1024 * 1024
@@ -78,20 +78,24 @@ def in_namespace(house: House, path: Path, mount: list[str]) -> Iterator[Disk]:
 
 async def info_once(app: App, wanted: str) -> Frame:
     """The server's information once it says why nothing new is taken, or with an empty word once it no longer does."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            info = await app.ask("server_info")
-            if info["storage_full"] == bool(wanted) and wanted in info.get("storage_text", ""):
-                return info
-            await asyncio.sleep(POLL_S)
+
+    async def said() -> Frame | None:
+        info = await app.ask("server_info")
+        is_so = info["storage_full"] == bool(wanted) and wanted in info.get("storage_text", "")
+        return info if is_so else None
+
+    info: Frame = await until(said, f"server_info says {wanted!r}")
+    return info
 
 
 async def for_some_time(app: App) -> None:
     """Until the daemon has been up for one or two seconds more: time enough for it to do what it must not."""
     before = (await app.ask("server_info"))["uptime_s"]
-    async with asyncio.timeout(DEADLINE_S):
-        while (await app.ask("server_info"))["uptime_s"] < before + 2:
-            await asyncio.sleep(POLL_S)
+
+    async def later() -> bool:
+        return bool((await app.ask("server_info"))["uptime_s"] >= before + 2)
+
+    await until(later)
 
 
 async def check_braked(app: App, given: Frame, disk: str) -> None:
@@ -178,10 +182,10 @@ async def test_a_disk_that_fills_during_a_file_only_stops_the_spool(house: House
 
 
 async def lane_appears(app: App, name: str) -> bool:
-    async with asyncio.timeout(DEADLINE_S):
-        while name not in {lane["lane"] for lane in (await app.ask("server_info"))["lanes"]}:
-            await asyncio.sleep(POLL_S)
-    return True
+    async def appears() -> bool:
+        return name in {lane["lane"] for lane in (await app.ask("server_info"))["lanes"]}
+
+    return bool(await until(appears, f"lane {name}"))
 
 
 async def test_a_full_disk_of_the_ledger_takes_nothing_new_and_forgets_nothing(house: House, disk: Disk) -> None:

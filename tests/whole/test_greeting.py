@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import sys
@@ -13,7 +13,7 @@ import termios
 import time
 from pathlib import Path
 
-from support.whole_app import DEADLINE_S
+from support.waiting import DEADLINE_S
 
 WIDTH = 80
 
@@ -42,14 +42,12 @@ def shown(folder: Path, words: list[str], until: str) -> list[str]:
         [sys.executable, "-m", *words], stdin=its, stdout=its, stderr=its, cwd=folder, env=environ
     ) as process:
         os.close(its)
-        os.set_blocking(ours, False)
         text, deadline = "", time.monotonic() + DEADLINE_S
         try:
             while until not in text:
-                assert time.monotonic() < deadline, text
-                with contextlib.suppress(BlockingIOError):
-                    text += os.read(ours, 65_536).decode()
-                time.sleep(0.01)
+                readable, _, _ = select.select([ours], [], [], max(0.0, deadline - time.monotonic()))
+                assert readable, text
+                text += os.read(ours, 65_536).decode()
         finally:
             process.terminate()
             os.close(ours)

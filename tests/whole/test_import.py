@@ -15,7 +15,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from support.whole_app import check_gap_free, of_kind, until
+from support.waiting import until
+from support.whole_app import check_gap_free, of_kind
 from support.whole_house import House
 
 OUTLIER = "Bo/characters/opal-fever/images/Bo_opal-fever_image_20251122"

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from support.ledger_given import check_tables
-from support.whole_app import Refusal, until
+from support.waiting import until
+from support.whole_app import Refusal
 from support.whole_house import House
 
 

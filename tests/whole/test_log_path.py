@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from support.whole_app import coloured, until
+from support.waiting import until
+from support.whole_app import coloured
 from support.whole_house import Daemon, House
 
 

@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from support.whole_app import Refusal, until
+from support.waiting import until
+from support.whole_app import Refusal
 from support.whole_house import House
 from support.whole_restore import command
 

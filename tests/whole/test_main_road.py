@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from support.whole_app import check_gap_free, coloured, of_kind, until
+from support.waiting import until
+from support.whole_app import check_gap_free, coloured, of_kind
 from support.whole_house import House, chunk_kinds
 
 

@@ -6,7 +6,8 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.whole_app import coloured, until
+from support.waiting import until
+from support.whole_app import coloured
 from support.whole_house import House
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from support.whole_app import coloured, until
+from support.waiting import until
+from support.whole_app import coloured
 from support.whole_house import House, in_between
 
 

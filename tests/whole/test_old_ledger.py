@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.old_ledger import Knows, OldHouse, lacking, none_open, open_batches
+from support.waiting import until
 from support.whole_app import App, Frame, check_gap_free
 from whole.conftest import kept
 
@@ -87,9 +88,11 @@ async def next_numbers(old: OldHouse, app: App) -> None:
 
 async def until_forgotten(app: App) -> None:
     """Stores that were away delete what they owed."""
-    async with asyncio.timeout(40):
-        while (await app.ask("list_images", state="forgetting"))["images"]:
-            await asyncio.sleep(0.05)
+
+    async def all_forgotten() -> bool:
+        return not (await app.ask("list_images", state="forgetting"))["images"]
+
+    await until(all_forgotten)
 
 
 async def ended_as_expected(app: App, before: Frame) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from support.whole_app import Frame, until
+from support.waiting import until
+from support.whole_app import Frame
 from support.whole_house import Daemon, House
 
 

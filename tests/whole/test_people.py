@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from support.whole_app import App, coloured, of_kind, until
+from support.waiting import until
+from support.whole_app import App, coloured, of_kind
 from support.whole_house import EarlierStandIn, House, StandIn
 
 

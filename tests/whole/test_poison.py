@@ -7,7 +7,8 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator
 
-from support.whole_app import POLL_S, App, Frame, coloured, of_kind, until
+from support.waiting import pause, until
+from support.whole_app import App, Frame, coloured, of_kind
 from support.whole_house import House
 
 STRIKES_MAX = 2
@@ -26,7 +27,7 @@ def hold(house: House) -> None:
 async def fall_whenever_the_poison_runs(house: House) -> None:
     """ComfyUI runs one node after the other, and is killed while it is at the poison."""
     while True:
-        await asyncio.sleep(POLL_S)
+        await pause(0.01)
         if house.comfyui.control()["held_at"] is None:
             continue
         if any(entry[2]["1"]["inputs"]["color"] == POISON for entry in house.comfyui.queue()["queue_running"]):

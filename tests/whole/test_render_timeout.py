@@ -8,7 +8,8 @@ import signal
 
 import pytest
 
-from support.whole_app import App, Frame, of_kind, until
+from support.waiting import until
+from support.whole_app import App, Frame, of_kind
 from support.whole_house import House, StandIn
 
 TIMEOUT_S = 1.0

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from support.whole_app import App, Refusal, of_kind, until
+from support.waiting import until
+from support.whole_app import App, Refusal, of_kind
 from support.whole_house import House
 
 TYPED = "sk-typed-into-the-file-1111"

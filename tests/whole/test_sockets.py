@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import time
 from typing import Any
 
 import pytest
 
-from support.whole_app import App, Frame, coloured, of_kind, until
+from support.waiting import pause, until
+from support.whole_app import App, Frame, coloured, of_kind
 from support.whole_house import House
 
 SWEEP_S = 1.0
@@ -40,10 +40,11 @@ async def settled_after(house: House, app: App, request_id: str, **fault: Any) -
 
 
 async def connected_again(app: App, reconnects: int) -> Frame:
-    deadline = time.monotonic() + 10.0
-    while not ((info := await backend(app))["connected"] and info["reconnects"] == reconnects):
-        assert time.monotonic() < deadline, info
-        await asyncio.sleep(0.02)
+    async def connected() -> Frame | None:
+        info = await backend(app)
+        return info if info["connected"] and info["reconnects"] == reconnects else None
+
+    info: Frame = await until(connected, f"connected again, {reconnects} reconnects", deadline_s=10.0)
     return info
 
 
@@ -143,5 +144,5 @@ async def answer_times(app: App, for_s: float) -> list[float]:
         began = time.monotonic()
         await app.ask("list_batches")
         took.append(time.monotonic() - began)
-        await asyncio.sleep(0.005)
+        await pause(0.005)
     return took

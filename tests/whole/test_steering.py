@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from support.whole_app import coloured, until
+from support.waiting import until
+from support.whole_app import coloured
 from support.whole_house import House
 
 

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from support.whole_app import DEADLINE_S, POLL_S, App, Frame, Refusal, coloured, of_kind, until
+from support.waiting import until
+from support.whole_app import App, Frame, Refusal, coloured, of_kind
 from support.whole_house import House
 
 CHARACTER = "Areg/characters/opal-fever/images/Areg_opal-fever_image_"
@@ -157,15 +158,17 @@ def uploads(batch: Frame) -> list[dict[str, str]]:
 
 
 async def until_stored(app: App, store: str, batch_id: str) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while {one.get(store) for one in uploads(await app.batch(batch_id))} != {"stored"}:
-            await asyncio.sleep(POLL_S)
+    async def stored() -> bool:
+        return {one.get(store) for one in uploads(await app.batch(batch_id))} == {"stored"}
+
+    await until(stored, f"all images are stored in {store}")
 
 
 async def until_lane(app: App, lane: str, code: str) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while (lane, code) not in {(one["lane"], one.get("code")) for one in (await app.ask("server_info"))["lanes"]}:
-            await asyncio.sleep(POLL_S)
+    async def paused() -> bool:
+        return (lane, code) in {(one["lane"], one.get("code")) for one in (await app.ask("server_info"))["lanes"]}
+
+    await until(paused, f"{lane} is paused with {code}")
 
 
 async def test_a_store_that_comes_goes_and_moves_is_owed_what_it_was_owed(house: House) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.whole_app import App, of_kind, until
+from support.waiting import until
+from support.whole_app import App, of_kind
 from support.whole_house import House
 
 SHORT = "request_timeout_s = 2.0"

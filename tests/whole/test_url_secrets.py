@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from support.whole_app import coloured, until
+from support.waiting import until
+from support.whole_app import coloured
 from support.whole_house import House
 
 SECRET = "s3cret-pä@ss"

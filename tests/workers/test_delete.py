@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.delete import Deleter, SpoolFollower
 from support.core_given import forget, one_stored, submit
 from support.ledger_given import log_of
+from support.waiting import until
 
 
 class AnsweringStore:
@@ -103,12 +104,6 @@ class Rig:
         await asyncio.gather(*self.running, return_exceptions=True)
         await self.reader.close()
         self.ledger.close()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture

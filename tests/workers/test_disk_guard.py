@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +35,7 @@ from comfyledger.workers.spool.disk_guard import DiskGuard, Needed, in_words, pa
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
 from support.ledger_given import log_of, submission
+from support.waiting import until
 
 MIB = 1024 * 1024
 
@@ -182,12 +183,6 @@ class Files:
             raise NoPlace(self.trouble)
         self.kept += 1
         return True
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.001)
 
 
 async def test_files_that_find_no_place_wait_for_it_and_stop_rendering_once(rig: Rig) -> None:

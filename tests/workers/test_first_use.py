@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from comfyledger.plugin_api import Doubted, LaneFault, Series, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.stores import first_use
 from comfyledger.workers.stores.first_use import HINT_OUTLIER, Asker
+from support.waiting import until
 
 SERIES = series_of(Templates(), "Areg", "Opal Fever", True)
 DOWN = StoreTrouble(LaneFault("not_reached", "no route to host."))
@@ -59,12 +59,6 @@ def asking(**answers: Any) -> tuple[Engine, dict[str, Shelf], asyncio.Task[None]
 
 def doubt() -> Doubted:
     return Doubted("a", Series("f", "s_"), "f/s_20251122", 20251122, 57)
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture(autouse=True)

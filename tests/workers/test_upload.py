@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from comfyledger.workers.stores.restore_file import SourceTrouble
 from comfyledger.workers.stores.upload import Uploader
 from support.core_given import cancel, one_kept, owing, renumbering, retry, submit
 from support.ledger_given import log_of
+from support.waiting import pause, until
 
 IMAGES = 20
 UPLOADS_MAX = 4
@@ -62,7 +63,7 @@ class CountingStore:
         self.names.append(deposit.public_id)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(0.002)
+        await pause(0.002)
         self.at_once -= 1
         return self.answer
 
@@ -133,12 +134,6 @@ class Rig:
         await asyncio.gather(self.running, return_exceptions=True)
         await self.reader.close()
         self.ledger.close()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture

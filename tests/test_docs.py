@@ -400,7 +400,8 @@ def test_every_command_that_is_shown_is_understood(line: str) -> None:
     command: click.Command = cli
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
-    command.make_context(str(command.name), words)
+    with command.make_context(str(command.name), words) as context:
+        assert context.args == []
 
 
 def options(command: click.Command) -> set[str]:

@@ -72,8 +72,7 @@ class Process:
             )
 
     def check_alive(self) -> None:
-        assert self._popen is not None
-        code = self._popen.poll()
+        code = self.exit_code()
         assert code is None, f"{self.name} ended with {code}: {self.last_words()}"
 
     def signal(self, number: signal.Signals) -> int:
@@ -91,6 +90,11 @@ class Process:
                 self._popen.wait(timeout=10.0)
             self._popen.kill()
             self._popen.wait()
+
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        assert self._popen is not None
+        return self._popen.poll()
 
     def last_words(self) -> str:
         return self.log.read_text(errors="replace")[-4_000:] if self.log.exists() else ""
@@ -333,10 +337,6 @@ class Doomed(Daemon):
     def end(self) -> None:
         if self._popen is not None:
             self.signal(signal.SIGKILL)
-
-    def ended(self) -> int | None:
-        assert self._popen is not None
-        return self._popen.poll()
 
     def is_open(self) -> bool:
         with contextlib.suppress(FileNotFoundError):

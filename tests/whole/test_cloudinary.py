@@ -48,8 +48,8 @@ async def use(cloud: CloudHouse, request_id: str, quantity: int) -> Frame:
                 asked = await app.submit(request_id, images=coloured(quantity))
                 (batch,) = await app.settled(asked["batch_id"])
                 return batch
-        if isinstance(cloud.daemon, Doomed) and cloud.daemon.ended() is not None:
-            assert cloud.daemon.ended() == -signal.SIGKILL, cloud.daemon.last_words()
+        if isinstance(cloud.daemon, Doomed) and cloud.daemon.exit_code() is not None:
+            assert cloud.daemon.exit_code() == -signal.SIGKILL, cloud.daemon.last_words()
             cloud.daemon = Doomed(cloud)
             await cloud.daemon.begin()
         await pause(0.02)

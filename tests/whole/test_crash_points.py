@@ -108,13 +108,13 @@ async def die(house: House, place: str, seen: Seen, trouble: str) -> None:
     """One life: an app uses the daemon until it is killed."""
     house.daemon = doomed = Doomed(house, place)
     doomed.start()
-    await until(lambda: doomed.is_open() or doomed.ended() is not None, "the daemon opens its door or ends")
-    if doomed.ended() is None:
+    await until(lambda: doomed.is_open() or doomed.exit_code() is not None, "the daemon opens its door or ends")
+    if doomed.exit_code() is None:
         using = asyncio.create_task(use(house, seen, trouble))
-        await until(lambda: doomed.ended() is not None, f"the daemon dies at {place}")
+        await until(lambda: doomed.exit_code() is not None, f"the daemon dies at {place}")
         using.cancel()
         await asyncio.gather(using, return_exceptions=True)
-    assert doomed.ended() == -signal.SIGKILL, doomed.last_words()
+    assert doomed.exit_code() == -signal.SIGKILL, doomed.last_words()
 
 
 async def use(house: House, seen: Seen, trouble: str) -> None:

@@ -219,7 +219,7 @@ async def refused_start(house: House) -> str:
     """The last words of a daemon that does not start."""
     house.expected_errors.add("daemon.ended")
     house.daemon.start()
-    await until(lambda: has_ended(house), "the daemon ends")
+    await until(lambda: house.daemon.exit_code() is not None, "the daemon ends")
     assert house.daemon.signal(signal.SIGTERM) == 5
     return str(house.daemon.facts()[-1]["error"])
 
@@ -325,7 +325,7 @@ async def end_by_a_failed_fsync(house: House, marker: Path, whose: str) -> None:
         given = await app.submit("r1", images=coloured(4))
         await app.counted("stored", 1, given["batch_id"])
         marker.touch()
-        await until(lambda: has_ended(house), "the daemon ends")
+        await until(lambda: house.daemon.exit_code() is not None, "the daemon ends")
     assert house.daemon.signal(signal.SIGTERM) == 5
     last = house.daemon.facts()[-1]
     assert last["event"] == "daemon.ended"
@@ -408,10 +408,3 @@ async def test_a_failed_fsync_of_the_ledger_ends_the_daemon_and_loses_nothing(
     monkeypatch.setenv("LD_PRELOAD", str(compiled(house.folder)))
     monkeypatch.setenv("FAILING_SYNC", str(marker))
     await end_by_a_failed_fsync(house, marker, "ledger")
-
-
-def has_ended(house: House) -> bool:
-    with contextlib.suppress(AssertionError):
-        house.daemon.check_alive()
-        return False
-    return True

@@ -1,10 +1,10 @@
-"""The heart: messages in, one group at a time through the ledger, answers and effects out.
+"""Messages in, one group at a time through the ledger, replies and effects out.
 
     reports, commands ─▶ group ─▶ writer thread: decide · evolve · append, of each ─▶ COMMIT
                                                                                         │
             effects ◀─ owed index ◀─ changed rows ◀─ answers leave, subscribers wake ◀──┘
 
-Reports have a lane of their own before commands and are never refused: they are bounded by the effects in flight.
+Reports go before commands and are never refused: the effects in flight bound them.
 Commands are bounded and refused with `busy`. While one group is being committed the next one gathers; no second group
 is decided meanwhile. Nothing leaves before its commit, and if a commit fails nothing has happened.
 """
@@ -74,7 +74,7 @@ class _Waiting:
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-            self.future.exception()  # a client that has left need not be told
+            self.future.exception()  # nobody reads the error of a client that has left
 
 
 class Question(msgspec.Struct):
@@ -195,7 +195,7 @@ class Engine:
         return group + [self._commands.popleft() for _ in range(min(room, len(self._commands)))]
 
     async def _commit(self, group: list[_Waiting]) -> None:
-        """Cancelled in the middle, it sees the group to its end all the same: what is durable is answered."""
+        """If cancelled, it still finishes the group, so that whatever is durable is answered."""
         work = asyncio.ensure_future(self._take_through(group))
         try:
             await asyncio.shield(work)
@@ -215,7 +215,7 @@ class Engine:
                 waiting.fail(Refused("internal"))
             if isinstance(error, LedgerUnusable):
                 raise
-            raise LedgerUnusable(f"A group could not be taken through: {error!r}.") from error
+            raise LedgerUnusable(f"Could not commit a group of messages: {error!r}.") from error
 
     async def _take_or_wait(self, group: list[_Waiting]) -> None:
         try:
@@ -321,7 +321,7 @@ class Engine:
             self._jobs.remove(since)
 
     async def _stop(self) -> None:
-        """Everybody who waits is answered, and whoever comes later: a worker that reports while it ends, too."""
+        """Refuse every waiting message and every later one, such as the report of a worker that is ending."""
         self._stopped = True
         parked = [waiting for question in self.questions.values() for waiting in question.waiting]
         for waiting in (*self._reports, *self._commands, *parked):

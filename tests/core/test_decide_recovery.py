@@ -172,7 +172,7 @@ def test_new_numbers_are_for_collisions_alone_and_not_while_another_store_is_at_
     ledger.given(uploaded())
     assert ledger.when(renumbering(1)).answer == Changed(1)
     assert ledger.when(renumbering(1)).events == ()
-    with pytest.raises(Refused, match="gives no numbers"):
+    with pytest.raises(Refused, match="has no numbers in the series"):
         ledger.when(renumbering(1, user="Mara"))
 
 

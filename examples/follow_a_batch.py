@@ -21,4 +21,4 @@ async def main(request_id: str, username: str, character: str, quantity: str) ->
         return 0 if end.stored == end.quantity else 1
 
 
-sys.exit(asyncio.run(main(*sys.argv[1:])))
+sys.exit(asyncio.run(main(*sys.argv[1:])) if len(sys.argv) == 5 else __doc__)

@@ -79,7 +79,7 @@ _HELP: Final = {
     "notifications_dropped": "Messages to systemd (sd_notify) that could not be sent.",
     "store_usable": "1 if the store can be used, 0 if its plugin is broken or it is not prepared yet.",
     "plugin_errors": (
-        "Calls that the store's plugin broke: it raised an undocumented error, or gave no answer in time, or an "
+        "Calls to the store's plugin that failed: it raised an undocumented error, or gave no answer in time, or an "
         "invalid one."
     ),
     "oldest_owed_image_timestamp_seconds": (
@@ -87,7 +87,7 @@ _HELP: Final = {
         "sample if there is none."
     ),
     "batches": "Batches that are not settled: open or held.",
-    "owed_images": "Images of those: pending (to be rendered) or kept (to be stored).",
+    "owed_images": "Images of open batches: pending (to be rendered) or kept (to be stored).",
     "prompts": (
         "Prompts that are not done: queued wait here; submitting, accepted and cancelling are or may be at "
         "ComfyUI; the files of finished are being fetched."

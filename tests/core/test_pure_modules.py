@@ -54,7 +54,8 @@ def _is_ours(module: str) -> bool:
 
 def allowed(module: str) -> bool:
     if module.startswith("comfyledger"):
-        return module == "comfyledger.errors" or _path_of(module).with_suffix(".py") in PURE
+        files = (_path_of(module).with_suffix(".py"), _path_of(module) / "__init__.py")
+        return module == "comfyledger.errors" or any(file in PURE for file in files)
     return module in ALLOWED or module == "uuid"
 
 

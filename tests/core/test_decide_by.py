@@ -61,7 +61,7 @@ def test_every_event_that_a_client_caused_carries_its_label(before: tuple[Messag
     assert {kind for kind, label in named.items() if label != command.label} <= FOLLOWS
 
 
-def test_a_series_that_the_stores_were_asked_about_is_opened_for_whoever_asked_first() -> None:
+def test_a_series_asked_of_the_stores_is_opened_for_the_first_asker() -> None:
     unknown = given().when(submit(trust=False)).answer
     assert unknown.by == "app"
     (opened,) = given().when(SeriesAnswered(series(), (), unknown.by)).events

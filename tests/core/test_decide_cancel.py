@@ -58,7 +58,7 @@ def test_cancel_gives_up_what_is_not_kept_and_nothing_else(
     assert (ledger.prompt().state, ledger.image().state) == (prompt, image)
 
 
-def test_a_cancelled_batch_is_settled_at_once_if_nothing_is_on_its_way_to_a_store() -> None:
+def test_a_cancelled_batch_settles_at_once_if_no_upload_is_under_way() -> None:
     ledger = given(submit(), one_stored(1))
     then = ledger.when(cancel())
     assert then.kinds == ["BatchCancelled", "ImageCancelled", "BatchSettled"]
@@ -155,7 +155,7 @@ def test_cancelling_the_rest_of_a_kept_pair_ends_its_prompt() -> None:
     assert ledger.when(kept(2)).answer == Taken(())
 
 
-def test_a_cancelled_image_that_its_prompt_rendered_all_the_same_stays_cancelled() -> None:
+def test_a_cancelled_image_stays_cancelled_although_it_was_rendered() -> None:
     ledger = given(PAIR, rendering(1), cancel(1), finished(1, files=2), kept(1, 2))
     assert ledger.states() == ["cancelled", "kept"]
 
@@ -169,7 +169,7 @@ def test_a_settled_batch_is_not_held() -> None:
         assert refusal.value.code == "nothing_to_do"
 
 
-def test_a_batch_that_was_held_after_its_cancel_is_let_go_by_the_next_cancel() -> None:
+def test_a_batch_held_after_its_cancel_is_released_by_the_next_cancel() -> None:
     ledger = given(submit(quantity=1), one_kept(1), cancel(), hold(), cancel())
     assert ledger.batch().held == ""
     assert ledger.when(cancel()).events == ()

@@ -45,7 +45,7 @@ def test_an_image_is_what_its_other_stores_say(outcomes: list[Message], state: s
     assert ledger.batch().settled == (state != "kept")
 
 
-def test_an_image_that_no_store_is_left_for_is_parked_and_a_retry_owes_it_again() -> None:
+def test_an_image_without_any_store_left_is_parked_and_owed_after_a_retry() -> None:
     ledger = given(ONE, one_kept(1), dropping())
     assert (ledger.image().state, ledger.image().code) == ("parked", "store_dropped")
     ledger.given(retry(), uploading(), uploaded())
@@ -61,7 +61,7 @@ def test_what_is_not_rendered_yet_goes_to_the_stores_that_are_left() -> None:
     assert given(ONE, dropping(), one_kept(1)).image().code == "store_dropped"
 
 
-def test_a_failed_image_that_is_taken_up_again_does_not_owe_what_was_given_up() -> None:
+def test_a_retried_image_does_not_owe_dropped_uploads() -> None:
     ledger = given(TWO, failing(1), dropping("cloud"), retry(), rendered(1, 4))
     assert ledger.image().upload("cloud").state == "dropped"  # type: ignore[union-attr]
 

@@ -105,13 +105,13 @@ def test_what_does_not_exist_cannot_be_forgotten(message: object, code: str) -> 
 
 
 @pytest.mark.parametrize(("before", "after"), [((), "done"), (rendering(1), "cancelling"), (rendered(1), "done")])
-def test_a_prompt_of_which_nothing_is_wanted_any_more_is_taken_out_of_comfyui(before: object, after: str) -> None:
+def test_a_prompt_without_any_wanted_image_is_removed_from_comfyui(before: object, after: str) -> None:
     ledger = given(submit(quantity=1), before, forget())  # type: ignore[arg-type]
     assert ledger.prompt().state == after
     check(ledger)
 
 
-def test_a_prompt_that_others_wait_for_goes_on_and_its_files_are_taken_by_them_alone() -> None:
+def test_a_prompt_with_other_waiting_images_goes_on_for_those_only() -> None:
     ledger = given(submit(quantity=2, per_prompt=2), rendering(1), forget(1))
     assert ledger.prompt().state == "accepted"
     ledger.given(finished(1, files=2))
@@ -152,7 +152,7 @@ def test_inputs_stay_while_an_image_of_theirs_is_remembered() -> None:
     assert erased(ledger) == {typed("inputs 1 of b1").digest}
 
 
-def test_inputs_that_several_prompts_share_stay_while_one_of_them_is_remembered() -> None:
+def test_shared_inputs_stay_while_one_of_their_prompts_is_remembered() -> None:
     ledger = given(asked(alike=True), forget(1, 2))
     assert erased(ledger) == set()
     ledger.given(forget(3))
@@ -193,7 +193,7 @@ def test_without_stores_what_they_have_stays_and_is_said() -> None:
     assert states(ledger, 2) == ("dropped", "dropped")
 
 
-def test_with_stores_what_may_be_there_is_owed_to_be_deleted_and_nothing_else() -> None:
+def test_deletion_is_owed_only_for_copies_that_may_be_in_a_store() -> None:
     ledger = given(submit(quantity=2, into=("folder", "cloud")), one_kept(1), uploading(1))
     then = ledger.when(forget(stores=True))
     assert (then.answer.deletions, then.answer.left) == (1, {})
@@ -252,7 +252,7 @@ def test_an_answer_that_nobody_waits_for_changes_nothing() -> None:
         assert ledger.when(late).events == ()
 
 
-def test_what_a_store_took_while_it_was_being_forgotten_is_known_to_be_there() -> None:
+def test_an_upload_that_ends_during_the_forgetting_is_known_to_be_stored() -> None:
     ledger = given(submit(quantity=1), one_kept(1), uploading(1), forget())
     assert ledger.when(uploaded(1)).kinds == ["ImageUploaded"]
     assert (states(ledger), ledger.states()) == (("stored",), ["forgotten"])

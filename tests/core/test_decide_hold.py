@@ -57,7 +57,7 @@ def test_holding_twice_is_no_error_and_releasing_twice_is_refused() -> None:
 
 @pytest.mark.parametrize(("report", "reason"), [(interrupted, "interrupted"), (gone, "removed")])
 @pytest.mark.parametrize("begun", [(intended(1),), rendering(1)], ids=["submitting", "accepted"])
-def test_a_prompt_that_a_person_took_out_of_comfyui_is_held_and_not_fought_over(
+def test_a_prompt_removed_in_comfyui_by_a_person_is_held_not_resubmitted(
     report: type[PromptReport], reason: str, begun: tuple[Message, ...]
 ) -> None:
     ledger = given(submit(), begun)

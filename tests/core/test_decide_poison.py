@@ -33,7 +33,7 @@ def falling(prompt: int = 1, *, times: int = MAX, first: int = 1) -> tuple[Messa
     return tuple(message for attempt in attempts for message in (*rendering(prompt, attempt), fallen(prompt, attempt)))
 
 
-def test_a_prompt_that_comfyui_ran_when_it_went_away_is_struck_and_owed_again() -> None:
+def test_a_prompt_running_when_comfyui_died_gets_a_strike_and_is_owed() -> None:
     ledger = given(submit(), rendering(1))
     assert ledger.when(fallen(1)).events == (PromptLost("b1", 1, 1, running=True),)
     assert (ledger.prompt().state, ledger.prompt().strikes, ledger.prompt().failures) == ("queued", 1, 0)

@@ -418,7 +418,7 @@ def check_all_can_end(run: Run) -> None:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(runs)
-def test_whatever_comes_the_ledger_stays_sound_and_every_image_can_come_to_its_end(played: list[Move]) -> None:
+def test_after_any_messages_the_ledger_is_sound_and_every_image_can_end(played: list[Move]) -> None:
     run = Run()
     for move in played:
         move(run)

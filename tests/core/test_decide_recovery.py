@@ -55,7 +55,7 @@ def test_what_a_store_would_not_take_or_was_given_up_is_owed_to_it_again(before:
     assert (ledger.image().state, ledger.image().code) == ("stored", "")
 
 
-def test_a_store_that_was_added_later_gets_what_is_stored_elsewhere_and_what_will_be() -> None:
+def test_a_store_added_later_gets_images_stored_elsewhere_and_new_ones() -> None:
     ledger = given(submit(quantity=2), one_stored(1))
     assert ledger.when(owing(1, 2, store="cloud")).answer == Changed(2)
     assert [ref.name for ref in ledger.batch().stores] == ["folder", "cloud"]
@@ -83,7 +83,7 @@ def test_an_image_in_a_state_that_is_unknown_here_is_never_resurrected() -> None
     assert ledger.when(owing(1)).events == ledger.when(lost()).events == ledger.when(renumbering(1)).events == ()
 
 
-def test_a_store_whose_name_means_another_place_is_not_owed_what_the_first_was() -> None:
+def test_a_store_name_that_means_another_place_does_not_inherit_uploads() -> None:
     ledger = given(ONE, one_stored())
     with pytest.raises(Refused, match="folder:/elsewhere"):
         ledger.when(OweStore("app", "b1", (1,), StoreRef("folder", "folder:/elsewhere")))
@@ -91,7 +91,7 @@ def test_a_store_whose_name_means_another_place_is_not_owed_what_the_first_was()
         ledger.when(owing(1, batch="nowhere"))
 
 
-def test_what_nobody_has_is_rendered_again_under_its_number_and_goes_to_every_store() -> None:
+def test_a_lost_image_renders_again_with_its_number_and_goes_to_all_stores() -> None:
     ledger = given(TWO, one_kept(), uploading(), uploaded(), unwanted(1, "cloud"), owing(1))
     then = ledger.when(lost())
     assert then.kinds == ["ImageLost"]
@@ -133,7 +133,7 @@ def test_a_lost_image_joins_a_run_of_its_prompt_that_is_under_way() -> None:
     assert ledger.prompt().state == "finished"
 
 
-def test_memory_finds_a_settled_batch_again_that_owes_something_and_lets_it_go_afterwards() -> None:
+def test_memory_reloads_a_settled_batch_that_owes_work_and_drops_it_after() -> None:
     house = House()
     house.post([ONE])
     house.work()
@@ -146,7 +146,7 @@ def test_memory_finds_a_settled_batch_again_that_owes_something_and_lets_it_go_a
     assert (house.ledger.image().attempt, house.owed.open_counts()["batches"]) == (2, 0)
 
 
-def test_a_collision_gets_the_next_number_of_its_series_and_what_is_stored_stays_where_it_is() -> None:
+def test_a_collision_gets_its_series_next_number_and_stored_copies_stay() -> None:
     ledger = given(TWO, one_kept(), uploading(), uploaded(), unwanted(1, "cloud"), submit("b2", 2))
     then = ledger.when(renumbering(1))
     (event,) = then.events
@@ -164,7 +164,7 @@ def test_a_store_that_is_owed_the_image_again_gets_it_under_the_new_name() -> No
     assert ledger.image().upload("folder").name == ""  # type: ignore[union-attr]
 
 
-def test_new_numbers_are_for_collisions_alone_and_not_while_another_store_is_at_it() -> None:
+def test_new_numbers_are_for_collisions_only_and_not_during_another_upload() -> None:
     ledger = given(TWO, one_kept())
     assert ledger.when(renumbering(1)).events == ()
     ledger.given(unwanted(1, "cloud"), uploading())
@@ -176,7 +176,7 @@ def test_new_numbers_are_for_collisions_alone_and_not_while_another_store_is_at_
         ledger.when(renumbering(1, user="Mara"))
 
 
-def test_several_collisions_get_numbers_one_after_the_other_or_none_is_left() -> None:
+def test_several_collisions_get_consecutive_numbers_or_none_is_left() -> None:
     ledger = given(submit(quantity=2), *(one_kept(index) for index in (1, 2)), unwanted(1), unwanted(2))
     ledger.given(raising(("Areg", 10**15 - 2)))
     with pytest.raises(Refused, match="no number left"):

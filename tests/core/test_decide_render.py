@@ -175,7 +175,7 @@ def test_of_fewer_files_what_came_is_kept_and_the_missing_fail() -> None:
     assert ledger.batch().settled
 
 
-def test_a_missing_file_that_a_person_tries_again_costs_one_run_and_takes_nothing_away() -> None:
+def test_a_retried_missing_file_costs_one_run_and_removes_nothing() -> None:
     ledger = given(submit(quantity=2, per_prompt=2), rendering(1), miscounted(1, files=1), kept(1), uploaded(1))
     ledger.given(retry(2), rendering(1, 2))
     then = ledger.when(miscounted(1, 2, files=1))

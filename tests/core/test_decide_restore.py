@@ -22,7 +22,7 @@ def test_a_series_goes_on_above_all_that_was_seen_and_by_the_margin(seen: int, f
     assert numbers(ledger, "b2") == [following, following + 1]
 
 
-def test_the_event_says_what_was_seen_and_the_rows_of_batches_stay_as_they_are() -> None:
+def test_the_event_records_what_was_seen_and_batch_rows_do_not_change() -> None:
     ledger = given(submit("b1", 3))
     before = {each: row for each, row in ledger.rows.items() if each[0] != "series"}
     position = ledger.log[-1].position
@@ -35,7 +35,7 @@ def test_the_event_says_what_was_seen_and_the_rows_of_batches_stay_as_they_are()
     assert {each: row for each, row in ledger.rows.items() if each[0] != "series"} == before
 
 
-def test_a_series_that_the_backup_never_knew_is_made_and_the_other_stores_are_still_asked() -> None:
+def test_a_series_unknown_to_the_backup_is_made_and_other_stores_are_asked() -> None:
     ledger = given(restoring(("Zoe", 57)))
     row = ledger.rows["series", series("Zoe").key, ""]
     assert isinstance(row, SeriesRow)

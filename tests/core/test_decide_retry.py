@@ -34,7 +34,7 @@ from support.core_given import (
 PAIR = submit(quantity=2, per_prompt=2)
 
 
-def test_retry_takes_exactly_what_failed_and_was_parked_under_the_same_numbers() -> None:
+def test_retry_takes_exactly_failed_and_parked_images_with_their_numbers() -> None:
     ledger = given(submit(quantity=6), one_stored(1), one_kept(2), unwanted(2), failing(3), one_kept(4), cancel(5))
     numbers = ledger.numbers()
     then = ledger.when(retry())
@@ -78,7 +78,7 @@ def test_retry_of_a_refused_graph_offers_it_again() -> None:
     assert ledger.when(intended(1, 2)).answer == Wanted(go=True, attempt=2)
 
 
-def test_a_prompt_of_which_one_image_is_stored_renders_again_for_the_other_alone() -> None:
+def test_a_prompt_with_one_stored_image_renders_again_for_the_other_only() -> None:
     ledger = given(PAIR, failing(1), retry(1), rendered(1, 4, files=2))
     assert ledger.when(kept(1, 2, attempt=4)).answer == Taken((1,))
     ledger.given(uploaded(1), retry(2), rendered(1, 5, files=2))
@@ -101,7 +101,7 @@ def test_retry_joins_the_attempt_that_is_under_way_for_other_images(under_way: t
     assert ledger.when(kept(1, 2, attempt=4)).answer == Taken((1, 2))
 
 
-def test_a_file_fetched_before_the_retry_does_not_end_the_prompt_for_the_other_image() -> None:
+def test_a_file_fetched_before_the_retry_does_not_end_the_prompt() -> None:
     ledger = given(PAIR, failing(1), retry(1), rendered(1, 4, files=2), retry(2), kept(1, attempt=4))
     assert ledger.prompt().state == "finished"
     assert ledger.when(kept(2, attempt=4)).answer == Taken((2,))
@@ -113,7 +113,7 @@ CANCELLING = (failing(1), retry(1), rendering(1, 4), cancel(1), retry(2))
 @pytest.mark.parametrize(
     "end", [gone(1, 4), gone(1, 4, restarted=True), interrupted(1, 4), failed(1, 4), finished(1, 4, files=1)]
 )
-def test_a_prompt_wanted_again_while_it_is_taken_out_is_rendered_anew_and_no_person_is_blamed(end: Message) -> None:
+def test_a_prompt_retried_during_its_removal_renders_again_and_is_not_held(end: Message) -> None:
     ledger = given(PAIR, *CANCELLING)
     assert ledger.prompt().state == "cancelling"
     ledger.given(end)
@@ -121,7 +121,7 @@ def test_a_prompt_wanted_again_while_it_is_taken_out_is_rendered_anew_and_no_per
     assert ledger.when(intended(1, 5)).answer == Wanted(go=True, attempt=5)
 
 
-def test_a_prompt_wanted_again_that_finishes_before_it_is_taken_out_gives_its_files() -> None:
+def test_a_retried_prompt_that_finishes_before_its_removal_gives_its_files() -> None:
     ledger = given(PAIR, *CANCELLING, finished(1, 4, files=2))
     assert ledger.when(kept(1, 2, attempt=4)).answer == Taken((2,))
     assert ledger.states() == ["cancelled", "kept"]
@@ -139,7 +139,7 @@ def test_retry_resumes_a_held_batch_even_if_nothing_failed() -> None:
     assert ledger.batch().status == "open"
 
 
-def test_a_cancelled_batch_that_was_taken_up_again_is_settled_and_not_cancelled() -> None:
+def test_a_cancelled_batch_that_was_retried_ends_settled_not_cancelled() -> None:
     ledger = given(submit(quantity=2), failing(1), cancel(), retry(), one_stored(1, attempt=4))
     assert ledger.states() == ["stored", "cancelled"]
     assert ledger.batch().status == "settled"

@@ -72,7 +72,7 @@ def test_stored_stays_stored(late: Message) -> None:
     assert ledger.states()[0] == "stored"
 
 
-def test_an_image_parked_in_a_store_stays_parked_there_until_a_person_decides() -> None:
+def test_an_image_parked_in_a_store_stays_so_until_a_person_decides() -> None:
     ledger = given(TWO, one_kept(1), unwanted(1, "folder"))
     assert ledger.when(uploading(1, "folder")).answer == Wanted(go=False)
     assert ledger.when(uploaded(1, "folder")).events == ()
@@ -113,7 +113,7 @@ def test_the_trouble_of_a_lane_counts_against_no_image() -> None:
     assert ledger.when(uploading(1)).answer == Wanted(go=True, attempt=1, resumed=True)
 
 
-def test_a_pause_by_a_person_and_the_trouble_of_a_lane_do_not_undo_each_other() -> None:
+def test_a_manual_pause_and_a_lanes_trouble_do_not_undo_each_other() -> None:
     ledger = given(PauseLane("app", LANE), stuck(LANE), LaneWorks(LANE))
     assert ledger.lane(LANE).person
     ledger.given(stuck(LANE), ResumeLane("app", LANE))
@@ -121,7 +121,7 @@ def test_a_pause_by_a_person_and_the_trouble_of_a_lane_do_not_undo_each_other() 
 
 
 @pytest.mark.parametrize("lane", [LANE, EVERYTHING])
-def test_pausing_twice_is_no_error_and_resuming_what_nobody_paused_is_refused(lane: str) -> None:
+def test_pausing_twice_is_accepted_and_resuming_an_unpaused_one_refused(lane: str) -> None:
     ledger = given(PauseLane("app", lane))
     assert ledger.when(PauseLane("app", lane)).events == ()
     ledger.given(ResumeLane("app", lane))

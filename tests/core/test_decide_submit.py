@@ -60,7 +60,7 @@ def test_a_repeated_request_is_answered_alike_when_its_batch_is_over() -> None:
     assert again == Accepted(first.batch_id, first.position, first.images, repeated=True)
 
 
-def test_another_body_under_the_same_request_id_is_refused_and_uses_nothing_up() -> None:
+def test_another_body_under_the_same_request_id_is_refused_at_no_cost() -> None:
     ledger = given(submit("b1", request="r", body="one"))
     with pytest.raises(Refused) as refusal:
         ledger.when(submit("b2", request="r", body="other"))
@@ -82,7 +82,7 @@ def test_a_refused_command_leaves_no_event_and_no_row() -> None:
     assert (ledger.log, ledger.rows) == (log, rows)
 
 
-def test_a_series_that_was_never_used_waits_for_the_stores_and_uses_nothing_up() -> None:
+def test_an_unused_series_waits_for_the_stores_and_uses_no_number() -> None:
     ledger = given()
     command = submit(trust=False, into=("folder", "cloud"))
     assert ledger.when(command).answer == SeriesUnknown(series(), stores("folder", "cloud"), "app")
@@ -96,7 +96,7 @@ def test_numbering_goes_on_after_the_highest_number_that_any_store_holds() -> No
     assert ledger.when(submit(trust=False)).answer.images[0].number == 58
 
 
-def test_the_first_answer_of_the_stores_opens_a_series_and_later_ones_change_nothing() -> None:
+def test_the_stores_first_answer_opens_a_series_and_later_ones_are_ignored() -> None:
     ledger = given(answered(folder=57))
     then = ledger.when(answered(folder=99))
     assert then.events == ()
@@ -108,7 +108,7 @@ def test_a_series_of_which_no_store_holds_anything_begins_at_one(highest: dict[s
     assert given().when(answered(**highest)).answer.next == 1
 
 
-def test_a_store_that_an_import_went_through_is_not_asked_again_and_the_others_are() -> None:
+def test_an_imported_store_is_not_asked_again_and_the_others_are() -> None:
     ledger = given(raising(("Areg", 57), store="cloud"))
     assert ledger.when(submit("b1", trust=False, into=("folder", "cloud"))).answer == SeriesUnknown(
         series(), stores("folder"), "app"
@@ -116,7 +116,7 @@ def test_a_store_that_an_import_went_through_is_not_asked_again_and_the_others_a
     assert ledger.when(submit("b1", trust=False, into=("cloud",))).answer.images[0].number == 58
 
 
-def test_what_the_other_stores_answer_after_an_import_never_lowers_what_it_found() -> None:
+def test_answers_of_other_stores_never_lower_the_number_an_import_found() -> None:
     ledger = given(raising(("Areg", 57), store="cloud"), answered(folder=3))
     assert ledger.when(submit(trust=False, into=("folder", "cloud"))).answer.images[0].number == 58
     ledger = given(raising(("Areg", 57), store="cloud"), answered(folder=90))

@@ -134,7 +134,7 @@ def test_files_of_images_that_nobody_wants_any_more_are_not_kept() -> None:
     assert ledger.when(laid_by(2)).answer == Taken(())
 
 
-def test_a_file_that_was_chosen_and_is_gone_is_rendered_again_without_the_choice() -> None:
+def test_a_chosen_file_that_is_gone_is_rendered_again_without_the_choice() -> None:
     ledger = waiting(images=1, files=2)
     ledger.given(taking("last"), failed(1, code="file_missing"))
     prompt: PromptRow = ledger.prompt()

@@ -165,7 +165,7 @@ def test_an_event_belongs_to_a_stream(event: Event) -> None:
     assert about
 
 
-def test_a_fold_of_the_log_gives_the_rows_and_needs_only_what_each_event_touches() -> None:
+def test_folding_the_log_gives_the_rows_and_needs_only_what_events_touch() -> None:
     ledger = eventful()
     rows = {each: row for each, row in ledger.rows.items() if not isinstance(row, TemplateRow)}
     assert folded(ledger.log, narrow=True) == rows

@@ -186,7 +186,7 @@ def test_no_names_meet_where_digits_and_separators_abut() -> None:
         assert owners.setdefault(name.key, (series.key, number)) == (series.key, number)
 
 
-def test_a_b_with_c_and_a_with_b_c_share_a_counter_where_the_name_is_all_that_differs() -> None:
+def test_a_b_with_c_and_a_with_b_c_share_a_counter_for_equal_names() -> None:
     flat = Templates(folder="all")
     check_templates(flat)
     assert series_of(flat, "a_b", "c", True).key == series_of(flat, "a", "b_c", True).key

@@ -179,7 +179,7 @@ def test_a_late_end_of_an_earlier_submit_gives_no_place_away() -> None:
     assert {first.key, second.key} == {("submit", "b1", 1, 1), ("submit", "b1", 2, 1)}
 
 
-def test_a_submit_that_did_not_get_as_far_as_its_intent_goes_back_into_the_queue() -> None:
+def test_a_submit_that_recorded_no_intent_goes_back_into_the_queue() -> None:
     lived = house(submit(quantity=1), depth=1)
     (first,) = lived.take()
     lived.done(first)
@@ -264,7 +264,7 @@ def test_a_pause_of_another_lane_changes_nothing(lane: str) -> None:
 
 
 @pytest.mark.parametrize("lane", [BACKEND, user_lane("areg"), EVERYTHING])
-def test_what_is_at_comfyui_is_followed_fetched_and_cancelled_through_a_pause(lane: str) -> None:
+def test_prompts_at_comfyui_are_followed_fetched_cancelled_during_a_pause(lane: str) -> None:
     lived = house(submit(quantity=3), rendering(1), rendered(2), rendering(3), cancel(3), PauseLane("app", lane))
     assert sorted(kinds(lived.take())) == ["cancel", "fetch", "follow", "follow"]
 
@@ -276,7 +276,7 @@ def test_a_held_batch_gives_way_to_others_and_goes_on_when_resumed() -> None:
     assert prompts(lived.take()) == [("b1", 1), ("b1", 2)]
 
 
-def test_a_batch_held_while_its_prompt_is_picked_waits_and_goes_on_when_resumed() -> None:
+def test_a_batch_held_while_its_prompt_is_picked_waits_until_resumed() -> None:
     lived = house(submit(quantity=1))
     (first,) = lived.take()
     lived.post(hold())
@@ -334,7 +334,7 @@ def test_a_batch_that_came_and_went_within_one_group_leaves_nothing() -> None:
     assert kept_in_memory(lived.owed) == 0
 
 
-def test_a_batch_taken_up_and_cancelled_again_within_one_group_leaves_nothing() -> None:
+def test_a_batch_retried_and_cancelled_within_one_group_leaves_nothing() -> None:
     lived = house(submit(quantity=6, per_prompt=2), rendering(1), rendering(2), rendering(3))
     for attempt in (1, 2, 3):
         for prompt in (1, 2, 3):

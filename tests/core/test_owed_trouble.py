@@ -195,7 +195,7 @@ def test_an_effect_that_died_is_owed_again_after_growing_delays() -> None:
     assert delays == [1_000, 2_000, 4_000, 8_000]
 
 
-def test_an_effect_that_was_taken_up_before_its_delay_is_over_is_not_handed_out_twice() -> None:
+def test_an_effect_started_before_its_delay_is_over_is_not_started_twice() -> None:
     lived = house(submit(quantity=1, into=("folder", "cloud")), one_kept(1))
     folder, cloud = lived.take()
     lived.done(folder)

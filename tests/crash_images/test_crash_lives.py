@@ -220,7 +220,7 @@ def test_the_record_is_complete_and_all_was_acknowledged(lives: Lives, good: lis
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_power_loss_at_any_operation_leaves_the_old_ledger_or_the_new_one(
+def test_a_power_loss_at_any_operation_leaves_the_old_or_the_new_ledger(
     lives: Lives, good: list[Record], model: Model
 ) -> None:
     assert violations(good, model, lives.folder) == []

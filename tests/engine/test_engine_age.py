@@ -15,7 +15,7 @@ async def idle(rig: Any) -> None:
     await until(lambda: rig.engine.oldest_job_s == 0.0)
 
 
-async def test_the_age_is_that_of_the_job_that_began_first_and_none_is_left_at_the_end(rig: Any) -> None:
+async def test_the_age_is_that_of_the_oldest_job_and_none_is_left_at_the_end(rig: Any) -> None:
     await idle(rig)
     held, go_on = threading.Event(), threading.Event()
 

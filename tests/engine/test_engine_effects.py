@@ -39,7 +39,7 @@ async def test_a_start_goes_on_with_what_was_owed_before(make: Any) -> None:
     ]
 
 
-async def test_a_worker_that_dies_is_logged_and_its_work_done_again_later_and_later(rig: Any) -> None:
+async def test_a_worker_that_dies_is_logged_and_its_work_retried_with_back_off(rig: Any) -> None:
     async def die(effect: Effect) -> None:
         if effect.kind == "follow":
             raise ZeroDivisionError

@@ -160,7 +160,7 @@ async def test_nothing_leaves_before_the_commit(rig: Any) -> None:
     await until(lambda: rig.effects)
 
 
-async def test_while_one_group_is_committed_the_next_one_gathers_and_is_not_decided(rig: Any) -> None:
+async def test_during_a_commit_the_next_group_gathers_undecided(rig: Any) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(sql: str) -> None:

@@ -28,7 +28,7 @@ async def rig(make: Any) -> Any:
     made.stranger.close()
 
 
-async def test_reports_wait_in_their_order_and_commands_go_on_when_the_lock_is_gone(rig: Any) -> None:
+async def test_reports_keep_their_order_and_commands_resume_after_the_lock(rig: Any) -> None:
     rig.start()
     await rig.submit(submission("r1", quantity=2))
     rig.stranger.execute("BEGIN IMMEDIATE")

@@ -47,7 +47,7 @@ async def test_the_first_batch_goes_on_after_the_highest_number_found(rig: Any) 
     assert rig.engine.questions == {}
 
 
-async def test_clients_that_wait_for_one_series_ask_once_and_get_numbers_of_their_own(rig: Any) -> None:
+async def test_clients_waiting_for_one_series_ask_once_and_get_distinct_numbers(rig: Any) -> None:
     may = asyncio.Event()
     rig.ask = answering(rig.engine, 10, may)
     clients = [asyncio.create_task(rig.submit(first(f"r{n}", user=user))) for n, user in enumerate(["Areg", "areg"])]
@@ -80,7 +80,7 @@ async def test_what_waited_goes_before_what_came_later(rig: Any) -> None:
     assert await asyncio.gather(*clients) == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]
 
 
-async def test_a_wait_that_lasts_too_long_is_refused_with_the_reason_and_leaves_nothing(make: Any) -> None:
+async def test_a_wait_that_times_out_is_refused_with_the_reason_and_cleaned_up(make: Any) -> None:
     rig = make(first_use_wait_s=0.05)
     rig.start()
     clients = rig.send(first(prompt="typed text"))
@@ -94,7 +94,7 @@ async def test_a_wait_that_lasts_too_long_is_refused_with_the_reason_and_leaves_
     assert raw(rig.path).execute("SELECT count(*) FROM blobs").fetchone() == (0,)
 
 
-async def test_after_a_wait_in_vain_the_same_request_is_taken_once_the_store_answers(make: Any) -> None:
+async def test_a_request_that_timed_out_is_accepted_once_the_store_answers(make: Any) -> None:
     rig = make(first_use_wait_s=0.02)
     rig.start()
     with pytest.raises(Refused, match="could not say"):
@@ -124,7 +124,7 @@ async def test_nobody_waits_for_an_asker_that_has_ended_without_an_answer(rig: A
     assert await rig.submit(first("r1")) == [1, 2, 3]
 
 
-async def test_a_client_that_leaves_while_its_batch_waits_gets_the_same_answer_when_it_comes_back(rig: Any) -> None:
+async def test_a_client_that_returns_gets_the_same_answer_for_its_waiting_batch(rig: Any) -> None:
     """Leaving then is as leaving just before an answer: the batch was asked for, and asking again finds it."""
     may = asyncio.Event()
     rig.ask = answering(rig.engine, 0, may)

@@ -62,7 +62,7 @@ async def test_a_disk_that_fails_while_stopping_is_still_said(rig: Any) -> None:
         await rig.running
 
 
-async def test_who_waits_in_a_queue_or_for_a_series_is_told_that_the_daemon_stops(rig: Any) -> None:
+async def test_waiting_clients_get_an_answer_that_the_daemon_stops(rig: Any) -> None:
     parked = rig.send(submission("r0", user="Ann", trust=False))
     await until(lambda: rig.engine.questions)
     held = Held(rig)
@@ -77,7 +77,7 @@ async def test_who_waits_in_a_queue_or_for_a_series_is_told_that_the_daemon_stop
     assert (await under_way).repeated is False
 
 
-async def test_a_batch_that_comes_to_wait_for_its_series_while_the_daemon_stops_is_answered(rig: Any) -> None:
+async def test_a_batch_that_starts_to_wait_during_the_stop_is_answered(rig: Any) -> None:
     held = Held(rig)
     [client] = rig.send(submission("r1", trust=False))
     await until(held.reached.is_set)
@@ -96,7 +96,7 @@ async def test_whoever_comes_after_the_end_is_refused_and_does_not_wait(rig: Any
         assert refused.value.code == "not_running"
 
 
-async def test_workers_are_ended_and_one_that_reports_while_it_ends_holds_nothing_up(rig: Any) -> None:
+async def test_workers_end_and_a_report_during_that_does_not_delay_the_stop(rig: Any) -> None:
     ended: list[str] = []
 
     async def stubborn(effect: Effect) -> None:

@@ -101,7 +101,7 @@ async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig:
     assert rig.engine.in_trouble("store/folder")
 
 
-async def test_a_large_command_does_not_keep_reports_out_of_the_room_that_is_left(rig: Any) -> None:
+async def test_a_large_command_does_not_keep_reports_out_of_the_space_left(rig: Any) -> None:
     await rig.submit(submission("r1", quantity=1))
     await rig.on_thread(lambda: room(rig.ledger, 3))
     workers = rig.send(SubmitIntended("batch-app-r1", 1, 1))

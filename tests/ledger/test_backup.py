@@ -57,7 +57,7 @@ def while_copying(do: Callable[[], object], at_the_end: bool = False) -> Progres
     return progress
 
 
-def test_the_writer_goes_on_and_the_copy_is_of_the_moment_at_which_it_began(
+def test_the_writer_continues_and_the_copy_is_of_the_time_it_began(
     ledger: Ledger, path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "STEP_PAGES", 1)
@@ -149,7 +149,7 @@ def test_another_programs_database_is_no_ledger(path: Path, target: Path) -> Non
     assert left(target) == []
 
 
-def test_a_backup_is_on_stable_storage_before_it_has_its_name_and_its_name_is_after(
+def test_a_backup_is_synced_before_it_is_named_and_its_name_synced_after(
     ledger: Ledger, path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []

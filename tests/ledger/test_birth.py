@@ -15,7 +15,7 @@ from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_given import raw, submission, take
 
 
-def test_what_the_promises_rest_on_is_read_back_from_the_writers_connection(ledger: Ledger) -> None:
+def test_durability_settings_are_read_back_from_the_writers_connection(ledger: Ledger) -> None:
     def said(name: str) -> object:
         return ledger._connection.execute(f"PRAGMA {name}").fetchone()[0]
 
@@ -184,9 +184,7 @@ def test_a_birth_that_was_cut_off_is_begun_again(path: Path, monkeypatch: pytest
     opened.close()
 
 
-def test_file_and_folder_are_on_stable_storage_before_the_ledger_has_its_id(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_and_folder_are_synced_before_the_ledger_has_its_id(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash in between makes the next start sync again: without an id it is not born yet."""
     done: list[str] = []
     set_meta = schema.set_meta

@@ -101,7 +101,7 @@ def test_events_read_back_equal_after_a_reopening(path: Path) -> None:
     assert len({type(event) for _, event in written}) == 7
 
 
-def test_an_event_that_this_version_does_not_know_is_refused_with_a_sentence() -> None:
+def test_an_event_unknown_to_this_version_is_refused_with_a_message() -> None:
     with pytest.raises(LedgerUnusable, match=r"does not know \(image_painted, schema 1\).*Install the version"):
         decode("image_painted", 1, "{}")
     with pytest.raises(LedgerUnusable, match=r"does not know \(batch_held, schema 2\)"):

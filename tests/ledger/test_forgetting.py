@@ -149,7 +149,7 @@ def test_a_graph_that_was_forgotten_can_be_sent_again(ledger: Ledger, path: Path
     assert files_with(path, graph) == [path.name]
 
 
-def test_every_word_that_was_ever_said_about_an_image_goes_not_only_the_last(ledger: Ledger, path: Path) -> None:
+def test_every_error_text_about_an_image_is_erased_not_only_the_last(ledger: Ledger, path: Path) -> None:
     asked = submission(quantity=2)
     take(ledger, asked)
     for prompt in (1, 2):
@@ -195,9 +195,7 @@ def test_deletions_that_are_owed_are_found_by_an_index(ledger: Ledger, path: Pat
     assert list(open_rows(raw(path)))
 
 
-async def test_a_store_that_is_gone_is_owed_deletions_and_nothing_else_of_what_was_forgotten(
-    ledger: Ledger, path: Path
-) -> None:
+async def test_a_removed_store_is_owed_only_deletions_of_forgotten_images(ledger: Ledger, path: Path) -> None:
     first, second = submission("r1", quantity=2), submission("r2", quantity=2)
     take(ledger, first, second)
     for batch_id in (first.batch_id, second.batch_id):
@@ -217,7 +215,7 @@ def explained(path: Path, sql: str) -> str:
         connection.close()
 
 
-def test_a_ledger_of_the_first_version_still_opens_and_knows_who_uses_its_graphs(path: Path) -> None:
+def test_a_ledger_of_the_first_version_opens_and_knows_its_graphs_users(path: Path) -> None:
     """Made with the tables of then; what is new is added, nothing is lost."""
     path.parent.mkdir(parents=True)
     as_born(path, schema._BIRTH)

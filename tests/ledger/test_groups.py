@@ -91,7 +91,7 @@ def test_a_full_disk_drops_the_whole_group_and_nothing_else(ledger: Ledger, path
     check_tables(path)
 
 
-def test_a_full_disk_in_the_middle_of_a_message_ends_the_group_and_not_the_message(ledger: Ledger) -> None:
+def test_a_full_disk_during_a_message_ends_the_group_not_the_message(ledger: Ledger) -> None:
     """SQLite has ended the transaction: to go on with the next message would write outside of any group."""
     room(ledger, 0)
     with ledger.group():

@@ -101,7 +101,7 @@ def test_a_start_waits_for_a_lock_and_goes_on_when_it_is_gone(
 
 @pytest.mark.parametrize(("journal", "deed"), LOCKS)
 @pytest.mark.usefixtures("impatient")
-def test_a_start_that_waits_in_vain_says_who_is_meant_and_asks_for_no_backup(
+def test_a_start_that_times_out_names_the_holder_and_asks_for_no_backup(
     used: Path, held: Callable[..., Stranger], journal: str, deed: str
 ) -> None:
     pid = held(deed, journal).process.pid
@@ -143,7 +143,7 @@ def test_a_new_ledger_is_born_when_somebody_lets_it(path: Path, monkeypatch: pyt
     check_tables(path)
 
 
-def test_a_look_at_a_ledger_that_somebody_holds_says_who_and_reads_nothing_half_written(
+def test_reading_a_held_ledger_names_the_holder_and_reads_nothing_partial(
     used: Path, held: Callable[..., Stranger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("comfyledger.maintenance.open_read_only.TIMEOUT_S", 0.01)
@@ -183,7 +183,7 @@ async def test_a_reader_that_somebody_keeps_out_says_busy(used: Path, monkeypatc
     await reader.close()
 
 
-def test_the_write_ahead_log_is_emptied_once_somebody_elses_checkpoint_is_over(used: Path) -> None:
+def test_the_write_ahead_log_is_emptied_after_a_foreign_checkpoint(used: Path) -> None:
     ledger = Ledger.open(used)
     connection = ledger._connection
 

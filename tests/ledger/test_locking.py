@@ -291,9 +291,7 @@ def test_the_second_name_that_a_killed_restore_left_goes_at_the_next_start(path:
     assert not Path(f"{aside}-wal").exists()
 
 
-def test_a_ledger_that_is_replaced_before_it_is_locked_is_not_the_one_that_is_written(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ledger_replaced_before_it_is_locked_is_not_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A restore renames another file to the same name between the opening and the lock."""
     Ledger.open(path).close()
     other = path.with_name("other.db")

@@ -139,7 +139,7 @@ def test_no_page_is_found_by_going_through_the_log(
     assert not any("SCAN" in step or "TEMP B-TREE" in step for step in plan)
 
 
-async def test_a_page_by_time_holds_all_of_that_time_though_the_clock_was_set_back(
+async def test_a_page_by_time_is_complete_although_the_clock_was_set_back(
     connection: sqlite3.Connection, reader: Reader
 ) -> None:
     """Half an hour back in the middle, and once more: the same times come again, and all of them are found."""

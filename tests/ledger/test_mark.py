@@ -108,7 +108,7 @@ WAYS_ON = [r"ledger\.db-wal back", "comfyledger restore FILE --replace", "comfyl
 
 
 @pytest.mark.parametrize("open_it", [Ledger.open, lambda path: rebuild(path, silent)])
-def test_without_its_write_ahead_log_it_is_refused_and_with_it_all_is_there(
+def test_it_is_refused_without_its_write_ahead_log_and_complete_with_it(
     killed: Path, open_it: Callable[[Path], object]
 ) -> None:
     end, log = marked(killed).position, killed.with_name("ledger.db-wal")
@@ -130,7 +130,7 @@ def test_without_its_write_ahead_log_it_is_refused_and_with_it_all_is_there(
     check_tables(killed)
 
 
-def test_a_ledger_whose_birth_was_in_the_log_that_is_lost_is_not_born_again(path: Path, tmp_path: Path) -> None:
+def test_a_ledger_whose_creation_was_in_the_lost_log_is_not_created_anew(path: Path, tmp_path: Path) -> None:
     """The first run of a new ledger: its file has no table yet."""
     first = Ledger.open(path)
     take(first, submission("r1"))
@@ -171,7 +171,7 @@ def test_another_end_in_its_place_is_refused(path: Path, tmp_path: Path) -> None
         Ledger.open(path)
 
 
-def test_a_ledger_of_before_a_restore_is_refused_and_a_mark_of_before_it_is_not_believed(path: Path) -> None:
+def test_a_ledger_from_before_a_restore_is_refused_and_such_a_mark_ignored(path: Path) -> None:
     opened = Ledger.open(path)
     take(opened, submission("r1"))
     opened.close()
@@ -216,7 +216,7 @@ def test_a_broken_mark_counts_as_none_is_reported_and_made_anew(path: Path, cont
     assert marked(path).position == 2
 
 
-def test_the_mark_of_another_ledger_counts_as_none_is_reported_and_made_anew(path: Path, tmp_path: Path) -> None:
+def test_the_mark_of_another_ledger_is_reported_ignored_and_rewritten(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     for place, count in ((path, 1), (other, 5)):
         opened = Ledger.open(place)

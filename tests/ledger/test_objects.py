@@ -70,7 +70,7 @@ def test_what_is_not_ours_and_does_no_harm_is_tolerated_and_named(used: Path, st
 
 
 @pytest.mark.parametrize("statement", HARMLESS)
-async def test_what_comes_while_the_ledger_is_open_stops_neither_writer_nor_reader(used: Path, statement: str) -> None:
+async def test_objects_added_to_an_open_ledger_stop_neither_writer_nor_reader(used: Path, statement: str) -> None:
     ledger, reader = Ledger.open(used), Reader(used)
     take(ledger, submission("r2"))
     assert (await reader.head()).position == ledger.head.position
@@ -99,7 +99,7 @@ def test_a_trigger_on_a_table_of_others_is_theirs(used: Path) -> None:
         ("CREATE UNIQUE INDEX mine ON events (at) WHERE at < 0", "index mine on events", "DROP INDEX"),
     ],
 )
-def test_what_can_change_or_refuse_our_rows_is_refused_by_name_until_it_is_dropped(
+def test_objects_that_can_affect_our_rows_are_refused_until_dropped(
     path: Path, statement: str, name: str, mend: str
 ) -> None:
     Ledger.open(path).close()
@@ -112,7 +112,7 @@ def test_what_can_change_or_refuse_our_rows_is_refused_by_name_until_it_is_dropp
     Ledger.open(path).close()
 
 
-def test_an_index_that_needs_a_function_or_an_order_of_another_program_is_refused_by_name(path: Path) -> None:
+def test_an_index_on_a_foreign_function_or_collation_is_refused_by_name(path: Path) -> None:
     Ledger.open(path).close()
     stranger = raw(path)
     stranger.create_function("theirs", 1, lambda value: value, deterministic=True)
@@ -184,7 +184,7 @@ def test_what_was_changed_of_ours_is_named_and_made_anew_from_the_log(used: Path
 
 
 @pytest.mark.parametrize("table", ["series", "events", "blobs"])
-def test_a_column_that_was_added_is_taken_out_by_the_statement_that_is_named(used: Path, table: str) -> None:
+def test_an_added_column_is_removed_by_the_statement_in_the_hint(used: Path, table: str) -> None:
     changed(used, f"ALTER TABLE {table} ADD COLUMN mine TEXT")
     with pytest.raises(LedgerUnusable, match=f"the table {table} was changed") as refused:
         Ledger.open(used)
@@ -267,7 +267,7 @@ def test_a_ledger_that_went_through_a_dump_is_ours(used: Path, tmp_path: Path) -
     check_tables(tmp_path / "copy.db")
 
 
-def test_a_ledger_whose_newest_tables_are_still_to_come_is_compared_with_the_older_ones(path: Path) -> None:
+def test_a_ledger_before_its_migration_is_compared_with_its_own_version(path: Path) -> None:
     Ledger.open(path).close()
     changed(path, "DROP TABLE template_uses", "DROP INDEX images_forgetting")
     changed(path, "DELETE FROM _sqlite_migrations WHERE name = '0002_forgetting'", "PRAGMA user_version=1")

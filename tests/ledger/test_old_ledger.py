@@ -21,7 +21,7 @@ def opened(folder: Path) -> tuple[Ledger, Frame]:
     return Ledger.open(folder / "state" / "ledger.db"), left
 
 
-def test_it_opens_with_all_that_was_acknowledged_and_its_tables_are_the_fold_of_its_log(tmp_path: Path) -> None:
+def test_it_opens_with_all_acknowledged_work_and_tables_match_its_log(tmp_path: Path) -> None:
     ledger, left = opened(tmp_path)
     assert (ledger.ledger_id, ledger.epoch) == (left["info"]["ledger_id"], left["info"]["epoch"])
     assert ledger.head.position >= left["info"]["position"]
@@ -30,7 +30,7 @@ def test_it_opens_with_all_that_was_acknowledged_and_its_tables_are_the_fold_of_
     assert len(lines) == sum(left["rows"]["kinds"].values())
 
 
-def test_it_has_every_kind_of_event_and_every_state_that_work_can_be_left_in(tmp_path: Path) -> None:
+def test_it_has_every_kind_of_event_and_every_state_of_work(tmp_path: Path) -> None:
     ledger, left = opened(tmp_path)
     rows = ledger.open_rows()
     ledger.close()

@@ -148,9 +148,7 @@ async def test_a_reader_cannot_write(reader: Reader, statement: str) -> None:
             await reader._run(write)
 
 
-async def test_reading_goes_on_while_a_group_is_open_and_sees_only_what_is_committed(
-    ledger: Ledger, reader: Reader
-) -> None:
+async def test_readers_see_only_committed_rows_while_a_group_is_open(ledger: Ledger, reader: Reader) -> None:
     take(ledger, submission("r1"))
     with ledger.group():
         with ledger.message():

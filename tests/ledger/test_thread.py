@@ -24,7 +24,7 @@ def _done(done: list[int], number: int) -> str:
     return threading.current_thread().name
 
 
-async def test_what_a_call_raises_comes_to_the_one_who_waits_and_the_next_is_done_all_the_same() -> None:
+async def test_a_call_that_raises_does_so_for_its_caller_and_the_next_still_runs() -> None:
     thread = LedgerThread("ledger-test")
     failing = thread.call(lambda: 1 // 0)
     following = thread.call(lambda: 2)

@@ -128,7 +128,7 @@ def test_two_batches_of_one_group_share_a_graph_that_is_new(ledger: Ledger, path
     assert raw(path).execute("SELECT digest FROM blobs").fetchall() == [(first.template.digest,)]
 
 
-def test_a_graph_that_was_erased_in_the_group_is_kept_anew_for_the_next_batch(ledger: Ledger, path: Path) -> None:
+def test_a_graph_erased_in_the_group_is_stored_again_for_the_next_batch(ledger: Ledger, path: Path) -> None:
     """The only batch that used it is forgotten; what is asked for then must not name what is gone."""
     first, second = submission("r1", salt=b"one"), submission("r2", salt=b"two")
     decide_group(ledger, [first, Forget("app", first.batch_id, ()), second], TERMS)

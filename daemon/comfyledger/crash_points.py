@@ -1,8 +1,8 @@
-"""Named places where the daemon can be made to die, as by kill -9, so that a test can show that it survives each.
+"""Crash points: named places where a test kills the daemon, as by kill -9, to show that it survives.
 
-One place stands before and one after each durable step and each outward call. Nothing here knows what is done there.
-The environment variable COMFYLEDGER_CRASH_AT names the place that kills, `name` or `name:3` for the third time that it
-is reached; without it a place costs one comparison of two strings.
+There is one point before and one after each durable step and each outward call.
+The environment variable COMFYLEDGER_CRASH_AT names the point that kills: `name`, or `name:3` for the third time that it
+is reached. Without the variable a point costs one comparison of two strings.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ POINTS: Final[dict[str, str]] = {
 
 
 def armed(text: str) -> tuple[str, int]:
-    """The place that kills and the time at which it does, from 1; no place if the text is empty.
+    """The point that kills and at which pass it does, from 1. No point if the text is empty.
 
-    Raises SystemExit with a sentence if there is no such place.
+    Raises SystemExit with a message if there is no such point.
     """
     name, _, times = text.partition(":")
     times = times or "1"
@@ -78,6 +78,6 @@ _reached = count(1)
 
 
 def at(name: str) -> None:
-    """This place is reached: the process ends here, without a last word, if this is the one that kills."""
+    """Pass this point. If it is the one that kills, the process dies here by SIGKILL."""
     if name == _NAME and next(_reached) == _TIMES:
         os.kill(os.getpid(), signal.SIGKILL)

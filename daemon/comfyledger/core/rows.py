@@ -97,7 +97,7 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
     images_cancelled: int = 0
     forgotten: int = 0
     added: int = 0
-    """Images that nobody asked for at first, of files that came beyond those."""
+    """Images that were not requested, made from surplus files of a run."""
 
     @property
     def images(self) -> int:
@@ -137,7 +137,7 @@ class PromptRow(msgspec.Struct, frozen=True, gc=False):
     code: str = ""
     words: str | None = None
     waiting: tuple[Pinned, ...] = ()
-    """The files in the spool of which nobody has said whose they are, then those that were chosen; as `files`."""
+    """The files in the spool that are not assigned to an image yet, then those that were chosen; as `files`."""
 
     @property
     def at_comfyui(self) -> bool:
@@ -216,7 +216,7 @@ class LaneRow(msgspec.Struct, frozen=True, gc=False):
 
 
 UNOPENED: Final = ""
-"""The key of the row that stands for every series that was never used: what such a one begins with."""
+"""The key of the row that all unused series share: what such a series begins with."""
 
 Row = SeriesRow | RequestRow | TemplateRow | TextRow | BatchRow | PromptRow | ImageRow | LaneRow
 

@@ -43,7 +43,7 @@ class StoreRef(msgspec.Struct, frozen=True, gc=False):
 
 
 class ImageNamed(msgspec.Struct, frozen=True, gc=False):
-    """An image of a batch with the number and the name that nobody else will ever get. `index` counts from 1."""
+    """An image of a batch with its number and name, which no other image ever gets. `index` counts from 1."""
 
     index: int
     number: int
@@ -69,7 +69,7 @@ class PromptFixed(msgspec.Struct, frozen=True, gc=False):
 
 
 class OutputFile(msgspec.Struct, frozen=True, gc=False):
-    """A file that ComfyUI says it wrote, as `/view` takes it."""
+    """A file that ComfyUI reports as written, in the form that `/view` takes."""
 
     filename: str
     subfolder: str
@@ -77,7 +77,7 @@ class OutputFile(msgspec.Struct, frozen=True, gc=False):
 
 
 class Pinned(msgspec.Struct, frozen=True, gc=False):
-    """The bytes of one image, fixed before anybody is told of them."""
+    """The bytes of one image, fixed before they are reported to anyone."""
 
     image: int
     sha256: str
@@ -103,7 +103,7 @@ FILES_MAX = 10_000
 
 
 def waiting_index(prompt: int, place: int) -> int:
-    """Under which index the spool keeps a prompt's file (from 1) of which nobody has said whose it is.
+    """The index under which the spool keeps a prompt's file (from 1) that is not assigned to an image yet.
 
     It is above the index of any image.
     """

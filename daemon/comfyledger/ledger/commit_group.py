@@ -20,7 +20,7 @@ from comfyledger.ledger.sqlite.writer import OF_ONE_MESSAGE, Ledger
 
 
 class Shortage(msgspec.Struct, frozen=True):
-    """Why nothing new is taken: which disk has no room, how much there is and how much is needed, and what to do."""
+    """Why new work is refused: which disk is full, how much space it has and needs, and what to do."""
 
     message: str
     hint: str
@@ -30,10 +30,10 @@ class Shortage(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What holds for a whole group: its time, the policy, and whether new work is taken. `full`: nothing is written.
+    """What applies to a whole group: its time, the policy and whether it accepts new work. `full`: nothing is written.
 
-    `room`: how many more images labels may have open; one that is not in it, any number. Each batch that is accepted
-    takes of it.
+    `room`: how many more open images each label may have. A label that is not in it has no limit. Each accepted batch
+    reduces it.
     """
 
     now_ms: int
@@ -54,8 +54,8 @@ class Outcome(msgspec.Struct, frozen=True):
 def decide_group(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
     """The outcomes in the order of the messages, and the lines appended. Raises only what undoes the whole group.
 
-    All is written at once; if the tables then refuse what some message made, the group is taken through once more, each
-    message written and undone by itself.
+    The whole group is written at once. If the tables refuse a row of some message, the group is decided again, and each
+    message is written and undone separately.
     """
     try:
         return _decide_together(ledger, messages, _anew(terms))
@@ -64,7 +64,7 @@ def decide_group(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple
 
 
 def _anew(terms: Terms) -> Terms:
-    """With room of its own to take."""
+    """The same terms with their own copy of `room`, which a group reduces."""
     return msgspec.structs.replace(terms, room=dict(terms.room))
 
 
@@ -122,7 +122,7 @@ def _outcome(ledger: Ledger, work: Callable[[], Outcome]) -> Outcome:
 
 
 def _decided(ledger: Ledger, state: Slice, message: Message, terms: Terms) -> Decision:
-    """Raises Refused where there is no room for it."""
+    """Raises Refused if a disk is full or the label has too many open images."""
     decision = decide(state, message, terms.now_ms, ledger.head.position, terms.policy)
     if terms.shortage is not None and ((terms.full and decision.recorded) or _adds_work(message, decision)):
         raise terms.shortage.refusal()
@@ -132,7 +132,7 @@ def _decided(ledger: Ledger, state: Slice, message: Message, terms: Terms) -> De
 
 
 def _take_room(command: SubmitBatch, room: dict[str, int]) -> None:
-    """Raises Refused(too_many_open). A batch that then cannot be written has taken room of its own group only."""
+    """Raises Refused(too_many_open). A batch that later cannot be written reduces the limit of its own group only."""
     if command.label not in room:
         return
     images, left = sum(len(prompt.images) for prompt in command.prompts), room[command.label]

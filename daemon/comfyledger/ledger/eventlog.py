@@ -19,7 +19,7 @@ from comfyledger.core.upcasts import schema_of, upcast
 from comfyledger.errors import LedgerUnusable
 
 GENESIS: Final = hashlib.sha256(b"comfyledger").digest()
-"""The hash that stands before the first event."""
+"""The previous hash of the first event."""
 
 _encoder = msgspec.json.Encoder()
 _current: Final[dict[tuple[str, int], Callable[[str | bytes], Event]]] = {
@@ -29,7 +29,7 @@ _current: Final[dict[tuple[str, int], Callable[[str | bytes], Event]]] = {
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """One event as it stands in the log, still encoded. `user` is the batch's, empty where there is none."""
+    """One event as it is in the log, still encoded. `user` is the batch's; empty if there is no batch."""
 
     position: int
     stream: str
@@ -76,7 +76,7 @@ def linked(previous: bytes, position: int, stream: bytes, kind: bytes, schema: i
 
 
 _FEW: Final = tuple(length.to_bytes(4, "big") for length in range(32))
-"""Lengths of numbers: none of SQLite's has more than 20 signs."""
+"""Lengths of numbers: none of SQLite's has more than 20 characters."""
 
 
 @lru_cache(1_024)

@@ -52,10 +52,10 @@ class Together:
         return gathered(keys, self._one, self._many)
 
     def prepare(self, keys: tuple[Key, ...]) -> None:
-        """Write what is not written yet before texts are sought, which are found through tables, and after an erasure.
+        """Flush before a message reads texts, which are found through tables, and after an erasure.
 
-        What was erased may be known here, and stands in the way of the same graph under another digest. Raises as
-        `flush` does.
+        An erased graph may still be cached here. It would keep the same graph from being stored under another digest.
+        Raises as `flush` does.
         """
         if self._erases or any(isinstance(key, BatchTexts) for key in keys):
             self.flush()

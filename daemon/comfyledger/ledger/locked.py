@@ -40,7 +40,7 @@ class LedgerLocked(ComfyledgerError):
 
 
 class Lock:
-    """Whether a lock of another program keeps the ledger from being written, and since when, told at begin and end."""
+    """Whether another program's lock blocks writing, and since when. Its begin and end are logged."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,14 +48,14 @@ class Lock:
         self._by = ""
 
     def met(self, now_ms: int) -> None:
-        """A try was in vain."""
+        """An attempt failed because of the lock."""
         self._by = holder_of(self._path)
         if self._since_ms is None:
             self._since_ms = now_ms
             log.warning("ledger.locked", by=self._by)
 
     def gone(self, now_ms: int) -> None:
-        """A try went well."""
+        """An attempt succeeded."""
         if self._since_ms is not None:
             log.warning("ledger.unlocked", by=self._by, lasted_s=round((now_ms - self._since_ms) / 1000, 1))
         self._since_ms = None

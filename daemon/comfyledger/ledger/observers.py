@@ -1,4 +1,4 @@
-"""What a group has made true, for those who look on: they are told after the commit and after the answers have left."""
+"""Observers of committed groups: they are called after the commit and after the answers have left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Observer = Callable[[Committed], None]
 
 
 def notify_observers(observers: Iterable[Observer], committed: Committed) -> None:
-    """Whoever looks on stops nothing, whatever becomes of it."""
+    """Call each observer. One that raises is logged and stops nothing."""
     for observe in observers:
         try:
             observe(committed)

@@ -1,7 +1,7 @@
 """What `forget` means, and what stores answer when they are asked to delete.
 
-A number stays used and a name stays given: they are the evidence that nobody gets them a second time. Everything else
-of an image that a person may have typed goes: which texts those are is found here, in the transaction that forgets.
+A number stays used and a name stays given: they prove that they are not given a second time. All other text
+of an image that a person may have typed is erased. This module finds those texts, in the transaction that forgets.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def to_forget(images: list[ImageRow], *, stores: bool) -> list[ImageRow]:
 
 
 def summed_up(after: list[ImageRow], texts: int = 0) -> Forgotten:
-    """What is said of images once they are forgotten: what stores will be asked to delete, and what stays in them."""
+    """The answer to a forget: how many deletions the stores will be asked for, and how many images stay in each."""
     uploads = [upload for image in after for upload in image.uploads]
     left: dict[str, int] = {}
     for upload in uploads:
@@ -51,7 +51,7 @@ def summed_up(after: list[ImageRow], texts: int = 0) -> Forgotten:
 
 
 def _is_over(draft: Draft, text: TextRow) -> bool:
-    """Whether nobody needs a text any more: all that it is about is forgotten, and no other batch uses it."""
+    """Whether a text is no longer needed: all that it is about is forgotten, and no other batch uses it."""
     images = draft.state.images(text.batch_id)
     if text.whole:
         return not text.elsewhere and all(image.is_forgotten for image in images)

@@ -22,7 +22,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What came of one message. `answer` is None for a report that nobody waits for."""
+    """The result of one message. `answer` is None for a report that no caller waits for."""
 
     answer: msgspec.Struct | None
     recorded: tuple[Recorded, ...]
@@ -40,7 +40,7 @@ class Accepted(msgspec.Struct, frozen=True):
 class SeriesUnknown(msgspec.Struct, frozen=True):
     """The stores must be asked before the series gives its first number; the command is to be decided again then.
 
-    `by`: the label of whoever asks.
+    `by`: the label of the client that asks.
     """
 
     series: Series

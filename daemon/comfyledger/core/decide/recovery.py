@@ -77,7 +77,7 @@ def is_renumberable(image: ImageRow) -> bool:
 
 
 def image_lost(draft: Draft, report: ImageIsLost) -> None:
-    """A report about bytes that have been replaced since, or that nobody waits for, changes nothing."""
+    """A report about bytes that were replaced since, or that no image waits for, changes nothing."""
     image = draft.state.image(report.batch_id, report.image)
     if image is None or (image.state, image.prompt, image.attempt) != ("kept", report.prompt, report.attempt):
         return

@@ -236,7 +236,7 @@ def _hold_if_all_fail_alike(draft: Draft, batch_id: str) -> None:
 
 
 def _taken_out(draft: Draft, prompt: PromptRow, reason: str) -> None:
-    """A prompt that left ComfyUI unfinished: by our own cancel, or by a person, who is not fought with."""
+    """A prompt left ComfyUI unfinished: by our own cancel, or by a person; then the batch is held."""
     by_us = prompt.state == "cancelling"
     draft.emit(PromptRemoved(prompt.batch_id, prompt.index, prompt.attempt, by="cancel" if by_us else "foreign"))
     batch = draft.state.batch(prompt.batch_id)

@@ -1,7 +1,7 @@
-"""What forgetting makes of the rows: images whose number stays used while their texts, files and copies go.
+"""How forgetting changes the rows: the number of an image stays used; its texts, files and copies are erased.
 
-An image is `forgetting` while a store is still to be asked to delete it, and `forgotten` after. What a store holds is
-only said here; which texts go is decided with the command and stands in `blob_erased`.
+An image is `forgetting` while a store is still to be asked to delete it, and `forgotten` after. This module only
+records what a store holds. The command decides which texts are erased, and the event `blob_erased` names them.
 """
 
 from __future__ import annotations

@@ -191,8 +191,8 @@ def fold(text: str) -> str:
 def portable(typed: str) -> str:
     """The typed text in the portable alphabet, its case kept. Empty if nothing remains.
 
-    Apostrophes and invisible signs vanish; full-width and decorated letters become plain (NFKC); everything else
-    that is not in the alphabet (spaces, separators, control signs, emoji, punctuation) becomes `-`. Runs of `-`
+    Apostrophes and invisible characters vanish; full-width and decorated letters become plain (NFKC); everything else
+    that is not in the alphabet (spaces, separators, control characters, emoji, punctuation) becomes `-`. Runs of `-`
     and of dots become one, `-` and dots at both ends and combining marks without a base vanish.
     """
     known = _NOT_TYPED.sub("-", _IGNORED.sub("", typed))

@@ -62,7 +62,7 @@ class Calls:
         return user is None or self._of_user[user] < self._limits.fetches_user_max
 
     def started(self, key: EffectKey, user: str | None) -> None:
-        """An effect is under way. `user`: whose place it takes, None for nobody's."""
+        """An effect is under way. `user`: the user whose place it takes; None if it takes none."""
         self._waiting.pop(key, None)
         self.running += 1
         if user is not None:

@@ -1,4 +1,4 @@
-"""Effects: calls to the outside that a worker makes and reports on, and which of them a row says are owed.
+"""Effects: outward calls that a worker makes and reports on, and which of them a row owes.
 
 The key of an effect names what it is about and for which attempt, so that no effect is under way twice.
 """
@@ -119,7 +119,7 @@ def next_submit(row: PromptRow) -> SubmitPrompt:
 
 
 def effects_of_prompt(row: PromptRow) -> tuple[Effect, ...]:
-    """What the state of a prompt says is owed to its backend. A queued one owes nothing: it waits for its turn."""
+    """What a prompt in this state owes to its backend. A queued one owes nothing: it waits for its turn."""
     about = (row.batch_id, row.index, row.attempt, row.backend)
     match row.state:
         case "submitting":

@@ -13,7 +13,7 @@ import msgspec
 from comfyledger.core.rows import BatchRow, PromptRow
 
 PERSON = "person"
-"""Stands for the code of a lane that a person paused and that has no trouble of its own."""
+"""The code of a lane that a person paused and that has no trouble of its own."""
 
 
 class OpenWorkSummary(msgspec.Struct, frozen=True):

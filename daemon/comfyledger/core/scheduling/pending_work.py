@@ -1,8 +1,8 @@
-"""What the state says remains to be done, kept up to date row by row, never by scanning.
+"""The work that remains to be done, derived from the state. It is updated row by row, never by scanning.
 
-The index holds open work only. It is fed with changed rows after each commit, asked what may start now (`take`), and
-told what ended (`done`). After a crash it is filled from the open rows and says the same things again: effects are owed
-by state, not fired by events. It knows no clock: the time comes in, and `wake_at_ms` says when to ask again.
+The index holds open work only. The engine feeds it changed rows after each commit, asks what may start (`take`), and
+reports what ended (`done`). After a crash it is filled from the open rows and gives the same effects again: effects are
+owed by state, not fired by events. It has no clock: callers pass the time, and `wake_at_ms` gives the next time to ask.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ class PendingWork:
         return self._lanes.in_trouble(lane)
 
     def probe_soon(self, lane: str, now_ms: int) -> None:
-        """Something says that the lane may work again: the next probe need not wait."""
+        """There is a sign that the lane works again: the next probe need not wait."""
         self._lanes.probe_soon(lane, now_ms)
 
     def wake_at_ms(self, now_ms: int) -> int | None:
@@ -265,7 +265,7 @@ class PendingWork:
         return found
 
     def _owe(self, before: Iterable[Effect], after: Iterable[Effect]) -> None:
-        """What a row says is owed, in the place of what it said before."""
+        """Replace what a row owed before with what it owes now."""
         for effect in before:
             self._wanted.pop(effect.key, None)
             self._calls_of(effect).withdraw(effect.key)

@@ -1,7 +1,7 @@
-"""Text that can be forgotten, beside the log: graphs, inputs, metadata, and the words of foreign servers.
+"""Text that can be erased, beside the log: graphs, inputs, metadata, and error texts from ComfyUI and stores.
 
-What is erased is written over where it stands, byte by byte, and its row stays behind as a husk without a digest. A row
-that was deleted would have SQLite move its neighbours together, and a copy of one of them may stay in the room that
+Erased text is overwritten in place, byte by byte, and its row stays behind as a husk without a digest. A row
+that was deleted would have SQLite move its neighbours together, and a copy of one of them may stay in the space that
 becomes free, `secure_delete` or not: no later erasing finds it there (SQLite 3.40.1: in 4 of 60 random runs; so, in
 none). For the same reason nothing here ever changes its length.
 """
@@ -106,7 +106,7 @@ def _inputs(connection: sqlite3.Connection, batch_id: str) -> Iterator[TextRow]:
 
 
 def _words(connection: sqlite3.Connection, batch_id: str) -> Iterator[TextRow]:
-    """The words of foreign servers, all that were ever said: the rows have only the last ones."""
+    """All error texts from ComfyUI and stores. The rows have only the last ones."""
     for _, data in connection.execute(_WITH_WORDS, (batch_id,)):
         about = _named.decode(data)
         images = about.images or ((about.image,) if about.image else ())

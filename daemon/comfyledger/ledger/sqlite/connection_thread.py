@@ -51,7 +51,7 @@ class LedgerThread:
         while (job := self._jobs.get()) is not None:
             loop, future, work = job
             if not future.cancelled():
-                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                with suppress(RuntimeError):  # the loop is closed: no caller waits any more
                     loop.call_soon_threadsafe(_tell, future, *_done(work))
             del job, loop, future, work  # a large answer is not kept until the next call
 

@@ -42,7 +42,7 @@ def network_of(f_type: int) -> str | None:
 
 
 def type_of(folder: Path) -> int:
-    """The `f_type` that statfs(2) says; 0 where that cannot be had. Raises OSError."""
+    """The `f_type` from statfs(2); 0 if it is not available. Raises OSError."""
     if not sys.platform.startswith("linux") or ctypes.sizeof(ctypes.c_long) != 8:
         return 0
     room = ctypes.create_string_buffer(_STATFS_BYTES)

@@ -2,7 +2,7 @@
 
 The lock is `flock` on the file's own inode, so that another name of it (a link, a bind mount) or a removed lock file
 lets no second writer in. SQLite's own locks are of another kind (fcntl) and do not meet it. Those belong to process and
-inode: whoever closes any other descriptor of the file drops them all. So a file is opened once, before SQLite opens it,
+inode: closing any other descriptor of the file drops them all. So a file is opened once, before SQLite opens it,
 and closed after SQLite has closed it; a process that has a file already does not open it again, not even to be refused.
 """
 
@@ -21,7 +21,7 @@ from comfyledger.errors import LedgerUnusable
 BESIDE: Final = ("", "-wal", "-shm")
 """A ledger and what SQLite keeps beside it while it is open. The write-ahead log belongs to a path, not to an inode."""
 ASIDE: Final = ".replaced-"
-"""Stands between the name of a ledger that a restore moved aside and the time at which it was."""
+"""Separates the name of a ledger that a restore moved aside from the time of the move."""
 _TRIES: Final = 10
 _Inode = tuple[int, int]
 
@@ -30,7 +30,7 @@ _holds: list[Hold] = []
 
 
 class Hold:
-    """Nobody else writes this file as long as this is open. `fd` is None where there is no file yet."""
+    """No other daemon writes this file as long as this is open. `fd` is None if there is no file yet."""
 
     def __init__(self, path: Path, fd: int | None, lock_files: tuple[int, ...] = ()) -> None:
         self.path = path
@@ -142,7 +142,7 @@ def _opened(path: Path, create: bool) -> int | None:
             os.close(fd)
             raise
         os.close(fd)
-    raise LedgerUnusable(f"The file {path} is replaced again and again.", hint="End whatever does so.")
+    raise LedgerUnusable(f"The file {path} is replaced again and again.", hint="Stop the program that replaces it.")
 
 
 def _is_at(path: Path, fd: int) -> bool:

@@ -93,7 +93,7 @@ def read_whole(ledger: Path) -> Mark | None:
     return None
 
 
-# ---- what it says of a ledger
+# ---- comparing it with a ledger
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -123,7 +123,7 @@ WAYS_ON: Final = (
 
 
 def check(ledger: Path) -> None:
-    """That the ledger holds what its mark names. A mark that says nothing of it is logged.
+    """Check that the ledger holds what its mark names. A mark that is broken or of another ledger is logged.
 
     Opens the ledger to read only, so that what is refused is left as it was. Raises LedgerUnusable, OSError,
     sqlite3.Error.
@@ -141,7 +141,7 @@ def check(ledger: Path) -> None:
 
 
 def lost_end(ledger: Path) -> Lost | None:
-    """What a ledger lacks, if its mark says so; a daemon may run beside. Raises OSError, sqlite3.Error."""
+    """What a ledger lacks according to its mark. A daemon may run meanwhile. Raises OSError, sqlite3.Error."""
     found = read_whole(ledger)
     lost = None if found is None else compare(ledger, found)
     return lost if isinstance(lost, Lost) else None
@@ -164,7 +164,7 @@ def _compared(connection: sqlite3.Connection, ledger: Path, mark: Mark) -> Lost 
     if not schema.is_ours(connection) or schema.get_meta(connection, "ledger_id") not in (None, mark.ledger_id):
         return False
     if connection.execute(_EVENTS).fetchone() is None:
-        return True  # what took the table away is told by whoever looks at the tables
+        return True  # the check of the tables reports a missing table
     head = read_head(connection)
     if (schema.get_meta(connection, "epoch") or mark.epoch) != mark.epoch:
         came_after = schema.get_meta(connection, REPLACED) == mark.epoch or _has_left(connection, mark.epoch)
@@ -197,7 +197,7 @@ class Marking:
         self._complained = False
 
     def go_on(self) -> None:
-        """With the file that is there, if no other name leads to it. Raises OSError."""
+        """Reuse the existing file, if it has no second hard link. Raises OSError."""
         fd = os.open(place_of(self._ledger), os.O_WRONLY | os.O_CLOEXEC)
         if os.fstat(fd).st_nlink == 1:
             self._fd = fd
@@ -205,7 +205,7 @@ class Marking:
             os.close(fd)
 
     def note(self, head: Head) -> None:
-        """This is committed. A mark that cannot be written is logged once and lags; no promise rests on it alone."""
+        """Record a committed head. A failed write is logged once and the mark lags; no promise rests on it alone."""
         mark = Mark(head, self._ledger_id, self._epoch).packed()
         try:
             if self._fd is None:
@@ -224,7 +224,7 @@ class Marking:
 
 
 def _made(place: Path, mark: bytes) -> int:
-    """A new file with a mark in it, put in its place whole. Whoever may read the ledger may read its mark."""
+    """Write a new mark file and rename it into place. Its read permissions are those of the ledger."""
     beside = place.with_name(place.name + ".new")
     mode = place.with_name(place.name.removesuffix(".mark")).stat().st_mode & 0o640
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -1,6 +1,6 @@
-"""Looking things up in the ledger for people: pages of what is past, and whose a name, a number or a prompt id is.
+"""Queries for people: pages of past events, and what a name, a number or a prompt id belongs to.
 
-Functions on a read-only connection; nothing is written and nothing decided here. Pages go by index and look at a
+Functions on a read-only connection; nothing is written and nothing decided here. Pages go by index and read a
 bounded number of rows, so that a filter that lets little pass costs several short reads instead of a long one.
 """
 

@@ -197,7 +197,7 @@ class Reader:
     async def owing(self, store: str) -> dict[str, int]:
         """How many images of each batch a store does not have yet, would not take, or is still to delete.
 
-        Looks at every image; for a command that is rare.
+        Reads every image; only for rare commands.
         """
 
         def read(connection: sqlite3.Connection) -> dict[str, int]:

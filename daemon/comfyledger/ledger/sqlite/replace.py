@@ -54,7 +54,7 @@ def bear(scratch: Hold, before: Mark) -> None:
 
 
 def write(scratch: Hold, command: RestoreLedger, forgets: Iterable[Forget], now_ms: int, replaced: Mark | None) -> Mark:
-    """Write the new epoch and what was seen into a copy that nobody else knows, and forget there what had been.
+    """Write the new epoch and what was seen into a copy that no other process knows, and repeat the forgets there.
 
     `replaced` is the mark that lies where the copy will be.
 
@@ -100,7 +100,7 @@ def put_in_place(scratch: Hold, held: Hold, at: str, end: Mark) -> Path | None:
 
 
 def _end_log(held: Hold) -> None:
-    """Bring all that the write-ahead log holds into the file, which then stands alone. A broken one may not let us.
+    """Move all that the write-ahead log holds into the file, which then is complete alone. A broken file may refuse.
 
     Beside a file that is no database SQLite would remove the log instead, so it is not asked then.
     """

@@ -1,7 +1,7 @@
 """The tables of the ledger, their migrations, and what is checked each time a ledger is opened.
 
-Everything that SQLite is told to promise is read back here; what it would allow silently (a dropped trigger, a foreign
-file, a newer ledger) is found by comparison. No event is read or written here.
+Every SQLite setting that durability needs is set and read back here. What SQLite would allow silently (a dropped
+trigger, a foreign file, a newer ledger) is found by comparison. No event is read or written here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.sqlite import schema_objects
 
 APPLICATION_ID: Final = 0x434C4447
-"""`CLDG`, in the header of the file: says whose it is."""
+"""`CLDG`, in the header of the file: marks it as a comfyledger ledger."""
 
 USER_VERSION: Final = 2
 """Version of the tables. A ledger with a newer one is refused: it may hold what this code would misread."""
@@ -148,9 +148,9 @@ def is_ours(connection: sqlite3.Connection) -> bool:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date, once it is known that what stands in the file is what was left there.
+    """Bring the tables up to date, after checking that no other program changed them.
 
-    All in one transaction: what was cut off in the middle has not begun, and the next start begins it again. Raises
+    All in one transaction: an interrupted migration leaves nothing, and the next start runs it again. Raises
     LedgerUnusable.
     """
     db = sqlite_utils.Database(connection, execute_plugins=False)
@@ -190,7 +190,7 @@ def _applied(connection: sqlite3.Connection) -> frozenset[str]:
 
 @lru_cache
 def expected(applied: frozenset[str]) -> dict[schema_objects.Place, schema_objects.Object]:
-    """What stands in a file after these migrations, in the order in which it was made."""
+    """The objects in a file after these migrations, in the order of their creation."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as empty:
         for name in sorted(applied):
             for statement in _STATEMENTS[name]:
@@ -212,13 +212,13 @@ def remake(connection: sqlite3.Connection) -> None:
 
 
 def schema_digest(connection: sqlite3.Connection) -> str:
-    """SHA-256 over all tables, indexes and triggers as they stand in the file. Older releases compare it."""
+    """SHA-256 over all tables, indexes and triggers as they are in the file. Older releases compare it."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
     return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
-    """None for what is not there; so where the table itself is missing, which whoever examines the file is told."""
+    """None if the key or the table is missing. The check of the tables reports a missing table."""
     try:
         row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     except sqlite3.OperationalError as error:

@@ -1,7 +1,7 @@
-"""What stands in the file of a ledger, object by object, against what the migrations of this code put there.
+"""Compares the objects in a ledger file with those that the migrations of this code create.
 
 Statistics, indexes, tables and views of other programs are tolerated and named. What is ours and missing or changed is
-refused by its name, and so is what others put upon our tables that can change or refuse what we write.
+refused by its name. So is every foreign object on our tables that can change or refuse what we write.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def trust(connection: sqlite3.Connection) -> None:
 
 
 def trouble_of(found: Found) -> LedgerUnusable | None:
-    """Why a ledger cannot be used as it stands, with the command that mends it; None if it can."""
+    """Why a ledger cannot be used as it is, with the command that repairs it; None if it can."""
     texts, hints = [], []
     if found.harmful:
         said = listed([f"the {one.said}" for one in found.harmful])

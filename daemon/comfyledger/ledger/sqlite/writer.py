@@ -35,7 +35,7 @@ STATEMENTS_CACHED: Final = 256
 BUSY_TIMEOUT_S: Final = 5.0
 """For a lock of another program, while the ledger is opened."""
 LOCK_TRY_S: Final = 1.0
-"""The same for one try of a group. Short, so that whoever waits is told soon; the engine tries again."""
+"""The same for one attempt to write a group. Short, so that clients get an answer soon; the engine tries again."""
 
 _CHECK_PLACE: Final = "Check folder, permissions and disk of [ledger] path."
 _MAKE_ROOM: Final = "Make room on the disk of [ledger] path; then start again."
@@ -50,14 +50,14 @@ Noted = tuple[Event, BatchRow | None]
 
 
 class StorageFull(ComfyledgerError):
-    """The disk has no room for the group. SQLite has rolled it back; the ledger is as it was before."""
+    """The disk has no space for the group. SQLite has rolled it back; the ledger is unchanged."""
 
 
 class Ledger:
     """An open ledger. Use `open`, then `group` with `message` inside it; `close` gives the lock back."""
 
     def __init__(self, connection: sqlite3.Connection, held: Hold | None = None) -> None:
-        """`held` is closed with the ledger; without it, whoever opens it closes that later."""
+        """`held` is closed with the ledger. Without it, the caller closes the lock later."""
         self._connection = connection
         self._held = held
         self._marking: Marking | None = None
@@ -104,7 +104,7 @@ class Ledger:
         """What a mark names must be on stable storage, and what was found at an opening need not be.
 
         So one that is there stays as it is until something is committed; for a new one a commit syncs the log. While
-        the disk has no room, or another program writes, there is none before the first commit. Raises LedgerUnusable,
+        the disk is full, or another program writes, there is none before the first commit. Raises LedgerUnusable,
         OSError.
         """
         self._marking = Marking(path, self.ledger_id, self.epoch)
@@ -129,7 +129,7 @@ class Ledger:
     def close(self) -> None:
         """Give the lock back. A connection that the disk has failed is left to the end of the process.
 
-        Closing it, as Python does with what nobody refers to any more, would write and sync once more.
+        Closing it, as Python does with an unreferenced object, would write and sync once more.
         """
         if self._failed:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
@@ -144,9 +144,8 @@ class Ledger:
     def group(self) -> Iterator[list[Line]]:
         """One transaction, one fsync. Gives the list that holds the appended lines once the block has committed.
 
-        Raises StorageFull if there is no room, LedgerLocked if another program holds a lock, LedgerUnusable if the disk
-        did not take what it was told to keep: then the process must end, since the same handle may report success for
-        what was lost.
+        Raises StorageFull if the disk is full, LedgerLocked if another program holds a lock, LedgerUnusable if a write
+        or sync failed: then the process must end, since the same handle may report success for lost data.
         """
         head = self.head
         self._lines = []
@@ -272,8 +271,8 @@ class Ledger:
     def scrub(self) -> bool:
         """Empty the write-ahead log, so that no file holds what was erased. False if it has to be tried again.
 
-        That is while a reader looks at what was before, and while the disk is full. Waits for nobody, since the whole
-        ledger would. Raises LedgerUnusable if the disk failed.
+        That is while a reader reads an older snapshot, and while the disk is full. It waits for no lock, since the
+        whole ledger would wait with it. Raises LedgerUnusable if the disk failed.
         """
         if not self.scrub_owed:
             return True
@@ -315,7 +314,7 @@ def check_place(path: Path) -> None:
 def connect(held: Hold, *, remaking: bool = False) -> sqlite3.Connection:
     """The writer's connection. What is new is born, what is old brought up to date, what has lost its end refused.
 
-    `remaking`: for whoever makes the tables anew; they may be as they like.
+    `remaking`: the caller makes the tables anew, so they may be in any state.
     """
     path = held.path
     mark.check(path)
@@ -356,14 +355,14 @@ def _identity(connection: sqlite3.Connection, key: str) -> str:
 
 
 def _sync(held: Hold) -> None:
-    """File and folders are on stable storage before the ledger has its id, and so before the first number is given."""
+    """Sync file and folders before the ledger gets its id, and so before the first number is given."""
     held.sync()
     for folder in folders_above(held.path):
         sync_folder(folder)
 
 
 def folders_above(path: Path) -> Iterator[Path]:
-    """Each holds the name of the one below, which may be new: the first start makes what is missing of the path.
+    """The folders to sync. Each holds the name of the one below, which the first start may have made.
 
     Up to the mount point, or to a folder that is closed to this user, who then made nothing in it.
     """
@@ -376,7 +375,7 @@ def folders_above(path: Path) -> Iterator[Path]:
 
 
 def _unopened(error: OSError | sqlite3.Error) -> LedgerUnusable:
-    """Why a ledger cannot be opened. To be opened it needs some room, even where nothing is written then."""
+    """Why a ledger cannot be opened. Opening needs some disk space, even if nothing is written afterwards."""
     if getattr(error, "sqlite_errorcode", None) in _NO_ROOM or getattr(error, "errno", None) == errno.ENOSPC:
         return LedgerUnusable("The ledger cannot be opened: its disk is full.", hint=_MAKE_ROOM)
     of_the_place = isinstance(error, OSError) or _primary_code(error) in _OF_THE_PLACE
@@ -386,8 +385,8 @@ def _unopened(error: OSError | sqlite3.Error) -> LedgerUnusable:
 def _translated(error: sqlite3.Error) -> Exception:
     """What a failed group means.
 
-    Without room for the index of its write-ahead log SQLite fails after it has written the log: whether the group is
-    in it is known only to whoever reads it again.
+    If the disk has no space for the index of the write-ahead log, SQLite fails after it has written the log. Only
+    reading the log again shows whether it holds the group.
     """
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
         return LedgerUnusable("The disk that holds the ledger is full, and SQLite cannot go on.", hint=_MAKE_ROOM)

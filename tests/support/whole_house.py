@@ -33,6 +33,7 @@ from support.whole_app import App, Frame
 
 # ---- processes
 
+PNG_END = b"IEND\xaeB`\x82"
 AT_BIRTH = {"LD_PRELOAD", "PYTHONPATH"}
 """Variables that an interpreter looks at once, before anything else."""
 
@@ -288,8 +289,9 @@ class House:
         folder = self.comfyui.output / "comfyledger" / batch_id.lower()
         found: dict[str, bytes] = {}
         for path in folder.iterdir():
-            with contextlib.suppress(OSError, SyntaxError):
-                found[path.name] = self.drawn(path)
+            if path.read_bytes().endswith(PNG_END):
+                with contextlib.suppress(OSError, SyntaxError):
+                    found[path.name] = self.drawn(path)
         return found
 
     def check_stored(self, *batches: Frame) -> None:
@@ -312,7 +314,7 @@ class House:
     def drawn(path: Path) -> bytes:
         """The pixels of a file that is whole."""
         raw = path.read_bytes()
-        assert raw.endswith(b"IEND\xaeB`\x82"), path
+        assert raw.endswith(PNG_END), path
         with Image.open(io.BytesIO(raw)) as image:
             return image.convert("RGB").tobytes()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from comfyledger.server.connections import STRANGERS_MAX
+from comfyledger.server.connections import ANONYMOUS_MAX
 from support.waiting import until
 from support.whole_app import coloured
 from support.whole_house import Daemon, House
@@ -72,7 +72,7 @@ async def test_six_hundred_silent_connections_hold_nobody_up(house: House, descr
             (batch,) = await app.settled(asked["batch_id"])
         async with house.app() as other:
             assert (await other.ask("server_info"))["position"] > 0
-        await until(lambda: open_files(house) < 2 * STRANGERS_MAX, "strangers are shown out within seconds")
+        await until(lambda: open_files(house) < 2 * ANONYMOUS_MAX, "strangers are shown out within seconds")
     house.check_stored(batch)
     names = {fact["event"] for fact in house.daemon.facts()}
     assert ("door.few_descriptors" in names) == (descriptors < 1_000)

@@ -136,7 +136,8 @@ class Engine:
         """
         parked = sum(len(question.waiting) for question in self.questions.values())
         if len(self._commands) + parked >= COMMANDS_MAX:
-            raise Refused("busy", hint="Repeat the request with the same request_id in a moment.")
+            hint = "Repeat the request with the same request_id in a moment."
+            raise Refused("busy", "The daemon is overloaded; the request was not accepted.", hint=hint)
         reply: R_co = await self._enter(self._commands, command)
         return reply
 

@@ -86,7 +86,7 @@ async def test_batches_that_wait_for_a_series_count_against_the_bound(
     rig.start()
     clients = rig.send(*(submission(f"r{n}", trust=False) for n in range(5)))
     await until(lambda: sum(len(question.waiting) for question in rig.engine.questions.values()) == 5)
-    with pytest.raises(Refused, match="Too much is waiting"):
+    with pytest.raises(Refused, match="The daemon is overloaded"):
         await rig.engine.command(submission("r5", trust=False))
     await rig.stop()
     await asyncio.gather(*clients, return_exceptions=True)

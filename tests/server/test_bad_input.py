@@ -143,7 +143,7 @@ REFUSED: Mapping[str, tuple[str | bytes, str, str]] = {
     ),
     "a large graph": (submit(workflow={**GRAPH, "_": "x" * 20_000}), "graph_too_large", "$.data.workflow"),
     "a deep graph": (written(f'"workflow": {{"1": {nested(500)}}}'), "workflow_invalid", "$.data.workflow"),
-    "no place for a batch size": (
+    "no input for a batch size": (
         submit(
             workflow={"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}, "9": SAVE}, images_per_prompt=2
         ),

@@ -20,6 +20,7 @@ from comfyledger.core.reports import (
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import FollowPrompt
 from comfyledger.core.values import Blob, blob_of, prompt_uuid
+from comfyledger.wire.requests import IMAGES_PER_PROMPT_MAX
 from comfyledger.workers.comfyui.fetch import Bounds
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.reporting import NO_SECRETS
@@ -34,7 +35,7 @@ class Backend:
 
     def __init__(self, images: int, state: str = "accepted") -> None:
         ledger = given(submit(quantity=images, per_prompt=images), intended(1), accepted(1))
-        self.batch_row: BatchRow = replace(ledger.batch(), plan={"output": "9"})
+        self.batch_row: BatchRow = replace(ledger.batch(), plan={"output": "9", "batch_size": "5.batch_size"})
         self.prompt_row: PromptRow = replace(ledger.prompt(), state=state)
         self.number = ledger.image(1).number
         self.on_disk: set[str] = set()
@@ -150,6 +151,26 @@ async def test_a_wrong_count_names_both_numbers_and_the_key_to_change(files: int
     assert f"{files} file" in text
     assert "2 were expected" in text
     assert files == 0 or f"images_per_prompt = {files}" in text
+
+
+async def test_a_wrong_count_names_no_key_that_the_workflow_cannot_use() -> None:
+    """A request with `images_per_prompt` is refused if the workflow has no input for a batch size."""
+    backend = Backend(images=1)
+    backend.batch_row = replace(backend.batch_row, plan={"output": "9", "batch_size": None})
+    report = await backend.ended(success(3))
+    assert isinstance(report, PromptHasFinished)
+    assert report.words is not None
+    text = report.words.content.decode()
+    assert "images_per_prompt" not in text
+    assert "batch_size in [workflows.NAME]" in text
+
+
+async def test_a_wrong_count_names_no_number_that_a_request_may_not_have() -> None:
+    backend = Backend(images=1)
+    report = await backend.ended(success(IMAGES_PER_PROMPT_MAX + 1))
+    assert isinstance(report, PromptHasFinished)
+    assert report.words is not None
+    assert "images_per_prompt" not in report.words.content.decode()
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -9,11 +9,13 @@ from msgspec import Meta
 
 PROTOCOL: Final = 1
 REQUEST_ID_BYTES_MAX: Final = 128
+IMAGES_PER_PROMPT_MAX: Final = 64
 SUBPROTOCOL: Final = "comfyledger"
 """Asked for together with `token.<token>` by those who cannot send an Authorization header."""
 
 Id = Annotated[str, Meta(max_length=128)] | int | None
 Scalar = str | int | float | bool | None
+
 Label = Annotated[str, Meta(min_length=1, max_length=64)]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
@@ -70,7 +72,7 @@ class SubmitBatch(Message, frozen=True):
     """The name of a configured workflow, or a graph in ComfyUI's API format; the configured default if absent."""
     inputs: dict[InputName, Scalar] = {}
     seed: int | None = None
-    images_per_prompt: Annotated[int, Meta(ge=1, le=64)] = 1
+    images_per_prompt: Annotated[int, Meta(ge=1, le=IMAGES_PER_PROMPT_MAX)] = 1
     priority: Priority = "normal"
     tags: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=50)] = []
     metadata: dict[str, Any] = {}

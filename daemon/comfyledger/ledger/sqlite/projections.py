@@ -171,7 +171,7 @@ def give_names(connection: sqlite3.Connection, event: Event) -> None:
     try:
         connection.executemany("INSERT INTO names_given (name, batch_id, image) VALUES (?, ?, ?)", rows)
     except sqlite3.IntegrityError as error:
-        raise Refused("name_taken", hint="Report this: the counter of a series and its names disagree.") from error
+        raise Refused("name_taken", hint="Run `comfyledger audit`; a series and its names disagree.") from error
 
 
 def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:

@@ -23,7 +23,7 @@ from comfyledger.core.decide.recorder import Taken
 from comfyledger.core.reports import FilesKept, FilesLaidBy, PromptReport
 from comfyledger.core.scheduling.effects import FetchPrompt
 from comfyledger.core.values import OutputFile, Pinned, waiting_index, waiting_indexes
-from comfyledger.workers.comfyui.outcomes import Outcomes, miscounted, report_of
+from comfyledger.workers.comfyui.outcomes import Outcomes, report_of
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.spool.broken_file import Broken
@@ -211,7 +211,7 @@ class Fetcher:
             return False
         ordered = sorted(transfers.kept, key=lambda file: file.image)
         files = tuple(msgspec.structs.replace(file, image=place) for place, file in enumerate(ordered, 1))
-        words = self._reporter.error_text(miscounted(len(files), len(effect.images), effect.batch_id))
+        words = await self._outcomes.miscounted(effect, len(files), len(effect.images))
         if not await self._logged(report_of(FilesLaidBy, effect, files=files, words=words)):
             await self._remove_waiting(effect)
         return True

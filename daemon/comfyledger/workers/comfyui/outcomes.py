@@ -14,7 +14,8 @@ from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import PromptHasFailed, PromptHasFinished, PromptIsGone, PromptReport
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import PromptEffect
-from comfyledger.core.values import OutputFile, prompt_uuid
+from comfyledger.core.values import Blob, OutputFile, prompt_uuid
+from comfyledger.wire.requests import IMAGES_PER_PROMPT_MAX
 from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
@@ -38,11 +39,16 @@ class Outcomes:
         """Report the files. If none of them is wanted, the history entry is not needed again."""
         prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
         expected = len(prompt.images) if prompt is not None else len(files)
-        text = miscounted(len(files), expected, effect.batch_id)
-        words = self._reporter.error_text(text) if len(files) != expected else None
+        words = await self.miscounted(effect, len(files), expected) if len(files) != expected else None
         wanted = await self._reporter.report(report_of(PromptHasFinished, effect, files=files, words=words))
         if not isinstance(wanted, Wanted) or not wanted.go:
             await self.forget_entry(effect)
+
+    async def miscounted(self, effect: PromptEffect, files: int, expected: int) -> Blob:
+        """The error text about a wrong count of files."""
+        batch = await self._row_cache.batch(effect.batch_id)
+        address = str(batch.plan.get("batch_size") or "") if batch is not None else ""
+        return self._reporter.error_text(miscounted(files, expected, effect.batch_id, address))
 
     async def failed(self, effect: PromptEffect, code: str, text: str, *, final: bool = False) -> None:
         report = report_of(PromptHasFailed, effect, code=code, words=self._reporter.error_text(text), final=final)
@@ -113,13 +119,28 @@ def output_of(file: ViewFile) -> OutputFile:
     return OutputFile(file.filename, file.subfolder, file.type)
 
 
-def miscounted(files: int, expected: int, batch_id: str) -> str:
-    """Why the count is wrong, what to do now, and what to change for the next request."""
+def miscounted(files: int, expected: int, batch_id: str, batch_size: str) -> str:
+    """What the count is, what to do now, and what to change for the next request.
+
+    `batch_size`: the address of the workflow's batch size; empty if the daemon does not set it. Only with an address
+    does a request with `images_per_prompt` get further than the checks.
+    """
     text = f"ComfyUI made {files} {_files(files)} where {expected} {'was' if expected == 1 else 'were'} expected."
     if files > expected:
         text += f" They wait in the spool: `comfyledger retry {batch_id} --take first`, or last, or all."
-    fits = f"images_per_prompt = {files}" if files else "an output node that saves files"
-    return f"{text} Next time ask with {fits}, or change the batch size in the workflow."
+    return f"{text} {_lesson(files, expected, batch_size)}"
+
+
+def _lesson(files: int, expected: int, batch_size: str) -> str:
+    if not files:
+        return "Check that the workflow's output node saves files."
+    change = f"change the workflow so that each run saves {expected} {_files(expected)}"
+    if not batch_size:
+        return f"Next time {change}, or name its batch size as batch_size in [workflows.NAME]."
+    change += f" where {batch_size} is {expected}"
+    if files > IMAGES_PER_PROMPT_MAX:
+        return f"Next time {change}."
+    return f"If each run saves {files}, send images_per_prompt = {files}. Otherwise {change}."
 
 
 def _files(count: int) -> str:

@@ -29,7 +29,7 @@ from comfyledger.core.urls import reached
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
 from comfyledger.ledger.observers import Observer
-from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.ledger.ports import Ledger
 from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow

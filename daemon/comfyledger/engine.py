@@ -29,11 +29,11 @@ from comfyledger.core.scheduling.effects import Effect, EffectKey
 from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.errors import LedgerUnusable, Refused, Unusable
 from comfyledger.ledger.commit_group import Outcome, Shortage, Terms, decide_group
+from comfyledger.ledger.connection_thread import LedgerThread
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.locked import LedgerLocked, Lock
+from comfyledger.ledger.locked import Lock
 from comfyledger.ledger.observers import Committed, Observer, notify_observers
-from comfyledger.ledger.sqlite.connection_thread import LedgerThread
-from comfyledger.ledger.sqlite.writer import Ledger, StorageFull
+from comfyledger.ledger.ports import Ledger, LedgerLocked, StorageFull
 
 GROUP_MAX: Final = 256
 COMMANDS_MAX: Final = 1_000
@@ -108,7 +108,7 @@ class Engine:
         self._open_images = OpenImages(open_images_max)
         self.questions: dict[str, Question] = {}
         self.storage_full = False
-        self.lock = Lock(ledger.path)
+        self.lock = Lock(ledger.lock_holder)
         self._brake: Shortage | None = None
         self.observers: list[Observer] = []
         self._ledger = ledger

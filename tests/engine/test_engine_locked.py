@@ -13,7 +13,7 @@ from comfyledger import engine as engines
 from comfyledger.core.commands import CancelBatch
 from comfyledger.core.reports import LaneStuck, LaneWorks, SubmitIntended
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.writer import StorageFull
+from comfyledger.ledger.ports import StorageFull
 from support.ledger_given import check_tables, log_of, submission
 from support.waiting import until
 

@@ -14,8 +14,9 @@ from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import LaneStuck, PromptWasAccepted, SubmitIntended
 from comfyledger.core.values import blob_of
 from comfyledger.errors import LedgerUnusable, Refused, SpoolUnusable
+from comfyledger.ledger.ports import BatchFilter
 from comfyledger.ledger.sqlite import schema
-from comfyledger.ledger.sqlite.reader import BatchFilter, Reader
+from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_given import bend, check_tables, failing, log_of, raw, room, submission
 from support.waiting import until

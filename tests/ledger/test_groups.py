@@ -11,8 +11,9 @@ from comfyledger.core.decide.decide import Message
 from comfyledger.core.reports import SubmitIntended
 from comfyledger.core.rows import SeriesRow
 from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.ledger.ports import StorageFull
 from comfyledger.ledger.sqlite import blobs, projections
-from comfyledger.ledger.sqlite.writer import Ledger, StorageFull
+from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_given import bend, check_tables, failing, log_of, raw, room, submission, take, take_one
 
 

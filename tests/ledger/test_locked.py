@@ -14,7 +14,7 @@ import pytest
 
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger import locked
-from comfyledger.ledger.locked import LedgerLocked
+from comfyledger.ledger.ports import LedgerLocked
 from comfyledger.ledger.sqlite import writer as ledgers
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger

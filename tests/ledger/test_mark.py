@@ -14,9 +14,10 @@ import structlog
 
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import Head
+from comfyledger.ledger.ports import StorageFull
 from comfyledger.ledger.sqlite import mark, schema
 from comfyledger.ledger.sqlite.mark import MARK_BYTES, Mark, Marking
-from comfyledger.ledger.sqlite.writer import Ledger, StorageFull
+from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.rebuild import rebuild
 from support.ledger_given import bend, check_tables, failing, log_of, raw, submission, take, take_one

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from comfyledger.core.commands import CancelBatch, HoldBatch, PauseLane
+from comfyledger.ledger.ports import BatchFilter, ImageFilter
 from comfyledger.ledger.sqlite import reader as readers
-from comfyledger.ledger.sqlite.reader import BatchFilter, ImageFilter, Reader
+from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_given import submission, take
 

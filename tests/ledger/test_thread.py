@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from comfyledger.ledger.sqlite.connection_thread import LedgerThread
+from comfyledger.ledger.connection_thread import LedgerThread
 
 
 async def test_calls_are_done_in_their_order_in_one_thread_of_that_name() -> None:

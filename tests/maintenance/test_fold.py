@@ -10,8 +10,9 @@ import pytest
 from comfyledger.core.events import SeriesOpened
 from comfyledger.core.rows import SeriesRow
 from comfyledger.errors import LedgerUnusable, Refused
+from comfyledger.ledger.ports import ImageFilter
 from comfyledger.ledger.sqlite import projections, schema
-from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit import chain, fold
 from comfyledger.maintenance.audit.compare import TABLES

@@ -14,7 +14,7 @@ from comfyledger.core.events import KINDS
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
 from comfyledger.core.values import StoreRef
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.sqlite.queries import Turns
+from comfyledger.ledger.ports import Turns
 from comfyledger.queries import explain
 from comfyledger.queries.explain import bounded, concerns, skipped
 from comfyledger.queries.reasons import Situation, owed, together

@@ -16,7 +16,8 @@ from comfyledger.core.rows import ImageRow, ImageState
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import DeleteImage, Effect, UploadImage
 from comfyledger.engine import Engine
-from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.ledger.ports import ImageFilter
+from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.plugin_api import Deleted, Deletion, Foreign, Held, LaneFault
 from comfyledger.plugins import OpenedStore

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comfyledger.core.rows import ImageRow, ImageState, Upload
-from comfyledger.ledger.sqlite.reader import ImageFilter
+from comfyledger.ledger.ports import ImageFilter
 from comfyledger.workers.spool.retention import DAY_S, Outputs, Retention
 from comfyledger.workers.spool.spool import Spool
 

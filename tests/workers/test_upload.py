@@ -19,7 +19,8 @@ from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, UploadImage
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.ledger.ports import ImageFilter
+from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
 from comfyledger.plugins import OpenedStore

@@ -23,7 +23,7 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.engine import Question
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.reader import ImageFilter
+from comfyledger.ledger.ports import ImageFilter
 from comfyledger.queries import explain, listings, serialize
 from comfyledger.queries.dependencies import Dependencies
 

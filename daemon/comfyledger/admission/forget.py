@@ -17,7 +17,7 @@ from comfyledger.core.evolve.forgetting import as_forgotten
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.reader import BatchFilter, ImageFilter
+from comfyledger.ledger.ports import BatchFilter, ImageFilter
 from comfyledger.queries.dependencies import Dependencies
 
 BATCHES_PAGE: Final = 20

@@ -20,7 +20,7 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.reader import ImageFilter
+from comfyledger.ledger.ports import ImageFilter
 from comfyledger.plugin_api import Held, Store, StoreTrouble
 from comfyledger.queries.dependencies import Dependencies
 

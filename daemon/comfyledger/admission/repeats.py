@@ -20,7 +20,7 @@ from comfyledger.core.events import BatchRequested
 from comfyledger.core.rows import BatchRow, RequestRow
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import decode
-from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.ledger.ports import ImageFilter, Reader
 from comfyledger.queries import serialize
 from comfyledger.queries.dependencies import Dependencies
 

@@ -16,7 +16,7 @@ from comfyledger.core.values import Blob
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.group_buffer import Together
-from comfyledger.ledger.sqlite.writer import OF_ONE_MESSAGE, Ledger
+from comfyledger.ledger.ports import Ledger, RowRefused
 
 
 class Shortage(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ def decide_group(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple
     """
     try:
         return _decide_together(ledger, messages, _anew(terms))
-    except (Refused, *OF_ONE_MESSAGE):
+    except (Refused, RowRefused):
         return _decide_apart(ledger, messages, _anew(terms))
 
 

@@ -23,7 +23,7 @@ from comfyledger.core.keys import (
 from comfyledger.core.rows import ImageRow, PromptRow, Row, RowId, Slice, TemplateRow
 from comfyledger.core.values import Blob
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.sqlite.writer import Ledger, Noted, noted
+from comfyledger.ledger.ports import Ledger, Noted, noted
 
 _OF_BATCH: Final[dict[type[ManyKey], type[Row]]] = {BatchPrompts: PromptRow, BatchImages: ImageRow}
 

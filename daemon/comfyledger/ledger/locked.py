@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from comfyledger.errors import ComfyledgerError, LedgerUnusable, Refused
+from comfyledger.errors import LedgerUnusable, Refused
 
 OPEN_WAIT_S: Final = 120.0
 """For the daemon at its start: as long as a `VACUUM` or an import of some size takes."""
@@ -35,21 +35,18 @@ T = TypeVar("T")
 log = structlog.get_logger("comfyledger.ledger")
 
 
-class LedgerLocked(ComfyledgerError):
-    """Another program holds a lock of the ledger. Nothing has happened; the same call goes well later."""
-
-
 class Lock:
     """Whether another program's lock blocks writing, and since when. Its begin and end are logged."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, holder: Callable[[], str]) -> None:
+        """`holder` says who holds it, like `another program (sqlite3, process 4242)`."""
+        self._holder = holder
         self._since_ms: int | None = None
         self._by = ""
 
     def met(self, now_ms: int) -> None:
         """An attempt failed because of the lock."""
-        self._by = holder_of(self._path)
+        self._by = self._holder()
         if self._since_ms is None:
             self._since_ms = now_ms
             log.warning("ledger.locked", by=self._by)

@@ -14,8 +14,9 @@ import msgspec
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import ImageRow
 from comfyledger.ledger.eventlog import Line, decode, read_head
+from comfyledger.ledger.ports import LogWanted
 from comfyledger.ledger.sqlite import blobs, projections
-from comfyledger.ledger.sqlite.queries import LogWanted, log_lines
+from comfyledger.ledger.sqlite.queries import log_lines
 from comfyledger.maintenance.audit.fold import texts_of
 
 PAGE: Final = 500

@@ -14,7 +14,7 @@ from comfyledger.core.naming.names import Templates
 from comfyledger.core.values import StoreRef
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 from comfyledger.plugins import OpenedStore
 from comfyledger.settings import Secret
 

@@ -20,8 +20,7 @@ from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.sqlite.queries import LogWanted
-from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.ledger.ports import ImageFilter, LogWanted, Reader
 from comfyledger.queries import reasons, serialize
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.queries.subscription import checked

@@ -9,7 +9,7 @@ from comfyledger import wire
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import ImageRow
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.reader import BatchFilter, ImageFilter, Reader
+from comfyledger.ledger.ports import BatchFilter, ImageFilter, Reader
 from comfyledger.queries import serialize
 
 

@@ -15,7 +15,7 @@ import msgspec
 from comfyledger import wire
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
-from comfyledger.ledger.sqlite.queries import Turns
+from comfyledger.ledger.ports import Turns
 
 SPOOL: Final = "spool"
 """The lane that is paused while the spool's disk has no room for new prompts."""

@@ -10,7 +10,7 @@ from comfyledger import wire
 from comfyledger.core.decide.recorder import Accepted
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow
 from comfyledger.core.values import image_id
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 
 
 class Tagged(msgspec.Struct, frozen=True):

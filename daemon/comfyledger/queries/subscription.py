@@ -20,7 +20,7 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 from comfyledger.queries.serialize import texts_of
 
 PAGE_LINES: Final = 200

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from comfyledger import wire
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 from comfyledger.server.tokens import ANYBODY, Caller, Keyring, Right
 from comfyledger.settings import Door
 from comfyledger.settings.addresses import authority_of, host_of, is_any, listed_host

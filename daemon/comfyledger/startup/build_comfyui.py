@@ -14,7 +14,7 @@ from comfyledger import wire
 from comfyledger.comfyui.client import ComfyUI, NotReached, unreached_text
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.values import backend_lane
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 from comfyledger.queries.progress import ProgressFeed
 from comfyledger.settings import ComfyUI as ComfyUISettings
 from comfyledger.settings import Secret, Settings

@@ -8,7 +8,7 @@ import secrets
 from ulid import ULID
 
 from comfyledger.core.values import SEED_MADE_UP_MAX
-from comfyledger.ledger.sqlite.reader import BatchFilter, Reader
+from comfyledger.ledger.ports import BatchFilter, Reader
 from comfyledger.queries.dependencies import IdSource
 
 

@@ -21,7 +21,7 @@ import structlog
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 from comfyledger.plugin_api import StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.spool.spool import Spool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.scheduling.pending_work import PendingWork
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 
 
 class RowCache:

@@ -17,6 +17,7 @@ import msgspec
 
 from comfyledger.core.rows import PromptRow, SeriesRow
 from comfyledger.ledger.eventlog import Line, read_head
+from comfyledger.ledger.ports import LogLines, LogWanted, Turns
 from comfyledger.ledger.sqlite import projections
 
 ROWS_MAX: Final = 5_000
@@ -30,36 +31,6 @@ CANDIDATES_MAX: Final = 20
 WAITING_COUNT_MAX: Final = 10_000
 
 _COLUMNS: Final = "e.position, e.stream, e.kind, e.schema, e.at, e.data, e.hash"
-
-
-class LogWanted(msgspec.Struct, frozen=True):
-    """Which lines: positions above `after` up to `upto`, and what is not None must fit. Times in milliseconds."""
-
-    after: int = 0
-    upto: int | None = None
-    stream: str | None = None
-    user: str | None = None
-    series: frozenset[str] | None = None
-    kinds: frozenset[str] | None = None
-    since_ms: int | None = None
-    until_ms: int | None = None
-    reverse: bool = False
-    limit: int = 200
-
-
-class LogLines(msgspec.Struct, frozen=True):
-    """A page. `position`: the last one that was looked at, whether it fitted or not; `more`: something lies beyond."""
-
-    lines: list[Line]
-    position: int
-    more: bool
-
-
-class Turns(msgspec.Struct, frozen=True):
-    """Who takes turns: the prompts of a batch that are not done, and other batches that are open or held."""
-
-    own: int = 0
-    batches: int = 0
 
 
 def log_lines(connection: sqlite3.Connection, wanted: LogWanted) -> LogLines:

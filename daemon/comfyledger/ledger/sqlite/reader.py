@@ -16,12 +16,12 @@ import msgspec
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.errors import Refused
-from comfyledger.ledger import eventlog
+from comfyledger.ledger import eventlog, ports
+from comfyledger.ledger.connection_thread import LedgerThread
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.locked import is_lock
+from comfyledger.ledger.ports import BatchFilter, ImageFilter, LogLines, LogWanted, Turns
 from comfyledger.ledger.sqlite import blobs, projections, queries, schema_objects
-from comfyledger.ledger.sqlite.connection_thread import LedgerThread
-from comfyledger.ledger.sqlite.queries import LogLines, LogWanted, Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,26 +30,7 @@ T = TypeVar("T")
 _AGAIN: Final = "Repeat the request in a moment."
 
 
-class BatchFilter(msgspec.Struct, frozen=True):
-    """Which batches to list, newest first. `before`: a batch_id to go on from."""
-
-    username_key: str | None = None
-    open_only: bool = False
-    before: str | None = None
-    limit: int = 50
-
-
-class ImageFilter(msgspec.Struct, frozen=True):
-    """Which images to list, newest batch first. `before`: (batch_id, image) to go on from."""
-
-    batch_id: str | None = None
-    username_key: str | None = None
-    state: str | None = None
-    before: tuple[str, int] | None = None
-    limit: int = 50
-
-
-class Reader:
+class Reader(ports.Reader):
     """A read-only connection with its thread. Every method is a coroutine that waits for the thread."""
 
     def __init__(self, path: Path) -> None:

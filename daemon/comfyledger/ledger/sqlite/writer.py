@@ -19,14 +19,16 @@ from typing import Final
 from ulid import ULID
 
 from comfyledger import crash_points
-from comfyledger.core.events import BlobErased, Event, Recorded
+from comfyledger.core.events import BlobErased, Recorded
 from comfyledger.core.keys import Key, ManyKey, OneKey
 from comfyledger.core.rows import BatchRow, Row, Slice
 from comfyledger.core.values import Blob
 from comfyledger.durable import sync_folder
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
+from comfyledger.ledger import ports
 from comfyledger.ledger.eventlog import Head, Line, append, lines_of, read_head
-from comfyledger.ledger.locked import OPEN_WAIT_S, LedgerLocked, is_lock, patiently
+from comfyledger.ledger.locked import OPEN_WAIT_S, holder_of, is_lock, patiently
+from comfyledger.ledger.ports import LedgerLocked, Noted, RowRefused, StorageFull, noted
 from comfyledger.ledger.sqlite import blobs, filesystem, mark, projections, schema, schema_objects
 from comfyledger.ledger.sqlite.locking import Hold, hold
 from comfyledger.ledger.sqlite.mark import Marking
@@ -43,17 +45,10 @@ _RESTORE: Final = "Restore a backup."
 _OF_THE_PLACE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 """Where the ledger may be whole and its disk full or out of reach: a backup would put an older one in its place."""
 _NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
-OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+_OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
-Noted = tuple[Event, BatchRow | None]
-
-
-class StorageFull(ComfyledgerError):
-    """The disk has no space for the group. SQLite has rolled it back; the ledger is unchanged."""
-
-
-class Ledger:
+class Ledger(ports.Ledger):
     """An open ledger. Use `open`, then `group` with `message` inside it; `close` gives the lock back."""
 
     def __init__(self, connection: sqlite3.Connection, held: Hold | None = None) -> None:
@@ -176,6 +171,9 @@ class Ledger:
             self._roll_back()
             raise _translated(error) from error
 
+    def lock_holder(self) -> str:
+        return holder_of(self.path)
+
     def _see_schema(self) -> None:
         """Another program may have changed it since the last group."""
         try:
@@ -219,7 +217,7 @@ class Ledger:
         """Whether what one message raised is the whole group's: SQLite ended the transaction, or cannot go on."""
         if not self._connection.in_transaction:
             return True
-        return isinstance(error, sqlite3.Error) and not isinstance(error, OF_ONE_MESSAGE)
+        return isinstance(error, sqlite3.Error) and not isinstance(error, _OF_ONE_MESSAGE)
 
     def load(self, keys: Iterable[Key]) -> Slice:
         return projections.load(self._connection, keys)
@@ -294,11 +292,6 @@ class Ledger:
             return list(projections.open_rows(self._connection))
         except sqlite3.Error as error:
             raise LedgerUnusable(f"The ledger cannot be read: {error}.", hint=_RESTORE) from error
-
-
-def noted(recorded: tuple[Recorded, ...], state: Slice) -> list[Noted]:
-    """The events of one message, each with its batch as it is after them."""
-    return [(entry.event, state.batch(getattr(entry.event, "batch_id", ""))) for entry in recorded]
 
 
 def check_place(path: Path) -> None:
@@ -397,6 +390,8 @@ def _translated(error: sqlite3.Error) -> Exception:
         return StorageFull("The disk that holds the ledger is full.")
     if code == sqlite3.SQLITE_IOERR:
         return LedgerUnusable(f"The disk failed the ledger ({error}).", hint="Check the disk; then start again.")
+    if isinstance(error, _OF_ONE_MESSAGE):
+        return RowRefused(str(error))
     return error
 
 

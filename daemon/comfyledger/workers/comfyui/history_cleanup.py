@@ -14,7 +14,7 @@ import structlog
 from comfyledger import crash_points
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.core.values import prompt_uuid
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 
 LINES_READ_MAX: Final = 1_000
 LEFT_MAX: Final = 1_000

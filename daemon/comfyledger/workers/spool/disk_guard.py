@@ -21,7 +21,7 @@ import structlog
 
 from comfyledger.engine import Engine
 from comfyledger.ledger.commit_group import Shortage
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool

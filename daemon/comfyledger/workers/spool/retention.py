@@ -20,7 +20,7 @@ import structlog
 
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import WAITING_FIRST, waiting_index
-from comfyledger.ledger.sqlite.reader import ImageFilter, Reader
+from comfyledger.ledger.ports import ImageFilter, Reader
 from comfyledger.workers.spool.spool import Spool
 
 SWEEP_EVERY_S: Final = 3_600.0

@@ -20,7 +20,7 @@ from comfyledger.core.values import WAITING_FIRST, image_id, waiting_indexes
 from comfyledger.engine import Engine
 from comfyledger.guarded import DIED, PluginDied
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 from comfyledger.plugin_api import Deleted, Foreign, Held, LaneFault, Store
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.reporting import Reporter

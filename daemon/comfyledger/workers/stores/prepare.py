@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from comfyledger.core.backoff import backoff
 from comfyledger.core.values import store_lane
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.reader import Reader
+from comfyledger.ledger.ports import Reader
 from comfyledger.plugins import OpenedStore, prepared
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.stores.resolve import check_identities

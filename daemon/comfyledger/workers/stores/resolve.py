@@ -11,7 +11,7 @@ from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.core.scheduling.effects import DeleteImage, UploadImage
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite.reader import BatchFilter, ImageFilter, Reader
+from comfyledger.ledger.ports import BatchFilter, ImageFilter, Reader
 from comfyledger.plugin_api import Store
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.reporting import Reporter

@@ -1,0 +1,278 @@
+"""What the daemon knows of the ledger: `Ledger` to append to, `Reader` for rows and events, their types and errors.
+
+`ledger/sqlite/` implements these protocols. What only uses a ledger is typed against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from comfyledger.core.events import Event, Recorded
+from comfyledger.core.keys import Key, ManyKey, OneKey
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, Row, SeriesRow, Slice
+from comfyledger.core.values import Blob
+from comfyledger.errors import ComfyledgerError
+from comfyledger.ledger.eventlog import Head, Line
+
+# ---- errors
+
+
+class StorageFull(ComfyledgerError):
+    """The disk has no space for the group. The group was rolled back; the ledger is unchanged."""
+
+
+class LedgerLocked(ComfyledgerError):
+    """Another program holds a lock of the ledger. Nothing was written, and the same call succeeds later."""
+
+
+class RowRefused(ComfyledgerError):
+    """The tables refused a row of one message of the group. The group was rolled back; the ledger is unchanged."""
+
+
+# ---- appending
+
+Noted = tuple[Event, BatchRow | None]
+"""An event, and its batch as it is after the message that recorded the event; None without a batch."""
+
+
+def noted(recorded: tuple[Recorded, ...], state: Slice) -> list[Noted]:
+    """The events of one message, each with its batch as it is after them."""
+    return [(entry.event, state.batch(getattr(entry.event, "batch_id", ""))) for entry in recorded]
+
+
+class Ledger(Protocol):
+    """A ledger that is open for its one writer. All methods are called in the writer's thread.
+
+    A group is one transaction: `with ledger.group()`. Inside it, messages are written one by one (`message`, `load`,
+    `write`), or all of them at its end (`following`, `load_one`, `load_many`, `follow`, `put`). Nothing here decides.
+    """
+
+    head: Head
+    """The last event. Inside a group: the last event of the group so far."""
+    ledger_id: str
+    """Never changes."""
+    epoch: str
+    """A restore begins a new one."""
+    secret: bytes
+    """32 bytes, the key of the digests of requests. Never changes."""
+    scrub_owed: bool
+    """Whether erased texts may still be in a file of the ledger, so that `scrub` has work."""
+
+    def group(self) -> AbstractContextManager[list[Line]]:
+        """One transaction. Gives a list, which holds the appended lines once the block has ended and is durable.
+
+        If the block raises, nothing of the group is written, and `head` is what it was before. Raises StorageFull,
+        LedgerLocked and RowRefused; LedgerUnusable if a write or sync failed: then the process must end.
+        """
+        ...
+
+    def message(self) -> AbstractContextManager[None]:
+        """What one message of a group writes. If the block raises, only that is undone, and the group goes on."""
+        ...
+
+    def following(self) -> AbstractContextManager[None]:
+        """What one message adds by `follow`. If the block raises, `head` is what it was, and its lines are dropped."""
+        ...
+
+    def ends_group(self, error: Exception) -> bool:
+        """Whether an error that one message raised ends the whole group."""
+        ...
+
+    def load(self, keys: Iterable[Key]) -> Slice:
+        """The rows under the keys, as the messages written before left them. Missing rows are absent."""
+        ...
+
+    def load_one(self, key: OneKey) -> Row | None:
+        """The row under a key; None if there is none."""
+        ...
+
+    def load_many(self, key: ManyKey) -> Iterable[Row]:
+        """The rows of a batch: its prompts, its images, or its texts that were not erased."""
+        ...
+
+    def write(self, recorded: tuple[Recorded, ...], state: Slice, texts: Iterable[Blob]) -> None:
+        """Write the events of one message, the rows that they changed and the texts that they name. Raises as `put`."""
+        ...
+
+    def follow(self, recorded: tuple[Recorded, ...], state: Slice) -> list[Line]:
+        """The lines of one message's events, chained to `head`, which is then the last of them. Nothing is written."""
+        ...
+
+    def put(self, lines: Sequence[Line], noted: Iterable[Noted], rows: Iterable[Row], texts: Iterable[Blob]) -> None:
+        """Write lines, the rows and names that their events change, and the texts that they name.
+
+        A text that is there already is not written again. An erasing event overwrites its texts. Raises
+        Refused(name_taken) for a name that was given before, or an error of the implementation's own.
+        """
+        ...
+
+    def check_lock(self) -> None:
+        """Whether a group could be written now. Writes nothing. Raises LedgerLocked, LedgerUnusable."""
+        ...
+
+    def lock_holder(self) -> str:
+        """Who holds a lock of the ledger, as far as it is known, like `another program (sqlite3, process 4242)`."""
+        ...
+
+    def open_rows(self) -> list[Row]:
+        """All lanes, and the open work: batches, prompts, kept images and images that stores are to delete.
+
+        Raises LedgerUnusable if they cannot be read.
+        """
+        ...
+
+    def scrub(self) -> bool:
+        """Remove erased texts from where the transactions left copies. False if that must be tried again later.
+
+        Waits for no lock. Raises LedgerUnusable if the disk failed.
+        """
+        ...
+
+
+# ---- reading
+
+
+class BatchFilter(msgspec.Struct, frozen=True):
+    """Which batches to list, newest first; what is not None must fit. `before`: continue after this batch_id."""
+
+    username_key: str | None = None
+    open_only: bool = False
+    before: str | None = None
+    limit: int = 50
+
+
+class ImageFilter(msgspec.Struct, frozen=True):
+    """Which images to list, newest batch first, then by index; what is not None must fit.
+
+    `before`: continue after this image (batch_id, index).
+    """
+
+    batch_id: str | None = None
+    username_key: str | None = None
+    state: str | None = None
+    before: tuple[str, int] | None = None
+    limit: int = 50
+
+
+class LogWanted(msgspec.Struct, frozen=True):
+    """Which lines: positions above `after` up to `upto`; what is not None must fit. Times in milliseconds since 1970.
+
+    `reverse`: newest first.
+    """
+
+    after: int = 0
+    upto: int | None = None
+    stream: str | None = None
+    user: str | None = None
+    series: frozenset[str] | None = None
+    kinds: frozenset[str] | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    reverse: bool = False
+    limit: int = 200
+
+
+class LogLines(msgspec.Struct, frozen=True):
+    """A page of lines. `position`: the last one examined, whether it fits or not. `more`: others follow it."""
+
+    lines: list[Line]
+    position: int
+    more: bool
+
+
+class Turns(msgspec.Struct, frozen=True):
+    """Who takes turns: the prompts of a batch that are not done, and other batches that are open or held."""
+
+    own: int = 0
+    batches: int = 0
+
+
+class Reader(Protocol):
+    """Reads committed rows and events while the ledger is written. Each call is one short read of one moment.
+
+    Every list has a limit. Each method raises Refused(busy) while another program locks the ledger.
+    """
+
+    async def head(self) -> Head:
+        """The last committed event."""
+        ...
+
+    async def page(
+        self, *, after: int, limit: int, stream: str | None = None, user: str | None = None, upto: int | None = None
+    ) -> list[Line]:
+        """The next lines after a position, oldest first, of one stream or one user if given.
+
+        `Line.user` is set only if a user was given.
+        """
+        ...
+
+    async def log_lines(self, wanted: LogWanted) -> LogLines:
+        """The next lines that fit. A page may be shorter than its limit, or empty, while `more` is true."""
+        ...
+
+    async def texts(self, digests: list[str]) -> dict[str, bytes]:
+        """The contents of texts by digest. Erased and unknown ones are missing."""
+        ...
+
+    async def request(self, label: str, request_id: str) -> RequestRow | None:
+        """The request that a client sent under an id of its own."""
+        ...
+
+    async def batch(self, batch_id: str) -> BatchRow | None: ...
+
+    async def batches(self, wanted: BatchFilter) -> list[BatchRow]: ...
+
+    async def prompt(self, batch_id: str, prompt: int) -> PromptRow | None: ...
+
+    async def prompts(self, batch_id: str) -> list[PromptRow]:
+        """All prompts of a batch, in their order."""
+        ...
+
+    async def image(self, batch_id: str, index: int) -> ImageRow | None: ...
+
+    async def images(self, wanted: ImageFilter) -> list[ImageRow]: ...
+
+    async def these_images(self, batch_id: str, indexes: tuple[int, ...]) -> list[ImageRow]:
+        """Images of a batch in the order of the indexes. Those that do not exist are missing."""
+        ...
+
+    async def image_named(self, public_id: str) -> ImageRow | None:
+        """The image that was given a name, in whichever case and Unicode form it is spelled."""
+        ...
+
+    async def name_place(self, key: str) -> tuple[str, int] | None:
+        """Batch and index of the image that was given a name. `key`: folder, `/` and file, folded."""
+        ...
+
+    async def series(self, key: str) -> SeriesRow | None: ...
+
+    async def series_ending(self, end: str) -> list[SeriesRow]:
+        """Some series whose keys end with `end`."""
+        ...
+
+    async def prompt_place(self, prompt_id: str, after: int, upto: int) -> tuple[str, int] | None:
+        """Batch and prompt that were submitted with ComfyUI's prompt id at a position above `after` up to `upto`."""
+        ...
+
+    async def turns(self, batch_id: str) -> Turns:
+        """The prompts of a batch that are not done, and the other open or held batches, counted up to a limit."""
+        ...
+
+    async def parked_bytes(self, batch_ids: list[str]) -> int:
+        """How many bytes the files of the parked images of these batches have."""
+        ...
+
+    async def owing(self, store: str) -> dict[str, int]:
+        """By batch: how many images a store does not have yet, did not take, or is still to delete.
+
+        Reads every image; only for rare commands.
+        """
+        ...
+
+    async def lanes(self) -> list[LaneRow]:
+        """Every lane that was ever paused."""
+        ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfyledger.core.media import EXTENSIONS, IMAGE_EXTENSIONS, MIME_TYPES
 from comfyledger.plugin_api import IMAGE_EXTENSIONS as SEEN_BY_PLUGINS
-from comfyledger.workers.spool.imagefile import WALKS
+from comfyledger.workers.media.media_file import WALKS
 
 
 def test_every_kind_of_file_that_is_kept_is_checked_and_has_a_mime_type() -> None:

@@ -26,9 +26,9 @@ from comfyledger.core.values import OutputFile, Pinned
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite import schema
 from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.workers.media.broken_file import Broken
+from comfyledger.workers.media.media_file import ProvedFile
 from comfyledger.workers.spool import spool as spool_module
-from comfyledger.workers.spool.broken_file import Broken
-from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 from support.ledger_given import submission
 from support.waiting import until

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from comfyledger.workers.spool.imagefile import ProvedFile
+from comfyledger.workers.media.media_file import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 
 LIMITS: dict[str, Any] = {"strip": True, "bytes_max": 1_000_000, "pixels_max": 1_000_000}

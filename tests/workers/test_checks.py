@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from comfyledger.workers.comfyui.fetch import Turns
+from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.spool import spool as spool_module
-from comfyledger.workers.spool.broken_file import Broken
 from comfyledger.workers.spool.checks import ALL, LONG, Checks
 from comfyledger.workers.spool.spool import Spool
 from support.spool_given import image, keep

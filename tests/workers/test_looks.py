@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from comfyledger.workers.spool.imagefile import pin
+from comfyledger.workers.media.media_file import pin
 
 SECRET = b"sk-typed-into-a-node"
 PLACE = 0x8825

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from comfyledger.errors import SpoolUnusable
+from comfyledger.workers.media.broken_file import Broken
+from comfyledger.workers.media.media_file import ProvedFile
 from comfyledger.workers.spool import files as files_module
 from comfyledger.workers.spool import spool as spool_module
-from comfyledger.workers.spool.broken_file import Broken
 from comfyledger.workers.spool.files import NoPlace
-from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 from support.spool_given import LIMITS, image, keep
 

@@ -24,10 +24,10 @@ from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Outcome, Stored, StoreTrouble
 from comfyledger.plugins import OpenedStore
+from comfyledger.workers.media.media_file import ProvedFile
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.spool.files import NoPlace
-from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.resolve import check_identities
 from comfyledger.workers.stores.restore_file import SourceTrouble

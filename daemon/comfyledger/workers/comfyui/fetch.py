@@ -24,11 +24,11 @@ from comfyledger.core.reports import FilesKept, FilesLaidBy, PromptReport
 from comfyledger.core.scheduling.effects import FetchPrompt
 from comfyledger.core.values import OutputFile, Pinned, waiting_index, waiting_indexes
 from comfyledger.workers.comfyui.outcomes import Outcomes, report_of
+from comfyledger.workers.media.broken_file import Broken
+from comfyledger.workers.media.media_file import ProvedFile
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
-from comfyledger.workers.spool.broken_file import Broken
 from comfyledger.workers.spool.files import NoPlace
-from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 
 TRANSFERS_MAX: Final = 3

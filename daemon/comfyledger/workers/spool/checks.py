@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from comfyledger.workers.spool.broken_file import DECODE_BYTES_MAX
+from comfyledger.workers.media.broken_file import DECODE_BYTES_MAX
 
 ALL: Final = DECODE_BYTES_MAX
 LONG: Final = ALL // 2

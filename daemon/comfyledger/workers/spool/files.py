@@ -19,8 +19,8 @@ from typing import BinaryIO, Final, TypeVar
 
 from comfyledger import durable
 from comfyledger.errors import ComfyledgerError, SpoolUnusable
-from comfyledger.workers.spool.broken_file import Broken, Walked
-from comfyledger.workers.spool.imagefile import ProvedFile
+from comfyledger.workers.media.broken_file import Broken, Walked
+from comfyledger.workers.media.media_file import ProvedFile
 
 HELD_BYTES: Final = 4 * 1_048_576
 """A smaller file is received in memory and written once, as what is pinned. Each fetch holds at most so much."""

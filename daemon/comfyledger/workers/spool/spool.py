@@ -23,7 +23,8 @@ from typing import Final
 from comfyledger import crash_points
 from comfyledger.core.media import EXTENSIONS
 from comfyledger.errors import SpoolUnusable
-from comfyledger.workers.spool.broken_file import Broken, Walked
+from comfyledger.workers.media.broken_file import Broken, Walked
+from comfyledger.workers.media.media_file import ProvedFile, is_heavy, proved, walk
 from comfyledger.workers.spool.checks import ALL, LONG, Checks, Strikes
 from comfyledger.workers.spool.files import (
     Walking,
@@ -37,7 +38,6 @@ from comfyledger.workers.spool.files import (
     to_end,
 )
 from comfyledger.workers.spool.folder_lock import make_folder
-from comfyledger.workers.spool.imagefile import ProvedFile, is_heavy, proved, walk
 
 BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.(?:{'|'.join(EXTENSIONS)})")

@@ -20,8 +20,8 @@ from comfyledger.errors import ComfyledgerError
 from comfyledger.guarded import PluginDied
 from comfyledger.plugin_api import LaneFault, Store, StoreTrouble
 from comfyledger.plugins import OpenedStore
+from comfyledger.workers.media.media_file import ProvedFile
 from comfyledger.workers.row_cache import RowCache
-from comfyledger.workers.spool.imagefile import ProvedFile
 from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.resolve import name_in, same_place
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 
 from PIL.JpegImagePlugin import JpegImageFile
 
-from comfyledger.workers.spool.broken_file import (
+from comfyledger.workers.media.broken_file import (
     DECODE_BYTES_MAX,
     PIECE_BYTES,
     Broken,
@@ -24,7 +24,7 @@ from comfyledger.workers.spool.broken_file import (
     take,
     truncated,
 )
-from comfyledger.workers.spool.orientation import PREFIX, kept_exif, kept_xmp
+from comfyledger.workers.media.orientation import PREFIX, kept_exif, kept_xmp
 
 SOI, EOI, SOS, COM = 0xD8, 0xD9, 0xDA, 0xFE
 BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})

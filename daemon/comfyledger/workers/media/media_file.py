@@ -1,4 +1,4 @@
-"""Image files as ComfyUI leaves them: proved whole, stripped of metadata, and measured.
+"""Media files as ComfyUI leaves them: proved whole, stripped of metadata, and measured.
 
 Nothing here knows of batches, spools or stores: one file goes in, another and its `ProvedFile` come out. PNG, JPEG and
 WebP are told apart by their first bytes, never by a name. `png.py`, `jpeg.py` and `webp.py` each read every chunk while
@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from comfyledger.core.values import Checked
-from comfyledger.workers.spool import png
-from comfyledger.workers.spool.broken_file import PIECE_BYTES, Broken, Walked, check_pixels
-from comfyledger.workers.spool.jpeg import decode_jpeg, walk_jpeg
-from comfyledger.workers.spool.webp import decode_webp, walk_webp
+from comfyledger.workers.media import png
+from comfyledger.workers.media.broken_file import PIECE_BYTES, Broken, Walked, check_pixels
+from comfyledger.workers.media.jpeg import decode_jpeg, walk_jpeg
+from comfyledger.workers.media.webp import decode_webp, walk_webp
 
 HEAVY_BYTES: Final = 64 * 1_048_576
 """A PNG whose pixels inflate to more takes long to check. Others must not be crowded out meanwhile."""

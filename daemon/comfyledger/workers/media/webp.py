@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 from PIL.WebPImagePlugin import WebPImageFile
 
-from comfyledger.workers.spool.broken_file import (
+from comfyledger.workers.media.broken_file import (
     PIECE_BYTES,
     Broken,
     Walked,
@@ -21,7 +21,7 @@ from comfyledger.workers.spool.broken_file import (
     trailing,
     truncated,
 )
-from comfyledger.workers.spool.orientation import XMP_BYTES_MAX, kept_exif, kept_xmp
+from comfyledger.workers.media.orientation import XMP_BYTES_MAX, kept_exif, kept_xmp
 
 KEPT: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
 FRAME_KEPT: Final = frozenset({b"VP8 ", b"VP8L", b"ALPH"})

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
-from comfyledger.workers.spool.broken_file import (
+from comfyledger.workers.media.broken_file import (
     PIECE_BYTES,
     Broken,
     check_end,
@@ -22,7 +22,7 @@ from comfyledger.workers.spool.broken_file import (
     nowhere,
     take,
 )
-from comfyledger.workers.spool.orientation import XMP_BYTES_MAX, kept_exif, kept_xmp
+from comfyledger.workers.media.orientation import XMP_BYTES_MAX, kept_exif, kept_xmp
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 INFLATED_BYTES: Final = 1_048_576

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageCms, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from comfyledger.workers.spool.broken_file import Broken
-from comfyledger.workers.spool.imagefile import ProvedFile, pin
+from comfyledger.workers.media.broken_file import Broken
+from comfyledger.workers.media.media_file import ProvedFile, pin
 
 SECRET = b"sk-typed-into-a-node"
 PIXELS_MAX = 1_000_000
@@ -224,7 +224,7 @@ def test_fill_bytes_before_a_jpeg_marker_are_lawful(tmp_path: Path) -> None:
 
 def test_a_marker_on_the_border_of_two_pieces_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1, 2, 3, 64):
-        monkeypatch.setattr("comfyledger.workers.spool.jpeg.PIECE_BYTES", size)
+        monkeypatch.setattr("comfyledger.workers.media.jpeg.PIECE_BYTES", size)
         pinned(tmp_path, WHOLE["jpg-restarts"], strip=False)
         assert (tmp_path / "out").read_bytes() == WHOLE["jpg-restarts"]
 

@@ -21,8 +21,8 @@ from comfyledger.core.events import KIND_OF, stream_of
 from comfyledger.core.rows import Row, Slice
 from comfyledger.ledger.eventlog import Head, Line, chained, encode
 from comfyledger.ledger.sqlite.locking import hold
+from comfyledger.ledger.sqlite.opening import connect
 from comfyledger.ledger.sqlite.projections import stored
-from comfyledger.ledger.sqlite.writer import connect
 
 TABLES: Final[dict[str, str]] = {
     "events": "stream",

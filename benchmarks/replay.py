@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final
 
 import peer_eventsourcing
-from comfyledger.ledger.eventlog import decode, read_head, read_page
+from comfyledger.ledger.eventlog import decode
+from comfyledger.ledger.sqlite.log_table import read_head, read_page
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import Scratch

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from comfyledger.ledger.eventlog import read_head
+from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.maintenance.audit.chain import links_hold
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import Scratch

@@ -19,8 +19,8 @@ from typing import Any
 
 from comfyledger.core.commands import Forget
 from comfyledger.core.decide.decide import Message
+from comfyledger.ledger.file_lock import Hold
 from comfyledger.ledger.sqlite import blobs, replace
-from comfyledger.ledger.sqlite.locking import Hold
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance import backup as backup_module
 from comfyledger.maintenance.audit.compare import TABLES

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.ledger.sqlite import filesystem
+from comfyledger.ledger import filesystem
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance import backup as module
 from comfyledger.maintenance.audit.findings import Progress, silent

@@ -12,7 +12,8 @@ from comfyledger.core.events import BatchHeld, Event
 from comfyledger.core.reports import SubmitIntended
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger import eventlog
-from comfyledger.ledger.eventlog import decode, encode, read_page
+from comfyledger.ledger.eventlog import decode, encode
+from comfyledger.ledger.sqlite.log_table import read_page
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_given import first_broken, log_of, raw, submission, take, take_one
 

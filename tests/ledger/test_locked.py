@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.ledger import locked
 from comfyledger.ledger.ports import LedgerLocked
+from comfyledger.ledger.sqlite import locking, opening
 from comfyledger.ledger.sqlite import writer as ledgers
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -71,7 +71,7 @@ def held(used: Path) -> Iterator[Callable[[str], Stranger]]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledgers, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.01)
     monkeypatch.setattr(ledgers, "OPEN_WAIT_S", 0.05)
 
 
@@ -82,11 +82,11 @@ LOCKS = [("WAL", ALONE), ("DELETE", READING), ("DELETE", IN_BETWEEN), ("DELETE",
 def test_a_start_waits_for_a_lock_and_goes_on_when_it_is_gone(
     used: Path, held: Callable[..., Stranger], monkeypatch: pytest.MonkeyPatch, journal: str, deed: str
 ) -> None:
-    monkeypatch.setattr(ledgers, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.01)
     stranger = held(deed, journal)
     opened: list[Ledger] = []
     tried = threading.Event()
-    monkeypatch.setattr(locked.log, "warning", lambda *_, **__: tried.set())
+    monkeypatch.setattr(locking.log, "warning", lambda *_, **__: tried.set())
     start = threading.Thread(target=lambda: opened.append(Ledger.open(used)))
     start.start()
     assert tried.wait(20)
@@ -107,7 +107,7 @@ def test_a_start_that_times_out_names_the_holder_and_asks_for_no_backup(
     pid = held(deed, journal).process.pid
     with pytest.raises(LedgerUnusable, match=rf"Another program \(python.*, process {pid}\) holds a lock") as refused:
         Ledger.open(used)
-    assert refused.value.hint == locked.HINT
+    assert refused.value.hint == locking.HINT
 
 
 def test_a_write_lock_keeps_no_start_waiting_and_a_group_says_what_it_is(
@@ -115,7 +115,7 @@ def test_a_write_lock_keeps_no_start_waiting_and_a_group_says_what_it_is(
 ) -> None:
     stranger = held(IN_BETWEEN)
     ledger = Ledger.open(used)
-    assert f"process {stranger.process.pid}" in locked.holder_of(used)
+    assert f"process {stranger.process.pid}" in locking.holder_of(used)
     ledger.wait_for_locks(0.01)
     head = ledger.head
     with pytest.raises(LedgerLocked):
@@ -131,7 +131,7 @@ def test_a_write_lock_keeps_no_start_waiting_and_a_group_says_what_it_is(
 
 
 def test_a_new_ledger_is_born_when_somebody_lets_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledgers, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.01)
     path.parent.mkdir()
     stranger = Stranger(path, EXCLUSIVE)
     timer = threading.Timer(0.3, stranger.end)
@@ -150,7 +150,7 @@ def test_reading_a_held_ledger_names_the_holder_and_reads_nothing_partial(
     pid = held(EXCLUSIVE, "DELETE").process.pid
     with pytest.raises(LedgerUnusable, match=f"process {pid}") as refused, open_read_only(used):
         pass
-    assert refused.value.hint == locked.HINT
+    assert refused.value.hint == locking.HINT
     with pytest.raises(LedgerUnusable, match=f"process {pid}"):
         backup(used, used.parent / "copy.db", 0.0, silent)
 
@@ -158,7 +158,7 @@ def test_reading_a_held_ledger_names_the_holder_and_reads_nothing_partial(
 def test_a_rebuild_waits_within_a_bound_and_changes_nothing(
     used: Path, held: Callable[..., Stranger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.01)
     stranger = held(IN_BETWEEN)
     with pytest.raises(LedgerUnusable, match=f"process {stranger.process.pid}"):
         rebuild(used, silent)
@@ -175,7 +175,7 @@ async def test_a_reader_that_somebody_keeps_out_says_busy(used: Path, monkeypatc
 
     reader = Reader(used)
     with monkeypatch.context() as patch:
-        patch.setattr("comfyledger.ledger.eventlog.read_head", locked_out)
+        patch.setattr("comfyledger.ledger.sqlite.log_table.read_head", locked_out)
         with pytest.raises(Refused) as refused:
             await reader.head()
     assert refused.value.code == "busy"
@@ -205,14 +205,14 @@ def test_the_write_ahead_log_is_emptied_after_a_foreign_checkpoint(used: Path) -
 def test_the_lock_of_nobody_else_names_nobody(used: Path) -> None:
     ledger = Ledger.open(used)
     with ledger.group():
-        assert locked.holder_of(used) == "another program"
+        assert locking.holder_of(used) == "another program"
     ledger.close()
-    assert locked.holder_of(used.with_name("none.db")) == "another program"
+    assert locking.holder_of(used.with_name("none.db")) == "another program"
 
 
 def test_only_errors_of_sqlite_that_mean_a_lock_are_one() -> None:
-    assert not locked.is_lock(OSError(os.strerror(5)))
-    assert not locked.is_lock(sqlite3.ProgrammingError("closed"))
+    assert not locking.is_lock(OSError(os.strerror(5)))
+    assert not locking.is_lock(sqlite3.ProgrammingError("closed"))
     full = sqlite3.OperationalError("full")
     full.sqlite_errorcode = sqlite3.SQLITE_FULL
-    assert not locked.is_lock(full)
+    assert not locking.is_lock(full)

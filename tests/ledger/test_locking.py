@@ -16,6 +16,7 @@ import pytest
 from comfyledger import durable
 from comfyledger.core.commands import Forget
 from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger import file_lock
 from comfyledger.ledger.sqlite import locking, replace
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import silent
@@ -297,14 +298,14 @@ def test_a_ledger_replaced_before_it_is_locked_is_not_written(path: Path, monkey
     other = path.with_name("other.db")
     shutil.copy(path, other)
     inode = other.stat().st_ino
-    lock = locking._lock
+    lock = file_lock.lock
 
     def late(fd: int) -> None:
         if other.exists() and os.path.samestat(os.fstat(fd), path.stat()):
             other.replace(path)
         lock(fd)
 
-    monkeypatch.setattr(locking, "_lock", late)
+    monkeypatch.setattr(file_lock, "lock", late)
     held = locking.hold(path)
     assert held.fd is not None
     assert os.fstat(held.fd).st_ino == path.stat().st_ino == inode
@@ -335,7 +336,7 @@ def test_no_child_keeps_the_descriptor(path: Path) -> None:
     child = os.fork()
     if child == 0:
         opened._held.close()
-        os.write(telling, b"%d" % len(locking._holds))
+        os.write(telling, b"%d" % len(file_lock._holds))
         os.read(waiting, 1)
         os._exit(0)
     assert os.read(told, 1) == b"0"

@@ -12,9 +12,10 @@ import pytest
 from comfyledger.core.commands import CancelBatch, HoldBatch, PauseLane
 from comfyledger.core.events import LanePaused, LaneResumed, PromptSubmitting, Recorded
 from comfyledger.core.values import prompt_uuid
-from comfyledger.ledger.eventlog import append, lines_of, read_head
+from comfyledger.ledger.eventlog import lines_of
 from comfyledger.ledger.ports import LogWanted
 from comfyledger.ledger.sqlite import queries
+from comfyledger.ledger.sqlite.log_table import append, read_head
 from comfyledger.ledger.sqlite.queries import CLOCK_SET_BACK_MS
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger

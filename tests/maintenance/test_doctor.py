@@ -16,8 +16,8 @@ import pytest
 from aiohttp import web
 
 from comfyledger import settings as settings_of
-from comfyledger.ledger.locked import locks_in
-from comfyledger.ledger.sqlite import filesystem
+from comfyledger.ledger import filesystem
+from comfyledger.ledger.sqlite.locking import locks_in
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.doctor import machine, run
 from comfyledger.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from comfyledger.ledger.eventlog import read_head
+from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.maintenance.audit import parallel, run
 from comfyledger.maintenance.audit.findings import EXAMPLES_MAX, Tally
 from comfyledger.maintenance.open_read_only import open_read_only

@@ -357,7 +357,7 @@ def test_a_plugin_that_dies_stops_it(home: Home) -> None:
 
 
 def test_a_network_file_system_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comfyledger.ledger.sqlite.filesystem.type_of", lambda _: 0x6969)
+    monkeypatch.setattr("comfyledger.ledger.filesystem.type_of", lambda _: 0x6969)
     with pytest.raises(LedgerUnusable, match="NFS"):
         home.restore()
 

@@ -17,7 +17,7 @@ from comfyledger.core.reports import FilesKept, PromptHasFinished, SubmitIntende
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import OutputFile, Pinned
 from comfyledger.ledger.commit_group import Terms, decide_group
-from comfyledger.ledger.eventlog import read_head
+from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit import parallel, streams
 from comfyledger.maintenance.audit.findings import Progress, Tally, silent

@@ -34,7 +34,8 @@ from comfyledger.core.rows import (
 )
 from comfyledger.core.values import PromptFixed, StoreRef, blob_of
 from comfyledger.ledger.commit_group import texts_named
-from comfyledger.ledger.eventlog import GENESIS, Line, chained, decode, read_page
+from comfyledger.ledger.eventlog import GENESIS, Line, chained, decode
+from comfyledger.ledger.sqlite.log_table import read_page
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.core_given import of_batch
 

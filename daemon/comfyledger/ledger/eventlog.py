@@ -1,14 +1,12 @@
-"""Appending to the log and reading from it: the chain of hashes, the encoding of events, pages for cursors.
+"""The log as data: events as lines, their encoding, and the chain of hashes. Where lines are kept is no matter here.
 
-Events are only ever added, by the one writer, at the position after the last. A page is read by index from a position
-on, so that a cursor costs what it reads and no more.
+Events are only ever added, by the one writer, at the position after the last.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -97,11 +95,6 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     hash: bytes = GENESIS
 
 
-def read_head(connection: sqlite3.Connection) -> Head:
-    row = connection.execute("SELECT position, hash FROM events ORDER BY position DESC LIMIT 1").fetchone()
-    return Head(*row) if row else Head()
-
-
 def lines_of(head: Head, recorded: Iterable[Recorded], users: dict[str, str]) -> list[Line]:
     """Events as they follow a head, each chained to the one before; `users` gives the user of each batch."""
     lines, previous = [], head.hash
@@ -112,56 +105,9 @@ def lines_of(head: Head, recorded: Iterable[Recorded], users: dict[str, str]) ->
     return lines
 
 
-def append(connection: sqlite3.Connection, lines: Sequence[Line]) -> None:
-    """Add lines that follow the head of the log."""
-    connection.executemany(
-        "INSERT INTO events (position, stream, kind, schema, at, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(x.position, x.stream, x.kind, x.schema, x.at_ms, x.data, x.hash) for x in lines],
-    )
-    connection.executemany(
-        "INSERT INTO events_by_user (user, position) VALUES (?, ?)", [(x.user, x.position) for x in lines if x.user]
-    )
-
-
 def _line(entry: Recorded, users: dict[str, str]) -> Line:
     event = entry.event
     stream = stream_of(event)
     user = event.user_key if isinstance(event, BatchRequested) else users.get(stream, "")
     kind = KIND_OF[type(event)]
     return Line(entry.position, stream, kind, schema_of(kind), entry.at_ms, encode(event), b"", user)
-
-
-_COLUMNS: Final = "e.position, e.stream, e.kind, e.schema, e.at, e.data, e.hash"
-
-
-def read_page(
-    connection: sqlite3.Connection,
-    *,
-    after: int,
-    limit: int,
-    stream: str | None = None,
-    user: str | None = None,
-    upto: int | None = None,
-) -> list[Line]:
-    """The next lines after a position, of one stream or one user if so asked, oldest first.
-
-    The lines know their user only if one was asked for: the log itself does not say it.
-    """
-    where, values = ["e.position > ?"], [after]
-    source = "events e"
-    parameters: list[str | int] = []
-    if user is not None:
-        source = "events_by_user u JOIN events e ON e.position = u.position"
-        where = ["u.user = ?", "u.position > ?"]
-        parameters.append(user)
-    if stream is not None:
-        where.append("e.stream = ?")
-    parameters += values
-    if stream is not None:
-        parameters.append(stream)
-    if upto is not None:
-        where.append("e.position <= ?")
-        parameters.append(upto)
-    order, whose = ("u.position", "u.user") if user is not None else ("e.position", "''")
-    sql = f"SELECT {_COLUMNS}, {whose} FROM {source} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
-    return [Line(*row) for row in connection.execute(sql, (*parameters, limit))]

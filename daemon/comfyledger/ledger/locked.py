@@ -1,36 +1,15 @@
-"""A lock of the ledger that another program holds: which errors of SQLite mean one, who holds it, and waiting for it.
+"""A lock of the ledger that another program holds, as the engine sees it: since when, and who holds it.
 
-Such a lock is never a fault of the ledger: nothing was written, and the same call goes well once it is gone. It is
-waited for, everywhere within a bound, and the program is named where the kernel tells.
+Such a lock is no fault of the ledger. Nothing was written, and the same group succeeds once the lock is gone.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Final, TypeVar
+from collections.abc import Callable
 
 import structlog
 
-from comfyledger.errors import LedgerUnusable, Refused
-
-OPEN_WAIT_S: Final = 120.0
-"""For the daemon at its start: as long as a `VACUUM` or an import of some size takes."""
-COMMAND_WAIT_S: Final = 10.0
-"""For a command that a person has typed."""
-RETRY_S: Final = 0.2
-HINT: Final = "Wait until it is done, or end it; then repeat the command."
-
-LOCKS: Final = Path("/proc/locks")
-_CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
-_FILES: Final = ("-shm", "")
-"""Where SQLite's locks lie: on the index of the write-ahead log, and on the file where there is none."""
-
-T = TypeVar("T")
+from comfyledger.errors import Refused
 
 log = structlog.get_logger("comfyledger.ledger")
 
@@ -73,92 +52,3 @@ class Lock:
     def refusal(self) -> Refused:
         hint = "End that program, or repeat the request with the same request_id once it is done."
         return Refused("busy", self.text, hint=hint, retry_after_s=1.0)
-
-
-def is_lock(error: BaseException) -> bool:
-    """Whether an error means that somebody else holds a lock: SQLITE_BUSY, _LOCKED, _PROTOCOL, in all variants."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _CODES
-
-
-def holder_of(path: Path) -> str:
-    """Like "another program (sqlite3, process 4242)": who keeps others from writing, as far as the kernel tells."""
-    for end in _FILES:
-        found = _holders(path.with_name(path.name + end))
-        if found:
-            return f"another program ({', '.join(f'{_name(pid)}, process {pid}' for pid in found)})"
-    return "another program"
-
-
-def _holders(path: Path) -> list[int]:
-    """Processes with a lock for writing; if there is none, those with any lock."""
-    try:
-        held = locks_on(path.stat(), "POSIX")
-    except OSError:
-        return []
-    others = [(access, pid) for access, pid in held if pid not in {os.getpid(), 0, -1}]
-    writing = [pid for access, pid in others if access == "WRITE"]
-    return sorted({*(writing or [pid for _, pid in others])})
-
-
-def locks_on(file: os.stat_result, kind: str) -> list[tuple[str, int]]:
-    """The locks of a kind (POSIX, FLOCK) that the kernel lists for a file: access and process id.
-
-    Some file systems have another device there: then none is found.
-    """
-    try:
-        text = LOCKS.read_text()
-    except OSError:
-        return []
-    return locks_in(text, kind, os.major(file.st_dev), os.minor(file.st_dev), file.st_ino)
-
-
-def locks_in(text: str, kind: str, major: int, minor: int, inode: int) -> list[tuple[str, int]]:
-    """The same of the text of /proc/locks."""
-    place = f"{major:02x}:{minor:02x}:{inode}"
-    lines = (line.split() for line in text.splitlines())
-    return [
-        (one[3], int(one[4]))
-        for one in lines
-        if len(one) == 8 and one[1] == kind and one[5] == place and one[4].removeprefix("-").isdecimal()
-    ]
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return "unknown"
-
-
-def patiently(path: Path, work: Callable[[], T], wait_s: float) -> T:
-    """What `work` returns, done again as long as a lock stops it. Raises LedgerUnusable once `wait_s` have passed."""
-    until_s, is_told = time.monotonic() + wait_s, False
-    while True:
-        try:
-            return work()
-        except sqlite3.Error as error:
-            if not is_lock(error):
-                raise
-            if time.monotonic() >= until_s:
-                raise unusable(path) from error
-            if not is_told:
-                log.warning("ledger.locked", by=holder_of(path), wait_s=wait_s)
-            is_told = True
-        time.sleep(RETRY_S)
-
-
-def unusable(path: Path) -> LedgerUnusable:
-    who = holder_of(path)
-    return LedgerUnusable(f"{who[0].upper()}{who[1:]} holds a lock of {path}.", hint=HINT)
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Raises LedgerUnusable, which names the program, for a lock that was waited for in vain."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        if is_lock(error):
-            raise unusable(path) from error
-        raise

@@ -20,8 +20,9 @@ import msgspec
 
 from comfyledger.durable import sync_folder
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.ledger.eventlog import Head, read_head
-from comfyledger.ledger.sqlite.locking import Hold, made
+from comfyledger.ledger.eventlog import Head
+from comfyledger.ledger.file_lock import Hold, made
+from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.file import check_file
 from comfyledger.maintenance.audit.findings import Progress, Tally

@@ -13,9 +13,10 @@ import msgspec
 
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import ImageRow
-from comfyledger.ledger.eventlog import Line, decode, read_head
+from comfyledger.ledger.eventlog import Line, decode
 from comfyledger.ledger.ports import LogWanted
 from comfyledger.ledger.sqlite import blobs, projections
+from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.ledger.sqlite.queries import log_lines
 from comfyledger.maintenance.audit.fold import texts_of
 

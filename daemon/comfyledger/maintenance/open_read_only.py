@@ -16,8 +16,8 @@ from urllib.parse import quote
 import msgspec
 
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger.locked import is_lock, naming, unusable
 from comfyledger.ledger.sqlite import schema, schema_objects
+from comfyledger.ledger.sqlite.locking import is_lock, naming, unusable
 
 TIMEOUT_S: Final = 5.0
 """For a lock that another program holds."""

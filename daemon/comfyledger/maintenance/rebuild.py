@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger.locked import COMMAND_WAIT_S, naming, patiently
 from comfyledger.ledger.sqlite import replace, schema
-from comfyledger.ledger.sqlite.writer import connect
+from comfyledger.ledger.sqlite.locking import COMMAND_WAIT_S, naming, patiently
+from comfyledger.ledger.sqlite.opening import connect
 from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.compare import TABLES
 from comfyledger.maintenance.audit.findings import Progress, Tally

@@ -10,8 +10,8 @@ import sqlite3
 from pathlib import Path
 
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.ledger.eventlog import read_head
 from comfyledger.ledger.sqlite import schema
+from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.maintenance.audit.findings import Progress, Tally
 from comfyledger.maintenance.audit.fold import Scratch
 from comfyledger.maintenance.open_read_only import identity_of, open_read_only

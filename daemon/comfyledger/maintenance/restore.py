@@ -23,8 +23,8 @@ from comfyledger.core.values import Evidence
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.guarded import PluginDied
 from comfyledger.ledger.eventlog import Head
+from comfyledger.ledger.file_lock import Hold, made
 from comfyledger.ledger.sqlite import mark, replace
-from comfyledger.ledger.sqlite.locking import Hold, made
 from comfyledger.maintenance.audit.findings import Progress
 from comfyledger.maintenance.audit.run import PREPARE_S
 from comfyledger.maintenance.backup import copy, remove, verified

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from comfyledger.errors import Unusable
-from comfyledger.ledger.sqlite.locking import Hold
+from comfyledger.ledger.file_lock import Hold
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.server.tokens import Keyring, find_token

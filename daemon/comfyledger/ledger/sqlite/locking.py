@@ -1,71 +1,48 @@
-"""One descriptor for each ledger file that this process writes: it carries the lock and is what the file is synced by.
+"""The locks of a ledger's file: ours, which keeps a second daemon out, and those of other programs.
 
-The lock is `flock` on the file's own inode, so that another name of it (a link, a bind mount) or a removed lock file
-lets no second writer in. SQLite's own locks are of another kind (fcntl) and do not meet it. Those belong to process and
-inode: closing any other descriptor of the file drops them all. So a file is opened once, before SQLite opens it,
-and closed after SQLite has closed it; a process that has a file already does not open it again, not even to be refused.
+Ours is a lock of the file's inode (`ledger/file_lock.py`) and lasts as long as the ledger is open. Other programs take
+SQLite's locks. Such a lock is no fault of the ledger: nothing was written, and the same call succeeds once the lock is
+gone. It is waited for, always within a limit, and the program is named if the kernel knows it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from comfyledger.durable import sync_file
+import structlog
+
 from comfyledger.errors import LedgerUnusable
+from comfyledger.ledger.file_lock import Hold, Taken, lock, locked_file
 
 BESIDE: Final = ("", "-wal", "-shm")
 """A ledger and what SQLite keeps beside it while it is open. The write-ahead log belongs to a path, not to an inode."""
 ASIDE: Final = ".replaced-"
 """Separates the name of a ledger that a restore moved aside from the time of the move."""
-_TRIES: Final = 10
-_Inode = tuple[int, int]
 
-_holds: list[Hold] = []
-"""All that this process has open."""
+OPEN_WAIT_S: Final = 120.0
+"""For the daemon at its start: as long as a `VACUUM` or an import of some size takes."""
+COMMAND_WAIT_S: Final = 10.0
+"""For a command that a person has typed."""
+RETRY_S: Final = 0.2
+HINT: Final = "Wait until it is done, or end it; then repeat the command."
 
+LOCKS: Final = Path("/proc/locks")
+_CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_FILES: Final = ("-shm", "")
+"""Where SQLite's locks lie: on the index of the write-ahead log, and on the file where there is none."""
 
-class Hold:
-    """No other daemon writes this file as long as this is open. `fd` is None if there is no file yet."""
+T = TypeVar("T")
 
-    def __init__(self, path: Path, fd: int | None, lock_files: tuple[int, ...] = ()) -> None:
-        self.path = path
-        self.fd = fd
-        self.inode = None if fd is None else _inode_of(os.fstat(fd))
-        self._lock_files = lock_files
-        _holds.append(self)
-
-    def sync(self) -> None:
-        """The file to stable storage. Raises OSError."""
-        if self.fd is not None:
-            sync_file(self.fd)
-
-    def close(self) -> None:
-        """Only after SQLite has closed the file. In a forked child there is nothing left to close."""
-        if self in _holds:
-            _holds.remove(self)
-            self.end()
-
-    def end(self) -> None:
-        for fd in (self.fd, *self._lock_files):
-            if fd is not None:
-                os.close(fd)
-
-    def let_go(self) -> None:
-        """Let others write while SQLite has the file open here: its own locks must last as long as it does."""
-        _holds.remove(self)
-        if self.fd is not None:
-            fcntl.flock(self.fd, fcntl.LOCK_UN)
-        for fd in self._lock_files:
-            os.close(fd)
+log = structlog.get_logger("comfyledger.ledger")
 
 
-class Taken(Exception):
-    """Another process, or this one, has the lock."""
+# ---- our lock
 
 
 def hold(path: Path, *, create: bool = True) -> Hold:
@@ -78,7 +55,7 @@ def hold(path: Path, *, create: bool = True) -> Hold:
     with ExitStack() as undoing:
         try:
             lock_files = tuple(_lock_file(name, undoing) for name in {path.absolute(), path.resolve()})
-            fd = _opened(path.resolve(), create)
+            fd = locked_file(path.resolve(), create)
         except Taken as error:
             raise _refused(path) from error
         undoing.pop_all()
@@ -95,71 +72,8 @@ def hold(path: Path, *, create: bool = True) -> Hold:
 def _lock_file(path: Path, undoing: ExitStack) -> int:
     fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     undoing.callback(os.close, fd)
-    _lock(fd)
+    lock(fd)
     return fd
-
-
-def made(path: Path) -> Hold:
-    """A new file that is ours already when it gets a name that others know. Raises OSError."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    return Hold(path, fd)
-
-
-def hold_file(path: Path) -> Hold:
-    """A file that is there for its lock alone; one that somebody removes is no lock any more. Raises Taken, OSError."""
-    return Hold(path, _opened(path, create=True))
-
-
-def hold_folder(path: Path) -> Hold:
-    """A folder by its own inode, where the file system can. Raises Taken, OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _lock(fd)
-    except BaseException:
-        os.close(fd)
-        raise
-    return Hold(path, fd)
-
-
-def _opened(path: Path, create: bool) -> int | None:
-    """The locked descriptor of the file that has this name now: a restore may put another one there meanwhile."""
-    for _ in range(_TRIES):
-        with suppress(FileNotFoundError):
-            if _inode_of(path.stat()) in {held.inode for held in _holds}:
-                raise Taken
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
-        except FileNotFoundError:
-            if create:
-                raise
-            return None
-        try:
-            _lock(fd)
-            if _is_at(path, fd):
-                return fd
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
-    raise LedgerUnusable(f"The file {path} is replaced again and again.", hint="Stop the program that replaces it.")
-
-
-def _is_at(path: Path, fd: int) -> bool:
-    with suppress(FileNotFoundError):
-        return _inode_of(path.stat()) == _inode_of(os.fstat(fd))
-    return False
-
-
-def _inode_of(found: os.stat_result) -> _Inode:
-    return found.st_dev, found.st_ino
-
-
-def _lock(fd: int) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise Taken from error
 
 
 def _refused(path: Path) -> LedgerUnusable:
@@ -205,14 +119,93 @@ def forget_second_names(path: Path) -> None:
             name.unlink()
 
 
-# ---- a fork
+# ---- locks of other programs
 
 
-def _let_go_in_child() -> None:
-    """A child that keeps the descriptor would keep the lock beyond the end of its parent."""
-    for held in _holds:
-        held.end()
-    _holds.clear()
+def is_lock(error: BaseException) -> bool:
+    """Whether an error means that somebody else holds a lock: SQLITE_BUSY, _LOCKED, _PROTOCOL, in all variants."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _CODES
 
 
-os.register_at_fork(after_in_child=_let_go_in_child)
+def holder_of(path: Path) -> str:
+    """Like "another program (sqlite3, process 4242)": who keeps others from writing, as far as the kernel tells."""
+    for end in _FILES:
+        found = _holders(path.with_name(path.name + end))
+        if found:
+            return f"another program ({', '.join(f'{_name(pid)}, process {pid}' for pid in found)})"
+    return "another program"
+
+
+def _holders(path: Path) -> list[int]:
+    """Processes with a lock for writing; if there is none, those with any lock."""
+    try:
+        held = locks_on(path.stat(), "POSIX")
+    except OSError:
+        return []
+    others = [(access, pid) for access, pid in held if pid not in {os.getpid(), 0, -1}]
+    writing = [pid for access, pid in others if access == "WRITE"]
+    return sorted({*(writing or [pid for _, pid in others])})
+
+
+def locks_on(file: os.stat_result, kind: str) -> list[tuple[str, int]]:
+    """The locks of a kind (POSIX, FLOCK) that the kernel lists for a file: access and process id.
+
+    Some file systems have another device there: then none is found.
+    """
+    try:
+        text = LOCKS.read_text()
+    except OSError:
+        return []
+    return locks_in(text, kind, os.major(file.st_dev), os.minor(file.st_dev), file.st_ino)
+
+
+def locks_in(text: str, kind: str, major: int, minor: int, inode: int) -> list[tuple[str, int]]:
+    """The same of the text of /proc/locks."""
+    place = f"{major:02x}:{minor:02x}:{inode}"
+    lines = (line.split() for line in text.splitlines())
+    return [
+        (one[3], int(one[4]))
+        for one in lines
+        if len(one) == 8 and one[1] == kind and one[5] == place and one[4].removeprefix("-").isdecimal()
+    ]
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def patiently(path: Path, work: Callable[[], T], wait_s: float) -> T:
+    """What `work` returns, done again as long as a lock stops it. Raises LedgerUnusable once `wait_s` have passed."""
+    until_s, is_told = time.monotonic() + wait_s, False
+    while True:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            if not is_lock(error):
+                raise
+            if time.monotonic() >= until_s:
+                raise unusable(path) from error
+            if not is_told:
+                log.warning("ledger.locked", by=holder_of(path), wait_s=wait_s)
+            is_told = True
+        time.sleep(RETRY_S)
+
+
+def unusable(path: Path) -> LedgerUnusable:
+    who = holder_of(path)
+    return LedgerUnusable(f"{who[0].upper()}{who[1:]} holds a lock of {path}.", hint=HINT)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Raises LedgerUnusable, which names the program, for a lock that was waited for in vain."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if is_lock(error):
+            raise unusable(path) from error
+        raise

@@ -21,8 +21,9 @@ import structlog
 
 from comfyledger.durable import rename, sync_file
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger.eventlog import Head, read_head
+from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.sqlite import schema
+from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.ledger.sqlite.reader import read_only
 
 _MAGIC: Final = b"CLDGMRK1"

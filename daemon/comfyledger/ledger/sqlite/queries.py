@@ -16,9 +16,10 @@ from typing import Final
 import msgspec
 
 from comfyledger.core.rows import PromptRow, SeriesRow
-from comfyledger.ledger.eventlog import Line, read_head
+from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.ports import LogLines, LogWanted, Turns
 from comfyledger.ledger.sqlite import projections
+from comfyledger.ledger.sqlite.log_table import COLUMNS, read_head
 
 ROWS_MAX: Final = 5_000
 """Looked at for one page, whether they fit or not."""
@@ -29,8 +30,6 @@ CLOCK_SET_BACK_MS: Final = 3_600_000
 this, a page by time misses nothing: the range is made wider by it on both sides, and each line's own time decides."""
 CANDIDATES_MAX: Final = 20
 WAITING_COUNT_MAX: Final = 10_000
-
-_COLUMNS: Final = "e.position, e.stream, e.kind, e.schema, e.at, e.data, e.hash"
 
 
 def log_lines(connection: sqlite3.Connection, wanted: LogWanted) -> LogLines:
@@ -62,7 +61,7 @@ def log_query(wanted: LogWanted, low: int, high: int) -> tuple[str, tuple[str | 
     else:
         source, key, place = "events e", "", "e.position"
     whose = [value for value in (wanted.stream, wanted.user) if value is not None][:1]
-    sql = f"SELECT {_COLUMNS} FROM {source} WHERE {key} {place} > ? AND {place} <= ? ORDER BY {place} {order}"  # noqa: S608
+    sql = f"SELECT {COLUMNS} FROM {source} WHERE {key} {place} > ? AND {place} <= ? ORDER BY {place} {order}"  # noqa: S608
     return sql, (*whose, low, high)
 
 

@@ -16,12 +16,12 @@ import msgspec
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.errors import Refused
-from comfyledger.ledger import eventlog, ports
+from comfyledger.ledger import ports
 from comfyledger.ledger.connection_thread import LedgerThread
 from comfyledger.ledger.eventlog import Head, Line
-from comfyledger.ledger.locked import is_lock
 from comfyledger.ledger.ports import BatchFilter, ImageFilter, LogLines, LogWanted, Turns
-from comfyledger.ledger.sqlite import blobs, projections, queries, schema_objects
+from comfyledger.ledger.sqlite import blobs, log_table, projections, queries, schema_objects
+from comfyledger.ledger.sqlite.locking import is_lock
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,10 +65,10 @@ class Reader(ports.Reader):
     async def page(
         self, *, after: int, limit: int, stream: str | None = None, user: str | None = None, upto: int | None = None
     ) -> list[Line]:
-        return await self._run(eventlog.read_page, after=after, limit=limit, stream=stream, user=user, upto=upto)
+        return await self._run(log_table.read_page, after=after, limit=limit, stream=stream, user=user, upto=upto)
 
     async def head(self) -> Head:
-        return await self._run(eventlog.read_head)
+        return await self._run(log_table.read_head)
 
     async def texts(self, digests: list[str]) -> dict[str, bytes]:
         """The contents behind digests; one that was erased is missing from the answer."""

@@ -18,11 +18,13 @@ from comfyledger.core.decide.recorder import Policy
 from comfyledger.durable import sync_folder
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.commit_group import Terms, decide_group
+from comfyledger.ledger.file_lock import Hold
 from comfyledger.ledger.sqlite import mark, schema
-from comfyledger.ledger.sqlite.locking import ASIDE, Hold, hold
+from comfyledger.ledger.sqlite.locking import ASIDE, hold
 from comfyledger.ledger.sqlite.mark import Mark, Marking
+from comfyledger.ledger.sqlite.opening import check_place, connect, folders_above
 from comfyledger.ledger.sqlite.reader import read_only
-from comfyledger.ledger.sqlite.writer import Ledger, check_place, connect, folders_above
+from comfyledger.ledger.sqlite.writer import Ledger
 
 READERS_WAIT_S: Final = 5.0
 _HEADER: Final = b"SQLite format 3\0"

@@ -7,44 +7,40 @@ that fails drops everything of its group, the head included.
 from __future__ import annotations
 
 import ctypes
-import errno
-import os
-import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ulid import ULID
-
 from comfyledger import crash_points
 from comfyledger.core.events import BlobErased, Recorded
 from comfyledger.core.keys import Key, ManyKey, OneKey
 from comfyledger.core.rows import BatchRow, Row, Slice
 from comfyledger.core.values import Blob
-from comfyledger.durable import sync_folder
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
 from comfyledger.ledger import ports
-from comfyledger.ledger.eventlog import Head, Line, append, lines_of, read_head
-from comfyledger.ledger.locked import OPEN_WAIT_S, holder_of, is_lock, patiently
+from comfyledger.ledger.eventlog import Head, Line, lines_of
+from comfyledger.ledger.file_lock import Hold
 from comfyledger.ledger.ports import LedgerLocked, Noted, RowRefused, StorageFull, noted
-from comfyledger.ledger.sqlite import blobs, filesystem, mark, projections, schema, schema_objects
-from comfyledger.ledger.sqlite.locking import Hold, hold
+from comfyledger.ledger.sqlite import blobs, mark, projections, schema, schema_objects
+from comfyledger.ledger.sqlite.locking import OPEN_WAIT_S, hold, holder_of, is_lock, patiently
+from comfyledger.ledger.sqlite.log_table import append, read_head
 from comfyledger.ledger.sqlite.mark import Marking
+from comfyledger.ledger.sqlite.opening import (
+    BUSY_TIMEOUT_S,
+    CHECK_PLACE,
+    MAKE_ROOM,
+    RESTORE,
+    check_place,
+    connect,
+    primary_code,
+    unopened,
+)
 
-STATEMENTS_CACHED: Final = 256
-BUSY_TIMEOUT_S: Final = 5.0
-"""For a lock of another program, while the ledger is opened."""
 LOCK_TRY_S: Final = 1.0
 """The same for one attempt to write a group. Short, so that clients get an answer soon; the engine tries again."""
 
-_CHECK_PLACE: Final = "Check folder, permissions and disk of [ledger] path."
-_MAKE_ROOM: Final = "Make room on the disk of [ledger] path; then start again."
-_RESTORE: Final = "Restore a backup."
-_OF_THE_PLACE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
-"""Where the ledger may be whole and its disk full or out of reach: a backup would put an older one in its place."""
-_NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 _OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
@@ -79,14 +75,14 @@ class Ledger(ports.Ledger):
                 mark.check(path)  # where one was, none is born
             held = hold(path)
         except OSError as error:
-            raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE) from error
+            raise LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=CHECK_PLACE) from error
         try:
             opened = cls(patiently(path, lambda: connect(held), OPEN_WAIT_S), held)
             opened.wait_for_locks(LOCK_TRY_S)
         except BaseException as error:
             held.close()
             if isinstance(error, OSError | sqlite3.Error):
-                raise _unopened(error) from error
+                raise unopened(error) from error
             raise
         try:
             opened._begin_marking(held.path)
@@ -291,88 +287,14 @@ class Ledger(ports.Ledger):
         try:
             return list(projections.open_rows(self._connection))
         except sqlite3.Error as error:
-            raise LedgerUnusable(f"The ledger cannot be read: {error}.", hint=_RESTORE) from error
-
-
-def check_place(path: Path) -> None:
-    """Raises LedgerUnusable for a ledger that other machines may open as well, where no lock can make one writer."""
-    name = filesystem.network_of(filesystem.type_of(path.parent))
-    if name is not None:
-        raise LedgerUnusable(
-            f"The ledger {path} is on a network file system ({name}), where SQLite's write-ahead log is not safe.",
-            hint="Put the ledger on a local disk ([ledger] path); images and backups may be anywhere.",
-        )
-
-
-def connect(held: Hold, *, remaking: bool = False) -> sqlite3.Connection:
-    """The writer's connection. What is new is born, what is old brought up to date, what has lost its end refused.
-
-    `remaking`: the caller makes the tables anew, so they may be in any state.
-    """
-    path = held.path
-    mark.check(path)
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED, timeout=BUSY_TIMEOUT_S
-    )
-    try:
-        schema.check_owner(connection)
-        schema.set_up(connection)
-        if remaking:
-            return connection
-        schema.migrate(connection)
-        if schema.get_meta(connection, "ledger_id") is None:
-            _sync(held)
-            _be_born(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _be_born(connection: sqlite3.Connection) -> None:
-    """An id that never changes, an epoch that a restore changes, and the secret that request digests are keyed with."""
-    connection.execute("BEGIN IMMEDIATE")
-    schema.set_meta(connection, "ledger_id", str(ULID()))
-    schema.set_meta(connection, "epoch", str(ULID()))
-    schema.set_meta(connection, "secret", secrets.token_hex(32))
-    crash_points.at("ledger.named")
-    connection.execute("COMMIT")
-    crash_points.at("ledger.born")
+            raise LedgerUnusable(f"The ledger cannot be read: {error}.", hint=RESTORE) from error
 
 
 def _identity(connection: sqlite3.Connection, key: str) -> str:
     value = schema.get_meta(connection, key)
     if value is None:
-        raise LedgerUnusable(f"The ledger has lost its {key}.", hint=_RESTORE)
+        raise LedgerUnusable(f"The ledger has lost its {key}.", hint=RESTORE)
     return value
-
-
-def _sync(held: Hold) -> None:
-    """Sync file and folders before the ledger gets its id, and so before the first number is given."""
-    held.sync()
-    for folder in folders_above(held.path):
-        sync_folder(folder)
-
-
-def folders_above(path: Path) -> Iterator[Path]:
-    """The folders to sync. Each holds the name of the one below, which the first start may have made.
-
-    Up to the mount point, or to a folder that is closed to this user, who then made nothing in it.
-    """
-    folder = path.absolute().parent
-    yield folder
-    for above in folder.parents:
-        if above.stat().st_dev != folder.stat().st_dev or not os.access(above, os.R_OK):
-            return
-        yield above
-
-
-def _unopened(error: OSError | sqlite3.Error) -> LedgerUnusable:
-    """Why a ledger cannot be opened. Opening needs some disk space, even if nothing is written afterwards."""
-    if getattr(error, "sqlite_errorcode", None) in _NO_ROOM or getattr(error, "errno", None) == errno.ENOSPC:
-        return LedgerUnusable("The ledger cannot be opened: its disk is full.", hint=_MAKE_ROOM)
-    of_the_place = isinstance(error, OSError) or _primary_code(error) in _OF_THE_PLACE
-    return LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=_CHECK_PLACE if of_the_place else _RESTORE)
 
 
 def _translated(error: sqlite3.Error) -> Exception:
@@ -382,10 +304,10 @@ def _translated(error: sqlite3.Error) -> Exception:
     reading the log again shows whether it holds the group.
     """
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
-        return LedgerUnusable("The disk that holds the ledger is full, and SQLite cannot go on.", hint=_MAKE_ROOM)
+        return LedgerUnusable("The disk that holds the ledger is full, and SQLite cannot go on.", hint=MAKE_ROOM)
     if is_lock(error):
         return LedgerLocked("Another program holds a lock of the ledger.")
-    code = _primary_code(error)
+    code = primary_code(error)
     if code == sqlite3.SQLITE_FULL:
         return StorageFull("The disk that holds the ledger is full.")
     if code == sqlite3.SQLITE_IOERR:
@@ -393,9 +315,3 @@ def _translated(error: sqlite3.Error) -> Exception:
     if isinstance(error, _OF_ONE_MESSAGE):
         return RowRefused(str(error))
     return error
-
-
-def _primary_code(error: sqlite3.Error) -> int | None:
-    """Without what SQLite adds in higher bits; None for an error of Python's own module."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF

@@ -18,7 +18,8 @@ from comfyledger.core.events import KINDS, stream_of
 from comfyledger.core.upcasts import schema_of
 from comfyledger.durable import sync_file
 from comfyledger.errors import LedgerUnusable, Refused
-from comfyledger.ledger.eventlog import Head, Line, chained, decode, linked, read_head, read_page
+from comfyledger.ledger.eventlog import Head, Line, chained, decode, linked
+from comfyledger.ledger.sqlite.log_table import read_head, read_page
 from comfyledger.maintenance.audit.findings import Progress, Tally
 from comfyledger.maintenance.open_read_only import Identity, one_moment
 

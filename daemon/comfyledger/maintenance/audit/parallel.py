@@ -22,7 +22,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from comfyledger.ledger.eventlog import Head, read_head
+from comfyledger.ledger.eventlog import Head
+from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.maintenance.audit import compare
 from comfyledger.maintenance.audit.chain import is_at, links_hold
 from comfyledger.maintenance.audit.file import check_file

@@ -15,8 +15,9 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.ledger.eventlog import Head, read_head
+from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.sqlite import mark, schema
+from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.maintenance.audit import chain, compare, parallel
 from comfyledger.maintenance.audit.findings import Progress, Tally, part
 from comfyledger.maintenance.audit.fold import Scratch

@@ -26,9 +26,9 @@ from msgspec.structs import replace
 
 from comfyledger.accounts import Keeper, keeper_of, may_write
 from comfyledger.errors import LedgerUnusable
-from comfyledger.ledger.locked import holder_of, locks_on
-from comfyledger.ledger.sqlite import filesystem, mark, schema, schema_objects
-from comfyledger.ledger.sqlite.locking import several_names
+from comfyledger.ledger import filesystem
+from comfyledger.ledger.sqlite import mark, schema, schema_objects
+from comfyledger.ledger.sqlite.locking import holder_of, locks_on, several_names
 from comfyledger.maintenance.doctor.judge import (
     DaemonSeen,
     Disk,

@@ -19,7 +19,7 @@ import structlog
 
 from comfyledger.durable import sync_folder
 from comfyledger.errors import SpoolUnusable, Unusable
-from comfyledger.ledger.sqlite.locking import Hold, Taken, hold_file, hold_folder
+from comfyledger.ledger.file_lock import Hold, Taken, hold_file, hold_folder
 
 STATE_LOCK: Final = "daemon.lock"
 OWNER: Final = ".ledger"

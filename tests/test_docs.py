@@ -50,6 +50,7 @@ from support.documents import (
     section,
     shell_lines,
     tables,
+    without_links,
 )
 
 WIRE_TYPES = components([*wire.REQUESTS.values(), *wire.ANSWERS.values(), *dict.fromkeys(wire.RESULTS.values())])
@@ -75,9 +76,9 @@ EVENTS_HEADED = titles_of(EVENT_TYPES, {kind: event.__name__ for kind, event in 
 
 @pytest.mark.parametrize("title", WIRE_HEADED)
 def test_every_message_of_the_wire_is_documented_field_by_field(title: str) -> None:
-    found = rows(section(WIRE, title))
-    assert [row[:3] for row in found] == fields_in_words(WIRE_TYPES[WIRE_HEADED[title]])
-    assert all(row[3].endswith(".") for row in found)
+    kind, found = WIRE_TYPES[WIRE_HEADED[title]], section(WIRE, title)
+    assert [[*row[:3], without_links(row[3])] for row in rows(found)] == fields_in_words(kind)
+    assert without_links(found).strip().startswith(" ".join(kind["description"].split()))
 
 
 def test_nothing_is_documented_that_is_not_on_the_wire() -> None:
@@ -172,9 +173,9 @@ def test_the_json_schema_has_every_message_both_ways() -> None:
 
 @pytest.mark.parametrize("title", EVENTS_HEADED)
 def test_every_event_is_documented_field_by_field(title: str) -> None:
-    found = rows(section(EVENTS, title))
-    assert [row[:3] for row in found] == fields_in_words(EVENT_TYPES[EVENTS_HEADED[title]])
-    assert all(row[3].endswith(".") for row in found)
+    kind, found = EVENT_TYPES[EVENTS_HEADED[title]], section(EVENTS, title)
+    assert [[*row[:3], without_links(row[3])] for row in rows(found)] == fields_in_words(kind)
+    assert without_links(found).strip().startswith(" ".join(kind["description"].split()))
 
 
 def test_no_event_is_documented_that_does_not_exist() -> None:

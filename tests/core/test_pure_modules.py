@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "daemon" / "comfyledger"
 PURE = sorted(
     [
         *(PACKAGE / "core").rglob("*.py"),
-        *(PACKAGE / "wire").glob("*.py"),
+        *(PACKAGE / "wire").rglob("*.py"),
         *(PACKAGE / "comfyui" / "graph").glob("*.py"),
         *(PACKAGE / "comfyui" / name for name in ("messages.py", "fields.py")),
     ]

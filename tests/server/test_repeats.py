@@ -156,7 +156,7 @@ async def test_a_repeat_is_answered_as_before_by_a_release_that_refuses_it(
     first = await answered(door)
     async with door.app("app") as app:
         with monkeypatch.context() as patch:
-            patch.setitem(frames._requests, "submit_batch", msgspec.json.Decoder(Stricter))
+            patch.setitem(frames.REQUESTS, "submit_batch", Stricter)
             assert await app.submit("r1") == {**first, "repeated": True}
             with pytest.raises(Refusal, match="unknown_field"):
                 await app.submit("r2")

@@ -62,6 +62,11 @@ def tables(text: str) -> list[list[list[str]]]:
     return [[[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()] for table in found]
 
 
+def without_links(text: str) -> str:
+    """A text with the words of its links alone."""
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+
+
 def conversation() -> list[tuple[str, str]]:
     """The frames of the conversation in docs/wire.md, each with its direction."""
     (body,) = [body for mark, body in blocks(WIRE, "text") if mark == "run: conversation"]
@@ -115,12 +120,13 @@ def bounds_in_words(schema: dict[str, Any]) -> str:
 
 
 def fields_in_words(schema: dict[str, Any]) -> list[list[str]]:
-    """Name, type and default of each field, as a table has them."""
+    """Name, type, default and meaning of each field, as a table has them."""
     return [
         [
             f"`{name}`",
             in_words(field),
             "required" if name in schema["required"] else f"`{json.dumps(field['default'])}`",
+            field["description"],
         ]
         for name, field in schema["properties"].items()
     ]

@@ -20,7 +20,7 @@ from comfyledger.core.reports import (
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import FollowPrompt
 from comfyledger.core.values import Blob, blob_of, prompt_uuid
-from comfyledger.wire.requests import IMAGES_PER_PROMPT_MAX
+from comfyledger.wire.requests.submitting import IMAGES_PER_PROMPT_MAX
 from comfyledger.workers.comfyui.fetch import Bounds
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.reporting import NO_SECRETS

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 NUMBER_MAX = 10**15 - 1
 SEED_MAX = 2**53 - 1
@@ -36,20 +37,27 @@ def blob_of(content: bytes, salt: bytes, key: str = "") -> Blob:
 
 
 class StoreRef(msgspec.Struct, frozen=True, gc=False):
-    """A store as a batch names it: the name it has in the configuration, and which place that was."""
+    """A store of the batch."""
 
-    name: str
-    identity: str
+    name: Annotated[str, Meta(description="Its name in the configuration.", examples=["folder"])]
+    identity: Annotated[
+        str, Meta(description="The identity of the store: which place it was.", examples=["folder:/srv/images"])
+    ]
 
 
 class ImageNamed(msgspec.Struct, frozen=True, gc=False):
-    """An image of a batch with its number and name, which no other image ever gets. `index` counts from 1."""
+    """An image with its number and name."""
 
-    index: int
-    number: int
-    folder: str
-    file: str
-    prompt: int
+    index: Annotated[int, Meta(description="Its index in the batch, from 1.", examples=[1])]
+    number: Annotated[int, Meta(description="Its number in the series.", examples=[1])]
+    folder: Annotated[
+        str,
+        Meta(description="The folder, as written, not folded.", examples=["Areg/premade_characters/opal-fever/images"]),
+    ]
+    file: Annotated[
+        str, Meta(description="The file name as written, without extension.", examples=["Areg_opal-fever_image_1"])
+    ]
+    prompt: Annotated[int, Meta(description="The prompt that renders it, from 1.", examples=[1])]
 
     @property
     def public_id(self) -> str:
@@ -57,44 +65,72 @@ class ImageNamed(msgspec.Struct, frozen=True, gc=False):
 
 
 class PromptFixed(msgspec.Struct, frozen=True, gc=False):
-    """A prompt as it was fixed when its batch was accepted: a retry runs all of it again with the same seed."""
+    """One run of ComfyUI. It never changes."""
 
-    index: int
-    images: tuple[int, ...]
-    seed: int
-    backend: str
-    """The ComfyUI that renders it."""
-    inputs: str | None = None
-    """Digest of the blob that holds the inputs, by node address."""
+    index: Annotated[int, Meta(description="The prompt, from 1.", examples=[1])]
+    images: Annotated[
+        tuple[int, ...], Meta(description="Indexes of its images, in the order of ComfyUI's files.", examples=[[1, 2]])
+    ]
+    seed: Annotated[int, Meta(description="The seed of the run, 0 to 2^53-1.", examples=[7])]
+    backend: Annotated[str, Meta(description="The ComfyUI that renders it.", examples=["main"])]
+    inputs: Annotated[
+        str | None,
+        Meta(
+            description="Digest of its inputs, by node address.",
+            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ] = None
 
 
 class OutputFile(msgspec.Struct, frozen=True, gc=False):
-    """A file that ComfyUI reports as written, in the form that `/view` takes."""
+    """A file, as ComfyUI's `/view` names it."""
 
-    filename: str
-    subfolder: str
-    type: str
+    filename: Annotated[str, Meta(description="The name of the file.", examples=["1-a1_00001_.png"])]
+    subfolder: Annotated[
+        str,
+        Meta(
+            description="Its folder, below ComfyUI's output folder.",
+            examples=["comfyledger/01m82da9ejbqzaazjr4d2rm95d"],
+        ),
+    ]
+    type: Annotated[str, Meta(description="ComfyUI's folder that it is in: `output`.", examples=["output"])]
 
 
 class Pinned(msgspec.Struct, frozen=True, gc=False):
-    """The bytes of one image, fixed before they are reported to anyone."""
+    """A file that is whole, with the bytes that every store gets."""
 
-    image: int
-    sha256: str
-    md5: str
-    size_bytes: int
-    width: int
-    height: int
-    extension: str
-    checked: Checked = "whole"
+    image: Annotated[int, Meta(description="The place of the file among those of its run, from 1.", examples=[1])]
+    sha256: Annotated[
+        str,
+        Meta(
+            description="SHA-256 of the bytes that all stores get, in hexadecimal.",
+            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ]
+    md5: Annotated[
+        str, Meta(description="MD5 of the same bytes, in hexadecimal.", examples=["ec93c7d7d388a6ac303c5f775994b3df"])
+    ]
+    size_bytes: Annotated[int, Meta(description="Size of the file in bytes.", examples=[165_514])]
+    width: Annotated[int, Meta(description="Width in pixels.", examples=[512])]
+    height: Annotated[int, Meta(description="Height in pixels.", examples=[512])]
+    extension: Annotated[str, Meta(description="What the bytes are: `png`, `jpg` or `webp`.", examples=["png"])]
+    checked: Annotated[
+        Checked,
+        Meta(
+            description="How far it was checked: `whole`, or `structure` if decoding the pixels would have taken too "
+            "much memory."
+        ),
+    ] = "whole"
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):
-    """What one store answered to the question for its highest number of a series."""
+    """The answer of one store."""
 
-    store: str
-    identity: str
-    highest: int
+    store: Annotated[str, Meta(description="The store's name in the configuration.", examples=["folder"])]
+    identity: Annotated[
+        str, Meta(description="The identity of the store: which place it was.", examples=["folder:/srv/images"])
+    ]
+    highest: Annotated[int, Meta(description="The highest number found, 0 for none.", examples=[57])]
 
 
 WAITING_FIRST = 10**9

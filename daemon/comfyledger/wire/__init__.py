@@ -7,40 +7,45 @@ here are refused, so that a misspelled option is never silently ignored.
 
 from __future__ import annotations
 
-from comfyledger.wire.answers import (
-    ANSWERS,
-    RESULTS,
-    Answer,
-    BackendInfo,
+from comfyledger.wire.answers import ANSWERS, RESULTS
+from comfyledger.wire.answers.batches import (
     BatchAccepted,
     Batches,
     BatchInfo,
-    ChangedCount,
-    ErrorInfo,
-    Explanation,
-    Forgotten,
     ImageGiven,
     ImageInfo,
     Images,
-    Info,
-    LaneInfo,
+    SeriesInfo,
+    UploadInfo,
+)
+from comfyledger.wire.answers.changes import (
+    ChangedCount,
+    Forgotten,
+    Recovered,
+    RecoveryStep,
+    SeriesHeld,
+    SeriesRaised,
+    Survey,
+)
+from comfyledger.wire.answers.events import (
+    Explanation,
     LoggedEvent,
     LogPage,
     OwedInfo,
     PastEvent,
     Preview,
     Progress,
-    Recovered,
-    RecoveryStep,
-    SeriesHeld,
-    SeriesInfo,
-    SeriesRaised,
-    StoreInfo,
     Subscribed,
     SubscriptionEnded,
-    Survey,
     Unsubscribed,
-    UploadInfo,
+)
+from comfyledger.wire.answers.parts import Answer
+from comfyledger.wire.answers.server import (
+    BackendInfo,
+    ErrorInfo,
+    Info,
+    LaneInfo,
+    StoreInfo,
     Waiting,
     WaitingInfo,
     Welcome,
@@ -60,45 +65,43 @@ from comfyledger.wire.frames import (
     request_frame,
     schemas,
 )
-from comfyledger.wire.requests import (
-    PRIORITIES,
-    PROTOCOL,
-    REQUEST_ID_BYTES_MAX,
-    REQUESTS,
-    SUBPROTOCOL,
-    TYPE_OF,
-    Cancel,
+from comfyledger.wire.requests import REQUESTS, TYPE_OF
+from comfyledger.wire.requests.parts import PRIORITIES, SUBPROTOCOL, Id, Limit, Message, Priority
+from comfyledger.wire.requests.reading import (
     Explain,
-    Forget,
     GetBatch,
     GetImage,
-    Hello,
-    Id,
-    ImageAsked,
     ImageState,
-    Index,
-    Label,
-    Limit,
     ListBatches,
     ListImages,
-    Message,
-    NamePart,
-    OpenSeries,
-    Pause,
-    Priority,
-    RaiseSeries,
     ReadLog,
+    ServerInfo,
+    Subscribe,
+    Unsubscribe,
+)
+from comfyledger.wire.requests.steering import (
+    Cancel,
+    Forget,
+    Index,
+    NamePart,
+    Pause,
+    RaiseSeries,
     Recover,
     Resume,
     Retry,
-    Scalar,
     SeriesFound,
-    ServerInfo,
-    SubmitBatch,
-    Subscribe,
     SurveyStore,
     Take,
-    Unsubscribe,
+)
+from comfyledger.wire.requests.submitting import (
+    PROTOCOL,
+    REQUEST_ID_BYTES_MAX,
+    Hello,
+    ImageAsked,
+    Label,
+    OpenSeries,
+    Scalar,
+    SubmitBatch,
 )
 from comfyledger.wire.strict import finite, id_in
 

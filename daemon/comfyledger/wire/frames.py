@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 import msgspec
 
 from comfyledger.errors import Refused
-from comfyledger.wire.answers import ANSWERS, RESULTS, Answer, ErrorInfo, LoggedEvent
-from comfyledger.wire.requests import PROTOCOL, REQUESTS, TYPE_OF, Id, Message
+from comfyledger.wire.answers import ANSWERS, RESULTS
+from comfyledger.wire.answers.events import LoggedEvent
+from comfyledger.wire.answers.parts import Answer
+from comfyledger.wire.answers.server import ErrorInfo
+from comfyledger.wire.requests import REQUESTS, TYPE_OF
+from comfyledger.wire.requests.parts import Id, Message
+from comfyledger.wire.requests.submitting import PROTOCOL
 from comfyledger.wire.strict import check_once, mended
 
 
@@ -27,9 +33,12 @@ class Asked(Envelope, frozen=True, forbid_unknown_fields=True):
 _envelope = msgspec.json.Decoder(Envelope)
 _asked = msgspec.json.Decoder(Asked)
 _encoder = msgspec.json.Encoder()
-_requests: Final = {name: msgspec.json.Decoder(message) for name, message in REQUESTS.items()}
-_answers: Final = {name: msgspec.json.Decoder(answer) for name, answer in ANSWERS.items()}
-_results: Final = {name: msgspec.json.Decoder(answer) for name, answer in RESULTS.items()}
+
+
+@functools.cache
+def _decoder(kind: type) -> msgspec.json.Decoder[Any]:
+    """Made at first use: it evaluates the annotations of its type, which an import should not wait for."""
+    return msgspec.json.Decoder(kind)
 
 
 def read_envelope(frame: str | bytes) -> Envelope:
@@ -70,14 +79,15 @@ def _read(decoder: msgspec.json.Decoder[Any], frame: str | bytes) -> Envelope:
 
 def read_request(envelope: Envelope) -> Message:
     """The message in an envelope. Raises Refused(unknown_type, unknown_field, invalid_field)."""
-    decoder = _requests.get(envelope.type)
-    if decoder is None:
+    kind = REQUESTS.get(envelope.type)
+    if kind is None:
         known = ", ".join(REQUESTS)
         raise Refused(
             "unknown_type", f"There is no message {envelope.type[:64]!r}.", hint=f"Known: {known}.", path="$.type"
         )
     try:
-        return decoder.decode(envelope.data)
+        message: Message = _decoder(kind).decode(envelope.data)
+        return message
     except msgspec.ValidationError as error:
         code = "unknown_field" if "unknown field" in str(error) else "invalid_field"
         raise Refused(code, _sentence(error), path=_path(error, "$.data"), hint=_FIELDS_HINT) from error
@@ -132,12 +142,14 @@ def error_of(refusal: Refused) -> ErrorInfo:
 
 def read_answer(envelope: Envelope) -> Answer:
     """What the daemon sent unasked, or an error. Raises KeyError for a type that this version does not know."""
-    return _answers[envelope.type].decode(envelope.data)
+    answer: Answer = _decoder(ANSWERS[envelope.type]).decode(envelope.data)
+    return answer
 
 
 def read_result(request: type[Message], envelope: Envelope) -> Answer:
     """The data of a `result`, read as the answer to a request of this type."""
-    return _results[TYPE_OF[request]].decode(envelope.data)
+    answer: Answer = _decoder(RESULTS[TYPE_OF[request]]).decode(envelope.data)
+    return answer
 
 
 def schemas() -> dict[str, Any]:

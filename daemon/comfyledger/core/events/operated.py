@@ -2,39 +2,77 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from comfyledger.core.events.event import Event
+from msgspec import Meta
+
+from comfyledger.core.events.event import CausedBy, Event, Words
 from comfyledger.core.values import Evidence
 
 
 class LanePaused(Event, frozen=True):
-    """A store, a backend, a user or everything is paused. `cause`: person, or trouble of the lane itself."""
+    """A store, a backend, a user, the spool or everything is paused. One event for each trouble, however often it
+    occurs."""
 
-    lane: str
-    cause: Literal["person", "trouble"]
-    code: str
-    words: str | None = None
-    by: str = ""
+    lane: Annotated[
+        str,
+        Meta(
+            description="The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, or `spool` while its disk"
+            " has no room for new prompts.",
+            examples=["backend/main"],
+        ),
+    ]
+    cause: Annotated[
+        Literal["person", "trouble"], Meta(description="Who paused it: a person, or the lane's own trouble.")
+    ]
+    code: Annotated[
+        str,
+        Meta(
+            description="Why: `person`, or the trouble: `not_reached`, `throttled`, `full`, `http_503` and others.",
+            examples=["not_reached"],
+        ),
+    ]
+    words: Words = None
+    by: CausedBy = ""
 
 
 class LaneResumed(Event, frozen=True):
-    lane: str
-    cause: Literal["person", "trouble"]
-    by: str = ""
+    """A lane works again."""
+
+    lane: Annotated[
+        str,
+        Meta(
+            description="The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, or `spool`.",
+            examples=["backend/main"],
+        ),
+    ]
+    cause: Annotated[Literal["person", "trouble"], Meta(description="Which of the two pauses has ended.")]
+    by: CausedBy = ""
 
 
 class LedgerRestored(Event, frozen=True):
-    """The ledger was restored from a backup: positions after it mean something else now, in a new epoch.
+    """The ledger was restored from a backup. A new epoch begins here, and positions of the earlier one are no longer
+    valid. `series_raised` follows for every known series. What happened after the backup is not in this log."""
 
-    `evidence`: what was asked for numbers given after the backup, each with the highest that it showed of any series.
-    Every series that is known is raised after this; `first` is what one begins with that is not.
-    """
-
-    epoch_before: str
-    epoch: str
-    position_before: int
-    evidence: tuple[Evidence, ...]
-    margin: int
-    by: str
-    first: int = 1
+    epoch_before: Annotated[str, Meta(description="The epoch of the backup.", examples=["01M7ZZZZZZ24WA3CWZEFZYJASQ"])]
+    epoch: Annotated[str, Meta(description="The epoch that begins here.", examples=["01M82DA8V724WA3CWZEFZYJASQ"])]
+    position_before: Annotated[int, Meta(description="The last position of the backup.", examples=[1200])]
+    evidence: Annotated[
+        tuple[Evidence, ...],
+        Meta(
+            description="Where numbers given after the backup were looked for: each store, and `old ledger`, with the"
+            " highest number of any series."
+        ),
+    ]
+    margin: Annotated[
+        int, Meta(description="How far every series was raised above all numbers found.", examples=[1000])
+    ]
+    by: Annotated[str, Meta(description="The label of the client that restored it.", examples=["my-app"])]
+    first: Annotated[
+        int,
+        Meta(
+            description="The first number of a series that is unknown and that no store holds. It is above 1 if such "
+            "numbers may have been given after the backup.",
+            examples=[1],
+        ),
+    ] = 1

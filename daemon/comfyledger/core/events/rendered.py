@@ -2,111 +2,162 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from comfyledger.core.events.event import Event
+from msgspec import Meta
+
+from comfyledger.core.events.event import Attempt, BatchId, By, Event, FileGiven, FolderGiven, PromptIndex, Words
 from comfyledger.core.values import OutputFile, Pinned, Take
 
 
 class PromptSubmitting(Event, frozen=True):
-    """Durable before the call goes out: it says where to look first after a crash, nothing else."""
+    """An attempt is about to be sent to ComfyUI. The event is durable before the call, so after a crash the daemon
+    knows where to look first."""
 
-    batch_id: str
-    prompt: int
-    attempt: int
-    prompt_id: str
-    backend: str
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
+    prompt_id: Annotated[
+        str,
+        Meta(
+            description="ComfyUI's id of the run, made from batch, prompt and attempt.",
+            examples=["5f1b0c1e-7d0a-5a5e-9c51-0d3a1d1f7c11"],
+        ),
+    ]
+    backend: Annotated[str, Meta(description="The ComfyUI that it goes to.", examples=["main"])]
 
 
 class PromptAccepted(Event, frozen=True):
-    batch_id: str
-    prompt: int
-    attempt: int
+    """ComfyUI has the attempt: queued, running or finished."""
+
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
 
 
 class PromptRefused(Event, frozen=True):
-    """ComfyUI will not run the graph. `words`: digest of what it said."""
+    """ComfyUI refused the graph. All images of the batch that are still to be rendered fail with it."""
 
-    batch_id: str
-    prompt: int
-    attempt: int
-    code: str
-    words: str | None = None
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
+    code: Annotated[
+        str,
+        Meta(
+            description="ComfyUI's code, for example `prompt_outputs_failed_validation`; or `forgotten`, or "
+            "`secret_missing`.",
+            examples=["prompt_outputs_failed_validation"],
+        ),
+    ]
+    words: Words = None
 
 
 class PromptFinished(Event, frozen=True):
-    batch_id: str
-    prompt: int
-    attempt: int
-    files: tuple[OutputFile, ...]
+    """ComfyUI wrote the files of a run. If there are fewer files than images, the images without a file fail as
+    `wrong_count`. If there are more, `files_waiting` follows."""
+
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
+    files: Annotated[
+        tuple[OutputFile, ...], Meta(description="What the output node wrote, in the order of the images.")
+    ]
 
 
 class FilesWaiting(Event, frozen=True):
-    """More files came than images were asked for. All of them wait in the spool until a person says whose they are.
+    """A run gave more files than images. All files wait in the spool until `retry` with `take` chooses some of them.
+    The images are parked as `wrong_count`."""
 
-    `files` in their order, each with its place (from 1) as `image`. `words`: digest of both numbers, in words.
-    """
-
-    batch_id: str
-    prompt: int
-    attempt: int
-    images: tuple[int, ...]
-    files: tuple[Pinned, ...]
-    words: str | None = None
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
+    images: Annotated[
+        tuple[int, ...], Meta(description="Indexes of the images that wait for one of the files.", examples=[[1, 2]])
+    ]
+    files: Annotated[
+        tuple[Pinned, ...], Meta(description="The files in their order; `image` is the place of each, from 1.")
+    ]
+    words: Words = None
 
 
 class FilesTaken(Event, frozen=True):
-    """A person said which of the files that wait are taken. `files`: the place of each, in the order of the images."""
+    """A person chose which of the waiting files to use."""
 
-    batch_id: str
-    prompt: int
-    images: tuple[int, ...]
-    """Those that get one now; an image of the prompt that has come to its end otherwise keeps what it has."""
-    files: tuple[int, ...]
-    take: Take
-    by: str
+    batch_id: BatchId
+    prompt: PromptIndex
+    images: Annotated[
+        tuple[int, ...], Meta(description="Indexes of the images that get a file now.", examples=[[1, 2]])
+    ]
+    files: Annotated[
+        tuple[int, ...],
+        Meta(description="The place of each chosen file, in the order of the prompt's images.", examples=[[1]]),
+    ]
+    take: Annotated[Take, Meta(description="Which files were chosen: the value of `take` in the request.")]
+    by: By
 
 
 class ImageAdded(Event, frozen=True):
-    """An image more of a batch, with the next number of its series, for a file more than images were asked for."""
+    """A batch got one more image, with the next number of its series, for an extra file."""
 
-    batch_id: str
-    prompt: int
-    series: str
-    image: int
-    number: int
-    folder: str
-    file: str
-    by: str
+    batch_id: BatchId
+    prompt: PromptIndex
+    series: Annotated[
+        str,
+        Meta(
+            description="The series that gave the number.",
+            examples=["areg/premade_characters/opal-fever/images/areg_opal-fever_image_"],
+        ),
+    ]
+    image: Annotated[int, Meta(description="The new image's index, above the existing ones.", examples=[9])]
+    number: Annotated[int, Meta(description="Its number in the series.", examples=[58])]
+    folder: FolderGiven
+    file: FileGiven
+    by: By
 
 
 class PromptFailed(Event, frozen=True):
-    """An attempt came to nothing. `again`: another one is owed."""
+    """An attempt failed."""
 
-    batch_id: str
-    prompt: int
-    attempt: int
-    code: str
-    again: bool
-    words: str | None = None
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
+    code: Annotated[
+        str,
+        Meta(
+            description="Why: `execution_error`, `timeout` (it ran longer than `render_timeout_s`), `wrong_count` (no"
+            " file; in older releases also more files than images), `file_missing`, `broken`, `too_slow` "
+            "(a file did not arrive in time), `redirected` (a file is only at another address), or "
+            "`http_STATUS`.",
+            examples=["execution_error"],
+        ),
+    ]
+    again: Annotated[bool, Meta(description="Whether another attempt is owed.")]
+    words: Words = None
 
 
 class PromptLost(Event, frozen=True):
-    """ComfyUI was restarted and no longer knows the prompt; another attempt is owed.
+    """ComfyUI was restarted and does not know the attempt any more, and its files are not on its disk. Another attempt
+    is owed."""
 
-    `running`: it was what ComfyUI was at when it went away, which counts as a strike.
-    """
-
-    batch_id: str
-    prompt: int
-    attempt: int
-    running: bool = False
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
+    running: Annotated[
+        bool,
+        Meta(
+            description="It was running when ComfyUI stopped: a strike. From the first strike on it runs alone; after"
+            " `poison_strikes_max` strikes its images fail as `poison`."
+        ),
+    ] = False
 
 
 class PromptRemoved(Event, frozen=True):
-    """The prompt was taken out of ComfyUI. `by`: cancel (it was ours to take) or foreign (a person did it there)."""
+    """The attempt was removed from ComfyUI."""
 
-    batch_id: str
-    prompt: int
-    attempt: int
-    by: Literal["cancel", "foreign"]
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
+    by: Annotated[
+        Literal["cancel", "foreign"],
+        Meta(description="Who removed it: `cancel` (the daemon cancelled it) or `foreign` (a person did, at ComfyUI)."),
+    ]

@@ -2,92 +2,146 @@
 
 from __future__ import annotations
 
-from comfyledger.core.events.event import Event
+from typing import Annotated
+
+from msgspec import Meta
+
+from comfyledger.core.events.event import BatchId, By, CausedBy, Event, Folder, Series
 from comfyledger.core.values import Evidence, ImageNamed, Plan, PromptFixed, StoreRef
 
 
 class SeriesOpened(Event, frozen=True):
-    """The stores were asked for their highest number, or the configuration trusts that there is none."""
+    """The stores were asked for their highest number under a series, before its first number was given."""
 
-    series: str
-    folder: str
-    next: int
-    evidence: tuple[Evidence, ...] = ()
-    asked: bool = True
-    by: str = ""
-    """The label of the first client that asked for a number of it."""
+    series: Series
+    folder: Folder
+    next: Annotated[int, Meta(description="The first number that will be given.", examples=[58])]
+    evidence: Annotated[tuple[Evidence, ...], Meta(description="What each store answered.")] = ()
+    asked: Annotated[
+        bool, Meta(description='Whether the stores were asked; not if `first_use = "trust"` skipped the question.')
+    ] = True
+    by: CausedBy = ""
 
 
 class SeriesRaised(Event, frozen=True):
-    """The next number of a series was raised above what was found to hold numbers, before anybody asked for one.
+    """An import found that a store holds higher numbers of a series, or a restore raised the series above what may
+    have been given after the backup."""
 
-    `reason`: import, or restore. The series is open for the stores in `evidence`; others are asked at its first batch.
-    """
-
-    series: str
-    folder: str
-    next: int
-    evidence: tuple[Evidence, ...]
-    reason: str
-    by: str
+    series: Series
+    folder: Folder
+    next: Annotated[
+        int,
+        Meta(
+            description="The number that will be given next. Lower numbers without a batch were not given by this "
+            "ledger.",
+            examples=[58],
+        ),
+    ]
+    evidence: Annotated[tuple[Evidence, ...], Meta(description="What was found in each place.")]
+    reason: Annotated[str, Meta(description="Why: `import` or `restore`.", examples=["import"])]
+    by: By
 
 
 class BatchRequested(Event, frozen=True):
-    """A batch was accepted: its numbers are given, its prompts fixed, its stores named."""
+    """A batch was accepted: its numbers are given, its prompts are fixed and its stores are named. The app gets its
+    answer after this event is on stable storage."""
 
-    batch_id: str
-    label: str
-    request_id: str
-    request_digest: str
-    username: str
-    user_key: str
-    character: str
-    premade: bool
-    series: str
-    workflow: str
-    template: str
-    plan: Plan
-    images: tuple[ImageNamed, ...]
-    prompts: tuple[PromptFixed, ...]
-    stores: tuple[StoreRef, ...]
-    priority: int = 1
-    metadata: str | None = None
+    batch_id: BatchId
+    label: By
+    request_id: Annotated[str, Meta(description="The request id of the batch.", examples=["order-1001"])]
+    request_digest: Annotated[
+        str,
+        Meta(
+            description="Keyed digest of the request as sent, to detect another body under the same id.",
+            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ]
+    username: Annotated[str, Meta(description="The user, as the client wrote it.", examples=["Areg"])]
+    user_key: Annotated[str, Meta(description="The user with case folded; filters compare this.", examples=["areg"])]
+    character: Annotated[str, Meta(description="The character, as the client wrote it.", examples=["Opal Fever"])]
+    premade: Annotated[bool, Meta(description="Whether the character existed already, as in the request.")]
+    series: Annotated[
+        str,
+        Meta(
+            description="The series of its numbers.",
+            examples=["areg/premade_characters/opal-fever/images/areg_opal-fever_image_"],
+        ),
+    ]
+    workflow: Annotated[
+        str, Meta(description="The configured name of the workflow, or empty.", examples=["text-to-image"])
+    ]
+    template: Annotated[
+        str,
+        Meta(
+            description="Digest of the graph before seeds, batch size and prefix.",
+            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ]
+    plan: Annotated[
+        Plan,
+        Meta(
+            description="Where prefix, seeds, batch size and inputs go in the graph.",
+            examples=[{"prefix": "9.filename_prefix", "seeds": ["3.seed"]}],
+        ),
+    ]
+    images: Annotated[tuple[ImageNamed, ...], Meta(description="Every image with its number and name.")]
+    prompts: Annotated[tuple[PromptFixed, ...], Meta(description="Every prompt with its images, seed and inputs.")]
+    stores: Annotated[tuple[StoreRef, ...], Meta(description="Every store that the images go to.")]
+    priority: Annotated[int, Meta(description="How urgent it is: 0 high, 1 normal, 2 low.", examples=[1])] = 1
+    metadata: Annotated[
+        str | None,
+        Meta(
+            description="Digest of tags and metadata.",
+            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ] = None
 
 
 class BatchHeld(Event, frozen=True):
-    """Nothing new of the batch goes to ComfyUI. `reason`: person, removed, interrupted or failing."""
+    """Nothing new of the batch goes to ComfyUI until a person runs `resume batch:ID` or `retry`."""
 
-    batch_id: str
-    reason: str
-    by: str = ""
+    batch_id: BatchId
+    reason: Annotated[
+        str,
+        Meta(
+            description="Why: `person` (`pause`), `removed` or `interrupted` (somebody did it at ComfyUI's own page),"
+            " or `failing` (the first three prompts all failed alike).",
+            examples=["removed"],
+        ),
+    ]
+    by: CausedBy = ""
 
 
 class BatchResumed(Event, frozen=True):
-    batch_id: str
-    by: str = ""
+    """A held batch continues."""
+
+    batch_id: BatchId
+    by: CausedBy = ""
 
 
 class BatchCancelled(Event, frozen=True):
-    batch_id: str
-    by: str
+    """A whole batch was given up; `image_cancelled` names the images."""
+
+    batch_id: BatchId
+    by: By
 
 
 class BatchSettled(Event, frozen=True):
-    """Every image of the batch has come to an end, one way or the other."""
+    """No image of the batch is pending or kept any more. After `batch_reopened` this event comes again."""
 
-    batch_id: str
-    stored: int
-    parked: int
-    failed: int
-    cancelled: int
-    forgotten: int = 0
+    batch_id: BatchId
+    stored: Annotated[int, Meta(description="Images in every store.", examples=[1])]
+    parked: Annotated[int, Meta(description="Images that a store refused, or that wait for a person.", examples=[0])]
+    failed: Annotated[int, Meta(description="Images that could not be rendered.", examples=[0])]
+    cancelled: Annotated[int, Meta(description="Images that were given up.", examples=[0])]
+    forgotten: Annotated[int, Meta(description="Images that were forgotten.", examples=[0])] = 0
 
 
 class BatchReopened(Event, frozen=True):
-    """`retry` took up images again under their own numbers. `render`: prompts to run; `upload`: images to store."""
+    """`retry` or `recover` tries images again, under their own numbers."""
 
-    batch_id: str
-    by: str
-    render: tuple[int, ...] = ()
-    images: tuple[int, ...] = ()
-    upload: tuple[int, ...] = ()
+    batch_id: BatchId
+    by: By
+    render: Annotated[tuple[int, ...], Meta(description="Prompts to run again.", examples=[[1]])] = ()
+    images: Annotated[tuple[int, ...], Meta(description="Images that wait for these prompts.", examples=[[1, 2]])] = ()
+    upload: Annotated[tuple[int, ...], Meta(description="Images to be stored again.", examples=[[2]])] = ()

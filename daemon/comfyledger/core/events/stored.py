@@ -2,158 +2,245 @@
 
 from __future__ import annotations
 
-from comfyledger.core.events.event import Event
+from typing import Annotated
+
+from msgspec import Meta
+
+from comfyledger.core.events.event import (
+    Attempt,
+    BatchId,
+    By,
+    CausedBy,
+    Event,
+    FileGiven,
+    FolderGiven,
+    ImageIndex,
+    ImageIndexes,
+    PromptIndex,
+    PromptIndexes,
+    PublicId,
+    Series,
+    StoreName,
+    Words,
+)
 from comfyledger.core.values import Checked, StoreRef
 
 
 class ImageKept(Event, frozen=True):
-    """The bytes are whole, pinned and on stable storage in the spool."""
+    """The bytes are checked, fixed and on stable storage in the spool."""
 
-    batch_id: str
-    prompt: int
-    attempt: int
-    image: int
-    name: str
-    sha256: str
-    md5: str
-    size_bytes: int
-    width: int
-    height: int
-    extension: str
-    checked: Checked = "whole"
+    batch_id: BatchId
+    prompt: PromptIndex
+    attempt: Attempt
+    image: ImageIndex
+    name: PublicId
+    sha256: Annotated[
+        str,
+        Meta(
+            description="SHA-256 of the bytes that all stores get, in hexadecimal.",
+            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ]
+    md5: Annotated[
+        str, Meta(description="MD5 of the same bytes, in hexadecimal.", examples=["ec93c7d7d388a6ac303c5f775994b3df"])
+    ]
+    size_bytes: Annotated[int, Meta(description="Size of the file in bytes.", examples=[165_514])]
+    width: Annotated[int, Meta(description="Width in pixels.", examples=[512])]
+    height: Annotated[int, Meta(description="Height in pixels.", examples=[512])]
+    extension: Annotated[str, Meta(description="What the bytes are: `png`, `jpg` or `webp`.", examples=["png"])]
+    checked: Annotated[
+        Checked,
+        Meta(
+            description="How far it was checked: `whole`, or `structure` if decoding the pixels would have taken too "
+            "much memory."
+        ),
+    ] = "whole"
 
 
 class UploadStarted(Event, frozen=True):
-    batch_id: str
-    image: int
-    store: str
-    attempt: int
+    """An upload is about to begin. The event is durable before the call."""
+
+    batch_id: BatchId
+    image: ImageIndex
+    store: StoreName
+    attempt: Annotated[int, Meta(description="The number of the upload to this store, from 1.", examples=[1])]
 
 
 class ImageUploaded(Event, frozen=True):
-    """One store holds the bytes. `replayed`: it did before we asked."""
+    """One store has the bytes. The image is stored when all its stores have them."""
 
-    batch_id: str
-    image: int
-    name: str
-    store: str
-    url: str
-    replayed: bool = False
-    details: dict[str, str | int] = {}  # noqa: RUF012 (msgspec copies it)
+    batch_id: BatchId
+    image: ImageIndex
+    name: PublicId
+    store: StoreName
+    url: Annotated[
+        str,
+        Meta(
+            description="The address of the file in the store.",
+            examples=["file:///srv/images/Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1.png"],
+        ),
+    ]
+    replayed: Annotated[bool, Meta(description="The store had the image before this call.")] = False
+    details: Annotated[
+        dict[str, str | int], Meta(description="Further values from the store.", examples=[{"version": 1_795_377_407}])
+    ] = {}
 
 
 class ImageParked(Event, frozen=True):
-    """One store will not take the image; the file stays in the spool until a person decides."""
+    """One store refused the image. The file stays in the spool until a person decides."""
 
-    batch_id: str
-    image: int
-    name: str
-    store: str
-    code: str
-    words: str | None = None
+    batch_id: BatchId
+    image: ImageIndex
+    name: PublicId
+    store: StoreName
+    code: Annotated[
+        str,
+        Meta(
+            description="Why: `refused`, `collision`, `misnamed`, `altered`, `identity_changed` (the store's name now"
+            " means another place), or `plugin_died` (the store's plugin raised an error or gave an "
+            "invalid answer).",
+            examples=["collision"],
+        ),
+    ]
+    words: Words = None
 
 
 class StoreDropped(Event, frozen=True):
-    """A person gave up what is not in a store yet: the batch owes these images to it no more."""
+    """A person gave up what a batch owes to a store: `recover --drop-store`. What the store has stays there. An image
+    that all its other stores have becomes stored."""
 
-    batch_id: str
-    store: str
-    images: tuple[int, ...]
-    by: str
+    batch_id: BatchId
+    store: StoreName
+    images: ImageIndexes
+    by: By
 
 
 class StoreOwed(Event, frozen=True):
-    """Images of a batch are owed to a store again, or for the first time: then the batch has one store more."""
+    """`recover` uploads images to a store again, because the store lost or refused them, or for the first time; then
+    the batch has one more store. Attempts continue to count."""
 
-    batch_id: str
-    store: StoreRef
-    images: tuple[int, ...]
-    by: str
+    batch_id: BatchId
+    store: Annotated[StoreRef, Meta(description="The store.")]
+    images: ImageIndexes
+    by: By
 
 
 class ImageLost(Event, frozen=True):
-    """Neither the spool nor any store has the bytes of these images: they are rendered again, by a new attempt."""
+    """Neither the spool nor any store has the bytes of these images any more. They wait to be rendered again under the
+    same numbers, by a new attempt of their prompt, and then go to every store."""
 
-    batch_id: str
-    images: tuple[int, ...]
-    prompts: tuple[int, ...]
-    """The prompts that these images belong to."""
+    batch_id: BatchId
+    images: ImageIndexes
+    prompts: PromptIndexes
 
 
 class ImageRenumbered(Event, frozen=True):
-    """A store holds something else under the name of an image, which got the next number of its series instead.
+    """A store holds other bytes under the name of an image, and `recover --new-number` gave the image the next number
+    of its series. The old name stays used and still finds the image."""
 
-    `before` is the old public id. It stays used, and a store that has the image under it keeps it there.
-    """
-
-    batch_id: str
-    series: str
-    image: int
-    number: int
-    folder: str
-    file: str
-    before: str
-    by: str
+    batch_id: BatchId
+    series: Series
+    image: ImageIndex
+    number: Annotated[int, Meta(description="Its new number in the series.", examples=[58])]
+    folder: FolderGiven
+    file: FileGiven
+    before: Annotated[
+        str,
+        Meta(
+            description="The public id that it had.",
+            examples=["Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1"],
+        ),
+    ]
+    by: By
 
 
 class ImageFailed(Event, frozen=True):
-    """The images could not be rendered. Their numbers stay used."""
+    """Images could not be rendered. Their numbers stay used."""
 
-    batch_id: str
-    images: tuple[int, ...]
-    prompts: tuple[int, ...]
-    """The prompts that these images belong to."""
-    code: str
-    words: str | None = None
+    batch_id: BatchId
+    images: ImageIndexes
+    prompts: PromptIndexes
+    code: Annotated[
+        str,
+        Meta(
+            description="The code of the refusal or of the last failure; `poison` if ComfyUI stopped too often while "
+            "it ran them.",
+            examples=["execution_error"],
+        ),
+    ]
+    words: Words = None
 
 
 class ImageCancelled(Event, frozen=True):
-    """The images are not wanted any more. Their numbers stay used."""
+    """Images are not wanted any more. Their numbers stay used."""
 
-    batch_id: str
-    images: tuple[int, ...]
-    prompts: tuple[int, ...]
-    by: str = ""
+    batch_id: BatchId
+    images: ImageIndexes
+    prompts: PromptIndexes
+    by: CausedBy = ""
 
 
 class ImageForgotten(Event, frozen=True):
-    """A person had the images forgotten. Their numbers stay used, their names stay given.
+    """A person ran `forget` for these images. Their texts and files are erased, and on request their files in the
+    stores. Their numbers and names stay used."""
 
-    `stores`: these are asked to delete their copies; else what they have stays there.
-    """
-
-    batch_id: str
-    images: tuple[int, ...]
-    prompts: tuple[int, ...]
-    """The prompts that these images belong to."""
-    stores: bool
-    by: str
+    batch_id: BatchId
+    images: ImageIndexes
+    prompts: PromptIndexes
+    stores: Annotated[bool, Meta(description="Whether the stores are asked to delete them.")]
+    by: By
 
 
 class BlobErased(Event, frozen=True):
-    """The texts behind these digests are gone from the ledger."""
+    """Texts were erased from the ledger. Inputs and error texts go when all images of their prompt are forgotten.
+    Metadata and graph go when the whole batch is forgotten and no other batch uses the graph."""
 
-    batch_id: str
-    digests: tuple[str, ...]
-    by: str
+    batch_id: BatchId
+    digests: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="The digests of the texts.",
+            examples=[["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"]],
+        ),
+    ]
+    by: By
 
 
 class ImageDeleted(Event, frozen=True):
-    """A store no longer holds a forgotten image. `found`: it did until then."""
+    """A store does not have a forgotten image any more."""
 
-    batch_id: str
-    image: int
-    name: str
-    store: str
-    found: bool = True
+    batch_id: BatchId
+    image: ImageIndex
+    name: Annotated[
+        str,
+        Meta(
+            description="The public id in the store.",
+            examples=["Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1"],
+        ),
+    ]
+    store: StoreName
+    found: Annotated[bool, Meta(description="Whether the store still had it when it was asked.")] = True
 
 
 class ImageLeft(Event, frozen=True):
-    """What a store holds under the name of a forgotten image was left there. `code`: foreign, identity_changed,
-    plugin_died."""
+    """A store kept what it has under the name of a forgotten image."""
 
-    batch_id: str
-    image: int
-    name: str
-    store: str
-    code: str
+    batch_id: BatchId
+    image: ImageIndex
+    name: Annotated[
+        str,
+        Meta(
+            description="The public id that the store was asked for.",
+            examples=["Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1"],
+        ),
+    ]
+    store: StoreName
+    code: Annotated[
+        str,
+        Meta(
+            description="Why: `foreign` (the file is not ours), `identity_changed` (the store's name now means "
+            "another place), or `plugin_died` (the store's plugin raised an error or gave an invalid "
+            "answer).",
+            examples=["foreign"],
+        ),
+    ]

@@ -15,7 +15,7 @@ from comfyledger.core.reports import PromptHasFailed, PromptHasFinished, PromptI
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import PromptEffect
 from comfyledger.core.values import Blob, OutputFile, prompt_uuid
-from comfyledger.wire.requests import IMAGES_PER_PROMPT_MAX
+from comfyledger.wire.requests.submitting import IMAGES_PER_PROMPT_MAX
 from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache

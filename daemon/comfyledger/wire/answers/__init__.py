@@ -1,0 +1,52 @@
+"""What the daemon sends: results of requests, what comes unasked, and the parts that they are made of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from comfyledger.wire.answers.batches import BatchAccepted, Batches, BatchInfo, ImageInfo, Images, SeriesInfo
+from comfyledger.wire.answers.changes import ChangedCount, Forgotten, Recovered, SeriesRaised, Survey
+from comfyledger.wire.answers.events import (
+    Explanation,
+    LoggedEvent,
+    LogPage,
+    Preview,
+    Progress,
+    Subscribed,
+    SubscriptionEnded,
+    Unsubscribed,
+)
+from comfyledger.wire.answers.parts import Answer
+from comfyledger.wire.answers.server import ErrorInfo, Info, Waiting, Welcome
+
+ANSWERS: Final[dict[str, type[Answer]]] = {
+    "error": ErrorInfo,
+    "waiting": Waiting,
+    "event": LoggedEvent,
+    "progress": Progress,
+    "preview": Preview,
+    "subscription_ended": SubscriptionEnded,
+}
+"""Every type that the daemon sends but `result`, whose `data` depends on the request: see RESULTS."""
+RESULTS: Final[dict[str, type[Answer]]] = {
+    "hello": Welcome,
+    "submit_batch": BatchAccepted,
+    "open_series": SeriesInfo,
+    "get_batch": BatchInfo,
+    "list_batches": Batches,
+    "get_image": ImageInfo,
+    "list_images": Images,
+    "cancel": ChangedCount,
+    "retry": ChangedCount,
+    "recover": Recovered,
+    "forget": Forgotten,
+    "pause": ChangedCount,
+    "resume": ChangedCount,
+    "subscribe": Subscribed,
+    "unsubscribe": Unsubscribed,
+    "read_log": LogPage,
+    "explain": Explanation,
+    "server_info": Info,
+    "survey_store": Survey,
+    "raise_series": SeriesRaised,
+}

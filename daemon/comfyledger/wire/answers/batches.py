@@ -1,0 +1,221 @@
+"""Answers about batches, images and their numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from comfyledger.wire.answers.parts import Answer, BatchId, Series
+
+IndexInBatch = Annotated[int, Meta(description="Its index in the batch, from 1.", examples=[1])]
+NumberInSeries = Annotated[int, Meta(description="Its number in the series.", examples=[1])]
+FileName = Annotated[str, Meta(description="The file name without extension.", examples=["Areg_opal-fever_image_1"])]
+PublicId = Annotated[
+    str,
+    Meta(
+        description="Folder and file name, without extension.",
+        examples=["Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1"],
+    ),
+]
+More = Annotated[bool, Meta(description="Whether another page follows.")]
+
+
+class ImageGiven(Answer, frozen=True):
+    """An image of a batch that was accepted."""
+
+    index: IndexInBatch
+    number: NumberInSeries
+    name: FileName
+    public_id: PublicId
+
+
+class BatchAccepted(Answer, frozen=True):
+    """A batch was accepted, with the number and name of each image."""
+
+    batch_id: Annotated[
+        str,
+        Meta(
+            description="The id of the batch. Ids sort by time. Empty for a dry run.",
+            examples=["01M82DA9EJBQZAAZJR4D2RM95D"],
+        ),
+    ]
+    epoch: Annotated[
+        str, Meta(description="The epoch that `position` belongs to.", examples=["01M82DA8V724WA3CWZEFZYJASQ"])
+    ]
+    position: Annotated[
+        int,
+        Meta(
+            description="The position of the event `batch_requested`: subscribe after it for the next events.",
+            examples=[14],
+        ),
+    ]
+    quantity: Annotated[int, Meta(description="How many images.", examples=[8])]
+    numbers: Annotated[list[int], Meta(description="The numbers, in the order of the images.", examples=[[1, 2]])] = []
+    names: Annotated[
+        list[str],
+        Meta(
+            description="File names without extension, in the same order.",
+            examples=[["Areg_opal-fever_image_1", "Areg_opal-fever_image_2"]],
+        ),
+    ] = []
+    public_ids: Annotated[
+        list[str],
+        Meta(
+            description="Folder and file name, in the same order.",
+            examples=[
+                [
+                    "Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1",
+                    "Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_2",
+                ]
+            ],
+        ),
+    ] = []
+    images: Annotated[list[ImageGiven], Meta(description="The same, as one entry for each image.")] = []
+    repeated: Annotated[bool, Meta(description="Whether this repeats an earlier answer: nothing new was made.")] = False
+    dry_run: Annotated[bool, Meta(description="Whether this was a dry run: nothing was made.")] = False
+    found: Annotated[
+        list[str],
+        Meta(
+            description="What was found in the workflow: output node, seeds, batch size, inputs.",
+            examples=[
+                ["output: node 9 (SaveImage) · seed: 3.seed (KSampler) · batch size: 5.batch_size (EmptyLatentImage)"]
+            ],
+        ),
+    ] = []
+
+
+class SeriesInfo(Answer, frozen=True):
+    """A series and its next number."""
+
+    series: Series
+    next: Annotated[int, Meta(description="The number that will be given next.", examples=[58])]
+
+
+class UploadInfo(Answer, frozen=True):
+    """What became of an image at one store."""
+
+    store: Annotated[str, Meta(description="Its name in the configuration.", examples=["folder"])]
+    state: Annotated[
+        str,
+        Meta(
+            description="What it is: `owed`, `uploading`, `stored`, `parked` or `dropped` (given up); of a forgotten "
+            "image also `deleting`, `deleted` or `foreign` (not ours, so it stays).",
+            examples=["stored"],
+        ),
+    ]
+    attempts: Annotated[int, Meta(description="How many uploads were begun so far.", examples=[1])] = 0
+    url: Annotated[
+        str,
+        Meta(
+            description="The address of the file in the store.",
+            examples=["file:///srv/images/Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1.png"],
+        ),
+    ] = ""
+    code: Annotated[str, Meta(description="Why it was parked.", examples=["collision"])] = ""
+    text: Annotated[
+        str, Meta(description="The error text from the store.", examples=["Another file has this name."])
+    ] = ""
+
+
+class ImageInfo(Answer, frozen=True):
+    """An image: its name, its state and its file."""
+
+    image_id: Annotated[
+        str, Meta(description="The image: `<batch_id>/<index>`.", examples=["01M82DA9EJBQZAAZJR4D2RM95D/1"])
+    ]
+    batch_id: BatchId
+    index: IndexInBatch
+    number: NumberInSeries
+    name: FileName
+    public_id: PublicId
+    state: Annotated[
+        str,
+        Meta(
+            description="What it is: `pending`, `kept`, `stored`, `parked`, `failed`, `cancelled`, `forgetting` (a "
+            "store has yet to delete it) or `forgotten`.",
+            examples=["stored"],
+        ),
+    ]
+    prompt: Annotated[int, Meta(description="The prompt that renders it, from 1.", examples=[1])]
+    sha256: Annotated[
+        str,
+        Meta(
+            description="SHA-256 of the bytes that all stores get, in hexadecimal; empty until they are kept.",
+            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ] = ""
+    md5: Annotated[
+        str, Meta(description="MD5 of the same bytes, in hexadecimal.", examples=["ec93c7d7d388a6ac303c5f775994b3df"])
+    ] = ""
+    size_bytes: Annotated[int, Meta(description="Size of the file in bytes.", examples=[165_514])] = 0
+    width: Annotated[int, Meta(description="Width in pixels.", examples=[512])] = 0
+    height: Annotated[int, Meta(description="Height in pixels.", examples=[512])] = 0
+    extension: Annotated[str, Meta(description="What the bytes are: `png`, `jpg` or `webp`.", examples=["png"])] = ""
+    code: Annotated[str, Meta(description="Why it failed, was parked or cancelled.", examples=["collision"])] = ""
+    text: Annotated[
+        str,
+        Meta(
+            description="The error text from ComfyUI or the store, if it is still kept.",
+            examples=["Another file has this name."],
+        ),
+    ] = ""
+    uploads: Annotated[list[UploadInfo], Meta(description="One entry for each store of the batch.")] = []
+
+
+class BatchInfo(Answer, frozen=True):
+    """A batch, and how many of its images are in which state."""
+
+    batch_id: BatchId
+    status: Annotated[str, Meta(description="What it is: `open`, `held`, `settled` or `cancelled`.", examples=["open"])]
+    held: Annotated[
+        str,
+        Meta(
+            description="Why it is held: `person`, `removed`, `interrupted` or `failing`; empty if it is not.",
+            examples=["removed"],
+        ),
+    ]
+    username: Annotated[str, Meta(description="The user, as the client wrote it.", examples=["Areg"])]
+    character: Annotated[str, Meta(description="The character, as the client wrote it.", examples=["Opal Fever"])]
+    premade: Annotated[bool, Meta(description="Whether the character existed already, as in the request.")]
+    workflow: Annotated[
+        str, Meta(description="Its configured name; empty if the request carried a graph.", examples=["text-to-image"])
+    ]
+    priority: Annotated[str, Meta(description="As in the request: `high`, `normal` or `low`.", examples=["normal"])]
+    label: Annotated[str, Meta(description="The client that requested it.", examples=["my-app"])]
+    request_id: Annotated[str, Meta(description="The request id of the batch.", examples=["order-1001"])]
+    requested_at_ms: Annotated[
+        int, Meta(description="When it was requested, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458])
+    ]
+    position: Annotated[int, Meta(description="The position of `batch_requested`.", examples=[14])]
+    quantity: Annotated[int, Meta(description="How many images it has.", examples=[8])]
+    pending: Annotated[int, Meta(description="Images that are not rendered yet.", examples=[1])]
+    kept: Annotated[
+        int, Meta(description="Images that are rendered and in the spool, and not in every store yet.", examples=[0])
+    ]
+    stored: Annotated[int, Meta(description="Images in every store.", examples=[1])]
+    parked: Annotated[
+        int, Meta(description="Images in the spool that a store refused, or that wait for a person.", examples=[0])
+    ]
+    failed: Annotated[int, Meta(description="Images that could not be rendered.", examples=[0])]
+    cancelled: Annotated[int, Meta(description="Images that were given up.", examples=[0])]
+    forgotten: Annotated[int, Meta(description="Images that are forgotten, or being forgotten.", examples=[0])] = 0
+    tags: Annotated[list[str], Meta(description="The client's tags, as in the request.", examples=[["shop"]])] = []
+    metadata: Annotated[
+        dict[str, Any], Meta(description="The client's metadata, as in the request.", examples=[{"order": 1001}])
+    ] = {}
+    images: Annotated[list[ImageInfo], Meta(description="Its images; only from `get_batch`.")] = []
+
+
+class Batches(Answer, frozen=True):
+    """A page of batches."""
+
+    batches: Annotated[list[BatchInfo], Meta(description="Newest first, without their images.")]
+    more: More
+
+
+class Images(Answer, frozen=True):
+    """A page of images."""
+
+    images: Annotated[list[ImageInfo], Meta(description="Newest batch first, and by index within a batch.")]
+    more: More

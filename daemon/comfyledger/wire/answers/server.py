@@ -1,0 +1,172 @@
+"""Answers about the connection, the daemon and its state, and refusals."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from comfyledger.wire.answers.parts import Answer, Epoch, Sentence, Series
+
+DaemonVersion = Annotated[str, Meta(description="The daemon's version.", examples=["0.1.0"])]
+ProtocolVersion = Annotated[int, Meta(description="The version of the protocol.", examples=[1])]
+LedgerId = Annotated[
+    str, Meta(description="The id of the ledger; never changes.", examples=["01M82DA8V724WA3CWZEFZYJASP"])
+]
+LogEnd = Annotated[int, Meta(description="The end of the log.", examples=[14])]
+
+
+class Welcome(Answer, frozen=True):
+    """Who answers: the daemon, its ledger, and what this connection may do."""
+
+    server: Annotated[str, Meta(description="Always `comfyledger`.", examples=["comfyledger"])]
+    version: DaemonVersion
+    protocol: ProtocolVersion
+    label: Annotated[str, Meta(description="The label of this connection.", examples=["my-app"])]
+    ledger_id: LedgerId
+    epoch: Epoch
+    position: LogEnd
+    right: Annotated[
+        Literal["read", "submit_configured", "submit", "operate", "admin"], Meta(description="What the token may do.")
+    ] = "admin"
+
+
+class LaneInfo(Answer, frozen=True):
+    """A lane that is paused, by a person or for trouble."""
+
+    lane: Annotated[
+        str,
+        Meta(
+            description="The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, or `spool` while its disk"
+            " has no room for new prompts.",
+            examples=["backend/main"],
+        ),
+    ]
+    paused: Annotated[bool, Meta(description="Whether a person paused it.")]
+    code: Annotated[
+        str, Meta(description="The lane's own trouble; empty if it has none.", examples=["not_reached"])
+    ] = ""
+    text: Annotated[str, Meta(description="The error text about it.", examples=["Connection refused"])] = ""
+    since_ms: Annotated[
+        int, Meta(description="Since when it is paused, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458])
+    ] = 0
+
+
+class WaitingInfo(Answer, frozen=True):
+    """A series whose first batch waits for a store."""
+
+    series: Series
+    reason: Annotated[
+        str, Meta(description="Which store has not answered, and why.", examples=["folder: Permission denied"])
+    ]
+    requests: Annotated[int, Meta(description="How many requests wait.", examples=[3])]
+    since_ms: Annotated[
+        int,
+        Meta(
+            description="Since when the first request waits, in milliseconds since 1970, UTC.",
+            examples=[1_795_377_407_458],
+        ),
+    ]
+
+
+class BackendInfo(Answer, frozen=True):
+    """One ComfyUI, as the daemon sees it."""
+
+    name: Annotated[str, Meta(description="Its name in the configuration.", examples=["main"])]
+    url: Annotated[str, Meta(description="The address of ComfyUI.", examples=["http://127.0.0.1:8188"])]
+    connected: Annotated[bool, Meta(description="Whether its websocket is open.")]
+    version: Annotated[str, Meta(description="The version of ComfyUI, if known.", examples=["0.29.0"])] = ""
+    reconnects: Annotated[int, Meta(description="How often the websocket was opened again.", examples=[1])] = 0
+    deaf: Annotated[int, Meta(description="How often it was open and delivered nothing.", examples=[0])] = 0
+    sweeps: Annotated[
+        int, Meta(description="How often prompts were looked up because it was silent.", examples=[12])
+    ] = 0
+
+
+class StoreInfo(Answer, frozen=True):
+    """One store, as the daemon sees it."""
+
+    name: Annotated[str, Meta(description="Its name in the configuration.", examples=["folder"])]
+    kind: Annotated[str, Meta(description="The kind of store, which names its plugin.", examples=["folder"])]
+    identity: Annotated[
+        str, Meta(description="The identity of the store: which place it is.", examples=["folder:/srv/images"])
+    ]
+    problem: Annotated[
+        str,
+        Meta(description="Why it cannot be used; empty if it can.", examples=["The folder /srv/images is not there."]),
+    ] = ""
+
+
+class Info(Answer, frozen=True):
+    """How the daemon is: its ledger, what is open, what waits and why."""
+
+    version: DaemonVersion
+    protocol: ProtocolVersion
+    ledger_id: LedgerId
+    epoch: Epoch
+    position: LogEnd
+    storage_full: Annotated[
+        bool, Meta(description="A disk is nearly full: new batches are refused until there is room.")
+    ]
+    uptime_s: Annotated[int, Meta(description="Seconds since the daemon started.", examples=[86_400])]
+    open: Annotated[
+        dict[str, int],
+        Meta(
+            description="The number of open `batches`, `prompts` and `uploads`, and of calls `running` now.",
+            examples=[{"batches": 1, "prompts": 1, "uploads": 0, "running": 1}],
+        ),
+    ]
+    lanes: Annotated[list[LaneInfo], Meta(description="Paused lanes: by a person or for trouble.")]
+    waiting: Annotated[list[WaitingInfo], Meta(description="Series whose first batch waits for a store.")]
+    backends: Annotated[list[BackendInfo], Meta(description="The ComfyUIs of the configuration.")]
+    stores: Annotated[list[StoreInfo], Meta(description="The stores of the configuration.")]
+    workflows: Annotated[
+        list[str], Meta(description="The names that `workflow` may have.", examples=[["empty-image", "text-to-image"]])
+    ]
+    storage_text: Annotated[
+        str,
+        Meta(
+            description="Which disk, how much is free and how much is needed; empty while there is room.",
+            examples=["The ledger's disk has 480 MB free and needs 500 MB."],
+        ),
+    ] = ""
+    locked_text: Annotated[
+        str,
+        Meta(
+            description="Which other program holds a lock of the ledger, so that nothing can be written; empty if "
+            "none does.",
+            examples=["sqlite3 (process 4242) holds a lock of the ledger."],
+        ),
+    ] = ""
+
+
+class ErrorInfo(Answer, frozen=True):
+    """A request was refused, or a frame could not be read. Nothing was changed. `id` is that of the request, or `null`
+    if the frame had none."""
+
+    code: Annotated[str, Meta(description="Stable: one of the error codes.", examples=["request_id_conflict"])]
+    message: Sentence
+    path: Annotated[
+        str, Meta(description="The field at fault, for example `$.data.quantity`.", examples=["$.data.request_id"])
+    ] = ""
+    hint: Annotated[
+        str,
+        Meta(
+            description="What to do.",
+            examples=["Make up a new request_id for each batch; repeat one only with the same body."],
+        ),
+    ] = ""
+    retry_after_s: Annotated[
+        float,
+        Meta(
+            description="In how many seconds the same request may succeed; 0 if waiting does not help.", examples=[1.5]
+        ),
+    ] = 0.0
+
+
+class Waiting(Answer, frozen=True):
+    """A request was accepted and cannot be answered yet. A `result` or an `error` with the same `id` follows.
+    `waiting` is sent once, after half a second. A request waits in memory only."""
+
+    code: Annotated[str, Meta(description="Always `series_unanswered`.", examples=["series_unanswered"])]
+    message: Sentence

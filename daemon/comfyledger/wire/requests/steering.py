@@ -1,0 +1,181 @@
+"""Requests that change what goes on: cancel, retry, recover, forget, pause, and what a store holds already."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from comfyledger.wire.requests.parts import BatchId, Limit, Message, Moment, Position, Typed, Word
+
+Take = Literal["first", "last", "all"]
+Index = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+NamePart = Annotated[str, Meta(max_length=255)]
+Indexes = Annotated[list[Index], Meta(max_length=10_000)]
+Scope = Annotated[str, Meta(max_length=1_100)]
+ImagesAsked = Annotated[Indexes, Meta(description="Indexes in the batch, from 1. Empty means all.", examples=[[2]])]
+StoreAsked = Annotated[Word, Meta(description="Its name in the configuration.", examples=["folder"])]
+
+
+class Cancel(Message, frozen=True):
+    """Gives up what is not rendered yet: a whole batch, or some of its images. Kept images still go to their stores,
+    and stored images stay. Numbers stay used."""
+
+    batch_id: Annotated[str, Meta(description="The batch.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])]
+    images: ImagesAsked = []
+
+
+class Retry(Message, frozen=True):
+    """Tries again what failed, was parked or is held, under the same numbers. Refused with `nothing_to_do` if there is
+    nothing to try, and with `take_missing` if a person must first choose files with `take`."""
+
+    batch_id: Annotated[str, Meta(description="The batch.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])]
+    images: ImagesAsked = []
+    take: Annotated[Take | None, Meta(description="Which files to use, if a run gave more files than images.")] = None
+
+
+class Recover(Message, frozen=True):
+    """Tries again what is parked, failed or missing, a page of images at a time, newest batch first. Send it again
+    with the `cursor` of the answer until that is empty."""
+
+    drop_store: Annotated[
+        Word | None,
+        Meta(description="The store to give up, whether it is still configured or not.", examples=["old-disk"]),
+    ] = None
+    dry_run: Annotated[bool, Meta(description="Say what would be done, and change nothing.")] = False
+    batch_id: Annotated[
+        BatchId | None, Meta(description="Only of this batch.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])
+    ] = None
+    username: Annotated[Typed | None, Meta(description="Only of this user's batches.", examples=["Areg"])] = None
+    store: Annotated[
+        Word | None,
+        Meta(
+            description="Only what is owed to this store, which must be configured. Nothing is rendered again then.",
+            examples=["folder"],
+        ),
+    ] = None
+    code: Annotated[
+        Word | None, Meta(description="Only what was parked or failed with this code.", examples=["collision"])
+    ] = None
+    since_position: Annotated[
+        Position | None,
+        Meta(
+            description="Only batches that were requested at this position or later. With `store`, also images that "
+            "were never meant for this store: it is filled with them.",
+            examples=[1200],
+        ),
+    ] = None
+    since_ms: Annotated[
+        Moment | None,
+        Meta(
+            description="Only batches that were requested at this time or later, in milliseconds since 1970, UTC. "
+            "With `store`, as `since_position`.",
+            examples=[1_795_377_407_458],
+        ),
+    ] = None
+    missing: Annotated[
+        bool,
+        Meta(
+            description="Ask the stores what they hold. Missing files are uploaded again; files with other bytes are "
+            "only reported."
+        ),
+    ] = False
+    new_number: Annotated[
+        bool,
+        Meta(
+            description="Give images parked with `collision` the next numbers of their series, instead of trying them"
+            " again."
+        ),
+    ] = False
+    cursor: Annotated[
+        str, Meta(max_length=100, description="From the previous answer.", examples=["eyJiIjoiMDFNOCJ9"])
+    ] = ""
+    limit: Annotated[Limit, Meta(description="How many images one request checks.", examples=[50])] = 100
+
+
+class Forget(Message, frozen=True):
+    """Erases texts and files: of a batch, of some of its images, or of all batches of a user."""
+
+    batch_id: Annotated[
+        BatchId | None,
+        Meta(description="The batch. Either this or `username`.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"]),
+    ] = None
+    images: ImagesAsked = []
+    username: Annotated[Typed | None, Meta(description="The user, ignoring case.", examples=["Areg"])] = None
+    before: Annotated[
+        BatchId | None,
+        Meta(
+            description="With `username`: continue after this batch, `before` of the last answer.",
+            examples=["01M82DA9EJBQZAAZJR4D2RM95D"],
+        ),
+    ] = None
+    stores: Annotated[bool, Meta(description="Ask the stores to delete their files as well.")] = False
+    dry_run: Annotated[bool, Meta(description="Only count; change nothing.")] = False
+
+
+class Pause(Message, frozen=True):
+    """Stops new work. What ComfyUI has already runs to its end. To pause twice is no error."""
+
+    scope: Annotated[
+        Scope,
+        Meta(
+            description="What to pause: `everything`, `backend:NAME`, `store:NAME`, `user:NAME` or `batch:ID`.",
+            examples=["user:Areg"],
+        ),
+    ] = "everything"
+
+
+class Resume(Message, frozen=True):
+    """Undoes a pause, or lets a held batch continue. Refused with `nothing_to_do` if it is neither paused nor held. A
+    lane in trouble resumes by itself."""
+
+    scope: Annotated[
+        Scope,
+        Meta(
+            description="What to resume: `everything`, `backend:NAME`, `store:NAME`, `user:NAME` or `batch:ID`.",
+            examples=["user:Areg"],
+        ),
+    ] = "everything"
+
+
+class SurveyStore(Message, frozen=True):
+    """One page of what a store holds already, as series under the naming templates. It makes one call to the store and
+    changes nothing there."""
+
+    store: StoreAsked
+    prefix: Annotated[
+        str,
+        Meta(max_length=1_024, description="Only files in this folder or below. Empty means all.", examples=["Areg"]),
+    ] = ""
+    cursor: Annotated[
+        str,
+        Meta(
+            max_length=16_384,
+            description="From the previous page; empty for the first. Still valid after a restart.",
+            examples=["eyJiIjoiMDFNOCJ9"],
+        ),
+    ] = ""
+
+
+class SeriesFound(Message, frozen=True):
+    """A series that a store holds, in `raise_series`. What is not a series under the naming templates is refused with
+    `invalid_field`."""
+
+    folder: Annotated[
+        NamePart, Meta(description="The folder of its images.", examples=["Areg/premade_characters/opal-fever/images"])
+    ]
+    stem: Annotated[NamePart, Meta(description="The file name before the number.", examples=["Areg_opal-fever_image_"])]
+    highest: Annotated[int, Meta(ge=1, le=10**15 - 1, description="The highest number found.", examples=[57])]
+    suffix: Annotated[NamePart, Meta(description="The file name after the number.", examples=[".final"])] = ""
+    counts: Annotated[bool, Meta(description="`false` if no file of the series counts as a number.")] = True
+
+
+class RaiseSeries(Message, frozen=True):
+    """Makes series continue above the numbers that a store holds, so that their first batch need not ask this store.
+    Numbers are never lowered, and a repeat changes nothing."""
+
+    store: StoreAsked
+    found: Annotated[
+        list[SeriesFound],
+        Meta(min_length=1, max_length=500, description="The series that the store holds, at least one."),
+    ]

@@ -1,0 +1,141 @@
+"""Requests that ask for images and numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
+
+from comfyledger.wire.requests.parts import Message, Priority
+
+PROTOCOL: Final = 1
+REQUEST_ID_BYTES_MAX: Final = 128
+IMAGES_PER_PROMPT_MAX: Final = 64
+Scalar = str | int | float | bool | None
+Label = Annotated[str, Meta(min_length=1, max_length=64)]
+InputName = Annotated[str, Meta(max_length=255)]
+
+
+class Hello(Message, frozen=True):
+    """Names the client. Optional: without it the label is `default`. Request ids belong to the label, so two apps
+    cannot use each other's. A named token has its own label, and then this field changes nothing."""
+
+    client: Annotated[Label, Meta(description="The label that request ids belong to.", examples=["my-app"])]
+    protocol: Annotated[
+        int,
+        Meta(
+            description="The client's version of the protocol. Any other than the daemon's is refused with "
+            "`protocol_version`.",
+            examples=[1],
+        ),
+    ] = PROTOCOL
+
+
+class ImageAsked(Message, frozen=True):
+    """One image of `images` in `submit_batch`."""
+
+    inputs: Annotated[
+        dict[InputName, Scalar],
+        Meta(
+            description="Values for this image alone; they override those of the batch.",
+            examples=[{"prompt": "embedding:opal-fever, red coat"}],
+        ),
+    ] = {}
+    seed: Annotated[int | None, Meta(description="The seed of this image alone, 0 to 2^53-1.", examples=[7])] = None
+
+
+class SubmitBatch(Message, frozen=True):
+    """Asks for images. The answer comes after the batch and its numbers are on stable storage."""
+
+    request_id: Annotated[
+        str,
+        Meta(
+            max_length=REQUEST_ID_BYTES_MAX,
+            description="Made up once for each batch, 1 to 128 bytes. A repeat with the same body gets the same "
+            "answer.",
+            examples=["order-1001"],
+        ),
+    ]
+    username: Annotated[
+        str, Meta(description="The user whom the images are for. Keeps its case in names.", examples=["Areg"])
+    ]
+    character: Annotated[
+        str,
+        Meta(
+            description="The character that they show. Becomes a slug in names: `Opal Fever` gives `opal-fever`.",
+            examples=["Opal Fever"],
+        ),
+    ]
+    premade: Annotated[bool, Meta(description="Whether the character exists already; chooses the folder.")] = False
+    quantity: Annotated[
+        int | None, Meta(description="How many images with equal inputs. Either this or `images`.", examples=[8])
+    ] = None
+    images: Annotated[
+        list[ImageAsked] | None,
+        Meta(description="One entry for each image, with its own inputs and seed. Either this or `quantity`."),
+    ] = None
+    workflow: Annotated[
+        Annotated[str, Meta(max_length=255)] | dict[str, Any] | None,
+        Meta(
+            description="The name of a configured workflow, or a graph in ComfyUI's API format. Default: "
+            "`default_workflow` of the configuration.",
+            examples=["text-to-image"],
+        ),
+    ] = None
+    inputs: Annotated[
+        dict[InputName, Scalar],
+        Meta(
+            description="Values for all images, by the names that the configuration gives (`prompt`) or by address "
+            "(`6.text`). A value must have the type that the graph has there.",
+            examples=[{"prompt": "embedding:opal-fever, red coat"}],
+        ),
+    ] = {}
+    seed: Annotated[
+        int | None,
+        Meta(
+            description="The seed of the first prompt, 0 to 2^53-1; the next prompts count up from it. If absent, one"
+            " within 0 to 2^31-1 is made up.",
+            examples=[7],
+        ),
+    ] = None
+    images_per_prompt: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=IMAGES_PER_PROMPT_MAX,
+            description="How many images ComfyUI renders in one run (its `batch_size`). Only neighbouring images with"
+            " equal inputs and without seeds of their own share a run.",
+            examples=[4],
+        ),
+    ] = 1
+    priority: Annotated[
+        Priority,
+        Meta(
+            description="How urgent it is, compared with other batches. A priority that was not served for "
+            "`priority_age_s` seconds counts as the next higher one."
+        ),
+    ] = "normal"
+    tags: Annotated[
+        list[Annotated[str, Meta(max_length=255)]],
+        Meta(max_length=50, description="For the client's own use; returned with the batch.", examples=[["shop"]]),
+    ] = []
+    metadata: Annotated[
+        dict[str, Any],
+        Meta(description="For the client's own use; returned with the batch.", examples=[{"order": 1001}]),
+    ] = {}
+    dry_run: Annotated[
+        bool,
+        Meta(
+            description="Check everything that can be checked, including ComfyUI's nodes. Give no number and do not "
+            "use up the `request_id`."
+        ),
+    ] = False
+
+
+class OpenSeries(Message, frozen=True):
+    """Asks the stores for the numbers of a user and character now, instead of at the first batch. The answer has the
+    next number, without giving it."""
+
+    username: Annotated[str, Meta(description="The user, as in `submit_batch`.", examples=["Areg"])]
+    character: Annotated[str, Meta(description="The character, as in `submit_batch`.", examples=["Opal Fever"])]
+    premade: Annotated[bool, Meta(description="Whether the character exists already, as in `submit_batch`.")] = False

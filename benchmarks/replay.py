@@ -18,7 +18,7 @@ from typing import Final
 
 import peer_eventsourcing
 from comfyledger.ledger.eventlog import decode
-from comfyledger.ledger.sqlite.log_table import read_head, read_page
+from comfyledger.ledger.sqlite.log_table import LogTable, read_head, read_page
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import Scratch
@@ -73,7 +73,7 @@ def folded(path: Path) -> None:
 def into_tables(path: Path) -> None:
     with open_read_only(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as folder:
         scratch = Scratch(Path(folder) / "fold.db")
-        scratch.fold(live, read_head(live).position, Tally(), silent)
+        scratch.fold(LogTable(live), read_head(live).position, Tally(), silent)
         scratch.close()
 
 

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from comfyledger.ledger.sqlite.log_table import read_head
+from comfyledger.ledger.sqlite.log_table import LogTable, one_moment, read_head
 from comfyledger.maintenance.audit.chain import links_hold
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import Scratch
 from comfyledger.maintenance.audit.run import audit
 from comfyledger.maintenance.audit.streams import Account, counted, range_agrees, ranges, series_agree, templates_agree
-from comfyledger.maintenance.open_read_only import one_moment, open_read_only
+from comfyledger.maintenance.open_read_only import open_read_only
 
 ROWS = "SELECT position, stream, kind, schema, at, data, hash FROM events"
 
@@ -36,10 +36,10 @@ def parts(path: Path, tally: Tally) -> dict[str, float]:
     with open_read_only(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as folder:
         head = read_head(live)
         took = {"select": seconds(lambda: [None for _ in live.execute(ROWS)])}
-        took["chain"] = seconds(lambda: _told(tally, links_hold(live, 0, head.position)))
+        took["chain"] = seconds(lambda: _told(tally, links_hold(LogTable(live), 0, head.position)))
         took["streams"] = seconds(lambda: _told(tally, _streams_agree(live, Path(folder))))
         scratch = Scratch(Path(folder) / "fold.db")
-        took["fold"] = seconds(lambda: scratch.fold(live, head.position, tally, silent))
+        took["fold"] = seconds(lambda: scratch.fold(LogTable(live), head.position, tally, silent))
         scratch.close()
     return took
 

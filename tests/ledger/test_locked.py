@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.ports import LedgerLocked
 from comfyledger.ledger.sqlite import locking, opening
 from comfyledger.ledger.sqlite import writer as ledgers
+from comfyledger.ledger.sqlite.log_table import LogTable
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import silent
@@ -153,6 +155,20 @@ def test_reading_a_held_ledger_names_the_holder_and_reads_nothing_partial(
     assert refused.value.hint == locking.HINT
     with pytest.raises(LedgerUnusable, match=f"process {pid}"):
         backup(used, used.parent / "copy.db", 0.0, silent)
+
+
+def test_a_lock_met_while_the_log_is_read_is_named(used: Path, held: Callable[..., Stranger]) -> None:
+    pid = held(EXCLUSIVE, "DELETE").process.pid
+    with closing(sqlite3.connect(used, timeout=0.01)) as reading, naming(used, f"process {pid}"):
+        LogTable(reading).page(after=0, limit=1)
+    with closing(raw(Path(":memory:"))) as empty, naming(used, "no such table"):
+        LogTable(empty).head_at(1)
+
+
+@contextmanager
+def naming(path: Path, words: str) -> Iterator[None]:
+    with pytest.raises(LedgerUnusable, match=words), locking.naming(path):
+        yield
 
 
 def test_a_rebuild_waits_within_a_bound_and_changes_nothing(

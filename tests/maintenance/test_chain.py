@@ -11,6 +11,7 @@ import pytest
 
 from comfyledger.ledger.eventlog import Head, chained
 from comfyledger.ledger.sqlite import mark
+from comfyledger.ledger.sqlite.log_table import LogTable
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit import parallel
 from comfyledger.maintenance.audit.chain import check_chain, fixed_head, is_at, links_hold
@@ -24,11 +25,12 @@ def found_in(place: Place) -> list[Finding]:
     """What is found from end to end; link by link in parts the answer is the same, without a name."""
     tally, chain = Tally(), Tally()
     with open_read_only(place.path) as live:
-        head = fixed_head(live, tally)
-        check_chain(live, head, chain, silent)
+        log = LogTable(live)
+        head = fixed_head(log, tally)
+        check_chain(log, head, chain, silent)
         with patch.object(parallel, "EVENTS_A_SEGMENT", 5):
             parts = list(parallel.segments(head.position))
-        assert (all(links_hold(live, *part) for part in parts) and is_at(live, head)) == (not chain)
+        assert (all(links_hold(log, *part) for part in parts) and is_at(log, head)) == (not chain)
     tally.take(chain.kinds)
     return [finding for kind in tally.kinds for finding in kind.examples]
 

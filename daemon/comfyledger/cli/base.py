@@ -115,6 +115,9 @@ def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
     return bool(ctx.meta[JSON])
 
 
+_CHECK_FOLDER = "Check folder, permissions and disk."
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """A file or disk that cannot be read becomes a refusal with its hint, as everywhere on the command line."""
@@ -123,11 +126,11 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except LedgerUnusable as error:
-        raise Refused("ledger_unusable", error.message, hint=error.hint) from error
+        raise Refused("ledger_unusable", error.message, hint=error.hint or _CHECK_FOLDER) from error
     except BrokenPipeError:  # The reader of the output has seen enough.
         raise
     except (OSError, sqlite3.Error) as error:
-        raise Refused("ledger_unusable", f"{error}.", hint="Check folder, permissions and disk.") from error
+        raise Refused("ledger_unusable", f"{error}.", hint=_CHECK_FOLDER) from error
 
 
 json_option = click.option(

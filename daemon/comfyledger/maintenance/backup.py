@@ -22,11 +22,12 @@ from comfyledger.durable import sync_folder
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.file_lock import Hold, made
-from comfyledger.ledger.sqlite.log_table import read_head
+from comfyledger.ledger.ports import LogUnreadable
+from comfyledger.ledger.sqlite.log_table import LogTable, one_moment, read_head
 from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.file import check_file
 from comfyledger.maintenance.audit.findings import Progress, Tally
-from comfyledger.maintenance.open_read_only import Identity, identity_of, one_moment, open_read_only
+from comfyledger.maintenance.open_read_only import Identity, identity_of, open_read_only
 
 STEP_PAGES: Final = 256
 COPY_S: Final = 900.0
@@ -107,10 +108,11 @@ def verified(path: Path, progress: Progress) -> tuple[Identity, Head]:
     with open_read_only(path) as connection:
         try:
             check_file(connection, tally, progress)
-            head = chain.fixed_head(connection, tally)
-            chain.check_chain(connection, head, tally, progress)
+            log = LogTable(connection)
+            head = chain.fixed_head(log, tally)
+            chain.check_chain(log, head, tally, progress)
             identity = identity_of(connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, LogUnreadable) as error:
             raise LedgerUnusable(f"{path} is not whole: {error}.", hint=_AUDIT) from error
     if tally:
         first = tally.kinds[0].examples[0]

@@ -84,16 +84,6 @@ def _read_schema(connection: sqlite3.Connection) -> None:
         schema_objects.trust(connection)
 
 
-@contextmanager
-def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
-    """One read transaction. Keep it short: the write-ahead log cannot be checkpointed meanwhile."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-
-
 def identity_of(connection: sqlite3.Connection) -> Identity:
     """The identity of a ledger, with empty strings for missing values."""
     return Identity(*(schema.get_meta(connection, key) or "" for key in ("ledger_id", "epoch")))

@@ -15,6 +15,7 @@ from pathlib import Path
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.sqlite import replace, schema
 from comfyledger.ledger.sqlite.locking import COMMAND_WAIT_S, naming, patiently
+from comfyledger.ledger.sqlite.log_table import LogTable
 from comfyledger.ledger.sqlite.opening import connect
 from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.compare import TABLES
@@ -44,11 +45,12 @@ def _fold(path: Path, out: Path, progress: Progress) -> int:
     """Make the tables from the log, if its chain holds to its end."""
     tally = Tally()
     with open_read_only(path) as live:
-        head = chain.fixed_head(live, tally)
-        if chain.check_chain(live, head, tally, progress):
+        log = LogTable(live)
+        head = chain.fixed_head(log, tally)
+        if chain.check_chain(log, head, tally, progress):
             scratch = Scratch(out)
             try:
-                scratch.fold(live, head.position, tally, progress)
+                scratch.fold(log, head.position, tally, progress)
             finally:
                 scratch.close()
     if tally:

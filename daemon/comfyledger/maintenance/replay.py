@@ -11,7 +11,7 @@ from pathlib import Path
 
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.sqlite import schema
-from comfyledger.ledger.sqlite.log_table import read_head
+from comfyledger.ledger.sqlite.log_table import LogTable, read_head
 from comfyledger.maintenance.audit.findings import Progress, Tally
 from comfyledger.maintenance.audit.fold import Scratch
 from comfyledger.maintenance.open_read_only import identity_of, open_read_only
@@ -43,7 +43,7 @@ def _fold(live: sqlite3.Connection, upto: int, out: Path, progress: Progress) ->
     tally = Tally()
     scratch = Scratch(out, with_events=True)
     try:
-        whole = scratch.fold(live, upto, tally, progress)
+        whole = scratch.fold(LogTable(live), upto, tally, progress)
         schema.set_meta(scratch.connection, "ledger_id", identity_of(live).ledger_id)
         schema.set_meta(scratch.connection, "replayed_to", str(upto))
     finally:

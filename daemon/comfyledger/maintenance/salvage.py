@@ -20,6 +20,8 @@ import msgspec
 from comfyledger.core.naming.slugs import fold
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line
+from comfyledger.ledger.ports import LogReader, LogUnreadable
+from comfyledger.ledger.sqlite.log_table import LogTable
 from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.findings import Progress, Tally
 from comfyledger.maintenance.open_read_only import Identity, identity_of, open_read_only
@@ -160,12 +162,13 @@ class _Reading:
                 self._saw_name(name, suffixes)
 
     def _read_log(self, connection: sqlite3.Connection) -> None:
-        continues = self._ledger_id == self._backup.ledger_id and self._has_head(connection)
+        log = LogTable(connection)
+        continues = self._ledger_id == self._backup.ledger_id and self._has_head(log)
         self._lost = Lost() if continues else None
         before = self._head if continues else Head()
         upto = connection.execute("SELECT max(position) FROM events").fetchone()[0] or 0
-        for page in chain.pages(connection, upto, after=before.position):
-            if isinstance(page, sqlite3.Error):
+        for page in chain.pages(log, upto, after=before.position):
+            if isinstance(page, LogUnreadable):
                 self._problems.append(f"the log after position {before.position}: {page}")
                 break
             for line in page:
@@ -173,17 +176,13 @@ class _Reading:
                 before = Head(line.position, line.hash)
             self._progress("the old ledger", before.position, upto)
         tally = Tally()
-        chain.fixed_head(connection, tally)
+        chain.fixed_head(log, tally)
         if tally or before.position != upto:
             self._problems.append("the log: its end is missing")
             self._read_backwards(connection, before.position)
 
-    def _has_head(self, connection: sqlite3.Connection) -> bool:
-        if not self._head.position:
-            return True
-        sql = "SELECT hash FROM events WHERE position = ?"
-        found = connection.execute(sql, (self._head.position,)).fetchone()
-        return found is not None and bytes(found[0]) == self._head.hash
+    def _has_head(self, log: LogReader) -> bool:
+        return not self._head.position or log.head_at(self._head.position) == self._head
 
     def _read_line(self, line: Line, before: Head) -> None:
         if line.position != before.position + 1 or chain.hash_of(before.hash, line) != line.hash:

@@ -84,13 +84,11 @@ def _report(audited: Audited, tally: Tally) -> dict[str, Any]:
 
 
 def _say_report(audited: Audited, tally: Tally) -> None:
-    from comfyledger.ledger.sqlite.schema_objects import listed
-
     say(f"ledger {audited.identity.ledger_id}, epoch {audited.identity.epoch}, position {audited.head.position}")
     if audited.anchor:
         say(f"The anchor {_ANCHOR[audited.anchor]}.")
     if audited.foreign:
-        say(f"Other programs have added tables or indexes to the file, which is harmless: {listed(audited.foreign)}.")
+        say(f"Other programs have added tables or indexes to the file, which is harmless: {audited.foreign_in_words}.")
     if not tally:
         say("Everything is whole.", "green")
         return

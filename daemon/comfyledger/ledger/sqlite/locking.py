@@ -19,6 +19,7 @@ import structlog
 
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.file_lock import Hold, Taken, lock, locked_file
+from comfyledger.ledger.ports import LogUnreadable
 
 BESIDE: Final = ("", "-wal", "-shm")
 """A ledger and what SQLite keeps beside it while it is open. The write-ahead log belongs to a path, not to an inode."""
@@ -122,7 +123,7 @@ def forget_second_names(path: Path) -> None:
 # ---- locks of other programs
 
 
-def is_lock(error: BaseException) -> bool:
+def is_lock(error: BaseException | None) -> bool:
     """Whether an error means that somebody else holds a lock: SQLITE_BUSY, _LOCKED, _PROTOCOL, in all variants."""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _CODES
@@ -205,7 +206,7 @@ def naming(path: Path) -> Iterator[None]:
     """Raises LedgerUnusable, which names the program, for a lock that was waited for in vain."""
     try:
         yield
-    except sqlite3.Error as error:
-        if is_lock(error):
+    except (sqlite3.Error, LogUnreadable) as error:
+        if is_lock(error.__cause__ if isinstance(error, LogUnreadable) else error):
             raise unusable(path) from error
         raise

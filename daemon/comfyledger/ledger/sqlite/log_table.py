@@ -1,4 +1,4 @@
-"""The log in its table: appending lines, the end of the log, and pages of lines.
+"""The log in its table: appending lines, the end of the log, pages of lines, and reading all of it for a check.
 
 A page is read by index from a position on, so a cursor costs what it reads and no more.
 """
@@ -6,17 +6,27 @@ A page is read by index from a position on, so a cursor costs what it reads and 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
+from comfyledger.ledger import ports
 from comfyledger.ledger.eventlog import Head, Line
+from comfyledger.ledger.ports import Link, LogEnd, LogUnreadable
 
 COLUMNS: Final = "e.position, e.stream, e.kind, e.schema, e.at, e.data, e.hash"
 """Those of `events e`, in the order of the fields of `Line`."""
+_HEAD: Final = "SELECT position, hash FROM events ORDER BY position DESC LIMIT 1"
+_HEAD_AT: Final = "SELECT position, hash FROM events WHERE position = ?"
+_GIVEN: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+_LINKS: Final = (
+    "SELECT position, stream, kind, schema, at, data, hash FROM events"
+    " WHERE position > ? AND position <= ? ORDER BY position"
+)
 
 
 def read_head(connection: sqlite3.Connection) -> Head:
-    row = connection.execute("SELECT position, hash FROM events ORDER BY position DESC LIMIT 1").fetchone()
+    row = connection.execute(_HEAD).fetchone()
     return Head(*row) if row else Head()
 
 
@@ -62,3 +72,61 @@ def read_page(
     order, whose = ("u.position", "u.user") if user is not None else ("e.position", "''")
     sql = f"SELECT {COLUMNS}, {whose} FROM {source} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
     return [Line(*row) for row in connection.execute(sql, (*parameters, limit))]
+
+
+class LogTable(ports.LogReader):
+    """The log of an open connection, which may be read-only. It must not be used by two threads at once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def end(self) -> LogEnd:
+        with _unreadable(), one_moment(self._connection):
+            given = self._connection.execute(_GIVEN).fetchone()
+            return LogEnd(read_head(self._connection), given[0] if given else 0)
+
+    def head_at(self, position: int) -> Head | None:
+        if position == 0:
+            return Head()
+        with _unreadable():
+            row = self._connection.execute(_HEAD_AT, (position,)).fetchone()
+        return Head(*row) if row else None
+
+    def page(self, *, after: int, limit: int, upto: int | None = None) -> list[Line]:
+        with _unreadable():
+            try:
+                return read_page(self._connection, after=after, limit=limit, upto=upto)
+            except sqlite3.OperationalError as error:
+                if "UTF-8" not in str(error):
+                    raise
+            self._connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
+            try:
+                return read_page(self._connection, after=after, limit=limit, upto=upto)
+            finally:
+                self._connection.text_factory = str
+
+    def links(self, *, after: int, upto: int) -> Iterator[Link]:
+        self._connection.text_factory = bytes
+        try:
+            with _unreadable():
+                yield from self._connection.execute(_LINKS, (after, upto))
+        finally:
+            self._connection.text_factory = str
+
+
+@contextmanager
+def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """One read transaction. Keep it short: the write-ahead log cannot be checkpointed meanwhile."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LogUnreadable(str(error)) from error

@@ -7,7 +7,6 @@ whole: SQLite's counter of given positions shows it, and an anchor that is kept 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -19,9 +18,9 @@ from comfyledger.core.upcasts import schema_of
 from comfyledger.durable import sync_file
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.eventlog import Head, Line, chained, decode, linked
-from comfyledger.ledger.sqlite.log_table import read_head, read_page
+from comfyledger.ledger.ports import LogReader, LogUnreadable
 from comfyledger.maintenance.audit.findings import Progress, Tally
-from comfyledger.maintenance.open_read_only import Identity, one_moment
+from comfyledger.maintenance.open_read_only import Identity
 
 PAGE: Final = 4_096
 _BEFORE_ALL: Final = -(2**63)
@@ -30,29 +29,30 @@ _GARBLED: Final = (AttributeError, TypeError, UnicodeEncodeError)
 """Raised while hashing a column of the wrong type or one that is not UTF-8."""
 
 
-def fixed_head(connection: sqlite3.Connection, tally: Tally) -> Head:
-    """The end of the log now, up to which everything is checked. Adds a finding if the log was cut off there."""
-    with one_moment(connection):
-        head = read_head(connection)
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    given = row[0] if row else 0
-    if given != head.position:
-        sentence = f"The log ends at {head.position}, but position {given} was given out."
-        tally.add("chain_truncated", f"position {head.position + 1}", sentence)
-    return head
+def fixed_head(log: LogReader, tally: Tally) -> Head:
+    """The end of the log now, up to which everything is checked. Adds a finding if the log was cut off there.
+
+    Raises LogUnreadable.
+    """
+    end = log.end()
+    position = end.head.position
+    if end.given != position:
+        sentence = f"The log ends at {position}, but position {end.given} was given out."
+        tally.add("chain_truncated", f"position {position + 1}", sentence)
+    return end.head
 
 
-def check_chain(connection: sqlite3.Connection, head: Head, tally: Tally, progress: Progress) -> bool:
+def check_chain(log: LogReader, head: Head, tally: Tally, progress: Progress) -> bool:
     """Whether the chain holds up to a head. Adds one finding, for the first wrong position."""
     before = Head()
-    for page in pages(connection, head.position, after=_BEFORE_ALL):
-        if isinstance(page, sqlite3.Error):
+    for page in pages(log, head.position, after=_BEFORE_ALL):
+        if isinstance(page, LogUnreadable):
             sentence = f"The events after position {before.position} cannot be read: {page}."
             tally.add("chain_unreadable", f"position {before.position + 1}", sentence)
             return False
         for line in page:
             if line.position != before.position + 1 or hash_of(before.hash, line) != line.hash:
-                _add_finding(connection, before, line, tally)
+                _add_finding(log, before, line, tally)
                 return False
             before = Head(line.position, line.hash)
         progress("hash chain", before.position, head.position)
@@ -62,41 +62,33 @@ def check_chain(connection: sqlite3.Connection, head: Head, tally: Tally, progre
     return False
 
 
-def links_hold(connection: sqlite3.Connection, after: int, upto: int) -> bool:
+def links_hold(log: LogReader, after: int, upto: int) -> bool:
     """Whether each event after one position and up to another fits the one before it. Fast, and names no position.
 
     If it begins with the first event, positions below 1 are checked too.
     """
-    connection.text_factory = bytes
     try:
-        before = Head() if after == 0 else _head_at(connection, after)
+        before = log.head_at(after)
         while before is not None and before.position < upto:
-            before = _followed(connection, before, min(upto, before.position + PAGE))
-    except (sqlite3.Error, *_GARBLED):
+            before = _followed(log, before, min(upto, before.position + PAGE))
+    except (LogUnreadable, *_GARBLED):
         return False
-    finally:
-        connection.text_factory = str
     return before is not None
 
 
-def is_at(connection: sqlite3.Connection, head: Head) -> bool:
+def is_at(log: LogReader, head: Head) -> bool:
     """Whether an earlier head is still in the log."""
     try:
-        return head.position == 0 or _head_at(connection, head.position) == head
-    except sqlite3.Error:
+        return log.head_at(head.position) == head
+    except (LogUnreadable, *_GARBLED):
         return False
 
 
-def _head_at(connection: sqlite3.Connection, position: int) -> Head | None:
-    row = connection.execute("SELECT position, hash FROM events WHERE position = ?", (position,)).fetchone()
-    return Head(*row) if row else None
-
-
-def _followed(connection: sqlite3.Connection, before: Head, upto: int) -> Head | None:
+def _followed(log: LogReader, before: Head, upto: int) -> Head | None:
     """The end of a page of links; None if one does not hold."""
     position, previous = before.position, before.hash
     after = _BEFORE_ALL if position == 0 else position
-    for found, stream, kind, schema, at, data, stored in connection.execute(_LINKS, (after, upto)):
+    for found, stream, kind, schema, at, data, stored in log.links(after=after, upto=upto):
         position += 1
         previous = linked(previous, position, stream, kind, schema, at, data)
         if found != position or stored != previous:
@@ -104,38 +96,18 @@ def _followed(connection: sqlite3.Connection, before: Head, upto: int) -> Head |
     return Head(position, previous) if position == upto else None
 
 
-_LINKS: Final = (
-    "SELECT position, stream, kind, schema, at, data, hash FROM events"
-    " WHERE position > ? AND position <= ? ORDER BY position"
-)
-
-
-def pages(connection: sqlite3.Connection, upto: int, after: int = 0) -> Iterator[list[Line] | sqlite3.Error]:
-    """The log page by page, each in a transaction of its own; an error at the end if it cannot be read further."""
+def pages(log: LogReader, upto: int, after: int = 0) -> Iterator[list[Line] | LogUnreadable]:
+    """The log page by page, each as it is when it is read; an error at the end if it cannot be read further."""
     while after < upto:
         try:
-            page = _page(connection, after, upto)
-        except sqlite3.Error as error:
+            page = log.page(after=after, limit=PAGE, upto=upto)
+        except LogUnreadable as error:
             yield error
             return
         if not page:
             return
         yield page
         after = max(after + 1, page[-1].position)
-
-
-def _page(connection: sqlite3.Connection, after: int, upto: int) -> list[Line]:
-    """A page of lines. Text that is not UTF-8 is read as it is, so that its position can be named."""
-    try:
-        return read_page(connection, after=after, limit=PAGE, upto=upto)
-    except sqlite3.OperationalError as error:
-        if "UTF-8" not in str(error):
-            raise
-    connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
-    try:
-        return read_page(connection, after=after, limit=PAGE, upto=upto)
-    finally:
-        connection.text_factory = str
 
 
 def hash_of(previous: bytes, line: Line) -> bytes:
@@ -146,7 +118,7 @@ def hash_of(previous: bytes, line: Line) -> bytes:
         return b""
 
 
-def _add_finding(connection: sqlite3.Connection, before: Head, line: Line, tally: Tally) -> None:
+def _add_finding(log: LogReader, before: Head, line: Line, tally: Tally) -> None:
     expected = before.position + 1
     if line.position > expected:
         missing = line.position - expected
@@ -156,14 +128,14 @@ def _add_finding(connection: sqlite3.Connection, before: Head, line: Line, tally
         sentence = f"There is an event at position {line.position} where {expected} should be."
         tally.add("chain_doubled", f"position {line.position}", sentence)
     else:
-        column = _changed_column(connection, before.hash, line)
+        column = _changed_column(log, before.hash, line)
         sentence = f"The event at position {expected} is not what was written: {column}."
         tally.add("chain_changed", f"position {expected}", sentence)
 
 
-def _changed_column(connection: sqlite3.Connection, previous: bytes, line: Line) -> str:
+def _changed_column(log: LogReader, previous: bytes, line: Line) -> str:
     """Which column was changed, as far as the hashes of this line and of the next show it."""
-    following = read_page(connection, after=line.position, limit=1)
+    following = log.page(after=line.position, limit=1)
     own = hash_of(previous, line)
     if own and following and hash_of(own, following[0]) == following[0].hash:
         return "its hash was changed, the rest is unchanged"
@@ -212,8 +184,8 @@ def read_anchor(path: Path) -> Anchor | None:
         ) from error
 
 
-def check_anchor(connection: sqlite3.Connection, identity: Identity, anchor: Anchor, tally: Tally) -> bool:
-    """Whether the log has the anchor's hash at the anchor's position. If not, adds a finding."""
+def check_anchor(log: LogReader, identity: Identity, anchor: Anchor, tally: Tally) -> bool:
+    """Whether the log has the anchor's hash at the anchor's position. If not, adds a finding. Raises LogUnreadable."""
     where = f"position {anchor.position}"
     if anchor.ledger_id != identity.ledger_id:
         sentence = f"The anchor belongs to the ledger {anchor.ledger_id}; this is {identity.ledger_id}."
@@ -223,18 +195,12 @@ def check_anchor(connection: sqlite3.Connection, identity: Identity, anchor: Anc
         sentence = f"The anchor has the epoch {anchor.epoch}. The ledger was restored since and has {identity.epoch}."
         tally.add("anchor_other_epoch", where, sentence)
         return False
-    found = _hash_at(connection, anchor.position)
+    head = log.head_at(anchor.position)
+    found = head.hash.hex() if head is not None else "no event"
     if found == anchor.hash:
         return True
     tally.add("anchor_differs", where, f"The anchor says {anchor.hash}, the log has {found}.")
     return False
-
-
-def _hash_at(connection: sqlite3.Connection, position: int) -> str:
-    if position == 0:
-        return Head().hash.hex()
-    row = connection.execute("SELECT hash FROM events WHERE position = ?", (position,)).fetchone()
-    return bytes(row[0]).hex() if row else "no event"
 
 
 def write_anchor(path: Path, identity: Identity, head: Head) -> None:

@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from comfyledger.ledger.ports import LogUnreadable
+
 EXAMPLES_MAX: Final = 100
 """Examples kept of one kind; all are counted."""
 
@@ -119,5 +121,5 @@ def part(what: str, tally: Tally) -> Iterator[None]:
     """A part of the audit. If it cannot be read, that is a finding and only this part ends."""
     try:
         yield
-    except (sqlite3.Error, msgspec.MsgspecError) as error:
+    except (sqlite3.Error, LogUnreadable, msgspec.MsgspecError) as error:
         tally.add("file_damaged", what, f"This cannot be read: {error}.")

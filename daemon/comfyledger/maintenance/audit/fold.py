@@ -20,6 +20,7 @@ from comfyledger.core.keys import Key, LaneKey, OneKey, RequestKey, SeriesKey, T
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Slice
 from comfyledger.errors import ComfyledgerError
 from comfyledger.ledger.eventlog import Line, decode
+from comfyledger.ledger.ports import LogReader, LogUnreadable
 from comfyledger.ledger.sqlite import blobs, projections, schema
 from comfyledger.maintenance.audit.chain import pages
 from comfyledger.maintenance.audit.findings import Progress, Tally
@@ -125,12 +126,12 @@ class Scratch:
     def close(self) -> None:
         self.connection.close()
 
-    def fold(self, live: sqlite3.Connection, upto: int, tally: Tally, progress: Progress) -> bool:
-        """Fold on up to a position of a ledger. False if the log could not be folded so far."""
+    def fold(self, log: LogReader, upto: int, tally: Tally, progress: Progress) -> bool:
+        """Fold on up to a position of a log. False if the log could not be folded so far."""
         self.connection.execute("BEGIN")
         try:
-            for page in pages(live, upto, after=self.position):
-                if isinstance(page, sqlite3.Error):
+            for page in pages(log, upto, after=self.position):
+                if isinstance(page, LogUnreadable):
                     raise page
                 self._fold_page(page)
                 progress("fold of the log", self.position, upto)

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from comfyledger.ledger.eventlog import Head
-from comfyledger.ledger.sqlite.log_table import read_head
+from comfyledger.ledger.sqlite.log_table import LogTable, one_moment, read_head
 from comfyledger.maintenance.audit import compare
 from comfyledger.maintenance.audit.chain import is_at, links_hold
 from comfyledger.maintenance.audit.file import check_file
@@ -38,7 +38,7 @@ from comfyledger.maintenance.audit.streams import (
     series_agree,
     templates_agree,
 )
-from comfyledger.maintenance.open_read_only import one_moment, open_read_only
+from comfyledger.maintenance.open_read_only import open_read_only
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ def check_in_parallel(live: sqlite3.Connection, scope: Scope, progress: Progress
     links = [Links(ledger, *segment) for segment in segments(scope.head.position)]
     streams = [Streams(ledger, one, head.position) for one in parts]
     rest, series, *answers = answers_to([Rest(ledger, scope), Series(ledger), *streams, *links], progress)
-    holds = all(_decoded(link, bool) for link in answers[len(streams) :]) and is_at(live, scope.head)
+    holds = all(_decoded(link, bool) for link in answers[len(streams) :]) and is_at(LogTable(live), scope.head)
     accounts = [_decoded(stream, Account) for stream in answers[: len(streams)]]
     agree = _sum(accounts) == counts and _decoded(series, bool) is True and templates_agree(live)
     return Known(holds, agree, _decoded(rest, tuple[Kind, ...]))
@@ -200,7 +200,7 @@ class Links(Task, frozen=True, tag=True):
         return self.upto - self.after
 
     def do(self, live: sqlite3.Connection) -> bool:
-        return links_hold(live, self.after, self.upto)
+        return links_hold(LogTable(live), self.after, self.upto)
 
 
 class Streams(Task, frozen=True, tag=True):

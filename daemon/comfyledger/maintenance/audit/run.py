@@ -16,14 +16,14 @@ from typing import Final
 import msgspec
 
 from comfyledger.ledger.eventlog import Head
-from comfyledger.ledger.sqlite import mark, schema
-from comfyledger.ledger.sqlite.log_table import read_head
+from comfyledger.ledger.sqlite import mark, schema, schema_objects
+from comfyledger.ledger.sqlite.log_table import LogTable, one_moment, read_head
 from comfyledger.maintenance.audit import chain, compare, parallel
 from comfyledger.maintenance.audit.findings import Progress, Tally, part
 from comfyledger.maintenance.audit.fold import Scratch
 from comfyledger.maintenance.audit.parallel import Known, Scope
 from comfyledger.maintenance.audit.stores import Comparison
-from comfyledger.maintenance.open_read_only import Identity, identity_of, one_moment, open_read_only
+from comfyledger.maintenance.open_read_only import Identity, identity_of, open_read_only
 from comfyledger.plugins import OpenedStore, prepared
 
 PREPARE_S: Final = 30.0
@@ -42,6 +42,11 @@ class Audited(msgspec.Struct, frozen=True):
     anchor: str = ""
     foreign: tuple[str, ...] = ()
 
+    @property
+    def foreign_in_words(self) -> str:
+        """The first of `foreign`, and how many more there are."""
+        return schema_objects.listed(self.foreign)
+
 
 def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tally, progress: Progress) -> Audited:
     """Audit everything but the stores. `now_s` is the wall clock, because files carry its times.
@@ -54,7 +59,7 @@ def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tal
     with open_read_only(path) as live:
         audited = Audited(identity_of(live), Head(), foreign=schema.named_foreign(live))
         with part("the log", log):
-            audited = msgspec.structs.replace(audited, head=chain.fixed_head(live, log))
+            audited = msgspec.structs.replace(audited, head=chain.fixed_head(LogTable(live), log))
         _check_all(live, Scope(str(path), audited.head, str(spool), now_s), log, tally, progress)
         if anchor is not None:
             with part("the log", log):
@@ -79,7 +84,7 @@ def _check_all(live: sqlite3.Connection, scope: Scope, log: Tally, tally: Tally,
             known = parallel.check_in_parallel(live, scope, progress)
     if not known.chain:
         with part("the log", log):
-            chain.check_chain(live, scope.head, log, progress)
+            chain.check_chain(LogTable(live), scope.head, log, progress)
     if not known.tables:
         check_projections(live, tally, progress)
     if known.rest is None:
@@ -93,7 +98,7 @@ def _anchored(
 ) -> Audited:
     """Compare with the anchor, and update it if the log is whole."""
     if known is not None:
-        chain.check_anchor(live, audited.identity, known, tally)
+        chain.check_anchor(LogTable(live), audited.identity, known, tally)
     if not tally:
         chain.write_anchor(path, audited.identity, audited.head)
     return msgspec.structs.replace(audited, anchor="differs" if tally else "holds" if known else "written")
@@ -109,7 +114,7 @@ def check_projections(live: sqlite3.Connection, tally: Tally, progress: Progress
         scratch = Scratch(Path(folder) / "fold.db")
         try:
             with part("the projections", tally):
-                if scratch.fold(live, read_head(live).position, tally, progress):
+                if scratch.fold(LogTable(live), read_head(live).position, tally, progress):
                     _compare_now(live, scratch, tally, progress)
         finally:
             scratch.close()
@@ -118,7 +123,7 @@ def check_projections(live: sqlite3.Connection, tally: Tally, progress: Progress
 
 def _compare_now(live: sqlite3.Connection, scratch: Scratch, tally: Tally, progress: Progress) -> None:
     with one_moment(live):
-        if scratch.fold(live, read_head(live).position, tally, progress):
+        if scratch.fold(LogTable(live), read_head(live).position, tally, progress):
             compare.compare_tables(live, scratch.connection, tally, progress)
             compare.compare_texts(live, scratch.connection, tally)
 

@@ -40,10 +40,10 @@ from comfyledger.core.keys import LaneKey, SeriesKey
 from comfyledger.core.rows import BatchRow, LaneRow, Row, SeriesRow, Slice
 from comfyledger.ledger.eventlog import Head, decode
 from comfyledger.ledger.sqlite import projections
+from comfyledger.ledger.sqlite.log_table import one_moment
 from comfyledger.maintenance.audit.compare import HELD, compare_table, same_row
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import CANNOT, NAMING_TEXTS, Scratch, Working, texts_of
-from comfyledger.maintenance.open_read_only import one_moment
 
 EVENTS_A_RANGE: Final = 20_000
 _OF_NO_BATCH: Final = (SeriesOpened, SeriesRaised, LedgerRestored, LanePaused, LaneResumed)

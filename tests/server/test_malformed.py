@@ -20,6 +20,9 @@ MALFORMED: dict[str, bytes] = {
     "Infinity": INFO + b'{"a": [-Infinity]}}',
     "half a surrogate pair": INFO + rb'{"a": "\ud800"}}',
     "half a surrogate pair as a key": INFO + rb'{"\udc00": 1}}',
+    "an infinity below half a surrogate pair": rb'{"type": "server_info", "id": 7, "\ud800": 1e999}',
+    "NaN in a workflow, below half a surrogate pair": INFO
+    + rb'{"workflow": {"1": {"class_type": "A", "inputs": {"\udc00": NaN}}}}}',
     "half a surrogate pair as the type": rb'{"id": 7, "type": "\ud800"}',
     "a key that stands twice": INFO + b'{"a": 1, "a": 2}}',
     "a type that stands twice": b'{"type": "server_info", "type": "hello", "id": 7}',

@@ -100,8 +100,8 @@ def finite(graph: Any, path: str) -> Any:
     kept = _kept(graph)
     place = next(_not_finite(kept, path), None)
     if place is not None:
-        message = f"The number at {place[:PATH_CHARS_MAX]} is NaN or infinite."
-        raise Refused("workflow_invalid", message, hint=_NOT_FINITE_HINT, path=place[:PATH_CHARS_MAX])
+        path = _shown(place)
+        raise Refused("workflow_invalid", f"The number at {path} is NaN or infinite.", hint=_NOT_FINITE_HINT, path=path)
     return kept
 
 
@@ -148,9 +148,13 @@ def _mended(value: dict[str, Any]) -> bytes:
         data["workflow"] = finite(data["workflow"], "$.data.workflow")
     place = next(_not_finite(value, "$"), None)
     if place is not None:
-        message = f"The number at {place[:PATH_CHARS_MAX]} is NaN or infinite, which JSON does not know."
-        raise Refused("not_json", message)
+        raise Refused("not_json", f"The number at {_shown(place)} is NaN or infinite, which JSON does not know.")
     return json.dumps(value).encode()
+
+
+def _shown(place: str) -> str:
+    """A path as an answer can carry it: cut, and half a surrogate pair in a key escaped."""
+    return place[:PATH_CHARS_MAX].encode("utf-8", "backslashreplace").decode()
 
 
 # ---- keys that stand twice
@@ -181,8 +185,9 @@ def check_once(frame: str) -> None:
     except (ValueError, RecursionError):
         return  # whoever reads it says so
     if place is not None:
-        message = f"The key at {place[:PATH_CHARS_MAX]} stands twice in its object."
-        raise Refused("invalid_field", message, hint="Send each key once.", path=place[:PATH_CHARS_MAX])
+        path = _shown(place)
+        message = f"The key at {path} stands twice in its object."
+        raise Refused("invalid_field", message, hint="Send each key once.", path=path)
 
 
 def _doubled(value: Any, path: str) -> Iterator[str]:

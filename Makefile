@@ -7,7 +7,7 @@ DEMO_STAMP := $(VENV)/.installed-daemon
 LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lowest soak fuzz bench scale check format clean
+.PHONY: help setup demo test test-types test-lowest soak fuzz bench scale check format clean
 
 help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -43,6 +43,9 @@ test-lowest: ## install a wheel with the lowest versions allowed; run the main j
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger config example | cmp - $(CURDIR)/config.toml
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger systemd print > $(CURDIR)/$(LOWEST)/units
 	cd / && $(CURDIR)/$(LOWEST)/bin/comfyledger demo
+
+test-types: $(STAMP) ## make TypeScript types from the schemas and compile a program that uses them (needs node)
+	$(BIN)/python tests/types/check.py
 
 test-service: $(STAMP) ## test the service under a real systemd in a container (needs root and about two minutes)
 	$(BIN)/python tests/service/boot.py

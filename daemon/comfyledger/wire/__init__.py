@@ -63,7 +63,6 @@ from comfyledger.wire.frames import (
     read_request,
     read_result,
     request_frame,
-    schemas,
 )
 from comfyledger.wire.requests import REQUESTS, TYPE_OF
 from comfyledger.wire.requests.parts import PRIORITIES, SUBPROTOCOL, Id, Limit, Message, Priority
@@ -194,5 +193,4 @@ __all__ = [
     "read_request",
     "read_result",
     "request_frame",
-    "schemas",
 ]

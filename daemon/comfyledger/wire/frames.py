@@ -1,4 +1,4 @@
-"""Frames: reading and writing envelopes and what is in them, and the JSON Schema of all of it."""
+"""Frames: reading and writing envelopes and what is in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.server import ErrorInfo
 from comfyledger.wire.requests import REQUESTS, TYPE_OF
 from comfyledger.wire.requests.parts import Id, Message
-from comfyledger.wire.requests.submitting import PROTOCOL
 from comfyledger.wire.strict import check_once, mended
 
 
@@ -150,24 +149,3 @@ def read_result(request: type[Message], envelope: Envelope) -> Answer:
     """The data of a `result`, read as the answer to a request of this type."""
     answer: Answer = _decoder(RESULTS[TYPE_OF[request]]).decode(envelope.data)
     return answer
-
-
-def schemas() -> dict[str, Any]:
-    """JSON Schema (2020-12) of every message, generated from the types above."""
-    types: list[type] = [*REQUESTS.values(), *ANSWERS.values(), *dict.fromkeys(RESULTS.values())]
-    _, components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
-
-    def envelope(kind: str, data: type) -> dict[str, Any]:
-        reference = {"$ref": f"#/$defs/{data.__name__}"}
-        properties = {"type": {"const": kind}, "id": {"type": ["string", "integer", "null"]}, "data": reference}
-        return {"type": "object", "properties": properties, "required": ["type"]}
-
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "comfyledger wire",
-        "protocol": PROTOCOL,
-        "requests": {name: envelope(name, message) for name, message in REQUESTS.items()},
-        "results": {name: envelope("result", answer) for name, answer in RESULTS.items()},
-        "pushes": {name: envelope(name, answer) for name, answer in ANSWERS.items()},
-        "$defs": components,
-    }

@@ -5,10 +5,20 @@ from __future__ import annotations
 import click
 
 from comfyledger.cli.ui.terminal import say_json
-from comfyledger.wire import schemas
+from comfyledger.wire.schema.json_schema import json_schema
+
+DOCUMENTS = {"json-schema": json_schema}
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON Schema of every message of the websocket."""
-    say_json(schemas())
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(list(DOCUMENTS)),
+    default="json-schema",
+    show_default=True,
+    help="json-schema: the websocket's messages.",
+)
+def schema(kind: str) -> None:
+    """Print a document of the wire that other tools read."""
+    say_json(DOCUMENTS[kind]())

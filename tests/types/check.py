@@ -1,0 +1,48 @@
+"""Makes TypeScript types from the documents that `comfyledger schema` prints, and compiles a program that uses them.
+
+    python tests/types/check.py
+
+The tools are pinned in package.json and package-lock.json. Where a line of the program is wrong on purpose, the
+compiler must refuse it. Without node nothing is checked, and a line says so.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+GENERATED = HERE / "generated"
+TOOLS = HERE / "node_modules" / ".bin"
+
+
+def run(*words: str | Path, timeout_s: float = 120) -> None:
+    """Raises CalledProcessError or TimeoutExpired."""
+    subprocess.run(list(map(str, words)), cwd=HERE, check=True, timeout=timeout_s)
+
+
+def document(kind: str) -> Path:
+    """What `comfyledger schema` prints, as a file."""
+    path = GENERATED / f"{kind}.json"
+    with path.open("wb") as file:
+        words = [sys.executable, "-m", "comfyledger", "schema", "--format", kind]
+        subprocess.run(words, stdout=file, check=True, timeout=60)
+    return path
+
+
+def main() -> None:
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        print("test-types: skipped, there is no node on this machine")
+        return
+    run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", timeout_s=300)
+    GENERATED.mkdir(exist_ok=True)
+    wire = document("json-schema")
+    run(TOOLS / "json2ts", "--additionalProperties=false", "-i", wire, "-o", GENERATED / "wire.d.ts")
+    run(TOOLS / "tsc", "-p", ".")
+    print("test-types: the types compile, and what is misspelt does not")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+// What an app in TypeScript does with the types of the websocket. Where a line is wrong on purpose, the compiler must say so.
+import type { ClientFrame, ErrorCode, Results, ServerFrame, SubmitBatch } from "./generated/wire";
+
+type Requests = { [F in ClientFrame as F["type"]]: F["data"] };
+
+export function request<T extends ClientFrame["type"]>(type: T, id: number, data: Requests[T]): string {
+  return JSON.stringify({ type, id, data });
+}
+
+export const batch: SubmitBatch = {
+  request_id: "order-1001",
+  username: "Areg",
+  character: "Opal Fever",
+  premade: true,
+  images: [{ seed: 7, inputs: { steps: 30, prompt: "a red coat", tiled: false } }],
+  priority: "high",
+};
+request("submit_batch", 1, batch);
+request("server_info", 2, {});
+// @ts-expect-error: the field is `request_id`
+request("submit_batch", 3, { requestId: "order-1001", username: "Areg", character: "Opal Fever" });
+// @ts-expect-error: `character` is missing
+request("submit_batch", 4, { request_id: "order-1001", username: "Areg" });
+// @ts-expect-error: there is no such message
+request("submit_bacth", 5, batch);
+// @ts-expect-error: a priority is one of three words
+export const urgent: SubmitBatch = { ...batch, priority: "urgent" };
+
+export function names(result: Results["submit_batch"]): string[] {
+  // @ts-expect-error: the field is `public_id`
+  result.images?.map((image) => image.publicId);
+  return result.images?.map((image) => image.public_id) ?? [];
+}
+
+export function told(frame: ServerFrame): string {
+  switch (frame.type) {
+    case "result":
+      return "done";
+    case "error": {
+      const code: ErrorCode = frame.data.code;
+      // @ts-expect-error: there is no such code
+      if (code === "forbiden") return "";
+      return `${code}: ${frame.data.message} ${frame.data.hint ?? ""}`;
+    }
+    case "event": {
+      const event = frame.data;
+      if (event.kind === "image_uploaded") {
+        // @ts-expect-error: the field is `url`
+        event.data.uri;
+        return `${event.position}: ${event.data.name} is in ${event.data.store}, at ${event.data.url}`;
+      }
+      if (event.kind === "series_opened") return (event.data.evidence ?? []).map((one) => one.highest.toFixed()).join();
+      return event.kind;
+    }
+    case "progress":
+      return `${frame.data.value} of ${frame.data.max}`;
+    case "waiting":
+    case "preview":
+    case "subscription_ended":
+      return frame.type;
+  }
+}

@@ -125,7 +125,7 @@ async def test_whatever_a_call_raises_becomes_a_fault_that_is_logged_and_counted
     is_images = call == "put" and any(error is one for one in IMAGES)
     assert isinstance(fault, ImageFault if is_images else LaneFault)
     assert fault.code == (DIED if is_images else "unknown")
-    assert "Its plugin died" in fault.text
+    assert "The plugin of the store failed" in fault.text
     assert died == {call: 1}
     assert [(one["event"], one["call"], one["store"]) for one in logs] == [("plugin.died", call, "main")]
 

@@ -174,7 +174,7 @@ class Guarded:
     def _dead(self, call: str, error: BaseException, code: str = "unknown") -> PluginDied:
         """Logs and counts it."""
         self._died[call] = self._died.get(call, 0) + 1
-        text = f"Its plugin died: {_shown(error)} ({call})"
+        text = f"The plugin of the store failed: {_shown(error)} ({call})"
         log.error("plugin.died", store=self._name, call=call, error=_shown(error), exc_info=_is_telling(error))
         return PluginDied(text, _shown(error), is_lanes=_is_lanes(error), code=code)
 

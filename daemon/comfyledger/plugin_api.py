@@ -164,9 +164,9 @@ class Doubted(StoreTrouble):
         self.number, self.below, self.extremes = number, below, extremes or (below, number)
         command = f"comfyledger import {shlex.quote(store)} --prefix {shlex.quote(series.folder)}"
         text = (
-            f"{public_id} is numbered far above the others (the next number below {number} is {below}). If that is a "
-            f"number, run `{command} --accept-outlier`. If it is none, rename the file in the store, or run "
-            f"`{command} --ignore-outlier` to go on above {below}."
+            f"{public_id} is numbered far above the others (the next number below {number} is {below}). If {number} "
+            f"is a number of the series, run `{command} --accept-outlier`. If not, rename the file in the store, or "
+            f"run `{command} --ignore-outlier` to continue above {below}."
         )
         super().__init__(LaneFault("configuration", text))
 

@@ -247,7 +247,7 @@ def _from_url(source: str, text: str) -> dict[str, str]:
     try:
         url = urlsplit(text.removeprefix("CLOUDINARY_URL=").strip("\"'"))
     except ValueError:
-        raise ValueError(f"{source} holds no URL") from None
+        raise ValueError(f"{source} contains no URL") from None
     user, _, cloud = url.netloc.rpartition("@")
     key, _, secret = user.partition(":")
     if url.scheme.lower() != "cloudinary" or not (key and secret and cloud):

@@ -104,7 +104,7 @@ def is_ours(found: Held, ours: Held) -> bool:
 
 
 def foreign(found: Held, ours: Held) -> Foreign:
-    return Foreign(f"{found.public_id} holds something else (etag {found.md5}, ours {ours.md5}).")
+    return Foreign(f"{found.public_id} has other content (etag {found.md5}, ours {ours.md5}).")
 
 
 def retry_after_s(answer: Answer, now_s: float) -> float | None:
@@ -207,7 +207,7 @@ def _existing(deposit: Deposit, fields: Mapping[str, Any], url: str, details: di
         return _altered(deposit, etag, url)
     if said.get("image") == deposit.image_id:
         return Stored(url, replayed=True, details={**again, "adopted": etag})
-    text = f"{deposit.public_id} is there already and holds something else (etag {etag}, ours {deposit.md5}): {url}"
+    text = f"{deposit.public_id} exists already and has other content (etag {etag}, ours {deposit.md5}): {url}"
     return ImageFault("collision", bounded(text))
 
 

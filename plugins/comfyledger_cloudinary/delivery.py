@@ -73,10 +73,12 @@ async def download(
         async with asyncio.timeout(connect_s + piece_s) as deadline:
             async with session.get(address, allow_redirects=False) as response:
                 if response.status != 200:
-                    raise StoreTrouble(LaneFault("unknown", f"The asset was answered with HTTP {response.status}."))
+                    raise StoreTrouble(
+                        LaneFault("unknown", f"Cloudinary answered for the asset with HTTP {response.status}.")
+                    )
                 await _take(response, target, bytes_max, deadline, piece_s)
     except TimeoutError as error:
-        raise StoreTrouble(LaneFault("not_reached", "The asset did not come in time.")) from error
+        raise StoreTrouble(LaneFault("not_reached", "The asset was not downloaded in time.")) from error
     except aiohttp.ClientError as error:
         raise StoreTrouble(LaneFault("not_reached", bounded(f"{type(error).__name__}: {error}"))) from error
 

@@ -55,7 +55,7 @@ def checked(listing: dict[str, Any]) -> dict[str, Any]:
     resources, cursor = listing.get("resources"), listing.get("next_cursor")
     is_one = isinstance(resources, list) and isinstance(cursor, str | None)
     if not is_one or not all(isinstance(one, dict) and text_of(one, "public_id") for one in resources or ()):
-        text = f"The account's answer is no list of its files (it has {', '.join(sorted(listing))[:200]})."
+        text = f"The account's answer is not a list of its files (it has {', '.join(sorted(listing))[:200]})."
         raise StoreTrouble(LaneFault("unknown", text))
     return listing
 

@@ -125,7 +125,7 @@ class Disk:
         self.root.make_ready()
         path = self._held_at(public_id, extension)
         if path is None:
-            raise FileNotFoundError(errno.ENOENT, "the file has gone", f"{public_id}.{extension}")
+            raise FileNotFoundError(errno.ENOENT, "the file has disappeared", f"{public_id}.{extension}")
         with path.open("rb") as source, target.open("r+b") as copy:
             shutil.copyfileobj(source, copy, PIECE_BYTES)
 
@@ -191,7 +191,7 @@ class Disk:
     def _make_folders(self, name: str) -> tuple[Path, ...]:
         """Those folders, made if need be and proved to lie in the root. Raises StoreTrouble where one cannot be."""
         if not _is_name(name):
-            raise Refusal("refused", f"{as_text(name)!r} is no name for a file")
+            raise Refusal("refused", f"{as_text(name)!r} cannot be a file name")
         folders = self._folders_of(name)
         if folders[-1].is_dir() and os.path.realpath(folders[-1]) == str(folders[-1]):
             return folders  # all are there, and none is a link
@@ -329,7 +329,7 @@ def _the_same(rivals: list[Path], deposit: Deposit) -> Path | None:
         if holds(path, deposit.extension, deposit.size_bytes, deposit.md5):
             return path
     if rivals:
-        raise Refusal("collision", f"{shown(rivals[0])} is there already and holds something else")
+        raise Refusal("collision", f"{shown(rivals[0])} exists already and has other content")
     return None
 
 
@@ -343,7 +343,7 @@ def _copy(deposit: Deposit, temporary: Path) -> None:
             file.write(piece)
     sync(temporary)
     if (size_bytes, md5.hexdigest()) != (deposit.size_bytes, deposit.md5):
-        raise Refusal("altered", f"{shown(deposit.path)} no longer holds the bytes that were recorded")
+        raise Refusal("altered", f"{shown(deposit.path)} no longer has the recorded bytes")
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

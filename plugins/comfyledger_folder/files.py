@@ -78,7 +78,7 @@ def place_by_claim(temporary: Path, target: Path, announcement: Path) -> None:
             target.touch(exist_ok=False)
         claimed = True
         if not is_empty(target):
-            raise FileExistsError(errno.EEXIST, "somebody else wrote to it", str(target))
+            raise FileExistsError(errno.EEXIST, "another program wrote to it", str(target))
         os.rename(temporary, target)
     finally:
         if claimed and is_empty(target):
@@ -105,7 +105,7 @@ def delete(folders: Iterable[Path], name: str, ours: Held, own: str) -> Deleted 
             path.unlink(missing_ok=True)
         sync(folder)
     if others and not gone:
-        return Foreign(f"{as_text(str(others[0]))} holds something else")
+        return Foreign(f"{as_text(str(others[0]))} has other content")
     return Deleted(found=bool(gone))
 
 

@@ -19,7 +19,7 @@ from comfyledger_folder.files import shown, sync
 from comfyledger_folder.pages import as_text
 
 MARK: Final = ".comfyledger"
-MARK_TEXT: Final = "comfyledger keeps images here. A root without this file passes for an unmounted disk.\n"
+MARK_TEXT: Final = "comfyledger keeps images here. A root without this file counts as an unmounted disk.\n"
 
 
 class Root:
@@ -88,7 +88,7 @@ class Root:
 
     def blocked(self, folder: Path) -> StoreTrouble:
         text = (
-            f"{shown(folder)} is no folder within {shown(self.path)}: it is a file, or a link that leads out or to "
+            f"{shown(folder)} is not a folder within {shown(self.path)}: it is a file, or a link that leads out or to "
             "nowhere. Put the folder back. Until then the store cannot be read there."
         )
         return StoreTrouble(LaneFault("configuration", text))

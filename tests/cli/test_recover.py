@@ -42,7 +42,7 @@ def test_nothing_is_done_before_a_person_agrees(door: Any, run: Any) -> None:
     result = run("recover")
     assert result.exit_code != base.DONE, "nobody was there to agree"
     assert asked(door) == [(True, ""), (True, "B/1")]
-    assert "was not taken: is uploaded again" in result.stdout
+    assert "refused by the store: is uploaded again" in result.stdout
     assert "200 images checked, 4 to retry" in result.stdout
     result = run("recover", "--yes")
     assert asked(door)[2:] == [(False, ""), (False, "B/1")]

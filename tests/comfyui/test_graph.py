@@ -181,7 +181,7 @@ def test_what_the_run_fills_in_and_links_are_refused(asked: str, word: str) -> N
 
 def test_a_link_is_refused_with_the_node_that_fills_it() -> None:
     assert (
-        "comes from node 4 (CheckpointLoaderSimple)"
+        "is linked to node 4 (CheckpointLoaderSimple)"
         in refusal(check_inputs, diffusion(), DIFFUSION, {"6.clip": "x"}).message
     )
 
@@ -401,6 +401,6 @@ def test_a_number_that_is_none_is_refused_by_its_path(number: str) -> None:
     ],
 )
 def test_a_file_in_which_a_key_stands_twice_is_refused_with_its_place(text: bytes) -> None:
-    with pytest.raises(Refused, match="stands twice") as refusal:
+    with pytest.raises(Refused, match="occurs twice") as refusal:
         read_graph(text, 10_000)
     assert refusal.value.path.startswith("1")

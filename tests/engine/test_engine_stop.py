@@ -56,7 +56,7 @@ async def test_a_disk_that_fails_while_stopping_is_still_said(rig: Any) -> None:
     await until(held.reached.is_set)
     rig.running.cancel()
     held.go_on.set()
-    with pytest.raises(Refused, match="broken inside"):
+    with pytest.raises(Refused, match="internal fault"):
         await client
     with pytest.raises(LedgerUnusable, match="The disk failed"):
         await rig.running

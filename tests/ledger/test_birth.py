@@ -32,7 +32,7 @@ def test_a_connection_that_does_not_take_what_it_is_told_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(schema._PRAGMAS, "synchronous", 9)
-    with pytest.raises(LedgerUnusable, match="did not take synchronous"):
+    with pytest.raises(LedgerUnusable, match="refused the setting synchronous"):
         Ledger.open(path)
 
 

@@ -127,7 +127,7 @@ async def test_a_folder_that_cannot_be_read_is_not_empty(
 
 async def test_a_name_variant_that_leads_out_of_the_root_stops_no_upload(bench: Bench) -> None:
     led_out(bench.root / "areg", bench.root.parent / "elsewhere")
-    with pytest.raises(StoreTrouble, match="areg is no folder"):
+    with pytest.raises(StoreTrouble, match="areg is not a folder"):
         await bench.store.highest_number(SERIES)
     assert isinstance(await bench.put(b"another", NAME + "2"), Stored)
 
@@ -175,7 +175,7 @@ async def test_a_number_far_above_the_one_below_waits_for_a_person(
     assert f"{SERIES.stem}{doubted}" in text
     command = f"`comfyledger import main --prefix {SERIES.folder} --"
     assert f"{command}accept-outlier`" in text
-    assert f"{command}ignore-outlier` to go on above {below}" in text
+    assert f"{command}ignore-outlier` to continue above {below}" in text
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ async def test_one_file_that_never_comes_costs_nobody_else_anything(house: House
     image = lost["images"][0]
     assert image["state"] == "failed"
     code, words = {
-        "hang": ("too_slow", "ComfyUI has not begun to give the file within 2 s."),
-        "drip": ("too_slow", "ComfyUI gave"),
+        "hang": ("too_slow", "ComfyUI did not begin to send the file within 2 s."),
+        "drip": ("too_slow", "ComfyUI sent"),
         "reset": ("broken", "truncated: The connection broke"),
         "redirect": ("redirected", "not followed"),
         "endless": ("broken", "too_large"),

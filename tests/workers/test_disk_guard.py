@@ -190,7 +190,7 @@ async def test_files_that_find_no_place_wait_for_it_and_stop_rendering_once(rig:
     files = Files(rig, 4)
     await until(lambda: rig.lanes() and len(rig.disk_guard._turns) == 4)
     assert rig.disk_guard.spool_short
-    with pytest.raises(Refused, match=r"took no file: No space.*work resumes by itself"):
+    with pytest.raises(Refused, match=r"could not store a file: No space.*work resumes by itself"):
         await rig.submit("r1")
     for tries in (2, 3, 4):
         await rig.turn()

@@ -95,7 +95,7 @@ async def test_an_asker_whose_question_was_settled_otherwise_says_nothing_more()
 
 async def test_a_plugin_that_dies_is_a_reason_like_any_other() -> None:
     engine, shelves, task = asking(a=ValueError("日本"))
-    await until(lambda: "Its plugin died" in engine.question.reason)
+    await until(lambda: "The plugin of the store failed" in engine.question.reason)
     shelves["a"].answer = 3
     await task
     assert len(engine.reports) == 1

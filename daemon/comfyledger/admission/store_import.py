@@ -113,5 +113,5 @@ def unavailable(name: str, fault: LaneFault) -> Refused:
         if retry_after_s
         else "See `comfyledger status`, repair the store, then ask again."
     )
-    text = f"The store {name}: {fault.code}: {fault.text}"
+    text = f"The store {name} cannot answer ({fault.code}): {fault.text}"
     return Refused("store_unavailable", text, hint=when, retry_after_s=retry_after_s)

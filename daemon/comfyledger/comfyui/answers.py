@@ -136,7 +136,7 @@ def parse_history(body: str | bytes, prompt_id: str) -> HistoryEntry | None:
         return None
     entry = answer.get(prompt_id)
     if not isinstance(entry, dict) or not isinstance(entry.get("outputs"), dict):
-        raise BadFrame("the history answered something else than the prompt that was asked for")
+        raise BadFrame("the history answered with another prompt than the requested one")
     status = read_object(entry, "status")
     ended, error = _ending(status, has_outputs=bool(entry["outputs"]))
     outputs = list(read_object(entry, "outputs").items())[:LIST_MAX]
@@ -201,7 +201,7 @@ def _ending(
         return "error", read_error(errors[0] if errors else {})
     if status.get("completed") is True:
         return "success", None
-    raise BadFrame(f"the history names an ending that is not known: {word!r}")
+    raise BadFrame(f"the history names an unknown end of a prompt: {word!r}")
 
 
 def _node_errors(answer: Mapping[str, Any]) -> tuple[NodeErrors, ...]:

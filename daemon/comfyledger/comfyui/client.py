@@ -208,9 +208,9 @@ class ComfyUI:
         except aiohttp.ClientConnectorError as error:
             raise _not_reached(error) from error
         except aiohttp.ClientPayloadError as error:
-            raise NotGiven("cut_short", "ComfyUI did not give the whole file.") from error
+            raise NotGiven("cut_short", "ComfyUI did not send the whole file.") from error
         except TimeoutError as error:
-            raise NotGiven("too_slow", f"ComfyUI has not begun to give the file within {self._base_s:g} s.") from error
+            raise NotGiven("too_slow", f"ComfyUI did not begin to send the file within {self._base_s:g} s.") from error
         except (aiohttp.ClientError, OSError) as error:
             raise NotGiven("cut_short", f"The connection broke: {_words(error)}") from error
 
@@ -264,15 +264,16 @@ def _check_view(response: aiohttp.ClientResponse, file: ViewFile) -> None:
     """Raises FileMissing, NotGiven for all that is not the file."""
     status = response.status
     if status in {400, 403, 404}:
-        raise FileMissing(f"ComfyUI answered {status} for {file.filename}.")
+        raise FileMissing(f"ComfyUI answered with HTTP {status} for {file.filename}.")
     if 300 <= status < 400:
         text = redirected(f"/view of {file.filename}", response.headers.get("Location", ""))
         raise NotGiven("redirected", text, final=True)
     if status != 200:
         is_passing = status == 429 or status >= 500
-        raise NotGiven(f"http_{status}", f"ComfyUI answered {status} for {file.filename}.", final=not is_passing)
+        text = f"ComfyUI answered with HTTP {status} for {file.filename}."
+        raise NotGiven(f"http_{status}", text, final=not is_passing)
     if response.content_type == "text/html":
-        raise NotGiven("web_page", f"A web page came in place of {file.filename}: a login, or an error of a proxy.")
+        raise NotGiven("web_page", f"A web page came instead of {file.filename}: a login, or an error of a proxy.")
 
 
 async def _paced(response: aiohttp.ClientResponse, base_s: float, min_bytes_per_s: int) -> AsyncIterator[bytes]:
@@ -286,7 +287,7 @@ async def _paced(response: aiohttp.ClientResponse, base_s: float, min_bytes_per_
             async with asyncio.timeout(base_s + taken / min_bytes_per_s - waited_s):
                 piece = await anext(pieces, b"")
         except TimeoutError as error:
-            text = f"ComfyUI gave {taken} bytes of the file in {waited_s + loop.time() - since:.0f} s: too slow."
+            text = f"ComfyUI sent {taken} bytes of the file in {waited_s + loop.time() - since:.0f} s: too slow."
             raise NotGiven("too_slow", text) from error
         waited_s += loop.time() - since
         taken += len(piece)
@@ -305,7 +306,7 @@ async def _unpacked(
         async for piece in pieces:
             yield piece
     elif encoding not in UNPACKED:
-        raise NotGiven("encoded", f"What came is encoded as {encoding[:40]!r}, which was not asked for.", final=True)
+        raise NotGiven("encoded", f"The answer is encoded as {encoding[:40]!r}, which was not requested.", final=True)
     else:
         async for piece in _inflated(pieces):
             yield piece
@@ -320,9 +321,9 @@ async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 left = inflate.unconsumed_tail
                 yield out
     except zlib.error as error:
-        raise NotGiven("encoded", f"What came cannot be decompressed: {error}") from error
+        raise NotGiven("encoded", f"The answer cannot be decompressed: {error}") from error
     if not inflate.eof:
-        raise NotGiven("cut_short", "What came compressed did not come to its end.")
+        raise NotGiven("cut_short", "The compressed answer is incomplete.")
 
 
 async def _bounded(pieces: AsyncIterator[bytes]) -> bytes:
@@ -331,7 +332,7 @@ async def _bounded(pieces: AsyncIterator[bytes]) -> bytes:
     async for piece in pieces:
         size += len(piece)
         if size > ANSWER_BYTES_MAX:
-            raise NotReached("answer_too_large", f"The answer passes {ANSWER_BYTES_MAX} bytes.", sent=True)
+            raise NotReached("answer_too_large", f"The answer is larger than {ANSWER_BYTES_MAX} bytes.", sent=True)
         found.append(piece)
     return b"".join(found)
 
@@ -347,7 +348,7 @@ def _no_answer(status: int, raw: bytes) -> NotReached:
     """What stands before ComfyUI has spoken. Of a redirect `_call` has put into words where it leads."""
     if 300 <= status < 400:
         return NotReached("redirected", raw.decode(), sent=True)
-    return NotReached(f"http_{status}", f"ComfyUI answered {status}.", sent=True)
+    return NotReached(f"http_{status}", f"ComfyUI answered with HTTP {status}.", sent=True)
 
 
 def _read(parse: Callable[[bytes], T], body: bytes) -> T:

@@ -22,7 +22,7 @@ class Reached(NamedTuple):
 def reached(url: str) -> Reached:
     """Raises ValueError for what cannot be called: another scheme than http and https, no host, a bad port."""
     if not url.isprintable() or " " in url:
-        raise ValueError("a space or a control character stands in it")
+        raise ValueError("it contains a space or a control character")
     try:
         parts = urlsplit(url)
         is_whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

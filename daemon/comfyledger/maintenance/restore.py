@@ -283,5 +283,8 @@ async def _highest_number(store: Store, series: Series, given: int) -> int:
 
 
 def _unanswered(name: str, problem: str) -> Refused:
-    hint = "Mend it and restore again; or give --without-stores, with a --margin above every number that it may have."
+    hint = (
+        "Repair the store, then restore again. Or give --without-stores, and a --margin above every number that the"
+        " store may have."
+    )
     return Refused("store_unavailable", f"The store {name} cannot say which numbers it has: {problem}", hint=hint)

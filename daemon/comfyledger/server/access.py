@@ -122,7 +122,7 @@ NEEDED: Final[dict[type[wire.Message], Right]] = {
 def check_right(caller: Caller, needed: Right) -> None:
     """Raises Refused(forbidden)."""
     if not caller.may(needed):
-        hint = f"Give it a token with the right `{needed}`: `comfyledger token add LABEL --right {needed}`."
+        hint = f"`comfyledger token add LABEL --right {needed}` makes a token with the right `{needed}`."
         raise Refused("forbidden", f"The token of {caller.label} may {caller.right}; this needs {needed}.", hint=hint)
 
 
@@ -134,7 +134,7 @@ async def check_request(caller: Caller, message: wire.Message, reader: Reader) -
     if isinstance(message, wire.Cancel | wire.Retry) and not caller.may("operate"):
         batch = await reader.batch(message.batch_id)
         if batch is not None and batch.label != caller.label:
-            text = f"{caller.label} may steer its own batches only; this one was asked for by {batch.label}."
+            text = f"{caller.label} may change its own batches only; this one belongs to {batch.label}."
             hint = "Use the token of that client, or one with the right `operate`."
             raise Refused("forbidden", text, hint=hint, path="$.data.batch_id")
 
@@ -142,5 +142,5 @@ async def check_request(caller: Caller, message: wire.Message, reader: Reader) -
 def _check_graph(caller: Caller) -> None:
     if not caller.may("submit"):
         text = f"The token of {caller.label} may submit configured workflows; a graph needs submit."
-        hint = "Name a configured workflow, or give it a token: `comfyledger token add LABEL --right submit`."
+        hint = "Name a configured workflow. Or `comfyledger token add LABEL --right submit` makes a token that may."
         raise Refused("forbidden", text, hint=hint, path="$.data.workflow")

@@ -100,7 +100,7 @@ def _sources(sources: dict[str, str], base: Path, where: str, mistakes: list[Mis
         if is_source(source):
             found[key] = f"file:{_absolute(rest, base)}" if kind == "file" else source
         else:
-            mistakes.append(Mistake(f"{where}.{key}", "It does not say where a secret is.", HINT))
+            mistakes.append(Mistake(f"{where}.{key}", "The value does not say where the secret is.", HINT))
             found[key] = Secret(source)
     return found
 
@@ -125,13 +125,16 @@ def _wider(door: Door) -> Iterator[Mistake]:
     if is_loopback(door.host) or door.unix_path:
         return
     if not (door.behind_proxy or door.exposed):
-        hint = "Use 127.0.0.1 or ::1; else set `behind_proxy` or `exposed` and read what they mean."
+        hint = (
+            "Use 127.0.0.1 or ::1. Otherwise set `behind_proxy` or `exposed`, and read in config.toml what they mean."
+        )
         yield Mistake("door.host", f"{door.host!r} is not loopback.", hint)
     if door.auth == "none":
-        yield Mistake("door.auth", f"`none` would let everybody in who reaches {door.host}.", 'Set auth = "token".')
+        text = f"With `none` everybody who reaches {door.host} could use the daemon."
+        yield Mistake("door.auth", text, 'Set auth = "token".')
     if not door.allowed_hosts:
         hint = 'List the names that clients use, like allowed_hosts = ["box.example"].'
-        yield Mistake("door.allowed_hosts", f"Nobody could come in at {door.host}: no name of it is allowed.", hint)
+        yield Mistake("door.allowed_hosts", f"No client could connect at {door.host}: the list is empty.", hint)
 
 
 def _address(where: str, url: str) -> Iterator[Mistake]:
@@ -144,7 +147,7 @@ def _address(where: str, url: str) -> Iterator[Mistake]:
         yield Mistake(where, f"{shown_url(url)!r} is not a URL that can be called: {error}.", hint)
         return
     if bare != url.rstrip("/"):
-        hint = f"Write {shown_url(bare)!r}: paths are put behind it."
+        hint = f"Write {shown_url(bare)!r}: the daemon appends paths to it."
         yield Mistake(where, f"{shown_url(url)!r} has a query or a fragment, which would not be sent.", hint)
 
 

@@ -58,7 +58,7 @@ def _place(raw: dict[str, Any], words: list[str]) -> tuple[dict[str, Any], list[
         name, kind = _step(table, kind, word, path)
         path.append(name)
         if not _is_table(kind) or not isinstance(table.get(name, {}), dict):
-            raise _NoKey(f"`{'.'.join(path)}` is no table.")
+            raise _NoKey(f"`{'.'.join(path)}` is not a table.")
         table = table.setdefault(name, {})
     name, kind = _step(table, kind, words[-1], path)
     return table, [*path, name], kind

@@ -27,7 +27,7 @@ def read_secret(source: str, environ: Mapping[str, str]) -> Secret:
     kind, _, rest = source.partition(":")
     found = environ.get(rest, "") if kind == "env" else _read(kind, rest, environ)
     if not found.strip():
-        raise Refused("config_invalid", f"There is no secret at {source}.", hint="Set it, or leave the key out.")
+        raise Refused("config_invalid", f"There is no secret at {source}.", hint="Set it, or omit the key.")
     return Secret(found.strip())
 
 
@@ -35,10 +35,10 @@ def _read(kind: str, rest: str, environ: Mapping[str, str]) -> str:
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if kind == "credential" and not folder:
         hint = "Add LoadCredential= to the service, or use a file."
-        raise Refused("config_invalid", f"systemd passes no credentials, so none is called {rest}.", hint=hint)
+        raise Refused("config_invalid", f"systemd passed no credentials, so there is no credential {rest}.", hint=hint)
     path = Path(rest) if kind == "file" else Path(folder or "") / rest
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Refused("config_invalid", f"{kind}:{rest} cannot be read: {reason}.", hint=HINT) from error

@@ -85,5 +85,5 @@ def _of_token(path: Path, environ: Mapping[str, str]) -> Iterator[Mistake]:
     except Refused as refusal:
         yield Mistake("state_dir", refusal.message, refusal.hint)
     except OSError as error:
-        hint = "Mend its owner and mode, or remove it: the next start makes a new one."
+        hint = "Correct its owner and mode. Or remove it: the next start makes a new one."
         yield Mistake("state_dir", f"The token in {path} cannot be read: {error.strerror}.", hint)

@@ -50,7 +50,7 @@ def read_asked(frame: bytes) -> Envelope:
     try:
         text = frame.decode()
     except UnicodeDecodeError as error:
-        raise Refused("not_utf8", f"The frame is not UTF-8: byte {error.start} fits nothing.") from error
+        raise Refused("not_utf8", f"The frame is not UTF-8: the byte at offset {error.start} is invalid.") from error
     try:
         envelope = _read(_asked, frame)
     except Refused as refusal:

@@ -22,7 +22,7 @@ HEAD_CHARS: Final = 65_536
 TAIL_CHARS: Final = 512
 _TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}:,]|[^][{}:,"\s]+')
 _LAST: Final = re.compile(r'"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*\}\s*\Z')
-_NOT_FINITE_HINT: Final = "JSON has no NaN and no infinity: give a number, or leave the field out."
+_NOT_FINITE_HINT: Final = "JSON has no NaN and no infinity: give a number, or omit the field."
 
 
 # ---- which request it was
@@ -186,7 +186,7 @@ def check_once(frame: str) -> None:
         return  # whoever reads it says so
     if place is not None:
         path = _shown(place)
-        message = f"The key at {path} stands twice in its object."
+        message = f"The key at {path} occurs twice in its object."
         raise Refused("invalid_field", message, hint="Send each key once.", path=path)
 
 

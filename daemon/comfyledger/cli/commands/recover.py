@@ -30,7 +30,7 @@ ASKED_PAGE: Final = 100
 """Page size if stores are asked: each image may cost a request, and the daemon answers after the last one."""
 EXAMPLES_MAX: Final = 5
 _WORDS: Final = {
-    "upload": "was not taken: is uploaded again",
+    "upload": "refused by the store: is uploaded again",
     "render": "failed: is rendered again",
     "missing": "is missing there: is uploaded again",
     "fill": "was never owed: is uploaded",

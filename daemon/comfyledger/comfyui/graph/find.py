@@ -93,7 +93,7 @@ def _check_secrets(graph: Graph, plan: Plan) -> None:
     taken = addresses_of_the_run(msgspec.structs.replace(plan, secrets=()))
     for address in plan.secrets:
         if not isinstance(present_value(graph, address, address, {}, taken), str):
-            raise _unfit(address, f"{printable(address)} is no text, so it is no secret.", "")
+            raise _unfit(address, f"{printable(address)} is not a text, so it cannot be a secret.", "")
 
 
 # Nodes and links
@@ -113,7 +113,7 @@ def check_nodes(graph: Graph) -> None:
 
 def _node_fault(node_id: str, node: object) -> str:
     if not 0 < len(node_id) <= ID_CHARS_MAX or "." in node_id or not node_id.isprintable():
-        return f"has an id that is empty, above {ID_CHARS_MAX} characters, not printable or holds a dot"
+        return f"has an id that is empty, longer than {ID_CHARS_MAX} characters, not printable, or contains a dot"
     if not isinstance(node, dict):
         return "is not an object"
     if not isinstance(node.get("class_type"), str):
@@ -187,14 +187,14 @@ def present_value(
     if place is None:
         raise unknown_input(graph, names, asked, address)
     if address in taken:
-        raise _unfit(asked, f"{printable(address)} is filled in by the run itself.", taken[address])
+        raise _unfit(asked, f"The daemon itself fills in {printable(address)}.", taken[address])
     node_id, name = place
     value: Any = graph[node_id]["inputs"][name]
     if is_link(graph, value):
         source = node_text(graph, value[0])
-        raise _unfit(asked, f"{printable(address)} comes from node {source}.", "Name an input of that node.")
+        raise _unfit(asked, f"{printable(address)} is linked to node {source}.", "Name an input of that node.")
     if not kind_of(value):
-        raise _unfit(asked, f"{printable(address)} is neither a text nor a number nor true or false.", "")
+        raise _unfit(asked, f"{printable(address)} is not a text, a number, true or false.", "")
     literal: bool | int | float | str = value
     return literal
 
@@ -208,8 +208,8 @@ def addresses_of_the_run(plan: Plan) -> dict[str, str]:
     taken = dict.fromkeys(plan.seeds, "Use `seed`.")
     if plan.batch_size is not None:
         taken[plan.batch_size] = "Use `images_per_prompt`."
-    taken[plan.prefix] = "Leave it out: the ledger names the files."
-    taken |= dict.fromkeys(plan.secrets, "Leave it out: the configuration says where its secret is.")
+    taken[plan.prefix] = "Omit it: the daemon names the files."
+    taken |= dict.fromkeys(plan.secrets, "Omit it: the configuration says where its secret is.")
     return taken
 
 
@@ -238,7 +238,7 @@ def _named_ints(graph: Graph, addresses: Iterable[str], key: str) -> tuple[str, 
     """Addresses that the configuration names under `key`: each must hold a whole number."""
     for address in addresses:
         if not is_int(present_value(graph, address, address, {}, {})):
-            raise _unfit(address, f"{printable(address)} is no whole number, so it is no `{key}`.", "")
+            raise _unfit(address, f"{printable(address)} is not a whole number, so it cannot be `{key}`.", "")
     return tuple(dict.fromkeys(addresses))
 
 
@@ -258,7 +258,7 @@ def _find_output(graph: Graph) -> str:
         )
     if others := _nodes_where(graph, _saves_something):
         raise _unsupported(graph, others)
-    raise Refused("workflow_no_output", hint="Add a SaveImage node; PreviewImage keeps nothing.")
+    raise Refused("workflow_no_output", hint="Add a SaveImage node; PreviewImage saves nothing.")
 
 
 def _named_output(graph: Graph, node_id: str) -> str:

@@ -105,7 +105,7 @@ def _check_size(size_bytes: int, graph_bytes_max: int) -> None:
         raise Refused(
             "graph_too_large",
             f"The workflow has {size_bytes:,} bytes; the limit is {graph_bytes_max:,}.",
-            hint="Leave out what is not needed to render, or raise [limits] graph_bytes_max.",
+            hint="Remove nodes that are not needed, or raise [limits] graph_bytes_max.",
         )
 
 
@@ -235,7 +235,7 @@ def check_against_object_info(graph: Graph, object_info: Mapping[str, Any]) -> N
     raise Refused(
         "comfyui_refused",
         f"ComfyUI does not have {named}.",
-        hint="Install the custom nodes that bring them and restart ComfyUI.",
+        hint="Install the custom nodes that provide them, and restart ComfyUI.",
         path=next(iter(lacking.values()))[0],
     )
 

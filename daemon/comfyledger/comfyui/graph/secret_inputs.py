@@ -54,7 +54,7 @@ _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SCHEME: Final = re.compile(r"(?:bearer|basic|token) \S+", re.IGNORECASE)
 """What stands before a key in an Authorization header, the one secret that is written with a space."""
 _HINT: Final = (
-    'Name it on the server, like [workflows.NAME] secrets = { "12.api_key" = "env:MY_KEY" }, and leave it out here.'
+    'Name it in the configuration, like [workflows.NAME] secrets = { "12.api_key" = "env:MY_KEY" }, and omit it here.'
 )
 
 _NESTED_HINT: Final = "A secret inside an object cannot be filled in: give the node an input of its own for it."

@@ -248,13 +248,13 @@ def _check_rendered(templates: Templates, collection: str) -> None:
     paths = (("folder", series.folder), ("file", f"{series.stem}1{series.suffix}"))
     for field, path in paths:
         if not all(_DOTS_INSIDE.fullmatch(component) for component in path.split("/")):
-            raise _config(field, "gives an empty component, or one with a dot at an end or two dots together")
+            raise _config(field, "gives a part of a path that is empty, has a dot at an end, or has two dots together")
     if not _fits(series):
-        raise _config("file", "leaves, together with its folder, no room for names")
+        raise _config("file", "is so long together with its folder that no name fits")
 
 
 def _config(field: str, sentence: str) -> Refused:
-    hint = f"Without this key the default holds: {getattr(Templates(), field)!r}."
+    hint = f"Remove the key to use the default, {getattr(Templates(), field)!r}."
     return Refused("config_invalid", f"The name template {field!r} {sentence}.", hint=hint, path=field)
 
 

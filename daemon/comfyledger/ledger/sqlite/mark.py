@@ -109,7 +109,7 @@ class Lost(msgspec.Struct, frozen=True):
         upto = f"position {self.mark.head.position} was acknowledged"
         if self.position < self.mark.head.position:
             return f"The ledger {self.path} has lost its end: it ends at position {self.position}, and {upto}."
-        where = f"it ends at position {self.position}, and holds something else where {upto}"
+        where = f"it ends at position {self.position}, and {upto} with another event"
         return f"The ledger {self.path} is not the one that was written last: {where} (epoch {self.mark.epoch})."
 
     def error(self) -> LedgerUnusable:

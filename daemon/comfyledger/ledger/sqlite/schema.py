@@ -118,7 +118,7 @@ def set_up(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA {name}={wanted}")
         row = connection.execute(f"PRAGMA {name}").fetchone()
         if name != "mmap_size" and (row is None or row[0] != wanted):
-            raise LedgerUnusable(f"SQLite did not take {name}={wanted}.", hint=_LOCAL_DISK)
+            raise LedgerUnusable(f"SQLite refused the setting {name}={wanted}.", hint=_LOCAL_DISK)
 
 
 _LOCAL_DISK: Final = "Put the ledger on a local disk ([ledger] path)."

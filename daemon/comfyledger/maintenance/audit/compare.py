@@ -173,7 +173,7 @@ def compare_texts(live: sqlite3.Connection, right: sqlite3.Connection, tally: Ta
             elif wanted is None and found is not None:
                 tally.add("blob_foreign", f"blob {_shown(found[:1])}", "No event names this text.")
             elif found is not None and wanted is not None and bool(found[1]) != (wanted[2] == b"template"):
-                tally.add("blob_changed", f"blob {_shown(found[:1])}", "`key` is not that of such a text.")
+                tally.add("blob_changed", f"blob {_shown(found[:1])}", "A graph has no `key`, or another text has one.")
 
 
 def check_texts(live: sqlite3.Connection, tally: Tally, progress: Progress) -> None:
@@ -202,6 +202,6 @@ def _check_husk(digest: bytes, salt: bytes, content: bytes, _: bytes, tally: Tal
 def _check_text(digest: bytes, salt: bytes, content: bytes, key: bytes, tally: Tally) -> None:
     where = f"blob {_shown([digest])}"
     if sha256(salt + content).hexdigest().encode() != digest:
-        tally.add("blob_changed", where, "Salt and content do not hash to the digest under which they are kept.")
+        tally.add("blob_changed", where, "The hash of salt and content is not the digest.")
     elif key and sha256(content).hexdigest().encode() != key:
-        tally.add("blob_changed", where, "`key` is not that of the content.")
+        tally.add("blob_changed", where, "`key` is not the hash of the content.")

@@ -283,7 +283,7 @@ async def _checked(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     is_first = True
     async for piece in pieces:
         if is_first and piece.lstrip()[:1] in {b"<", b"{"}:
-            raise NotGiven("web_page", "A web page or a message came instead of the file.")
+            raise NotGiven("web_page", "ComfyUI's address sent a web page or a message instead of the file.")
         is_first = False
         yield piece
 

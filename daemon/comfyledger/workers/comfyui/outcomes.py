@@ -63,7 +63,7 @@ class Outcomes:
         if files := await self.left_on_disk(effect):
             await self.finished(effect, files)
             return
-        words = self._reporter.error_text("ComfyUI went away each time while it ran this prompt.") if running else None
+        words = self._reporter.error_text("ComfyUI stopped each time it ran this prompt.") if running else None
         await self._reporter.report(report_of(PromptIsGone, effect, restarted=restarted, running=running, words=words))
 
     async def forget_entry(self, effect: PromptEffect) -> None:

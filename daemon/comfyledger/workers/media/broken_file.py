@@ -75,13 +75,13 @@ def truncated() -> Broken:
 
 
 def trailing() -> Broken:
-    return Broken("trailing", "The file goes on after the image has ended.")
+    return Broken("trailing", "The file has extra bytes after the image.")
 
 
 def check_size(found: tuple[int, int], walked: Walked) -> None:
     """Raises Broken if a decoder finds another size than the walk."""
     if found != (walked.width, walked.height):
-        raise Broken("structure", "The picture has another size than it says.")
+        raise Broken("structure", "The image does not have the size in its header.")
 
 
 def nowhere(piece: bytes) -> None:

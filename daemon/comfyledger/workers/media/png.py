@@ -90,10 +90,10 @@ class Pixels:
         """Raises Broken."""
         self.begun = True
         if self._inflate.eof and piece:
-            raise Broken("structure", "The PNG has something behind its pixels.")
+            raise Broken("structure", "The PNG has extra bytes after its pixels.")
         self._inflated(piece)
         if self._inflate.unused_data:
-            raise Broken("structure", "The PNG has something behind its pixels.")
+            raise Broken("structure", "The PNG has extra bytes after its pixels.")
 
     def _inflated(self, piece: bytes) -> None:
         try:
@@ -117,14 +117,14 @@ class Pixels:
 
     def _next_pass(self) -> None:
         if not self._passes:
-            raise Broken("undecodable", "The PNG has more pixels than it says.")
+            raise Broken("undecodable", "The PNG has more pixels than its header says.")
         rows, self._row = self._passes.pop(0)
         self._left, self._filter_in = rows * self._row, 0
 
     def end(self) -> None:
         """Nothing may be missing, the checksum of the stream included. Raises Broken."""
         if self._left or self._passes or not self._inflate.eof:
-            raise Broken("undecodable", "The PNG has fewer pixels than it says.")
+            raise Broken("undecodable", "The PNG has fewer pixels than its header says.")
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ class Walk:
             raise Broken("structure", "The PNG has no picture in it (no IDAT chunk).")
         self.pixels.end()
         if self.frames:
-            raise Broken("structure", "The PNG has another number of frames than it says.")
+            raise Broken("structure", "The PNG does not have the number of frames in its header.")
         check_end(self.source)
 
     def _check_order(self, kind: bytes, length: int) -> None:

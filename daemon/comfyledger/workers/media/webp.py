@@ -68,7 +68,7 @@ class WebpFacts:
             raise Broken("structure", "The WebP has no picture in it.")
         width, height = self.canvas if self.flags_at or self.frames else self.picture
         if not self.frames and (width, height) != self.picture:
-            raise Broken("structure", "The WebP's picture has another size than it says.")
+            raise Broken("structure", "The WebP's image does not have the size in its header.")
         decode_bytes = 1 + 2 * size_bytes + width * height * PIXEL_BYTES
         return Walked("webp", width, height, max(1, self.frames), int(decode_bytes))
 
@@ -97,7 +97,7 @@ def decode_webp(file: BinaryIO, walked: Walked) -> None:
     with WebPImageFile(file) as image:
         check_size(image.size, walked)
         if image.n_frames != walked.frames:
-            raise Broken("structure", "The WebP has another number of frames than it says.")
+            raise Broken("structure", "The WebP does not have the number of frames in its header.")
         for frame in range(walked.frames):
             image.seek(frame)
             image.load()

@@ -165,7 +165,7 @@ class DiskGuard:
         if self._no_place is None:
             return None
         return Shortage(
-            f"The spool ({self._spool.root}) took no file: {self._no_place.reason}.",
+            f"The spool ({self._spool.root}) could not store a file: {self._no_place.reason}.",
             "Free space on its disk, or repair the disk; work resumes by itself.",
         )
 

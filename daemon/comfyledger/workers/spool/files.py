@@ -98,7 +98,7 @@ def new_file(path: Path) -> BinaryIO:
             path.parent.mkdir(mode=0o700)
         with suppress(FileNotFoundError):
             return open(path, "x+b", opener=_private)
-    raise FileNotFoundError(errno.ENOENT, "the folder goes away again and again", str(path.parent))
+    raise FileNotFoundError(errno.ENOENT, "the folder disappears again and again", str(path.parent))
 
 
 def _private(path: str, flags: int) -> int:

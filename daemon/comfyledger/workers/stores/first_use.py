@@ -18,7 +18,7 @@ from comfyledger.plugins import OpenedStore
 
 ASK_FIRST_S: Final = 0.5
 ASK_LAST_S: Final = 15.0
-HINT_OUTLIER: Final = "Run one of the commands that the message names; the batch goes on, or repeat its request."
+HINT_OUTLIER: Final = "Run one of the commands in the message, then repeat the request if it was refused."
 
 
 class Asker:

@@ -20,5 +20,5 @@ DOCUMENTS = {"json-schema": json_schema}
     help="json-schema: the websocket's messages.",
 )
 def schema(kind: str) -> None:
-    """Print a document of the wire that other tools read."""
+    """Print the JSON Schema of all messages, or other documents that tools read."""
     say_json(DOCUMENTS[kind]())

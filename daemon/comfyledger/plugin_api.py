@@ -46,7 +46,7 @@ class Deposit(msgspec.Struct, frozen=True):
     public_id: str
     """Folder and name, joined by "/", without extension; never escapes its root, portable alphabet only."""
     extension: str
-    """png, jpg or webp, without dot."""
+    """Without dot: png, jpg, webp or gif of a picture; of other media one of `core/media.py`."""
     path: Path
     sha256: str
     md5: str

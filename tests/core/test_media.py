@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from comfyledger.core.media import EXTENSIONS, IMAGE_EXTENSIONS, MIME_TYPES
+from comfyledger.core.media import EXTENSIONS, IMAGE_EXTENSIONS, KINDS, MIME_TYPES
 from comfyledger.plugin_api import IMAGE_EXTENSIONS as SEEN_BY_PLUGINS
-from comfyledger.workers.media.media_file import WALKS
+from comfyledger.workers.media.media_file import DECODES, WALKS
+
+CONTAINERS = {"movie": {"mp4", "mov"}, "matroska": {"webm", "mkv"}}
 
 
 def test_every_kind_of_file_that_is_kept_is_checked_and_has_a_mime_type() -> None:
-    assert set(EXTENSIONS) == set(WALKS) == set(MIME_TYPES)
+    walked = {extension for kind in WALKS for extension in CONTAINERS.get(kind, {kind})}
+    assert set(EXTENSIONS) == walked == set(MIME_TYPES)
+    assert set(DECODES) < set(EXTENSIONS)
 
 
-def test_plugins_see_the_same_extensions_and_every_spelling_of_them() -> None:
-    assert SEEN_BY_PLUGINS == IMAGE_EXTENSIONS == {*EXTENSIONS, "jpeg"}
+def test_a_mime_type_says_the_medium() -> None:
+    assert {extension for extension, kind in KINDS.items() if not kind.mime_type.startswith(f"{kind.medium}/")} == set()
+
+
+def test_plugins_see_the_same_pictures_and_every_spelling_of_them() -> None:
+    assert SEEN_BY_PLUGINS == IMAGE_EXTENSIONS == {"png", "jpg", "jpeg", "webp", "gif"}

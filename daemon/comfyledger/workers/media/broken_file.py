@@ -29,7 +29,8 @@ class Broken(Exception):
 class Walked:
     """A copy whose structure is whole.
 
-    `decode_bytes`: the memory that decoding takes; 0 where nothing is left to be proved.
+    `decode_bytes`: the memory that decoding takes; 0 where nothing is left to be proved. `is_opaque`: nothing in it is
+    ever decoded.
     """
 
     extension: str
@@ -37,6 +38,7 @@ class Walked:
     height: int
     frames: int = 1
     decode_bytes: int = 0
+    is_opaque: bool = False
 
     @property
     def is_decodable(self) -> bool:

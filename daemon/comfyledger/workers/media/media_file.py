@@ -1,14 +1,17 @@
 """Media files as ComfyUI leaves them: proved whole, stripped of metadata, and measured.
 
-Nothing here knows of batches, spools or stores: one file goes in, another and its `ProvedFile` come out. PNG, JPEG and
-WebP are told apart by their first bytes, never by a name. `png.py`, `jpeg.py` and `webp.py` each read every chunk while
-they copy, since Pillow loads a PNG that lacks its last 20 bytes without complaint. (ComfyUI 0.33.0 writes files in
-place, so a crash may cut one.) Stripping keeps what changes how the picture is shown, its orientation and colour
-profile included, and drops the rest: an unknown chunk may hold the whole graph, as the `comf` chunk of ComfyUI's
-SaveAnimatedPNG does. No pixel is ever encoded anew.
+Nothing here knows of batches, spools or stores: one file goes in, another and its `ProvedFile` come out. The first
+bytes tell the kind, never a name. Every format is read part by part up to its end while it is copied, since a crash may
+cut a file that ComfyUI 0.33.0 writes in place, and decoders are lenient: Pillow loads a PNG without its last 20 bytes.
+Nothing is ever encoded anew.
 
-The pixels of a PNG are proved on the way. Pillow decodes JPEG and WebP if that takes a bounded memory. Beyond it only
-the structure is checked, and `ProvedFile.checked` says so.
+Stripping keeps what changes how a picture is shown, its orientation and colour profile included, and drops the rest: an
+unknown chunk may hold the whole graph, as the `comf` chunk of ComfyUI's SaveAnimatedPNG does. PNG, JPEG and WebP are
+written without it. In all other formats it is overwritten in place (`masked.py`), because no offset in them may move.
+
+The pixels of a PNG are proved on the way. Pillow decodes JPEG, WebP and GIF if that takes a bounded memory. Beyond it
+only the structure is checked, and `ProvedFile.checked` says so. Of video, audio and models the structure is all that is
+checked.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
+from comfyledger.core.media import EXTENSIONS
 from comfyledger.core.values import Checked
-from comfyledger.workers.media import png
+from comfyledger.workers.media import audio, boxes, gif, glb, matroska, png
 from comfyledger.workers.media.broken_file import PIECE_BYTES, Broken, Walked, check_pixels
 from comfyledger.workers.media.jpeg import decode_jpeg, walk_jpeg
+from comfyledger.workers.media.masked import Measure, walk_masked
 from comfyledger.workers.media.webp import decode_webp, walk_webp
 
 HEAVY_BYTES: Final = 64 * 1_048_576
@@ -64,7 +69,7 @@ def proved(sink: BinaryIO, walked: Walked) -> ProvedFile:
     if walked.decode_bytes and walked.is_decodable:
         _decode(sink, walked)
     sha256, md5, size_bytes = _digests(sink)
-    checked: Checked = "whole" if walked.is_decodable else "structure"
+    checked: Checked = "whole" if walked.is_decodable and not walked.is_opaque else "structure"
     return ProvedFile(sha256, md5, size_bytes, walked.width, walked.height, walked.extension, checked)
 
 
@@ -80,18 +85,21 @@ def is_heavy(head: bytes) -> bool:
 
 
 def kind_of(source: BinaryIO) -> str:
-    """The extension that the first bytes deserve: png, jpg or webp. Leaves the stream at its start."""
+    """The kind of file that the first bytes promise, a key of WALKS. Leaves the stream at its start. Raises Broken."""
     head = source.read(12)
     source.seek(0)
     if not head:
         raise Broken("empty", "The file is empty.")
-    if head.startswith(png.SIGNATURE):
-        return "png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpg"
-    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
-        return "webp"
-    raise Broken("unknown_kind", "The file is not a PNG, JPEG or WebP image.")
+    for kind, magic in MAGICS.items():
+        if head.startswith(magic):
+            return kind
+    if head[:4] == b"RIFF" and head[8:] in RIFFS:
+        return RIFFS[head[8:]]
+    if boxes.is_movie(head):
+        return "movie"
+    if head.startswith(b"ID3") or (head[0] == 0xFF and head[1:2] and head[1] & 0xE6 in {0xE2, 0xE4, 0xE6}):
+        return "mp3"
+    raise Broken("unknown_kind", f"The file is none of {', '.join(EXTENSIONS)}.")
 
 
 def walk_png(source: BinaryIO, sink: BinaryIO, strip: bool, pixels_max: int) -> Walked:
@@ -101,10 +109,41 @@ def walk_png(source: BinaryIO, sink: BinaryIO, strip: bool, pixels_max: int) -> 
     return Walked("png", walking.header.width, walking.header.height)
 
 
-WALKS: Final[dict[str, Callable[[BinaryIO, BinaryIO, bool, int], Walked]]] = {
+MAGICS: Final[dict[str, bytes | tuple[bytes, ...]]] = {
+    "png": png.SIGNATURE,
+    "jpg": b"\xff\xd8\xff",
+    "gif": gif.MAGIC,
+    "matroska": matroska.MAGIC,
+    "flac": b"fLaC",
+    "ogg": b"OggS",
+    "glb": glb.MAGIC,
+}
+RIFFS: Final = {b"WEBP": "webp", b"WAVE": "wav"}
+
+Walk = Callable[[BinaryIO, BinaryIO, bool, int], Walked]
+
+
+def _masked(measure: Measure) -> Walk:
+    return lambda source, sink, strip, pixels_max: walk_masked(measure, source, sink, strip)
+
+
+WALKS: Final[dict[str, Walk]] = {
     "png": walk_png,
     "jpg": walk_jpeg,
     "webp": walk_webp,
+    "gif": gif.walk_gif,
+    "movie": _masked(boxes.measure_movie),
+    "matroska": _masked(matroska.measure_matroska),
+    "flac": _masked(audio.measure_flac),
+    "wav": _masked(audio.measure_wav),
+    "mp3": _masked(audio.measure_mp3),
+    "ogg": _masked(audio.measure_ogg),
+    "glb": _masked(glb.measure_glb),
+}
+DECODES: Final[dict[str, Callable[[BinaryIO, Walked], None]]] = {
+    "jpg": decode_jpeg,
+    "webp": decode_webp,
+    "gif": gif.decode_gif,
 }
 
 
@@ -115,10 +154,7 @@ def _decode(file: BinaryIO, walked: Walked) -> None:
     """
     try:
         file.seek(0)
-        if walked.extension == "jpg":
-            decode_jpeg(file, walked)
-        else:
-            decode_webp(file, walked)
+        DECODES[walked.extension](file, walked)
     except (Broken, MemoryError):
         raise
     except Exception as error:

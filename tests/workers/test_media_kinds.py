@@ -1,0 +1,172 @@
+"""Files of every medium: whole ones pass as they are, no cut one does, and no metadata is left where it is stripped."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comfyledger.core.media import KINDS
+from comfyledger.workers.media.broken_file import Broken
+from comfyledger.workers.media.media_file import ProvedFile, pin
+from support.media_builders import PROMPT, SECRET, WHOLE, crc, element, flac, glb, matroska, mp3, ogg, ogg_page, wav
+
+FILES = {name: build() for name, build in WHOLE.items()}
+SIZES = {"png": (24, 16), "gif": (24, 16), "mp4": (64, 48), "mov": (64, 48), "webm": (64, 48), "mkv": (64, 48)}
+
+
+def taken(content: bytes, *, strip: bool) -> tuple[ProvedFile, bytes]:
+    sink = io.BytesIO()
+    return pin(io.BytesIO(content), sink, strip=strip, pixels_max=10**6), sink.getvalue()
+
+
+def reason(content: bytes) -> str:
+    with pytest.raises(Broken) as broken:
+        taken(content, strip=True)
+    return broken.value.reason
+
+
+def test_every_kind_is_built_here() -> None:
+    assert {name.partition(",")[0] for name in FILES} == set(KINDS) - {"jpg", "webp"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_whole_file_is_kept_byte_for_byte(name: str) -> None:
+    found, kept = taken(FILES[name], strip=False)
+    extension = name.partition(",")[0]
+    assert (found.extension, found.size_bytes) == (extension, len(FILES[name]))
+    assert (found.width, found.height) == SIZES.get(extension, (0, 0))
+    assert found.checked == ("whole" if KINDS[extension].medium == "image" else "structure")
+    assert kept == FILES[name]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_secret_is_left_and_nothing_else_is_touched(name: str) -> None:
+    assert SECRET in FILES[name]
+    _, kept = taken(FILES[name], strip=True)
+    assert SECRET not in kept
+    assert b"api_key" not in kept
+    assert taken(kept, strip=True)[1] == kept, "a stripped file is whole, and stays as it is"
+    assert name == "png" or len(kept) == len(FILES[name]), "no offset moves"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_cut_file_passes(name: str) -> None:
+    whole = FILES[name]
+    sound = len(whole) - 128 if name == "mp3" else -1  # Without its last tag an MP3 has all of its sound.
+    for length in set(range(len(whole))) - {sound}:
+        assert reason(whole[:length]) in {"truncated", "structure", "empty", "unknown_kind", "undecodable"}, length
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_may_follow_a_whole_file(name: str) -> None:
+    assert reason(FILES[name] + b"\x01more") in {"trailing", "truncated", "structure"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_file_is_whole_or_broken_and_nothing_else(name: str) -> None:
+    random_bytes = random.Random(name)
+    for _ in range(300):
+        changed = bytearray(FILES[name])
+        for _ in range(random_bytes.randint(1, 4)):
+            changed[random_bytes.randrange(len(changed))] = random_bytes.randrange(256)
+        with suppress(Broken):
+            taken(bytes(changed), strip=True)
+
+
+@given(st.sampled_from(sorted(FILES)), st.integers(0, 40), st.binary(max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_after_a_beginning_are_whole_or_broken(name: str, length: int, rest: bytes) -> None:
+    with suppress(Broken):
+        taken(FILES[name][:length] + rest, strip=True)
+
+
+# ---- one format each
+
+
+def test_a_movie_whose_index_leads_out_of_its_content_is_cut() -> None:
+    whole = FILES["mp4, index first"]
+    assert reason(whole.replace(b"stco\0\0\0\0\0\0\0\x02\0\0", b"stco\0\0\0\0\0\0\0\x02\x01\0")) == "truncated"
+
+
+def test_a_movie_with_less_content_than_samples_is_cut() -> None:
+    assert reason(FILES["mp4"].replace(b"\0\0\0\x19\0\0\0\x19", b"\0\0\0\x19\0\0\x19\x19")) == "truncated"
+
+
+def test_a_matroska_file_that_was_not_closed_is_cut() -> None:
+    assert reason(matroska(closed=False)) == "truncated"
+
+
+def test_a_checksum_beside_a_masked_title_is_masked_as_well() -> None:
+    _, kept = taken(FILES["webm"], strip=True)
+    assert element(0xBF, bytes(4)) in FILES["webm"]
+    assert b"\xbf" not in kept[: kept.index(b"\x16\x54\xae\x6b")]
+
+
+def test_elements_that_are_nested_without_end_are_refused() -> None:
+    nested = b""
+    for _ in range(50):
+        nested = element(0x1549A966, nested)
+    whole = matroska()
+    content = whole[whole.index(b"\x18\x53\x80\x67") + 12 :] + nested
+    head = whole[: whole.index(b"\x18\x53\x80\x67")]
+    assert reason(head + b"\x18\x53\x80\x67" + (1 << 56 | len(content)).to_bytes(8, "big") + content) == "structure"
+
+
+def test_a_flac_without_its_last_frame_is_cut() -> None:
+    last = flac().rindex(b"\xff\xf8")
+    assert reason(flac()[:last]) == "truncated"
+
+
+def test_a_flac_with_a_changed_last_frame_is_cut() -> None:
+    changed = bytearray(flac())
+    changed[-3] ^= 1
+    assert reason(bytes(changed)) == "truncated"
+
+
+def test_an_mp3_with_fewer_frames_than_it_says_is_cut() -> None:
+    frame = b"\xff\xfb\x90\xc0" + bytes(413)
+    assert reason(mp3().replace(frame, b"", 1)) == "truncated"
+
+
+def test_a_wav_keeps_its_sound_and_format() -> None:
+    _, kept = taken(wav(), strip=True)
+    assert kept[kept.index(b"fmt ") :] == wav()[wav().index(b"fmt ") :]
+    assert b"JUNK" in kept
+
+
+def test_an_ogg_keeps_its_streams_and_right_checksums() -> None:
+    _, kept = taken(ogg(), strip=True)
+    pages = [b"OggS" + page for page in kept.split(b"OggS")[1:]]
+    for page in pages:
+        assert crc(page[:22] + bytes(4) + page[26:], 0x04C11DB7, 32)[::-1] == page[22:26]
+    assert b" " * len(PROMPT) in kept
+
+
+def test_an_ogg_without_one_of_its_pages_is_broken() -> None:
+    pages = [b"OggS" + page for page in ogg().split(b"OggS")[1:]]
+    assert reason(pages[0] + pages[1] + pages[3]) == "structure"
+    assert reason(b"".join(pages[:3])) == "truncated"
+    assert reason(b"".join(pages) + ogg_page(b"", 4, 0)[:-1]) == "truncated"
+
+
+def test_a_glb_is_described_as_before_but_for_its_extras() -> None:
+    _, kept = taken(glb(), strip=True)
+    length = int.from_bytes(kept[12:16], "little")
+    described = json.loads(kept[20 : 20 + length])
+    assert described == {
+        "asset": {"version": "2.0", "extras": {}},
+        "meshes": [{"name": "extras", "extras": {}}, {"extras": 0}],
+    }
+    assert kept[20 + length :] == glb()[20 + length :]
+
+
+def test_a_gif_keeps_its_pictures_and_its_loop() -> None:
+    _, kept = taken(FILES["gif"], strip=True)
+    assert b"NETSCAPE2.0" in kept
+    assert kept[:13] == FILES["gif"][:13]

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = (".", "docs", "tests/fixtures")
@@ -33,22 +37,46 @@ CONFIG = (ROOT / "config.toml").read_text("utf-8")
 
 def blocks(text: str, language: str) -> list[tuple[str, str]]:
     """The fenced blocks of a language, each with the comment right above it (empty if there is none)."""
-    found = re.findall(rf"(?:<!-- ([^>]*) -->\n)?^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return [(mark, body) for mark, body in found]
+    tokens = _parsed(text)
+    return [
+        (_comment_above(tokens, place), token.content)
+        for place, token in enumerate(tokens)
+        if token.type == "fence" and token.info == language
+    ]
+
+
+def _comment_above(tokens: Sequence[Token], place: int) -> str:
+    above = tokens[place - 1] if place else None
+    if above is None or above.type != "html_block" or _lines(above)[1] != _lines(tokens[place])[0]:
+        return ""
+    return above.content.strip().removeprefix("<!--").removesuffix("-->").strip()
 
 
 def headings(text: str) -> list[str]:
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    return re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return [title for title, _, _ in _headed(text)]
 
 
 def section(text: str, title: str, level: str = "###") -> str:
-    """What stands under a heading, up to the next one of its level or above."""
-    found = re.search(
-        rf"^{level} {re.escape(title)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", text, re.DOTALL | re.MULTILINE
-    )
-    assert found, f"there is no heading {level} {title}"
-    return found[1]
+    """What is under a heading, up to the next one of its level or above."""
+    begin, end = None, None
+    for found, depth, lines in _headed(text):
+        if begin is None and (found, depth) == (title, len(level)):
+            begin = lines[1]
+        elif begin is not None and depth <= len(level):
+            end = lines[0]
+            break
+    assert begin is not None, f"there is no heading {level} {title}"
+    return "".join(text.splitlines(keepends=True)[begin:end])
+
+
+def _headed(text: str) -> list[tuple[str, int, tuple[int, int]]]:
+    """Every heading with its depth, and its lines: the first one, and the one after it."""
+    tokens = _parsed(text)
+    return [
+        (tokens[place + 1].content, len(token.markup), _lines(token))
+        for place, token in enumerate(tokens)
+        if token.type == "heading_open"
+    ]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -58,8 +86,26 @@ def rows(text: str) -> list[list[str]]:
 
 def tables(text: str) -> list[list[list[str]]]:
     """The cells of every table in a text, without their heads."""
-    found = re.findall(r"^\|.*\n\|[-|]+\n((?:\|.*\n)*)", text, re.MULTILINE)
-    return [[[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()] for table in found]
+    found: list[list[list[str]]] = []
+    for place, token in enumerate(tokens := _parsed(text)):
+        if token.type == "table_open":
+            found.append([])
+        elif token.type == "tr_open" and tokens[place - 1].type != "thead_open":
+            found[-1].append([])
+        elif token.type == "td_open":
+            found[-1][-1].append(tokens[place + 1].content)
+    return found
+
+
+@cache
+def _parsed(text: str) -> Sequence[Token]:
+    """A document as GitHub reads it, tables included."""
+    return MarkdownIt("commonmark").enable("table").parse(text)
+
+
+def _lines(token: Token) -> tuple[int, int]:
+    assert token.map is not None
+    return token.map[0], token.map[1]
 
 
 def without_links(text: str) -> str:

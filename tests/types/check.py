@@ -1,4 +1,5 @@
 """Makes TypeScript types from the documents that `comfyledger schema` prints, and compiles a program that uses them.
+Holds the AsyncAPI document against AsyncAPI's own schema.
 
     python tests/types/check.py
 
@@ -8,10 +9,13 @@ compiler must refuse it. Without node nothing is checked, and a line says so.
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import jsonschema
 
 HERE = Path(__file__).resolve().parent
 GENERATED = HERE / "generated"
@@ -32,6 +36,13 @@ def document(kind: str) -> Path:
     return path
 
 
+def faults_of_asyncapi(path: Path) -> list[str]:
+    """What AsyncAPI's own schema has against the document."""
+    rules = json.loads((HERE / "node_modules/@asyncapi/specs/schemas/3.0.0.json").read_text("utf-8"))
+    found = jsonschema.Draft7Validator(rules).iter_errors(json.loads(path.read_text("utf-8")))
+    return [f"{fault.json_path}: {fault.message[:300]}" for fault in found]
+
+
 def main() -> None:
     if shutil.which("node") is None or shutil.which("npm") is None:
         print("test-types: skipped, there is no node on this machine")
@@ -41,6 +52,8 @@ def main() -> None:
     wire = document("json-schema")
     run(TOOLS / "json2ts", "--additionalProperties=false", "-i", wire, "-o", GENERATED / "wire.d.ts")
     run(TOOLS / "tsc", "-p", ".")
+    if faults := faults_of_asyncapi(document("asyncapi")):
+        sys.exit("\n".join(faults))
     print("test-types: the types compile, and what is misspelt does not")
 
 

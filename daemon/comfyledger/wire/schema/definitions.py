@@ -16,6 +16,7 @@ from comfyledger.wire.requests import REQUESTS
 Schema = dict[str, Any]
 
 _PLACE: Final = "#/$defs/"
+COMPONENTS: Final = "#/components/schemas/"
 _EVENT: Final = "Event"
 """Ends the name of an event's schema: an answer may have the same name without it (`SeriesRaised`)."""
 ERROR_CODE: Final = "ErrorCode"
@@ -51,11 +52,16 @@ def _text() -> str:
     return json.dumps({name: _alone(schema) for name, schema in found.items()})
 
 
-def definitions(place: str = _PLACE) -> dict[str, Schema]:
-    """Every schema by its name. `place`: where references look for one, up to its name."""
-    text = _text() if place == _PLACE else _text().replace(f'"{_PLACE}', f'"{place}')
-    schemas: dict[str, Schema] = json.loads(text)
+def definitions() -> dict[str, Schema]:
+    """Every schema by its name."""
+    schemas: dict[str, Schema] = json.loads(_text())
     return schemas
+
+
+def as_components(schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """The schemas for a document that keeps them under `components`, as OpenAPI and AsyncAPI do."""
+    moved: dict[str, Schema] = json.loads(json.dumps(schemas).replace(f'"{_PLACE}', f'"{COMPONENTS}'))
+    return moved
 
 
 def _refine(found: dict[str, Schema]) -> None:

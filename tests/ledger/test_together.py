@@ -20,8 +20,8 @@ from comfyledger.ledger.commit_group import Outcome, Terms, decide_group
 from comfyledger.ledger.sqlite import projections
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.compare import TABLES
-from ledger.test_fold import Load
 from support.ledger_given import NOW_MS, check_tables, raw, submission
+from support.ledger_load import Load
 
 TERMS = Terms(NOW_MS, Policy(), None)
 THREE = (submission("a", user="Ann"), submission("r2"), submission("b", user="Ann"))

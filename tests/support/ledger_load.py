@@ -1,0 +1,200 @@
+"""Random messages to a ledger, or to a model of one: commands, and reports that fit, are late, doubled or foreign."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import msgspec
+
+from comfyledger.core.commands import (
+    CancelBatch,
+    DropStore,
+    Forget,
+    HoldBatch,
+    OpenSeries,
+    OweStore,
+    PauseLane,
+    RaiseSeries,
+    ReleaseBatch,
+    RenumberImages,
+    RestoreLedger,
+    ResumeLane,
+    RetryBatch,
+    SeriesFound,
+    SeriesSeen,
+)
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.keys import BatchKey, ImageKey, Key, PromptKey
+from comfyledger.core.reports import (
+    DeletionDone,
+    DeletionRefused,
+    FilesKept,
+    FilesLaidBy,
+    ImageIsLost,
+    LaneStuck,
+    LaneWorks,
+    PromptHasFailed,
+    PromptHasFinished,
+    PromptIsGone,
+    PromptWasAccepted,
+    PromptWasInterrupted,
+    PromptWasRefused,
+    SeriesAnswered,
+    SubmitIntended,
+    UploadDone,
+    UploadIntended,
+    UploadRefused,
+)
+from comfyledger.core.rows import Slice
+from comfyledger.core.values import Blob, Evidence, OutputFile, Pinned, blob_of
+from comfyledger.errors import Refused
+from comfyledger.ledger.sqlite.writer import Ledger
+from support.ledger_given import FOLDER, submission, take_one
+
+USERS = ("Areg", "areg", "Ann", "Bob")
+KEPT = Pinned(1, "5" * 64, "5" * 32, 100, 8, 8, "png")
+FILE = OutputFile("a_00001_.png", "comfyledger", "output")
+
+
+class Rows(Protocol):
+    """A ledger, or a model of one."""
+
+    def load(self, keys: Iterable[Key]) -> Slice: ...
+
+
+class Load:
+    """Random messages about batches that exist; most reports fit the attempt that their prompt is at."""
+
+    def __init__(self, ledger: Rows, seed: int) -> None:
+        self._ledger = ledger
+        self._random = random.Random(seed)
+        self._batches: list[str] = []
+        self._made = self._spoken = 0
+
+    def next(self) -> Message:
+        if not self._batches or self._random.random() < 0.03:
+            return self._submit()
+        kinds: list[Callable[[str], Message]] = [self._command, self._lane, *[self._render] * 12, *[self._upload] * 8]
+        return self._random.choice(kinds)(self._random.choice(self._batches[-6:]))
+
+    def _words(self) -> Blob:
+        """No two are alike, salted as they are."""
+        self._spoken += 1
+        return blob_of(b"CUDA out of memory", f"salt {self._spoken}".encode())
+
+    def _submit(self) -> Message:
+        self._made += 1
+        user = self._random.choice(USERS)
+        if self._random.random() < 0.2:
+            series = submission(user=user, character=f"Number {self._made}").series
+            return SeriesAnswered(series, (Evidence("folder", "folder:/images", self._random.randrange(60)),))
+        command = submission(f"r{self._made}", user=user, quantity=self._random.randint(1, 4), prompt="typed")
+        self._batches.append(command.batch_id)
+        return command
+
+    def _command(self, batch_id: str) -> Message:
+        indexes = self._random.choice([(), (), (1,), (1, 2)])
+        made: list[Message] = [
+            CancelBatch("app", batch_id, indexes),
+            RetryBatch("app", batch_id, indexes),
+            RetryBatch("app", batch_id),
+            HoldBatch("app", batch_id),
+            ReleaseBatch("app", batch_id),
+            DropStore("app", "folder", (batch_id,)),
+            OweStore("app", batch_id, (1, 2), FOLDER),
+            RenumberImages("app", batch_id, self._series_of(batch_id), (1, 2, 3, 4)),
+            RaiseSeries("app", FOLDER, (SeriesFound(submission(user=self._random.choice(USERS)).series, self._made),)),
+            OpenSeries("app", submission(user=self._random.choice(USERS)).series, (), True),
+            self._restore(),
+            *self._seldom(Forget("app", batch_id, indexes, self._random.random() < 0.5)),
+        ]
+        return self._random.choice(made)
+
+    def _seldom(self, message: Message) -> list[Message]:
+        """What ends an image for ever, in one of five cases: else nothing would be left for the others."""
+        return [message] if self._random.random() < 0.2 else []
+
+    def _series_of(self, batch_id: str) -> str:
+        batch = self._ledger.load((BatchKey(batch_id),)).batch(batch_id)
+        return batch.series if batch is not None else ""
+
+    def _restore(self) -> Message:
+        series = submission(user=self._random.choice(USERS)).series
+        seen = SeriesSeen(series.key, series.folder, (Evidence("folder", "folder:/images", self._made),))
+        return RestoreLedger("cli", "e1", "e2", seen.evidence, 10, self._random.choice([1, 11]), (seen,))
+
+    def _lane(self, _: str) -> Message:
+        lane = self._random.choice(["store/folder", "backend/main", "user/areg", "everything"])
+        made: list[Message] = [
+            PauseLane("app", lane),
+            ResumeLane("app", lane),
+            LaneStuck(lane, self._random.choice(["not_reached", "throttled"]), self._words()),
+            LaneWorks(lane),
+        ]
+        return self._random.choice(made)
+
+    def _render(self, batch_id: str) -> Message:
+        index = self._random.randint(1, 4)
+        row = self._ledger.load((PromptKey(batch_id, index),)).prompt(batch_id, index)
+        attempt = row.attempt if row else 1
+        if row is not None and row.state == "queued" and self._random.random() < 0.8:
+            return SubmitIntended(batch_id, index, attempt + 1)
+        if row is not None and row.waiting and row.state == "done":
+            take = self._random.choice(["first", "last", "all"])
+            return RetryBatch("app", batch_id, (), take, self._series_of(batch_id))
+        if row is not None and row.state == "finished" and self._random.random() < 0.6:
+            if len(row.files) > len(row.images):
+                files = tuple(msgspec.structs.replace(KEPT, image=place + 1) for place in range(len(row.files)))
+                return FilesLaidBy(batch_id, index, attempt, files, self._words())
+            kept = tuple(msgspec.structs.replace(KEPT, image=image) for image in row.images)
+            return FilesKept(batch_id, index, attempt, kept)
+        about = (batch_id, index, attempt + self._random.choice([0, 0, 0, 0, 0, -1, 1]))
+        made: list[Message] = [
+            SubmitIntended(*about),
+            PromptWasAccepted(*about),
+            PromptWasAccepted(*about),
+            PromptHasFinished(*about, files=(FILE,) * self._random.choice([1, 1, 1, 1, 2])),
+            PromptHasFinished(*about, files=(FILE,)),
+            FilesKept(*about, files=(KEPT,)),
+            PromptHasFailed(*about, code="execution_error", words=self._words()),
+            PromptIsGone(*about, self._random.random() < 0.5, self._random.random() < 0.5, self._words()),
+            PromptWasInterrupted(*about) if self._random.random() < 0.3 else PromptWasAccepted(*about),
+            self._random.choice([PromptWasRefused(*about, "comfyui_refused", self._words()), *[LaneWorks("x")] * 2]),
+        ]
+        return self._random.choice(made)
+
+    def _upload(self, batch_id: str) -> Message:
+        about = (batch_id, self._random.randint(1, 4), "folder")
+        row = self._ledger.load((ImageKey(batch_id, about[1]),)).image(*about[:2])
+        if row is not None and row.state == "forgetting":
+            return self._random.choice([DeletionDone(*about, found=True), DeletionRefused(*about, code="foreign")])
+        if row is not None and row.state in {"stored", "parked"} and self._random.random() < 0.4:
+            return Forget("app", batch_id, about[1:2], stores=True)
+        made: list[Message] = [
+            UploadIntended(*about),
+            UploadIntended(*about),
+            UploadDone(*about, url="file:///x.png"),
+            UploadRefused(*about, "collision", self._words()),
+            RenumberImages("app", batch_id, self._series_of(batch_id), (1, 2, 3, 4)),
+            ImageIsLost(*about, prompt=about[1], attempt=self._random.randint(1, 2)),
+        ]
+        return self._random.choice(made)
+
+
+def run_load(ledger: Ledger, seed: int, groups: int) -> None:
+    """Groups of many sizes; now and then one that is dropped, and messages that are refused."""
+    load, size = Load(ledger, seed), random.Random(seed)
+    for _ in range(groups):
+        try:
+            with ledger.group():
+                for _ in range(size.choice([1, 1, 2, 10, 40])):
+                    try:
+                        take_one(ledger, load.next())
+                    except Refused:
+                        continue
+                if size.random() < 0.05:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            continue

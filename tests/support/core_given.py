@@ -29,7 +29,7 @@ from comfyledger.core.commands import (
 )
 from comfyledger.core.decide.decide import Message, decide, needs
 from comfyledger.core.decide.recorder import Policy
-from comfyledger.core.events import BatchRequested, BlobErased, Event, ImageFailed, ImageParked, Recorded
+from comfyledger.core.events import BatchRequested, BlobErased, Event, FilesWaiting, ImageFailed, ImageParked, Recorded
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.keys import BatchImages, BatchPrompts, BatchTexts, Key, ManyKey, gathered
 from comfyledger.core.naming.names import Series, Templates, series_of
@@ -147,7 +147,7 @@ class PlainLedger:
                 yield TextRow(batch, event.template, whole=True, elsewhere=self._is_used_by_others(event))
                 yield from (TextRow(batch, one.inputs, prompts=(one.index,)) for one in event.prompts if one.inputs)
                 yield from (TextRow(batch, event.metadata, whole=True),) if event.metadata else ()
-            case ImageFailed(images=images) if words:
+            case ImageFailed(images=images) | FilesWaiting(images=images) if words:
                 yield TextRow(batch, words, images)
             case ImageParked(image=image) if words:
                 yield TextRow(batch, words, (image,))

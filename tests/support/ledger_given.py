@@ -35,8 +35,9 @@ from comfyledger.core.rows import (
 from comfyledger.core.values import PromptFixed, StoreRef, blob_of
 from comfyledger.ledger.commit_group import texts_named
 from comfyledger.ledger.eventlog import GENESIS, Line, chained, decode
+from comfyledger.ledger.ports import Ledger
 from comfyledger.ledger.sqlite.log_table import read_page
-from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
 from support.core_given import of_batch
 
 GRAPH = b'{"9":{"class_type":"SaveImage"}}'
@@ -121,11 +122,11 @@ def failing(statement: str, code: int) -> Callable[[str], None]:
     return fault
 
 
-def bend(ledger: Ledger, fault: Callable[[str], None]) -> None:
+def bend(ledger: SqliteLedger, fault: Callable[[str], None]) -> None:
     ledger._connection = Wire(ledger._connection, fault)  # type: ignore[assignment]
 
 
-def room(ledger: Ledger, pages: int) -> None:
+def room(ledger: SqliteLedger, pages: int) -> None:
     """Let the file grow by so many pages and no more: SQLite then says exactly what it says of a full disk."""
     count = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
     ledger._connection.execute(f"PRAGMA max_page_count={count + pages}")

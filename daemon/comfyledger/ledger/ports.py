@@ -1,6 +1,7 @@
 """What the daemon knows of the ledger: `Ledger` to append to, `Reader` for rows and events, their types and errors.
 
-`ledger/sqlite/` implements these protocols. What only uses a ledger is typed against them.
+`ledger/sqlite/` implements them. What only uses a ledger is typed against them and imports no implementation. The tests
+in `tests/ledger/contract/` hold for every implementation.
 """
 
 from __future__ import annotations

@@ -1,0 +1,167 @@
+"""The implementations of the ledger's protocols that the contract is tested on, and what it is tested against: a model.
+
+The model is `PlainLedger`, which keeps all rows and the whole log in memory and knows no transactions.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from msgspec.structs import replace
+
+from comfyledger.core.decide.decide import Message, Policy
+from comfyledger.core.events import BlobErased, Recorded
+from comfyledger.core.keys import BatchKey, ImageKey, LaneKey, OneKey, PromptKey, RequestKey, SeriesKey, TemplateKey
+from comfyledger.core.rows import Row, RowId, Slice, TemplateRow, row_id
+from comfyledger.errors import Refused
+from comfyledger.ledger.commit_group import Outcome, Terms, decide_group
+from comfyledger.ledger.ports import Ledger, LogReader, Reader
+from comfyledger.ledger.sqlite.log_table import LogTable
+from comfyledger.ledger.sqlite.reader import Reader as SqliteReader
+from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
+from support.core_given import PlainLedger
+from support.ledger_given import NOW_MS, room, take_one
+
+TERMS: Final = Terms(NOW_MS, Policy(), None)
+
+
+class Kind(Protocol):
+    """One ledger of one implementation: empty at first, and opened as often as a test likes, once at a time."""
+
+    def opened(self) -> AbstractContextManager[Ledger]:
+        """The ledger for its writer. Closed in the end."""
+        ...
+
+    def reading(self) -> AbstractAsyncContextManager[Reader]:
+        """A reader beside the writer, or without one."""
+        ...
+
+    def log(self) -> AbstractContextManager[LogReader]: ...
+
+    def full(self, ledger: Ledger) -> AbstractContextManager[None]:
+        """The disk has no space."""
+        ...
+
+    def locked(self, ledger: Ledger) -> AbstractContextManager[None]:
+        """Another program holds a lock, for which the writer does not wait long."""
+        ...
+
+
+class Sqlite:
+    """SQLite in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "ledger.db"
+
+    @contextmanager
+    def opened(self) -> Iterator[Ledger]:
+        with closing(SqliteLedger.open(self._path)) as ledger:
+            yield ledger
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reader]:
+        reader = SqliteReader(self._path)
+        yield reader
+        await reader.close()
+
+    @contextmanager
+    def log(self) -> Iterator[LogReader]:
+        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as connection:
+            yield LogTable(connection)
+
+    @contextmanager
+    def full(self, ledger: Ledger) -> Iterator[None]:
+        assert isinstance(ledger, SqliteLedger)
+        room(ledger, 0)
+        yield
+        room(ledger, 10_000)
+
+    @contextmanager
+    def locked(self, ledger: Ledger) -> Iterator[None]:
+        assert isinstance(ledger, SqliteLedger)
+        ledger.wait_for_locks(0.01)
+        with closing(sqlite3.connect(self._path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+
+
+KINDS: Final[dict[str, Callable[[Path], Kind]]] = {"sqlite": Sqlite}
+
+
+# ---- the model
+
+
+class Model(PlainLedger):
+    """What a ledger has to hold, group by group."""
+
+    def __init__(self) -> None:
+        super().__init__(Policy())
+
+    def decided(self, message: Message, now_ms: int = NOW_MS) -> Outcome:
+        """What comes of one message, at the time of its whole group."""
+        self.now_ms = now_ms - 1
+        self.changed = ()
+        try:
+            return Outcome(answer=self.when(message).answer, rows=self.changed)
+        except Refused as error:
+            return Outcome(error=error)
+
+    def _take(self, recorded: tuple[Recorded, ...], state: Slice) -> None:
+        super()._take(recorded, state)
+        erased = {digest for entry in recorded if isinstance(entry.event, BlobErased) for digest in entry.event.digests}
+        for ident in [ident for ident, row in self.templates() if row.blob in erased]:
+            del self.rows[ident]
+
+    def templates(self) -> Iterator[tuple[RowId, TemplateRow]]:
+        return ((ident, row) for ident, row in self.rows.items() if isinstance(row, TemplateRow))
+
+
+def together(ledger: Ledger, messages: list[Message], now_ms: int = NOW_MS) -> list[Outcome]:
+    """As the engine has a group decided: all of it is written at its end."""
+    return decide_group(ledger, messages, replace(TERMS, now_ms=now_ms))[0]
+
+
+def apart(ledger: Ledger, messages: list[Message]) -> list[Outcome]:
+    """Each message is written before the next one is decided."""
+    with ledger.group():
+        return [_one(ledger, message) for message in messages]
+
+
+def _one(ledger: Ledger, message: Message) -> Outcome:
+    try:
+        return Outcome(answer=take_one(ledger, message))
+    except Refused as error:
+        return Outcome(error=error)
+
+
+def answers(outcomes: Iterable[Outcome]) -> list[Any]:
+    return [outcome.answer if outcome.error is None else repr(outcome.error) for outcome in outcomes]
+
+
+# ---- rows and keys
+
+_KEYS: Final[dict[str, Callable[..., OneKey]]] = {
+    "series": lambda key, _: SeriesKey(key),
+    "request": RequestKey,
+    "template": lambda key, _: TemplateKey(key),
+    "batch": lambda batch_id, _: BatchKey(batch_id),
+    "prompt": PromptKey,
+    "image": ImageKey,
+    "lane": lambda name, _: LaneKey(name),
+}
+
+
+def key_of(ident: RowId) -> OneKey:
+    kind, first, second = ident
+    return _KEYS[kind](first, second)
+
+
+def by_id(rows: Iterable[Row]) -> dict[RowId, Row]:
+    found = list(rows)
+    named = {row_id(row): row for row in found}
+    assert len(named) == len(found), "no row comes twice"
+    return named

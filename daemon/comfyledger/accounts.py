@@ -1,7 +1,7 @@
-"""Whose daemon it is, as the owner of its state folder says, and what that account may do with files.
+"""The account that the daemon runs as, which is the owner of its state folder, and what that account may do with files.
 
-Whoever looks (`doctor`, as root or as a member of the service's group) judges by the daemon's account with it, and not
-by their own. Modes and owners are read; access control lists are not.
+`doctor`, run as root or as a member of the service's group, judges by this account and not by its own. Modes and owners
+are read; access control lists are not.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Final
 import msgspec
 
 USERS_FROM: Final = 1_000
-"""Accounts below are the system's (login.defs(5), SYS_UID_MAX)."""
+"""Lower user ids belong to accounts of the system (login.defs(5), SYS_UID_MAX)."""
 NO_SHELLS: Final = frozenset({"nologin", "false"})
 WRITE_AND_ENTER: Final = 0o3
 ENTER: Final = 0o1
 
 
 class Keeper(msgspec.Struct, frozen=True):
-    """An account: the ids of user and group, their names, and all its groups. `asker`: the user id of who looks.
+    """An account: the ids of user and group, their names, and all its groups. `asker`: the user id of this process.
 
-    `is_service`: nobody logs in with it. Then `group`, the group of the state folder, are the people who may read its
-    files and give orders. `private`: groups in which nobody is but the keeper, or who looks.
+    `is_service`: nobody logs in with it. Then the members of `group`, the group of the state folder, may read its files
+    and give orders. `private`: groups whose only members are this account or the asker.
     """
 
     user: int
@@ -44,7 +44,7 @@ class Keeper(msgspec.Struct, frozen=True):
 
 
 def keeper_of(state: Path) -> Keeper:
-    """The owner of a state folder; who looks, where there is none yet. Raises OSError."""
+    """The owner of a state folder, or the user of this process if there is no folder yet. Raises OSError."""
     try:
         found = state.stat()
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def keeper_of(state: Path) -> Keeper:
 
 
 def _account(user: int, group: int) -> Keeper:
-    """An id without an entry belongs to a service whose user systemd made up (DynamicUser=)."""
+    """The account of an id. An id without an entry belongs to a service whose user systemd invented (DynamicUser=)."""
     name, shell, groups = str(user), "nologin", frozenset({group})
     with suppress(KeyError):
         entry = pwd.getpwuid(user)
@@ -73,7 +73,9 @@ def _account(user: int, group: int) -> Keeper:
 
 
 def _private(user: int) -> frozenset[int]:
-    """The group that many systems give to each user alone: its first one, of its name and without other members."""
+    """The group that many systems create for each user alone: the user's first group, with the user's name and no other
+    members.
+    """
     with suppress(KeyError):
         entry = pwd.getpwuid(user)
         group = grp.getgrgid(entry.pw_gid)
@@ -101,9 +103,9 @@ def may_write(folder: Path, keeper: Keeper) -> bool:
 
 
 def allows(found: os.stat_result, keeper: Keeper, wanted: int) -> bool:
-    """Whether the mode of a file gives an account these bits: 1 enter, 2 write, 4 read.
+    """Whether a file's mode gives an account these bits: 1 enter, 2 write, 4 read.
 
-    The first class that fits decides (path_resolution(7), "Permissions").
+    The first class that matches decides (path_resolution(7), "Permissions").
     """
     shift = 6 if found.st_uid == keeper.user else 3 if found.st_gid in keeper.groups else 0
     return keeper.user == 0 or found.st_mode >> shift & wanted == wanted

@@ -1,7 +1,7 @@
-"""HTTP to one ComfyUI: a call each, bounded in time and size, answered with values or with NotReached.
+"""HTTP to one ComfyUI. Each call is limited in time and size, and returns values or raises NotReached.
 
 Nothing here decides what an answer means for a batch, and nothing retries. The bare `/history` is never called: on a
-busy box it is hundreds of megabytes.
+busy ComfyUI it has hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from comfyledger.comfyui.messages import ViewFile
 from comfyledger.core.urls import reached, shown_url
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Of a JSON answer: `/queue` carries everybody's whole graphs."""
+"""The limit of a JSON answer. `/queue` carries everybody's whole graphs."""
 PIECE_BYTES: Final = 262_144
 TRANSFER_MIN_BYTES_PER_S: Final = 8_192
 PLAIN: Final = {"Accept-Encoding": "identity"}
 UNPACKED: Final = {"gzip", "x-gzip", "deflate"}
-"""Encodings that a proxy may have used although it was asked for none."""
+"""Encodings that a proxy may use although none was requested."""
 
 
 class NotReached(Exception):
-    """The call did not come to an answer that says anything. `sent`: it may have arrived all the same."""
+    """The call got no usable answer. `sent`: the request may have arrived all the same."""
 
     def __init__(self, code: str, text: str, *, sent: bool) -> None:
         self.code = code
@@ -73,10 +73,8 @@ Where = Literal["waiting", "running", "gone"] | HistoryEntry
 
 
 class ComfyUI:
-    """One server. `session` is the app's; its timeouts are given with each call.
-
-    `extra_data` goes with each prompt: ComfyUI hands it to nodes that are paid for, and keeps such keys from its
-    history.
+    """One server. `session` is the app's; each call has its own timeout. `extra_data` goes with each prompt: ComfyUI
+    passes it to paid nodes and keeps such keys out of its history.
     """
 
     def __init__(
@@ -91,12 +89,12 @@ class ComfyUI:
     ) -> None:
         place = reached(url)
         self.url = shown_url(url).rstrip("/")
-        """For people and logs. What is called has no mask, and neither user nor password: no error can tell them."""
+        """The address for people and logs, without user and password. Calls use it too, so no error can reveal them."""
         self._address = place.url.rstrip("/")
         self.login = login_header(place)
-        """The header that goes with each call; empty where the URL names no user."""
+        """The authentication header of each call; empty if the URL names no user."""
         self.version = ""
-        """What the server last said of itself; empty until it was asked."""
+        """The version that the server reported last; empty before the first report."""
         self._session = session
         self._extra_data = {key: str(value) for key, value in (extra_data or {}).items()}
         self._whole = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=connect_timeout_s)
@@ -112,7 +110,7 @@ class ComfyUI:
     async def post_prompt(
         self, graph: dict[str, Any], *, prompt_id: str, client_id: str, output: str
     ) -> PromptAnswer | RefusalAnswer:
-        """Queue a graph of which only one output node is wanted. Raises NotReached."""
+        """Queue a graph and request one output node. Raises NotReached."""
         body = {
             "prompt": graph,
             "prompt_id": prompt_id,
@@ -122,16 +120,16 @@ class ComfyUI:
         }
         status, raw = await self._call("POST", "/prompt", body)
         if status not in {200, 400, 413, 500}:
-            # ComfyUI says no other to a prompt; it is what stands before it that speaks.
+            # ComfyUI itself gives no other answer to a prompt; this one comes from a proxy in front of it.
             raise _no_answer(status, raw)
         return _read(partial(parse_prompt_answer, status), raw)
 
     async def where_is(self, prompt_id: str) -> Where:
         """Where a prompt is. Raises NotReached.
 
-        The queue is asked before the history: a prompt moves from one to the other under one lock, so what is absent
-        from the first and then from the second is truly unknown. Newer servers do the same in one call, which is
-        believed only where it is understood.
+        The queue is asked before the history. A prompt moves from one to the other under one lock, so a prompt that is
+        absent from both, in this order, is unknown. Newer servers answer both in one call, whose answer counts only if
+        it is understood.
         """
         job = await self._job(prompt_id)
         if job in {"waiting", "running", "gone"}:
@@ -140,7 +138,7 @@ class ComfyUI:
         return ended or await self._in_queue_or_history(prompt_id)
 
     async def _job(self, prompt_id: str) -> Job | Literal["gone"]:
-        """What `/api/jobs/{id}` says; "unknown" if that is nothing, or if this server has no such call."""
+        """What `/api/jobs/{id}` says; "unknown" if it says nothing, or if the server has no such call."""
         if self._knows_jobs is False:
             return "unknown"
         said = parse_job(*await self._call("GET", f"/api/jobs/{prompt_id}"), prompt_id)
@@ -158,28 +156,31 @@ class ComfyUI:
         return await self.history(prompt_id) or "gone"
 
     async def history(self, prompt_id: str) -> HistoryEntry | None:
-        """How a prompt ended; None if it is unknown or has not. Raises NotReached."""
+        """How a prompt ended; None if it is unknown or has not ended. Raises NotReached."""
         status, raw = await self._call("GET", f"/history/{prompt_id}")
         return _read(lambda body: parse_history(body, prompt_id), _good(status, raw))
 
     async def forget(self, prompt_ids: list[str]) -> None:
-        """Remove our own entries from the history: each costs the server several times its graph in memory."""
+        """Remove our own entries from the history. Each takes several times the size of its graph in the server's
+        memory.
+        """
         await self._call("POST", "/history", {"delete": prompt_ids})
 
     async def cancel(self, prompt_id: str) -> None:
-        """Take a prompt of ours out. Raises NotReached.
+        """Remove a prompt of ours. Raises NotReached.
 
-        A running one is only interrupted through `/api/jobs`: elsewhere the flag is global and may hit a neighbour.
+        A running prompt is interrupted only through `/api/jobs`. The other call has a global flag and may hit somebody
+        else's prompt.
         """
         if await self._end(prompt_id) is not True:
             await self._call("POST", "/queue", {"delete": [prompt_id]})
 
     async def interrupt(self, prompt_id: str) -> bool:
-        """Take a prompt of ours out even while it runs; False if the server has not done so. Raises NotReached."""
+        """Remove a prompt of ours even while it runs; False if the server has not done so. Raises NotReached."""
         return await self._end(prompt_id) is not False
 
     async def _end(self, prompt_id: str) -> bool | None:
-        """What the server says of the one safe way to end a prompt; None if that cannot be understood."""
+        """The answer to the one safe way to end a prompt; None if it is not understood."""
         if self._knows_jobs is False:
             return False
         return parse_cancelled(*await self._call("POST", f"/api/jobs/{prompt_id}/cancel"))
@@ -188,8 +189,9 @@ class ComfyUI:
     async def view(self, file: ViewFile) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a file, piece by piece. Raises FileMissing, NotGiven, NotReached.
 
-        Its head must come within `request_timeout_s`, and its bytes within that and the time that they take at
-        `transfer_min_bytes_per_s`: whoever sends them one by one is cut, whatever length was announced.
+        The headers must arrive within `request_timeout_s`. The bytes must arrive within that time and the time that
+        they take at `transfer_min_bytes_per_s`. So a server that sends single bytes is cut off, whatever length it
+        announced.
         """
         params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         try:
@@ -227,7 +229,7 @@ class ComfyUI:
         return await self._json("/system_stats")
 
     async def object_info(self) -> dict[str, Any]:
-        """Every node class that the server has, by name. Raises NotReached."""
+        """Every node class of the server, by name. Raises NotReached."""
         known = await self._json("/object_info")
         if not any(isinstance(node, dict) and "input" in node for node in known.values()):
             raise NotReached("unknown_answer", "/object_info: ComfyUI's answer names no node class.", sent=True)
@@ -238,7 +240,7 @@ class ComfyUI:
         return _read(json_object, _good(status, raw))
 
     async def _call(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-        """Status and body; in the place of a redirect's body, words about it."""
+        """Status and body. For a redirect the body is a text about it."""
         data = None if body is None else msgspec.json.encode(body)
         headers = PLAIN | self.login | ({} if data is None else {"Content-Type": "application/json"})
         try:
@@ -261,7 +263,7 @@ class ComfyUI:
 
 
 def _check_view(response: aiohttp.ClientResponse, file: ViewFile) -> None:
-    """Raises FileMissing, NotGiven for all that is not the file."""
+    """Raises FileMissing or NotGiven for every answer that is not the file."""
     status = response.status
     if status in {400, 403, 404}:
         raise FileMissing(f"ComfyUI answered with HTTP {status} for {file.filename}.")
@@ -277,8 +279,7 @@ def _check_view(response: aiohttp.ClientResponse, file: ViewFile) -> None:
 
 
 async def _paced(response: aiohttp.ClientResponse, base_s: float, min_bytes_per_s: int) -> AsyncIterator[bytes]:
-    """What comes, as long as it comes fast enough. Only waiting for it counts, not what is done with it. Raises
-    NotGiven."""
+    """The bytes, as long as they arrive fast enough. Only the waiting counts, not the processing. Raises NotGiven."""
     loop, taken, waited_s = asyncio.get_running_loop(), 0, 0.0
     pieces = aiter(response.content.iter_chunked(PIECE_BYTES))
     while True:
@@ -299,8 +300,9 @@ async def _paced(response: aiohttp.ClientResponse, base_s: float, min_bytes_per_
 async def _unpacked(
     pieces: AsyncIterator[bytes], response: aiohttp.ClientResponse, is_done: bool
 ) -> AsyncIterator[bytes]:
-    """The bytes themselves. We ask for no compression; where one was used all the same, what comes out of it is given
-    on in pieces, so that whoever takes it may stop at a bound. `is_done`: the session has done it. Raises NotGiven."""
+    """The decoded bytes. We request no compression. If an answer is compressed all the same, it is decompressed in
+    pieces, so that the caller can stop at a limit. `is_done`: aiohttp has decompressed it. Raises NotGiven.
+    """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in {"", "identity"} or is_done:
         async for piece in pieces:
@@ -338,21 +340,21 @@ async def _bounded(pieces: AsyncIterator[bytes]) -> bytes:
 
 
 def _good(status: int, raw: bytes) -> bytes:
-    """The body of an answer that says something. Raises NotReached for what must not be taken for an answer."""
+    """The body of a usable answer. Raises NotReached for any other."""
     if status != 200:
         raise _no_answer(status, raw)
     return raw
 
 
 def _no_answer(status: int, raw: bytes) -> NotReached:
-    """What stands before ComfyUI has spoken. Of a redirect `_call` has put into words where it leads."""
+    """The error for an answer of a proxy in front of ComfyUI. For a redirect `_call` has written where it leads."""
     if 300 <= status < 400:
         return NotReached("redirected", raw.decode(), sent=True)
     return NotReached(f"http_{status}", f"ComfyUI answered with HTTP {status}.", sent=True)
 
 
 def _read(parse: Callable[[bytes], T], body: bytes) -> T:
-    """What a body says. Raises NotReached for one that cannot be read: it may have been cut on its way."""
+    """The JSON of a body. Raises NotReached if it cannot be read, because it may have been cut off on its way."""
     try:
         return parse(body)
     except BadFrame as error:
@@ -360,14 +362,14 @@ def _read(parse: Callable[[bytes], T], body: bytes) -> T:
 
 
 def _not_reached(error: BaseException) -> NotReached:
-    """Refused before a byte went out is another thing than silence after it."""
+    """The error of a call. A connection refused before a byte was sent differs from silence after it."""
     sent = not isinstance(error, aiohttp.ClientConnectorError)
     code = "timeout" if isinstance(error, TimeoutError) else "not_reached"
     return NotReached(code, unreached_text(error), sent=sent)
 
 
 def unreached_text(error: BaseException) -> str:
-    """Why there is no connection, for people: without the numbers and addresses of the system's own words."""
+    """Why there is no connection, for people: without the system's own numbers and addresses."""
     if isinstance(error, TimeoutError):
         return "It did not answer in time."
     text = _words(error)

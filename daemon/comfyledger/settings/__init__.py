@@ -1,5 +1,5 @@
 """The configuration: frozen types (`sections`), read from file and environment (`reading`), checked and completed
-(`completing`), and shown to people and editors (`showing`). What is wrong is told all at once (`mistakes`).
+(`completing`), and shown to people and editors (`showing`). All mistakes are reported at once (`mistakes`).
 """
 
 from comfyledger.core.urls import MASK as MASK

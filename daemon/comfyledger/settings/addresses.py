@@ -1,7 +1,7 @@
-"""Hosts and origins as a browser writes them, and what is wrong with those that it could never write.
+"""Hosts and origins as a browser writes them, and what is wrong with entries that a browser could never send. Pure.
 
-Pure. The door compares Host and Origin headers with what `[door]` lists; an entry that no header can equal lets nobody
-in, so the configuration refuses it and says what to write (RFC 9110, 7.2; RFC 6454, 6.1).
+The server compares the Host and Origin headers with what `[door]` lists. An entry that no header can equal allows
+nobody. So the configuration refuses it and says what to write (RFC 9110, 7.2; RFC 6454, 6.1).
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ PORT_MAX: Final = 65_535
 
 
 def host_of(header: str) -> str:
-    """The host that a Host header names, in small letters, an IPv6 address without brackets and in its shortest form.
-
-    Empty for a header that is none.
+    """The host that a Host header names: in lower case, an IPv6 address in its shortest form without brackets. Empty
+    for an invalid header.
     """
     return _host_and_port(header)[0]
 
 
 def _host_and_port(text: str) -> tuple[str, str]:
-    """Both empty for what is no `host` and no `host:port`."""
+    """Host and port; both empty if the text is neither `host` nor `host:port`."""
     if text.startswith("["):
         inner, closed, rest = text[1:].partition("]")
         host = _ipv6(inner) if closed else ""
@@ -44,7 +43,7 @@ def _is_port(rest: str) -> bool:
 
 
 def _name(text: str) -> str:
-    """A name or an IPv4 address. What looks like one and is none (`127.1`) is left to its exact spelling."""
+    """A name or an IPv4 address. A text that only resembles an address (`127.1`) keeps its spelling."""
     lower = text.lower()
     return lower if _NAME.fullmatch(lower) else ""
 
@@ -61,7 +60,7 @@ def _ipv6(text: str) -> str:
 
 
 def listed_host(entry: str) -> str:
-    """An entry of `allowed_hosts` as `host_of` would give it; empty for one that no Host header can equal."""
+    """An entry of `allowed_hosts` as `host_of` would return it; empty if no Host header can equal it."""
     bare = _ipv6(entry)
     if bare:
         return bare
@@ -70,7 +69,7 @@ def listed_host(entry: str) -> str:
 
 
 def suggested_host(entry: str) -> str:
-    """What was probably meant by an entry that is none; empty if nobody can tell."""
+    """What an invalid entry probably means; empty if that is unknown."""
     text = entry.strip()
     text = text.partition("://")[2] or text
     text = re.split(r"[/?#]", text, maxsplit=1)[0].rpartition("@")[2]
@@ -79,9 +78,8 @@ def suggested_host(entry: str) -> str:
 
 
 def origin_of(entry: str) -> str:
-    """The origin that a browser would send for a page whose address begins so; empty if nobody can tell.
-
-    An entry of `allowed_origins` that is not equal to its own origin lets nobody in.
+    """The origin that a browser would send for a page whose address begins so; empty if that is unknown. An entry of
+    `allowed_origins` that differs from its own origin allows nobody.
     """
     text = entry.strip()
     if entry == "null":  # pages from files and sandboxes; a person may want them
@@ -111,7 +109,7 @@ def _in_ascii(host: str) -> str:
 
 
 def is_any(host: str) -> bool:
-    """Whether this address means all addresses of the machine, and so is the name of none."""
+    """Whether the address means all addresses of the machine, so that no client can name it."""
     try:
         return IPv4Address(host) == IPv4Address(0)
     except AddressValueError:

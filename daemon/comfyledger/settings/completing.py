@@ -1,4 +1,6 @@
-"""Defaults that depend on others, absolute paths, and what the types cannot say: keys that contradict each other."""
+"""Completes and checks the settings: defaults that depend on other keys, absolute paths, and keys that contradict each
+other.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,11 @@ from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Sec
 
 APP: Final = "comfyledger"
 _SECRET: Final = re.compile(r"(secret|password|token|url)$")
-"""Options of plugins whose values are never shown; a URL may hold a password."""
+"""Options of plugins whose values are never shown. A URL may contain a password."""
 
 
 def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Settings:
-    """The settings as the daemon uses them. Relative paths count from `base`."""
+    """The settings as the daemon uses them. Relative paths are relative to `base`."""
     default_state = platformdirs.user_state_path(APP)
     state = _absolute(settings.state_dir, base) if settings.state_dir else default_state
     stores = settings.stores or {kind: {"kind": kind} for kind in settings.plugins}
@@ -85,7 +87,7 @@ def _store(options: dict[str, Any], plugins: dict[str, dict[str, Any]], base: Pa
 
 
 def _hidden(options: dict[str, Any]) -> dict[str, Any]:
-    """With its secrets masked, wherever it will be printed."""
+    """The options of a store with secrets masked wherever they are printed."""
     return {
         key: Secret(value) if isinstance(value, str) and _SECRET.search(key) else value
         for key, value in options.items()
@@ -93,7 +95,9 @@ def _hidden(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sources(sources: dict[str, str], base: Path, where: str, mistakes: list[Mistake]) -> dict[str, str]:
-    """With absolute paths. What is no source may be a secret that somebody typed here: it is not shown."""
+    """The sources with absolute paths. A text that is not a source may be a secret that somebody typed here, so it is
+    masked.
+    """
     found = {}
     for key, source in sources.items():
         kind, _, rest = source.partition(":")
@@ -121,7 +125,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _wider(door: Door) -> Iterator[Mistake]:
-    """What a door must have that others than this machine may reach."""
+    """What `[door]` lacks if other machines can reach it."""
     if is_loopback(door.host) or door.unix_path:
         return
     if not (door.behind_proxy or door.exposed):
@@ -138,7 +142,7 @@ def _wider(door: Door) -> Iterator[Mistake]:
 
 
 def _address(where: str, url: str) -> Iterator[Mistake]:
-    """What of a server's URL could not be called, or not kept: calls put their own paths behind it."""
+    """What is wrong with the URL of a server. It must be callable, and calls append their own paths to it."""
     bare = re.split("[?#]", url, maxsplit=1)[0].rstrip("/")
     try:
         reached(url)
@@ -152,7 +156,7 @@ def _address(where: str, url: str) -> Iterator[Mistake]:
 
 
 def _headers(door: Door) -> Iterator[Mistake]:
-    """What no Host or Origin header can equal, so that it lets nobody in."""
+    """Entries that no Host or Origin header can equal, so that they allow nobody."""
     for entry in door.allowed_hosts:
         if not listed_host(entry) or is_any(entry):
             meant = "" if is_any(entry) else suggested_host(entry)

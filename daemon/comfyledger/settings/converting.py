@@ -1,7 +1,7 @@
-"""From the tables of a TOML file to the frozen types, key by key, so that one mistake does not hide the next.
+"""Converts the tables of a TOML file to the frozen types, key by key, so that one mistake does not hide the next.
 
-The types are the only source of what a key may be. A key that is wrong takes its default, so that what depends on it
-can be looked at all the same; whether there were mistakes is for the caller to heed.
+The types alone say which keys exist. An invalid key takes its default, so that the keys that depend on it can be
+checked too. The caller decides what to do about mistakes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from comfyledger.settings.sections import Name, Section, Settings, Workflow
 
 _NOT_KEYS: Final = frozenset({"source"})
 _STAND_IN: Final[dict[tuple[type[Section], str], str]] = {(Workflow, "file"): "sample:empty-image"}
-"""For a key without a default that is missing."""
+"""A missing key that has no default."""
 S = TypeVar("S", bound=Section)
 
 
 def convert(raw: Mapping[str, Any], mistakes: list[Mistake]) -> Settings:
-    """The settings as far as they can be read; what is wrong is added to `mistakes`."""
+    """The settings as far as they can be read. Mistakes are added to `mistakes`."""
     return _section(raw, Settings, "", mistakes)
 
 
@@ -33,7 +33,7 @@ def keys_of(kind: type[Section]) -> dict[str, Any]:
 
 
 def inner(kind: Any) -> type[Section] | None:
-    """The section that a key of this type is, or that each of its named tables is."""
+    """The type of the section that is under this key, or of each of its named tables."""
     found = get_args(kind)[1] if get_origin(kind) is dict else kind
     return found if isinstance(found, type) and issubclass(found, Section) else None
 
@@ -66,7 +66,7 @@ def _put(values: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _value(value: Any, kind: Any, path: str, mistakes: list[Mistake]) -> Any:
-    """UNSET for a value that cannot be used."""
+    """The converted value; UNSET if it cannot be used."""
     if not isinstance(value, Mapping) or (get_origin(kind) is not dict and inner(kind) is None):
         return _plain(value, kind, path, mistakes)
     if get_origin(kind) is not dict:

@@ -1,7 +1,7 @@
 """Keys that the environment sets: COMFYLEDGER_DOOR__PORT=9000 is `port` of `[door]`.
 
-Two underscores stand between the tables, everything else is as in the file, in capitals. A value is TOML, or text
-where it is none. Names of tables with a hyphen are written with an underscore.
+Two underscores separate tables and keys. Names are as in the file, in capitals, with an underscore for each hyphen. A
+value is TOML, or else text.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from comfyledger.settings.sections import Section, Settings
 PREFIX: Final = "COMFYLEDGER_"
 BETWEEN: Final = "__"
 _OWN: Final = frozenset({"COMFYLEDGER_STATE_DIR"})
-"""Names that mean something else: where the command line and the client look, too, if the file says nothing."""
+"""Variables that the command line and the client read too. They are not keys."""
 
 
 def overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """The names that set a key, each with its path in small letters, sorted.
-
-    A name without two underscores sets a key of the top level, if there is one of that name; others are not ours.
+    """The variables that set a key, sorted, each with its path in lower case. A name without two underscores sets a key
+    of the top level, if such a key exists; other names are not ours.
     """
     top = {name for name, kind in keys_of(Settings).items() if inner(kind) is None and get_origin(kind) is not dict}
     for name in sorted(environ):
@@ -33,7 +32,7 @@ def overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def merge(raw: dict[str, Any], environ: Mapping[str, str], mistakes: list[Mistake]) -> dict[str, str]:
-    """Put what the environment says over what the file says. The paths that were set, each with its variable."""
+    """Let the environment override the file. Returns the paths that were set, each with its variable."""
     set_by: dict[str, str] = {}
     for variable, words in overrides(environ):
         try:
@@ -52,7 +51,7 @@ class _NoKey(Exception):
 
 
 def _place(raw: dict[str, Any], words: list[str]) -> tuple[dict[str, Any], list[str], Any]:
-    """The table that holds a key, made where it is missing, the key's path, and its type."""
+    """The table that holds a key (made if it is missing), the key's path, and its type."""
     table, kind, path = raw, Settings, list[str]()
     for word in words[:-1]:
         name, kind = _step(table, kind, word, path)
@@ -65,7 +64,7 @@ def _place(raw: dict[str, Any], words: list[str]) -> tuple[dict[str, Any], list[
 
 
 def _step(table: Mapping[str, Any], kind: Any, word: str, path: list[str]) -> tuple[str, Any]:
-    """The key that a word means in a table of this kind, and that key's own type. Raises _NoKey."""
+    """The key that a word means in a table of this type, and the key's own type. Raises _NoKey."""
     if get_origin(kind) is dict:
         return next((name for name in table if name.replace("-", "_") == word), word), get_args(kind)[1]
     keys = keys_of(kind)
@@ -79,7 +78,7 @@ def _is_table(kind: Any) -> bool:
 
 
 def _read(text: str, kind: Any) -> Any:
-    """The text as TOML where the key takes what that gives, else as it is."""
+    """The text as TOML if the key accepts the result, else the text itself."""
     try:
         found = tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: all of it at once, each mistake with its place and what would mend it."""
+"""The mistakes of a configuration, all at once, each with its place and what to write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERY_KEY: Final = "`comfyledger config example` prints config.toml: every key w
 
 
 class Mistake(msgspec.Struct, frozen=True):
-    """One thing that is wrong. `path`: of the key, like `door.port`; empty for the file as a whole."""
+    """One mistake. `path` is that of the key, like `door.port`; it is empty for the file as a whole."""
 
     path: str
     message: str
@@ -21,7 +21,7 @@ class Mistake(msgspec.Struct, frozen=True):
 
 
 class Invalid(Refused):
-    """Refused(config_invalid) with all mistakes that were found, in the order of the file, then of the checks."""
+    """Refused(config_invalid) with all mistakes: first those of the file in its order, then those of the checks."""
 
     def __init__(self, where: str, mistakes: Sequence[Mistake]) -> None:
         self.where = where

@@ -1,6 +1,5 @@
-"""Reading the configuration: the file, then the environment over it, then what the command line asks for.
-
-Touches the disk once. What was read says of each key where it comes from.
+"""Reads the configuration: the file, then the environment, then the command line; the later one overrides. Reads the
+disk once. The result says where the value of each key comes from.
 """
 
 from __future__ import annotations
@@ -22,9 +21,8 @@ from comfyledger.settings.sections import Settings
 
 
 class Read(msgspec.Struct, frozen=True):
-    """Settings as far as they can be used, and what is wrong with them.
-
-    `set_by`: which keys (`door.port`) are not at their default, each with `file`, `command line` or its variable.
+    """Settings as far as they can be used, and the mistakes. `set_by`: the keys (`door.port`) that are not at their
+    default, each with `file`, `command line` or its variable.
     """
 
     settings: Settings
@@ -32,13 +30,13 @@ class Read(msgspec.Struct, frozen=True):
     set_by: dict[str, str]
 
     def raise_mistakes(self) -> None:
-        """Raises Invalid if there are any."""
+        """Raises Invalid if there are mistakes."""
         if self.mistakes:
             raise Invalid(self.settings.source or "The configuration", self.mistakes)
 
 
 def load(path: Path | None, state_dir: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read a configuration file, or take the defaults. Raises Invalid with all that is wrong and where.
+    """Read a configuration file, or use the defaults. Raises Invalid with all mistakes and their places.
 
     The state folder is `state_dir`, else what file or environment set, else COMFYLEDGER_STATE_DIR, else the user's own.
     """
@@ -48,7 +46,7 @@ def load(path: Path | None, state_dir: Path | None = None, environ: Mapping[str,
 
 
 def examine(path: Path | None, state_dir: Path | None = None, environ: Mapping[str, str] | None = None) -> Read:
-    """The same with its mistakes beside it. Raises Invalid for a file that cannot be read at all."""
+    """The same, with the mistakes returned. Raises Invalid for a file that cannot be read at all."""
     environ = os.environ if environ is None else environ
     raw = _parsed(path) if path is not None else {}
     set_by = dict.fromkeys(_leaves(raw), "file")

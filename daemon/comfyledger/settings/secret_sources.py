@@ -1,4 +1,4 @@
-"""Where a secret is: the configuration names a place and never holds the secret itself.
+"""Where a secret is: the configuration names a place and never contains the secret itself.
 
 `env:NAME`, `file:PATH` (relative to the configuration) or `credential:NAME`, which systemd passes
 ($CREDENTIALS_DIRECTORY: systemd.exec(5), LoadCredential=).
@@ -23,7 +23,7 @@ def is_source(text: str) -> bool:
 
 
 def read_secret(source: str, environ: Mapping[str, str]) -> Secret:
-    """The secret at a source, without the line end that an editor leaves. Raises Refused(config_invalid)."""
+    """The secret at a source, without the line end that an editor adds. Raises Refused(config_invalid)."""
     kind, _, rest = source.partition(":")
     found = environ.get(rest, "") if kind == "env" else _read(kind, rest, environ)
     if not found.strip():

@@ -20,7 +20,7 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
 class Secret(str):
-    """A word that is never shown: its repr is a mask, so that no printed configuration gives it away."""
+    """A text that is never shown: its repr is a mask, so that no printed configuration reveals it."""
 
     __slots__ = ()
 
@@ -33,152 +33,165 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Door(Section, frozen=True):
-    """`[door]`: where apps come in."""
+    """`[door]`: where apps connect."""
 
     host: str = "127.0.0.1"
-    """Loopback. A wider address needs `behind_proxy` or `exposed`, a token, and `allowed_hosts`."""
+    """The address to listen at: loopback. Any other address needs `behind_proxy` or `exposed`, a token, and
+    `allowed_hosts`."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 9831
-    """Registered for nothing, and no neighbour's: ComfyUI has 8188, comfy-api-proxy 8189. 0 takes a free one;
-    `door.json` in the state folder says which."""
+    """The port. It is not registered with anybody; ComfyUI uses 8188, comfy-api-proxy 8189. 0 takes a free port, which
+    `door.json` in the state folder names."""
     behind_proxy: bool = False
-    """Whether a reverse proxy with TLS stands before a wider address, and nobody else can reach it."""
+    """Whether a reverse proxy with TLS is in front of an address other than loopback, and nobody else can reach the
+    port."""
     exposed: bool = False
-    """The explicit word for a wider address without one: token, prompts and images then cross the network readable."""
+    """Whether an address other than loopback has no proxy. Tokens, prompts and images then cross the network
+    unencrypted."""
     unix_path: str = ""
-    """A Unix socket to listen at instead of host and port. The one in the state folder is there in any case."""
+    """A Unix socket to listen at instead of host and port. The socket in the state folder is there as well."""
     unix_mode: Annotated[int, Meta(ge=0, le=0o777)] = 0o660
-    """Of that socket: who may connect at all. They need the token as well."""
+    """The mode of that socket: who may connect. They need the token as well."""
     unix_group: str = ""
-    """Of that socket, if not the daemon's own."""
+    """The group of that socket. Default: the daemon's own group."""
     auth: Literal["token", "none"] = "token"
-    """`none` lets every local program in; it must be written down."""
+    """`none` lets every local program in. With `token` each client needs the token."""
     metrics_auth: Literal["token", "none"] = "token"
-    """Of `/metrics`. `none` shows counts and names of stores to every program that reaches the door."""
+    """Whether `/metrics` needs the token. `none` shows counts and names of stores to every program that can connect."""
     allowed_origins: tuple[str, ...] = ()
-    """Web pages that may connect, with the token, like "https://app.example". Any other page is refused."""
+    """Origins of web pages that may connect with a token, like "https://app.example". Every other page is refused."""
     allowed_hosts: tuple[str, ...] = ()
-    """Further values of the Host header beside the loopback names: what protects from DNS rebinding."""
+    """Further allowed values of the Host header, beside the loopback names. Others are refused, against DNS rebinding.
+    """
     frame_bytes_max: Positive = 1_048_576
-    """Of one websocket message. One up to eight times as large is answered with an error; a larger one closes the
-    connection."""
+    """Bytes of one websocket message. A message up to eight times as large is answered with an error; only one above
+    that closes the connection."""
     frames_per_second_max: Positive = 200
-    """Of one connection, with bursts of five seconds' worth; what is above is refused and slowed down."""
+    """Frames of one connection, five times as many at once. A frame above that is refused, and the next is read later.
+    """
     connections_max: Positive = 512
     subscriptions_max: Positive = 64
-    """For each connection."""
+    """Subscriptions of one connection."""
     outbox_frames_max: Positive = 256
-    """Frames of progress and previews that wait for a slow client; above it the oldest are dropped. Events wait in the
-    log instead."""
+    """Frames of progress and previews that wait for a slow client. Above this the oldest are dropped. Events wait in
+    the log."""
 
 
 class LedgerFile(Section, frozen=True):
     """`[ledger]`: the log."""
 
     path: str = ""
-    """On a local disk. Default: `ledger.db` in the state folder."""
+    """The SQLite file, on a local disk. Default: `ledger.db` in the state folder."""
     free_min_bytes: Annotated[int, Meta(ge=0)] = 268_435_456
-    """While less is free on its disk, new batches are refused: what was accepted still has much to be logged."""
+    """While fewer bytes are free on the ledger's disk, new batches are refused. The events of accepted work still find
+    room."""
 
 
 class Spool(Section, frozen=True):
     """`[spool]`: rendered files until every store has them."""
 
     path: str = ""
-    """Default: `spool` in the state folder."""
+    """The folder. Default: `spool` in the state folder."""
     keep_days: Annotated[float, Meta(ge=0)] = 7.0
-    """How long a file stays after every store has it: what a damaged store is mended from without rendering."""
+    """Days that a file stays after every store has it. From there a damaged store is repaired without rendering again.
+    """
     image_bytes_max: Positive = 268_435_456
-    """Of one file; more is not fetched."""
+    """Bytes of one file. A larger one is not fetched."""
     pixels_max: Positive = 268_435_456
-    """Of one picture, against decompression bombs."""
+    """Pixels of one picture, all frames together. This protects from small files that decode to gigabytes."""
     strip_metadata: bool = True
-    """ComfyUI writes the whole graph into each PNG, with whatever secrets were typed into it."""
+    """Whether text chunks are removed. ComfyUI writes the whole graph into each PNG, with every secret that was typed
+    into it."""
     free_min_bytes: Annotated[int, Meta(ge=0)] = 1_073_741_824
-    """While less is free on its disk, new batches are refused and no prompt is sent: those under way still need it."""
+    """While fewer bytes are free on the spool's disk, new batches are refused and no prompt is sent. The files of
+    running prompts still need room."""
     parked_max_bytes: Positive = 10_737_418_240
-    """Files of parked images beyond which new batches are refused, before they take the room of everybody's."""
+    """Bytes that the files of parked images may take. Above this new batches are refused, because many parked files
+    would fill the disk."""
 
 
 class ComfyUI(Section, frozen=True):
     """`[comfyui.NAME]`: one ComfyUI."""
 
     url: str = "http://127.0.0.1:8188"
-    """`http://USER:PASSWORD@HOST` for a proxy before it that asks for a login; both are shown nowhere."""
+    """Its address. For a proxy that asks for a login write `http://USER:PASSWORD@HOST`; both are shown nowhere."""
     queue_depth: Annotated[int, Meta(ge=1, le=64)] = 3
-    """Prompts of ours in its queue: two leave no gap between long ones, a third covers short ones."""
+    """Our prompts in its queue. Two leave no gap between long prompts, and a third covers short ones."""
     sweep_interval_s: Seconds = 15.0
-    """Silence of the socket, while prompts are outstanding, after which each is looked up."""
+    """Seconds of silence of its websocket, while prompts are outstanding, after which each prompt is looked up."""
     connect_timeout_s: Seconds = 5.0
     request_timeout_s: Seconds = 30.0
-    """Of one HTTP call. A file may take as much longer as its bytes take at `transfer_min_bytes_per_s`."""
+    """Seconds for one HTTP call. A file gets the time that its bytes take at `transfer_min_bytes_per_s` in addition."""
     transfer_min_bytes_per_s: Positive = 8_192
-    """How slow a file may come. At a byte a second it is cut after `request_timeout_s`; 2 GB have three days."""
+    """Lowest speed of a file; a slower transfer is ended. So 2 GB may take three days, and one byte a second ends after
+    `request_timeout_s`."""
     render_timeout_s: Seconds = 3600.0
-    """From when a prompt is seen running until it is cancelled and counts as failed; waiting does not count."""
+    """Seconds that a prompt may run; waiting does not count. A longer run is cancelled and counts as a failed attempt.
+    """
     output_dir: str = ""
-    """Its output folder, if it is on this machine and what we had it write there shall be cleared."""
+    """Its output folder, if it is on this machine and our files there shall be deleted. Empty: nothing is deleted."""
     output_keep_days: Annotated[float, Meta(ge=0)] = 7.0
-    """How long a file stays in `output_dir` once every store has its image."""
+    """Days that a file stays in `output_dir` after every store has its image."""
     extra_data: dict[str, str] = {}
-    """Keys of paid nodes, sent beside each graph and never stored: api_key_comfy_org = "env:COMFY_ORG_KEY".
-    Each says where its secret is: `env:NAME`, `file:PATH` or `credential:NAME` (of systemd)."""
+    """Keys of nodes that cost money, sent beside each graph and never stored: api_key_comfy_org = "env:COMFY_ORG_KEY".
+    Each value says where the secret is: `env:NAME`, `file:PATH` or `credential:NAME` (systemd)."""
 
 
 class Workflow(Section, frozen=True):
-    """`[workflows.NAME]`: a graph in ComfyUI's API format, and what is to be filled in."""
+    """`[workflows.NAME]`: a graph in ComfyUI's API format, and what the daemon fills in."""
 
     file: str
-    """Relative to the configuration file, or `sample:NAME` for one that comes with comfyledger."""
+    """A path relative to the configuration file, or `sample:NAME` for a graph that is included."""
     output: str | None = None
-    """Node id of the node that saves the images; found if there is only one."""
+    """Id of the node that saves the images. Found if there is only one."""
     seeds: tuple[str, ...] | None = None
-    """Like "3.seed"; found if absent."""
+    """Addresses of the seeds, like "3.seed". Found if absent."""
     batch_size: str | None = None
-    """Like "5.batch_size"; found if there is only one."""
+    """Address of the batch size, like "5.batch_size". Found if there is only one."""
     inputs: dict[str, str] = {}
     """Names for inputs: prompt = "6.text"."""
     secrets: dict[str, str] = {}
-    """Inputs that are filled in just before the graph is sent and never stored: "12.api_key" = "env:MY_KEY".
-    Each says where its secret is: `env:NAME`, `file:PATH` or `credential:NAME` (of systemd)."""
+    """Inputs that hold a secret, filled in just before the graph is sent and never stored: "12.api_key" = "env:MY_KEY".
+    Each value says where the secret is: `env:NAME`, `file:PATH` or `credential:NAME` (systemd)."""
 
 
 class Limits(Section, frozen=True):
-    """`[limits]`: a bound on everything."""
+    """`[limits]`: a limit on everything."""
 
     open_images_max: Positive = 100_000
-    """Images of one client's label that are neither stored nor given up; a batch that would go beyond is refused."""
+    """Images of one label that are neither stored nor given up. A batch that would exceed this is refused."""
     quantity_max: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
     """Images of one batch."""
     graph_bytes_max: Positive = 524_288
-    """Of a workflow; a hundred times a usual one."""
+    """Bytes of a workflow: about a hundred times the usual size."""
     node_classes_denied: tuple[str, ...] = ()
     """Node classes that a graph in a request may not use. `*` stands for any text."""
     render_attempts_max: Annotated[int, Meta(ge=1, le=100)] = 3
-    """Attempts of one prompt that may fail before its images do; `retry` renews them."""
+    """Attempts of one prompt that may fail before its images fail. `retry` starts the count again."""
     poison_strikes_max: Annotated[int, Meta(ge=1, le=100)] = 3
-    """Times that ComfyUI may go away while it runs one prompt before its images fail; two may be a person's doing."""
+    """How often ComfyUI may stop while it runs the same prompt, before its images fail. A person may cause two
+    restarts."""
     fetches_max: Positive = 4
-    """Prompts whose files are fetched at once, for each ComfyUI."""
+    """Prompts whose files are fetched at the same time, for each ComfyUI."""
     uploads_max: Positive = 8
-    """Images that go into one store at once."""
+    """Images that are uploaded to one store at the same time."""
     priority_age_s: Seconds = 600.0
-    """A priority that was not served for so long counts as the next higher one."""
+    """Seconds without being served after which a priority counts as the next higher one."""
     first_use_wait_s: Seconds = 60.0
-    """How long the first batch of a series waits for a store to say which numbers it holds."""
+    """Seconds that the first batch of a series waits for a store to say which numbers it holds."""
     foreign_text_chars_max: Annotated[int, Meta(ge=100, le=100_000)] = 2_000
-    """Of a text of ComfyUI or a store that is kept."""
+    """Characters of an error text from ComfyUI or a store that are kept."""
 
 
 class Logging(Section, frozen=True):
-    """`[logging]`: what the daemon says on stderr."""
+    """`[logging]`: what the daemon logs on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
-    """`auto`: for people on a terminal, JSON lines elsewhere."""
+    """`auto`: for people at a terminal, JSON lines elsewhere."""
 
 
 class Naming(Section, frozen=True):
-    """`[naming]`: templates of folder and file. What is named already is never renamed."""
+    """`[naming]`: templates of folder and file. Existing names never change."""
 
     folder: str = Templates().folder
     file: str = Templates().file
@@ -200,9 +213,9 @@ class Settings(Section, frozen=True):
     """The whole configuration."""
 
     state_dir: str = ""
-    """Ledger, spool, token. Default: COMFYLEDGER_STATE_DIR, else `~/.local/state/comfyledger`."""
+    """The folder of ledger, spool and token. Default: COMFYLEDGER_STATE_DIR, else `~/.local/state/comfyledger`."""
     first_use: Literal["ask", "trust"] = "ask"
-    """Whether the stores are asked for their highest number before a series gives its first."""
+    """Whether the stores are asked for their highest number before a series gives its first number."""
     default_workflow: str = "empty-image"
     """The workflow of a request that names none."""
     door: Door = Door()
@@ -212,16 +225,16 @@ class Settings(Section, frozen=True):
     limits: Limits = Limits()
     logging: Logging = Logging()
     comfyui: dict[Name, ComfyUI] = {}
-    """Default: one, called `main`."""
+    """The ComfyUI servers. Default: one, called `main`."""
     stores: dict[Name, dict[str, Any]] = {}
-    """`kind` and what the plugin of that kind asks for. Default: one store of each kind that `plugins` names, else
-    `folder`, below the state folder."""
+    """The stores: `kind`, and the options of that kind. Default: one store of each kind that `plugins` names, else
+    `folder` below the state folder."""
     plugins: dict[Name, dict[str, Any]] = {}
-    """`[plugins.KIND]`: options of all stores of a kind, where the store's own section does not say otherwise."""
+    """`[plugins.KIND]`: options of all stores of a kind. A store's own section takes precedence."""
     workflows: dict[str, Workflow] = {}
-    """Default: the two samples that come with comfyledger."""
+    """The workflows. Default: the two included samples."""
     source: str = ""
-    """The file that this was read from; not a key to be set."""
+    """The file that this was read from. Not a key."""
 
     @property
     def state_path(self) -> Path:

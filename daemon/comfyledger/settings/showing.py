@@ -1,7 +1,4 @@
-"""The configuration for people and for editors: what holds and why, and what may be written at all.
-
-Secrets are masked in whatever is made here.
-"""
+"""The configuration for people and for editors: every value with its source, and a JSON Schema. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -23,12 +20,12 @@ from comfyledger.settings.sections import Secret, Section, Settings
 
 DEFAULT: Final = "default"
 _URLS: Final = re.compile(r"(proxy|prefix|endpoint|address)$")
-"""Options of plugins that hold URLs, perhaps without a scheme."""
+"""Options of plugins that contain URLs, perhaps without a scheme."""
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A key that has a value. `source`: `default`, `file`, `command line` or the variable that set it."""
+    """A key with its value. `source`: `default`, `file`, `command line` or the variable that set it."""
 
     path: tuple[str, ...]
     value: Any
@@ -36,13 +33,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def entries(read: Read) -> Iterator[Entry]:
-    """All keys, in the order of the types; what is not set and has no default is left out."""
+    """All keys, in the order of the types. A key that is not set and has no default is omitted."""
     for path, value in _walk(read.settings, ()):
         yield Entry(path, _shown(path[-1], value), _source(read, path))
 
 
 def _shown(key: str, value: Any) -> Any:
-    """Without secrets, those in URLs included; a plugin may have a URL under any key."""
+    """The value without secrets, also those in URLs. A plugin may have a URL under any key."""
     if isinstance(value, Secret):
         return MASK
     if isinstance(value, list):
@@ -63,7 +60,7 @@ def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
 
 
 def _source(read: Read, path: tuple[str, ...]) -> str:
-    """An option of a store may stand in the section of its kind."""
+    """The source of an option of a store, which may be in the section of its kind."""
     where = [".".join(path)]
     if path[0] == "stores" and len(path) > 2:
         where.append(".".join(("plugins", str(read.settings.stores[path[1]]["kind"]), *path[2:])))
@@ -71,7 +68,7 @@ def _source(read: Read, path: tuple[str, ...]) -> str:
 
 
 def as_toml(read: Read) -> str:
-    """TOML that can be read again, but for the secrets; behind each key where its value comes from."""
+    """TOML that can be read again, except for the secrets. Behind each key is the source of its value."""
     tables: dict[tuple[str, ...], list[str]] = {(): []}  # keys without a table come first
     for entry in entries(read):
         value = f"0o{entry.value:o}" if entry.path in _OCTAL else _toml(entry.value)
@@ -82,7 +79,7 @@ def as_toml(read: Read) -> str:
 
 
 _OCTAL: Final = frozenset({("door", "unix_mode")})
-"""Keys that people write with octal digits."""
+"""Keys that people write as octal numbers."""
 
 
 def _toml_key(key: str) -> str:
@@ -90,7 +87,7 @@ def _toml_key(key: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML 1.0 has it, on one line. JSON's strings are TOML's, but for DEL."""
+    """A value in TOML 1.0, on one line. JSON strings are TOML strings, except for DEL."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -111,7 +108,7 @@ def _toml(value: Any) -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """A JSON Schema of the whole file, with the sentences below the keys as descriptions."""
+    """A JSON Schema of the whole file. The sentences below the keys are its descriptions."""
     schema = msgspec.json.schema(Settings)
     definitions = schema["$defs"]
     del definitions["Settings"]["properties"]["source"]
@@ -124,7 +121,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _sentences() -> dict[str, dict[str, str]]:
-    """By section and key, the text that stands below a key in the source."""
+    """The sentence below each key in the source, by section and key."""
     tree = ast.parse(inspect.getsource(sections))
     return {node.name: dict(_below(node)) for node in tree.body if isinstance(node, ast.ClassDef)}
 

@@ -1,10 +1,11 @@
-"""What is in a graph: its nodes, links and addresses, and the places that a run fills in. PURE.
+"""Reads what is in a graph: its nodes, links and addresses, and the inputs that a run fills in. PURE.
 
-A graph is what ComfyUI's API format holds: `{node id: {"class_type": ..., "inputs": {name: value}}}`. A value
-that is a list of exactly the id of a node of this graph and a number is a link; every other value is a
-literal, lists included. An address is `node id.input name`, divided at the first dot. Graphs come in from
-`graph`, a `Plan` goes out; nothing here changes a graph, and nothing recurses: graphs of ten thousand nodes,
-in one line or in a circle, are read in one pass.
+A graph is what ComfyUI's API format contains: `{node id: {"class_type": ..., "inputs": {name: value}}}`. A value is a
+link if it is a list of exactly the id of a node of this graph and a number. Every other value is a literal, also a
+list. An address is `node id.input name`, divided at the first dot.
+
+Graphs come in from `graph`, a `Plan` goes out. Nothing here changes a graph, and nothing recurses: a graph of ten
+thousand nodes, in one line or in a circle, is read in one pass.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from comfyledger.errors import Refused
 Graph = Mapping[str, Any]
 
 ID_CHARS_MAX = 128
-"""ComfyUI's own ids are short numbers, joined by ":" inside subgraphs; they end up in the event log."""
+"""ComfyUI's own ids are short numbers, joined by ":" inside subgraphs. They are written to the event log."""
 NAMED_MAX = 8
 """How many things one sentence names."""
 COMPARED_MAX = 500
 COMPARED_CHARS_MAX = 64
-"""How many known addresses an unknown one is compared with, and how much of it: difflib is slow."""
+"""How many known addresses an unknown one is compared with, and how many of their characters. difflib is slow."""
 
 SEED_NAMES = ("seed", "noise_seed")
 SEED_SOURCE_NAMES = (*SEED_NAMES, "value", "int")
@@ -35,7 +36,7 @@ IMAGE_NAMES = ("images", "image")
 LATENT_NAMES = ("samples", "latent", "latents", *IMAGE_NAMES)
 PREFIX_NAME = "filename_prefix"
 MEDIA_WORDS = ("video", "animated", "webm", "gif", "mp4", "audio", "3d", "mesh", "glb")
-"""In the class name of a node that saves something else than images (ComfyUI, VideoHelperSuite)."""
+"""Words in the class name of a node that saves something other than images (ComfyUI, VideoHelperSuite)."""
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,11 +48,12 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     seeds: tuple[str, ...]
     """All seeds that feed the output; empty if there is none."""
     batch_size: str | None
-    """Of the latent or EmptyImage that feeds the output; None if none was named and there is not just one."""
+    """The batch size of the latent or EmptyImage that feeds the output. None if the configuration names none and the
+    graph does not have exactly one."""
     inputs: dict[str, str]
     """What callers may fill in by name: `{"prompt": "6.text"}`."""
     secrets: tuple[str, ...] = ()
-    """What the configuration fills in just before the graph is sent; the template has nothing there."""
+    """Inputs that the configuration fills in just before the graph is sent. The template has no value there."""
 
 
 def find_plan(
@@ -63,11 +65,11 @@ def find_plan(
     inputs: Mapping[str, str] | None = None,
     secrets: Sequence[str] = (),
 ) -> Plan:
-    """The places that a run fills in: those that the configuration names, checked, and the others, found.
+    """The inputs that a run fills in: those that the configuration names are checked, the others are found.
 
-    Raises Refused: workflow_invalid, workflow_no_output, workflow_output_ambiguous,
-    workflow_output_unsupported; unknown_input for an address that is not in the graph, invalid_field for one
-    that cannot be filled in. The path is the address, or the id of the node.
+    Raises Refused: workflow_invalid, workflow_no_output, workflow_output_ambiguous, workflow_output_unsupported;
+    unknown_input for an address that is not in the graph; invalid_field for one that cannot be filled in. The path is
+    the address, or the id of the node.
     """
     check_nodes(graph)
     node_id = _find_output(graph) if output is None else _named_output(graph, output)
@@ -124,7 +126,7 @@ def _node_fault(node_id: str, node: object) -> str:
 
 
 def is_link(graph: Graph, value: object) -> bool:
-    """Whether an input's value is an output slot of another node of this graph, and not a literal."""
+    """Whether an input's value is the output of another node of this graph, and not a literal."""
     return (
         isinstance(value, list)
         and len(value) == 2
@@ -139,7 +141,7 @@ def is_int(value: object) -> bool:
 
 
 def kind_of(value: object) -> str:
-    """What sort of literal a value is, in words; empty for what is no literal of one part."""
+    """The kind of a literal in words; empty for a list or an object."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, str):
@@ -150,7 +152,7 @@ def kind_of(value: object) -> str:
 
 
 def upstream(graph: Graph, node_id: str) -> list[str]:
-    """The node and all nodes that feed it, over links, in the order of their ids."""
+    """The node and all nodes that feed it through links, in the order of their ids."""
     seen = {node_id}
     waiting = [node_id]
     while waiting:
@@ -178,10 +180,10 @@ def locate(graph: Graph, address: str) -> tuple[str, str] | None:
 def present_value(
     graph: Graph, address: str, asked: str, names: Mapping[str, str], taken: Mapping[str, str]
 ) -> bool | int | float | str:
-    """The literal that stands at an address which callers may fill in; `asked` is what they called it.
+    """The literal at an address that callers may fill in. `asked` is what the caller named it.
 
-    Raises Refused: unknown_input if it is not there, invalid_field if it is a link, no literal of one part,
-    or `taken` by the run itself (address to hint).
+    Raises Refused: unknown_input if it is not there; invalid_field if it is a link, a list or an object, or if the run
+    itself fills it in (`taken`: address to hint).
     """
     place = locate(graph, address)
     if place is None:
@@ -204,7 +206,7 @@ def _unfit(asked: str, message: str, hint: str) -> Refused:
 
 
 def addresses_of_the_run(plan: Plan) -> dict[str, str]:
-    """The addresses that the run fills in itself, each with what to use in its stead."""
+    """The addresses that the run fills in itself, each with what to use instead."""
     taken = dict.fromkeys(plan.seeds, "Use `seed`.")
     if plan.batch_size is not None:
         taken[plan.batch_size] = "Use `images_per_prompt`."
@@ -214,7 +216,7 @@ def addresses_of_the_run(plan: Plan) -> dict[str, str]:
 
 
 def unknown_input(graph: Graph, names: Mapping[str, str], asked: str, address: str) -> Refused:
-    """The refusal of an input that is not there, with the nearest one that is."""
+    """The refusal of an input that is not there. It names the nearest one that is."""
     own = address.partition(".")[0]
     nodes = itertools.chain([own] if own in graph else [], sorted(graph, key=_by_number))
     literals = itertools.islice(_literal_addresses(graph, nodes), COMPARED_MAX)
@@ -235,7 +237,7 @@ def _literal_addresses(graph: Graph, nodes: Iterable[str]) -> Iterator[str]:
 
 
 def _named_ints(graph: Graph, addresses: Iterable[str], key: str) -> tuple[str, ...]:
-    """Addresses that the configuration names under `key`: each must hold a whole number."""
+    """Addresses that the configuration names under `key`. Each must contain a whole number."""
     for address in addresses:
         if not is_int(present_value(graph, address, address, {}, {})):
             raise _unfit(address, f"{printable(address)} is not a whole number, so it cannot be `{key}`.", "")
@@ -300,7 +302,7 @@ def _saves_images(graph: Graph, node: Graph) -> bool:
 
 
 def _saves_something(graph: Graph, node: Graph) -> bool:
-    """Whether a person would call this node an output, though it is none that can be used."""
+    """Whether a person would call this node an output, although it cannot be used as one."""
     name = _folded(node)
     if name.startswith("preview"):
         return False
@@ -329,8 +331,9 @@ def _find_seeds(graph: Graph, feeding: Iterable[str]) -> tuple[str, ...]:
 
 
 def _int_behind(graph: Graph, node_id: str, name: str, seen: set[tuple[str, str]]) -> str:
-    """Address of the whole number that an input holds or is linked to; empty if there is none or it was
-    seen."""
+    """The address of the whole number that an input contains or is linked to; empty if there is none, or if it was seen
+    before.
+    """
     while (node_id, name) not in seen:
         seen.add((node_id, name))
         value = graph[node_id]["inputs"][name]
@@ -352,8 +355,7 @@ def _find_batch_size(graph: Graph, feeding: Iterable[str]) -> str | None:
 
 
 def batch_sizes(graph: Graph, feeding: Iterable[str]) -> list[str]:
-    """Every `batch_size` of a node that begins a latent or an image; linked ones count, since they are no
-    fewer."""
+    """Every `batch_size` of a node that begins a latent or an image. Linked ones count too."""
     return [f"{node_id}.batch_size" for node_id in feeding if _begins_a_batch(graph, graph[node_id])]
 
 
@@ -368,7 +370,7 @@ def _begins_a_batch(graph: Graph, node: Graph) -> bool:
 
 
 def printable(text: str, chars_max: int = 64) -> str:
-    """Text of a stranger, cut and without signs that would break a line or a terminal."""
+    """A foreign text, cut off and without characters that would break a line or control a terminal."""
     shown = "".join(sign if sign.isprintable() else "?" for sign in text[:chars_max])
     return f"{shown}…" if len(text) > chars_max else shown
 

@@ -1,8 +1,9 @@
-"""Files that a workflow names: none outside ComfyUI's folders, unless the operator's own configuration has it so. PURE.
+"""Refuses files that a workflow names outside ComfyUI's folders, unless the operator's own configuration names them.
+PURE.
 
-What an input means is told by the node and by the input's name, not by its text: a base64 JPEG begins with `/9j/`, and
-a prompt may begin with `/r/` or `~`. It is a guard against accidents. Who takes graphs from strangers gives them
-tokens with the right `submit_configured`, or lists node classes in `[limits] node_classes_denied`.
+The node and the input's name say what an input means, and its text does not: a base64 JPEG begins with `/9j/`, and a
+prompt may begin with `/r/` or `~`. The check protects from accidents. If you accept graphs from people whom you do not
+trust, give them tokens with the right `submit_configured`, or list node classes in `[limits] node_classes_denied`.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ _FILES: Final = frozenset(
 )
 """Words in the names of inputs that name files: `image`, `ckpt_name`, `filename_prefix`."""
 _WRITTEN: Final = frozenset({"prefix", "filename", "file", "path", "folder", "directory", "dir", "subfolder"})
-"""Words in the names of inputs by which a saver names what it writes."""
+"""Words in the names of inputs that say what a saver writes."""
 _WRITES: Final = frozenset({"save", "saver", "savers", "export", "exporter", "write", "writer", "output", "combine"})
-"""Words in the class of a node, or in the name of an input, that make a file one to be written."""
+"""Words in the class of a node, or in the name of an input, that mean a file to be written."""
 _LOADERS: Final = frozenset(
     [
         "LoadImage",

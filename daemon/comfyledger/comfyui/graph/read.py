@@ -1,9 +1,8 @@
-"""Workflows: read, checked, kept as a template, and filled in for one attempt. PURE.
+"""Workflows: read, checked, stored as a template, and filled in for one attempt. PURE.
 
-A graph in ComfyUI's API format comes in as bytes or as a value; `find_plan` (in `graph_find`) says where
-prefix, seed, batch size and named inputs go; the template is what is stored, and the filled graph is what
-ComfyUI is sent. No call changes what it is given: nodes that are not touched are shared, so the results are
-to be read only.
+A graph in ComfyUI's API format comes in as bytes or as a value. `find_plan` (in `find`) says where prefix, seed, batch
+size and named inputs are. The template is what is stored, and the filled graph is what ComfyUI gets. No call changes
+its arguments. Nodes without a change are shared, so the results are read-only.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ EXPORT_HINT = "Export it in ComfyUI: Workflow > Export (API)."
 
 
 def read_graph(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[str, Any]:
-    """The graph in API format that bytes or a JSON value hold, as a copy; `{"prompt": graph}` is unwrapped.
+    """The graph in API format that bytes or a JSON value contain, as a copy. `{"prompt": graph}` is unwrapped.
 
     Raises Refused: graph_too_large, workflow_ui_format, workflow_invalid (the path is the node at fault).
     """
@@ -77,7 +76,7 @@ def _decoded(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[st
         text = source if isinstance(source, bytes) else msgspec.json.encode(dict(source))
         _check_size(len(text), graph_bytes_max)
         decoded = _json(text)
-        if isinstance(source, bytes):  # of a value that was read before, who read it has looked
+        if isinstance(source, bytes):  # the reader of a value has checked it
             check_once(text.decode("utf-8-sig"))
     except Refused as refusal:
         place = refusal.path.removeprefix("$").removeprefix(".")
@@ -93,7 +92,9 @@ def _decoded(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[st
 
 
 def _json(text: bytes) -> Any:
-    """As ComfyUI writes it: with a byte order mark, or NaN and infinities where it does not look at them itself."""
+    """JSON as ComfyUI writes it: with a byte order mark, or with NaN and infinities where ComfyUI does not read them
+    itself.
+    """
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -110,7 +111,7 @@ def _check_size(size_bytes: int, graph_bytes_max: int) -> None:
 
 
 def _check_nesting(decoded: dict[str, Any]) -> None:
-    """Whoever encodes the graph later does so from a deeper stack, and must not be the one who fails."""
+    """Refuse deep nesting here, because encoding the graph later from a deeper stack could fail."""
     level: list[Any] = [decoded]
     for _ in range(NESTING_MAX):
         level = [child for value in level for child in _children(value)]
@@ -126,7 +127,7 @@ def _children(value: object) -> Iterable[Any]:
 
 
 def _unwrapped(graph: dict[str, Any]) -> dict[str, Any]:
-    """What the wrappers of other programs hold. A node whose id is "prompt" is no wrapper."""
+    """The graph without the wrapper of another program. A node whose id is "prompt" is not a wrapper."""
     for wrapper in ("prompt", "workflow"):
         inner = graph.get(wrapper)
         if isinstance(inner, dict) and "class_type" not in inner:
@@ -135,10 +136,10 @@ def _unwrapped(graph: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_template(graph: Graph, plan: Plan) -> dict[str, Any]:
-    """The graph with null where a run fills in prefix, seeds, batch size and secrets.
+    """The graph with null where a run fills in prefix, seeds, batch size and secrets. Named inputs keep their defaults.
 
-    Named inputs keep their defaults. Graphs that differ in nothing but the run's values have equal templates.
-    Raises Refused (unknown_input) if the plan belongs to another graph.
+    Graphs that differ only in the values of a run have equal templates. Raises Refused (unknown_input) if the plan
+    belongs to another graph.
     """
     run = [address for address in (*plan.seeds, plan.batch_size, *plan.secrets) if address is not None]
     return _with(graph, plan, dict.fromkeys(run), None)
@@ -154,10 +155,10 @@ def fill(
     inputs: Mapping[str, Any],
     secrets: Mapping[str, str] = _NONE,
 ) -> dict[str, Any]:
-    """The graph of one attempt. `inputs` go by address, as `check_inputs` gives them; so do all the plan's secrets.
+    """The graph of one attempt. `inputs` and the plan's secrets are by address, as `check_inputs` returns them.
 
-    Every seed gets the same number. Without a place for it the batch size is left out. Raises Refused
-    (unknown_input) for an address that is not there.
+    Every seed gets the same number. Without an input for it the batch size is omitted. Raises Refused (unknown_input)
+    for an address that is not there.
     """
     values = {**inputs, **dict.fromkeys(plan.seeds, seed), **{address: secrets[address] for address in plan.secrets}}
     if plan.batch_size is not None:
@@ -166,7 +167,7 @@ def fill(
 
 
 def _with(graph: Graph, plan: Plan, values: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
-    """A copy that shares all nodes but those that get a value."""
+    """A copy that shares all nodes except those that get a value."""
     places = [(*_place(graph, address), value) for address, value in values.items()]
     if plan.output not in graph:
         raise unknown_input(graph, {}, plan.prefix, plan.prefix)
@@ -188,11 +189,11 @@ def _place(graph: Graph, address: str) -> tuple[str, str]:
 
 
 def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a request, by address. They are asked for by name ("prompt") or by address ("6.text").
+    """The inputs of a request, by address. A request gives a name ("prompt") or an address ("6.text").
 
     Raises Refused: workflow_unsafe_path; secret_input; unknown_input, with the nearest one; invalid_field for a value
-    of another kind than the present one, for a link, for what the run fills in itself, and for an input given twice.
-    The path is what the request called the input.
+    of another kind than the present one, for a link, for what the run fills in itself, and for an input that is given
+    twice. The path is what the request called the input.
     """
     taken = addresses_of_the_run(plan)
     checked: dict[str, Any] = {}

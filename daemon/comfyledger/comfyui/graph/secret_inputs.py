@@ -1,7 +1,8 @@
-"""Inputs of a graph that hold a secret: never stored, and filled in after everything else is. PURE.
+"""Inputs of a graph that contain a secret: never stored, and filled in after everything else. PURE.
 
-A key that somebody typed into a node would stay in the log's texts for ever. What a configured workflow holds is taken
-out of its template; what an app sends is refused, since a prompt must be renderable again after any restart.
+A key that somebody typed into a node would stay in the log's texts for ever. So a secret in a configured workflow is
+removed from its template. A secret in an app's graph is refused, because a prompt must be renderable again after any
+restart.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _SECRET: Final = frozenset(
         "apikey",
     ]
 )
-"""Words of which one in a name makes an input a secret: `hfToken`, `auth`, `session_cookie`."""
+"""Words that make an input a secret if its name contains one: `hfToken`, `auth`, `session_cookie`."""
 _HARMLESS: Final = frozenset(
     {
         "trigger",
@@ -49,10 +50,10 @@ _HARMLESS: Final = frozenset(
         "foreign",
     }
 )
-"""Words with which `token` and `key` mean something else: `trigger_token`, `bos_token`, `token_normalization`."""
+"""Words beside which `token` and `key` mean something else: `trigger_token`, `bos_token`, `token_normalization`."""
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SCHEME: Final = re.compile(r"(?:bearer|basic|token) \S+", re.IGNORECASE)
-"""What stands before a key in an Authorization header, the one secret that is written with a space."""
+"""The word before a key in an Authorization header. No other secret is written with a space."""
 _HINT: Final = (
     'Name it in the configuration, like [workflows.NAME] secrets = { "12.api_key" = "env:MY_KEY" }, and omit it here.'
 )
@@ -66,13 +67,13 @@ def words_of(name: str) -> list[str]:
 
 
 def looks_secret(name: str) -> bool:
-    """Whether an input of this name holds a key. `key` alone names an entry of an object: something must say which."""
+    """Whether an input of this name contains a key. `key` alone does not: it may name an entry of an object."""
     words = words_of(name)
     return not _HARMLESS.intersection(words) and (bool(_SECRET.intersection(words)) or "key" in words[1:])
 
 
 def is_secret(name: str, value: Any) -> bool:
-    """Whether a value is one that must not be stored. A link, a number and a sentence are none."""
+    """Whether a value must not be stored. Links, numbers and sentences may be."""
     if not isinstance(value, str) or not value.strip() or not looks_secret(name):
         return False
     return not re.search(r"\s", value.strip()) or _SCHEME.fullmatch(value.strip()) is not None
@@ -89,7 +90,7 @@ def secrets_in(graph: Mapping[str, Any]) -> dict[str, str]:
 
 
 def without(graph: Mapping[str, Any], addresses: Iterable[str]) -> dict[str, Any]:
-    """A copy with empty texts at the addresses, all of which are there."""
+    """A copy with empty texts at the addresses, all of which exist."""
     emptied = dict(graph)
     for address in addresses:
         node_id, _, name = address.partition(".")
@@ -99,7 +100,7 @@ def without(graph: Mapping[str, Any], addresses: Iterable[str]) -> dict[str, Any
 
 
 def check_no_secrets(graph: Mapping[str, Any]) -> None:
-    """Raises Refused(secret_input) for a graph that would have to be stored with a key in it."""
+    """Raises Refused(secret_input) for a graph that contains a key."""
     for address in secrets_in(graph):
         raise _refusal(address, address)
     for address in _nested(graph):
@@ -107,13 +108,13 @@ def check_no_secrets(graph: Mapping[str, Any]) -> None:
 
 
 def _nested(graph: Mapping[str, Any]) -> Iterator[str]:
-    """The addresses of inputs that hold an object with a secret in it."""
+    """The addresses of inputs that contain an object with a secret."""
     for node_id, node in graph.items():
         yield from (f"{node_id}.{name}" for name, value in node.get("inputs", {}).items() if _inside(value))
 
 
 def _inside(value: Any) -> bool:
-    """Whether an object or a list holds a secret at any depth; graphs and inputs are bounded in theirs."""
+    """Whether an object or a list contains a secret at any depth. Graphs and inputs have a limited depth."""
     if isinstance(value, dict):
         return any(is_secret(name, inner) or _inside(inner) for name, inner in value.items())
     return isinstance(value, list) and any(map(_inside, value))

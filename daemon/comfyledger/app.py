@@ -193,7 +193,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     reporter = Reporter(engine, salt, settings.limits.foreign_text_chars_max, secrets)
     preparer = StorePreparer(stores, state.reader, reporter, random.Random())  # noqa: S311 (jitter)
     await preparer.first()
-    progress = ProgressFeed(engine.owed.user_of)
+    progress = ProgressFeed(engine.owed.batch)
     backends = build_backends(settings, session, keys, progress, reporter, state.reader)
     background = build_background(settings, state, engine, stores, backends, secrets, reporter, time.time)
     progress.abouts.extend(renderer.about for renderer in background.renderers.values())

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from comfyledger.core.commands import Command, R_co, SubmitBatch
+from comfyledger.core.commands import Command, OpenSeries, R_co, SubmitBatch
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Policy, SeriesUnknown
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
@@ -85,6 +85,10 @@ class Question(msgspec.Struct):
     waiting: list[_Waiting]
     reason: str = "asking the stores"
     hint: str = HINT_LATER
+
+    def labels(self) -> list[str]:
+        """Whose requests wait, the first one first."""
+        return [one.message.label for one in self.waiting if isinstance(one.message, SubmitBatch | OpenSeries)]
 
 
 class Engine:

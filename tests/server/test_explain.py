@@ -262,8 +262,8 @@ def test_what_a_restore_passed_over_may_have_been_given_and_is_no_stores() -> No
 
 
 def test_a_series_that_waits_for_a_store_says_so_and_why() -> None:
-    engine = SimpleNamespace(questions={"s": SimpleNamespace(reason="cloud: throttled", since_ms=7)})
-    context: Any = SimpleNamespace(engine=engine)
+    asked = wire.WaitingInfo("s", "cloud: throttled", 1, 7)
+    context: Any = SimpleNamespace(waiting=lambda keys: [asked] if keys == ["r", "s"] else [])
     (waits,) = explain._asking(context, ["r", "s"])
     assert (waits.what, waits.code, waits.since_ms) == ("number", "asking", 7)
     assert waits.text == "A batch waits for its numbers: cloud: throttled."

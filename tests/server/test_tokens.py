@@ -33,8 +33,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def given(door: Any, label: str, right: Right) -> dict[str, str]:
-    """The header of a new token, which the door knows at once."""
-    token = tokens.add(door.folder / "state" / "tokens.json", label, right, 0.0)
+    """The header of a new token that sees all labels, which the door knows at once."""
+    token = tokens.add(door.folder / "state" / "tokens.json", label, right, 0.0, read_all=True)
     door.context.access.keyring.refresh()
     return {"Authorization": f"Bearer {token}"}
 
@@ -262,6 +262,17 @@ def test_the_file_is_readable_to_people(file: Path) -> None:
     tokens.add(file, "app", "read", 7.9)
     (one,) = json.loads(file.read_text())
     assert (one["label"], one["right"], one["made_at"], len(one["sha256"])) == ("app", "read", 7, 64)
+
+
+def test_a_new_token_sees_its_own_label_unless_it_is_said_otherwise(file: Path) -> None:
+    older = {"label": "older", "right": "read", "sha256": "0" * 64, "made_at": 1}
+    file.write_text(json.dumps([older]))
+    tokens.add(file, "app", "read", 0.0)
+    tokens.add(file, "all", "read", 0.0, read_all=True)
+    for label in ("app", "all", "older"):
+        tokens.rotate(file, label, 1.0)
+    assert {one.label: one.read_all for one in tokens.read_tokens(file)} == {"app": False, "all": True, "older": True}
+    assert [set(one) == set(older) for one in json.loads(file.read_text())] == [True, False, True], "an older release"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

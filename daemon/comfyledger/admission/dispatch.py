@@ -21,7 +21,6 @@ from comfyledger.core.commands import (
 from comfyledger.core.decide.recorder import Changed
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
-from comfyledger.engine import Question
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import ImageFilter
 from comfyledger.queries import explain, listings, serialize
@@ -152,6 +151,8 @@ async def _open_series(context: Dependencies, label: str, message: wire.OpenSeri
 
 async def _changed(context: Dependencies, command: Command[Changed], path: str) -> wire.ChangedCount:
     try:
+        if isinstance(command, CancelBatch | RetryBatch | HoldBatch | ReleaseBatch):
+            await context.check_shown(command.batch_id)
         changed = await context.engine.command(command)
     except Refused as refusal:
         raise admit.within(refusal, "$.data.images" if refusal.code == "unknown_image" else path) from refusal
@@ -228,15 +229,10 @@ async def _server_info(context: Dependencies) -> wire.Info:
         storage_text=shortage.message if shortage is not None else "",
         locked_text=engine.lock.text,
         uptime_s=context.uptime_s(),
-        open=engine.owed.open_counts(),
+        open=context.open_counts(),
         lanes=shown,
-        waiting=[_waiting(question) for question in engine.questions.values()],
+        waiting=context.waiting(),
         backends=context.backends(),
         stores=[wire.StoreInfo(one.name, one.kind, one.identity, one.problem) for one in context.stores.values()],
         workflows=sorted(context.policy.workflows),
     )
-
-
-def _waiting(question: Question) -> wire.WaitingInfo:
-    series = question.unknown.series
-    return wire.WaitingInfo(f"{series.folder}/{series.stem}", question.reason, len(question.waiting), question.since_ms)

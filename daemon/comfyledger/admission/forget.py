@@ -50,6 +50,7 @@ async def _one(context: Dependencies, label: str, message: wire.Forget, batch_id
         return await _planned(context, message, batch_id)
     command = Forget(label, batch_id, tuple(message.images), message.stores)
     try:
+        await context.check_shown(batch_id)
         return await context.engine.command(command)
     except Refused as refusal:
         field = "images" if refusal.code == "unknown_image" else "batch_id"

@@ -148,6 +148,8 @@ class BatchFilter(msgspec.Struct, frozen=True):
     open_only: bool = False
     before: str | None = None
     limit: int = 50
+    label: str | None = None
+    series: str | None = None
 
 
 class ImageFilter(msgspec.Struct, frozen=True):
@@ -161,6 +163,7 @@ class ImageFilter(msgspec.Struct, frozen=True):
     state: str | None = None
     before: tuple[str, int] | None = None
     limit: int = 50
+    label: str | None = None
 
 
 class LogWanted(msgspec.Struct, frozen=True):
@@ -179,6 +182,7 @@ class LogWanted(msgspec.Struct, frozen=True):
     until_ms: int | None = None
     reverse: bool = False
     limit: int = 200
+    label: str | None = None
 
 
 class LogLines(msgspec.Struct, frozen=True):
@@ -204,6 +208,10 @@ class Reader(Protocol):
 
     async def head(self) -> Head:
         """The last committed event."""
+        ...
+
+    async def seen(self, lines: list[Line]) -> list[Line]:
+        """Those of some lines of the log that this reader shows: all, unless it is limited to a label."""
         ...
 
     async def page(
@@ -255,16 +263,19 @@ class Reader(Protocol):
 
     async def series(self, key: str) -> SeriesRow | None: ...
 
-    async def series_ending(self, end: str) -> list[SeriesRow]:
-        """Some series whose keys end with `end`."""
+    async def series_ending(self, end: str, label: str | None = None) -> list[SeriesRow]:
+        """Some series whose keys end with `end`; with a label, those of its batches."""
         ...
 
     async def prompt_place(self, prompt_id: str, after: int, upto: int) -> tuple[str, int] | None:
         """Batch and prompt that were submitted with ComfyUI's prompt id at a position above `after` up to `upto`."""
         ...
 
-    async def turns(self, batch_id: str) -> Turns:
-        """The prompts of a batch that are not done, and the other open or held batches, counted up to a limit."""
+    async def turns(self, batch_id: str, label: str | None = None) -> Turns:
+        """The prompts of a batch that are not done, and the other open or held batches, counted up to a limit.
+
+        With a label, only its batches are counted.
+        """
         ...
 
     async def parked_bytes(self, batch_ids: list[str]) -> int:

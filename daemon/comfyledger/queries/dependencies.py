@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
 
 import msgspec
 
 from comfyledger import wire
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.core.decide.commands import unknown_batch
 from comfyledger.core.naming.names import Templates
 from comfyledger.core.values import StoreRef
-from comfyledger.engine import Engine
+from comfyledger.engine import Engine, Question
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
 from comfyledger.plugins import OpenedStore
+from comfyledger.queries.limited_reader import LimitedReader
 from comfyledger.settings import Secret
 
 
@@ -67,6 +69,36 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     backends: Callable[[], list[wire.BackendInfo]]
     uptime_s: Callable[[], int]
     version: str
+    only: str | None = None
+    """The label whose work alone is shown; None shows all. `reader` is limited to it already."""
+
+    def limited_to(self, label: str) -> Self:
+        """The same parts, which show the work of one label only."""
+        return msgspec.structs.replace(self, reader=LimitedReader(self.reader, label), only=label)
+
+    def open_counts(self) -> dict[str, int]:
+        """How much is open of what is shown."""
+        owed = self.engine.owed
+        return owed.open_counts() if self.only is None else owed.open_counts_of(self.only)
+
+    def waiting(self, keys: Iterable[str] | None = None) -> list[wire.WaitingInfo]:
+        """Series that the stores are being asked about, all or by key, as far as shown requests wait for them."""
+        questions = self.engine.questions
+        chosen = questions.values() if keys is None else [questions[key] for key in keys if key in questions]
+        return [info for question in chosen if (info := self._waiting(question)) is not None]
+
+    def _waiting(self, question: Question) -> wire.WaitingInfo | None:
+        series, labels = question.unknown.series, question.labels()
+        if self.only is not None and self.only not in labels:
+            return None
+        shown = labels if self.only is None else [label for label in labels if label == self.only]
+        since_ms = question.since_ms if shown[:1] == labels[:1] else 0  # the first may be another's
+        return wire.WaitingInfo(f"{series.folder}/{series.stem}", question.reason, len(shown), since_ms)
+
+    async def check_shown(self, batch_id: str) -> None:
+        """Raises Refused(unknown_batch), worded as by the engine, for a batch that is not shown."""
+        if self.only is not None and await self.reader.batch(batch_id) is None:
+            raise unknown_batch(batch_id)
 
     def store_refs(self) -> tuple[StoreRef, ...]:
         """The stores of a new batch.

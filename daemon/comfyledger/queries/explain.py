@@ -214,10 +214,9 @@ def skipped(number: int, lines: Iterable[dict[str, Any]]) -> str:
 
 
 def _asking(context: Dependencies, keys: list[str]) -> list[wire.OwedInfo]:
-    asked = [context.engine.questions[key] for key in keys if key in context.engine.questions]
     return [
         wire.OwedInfo("number", "asking", f"A batch waits for its numbers: {one.reason}.", since_ms=one.since_ms)
-        for one in asked
+        for one in context.waiting(keys)
     ]
 
 

@@ -9,25 +9,30 @@ import msgspec
 
 from comfyledger import wire
 from comfyledger.comfyui.messages import Preview, Progress
+from comfyledger.core.rows import BatchRow
 from comfyledger.core.scheduling.effects import FollowPrompt
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """One subscription that wants progress. `send` takes a type and its data and must not block."""
+    """One subscription that wants progress. `send` takes a type and its data and must not block.
+
+    `label`: None for progress of all labels.
+    """
 
     subscription: str
     batch_id: str | None
     user_key: str | None
     previews: bool
     send: Callable[[str, wire.Answer], None]
+    label: str | None = None
 
 
 class ProgressFeed:
-    """Receives progress from the watchers. `abouts` and `user_of` say to which batch and user a prompt belongs."""
+    """Receives progress from the watchers. `abouts` says which batch a prompt is of; `batch` gives an open batch."""
 
-    def __init__(self, user_of: Callable[[str], str | None]) -> None:
+    def __init__(self, batch: Callable[[str], BatchRow | None]) -> None:
         self._listeners: set[Listener] = set()
-        self._user_of = user_of
+        self._batch = batch
         self.abouts: list[Mapping[str, FollowPrompt]] = []
 
     def add(self, listener: Listener) -> None:
@@ -64,9 +69,12 @@ class ProgressFeed:
         about = next((found[prompt_id] for found in self.abouts if prompt_id in found), None)
         if about is None or not self._listeners:
             return []
-        user = self._user_of(about.batch_id)
+        batch = self._batch(about.batch_id)
+        user, label = (batch.user_key, batch.label) if batch is not None else (None, "")
         return [
             (about, listener)
             for listener in self._listeners
-            if listener.batch_id in {None, about.batch_id} and listener.user_key in {None, user}
+            if listener.batch_id in {None, about.batch_id}
+            and listener.user_key in {None, user}
+            and listener.label in {None, label}
         ]

@@ -112,7 +112,7 @@ class Cursor:
         """Send until cancelled, or until `send` raises."""
         while True:
             news = self._engine.news()
-            lines = await self._next()
+            lines = await self._reader.seen(await self._next())
             for line in lines:
                 await send(await self._frame(line))
             if not lines and self._position >= self._engine.position:

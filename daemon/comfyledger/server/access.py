@@ -126,9 +126,25 @@ def check_right(caller: Caller, needed: Right) -> None:
         raise Refused("forbidden", f"The token of {caller.label} may {caller.right}; this needs {needed}.", hint=hint)
 
 
+OF_ALL: Final = (wire.SurveyStore, wire.RaiseSeries)
+"""Requests about what a store holds, whichever label it belongs to."""
+
+
+def check_reads_all(caller: Caller) -> None:
+    """Raises Refused(forbidden) for a caller that sees only its own work."""
+    if not caller.read_all:
+        hint = "Give it a token that sees all labels: `comfyledger token add LABEL --read-all`."
+        raise Refused("forbidden", f"The token of {caller.label} sees its own work only; this shows all.", hint=hint)
+
+
 async def check_request(caller: Caller, message: wire.Message, reader: Reader) -> None:
-    """Raises Refused(forbidden). The request itself reports a batch that does not exist."""
+    """Raises Refused(forbidden). The request itself reports a batch that does not exist, or is not shown to the caller.
+
+    `reader`: limited to what the caller may see.
+    """
     check_right(caller, NEEDED[type(message)])
+    if isinstance(message, OF_ALL):
+        check_reads_all(caller)
     if isinstance(message, wire.SubmitBatch) and isinstance(message.workflow, dict):
         _check_graph(caller)
     if isinstance(message, wire.Cancel | wire.Retry) and not caller.may("operate"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 from aiohttp import web
@@ -34,6 +34,10 @@ class Context(Dependencies, frozen=True, kw_only=True):
     disks: Mapping[str, Path]
     """A folder on each disk whose free space is reported: `ledger` and `spool`."""
     notifier: Notifier = SILENT
+
+    def shown_to(self, caller: Caller) -> Self:
+        """The same, limited to what a caller may see."""
+        return self if caller.read_all else self.limited_to(caller.label)
 
 
 CONTEXT: Final = web.AppKey("context", Context)

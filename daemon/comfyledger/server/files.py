@@ -17,6 +17,7 @@ from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import USER_LANES
 from comfyledger.errors import Refused
 from comfyledger.metrics import CONTENT_TYPE
+from comfyledger.server.access import check_reads_all
 from comfyledger.server.app_keys import CONTEXT, WEBSOCKETS
 from comfyledger.server.health import now_of, readiness
 
@@ -64,7 +65,8 @@ def _without_user(lane: str) -> str:
 async def _ready(request: web.Request) -> web.Response:
     """200 if a new batch would get numbers and be rendered, else 503. Paused lanes do not count."""
     context = request.app[CONTEXT]
-    reasons, parts = readiness(context, context.access.known(request) is not None)
+    caller = context.access.known(request)
+    reasons, parts = readiness(context, caller is not None and caller.read_all)
     body = {"ready": not reasons, "reasons": reasons, **parts}
     return web.json_response(body, status=503 if reasons else 200, headers=UNCACHED)
 
@@ -72,7 +74,7 @@ async def _ready(request: web.Request) -> web.Response:
 async def _metrics(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     if context.door.metrics_auth == "token":
-        context.access.caller(request)
+        check_reads_all(context.access.caller(request))
     page = context.metrics.page(await now_of(context, len(request.app[WEBSOCKETS].open)))
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE, **UNCACHED})
 
@@ -82,7 +84,7 @@ async def _metrics(request: web.Request) -> web.Response:
 
 async def _image(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
-    context.access.caller(request)
+    context = context.shown_to(context.access.caller(request))
     image = await context.reader.image_named(request.match_info["public_id"])
     if image is None:
         raise Refused("unknown_image", hint="Give the public id that `get_batch` returns, without extension.")

@@ -41,7 +41,7 @@ async def now_of(context: Context, connections: int) -> Now:
 def readiness(context: Context, is_known: bool) -> tuple[list[dict[str, str]], dict[str, Any]]:
     """Why no batch could be rendered now, each reason with its code; and the state of lanes and connections.
 
-    A reason contains paths and error texts of others only if the caller `is_known` by a token.
+    A reason contains paths and error texts of others only if the caller `is_known` by a token that sees all labels.
     """
     standing, backends = context.engine.owed.standing(), context.backends()
     reasons = [_reason(refusal, is_known) for refusal in _no_numbers(context)]

@@ -42,7 +42,7 @@ class Session:
     """A client's connection, from its first frame to its last."""
 
     def __init__(self, context: Context, request: web.Request, socket: web.WebSocketResponse, caller: Caller) -> None:
-        self._context = context
+        self._context = context.shown_to(caller)
         self._request = request
         self._socket = socket
         self._caller = caller
@@ -192,6 +192,7 @@ class Session:
             engine.epoch,
             engine.position,
             right=self._caller.right,
+            read_all=self._caller.read_all,
         )
 
     # ---- subscriptions
@@ -216,7 +217,9 @@ class Session:
         if not (message.progress or message.previews):
             return None
         user = fold(message.username) if message.username is not None else None
-        listener = Listener(subscription, message.batch_id, user, message.previews, self._push_progress)
+        listener = Listener(
+            subscription, message.batch_id, user, message.previews, self._push_progress, self._context.only
+        )
         self._context.progress.add(listener)
         return listener
 

@@ -40,21 +40,29 @@ T = TypeVar("T")
 log = structlog.get_logger("comfyledger.door")
 
 
-class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A named token. `sha256` of its text in hex: 256 random bits need no slower digest. `made_at`: Unix time in s."""
+class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A named token. `sha256` of its text in hex: 256 random bits need no slower digest. `made_at`: Unix time in s.
+
+    `read_all`: it sees the work of all labels, not only of its own. Tokens of releases without this field do.
+    """
 
     label: Label
     right: Right
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
     made_at: int
+    read_all: bool = True
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who sends a request. `label` is empty for a caller that may choose one; `digest` is that of the token."""
+    """Who sends a request. `label` is empty for a caller that may choose one; `digest` is that of the token.
+
+    `read_all`: whether it sees the work of all labels. A caller that may choose its label does.
+    """
 
     label: str
     right: Right
     digest: bytes = b""
+    read_all: bool = True
 
     def may(self, needed: Right) -> bool:
         return RIGHTS.index(self.right) >= RIGHTS.index(needed)
@@ -141,19 +149,20 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
         raise Refused("config_invalid", f"{path} cannot be read: {error}.", hint=hint) from error
 
 
-def add(path: Path, label: str, right: Right, now_s: float) -> str:
+def add(path: Path, label: str, right: Right, now_s: float, *, read_all: bool = False) -> str:
     """Make a token for a label that has none. Raises Refused(invalid_field, config_invalid), OSError."""
     with _changing(path) as tokens:
         if label in tokens:
             hint = f"`comfyledger token rotate {label}` gives it a new one."
             raise Refused("invalid_field", f"The label {label!r} has a token already.", hint=hint)
-        return _made(tokens, label, right, now_s)
+        return _made(tokens, label, right, now_s, read_all=read_all)
 
 
 def rotate(path: Path, label: str, now_s: float) -> str:
-    """Replace the token of a label; it keeps its right. Raises Refused(invalid_field, config_invalid), OSError."""
+    """Replace the token of a label; it keeps its rights. Raises Refused(invalid_field, config_invalid), OSError."""
     with _changing(path) as tokens:
-        return _made(tokens, label, _known(tokens, label).right, now_s)
+        before = _known(tokens, label)
+        return _made(tokens, label, before.right, now_s, read_all=before.read_all)
 
 
 def revoke(path: Path, label: str) -> None:
@@ -162,9 +171,15 @@ def revoke(path: Path, label: str) -> None:
         del tokens[_known(tokens, label).label]
 
 
-def _made(tokens: dict[str, Token], label: str, right: Right, now_s: float) -> str:
-    token = new_token()
-    made = {"label": label, "right": right, "sha256": digest_of(token).hex(), "made_at": int(now_s)}
+def _made(tokens: dict[str, Token], label: str, right: Right, now_s: float, *, read_all: bool) -> str:
+    token, made_at = new_token(), int(now_s)
+    made = {
+        "label": label,
+        "right": right,
+        "sha256": digest_of(token).hex(),
+        "made_at": made_at,
+        "read_all": read_all,
+    }
     try:
         tokens[label] = msgspec.convert(made, Token)
     except msgspec.ValidationError as error:
@@ -236,7 +251,7 @@ class Keyring:
         return True
 
     def _read_named(self, path: Path) -> tuple[Caller, ...]:
-        return tuple(Caller(one.label, one.right, bytes.fromhex(one.sha256)) for one in read_tokens(path))
+        return tuple(Caller(one.label, one.right, bytes.fromhex(one.sha256), one.read_all) for one in read_tokens(path))
 
 
 def _or_none(read: Callable[[Path], T], path: Path) -> T | None:

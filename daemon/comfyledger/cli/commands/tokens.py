@@ -18,6 +18,9 @@ RIGHTS = ("read", "submit_configured", "submit", "operate", "admin")
 """As in `server.tokens`; each right includes those before it."""
 
 
+_SEES = {True: "all labels", False: "its own"}
+
+
 @click.group(cls=Group)
 def token() -> None:
     """Make, list, replace and revoke the tokens of apps."""
@@ -33,23 +36,26 @@ def list_(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
 
     found = read_tokens(settings_of(ctx, config_path).tokens_path)
     if as_json:
-        say_json([{"label": one.label, "right": one.right, "made_at": one.made_at} for one in found])
+        fields = ("label", "right", "read_all", "made_at")
+        say_json([{field: getattr(one, field) for field in fields} for one in found])
     else:
-        say_table(("LABEL", "RIGHT", "MADE"), [(one.label, one.right, clock(one.made_at * 1000)) for one in found])
+        rows = [(one.label, one.right, _SEES[one.read_all], clock(one.made_at * 1000)) for one in found]
+        say_table(("LABEL", "RIGHT", "SEES", "MADE"), rows)
 
 
 @token.command()
 @click.argument("label")
 @click.option("--right", type=click.Choice(RIGHTS), default="submit", show_default=True, help="What the token may do.")
+@click.option("--read-all", is_flag=True, help="It sees the batches of all labels, not only of LABEL.")
 @running_config_option
 @json_option
 @click.pass_context
-def add(ctx: click.Context, label: str, right: str, config_path: Path | None, as_json: bool) -> None:
+def add(ctx: click.Context, label: str, right: str, read_all: bool, config_path: Path | None, as_json: bool) -> None:
     """Make a token for LABEL and print it; it is never shown again."""
     from comfyledger.server import tokens
 
     path = settings_of(ctx, config_path).tokens_path
-    _say(label, tokens.add(path, label, right, time.time()), as_json)  # type: ignore[arg-type]
+    _say(label, tokens.add(path, label, right, time.time(), read_all=read_all), as_json)  # type: ignore[arg-type]
 
 
 @token.command()

@@ -150,8 +150,12 @@ def _raise(draft: Draft, label: str, store: StoreRef, found: SeriesFound) -> str
 def batch_or_refuse(draft: Draft, batch_id: str) -> BatchRow:
     batch = draft.state.batch(batch_id)
     if batch is None:
-        raise Refused("unknown_batch", f"There is no batch {batch_id[:64]!r}.", hint="See `comfyledger batches`.")
+        raise unknown_batch(batch_id)
     return batch
+
+
+def unknown_batch(batch_id: str) -> Refused:
+    return Refused("unknown_batch", f"There is no batch {batch_id[:64]!r}.", hint="See `comfyledger batches`.")
 
 
 def chosen_images(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> list[ImageRow]:

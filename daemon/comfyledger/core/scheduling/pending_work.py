@@ -306,6 +306,17 @@ class PendingWork:
             "running": len(self._running),
         }
 
+    def open_counts_of(self, label: str) -> dict[str, int]:
+        """The same for the open batches of one label."""
+        own = {batch_id for batch_id, row in self._batches.items() if row.label == label}
+        images = (row for row in self._images.values() if row.batch_id in own)
+        return {
+            "batches": len(own),
+            "prompts": sum(batch_id in own for batch_id, _ in self._prompts),
+            "uploads": sum(len(effects_of_image(row)) for row in images),
+            "running": sum(batch_id in own for _, batch_id, *_ in self._running),
+        }
+
     def standing(self) -> OpenWorkSummary:
         kinds = (effect.kind for effect in self._running.values())
         paused, troubles = self._lanes.paused_by_person, self._lanes.codes()

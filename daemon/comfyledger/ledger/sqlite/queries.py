@@ -30,6 +30,8 @@ CLOCK_SET_BACK_MS: Final = 3_600_000
 this, a page by time misses nothing: the range is made wider by it on both sides, and each line's own time decides."""
 CANDIDATES_MAX: Final = 20
 WAITING_COUNT_MAX: Final = 10_000
+OF_LABEL: Final = "batch_id IN (SELECT batch_id FROM requests WHERE label = ?)"
+"""The batches of a label: every batch has the request that asked for it. Costs what this label has, not all."""
 
 
 def log_lines(connection: sqlite3.Connection, wanted: LogWanted) -> LogLines:
@@ -88,8 +90,8 @@ def _first_at(connection: sqlite3.Connection, at_ms: int, low: int, high: int) -
 
 def _filter(connection: sqlite3.Connection, wanted: LogWanted) -> Callable[[Line], bool]:
     """What the index does not say: kind, time, and whose batch a line is of. Each batch is looked up once."""
-    sql = "SELECT user_key, row ->> '$.series' FROM batches WHERE batch_id = ?"
-    owner = cache(lambda stream: connection.execute(sql, (stream,)).fetchone() or ("", ""))
+    sql = "SELECT user_key, row ->> '$.series', row ->> '$.label' FROM batches WHERE batch_id = ?"
+    owner = cache(lambda stream: connection.execute(sql, (stream,)).fetchone() or ("", "", ""))
 
     def takes(line: Line) -> bool:
         return (
@@ -98,6 +100,7 @@ def _filter(connection: sqlite3.Connection, wanted: LogWanted) -> Callable[[Line
             and (wanted.until_ms is None or line.at_ms <= wanted.until_ms)
             and (wanted.user is None or wanted.stream is None or owner(line.stream)[0] == wanted.user)
             and (wanted.series is None or owner(line.stream)[1] in wanted.series)
+            and (wanted.label is None or owner(line.stream)[2] == wanted.label)
         )
 
     return takes
@@ -118,10 +121,14 @@ def series_row(connection: sqlite3.Connection, key: str) -> SeriesRow | None:
     return msgspec.json.decode(row[0], type=SeriesRow) if row else None
 
 
-def series_ending(connection: sqlite3.Connection, end: str) -> list[SeriesRow]:
+def series_ending(connection: sqlite3.Connection, end: str, label: str | None = None) -> list[SeriesRow]:
     """The series whose keys end so. All of them are looked at: they are as many as users have characters."""
-    sql = "SELECT row FROM series WHERE substr(key, -length(?1)) = ?1 LIMIT ?2"
-    rows = connection.execute(sql, (end, CANDIDATES_MAX))
+    sql = (
+        "SELECT row FROM series WHERE substr(key, -length(?1)) = ?1 AND (?2 IS NULL OR key IN"
+        " (SELECT b.row ->> '$.series' FROM requests r JOIN batches b ON b.batch_id = r.batch_id WHERE r.label = ?2))"
+        " LIMIT ?3"
+    )
+    rows = connection.execute(sql, (end, label, CANDIDATES_MAX))
     return [msgspec.json.decode(raw, type=SeriesRow) for (raw,) in rows]
 
 
@@ -143,13 +150,14 @@ def prompts(connection: sqlite3.Connection, batch_id: str) -> list[PromptRow]:
     return [projections.decode_prompt(raw) for (raw,) in connection.execute(sql, (batch_id,))]
 
 
-def turns(connection: sqlite3.Connection, batch_id: str) -> Turns:
+def turns(connection: sqlite3.Connection, batch_id: str, label: str | None = None) -> Turns:
     """How many prompts of a batch are not done, and how many other batches are open; counted up to a limit."""
     own = connection.execute(
         "SELECT count(*) FROM prompts INDEXED BY prompts_open WHERE batch_id = ? AND state <> 'done'", (batch_id,)
     )
     others = (
         "SELECT count(*) FROM (SELECT 1 FROM batches INDEXED BY batches_open"
-        " WHERE status IN ('open', 'held') AND batch_id <> ? LIMIT ?)"
+        " WHERE status IN ('open', 'held') AND batch_id <> ?1 AND (?2 IS NULL OR row ->> '$.label' = ?2) LIMIT ?3)"
     )
-    return Turns(own.fetchone()[0], connection.execute(others, (batch_id, WAITING_COUNT_MAX)).fetchone()[0])
+    count = connection.execute(others, (batch_id, label, WAITING_COUNT_MAX)).fetchone()[0]
+    return Turns(own.fetchone()[0], count)

@@ -70,6 +70,9 @@ class Reader(ports.Reader):
     async def head(self) -> Head:
         return await self._run(log_table.read_head)
 
+    async def seen(self, lines: list[Line]) -> list[Line]:
+        return lines
+
     async def texts(self, digests: list[str]) -> dict[str, bytes]:
         """The contents behind digests; one that was erased is missing from the answer."""
 
@@ -149,8 +152,8 @@ class Reader(ports.Reader):
     async def series(self, key: str) -> SeriesRow | None:
         return await self._run(queries.series_row, key)
 
-    async def series_ending(self, end: str) -> list[SeriesRow]:
-        return await self._run(queries.series_ending, end)
+    async def series_ending(self, end: str, label: str | None = None) -> list[SeriesRow]:
+        return await self._run(queries.series_ending, end, label)
 
     async def prompt_place(self, prompt_id: str, after: int, upto: int) -> tuple[str, int] | None:
         """Batch and prompt of an attempt that was submitted in a range of positions; each of them is looked at."""
@@ -159,8 +162,8 @@ class Reader(ports.Reader):
     async def prompts(self, batch_id: str) -> list[PromptRow]:
         return await self._run(queries.prompts, batch_id)
 
-    async def turns(self, batch_id: str) -> Turns:
-        return await self._run(queries.turns, batch_id)
+    async def turns(self, batch_id: str, label: str | None = None) -> Turns:
+        return await self._run(queries.turns, batch_id, label)
 
     async def parked_bytes(self, batch_ids: list[str]) -> int:
         """What the files of parked images of these batches take."""
@@ -230,6 +233,12 @@ def _batches(connection: sqlite3.Connection, wanted: BatchFilter) -> list[BatchR
     if wanted.before is not None:
         where.append("batch_id < ?")
         values.append(wanted.before)
+    if wanted.label is not None:
+        where.append(queries.OF_LABEL)
+        values.append(wanted.label)
+    if wanted.series is not None:
+        where.append("row ->> '$.series' = ?")
+        values.append(wanted.series)
     sql = f"SELECT row FROM batches WHERE {' AND '.join(where)} ORDER BY batch_id DESC LIMIT ?"  # noqa: S608
     return [projections.decode_batch(raw) for (raw,) in connection.execute(sql, (*values, wanted.limit))]
 
@@ -247,6 +256,9 @@ def _images(connection: sqlite3.Connection, wanted: ImageFilter) -> list[ImageRo
     if wanted.before is not None:
         where.append("batch_id <= ? AND (batch_id < ? OR image > ?)")  # so put, the index finds the place
         values += [wanted.before[0], wanted.before[0], wanted.before[1]]
+    if wanted.label is not None:
+        where.append(queries.OF_LABEL)
+        values.append(wanted.label)
     order = "batch_id DESC, image"
     sql = f"SELECT row FROM images WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
     return [projections.decode_image(raw) for (raw,) in connection.execute(sql, (*values, wanted.limit))]

@@ -29,6 +29,9 @@ class Welcome(Answer, frozen=True):
     right: Annotated[
         Literal["read", "submit_configured", "submit", "operate", "admin"], Meta(description="What the token may do.")
     ] = "admin"
+    read_all: Annotated[
+        bool, Meta(description="Whether it sees the batches of all labels; otherwise those of `label` only.")
+    ] = True
 
 
 class LaneInfo(Answer, frozen=True):

@@ -1,0 +1,369 @@
+"""A token without `read_all`: what another label has is answered exactly as what does not exist."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from http import HTTPStatus
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from comfyledger import wire
+from comfyledger.core.commands import OpenSeries
+from comfyledger.engine import Question
+from comfyledger.queries import limited_reader
+from comfyledger.queries.dependencies import Dependencies
+from comfyledger.server import tokens
+from comfyledger.server.tokens import Right
+from support.waiting import until
+from support.whole_app import App, Frame, of_kind
+
+in_module = pytest.mark.asyncio(loop_scope="module")
+NOWHERE = {"user": "Nino", "character": "Pale Bear", "batch": "01ZZZZZZZZZZZZZZZZZZZZZZZZ"}
+"""Names that nothing has, as long as those of the batch of `theirs`."""
+SERIES = {"folder": "Mina/characters/gray-wolf/images", "stem": "Mina_gray-wolf_image_", "highest": 9}
+SAMPLED = {"workflow": "text-to-image", "inputs": {"width": 64, "height": 64, "steps": 4}}
+
+
+def limited(door: Any, label: str, right: Right = "submit") -> dict[str, str]:
+    """The header of a new token that sees its own label only."""
+    token = tokens.add(door.folder / "state" / "tokens.json", label, right, 0.0)
+    door.context.access.keyring.refresh()
+    return {"Authorization": f"Bearer {token}"}
+
+
+class Two:
+    """A door with a batch of `theirs`, stored, and connections of `ours`, by right, which see their own only."""
+
+    def __init__(self, door: Any, stack: AsyncExitStack) -> None:
+        self.door, self._stack = door, stack
+        self.theirs: Frame = {}
+        self.ours: Frame = {}
+        self.headers: dict[str, dict[str, str]] = {}
+
+    async def begin(self) -> None:
+        app = await self.app(limited(self.door, "theirs"))
+        asked = await app.submit("r1", "Mina", 2, character="Gray Wolf")
+        (self.theirs,) = await app.settled(asked["batch_id"])
+        self.prompt_id = of_kind(await self._log(app), "prompt_submitting")[0]["data"]["prompt_id"]
+        for right in ("submit", "operate", "admin"):
+            self.headers[right] = limited(self.door, f"ours-{right}", right)  # type: ignore[arg-type]
+        app = await self.app(self.headers["submit"])
+        asked = await app.submit("r1", "Areg", 1)
+        (self.ours,) = await app.settled(asked["batch_id"])
+
+    async def _log(self, app: App) -> list[Frame]:
+        page = await app.ask("read_log", batch_id=self.theirs["batch_id"])
+        return list(page["events"])
+
+    async def app(self, headers: dict[str, str]) -> App:
+        socket = await self._stack.enter_async_context(self.door.connect(additional_headers=headers))
+        app = App(socket)
+        self._stack.push_async_callback(app.close)
+        return app
+
+    def names(self) -> dict[str, str]:
+        """What is theirs, by the names of `NOWHERE`."""
+        return {"user": "Mina", "character": "Gray Wolf", "batch": self.theirs["batch_id"]}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def two(lasting_door: Any) -> AsyncIterator[Two]:
+    async with AsyncExitStack() as stack:
+        made = Two(lasting_door, stack)
+        await made.begin()
+        yield made
+
+
+def image_of(name: dict[str, str], number: int = 1) -> str:
+    user, character = name["user"], name["character"].lower().replace(" ", "-")
+    return f"{user}/characters/{character}/images/{user}_{character}_image_{number}"
+
+
+def requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any]]]:
+    """Every request that can name something, about what has this name, each with the right that it needs."""
+    batch, user, character = name["batch"], name["user"], name["character"]
+    image, leaf = image_of(name), image_of(name).rpartition("/")[2]
+    return [
+        ("submit", "get_batch", {"batch_id": batch}),
+        ("submit", "list_batches", {"username": user}),
+        ("submit", "list_batches", {"before": batch}),
+        ("submit", "get_image", {"image": image}),
+        ("submit", "get_image", {"image": image.upper()}),
+        ("submit", "get_image", {"image": f"{batch}/1"}),
+        ("submit", "list_images", {"batch_id": batch}),
+        ("submit", "list_images", {"username": user}),
+        ("submit", "list_images", {"state": "stored", "username": user}),
+        ("submit", "list_images", {"before": f"{batch}/2"}),
+        ("submit", "read_log", {"batch_id": batch}),
+        ("submit", "read_log", {"batch_id": batch, "reverse": True}),
+        ("submit", "read_log", {"username": user}),
+        ("submit", "read_log", {"username": user, "reverse": True, "limit": 1}),
+        ("submit", "read_log", {"username": user, "character": character}),
+        ("submit", "read_log", {"batch_id": f"series/{image[:-1].lower()}"}),
+        ("submit", "read_log", {"batch_id": f"lane/user/{user.lower()}"}),
+        ("submit", "subscribe", {"batch_id": batch}),
+        ("submit", "subscribe", {"username": user, "progress": True, "previews": True}),
+        ("submit", "explain", {"what": batch}),
+        ("submit", "explain", {"what": batch.lower()}),
+        ("submit", "explain", {"what": f"{batch}/2"}),
+        ("submit", "explain", {"what": image}),
+        ("submit", "explain", {"what": f"{image}.png"}),
+        ("submit", "explain", {"what": leaf}),
+        ("submit", "explain", {"what": image_of(name, 3)}),
+        ("submit", "explain", {"what": "1", "username": user, "character": character}),
+        ("submit", "explain", {"what": "7", "username": user, "character": character}),
+        ("submit", "cancel", {"batch_id": batch}),
+        ("submit", "cancel", {"batch_id": batch, "images": [1]}),
+        ("submit", "retry", {"batch_id": batch}),
+        ("submit", "retry", {"batch_id": batch, "take": "all"}),
+        ("operate", "cancel", {"batch_id": batch}),
+        ("operate", "retry", {"batch_id": batch}),
+        ("operate", "pause", {"scope": f"batch:{batch}"}),
+        ("operate", "resume", {"scope": f"batch:{batch}"}),
+        ("operate", "resume", {"scope": f"user:{user}"}),
+        ("operate", "recover", {"batch_id": batch}),
+        ("operate", "recover", {"username": user}),
+        ("operate", "recover", {"cursor": f"{batch}/2"}),
+        ("operate", "recover", {"store": "folder", "missing": True, "dry_run": True, "batch_id": batch}),
+        ("admin", "forget", {"batch_id": batch}),
+        ("admin", "forget", {"batch_id": batch, "dry_run": True}),
+        ("admin", "forget", {"batch_id": batch, "images": [1], "stores": True}),
+        ("admin", "forget", {"username": user}),
+        ("admin", "forget", {"username": user, "before": batch}),
+    ]
+
+
+NAMES_NOTHING = {"hello", "unsubscribe", "server_info", "submit_batch", "open_series", "survey_store", "raise_series"}
+"""Requests with tests of their own below. `survey_store` and `raise_series` are refused whatever they name."""
+
+
+def test_every_request_that_names_something_is_tried() -> None:
+    tried = {kind for _, kind, _ in requests_about(NOWHERE)}
+    assert tried | NAMES_NOTHING == set(wire.REQUESTS)
+
+
+def nowhere(names: dict[str, str]) -> dict[str, str]:
+    """`NOWHERE`, with an id that is read and sorted as that of `names`."""
+    batch = names["batch"]
+    last = "8" if batch[-1] == "9" else "9" if batch[-1].isdigit() else "Y" if batch[-1] == "Z" else "Z"
+    return NOWHERE | {"batch": batch[:-1] + last}
+
+
+def as_nowhere(answer: Frame, names: dict[str, str]) -> str:
+    """An answer in which the names of another label are replaced with those that nothing has."""
+    text = json.dumps(answer, sort_keys=True)
+    pairs = [(names[key], nowhere(names)[key]) for key in names] + [("gray-wolf", "pale-bear")]
+    for there, instead in pairs:
+        for change in (str, str.lower, str.upper):
+            text = text.replace(change(there), change(instead))
+    return text
+
+
+@in_module
+async def test_what_another_label_has_is_as_what_does_not_exist(two: Two) -> None:
+    wrong = []
+    for (right, kind, theirs), (_, _, nothing) in zip(
+        requests_about(two.names()), requests_about(nowhere(two.names())), strict=True
+    ):
+        async with two.door.raw(additional_headers=two.headers[right]) as raw:
+            foreign = await raw.ask(kind, **theirs)
+        async with two.door.raw(additional_headers=two.headers[right]) as raw:
+            absent = await raw.ask(kind, **nothing)
+        if as_nowhere(foreign, two.names()) != as_nowhere(absent, two.names()):
+            wrong.append((right, kind, theirs, foreign, absent))
+    assert wrong == [], "\n".join(map(repr, wrong))
+
+
+@in_module
+async def test_the_same_requests_find_what_a_token_may_see(two: Two) -> None:
+    """Otherwise the test above would pass for a door that answers nothing."""
+    found = set()
+    async with two.door.raw() as raw:
+        for _, kind, data in requests_about(two.names()):
+            if kind in {"get_batch", "get_image", "explain", "read_log", "list_images", "list_batches"}:
+                answer = await raw.ask(kind, **data)
+                text = json.dumps(answer)
+                found |= {kind} if answer["type"] == "result" and two.theirs["batch_id"] in text else set()
+    assert found == {"get_batch", "get_image", "explain", "read_log", "list_images", "list_batches"}
+
+
+@in_module
+async def test_nothing_of_another_label_was_changed(two: Two) -> None:
+    async with two.door.app() as admin:
+        batch = await admin.batch(two.theirs["batch_id"])
+    assert batch == two.theirs
+
+
+@in_module
+async def test_a_prompt_id_of_another_label_is_as_one_that_does_not_exist(two: Two) -> None:
+    async with two.door.raw(additional_headers=two.headers["submit"]) as raw:
+        foreign = await raw.ask("explain", what=two.prompt_id)
+        absent = await raw.ask("explain", what="0" * 8 + two.prompt_id[8:])
+    assert foreign["data"]["code"] == "unknown_image"
+    assert json.dumps(foreign).replace(two.prompt_id, "0" * 8 + two.prompt_id[8:]) == json.dumps(absent)
+
+
+@in_module
+async def test_lists_pages_and_counts_hold_only_what_a_label_has(two: Two) -> None:
+    async with two.door.app() as admin:
+        await admin.ask("pause", scope="user:Mina")
+        app = await two.app(two.headers["submit"])
+        shown = {
+            "batches": await app.ask("list_batches"),
+            "images": await app.ask("list_images"),
+            "log": await app.ask("read_log"),
+            "backwards": await app.ask("read_log", reverse=True),
+            "explained": await app.ask("explain", what=two.ours["batch_id"]),
+            "info": await app.ask("server_info"),
+        }
+        whole = await admin.ask("server_info")
+        await admin.ask("resume", scope="user:Mina")
+    assert [batch["batch_id"] for batch in shown["batches"]["batches"]] == [two.ours["batch_id"]]
+    assert {image["batch_id"] for image in shown["images"]["images"]} == {two.ours["batch_id"]}
+    assert {event["stream"] for event in shown["log"]["events"]} == {two.ours["batch_id"]}
+    assert shown["backwards"]["events"] == shown["log"]["events"][::-1]
+    assert [lane["lane"] for lane in whole["lanes"]] == ["user/mina"]
+    assert shown["info"]["lanes"] == []
+    for words in ("mina", "gray", "wolf", "theirs", two.theirs["batch_id"].lower()):
+        assert words not in json.dumps(shown).lower(), words
+
+
+@in_module
+async def test_a_subscription_gets_the_events_of_its_label_alone(two: Two) -> None:
+    app = await two.app(two.headers["submit"])
+    await app.ask("subscribe")
+    await app.ask("subscribe", after=-1)
+    async with two.door.app("another") as other:
+        await other.settled((await other.submit("live", "Mina", 1))["batch_id"])
+        await other.ask("pause", scope="user:Mina")
+        await other.ask("resume", scope="user:Mina")
+    batch = (await app.submit("live", "Areg", 1))["batch_id"]
+    await until(lambda: sum(one["stream"] == batch for one in of_kind(app.events, "batch_settled")) == 2, "both came")
+    assert {event["stream"] for event in app.events} == {two.ours["batch_id"], batch}
+
+
+async def test_events_are_filtered_however_they_are_read(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In windows and pages so small that each call reads several of them."""
+    monkeypatch.setattr(limited_reader, "WINDOW", 3)
+    monkeypatch.setattr(limited_reader, "PAGE_LINES", 3)
+    monkeypatch.setattr(limited_reader, "WINDOWS_MAX", 2)
+    async with open_door(tmp_path) as door, door.app("theirs") as theirs, AsyncExitStack() as stack:
+        ours = await Two(door, stack).app(limited(door, "ours"))
+        batches = [await (ours, theirs)[turn % 2].submit(f"r{turn}", "Areg", 2) for turn in range(6)]
+        await theirs.settled(*(one["batch_id"] for one in batches))
+        whole = await theirs.log()
+        mine = {one["batch_id"] for one in batches[::2]}
+        expected = [event["position"] for event in whole if event["stream"] in mine]
+        for more in ({}, {"username": "AREG"}, {"limit": 2}, {"reverse": True}, {"reverse": True, "limit": 2}):
+            found = await read_on(ours, **more)
+            assert found == (expected[::-1] if "reverse" in more else expected), more
+        await ours.ask("subscribe")
+        await until(lambda: len(ours.events) >= len(expected), "all came")
+        assert [event["position"] for event in ours.events] == expected
+
+
+async def read_on(app: App, **more: Any) -> list[int]:
+    """The positions of all events that pages give, one page after the other."""
+    found: list[int] = []
+    epoch = (await app.ask("server_info"))["epoch"]
+    place: dict[str, Any] = {}
+    while True:
+        page = await app.ask("read_log", **more, **place)
+        found += [event["position"] for event in page["events"]]
+        if not page["more"]:
+            return found
+        step = {"upto": page["position"] - 1} if more.get("reverse") else {"after": page["position"]}
+        place = {**step, "epoch": epoch}
+
+
+async def test_progress_and_previews_of_another_label_do_not_come(open_door: Any, tmp_path: Path) -> None:
+    async with open_door(tmp_path, seconds_per_image=0.2) as door, AsyncExitStack() as stack, door.app() as theirs:
+        ours, seen = (
+            await Two(door, stack).app(limited(door, "ours")),
+            await Two(door, stack).app(limited(door, "seen")),
+        )
+        for app in (ours, seen):
+            await app.ask("subscribe", after=-1, progress=True, previews=True)
+        running = [await theirs.submit("r1", quantity=1, **SAMPLED), await seen.submit("r1", quantity=1, **SAMPLED)]
+        await theirs.settled(*(one["batch_id"] for one in running))
+        await until(lambda: of_kind(seen.events, "batch_settled"), "its own came")
+    assert {frame["data"]["batch_id"] for frame in seen.pushed} == {running[1]["batch_id"]}
+    assert {frame["type"] for frame in seen.pushed} == {"progress", "preview"}
+    assert (ours.pushed, ours.events) == ([], [])
+
+
+@in_module
+async def test_a_request_id_of_another_label_is_free(two: Two) -> None:
+    app = await two.app(limited(two.door, "third"))
+    accepted = await app.submit("r1", "Mina", 2, character="Gray Wolf")
+    assert "repeated" not in accepted
+    assert accepted["batch_id"] != two.theirs["batch_id"]
+    assert accepted["numbers"] == [3, 4], "numbers show how many were given before: they are shared"
+    explained = await app.ask("explain", what="1", username="Mina", character="Gray Wolf")
+    assert (explained["subject"], explained["code"], explained["events"]) == ("gap", "unknown", [])
+
+
+@in_module
+async def test_open_work_is_counted_for_the_label_alone(two: Two) -> None:
+    async with two.door.app("busy") as other:
+        await other.ask("pause", scope="everything")
+        held = (await other.submit("held", "Areg", 5))["batch_id"]
+        app = await two.app(two.headers["submit"])
+        mine = (await app.submit("mine", "Areg", 2))["batch_id"]
+        explained, info = await app.ask("explain", what=mine), await app.ask("server_info")
+        whole = await other.ask("server_info")
+        for batch in (held, mine):
+            await other.ask("cancel", batch_id=batch)
+        await other.ask("resume", scope="everything")
+    assert whole["open"]["prompts"] >= 7
+    assert (info["open"]["batches"], info["open"]["prompts"]) == (1, 2)
+    assert [lane["lane"] for lane in info["lanes"]] == ["everything"]
+    assert explained["owed"][0]["code"] == "paused"
+
+
+def waiting(only: str | None, *labels: str) -> list[wire.WaitingInfo]:
+    message: Any = SimpleNamespace(series=SimpleNamespace(folder="f", stem="s_", key="f/s_"), stores=())
+    commands: Any = [SimpleNamespace(message=OpenSeries(label, message.series, ())) for label in labels]
+    question = Question(message, 7, commands)
+    dependencies: Any = SimpleNamespace(engine=SimpleNamespace(questions={"f/s_": question}), only=only)
+    dependencies._waiting = lambda one: Dependencies._waiting(dependencies, one)
+    return Dependencies.waiting(dependencies)
+
+
+def test_series_that_wait_for_another_label_are_not_shown() -> None:
+    assert [(one.requests, one.since_ms) for one in waiting(None, "theirs", "ours")] == [(2, 7)]
+    assert [(one.requests, one.since_ms) for one in waiting("theirs", "theirs", "ours")] == [(1, 7)]
+    assert [(one.requests, one.since_ms) for one in waiting("ours", "theirs", "ours")] == [(1, 0)]
+    assert waiting("nobody", "theirs", "ours") == []
+
+
+@in_module
+async def test_what_concerns_all_labels_needs_a_token_that_sees_all(two: Two) -> None:
+    async with two.door.raw(additional_headers=two.headers["admin"]) as raw:
+        surveyed = await raw.ask("survey_store", store="folder")
+        raised = await raw.ask("raise_series", store="folder", found=[SERIES])
+    assert (surveyed["data"]["code"], raised["data"]["code"]) == ("forbidden", "forbidden")
+    async with aiohttp.ClientSession(headers=two.headers["admin"]) as http:
+        assert (await http.get(f"{two.door.url}/metrics")).status == HTTPStatus.FORBIDDEN
+
+
+@in_module
+async def test_an_image_page_of_another_label_is_as_one_that_does_not_exist(two: Two) -> None:
+    async with aiohttp.ClientSession(headers=two.headers["admin"]) as http:
+        foreign = await http.get(f"{two.door.url}/images/{image_of(two.names())}")
+        absent = await http.get(f"{two.door.url}/images/{image_of(NOWHERE)}")
+        own = await http.get(f"{two.door.url}/images/{two.ours['images'][0]['public_id']}")
+        assert (foreign.status, await foreign.text()) == (HTTPStatus.NOT_FOUND, await absent.text())
+        assert own.status == HTTPStatus.NOT_FOUND, "the batch is of another token of ours"
+    async with aiohttp.ClientSession(headers=two.headers["submit"]) as http:
+        own = await http.get(f"{two.door.url}/images/{two.ours['images'][0]['public_id']}")
+        assert own.status == HTTPStatus.OK

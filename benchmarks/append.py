@@ -1,11 +1,11 @@
-"""How close appending comes to the disk: one caller and many, through the engine, with every event durable when it is
-answered.
+"""How close appending comes to the speed of the disk: one caller and many, through the engine, with every event durable
+when it is answered.
 
     python benchmarks/append.py --rounds 5
 
-F is how often a second this disk makes 4 KiB durable; `append.N.sqlite` compares with SQLite alone, told the same rows
-in groups of the same size. One caller appends one small event at a time (a batch is held and
-resumed); many callers submit batches of one image each, with all that belongs to it.
+F is how often a second this disk makes 4 KiB durable. `append.N.sqlite` compares with SQLite alone, which gets the same
+rows in groups of the same size. One caller appends one small event at a time: a batch is held and resumed. Many callers
+submit batches of one image each, with everything that belongs to a batch.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def ours(folder: Path, callers: int) -> float:
 
 
 def floors(folder: Path, callers: int) -> tuple[Callable[[], float], Callable[[], float]]:
-    """What SQLite alone does with the rows that our submits leave, and how fast they are decided in memory."""
+    """How fast SQLite alone writes the rows of our submits, and how fast submits are decided in memory."""
     path = folder / f"rows-{callers}.db"
     submits = [request(str(number), number, 1) for number in range(SUBMITS[callers])]
     asyncio.run(_events_per_second(path, callers, [*submits], []))
@@ -110,10 +110,10 @@ def main() -> None:
             rate, syncs = in_turns(rounds, lambda c=callers: ours(folder, c), lambda: syncs_per_second(folder))  # type: ignore[misc]
             say(line(f"append.{callers}", rate, syncs, "events/s", floor=f"F: {syncs:.0f} durable 4 KiB a second"))
         rate, alone = in_turns(rounds, lambda: ours(folder, 1), lambda: append_floor.changes_per_second(folder, ALONE))
-        say(line("append.1.sqlite", rate, alone, "events/s", floor=f"the same rows by SQLite alone: {alone:.0f}/s"))
+        say(line("append.1.sqlite", rate, alone, "events/s", floor=f"SQLite alone with the same rows: {alone:.0f}/s"))
         for callers in SUBMITS:
             rate, alone, decided = in_turns(rounds, lambda c=callers: ours(folder, c), *floors(folder, callers))  # type: ignore[misc]
-            said = f"the same rows by SQLite alone: {alone:.0f}/s"
+            said = f"SQLite alone with the same rows: {alone:.0f}/s"
             say(line(f"append.{callers}.sqlite", rate, alone, "events/s", floor=said))
             both = 1 / (1 / alone + 1 / decided)
             said = f"that, and deciding in memory ({decided:.0f}/s), one after the other: {both:.0f}/s"

@@ -1,7 +1,7 @@
-"""What stands under an append, each measured alone: SQLite told the same rows, and the decisions without a ledger.
+"""The layers below an append, each measured alone: SQLite with the same rows, and decisions without a ledger.
 
-SQLite gets every row ready-made, in the same tables, pragmas and groups, with one statement a table and group, and
-neither a look at what is there nor a line of Python between.
+SQLite gets every row ready-made, in the same tables, pragmas and groups, with one statement for each table and group.
+It reads nothing, and no Python runs between.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ TABLES: Final[dict[str, str]] = {
     "images": "batch_id",
     "template_uses": "batch_id",
 }
-"""What a submit adds a row to, and whose it is. Its series is written as well; its graph is there already."""
+"""The tables to which a submit adds a row, each with the column that names the batch. A submit also writes the row of
+its series; the graph is there already."""
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
 def rows_of(ledger: Path, callers: int) -> list[Rows]:
-    """The rows of a ledger's batches, so many batches a group, in the order in which they came."""
+    """The rows of a ledger's batches, in the order in which they came. A group has those of `callers` batches."""
     with closing(sqlite3.connect(ledger)) as connection:
         order = [batch_id for (batch_id,) in connection.execute("SELECT batch_id FROM batches ORDER BY position")]
         place = {batch_id: number // callers for number, batch_id in enumerate(order)}
@@ -53,7 +54,7 @@ def rows_of(ledger: Path, callers: int) -> list[Rows]:
 
 
 def submits_per_second(folder: Path, groups: list[Rows]) -> float:
-    """Of so many groups."""
+    """Submits a second, in these groups."""
     with _opened(folder) as connection:
         inserts = dict(_inserts(connection))
         series = (
@@ -71,7 +72,7 @@ def submits_per_second(folder: Path, groups: list[Rows]) -> float:
 
 
 def decided_per_second(submits: list[SubmitBatch]) -> float:
-    """Submits decided, folded, encoded and chained in memory; nothing is looked up and nothing written."""
+    """Submits decided, folded, encoded and chained in memory. Nothing is looked up and nothing is written."""
     rows: dict[str, Row] = {}
     head, start = Head(), time.perf_counter()
     for command in submits:
@@ -90,7 +91,7 @@ def decided_per_second(submits: list[SubmitBatch]) -> float:
 
 
 def changes_per_second(folder: Path, changes: int) -> float:
-    """Each an event that changes its batch, durable before the next."""
+    """Events a second. Each changes its batch, and is durable before the next."""
     row = "x" * 500
     with _opened(folder) as connection:
         connection.execute("INSERT INTO batches VALUES ('batch', 'areg', 'open', 1, ?)", (row,))

@@ -1,4 +1,5 @@
-"""How long an app waits for its numbers: from `submit_batch` to the answer, over the websocket, everything durable.
+"""How long an app waits for its numbers: from `submit_batch` to the answer, over the websocket, with everything
+durable.
 
     python benchmarks/door.py --rounds 3
 
@@ -36,7 +37,7 @@ def submit() -> str:
 
 
 async def waits_ms(url: str, headers: dict[str, str], clients: int, make: Make) -> list[float]:
-    """How long each answer took, of so many clients that each ask one after the other."""
+    """How long each answer took. Each of `clients` clients sends its requests one after the other."""
     took: list[float] = []
 
     async def client(socket: ClientConnection) -> None:
@@ -56,7 +57,7 @@ async def waits_ms(url: str, headers: dict[str, str], clients: int, make: Make) 
 
 
 async def stopped(url: str, headers: dict[str, Any]) -> None:
-    """No rendering meanwhile."""
+    """Nothing is rendered meanwhile."""
     async with connect(url, additional_headers=headers, compression=None) as socket:
         await socket.send(json.dumps({"type": "pause", "id": 1, "data": {"scope": "everything"}}))
         await socket.recv()

@@ -1,11 +1,11 @@
-"""What ComfyUI pays for a save when it has saved 100,000 of our images before: it lists the folder to count on.
+"""What ComfyUI pays for a save after it has saved 100,000 of our images: it lists the folder to find its counter.
 
     python benchmarks/folders.py --images 100000 --rounds 5
 
-SaveImage lists the folder of its prefix and takes the highest counter (ComfyUI's `get_save_image_path`); it is modelled
-here, on real folders. Each batch has a subfolder of its own, so what it lists stays small; the peer is a save into an
-empty output folder. For the record: the same images in one folder, as they lie without us. Likewise our own folder
-store: a put beside as many files of one character, against a put beside none.
+SaveImage lists the folder of its prefix and takes the highest counter (ComfyUI's `get_save_image_path`). Here this is
+modelled on real folders. Each batch has a subfolder of its own, so each listing is short. The peer is a save into an
+empty output folder. For comparison: the same images in one folder, as they would be without comfyledger. Also our own
+folder store: a put beside as many files of one character, compared with a put beside none.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ A_BATCH: Final = 8
 
 
 def save(output: Path, prefix: str) -> None:
-    """A save as ComfyUI does it, but for the picture."""
+    """A save as ComfyUI does it, without the picture."""
     folder, name = output / os.path.dirname(prefix), os.path.basename(prefix)
     folder.mkdir(parents=True, exist_ok=True)
     pattern = re.compile(re.escape(name) + r"_(\d+)_")
@@ -40,7 +40,7 @@ def save(output: Path, prefix: str) -> None:
 
 
 def prefix_of(batch: int, image: int) -> str:
-    """As ours are (ARCHITECTURE.md, section 4)."""
+    """The prefix of one of our attempts (ARCHITECTURE.md, section 4)."""
     return f"comfyledger/01jd{batch:022}/{image}-a1"
 
 
@@ -73,7 +73,7 @@ class Output:
 
 
 class Store:
-    """The folder store, as it puts one image after the other beside what lies in a folder."""
+    """The folder store: it puts one image after the other into a folder with other files."""
 
     def __init__(self, root: Path, folder: str) -> None:
         self._disk, self._folder, self._numbers = Disk(root, root / "state"), folder, itertools.count()

@@ -1,7 +1,8 @@
-"""What every benchmark shares: rounds that take turns, medians, and lines that say what a figure was compared with.
+"""What all benchmarks share: alternating rounds, medians, and output lines that name what a figure was compared with.
 
-A line is one JSON object on standard output: `name`, `ratio`, `value`, `unit`, and `floor` or `peer`, which was taken
-in the same run. A ratio is ours to the other's. Absolute figures are this machine's at this moment; ratios last longer.
+A line is one JSON object on standard output: `name`, `ratio`, `value`, `unit`, and `floor` or `peer`, measured in the
+same run. A ratio is ours divided by the other's. Absolute figures belong to this machine at this moment; ratios are
+more stable.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PAGE: Final = 4_096
 
 
 def line(name: str, value: float, other: float, unit: str, *, floor: str = "", peer: str = "") -> dict[str, Any]:
-    """`other` is what `floor` or `peer` came to, in the same unit."""
+    """Print one line. `other` is the value of `floor` or `peer`, in the same unit."""
     against = {"floor": floor} if floor else {"peer": peer}
     return {"name": name, "ratio": round(value / other, 3), "value": round(value, 3), "unit": unit, **against}
 
@@ -29,7 +30,7 @@ def say(one: dict[str, Any]) -> None:
 
 
 def in_turns(rounds: int, *works: Callable[[], float]) -> Iterator[float]:
-    """The medians of works that are done one after the other, so many times over, in alternating order."""
+    """The medians of several works, which take turns for `rounds` rounds. The order alternates."""
     found: list[list[float]] = [[] for _ in works]
     order: Sequence[int] = range(len(works))
     for number in range(rounds):

@@ -1,4 +1,4 @@
-"""What a daemon holds in memory that has 100,000 finished images behind it, against one that has a few.
+"""How much memory a daemon needs with 100,000 finished images, compared with a daemon that has a few.
 
 python benchmarks/memory.py --images 100000
 """
@@ -23,11 +23,12 @@ from scale_ledger import Life
 GROUP: Final = 200
 MIB: Final = 1_048_576
 PAGES: Final = 20
-"""Of the newest batches and of the log, read before anything is measured: what reading leaves behind counts."""
+"""Pages of the newest batches and of the log, read before anything is measured. What reading leaves in memory counts.
+"""
 
 
 def grown(folder: Path, images: int) -> None:
-    """A ledger with so many images, which are done."""
+    """A ledger with `images` finished images."""
     path = folder / "state" / "ledger.db"
     path.parent.mkdir(parents=True)
     life = Life()

@@ -1,9 +1,9 @@
-"""What one report costs while very much is open: 100,000 images of 1,000 users, against 10 images of one.
+"""What one report costs while much is open: 100,000 images of 1,000 users, compared with 10 images of one user.
 
     python benchmarks/open_images.py --images 100000 --users 1000 --rounds 3
 
-Measured is the index of open work alone, which is all that could grow: a report changes rows, the index takes them in
-and says which effects are owed now. The disk's part is that of `append.py`.
+Only the index of open work is measured, because nothing else could grow. A report changes rows, the index takes the
+rows and says which effects are owed now. `append.py` measures the disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from measured import in_turns, line, say
 REPORTS: Final = 6_000
 A_BATCH: Final = 50
 AGE_MS: Final = 100_000
-"""Beyond every delay, so that nothing of the time before waits."""
+"""A time after every delay, so that nothing that began earlier still waits."""
 FEW: Final = 10
 STORE: Final = StoreRef("folder", "folder:/images")
 
@@ -55,7 +55,7 @@ def requested(batch_id: str, user: str, images: int) -> BatchRequested:
 
 
 class Load:
-    """An index with so many images open, and reports about one prompt after the other."""
+    """An index with `images` open images, and reports about one prompt after the other."""
 
     def __init__(self, images: int, users: int) -> None:
         self._state, self._owed, self._now = Slice(), PendingWork(Limits()), 0
@@ -72,7 +72,7 @@ class Load:
         return rows
 
     def us_a_report(self) -> float:
-        """What is owed is taken; each prompt that goes out is accepted, lost, and waits again as before."""
+        """Take what is owed. Each prompt that is sent is accepted and lost, and waits again as before."""
         start, reports = time.perf_counter(), 0
         while reports < REPORTS:
             self._now += AGE_MS

@@ -1,4 +1,4 @@
-"""The `eventsourcing` package on SQLite, as its documentation sets it up, with the same durability: WAL and FULL."""
+"""The `eventsourcing` package on SQLite, set up as its documentation says, with the same durability: WAL and FULL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FULL: Final = 2
 
 
 class Batch(Aggregate):  # type: ignore[misc]
-    """What a request has: who, what, and the images with their names."""
+    """The content of a request: user, character, and the images with their names."""
 
     @event("Requested")
     def __init__(self, request_id: str, username: str, character: str, images: list[dict[str, Any]]) -> None:
@@ -26,7 +26,7 @@ class Batch(Aggregate):  # type: ignore[misc]
 
 
 def opened(path: Path) -> Application[Any]:
-    """Checks what it says above. Raises AssertionError where the package writes less durably than ours."""
+    """An application of the package. Raises AssertionError if it would write less durably than ours."""
     environment = {
         "PERSISTENCE_MODULE": "eventsourcing.sqlite",
         "SQLITE_DBNAME": str(path),
@@ -49,7 +49,7 @@ def _batch(name: str, number: int) -> Batch:
 
 
 def saves_per_second(folder: Path, callers: int, saves: int) -> float:
-    """Events a second of so many threads that save one aggregate with one event at a time."""
+    """Events a second of `callers` threads. Each save is of one aggregate with one event."""
     path = folder / f"peer-{time.monotonic_ns()}.db"
     app = opened(path)
     with ThreadPoolExecutor(callers) as threads:
@@ -62,7 +62,7 @@ def saves_per_second(folder: Path, callers: int, saves: int) -> float:
 
 
 def filled(folder: Path, events: int) -> Application[Any]:
-    """A log of so many events, to be read."""
+    """A log of `events` events, to be read."""
     app = opened(folder / "peer-replay.db")
     for number in range(1, events):
         app.save(_batch("r", number))
@@ -70,7 +70,7 @@ def filled(folder: Path, events: int) -> Application[Any]:
 
 
 def replayed_per_second(app: Application[Any], events: int) -> float:
-    """Decoded and made into aggregates, one log end to end."""
+    """Events a second, decoded and made into aggregates, from the beginning of the log to its end."""
     start, seen = time.perf_counter(), 0
     for notification in app.recorder.select_notifications(start=1, limit=events):
         made = app.mapper.to_domain_event(notification)

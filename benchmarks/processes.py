@@ -1,4 +1,4 @@
-"""The processes that a benchmark measures: a daemon with its own folder, a stand-in for ComfyUI, a peer's server."""
+"""The processes that benchmarks measure: a daemon with its own folder, a stand-in for ComfyUI, the server of a peer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HERE: Final = Path(__file__).parent
 
 @contextmanager
 def process(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python program that is ended afterwards, with what it says in a file."""
+    """A Python program that ends with the block. Its output goes to a file."""
     with log.open("wb") as file:
         running = subprocess.Popen([sys.executable, *words], stdout=file, stderr=file)  # noqa: S603
         try:
@@ -29,7 +29,7 @@ def process(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
-    """The first true value. Raises TimeoutError."""
+    """Wait for the first true value. Raises TimeoutError."""
     deadline = time.monotonic() + DEADLINE_S
     while not (found := condition()):
         if time.monotonic() > deadline:
@@ -40,7 +40,7 @@ def until(condition: Callable[[], Any], what: str) -> Any:
 
 @contextmanager
 def peer(script: str, *words: str, folder: Path) -> Iterator[str]:
-    """The address that a server of this folder prints first."""
+    """The address that a server in this folder prints first."""
     log = folder / f"{script}.log"
     with process([str(HERE / script), *words], log):
         yield str(until(lambda: log.read_text().partition("\n")[0], f"{script} listens"))
@@ -48,7 +48,7 @@ def peer(script: str, *words: str, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def standin(folder: Path, seconds_per_image: float = 0.0) -> Iterator[str]:
-    """The address of a ComfyUI; an instant one unless it is told otherwise."""
+    """The address of a stand-in for ComfyUI. By default it renders at once."""
     log, output = folder / "comfyui.log", folder / "output"
     words = ["-m", "comfyledger", "sim", "comfyui", "--port", "0", "--output", str(output)]
     words += ["--seconds-per-image", str(seconds_per_image)]
@@ -57,12 +57,12 @@ def standin(folder: Path, seconds_per_image: float = 0.0) -> Iterator[str]:
 
 
 def _said(log: Path, begin: str) -> str:
-    """The first word that begins so."""
+    """The first word that begins with `beginning`."""
     return next((word.strip('",') for word in log.read_text().split() if word.strip('"').startswith(begin)), "")
 
 
 class Daemon:
-    """A daemon that runs: where it is, and how to come in."""
+    """A running daemon: its address and its token."""
 
     def __init__(self, folder: Path, pid: int) -> None:
         self.state, self.pid = folder / "state", pid

@@ -1,5 +1,5 @@
-"""Reading the log: decoded and folded into the state, against a bare SELECT of the same rows and the `eventsourcing`
-package.
+"""How fast a log is read: decoded and folded into the state, compared with a bare SELECT of the same rows and with the
+`eventsourcing` package.
 
     python benchmarks/replay.py --events 100000 --rounds 3
 """
@@ -63,7 +63,7 @@ def decoded(path: Path) -> None:
 
 
 def folded(path: Path) -> None:
-    """With `evolve`, in memory and stream by stream, as an audit does it but for comparing."""
+    """Fold with `evolve`, in memory and stream by stream, as an audit does, without comparing."""
     with open_read_only(path) as live:
         head = read_head(live).position
         for stream, events in groupby(live.execute(STREAMS), itemgetter(0)):

@@ -1,9 +1,9 @@
-"""All benchmarks, one after the other, with what is aimed at: `make bench`.
+"""Runs all benchmarks, one after the other, and compares the figures with the aims: `make bench`.
 
     python benchmarks/run.py > figures.jsonl
 
-Each is a program of its own that prints a JSON object a line; those lines are this one's standard output. The table for
-people, on standard error, says of each aim whether it holds.
+Each benchmark is a program that prints one JSON object a line. Those lines go to standard output. A table for people,
+on standard error, says whether each aim is reached.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROGRAMS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 class Aim(NamedTuple):
-    """What a figure is to be. `of`: the ratio, or the value in its own unit."""
+    """What a figure should be. `of`: the ratio, or the value in its own unit."""
 
     name: str
     of: str
@@ -83,7 +83,7 @@ AIMS: Final = (
 
 
 def ran(words: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The lines of one program; what it says to people goes to standard error."""
+    """The lines of one program. Its text for people goes to standard error."""
     done = subprocess.run(  # noqa: S603 - our own programs
         [sys.executable, str(HERE / words[0]), *words[1:]], stdout=subprocess.PIPE, check=True, timeout=TIMEOUT_S
     )

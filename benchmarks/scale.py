@@ -1,12 +1,15 @@
-"""How the ledger bears length: start, append, audit and room at 10,000, 100,000 and 1,000,000 events (`--full`: ten
-times as many).
+"""How cost grows with the length of the log: start, append, audit and room at 10,000, 100,000 and 1,000,000 events
+(`--full`: ten times as many).
 
     python benchmarks/scale.py --full
 
-One ledger grows through these lengths and is measured at each; what it is made of says `scale_ledger.py`. Prints a JSON
-object a line on standard output (`name`, `ratio`, `value`, `unit`, `floor` or `peer`) and a table for people on
-standard error. A `floor` is measured in the same run: of the audit a SELECT of the same rows that keeps none, of room
-the events' own columns. The `peer` of a length is the shortest one. Files are warm: what is measured is the processor.
+One ledger grows through these lengths and is measured at each. `scale_ledger.py` says what is in it. Prints one JSON
+object a line on standard output (`name`, `ratio`, `value`, `unit`, `floor` or `peer`), and a table for people on
+standard error.
+
+A `floor` is measured in the same run: for the audit a SELECT of the same rows that keeps none, for room the size of the
+events' own columns. The `peer` of a length is the shortest length. Files are in the page cache, so the processor is
+measured.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ Figures = dict[str, float]
 
 
 def grow(path: Path, life: Life, events: int) -> None:
-    """Make the ledger so long, and say how that goes on."""
+    """Make the ledger this long, and print the progress."""
     start, told = time.perf_counter(), 0.0
     with closing(Ledger.open(path)) as ledger:
         first = ledger.head.position
@@ -59,7 +62,7 @@ def grow(path: Path, life: Life, events: int) -> None:
 
 
 def start_ms(path: Path) -> float:
-    """What the engine's start takes of the ledger: opened, and all that is open read."""
+    """What the engine's start does with the ledger: open it, and read all open work."""
     took = []
     for _ in range(STARTS):
         start = time.perf_counter()
@@ -71,7 +74,7 @@ def start_ms(path: Path) -> float:
 
 
 def append_us(path: Path, shortest: Path, seed: int, groups: int) -> tuple[float, float]:
-    """Microseconds an event, here and in the shortest ledger, group by group in turns."""
+    """Microseconds for an event, here and in the shortest ledger. The two take turns, group by group."""
     took: tuple[list[float], list[float]] = ([], [])
     lives = Life(seed), Life(seed)
     with closing(Ledger.open(path)) as here, closing(Ledger.open(shortest)) as there:
@@ -91,7 +94,9 @@ def audited(what: str, path: Path) -> Figures:
 
 
 def room(path: Path) -> Figures:
-    """Bytes an event: of the file, the table of events, the texts, an event's columns, and `data` among them."""
+    """Bytes for an event: of the file, of the table of events, of the texts, of an event's columns, and of `data`,
+    which is one of them.
+    """
     with closing(sqlite3.connect(path)) as connection:
         columns = "length(stream) + length(kind) + length(data) + length(hash) + 16"
         sums = f"SELECT count(*), sum({columns}), sum(length(data)) FROM events"  # noqa: S608
@@ -110,7 +115,7 @@ def room(path: Path) -> Figures:
 
 
 def measure(path: Path, shortest: Path, seed: int, groups: int, audits: bool) -> Figures:
-    """All figures of one length; appending comes last, since it makes the ledger longer."""
+    """All figures of one length. Appending comes last, because it makes the ledger longer."""
     found = {"start_ms": start_ms(path), **room(path)}
     if audits:
         found |= {**audited("parts", path), **audited("whole", path)}
@@ -122,7 +127,7 @@ def measure(path: Path, shortest: Path, seed: int, groups: int, audits: bool) ->
 
 
 def lines(name: str, one: Figures, least: Figures) -> Iterator[dict[str, Any]]:
-    """What is printed of one length; `least` is the shortest one's."""
+    """The lines of one length. `least` has the figures of the shortest one."""
     events = one["events"]
     peer = {"peer": f"{least['events']:.0f} events"}
     yield _line(f"{name}.start", "ms", one["start_ms"], least["start_ms"], peer)
@@ -152,7 +157,7 @@ def _line(name: str, unit: str, value: float, other: float, against: dict[str, s
 
 
 def table(found: dict[str, Figures]) -> Iterator[str]:
-    """For people: a line for each length."""
+    """The table for people, with a line for each length."""
     heads = ("start ms", "append us", *(f"{part}/s" for part in PARTS), "peak MiB", "B/event", "events' B")
     yield f"{'events':>12}" + "".join(f"{head:>11}" for head in heads)
     for one in found.values():
@@ -163,11 +168,11 @@ def table(found: dict[str, Figures]) -> Iterator[str]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--events", type=int, nargs="+", default=list(SIZES), help="the lengths, rising")
-    parser.add_argument("--full", action="store_true", help=f"{FULL:,} events as well: an hour, and 12 GB of disk")
-    parser.add_argument("--no-audit", action="store_true", help="start, append and room alone: some twenty minutes")
+    parser.add_argument("--events", type=int, nargs="+", default=list(SIZES), help="the lengths, in rising order")
+    parser.add_argument("--full", action="store_true", help=f"also {FULL:,} events: an hour, and 12 GB of disk")
+    parser.add_argument("--no-audit", action="store_true", help="only start, append and room")
     parser.add_argument("--groups", type=int, default=60, help="groups that are appended at each length")
-    parser.add_argument("--folder", type=Path, help="where the ledgers are made; else in $TMPDIR")
+    parser.add_argument("--folder", type=Path, help="where the ledgers are made; default: $TMPDIR")
     return parser.parse_args()
 
 

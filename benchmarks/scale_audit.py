@@ -1,5 +1,9 @@
 """One audit in a process of its own, for the benchmark of scale: `whole` as the command does it, or its `parts` one by
-one. Prints one JSON object: seconds of each, and for the whole the bytes that it and its own process held at most."""
+one.
+
+Prints one JSON object with the seconds of each. For the whole audit it also has the most bytes that this process and
+its child had in memory.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +34,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def parts(path: Path, tally: Tally) -> dict[str, float]:
-    """The floor, a SELECT of the same rows that keeps none; then what an audit of a long log gives to processes, here
-    one after the other: the chain, and the tables stream by stream. Last the fold from end to end, which names what
-    differs if anything does."""
+    """The parts of an audit, one after the other. First the floor, a SELECT of the same rows that keeps none. Then what
+    the audit of a long log gives to processes: the chain, and the tables stream by stream. Last the fold of the whole
+    log, which runs only if something differs and names it.
+    """
     with open_read_only(path) as live, tempfile.TemporaryDirectory(prefix="comfyledger-bench-") as folder:
         head = read_head(live)
         took = {"select": seconds(lambda: [None for _ in live.execute(ROWS)])}
@@ -58,11 +63,11 @@ def _streams_agree(live: sqlite3.Connection, folder: Path) -> bool:
 
 def _told(tally: Tally, whole: bool) -> None:
     if not whole:
-        tally.add("row_changed", "somewhere", "A part says no.")
+        tally.add("row_changed", "somewhere", "A part of the audit found a fault.")
 
 
 def whole(path: Path, tally: Tally) -> dict[str, float]:
-    """`getrusage` counts in KiB here; of the other process it may name what this one held when it began."""
+    """`getrusage` counts in KiB here. For a child it may report what this process had when the child began."""
     took = seconds(lambda: audit(path, path.parent / "no-spool", None, time.time(), tally, silent))
     kib = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {"whole": took, "peak_bytes": kib * 1024}
@@ -74,7 +79,7 @@ def main() -> None:
     took = whole(path, tally) if what == "whole" else parts(path, tally)
     wrong = [kind.kind for kind in tally.kinds if kind.kind != "spool_missing"]
     if wrong:
-        sys.exit(f"The audit found what must not be: {wrong}")
+        sys.exit(f"The audit found faults: {wrong}")
     print(json.dumps(took))
 
 

@@ -1,8 +1,9 @@
-"""Ledgers of any length for the benchmark of scale: batches' lives decided by the core and written by the ledger.
+"""Makes ledgers of any length for the benchmark of scale: the core decides the lives of batches, and the ledger writes
+them.
 
-Six batches are under way at any time. Each asks for 1 to 60 images in prompts of four; of a hundred prompts three fail
-once, of a hundred images two are parked. A message is one prompt's whole life, so that making is bounded by the
-writing of events and not by waiting for anything. The same numbers give the same ledger.
+Six batches are open at any time. Each asks for 1 to 60 images in prompts of four. Of a hundred prompts three fail once,
+of a hundred images two are parked. One message has the whole life of a prompt, so writing events is what takes the
+time, and not waiting. The same numbers give the same ledger.
 """
 
 from __future__ import annotations
@@ -43,12 +44,14 @@ BYTES: Final = 1_500_000
 PLAN: Final = {"output": "9", "seed": ["3", "seed"], "inputs": {"prompt": ["6", "text"]}}
 _GRAPH: Final = b'{"9":{"class_type":"SaveImage"}}' * 60
 _made = itertools.count()
-"""Batch ids rise with time, as the daemon's do: neighbours lie beside each other in the tables."""
+"""Batch ids rise with time, like the daemon's, so neighbours are beside each other in the tables."""
 GRAPH: Final = blob_of(_GRAPH, b"salt", hashlib.sha256(_GRAPH).hexdigest())
 
 
 class Life:
-    """Writes batches into a ledger without end; `more` adds a group. Goes on in another copy of the same ledger."""
+    """Writes batches into a ledger without end. `more` adds a group. It can continue in another copy of the same
+    ledger.
+    """
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - the same mix each time
@@ -58,7 +61,7 @@ class Life:
         self._ledger: Ledger
 
     def more(self, ledger: Ledger, messages: int) -> int:
-        """One group of so many messages, committed. Returns how many events it has."""
+        """Commit one group of `messages` messages. Returns the number of its events."""
         self._ledger, before = ledger, ledger.head.position
         with ledger.group():
             for _ in range(messages):
@@ -74,7 +77,7 @@ class Life:
             next(self._open[chosen])
 
     def _batch(self) -> Iterator[None]:
-        """A batch's messages: its request, each of its prompts, its end."""
+        """The messages of a batch: its request, each of its prompts, its end."""
         self._made += 1
         asked = request(f"{self._seed}-{self._made}", self._made, self._random.randint(1, IMAGES_MAX))
         images = self._submit(asked)
@@ -132,7 +135,7 @@ def _rendered(draft: Draft, batch_id: str, prompt: PromptFixed, attempt: int) ->
 
 
 def request(name: str, number: int, quantity: int) -> SubmitBatch:
-    """A batch of so many images, of one of the users and characters that take turns."""
+    """A batch of `images` images for one of the users and characters, which take turns."""
     user, character = f"User {number % USERS}", f"Character {number // USERS % CHARACTERS}"
     firsts = range(1, quantity + 1, A_PROMPT)
     texts = tuple(blob_of(f"a portrait of {character}, {first}".encode() * 4, name.encode()) for first in firsts)

@@ -1,11 +1,11 @@
-"""Events to many: how fast the log reaches 1, 100 and 1,000 subscribers, and what each of them costs in memory.
+"""How fast the log reaches 1, 100 and 1,000 subscribers, and how much memory each of them costs.
 
     python benchmarks/subscribers.py --rounds 3
 
-A batch is held and resumed over and over, and everybody is told; a single subscriber is told of it afterwards, since
-making the events would take longer than telling one. The floor is the `websockets` package's broadcast of the same
-frames, which reads no log, filters nothing and waits for nobody; the same clients listen to both. Memory is the
-daemon's, with all that the system counts for it.
+A batch is held and resumed again and again, and all subscribers get the events. A single subscriber gets them
+afterwards, because making the events takes longer than sending them to one. The floor is the `websockets` package's
+broadcast of the same frames: it reads no log, filters nothing and waits for nobody. The same clients listen to both.
+Memory is the daemon's, as the system counts it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ async def ask(socket: ClientConnection, kind: str, **data: Any) -> dict[str, Any
 
 
 async def ours_per_second(ours: Daemon, subscribers: int, events: int) -> tuple[float, float]:
-    """Events a second to each, from the first command until the last subscriber has the last one; KiB a subscriber."""
+    """Events a second for each subscriber, from the first command until the last subscriber has the last event; and KiB
+    for each subscriber.
+    """
     async with AsyncExitStack() as stack:
         (giver,) = await everybody(stack, ours.websocket, ours.headers, 1)
         asked = {"request_id": f"{time.monotonic_ns()}", "username": "Areg", "character": "Opal Fever", "quantity": 1}

@@ -1,4 +1,4 @@
-"""A bare broadcast of the `websockets` package: every frame of a file to everybody who is connected, when told so."""
+"""A bare broadcast of the `websockets` package: on a command it sends every frame of a file to all clients."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
-"""How fast, and how dear, uploads to Cloudinary are: our plugin against the official SDK, side by side on this machine.
+"""How fast uploads to Cloudinary are, and what they cost: our plugin compared with the official SDK on this machine.
 
     python benchmarks/upload.py --files 160 --size 1500000 --rounds 5
 
-Same files, same parameters, same sink on loopback, each client in a process of its own, in rounds that take turns; what
-is printed are medians. Prints a JSON object a line on standard output (`name`, `ratio`, `value`, `unit`, `peer`) and a
-table for people on standard error. A ratio is ours to the peer's: of the rate more is better, of all else less. Rates
-are compared with the SDK's best. Loopback costs almost nothing, so this is what a client itself can do; `--latency`
-shows what remains of it when a server takes its time.
+Both send the same files with the same parameters to the same sink on loopback. Each client is a process of its own,
+rounds alternate, and the printed figures are medians. Prints one JSON object a line on standard output (`name`,
+`ratio`, `value`, `unit`, `peer`), and a table for people on standard error.
+
+A ratio is ours divided by the peer's: for the rate more is better, for everything else less. Rates are compared with
+the SDK's best. Loopback costs almost nothing, so this is what a client itself can do. `--latency` shows what remains of
+the difference when a server takes its time.
 """
 
 from __future__ import annotations
@@ -31,14 +33,14 @@ HERE: Final = Path(__file__).parent
 MIB: Final = 1_048_576
 TIMEOUT_S: Final = 300.0
 GROWTH: Final = 4
-"""So many times as many files, and files as large, show whether memory grows with them."""
+"""Runs with this many times as many files, and with files this many times as large, show whether memory grows."""
 
 Used = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client with so many uploads at once."""
+    """A client, and how many uploads it has at once."""
 
     kind: str
     concurrency: int
@@ -53,13 +55,13 @@ _NAMES: Final = {"ours": "comfyledger", "sdk": f"cloudinary {version('cloudinary
 
 @dataclass(frozen=True)
 class Place:
-    """The sink's address, and which processor a client gets; None where there is but one."""
+    """The sink's address, and the processor for a client; None if there is only one processor."""
 
     url: str
     cpu: int | None
 
     def run(self, client: Client, files: Path) -> Used:
-        """One run of one client over all files of a list. Ends the program if not all came, or came twice."""
+        """One run of one client over all files of a list. Ends the program if a file is missing or came twice."""
         self._counts()
         words = [client.kind, "--url", self.url, "--concurrency", str(client.concurrency), "--files", str(files)]
         used: Used = json.loads(_python("upload_client.py", self.cpu, *words).stdout)
@@ -87,7 +89,7 @@ def _python(program: str, cpu: int | None, *words: str) -> subprocess.CompletedP
 
 @contextlib.contextmanager
 def sink(latency_s: float) -> Iterator[Place]:
-    """A running sink, on another processor than the clients where there are two."""
+    """A running sink, on another processor than the clients if there are two."""
     cpus = sorted(os.sched_getaffinity(0))
     cpu, own = (cpus[0], cpus[-1]) if len(cpus) > 1 else (None, None)
     words = _words("upload_sink.py", own, "--latency", str(latency_s))
@@ -100,7 +102,7 @@ def sink(latency_s: float) -> Iterator[Place]:
 
 
 def make_files(folder: Path, count: int, size: int) -> list[tuple[str, int, str]]:
-    """Files of pseudo-random bytes, no two alike: path, size and MD5 of each."""
+    """Different files of pseudo-random bytes: path, size and MD5 of each."""
     made = []
     same = os.urandom(size)
     for number in range(count):
@@ -112,7 +114,7 @@ def make_files(folder: Path, count: int, size: int) -> list[tuple[str, int, str]
 
 
 def measure(place: Place, clients: Sequence[Client], files: Path, rounds: int) -> dict[Client, list[Used]]:
-    """Every client once in each round; each round begins with another one."""
+    """Every client once in each round. Each round begins with another client."""
     found: dict[Client, list[Used]] = {client: [] for client in clients}
     for number in range(rounds):
         first = number % len(clients)
@@ -126,7 +128,7 @@ def medians(found: dict[Client, list[Used]]) -> dict[Client, Used]:
 
 
 def lines(usual: dict[Client, Used], many: dict[Client, Used], large: dict[Client, Used]) -> Iterator[dict[str, Any]]:
-    """What is printed: ours at each concurrency against the SDK, at its best or at the same concurrency."""
+    """The lines: ours at each concurrency compared with the SDK, at its best or at the same concurrency."""
     best = max((client for client in usual if client.kind == "sdk"), key=lambda client: usual[client]["rate"])
     for ours in (client for client in usual if client.kind == "ours"):
         peer = Client("sdk", ours.concurrency)
@@ -148,7 +150,7 @@ def _line(name: str, unit: str, ours: Client, value: float, peer: Client, peers:
 
 
 def table(usual: dict[Client, Used], many: dict[Client, Used], large: dict[Client, Used]) -> Iterator[str]:
-    """For people: every client with what it took."""
+    """The table for people: every client with its figures."""
     more = (f"x{GROWTH} files", f"x{GROWTH} size")
     yield f"{'':24}{'rate':>9}{'CPU each':>10}{'peak':>9}{more[0]:>10}{more[1]:>10}{'connections':>13}"
     yield f"{'':24}{'1/s':>9}{'ms':>10}{'MiB':>9}{'MiB':>10}{'MiB':>10}"

@@ -1,7 +1,7 @@
-"""One client of the benchmark in a process of its own: it uploads what a list names, and says what that took.
+"""One client of the benchmark in a process of its own: it uploads the files of a list, and prints what that took.
 
 `ours` is the plugin's store as the daemon uses it, `sdk` the official package's `uploader.upload` in threads. Both send
-the same parameters for the same files. What is imported, read or made before the first upload is not counted.
+the same parameters for the same files. Imports, reading and setup before the first upload do not count.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLOUD: Final = ("demo", "123456789012345", "a-secret-for-the-sink")
 
 
 def deposits(listing: Path) -> list[Deposit]:
-    """What to upload, from a list of path, size and MD5."""
+    """The files to upload, from a list of path, size and MD5."""
     return [
         Deposit(
             image_id=f"01JD0000000000000000000000/{number}",
@@ -40,13 +40,13 @@ def deposits(listing: Path) -> list[Deposit]:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process ever held (VmHWM)."""
+    """The most memory that this process ever had (VmHWM)."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 class Meter:
-    """What was used since it began."""
+    """What was used since the start of the measurement."""
 
     def __init__(self) -> None:
         self._peak_bytes = peak_bytes()

@@ -1,8 +1,8 @@
-"""Where both clients of the benchmark send to: as little of Cloudinary's Upload API as costs next to nothing.
+"""The server that both clients of the benchmark upload to: just enough of Cloudinary's Upload API, at almost no cost.
 
-A raw protocol in a process of its own. It counts the bytes of a body and believes the MD5 that the fields name: reading
-multipart properly or hashing would cost more than the clients do, and would be what is measured. `GET /counts` gives
-what was counted since it was last asked. Loopback only.
+It is a raw protocol in a process of its own. It counts the bytes of a body and believes the MD5 in the fields. Reading
+multipart properly, or hashing, would cost more than the clients do, and the benchmark would measure that. `GET /counts`
+returns the counts since the last such request. It listens on loopback only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FILE: Final = b'name="file"'
 
 
 class Counts:
-    """Since they were last taken: connections that sent anything, uploads, bytes of their bodies, different names."""
+    """Counts since the last report: connections that sent anything, uploads, bytes of their bodies, different names."""
 
     def __init__(self) -> None:
         self.connections = self.uploads = self.body_bytes = 0
@@ -39,7 +39,7 @@ class Counts:
 
 
 class Talk(asyncio.BufferedProtocol):
-    """One connection. What is read goes into one buffer for all; only the beginning of a request is kept."""
+    """One connection. All connections share one buffer; only the beginning of a request is kept."""
 
     counts: ClassVar = Counts()
     latency_s: ClassVar = 0.0
@@ -72,7 +72,7 @@ class Talk(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _begin(self) -> None:
-        """The fields are here, and some of the file."""
+        """All fields and a part of the file have arrived."""
         head, _, body = bytes(self._beginning).partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
         if length is None:
@@ -103,7 +103,7 @@ class Talk(asyncio.BufferedProtocol):
 
 
 def _asset(fields: dict[str, str]) -> dict[str, Any]:
-    """What Cloudinary says about an asset that is new, with the MD5 that the client named."""
+    """Cloudinary's answer about a new asset, with the MD5 that the client named."""
     public_id = fields["public_id"]
     said = dict(entry.split("=", 1) for entry in fields["context"].split("|"))
     url = f"res.cloudinary.com/demo/image/upload/v1700000000/{public_id}.png"
@@ -137,7 +137,7 @@ def _http(said: dict[str, Any]) -> bytes:
 
 
 async def serve(latency_s: float) -> None:
-    """Listen, say where, and go on until SIGTERM."""
+    """Listen, print the address, and continue until SIGTERM."""
     Talk.latency_s = latency_s
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Talk, "127.0.0.1", 0, backlog=512)

@@ -1,10 +1,10 @@
-"""The whole road with an instant ComfyUI: images a second, how soon an app hears, and whether the GPU would ever wait.
+"""The whole path with an instant ComfyUI: images a second, how soon an app gets an event, and whether a GPU would wait.
 
     python benchmarks/whole.py --images 300 --rounds 3
 
-The peer renders with the same stand-in, in turns: it posts a prompt, hears its end on the websocket, fetches the file
-and writes it to disk, as fast as one process can, and remembers nothing. Ours numbers, logs, checks, keeps and stores.
-What that must cost is shown by a second peer, which checks and keeps as durably and does nothing else.
+The peer uses the same stand-in, and both take turns. It posts a prompt, hears its end on the websocket, fetches the
+file and writes it to disk, as fast as one process can, and remembers nothing. Ours numbers, logs, checks, keeps and
+stores. A second peer shows what that must cost: it checks and keeps as durably and does nothing else.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from measured import line, say
 from processes import Daemon, daemon, peer, standin
 
 AT_ONCE: Final = 3
-"""Prompts of the peer in ComfyUI's queue, as many as ours keeps there."""
+"""Prompts of the peer in ComfyUI's queue, as many as ours."""
 _colors = itertools.count()
 SMALL: Final = {"width": 64, "height": 64, "color": 255}
 SAVE: Final = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": ""}}
@@ -100,8 +100,10 @@ class Peer:
 
 
 class Careful(Peer):
-    """A client that loses nothing and knows nothing: each image is hashed and decoded, written twice beside its place,
-    synced, renamed and synced into its folder, as into a spool and a store, and noted twice in a durable log."""
+    """A client that loses nothing but has no ledger. It hashes and decodes each image. It writes the image twice, as
+    into a spool and a store: beside its place, synced, renamed, and the folder synced. It writes two lines to a durable
+    log.
+    """
 
     def __init__(self, url: str, folder: Path) -> None:
         super().__init__(url, folder)
@@ -163,7 +165,9 @@ class App:
         return dict(answer["data"])
 
     async def rendered_per_second(self, images: int) -> float:
-        """From the request until all of the batch is stored. No two images are alike, or ComfyUI would render one."""
+        """Seconds from the request until the whole batch is stored. No two images are equal, because ComfyUI would
+        render equal ones once.
+        """
         start = time.perf_counter()
         asked = {"request_id": uuid.uuid4().hex, "username": "Areg", "character": "Opal Fever"}
         wanted = [{"inputs": {"color": next(_colors)}} for _ in range(images)]
@@ -177,7 +181,7 @@ class App:
 
 
 async def rates(ours: Daemon, url: str, folder: Path, images: int, rounds: int) -> tuple[float, float, float, float]:
-    """Ours, the bare peer's, the careful one's, and the daemon's seconds of CPU for each image."""
+    """The times of ours, of the bare peer and of the careful one, and the daemon's seconds of CPU for each image."""
     bare, careful = Peer(url, folder), Careful(url, folder)
     found: tuple[list[float], list[float], list[float]] = ([], [], [])
     async with connect(ours.websocket, additional_headers=ours.headers, compression=None, max_size=None) as socket:
@@ -194,9 +198,10 @@ async def rates(ours: Daemon, url: str, folder: Path, images: int, rounds: int) 
 
 
 async def more_ms(ours: Daemon, relay: str) -> tuple[float, float]:
-    """How much later than a bare relay an app of ours hears that a prompt is done, and how long the relay's hop takes.
+    """How much later than a bare relay our app hears that a prompt is done, and how long the relay takes.
 
-    The relay hears of the queue, which everybody is told when a prompt ends; the app hears `prompt_finished`.
+    The relay passes on the message about the queue, which ComfyUI sends to everybody at the end of a prompt. The app
+    waits for `prompt_finished`.
     """
     later: list[float] = []
     hops: list[float] = []
@@ -221,7 +226,7 @@ async def more_ms(ours: Daemon, relay: str) -> tuple[float, float]:
 
 
 class Heard:
-    """When the queue was heard to be empty, and how often that was."""
+    """The times at which a message said that the queue was empty, and their number."""
 
     def __init__(self, socket: Any) -> None:
         self.at_s: list[float] = []
@@ -259,7 +264,7 @@ async def measure(folder: Path, images: int, rounds: int) -> None:
         said = f"a bare client of the same ComfyUI: {theirs:.0f}/s"
         say(line("whole.images", mine, theirs, "images/s", peer=said))
         say(line("whole.cpu", 1_000 * cpu_s, 1_000 / theirs, "ms/image", peer=f"{said}, {1_000 / theirs:.1f} ms each"))
-        limit = f"a client that decodes, makes durable twice and notes twice, and knows nothing: {careful:.0f}/s"
+        limit = f"a client without a ledger that decodes, stores and logs durably, twice each: {careful:.0f}/s"
         say(line("whole.limit", mine, careful, "images/s", floor=limit))
         later, hop = await more_ms(ours, relay)
         said = f"a bare relay, which needs {hop:.1f} ms from the request on"

@@ -1,4 +1,4 @@
-"""The floor of hearing about it: whatever ComfyUI says on its websocket, passed on to one client as it comes."""
+"""The floor of an event's delay: passes every message of ComfyUI's websocket to one client at once."""
 
 from __future__ import annotations
 

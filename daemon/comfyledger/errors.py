@@ -24,6 +24,9 @@ CODES: Final[dict[str, str]] = {
     "unknown_type": "There is no message of this type.",
     "unknown_field": "The message has a field that its type does not have.",
     "invalid_field": "A field is missing, or its value has the wrong type or is out of range.",
+    "unknown_path": "There is nothing at this path.",
+    "method_not_allowed": "This path does not take this method.",
+    "content_type": "The body has another content type than application/json.",
     "protocol_version": "The daemon does not support the client's protocol version.",
     # who may come in
     "unauthorized": "The token is missing or wrong.",

@@ -24,7 +24,8 @@ async def batches(reader: Reader, message: wire.ListBatches) -> wire.Batches:
     shown = rows[: message.limit]
     tagged = await serialize.tagged(reader, shown)
     infos = [serialize.batch_info(row, tagged.get(row.batch_id, serialize.Tagged())) for row in shown]
-    return wire.Batches(infos, more=len(rows) > message.limit)
+    more = len(rows) > message.limit
+    return wire.Batches(infos, more=more, next_cursor=infos[-1].batch_id if more else "")
 
 
 def _key(username: str | None) -> str | None:
@@ -49,7 +50,8 @@ async def images(reader: Reader, message: wire.ListImages) -> wire.Images:
         limit=message.limit + 1,
     )
     rows = await reader.images(wanted)
-    return wire.Images(await shown(reader, rows[: message.limit]), more=len(rows) > message.limit)
+    infos, more = await shown(reader, rows[: message.limit]), len(rows) > message.limit
+    return wire.Images(infos, more=more, next_cursor=infos[-1].image_id if more else "")
 
 
 async def shown(reader: Reader, images: list[ImageRow]) -> list[wire.ImageInfo]:

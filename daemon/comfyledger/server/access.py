@@ -30,11 +30,18 @@ class Access(msgspec.Struct, frozen=True):
         """Raises Refused(forbidden_host, forbidden_origin)."""
         self._check_hosts(request)
         for origin in request.headers.getall("Origin", ()):
-            if origin not in self.origins:
+            if not self.takes_origin(request, origin):
                 hint = "List the page's origin in [door] allowed_origins if it is yours."
                 raise Refused(
                     "forbidden_origin", f"Requests from the page {origin[:200]!r} are not allowed.", hint=hint
                 )
+
+    def takes_origin(self, request: web.Request, origin: str) -> bool:
+        """Whether a page of this origin may send requests: one that is listed, or a page of this very server.
+
+        The Host header must have been checked before.
+        """
+        return origin in self.origins or origin == f"{request.scheme}://{request.headers['Host']}"
 
     def _check_hosts(self, request: web.Request) -> None:
         """The Host header shows whether a browser was misled by a foreign name server (DNS rebinding).

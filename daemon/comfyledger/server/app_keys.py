@@ -15,7 +15,7 @@ from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
 from comfyledger.server.access import Access
 from comfyledger.server.connections import Connections
-from comfyledger.server.rate_limit import RateLimitedLog
+from comfyledger.server.rate_limit import RateLimitedLog, TokenBucket
 from comfyledger.server.tokens import Caller
 from comfyledger.settings import Door
 from comfyledger.workers.file_source import FileSource
@@ -60,3 +60,5 @@ class Websockets:
 WEBSOCKETS: Final = web.AppKey("sockets", Websockets)
 CONNECTIONS: Final = web.AppKey("connections", Connections)
 REFUSALS: Final = web.AppKey("refusals", RateLimitedLog)
+RATES: Final = web.AppKey("rates", dict[bytes, TokenBucket])
+"""How many HTTP requests each token may still send, by the digest of the token."""

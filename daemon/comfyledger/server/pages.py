@@ -13,11 +13,12 @@ from aiohttp.typedefs import Handler
 from comfyledger import wire
 from comfyledger.errors import Refused
 from comfyledger.server import files
-from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, REFUSALS, WEBSOCKETS, Client, Context, Websockets
+from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, RATES, REFUSALS, WEBSOCKETS, Client, Context, Websockets
 from comfyledger.server.connections import BUSY_HINT, ConnectionLimits, Connections
 from comfyledger.server.rate_limit import RateLimitedLog
 from comfyledger.server.session import Session
 from comfyledger.server.tokens import Caller, Keyring
+from comfyledger.server.v1 import guard, handlers
 from comfyledger.wire import SUBPROTOCOL
 
 HARD_LIMIT: Final = 8
@@ -49,7 +50,9 @@ def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
     app[WEBSOCKETS] = Websockets()
     app[CONNECTIONS] = Connections(limits.authenticated, limits.anonymous)
     app[REFUSALS] = RateLimitedLog(log, asyncio.get_running_loop().time)
-    app.add_routes([web.get("/ws", _socket), *files.routes()])
+    app[RATES] = {}
+    app.add_routes([web.get("/ws", _socket), *files.routes(), *handlers.routes()])
+    app.on_response_prepare.append(guard.add_headers)
     app.on_shutdown.append(_close_sockets)
     app.cleanup_ctx.append(_token_watcher)
     return app
@@ -58,6 +61,8 @@ def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Checks Host and Origin of every request, whatever its path."""
+    if request.path.startswith(guard.PREFIX):
+        return await guard.guarded(request, handler)
     access, connections = request.app[CONTEXT].access, request.app[CONNECTIONS]
     try:
         access.check_caller(request)

@@ -16,6 +16,16 @@ class TokenBucket:
         self._rate, self._most = rate, rate * BURST_S
         self._left, self._seen_s = self._most, now_s
 
+    @property
+    def most(self) -> int:
+        """How many may come at once."""
+        return int(self._most)
+
+    @property
+    def left(self) -> int:
+        """How many may still come at once, as of the last `take`."""
+        return int(self._left)
+
     def take(self, now_s: float) -> float:
         """Take one token and return 0, or return in how many seconds there will be one."""
         self._left = min(self._most, self._left + (now_s - self._seen_s) * self._rate)

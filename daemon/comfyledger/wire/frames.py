@@ -84,14 +84,37 @@ def read_request(envelope: Envelope) -> Message:
         raise Refused(
             "unknown_type", f"There is no message {envelope.type[:64]!r}.", hint=f"Known: {known}.", path="$.type"
         )
+    return _message(kind, envelope.data, "$.data")
+
+
+def read_body(kind: type[Message], body: bytes) -> Message:
+    """The message in the body of an HTTP request, as strict as a frame.
+
+    Raises Refused(not_json, not_utf8, unknown_field, invalid_field) with paths below `$`.
+    """
     try:
-        message: Message = _decoder(kind).decode(envelope.data)
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise Refused("not_utf8", f"The body is not UTF-8: the byte at offset {error.start} is invalid.") from error
+    try:
+        message = _message(kind, body, "$")
+    except Refused as refusal:
+        if refusal.code != "not_json" or (finite := mended(text)) is None:
+            raise
+        message = _message(kind, finite, "$")
+    check_once(text.removeprefix("\ufeff"))
+    return message
+
+
+def _message(kind: type[Message], data: bytes | msgspec.Raw, root: str) -> Message:
+    try:
+        message: Message = _decoder(kind).decode(data)
         return message
     except msgspec.ValidationError as error:
         code = "unknown_field" if "unknown field" in str(error) else "invalid_field"
-        raise Refused(code, _sentence(error), path=_path(error, "$.data"), hint=_FIELDS_HINT) from error
+        raise Refused(code, _sentence(error), path=_path(error, root), hint=_FIELDS_HINT) from error
     except RecursionError as error:
-        raise Refused("not_json", "The frame is nested too deeply.") from error
+        raise Refused("not_json", "The JSON is nested too deeply.") from error
     except UnicodeError as error:
         raise Refused("not_utf8") from error
     except msgspec.DecodeError as error:

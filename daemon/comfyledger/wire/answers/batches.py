@@ -19,6 +19,13 @@ PublicId = Annotated[
     ),
 ]
 More = Annotated[bool, Meta(description="Whether another page follows.")]
+NextCursor = Annotated[
+    str,
+    Meta(
+        description="Asks for the next page: `before` on the websocket, `cursor` in HTTP. Empty at the end.",
+        examples=["01M82DA9EJBQZAAZJR4D2RM95D"],
+    ),
+]
 
 
 class ImageGiven(Answer, frozen=True):
@@ -212,6 +219,7 @@ class Batches(Answer, frozen=True):
 
     batches: Annotated[list[BatchInfo], Meta(description="Newest first, without their images.")]
     more: More
+    next_cursor: NextCursor = ""
 
 
 class Images(Answer, frozen=True):
@@ -219,3 +227,4 @@ class Images(Answer, frozen=True):
 
     images: Annotated[list[ImageInfo], Meta(description="Newest batch first, and by index within a batch.")]
     more: More
+    next_cursor: NextCursor = ""

@@ -1,0 +1,115 @@
+"""What stands before every request below `/v1`: hosts and origins, the rate of each token, refusals as problems.
+
+Pages of an allowed origin may use `/v1` with a token, never with cookies. (Fetch standard, CORS protocol)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from comfyledger.errors import Refused
+from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, RATES, REFUSALS, Context
+from comfyledger.server.rate_limit import BURST_S, TokenBucket
+from comfyledger.server.tokens import Caller
+from comfyledger.wire.problems import CONTENT_TYPE, problem_of, status_of
+
+PREFIX: Final = "/v1/"
+BUCKETS_MAX: Final = 1_024
+"""Rates of so many tokens are remembered. Revoked ones are among them until the daemon has seen as many others."""
+EXPOSED: Final = "Content-Range, ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After"
+PREFLIGHT: Final = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST",
+    "Access-Control-Allow-Headers": "Authorization, Comfyledger-Client, Content-Type, Idempotency-Key, Last-Event-ID",
+    "Access-Control-Max-Age": "600",
+}
+
+HEADERS: Final = web.RequestKey("headers", dict[str, str])
+"""What the answer to a request carries besides its own headers."""
+
+log = structlog.get_logger("comfyledger.door")
+
+
+async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a request below `/v1`, whatever happens."""
+    try:
+        return await _answered(request, handler)
+    except web.HTTPMethodNotAllowed as error:
+        methods = ", ".join(sorted(error.allowed_methods))
+        refusal = Refused("method_not_allowed", f"{request.path[:200]} takes {methods}.", hint=f"Use {methods}.")
+        return problem(refusal, {"Allow": methods})
+    except web.HTTPNotFound:
+        text = f"There is nothing at {request.path[:200]!r}."
+        return problem(Refused("unknown_path", text, hint="docs/http.md has all paths."))
+    except Refused as refusal:
+        request.app[REFUSALS].info("door.refused", code=refusal.code, remote=request.remote)
+        return problem(refusal)
+    except (ConnectionError, asyncio.CancelledError, web.HTTPException):
+        raise
+    except Exception:
+        log.exception("request.failed", path=request.path[:200])
+        return problem(Refused("internal"))
+
+
+def problem(refusal: Refused, headers: dict[str, str] | None = None) -> web.Response:
+    """A refusal as problem details, with the headers that belong to its status."""
+    status = status_of(refusal.code)
+    more = dict(headers or {})
+    if status == 401:
+        more["WWW-Authenticate"] = 'Bearer realm="comfyledger"'
+    if refusal.retry_after_s:
+        more["Retry-After"] = str(math.ceil(refusal.retry_after_s))
+    body = msgspec.json.encode(problem_of(refusal))
+    return web.Response(
+        body=body, status=status, content_type=CONTENT_TYPE, headers={"Cache-Control": "no-store", **more}
+    )
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    context, connections = request.app[CONTEXT], request.app[CONNECTIONS]
+    context.access.check_caller(request)
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        return web.Response(status=204, headers=PREFLIGHT)
+    caller = context.access.known(request)
+    if caller is not None:
+        connections.authenticate(request.protocol)
+        _check_rate(request, context, caller)
+    with connections.answering(request.protocol):
+        return await handler(request)
+
+
+def _check_rate(request: web.Request, context: Context, caller: Caller) -> None:
+    """Raises Refused(rate_limited). Each answer says how many are left. (draft-ietf-httpapi-ratelimit-headers)"""
+    rates, now_s = request.app[RATES], asyncio.get_running_loop().time()
+    rate = context.door.frames_per_second_max
+    bucket = rates.pop(caller.digest, None) or TokenBucket(rate, now_s)
+    rates[caller.digest] = bucket
+    if len(rates) > BUCKETS_MAX:
+        del rates[next(iter(rates))]
+    wait_s = bucket.take(now_s)
+    request[HEADERS] = {
+        "RateLimit-Policy": f'"requests";q={bucket.most};w={BURST_S:g}',
+        "RateLimit": f'"requests";r={bucket.left};t={math.ceil((bucket.most - bucket.left) / rate)}',
+    }
+    if wait_s:
+        hint = "Send fewer requests, or raise [door] frames_per_second_max."
+        raise Refused("rate_limited", "The token sends too many requests.", hint=hint, retry_after_s=round(wait_s, 3))
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer below `/v1` carries, streams included."""
+    if not request.path.startswith(PREFIX):
+        return
+    response.headers.update(request.get(HEADERS, {}))
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    origin = request.headers.get("Origin")
+    if origin is not None and request.app[CONTEXT].access.takes_origin(request, origin):
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED
+    response.headers.add("Vary", "Origin")

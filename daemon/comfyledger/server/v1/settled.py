@@ -1,0 +1,43 @@
+"""Waiting for a batch: until it is settled, or as long as the caller asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from comfyledger import wire
+from comfyledger.admission import dispatch
+from comfyledger.queries.subscription import Cursor, Filter
+from comfyledger.server.app_keys import Context
+
+ENDED: Final = frozenset({"settled", "cancelled"})
+"""Statuses of a batch whose images have all come to an end."""
+
+
+class _Found(Exception):
+    """The event has come."""
+
+
+async def settled(context: Context, batch_id: str, wait_s: float) -> wire.BatchInfo:
+    """The batch once it is settled, or as it is after `wait_s`. Raises Refused(unknown_batch)."""
+    engine = context.engine
+    wanted = Filter(batch_id=batch_id, kinds=frozenset({"batch_settled"}))
+    cursor = Cursor("", engine, context.reader, context.event_frames, engine.position, wanted)
+    batch = await _now(context, batch_id)
+    if batch.status in ENDED:
+        return batch
+    with suppress(_Found, TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await cursor.run(_end)
+    return await _now(context, batch_id)
+
+
+async def _end(frame: bytes) -> None:
+    raise _Found
+
+
+async def _now(context: Context, batch_id: str) -> wire.BatchInfo:
+    answer = await dispatch.answer(context, "", wire.GetBatch(batch_id), b"")
+    assert isinstance(answer, wire.BatchInfo)  # noqa: S101 (as RESULTS says)
+    return answer

@@ -1,0 +1,72 @@
+"""Refusals as HTTP answers: one status for each code, and problem details. (RFC 9457)"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from comfyledger.errors import CODES, Refused
+
+CONTENT_TYPE: Final = "application/problem+json"
+STATUSES: Final[dict[str, int]] = {
+    "unauthorized": 401,
+    "forbidden": 403,
+    "forbidden_origin": 403,
+    "forbidden_host": 421,
+    **dict.fromkeys(("unknown_path", "unknown_batch", "unknown_image", "unknown_store", "unknown_subscription"), 404),
+    "method_not_allowed": 405,
+    **dict.fromkeys(("request_id_conflict", "name_taken", "nothing_to_do", "take_missing"), 409),
+    "epoch_changed": 410,
+    "frame_too_large": 413,
+    "graph_too_large": 413,
+    "content_type": 415,
+    "rate_limited": 429,
+    "too_many_open": 429,
+    "internal": 500,
+    **dict.fromkeys(("busy", "storage_full", "ledger_locked", "ledger_unusable", "not_running"), 503),
+    **dict.fromkeys(("plugin_broken", "series_unanswered", "store_unavailable"), 503),
+    "timeout": 504,
+}
+"""By code. Every other code is the request's own fault: 422 if its JSON could be read, else 400."""
+UNREADABLE: Final = frozenset({"not_json", "not_utf8", "binary_frame", "bad_envelope"})
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a request was refused."""
+
+    type: Annotated[str, Meta(description="A name of this kind of problem.", examples=["urn:comfyledger:error:busy"])]
+    title: Annotated[str, Meta(description="What the code means.", examples=["There is no batch of this id."])]
+    status: Annotated[int, Meta(description="The HTTP status.", examples=[404])]
+    detail: Annotated[str, Meta(description="What is wrong with this request.")]
+    code: Annotated[str, Meta(description="The stable code, as on the websocket.", examples=["unknown_batch"])]
+    hint: Annotated[str, Meta(description="What to do.")] = ""
+    path: Annotated[
+        str,
+        Meta(description="Where: `$.field` of the body, `query.NAME` or `header.NAME`.", examples=["$.quantity"]),
+    ] = ""
+    retry_after_s: Annotated[
+        float,
+        Meta(description="In how many seconds the same request may go well; 0 where waiting alone does not help."),
+    ] = 0.0
+
+
+def status_of(code: str) -> int:
+    """The HTTP status of a refusal's code."""
+    return STATUSES.get(code, 400 if code in UNREADABLE else 422)
+
+
+def problem_of(refusal: Refused) -> Problem:
+    """The problem details of a refusal. Paths of the websocket begin with `$.data`, those of a body with `$`."""
+    path = refusal.path.replace("$.data", "$", 1) if refusal.path.startswith("$.data") else refusal.path
+    return Problem(
+        type=f"urn:comfyledger:error:{refusal.code}",
+        title=CODES[refusal.code],
+        status=status_of(refusal.code),
+        detail=refusal.message,
+        code=refusal.code,
+        hint=refusal.hint,
+        path=path,
+        retry_after_s=refusal.retry_after_s,
+    )

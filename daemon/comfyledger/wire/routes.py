@@ -1,0 +1,107 @@
+"""The HTTP routes below `/v1`: which request each one is, and from where its fields come.
+
+A route is the same request as on the websocket. Fields that are in the path come from there. Of a GET the others come
+from the query, of a POST from the body, which is a JSON object. The server and the OpenAPI document are made from this
+table.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from comfyledger.errors import Refused
+from comfyledger.wire.requests import REQUESTS
+from comfyledger.wire.requests.parts import Message
+
+Part = Literal["", "workflows", "backends", "stores"]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One method at one path. `kind`: the type of the request on the websocket.
+
+    `renamed`: names of parameters that differ from their field, by parameter. `part`: the only field of the answer
+    that is shown. `status`: of an answer that is no refusal.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    kind: str
+    summary: str
+    renamed: dict[str, str] = {}
+    part: Part = ""
+    status: int = 200
+
+    @property
+    def request(self) -> type[Message]:
+        return REQUESTS[self.kind]
+
+    @property
+    def in_path(self) -> tuple[str, ...]:
+        """The parameters in the path."""
+        return tuple(piece.partition("}")[0] for piece in self.path.split("{")[1:])
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields that come from query or body, by the name that they have there."""
+        outside = {field: parameter for parameter, field in self.renamed.items()}
+        taken = {self.renamed.get(parameter, parameter) for parameter in self.in_path}
+        if self.part:
+            return {}
+        return {outside.get(field, field): field for field in self.request.__struct_fields__ if field not in taken}
+
+
+BATCHES, BATCH, IMAGE = "/v1/batches", "/v1/batches/{batch_id}", "/v1/images/{image}"
+STORE: Final = "/v1/stores/{store}/series"
+_PAGE: Final = {"cursor": "before"}
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route("POST", BATCHES, "submit_batch", "Ask for images.", status=201),
+    Route("GET", BATCHES, "list_batches", "Batches, newest first.", renamed=_PAGE),
+    Route("GET", BATCH, "get_batch", "One batch with its images."),
+    Route("POST", f"{BATCH}/cancel", "cancel", "Give up what is not kept yet."),
+    Route("POST", f"{BATCH}/retry", "retry", "Take up what failed, was parked or held."),
+    Route("GET", "/v1/images", "list_images", "Images, newest batch first.", renamed=_PAGE),
+    Route("GET", f"{IMAGE}/story", "explain", "Everything that happened to an image.", renamed={"image": "what"}),
+    Route("GET", IMAGE, "get_image", "One image, by public id or by batch_id/index."),
+    Route("GET", "/v1/explain", "explain", "The story of an image, a batch or a gap."),
+    Route("GET", "/v1/events", "read_log", "A page of the log."),
+    Route("POST", "/v1/series", "open_series", "Ask the stores which numbers a series has."),
+    Route("POST", "/v1/pause", "pause", "Stop giving out new work."),
+    Route("POST", "/v1/resume", "resume", "Undo a pause, or let a held batch go on."),
+    Route("POST", "/v1/recover", "recover", "Take up what is parked, failed or missing."),
+    Route("POST", "/v1/forget", "forget", "Erase texts and files."),
+    Route("GET", "/v1/server", "server_info", "How the daemon is."),
+    Route("GET", "/v1/workflows", "server_info", "The configured workflows.", part="workflows"),
+    Route("GET", "/v1/backends", "server_info", "The ComfyUI servers.", part="backends"),
+    Route("GET", "/v1/stores", "server_info", "The stores.", part="stores"),
+    Route("GET", STORE, "survey_store", "A page of what a store holds, by series."),
+    Route("POST", STORE, "raise_series", "Go on above numbers that a store holds."),
+)
+LISTS: Final = frozenset({"kinds"})
+"""Fields of GET requests that hold several words."""
+WITHOUT_ROUTE: Final = frozenset({"hello", "subscribe", "unsubscribe"})
+"""Requests about a websocket itself. The same events come as Server-Sent Events from `/v1/events`."""
+
+
+def read_query(route: Route, path: dict[str, str], query: list[tuple[str, str]]) -> Message:
+    """The request of a GET. Lists are given with commas. Raises Refused(unknown_field, invalid_field)."""
+    values: dict[str, Any] = {route.renamed.get(name, name): value for name, value in path.items()}
+    for name, value in query:
+        field = route.fields.get(name)
+        if field is None:
+            known = ", ".join(route.fields) or "none"
+            text = f"There is no parameter {name[:64]!r}."
+            raise Refused("unknown_field", text, hint=f"Known: {known}.", path=f"query.{name[:64]}")
+        if field in values:
+            text = f"The parameter {name!r} occurs twice."
+            raise Refused("invalid_field", text, hint="Give each parameter once.", path=f"query.{name}")
+        values[field] = value.split(",") if field in LISTS else value
+    try:
+        return msgspec.convert(values, type=route.request, strict=False)
+    except msgspec.ValidationError as error:
+        sentence, _, place = str(error).partition(" - at `$")
+        field = place.lstrip(".").partition("[")[0].rstrip("`")
+        name = {inside: outside for outside, inside in route.fields.items()}.get(field, field)
+        raise Refused("invalid_field", f"{sentence[:300]}.", path=f"query.{name}" if name else "query") from error

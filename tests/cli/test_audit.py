@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from comfyledger.cli.base import FOUND
-from support.inspect_given import Place, contents, rows
+from support.ledger_on_disk import Place, contents, rows
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.inspect_given import Place, contents, rows, take_group
-from support.ledger_given import check_tables, log_of, submission
+from support.ledger_builders import check_tables, log_of, submission
+from support.ledger_on_disk import Place, contents, rows, take_group
 
 WITHOUT = "--without-stores"
 

@@ -15,7 +15,7 @@ from comfyledger.cli import base
 from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import backup
 from comfyledger.maintenance.replay import replay
-from support.inspect_given import Place
+from support.ledger_on_disk import Place
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from comfyledger.core.commands import Command, PauseLane, ResumeLane
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.reports import SeriesAnswered
-from support.core_given import (
+from support.core_builders import (
     cancel,
     dropping,
     failing,

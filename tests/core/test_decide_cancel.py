@@ -7,7 +7,7 @@ import pytest
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Changed, Taken, Wanted
 from comfyledger.errors import Refused
-from support.core_given import (
+from support.core_builders import (
     PlainLedger,
     accepted,
     cancel,

@@ -11,7 +11,7 @@ from comfyledger.core.reports import DeletionRefused, PromptWasRefused
 from comfyledger.core.scheduling.effects import DeleteImage, UploadImage
 from comfyledger.core.values import Blob, blob_of
 from comfyledger.errors import Refused
-from support.core_given import (
+from support.core_builders import (
     PlainLedger,
     cancel,
     deleted,
@@ -37,8 +37,8 @@ from support.core_given import (
     uploaded,
     uploading,
 )
-from support.core_house import House
-from support.core_sound import check_batch, check_fold, check_numbers
+from support.plain_engine import PlainEngine
+from support.row_checks import check_batch, check_fold, check_numbers
 
 
 def typed(name: str) -> Blob:
@@ -269,24 +269,24 @@ def test_a_store_that_is_given_up_is_owed_no_deletion_any_more() -> None:
 
 
 def test_a_deletion_waits_until_the_upload_under_way_has_ended() -> None:
-    house = House().given(submit(quantity=1), one_kept(1))
-    (upload,) = house.take()
-    house.given(uploading(1), forget(stores=True))
+    engine = PlainEngine().given(submit(quantity=1), one_kept(1))
+    (upload,) = engine.take()
+    engine.given(uploading(1), forget(stores=True))
     assert isinstance(upload, UploadImage)
-    assert house.take() == []
-    house.given(uploaded(1)).done(upload)
-    (deletion,) = house.wait(60_000).take()
+    assert engine.take() == []
+    engine.given(uploaded(1)).done(upload)
+    (deletion,) = engine.wait(60_000).take()
     assert isinstance(deletion, DeleteImage)
 
 
 def test_a_store_in_trouble_is_asked_one_at_a_time_and_after_a_crash_again() -> None:
-    house = House().given(submit(quantity=3), one_stored(1), one_stored(2), one_stored(3), forget(stores=True))
-    house.given(stuck("store/folder"))
-    house.restart()
-    assert len(house.wait(60_000).take()) == 1
-    house.restart()
-    house.work()
-    assert house.ledger.states() == ["forgotten"] * 3
+    engine = PlainEngine().given(submit(quantity=3), one_stored(1), one_stored(2), one_stored(3), forget(stores=True))
+    engine.given(stuck("store/folder"))
+    engine.restart()
+    assert len(engine.wait(60_000).take()) == 1
+    engine.restart()
+    engine.work()
+    assert engine.ledger.states() == ["forgotten"] * 3
 
 
 def test_a_prompt_that_is_gone_leaves_a_forgotten_image_forgotten() -> None:

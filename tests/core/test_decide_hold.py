@@ -9,7 +9,7 @@ from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.events import BatchHeld, PromptRemoved
 from comfyledger.core.reports import PromptReport
 from comfyledger.errors import Refused
-from support.core_given import (
+from support.core_builders import (
     cancel,
     failed,
     failing,

@@ -8,7 +8,7 @@ import pytest
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.events import ImageFailed, PromptLost, PromptRemoved
-from support.core_given import (
+from support.core_builders import (
     cancel,
     failing,
     fallen,
@@ -22,7 +22,7 @@ from support.core_given import (
     retry,
     submit,
 )
-from support.core_given import failed as has_failed
+from support.core_builders import failed as has_failed
 
 MAX = Policy().poison_strikes_max
 

@@ -33,7 +33,7 @@ from comfyledger.core.scheduling.effects import (
 )
 from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.core.values import EVERYTHING, Evidence, backend_lane, store_lane, user_lane
-from support.core_given import (
+from support.core_builders import (
     PlainLedger,
     accepted,
     cancel,
@@ -64,8 +64,8 @@ from support.core_given import (
     uploaded,
     uploading,
 )
-from support.core_house import House, kept_in_memory
-from support.core_sound import check_batch, check_fold, check_numbers, rows_of
+from support.plain_engine import PlainEngine, kept_in_memory
+from support.row_checks import check_batch, check_fold, check_numbers, rows_of
 
 BATCHES = ("b1", "b2", "b3")
 STORES = ("folder", "cloud")
@@ -208,55 +208,56 @@ messages = st.one_of(plain_messages.map(plain), plain_messages.map(plain), rogue
 
 
 class Run:
-    """A house, and a second index that is fed alike but never asked, so that nothing of it ever runs."""
+    """An engine, and a second index that is fed alike but never asked, so that nothing of it ever runs."""
 
     def __init__(self) -> None:
-        self.house = House(Limits(queue_depth=2, uploads_max=2, fetches_max=2, cancels_max=1, priority_age_ms=5_000))
+        limits = Limits(queue_depth=2, uploads_max=2, fetches_max=2, cancels_max=1, priority_age_ms=5_000)
+        self.engine = PlainEngine(limits)
         self.feed_both()
 
     def feed_both(self) -> None:
         self.quiet = PendingWork(WIDE)
-        feed = self.house.owed.apply
+        feed = self.engine.owed.apply
 
         def apply(rows: Iterable[Row], now_ms: int) -> None:
             rows = list(rows)
             feed(rows, now_ms)
             self.quiet.apply(rows, now_ms)
 
-        self.house.owed.apply = apply  # type: ignore[method-assign]
+        self.engine.owed.apply = apply  # type: ignore[method-assign]
 
     def restart(self) -> None:
-        self.house.restart()
+        self.engine.restart()
         self.feed_both()
-        self.quiet.apply(self.house.ledger.open_rows(), self.house.now_ms)
+        self.quiet.apply(self.engine.ledger.open_rows(), self.engine.now_ms)
 
 
 def send(*resolves: Resolve) -> Move:
     def move(run: Run) -> None:
-        run.house.post([resolve(run.house.ledger) for resolve in resolves])
+        run.engine.post([resolve(run.engine.ledger) for resolve in resolves])
 
     return move
 
 
 def take(run: Run) -> None:
-    for effect in run.house.take():
-        check_effect(run.house.ledger, effect)
+    for effect in run.engine.take():
+        check_effect(run.engine.ledger, effect)
 
 
 def end_one(which: int, how: int) -> Move:
     """One of the running effects ends: well, or in one of the ways in which work goes wrong."""
 
     def move(run: Run) -> None:
-        running = list(run.house.running.values())
+        running = list(run.engine.running.values())
         if running:
-            end(run.house, running[which % len(running)], how)
+            end(run.engine, running[which % len(running)], how)
 
     return move
 
 
-def end(house: House, effect: Effect, how: int) -> None:
+def end(engine: PlainEngine, effect: Effect, how: int) -> None:
     if how <= 5:
-        house.perform(effect)
+        engine.perform(effect)
         return
     if isinstance(effect, SubmitPrompt | UploadImage) and how > 6:
         begin = (
@@ -264,11 +265,11 @@ def end(house: House, effect: Effect, how: int) -> None:
             if isinstance(effect, UploadImage)
             else intended(effect.prompt, effect.attempt, batch=effect.batch_id)
         )
-        if not house._go(begin):
-            house.done(effect)
+        if not engine._go(begin):
+            engine.done(effect)
             return
-    house.post(wrong_end(effect, how))
-    house.done(effect)
+    engine.post(wrong_end(effect, how))
+    engine.done(effect)
 
 
 def wrong_end(effect: Effect, how: int) -> list[Message]:
@@ -298,7 +299,7 @@ def wrong_end(effect: Effect, how: int) -> list[Message]:
 
 def wait(ms: int) -> Move:
     def move(run: Run) -> None:
-        run.house.wait(ms)
+        run.engine.wait(ms)
 
     return move
 
@@ -348,26 +349,26 @@ def check_effect(ledger: PlainLedger, effect: Effect) -> None:
 
 def check_depth(run: Run) -> None:
     """At most `queue_depth` prompts of ours are in a ComfyUI, or on their way to it; a suspect is there alone."""
-    ledger = run.house.ledger
+    ledger = run.engine.ledger
     there = {(row.batch_id, row.index) for row in rows_of(ledger, PromptRow) if row.at_comfyui}
     coming = {
         (effect.batch_id, effect.prompt)
-        for effect in run.house.running.values()
+        for effect in run.engine.running.values()
         if isinstance(effect, SubmitPrompt)
         and ledger.prompt(effect.prompt, effect.batch_id).state == "queued"
         and ledger.prompt(effect.prompt, effect.batch_id).attempt < effect.attempt
     }
     rows = [ledger.prompt(index, batch_id) for batch_id, index in there | coming]
     taken = Counter(row.backend for row in rows)
-    assert max(taken.values(), default=0) <= run.house.limits.queue_depth
+    assert max(taken.values(), default=0) <= run.engine.limits.queue_depth
     assert all(taken[row.backend] == 1 for row in rows if row.strikes)
 
 
 def check_index(run: Run) -> None:
     """The index that was fed row by row says what a fresh one says that is filled after a crash."""
-    now_ms = run.house.now_ms + 3_600_000
+    now_ms = run.engine.now_ms + 3_600_000
     fresh = PendingWork(WIDE)
-    fresh.apply(run.house.ledger.open_rows(), run.house.now_ms)
+    fresh.apply(run.engine.ledger.open_rows(), run.engine.now_ms)
     assert run.quiet._wanted == fresh._wanted
     assert run.quiet.open_counts() == fresh.open_counts()
     assert says(copy.deepcopy(run.quiet), now_ms) == says(fresh, now_ms)
@@ -394,7 +395,7 @@ def waiting(owed: PendingWork) -> set[tuple[str, int]]:
 
 
 def check(run: Run) -> None:
-    ledger = run.house.ledger
+    ledger = run.engine.ledger
     check_numbers(ledger)
     for batch in rows_of(ledger, BatchRow):
         check_batch(ledger, batch)
@@ -404,15 +405,15 @@ def check(run: Run) -> None:
 
 def check_all_can_end(run: Run) -> None:
     """Once nothing is stopped and nothing goes wrong, every batch settles and the index is empty."""
-    house = run.house
-    house.post(ResumeLane("app", lane) for lane in LANES)
-    house.post(LaneWorks(lane) for lane in LANES)
-    house.post(release(batch) for batch in BATCHES)
-    house.work()
-    assert all(batch.settled for batch in rows_of(house.ledger, BatchRow))
-    assert all(prompt.state == "done" for prompt in rows_of(house.ledger, PromptRow))
-    house.wait(3_600_000).take()
-    assert kept_in_memory(house.owed) == 0
+    engine = run.engine
+    engine.post(ResumeLane("app", lane) for lane in LANES)
+    engine.post(LaneWorks(lane) for lane in LANES)
+    engine.post(release(batch) for batch in BATCHES)
+    engine.work()
+    assert all(batch.settled for batch in rows_of(engine.ledger, BatchRow))
+    assert all(prompt.state == "done" for prompt in rows_of(engine.ledger, PromptRow))
+    engine.wait(3_600_000).take()
+    assert kept_in_memory(engine.owed) == 0
     assert kept_in_memory(run.quiet) == 0
 
 
@@ -423,6 +424,6 @@ def test_after_any_messages_the_ledger_is_sound_and_every_image_can_end(played: 
     for move in played:
         move(run)
         check(run)
-    check_fold(run.house.ledger)
+    check_fold(run.engine.ledger)
     check_all_can_end(run)
     check(run)

@@ -10,7 +10,7 @@ from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Changed
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
-from support.core_given import (
+from support.core_builders import (
     cancel,
     dropping,
     failing,
@@ -30,7 +30,7 @@ from support.core_given import (
     uploaded,
     uploading,
 )
-from support.core_house import House
+from support.plain_engine import PlainEngine
 
 ONE = submit(quantity=1)
 TWO = submit(quantity=1, into=("folder", "cloud"))
@@ -134,16 +134,16 @@ def test_a_lost_image_joins_a_run_of_its_prompt_that_is_under_way() -> None:
 
 
 def test_memory_reloads_a_settled_batch_that_owes_work_and_drops_it_after() -> None:
-    house = House()
-    house.post([ONE])
-    house.work()
-    assert house.owed.open_counts()["batches"] == 0
-    house.post([owing(1)])
-    house.work()
-    assert house.ledger.image().state == "stored"
-    house.post([owing(1), lost()])
-    house.work()
-    assert (house.ledger.image().attempt, house.owed.open_counts()["batches"]) == (2, 0)
+    engine = PlainEngine()
+    engine.post([ONE])
+    engine.work()
+    assert engine.owed.open_counts()["batches"] == 0
+    engine.post([owing(1)])
+    engine.work()
+    assert engine.ledger.image().state == "stored"
+    engine.post([owing(1), lost()])
+    engine.work()
+    assert (engine.ledger.image().attempt, engine.owed.open_counts()["batches"]) == (2, 0)
 
 
 def test_a_collision_gets_its_series_next_number_and_stored_copies_stay() -> None:

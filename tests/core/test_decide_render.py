@@ -9,7 +9,7 @@ from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Taken, Wanted
 from comfyledger.core.events import ImageFailed, PromptLost, PromptSubmitting
 from comfyledger.core.values import prompt_uuid
-from support.core_given import (
+from support.core_builders import (
     BACKEND,
     accepted,
     cancel,

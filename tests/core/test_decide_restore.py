@@ -8,7 +8,7 @@ from comfyledger.core.events import LedgerRestored, SeriesOpened, SeriesRaised
 from comfyledger.core.reports import SeriesAnswered
 from comfyledger.core.rows import SeriesRow
 from comfyledger.core.values import Evidence
-from support.core_given import PlainLedger, given, raising, restoring, series, submit
+from support.core_builders import PlainLedger, given, raising, restoring, series, submit
 
 
 def numbers(ledger: PlainLedger, batch: str, user: str = "Areg", trust: bool = True) -> list[int]:

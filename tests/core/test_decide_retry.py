@@ -8,7 +8,7 @@ from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.recorder import Changed, Taken, Wanted
 from comfyledger.core.events import BatchReopened
 from comfyledger.errors import Refused
-from support.core_given import (
+from support.core_builders import (
     cancel,
     failed,
     failing,

@@ -11,7 +11,7 @@ from comfyledger.core.events import BatchSettled, LanePaused, LaneResumed
 from comfyledger.core.reports import LaneWorks
 from comfyledger.core.values import EVERYTHING, store_lane
 from comfyledger.errors import Refused
-from support.core_given import (
+from support.core_builders import (
     cancel,
     given,
     kept,

@@ -10,7 +10,7 @@ from comfyledger.core.events import SeriesRaised
 from comfyledger.core.reports import SeriesAnswered
 from comfyledger.core.values import NUMBER_MAX, Evidence
 from comfyledger.errors import Refused
-from support.core_given import cancel, given, one_stored, raising, series, stores, submit
+from support.core_builders import cancel, given, one_stored, raising, series, stores, submit
 
 
 def answered(**highest: int) -> SeriesAnswered:

@@ -9,7 +9,7 @@ from comfyledger.core.events import FilesTaken, ImageAdded
 from comfyledger.core.rows import PromptRow
 from comfyledger.core.values import Take
 from comfyledger.errors import Refused
-from support.core_given import (
+from support.core_builders import (
     PlainLedger,
     cancel,
     dropping,

@@ -16,7 +16,7 @@ from comfyledger.core.evolve.transitions import COUNT
 from comfyledger.core.keys import BatchKey
 from comfyledger.core.reports import LaneWorks
 from comfyledger.core.rows import BatchRow, ImageState, Slice, TemplateRow
-from support.core_given import (
+from support.core_builders import (
     PlainLedger,
     cancel,
     deleted,

@@ -19,7 +19,7 @@ from comfyledger.core.keys import (
     whole_prompt,
 )
 from comfyledger.core.rows import RequestRow, RowId, row_id
-from support.core_given import PlainLedger, given, stuck, submit
+from support.core_builders import PlainLedger, given, stuck, submit
 
 LANE = "store/folder"
 

@@ -12,7 +12,7 @@ from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt, UploadImage
 from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
-from support.core_given import (
+from support.core_builders import (
     accepted,
     cancel,
     failed,
@@ -32,15 +32,15 @@ from support.core_given import (
     unwanted,
     uploading,
 )
-from support.core_house import House, kept_in_memory
+from support.plain_engine import PlainEngine, kept_in_memory
 
 BACKEND = backend_lane("main")
 FOLDER = store_lane("folder")
 PAIR = submit(quantity=2, per_prompt=2)
 
 
-def house(*messages: object, depth: int = 3) -> House:
-    return House(Limits(queue_depth=depth)).given(*messages)  # type: ignore[arg-type]
+def engine(*messages: object, depth: int = 3) -> PlainEngine:
+    return PlainEngine(Limits(queue_depth=depth)).given(*messages)  # type: ignore[arg-type]
 
 
 def kinds(effects: list[Effect]) -> list[str]:
@@ -79,20 +79,20 @@ def prompts(effects: list[Effect]) -> list[tuple[str, int]]:
     ],
 )
 def test_effects_are_owed_by_state_and_after_a_crash_alike(before: tuple[Message, ...], owed: list[str]) -> None:
-    lived = house(submit(quantity=1), before)
+    lived = engine(submit(quantity=1), before)
     assert sorted(kinds(lived.take())) == owed
     lived.restart()
     assert sorted(kinds(lived.take())) == owed
 
 
 def test_what_may_have_gone_out_before_a_crash_is_looked_for_first() -> None:
-    lived = house(submit(quantity=1), intended(1))
+    lived = engine(submit(quantity=1), intended(1))
     lived.restart()
     assert lived.take() == [SubmitPrompt("b1", 1, 1, "main", resumed=True)]
 
 
 def test_effects_carry_what_their_worker_needs() -> None:
-    lived = house(PAIR, rendering(1))
+    lived = engine(PAIR, rendering(1))
     prompt_id = lived.ledger.prompt().prompt_id
     assert lived.take() == [FollowPrompt("b1", 1, 1, "main", prompt_id, (1, 2))]
     lived.post(finished(1, files=2))
@@ -104,7 +104,7 @@ def test_effects_carry_what_their_worker_needs() -> None:
 
 
 def test_an_effect_that_runs_is_not_handed_out_again() -> None:
-    lived = house(submit(quantity=1))
+    lived = engine(submit(quantity=1))
     (effect,) = lived.take()
     assert lived.take() == []
     lived.post(intended(1))
@@ -114,12 +114,12 @@ def test_an_effect_that_runs_is_not_handed_out_again() -> None:
 
 
 def test_every_store_of_an_image_is_owed_its_bytes() -> None:
-    lived = house(submit(quantity=1, into=("folder", "cloud")), one_kept(1))
+    lived = engine(submit(quantity=1, into=("folder", "cloud")), one_kept(1))
     assert {effect.lane for effect in lived.take()} == {FOLDER, store_lane("cloud")}
 
 
 def test_whatever_was_asked_is_done_when_all_works() -> None:
-    lived = house(submit("b1", 7, per_prompt=3), submit("b2", 5, user="Mara", into=("folder", "cloud"))).work()
+    lived = engine(submit("b1", 7, per_prompt=3), submit("b2", 5, user="Mara", into=("folder", "cloud"))).work()
     assert lived.ledger.states("b1") + lived.ledger.states("b2") == ["stored"] * 12
     assert {lived.ledger.prompt(index, "b2").attempt for index in range(1, 6)} == {1}
 
@@ -128,7 +128,7 @@ def test_whatever_was_asked_is_done_when_all_works() -> None:
 
 
 def test_no_more_than_queue_depth_prompts_are_in_a_comfyui() -> None:
-    lived = house(submit(quantity=10))
+    lived = engine(submit(quantity=10))
     effects = lived.take()
     assert len(effects) == 3
     lived.post(intended(1), accepted(1))
@@ -139,12 +139,12 @@ def test_no_more_than_queue_depth_prompts_are_in_a_comfyui() -> None:
 
 
 def test_each_backend_has_a_queue_of_its_own() -> None:
-    lived = house(submit("b1", 9), submit("b2", 9, backend="other"), depth=2)
+    lived = engine(submit("b1", 9), submit("b2", 9, backend="other"), depth=2)
     assert Counter(effect.lane for effect in lived.take()) == {BACKEND: 2, backend_lane("other"): 2}
 
 
 def test_a_prompt_being_cancelled_keeps_its_place_until_it_is_gone() -> None:
-    lived = house(submit("b1", 1), submit("b2", 1), rendering(1), depth=1)
+    lived = engine(submit("b1", 1), submit("b2", 1), rendering(1), depth=1)
     lived.post(cancel())
     assert prompts(lived.take()) == []
     lived.post(gone(1))
@@ -152,7 +152,7 @@ def test_a_prompt_being_cancelled_keeps_its_place_until_it_is_gone() -> None:
 
 
 def test_a_prompt_cancelled_before_its_call_gives_its_place_away() -> None:
-    lived = house(submit("b1", 1), submit("b2", 1), depth=1)
+    lived = engine(submit("b1", 1), submit("b2", 1), depth=1)
     (first,) = lived.take()
     lived.post(cancel())
     assert prompts(lived.take()) == [("b2", 1)]
@@ -161,7 +161,7 @@ def test_a_prompt_cancelled_before_its_call_gives_its_place_away() -> None:
 
 
 def test_a_prompt_on_its_way_keeps_its_place_when_its_row_changes() -> None:
-    lived = house(PAIR, *(message for n in (1, 2, 3) for message in (*rendering(1, n), failed(1, n))), depth=1)
+    lived = engine(PAIR, *(message for n in (1, 2, 3) for message in (*rendering(1, n), failed(1, n))), depth=1)
     lived.given(retry(1), submit("b2", 1))
     assert prompts(lived.take()) == [("b1", 1)]
     lived.post(retry(2))
@@ -170,7 +170,7 @@ def test_a_prompt_on_its_way_keeps_its_place_when_its_row_changes() -> None:
 
 
 def test_a_late_end_of_an_earlier_submit_gives_no_place_away() -> None:
-    lived = house(submit(quantity=2), depth=1)
+    lived = engine(submit(quantity=2), depth=1)
     (first,) = lived.take()
     lived.post(intended(1), failed(1, 1, "http_500"))
     (second,) = lived.take()
@@ -180,7 +180,7 @@ def test_a_late_end_of_an_earlier_submit_gives_no_place_away() -> None:
 
 
 def test_a_submit_that_recorded_no_intent_goes_back_into_the_queue() -> None:
-    lived = house(submit(quantity=1), depth=1)
+    lived = engine(submit(quantity=1), depth=1)
     (first,) = lived.take()
     lived.done(first)
     assert lived.take() == []
@@ -189,12 +189,12 @@ def test_a_submit_that_recorded_no_intent_goes_back_into_the_queue() -> None:
 
 
 def test_users_take_turns() -> None:
-    lived = house(submit("b1", 60), submit("b2", 2, user="Mara"), depth=4)
+    lived = engine(submit("b1", 60), submit("b2", 2, user="Mara"), depth=4)
     assert [batch for batch, _ in prompts(lived.take())] == ["b1", "b2", "b1", "b2"]
 
 
 def test_a_higher_priority_goes_first() -> None:
-    lived = house(submit("b1", 3, priority=2), submit("b2", 2, priority=0), depth=3)
+    lived = engine(submit("b1", 3, priority=2), submit("b2", 2, priority=0), depth=3)
     assert [batch for batch, _ in prompts(lived.take())] == ["b2", "b2", "b1"]
 
 
@@ -202,7 +202,7 @@ def test_a_higher_priority_goes_first() -> None:
 
 
 def test_uploads_and_fetches_are_bounded_for_each_lane() -> None:
-    lived = House(Limits(queue_depth=20, uploads_max=2, fetches_max=1))
+    lived = PlainEngine(Limits(queue_depth=20, uploads_max=2, fetches_max=1))
     lived.given(submit("b1", 6, into=("folder", "cloud")), *(one_kept(index) for index in range(1, 4)))
     lived.given(rendered(4), rendered(5))
     effects = lived.take()
@@ -217,7 +217,7 @@ def test_uploads_and_fetches_are_bounded_for_each_lane() -> None:
 
 
 def test_files_of_one_user_leave_places_for_those_of_others() -> None:
-    lived = House(Limits(queue_depth=20, fetches_max=4, fetches_user_max=2))
+    lived = PlainEngine(Limits(queue_depth=20, fetches_max=4, fetches_user_max=2))
     lived.given(submit("b1", 5), submit("b2", 2, user="Mara"))
     lived.given(*(rendered(index) for index in range(1, 6)), rendered(1, batch="b2"), rendered(2, batch="b2"))
     fetches = [effect for effect in lived.take() if isinstance(effect, FetchPrompt)]
@@ -230,7 +230,7 @@ def test_files_of_one_user_leave_places_for_those_of_others() -> None:
 
 
 def test_following_is_not_bounded() -> None:
-    lived = house(submit(quantity=50), *(rendering(index) for index in range(1, 51)), depth=50)
+    lived = engine(submit(quantity=50), *(rendering(index) for index in range(1, 51)), depth=50)
     assert kinds(lived.take()) == ["follow"] * 50
 
 
@@ -239,7 +239,7 @@ def test_following_is_not_bounded() -> None:
 
 @pytest.mark.parametrize("lane", [BACKEND, user_lane("areg"), EVERYTHING])
 def test_a_pause_keeps_new_prompts_from_going(lane: str) -> None:
-    lived = house(submit(quantity=2), PauseLane("app", lane))
+    lived = engine(submit(quantity=2), PauseLane("app", lane))
     assert lived.take() == []
     lived.restart()
     assert lived.take() == []
@@ -251,7 +251,7 @@ def test_a_pause_keeps_new_prompts_from_going(lane: str) -> None:
 
 @pytest.mark.parametrize("lane", [FOLDER, EVERYTHING])
 def test_a_pause_keeps_images_from_their_store(lane: str) -> None:
-    lived = house(submit(quantity=1), one_kept(1), PauseLane("app", lane))
+    lived = engine(submit(quantity=1), one_kept(1), PauseLane("app", lane))
     assert lived.take() == []
     lived.post(ResumeLane("app", lane))
     assert kinds(lived.take()) == ["upload"]
@@ -259,25 +259,25 @@ def test_a_pause_keeps_images_from_their_store(lane: str) -> None:
 
 @pytest.mark.parametrize("lane", [user_lane("mara"), backend_lane("other"), store_lane("cloud")])
 def test_a_pause_of_another_lane_changes_nothing(lane: str) -> None:
-    lived = house(PauseLane("app", lane), submit(quantity=2), one_kept(1))
+    lived = engine(PauseLane("app", lane), submit(quantity=2), one_kept(1))
     assert sorted(kinds(lived.take())) == ["submit", "upload"]
 
 
 @pytest.mark.parametrize("lane", [BACKEND, user_lane("areg"), EVERYTHING])
 def test_prompts_at_comfyui_are_followed_fetched_cancelled_during_a_pause(lane: str) -> None:
-    lived = house(submit(quantity=3), rendering(1), rendered(2), rendering(3), cancel(3), PauseLane("app", lane))
+    lived = engine(submit(quantity=3), rendering(1), rendered(2), rendering(3), cancel(3), PauseLane("app", lane))
     assert sorted(kinds(lived.take())) == ["cancel", "fetch", "follow", "follow"]
 
 
 def test_a_held_batch_gives_way_to_others_and_goes_on_when_resumed() -> None:
-    lived = house(submit("b1", 3), hold(), submit("b2", 1))
+    lived = engine(submit("b1", 3), hold(), submit("b2", 1))
     assert prompts(lived.take()) == [("b2", 1)]
     lived.post(release())
     assert prompts(lived.take()) == [("b1", 1), ("b1", 2)]
 
 
 def test_a_batch_held_while_its_prompt_is_picked_waits_until_resumed() -> None:
-    lived = house(submit(quantity=1))
+    lived = engine(submit(quantity=1))
     (first,) = lived.take()
     lived.post(hold())
     assert not lived.post(intended(1))[0].go
@@ -288,7 +288,7 @@ def test_a_batch_held_while_its_prompt_is_picked_waits_until_resumed() -> None:
 
 
 def test_a_batch_held_and_resumed_while_its_prompt_is_picked_goes_on() -> None:
-    lived = house(submit(quantity=1))
+    lived = engine(submit(quantity=1))
     (first,) = lived.take()
     lived.given(hold(), release())
     assert lived.take() == []
@@ -311,7 +311,7 @@ ENDS: list[tuple[Message, ...]] = [
 
 @pytest.mark.parametrize("end", ENDS)
 def test_nothing_of_a_settled_batch_stays_in_memory(end: tuple[Message, ...]) -> None:
-    lived = house(submit(quantity=1))
+    lived = engine(submit(quantity=1))
     lived.done(*lived.take())
     lived.given(end)
     lived.wait(600_000).take()
@@ -320,7 +320,7 @@ def test_nothing_of_a_settled_batch_stays_in_memory(end: tuple[Message, ...]) ->
 
 
 def test_an_effect_that_failed_and_is_wanted_no_more_is_forgotten() -> None:
-    lived = house(submit(quantity=1), rendering(1))
+    lived = engine(submit(quantity=1), rendering(1))
     lived.done(*lived.take())
     lived.given(cancel(), gone(1))
     lived.wait(600_000).take()
@@ -328,14 +328,14 @@ def test_an_effect_that_failed_and_is_wanted_no_more_is_forgotten() -> None:
 
 
 def test_a_batch_that_came_and_went_within_one_group_leaves_nothing() -> None:
-    lived = house()
+    lived = engine()
     lived.post(submit(quantity=5, per_prompt=2), cancel())
     assert lived.take() == []
     assert kept_in_memory(lived.owed) == 0
 
 
 def test_a_batch_retried_and_cancelled_within_one_group_leaves_nothing() -> None:
-    lived = house(submit(quantity=6, per_prompt=2), rendering(1), rendering(2), rendering(3))
+    lived = engine(submit(quantity=6, per_prompt=2), rendering(1), rendering(2), rendering(3))
     for attempt in (1, 2, 3):
         for prompt in (1, 2, 3):
             lived.given(rendering(prompt, attempt), failed(prompt, attempt), release())
@@ -346,13 +346,13 @@ def test_a_batch_retried_and_cancelled_within_one_group_leaves_nothing() -> None
 
 
 def test_finished_work_leaves_nothing_behind() -> None:
-    lived = house(submit("b1", 20, per_prompt=3), submit("b2", 20, user="Mara", priority=0)).work()
+    lived = engine(submit("b1", 20, per_prompt=3), submit("b2", 20, user="Mara", priority=0)).work()
     lived.wait(600_000).take()
     assert kept_in_memory(lived.owed) == 0
 
 
 def test_counts_say_how_much_is_open() -> None:
-    lived = house(submit(quantity=5, into=("folder", "cloud")), one_kept(1))
+    lived = engine(submit(quantity=5, into=("folder", "cloud")), one_kept(1))
     lived.take()
     assert lived.owed.open_counts() == {"batches": 1, "prompts": 4, "uploads": 2, "running": 5}
     assert lived.owed.user_of("b1") == "areg"

@@ -7,7 +7,7 @@ from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import CancelPrompt, Effect, SubmitPrompt
 from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS, PROBE_LAST_MS
 from comfyledger.core.values import backend_lane, store_lane
-from support.core_given import (
+from support.core_builders import (
     cancel,
     gone,
     intended,
@@ -17,23 +17,23 @@ from support.core_given import (
     submit,
     uploaded,
 )
-from support.core_house import House, kept_in_memory
+from support.plain_engine import PlainEngine, kept_in_memory
 
 BACKEND = backend_lane("main")
 FOLDER = store_lane("folder")
 
 
-def house(*messages: object, depth: int = 3) -> House:
-    return House(Limits(queue_depth=depth)).given(*messages)  # type: ignore[arg-type]
+def engine(*messages: object, depth: int = 3) -> PlainEngine:
+    return PlainEngine(Limits(queue_depth=depth)).given(*messages)  # type: ignore[arg-type]
 
 
 def kinds(effects: list[Effect]) -> list[str]:
     return [effect.kind for effect in effects]
 
 
-def in_trouble(images: int = 20) -> House:
+def in_trouble(images: int = 20) -> PlainEngine:
     """A store that did not answer a first call; nothing runs."""
-    lived = house(submit(quantity=images), *(one_kept(index) for index in range(1, images + 1)))
+    lived = engine(submit(quantity=images), *(one_kept(index) for index in range(1, images + 1)))
     lived.post(stuck(FOLDER))
     return lived
 
@@ -60,7 +60,7 @@ def test_probes_come_after_one_second_then_two_then_four_up_to_a_minute() -> Non
 
 
 def test_calls_that_were_under_way_when_the_trouble_began_count_as_one() -> None:
-    lived = house(submit(quantity=8), *(one_kept(index) for index in range(1, 9)))
+    lived = engine(submit(quantity=8), *(one_kept(index) for index in range(1, 9)))
     running = lived.take()
     assert len(running) == 8
     for effect in running:
@@ -78,7 +78,7 @@ def test_one_probe_in_vain_counts_once_whoever_else_says_so() -> None:
 
 
 def test_a_lane_in_trouble_wakes_nobody_once_nothing_is_owed_to_it() -> None:
-    lived = house(stuck(FOLDER)).wait(PROBE_FIRST_MS)
+    lived = engine(stuck(FOLDER)).wait(PROBE_FIRST_MS)
     assert lived.take() == []
     assert lived.owed.wake_at_ms(lived.now_ms) is None
 
@@ -132,14 +132,14 @@ def test_one_more_trouble_begins_with_one_second_again() -> None:
 
 
 def test_trouble_that_was_over_within_its_own_group_leaves_none_behind() -> None:
-    lived = house(submit(quantity=9), *(one_kept(index) for index in range(1, 10)))
+    lived = engine(submit(quantity=9), *(one_kept(index) for index in range(1, 10)))
     lived.post(stuck(FOLDER), LaneWorks(FOLDER))
     assert not lived.owed.in_trouble(FOLDER)
     assert len(lived.take()) == 8
 
 
 def test_trouble_of_one_lane_leaves_the_others_alone() -> None:
-    lived = house(submit(quantity=2, into=("folder", "cloud")), one_kept(1), one_kept(2), stuck(FOLDER))
+    lived = engine(submit(quantity=2, into=("folder", "cloud")), one_kept(1), one_kept(2), stuck(FOLDER))
     assert {effect.lane for effect in lived.take()} == {store_lane("cloud")}
 
 
@@ -158,13 +158,13 @@ def test_a_sign_of_life_moves_the_next_probe_forward() -> None:
 
 
 def test_a_comfyui_that_is_away_gets_one_submit_and_every_follower_stays() -> None:
-    lived = house(submit(quantity=9), rendering(1), rendering(2), stuck(BACKEND), depth=5)
+    lived = engine(submit(quantity=9), rendering(1), rendering(2), stuck(BACKEND), depth=5)
     assert kinds(lived.take()) == ["follow", "follow"]
     assert kinds(lived.wait(PROBE_FIRST_MS).take()) == ["submit"]
 
 
 def test_a_follower_that_ends_in_trouble_waits_before_it_follows_again() -> None:
-    lived = house(submit(quantity=1), rendering(1), stuck(BACKEND))
+    lived = engine(submit(quantity=1), rendering(1), stuck(BACKEND))
     (follow,) = lived.take()
     lived.done(follow)
     assert lived.take() == []
@@ -172,7 +172,7 @@ def test_a_follower_that_ends_in_trouble_waits_before_it_follows_again() -> None
 
 
 def test_a_submit_that_met_trouble_is_resumed_and_not_sent_blindly() -> None:
-    lived = house(submit(quantity=1))
+    lived = engine(submit(quantity=1))
     (first,) = lived.take()
     lived.post(intended(1), stuck(BACKEND))
     lived.done(first)
@@ -183,7 +183,7 @@ def test_a_submit_that_met_trouble_is_resumed_and_not_sent_blindly() -> None:
 
 
 def test_an_effect_that_died_is_owed_again_after_growing_delays() -> None:
-    lived = house(submit(quantity=1), one_kept(1))
+    lived = engine(submit(quantity=1), one_kept(1))
     delays = []
     for _ in range(4):
         (effect,) = lived.take()
@@ -196,7 +196,7 @@ def test_an_effect_that_died_is_owed_again_after_growing_delays() -> None:
 
 
 def test_an_effect_started_before_its_delay_is_over_is_not_started_twice() -> None:
-    lived = house(submit(quantity=1, into=("folder", "cloud")), one_kept(1))
+    lived = engine(submit(quantity=1, into=("folder", "cloud")), one_kept(1))
     folder, cloud = lived.take()
     lived.done(folder)
     lived.post(uploaded(1, "cloud"))
@@ -206,7 +206,7 @@ def test_an_effect_started_before_its_delay_is_over_is_not_started_twice() -> No
 
 
 def test_a_cancel_is_owed_until_the_prompt_is_seen_gone() -> None:
-    lived = house(submit(quantity=1), rendering(1), cancel())
+    lived = engine(submit(quantity=1), rendering(1), cancel())
     first = next(effect for effect in lived.take() if isinstance(effect, CancelPrompt))
     lived.done(first)
     assert lived.wait(PROBE_FIRST_MS).take() == [first]
@@ -216,12 +216,12 @@ def test_a_cancel_is_owed_until_the_prompt_is_seen_gone() -> None:
 
 
 def test_nothing_wakes_the_engine_while_nothing_can_change_by_itself() -> None:
-    lived = house(submit(quantity=5), rendering(1))
+    lived = engine(submit(quantity=5), rendering(1))
     lived.take()
     assert lived.owed.wake_at_ms(lived.now_ms) is None
 
 
 def test_the_end_of_something_unknown_changes_nothing() -> None:
-    lived = house(submit(quantity=1))
+    lived = engine(submit(quantity=1))
     lived.owed.done(("upload", "b9", 1, "folder"), 0)
-    assert kept_in_memory(lived.owed) == kept_in_memory(house(submit(quantity=1)).owed)
+    assert kept_in_memory(lived.owed) == kept_in_memory(engine(submit(quantity=1)).owed)

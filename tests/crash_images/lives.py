@@ -28,7 +28,7 @@ from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import Copied, backup, prune
 from comfyledger.maintenance.rebuild import rebuild
 from comfyledger.maintenance.restore import Wanted, restore
-from support.ledger_given import NOW_MS, check_tables, raw, submission, take
+from support.ledger_builders import NOW_MS, check_tables, raw, submission, take
 
 LIVE = "state/ledger.db"
 ELSEWHERE = "other/machine/ledger.db"

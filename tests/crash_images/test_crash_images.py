@@ -32,7 +32,7 @@ from crash_images import recorder
 from crash_images.models import MODELS, Disk, Image, Model, everything, synced_only
 from crash_images.recorder import Kind, Record
 from crash_images.workload import LEDGER, SPOOL
-from support.ledger_given import check_tables
+from support.ledger_builders import check_tables
 
 HERE = Path(__file__).parent
 SEED = 20_240_607

@@ -30,7 +30,7 @@ from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.media.media_file import ProvedFile
 from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.spool import Spool
-from support.ledger_given import submission
+from support.ledger_builders import submission
 from support.waiting import until
 
 LEDGER = "local/state/ledger.db"

@@ -11,7 +11,7 @@ from comfyledger.core.decide.recorder import Accepted, Policy
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import submission
+from support.ledger_builders import submission
 
 
 async def for_ever(_: object) -> None:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from comfyledger.core.commands import CancelBatch
 from comfyledger.core.reports import LaneStuck, LaneWorks, PromptWasAccepted, SubmitIntended
 from comfyledger.core.scheduling.effects import Effect
-from support.ledger_given import submission
+from support.ledger_builders import submission
 from support.waiting import until
 
 

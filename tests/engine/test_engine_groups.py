@@ -18,7 +18,7 @@ from comfyledger.core.values import blob_of
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger import commit_group
 from comfyledger.ledger.sqlite import projections
-from support.ledger_given import bend, check_tables, failing, log_of, submission
+from support.ledger_builders import bend, check_tables, failing, log_of, submission
 from support.waiting import until
 
 STUCK = LaneStuck("store/folder", "not_reached")

@@ -10,7 +10,7 @@ from pathlib import Path
 from comfyledger.core.events import BatchRequested
 from comfyledger.ledger.eventlog import decode
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import check_tables
+from support.ledger_builders import check_tables
 
 TESTS = Path(__file__).parent.parent
 

@@ -14,7 +14,7 @@ from comfyledger.core.commands import CancelBatch
 from comfyledger.core.reports import LaneStuck, LaneWorks, SubmitIntended
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import StorageFull
-from support.ledger_given import check_tables, log_of, submission
+from support.ledger_builders import check_tables, log_of, submission
 from support.waiting import until
 
 

@@ -27,7 +27,7 @@ from comfyledger.core.reports import LaneWorks, Report
 from comfyledger.core.rows import PromptRow
 from comfyledger.core.scheduling.effects import Effect, FollowPrompt, SubmitPrompt, UploadImage
 from comfyledger.errors import Refused
-from support.core_given import (
+from support.core_builders import (
     accepted,
     cancel,
     failed,
@@ -46,12 +46,12 @@ from support.core_given import (
     uploaded,
     uploading,
 )
-from support.core_house import kept_in_memory
-from support.ledger_given import check_tables, rows_in, submission
-from support.machine_house import House
+from support.ledger_builders import check_tables, rows_in, submission
+from support.machine_engine import MachineEngine
 from support.machine_lives import FORGOTTEN, Lives
+from support.machine_messages import AREG, MARA, SPELLED, STORE_HOLDS, at_a_glance, raising_after, said, snapshot
 from support.machine_model import Model
-from support.machine_words import AREG, MARA, SPELLED, STORE_HOLDS, at_a_glance, raising_after, said, snapshot
+from support.plain_engine import kept_in_memory
 
 LANES = ("everything", "user/areg", "backend/main", "store/folder")
 WAYS = ("dies", "silent", "stuck", "refused", "fails", "interrupted", "removed", "lost", "miscounted")
@@ -81,8 +81,8 @@ class EngineMachine(Lives):
         self.sound = True
 
     async def open(self, path: Path) -> None:
-        self.house = House(path)
-        await self.house.begin()
+        self.life = MachineEngine(path)
+        await self.life.begin()
 
     # ---- submitting
 
@@ -113,11 +113,11 @@ class EngineMachine(Lives):
                 self.answered.append(command)
         else:
             assert answer.code == "series_unanswered"
-            assert (series, self.house.highest) == (MARA, None)
+            assert (series, self.life.highest) == (MARA, None)
             assert series not in self.model.next or series in self.model.unasked
 
     def asked_stores(self, answering: bool = True) -> None:
-        self.house.highest = STORE_HOLDS[MARA] if answering else None
+        self.life.highest = STORE_HOLDS[MARA] if answering else None
 
     @rule(
         who=spelled,
@@ -132,7 +132,7 @@ class EngineMachine(Lives):
         async def move() -> None:
             self.asked_stores(answering)
             command = self.command(who, quantity, request, **more)
-            self.take(command, *await self.house.send(command))
+            self.take(command, *await self.life.send(command))
 
         self.play(move())
 
@@ -144,9 +144,9 @@ class EngineMachine(Lives):
         async def move() -> None:
             asked = replace(self.answered[number % len(self.answered)], batch_id=f"again {number}")
             again = replace(asked, request_digest="other words") if other else asked
-            position = self.house.engine.position
-            self.take(again, *await self.house.send(again))
-            assert self.house.engine.position == position
+            position = self.life.engine.position
+            self.take(again, *await self.life.send(again))
+            assert self.life.engine.position == position
 
         self.play(move())
 
@@ -155,7 +155,7 @@ class EngineMachine(Lives):
         async def move() -> None:
             self.asked_stores()
             commands = [command for command in self.fresh(*asked) for _ in range(copies)]
-            for command, answer in zip(commands, await self.house.send(*commands), strict=True):
+            for command, answer in zip(commands, await self.life.send(*commands), strict=True):
                 self.take(command, answer)
 
         self.play(move())
@@ -166,8 +166,8 @@ class EngineMachine(Lives):
             self.asked_stores()
             commands = self.fresh(*asked)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(self.house.ledger, "follow", raising_after(self.house.ledger.follow, commands[1]))
-                answers = await self.house.send(*commands)
+                patch.setattr(self.life.ledger, "follow", raising_after(self.life.ledger.follow, commands[1]))
+                answers = await self.life.send(*commands)
             assert (type(answers[1]), answers[1].code) == (Refused, "internal")
             self.take(commands[0], answers[0])
             self.take(commands[2], answers[2])
@@ -189,7 +189,7 @@ class EngineMachine(Lives):
 
     async def changes(self, command: Any, images: int | None) -> None:
         """A command that changes so many images, or is refused because there is nothing to do (None)."""
-        (answer,) = await self.house.send(command)
+        (answer,) = await self.life.send(command)
         if images is None:
             assert (type(answer), answer.code) == (Refused, "nothing_to_do")
         else:
@@ -228,26 +228,26 @@ class EngineMachine(Lives):
     async def report(self, *reports: Report, twice: bool = False) -> None:
         """What a worker saw; said a second time it changes nothing."""
         for report in reports:
-            await self.house.send(report)
+            await self.life.send(report)
             self.worked()
-            position = self.house.engine.position
+            position = self.life.engine.position
             if twice:
-                await self.house.send(report)
-                assert self.house.engine.position == position, f"a doubled report was taken: {report}"
+                await self.life.send(report)
+                assert self.life.engine.position == position, f"a doubled report was taken: {report}"
 
     def worked(self) -> None:
-        self.model.worked(*at_a_glance(self.house.path))
+        self.model.worked(*at_a_glance(self.life.path))
 
     async def go(self, effect: SubmitPrompt | UploadImage) -> bool:
         """Ask whether the work is still wanted, as a worker does before its call goes out."""
-        position = self.house.engine.position
+        position = self.life.engine.position
         if isinstance(effect, SubmitPrompt):
             question: Report = intended(effect.prompt, effect.attempt, batch=effect.batch_id)
         else:
             question = uploading(effect.image.index, effect.store, batch=effect.image.batch_id)
-        (answer,) = await self.house.send(question)
+        (answer,) = await self.life.send(question)
         assert isinstance(answer, Wanted)
-        if isinstance(effect, SubmitPrompt) and self.house.engine.position > position:
+        if isinstance(effect, SubmitPrompt) and self.life.engine.position > position:
             self.model.began(effect.batch_id, effect.prompt, effect.attempt)
         return answer.go
 
@@ -260,30 +260,30 @@ class EngineMachine(Lives):
             await self.report(*said(effect, way), twice=twice)
             if isinstance(effect, UploadImage) and way not in {"stuck", "refused"}:
                 self.put.add((effect.image.batch_id, effect.image.index, effect.store))
-            if way == "well" and self.house.engine.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
+            if way == "well" and self.life.engine.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
                 await self.report(LaneWorks(effect.lane))
-        under = self.house.under[effect.key]
+        under = self.life.under[effect.key]
         if way == "dies":
             under.end.set_exception(RuntimeError("a worker died"))
         else:
             under.end.set_result(None)
-        await self.house.rest()
+        await self.life.rest()
 
-    @precondition(lambda self: self.house.under)
+    @precondition(lambda self: self.life.under)
     @rule(numbers=st.lists(which, min_size=3, max_size=12), twice=st.booleans(), store_waits=st.booleans())
     def workers_succeed(self, numbers: list[int], twice: bool, store_waits: bool) -> None:
         async def move() -> None:
             for number in numbers:
-                under = [one for one in self.house.under.values() if not store_waits or one.effect.kind != "upload"]
+                under = [one for one in self.life.under.values() if not store_waits or one.effect.kind != "upload"]
                 if under:
                     await self.end(under[number % len(under)].effect, "well", twice)
 
         self.play(move())
 
-    @precondition(lambda self: self.house.under)
+    @precondition(lambda self: self.life.under)
     @rule(number=which, way=st.sampled_from(WAYS), twice=st.booleans())
     def a_worker_comes_to_grief(self, number: int, way: str, twice: bool) -> None:
-        under = list(self.house.under.values())
+        under = list(self.life.under.values())
         self.play(self.end(under[number % len(under)].effect, way, twice))
 
     @precondition(lambda self: self.model.images)
@@ -291,22 +291,22 @@ class EngineMachine(Lives):
     def late_and_foreign_reports_change_nothing(self, number: int, prompt: int, behind: int, nowhere: bool) -> None:
         async def move() -> None:
             batch = "nowhere" if nowhere else self.some_batch(number)
-            row = rows_in(self.house.path).get(("prompt", batch, prompt))
+            row = rows_in(self.life.path).get(("prompt", batch, prompt))
             attempt = row.attempt - behind if isinstance(row, PromptRow) else behind
-            position = self.house.engine.position
+            position = self.life.engine.position
             makers = (intended, accepted, refused, finished, failed, interrupted, gone)
             reports: list[Any] = [make(prompt, attempt, batch=batch) for make in makers]
             reports += [kept(1, 2, prompt=prompt, attempt=attempt, batch=batch)]
             reports += [make(9, batch=batch) for make in (uploading, uploaded, unwanted)]
             reports += [uploaded(1, "elsewhere", batch=batch)]
-            await self.house.send(*reports)
-            assert self.house.engine.position == position
+            await self.life.send(*reports)
+            assert self.life.engine.position == position
 
         self.play(move())
 
     @rule(ms=st.sampled_from([500, 1_000, 30_000, 120_000]))
     def time_passes(self, ms: int) -> None:
-        self.play(self.house.wait(ms))
+        self.play(self.life.wait(ms))
 
     # ---- disks and deaths
 
@@ -314,35 +314,35 @@ class EngineMachine(Lives):
     def the_disk_is_full_for_a_while(self, asked: Any, dies: bool, number: int) -> None:
         async def move() -> None:
             self.asked_stores()
-            before, position = snapshot(self.house.path), self.house.engine.position
-            await self.house.room(0)
+            before, position = snapshot(self.life.path), self.life.engine.position
+            await self.life.room(0)
             large = self.command(("Areg", "Opal Fever"), asked[1], f"fresh {self.count}", prompt=f"{self.count}{LARGE}")
-            (answer,) = await self.house.send(large)
+            (answer,) = await self.life.send(large)
             assert (type(answer), answer.code) == (Refused, "storage_full")
-            assert (snapshot(self.house.path), self.house.engine.position) == (before, position)
+            assert (snapshot(self.life.path), self.life.engine.position) == (before, position)
             if dies:
                 await self.die(0, large, *self.fresh(asked))
             else:
-                works = self.house.post(stuck("store/folder", f"trouble {number}"))
-                await self.house.room(100_000)
+                works = self.life.post(stuck("store/folder", f"trouble {number}"))
+                await self.life.room(100_000)
                 assert await works[0] is None
-                self.take(large, *await self.house.send(large))
+                self.take(large, *await self.life.send(large))
 
         self.play(move())
 
     async def die(self, statements: int, *commands: SubmitBatch) -> None:
         """Die with batches under way; the apps, which had no answer, ask again."""
-        left = await self.house.die(self.folder / f"after {self.count}", statements, *commands)
-        shutil.rmtree(self.house.path.parent)
+        left = await self.life.die(self.folder / f"after {self.count}", statements, *commands)
+        shutil.rmtree(self.life.path.parent)
         await self.open(left)
         self.asked_stores()
         self.worked_out_of(commands)
-        for command, answer in zip(commands, await self.house.send(*commands), strict=True):
+        for command, answer in zip(commands, await self.life.send(*commands), strict=True):
             self.take(command, answer)
 
     def worked_out_of(self, commands: tuple[SubmitBatch, ...]) -> None:
         """Nothing that was acknowledged is gone; what may be there beside it is what had no answer yet."""
-        rows = snapshot(self.house.path)
+        rows = snapshot(self.life.path)
         unanswered = {command.batch_id for command in commands}
         assert {image: state for image, state in rows["images"].items() if image[0] not in unanswered} == (
             self.model.images
@@ -360,8 +360,8 @@ class EngineMachine(Lives):
     @rule()
     def stop_and_start(self) -> None:
         async def move() -> None:
-            await self.house.stop()
-            await self.open(self.house.path)
+            await self.life.stop()
+            await self.open(self.life.path)
 
         self.play(move())
 
@@ -370,10 +370,10 @@ class EngineMachine(Lives):
     @invariant()
     def the_ledger_says_what_the_model_says(self) -> None:
         self.sound = False
-        check_tables(self.house.path)
-        self.model.check(snapshot(self.house.path))
-        self.loop.run_until_complete(self.house.check_index())
-        for under in self.house.under.values():
+        check_tables(self.life.path)
+        self.model.check(snapshot(self.life.path))
+        self.loop.run_until_complete(self.life.check_index())
+        for under in self.life.under.values():
             effect = under.effect
             if isinstance(effect, UploadImage):
                 assert (effect.image.batch_id, effect.image.index, effect.store) not in self.put, "uploaded twice"
@@ -383,32 +383,32 @@ class EngineMachine(Lives):
         try:
             if self.sound:
                 self.loop.run_until_complete(self.everything_ends())
-            self.loop.run_until_complete(self.house.stop())
+            self.loop.run_until_complete(self.life.stop())
         finally:
             self.loop.close()
             shutil.rmtree(self.folder)
 
     async def everything_ends(self) -> None:
         """Once nothing is stopped and nothing goes wrong, every image is stored but those that were cancelled."""
-        await self.house.send(*(ResumeLane("app", lane) for lane in sorted(self.model.paused)))
+        await self.life.send(*(ResumeLane("app", lane) for lane in sorted(self.model.paused)))
         batches = sorted({batch_id for batch_id, _ in self.model.images})
         await self.all_settle(batches)
         again = [batch for batch in batches if self.model.retry(batch, ()) is not None]
-        await self.house.send(*(retry(batch=batch) for batch in again))
+        await self.life.send(*(retry(batch=batch) for batch in again))
         await self.all_settle(again)
         assert set(self.model.images.values()) <= {"stored", "cancelled", *FORGOTTEN}
-        assert kept_in_memory(self.house.engine.owed) == 0
-        check_tables(self.house.path)
+        assert kept_in_memory(self.life.engine.owed) == 0
+        check_tables(self.life.path)
 
     async def all_settle(self, batches: list[str]) -> None:
         for _ in range(500):
-            await self.house.send(*(release(batch) for batch in sorted(self.model.held)))
+            await self.life.send(*(release(batch) for batch in sorted(self.model.held)))
             self.model.held.clear()
-            for under in list(self.house.under.values()):
+            for under in list(self.life.under.values()):
                 await self.end(under.effect)
-            if not self.house.under:
-                await self.house.wait(60_000)
-            if not self.house.under:
+            if not self.life.under:
+                await self.life.wait(60_000)
+            if not self.life.under:
                 break
         assert all(self.model.settled(batch) for batch in batches)
 

@@ -16,7 +16,7 @@ from comfyledger.core.reports import SeriesAnswered
 from comfyledger.core.values import Evidence, StoreRef
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
-from support.ledger_given import FOLDER, check_tables, log_of, raw, submission
+from support.ledger_builders import FOLDER, check_tables, log_of, raw, submission
 from support.waiting import until
 
 

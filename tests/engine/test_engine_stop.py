@@ -13,7 +13,7 @@ import pytest
 from comfyledger.core.reports import LaneStuck, LaneWorks
 from comfyledger.core.scheduling.effects import Effect
 from comfyledger.errors import LedgerUnusable, Refused
-from support.ledger_given import bend, check_tables, failing, log_of, submission
+from support.ledger_builders import bend, check_tables, failing, log_of, submission
 from support.waiting import until
 
 

@@ -18,7 +18,7 @@ from comfyledger.ledger.ports import BatchFilter
 from comfyledger.ledger.sqlite import schema
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import bend, check_tables, failing, log_of, raw, room, submission
+from support.ledger_builders import bend, check_tables, failing, log_of, raw, room, submission
 from support.waiting import until
 
 LARGE = blob_of(b"x" * 200_000, b"salt")

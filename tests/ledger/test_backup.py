@@ -17,7 +17,7 @@ from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance import backup as module
 from comfyledger.maintenance.audit.findings import Progress, silent
 from comfyledger.maintenance.backup import Copied, backup, prune
-from support.ledger_given import check_tables, log_of, raw, submission, take
+from support.ledger_builders import check_tables, log_of, raw, submission, take
 
 NOW_S = 1_700_000_000.0
 

@@ -12,7 +12,7 @@ import pytest
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.sqlite import schema
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import raw, submission, take
+from support.ledger_builders import raw, submission, take
 
 
 def test_durability_settings_are_read_back_from_the_writers_connection(ledger: Ledger) -> None:

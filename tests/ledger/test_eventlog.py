@@ -15,7 +15,7 @@ from comfyledger.ledger import eventlog
 from comfyledger.ledger.eventlog import decode, encode
 from comfyledger.ledger.sqlite.log_table import read_page
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import first_broken, log_of, raw, submission, take, take_one
+from support.ledger_builders import first_broken, log_of, raw, submission, take, take_one
 
 MESSAGES = (
     submission("r1"),

@@ -9,7 +9,7 @@ import pytest
 
 from comfyledger.core.events import KINDS
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import check_tables, submission, take
+from support.ledger_builders import check_tables, submission, take
 from support.ledger_load import run_load
 
 

@@ -19,8 +19,8 @@ from comfyledger.ledger.sqlite import blobs, schema
 from comfyledger.ledger.sqlite.projections import open_rows
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.core_given import one_kept, one_stored, uploading
-from support.ledger_given import check_tables, log_of, raw, submission, take
+from support.core_builders import one_kept, one_stored, uploading
+from support.ledger_builders import check_tables, log_of, raw, submission, take
 
 SECRET = "a secret that nobody but Areg may know"
 

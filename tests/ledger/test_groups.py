@@ -14,7 +14,7 @@ from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.ports import StorageFull
 from comfyledger.ledger.sqlite import blobs, projections
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import bend, check_tables, failing, log_of, raw, room, submission, take, take_one
+from support.ledger_builders import bend, check_tables, failing, log_of, raw, room, submission, take, take_one
 
 
 def take_and_break(ledger: Ledger, message: Message) -> None:

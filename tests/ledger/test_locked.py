@@ -24,7 +24,7 @@ from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import backup
 from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.maintenance.rebuild import rebuild
-from support.ledger_given import check_tables, raw, submission, take
+from support.ledger_builders import check_tables, raw, submission, take
 
 IN_BETWEEN = "c.execute('BEGIN IMMEDIATE')"
 READING = "c.execute('BEGIN'); c.execute('SELECT count(*) FROM events').fetchall()"

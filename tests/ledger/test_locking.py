@@ -23,7 +23,7 @@ from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import backup
 from comfyledger.maintenance.rebuild import rebuild
 from comfyledger.maintenance.restore import Wanted, restore
-from support.ledger_given import NOW_MS, check_tables, raw, submission, take
+from support.ledger_builders import NOW_MS, check_tables, raw, submission, take
 
 HERE = Path(__file__).parent.parent
 
@@ -118,7 +118,7 @@ from comfyledger.maintenance.replay import replay
 from comfyledger.maintenance.restore import Wanted, restore
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.ledger.sqlite.reader import Reader
-from support.ledger_given import NOW_MS, submission, take
+from support.ledger_builders import NOW_MS, submission, take
 
 root = Path(sys.argv[1])
 

@@ -19,7 +19,7 @@ from comfyledger.ledger.sqlite.log_table import append, read_head
 from comfyledger.ledger.sqlite.queries import CLOCK_SET_BACK_MS
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import NOW_MS, log_of, raw, submission, take
+from support.ledger_builders import NOW_MS, log_of, raw, submission, take
 
 SERIES = "areg/premade_characters/opal-fever/images/areg_opal-fever_image_"
 

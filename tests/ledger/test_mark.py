@@ -20,7 +20,7 @@ from comfyledger.ledger.sqlite.mark import MARK_BYTES, Mark, Marking
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.rebuild import rebuild
-from support.ledger_given import bend, check_tables, failing, log_of, raw, submission, take, take_one
+from support.ledger_builders import bend, check_tables, failing, log_of, raw, submission, take, take_one
 
 FILES = ("", "-wal", ".mark")
 

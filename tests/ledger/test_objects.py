@@ -14,7 +14,7 @@ from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.run import audit
 from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.maintenance.rebuild import rebuild
-from support.ledger_given import check_tables, raw, submission, take
+from support.ledger_builders import check_tables, raw, submission, take
 
 
 def changed(path: Path, *statements: str) -> None:

@@ -11,9 +11,9 @@ from comfyledger.core.events import KINDS
 from comfyledger.core.naming.names import Templates, series_of
 from comfyledger.core.rows import ImageRow, PromptRow
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import check_tables, submission, take
+from support.ledger_builders import check_tables, submission, take
 from support.old_ledger import unpack
-from support.whole_app import Frame
+from support.wire_app import Frame
 
 
 def opened(folder: Path) -> tuple[Ledger, Frame]:

@@ -15,7 +15,7 @@ from comfyledger.ledger.ports import BatchFilter, ImageFilter
 from comfyledger.ledger.sqlite import reader as readers
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import submission, take
+from support.ledger_builders import submission, take
 
 
 @pytest.fixture

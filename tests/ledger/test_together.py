@@ -20,7 +20,7 @@ from comfyledger.ledger.commit_group import Outcome, Terms, decide_group
 from comfyledger.ledger.sqlite import projections
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.compare import TABLES
-from support.ledger_given import NOW_MS, check_tables, raw, submission
+from support.ledger_builders import NOW_MS, check_tables, raw, submission
 from support.ledger_load import Load
 
 TERMS = Terms(NOW_MS, Policy(), None)

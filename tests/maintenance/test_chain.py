@@ -17,8 +17,8 @@ from comfyledger.maintenance.audit import parallel
 from comfyledger.maintenance.audit.chain import check_chain, fixed_head, is_at, links_hold
 from comfyledger.maintenance.audit.findings import Finding, Tally, silent
 from comfyledger.maintenance.open_read_only import open_read_only
-from support.inspect_given import Place, render, take_group
-from support.ledger_given import log_of, raw, submission
+from support.ledger_builders import log_of, raw, submission
+from support.ledger_on_disk import Place, render, take_group
 
 
 def found_in(place: Place) -> list[Finding]:

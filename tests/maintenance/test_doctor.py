@@ -21,9 +21,9 @@ from comfyledger.ledger.sqlite.locking import locks_in
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.doctor import machine, run
 from comfyledger.settings import Settings
-from support.doctor_given import about, closed_port, report, verdicts
-from support.inspect_given import Place, contents
-from support.ledger_given import raw
+from support.doctor_report import about, closed_port, report, verdicts
+from support.ledger_builders import raw
+from support.ledger_on_disk import Place, contents
 
 # ---- as a whole
 

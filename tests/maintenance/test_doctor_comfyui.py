@@ -15,7 +15,7 @@ from comfyledger.comfyui.client import ComfyUI
 from comfyledger.maintenance.doctor import comfyui
 from comfyledger.maintenance.doctor.comfyui import Examination
 from comfyledger.sim.comfyui import server
-from support.doctor_given import ids, verdicts
+from support.doctor_report import ids, verdicts
 
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 1}},

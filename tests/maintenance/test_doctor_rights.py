@@ -15,7 +15,7 @@ from comfyledger.accounts import Keeper, allows, keeper_of, may_write
 from comfyledger.maintenance.doctor import rights
 from comfyledger.maintenance.doctor.rights import Configured, Kept, TokenSeen
 from comfyledger_folder.disk import Disk
-from support.doctor_given import about, report, verdicts
+from support.doctor_report import about, report, verdicts
 
 OWN = Keeper(1000, 100, "areg", "users", frozenset({100}), asker=1000)
 """A person's own daemon, with a group that others are in, too."""

@@ -11,7 +11,7 @@ import pytest
 
 from comfyledger.maintenance.doctor import run
 from comfyledger.sim.cloudinary import server
-from support.doctor_given import about, report, verdicts
+from support.doctor_report import about, report, verdicts
 
 
 @pytest.fixture

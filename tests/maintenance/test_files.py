@@ -14,8 +14,8 @@ from comfyledger.maintenance.audit.findings import EXAMPLES_MAX, MENDS, Tally, s
 from comfyledger.maintenance.audit.run import audit
 from comfyledger.maintenance.audit.spool import check_spool
 from comfyledger.maintenance.open_read_only import open_read_only
-from support.inspect_given import Place, render, rows, take_group
-from support.ledger_given import submission
+from support.ledger_builders import submission
+from support.ledger_on_disk import Place, render, rows, take_group
 
 R1, R2 = "batch-app-r1", "batch-app-r2"
 

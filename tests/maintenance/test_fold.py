@@ -20,9 +20,9 @@ from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.run import check_projections
 from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.maintenance.replay import position_at, replay
-from support.inspect_given import Place, contents, rows, seen_in_parts, take_group
-from support.ledger_given import NOW_MS, raw, submission
+from support.ledger_builders import NOW_MS, raw, submission
 from support.ledger_load import run_load
+from support.ledger_on_disk import Place, contents, rows, seen_in_parts, take_group
 
 
 def found_in(path: Path) -> dict[str, list[str]]:

@@ -9,8 +9,8 @@ import pytest
 from comfyledger.core.commands import Forget
 from comfyledger.ledger.sqlite import schema
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.inspect_given import Place, rows, take_group
-from support.ledger_given import raw
+from support.ledger_builders import raw
+from support.ledger_on_disk import Place, rows, take_group
 
 R1 = "batch-app-r1"
 

@@ -18,8 +18,8 @@ from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import backup
 from comfyledger.maintenance.doctor import judge, machine
 from comfyledger.maintenance.restore import Restored, restore
-from support.ledger_given import NOW_MS, check_tables, log_of, submission, take
-from support.restore_given import EPOCH, OWN, Home, Shelf, killed_at
+from support.killed_restore import EPOCH, OWN, Home, Shelf, killed_at
+from support.ledger_builders import NOW_MS, check_tables, log_of, submission, take
 
 
 def lose_end(home: Home) -> int:

@@ -15,7 +15,7 @@ from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.maintenance.audit import parallel, run
 from comfyledger.maintenance.audit.findings import EXAMPLES_MAX, Tally
 from comfyledger.maintenance.open_read_only import open_read_only
-from support.inspect_given import Place
+from support.ledger_on_disk import Place
 
 
 @pytest.fixture(autouse=True)

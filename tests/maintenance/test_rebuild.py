@@ -12,9 +12,9 @@ from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.compare import TABLES
 from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.rebuild import rebuild
-from support.inspect_given import Place, contents, rows
-from support.ledger_given import check_tables, log_of, raw
+from support.ledger_builders import check_tables, log_of, raw
 from support.ledger_load import run_load
+from support.ledger_on_disk import Place, contents, rows
 
 ALL = [f"DELETE FROM {table}" for table in TABLES]
 

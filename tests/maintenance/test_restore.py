@@ -24,9 +24,9 @@ from comfyledger.maintenance.open_read_only import Identity
 from comfyledger.maintenance.replay import replay
 from comfyledger.maintenance.salvage import Lost
 from comfyledger.plugin_api import Numbers, Series
-from support.inspect_given import contents, rows
-from support.ledger_given import NOW_MS, check_tables, log_of, raw, submission, take, take_one
-from support.restore_given import EPOCH, OWN, Home, Shelf, killed_at
+from support.killed_restore import EPOCH, OWN, Home, Shelf, killed_at
+from support.ledger_builders import NOW_MS, check_tables, log_of, raw, submission, take, take_one
+from support.ledger_on_disk import contents, rows
 
 OPAL = series_of(Templates(), "Areg", "Opal Fever", True)
 

@@ -18,8 +18,8 @@ from comfyledger.maintenance.audit.stores import WAIT_MAX_S, WAIT_STEP_S, Compar
 from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.plugin_api import Deposit, Held, LaneFault, Outcome, Page, Series, StoreTrouble
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
-from support.inspect_given import Place, contents, picture, render, take_group
-from support.ledger_given import FOLDER, submission
+from support.ledger_builders import FOLDER, submission
+from support.ledger_on_disk import Place, contents, picture, render, take_group
 
 NOW_MS = 2_000_000_000_000
 

@@ -33,7 +33,7 @@ from comfyledger_folder.disk import Disk, rename_noreplace
 from comfyledger_folder.names import SETTLED_NS, Paths
 from comfyledger_folder.root import Root
 from comfyledger_folder.store import FolderStore, comfyledger_stores
-from plugins.folder_given import NAME, SERIES, Bench
+from support.folder_store import NAME, SERIES, Bench
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from comfyledger.plugin_api import Doubted, Held, LaneFault, Stored, StoreTrouble
-from plugins.folder_given import NAME, SERIES, Bench
+from support.folder_store import NAME, SERIES, Bench
 
 PARTS = ["Areg", "Areg/characters", "Areg/characters/opal-fever", "Areg/characters/opal-fever/images"]
 

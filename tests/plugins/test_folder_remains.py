@@ -14,7 +14,7 @@ import pytest
 import comfyledger_folder.disk
 from comfyledger.plugin_api import LaneFault, Stored
 from comfyledger_folder.leftovers import Remains
-from plugins.folder_given import NAME, Bench
+from support.folder_store import NAME, Bench
 
 FOLDER = NAME.rpartition("/")[0]
 

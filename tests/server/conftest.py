@@ -18,7 +18,7 @@ from comfyledger import settings
 from comfyledger.server.app_keys import Context
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
 from support.waiting import until
-from support.whole_app import App, Frame
+from support.wire_app import App, Frame
 
 
 class Raw:

@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from support.whole_app import SMALL, Refusal
+from support.wire_app import SMALL, Refusal
 
 TEXT, CONTINUATION, PING, CLOSE = 0x1, 0x0, 0x9, 0x8
 FIN, RSV1 = 0x80, 0x40

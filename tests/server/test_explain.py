@@ -18,7 +18,7 @@ from comfyledger.ledger.ports import Turns
 from comfyledger.queries import explain
 from comfyledger.queries.explain import bounded, concerns, skipped
 from comfyledger.queries.reasons import Situation, owed, together
-from support.whole_app import Refusal, of_kind
+from support.wire_app import Refusal, of_kind
 
 BATCH = "01JD0000000000000000ABCDEF"
 BATCH_ROW = BatchRow(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comfyledger.admission import forget
-from support.whole_app import Refusal
+from support.wire_app import Refusal
 
 
 async def test_a_batch_is_forgotten_and_says_so_everywhere(door: Any) -> None:

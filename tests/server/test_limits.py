@@ -14,8 +14,8 @@ from comfyledger.client import Client
 from comfyledger.core.scheduling.capacity import OpenImages
 from comfyledger.server import session
 from comfyledger.server.rate_limit import BURST_S, TokenBucket
-from support.core_given import PlainLedger, cancel, given, one_stored, submit
-from support.whole_app import narrow_socket
+from support.core_builders import PlainLedger, cancel, given, one_stored, submit
+from support.wire_app import narrow_socket
 
 ASKED = {"username": "a", "character": "b"}
 

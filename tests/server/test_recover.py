@@ -19,7 +19,7 @@ from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
 from comfyledger.plugin_api import Held, LaneFault, Page, StoreTrouble
 from comfyledger.plugins import OpenedStore
-from support.core_given import (
+from support.core_builders import (
     cancel,
     dropping,
     failing,
@@ -32,7 +32,7 @@ from support.core_given import (
     uploaded,
     uploading,
 )
-from support.whole_app import Refusal
+from support.wire_app import Refusal
 
 TWO = submit(quantity=1, into=("folder", "cloud"))
 PLACES = {ref.name: ref.identity for ref in stores("folder", "cloud", "new")}

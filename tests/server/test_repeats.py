@@ -20,7 +20,7 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.commit_group import Shortage
 from comfyledger.server import tokens
 from comfyledger.wire import frames
-from support.whole_app import Frame, Refusal
+from support.wire_app import Frame, Refusal
 
 OpenDoor = Callable[..., AbstractAsyncContextManager[Any]]
 

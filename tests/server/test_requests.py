@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.whole_app import Refusal, of_kind
+from support.wire_app import Refusal, of_kind
 
 EMPTY_IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}

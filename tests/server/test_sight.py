@@ -22,7 +22,7 @@ from comfyledger.queries.dependencies import Dependencies
 from comfyledger.server import tokens
 from comfyledger.server.tokens import Right
 from support.waiting import until
-from support.whole_app import App, Frame, of_kind
+from support.wire_app import App, Frame, of_kind
 
 in_module = pytest.mark.asyncio(loop_scope="module")
 NOWHERE = {"user": "Nino", "character": "Pale Bear", "batch": "01ZZZZZZZZZZZZZZZZZZZZZZZZ"}

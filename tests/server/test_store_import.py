@@ -10,7 +10,7 @@ from comfyledger.admission.store_import import held_series
 from comfyledger.core.naming.names import Templates, outlier_in
 from comfyledger.plugin_api import Held, LaneFault, Page, StoreTrouble
 from comfyledger.plugins import OpenedStore
-from support.whole_app import Refusal, of_kind
+from support.wire_app import Refusal, of_kind
 
 FOLDER = "Areg/characters/opal-fever/images"
 STEM = "Areg_opal-fever_image_"

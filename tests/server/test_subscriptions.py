@@ -16,7 +16,7 @@ from comfyledger.queries import subscription
 from comfyledger.server import pages, session
 from comfyledger.wire import REQUESTS
 from support.waiting import until
-from support.whole_app import App, Frame, Refusal, coloured, narrow_socket, of_kind
+from support.wire_app import App, Frame, Refusal, coloured, narrow_socket, of_kind
 
 SAMPLED = {"workflow": "text-to-image", "inputs": {"width": 64, "height": 64, "steps": 4}}
 

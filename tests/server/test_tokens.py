@@ -18,7 +18,7 @@ from comfyledger import wire
 from comfyledger.errors import Refused
 from comfyledger.server import access, pages, tokens
 from comfyledger.server.tokens import RIGHTS, Caller, Keyring, Right
-from support.whole_app import narrow_socket
+from support.wire_app import narrow_socket
 
 
 @pytest.fixture

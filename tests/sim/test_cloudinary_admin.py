@@ -13,7 +13,7 @@ import pytest
 from comfyledger.sim.cloudinary.answers import Refused
 from comfyledger.sim.cloudinary.assets import Assets, Seed, open_database
 from comfyledger.sim.cloudinary.search import clauses_of
-from sim.cloudinary_given import NOW_S, Cloud, picture, running
+from support.cloudinary_calls import NOW_S, Cloud, picture, running
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from sim.cloudinary_given import HTTP, Cloud, md5, picture, running, signed
+from support.cloudinary_calls import HTTP, Cloud, md5, picture, running, signed
 from support.waiting import until_without_a_loop
 
 DEADLINE_S = 10.0

@@ -17,7 +17,7 @@ from cloudinary import api, uploader
 from cloudinary.exceptions import AuthorizationRequired, BadRequest, NotFound, RateLimited
 from cloudinary.utils import verify_api_response_signature
 
-from sim.cloudinary_given import SECRET, Cloud, md5, official, picture, running
+from support.cloudinary_calls import SECRET, Cloud, md5, official, picture, running
 
 CLD = Path(sys.executable).with_name("cld")
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyledger.sim.cloudinary.signing import basic_pair, is_signed, refuse_age, sign_answer, string_to_sign
-from sim.cloudinary_given import KEY, NOW_S, SECRET, Cloud, picture, running, signed
+from support.cloudinary_calls import KEY, NOW_S, SECRET, Cloud, picture, running, signed
 
 _KEYS = st.sampled_from(["public_id", "context", "tags", "overwrite", "timestamp"])
 _FIELDS = st.dictionaries(_KEYS, st.text("a&=%,é ", max_size=8))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from comfyledger.sim.cloudinary.names import is_true, parse_context, parse_tags
-from sim.cloudinary_given import HTTP, Cloud, md5, picture, running, signed
+from support.cloudinary_calls import HTTP, Cloud, md5, picture, running, signed
 
 
 @pytest.fixture

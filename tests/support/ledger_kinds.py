@@ -23,8 +23,8 @@ from comfyledger.ledger.ports import Ledger, LogReader, Reader
 from comfyledger.ledger.sqlite.log_table import LogTable
 from comfyledger.ledger.sqlite.reader import Reader as SqliteReader
 from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
-from support.core_given import PlainLedger
-from support.ledger_given import NOW_MS, room, take_one
+from support.core_builders import PlainLedger
+from support.ledger_builders import NOW_MS, room, take_one
 
 TERMS: Final = Terms(NOW_MS, Policy(), None)
 

@@ -51,7 +51,7 @@ from comfyledger.core.rows import Slice
 from comfyledger.core.values import Blob, Evidence, OutputFile, Pinned, blob_of
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import FOLDER, submission, take_one
+from support.ledger_builders import FOLDER, submission, take_one
 
 USERS = ("Areg", "areg", "Ann", "Bob")
 KEPT = Pinned(1, "5" * 64, "5" * 32, 100, 8, 8, "png")

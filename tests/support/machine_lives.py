@@ -23,10 +23,10 @@ from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import backup
 from comfyledger.maintenance.rebuild import rebuild
 from comfyledger.maintenance.restore import Wanted, restore
-from support.core_given import dropping, forget, owing
-from support.ledger_given import FOLDER, NOW_MS, log_of, raw, rows_in
+from support.core_builders import dropping, forget, owing
+from support.ledger_builders import FOLDER, NOW_MS, log_of, raw, rows_in
+from support.machine_messages import KEYS, SPELLED, STORE_HOLDS, at_a_glance, in_series
 from support.machine_model import Image, Model
-from support.machine_words import KEYS, SPELLED, STORE_HOLDS, at_a_glance, in_series
 
 MARGIN = 3
 FORGOTTEN = {"forgetting", "forgotten"}
@@ -49,7 +49,7 @@ class Past:
 
 
 class Lives(RuleBasedStateMachine):
-    """Mixed into the machine of one life, which has house, model, and the moves that these are made of."""
+    """Mixed into the machine of one life, which has a life, a model, and the moves that these are made of."""
 
     def __init__(self) -> None:
         self.pasts: list[Past] = []
@@ -61,8 +61,8 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def back_up(self) -> None:
         """Beside the running daemon."""
-        engine = self.house.engine
-        copied = backup(self.house.path, self.folder / f"{len(self.pasts)}.db", 0.0, silent)
+        engine = self.life.engine
+        copied = backup(self.life.path, self.folder / f"{len(self.pasts)}.db", 0.0, silent)
         assert (copied.ledger_id, copied.epoch, copied.position) == (engine.ledger_id, engine.epoch, engine.position)
         file = Path(copied.file)
         model, put, answered = copy.deepcopy(self.model), set(self.put), list(self.answered)
@@ -75,29 +75,29 @@ class Lives(RuleBasedStateMachine):
 
     async def goes_back(self, past: Past, lost: bool) -> None:
         """`lost`: nothing is left of the old ledger; then the margin must be above all that was given."""
-        await self.house.stop()
+        await self.life.stop()
         if lost:
-            for file in self.house.path.parent.glob("ledger.db*"):
+            for file in self.life.path.parent.glob("ledger.db*"):
                 file.unlink()
         margin = max((number for _, number in self.model.ever), default=0) if lost else MARGIN
         restored = await restore(self.wanted(past.file, margin), silent)
         assert (restored.position_before, restored.aside == "") == (len(past.log), lost)
-        assert log_of(self.house.path)[: len(past.log)] == past.log
+        assert log_of(self.life.path)[: len(past.log)] == past.log
         after = self.recall(past, lost, margin)
-        await self.open(self.house.path)
-        assert self.house.engine.epoch == f"life {self.lives}"
+        await self.open(self.life.path)
+        assert self.life.engine.epoch == f"life {self.lives}"
         await self.ask_both(past, after)
 
     def wanted(self, file: Path, margin: int) -> Wanted:
         self.lives += 1
-        path, spool = self.house.path, self.folder / "spool"
+        path, spool = self.life.path, self.folder / "spool"
         epoch, now_ms = f"life {self.lives}", NOW_MS + self.lives * 1_000
         return Wanted(file, path, spool, None, epoch, now_ms, by="cli", margin=margin, replace=True)
 
     def recall(self, past: Past, lost: bool, margin: int) -> list[SubmitBatch]:
         """The model as it was then. Returns the batches that were answered after it."""
-        states, _ = at_a_glance(self.house.path)
-        rows = {KEYS[row.key]: row for row in in_series(self.house.path)}
+        states, _ = at_a_glance(self.life.path)
+        rows = {KEYS[row.key]: row for row in in_series(self.life.path)}
         model = copy.deepcopy(past.model)
         model.images = self.model.forgotten_since(model.images, set() if lost else FORGOTTEN, states)
         model.held -= {batch for batch in model.held if model.settled(batch)}
@@ -115,7 +115,7 @@ class Lives(RuleBasedStateMachine):
         commands = [
             replace(one, batch_id=f"{one.batch_id} in life {self.lives}") for one in (*past.answered[:1], *after[:1])
         ]
-        for command, answer in zip(commands, await self.house.send(*commands), strict=True):
+        for command, answer in zip(commands, await self.life.send(*commands), strict=True):
             assert isinstance(answer, Accepted)
             assert answer.repeated == ((command.label, command.request_id) in past.model.answered)
             self.take(command, answer)
@@ -123,14 +123,14 @@ class Lives(RuleBasedStateMachine):
     @rule(broken=st.sampled_from(BROKEN))
     def rebuild(self, broken: str) -> None:
         async def move() -> None:
-            before, log = rows_in(self.house.path), log_of(self.house.path)
-            await self.house.stop()
-            stranger = raw(self.house.path)
+            before, log = rows_in(self.life.path), log_of(self.life.path)
+            await self.life.stop()
+            stranger = raw(self.life.path)
             stranger.execute(broken)
             stranger.close()
-            assert rebuild(self.house.path, silent) == len(log)
-            assert (rows_in(self.house.path), log_of(self.house.path)) == (before, log)
-            await self.open(self.house.path)
+            assert rebuild(self.life.path, silent) == len(log)
+            assert (rows_in(self.life.path), log_of(self.life.path)) == (before, log)
+            await self.open(self.life.path)
 
         self.play(move())
 
@@ -138,8 +138,8 @@ class Lives(RuleBasedStateMachine):
 
     async def steers(self, command: Any, chosen: Iterable[Image], allowed: dict[str, set[str]]) -> Any:
         """A command that may change these images in these ways, and no other."""
-        (answer,) = await self.house.send(command)
-        self.model.steered(*at_a_glance(self.house.path), set(chosen), allowed)
+        (answer,) = await self.life.send(command)
+        self.model.steered(*at_a_glance(self.life.path), set(chosen), allowed)
         return answer
 
     @precondition(lambda self: self.model.images)
@@ -187,7 +187,7 @@ class Lives(RuleBasedStateMachine):
             series = SPELLED[who]
             highest = STORE_HOLDS[series] + above
             asked = self.command(who, 1, "import").series
-            (answer,) = await self.house.send(RaiseSeries("app", FOLDER, (SeriesFound(asked, highest),)))
+            (answer,) = await self.life.send(RaiseSeries("app", FOLDER, (SeriesFound(asked, highest),)))
             assert isinstance(answer, Raised)
             self.model.raised(series, highest)
 

@@ -15,10 +15,10 @@ from typing import Literal
 
 from websockets.asyncio.client import connect
 
+from support.cloudinary_process import Account
+from support.processes import Doomed, House
 from support.waiting import until
-from support.whole_app import App, Frame
-from support.whole_cloud import Account
-from support.whole_house import Doomed, House
+from support.wire_app import App, Frame
 
 ARCHIVE = Path(__file__).parent.parent / "fixtures" / "ledger-cc50378.tar.xz"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.whole_cloud import CloudHouse
-from support.whole_house import House
+from support.cloudinary_process import CloudHouse
+from support.processes import House
 
 FAILED = pytest.StashKey[bool]()
 

@@ -41,9 +41,9 @@ from comfyledger.core.events import (
 from comfyledger.core.keys import whole_batch
 from comfyledger.core.values import ImageNamed, OutputFile, PromptFixed, StoreRef, prompt_uuid
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import NOW_MS, submission
-from support.whole_cloud import CloudHouse
-from support.whole_house import Daemon
+from support.cloudinary_process import CloudHouse
+from support.ledger_builders import NOW_MS, submission
+from support.processes import Daemon
 
 IMAGES_EACH: Final = 60
 USERS: Final = 50

@@ -23,9 +23,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from support.processes import House, StandIn
 from support.waiting import pause
-from support.whole_app import App, Frame, Refusal, of_kind
-from support.whole_house import House, StandIn
+from support.wire_app import App, Frame, Refusal, of_kind
 from whole.soak_faults import FAULTS, USERS, Batch, Fault, Run, ask, faults_of
 
 APPS = 3

@@ -20,9 +20,9 @@ from typing import Any
 
 from websockets.exceptions import WebSocketException
 
+from support.processes import House
 from support.waiting import pause
-from support.whole_app import SMALL, Frame, Refusal
-from support.whole_house import House
+from support.wire_app import SMALL, Frame, Refusal
 
 USERS = ("Areg", "areg", "Mina", "a_b")
 ASK_S = 120.0

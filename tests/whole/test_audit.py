@@ -7,8 +7,8 @@ import json
 import sys
 from typing import Any
 
-from support.whole_app import coloured
-from support.whole_house import House
+from support.processes import House
+from support.wire_app import coloured
 
 
 async def run(*words: str) -> tuple[int | None, dict[str, Any]]:

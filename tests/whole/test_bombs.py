@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
+from support.processes import House
 from support.waiting import until
-from support.whole_house import House
 
 BOMBS = 20
 PEAK_BYTES_MAX = 300 * 1_048_576

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from support.processes import House
 from support.waiting import until
-from support.whole_app import App, Frame, Refusal, of_kind
-from support.whole_house import House
+from support.wire_app import App, Frame, Refusal, of_kind
 
 ONE_ATTEMPT_EACH = ["cut_1", "cut_4", "cut_20", "cut_1000", "trailing", "empty", "missing"]
 ONE_TRANSFER_EACH = ["short_transfer", "html", "reset"]

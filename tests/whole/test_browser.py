@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from support.whole_house import House
+from support.processes import House
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
+from support.processes import House, in_between
 from support.waiting import until
-from support.whole_app import SMALL, App, Frame, coloured, of_kind
-from support.whole_house import House, in_between
+from support.wire_app import SMALL, App, Frame, coloured, of_kind
 
 
 def states(batch: Frame) -> list[str]:

@@ -16,7 +16,7 @@ from comfyledger.core.scheduling.effects import Effect
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.startup.ids import BatchIds
-from support.ledger_given import log_of, submission
+from support.ledger_builders import log_of, submission
 from support.waiting import until
 
 HOUR_MS = 3_600_000

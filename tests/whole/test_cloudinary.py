@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import WebSocketException
 
+from support.cloudinary_process import FOLDER, STEM, CloudHouse
+from support.processes import Doomed
 from support.waiting import pause, until
-from support.whole_app import SMALL, App, Frame, Refusal, coloured, of_kind
-from support.whole_cloud import FOLDER, STEM, CloudHouse
-from support.whole_house import Doomed
+from support.wire_app import SMALL, App, Frame, Refusal, coloured, of_kind
 
 GONE = (OSError, EOFError, WebSocketException, AssertionError)
 """What an app meets while the daemon is away; a connection that has ended is an AssertionError of the raw app."""

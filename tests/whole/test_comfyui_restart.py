@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from support.processes import EarlierStandIn, House, StandIn
 from support.waiting import until
-from support.whole_app import Frame, coloured, of_kind
-from support.whole_house import EarlierStandIn, House, StandIn
+from support.wire_app import Frame, coloured, of_kind
 
 LATE_S = 2.5
 """Later than the daemon waits for an answer, and than it takes to look for the prompt and send it again."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from support.processes import House
 from support.waiting import until
-from support.whole_app import check_gap_free, coloured
-from support.whole_house import House
+from support.wire_app import check_gap_free, coloured
 
 IMAGES = 40
 

@@ -20,10 +20,10 @@ from PIL import Image
 from websockets.exceptions import WebSocketException
 
 from comfyledger import crash_points
-from support.ledger_given import check_tables
+from support.ledger_builders import check_tables
+from support.processes import Doomed, House, StandIn
 from support.waiting import until
-from support.whole_app import SMALL, App, Frame, coloured
-from support.whole_house import Doomed, House, StandIn
+from support.wire_app import SMALL, App, Frame, coloured
 
 GONE = (OSError, EOFError, WebSocketException)
 COLOURS = [(0, 3, 232), (0, 7, 208), (0, 11, 184)]

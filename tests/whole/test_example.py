@@ -18,9 +18,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from comfyledger.cli.main import cli
 from support.documents import CLI, ROOT, conversation, shell_lines
+from support.processes import House
 from support.waiting import DEADLINE_S, until
-from support.whole_app import of_kind
-from support.whole_house import House
+from support.wire_app import of_kind
 
 EXAMPLE = ROOT / "examples" / "follow_a_batch.py"
 OF_THE_RUN = {"batch_id", "ledger_id", "epoch", "position", "at_ms", "stream", "url"}

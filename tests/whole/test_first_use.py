@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from support.cloudinary_process import CloudHouse
+from support.processes import House
 from support.waiting import until
-from support.whole_app import App, Refusal
-from support.whole_cloud import CloudHouse
-from support.whole_house import House
+from support.wire_app import App, Refusal
 
 OLDER = (1, 56, 57, 20251121, 20251122)
 WAITING = "[limits]\nfirst_use_wait_s = 30"

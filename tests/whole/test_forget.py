@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from support.cloudinary_process import CloudHouse
 from support.waiting import until
-from support.whole_app import App, Frame, of_kind
-from support.whole_cloud import CloudHouse
+from support.wire_app import App, Frame, of_kind
 
 WORKFLOW = "text-to-image"
 WORDS = "a red coat that only Areg may know of"

@@ -18,10 +18,10 @@ import pytest
 
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import submission, take
+from support.ledger_builders import submission, take
+from support.processes import House
 from support.waiting import until
-from support.whole_app import App, Frame, Refusal, check_gap_free, coloured, of_kind
-from support.whole_house import House
+from support.wire_app import App, Frame, Refusal, check_gap_free, coloured, of_kind
 
 MIB = 1024 * 1024
 DISK_MIB = 48

@@ -15,9 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from support.processes import House
 from support.waiting import until
-from support.whole_app import check_gap_free, of_kind
-from support.whole_house import House
+from support.wire_app import check_gap_free, of_kind
 
 OUTLIER = "Bo/characters/opal-fever/images/Bo_opal-fever_image_20251122"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.whole_house import Daemon, House
+from support.processes import Daemon, House
 
 LOCALES = [
     {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},

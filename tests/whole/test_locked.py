@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from support.ledger_given import check_tables
+from support.ledger_builders import check_tables
+from support.processes import House
 from support.waiting import until
-from support.whole_app import Refusal
-from support.whole_house import House
+from support.wire_app import Refusal
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from support.processes import Daemon, House
 from support.waiting import until
-from support.whole_app import coloured
-from support.whole_house import Daemon, House
+from support.wire_app import coloured
 
 
 class Mute(Daemon):

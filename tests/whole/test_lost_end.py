@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
+from support.command_line import command
+from support.processes import House
 from support.waiting import until
-from support.whole_app import Refusal
-from support.whole_house import House
-from support.whole_restore import command
+from support.wire_app import Refusal
 
 
 async def refused(house: House) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
+from support.processes import House, chunk_kinds
 from support.waiting import until
-from support.whole_app import check_gap_free, coloured, of_kind
-from support.whole_house import House, chunk_kinds
+from support.wire_app import check_gap_free, coloured, of_kind
 
 
 async def test_three_batches_at_once_become_eight_files_under_their_own_numbers(house: House) -> None:

@@ -6,9 +6,9 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from support.processes import House
 from support.waiting import until
-from support.whole_app import coloured
-from support.whole_house import House
+from support.wire_app import coloured
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
+from support.processes import House, in_between
 from support.waiting import until
-from support.whole_app import coloured
-from support.whole_house import House, in_between
+from support.wire_app import coloured
 
 
 async def test_after_a_lost_answer_the_prompt_is_looked_up_before_it_is_resent(house: House) -> None:

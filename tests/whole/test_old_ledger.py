@@ -14,7 +14,7 @@ import pytest
 
 from support.old_ledger import Knows, OldHouse, lacking, none_open, open_batches
 from support.waiting import until
-from support.whole_app import App, Frame, check_gap_free
+from support.wire_app import App, Frame, check_gap_free
 from whole.conftest import kept
 
 ENDED = {"stored", "parked", "failed", "cancelled", "forgotten"}

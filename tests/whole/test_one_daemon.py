@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from support.processes import Daemon, House
 from support.waiting import until
-from support.whole_app import Frame
-from support.whole_house import Daemon, House
+from support.wire_app import Frame
 
 
 def read_all(path: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from support.processes import EarlierStandIn, House, StandIn
 from support.waiting import until
-from support.whole_app import App, coloured, of_kind
-from support.whole_house import EarlierStandIn, House, StandIn
+from support.wire_app import App, coloured, of_kind
 
 
 def at_comfyuis_page(house: House, path: str, body: dict[str, Any]) -> None:

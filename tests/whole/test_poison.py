@@ -7,9 +7,9 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator
 
+from support.processes import House
 from support.waiting import pause, until
-from support.whole_app import App, Frame, coloured, of_kind
-from support.whole_house import House
+from support.wire_app import App, Frame, coloured, of_kind
 
 STRIKES_MAX = 2
 POISON = 666

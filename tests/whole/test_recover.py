@@ -14,9 +14,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from support.whole_app import App, Frame, coloured, of_kind
-from support.whole_cloud import Account, CloudHouse
-from support.whole_house import House
+from support.cloudinary_process import Account, CloudHouse
+from support.processes import House
+from support.wire_app import App, Frame, coloured, of_kind
 
 CHARACTER = "Areg/characters/opal-fever/images/Areg_opal-fever_image_"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from support.whole_app import coloured, of_kind
-from support.whole_house import House, in_between
+from support.processes import House, in_between
+from support.wire_app import coloured, of_kind
 
 TEXT_CHARS_MAX = 2_000
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}

@@ -8,9 +8,9 @@ import signal
 
 import pytest
 
+from support.processes import House, StandIn
 from support.waiting import until
-from support.whole_app import App, Frame, of_kind
-from support.whole_house import House, StandIn
+from support.wire_app import App, Frame, of_kind
 
 TIMEOUT_S = 1.0
 

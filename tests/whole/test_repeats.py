@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from support.whole_app import Refusal
-from support.whole_house import House
+from support.processes import House
+from support.wire_app import Refusal
 
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}

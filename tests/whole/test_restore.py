@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from support.whole_app import Refusal, check_gap_free, of_kind
-from support.whole_house import House
-from support.whole_restore import command
+from support.command_line import command
+from support.processes import House
+from support.wire_app import Refusal, check_gap_free, of_kind
 
 SERIES = Path("Areg/premade_characters/opal-fever/images")
 

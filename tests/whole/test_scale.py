@@ -7,7 +7,7 @@ import json
 import signal
 from pathlib import Path
 
-from support.whole_cloud import CloudHouse
+from support.cloudinary_process import CloudHouse
 from whole.scale import ADMIN_BUDGET, IMAGES_EACH, PEAK_BYTES_MAX, Scale, Took
 
 FEW, MANY = 10, 100

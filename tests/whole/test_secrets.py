@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from support.processes import House
 from support.waiting import until
-from support.whole_app import App, Refusal, of_kind
-from support.whole_house import House
+from support.wire_app import App, Refusal, of_kind
 
 TYPED = "sk-typed-into-the-file-1111"
 NAMED = "sk-named-in-the-environment-2222"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from support.processes import House
 from support.waiting import until
-from support.whole_app import coloured
-from support.whole_house import House
+from support.wire_app import coloured
 
 WATCHDOG_S = 0.4
 

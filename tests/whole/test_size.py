@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections import Counter
 
-from support.whole_app import check_gap_free, of_kind
-from support.whole_house import House
+from support.processes import House
+from support.wire_app import check_gap_free, of_kind
 
 CLIENTS = 50
 BATCHES_EACH = 4

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from support.processes import House
 from support.waiting import pause, until
-from support.whole_app import App, Frame, coloured, of_kind
-from support.whole_house import House
+from support.wire_app import App, Frame, coloured, of_kind
 
 SWEEP_S = 1.0
 """What the house configures."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from support.processes import House
 from support.waiting import until
-from support.whole_app import coloured
-from support.whole_house import House
+from support.wire_app import coloured
 
 
 async def test_a_cancelled_batch_stops_at_comfyui_and_keeps_its_numbers(house: House) -> None:

@@ -11,9 +11,9 @@ import time
 
 import pytest
 
+from support.processes import House
 from support.waiting import until
-from support.whole_app import App, Frame, Refusal, coloured, of_kind
-from support.whole_house import House
+from support.wire_app import App, Frame, Refusal, coloured, of_kind
 
 CHARACTER = "Areg/characters/opal-fever/images/Areg_opal-fever_image_"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from comfyledger.server.connections import ANONYMOUS_MAX
+from support.processes import Daemon, House
 from support.waiting import until
-from support.whole_app import coloured
-from support.whole_house import Daemon, House
+from support.wire_app import coloured
 
 COUNT = 600
 

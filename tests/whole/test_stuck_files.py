@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from support.processes import House
 from support.waiting import until
-from support.whole_app import App, of_kind
-from support.whole_house import House
+from support.wire_app import App, of_kind
 
 SHORT = "request_timeout_s = 2.0"
 

@@ -14,9 +14,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from support.processes import House
 from support.waiting import until
-from support.whole_app import coloured
-from support.whole_house import House
+from support.wire_app import coloured
 
 SECRET = "s3cret-pä@ss"
 SPELLED = "s3cret-p%C3%A4%40ss"

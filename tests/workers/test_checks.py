@@ -15,7 +15,7 @@ from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.checks import ALL, LONG, Checks
 from comfyledger.workers.spool.spool import Spool
-from support.spool_given import image, keep
+from support.spool_files import image, keep
 
 # ---- the bound
 

@@ -26,8 +26,8 @@ from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.spool.retention import Retention
 from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.delete import Deleter, SpoolFollower
-from support.core_given import forget, one_stored, submit
-from support.ledger_given import log_of
+from support.core_builders import forget, one_stored, submit
+from support.ledger_builders import log_of
 from support.waiting import until
 
 

@@ -34,7 +34,7 @@ from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.spool.disk_guard import DiskGuard, Needed, in_words, parked_too_much, short_disk
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
-from support.ledger_given import log_of, submission
+from support.ledger_builders import log_of, submission
 from support.waiting import until
 
 MIB = 1024 * 1024

@@ -24,7 +24,7 @@ from comfyledger.wire.requests.submitting import IMAGES_PER_PROMPT_MAX
 from comfyledger.workers.comfyui.fetch import Bounds
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.reporting import NO_SECRETS
-from support.core_given import accepted, given, intended, submit
+from support.core_builders import accepted, given, intended, submit
 
 PROMPT_ID = prompt_uuid("b1", 1, 1)
 INTERRUPTED = HistoryEntry(PROMPT_ID, "error", False, "interrupted", {})

@@ -15,7 +15,7 @@ from comfyledger.plugin_api import Held, LaneFault, StoreTrouble
 from comfyledger.plugins import OpenedStore
 from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.restore_file import CannotAsk, FileRestorer, NobodyHas, SourceTrouble
-from support.core_given import given, stores, submit
+from support.core_builders import given, stores, submit
 
 BYTES = b"what was pinned" * 1_000
 DOWN = LaneFault("not_reached", "no route to host")

@@ -14,7 +14,7 @@ from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.workers.row_cache import RowCache
-from support.core_given import cancel, forget, hold, one_kept, release, submit, uploaded, uploading
+from support.core_builders import cancel, forget, hold, one_kept, release, submit, uploaded, uploading
 
 LIFE = (
     *one_kept(1),

@@ -21,7 +21,7 @@ from comfyledger.workers.spool import files as files_module
 from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
-from support.spool_given import LIMITS, image, keep
+from support.spool_files import LIMITS, image, keep
 
 
 def files(root: Path) -> set[str]:

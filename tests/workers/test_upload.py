@@ -32,8 +32,8 @@ from comfyledger.workers.spool.spool import Spool
 from comfyledger.workers.stores.resolve import check_identities
 from comfyledger.workers.stores.restore_file import SourceTrouble
 from comfyledger.workers.stores.upload import Uploader
-from support.core_given import cancel, one_kept, owing, renumbering, retry, submit
-from support.ledger_given import log_of
+from support.core_builders import cancel, one_kept, owing, renumbering, retry, submit
+from support.ledger_builders import log_of
 from support.waiting import pause, until
 
 IMAGES = 20

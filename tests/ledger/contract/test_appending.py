@@ -19,7 +19,7 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.commit_group import Outcome, decide_group
 from comfyledger.ledger.eventlog import GENESIS, Head, Line, chained, decode
 from comfyledger.ledger.ports import Ledger, LedgerLocked, LogReader, RowRefused, StorageFull, noted
-from support.ledger_given import NOW_MS, submission, take, take_one
+from support.ledger_builders import NOW_MS, submission, take, take_one
 from support.ledger_kinds import TERMS, Kind, Model, answers, apart, by_id, key_of, together
 from support.ledger_load import Load
 

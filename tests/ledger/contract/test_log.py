@@ -7,7 +7,7 @@ import threading
 from comfyledger.core.commands import CancelBatch, PauseLane
 from comfyledger.ledger.eventlog import GENESIS, Head, Line, chained, linked
 from comfyledger.ledger.ports import Ledger, Link, LogEnd, LogReader
-from support.ledger_given import submission, take, take_one
+from support.ledger_builders import submission, take, take_one
 from support.ledger_kinds import TERMS, Kind, together
 
 

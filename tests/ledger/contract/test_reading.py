@@ -17,7 +17,7 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, Row, SeriesRow
 from comfyledger.ledger.eventlog import Head, Line, decode
 from comfyledger.ledger.ports import BatchFilter, ImageFilter, Ledger, LogWanted, Reader, Turns
-from support.ledger_given import NOW_MS, submission, take, take_one
+from support.ledger_builders import NOW_MS, submission, take, take_one
 from support.ledger_kinds import KINDS, Kind, Model, by_id, together
 from support.ledger_load import Load
 

@@ -8,7 +8,7 @@ from comfyledger.core.commands import Forget
 from comfyledger.core.keys import BatchTexts, TemplateKey
 from comfyledger.core.rows import TemplateRow
 from comfyledger.ledger.ports import Ledger
-from support.ledger_given import submission, take, take_one
+from support.ledger_builders import submission, take, take_one
 from support.ledger_kinds import Kind, together
 
 GRAPH = b'{"9":{"class_type":"SaveImage","inputs":{"text":"typed into the graph"}}}'

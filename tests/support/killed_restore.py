@@ -13,8 +13,8 @@ from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.restore import Restored, Wanted, restore
 from comfyledger.plugin_api import LaneFault, Series, StoreTrouble
 from comfyledger.plugins import OpenedStore
-from support.inspect_given import Place
-from support.ledger_given import NOW_MS, submission, take
+from support.ledger_builders import NOW_MS, submission, take
+from support.ledger_on_disk import Place
 
 EPOCH = "01NEWEPOCH"
 OWN = {"ledger.db", "ledger.db.lock", "ledger.db.mark"}

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from support.processes import Doomed, House, Process
 from support.waiting import until
-from support.whole_app import Frame
-from support.whole_house import Doomed, House, Process
+from support.wire_app import Frame
 
 FOLDER = "Areg/characters/opal-fever/images"
 STEM = f"{FOLDER}/Areg_opal-fever_image_"

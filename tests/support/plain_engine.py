@@ -23,7 +23,7 @@ from comfyledger.core.scheduling.effects import (
 )
 from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.errors import Refused
-from support.core_given import (
+from support.core_builders import (
     PlainLedger,
     accepted,
     deleted,
@@ -36,7 +36,7 @@ from support.core_given import (
 )
 
 
-class House:
+class PlainEngine:
     """One ledger, one index, and the effects under way."""
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -65,7 +65,7 @@ class House:
         rows.update((row_id(row), row) for row in self.ledger.changed)
         return answer
 
-    def given(self, *messages: Message | Iterable[Message]) -> House:
+    def given(self, *messages: Message | Iterable[Message]) -> PlainEngine:
         """Decide messages one group after another."""
         for message in messages:
             for one in message if isinstance(message, Iterable) else (message,):
@@ -84,7 +84,7 @@ class House:
             del self.running[effect.key]
             self.owed.done(effect.key, self.now_ms)
 
-    def wait(self, ms: int) -> House:
+    def wait(self, ms: int) -> PlainEngine:
         self.now_ms += ms
         return self
 
@@ -124,7 +124,7 @@ class House:
         (answer,) = self.post(question)
         return isinstance(answer, Wanted) and answer.go
 
-    def work(self, rounds: int = 500) -> House:
+    def work(self, rounds: int = 500) -> PlainEngine:
         """Do all that is owed until nothing is, moving the time to whenever something may be owed again."""
         for _ in range(rounds):
             self.take()

@@ -1,7 +1,7 @@
 """The real engine on a real ledger, with workers that stand still until the state machine moves them.
 
-A house dies as a process does: its files are copied at one statement of the writer, whatever it was about to do, and
-another house opens the copy. Who waited for an answer at that moment has none.
+A life ends as a process does: its files are copied at one statement of the writer, whatever it was about to do, and
+another life opens the copy. Who waited for an answer at that moment has none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from comfyledger.core.values import Evidence
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_given import NOW_MS, room
+from support.ledger_builders import NOW_MS, room
 
 WIDE = Limits(queue_depth=10_000, fetches_max=10_000, uploads_max=10_000, cancels_max=10_000)
 NARROW = Limits(queue_depth=2, uploads_max=2, fetches_max=2, cancels_max=1, priority_age_ms=5_000)
@@ -42,7 +42,7 @@ class Under:
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
-class House:
+class MachineEngine:
     """One life of the daemon's heart. `highest` is what the stores answer about a series; without it they are mute."""
 
     def __init__(self, path: Path) -> None:

@@ -18,7 +18,7 @@ from comfyledger.core.scheduling.effects import (
     SubmitPrompt,
     UploadImage,
 )
-from support.core_given import (
+from support.core_builders import (
     accepted,
     deleted,
     failed,
@@ -31,7 +31,7 @@ from support.core_given import (
     unwanted,
     uploaded,
 )
-from support.ledger_given import raw, rows_in
+from support.ledger_builders import raw, rows_in
 
 AREG, MARA = "areg/opal", "mara/opal"
 SPELLED = {

@@ -38,7 +38,7 @@ from comfyledger.ledger.eventlog import GENESIS, Line, chained, decode
 from comfyledger.ledger.ports import Ledger
 from comfyledger.ledger.sqlite.log_table import read_page
 from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
-from support.core_given import of_batch
+from support.core_builders import of_batch
 
 GRAPH = b'{"9":{"class_type":"SaveImage"}}'
 FOLDER = StoreRef("folder", "folder:/images")

@@ -9,7 +9,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from comfyledger.cli.main import cli
-from support.whole_house import House
+from support.processes import House
 
 
 async def command(house: House, *words: str) -> dict[str, Any]:

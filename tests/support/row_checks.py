@@ -8,7 +8,7 @@ from typing import TypeVar
 from comfyledger.core.events import BatchRequested, ImageAdded, ImageRenumbered, SeriesOpened, SeriesRaised
 from comfyledger.core.evolve.transitions import COUNT
 from comfyledger.core.rows import UNOPENED, BatchRow, ImageRow, PromptRow, SeriesRow, TemplateRow
-from support.core_given import PlainLedger, folded
+from support.core_builders import PlainLedger, folded
 
 R = TypeVar("R")
 

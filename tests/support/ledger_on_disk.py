@@ -25,7 +25,7 @@ from comfyledger.maintenance.audit.parallel import Known, Scope, Task
 from comfyledger.maintenance.audit.run import Audited, audit
 from comfyledger.maintenance.audit.spool import YOUNG_S
 from comfyledger.maintenance.open_read_only import open_read_only
-from support.ledger_given import NOW_MS, raw, submission
+from support.ledger_builders import NOW_MS, raw, submission
 
 TERMS = Terms(NOW_MS, Policy(), None)
 

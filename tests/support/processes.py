@@ -1,6 +1,6 @@
 """The house of the whole-system tests: stand-in and daemon as processes, and what lies on the disk.
 
-What an app sees (`whole_app`) is compared with the files and with what the stand-in says was asked of it. Processes are
+What an app sees (`wire_app`) is compared with the files and with what the stand-in says was asked of it. Processes are
 started and ended by their ids, and their output goes to files that outlive a test that failed.
 """
 
@@ -29,7 +29,7 @@ from websockets.asyncio.client import connect
 from comfyledger import crash_points
 from support.waiting import DEADLINE_S, pause, until
 from support.warm_start import Forked
-from support.whole_app import App, Frame
+from support.wire_app import App, Frame
 
 # ---- processes
 

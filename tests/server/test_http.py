@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from comfyledger import wire
 from comfyledger.errors import CODES
+from comfyledger.server import tokens
 from comfyledger.server.access import NEEDED
 from comfyledger.wire.problems import STATUSES
 from comfyledger.wire.routes import ROUTES, WITHOUT_ROUTE
@@ -310,3 +311,29 @@ async def test_a_client_that_leaves_while_it_waits_harms_nobody(door: Any) -> No
         await http("POST", "/v1/resume")
         status, batch, _ = await http("POST", "/v1/batches?wait=20", BODY, Idempotency_Key="left")
         assert (status, batch["status"]) == (200, "settled")
+
+
+async def test_a_token_of_one_label_sees_nothing_of_another(door: Any) -> None:
+    own = tokens.add(door.folder / "state" / "tokens.json", "shop", "submit", 0.0)
+    async with aiohttp.ClientSession() as session:
+        http = Http(door, session)
+        _, foreign, _ = await http("POST", "/v1/batches?wait=20", BODY, Idempotency_Key="a")
+        async with asyncio.timeout(20):
+            while (await http("GET", "/v1/server", token=own))[0] == 401:
+                await pause(0.05)
+        _, mine, _ = await http("POST", "/v1/batches?wait=20", BODY, Idempotency_Key="a", token=own)
+        for path in ("/v1/batches", "/v1/images"):
+            _, listed, _ = await http("GET", path, token=own)
+            assert {one["batch_id"] for one in next(iter(listed.values()))} == {mine["batch_id"]}
+        unknown, image = "0" * 26, foreign["images"][0]["public_id"]
+        for query in ("", "?wait=1"):
+            _, told, _ = await http("GET", f"/v1/batches/{foreign['batch_id']}{query}", token=own)
+            _, never, _ = await http("GET", f"/v1/batches/{unknown}{query}", token=own)
+            assert told == json.loads(json.dumps(never).replace(unknown, foreign["batch_id"]))
+        assert (await http("GET", f"/v1/images/{image}", token=own))[0] == 404
+        _, story, _ = await http("GET", f"/v1/images/{image}/story", token=own)
+        assert ("image" in story, story.get("events", [])) == (False, [])
+        _, page, _ = await http("GET", f"/v1/events?batch_id={foreign['batch_id']}", token=own)
+        assert page["events"] == []
+        status, problem, _ = await http("POST", f"/v1/batches/{foreign['batch_id']}/cancel", {}, token=own)
+        assert (status, problem["code"]) == (404, "unknown_batch")

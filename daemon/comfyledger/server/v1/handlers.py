@@ -40,8 +40,8 @@ def _route(route: Route) -> web.RouteDef:
 
 
 async def _handle(request: web.Request, route: Route) -> web.StreamResponse:
-    context = request.app[CONTEXT]
-    caller = context.access.caller(request)
+    caller = request.app[CONTEXT].access.caller(request)
+    context = request.app[CONTEXT].shown_to(caller)
     label, wait_s = label_of(request, caller), read_wait(request) if takes_wait(route) else None
     asked = await read_request(request, route, context.door.frame_bytes_max)
     try:

@@ -201,8 +201,8 @@ def commands_of(
 async def _drop_store(context: Dependencies, label: str, store: str, message: wire.Recover) -> wire.Recovered:
     """Give up what is owed to a store. Raises Refused(nothing_to_do) if nothing is owed."""
     if message != wire.Recover(store, message.dry_run):
-        text = "Only `dry_run` goes with `drop_store`: a store is given up in all batches."
-        raise Refused("invalid_field", text, hint="Send it without the other fields.", path="$.data.drop_store")
+        text = "`drop_store` gives up a store in all batches, so only `dry_run` may be given beside it."
+        raise Refused("invalid_field", text, hint="Omit the other fields.", path="$.data.drop_store")
     owing = await context.reader.owing(store)
     if not owing:
         known = ", ".join(context.stores)

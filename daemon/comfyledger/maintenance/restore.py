@@ -112,7 +112,9 @@ def _check_free(wanted: Wanted) -> mark.Lost | None:
     if wanted.file is None:
         if end is None:
             hint = "Start the daemon; `comfyledger audit` shows other faults."
-            raise Refused("nothing_to_do", f"By its mark the ledger {wanted.path} has lost nothing.", hint=hint)
+            raise Refused(
+                "nothing_to_do", f"The ledger {wanted.path} has lost nothing: it agrees with its mark.", hint=hint
+            )
         return end
     if not wanted.file.is_file():
         raise Refused("invalid_field", f"There is no file {wanted.file}.", hint="Name a backup.")

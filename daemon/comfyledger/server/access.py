@@ -58,7 +58,7 @@ class Access(msgspec.Struct, frozen=True):
         for name in named:
             if host_of(name) not in self.hosts:
                 hint = "Use 127.0.0.1, or list the name in [door] allowed_hosts."
-                raise Refused("forbidden_host", f"This daemon is not {name[:200]!r}.", hint=hint)
+                raise Refused("forbidden_host", f"This daemon does not answer for the host {name[:200]!r}.", hint=hint)
 
     def known(self, request: web.Request) -> Caller | None:
         """The caller whose token a request carries; None without a token or with a wrong one."""
@@ -130,7 +130,11 @@ def check_right(caller: Caller, needed: Right) -> None:
     """Raises Refused(forbidden)."""
     if not caller.may(needed):
         hint = f"`comfyledger token add LABEL --right {needed}` makes a token with the right `{needed}`."
-        raise Refused("forbidden", f"The token of {caller.label} may {caller.right}; this needs {needed}.", hint=hint)
+        raise Refused(
+            "forbidden",
+            f"The token of {caller.label} has the right `{caller.right}`; this needs `{needed}`.",
+            hint=hint,
+        )
 
 
 OF_ALL: Final = (wire.SurveyStore, wire.RaiseSeries)
@@ -140,7 +144,7 @@ OF_ALL: Final = (wire.SurveyStore, wire.RaiseSeries)
 def check_reads_all(caller: Caller) -> None:
     """Raises Refused(forbidden) for a caller that sees only its own work."""
     if not caller.read_all:
-        hint = "Give it a token that sees all labels: `comfyledger token add LABEL --read-all`."
+        hint = "`comfyledger token add LABEL --read-all` makes a token that sees all labels."
         raise Refused("forbidden", f"The token of {caller.label} sees its own work only; this shows all.", hint=hint)
 
 
@@ -164,6 +168,6 @@ async def check_request(caller: Caller, message: wire.Message, reader: Reader) -
 
 def _check_graph(caller: Caller) -> None:
     if not caller.may("submit"):
-        text = f"The token of {caller.label} may submit configured workflows; a graph needs submit."
+        text = f"The token of {caller.label} may submit configured workflows only; a graph needs the right `submit`."
         hint = "Name a configured workflow. Or `comfyledger token add LABEL --right submit` makes a token that may."
         raise Refused("forbidden", text, hint=hint, path="$.data.workflow")

@@ -161,13 +161,13 @@ def _headers(door: Door) -> Iterator[Mistake]:
         if not listed_host(entry) or is_any(entry):
             meant = "" if is_any(entry) else suggested_host(entry)
             hint = f'Write "{meant}".' if meant else 'Write a name or an address alone, like "box.example".'
-            text = f"No client calls this daemon {shown_url(entry)!r}: an entry is a host without scheme, port or path."
+            text = f"{shown_url(entry)!r} is not a host name: an entry has no scheme, port or path."
             yield Mistake("door.allowed_hosts", text, hint)
     for entry in door.allowed_origins:
         origin = origin_of(entry)
         if not origin or origin != entry:
             hint = f'Write "{origin}".' if origin else 'Write scheme, host and port, like "https://app.example".'
-            text = f"No page has the origin {shown_url(entry)!r}."
+            text = f"{shown_url(entry)!r} is not the origin of a page."
             yield Mistake("door.allowed_origins", text, hint)
 
 

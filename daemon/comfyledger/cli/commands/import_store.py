@@ -88,7 +88,7 @@ def _store_called(given: str, info: wire.Info) -> wire.StoreInfo:
     found = named or [store for store in info.stores if store.kind == given]
     if len(found) != 1:
         known = ", ".join(f"{store.name} ({store.kind})" for store in info.stores) or "none"
-        text = f"There is not exactly one store {given[:64]!r}."
+        text = f"No store, or more than one, matches {given[:64]!r}."
         raise Refused("unknown_store", text, hint=f"Configured: {known}.")
     if found[0].problem:
         hint = "`comfyledger status` shows when it works again."

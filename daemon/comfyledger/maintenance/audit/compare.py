@@ -78,9 +78,9 @@ def compare_table(
             continue
         where = f"{table} {_shown([(found or wanted)[place] for place in places])}"  # type: ignore[index]
         if found is None:
-            tally.add("row_missing", where, f"By the log, {table} should have this row, and it is missing.")
+            tally.add("row_missing", where, f"The log says that {table} has this row, but it does not.")
         elif wanted is None:
-            tally.add("row_foreign", where, f"By the log, {table} should not have this row.")
+            tally.add("row_foreign", where, f"The log says that {table} does not have this row, but it does.")
         elif difference := _difference(names, found, wanted, kind):
             tally.add("row_changed", where, difference)
 

@@ -191,7 +191,7 @@ class Comparison:
             sentence = f"It is at {found[0]}.{found[1]} instead."
             self._tally.add("store_misplaced", self._place(public_id), sentence)
         else:
-            sentence = f"By the log {self._name} has this image, and it does not."
+            sentence = f"The log says that {self._name} has this image, but it does not."
             self._tally.add("store_missing", self._place(public_id), sentence)
 
     def _add_foreign(self) -> None:

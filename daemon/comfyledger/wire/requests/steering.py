@@ -114,7 +114,7 @@ class Forget(Message, frozen=True):
 
 
 class Pause(Message, frozen=True):
-    """Stops new work. What ComfyUI has already runs to its end. To pause twice is no error."""
+    """Stops new work. What ComfyUI has already runs to its end. Pausing twice is not an error."""
 
     scope: Annotated[
         Scope,

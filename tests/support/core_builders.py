@@ -203,7 +203,9 @@ class PlainLedger:
 
 def of_batch(rows: dict[RowId, Row], key: ManyKey) -> list[Row]:
     """The rows of one batch among all rows; its texts are not among them."""
-    kind = {BatchPrompts: PromptRow, BatchImages: ImageRow, BatchTexts: TextRow}[type(key)]
+    kinds: dict[type[ManyKey], type[PromptRow | ImageRow | TextRow]]
+    kinds = {BatchPrompts: PromptRow, BatchImages: ImageRow, BatchTexts: TextRow}
+    kind = kinds[type(key)]
     return [row for row in rows.values() if isinstance(row, kind) and row.batch_id == key.batch_id]
 
 

@@ -181,7 +181,7 @@ def rows_in(path: Path) -> dict[RowId, Row]:
     rows: dict[RowId, Row] = {}
     for table, (kind, columns) in _TABLES.items():
         for *values, text in connection.execute(f"SELECT * FROM {table}"):
-            row = msgspec.json.decode(text, type=kind)
+            row: Row = msgspec.json.decode(text, type=kind)
             assert values == [getattr(row, column) for column in columns]
             rows[row_id(row)] = row
     connection.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -142,7 +142,8 @@ class Load:
         if row is not None and row.state == "queued" and self._random.random() < 0.8:
             return SubmitIntended(batch_id, index, attempt + 1)
         if row is not None and row.waiting and row.state == "done":
-            take = self._random.choice(["first", "last", "all"])
+            takes: tuple[Literal["first", "last", "all"], ...] = ("first", "last", "all")
+            take = self._random.choice(takes)
             return RetryBatch("app", batch_id, (), take, self._series_of(batch_id))
         if row is not None and row.state == "finished" and self._random.random() < 0.6:
             if len(row.files) > len(row.images):

@@ -151,7 +151,12 @@ class MachineEngine:
 
     def _copy_at(self, statements: int, left: Path) -> None:
         to_come = iter(range(statements, -1, -1))
-        self.ledger._connection.set_trace_callback(lambda _: next(to_come, None) == 0 and self._copy(left))
+
+        def before(_: str) -> None:
+            if next(to_come, None) == 0:
+                self._copy(left)
+
+        self.ledger._connection.set_trace_callback(before)
 
     def _copy(self, left: Path) -> None:
         """The first copy counts: nothing that was written after it was ever written."""

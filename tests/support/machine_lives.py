@@ -7,7 +7,8 @@ whichever life, is never given again, and what was forgotten stays forgotten as 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from comfyledger.maintenance.rebuild import rebuild
 from comfyledger.maintenance.restore import Wanted, restore
 from support.core_builders import dropping, forget, owing
 from support.ledger_builders import FOLDER, NOW_MS, log_of, raw, rows_in
+from support.machine_engine import MachineEngine
 from support.machine_messages import KEYS, SPELLED, STORE_HOLDS, at_a_glance, in_series
 from support.machine_model import Image, Model
 
@@ -49,7 +51,42 @@ class Past:
 
 
 class Lives(RuleBasedStateMachine):
-    """Mixed into the machine of one life, which has a life, a model, and the moves that these are made of."""
+    """Mixed into the machine of one life, which has the moves that these are made of."""
+
+    folder: Path
+    life: MachineEngine
+    model: Model
+    put: set[tuple[str, int, str]]
+    """What was uploaded: batch, image and store."""
+    answered: list[SubmitBatch]
+
+    @abstractmethod
+    def play(self, move: Coroutine[Any, Any, None]) -> None:
+        """Run one move to its end."""
+
+    @abstractmethod
+    async def open(self, path: Path) -> None:
+        """Begin a life on the ledger at this path."""
+
+    @abstractmethod
+    def asked_stores(self) -> None:
+        """From now on stores answer what they hold."""
+
+    @abstractmethod
+    def command(self, who: tuple[str, str], quantity: int, request: str, **more: Any) -> SubmitBatch:
+        """A batch that somebody asks for, under a number of its own."""
+
+    @abstractmethod
+    def take(self, command: SubmitBatch, answer: Any) -> None:
+        """Hold an answer to a batch against the model."""
+
+    @abstractmethod
+    def some_batch(self, number: int) -> str:
+        """The batch of a number that was drawn."""
+
+    @abstractmethod
+    def sized(self, batch_id: str, images: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of these images that the batch has."""
 
     def __init__(self) -> None:
         self.pasts: list[Past] = []

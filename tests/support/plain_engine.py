@@ -3,7 +3,7 @@ changed are applied after each group, effects are taken and said to be done. Tim
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 from comfyledger.core.decide.decide import Message
@@ -144,9 +144,10 @@ class PlainEngine:
 
 def kept_in_memory(owed: PendingWork) -> int:
     """How many entries an index holds in all of its private collections."""
-    plain = (owed._batches, owed._prompts, owed._open, owed._users, owed._images, owed._wanted, owed._running)
     queue = owed._queue
-    total = sum(map(len, (*plain, owed._later, owed._failed_in_row, queue._alone)))
+    plain: list[Sized] = [owed._batches, owed._prompts, owed._open, owed._users, owed._images, owed._wanted]
+    plain += [owed._running, owed._later, owed._failed_in_row, queue._alone]
+    total = sum(map(len, plain))
     for calls in owed._calls.values():
         total += len(calls._waiting) + calls.running + len(calls._users) + len(calls._of_user)
     total += sum(len(places) for places in queue._at_backend.values())

@@ -148,7 +148,7 @@ class StandIn(Process):
 
     def requests(self) -> list[Frame]:
         """What was asked, before a restart as well."""
-        return self._asked_before + self.ledger()["requests"]
+        return [*self._asked_before, *self.ledger()["requests"]]
 
     def posted(self) -> list[str]:
         """The prompt ids in the order in which they were posted."""
@@ -386,7 +386,8 @@ async def in_between(
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", pass_on)
-    runner = web.AppRunner(app, access_log=None)
+    # aiohttp reads no answer to a close frame once it shuts down, and waits 10 s for one if it may.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         async with aiohttp.ClientSession() as session:

@@ -67,9 +67,9 @@ async def _events_per_second(path: Path, callers: int, commands: Commands, befor
         for command in waiting:
             await engine.command(command)
 
-    first, start = engine.position, time.perf_counter()
+    first, start = engine.view.position, time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(callers)))
-    rate = (engine.position - first) / (time.perf_counter() - start)
+    rate = (engine.view.position - first) / (time.perf_counter() - start)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     ledger.close()

@@ -60,11 +60,11 @@ class Counted:
 @contextlib.contextmanager
 def counting(engine: Engine, ledger: sqlite3.Connection) -> Iterator[Counted]:
     counted = Counted()
-    engine.observers.append(counted.committed)
+    engine.observe(counted.committed)
     ledger.set_trace_callback(counted.statement)
     yield counted
     ledger.set_trace_callback(None)
-    engine.observers.remove(counted.committed)
+    engine._observers.remove(counted.committed)
 
 
 @pytest.fixture

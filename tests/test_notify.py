@@ -144,9 +144,11 @@ def engine(oldest_job_s: float = 0.0, shortage: str = "") -> Any:
     return SimpleNamespace(
         oldest_job_s=oldest_job_s,
         owed=owed,
+        open_counts=owed.open_counts,
+        is_paused=owed.paused,
         in_trouble=owed.in_trouble,
         shortage=short,
-        lock=SimpleNamespace(is_met=False),
+        is_locked=False,
     )
 
 

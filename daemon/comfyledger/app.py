@@ -122,7 +122,7 @@ async def _run(settings: Settings) -> None:
             entrances = await open_server(settings, context, stack)
             _report_ready(settings, context, entrances, comfyui)
             tasks = [group.create_task(loop) for loop in daemon.loops()]
-            watchdog = Watchdog(notifier, context.engine, lanes_of(settings), watchdog_s(os.environ, os.getpid()))
+            watchdog = Watchdog(notifier, context.view, lanes_of(settings), watchdog_s(os.environ, os.getpid()))
             notifier.say(READY)
             tasks.append(group.create_task(watchdog.run()))
             await stop.wait()
@@ -143,7 +143,7 @@ def _report_ready(settings: Settings, context: Context, entrances: Entrances, co
         "daemon.ready",
         url=entrances.url,
         socket=entrances.socket,
-        position=context.engine.position,
+        position=context.view.position,
         ledger=str(settings.ledger_path),
     )
     for one in context.backends():
@@ -193,7 +193,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     reporter = Reporter(engine, salt, settings.limits.foreign_text_chars_max, secrets)
     preparer = StorePreparer(stores, state.reader, reporter, random.Random())  # noqa: S311 (jitter)
     await preparer.first()
-    progress = ProgressFeed(engine.owed.batch)
+    progress = ProgressFeed(engine.view.batch)
     backends = build_backends(settings, session, keys, progress, reporter, state.reader)
     background = build_background(settings, state, engine, stores, backends, secrets, reporter, time.time)
     progress.abouts.extend(renderer.about for renderer in background.renderers.values())
@@ -250,9 +250,10 @@ async def _context(
 ) -> Context:
     """What the server answers from."""
     started, metrics = time.monotonic(), Metrics()
-    engine.observers += [_counting(metrics), BatchLog()]
+    engine.observe(_counting(metrics), BatchLog())
     return Context(
         engine=engine,
+        view=engine.view,
         reader=state.reader,
         access=access_of(settings.door, state.keyring),
         door=settings.door,

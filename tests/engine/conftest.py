@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from comfyledger import engine as engines
 from comfyledger.core.decide.recorder import Accepted, Policy, SeriesUnknown
 from comfyledger.core.reports import Report
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect
 from comfyledger.engine import Engine
+from comfyledger.engine import engine as engines
 from comfyledger.ledger.sqlite.writer import Ledger
 
 DEADLINE_S = 20.0

@@ -12,7 +12,7 @@ from support.waiting import until
 async def idle(rig: Any) -> None:
     """Until the thread has no job, those of the engine's own start included."""
     rig.now_ms += 1_000
-    await until(lambda: rig.engine.oldest_job_s == 0.0)
+    await until(lambda: rig.engine.view.oldest_job_s == 0.0)
 
 
 async def test_the_age_is_that_of_the_oldest_job_and_none_is_left_at_the_end(rig: Any) -> None:
@@ -29,7 +29,7 @@ async def test_the_age_is_that_of_the_oldest_job_and_none_is_left_at_the_end(rig
     second = asyncio.create_task(rig.on_thread(lambda: None))
     await asyncio.sleep(0)
     rig.now_ms += 40_000
-    assert rig.engine.oldest_job_s == 130.0
+    assert rig.engine.view.oldest_job_s == 130.0
     go_on.set()
     await asyncio.gather(first, second)
     await idle(rig)

@@ -73,16 +73,16 @@ async def test_what_becomes_due_between_looking_and_waiting_is_not_slept_through
 
     rig.perform = stuck
     await rig.submit(submission("r1", quantity=1))
-    await until(lambda: tries and (rig.engine.owed.wake_at_ms(rig.now_ms) or 0) > rig.now_ms)
-    due = rig.engine.owed.wake_at_ms(rig.now_ms)
-    look = rig.engine.owed.take
+    await until(lambda: tries and (rig.engine._state.owed.wake_at_ms(rig.now_ms) or 0) > rig.now_ms)
+    due = rig.engine._state.owed.wake_at_ms(rig.now_ms)
+    look = rig.engine._state.owed.take
 
     def look_just_before_it_is_due(now_ms: int) -> Any:
         found = look(now_ms)
         rig.now_ms = max(rig.now_ms, due + 1)
         return found
 
-    rig.engine.owed.take = look_just_before_it_is_due
+    rig.engine._state.owed.take = look_just_before_it_is_due
     rig.now_ms = due - 1
     rig.poke()
     await until(lambda: len(tries) == 2)
@@ -102,7 +102,7 @@ async def test_memory_holds_open_work_only(rig: Any) -> None:
     for n in range(20):
         await rig.submit(submission(f"r{n}"))
         await rig.engine.command(CancelBatch("app", f"batch-app-r{n}"))
-    open_counts = rig.engine.owed.open_counts()
+    open_counts = rig.engine.view.open_counts()
     assert (open_counts["batches"], open_counts["prompts"], open_counts["uploads"]) == (0, 0, 0)
-    assert rig.engine.questions == {}
-    assert len(rig.engine.tail) <= rig.engine.position
+    assert rig.engine.view.questions == {}
+    assert len(rig.engine._state.tail) <= rig.engine.view.position

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from comfyledger import engine as engines
 from comfyledger.core.commands import CancelBatch, PauseLane
 from comfyledger.core.reports import LaneStuck, LaneWorks, PromptHasFailed, SubmitIntended
 from comfyledger.core.rows import SeriesRow
 from comfyledger.core.values import blob_of
+from comfyledger.engine import engine as engines
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger import commit_group
 from comfyledger.ledger.sqlite import projections
@@ -85,7 +85,7 @@ async def test_batches_that_wait_for_a_series_count_against_the_bound(
     rig = make()
     rig.start()
     clients = rig.send(*(submission(f"r{n}", trust=False) for n in range(5)))
-    await until(lambda: sum(len(question.waiting) for question in rig.engine.questions.values()) == 5)
+    await until(lambda: rig.engine.view.queued["first_use"] == 5)
     with pytest.raises(Refused, match="The daemon is overloaded"):
         await rig.engine.command(submission("r5", trust=False))
     await rig.stop()
@@ -130,8 +130,8 @@ async def test_a_name_that_is_taken_refuses_its_own_message_alone(rig: Any) -> N
     assert taken.code == "name_taken"
     assert [image.number for image in given.images] == [1, 2, 3]
     log = log_of(rig.path)
-    assert [line.hash for line in rig.engine.tail] == [line.hash for line in log]
-    assert rig.engine.position == len(log) == 4
+    assert [line.hash for line in rig.engine._state.tail] == [line.hash for line in log]
+    assert rig.engine.view.position == len(log) == 4
 
 
 async def test_nothing_leaves_before_the_commit(rig: Any) -> None:
@@ -144,19 +144,19 @@ async def test_nothing_leaves_before_the_commit(rig: Any) -> None:
             go_on.wait(10)
 
     bend(rig.ledger, hold)
-    news = rig.engine.news()
+    news = rig.engine.view.news()
     [client] = rig.send(submission("r1"))
     await until(reached.is_set)
     for _ in range(20):
         await asyncio.sleep(0)
     assert not client.done()
     assert not news.done()
-    assert (rig.engine.position, len(rig.engine.tail), rig.effects) == (0, 0, [])
+    assert (rig.engine.view.position, len(rig.engine._state.tail), rig.effects) == (0, 0, [])
     assert log_of(rig.path) == []
     go_on.set()
     await client
     assert news.done()
-    assert (rig.engine.position, len(rig.engine.tail)) == (2, 2)
+    assert (rig.engine.view.position, len(rig.engine._state.tail)) == (2, 2)
     await until(lambda: rig.effects)
 
 
@@ -183,12 +183,12 @@ async def test_during_a_commit_the_next_group_gathers_undecided(rig: Any) -> Non
 
 async def test_of_a_commit_that_fails_nothing_has_left(rig: Any) -> None:
     await rig.submit(submission("r0"))
-    position, news = rig.engine.position, rig.engine.news()
+    position, news = rig.engine.view.position, rig.engine.view.news()
     bend(rig.ledger, failing("COMMIT", sqlite3.SQLITE_IOERR))
     answers = await asyncio.gather(*rig.send(submission("r1"), STUCK), return_exceptions=True)
     assert [type(answer) for answer in answers] == [Refused, Refused]
-    assert (rig.engine.position, news.done()) == (position, False)
-    assert not rig.engine.in_trouble("store/folder")
+    assert (rig.engine.view.position, news.done()) == (position, False)
+    assert not rig.engine.view.in_trouble("store/folder")
     with pytest.raises(LedgerUnusable):
         await rig.running
     assert [line.stream for line in check_tables(rig.path)] == [f"series/{submission().series.key}", "batch-app-r0"]
@@ -201,7 +201,7 @@ async def test_a_lane_that_works_again_within_its_group_is_out_of_trouble(make: 
     rig.start()
     await asyncio.gather(*workers)
     assert [line.kind for line in log_of(rig.path)] == ["lane_paused", "lane_resumed"]
-    assert not rig.engine.in_trouble("store/folder")
+    assert not rig.engine.view.in_trouble("store/folder")
 
 
 async def test_the_words_of_a_server_are_kept_only_if_an_event_names_them(rig: Any) -> None:

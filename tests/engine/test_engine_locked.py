@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from comfyledger import engine as engines
 from comfyledger.core.commands import CancelBatch
 from comfyledger.core.reports import LaneStuck, LaneWorks, SubmitIntended
+from comfyledger.engine import engine as engines
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import StorageFull
 from support.ledger_builders import check_tables, log_of, submission
@@ -34,7 +34,7 @@ async def test_reports_keep_their_order_and_commands_resume_after_the_lock(rig: 
     rig.stranger.execute("BEGIN IMMEDIATE")
     reports = rig.send(*(one for n in range(5) for one in (LaneStuck(f"l{n}", "away", None, 1.0), LaneWorks(f"l{n}"))))
     command = asyncio.create_task(rig.submit(submission("r2", quantity=2)))
-    await until(lambda: rig.engine.lock.is_met)
+    await until(lambda: rig.engine.view.is_locked)
     late = rig.send(LaneStuck("late", "away", None, 1.0))
     for _ in range(3):
         tries = rig.statements.count("BEGIN IMMEDIATE")
@@ -43,7 +43,7 @@ async def test_reports_keep_their_order_and_commands_resume_after_the_lock(rig: 
     rig.stranger.execute("ROLLBACK")
     assert await command == [3, 4]
     await asyncio.gather(*reports, *late)
-    assert not rig.engine.lock.is_met
+    assert not rig.engine.view.is_locked
     await rig.close()
     lanes = [line.stream for line in check_tables(rig.path) if line.kind in {"lane_paused", "lane_resumed"}]
     assert lanes == [*(f"lane/l{n}" for n in range(5) for _ in range(2)), "lane/late"]
@@ -55,7 +55,7 @@ async def test_commands_are_told_busy_after_a_while_and_reports_still_wait(rig: 
     rig.stranger.execute("BEGIN IMMEDIATE")
     (report,) = rig.send(LaneStuck("l", "away", None, 1.0))
     commands = rig.send(submission("r2"), CancelBatch("app", "batch-app-r1"))
-    await until(lambda: rig.engine.lock.is_met)
+    await until(lambda: rig.engine.view.is_locked)
     assert not any(task.done() for task in commands)
     rig.now_ms += int(engines.LOCKED_COMMANDS_S * 1000)
     for command in commands:
@@ -77,28 +77,28 @@ async def test_begin_and_end_are_one_line_each_and_found_without_a_message(rig: 
         for _ in range(2):
             rig.stranger.execute("BEGIN IMMEDIATE")
             rig.engine.look_for_lock()
-            await until(lambda: rig.engine.lock.is_met)
-            assert rig.engine.lock.text.endswith("holds the ledger's lock.")
+            await until(lambda: rig.engine.view.is_locked)
+            assert rig.engine.view.lock_text.endswith("holds the ledger's lock.")
             rig.now_ms += 7_000
             rig.stranger.execute("COMMIT")
-            await until(lambda: not rig.engine.lock.is_met)
+            await until(lambda: not rig.engine.view.is_locked)
         rig.engine.look_for_lock()
         await rig.submit(submission("r1"))
     told = [(line["event"], line.get("lasted_s")) for line in lines if line["event"].startswith("ledger.")]
     assert told == [("ledger.locked", None), ("ledger.unlocked", 7.0)] * 2
-    assert rig.engine.lock.text == ""
+    assert rig.engine.view.lock_text == ""
 
 
 async def test_the_writer_does_not_count_as_stuck_however_long_it_lasts(rig: Any) -> None:
     rig.start()
     rig.stranger.execute("BEGIN IMMEDIATE")
     (report,) = rig.send(LaneStuck("l", "away", None, 1.0))
-    await until(lambda: rig.engine.lock.is_met)
+    await until(lambda: rig.engine.view.is_locked)
     for _ in range(5):
         rig.now_ms += 119_000
         tries = rig.statements.count("BEGIN IMMEDIATE")
         await until(lambda tries=tries: rig.statements.count("BEGIN IMMEDIATE") > tries + 1)
-        assert rig.engine.oldest_job_s < 120
+        assert rig.engine.view.oldest_job_s < 120
     rig.stranger.execute("COMMIT")
     await report
 
@@ -159,8 +159,8 @@ async def test_a_lock_on_a_full_disk_is_waited_for_too(rig: Any, monkeypatch: An
     rig.start()
     reports = rig.send(LaneStuck("l", "away", None, 1.0), LaneWorks("l"))
     command = asyncio.create_task(rig.submit(submission("r1")))
-    await until(lambda: rig.engine.lock.is_met)
-    assert rig.engine.storage_full
+    await until(lambda: rig.engine.view.is_locked)
+    assert rig.engine.view.shortage is not None
     rig.stranger.execute("ROLLBACK")
     await asyncio.gather(*reports)
     assert await command == [1, 2, 3]
@@ -173,7 +173,7 @@ async def test_an_engine_that_is_stopped_while_the_lock_lasts_answers_everybody(
     await rig.submit(submission("r1", quantity=1))
     rig.stranger.execute("BEGIN IMMEDIATE")
     waiting = rig.send(SubmitIntended("batch-app-r1", 1, 1), submission("r2"))
-    await until(lambda: rig.engine.lock.is_met)
+    await until(lambda: rig.engine.view.is_locked)
     await rig.stop()
     for task in waiting:
         with pytest.raises(Refused, match="stopping"):

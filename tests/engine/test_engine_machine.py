@@ -144,9 +144,9 @@ class EngineMachine(Lives):
         async def move() -> None:
             asked = replace(self.answered[number % len(self.answered)], batch_id=f"again {number}")
             again = replace(asked, request_digest="other words") if other else asked
-            position = self.life.engine.position
+            position = self.life.engine.view.position
             self.take(again, *await self.life.send(again))
-            assert self.life.engine.position == position
+            assert self.life.engine.view.position == position
 
         self.play(move())
 
@@ -230,24 +230,24 @@ class EngineMachine(Lives):
         for report in reports:
             await self.life.send(report)
             self.worked()
-            position = self.life.engine.position
+            position = self.life.engine.view.position
             if twice:
                 await self.life.send(report)
-                assert self.life.engine.position == position, f"a doubled report was taken: {report}"
+                assert self.life.engine.view.position == position, f"a doubled report was taken: {report}"
 
     def worked(self) -> None:
         self.model.worked(*at_a_glance(self.life.path))
 
     async def go(self, effect: SubmitPrompt | UploadImage) -> bool:
         """Ask whether the work is still wanted, as a worker does before its call goes out."""
-        position = self.life.engine.position
+        position = self.life.engine.view.position
         if isinstance(effect, SubmitPrompt):
             question: Report = intended(effect.prompt, effect.attempt, batch=effect.batch_id)
         else:
             question = uploading(effect.image.index, effect.store, batch=effect.image.batch_id)
         (answer,) = await self.life.send(question)
         assert isinstance(answer, Wanted)
-        if isinstance(effect, SubmitPrompt) and self.life.engine.position > position:
+        if isinstance(effect, SubmitPrompt) and self.life.engine.view.position > position:
             self.model.began(effect.batch_id, effect.prompt, effect.attempt)
         return answer.go
 
@@ -260,7 +260,7 @@ class EngineMachine(Lives):
             await self.report(*said(effect, way), twice=twice)
             if isinstance(effect, UploadImage) and way not in {"stuck", "refused"}:
                 self.put.add((effect.image.batch_id, effect.image.index, effect.store))
-            if way == "well" and self.life.engine.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
+            if way == "well" and self.life.engine.view.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
                 await self.report(LaneWorks(effect.lane))
         under = self.life.under[effect.key]
         if way == "dies":
@@ -293,14 +293,14 @@ class EngineMachine(Lives):
             batch = "nowhere" if nowhere else self.some_batch(number)
             row = rows_in(self.life.path).get(("prompt", batch, prompt))
             attempt = row.attempt - behind if isinstance(row, PromptRow) else behind
-            position = self.life.engine.position
+            position = self.life.engine.view.position
             makers = (intended, accepted, refused, finished, failed, interrupted, gone)
             reports: list[Any] = [make(prompt, attempt, batch=batch) for make in makers]
             reports += [kept(1, 2, prompt=prompt, attempt=attempt, batch=batch)]
             reports += [make(9, batch=batch) for make in (uploading, uploaded, unwanted)]
             reports += [uploaded(1, "elsewhere", batch=batch)]
             await self.life.send(*reports)
-            assert self.life.engine.position == position
+            assert self.life.engine.view.position == position
 
         self.play(move())
 
@@ -314,12 +314,12 @@ class EngineMachine(Lives):
     def the_disk_is_full_for_a_while(self, asked: Any, dies: bool, number: int) -> None:
         async def move() -> None:
             self.asked_stores()
-            before, position = snapshot(self.life.path), self.life.engine.position
+            before, position = snapshot(self.life.path), self.life.engine.view.position
             await self.life.room(0)
             large = self.command(("Areg", "Opal Fever"), asked[1], f"fresh {self.count}", prompt=f"{self.count}{LARGE}")
             (answer,) = await self.life.send(large)
             assert (type(answer), answer.code) == (Refused, "storage_full")
-            assert (snapshot(self.life.path), self.life.engine.position) == (before, position)
+            assert (snapshot(self.life.path), self.life.engine.view.position) == (before, position)
             if dies:
                 await self.die(0, large, *self.fresh(asked))
             else:
@@ -397,7 +397,7 @@ class EngineMachine(Lives):
         await self.life.send(*(retry(batch=batch) for batch in again))
         await self.all_settle(again)
         assert set(self.model.images.values()) <= {"stored", "cancelled", *FORGOTTEN}
-        assert kept_in_memory(self.life.engine.owed) == 0
+        assert kept_in_memory(self.life.engine._state.owed) == 0
         check_tables(self.life.path)
 
     async def all_settle(self, batches: list[str]) -> None:

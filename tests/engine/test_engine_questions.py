@@ -36,7 +36,7 @@ def answering(engine: Engine, highest: int, wait: asyncio.Event | None = None) -
 
 
 def waiting_for(rig: Any, count: int) -> Callable[[], bool]:
-    return lambda: sum(len(question.waiting) for question in rig.engine.questions.values()) == count
+    return lambda: rig.engine.view.queued["first_use"] == count
 
 
 async def test_the_first_batch_goes_on_after_the_highest_number_found(rig: Any) -> None:
@@ -44,7 +44,7 @@ async def test_the_first_batch_goes_on_after_the_highest_number_found(rig: Any) 
     assert await rig.submit(first()) == [58, 59, 60]
     assert [line.kind for line in log_of(rig.path)] == ["series_opened", "batch_requested"]
     assert [unknown.stores for unknown in rig.asked] == [(FOLDER,)]
-    assert rig.engine.questions == {}
+    assert rig.engine.view.questions == {}
 
 
 async def test_clients_waiting_for_one_series_ask_once_and_get_distinct_numbers(rig: Any) -> None:
@@ -84,7 +84,7 @@ async def test_a_wait_that_times_out_is_refused_with_the_reason_and_cleaned_up(m
     rig = make(first_use_wait_s=0.05)
     rig.start()
     clients = rig.send(first(prompt="typed text"))
-    await until(lambda: rig.engine.questions)
+    await until(lambda: rig.engine.view.questions)
     rig.engine.series_waiting(first().series.key, "store/folder: the NAS is away", "Mount it.")
     [refused] = await asyncio.gather(*clients, return_exceptions=True)
     assert isinstance(refused, Refused)
@@ -100,11 +100,11 @@ async def test_a_request_that_timed_out_is_accepted_once_the_store_answers(make:
     with pytest.raises(Refused, match="could not say"):
         await rig.engine.command(first())
     rig.ask = answering(rig.engine, 4)
-    [question] = rig.engine.questions.values()
-    assert question.waiting == []
+    [question] = rig.engine.view.questions.values()
+    assert question.labels == ()
     await rig.engine.report(SeriesAnswered(first().series, (Evidence("folder", FOLDER.identity, 4),)))
     assert await rig.submit(first()) == [5, 6, 7]
-    assert rig.engine.questions == {}
+    assert rig.engine.view.questions == {}
 
 
 @pytest.mark.parametrize("ending", ["returns", "raises"])
@@ -119,7 +119,7 @@ async def test_nobody_waits_for_an_asker_that_has_ended_without_an_answer(rig: A
     assert [answer.code for answer in answers] == ["series_unanswered"] * 2
     died = [entry for entry in logs if entry["event"] == "question.died"]
     assert len(died) == (1 if ending == "raises" else 0)
-    assert rig.engine.questions == {}
+    assert rig.engine.view.questions == {}
     rig.ask = answering(rig.engine, 0)
     assert await rig.submit(first("r1")) == [1, 2, 3]
 
@@ -175,7 +175,7 @@ async def test_what_waits_goes_on_as_soon_as_an_import_says_what_the_store_holds
     await rig.engine.command(imported(FOLDER, 57))
     answers = await asyncio.gather(*clients)
     assert [[image.number for image in answer.images] for answer in answers] == [[58, 59, 60], [61, 62, 63]]
-    assert rig.engine.questions == {}
+    assert rig.engine.view.questions == {}
     check_tables(rig.path)
 
 
@@ -183,10 +183,10 @@ async def test_an_import_from_another_place_leaves_what_waits_waiting(rig: Any) 
     rig.ask = answering(rig.engine, 0, asyncio.Event())
     [client] = rig.send(first("r1"))
     await until(waiting_for(rig, 1))
-    [question] = rig.engine.questions.values()
+    [question] = rig.engine.view.questions.values()
     await rig.engine.command(imported(StoreRef("other", "folder:/other"), 57))
     assert not client.done()
-    assert list(rig.engine.questions.values()) == [question]
+    assert list(rig.engine.view.questions.values()) == [question]
     await rig.stop()
     with pytest.raises(Refused, match="stopping"):
         await client

@@ -64,7 +64,7 @@ async def test_a_disk_that_fails_while_stopping_is_still_said(rig: Any) -> None:
 
 async def test_waiting_clients_get_an_answer_that_the_daemon_stops(rig: Any) -> None:
     parked = rig.send(submission("r0", user="Ann", trust=False))
-    await until(lambda: rig.engine.questions)
+    await until(lambda: rig.engine.view.questions)
     held = Held(rig)
     [under_way] = rig.send(submission("r1"))
     await until(held.reached.is_set)

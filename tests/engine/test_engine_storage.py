@@ -26,19 +26,19 @@ LARGE = blob_of(b"x" * 200_000, b"salt")
 
 async def test_a_full_disk_refuses_commands_and_the_ledger_is_as_before(rig: Any) -> None:
     await rig.submit(submission("r1"))
-    position, news, before = rig.engine.position, rig.engine.news(), log_of(rig.path)
+    position, news, before = rig.engine.view.position, rig.engine.view.news(), log_of(rig.path)
     await rig.on_thread(lambda: room(rig.ledger, 0))
     for n in range(3):
         with pytest.raises(Refused) as refused:
             await rig.engine.command(submission(f"r{n}", body="large", label="x", prompt="x" * 200_000))
         assert refused.value.code == "storage_full"
         assert "resumes by itself" in refused.value.hint
-    assert rig.engine.storage_full
-    assert (rig.engine.position, news.done()) == (position, False)
+    assert rig.engine.view.shortage is not None
+    assert (rig.engine.view.position, news.done()) == (position, False)
     assert log_of(rig.path) == before
     await rig.on_thread(lambda: room(rig.ledger, 10_000))
     assert await rig.submit(submission("r2")) == [4, 5, 6]
-    assert not rig.engine.storage_full
+    assert rig.engine.view.shortage is None
     check_tables(rig.path)
 
 
@@ -67,7 +67,7 @@ async def test_a_stream_of_large_commands_keeps_no_report_out(rig: Any) -> None:
     await rig.submit(submission("r1", quantity=1))
     await rig.on_thread(lambda: room(rig.ledger, 0))
     (report,) = rig.send(LaneStuck("store/folder", "not_reached", LARGE))
-    await until(lambda: rig.engine.storage_full)
+    await until(lambda: rig.engine.view.shortage)
 
     async def knock(number: int) -> None:
         while not report.done():
@@ -88,18 +88,18 @@ async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig:
         SubmitIntended("batch-app-r1", 1, 1),
         PromptWasAccepted("batch-app-r1", 1, 1),
     )
-    await until(lambda: rig.engine.storage_full)
+    await until(lambda: rig.engine.view.shortage)
     clients = rig.send(*(submission(f"r{n}") for n in range(2, 9)))
     refused = await asyncio.gather(*clients, return_exceptions=True)
     assert [answer.code for answer in refused if isinstance(answer, Refused)] == ["storage_full"] * 7
     assert not any(worker.done() for worker in workers)
-    assert not rig.engine.in_trouble("store/folder")
+    assert not rig.engine.view.in_trouble("store/folder")
     await rig.on_thread(lambda: room(rig.ledger, 10_000))
     answers = await asyncio.gather(*workers)
     assert answers == [None, Wanted(go=True, attempt=1), None]
     kinds = [line.kind for line in check_tables(rig.path)]
     assert kinds[2:] == ["lane_paused", "prompt_submitting", "prompt_accepted"]
-    assert rig.engine.in_trouble("store/folder")
+    assert rig.engine.view.in_trouble("store/folder")
 
 
 async def test_a_large_command_does_not_keep_reports_out_of_the_space_left(rig: Any) -> None:
@@ -134,7 +134,7 @@ async def test_a_repeated_request_is_answered_even_while_reports_wait_for_room(r
     given = await rig.submit(submission("r1"))
     await rig.on_thread(lambda: room(rig.ledger, 0))
     (worker,) = rig.send(LaneStuck("store/folder", "not_reached", LARGE))
-    await until(lambda: rig.engine.storage_full)
+    await until(lambda: rig.engine.view.shortage)
     assert await rig.submit(submission("r1")) == given
     with pytest.raises(Refused) as refused:
         await rig.engine.command(PauseLane("app", "everything"))
@@ -156,7 +156,7 @@ async def test_a_disk_that_fails_ends_the_engine_and_answers_everybody(rig: Any)
     await rig.submit(submission("r1"))
     await until(lambda: rig.effects)
     waiting = rig.send(submission("r2", user="Ann", trust=False))
-    await until(lambda: rig.engine.questions)
+    await until(lambda: rig.engine.view.questions)
     bend(rig.ledger, failing("COMMIT", sqlite3.SQLITE_IOERR_FSYNC))
     clients = rig.send(submission("r3"), LaneStuck("store/folder", "not_reached"))
     with pytest.raises(LedgerUnusable, match=r"The disk failed.*Check the disk"):

@@ -56,7 +56,7 @@ class Door:
 
     @property
     def position(self) -> int:
-        return self.context.engine.position
+        return self.context.engine.view.position
 
     def connect(self, **more: Any) -> connect:
         headers = {"Authorization": f"Bearer {self.token}"}

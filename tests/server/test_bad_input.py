@@ -221,7 +221,7 @@ async def test_the_id_of_a_refused_request_comes_back(lasting_door: Any) -> None
 
 
 async def test_a_position_that_the_log_does_not_have_is_refused(lasting_door: Any) -> None:
-    epoch = lasting_door.context.engine.epoch
+    epoch = lasting_door.context.engine.view.epoch
     async with lasting_door.raw() as raw:
         for after in (lasting_door.position + 1, 2**63, 10**30):
             with lasting_door.unchanged():

@@ -330,14 +330,14 @@ async def test_open_work_is_counted_until_it_is_done(open_door: Any, tmp_path: P
         engine = door.context.engine
         await app.ask("pause")
         asked = await app.submit("r1", quantity=3)
-        standing = engine.owed.standing()
+        standing = engine.view.open_work()
         assert (standing.batches, standing.images) == ({"open": 1}, {"pending": 3, "kept": 0})
         assert standing.prompts == {"queued": 3}
         assert standing.oldest_ms == (await door.context.reader.batch(asked["batch_id"])).at_ms
         await app.ask("resume")
         await app.settled(asked["batch_id"])
-        await until(lambda: not engine.owed.open_counts()["running"], "all calls have ended")
-        assert engine.owed.standing().oldest_ms is None
+        await until(lambda: not engine.view.open_counts()["running"], "all calls have ended")
+        assert engine.view.open_work().oldest_ms is None
 
 
 async def test_a_reason_contains_paths_and_texts_of_others_only_with_a_token(open_door: Any, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ async def test_a_repeat_is_answered_as_before_whatever_stands_still(door: Any, m
         await app.ask("pause", scope="everything")
         await app.ask("pause", scope="backend:main")
         door.context.engine.set_brake(Shortage("The disk is full.", "Make room."))
-        monkeypatch.setattr("comfyledger.engine.COMMANDS_MAX", 0)
+        monkeypatch.setattr("comfyledger.engine.engine.COMMANDS_MAX", 0)
         assert await app.submit("r1") == {**first, "repeated": True}
         with pytest.raises(Refusal, match="busy"):
             await app.submit("r2")

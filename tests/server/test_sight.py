@@ -15,7 +15,6 @@ import pytest
 import pytest_asyncio
 
 from comfyledger import wire
-from comfyledger.core.commands import OpenSeries
 from comfyledger.engine import Question
 from comfyledger.queries import limited_reader
 from comfyledger.queries.dependencies import Dependencies
@@ -331,10 +330,9 @@ async def test_open_work_is_counted_for_the_label_alone(two: Two) -> None:
 
 
 def waiting(only: str | None, *labels: str) -> list[wire.WaitingInfo]:
-    message: Any = SimpleNamespace(series=SimpleNamespace(folder="f", stem="s_", key="f/s_"), stores=())
-    commands: Any = [SimpleNamespace(message=OpenSeries(label, message.series, ())) for label in labels]
-    question = Question(message, 7, commands)
-    dependencies: Any = SimpleNamespace(engine=SimpleNamespace(questions={"f/s_": question}), only=only)
+    unknown: Any = SimpleNamespace(series=SimpleNamespace(folder="f", stem="s_", key="f/s_"), stores=())
+    question = Question(unknown, 7, labels)
+    dependencies: Any = SimpleNamespace(view=SimpleNamespace(questions={"f/s_": question}), only=only)
     dependencies._waiting = lambda one: Dependencies._waiting(dependencies, one)
     return Dependencies.waiting(dependencies)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from comfyledger import engine
+from comfyledger.engine import state
 from comfyledger.queries import subscription
 from comfyledger.server import pages, session
 from comfyledger.wire import REQUESTS
@@ -25,7 +25,7 @@ SAMPLED = {"workflow": "text-to-image", "inputs": {"width": 64, "height": 64, "s
 async def any_door(request: Any, open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """A door whose tail holds everything, and one whose tail is so short that most is read from the log."""
     tail, page = request.param
-    monkeypatch.setattr(engine, "TAIL_LINES", tail)
+    monkeypatch.setattr(state, "TAIL_LINES", tail)
     monkeypatch.setattr(subscription, "PAGE_LINES", page)
     async with open_door(tmp_path) as door:
         yield door
@@ -46,7 +46,7 @@ async def load(app: App, users: tuple[str, ...], quantity: int = 6) -> list[Fram
 
 
 async def test_whoever_comes_while_work_runs_gets_all_of_it_once(any_door: Any) -> None:
-    epoch = any_door.context.engine.epoch
+    epoch = any_door.context.engine.view.epoch
     async with contextlib.AsyncExitStack() as stack:
         working = await stack.enter_async_context(any_door.app())
         work = asyncio.create_task(load(working, ("Areg", "Mina", "Sona"), 12))

@@ -65,14 +65,14 @@ class MachineEngine:
 
     def _feed_both(self) -> None:
         """A second index is fed alike and never asked, so that nothing of it ever runs."""
-        feed = self.engine.owed.apply
+        feed = self.engine._state.owed.apply
 
         def apply(rows: Any, now_ms: int) -> None:
             rows = list(rows)
             feed(rows, now_ms)
             self.quiet.apply(rows, now_ms)
 
-        self.engine.owed.apply = apply  # type: ignore[method-assign]
+        self.engine._state.owed.apply = apply  # type: ignore[method-assign]
 
     async def begin(self) -> None:
         self._running = asyncio.create_task(self.engine.run(self._perform, self._ask))
@@ -171,7 +171,7 @@ class MachineEngine:
         fresh = PendingWork(WIDE)
         fresh.apply(await self.on_thread(self.ledger.open_rows), self.now_ms)
         assert self.twice == []
-        assert self.engine.owed._wanted == self.quiet._wanted == fresh._wanted
+        assert self.engine._state.owed._wanted == self.quiet._wanted == fresh._wanted
         assert self.quiet.open_counts() == fresh.open_counts()
         later_ms = self.now_ms + 3_600_000
         assert _says(copy.deepcopy(self.quiet), later_ms) == _says(fresh, later_ms)

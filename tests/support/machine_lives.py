@@ -98,9 +98,9 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def back_up(self) -> None:
         """Beside the running daemon."""
-        engine = self.life.engine
+        view = self.life.engine.view
         copied = backup(self.life.path, self.folder / f"{len(self.pasts)}.db", 0.0, silent)
-        assert (copied.ledger_id, copied.epoch, copied.position) == (engine.ledger_id, engine.epoch, engine.position)
+        assert (copied.ledger_id, copied.epoch, copied.position) == (view.ledger_id, view.epoch, view.position)
         file = Path(copied.file)
         model, put, answered = copy.deepcopy(self.model), set(self.put), list(self.answered)
         self.pasts.append(Past(file, log_of(file), model, put, answered))
@@ -122,7 +122,7 @@ class Lives(RuleBasedStateMachine):
         assert log_of(self.life.path)[: len(past.log)] == past.log
         after = self.recall(past, lost, margin)
         await self.open(self.life.path)
-        assert self.life.engine.epoch == f"life {self.lives}"
+        assert self.life.engine.view.epoch == f"life {self.lives}"
         await self.ask_both(past, after)
 
     def wanted(self, file: Path, margin: int) -> Wanted:

@@ -80,7 +80,7 @@ class Rig:
         """Let everything go out that is due now."""
         for _ in range(2):  # what was due at the first group has gone out when the second is answered
             await self.engine.report(LaneWorks("nobody's lane"))
-        await until(lambda: not self.engine.owed.open_counts()["running"])
+        await until(lambda: not self.engine.view.open_counts()["running"])
 
     async def end(self) -> None:
         self.running.cancel()

@@ -63,8 +63,8 @@ class Rig:
         salts = itertools.count()
         self.spool = Spool(folder / "spool")
         reporter = Reporter(self.engine, lambda: next(salts).to_bytes(16), 2_000)
-        self.deleter = Deleter(self.stores, RowCache(self.engine.owed, self.reader), reporter)
-        self.follower = SpoolFollower(self.engine, self.reader, self.spool)
+        self.deleter = Deleter(self.stores, RowCache(self.engine.view, self.reader), reporter)
+        self.follower = SpoolFollower(self.engine.view, self.reader, self.spool)
         work = (self.engine.run(self.perform, self.perform), self.follower.run())
         self.running = [asyncio.create_task(one) for one in work]
 
@@ -168,10 +168,10 @@ async def test_files_leave_the_spool_as_soon_as_the_log_says_so(rig: Rig) -> Non
 
 
 async def test_a_follower_that_fell_behind_reads_on_in_the_log(rig: Rig) -> None:
-    await until(lambda: rig.follower._position == rig.engine.position)
+    await until(lambda: rig.follower._position == rig.engine.view.position)
     rig.running[1].cancel()
     await rig.engine.command(forget(1))
-    rig.engine.tail.clear()
+    rig.engine._state.tail.clear()
     rig.running[1] = asyncio.create_task(rig.follower.run())
     await until(lambda: rig.files() == ["b1/2.png"])
 

@@ -121,7 +121,7 @@ async def test_a_disk_that_is_nearly_full_refuses_new_batches_and_says_which(rig
     rig.disks.free[disk] = 100 * MIB
     await rig.turn()
     assert [image.number for image in (await rig.submit("r2")).images] == [4, 5, 6]
-    assert rig.engine.shortage is None
+    assert rig.engine.view.shortage is None
 
 
 async def test_a_repeated_request_gets_its_first_answer_under_the_brake(rig: Rig) -> None:
@@ -141,7 +141,7 @@ async def test_a_series_that_was_never_used_is_refused_before_a_store_is_asked(r
     await rig.turn()
     with pytest.raises(Refused, match="spool's disk"):
         await rig.engine.command(submission("r1", trust=False))
-    assert rig.engine.questions == {}
+    assert rig.engine.view.questions == {}
 
 
 async def test_the_lane_of_the_spool_stops_once_and_goes_on_once(rig: Rig) -> None:
@@ -306,8 +306,8 @@ async def test_a_disk_that_has_gone_has_no_room(rig: Rig, monkeypatch: pytest.Mo
     monkeypatch.setattr(shutil, "disk_usage", gone)
     rig.spool.root.rmdir()
     await rig.turn()
-    assert rig.engine.shortage is not None
-    assert "0 bytes free" in rig.engine.shortage.message
+    assert rig.engine.view.shortage is not None
+    assert "0 bytes free" in rig.engine.view.shortage.message
 
 
 def test_a_short_disk_needs_an_eighth_above_its_bound_to_recover() -> None:

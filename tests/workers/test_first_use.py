@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from comfyledger.core.decide.recorder import SeriesUnknown
 from comfyledger.core.naming.names import Templates, series_of
@@ -37,15 +38,23 @@ class Shelf:
 
 class Engine:
     def __init__(self, unknown: SeriesUnknown) -> None:
-        self.question = Question(unknown, 0, [object()])  # type: ignore[list-item]
-        self.questions = {unknown.series.key: self.question}
+        self.view = self
+        self.key = unknown.series.key
+        self.questions = {self.key: Question(unknown, 0, ("app",))}
         self.reports: list[Any] = []
+
+    def question(self, key: str) -> Question | None:
+        return self.questions.get(key)
+
+    @property
+    def told(self) -> Question:
+        return self.questions[self.key]
 
     async def report(self, report: Any) -> None:
         self.reports.append(report)
 
     def series_waiting(self, key: str, reason: str, hint: str) -> None:
-        self.questions[key].reason, self.questions[key].hint = reason, hint
+        self.questions[key] = replace(self.questions[key], reason=reason, hint=hint)
 
 
 def asking(**answers: Any) -> tuple[Engine, dict[str, Shelf], asyncio.Task[None]]:
@@ -69,14 +78,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_each_store_that_has_not_answered_is_named_with_its_reason() -> None:
     engine, shelves, task = asking(a=doubt(), b=DOWN, c=9)
-    await until(lambda: "store/a" in engine.question.reason and "store/b" in engine.question.reason)
-    assert "`comfyledger import a --prefix f --ignore-outlier`" in engine.question.reason
-    assert "no route to host" in engine.question.reason
-    assert "store/c" not in engine.question.reason
-    assert engine.question.hint == HINT_OUTLIER
+    await until(lambda: "store/a" in engine.told.reason and "store/b" in engine.told.reason)
+    assert "`comfyledger import a --prefix f --ignore-outlier`" in engine.told.reason
+    assert "no route to host" in engine.told.reason
+    assert "store/c" not in engine.told.reason
+    assert engine.told.hint == HINT_OUTLIER
     shelves["a"].answer = 57
-    await until(lambda: engine.question.reason == "store/b: no route to host")
-    assert engine.question.hint == HINT_LATER
+    await until(lambda: engine.told.reason == "store/b: no route to host")
+    assert engine.told.hint == HINT_LATER
     shelves["b"].answer = 0
     await task
     (report,) = engine.reports
@@ -85,17 +94,16 @@ async def test_each_store_that_has_not_answered_is_named_with_its_reason() -> No
 
 async def test_an_asker_whose_question_was_settled_otherwise_says_nothing_more() -> None:
     engine, _, task = asking(a=DOWN)
-    await until(lambda: "store/a" in engine.question.reason)
-    key = engine.question.unknown.series.key
-    engine.questions[key] = Question(SeriesUnknown(SERIES, ()), 0, [object()])  # type: ignore[list-item]
+    await until(lambda: "store/a" in engine.told.reason)
+    engine.questions[engine.key] = Question(SeriesUnknown(SERIES, ()), 0, ("app",))
     await task
-    assert engine.questions[key].reason == "asking the stores"
+    assert engine.told.reason == "asking the stores"
     assert engine.reports == []
 
 
 async def test_a_plugin_that_dies_is_a_reason_like_any_other() -> None:
     engine, shelves, task = asking(a=ValueError("日本"))
-    await until(lambda: "The plugin of the store failed" in engine.question.reason)
+    await until(lambda: "The plugin of the store failed" in engine.told.reason)
     shelves["a"].answer = 3
     await task
     assert len(engine.reports) == 1

@@ -16,6 +16,7 @@ class Ledger:
     """Stands for the engine: a lane is in trouble once its report is durable, which takes a turn of the loop."""
 
     def __init__(self) -> None:
+        self.view = self
         self.reports: list[Any] = []
         self.troubles: set[str] = set()
 

@@ -40,7 +40,7 @@ async def test_after_every_message_memory_says_what_the_ledger_says(tmp_path: Pa
         ledger, policy=Policy(), limits=Limits(), first_use_wait_s=60.0, wall_ms=lambda: 1, steady_ms=lambda: 1
     )
     running = asyncio.create_task(engine.run(_ignore, _ignore))
-    rows, from_memory = RowCache(engine.owed, reader), 0
+    rows, from_memory = RowCache(engine.view, reader), 0
     await engine.command(submit(quantity=3))
     for message in LIFE:
         await (engine.command(message) if isinstance(message, Command) else _reported(engine, message))
@@ -48,7 +48,7 @@ async def test_after_every_message_memory_says_what_the_ledger_says(tmp_path: Pa
         for index in (1, 2, 3):
             assert await rows.prompt("b1", index) == await reader.prompt("b1", index)
             assert await rows.image("b1", index) == await reader.image("b1", index)
-            from_memory += engine.owed.image("b1", index) is not None
+            from_memory += engine.view.image("b1", index) is not None
     assert from_memory
     assert [row.index for row in await rows.images("b1", (3, 9, 1))] == [3, 1]
     running.cancel()

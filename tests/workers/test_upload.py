@@ -99,7 +99,7 @@ class Rig:
         salts = itertools.count()
         reporter = Reporter(self.engine, lambda: next(salts).to_bytes(16), 2_000)
         self.spool = Believed(folder / "spool")
-        self.uploader = Uploader(self.stores, RowCache(self.engine.owed, self.reader), self.spool, reporter)
+        self.uploader = Uploader(self.stores, RowCache(self.engine.view, self.reader), self.spool, reporter)
         self.running = asyncio.create_task(self.engine.run(self.perform, self.perform))
 
     async def perform(self, effect: Any) -> None:
@@ -306,7 +306,7 @@ async def test_what_may_be_in_a_store_that_is_gone_is_parked_for_a_person(rig: R
 
 
 def uploads_under_way(rig: Rig) -> list[Effect]:
-    return [effect for effect in rig.engine.owed._running.values() if isinstance(effect, UploadImage)]
+    return [effect for effect in rig.engine._state.owed._running.values() if isinstance(effect, UploadImage)]
 
 
 async def test_what_an_operator_should_know_of_a_store_is_told_once(rig: Rig) -> None:

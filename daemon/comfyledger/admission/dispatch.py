@@ -109,7 +109,7 @@ async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, r
         label=label,
         policy=context.policy,
         stores=context.store_refs(),
-        secret=context.engine.secret,
+        secret=context.view.secret,
         ids=context.ids,
     )
     if message.dry_run:
@@ -118,7 +118,7 @@ async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, r
     accepted = await context.engine.command(admitted.command)
     crash_points.at("batch.numbered")
     found = await repeats.found_in(context.reader, accepted.batch_id) if accepted.repeated else admitted.workflow.found
-    return serialize.accepted(accepted, context.engine.epoch, found)
+    return serialize.accepted(accepted, context.view.epoch, found)
 
 
 async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccepted:
@@ -135,8 +135,8 @@ async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.Batc
     quantity = sum(len(prompt.images) for prompt in admitted.command.prompts)
     return wire.BatchAccepted(
         batch_id="",
-        epoch=context.engine.epoch,
-        position=context.engine.position,
+        epoch=context.view.epoch,
+        position=context.view.position,
         quantity=quantity,
         dry_run=True,
         found=[admitted.workflow.found],
@@ -188,7 +188,7 @@ def _lane(context: Dependencies, kind: str, name: str) -> str | None:
 
 def _known(context: Dependencies, configured: Container[str], lane: str, name: str) -> bool:
     """A paused lane can be resumed even if it is no longer configured."""
-    return name in configured or context.engine.owed.paused(lane)
+    return name in configured or context.view.is_paused(lane)
 
 
 async def _get_batch(context: Dependencies, batch_id: str) -> wire.BatchInfo:
@@ -217,17 +217,17 @@ async def _get_image(context: Dependencies, name: str) -> wire.ImageInfo:
 
 
 async def _server_info(context: Dependencies) -> wire.Info:
-    engine, shortage = context.engine, context.engine.shortage
+    view, shortage = context.view, context.view.shortage
     shown = await listings.paused_lanes(context.reader)
     return wire.Info(
         version=context.version,
         protocol=wire.PROTOCOL,
-        ledger_id=engine.ledger_id,
-        epoch=engine.epoch,
-        position=engine.position,
+        ledger_id=view.ledger_id,
+        epoch=view.epoch,
+        position=view.position,
         storage_full=shortage is not None,
         storage_text=shortage.message if shortage is not None else "",
-        locked_text=engine.lock.text,
+        locked_text=view.lock_text,
         uptime_s=context.uptime_s(),
         open=context.open_counts(),
         lanes=shown,

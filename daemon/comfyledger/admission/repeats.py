@@ -48,7 +48,7 @@ async def instead_of(refusal: Refused, context: Dependencies, label: str, raw: b
     if row is None or batch is None:
         raise refusal
     try:
-        digests = request_digests(raw, context.engine.secret)
+        digests = request_digests(raw, context.view.secret)
     except _UNREADABLE:
         raise refusal from None
     if row.digest not in digests:
@@ -80,4 +80,4 @@ async def _answered(context: Dependencies, batch: BatchRow) -> wire.BatchAccepte
     images = await context.reader.images(ImageFilter(batch_id=batch.batch_id, limit=batch.images))
     given = tuple(image.named for image in images if image.index <= batch.asked_for)
     accepted = Accepted(batch.batch_id, batch.position, given, repeated=True)
-    return serialize.accepted(accepted, context.engine.epoch, await found_in(context.reader, batch.batch_id))
+    return serialize.accepted(accepted, context.view.epoch, await found_in(context.reader, batch.batch_id))

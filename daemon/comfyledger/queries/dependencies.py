@@ -13,7 +13,7 @@ from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.decide.commands import unknown_batch
 from comfyledger.core.naming.names import Templates
 from comfyledger.core.values import StoreRef
-from comfyledger.engine import Engine, Question
+from comfyledger.engine import Engine, EngineView, Question
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
 from comfyledger.plugins import OpenedStore
@@ -61,6 +61,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of the daemon from which requests are answered."""
 
     engine: Engine
+    """Takes commands. What can be read of it is in `view`."""
+    view: EngineView
     reader: Reader
     policy: AdmissionPolicy
     ids: IdSource
@@ -78,17 +80,16 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
 
     def open_counts(self) -> dict[str, int]:
         """How much is open of what is shown."""
-        owed = self.engine.owed
-        return owed.open_counts() if self.only is None else owed.open_counts_of(self.only)
+        return self.view.open_counts(self.only)
 
     def waiting(self, keys: Iterable[str] | None = None) -> list[wire.WaitingInfo]:
         """Series that the stores are being asked about, all or by key, as far as shown requests wait for them."""
-        questions = self.engine.questions
+        questions = self.view.questions
         chosen = questions.values() if keys is None else [questions[key] for key in keys if key in questions]
         return [info for question in chosen if (info := self._waiting(question)) is not None]
 
     def _waiting(self, question: Question) -> wire.WaitingInfo | None:
-        series, labels = question.unknown.series, question.labels()
+        series, labels = question.unknown.series, question.labels
         if self.only is not None and self.only not in labels:
             return None
         shown = labels if self.only is None else [label for label in labels if label == self.only]

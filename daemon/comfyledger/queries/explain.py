@@ -60,7 +60,7 @@ _words = msgspec.json.Decoder(_Words)
 async def read_log(context: Dependencies, message: wire.ReadLog) -> wire.LogPage:
     """A page of the log. Raises Refused(epoch_changed, unknown_position, invalid_field)."""
     asked = wire.Subscribe(message.after, message.epoch, message.batch_id, message.username, message.kinds)
-    after, fits = checked(asked, context.engine)
+    after, fits = checked(asked, context.view)
     wanted = LogWanted(
         after=after,
         upto=message.upto,
@@ -74,7 +74,7 @@ async def read_log(context: Dependencies, message: wire.ReadLog) -> wire.LogPage
         limit=message.limit,
     )
     found = await context.reader.log_lines(wanted)
-    return wire.LogPage(context.engine.epoch, await _shown(context.reader, found.lines), found.position, found.more)
+    return wire.LogPage(context.view.epoch, await _shown(context.reader, found.lines), found.position, found.more)
 
 
 def _series_asked(context: Dependencies, username: str | None, character: str | None) -> frozenset[str] | None:
@@ -141,8 +141,8 @@ async def _numbered(context: Dependencies, message: wire.Explain) -> wire.Explan
 
 async def _prompt_story(context: Dependencies, prompt_id: str) -> wire.Explanation:
     """The story of the first image of an attempt. Searched backwards, because the prompt is probably recent."""
-    first = max(0, context.engine.position - PROMPT_LINES_MAX)
-    for upto in range(context.engine.position, first, -PROMPT_SLICE):
+    first = max(0, context.view.position - PROMPT_LINES_MAX)
+    for upto in range(context.view.position, first, -PROMPT_SLICE):
         place = await context.reader.prompt_place(prompt_id, max(first, upto - PROMPT_SLICE), upto)
         row = await context.reader.prompt(*place) if place is not None else None
         if row is not None:
@@ -194,7 +194,7 @@ async def _missing(context: Dependencies, keys: list[str], number: int) -> wire.
     passed = row is not None and number < row.next
     return wire.Explanation(
         subject="gap" if passed else "never",
-        epoch=context.engine.epoch,
+        epoch=context.view.epoch,
         events=await _shown(context.reader, page.lines),
         owed=_asking(context, keys),
         series=key,
@@ -235,7 +235,7 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
     there = msgspec.structs.replace(there, texts={**there.texts, **texts})
     return wire.Explanation(
         subject="image",
-        epoch=context.engine.epoch,
+        epoch=context.view.epoch,
         events=await _shown(context.reader, shown),
         owed=reasons.owed(image, prompt, there),
         batch=await _batch_info(context, batch),
@@ -260,7 +260,7 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
     there = msgspec.structs.replace(there, texts={**there.texts, **texts})
     return wire.Explanation(
         subject="batch",
-        epoch=context.engine.epoch,
+        epoch=context.view.epoch,
         events=await _shown(context.reader, shown),
         owed=_owed_together(images, prompts, there),
         batch=await _batch_info(context, batch),

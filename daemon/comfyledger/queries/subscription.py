@@ -1,6 +1,6 @@
 """A subscription: a cursor over the log. Past events first, then new ones, without gaps or duplicates.
 
-Near the head, lines come from the engine's tail; otherwise from the log in short pages. For a slow client one page is
+Near the head, lines come from the engine's memory; otherwise from the log in short pages. For a slow client one page is
 kept, and the next one is read when this one is sent.
 """
 
@@ -17,7 +17,7 @@ import msgspec
 from comfyledger import wire
 from comfyledger.core.events import KINDS
 from comfyledger.core.naming.slugs import fold
-from comfyledger.engine import Engine
+from comfyledger.engine import EngineView
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.ports import Reader
@@ -63,7 +63,7 @@ class Filter(msgspec.Struct, frozen=True):
         )
 
 
-def checked(message: wire.Subscribe, engine: Engine) -> tuple[int, Filter]:
+def checked(message: wire.Subscribe, view: EngineView) -> tuple[int, Filter]:
     """The position at which a subscription begins, and its filter.
 
     Raises Refused(epoch_changed, unknown_position, invalid_field) with the present epoch or position.
@@ -71,17 +71,17 @@ def checked(message: wire.Subscribe, engine: Engine) -> tuple[int, Filter]:
     if message.epoch is None and message.after > 0:
         hint = "Give the `epoch` that came with the position."
         raise Refused("invalid_field", "A position has no meaning without its epoch.", hint=hint, path="$.data.epoch")
-    if message.epoch is not None and message.epoch != engine.epoch:
+    if message.epoch is not None and message.epoch != view.epoch:
         raise Refused(
             "epoch_changed",
-            f"The ledger is in epoch {engine.epoch}, not in {message.epoch[:64]!r}.",
+            f"The ledger is in epoch {view.epoch}, not in {message.epoch[:64]!r}.",
             hint="Forget the positions of the earlier epoch and subscribe from 0.",
             path="$.data.epoch",
         )
-    if message.after > engine.position:
+    if message.after > view.position:
         raise Refused(
             "unknown_position",
-            f"The log ends at {engine.position}; there is no position {message.after}.",
+            f"The log ends at {view.position}; there is no position {message.after}.",
             hint="Subscribe after a position from an event or a reply.",
             path="$.data.after",
         )
@@ -91,7 +91,7 @@ def checked(message: wire.Subscribe, engine: Engine) -> tuple[int, Filter]:
         raise Refused("invalid_field", f"There is no event {min(unknown)[:64]!r}.", hint=hint, path="$.data.kinds")
     user = fold(message.username) if message.username is not None else None
     kinds = frozenset(message.kinds) if message.kinds is not None else None
-    after = engine.position if message.after == -1 else message.after
+    after = view.position if message.after == -1 else message.after
     return after, Filter(message.batch_id, user, kinds)
 
 
@@ -99,10 +99,10 @@ class Cursor:
     """The progress of one subscription through the log."""
 
     def __init__(
-        self, subscription: str, engine: Engine, reader: Reader, frames: FrameCache, after: int, wanted: Filter
+        self, subscription: str, view: EngineView, reader: Reader, frames: FrameCache, after: int, wanted: Filter
     ) -> None:
         self._subscription = subscription
-        self._engine = engine
+        self._view = view
         self._reader = reader
         self._frames = frames
         self._position = after
@@ -111,30 +111,23 @@ class Cursor:
     async def run(self, send: Send) -> None:
         """Send until cancelled, or until `send` raises."""
         while True:
-            news = self._engine.news()
+            news = self._view.news()
             lines = await self._reader.seen(await self._next())
             for line in lines:
                 await send(await self._frame(line))
-            if not lines and self._position >= self._engine.position:
+            if not lines and self._position >= self._view.position:
                 await asyncio.shield(news)
 
     async def _next(self) -> list[Line]:
-        tail = self._engine.tail
-        if tail and tail[0].position <= self._position + 1:
-            return self._from_tail()
-        return await self._from_log()
-
-    def _from_tail(self) -> list[Line]:
-        """Positions in the tail have no gaps, so the index of the next one is known."""
-        tail = self._engine.tail
-        start = self._position + 1 - tail[0].position
-        page = [tail[place] for place in range(start, min(start + PAGE_LINES, len(tail)))]
+        page = self._view.lines_after(self._position, PAGE_LINES)
+        if page is None:
+            return await self._from_log()
         if page:
             self._position = page[-1].position
         return [line for line in page if self._wanted.takes(line)]
 
     async def _from_log(self) -> list[Line]:
-        head = self._engine.position
+        head = self._view.position
         page = await self._reader.page(
             after=self._position, limit=PAGE_LINES, stream=self._wanted.batch_id, user=self._wanted.user_key, upto=head
         )
@@ -154,7 +147,7 @@ class Cursor:
     def _shown(self, line: Line, texts: dict[str, str]) -> wire.LoggedEvent:
         return wire.LoggedEvent(
             subscription="",
-            epoch=self._engine.epoch,
+            epoch=self._view.epoch,
             position=line.position,
             kind=line.kind,
             at_ms=line.at_ms,

@@ -53,8 +53,8 @@ async def _alive(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     paused = [lane for lane in await context.reader.lanes() if lane.code or lane.person]
     lanes = {_without_user(lane.name): lane.code or "person" for lane in paused}
-    full = {"storage_full": True} if context.engine.shortage is not None else {}
-    locked = {"ledger_locked": True} if context.engine.lock.is_met else {}
+    full = {"storage_full": True} if context.view.shortage is not None else {}
+    locked = {"ledger_locked": True} if context.view.is_locked else {}
     return web.json_response({"status": "alive", "version": context.version, "lanes": lanes, **full, **locked})
 
 

@@ -20,17 +20,17 @@ SPOOL: Final = "spool"
 
 async def now_of(context: Context, connections: int) -> Now:
     """What a scrape shows. A thread reads the free space, so that a disk that hangs delays only the scrape."""
-    engine = context.engine
+    view = context.view
     return Now(
         version=context.version,
-        position=engine.position,
-        standing=engine.owed.standing(),
-        queued=engine.queued,
+        position=view.position,
+        standing=view.open_work(),
+        queued=view.queued,
         lanes=_lanes(context),
         backends=tuple(context.backends()),
         stores={name: opened.store is not None for name, opened in context.stores.items()},
         connections=connections,
-        taking=engine.is_running and engine.shortage is None and not engine.lock.is_met,
+        taking=view.is_running and view.shortage is None and not view.is_locked,
         free=await asyncio.to_thread(_free, context.disks),
         log_lines_dropped=logs.dropped(),
         notifications_dropped=context.notifier.dropped,
@@ -43,7 +43,7 @@ def readiness(context: Context, is_known: bool) -> tuple[list[dict[str, str]], d
 
     A reason contains paths and error texts of others only if the caller `is_known` by a token that sees all labels.
     """
-    standing, backends = context.engine.owed.standing(), context.backends()
+    standing, backends = context.view.open_work(), context.backends()
     reasons = [_reason(refusal, is_known) for refusal in _no_numbers(context)]
     if not any(backend.connected for backend in backends):
         reasons.append({"code": "comfyui_not_connected", "message": "No ComfyUI is connected."})
@@ -59,12 +59,12 @@ def readiness(context: Context, is_known: bool) -> tuple[list[dict[str, str]], d
 
 def _no_numbers(context: Context) -> list[Refused]:
     """Why every batch would be refused, whatever is in it."""
-    engine = context.engine
-    if not engine.is_running:
+    view = context.view
+    if not view.is_running:
         return [Refused("not_running", "The daemon is stopping.")]
-    found = [] if engine.shortage is None else [engine.shortage.refusal()]
-    if engine.lock.is_met:
-        found.append(Refused("ledger_locked", engine.lock.text))
+    found = [] if view.shortage is None else [view.shortage.refusal()]
+    if view.is_locked:
+        found.append(Refused("ledger_locked", view.lock_text))
     try:
         context.store_refs()
     except Refused as refusal:

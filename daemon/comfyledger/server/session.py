@@ -182,15 +182,15 @@ class Session:
             text = f"This daemon speaks protocol {wire.PROTOCOL}, not {message.protocol}."
             raise Refused("protocol_version", text, hint=hint, path="$.data.protocol")
         self._label = self._caller.label or message.client
-        engine = self._context.engine
+        view = self._context.view
         return wire.Welcome(
             "comfyledger",
             self._context.version,
             wire.PROTOCOL,
             self._label,
-            engine.ledger_id,
-            engine.epoch,
-            engine.position,
+            view.ledger_id,
+            view.epoch,
+            view.position,
             right=self._caller.right,
             read_all=self._caller.read_all,
         )
@@ -202,16 +202,16 @@ class Session:
         if len(self._subscriptions) >= limit:
             hint = "Unsubscribe from what you no longer need, or ask for several kinds in one subscription."
             raise Refused("subscriptions_limit", f"A connection has at most {limit} subscriptions.", hint=hint)
-        after, wanted = checked(message, self._context.engine)
+        after, wanted = checked(message, self._context.view)
         self._made += 1
         subscription = f"s{self._made}"
         listener = self._listen(subscription, message)
         cursor = Cursor(
-            subscription, self._context.engine, self._context.reader, self._context.event_frames, after, wanted
+            subscription, self._context.view, self._context.reader, self._context.event_frames, after, wanted
         )
         task = asyncio.create_task(self._follow(subscription, cursor))
         self._subscriptions[subscription] = (task, listener)
-        return wire.Subscribed(subscription, self._context.engine.epoch, after)
+        return wire.Subscribed(subscription, self._context.view.epoch, after)
 
     def _listen(self, subscription: str, message: wire.Subscribe) -> Listener | None:
         if not (message.progress or message.previews):

@@ -59,7 +59,7 @@ def build_background(
 ) -> Background:
     """Nothing of it runs yet. `now_s`: the wall clock, to which the age of files is compared."""
     reader, spool = state.reader, state.spool
-    rows = RowCache(engine.owed, reader)
+    rows = RowCache(engine.view, reader)
     renderers = {name: _renderer(settings, one, rows, state, secrets, reporter) for name, one in backends.items()}
     disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
     uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
@@ -68,7 +68,7 @@ def build_background(
         asker=Asker(stores, engine, random.Random()),  # noqa: S311 (jitter)
         renderers=renderers,
         retention=Retention(spool, reader, settings.spool.keep_days, now_s, list(_outputs(settings, state, now_s))),
-        follower=SpoolFollower(engine, reader, spool),
+        follower=SpoolFollower(engine.view, reader, spool),
         disk_guard=disk_guard,
     )
 

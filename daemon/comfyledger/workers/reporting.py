@@ -58,7 +58,7 @@ class Reporter:
     """Hands the workers' reports to the engine. `salt` makes 16 random bytes; `secrets` are masked in every text."""
 
     def __init__(self, engine: Engine, salt: Callable[[], bytes], text_max: int, secrets: Secrets = NO_SECRETS) -> None:
-        self._engine = engine
+        self._engine, self._view = engine, engine.view
         self._salt = salt
         self.text_max = text_max
         self._secrets = secrets
@@ -74,7 +74,7 @@ class Reporter:
 
     async def stuck(self, lane: str, code: str, text: str, retry_after_s: float | None = None) -> None:
         """Report that a lane could not work. Logs one line for each trouble, not one for each call that meets it."""
-        if self._engine.in_trouble(lane) or lane in self._reporting:
+        if self._view.in_trouble(lane) or lane in self._reporting:
             await self._engine.report(LaneStuck(lane, code, self.error_text(text), retry_after_s))
             return
         log.warning("lane.stuck", lane=lane, code=code, error=self._secrets.masked(text)[:300])
@@ -89,11 +89,11 @@ class Reporter:
         await self.stuck(lane, fault.code, fault.text, fault.retry_after_s)
 
     def in_trouble(self, lane: str) -> bool:
-        return self._engine.in_trouble(lane)
+        return self._view.in_trouble(lane)
 
     async def works(self, lane: str) -> None:
         """Report that a lane has answered, if it was in trouble."""
-        if self._engine.in_trouble(lane):
+        if self._view.in_trouble(lane):
             log.info("lane.works", lane=lane)
             await self._engine.report(LaneWorks(lane))
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
-from comfyledger.core.scheduling.pending_work import PendingWork
+from comfyledger.engine import EngineView
 from comfyledger.ledger.ports import Reader
 
 
 class RowCache:
     """What the ledger holds now. An answer from memory saves a trip to the reader's thread."""
 
-    def __init__(self, owed: PendingWork, reader: Reader) -> None:
-        self._owed = owed
+    def __init__(self, view: EngineView, reader: Reader) -> None:
+        self._view = view
         self._reader = reader
 
     async def batch(self, batch_id: str) -> BatchRow | None:
-        return self._owed.batch(batch_id) or await self._reader.batch(batch_id)
+        return self._view.batch(batch_id) or await self._reader.batch(batch_id)
 
     async def prompt(self, batch_id: str, index: int) -> PromptRow | None:
-        return self._owed.prompt(batch_id, index) or await self._reader.prompt(batch_id, index)
+        return self._view.prompt(batch_id, index) or await self._reader.prompt(batch_id, index)
 
     async def image(self, batch_id: str, index: int) -> ImageRow | None:
-        return self._owed.image(batch_id, index) or await self._reader.image(batch_id, index)
+        return self._view.image(batch_id, index) or await self._reader.image(batch_id, index)
 
     async def images(self, batch_id: str, indexes: tuple[int, ...]) -> list[ImageRow]:
         """In the order of the indexes; those that do not exist are missing."""

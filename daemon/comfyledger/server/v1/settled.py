@@ -21,9 +21,8 @@ class _Found(Exception):
 
 async def settled(context: Context, batch_id: str, wait_s: float) -> wire.BatchInfo:
     """The batch once it is settled, or as it is after `wait_s`. Raises Refused(unknown_batch)."""
-    engine = context.engine
     wanted = Filter(batch_id=batch_id, kinds=frozenset({"batch_settled"}))
-    cursor = Cursor("", engine, context.reader, context.event_frames, engine.position, wanted)
+    cursor = Cursor("", context.view, context.reader, context.event_frames, context.view.position, wanted)
     batch = await _now(context, batch_id)
     if batch.status in ENDED:
         return batch

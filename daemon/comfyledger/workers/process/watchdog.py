@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane
-from comfyledger.engine import Engine
+from comfyledger.engine import EngineView
 from comfyledger.settings import Settings
 from comfyledger.workers.process.notify import ALIVE, Notifier, status_line
 
@@ -28,9 +28,9 @@ log = structlog.get_logger("comfyledger.watchdog")
 class Watchdog:
     """`watchdog_s`: after how many seconds without a message systemd ends the daemon; None without a watchdog."""
 
-    def __init__(self, notifier: Notifier, engine: Engine, lanes: Sequence[str], watchdog_s: float | None) -> None:
+    def __init__(self, notifier: Notifier, view: EngineView, lanes: Sequence[str], watchdog_s: float | None) -> None:
         self._notifier = notifier
-        self._engine = engine
+        self._view = view
         self._lanes = lanes
         self._every_s = STATUS_EVERY_S if watchdog_s is None else watchdog_s / 2
         self._stuck = False
@@ -43,9 +43,9 @@ class Watchdog:
 
     def words(self) -> list[str]:
         """The lines to send now: the status, and the watchdog message unless the writer is stuck."""
-        age_s = self._engine.oldest_job_s
+        age_s = self._view.oldest_job_s
         self._log_stuck(age_s)
-        status = status_line(status_of(self._engine, self._lanes))
+        status = status_line(status_of(self._view, self._lanes))
         return [status] if age_s >= JOB_S_MAX else [ALIVE, status]
 
     def _log_stuck(self, age_s: float) -> None:
@@ -60,17 +60,17 @@ def lanes_of(settings: Settings) -> list[str]:
     return [EVERYTHING, *map(backend_lane, settings.comfyui), *map(store_lane, settings.stores)]
 
 
-def status_of(engine: Engine, lanes: Sequence[str]) -> str:
+def status_of(view: EngineView, lanes: Sequence[str]) -> str:
     """Like "2 batches open, 3 prompts, 5 uploads; paused: everything; in trouble: backend/main"."""
-    counts = engine.owed.open_counts()
+    counts = view.open_counts()
     text = f"{counts['batches']} batches open, {counts['prompts']} prompts, {counts['uploads']} uploads"
-    paused = [lane for lane in lanes if engine.owed.paused(lane)]
-    troubled = [lane for lane in lanes if engine.in_trouble(lane)]
+    paused = [lane for lane in lanes if view.is_paused(lane)]
+    troubled = [lane for lane in lanes if view.in_trouble(lane)]
     said = [text, *_named("paused", paused), *_named("in trouble", troubled)]
-    if engine.shortage is not None:
-        said.append(engine.shortage.message)
-    if engine.lock.is_met:
-        said.append(engine.lock.text)
+    if view.shortage is not None:
+        said.append(view.shortage.message)
+    if view.is_locked:
+        said.append(view.lock_text)
     return "; ".join(said)
 
 

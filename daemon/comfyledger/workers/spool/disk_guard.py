@@ -55,7 +55,7 @@ class DiskGuard:
         self.spool_short = False
         self._ledger_short = False
         self._may_try = True
-        self._engine = engine
+        self._engine, self._view = engine, engine.view
         self._reporter = reporter
         self._reader = reader
         self._spool = spool
@@ -91,15 +91,15 @@ class DiskGuard:
         self._brake(_joined([one for one in (of_spool, of_ledger, of_parked) if one is not None]))
 
     def _brake(self, shortage: Shortage | None) -> None:
-        if shortage is not None and self._engine.brake is None:
+        if shortage is not None and self._view.brake is None:
             log.warning("room.short", why=shortage.message)
-        if shortage is None and self._engine.brake is not None:
+        if shortage is None and self._view.brake is not None:
             log.info("room.enough")
         self._engine.set_brake(shortage)
 
     async def _parked_bytes(self) -> int:
         """Counted again only after an event was logged, and only for batches that have a folder in the spool."""
-        position = self._engine.position
+        position = self._view.position
         if position != self._parked_at:
             with suppress(OSError):  # A spool that has gone is short of space anyway.
                 folders = await asyncio.to_thread(self._spool.batches)
@@ -109,12 +109,12 @@ class DiskGuard:
     async def _report_lane(self) -> None:
         """Report one event when rendering stops and one when it resumes, also across restarts."""
         if not self.spool_short:
-            if self._engine.in_trouble(LANE):
+            if self._view.in_trouble(LANE):
                 await self._reporter.works(LANE)
                 for lane in self._needed.backends:
                     self._reporter.probe_soon(lane)
-        elif not self._engine.in_trouble(LANE):
-            text = self._engine.brake.message if self._engine.brake is not None else ""
+        elif not self._view.in_trouble(LANE):
+            text = self._view.brake.message if self._view.brake is not None else ""
             code = "spool" if self._no_place is not None and not self._no_place.is_full else "spool_full"
             await self._reporter.stuck(LANE, code, text)
 

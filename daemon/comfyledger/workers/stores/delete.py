@@ -17,7 +17,7 @@ import structlog
 from comfyledger.core.reports import DeletionDone, DeletionRefused
 from comfyledger.core.scheduling.effects import DeleteImage
 from comfyledger.core.values import WAITING_FIRST, image_id, waiting_indexes
-from comfyledger.engine import Engine
+from comfyledger.engine import EngineView
 from comfyledger.guarded import DIED, PluginDied
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.ports import Reader
@@ -93,30 +93,28 @@ class _Forgotten(msgspec.Struct):
 class SpoolFollower:
     """Deletes the files of forgotten images from the spool as soon as the event is in the log."""
 
-    def __init__(self, engine: Engine, reader: Reader, spool: Spool) -> None:
-        self._engine = engine
+    def __init__(self, view: EngineView, reader: Reader, spool: Spool) -> None:
+        self._view = view
         self._reader = reader
         self._spool = spool
-        self._position = engine.position
+        self._position = view.position
 
     async def run(self) -> None:
         """Follow the log until cancelled. Retention tries again what the disk did not delete."""
         while True:
-            news = self._engine.news()
+            news = self._view.news()
             for line in await self._next():
                 if line.kind == "image_forgotten":
                     await self._remove(msgspec.json.decode(line.data, type=_Forgotten))
-            if self._position >= self._engine.position:
+            if self._position >= self._view.position:
                 await asyncio.shield(news)
 
     async def _next(self) -> list[Line]:
-        """The next lines: from the engine's tail, or from the log if they are older."""
-        tail = self._engine.tail
-        if tail and tail[0].position <= self._position + 1:
-            lines = [tail[place] for place in range(self._position + 1 - tail[0].position, len(tail))]
-        else:
-            lines = await self._reader.page(after=self._position, limit=PAGE_LINES, upto=self._engine.position)
-        self._position = lines[-1].position if lines else self._engine.position
+        """The next lines: from the engine's memory, or from the log if they are older."""
+        lines = self._view.lines_after(self._position, PAGE_LINES)
+        if lines is None:
+            lines = await self._reader.page(after=self._position, limit=PAGE_LINES, upto=self._view.position)
+        self._position = lines[-1].position if lines else self._view.position
         return lines
 
     async def _remove(self, forgotten: _Forgotten) -> None:

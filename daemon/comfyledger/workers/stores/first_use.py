@@ -53,8 +53,8 @@ class Asker:
                 return Evidence(ref.name, ref.identity, highest)
             except StoreTrouble as trouble:
                 reasons[ref.name] = trouble
-            question = self._engine.questions.get(unknown.series.key)
-            if question is None or question.unknown is not unknown or not question.waiting:
+            question = self._engine.view.question(unknown.series.key)
+            if question is None or question.unknown is not unknown or not question.labels:
                 return None
             reason = "; ".join(f"{store_lane(name)}: {one.fault.text.rstrip('.')}" for name, one in reasons.items())
             hint = HINT_OUTLIER if any(isinstance(one, Doubted) for one in reasons.values()) else HINT_LATER

@@ -1,0 +1,340 @@
+"""Messages in, one group at a time through the ledger, replies and effects out.
+
+    reports, commands ─▶ group ─▶ writer thread: decide · evolve · append, of each ─▶ COMMIT
+                                                                                        │
+            effects ◀─ owed index ◀─ changed rows ◀─ answers leave, subscribers wake ◀──┘
+
+Reports go before commands and are never refused: the effects in flight bound them.
+Commands are bounded and refused with `busy`. While one group is being committed the next one gathers; no second group
+is decided meanwhile. Nothing leaves before its commit, and if a commit fails nothing has happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from comfyledger.core.commands import Command, R_co, SubmitBatch
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.recorder import Policy, SeriesUnknown
+from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
+from comfyledger.core.rows import row_id
+from comfyledger.core.scheduling.capacity import Limits
+from comfyledger.core.scheduling.effects import Effect, EffectKey
+from comfyledger.engine.first_use import Ask, FirstUse
+from comfyledger.engine.inbox import Inbox, Waiting
+from comfyledger.engine.state import LEDGER_FULL, State
+from comfyledger.engine.view import EngineView
+from comfyledger.errors import LedgerUnusable, Refused, Unusable
+from comfyledger.ledger.commit_group import Outcome, Shortage, Terms, decide_group
+from comfyledger.ledger.connection_thread import LedgerThread
+from comfyledger.ledger.eventlog import Line
+from comfyledger.ledger.observers import Committed, Observer, notify_observers
+from comfyledger.ledger.ports import Ledger, LedgerLocked, StorageFull
+
+COMMANDS_MAX: Final = 1_000
+"""Commands that wait, for the next group or for stores. A further one is refused with `busy`."""
+OPEN_IMAGES_MAX: Final = 100_000
+STORAGE_RETRY_S: Final = 1.0
+LOCK_RETRY_S: Final = 0.1
+"""Between two tries of a group, each of which waits by itself."""
+LOCKED_COMMANDS_S: Final = 4.0
+"""For how long commands wait for a lock that another program holds, before they are refused."""
+SCRUB_RETRY_S: Final = 0.5
+
+log = structlog.get_logger("comfyledger.engine")
+
+Perform = Callable[[Effect], Coroutine[Any, Any, None]]
+"""Does one effect and reports what came of it. It runs in a task of its own."""
+
+
+class Engine:
+    """Decides messages in groups. It runs in the event loop; the ledger runs in its thread.
+
+    Apps send commands, workers send reports. All that can be read of it is in `view`.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        policy: Policy,
+        limits: Limits,
+        first_use_wait_s: float,
+        open_images_max: int = OPEN_IMAGES_MAX,
+        wall_ms: Callable[[], int],
+        steady_ms: Callable[[], int],
+    ) -> None:
+        self._ledger = ledger
+        self._policy = policy
+        self._wall_ms, self._steady_ms = wall_ms, steady_ms
+        self._state = State(ledger, limits, open_images_max, steady_ms)
+        self._inbox = Inbox()
+        self._first_use = FirstUse(first_use_wait_s, wall_ms, self._decide_again, self._spawn)
+        self._observers: list[Observer] = []
+        self._thread = LedgerThread("ledger-writer")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._perform: Perform | None = None
+        self._scrubbing = self._looking = False
+        self._failure: Unusable | None = None
+        self.view: Final = EngineView(self._state, self._inbox, self._first_use)
+
+    # ---- in
+
+    async def command(self, command: Command[R_co]) -> R_co:
+        """Decide a command and wait for its answer. Raises Refused; then nothing has changed.
+
+        A batch of a series that was never used waits until the stores have answered, up to `first_use_wait_s`.
+        """
+        if len(self._inbox.commands) + self._first_use.waiting >= COMMANDS_MAX:
+            hint = "Repeat the request with the same request_id in a moment."
+            raise Refused("busy", "The daemon is overloaded; the request was not accepted.", hint=hint)
+        reply: R_co = await self._enter(command)
+        return reply
+
+    async def report(self, report: Report) -> msgspec.Struct | None:
+        """Take a report and wait until it is durable. The answer is None unless the report asks for one."""
+        answer: msgspec.Struct | None = await self._enter(report)
+        return answer
+
+    async def _enter(self, message: Message) -> Any:
+        if self._state.stopped:
+            raise _stopping()
+        return await self._inbox.add(message).future
+
+    def set_brake(self, shortage: Shortage | None) -> None:
+        """Refuse new work, or take it again (None). The disk guard does so before a disk is full."""
+        self._state.brake = shortage
+
+    def series_waiting(self, key: str, reason: str, hint: str) -> None:
+        """Say why the stores have not answered yet about a series. Does nothing if nobody asks about it any more."""
+        self._first_use.explain(key, reason, hint)
+
+    def look_for_lock(self) -> None:
+        """Find out soon whether another program's lock would keep a group from being written, though none has come."""
+        self._looking = True
+        self._inbox.wake.set()
+
+    def probe_soon(self, lane: str) -> None:
+        """There is a sign that the lane works again: its next probe need not wait."""
+        self._state.owed.probe_soon(lane, self._steady_ms())
+        self._inbox.wake.set()
+
+    def observe(self, *observers: Observer) -> None:
+        """Call these after each commit, once its answers have left."""
+        self._observers += observers
+
+    # ---- the loop
+
+    async def run(self, perform: Perform, ask: Ask) -> None:
+        """Work until cancelled. Raises Unusable when a disk failed: then the process must end."""
+        self._perform, self._first_use.ask = perform, ask
+        try:
+            rows = await self._in_thread(self._ledger.open_rows)
+            self._state.apply(rows, self._steady_ms())
+            log.info("engine.started", position=self._state.position, **self._state.owed.open_counts())
+            self._scrub_if_owed()
+            while True:
+                now = self._steady_ms()
+                self._start_effects(now)
+                await self._wait_for_work(now)
+                if self._failure is not None:
+                    raise self._failure
+                group = self._inbox.take_group(reports_alone=self._state.storage_full)
+                if group or self._looking:
+                    await self._commit(group)
+        finally:
+            await self._stop()
+
+    async def _wait_for_work(self, taken_ms: int) -> None:
+        """Until a message comes, an effect ends, or one is due after `taken_ms`: none falls between take and wait."""
+        if not (self._inbox or self._looking):
+            wake_at = self._state.owed.wake_at_ms(taken_ms)
+            delay = None if wake_at is None else max(0.0, (wake_at - self._steady_ms()) / 1000)
+            try:
+                async with asyncio.timeout(delay):
+                    await self._inbox.wake.wait()
+            except TimeoutError:
+                return
+        self._inbox.wake.clear()
+
+    async def _commit(self, group: list[Waiting]) -> None:
+        """If cancelled, it still finishes the group, so that whatever is durable is answered."""
+        work = asyncio.ensure_future(self._take_through(group))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])
+            work.result()
+            raise
+        if self._state.storage_full or self._state.lock.is_met:
+            await asyncio.sleep(LOCK_RETRY_S if self._state.lock.is_met else STORAGE_RETRY_S)
+
+    async def _take_through(self, group: list[Waiting]) -> None:
+        try:
+            await self._take_or_wait(group)
+        except Exception as error:
+            log.exception("engine.failed")
+            for waiting in group:
+                waiting.fail(Refused("internal"))
+            if isinstance(error, LedgerUnusable):
+                raise
+            raise LedgerUnusable(f"Could not commit a group of messages: {error!r}.") from error
+
+    async def _take_or_wait(self, group: list[Waiting]) -> None:
+        try:
+            if not group:
+                await self._in_thread(self._ledger.check_lock)
+            else:
+                await self._take(group)
+        except LedgerLocked:
+            self._inbox.put_back(group)
+            self._locked()
+        else:
+            self._state.lock.gone(self._steady_ms())
+        self._looking = self._state.lock.is_met
+
+    async def _take(self, group: list[Waiting]) -> None:
+        try:
+            decided = await self._decided(group, self._terms(group))
+        except StorageFull:
+            await self._no_room(group)
+        else:
+            self._state.storage_full = False
+            self._committed(group, *decided)
+            self._scrub_if_owed()
+
+    def _locked(self) -> None:
+        """Reports are facts and wait as long as the lock lasts; commands wait for a while."""
+        now = self._steady_ms()
+        self._state.lock.met(now)
+        if self._state.lock.lasts_s(now) >= LOCKED_COMMANDS_S:
+            self._inbox.refuse_commands(self._state.lock.refusal())
+
+    def _terms(self, group: list[Waiting]) -> Terms:
+        """What was open before the group; what the group itself adds is counted while it is decided."""
+        labels = {waiting.message.label for waiting in group if isinstance(waiting.message, SubmitBatch)}
+        room = {label: self._state.open_images.room_of(label) for label in labels}
+        return Terms(self._wall_ms(), self._policy, self._state.brake, room=room)
+
+    async def _decided(self, group: list[Waiting], terms: Terms) -> tuple[list[Outcome], list[Line], float]:
+        """The outcomes, the lines, and how many seconds that took."""
+        messages, begun = [waiting.message for waiting in group], asyncio.get_running_loop().time()
+        outcomes, lines = await self._in_thread(lambda: decide_group(self._ledger, messages, terms))
+        return outcomes, lines, asyncio.get_running_loop().time() - begun
+
+    def _committed(self, group: list[Waiting], outcomes: list[Outcome], lines: list[Line], seconds: float) -> None:
+        now = self._steady_ms()
+        rows = {row_id(row): row for outcome in outcomes for row in outcome.rows}
+        self._state.apply(rows.values(), now)
+        self._state.append(lines)
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            self._answer(waiting, outcome, now)
+        self._first_use.take_up_decided(rows.values())
+        notify_observers(self._observers, Committed(lines, rows, len(group), seconds))
+
+    def _answer(self, waiting: Waiting, outcome: Outcome, now: int) -> None:
+        if isinstance(waiting.message, LaneStuck):
+            stuck = waiting.message
+            self._state.owed.stuck(stuck.lane, stuck.code, now, stuck.retry_after_s)
+        if isinstance(outcome.error, Refused):
+            waiting.fail(outcome.error)
+        elif outcome.error is not None:
+            log.error("engine.message_failed", message=type(waiting.message).__name__, exc_info=outcome.error)
+            waiting.fail(Refused("internal"))
+        elif isinstance(outcome.answer, SeriesUnknown):
+            self._first_use.park(waiting, outcome.answer)
+        else:
+            waiting.answer(outcome.answer)
+        if isinstance(waiting.message, SeriesAnswered) and outcome.error is None:
+            self._first_use.take_up(waiting.message.series.key)
+
+    async def _no_room(self, group: list[Waiting]) -> None:
+        """Commands are answered without writing; reports are facts and wait, in their order, until there is room."""
+        if not self._state.storage_full:
+            log.error("ledger.storage_full")
+        self._state.storage_full = True
+        self._inbox.put_back(group)
+        commands = list(self._inbox.commands)
+        try:
+            decided = await self._decided(commands, Terms(self._wall_ms(), self._policy, LEDGER_FULL, full=True))
+        except LedgerLocked:  # all of them are where they were
+            self._locked()
+            return
+        for _ in commands:
+            self._inbox.commands.popleft()
+        self._committed(commands, *decided)
+
+    def _decide_again(self, commands: Sequence[Waiting]) -> None:
+        self._inbox.put_back(commands)
+        self._inbox.wake.set()
+
+    async def _in_thread(self, call: Callable[[], Any]) -> Any:
+        self._state.jobs.append(since := self._steady_ms())
+        try:
+            return await self._thread.call(call)
+        finally:
+            self._state.jobs.remove(since)
+
+    async def _stop(self) -> None:
+        """Refuse every waiting message and every later one, such as the report of a worker that is ending."""
+        self._state.stopped = True
+        for waiting in (*self._inbox.reports, *self._inbox.commands):
+            waiting.fail(_stopping())
+        self._first_use.refuse_all(_stopping())
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._thread.end()
+
+    def _scrub_if_owed(self) -> None:
+        if self._ledger.scrub_owed and not self._scrubbing:
+            self._scrubbing = True
+            self._spawn(self._scrub())
+
+    async def _scrub(self) -> None:
+        """What was erased leaves the write-ahead log as soon as no reader looks at what was before."""
+        try:
+            while not await self._in_thread(self._ledger.scrub):  # noqa: ASYNC110 (nobody says when a reader ends)
+                await asyncio.sleep(SCRUB_RETRY_S)
+        except Unusable as error:
+            self._failure = error
+            self._inbox.wake.set()
+        finally:
+            self._scrubbing = False
+
+    # ---- effects
+
+    def _start_effects(self, now: int) -> None:
+        for effect in self._state.owed.take(now):
+            self._spawn(self._do(effect))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _do(self, effect: Effect) -> None:
+        """A worker that dies is logged; what it should have done is still owed and tried again later.
+
+        But for a disk that failed: that ends the engine, and nothing is tried again on it.
+        """
+        key: EffectKey = effect.key
+        assert self._perform is not None  # noqa: S101 (set by run, before any effect is taken)
+        try:
+            await self._perform(effect)
+        except Unusable as error:
+            self._failure = error
+        except Exception:
+            log.exception("effect.died", effect=list(key))
+        finally:
+            self._state.owed.done(key, self._steady_ms())
+            self._inbox.wake.set()
+
+
+def _stopping() -> Refused:
+    return Refused("not_running", "The daemon is stopping.")

@@ -1,5 +1,5 @@
-"""One group of messages through the ledger, in the writer's thread: each is decided on the state that the one before it
-left, and leaves nothing behind if it raises. What comes out has happened only once the transaction has committed."""
+"""Commits one group of messages, in the writer's thread. Each message is decided on the state that the one before it
+left. One that raises changes nothing. The outcomes hold once the transaction is committed, and not before."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What the writer's thread made of one message: an answer and rows, or an error."""
+    """What became of one message: the answer and the rows that it changed, or an error."""
 
     answer: msgspec.Struct | None = None
     rows: tuple[Row, ...] = ()
@@ -52,8 +52,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def decide_group(ledger: Ledger, messages: list[Message], terms: Terms) -> tuple[list[Outcome], list[Line]]:
-    """The outcomes in the order of the messages, and the lines appended. Raises only what undoes the whole group.
+    """Decide and commit a group. Returns the outcomes in the order of the messages, and the appended lines.
 
+    Raises StorageFull, LedgerLocked, LedgerUnusable, or any other error that ended the group: then nothing is written.
     The whole group is written at once. If the tables refuse a row of some message, the group is decided again, and each
     message is written and undone separately.
     """
@@ -77,7 +78,7 @@ def _decide_together(ledger: Ledger, messages: list[Message], terms: Terms) -> t
 
 
 def _take(ledger: Ledger, group: Together, message: Message, terms: Terms) -> Outcome:
-    """A message that raises has left nothing behind: what it made is taken last."""
+    """The outcome of one message. It is taken into the group last, so one that raises leaves nothing behind."""
     try:
         keys = needs(message)
     except Exception as error:
@@ -112,7 +113,7 @@ def _decide_one(ledger: Ledger, message: Message, terms: Terms) -> Outcome:
 
 
 def _outcome(ledger: Ledger, work: Callable[[], Outcome]) -> Outcome:
-    """What a message raises is its own outcome, unless it ends the group."""
+    """An error is the outcome of its message, unless it ends the group."""
     try:
         return work()
     except Exception as error:
@@ -132,7 +133,10 @@ def _decided(ledger: Ledger, state: Slice, message: Message, terms: Terms) -> De
 
 
 def _take_room(command: SubmitBatch, room: dict[str, int]) -> None:
-    """Raises Refused(too_many_open). A batch that later cannot be written reduces the limit of its own group only."""
+    """Count the images of a batch against its label's limit. Raises Refused(too_many_open).
+
+    A batch that later cannot be written still counts for the rest of its group.
+    """
     if command.label not in room:
         return
     images, left = sum(len(prompt.images) for prompt in command.prompts), room[command.label]
@@ -144,7 +148,7 @@ def _take_room(command: SubmitBatch, room: dict[str, int]) -> None:
 
 
 def _adds_work(message: Message, decision: Decision) -> bool:
-    """Whether more would be rendered. A request that was answered before adds nothing and gets its answer again."""
+    """Whether more would be rendered. A repeated request adds nothing."""
     match message:
         case SubmitBatch():
             return bool(decision.recorded) or isinstance(decision.answer, SeriesUnknown)

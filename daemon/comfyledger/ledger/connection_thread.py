@@ -1,4 +1,4 @@
-"""A thread of its own for one connection to the ledger: calls go in, one after the other, and come out as futures.
+"""A thread for one connection to the ledger. It does calls one after the other, and gives a future for each.
 
 An executor does the same through two futures, a lock and a queue of work items for each call, which is a third of what
 a small group of the engine costs.
@@ -18,7 +18,7 @@ _Job = tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]
 
 
 class LedgerThread:
-    """Begins with its first call and ends with `end`; a process that forgets to end it is not kept alive by it."""
+    """Starts with its first call and stops with `end`. It does not keep a process alive."""
 
     def __init__(self, name: str) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -26,9 +26,9 @@ class LedgerThread:
         self._begun = self._ended = False
 
     def call(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """What `work` returns or raises, done in the thread. Raises RuntimeError after the end.
+        """Run `work` in the thread; the future has what it returns or raises. Raises RuntimeError after `end`.
 
-        Cancelled before it is begun, it is not done.
+        If the future is cancelled before its turn, `work` does not run.
         """
         if self._ended:
             raise RuntimeError(f"The thread {self._thread.name} has ended.")
@@ -41,7 +41,7 @@ class LedgerThread:
         return future
 
     def end(self) -> None:
-        """Wait until all is done that was asked for."""
+        """Do the calls that are waiting, then stop. Blocks until that is done."""
         self._ended = True
         if self._begun:
             self._jobs.put(None)

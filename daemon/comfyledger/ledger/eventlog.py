@@ -23,11 +23,11 @@ _encoder = msgspec.json.Encoder()
 _current: Final[dict[tuple[str, int], Callable[[str | bytes], Event]]] = {
     (kind, schema_of(kind)): msgspec.json.Decoder(event_type).decode for kind, event_type in KINDS.items()
 }
-"""What decodes an event that needs no upcast."""
+"""The decoders of events that need no upcast, by kind and schema."""
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """One event as it is in the log, still encoded. `user` is the batch's; empty if there is no batch."""
+    """One event as it is in the log, encoded as JSON. `user`: that of its batch, folded; empty without a batch."""
 
     position: int
     stream: str
@@ -44,9 +44,9 @@ def encode(event: Event) -> str:
 
 
 def decode(kind: str, schema: int, data: str | bytes) -> Event:
-    """An event from its stored form, brought up to date if it is an old one.
+    """An event from its stored form. An older schema is converted to the present one.
 
-    Raises LedgerUnusable for what a newer version wrote.
+    Raises LedgerUnusable for an event of a newer version, msgspec.MsgspecError for data that does not fit its kind.
     """
     current = _current.get((kind, schema))
     if current is not None:
@@ -61,25 +61,25 @@ def decode(kind: str, schema: int, data: str | bytes) -> Event:
 
 
 def chained(previous: bytes, line: Line) -> bytes:
-    """The hash of a line."""
+    """The hash of a line (32 bytes), from the hash of the line before it."""
     stream, kind, data = line.stream.encode(), line.kind.encode(), line.data.encode()
     return linked(previous, line.position, stream, kind, line.schema, line.at_ms, data)
 
 
 def linked(previous: bytes, position: int, stream: bytes, kind: bytes, schema: int, at: int, data: bytes) -> bytes:
-    """SHA-256 over the hash before it and all columns in their order, each with its length in four bytes before it."""
+    """SHA-256 of the previous hash and all columns in their order, each after its own length in four bytes."""
     first, third = b"%d" % position, b"%d" % at
     columns = (_FEW[len(first)], first, _text(stream), _text(kind), _number(schema), _FEW[len(third)], third)
     return hashlib.sha256(b"".join((previous, *columns, len(data).to_bytes(4, "big"), data))).digest()
 
 
 _FEW: Final = tuple(length.to_bytes(4, "big") for length in range(32))
-"""Lengths of numbers: none of SQLite's has more than 20 characters."""
+"""The lengths of numbers; a number of 64 bits has at most 20 characters."""
 
 
 @lru_cache(1_024)
 def _text(raw: bytes) -> bytes:
-    """Streams and kinds come again and again."""
+    """Cached, because streams and kinds repeat."""
     return len(raw).to_bytes(4, "big") + raw
 
 
@@ -96,7 +96,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 
 def lines_of(head: Head, recorded: Iterable[Recorded], users: dict[str, str]) -> list[Line]:
-    """Events as they follow a head, each chained to the one before; `users` gives the user of each batch."""
+    """The lines of events that follow a head. `users`: the user of each batch, by batch id."""
     lines, previous = [], head.hash
     for entry in recorded:
         line = _line(entry, users)

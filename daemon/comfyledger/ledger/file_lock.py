@@ -21,11 +21,11 @@ _TRIES: Final = 10
 _Inode = tuple[int, int]
 
 _holds: list[Hold] = []
-"""All that this process has open."""
+"""Those of this process that are open."""
 
 
 class Hold:
-    """No other daemon writes this file as long as this is open. `fd` is None if there is no file yet."""
+    """A locked file or folder. While it is open, no other daemon uses it. `fd` is None if there is no file yet."""
 
     def __init__(self, path: Path, fd: int | None, lock_files: tuple[int, ...] = ()) -> None:
         self.path = path
@@ -35,23 +35,24 @@ class Hold:
         _holds.append(self)
 
     def sync(self) -> None:
-        """The file to stable storage. Raises OSError."""
+        """Write the file to stable storage. Raises OSError."""
         if self.fd is not None:
             sync_file(self.fd)
 
     def close(self) -> None:
-        """Only after SQLite has closed the file. In a forked child there is nothing left to close."""
+        """Give up the lock. To be called after SQLite has closed the file. Does nothing in a forked child."""
         if self in _holds:
             _holds.remove(self)
             self.end()
 
     def end(self) -> None:
+        """Close the descriptors."""
         for fd in (self.fd, *self._lock_files):
             if fd is not None:
                 os.close(fd)
 
     def let_go(self) -> None:
-        """Let others write while SQLite has the file open here: its own locks must last as long as it does."""
+        """Give up the lock while SQLite has the file open here. The descriptor stays, and so do SQLite's locks."""
         _holds.remove(self)
         if self.fd is not None:
             fcntl.flock(self.fd, fcntl.LOCK_UN)
@@ -64,19 +65,19 @@ class Taken(Exception):
 
 
 def made(path: Path) -> Hold:
-    """A new file that is ours already when it gets a name that others know. Raises OSError."""
+    """Make a file that is locked before it gets the name that others know. Raises FileExistsError, OSError."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)
     return Hold(path, fd)
 
 
 def hold_file(path: Path) -> Hold:
-    """A file that is there for its lock alone; one that somebody removes is no lock any more. Raises Taken, OSError."""
+    """Lock a file that exists for its lock alone; make it if it is missing. Raises Taken, OSError."""
     return Hold(path, locked_file(path, create=True))
 
 
 def hold_folder(path: Path) -> Hold:
-    """A folder by its own inode, where the file system can. Raises Taken, OSError."""
+    """Lock a folder itself. Raises Taken, and OSError if the file system cannot lock folders."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         lock(fd)
@@ -87,7 +88,11 @@ def hold_folder(path: Path) -> Hold:
 
 
 def locked_file(path: Path, create: bool) -> int | None:
-    """The locked descriptor of the file that has this name now: a restore may put another one there meanwhile."""
+    """Open and lock a file. Returns its descriptor; None if there is no file and none is to be made.
+
+    A restore may rename another file to this name meanwhile; then that one is locked. Raises Taken, LedgerUnusable,
+    OSError.
+    """
     for _ in range(_TRIES):
         with suppress(FileNotFoundError):
             if _inode_of(path.stat()) in {held.inode for held in _holds}:
@@ -120,6 +125,7 @@ def _inode_of(found: os.stat_result) -> _Inode:
 
 
 def lock(fd: int) -> None:
+    """Raises Taken, OSError. Never waits."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -130,7 +136,7 @@ def lock(fd: int) -> None:
 
 
 def _let_go_in_child() -> None:
-    """A child that keeps the descriptor would keep the lock beyond the end of its parent."""
+    """A child that kept the descriptor would keep the lock after its parent has ended."""
     for held in _holds:
         held.end()
     _holds.clear()

@@ -1,8 +1,8 @@
-"""Whether a folder can hold a ledger: a write-ahead log needs shared memory and locks that only a local disk has.
+"""The type of a file system. A ledger needs shared memory and locks, which only a local disk has.
 
-statfs(2) gives the type of a file system as a number, also where a mount is not visible to us: by it the daemon refuses
-a network disk. FUSE and 9p are not in the table, because behind them is a local disk as often as not. mountinfo gives
-the name of the type, FUSE's own kinds included: the doctor shows it.
+statfs(2) gives the type as a number, also if we cannot see the mount. By this number the daemon refuses a network disk.
+FUSE and 9p are not in the table, because behind them is often a local disk. mountinfo gives the name of the type, with
+the kinds of FUSE; doctor shows it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
 def network_of(f_type: int) -> str | None:
-    """What a type of file system is called if other machines may write on it as well, else None."""
+    """The name of a file system that other machines may write to; None for any other."""
     return NETWORK.get(f_type & 0xFFFFFFFF)
 
 
@@ -52,9 +52,9 @@ def type_of(folder: Path) -> int:
 
 
 def mounted_at(path: str, mounts: str) -> str:
-    """The type of the file system that holds a real path, by /proc/self/mountinfo; empty if that does not say.
+    """The name of the type of the file system that holds a path; empty if it is not known.
 
-    Of several mounts at one place the last one is seen.
+    `path` has no links; `mounts` is the text of /proc/self/mountinfo. The last of several mounts at one place counts.
     """
     best, kind = "", ""
     for line in mounts.splitlines():

@@ -1,7 +1,7 @@
-"""The messages of a group taken together: what one makes is known to the next, and all of it is written at once.
+"""Keeps what the messages of a group read and change in memory, and writes all of it at once.
 
-A row that was read or changed is in memory for the rest of the group, so that a hundred submits of one user read its
-series once and write it once, and each table takes the rows of the whole group in one statement.
+So a hundred submits of one user read the series once and write it once, and each table gets the rows of the whole group
+in one statement.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Together:
         self._texts: list[Blob] = []
 
     def load(self, keys: tuple[Key, ...]) -> Slice:
-        """The rows under the keys, as the messages before this one left them. What they need in tables is there."""
+        """The rows under the keys, as the messages before this one left them. `prepare` must have been called."""
         return gathered(keys, self._one, self._many)
 
     def prepare(self, keys: tuple[Key, ...]) -> None:
@@ -63,7 +63,7 @@ class Together:
             self._know_nothing()
 
     def take(self, recorded: tuple[Recorded, ...], state: Slice, texts: Iterable[Blob]) -> None:
-        """Take in what a message made."""
+        """Add what a message made. Nothing is written before `flush`."""
         lines, of_message, named = self._ledger.follow(recorded, state), noted(recorded, state), list(texts)
         self._lines += lines
         self._noted += of_message
@@ -77,7 +77,7 @@ class Together:
             self._take_text(text)
 
     def _take_text(self, text: Blob) -> None:
-        """A graph that is held already, under whatever digest, is not put once more."""
+        """Skip a graph that the ledger or this group has already, under whichever digest."""
         if text.key:
             ident = TemplateKey(text.key).row_id
             if self._known.get(ident) is not None:
@@ -86,7 +86,7 @@ class Together:
         self._texts.append(text)
 
     def flush(self) -> None:
-        """Write all that was taken. Raises what SQLite raises, or Refused(name_taken), of one message or another."""
+        """Write all that was taken. Raises as `Ledger.put`; which message was the cause is not known."""
         self._ledger.put(self._lines, self._noted, self._changed.values(), self._texts)
         self._begin()
 

@@ -24,7 +24,7 @@ class Lock:
         self._by = ""
 
     def met(self, now_ms: int) -> None:
-        """An attempt failed because of the lock."""
+        """An attempt failed because of the lock. Asks who holds it."""
         self._by = self._holder()
         if self._since_ms is None:
             self._since_ms = now_ms
@@ -37,7 +37,7 @@ class Lock:
         self._since_ms = None
 
     def lasts_s(self, now_ms: int) -> float:
-        """0 where there is none."""
+        """For how long the lock has lasted, in seconds; 0 if there is none."""
         return 0.0 if self._since_ms is None else max(0.001, (now_ms - self._since_ms) / 1000)
 
     @property
@@ -46,7 +46,7 @@ class Lock:
 
     @property
     def text(self) -> str:
-        """Empty where there is none."""
+        """Who holds the lock, as a sentence; empty if there is none."""
         return f"{self._by[:1].upper()}{self._by[1:]} holds the ledger's lock." if self.is_met else ""
 
     def refusal(self) -> Refused:

@@ -14,9 +14,10 @@ log = structlog.get_logger("comfyledger.ledger")
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """The lines that a group appended, the rows that it changed as they are now, and what it took.
+    """What a committed group appended and changed, and how long it took.
 
-    `messages`: how many were decided in it. `seconds`: from when it began until it was on stable storage.
+    `rows`: as they are after the group. `messages`: how many it had. `seconds`: from its begin until it was on stable
+    storage.
     """
 
     lines: list[Line]

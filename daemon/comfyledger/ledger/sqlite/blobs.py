@@ -1,9 +1,9 @@
-"""Text that can be erased, beside the log: graphs, inputs, metadata, and error texts from ComfyUI and stores.
+"""Texts that can be erased, beside the log: graphs, inputs, metadata, and error texts from ComfyUI and stores.
 
-Erased text is overwritten in place, byte by byte, and its row stays behind as a husk without a digest. A row
-that was deleted would have SQLite move its neighbours together, and a copy of one of them may stay in the space that
-becomes free, `secure_delete` or not: no later erasing finds it there (SQLite 3.40.1: in 4 of 60 random runs; so, in
-none). For the same reason nothing here ever changes its length.
+An erased text is overwritten in place. Its row stays, as a husk without a digest. If the row were deleted, SQLite would
+move its neighbours together, and a copy of one might stay in free space, even with `secure_delete`. Erasing that one
+later would miss the copy (SQLite 3.40.1: in 4 of 60 random runs with deleting, in none with overwriting). For the same
+reason no text ever changes its length.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from comfyledger.core.rows import BatchRow, TextRow
 from comfyledger.core.values import Blob
 
 HUSK: Final = "erased:"
-"""How the digest of what was erased begins; no other digest does."""
+"""How the digest of an erased text begins; no other digest does."""
 
 _ERASE: Final = """
     UPDATE blobs SET digest = printf('erased:%057d', rowid), salt = zeroblob(length(salt)),
@@ -30,6 +30,7 @@ _WITH_WORDS: Final = 'SELECT kind, data FROM events WHERE stream = ? AND instr(d
 
 
 def put(connection: sqlite3.Connection, blobs: Iterable[Blob]) -> None:
+    """Add texts. One that is there already, by its digest or its key, is not added again."""
     connection.executemany(
         "INSERT OR IGNORE INTO blobs (digest, salt, content, key) VALUES (?, ?, ?, ?)",
         [(blob.digest, blob.salt, blob.content, blob.key) for blob in blobs],
@@ -43,14 +44,14 @@ def get(connection: sqlite3.Connection, digest: str) -> bytes | None:
 
 
 def erase(connection: sqlite3.Connection, digests: Iterable[str]) -> None:
-    """Write zeros over contents, salts and keys. The write-ahead log has them until it is emptied."""
+    """Overwrite contents, salts and keys with zeros. The write-ahead log has the old ones until it is emptied."""
     connection.executemany(_ERASE, [(digest,) for digest in digests])
 
 
 def note_templates(connection: sqlite3.Connection, event: Event, batch: BatchRow | None) -> None:
-    """Which batches use which template: from the request on, until all of a batch is forgotten.
+    """Record which batches use which graph: from the request until the whole batch is forgotten.
 
-    `batch` is the event's, as it is after it, or after later events of the same message.
+    `batch`: that of the event, as it is after the message.
     """
     match event:
         case BatchRequested(template=template, batch_id=batch_id):
@@ -67,7 +68,7 @@ def note_templates(connection: sqlite3.Connection, event: Event, batch: BatchRow
 
 
 class _Named(msgspec.Struct):
-    """What an event that has words is about."""
+    """What the words of an event are about."""
 
     words: str
     prompt: int = 0
@@ -79,7 +80,7 @@ _named: Final = msgspec.json.Decoder(_Named)
 
 
 def texts_of(connection: sqlite3.Connection, batch_id: str) -> Iterator[TextRow]:
-    """The texts of a batch that are still held. Reads the batch, its prompts and its own events, by index."""
+    """The texts of a batch that were not erased. Reads the batch, its prompts and its events, by index."""
     rows: dict[str, TextRow] = {}
     for row in (*_asked(connection, batch_id), *_inputs(connection, batch_id), *_words(connection, batch_id)):
         before = rows.get(row.digest, row)
@@ -89,7 +90,7 @@ def texts_of(connection: sqlite3.Connection, batch_id: str) -> Iterator[TextRow]
 
 
 def _asked(connection: sqlite3.Connection, batch_id: str) -> Iterator[TextRow]:
-    """Template and metadata, which are the whole batch's."""
+    """Graph and metadata, which belong to the whole batch."""
     sql = "SELECT row ->> '$.template', row ->> '$.metadata' FROM batches WHERE batch_id = ?"
     for template, metadata in connection.execute(sql, (batch_id,)).fetchall():
         elsewhere = connection.execute(_ELSEWHERE, (template, batch_id)).fetchone() is not None

@@ -22,21 +22,21 @@ from comfyledger.ledger.file_lock import Hold, Taken, lock, locked_file
 from comfyledger.ledger.ports import LogUnreadable
 
 BESIDE: Final = ("", "-wal", "-shm")
-"""A ledger and what SQLite keeps beside it while it is open. The write-ahead log belongs to a path, not to an inode."""
+"""The suffixes of a ledger's files while it is open. A write-ahead log belongs to a path, not to an inode."""
 ASIDE: Final = ".replaced-"
 """Separates the name of a ledger that a restore moved aside from the time of the move."""
 
 OPEN_WAIT_S: Final = 120.0
-"""For the daemon at its start: as long as a `VACUUM` or an import of some size takes."""
+"""How long the daemon waits at its start: a `VACUUM` or a large import of another program may take that long."""
 COMMAND_WAIT_S: Final = 10.0
-"""For a command that a person has typed."""
+"""How long a command waits that a person has typed."""
 RETRY_S: Final = 0.2
 HINT: Final = "Wait until it is done, or end it; then repeat the command."
 
 LOCKS: Final = Path("/proc/locks")
 _CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _FILES: Final = ("-shm", "")
-"""Where SQLite's locks lie: on the index of the write-ahead log, and on the file where there is none."""
+"""Which files have SQLite's locks: the index of the write-ahead log, or the ledger itself without such a log."""
 
 T = TypeVar("T")
 
@@ -47,11 +47,10 @@ log = structlog.get_logger("comfyledger.ledger")
 
 
 def hold(path: Path, *, create: bool = True) -> Hold:
-    """Become the one writer of the ledger at a path; a file is made for its owner only if there is none.
+    """Become the one writer of the ledger at a path. If there is no file, make one, for its owner only.
 
-    Raises LedgerUnusable for a ledger that another process, or this one, holds already, and for one with several names;
-    OSError. The lock files are for daemons of older releases, which know no other lock and take it beside the path as
-    it was given.
+    Raises LedgerUnusable if another process or this one holds the ledger, or if the file has several names; OSError.
+    The lock files keep out daemons of older releases, which know no other lock.
     """
     with ExitStack() as undoing:
         try:
@@ -87,7 +86,7 @@ def _refused(path: Path) -> LedgerUnusable:
 
 
 def _check_names(path: Path) -> None:
-    """Each name of a ledger has a write-ahead log of its own: two of them destroy it."""
+    """Raises LedgerUnusable. Each name of a file has its own write-ahead log; two of these would destroy the ledger."""
     if path.exists() and path.stat().st_nlink > 1:
         forget_second_names(path)
     for name in several_names(path):
@@ -98,7 +97,7 @@ def _check_names(path: Path) -> None:
 
 
 def several_names(path: Path) -> Iterator[Path]:
-    """Those files of a ledger that have more than one name."""
+    """The files of a ledger that have more than one name (a hard link)."""
     for end in BESIDE:
         name = path.with_name(path.name + end)
         with suppress(FileNotFoundError):
@@ -107,9 +106,9 @@ def several_names(path: Path) -> Iterator[Path]:
 
 
 def forget_second_names(path: Path) -> None:
-    """A restore that was killed right before its end has left the ledger, which is still in use, a second name.
+    """Undo what a restore left that was killed right before its end: a second name of the ledger, and a moved log.
 
-    The log that it had moved aside comes back. To be called under the lock. Raises OSError.
+    To be called under the lock. Raises OSError.
     """
     log = path.with_name(path.name + "-wal")
     for name in path.parent.glob(f"{path.name}{ASIDE}*"):
@@ -124,13 +123,13 @@ def forget_second_names(path: Path) -> None:
 
 
 def is_lock(error: BaseException | None) -> bool:
-    """Whether an error means that somebody else holds a lock: SQLITE_BUSY, _LOCKED, _PROTOCOL, in all variants."""
+    """Whether an error of SQLite means that somebody else holds a lock (SQLITE_BUSY, _LOCKED, _PROTOCOL)."""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _CODES
 
 
 def holder_of(path: Path) -> str:
-    """Like "another program (sqlite3, process 4242)": who keeps others from writing, as far as the kernel tells."""
+    """Who holds a lock of a ledger, as far as the kernel knows: `another program (sqlite3, process 4242)`."""
     for end in _FILES:
         found = _holders(path.with_name(path.name + end))
         if found:
@@ -139,7 +138,7 @@ def holder_of(path: Path) -> str:
 
 
 def _holders(path: Path) -> list[int]:
-    """Processes with a lock for writing; if there is none, those with any lock."""
+    """The ids of the processes with a lock for writing; if there is none, of those with any lock."""
     try:
         held = locks_on(path.stat(), "POSIX")
     except OSError:
@@ -150,9 +149,9 @@ def _holders(path: Path) -> list[int]:
 
 
 def locks_on(file: os.stat_result, kind: str) -> list[tuple[str, int]]:
-    """The locks of a kind (POSIX, FLOCK) that the kernel lists for a file: access and process id.
+    """The locks of a kind (POSIX, FLOCK) that the kernel lists for a file: access (READ, WRITE) and process id.
 
-    Some file systems have another device there: then none is found.
+    Empty if the kernel lists the file under another device, as with some file systems.
     """
     try:
         text = LOCKS.read_text()
@@ -162,7 +161,7 @@ def locks_on(file: os.stat_result, kind: str) -> list[tuple[str, int]]:
 
 
 def locks_in(text: str, kind: str, major: int, minor: int, inode: int) -> list[tuple[str, int]]:
-    """The same of the text of /proc/locks."""
+    """As `locks_on`, from the text of /proc/locks."""
     place = f"{major:02x}:{minor:02x}:{inode}"
     lines = (line.split() for line in text.splitlines())
     return [
@@ -180,7 +179,7 @@ def _name(pid: int) -> str:
 
 
 def patiently(path: Path, work: Callable[[], T], wait_s: float) -> T:
-    """What `work` returns, done again as long as a lock stops it. Raises LedgerUnusable once `wait_s` have passed."""
+    """Call `work`, again and again while a lock stops it. Raises LedgerUnusable after `wait_s` seconds."""
     until_s, is_told = time.monotonic() + wait_s, False
     while True:
         try:
@@ -197,13 +196,14 @@ def patiently(path: Path, work: Callable[[], T], wait_s: float) -> T:
 
 
 def unusable(path: Path) -> LedgerUnusable:
+    """The error for a lock that lasts too long. It names the program that holds it."""
     who = holder_of(path)
     return LedgerUnusable(f"{who[0].upper()}{who[1:]} holds a lock of {path}.", hint=HINT)
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Raises LedgerUnusable, which names the program, for a lock that was waited for in vain."""
+    """Raises LedgerUnusable, which names the program, if the block fails because of a lock."""
     try:
         yield
     except (sqlite3.Error, LogUnreadable) as error:

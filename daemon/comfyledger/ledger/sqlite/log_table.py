@@ -26,12 +26,13 @@ _LINKS: Final = (
 
 
 def read_head(connection: sqlite3.Connection) -> Head:
+    """The last event; position 0 for an empty log. Raises sqlite3.Error."""
     row = connection.execute(_HEAD).fetchone()
     return Head(*row) if row else Head()
 
 
 def append(connection: sqlite3.Connection, lines: Sequence[Line]) -> None:
-    """Add lines that follow the head of the log."""
+    """Add lines, which must follow the head of the log. Raises sqlite3.Error."""
     connection.executemany(
         "INSERT INTO events (position, stream, kind, schema, at, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(x.position, x.stream, x.kind, x.schema, x.at_ms, x.data, x.hash) for x in lines],
@@ -50,9 +51,9 @@ def read_page(
     user: str | None = None,
     upto: int | None = None,
 ) -> list[Line]:
-    """The next lines after a position, of one stream or one user if so asked, oldest first.
+    """The next lines after a position, oldest first, of one stream or one user if given. Raises sqlite3.Error.
 
-    The lines know their user only if one was asked for: the log itself does not say it.
+    `Line.user` is set only if a user was given, because the table itself does not have it.
     """
     where, values = ["e.position > ?"], [after]
     source = "events e"

@@ -1,9 +1,10 @@
-"""The mark beside a ledger: which position was committed last, so that a ledger that has lost its end is not gone on
-with. SQLite opens a file whose write-ahead log is gone without complaint, and its newest transactions are gone as well.
+"""The mark beside a ledger says which position was committed last, so that a ledger that has lost its end is refused.
 
-The mark is written after each commit and before any answer, at one go into the same few bytes, and is not synced. So it
-holds all that was acknowledged, whatever kills the process; after a loss of power it may lag. It never leads: what it
-names was synced before. Backups have none; a ledger without one, of an older release or a copy, gets one.
+SQLite opens a file whose write-ahead log is gone without complaint, and its newest transactions are gone as well.
+
+The mark is written after each commit and before any answer, in one write over the same few bytes, and is not synced. So
+it has everything that was acknowledged, whatever kills the process; after a power loss it may lag. It is never ahead:
+what it names was synced before. Backups have no mark. A ledger without one, of an older release or a copy, gets one.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Broken(Exception):
-    """What lies there is not what was written."""
+    """The mark file is damaged."""
 
 
 def _checksum(body: bytes) -> bytes:
@@ -67,13 +68,13 @@ def _checksum(body: bytes) -> bytes:
 
 
 def place_of(ledger: Path) -> Path:
-    """Beside the file that a link leads to, as its write-ahead log."""
+    """The path of a ledger's mark: beside the file that a link leads to, like its write-ahead log."""
     ledger = ledger.resolve()
     return ledger.with_name(ledger.name + ".mark")
 
 
 def read(ledger: Path) -> Mark | None:
-    """None where there is none. Raises Broken, OSError."""
+    """The mark of a ledger; None without one. Raises Broken, OSError."""
     for _ in range(_READS):
         try:
             raw = place_of(ledger).read_bytes()
@@ -88,17 +89,17 @@ def read(ledger: Path) -> Mark | None:
 
 
 def read_whole(ledger: Path) -> Mark | None:
-    """A broken one counts as none. Raises OSError."""
+    """The mark of a ledger; None without one, or if it is damaged. Raises OSError."""
     with suppress(Broken):
         return read(ledger)
     return None
 
 
-# ---- comparing it with a ledger
+# ---- comparing a mark with its ledger
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """A ledger that is not all that was acknowledged. `position`: where it ends; `mark`: what it should hold."""
+    """A ledger that lacks what was acknowledged. `position`: its last one. `mark`: what it should have."""
 
     path: Path
     position: int
@@ -124,10 +125,9 @@ WAYS_ON: Final = (
 
 
 def check(ledger: Path) -> None:
-    """Check that the ledger holds what its mark names. A mark that is broken or of another ledger is logged.
+    """Check that the ledger has what its mark names. A mark that is damaged or of another ledger is only logged.
 
-    Opens the ledger to read only, so that what is refused is left as it was. Raises LedgerUnusable, OSError,
-    sqlite3.Error.
+    Reads the ledger and changes nothing. Raises LedgerUnusable, OSError, sqlite3.Error.
     """
     try:
         found = read(ledger)
@@ -149,7 +149,7 @@ def lost_end(ledger: Path) -> Lost | None:
 
 
 def compare(ledger: Path, mark: Mark) -> Lost | bool:
-    """Whether the mark fits the ledger; False also if it is of another one, or of before a restore."""
+    """True if the ledger has what the mark names, Lost if not; False for a mark of another ledger or old epoch."""
     if not ledger.exists():
         return Lost(ledger, 0, mark)
     with closing(read_only(ledger)) as connection:
@@ -157,7 +157,7 @@ def compare(ledger: Path, mark: Mark) -> Lost | bool:
 
 
 def _compared(connection: sqlite3.Connection, ledger: Path, mark: Mark) -> Lost | bool:
-    """Without its tables a ledger has lost everything: their birth was in the write-ahead log."""
+    """A ledger without tables has lost everything: even its tables were in the write-ahead log."""
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     if not tables and application_id in (0, schema.APPLICATION_ID):
@@ -185,11 +185,11 @@ def _holds(connection: sqlite3.Connection, head: Head) -> bool:
     return row is not None and bytes(row[0]) == head.hash
 
 
-# ---- writing it
+# ---- writing a mark
 
 
 class Marking:
-    """Writes the mark of one ledger, which must be held."""
+    """Writes the mark of one ledger, which must be locked."""
 
     def __init__(self, ledger: Path, ledger_id: str, epoch: str) -> None:
         self._ledger = ledger
@@ -206,7 +206,7 @@ class Marking:
             os.close(fd)
 
     def note(self, head: Head) -> None:
-        """Record a committed head. A failed write is logged once and the mark lags; no promise rests on it alone."""
+        """Record a committed head. A failed write is logged once, and the mark lags."""
         mark = Mark(head, self._ledger_id, self._epoch).packed()
         try:
             if self._fd is None:

@@ -1,6 +1,6 @@
-"""Opening the file of a ledger for its writer: is the place safe, is the file whole, and is a new one on the disk.
+"""Opens the file of a ledger for its writer, after checking the place and the file.
 
-The writer's connection is made here. A new ledger gets its ids here, before the first number is given.
+A new ledger is synced and gets its ids here, before the first number is given.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from comfyledger.ledger.sqlite import mark, schema
 
 STATEMENTS_CACHED: Final = 256
 BUSY_TIMEOUT_S: Final = 5.0
-"""For a lock of another program, while the ledger is opened."""
+"""How long one statement waits for a lock of another program while the ledger is opened."""
 
 CHECK_PLACE: Final = "Check folder, permissions and disk of [ledger] path."
 MAKE_ROOM: Final = "Make room on the disk of [ledger] path; then start again."
 RESTORE: Final = "Restore a backup."
 _OF_THE_PLACE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
-"""Where the ledger may be whole and its disk full or out of reach: a backup would put an older one in its place."""
+"""Errors after which the ledger may be whole and only its disk full or out of reach, so no backup is suggested."""
 _NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
 def check_place(path: Path) -> None:
-    """Raises LedgerUnusable for a ledger that other machines may open as well, where no lock can make one writer."""
+    """Raises LedgerUnusable for a network disk: other machines may open a ledger there, and no lock prevents it."""
     name = filesystem.network_of(filesystem.type_of(path.parent))
     if name is not None:
         raise LedgerUnusable(
@@ -45,9 +45,10 @@ def check_place(path: Path) -> None:
 
 
 def connect(held: Hold, *, remaking: bool = False) -> sqlite3.Connection:
-    """The writer's connection. What is new is born, what is old brought up to date, what has lost its end refused.
+    """The writer's connection. A new ledger gets its tables and ids, an old one is migrated.
 
-    `remaking`: the caller makes the tables anew, so they may be in any state.
+    `remaking`: the caller makes the tables anew, so they may be in any state. Raises LedgerUnusable, also for a ledger
+    that has lost its end; sqlite3.Error, OSError.
     """
     path = held.path
     mark.check(path)
@@ -70,7 +71,7 @@ def connect(held: Hold, *, remaking: bool = False) -> sqlite3.Connection:
 
 
 def _be_born(connection: sqlite3.Connection) -> None:
-    """An id that never changes, an epoch that a restore changes, and the secret that request digests are keyed with."""
+    """Give a new ledger its id, its epoch, and the secret key of the digests of requests."""
     connection.execute("BEGIN IMMEDIATE")
     schema.set_meta(connection, "ledger_id", str(ULID()))
     schema.set_meta(connection, "epoch", str(ULID()))
@@ -88,9 +89,9 @@ def _sync(held: Hold) -> None:
 
 
 def folders_above(path: Path) -> Iterator[Path]:
-    """The folders to sync. Each holds the name of the one below, which the first start may have made.
+    """The folders to sync: the first start may have made any of them, and each holds the name of the one below.
 
-    Up to the mount point, or to a folder that is closed to this user, who then made nothing in it.
+    They end at the mount point, or at a folder that this user cannot read and so made nothing in.
     """
     folder = path.absolute().parent
     yield folder
@@ -109,6 +110,6 @@ def unopened(error: OSError | sqlite3.Error) -> LedgerUnusable:
 
 
 def primary_code(error: sqlite3.Error) -> int | None:
-    """Without what SQLite adds in higher bits; None for an error of Python's own module."""
+    """SQLite's primary error code, without the extended bits; None for an error that Python's module raised itself."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

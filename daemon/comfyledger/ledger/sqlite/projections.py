@@ -1,8 +1,7 @@
-"""The rows of the state in their tables: loading a slice by its keys, writing back what changed.
+"""The rows of the state in their tables: loading them by their keys, and writing what changed.
 
-The projections that decide are written in the transaction of the event that changes them. A row is stored whole, as
-JSON, beside the few columns that something is looked up by; the UNIQUE table of names is the second lock on the promise
-that no name is given twice.
+Rows are written in the transaction of the event that changes them. A row is stored as JSON, beside the few columns that
+queries use. The UNIQUE table of names is the second lock on the promise that no name is given twice.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ _ONE: Final[dict[type[OneKey], tuple[msgspec.json.Decoder[Any], str]]] = {
     ImageKey: (_image, "SELECT row FROM images WHERE batch_id = ? AND image = ?"),
     LaneKey: (_lane, "SELECT row FROM lanes WHERE name = ?"),
 }
-"""By the type of key. Its fields are the parameters, in their order."""
+"""Decoder and statement by the type of key. The fields of the key are the parameters, in their order."""
 _MANY: Final[dict[type[ManyKey], tuple[msgspec.json.Decoder[Any], str]]] = {
     BatchPrompts: (_prompt, "SELECT row FROM prompts WHERE batch_id = ?"),
     BatchImages: (_image, "SELECT row FROM images WHERE batch_id = ?"),
@@ -77,12 +76,12 @@ _MANY: Final[dict[type[ManyKey], tuple[msgspec.json.Decoder[Any], str]]] = {
 
 
 def load(connection: sqlite3.Connection, keys: Iterable[Key]) -> Slice:
-    """The rows that the keys name; what does not exist is absent from the slice."""
+    """The rows under the keys. Missing rows are absent. Raises sqlite3.Error."""
     return gathered(keys, partial(load_one, connection), partial(load_many, connection))
 
 
 def load_one(connection: sqlite3.Connection, key: OneKey) -> Row | None:
-    """The row of a key; of a request without its batch."""
+    """The row under a key; None if there is none. Raises sqlite3.Error."""
     if isinstance(key, TemplateKey):
         found = connection.execute("SELECT key, digest FROM blobs WHERE key = ? AND key <> ''", (key.key,)).fetchone()
         return TemplateRow(*found) if found else None
@@ -92,7 +91,7 @@ def load_one(connection: sqlite3.Connection, key: OneKey) -> Row | None:
 
 
 def load_many(connection: sqlite3.Connection, key: ManyKey) -> Iterable[Row]:
-    """The rows of a batch: its prompts, its images, or the texts that are still held."""
+    """The rows of a batch: its prompts, its images, or its texts that were not erased. Raises sqlite3.Error."""
     if isinstance(key, BatchTexts):
         return blobs.texts_of(connection, key.batch_id)
     decoder, sql = _MANY[type(key)]
@@ -133,7 +132,7 @@ _SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]
 
 
 def save(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Write rows as they are now, table by table."""
+    """Write rows, table by table. Raises sqlite3.IntegrityError for a request that is there already."""
     tables: dict[type[Row], list[Row]] = {}
     for row in rows:
         tables.setdefault(type(row), []).append(row)
@@ -143,13 +142,13 @@ def save(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 
 def stored(row: Row) -> tuple[Any, ...]:
-    """A row as its table holds it: the columns in their order, the last of them the row itself as JSON."""
+    """The columns of a row in its table, in their order. The last one is the row itself as JSON."""
     _, columns = _SAVED[type(row)]
     return columns(row, _encoder.encode(row).decode())
 
 
 def names_given(event: Event) -> list[tuple[str, str, int]]:
-    """The names that an event gives, folded as a disk may fold them, each with its batch and the image's index."""
+    """The names that an event gives, folded: each with the batch and the index of its image."""
     match event:
         case BatchRequested(batch_id=batch_id, images=images):
             return [(fold(image.public_id), batch_id, image.index) for image in images]
@@ -161,10 +160,7 @@ def names_given(event: Event) -> list[tuple[str, str, int]]:
 
 
 def give_names(connection: sqlite3.Connection, event: Event) -> None:
-    """Enter the names that an event gives into the UNIQUE table of names given.
-
-    Raises Refused(name_taken) if one is there already.
-    """
+    """Record the names that an event gives. Raises Refused(name_taken) if one was given before."""
     rows = names_given(event)
     if not rows:
         return
@@ -175,10 +171,9 @@ def give_names(connection: sqlite3.Connection, event: Event) -> None:
 
 
 def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:
-    """Everything that is open, for the index: lanes, batches that are not over, their prompts, kept images, and those
-    that stores are still to delete.
+    """See `ports.Ledger.open_rows`. Raises sqlite3.Error.
 
-    A cancelled batch is over while ComfyUI may still have one of its prompts, so batches are found from both sides.
+    ComfyUI may still have a prompt of a batch that is cancelled, so batches are found by their prompts too.
     """
     for (raw,) in connection.execute("SELECT row FROM lanes"):
         yield _lane.decode(raw)

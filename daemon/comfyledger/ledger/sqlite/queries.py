@@ -1,7 +1,7 @@
-"""Queries for people: pages of past events, and what a name, a number or a prompt id belongs to.
+"""Queries on a read-only connection: pages of past events, and what a name or a prompt id belongs to.
 
-Functions on a read-only connection; nothing is written and nothing decided here. Pages go by index and read a
-bounded number of rows, so that a filter that lets little pass costs several short reads instead of a long one.
+A page reads a limited number of rows along an index. So a filter that few lines fit costs several short reads instead
+of a long one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from comfyledger.ledger.sqlite import projections
 from comfyledger.ledger.sqlite.log_table import COLUMNS, read_head
 
 ROWS_MAX: Final = 5_000
-"""Looked at for one page, whether they fit or not."""
+"""How many rows one page examines, whether they fit or not."""
 PAGE_BYTES_MAX: Final = 512 * 1024
-"""Of one page; a line that is larger makes a page of its own."""
+"""The size of a page; a larger line is a page by itself."""
 CLOCK_SET_BACK_MS: Final = 3_600_000
-"""Times in the log rise with the positions but for a clock that was set back. As long as it never was by more than
-this, a page by time misses nothing: the range is made wider by it on both sides, and each line's own time decides."""
+"""By how much a clock may have been set back, so that a page by time still misses nothing. Otherwise times rise with
+the positions. The range of positions is wider by this on both sides, and then each line's own time decides."""
 CANDIDATES_MAX: Final = 20
 WAITING_COUNT_MAX: Final = 10_000
 OF_LABEL: Final = "batch_id IN (SELECT batch_id FROM requests WHERE label = ?)"
@@ -53,7 +53,7 @@ def log_lines(connection: sqlite3.Connection, wanted: LogWanted) -> LogLines:
 
 
 def log_query(wanted: LogWanted, low: int, high: int) -> tuple[str, tuple[str | int, ...]]:
-    """The statement that goes along the narrowest index, and its values: all lines of one stream, one user, or all."""
+    """The statement for the lines of one stream, of one user, or all, along the narrowest index; and its values."""
     order = "DESC" if wanted.reverse else "ASC"
     if wanted.stream is not None:
         source, key, place = "events e INDEXED BY events_by_stream", "e.stream = ? AND", "e.position"
@@ -68,7 +68,7 @@ def log_query(wanted: LogWanted, low: int, high: int) -> tuple[str, tuple[str | 
 
 
 def _range(connection: sqlite3.Connection, wanted: LogWanted) -> tuple[int, int]:
-    """Positions above the first and up to the second are all that can fit."""
+    """The range that has all lines that can fit: positions above the first and up to the second."""
     head = read_head(connection).position
     low, high = wanted.after, head if wanted.upto is None else min(wanted.upto, head)
     if wanted.since_ms is not None:
@@ -79,7 +79,7 @@ def _range(connection: sqlite3.Connection, wanted: LogWanted) -> tuple[int, int]
 
 
 def _first_at(connection: sqlite3.Connection, at_ms: int, low: int, high: int) -> int:
-    """By bisection, a position in (low, high] whose time is not before `at_ms` while that of the one before it is."""
+    """Find by bisection a position in (low, high] whose time is not before `at_ms`, unlike that of the one before."""
 
     def at(position: int) -> int:
         found: int = connection.execute("SELECT at FROM events WHERE position = ?", (position,)).fetchone()[0]
@@ -89,7 +89,7 @@ def _first_at(connection: sqlite3.Connection, at_ms: int, low: int, high: int) -
 
 
 def _filter(connection: sqlite3.Connection, wanted: LogWanted) -> Callable[[Line], bool]:
-    """What the index does not say: kind, time, and whose batch a line is of. Each batch is looked up once."""
+    """Checks what the index does not: kind, time, user, series and label. Each batch is read once."""
     sql = "SELECT user_key, row ->> '$.series', row ->> '$.label' FROM batches WHERE batch_id = ?"
     owner = cache(lambda stream: connection.execute(sql, (stream,)).fetchone() or ("", "", ""))
 
@@ -106,11 +106,11 @@ def _filter(connection: sqlite3.Connection, wanted: LogWanted) -> Callable[[Line
     return takes
 
 
-# ---- whose it is
+# ---- what a name, series or prompt id belongs to
 
 
 def name_place(connection: sqlite3.Connection, key: str) -> tuple[str, int] | None:
-    """Batch and index of a name given. `key`: folder, `/` and file, folded."""
+    """See `ports.Reader.name_place`."""
     found: tuple[str, int] | None
     found = connection.execute("SELECT batch_id, image FROM names_given WHERE name = ?", (key,)).fetchone()
     return found
@@ -122,7 +122,7 @@ def series_row(connection: sqlite3.Connection, key: str) -> SeriesRow | None:
 
 
 def series_ending(connection: sqlite3.Connection, end: str, label: str | None = None) -> list[SeriesRow]:
-    """The series whose keys end so. All of them are looked at: they are as many as users have characters."""
+    """At most CANDIDATES_MAX series whose keys end so. Reads every series: one for each user and character."""
     sql = (
         "SELECT row FROM series WHERE substr(key, -length(?1)) = ?1 AND (?2 IS NULL OR key IN"
         " (SELECT b.row ->> '$.series' FROM requests r JOIN batches b ON b.batch_id = r.batch_id WHERE r.label = ?2))"
@@ -133,10 +133,7 @@ def series_ending(connection: sqlite3.Connection, end: str, label: str | None = 
 
 
 def prompt_place(connection: sqlite3.Connection, prompt_id: str, after: int, upto: int) -> tuple[str, int] | None:
-    """Batch and prompt of an attempt that was submitted in a range of positions, by ComfyUI's id of it.
-
-    The id is a digest and names nothing, and there is no index of it: every line of the range is looked at.
-    """
+    """See `ports.Reader.prompt_place`. There is no index of these ids, so every line of the range is read."""
     sql = (
         "SELECT stream, data ->> '$.prompt' FROM events WHERE position > ? AND position <= ?"
         " AND kind = 'prompt_submitting' AND data ->> '$.prompt_id' = ? LIMIT 1"
@@ -151,7 +148,7 @@ def prompts(connection: sqlite3.Connection, batch_id: str) -> list[PromptRow]:
 
 
 def turns(connection: sqlite3.Connection, batch_id: str, label: str | None = None) -> Turns:
-    """How many prompts of a batch are not done, and how many other batches are open; counted up to a limit."""
+    """See `ports.Reader.turns`. Other batches are counted up to WAITING_COUNT_MAX."""
     own = connection.execute(
         "SELECT count(*) FROM prompts INDEXED BY prompts_open WHERE batch_id = ? AND state <> 'done'", (batch_id,)
     )

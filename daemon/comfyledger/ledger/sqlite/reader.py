@@ -1,7 +1,7 @@
-"""Looking at the ledger beside its writer: short read-only transactions on a connection and a thread of their own.
+"""Reads a ledger in SQLite beside its writer, in short transactions on a read-only connection and thread of its own.
 
-Cursors, lists and single rows come from here. Every read has a bound; none holds a transaction open between two calls,
-since a stalled reader keeps the write-ahead log from being checkpointed.
+Every read has a limit. None keeps a transaction open between two calls, because the write-ahead log could not be
+checkpointed meanwhile.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _AGAIN: Final = "Repeat the request in a moment."
 
 
 class Reader(ports.Reader):
-    """A read-only connection with its thread. Every method is a coroutine that waits for the thread."""
+    """A read-only connection with its thread. The connection is opened by the first read.
+
+    `ports.Reader` documents the methods.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -39,6 +42,8 @@ class Reader(ports.Reader):
         self._connection: sqlite3.Connection | None = None
 
     async def close(self) -> None:
+        """Close the connection and stop the thread."""
+
         def end() -> None:
             if self._connection is not None:
                 self._connection.close()
@@ -74,7 +79,6 @@ class Reader(ports.Reader):
         return lines
 
     async def texts(self, digests: list[str]) -> dict[str, bytes]:
-        """The contents behind digests; one that was erased is missing from the answer."""
 
         def read(connection: sqlite3.Connection) -> dict[str, bytes]:
             found = {digest: blobs.get(connection, digest) for digest in digests}
@@ -112,7 +116,6 @@ class Reader(ports.Reader):
         return await self._run(read)
 
     async def image_named(self, public_id: str) -> ImageRow | None:
-        """The image of a name given, however its case and accents are spelled."""
 
         def read(connection: sqlite3.Connection) -> ImageRow | None:
             sql = (
@@ -133,7 +136,6 @@ class Reader(ports.Reader):
         return await self._run(read)
 
     async def these_images(self, batch_id: str, indexes: tuple[int, ...]) -> list[ImageRow]:
-        """In the order of the indexes; those that do not exist are missing."""
 
         def read(connection: sqlite3.Connection) -> list[ImageRow]:
             sql = "SELECT row FROM images WHERE batch_id = ? AND image = ?"
@@ -146,7 +148,6 @@ class Reader(ports.Reader):
         return await self._run(queries.log_lines, wanted)
 
     async def name_place(self, key: str) -> tuple[str, int] | None:
-        """Batch and index of a name given, by its folded key."""
         return await self._run(queries.name_place, key)
 
     async def series(self, key: str) -> SeriesRow | None:
@@ -156,7 +157,6 @@ class Reader(ports.Reader):
         return await self._run(queries.series_ending, end, label)
 
     async def prompt_place(self, prompt_id: str, after: int, upto: int) -> tuple[str, int] | None:
-        """Batch and prompt of an attempt that was submitted in a range of positions; each of them is looked at."""
         return await self._run(queries.prompt_place, prompt_id, after, upto)
 
     async def prompts(self, batch_id: str) -> list[PromptRow]:
@@ -166,7 +166,6 @@ class Reader(ports.Reader):
         return await self._run(queries.turns, batch_id, label)
 
     async def parked_bytes(self, batch_ids: list[str]) -> int:
-        """What the files of parked images of these batches take."""
 
         def read(connection: sqlite3.Connection) -> int:
             sql = (
@@ -179,10 +178,6 @@ class Reader(ports.Reader):
         return await self._run(read)
 
     async def owing(self, store: str) -> dict[str, int]:
-        """How many images of each batch a store does not have yet, would not take, or is still to delete.
-
-        Reads every image; only for rare commands.
-        """
 
         def read(connection: sqlite3.Connection) -> dict[str, int]:
             sql = (
@@ -203,7 +198,7 @@ class Reader(ports.Reader):
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing, not even when it is closed. Raises sqlite3.Error."""
+    """A connection that cannot change the ledger, not even by closing. Raises sqlite3.Error."""
     connection = sqlite3.connect(
         f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
     )

@@ -1,7 +1,7 @@
-"""Putting a ledger in the place of another: the scratch copy gets its new epoch and is renamed into place last.
+"""Puts a ledger in the place of another: a scratch copy gets its new epoch, and the last step renames it into place.
 
-A kill at any step leaves the old ledger or the new one, whole. The old one keeps existing under another name. Which
-numbers the new one begins with is said by the command; what shows them is looked for elsewhere.
+A kill at any step leaves the old ledger or the new one, whole. The old one gets another name and is never removed. The
+numbers that the new one begins with come with the command; `maintenance/restore.py` finds them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 @contextmanager
 def held(path: Path) -> Iterator[Hold]:
-    """The ledger at `path` as its daemon would hold it, if there is one. Raises LedgerUnusable, OSError."""
+    """Lock the ledger at `path` as its daemon would, also if there is none yet. Raises LedgerUnusable, OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     check_place(path)
     with closing(hold(path, create=False)) as holding:
@@ -41,7 +41,7 @@ def held(path: Path) -> Iterator[Hold]:
 
 
 def has_tables(path: Path) -> bool:
-    """Whether a file holds the tables of a ledger; not so if their birth was in a log that is lost."""
+    """Whether a file has tables. A ledger has none if it lost its log before they were written to the file."""
     if not path.exists():
         return False
     with closing(read_only(path)) as connection:
@@ -49,18 +49,17 @@ def has_tables(path: Path) -> bool:
 
 
 def bear(scratch: Hold, before: Mark) -> None:
-    """An empty ledger that goes on as the one of which nothing but its mark is left. Raises as `write`."""
+    """Make an empty ledger that continues one of which only the mark is left. Raises as `write`."""
     with closing(connect(scratch)) as connection:
         schema.set_meta(connection, "ledger_id", before.ledger_id)
         schema.set_meta(connection, "epoch", before.epoch)
 
 
 def write(scratch: Hold, command: RestoreLedger, forgets: Iterable[Forget], now_ms: int, replaced: Mark | None) -> Mark:
-    """Write the new epoch and what was seen into a copy that no other process knows, and repeat the forgets there.
+    """Write the new epoch and the numbers that were seen into a copy that no other process knows; repeat the forgets.
 
-    `replaced` is the mark that lies where the copy will be.
-
-    Returns its end as it now is. Raises LedgerUnusable, sqlite3.Error, OSError.
+    `replaced`: the mark that lies where the copy will be. Returns the end of the copy, for its mark. Raises
+    LedgerUnusable, sqlite3.Error, OSError.
     """
     ledger = Ledger(connect(scratch))
     try:
@@ -79,11 +78,10 @@ def write(scratch: Hold, command: RestoreLedger, forgets: Iterable[Forget], now_
 
 
 def put_in_place(scratch: Hold, held: Hold, at: str, end: Mark) -> Path | None:
-    """Rename the scratch copy over the ledger that is held. What stood there is never removed: the name that it has
-    now, if any did. `end`: of the new one, for its mark.
+    """Rename the scratch copy over the ledger that is held. Returns the new name of the old one, if there was one.
 
-    Raises LedgerUnusable while somebody reads the old ledger, FileExistsError if one was moved aside at that time, too,
-    OSError.
+    `at`: the time, for that name. `end`: the end of the new ledger, for its mark. Raises LedgerUnusable while somebody
+    reads the old ledger, FileExistsError if that name is in use, OSError.
     """
     scratch.sync()
     path = held.path
@@ -102,9 +100,9 @@ def put_in_place(scratch: Hold, held: Hold, at: str, end: Mark) -> Path | None:
 
 
 def _end_log(held: Hold) -> None:
-    """Move all that the write-ahead log holds into the file, which then is complete alone. A broken file may refuse.
+    """Move everything in the write-ahead log into the file, so that the file is complete. A damaged file may refuse.
 
-    Beside a file that is no database SQLite would remove the log instead, so it is not asked then.
+    Beside a file that is no database SQLite would remove the log, so it is not opened then. Raises LedgerUnusable.
     """
     path = held.path
     if held.fd is None or os.pread(held.fd, len(_HEADER), 0) != _HEADER:
@@ -119,7 +117,7 @@ def _end_log(held: Hold) -> None:
 
 
 def _move_log(path: Path, aside: Path) -> None:
-    """A log that is left must not be taken for the new ledger's; it belongs to the file that was moved aside."""
+    """A log that is left belongs to the file that was moved aside; the new ledger must not get it."""
     log = path.with_name(path.name + "-wal")
     if log.exists() and not log.stat().st_size:
         log.unlink()

@@ -1,7 +1,7 @@
-"""The tables of the ledger, their migrations, and what is checked each time a ledger is opened.
+"""The tables of the ledger, their migrations, and the checks of each opening.
 
-Every SQLite setting that durability needs is set and read back here. What SQLite would allow silently (a dropped
-trigger, a foreign file, a newer ledger) is found by comparison. No event is read or written here.
+Every SQLite setting that durability needs is set and read back here. A comparison finds what SQLite would allow
+silently: a dropped trigger, a foreign file, a newer ledger. No event is read or written here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _birth(db: sqlite_utils.Database) -> None:
 
 @migrations(name="0002_forgetting")
 def _forgetting(db: sqlite_utils.Database) -> None:
-    """What must be found without looking through everything: deletions that stores owe, and who else uses a graph."""
+    """Indexes for deletions that stores owe, and for the batches that use a graph."""
     _run(db, _FORGETTING)
 
 
@@ -92,7 +92,7 @@ _BIRTH: Final = (
 )
 
 _STATEMENTS: Final = {"0001_birth": _BIRTH, "0002_forgetting": _FORGETTING}
-"""By the names of the migrations. Their words are never changed: what older releases made is compared with them."""
+"""By the names of the migrations. Their text never changes, because ledgers of older releases are compared with it."""
 ALL: Final = frozenset(_STATEMENTS)
 
 _PRAGMAS: Final = {
@@ -110,7 +110,7 @@ page is written over."""
 
 
 def set_up(connection: sqlite3.Connection) -> None:
-    """Put the writer's connection into the mode that the promises need. Raises LedgerUnusable if SQLite will not."""
+    """Set the write-ahead log and the settings that durability needs. Raises LedgerUnusable if SQLite refuses one."""
     mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
     if mode != "wal":
         raise LedgerUnusable(f"SQLite cannot use a write-ahead log here (it says {mode!r}).", hint=_LOCAL_DISK)
@@ -125,7 +125,7 @@ _LOCAL_DISK: Final = "Put the ledger on a local disk ([ledger] path)."
 
 
 def check_owner(connection: sqlite3.Connection) -> None:
-    """Refuse a file that is another program's or that a newer version made. A new one is empty and has no mark."""
+    """Raises LedgerUnusable for a file of another program, or of a newer version. An empty file is a new ledger."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     is_empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
@@ -140,7 +140,7 @@ def check_owner(connection: sqlite3.Connection) -> None:
 
 
 def is_ours(connection: sqlite3.Connection) -> bool:
-    """Known by its mark; where another program has taken that away (a dump does), by its tables."""
+    """Whether a file is a ledger: by its application id, or by its tables, because a dump loses the id."""
     if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
         return True
     here, first = schema_objects.stated(connection), expected(frozenset({"0001_birth"}))
@@ -165,19 +165,19 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def _set_marks(connection: sqlite3.Connection) -> None:
-    """In the header of the file, where another program may have changed them."""
+    """Set application id and version in the header of the file, if another program has changed them."""
     for name, wanted in (("application_id", APPLICATION_ID), ("user_version", USER_VERSION)):
         if connection.execute(f"PRAGMA {name}").fetchone()[0] != wanted:
             connection.execute(f"PRAGMA {name}={wanted}")
 
 
 def examine(connection: sqlite3.Connection) -> schema_objects.Found:
-    """What of ours is missing or changed, and what others have added, as of the migrations that were applied."""
+    """What is missing or changed, and what other programs added, compared with the migrations that were applied."""
     return schema_objects.examine(connection, expected(_applied(connection)), expected(ALL))
 
 
 def named_foreign(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """What other programs have put into the file that does no harm, in words."""
+    """The harmless objects that other programs added, in words."""
     return tuple(one.said for one in examine(connection).foreign)
 
 
@@ -199,9 +199,9 @@ def expected(applied: frozenset[str]) -> dict[schema_objects.Place, schema_objec
 
 
 def remake(connection: sqlite3.Connection) -> None:
-    """Make what is missing or changed anew, empty, and the list of migrations whole.
+    """Create missing and changed objects again, with empty tables, and complete the list of migrations.
 
-    To be called within the transaction that fills it again. Raises LedgerUnusable if the log cannot give it back.
+    To be called in the transaction that fills the tables. Raises LedgerUnusable if the log cannot restore them.
     """
     schema_objects.remake(connection, schema_objects.examine(connection, expected(ALL)), expected(ALL))
     db = sqlite_utils.Database(connection, execute_plugins=False)

@@ -1,7 +1,7 @@
 """Compares the objects in a ledger file with those that the migrations of this code create.
 
-Statistics, indexes, tables and views of other programs are tolerated and named. What is ours and missing or changed is
-refused by its name. So is every foreign object on our tables that can change or refuse what we write.
+Statistics, indexes, tables and views of other programs are tolerated and named. Objects of ours that are missing or
+changed are named and refused. So is every foreign object on our tables that can change or refuse what we write.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import msgspec
 from comfyledger.errors import LedgerUnusable
 
 NOT_MADE_ANEW: Final = frozenset({"meta", "events", "blobs"})
-"""Tables that no log can give back; all others are projections."""
+"""Tables that the log cannot restore; all others are projections."""
 NAMES_MAX: Final = 10
-"""Of one sentence."""
+"""How many names a sentence has."""
 REBUILD: Final = "Stop the daemon, then `comfyledger replay --rebuild`."
 RESTORE: Final = "Restore a backup: `comfyledger restore FILE`."
 
 _BOOKKEEPING: Final = "_sqlite_migrations"
-"""The list of migrations, whose form is sqlite-utils' own and not the same in all its versions."""
+"""The list of migrations. Its columns are those of sqlite-utils and differ between its versions."""
 _INTERNAL: Final = ("sqlite_autoindex_", "sqlite_sequence")
 
 Place = tuple[str, str]
-"""Type and folded name: SQLite's names have no case."""
+"""Type and name in lower case, because SQLite's names have no case."""
 
 
 class Object(msgspec.Struct, frozen=True, order=True):
-    """A table, index, trigger or view. `table`: the one that it belongs to; its own name if it is one."""
+    """A table, index, trigger or view. `table`: the one that it belongs to; for a table its own name."""
 
     type: str
     name: str
@@ -47,9 +47,9 @@ class Object(msgspec.Struct, frozen=True, order=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """How a file differs from what it should hold. `harmful`: not ours, and in the way of what we write.
+    """How a file differs from what it should have. `harmful`: not ours, and may change or refuse what we write.
 
-    `foreign`: not ours, and of no harm. `unlisted`: our tables are there, but not in the list of migrations.
+    `foreign`: not ours, and harmless. `unlisted`: our tables exist, but the list of migrations lacks them.
     """
 
     missing: tuple[Object, ...] = ()
@@ -58,16 +58,16 @@ class Found(msgspec.Struct, frozen=True):
     foreign: tuple[Object, ...] = ()
     unlisted: bool = False
     extra_columns: tuple[tuple[str, str], ...] = ()
-    """Table and column, of our tables that were changed."""
+    """Table and column of what was added to our tables."""
 
     @property
     def can_be_rebuilt(self) -> bool:
-        """Whether the log can give back all that is missing or changed."""
+        """Whether the log can restore everything that is missing or changed."""
         return not any(one.type == "table" and one.name in NOT_MADE_ANEW for one in (*self.missing, *self.changed))
 
 
 def stated(connection: sqlite3.Connection) -> dict[Place, Object]:
-    """All objects of a file but those that SQLite makes by itself. Statistics of ANALYZE are among them."""
+    """All objects of a file, with the statistics of ANALYZE, without those that SQLite makes by itself."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()
     objects = (Object(kind, name, table, " ".join((sql or "").split())) for kind, name, table, sql in rows)
     return {one.place: one for one in objects if not one.name.startswith(_INTERNAL)}
@@ -76,7 +76,7 @@ def stated(connection: sqlite3.Connection) -> dict[Place, Object]:
 def examine(
     connection: sqlite3.Connection, expected: Mapping[Place, Object], later: Mapping[Place, Object] | None = None
 ) -> Found:
-    """Compare a file with what it should hold now; `later`: with what migrations are still to add, too."""
+    """Compare a file with what it should have. `later`: what it should have after all migrations."""
     live = {place: one for place, one in stated(connection).items() if not _is_bookkeeping(one)}
     added = {place: one for place, one in (later or {}).items() if place not in expected}
     others = [one for place, one in live.items() if place not in expected]
@@ -104,9 +104,9 @@ def _is_bookkeeping(one: Object) -> bool:
 
 
 def _is_harmful(connection: sqlite3.Connection, one: Object, ours: frozenset[str], taken: frozenset[str]) -> bool:
-    """A trigger can do anything; a unique index can refuse a row, one of an unknown function every row.
+    """A trigger can do anything. A unique index can refuse a row, and one with an unknown function refuses every row.
 
-    `taken`: names of ours. Tables, indexes and views share one set of names, triggers have another.
+    `taken`: our names. Tables, indexes and views share one set of names, triggers have their own.
     """
     if one.type != "trigger" and one.name.casefold() in taken:
         return True
@@ -122,7 +122,7 @@ def _is_unique(connection: sqlite3.Connection, index: Object) -> bool:
 
 
 def _can_be_written(connection: sqlite3.Connection, index: Object) -> bool:
-    """Whether SQLite knows all functions and orders that an index needs, and so would take a row of its table."""
+    """Whether SQLite knows all functions and collations that an index needs, so that its table accepts rows."""
     table = _quoted(index.table)
     try:
         connection.execute(f"EXPLAIN INSERT INTO {table} SELECT * FROM {table}").close()  # noqa: S608
@@ -137,7 +137,7 @@ def _can_be_written(connection: sqlite3.Connection, index: Object) -> bool:
 def _extra_columns(
     connection: sqlite3.Connection, changed: Iterable[Object], expected: Mapping[Place, Object]
 ) -> Iterator[tuple[str, str]]:
-    """Columns that are not named in what we made."""
+    """Columns that the statements of our migrations do not name."""
     for one in changed:
         if one.type == "table":
             words = expected[one.place].sql.replace("(", " ").split()
@@ -149,19 +149,19 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-# ---- reading at all
+# ---- files that SQLite refuses to read
 
 
 def must_trust(error: sqlite3.Error) -> bool:
-    """Whether an index or a column of others keeps SQLite from reading the file, harmless as it is.
+    """Whether SQLite refuses to read the file because of a harmless index or column of another program.
 
-    Some versions take their own JSON functions for unsafe there, and then `trusted_schema=OFF` closes all tables.
+    Some versions count their own JSON functions as unsafe there, and then `trusted_schema=OFF` closes all tables.
     """
     return "unsafe use of" in str(error)
 
 
 def trust(connection: sqlite3.Connection) -> None:
-    """Read a file all the same. The functions that its schema may use are SQLite's own: none is ever added to it."""
+    """Let SQLite read the file. Its schema can use only SQLite's own functions, because we never add any."""
     connection.execute("PRAGMA trusted_schema=ON")
 
 
@@ -186,7 +186,7 @@ def trouble_of(found: Found) -> LedgerUnusable | None:
 
 
 def _mend(found: Found) -> str:
-    """A column that was added goes with one statement; the rest is made anew, or comes from a backup."""
+    """The command that repairs the tables: drop an added column, rebuild from the log, or restore a backup."""
     if found.extra_columns and not found.missing and len(found.changed) == len({t for t, _ in found.extra_columns}):
         drops = " ".join(f"ALTER TABLE {_quoted(t)} DROP COLUMN {_quoted(c)};" for t, c in found.extra_columns)
         return f"Stop the daemon and take the column out with any SQLite tool: {drops}"
@@ -194,7 +194,7 @@ def _mend(found: Found) -> str:
 
 
 def _drop(one: Object) -> str:
-    """A table may hold what somebody needs: it is given another name."""
+    """The statement that removes an object. A table is renamed instead, because somebody may need its rows."""
     if one.type == "table":
         return f"ALTER TABLE {_quoted(one.name)} RENAME TO {_quoted(one.name + '_of_others')};"
     return f"DROP {one.type.upper()} {_quoted(one.name)};"
@@ -210,9 +210,9 @@ def listed(said: Sequence[str]) -> str:
 
 
 def remake(connection: sqlite3.Connection, found: Found, expected: Mapping[Place, Object]) -> None:
-    """Make what is missing or changed anew, empty. To be called within the transaction that fills it again.
+    """Create missing and changed objects again, with empty tables. To be called in the transaction that fills them.
 
-    Raises LedgerUnusable if the log cannot give it back.
+    Raises LedgerUnusable if the log cannot restore them.
     """
     trouble = trouble_of(found)
     if trouble is not None and (found.harmful or not found.can_be_rebuilt):

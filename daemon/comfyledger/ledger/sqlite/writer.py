@@ -1,7 +1,6 @@
-"""The ledger as its one writer holds it: birth, lock, transactions of groups, what is written in them.
+"""Writes a ledger in SQLite: one transaction for each group, and what is written in it.
 
-Every method runs in the writer's thread. Nothing here decides: the engine says what to load, append and save. A commit
-that fails drops everything of its group, the head included.
+Every method runs in the writer's thread. Nothing here decides: the caller says what to load, append and save.
 """
 
 from __future__ import annotations
@@ -39,16 +38,16 @@ from comfyledger.ledger.sqlite.opening import (
 )
 
 LOCK_TRY_S: Final = 1.0
-"""The same for one attempt to write a group. Short, so that clients get an answer soon; the engine tries again."""
+"""How long one statement of a group waits for a lock of another program. Short, because the engine tries again."""
 
 _OF_ONE_MESSAGE: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
 class Ledger(ports.Ledger):
-    """An open ledger. Use `open`, then `group` with `message` inside it; `close` gives the lock back."""
+    """An open ledger, made by `open`. `close` gives up its lock. `ports.Ledger` documents the other methods."""
 
     def __init__(self, connection: sqlite3.Connection, held: Hold | None = None) -> None:
-        """`held` is closed with the ledger. Without it, the caller closes the lock later."""
+        """`held` is closed with the ledger; if None, the caller closes its lock later."""
         self._connection = connection
         self._held = held
         self._marking: Marking | None = None
@@ -63,11 +62,11 @@ class Ledger(ports.Ledger):
         self._failed = False
         self._busy_timeout_ms = int(BUSY_TIMEOUT_S * 1000)
         self.scrub_owed = True
-        """Whether the write-ahead log may hold what was erased; at the start an earlier process may have left it."""
+        """True at the start, because an earlier process may have left erased texts in the write-ahead log."""
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        """Open the ledger, or make one. Raises LedgerUnusable with what an operator can do."""
+        """Open the ledger at a path; make one if there is none and never was. Raises LedgerUnusable."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             check_place(path)
@@ -92,11 +91,11 @@ class Ledger(ports.Ledger):
         return opened
 
     def _begin_marking(self, path: Path) -> None:
-        """What a mark names must be on stable storage, and what was found at an opening need not be.
+        """Reuse the mark of this ledger, or write a new one.
 
-        So one that is there stays as it is until something is committed; for a new one a commit syncs the log. While
-        the disk is full, or another program writes, there is none before the first commit. Raises LedgerUnusable,
-        OSError.
+        A mark may name only what is on stable storage, and what an opening finds need not be. So an existing mark is
+        left as it is until the first commit, and for a new one a commit syncs the log. If that commit fails because
+        the disk is full or locked, the first group writes the mark. Raises LedgerUnusable, OSError.
         """
         self._marking = Marking(path, self.ledger_id, self.epoch)
         found = mark.read_whole(path)
@@ -113,12 +112,12 @@ class Ledger(ports.Ledger):
         self._marking.note(self.head)
 
     def wait_for_locks(self, seconds: float) -> None:
-        """How long each statement waits for a lock that another program holds."""
+        """Set how long each statement waits for a lock of another program."""
         self._busy_timeout_ms = int(seconds * 1000)
         self._connection.execute(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
 
     def close(self) -> None:
-        """Give the lock back. A connection that the disk has failed is left to the end of the process.
+        """Give up the lock. After a disk failure the connection stays open until the process ends.
 
         Closing it, as Python does with an unreferenced object, would write and sync once more.
         """
@@ -133,10 +132,10 @@ class Ledger(ports.Ledger):
 
     @contextmanager
     def group(self) -> Iterator[list[Line]]:
-        """One transaction, one fsync. Gives the list that holds the appended lines once the block has committed.
+        """One transaction, one fsync.
 
-        Raises StorageFull if the disk is full, LedgerLocked if another program holds a lock, LedgerUnusable if a write
-        or sync failed: then the process must end, since the same handle may report success for lost data.
+        After a failed write or sync (LedgerUnusable) the process must end, because the same file handle may report
+        success for lost data. Other errors of SQLite are raised as they are.
         """
         head = self.head
         self._lines = []
@@ -159,7 +158,6 @@ class Ledger(ports.Ledger):
             self._marking.note(self.head)
 
     def check_lock(self) -> None:
-        """Whether a group could be written now. Raises LedgerLocked, LedgerUnusable."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute("ROLLBACK")
@@ -171,7 +169,7 @@ class Ledger(ports.Ledger):
         return holder_of(self.path)
 
     def _see_schema(self) -> None:
-        """Another program may have changed it since the last group."""
+        """Trust the schema if SQLite refuses it: another program may have changed it since the last group."""
         try:
             self._connection.execute("SELECT 1 FROM meta WHERE 0")
         except sqlite3.DatabaseError as error:
@@ -180,13 +178,12 @@ class Ledger(ports.Ledger):
             schema_objects.trust(self._connection)
 
     def _roll_back(self) -> None:
-        """SQLite rolls back a full disk by itself; then there is no transaction left to end."""
+        """On a full disk SQLite has rolled back already; then there is no transaction to end."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
     @contextmanager
     def message(self) -> Iterator[None]:
-        """What one message writes: undone alone if the block raises, so that it never poisons its group."""
         self._connection.execute("SAVEPOINT message")
         try:
             with self.following():
@@ -200,7 +197,6 @@ class Ledger(ports.Ledger):
 
     @contextmanager
     def following(self) -> Iterator[None]:
-        """Lines that follow the head: if the block raises, the head is where it was, and the lines are forgotten."""
         head, written = self.head, len(self._lines)
         try:
             yield
@@ -210,7 +206,7 @@ class Ledger(ports.Ledger):
             raise
 
     def ends_group(self, error: Exception) -> bool:
-        """Whether what one message raised is the whole group's: SQLite ended the transaction, or cannot go on."""
+        """True if SQLite has ended the transaction or cannot go on."""
         if not self._connection.in_transaction:
             return True
         return isinstance(error, sqlite3.Error) and not isinstance(error, _OF_ONE_MESSAGE)
@@ -225,11 +221,9 @@ class Ledger(ports.Ledger):
         return projections.load_many(self._connection, key)
 
     def write(self, recorded: tuple[Recorded, ...], state: Slice, texts: Iterable[Blob]) -> None:
-        """Append the events of one message, with the rows that they changed and the texts that they name."""
         self.put(self.follow(recorded, state), noted(recorded, state), state.changed.values(), texts)
 
     def follow(self, recorded: tuple[Recorded, ...], state: Slice) -> list[Line]:
-        """The lines of one message's events; the head is behind them from now on. They are still to be put."""
         users = {row.batch_id: row.user_key for row in state.changed.values() if isinstance(row, BatchRow)}
         lines = lines_of(self.head, recorded, users | self._users_of(recorded, state, users))
         if lines:
@@ -238,7 +232,6 @@ class Ledger(ports.Ledger):
         return lines
 
     def put(self, lines: Sequence[Line], noted: Iterable[Noted], rows: Iterable[Row], texts: Iterable[Blob]) -> None:
-        """Write lines, with what their events change in the tables and the texts that they name."""
         if not lines:
             return
         blobs.put(self._connection, texts)
@@ -263,10 +256,9 @@ class Ledger(ports.Ledger):
         return found
 
     def scrub(self) -> bool:
-        """Empty the write-ahead log, so that no file holds what was erased. False if it has to be tried again.
+        """Empty the write-ahead log. False while a reader has an older snapshot open, and while the disk is full.
 
-        That is while a reader reads an older snapshot, and while the disk is full. It waits for no lock, since the
-        whole ledger would wait with it. Raises LedgerUnusable if the disk failed.
+        It waits for no lock, because the whole ledger would wait with it.
         """
         if not self.scrub_owed:
             return True
@@ -283,7 +275,6 @@ class Ledger(ports.Ledger):
         return not self.scrub_owed
 
     def open_rows(self) -> list[Row]:
-        """What is open. Raises LedgerUnusable if it cannot be read."""
         try:
             return list(projections.open_rows(self._connection))
         except sqlite3.Error as error:
@@ -298,10 +289,10 @@ def _identity(connection: sqlite3.Connection, key: str) -> str:
 
 
 def _translated(error: sqlite3.Error) -> Exception:
-    """What a failed group means.
+    """The error to raise for an error of SQLite in a group; the same one if it means nothing special.
 
     If the disk has no space for the index of the write-ahead log, SQLite fails after it has written the log. Only
-    reading the log again shows whether it holds the group.
+    reading the log again shows whether it holds the group, so the ledger is unusable until the next start.
     """
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
         return LedgerUnusable("The disk that holds the ledger is full, and SQLite cannot go on.", hint=MAKE_ROOM)

@@ -90,7 +90,8 @@ class Load:
         if self._random.random() < 0.2:
             series = submission(user=user, character=f"Number {self._made}").series
             return SeriesAnswered(series, (Evidence("folder", "folder:/images", self._random.randrange(60)),))
-        command = submission(f"r{self._made}", user=user, quantity=self._random.randint(1, 4), prompt="typed")
+        label, quantity = "app" if self._made % 3 else "other", self._random.randint(1, 4)
+        command = submission(f"r{self._made}", user=user, quantity=quantity, prompt="typed", label=label)
         self._batches.append(command.batch_id)
         return command
 

@@ -22,6 +22,7 @@ from support.ledger_kinds import KINDS, Kind, Model, by_id, together
 from support.ledger_load import Load
 
 MANY: Final = 10_000
+SERIES: Final = submission().series.key
 GROUP: Final = 40
 
 
@@ -128,6 +129,9 @@ async def test_series_are_found_by_the_end_of_their_key(filled: Filled, reader: 
     for end in ("/areg_opal-fever_image_", "/bob_opal-fever_image_", "%", "/areg_opal_fever_image_"):
         found = sorted(row.key for row in await reader.series_ending(end))
         assert found == sorted(key for key in keys if key.endswith(end))
+        for label in ("app", "other", "x"):
+            used = {batch.series for batch in filled.rows(BatchRow) if batch.label == label}
+            assert {row.key for row in await reader.series_ending(end, label)} == {key for key in found if key in used}
     assert any(key.endswith("/areg_opal-fever_image_") for key in keys)
 
 
@@ -135,8 +139,10 @@ async def test_counts_are_those_of_the_model(filled: Filled, reader: Reader) -> 
     images, batches = filled.rows(ImageRow), filled.rows(BatchRow)
     for batch in batches:
         own = sum(row.batch_id == batch.batch_id and row.state != "done" for row in filled.rows(PromptRow))
-        others = sum(not row.settled and row.batch_id != batch.batch_id for row in batches)
-        assert await reader.turns(batch.batch_id) == Turns(own, others)
+        others = [row for row in batches if not row.settled and row.batch_id != batch.batch_id]
+        assert await reader.turns(batch.batch_id) == Turns(own, len(others))
+        of_label = sum(row.label == "other" for row in others)
+        assert await reader.turns(batch.batch_id, "other") == Turns(own, of_label)
     ids = [batch.batch_id for batch in batches]
     for some in (ids, ids[::2], ["x"], []):
         parked = sum(row.size_bytes for row in images if row.state == "parked" and row.batch_id in some)
@@ -162,17 +168,23 @@ def owing(images: list[ImageRow]) -> dict[str, int]:
 
 @pytest.mark.parametrize("limit", [1, 3, MANY])
 @pytest.mark.parametrize("open_only", [False, True])
-@pytest.mark.parametrize("user", [None, "areg", "nobody"])
+@pytest.mark.parametrize(
+    ("user", "label", "series"),
+    [(None, None, None), ("areg", None, None), ("nobody", None, None), (None, "other", None), ("areg", "app", SERIES)],
+)
 async def test_batches_come_newest_first_in_pages(
-    filled: Filled, reader: Reader, user: str | None, open_only: bool, limit: int
+    filled: Filled, reader: Reader, user: str | None, label: str | None, series: str | None, open_only: bool, limit: int
 ) -> None:
     fitting = [
         row
         for row in filled.rows(BatchRow)
-        if user in {None, row.user_key} and not (open_only and row.status not in {"open", "held"})
+        if user in {None, row.user_key}
+        and label in {None, row.label}
+        and series in {None, row.series}
+        and not (open_only and row.status not in {"open", "held"})
     ]
     found: list[BatchRow] = []
-    wanted = BatchFilter(user, open_only, None, limit)
+    wanted = BatchFilter(user, open_only, None, limit, label, series)
     while page := await reader.batches(wanted):
         assert len(page) <= limit
         found += page
@@ -182,19 +194,38 @@ async def test_batches_come_newest_first_in_pages(
 
 @pytest.mark.parametrize("limit", [1, 7, MANY])
 @pytest.mark.parametrize("state", [None, "stored", "pending"])
-@pytest.mark.parametrize(("batch", "user"), [(None, None), ("batch-app-r2", None), (None, "areg"), ("x", "bob")])
+@pytest.mark.parametrize(
+    ("batch", "user", "label"),
+    [
+        (None, None, None),
+        ("batch-app-r2", None, None),
+        (None, "areg", None),
+        ("x", "bob", None),
+        (None, "bob", "other"),
+    ],
+)
 async def test_images_come_newest_batch_first_in_pages(
-    filled: Filled, reader: Reader, batch: str | None, user: str | None, state: str | None, limit: int
+    filled: Filled,
+    reader: Reader,
+    batch: str | None,
+    user: str | None,
+    label: str | None,
+    state: str | None,
+    limit: int,
 ) -> None:
+    of_label = {row.batch_id for row in filled.rows(BatchRow) if label in {None, row.label}}
     fitting = [
         row
         for row in filled.rows(ImageRow)
-        if batch in {None, row.batch_id} and user in {None, row.user_key} and state in {None, row.state}
+        if batch in {None, row.batch_id}
+        and user in {None, row.user_key}
+        and state in {None, row.state}
+        and row.batch_id in of_label
     ]
     fitting.sort(key=lambda row: row.index)
     fitting.sort(key=lambda row: row.batch_id, reverse=True)
     found: list[ImageRow] = []
-    wanted = ImageFilter(batch, user, state, None, limit)
+    wanted = ImageFilter(batch, user, state, None, limit, label)
     while page := await reader.images(wanted):
         assert len(page) <= limit
         found += page
@@ -217,6 +248,7 @@ async def test_the_log_has_every_event_and_its_end(filled: Filled, reader: Reade
     lines = await everything(reader)
     assert [decode(line.kind, line.schema, line.data) for line in lines] == filled.events
     assert await reader.head() == Head(lines[-1].position, lines[-1].hash)
+    assert await reader.seen(lines) == lines, "no label limits this reader"
 
 
 @pytest.mark.parametrize("limit", [1, 50, MANY])
@@ -261,15 +293,21 @@ FILTERS: list[dict[str, Any]] = [
     {"until_ms": NOW_MS + 4_999, "stream": "batch-app-r2"},
     {"until_ms": NOW_MS - 1},
     {"user": "nobody"},
+    {"label": "other"},
+    {"label": "app", "user": "areg", "kinds": frozenset({"batch_requested"})},
+    {"label": "x"},
 ]
 
 
-def fitting_lines(wanted: LogWanted, users: dict[str, str]) -> Callable[[Line], bool]:
+def fitting_lines(wanted: LogWanted, filled: Filled) -> Callable[[Line], bool]:
+    users, labels = users_of(filled), {row.batch_id: row.label for row in filled.rows(BatchRow)}
+
     def fits(line: Line) -> bool:
         return (
             wanted.after < line.position <= (MANY if wanted.upto is None else wanted.upto)
             and wanted.stream in {None, line.stream}
             and wanted.user in {None, users.get(line.stream, "")}
+            and wanted.label in {None, labels.get(line.stream, "")}
             and (wanted.kinds is None or line.kind in wanted.kinds)
             and (wanted.since_ms is None or line.at_ms >= wanted.since_ms)
             and (wanted.until_ms is None or line.at_ms <= wanted.until_ms)
@@ -283,7 +321,7 @@ def fitting_lines(wanted: LogWanted, users: dict[str, str]) -> Callable[[Line], 
 async def test_filtered_lines_follow_each_other_without_gap_or_double(
     filled: Filled, reader: Reader, filters: dict[str, Any], reverse: bool
 ) -> None:
-    fits = fitting_lines(LogWanted(**filters), users_of(filled))
+    fits = fitting_lines(LogWanted(**filters), filled)
     fitting = [line.position for line in await everything(reader) if fits(line)]
     for limit in (1, 60, MANY):
         assert await pages_of(reader, filters, reverse, limit) == (fitting[::-1] if reverse else fitting)

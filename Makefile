@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-daemon
 LOWEST := .venv-lowest
+# Tests and benchmarks start hundreds of processes. Without compiled files each would compile all sources again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-types test-lowest soak fuzz bench scale check format clean

@@ -8,7 +8,7 @@ from support.processes import House
 from support.waiting import until
 from support.wire_app import App, of_kind
 
-SHORT = "request_timeout_s = 2.0"
+SHORT = "request_timeout_s = 1.0"
 
 
 async def begin(house: House, config: str = "", comfyui: str = SHORT) -> None:
@@ -46,7 +46,7 @@ async def test_one_file_that_never_comes_costs_nobody_else_anything(house: House
     image = lost["images"][0]
     assert image["state"] == "failed"
     code, words = {
-        "hang": ("too_slow", "ComfyUI did not begin to send the file within 2 s."),
+        "hang": ("too_slow", "ComfyUI did not begin to send the file within 1 s."),
         "drip": ("too_slow", "ComfyUI sent"),
         "reset": ("broken", "truncated: The connection broke"),
         "redirect": ("redirected", "not followed"),

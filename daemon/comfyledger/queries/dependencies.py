@@ -92,7 +92,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
         series, labels = question.unknown.series, question.labels
         if self.only is not None and self.only not in labels:
             return None
-        shown = labels if self.only is None else [label for label in labels if label == self.only]
+        shown = labels if self.only is None else tuple(label for label in labels if label == self.only)
         since_ms = question.since_ms if shown[:1] == labels[:1] else 0  # the first may be another's
         return wire.WaitingInfo(f"{series.folder}/{series.stem}", question.reason, len(shown), since_ms)
 

@@ -65,11 +65,11 @@ ATTEMPTS: Final = {
 _HELP: Final = {
     "build_info": "The running version; always 1.",
     "log_position": "Position of the last event of the log.",
-    "accepting": "1 if new batches are accepted, 0 while a disk is nearly full or the daemon stops.",
+    "accepting": "1 if new batches are accepted, 0 while they are refused as storage_full or the daemon stops.",
     "door_connections": "Open websockets of clients.",
     "messages_waiting": (
-        "Messages that wait to be decided: report of workers, command of clients, and first_use of batches for "
-        "whose series the stores are being asked."
+        "Messages that wait for a decision: report from workers, command from clients, and first_use for batches of a "
+        "new series, while the stores are asked for its numbers."
     ),
     "disk_free_bytes": "Free bytes on the disks of ledger and spool; no sample for a disk that cannot be read.",
     "log_lines_dropped": (

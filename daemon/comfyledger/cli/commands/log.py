@@ -52,7 +52,7 @@ def typed_moment(_: click.Context, __: click.Parameter, typed: str | None) -> in
         return None if typed is None else moment(typed, time.time_ns() // 1_000_000)
     except (ValueError, OverflowError, OSError) as error:
         hint = "write 2026-11-22T03:00, or 90s, 30m, 2h, 7d for a time ago."
-        raise click.BadParameter(f"{typed!r} is no time; {hint}") from error
+        raise click.BadParameter(f"{typed!r} is not a time; {hint}") from error
 
 
 @click.command()

@@ -51,7 +51,7 @@ def _since(_: click.Context, __: click.Parameter, typed: str | None) -> tuple[in
         return None, moment(typed, time.time_ns() // 1_000_000)
     except (ValueError, OverflowError, OSError) as error:
         hint = "write a position, 2026-11-22T03:00, or 90s, 30m, 2h, 7d for a time ago."
-        raise click.BadParameter(f"{typed!r} is neither; {hint}") from error
+        raise click.BadParameter(f"{typed!r} is neither a position nor a time; {hint}") from error
 
 
 @click.command()

@@ -119,7 +119,7 @@ def _say(restored: Restored) -> None:
 def _say_lost(restored: Restored) -> None:
     lost = restored.lost
     if lost is None:
-        say("What was accepted after the backup is lost; nobody can say how much it was.", "yellow")
+        say("What was accepted after the backup is lost; it is unknown how much that was.", "yellow")
     elif lost.events:
         counts = f"{several(lost.batches, 'batch')} with {several(lost.images, 'image')}"
         text = f"Lost with what happened after the backup: {counts}"

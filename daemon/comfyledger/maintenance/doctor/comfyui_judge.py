@@ -141,7 +141,7 @@ def _of_hearing(area: str, probe: Probe) -> list[Diagnosis]:
         return [Diagnosis(area, "ok", "The websocket sent messages about the probe.")]
     if probe.ended == "waiting":
         return []
-    text = "The websocket is open but sent nothing about the probe: each image costs a sweep interval."
+    text = "The websocket is open but sent nothing about the probe: each image waits up to a sweep interval."
     return [Diagnosis(area, "failure", text, RESTART)]
 
 

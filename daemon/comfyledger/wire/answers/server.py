@@ -109,7 +109,10 @@ class Info(Answer, frozen=True):
     epoch: Epoch
     position: LogEnd
     storage_full: Annotated[
-        bool, Meta(description="A disk is nearly full: new batches are refused until there is room.")
+        bool,
+        Meta(
+            description="A disk is nearly full, or parked images fill it: new batches are refused until there is room."
+        ),
     ]
     uptime_s: Annotated[int, Meta(description="Seconds since the daemon started.", examples=[86_400])]
     open: Annotated[
@@ -129,7 +132,7 @@ class Info(Answer, frozen=True):
     storage_text: Annotated[
         str,
         Meta(
-            description="Which disk, how much is free and how much is needed; empty while there is room.",
+            description="What is full, and how much space is free and needed; empty while there is room.",
             examples=["The ledger's disk has 480 MB free and needs 500 MB."],
         ),
     ] = ""

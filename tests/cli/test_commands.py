@@ -70,6 +70,16 @@ def test_submit_asks_for_one_image_by_default_and_prints_the_request_id(door: An
     assert sent["request_id"] in result.stderr
 
 
+@pytest.mark.parametrize(("code", "is_named"), [("name_unusable", False), ("busy", False), ("internal", True)])
+def test_a_request_id_is_shown_unless_a_refusal_made_it_useless(
+    door: Any, run: Any, refuse: Any, code: str, is_named: bool
+) -> None:
+    door.answers["submit_batch"] = refuse(code)
+    result = run("submit", "Areg", "Opal Fever")
+    (sent,) = door.requests("submit_batch")
+    assert (result.exit_code, sent["request_id"] in result.stderr) == (base.REFUSED, is_named)
+
+
 def test_inputs_are_json_scalars_or_text_or_files(door: Any, run: Any, tmp_path: Path) -> None:
     door.answers["submit_batch"] = ACCEPTED
     (tmp_path / "p.txt").write_text("long text\n")

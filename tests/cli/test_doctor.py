@@ -16,6 +16,7 @@ from comfyledger.maintenance.doctor import run as inspect
 from comfyledger.maintenance.doctor.judge import Diagnosis
 
 GOOD = Diagnosis("disk spool", "ok", "There is room.")
+FREE = Diagnosis("output", "ok", "Files stay for ever.", "output_dir")
 LOW = Diagnosis("clock", "warning", "It \x1b[31mdiffers.", "timedatectl set-ntp true")
 BAD = Diagnosis("token", "failure", "Others can read it.", "chmod 600 token")
 
@@ -62,9 +63,10 @@ def test_only_a_failure_ends_with_6(run: Any, says: Any, found: Any, code: int, 
 
 
 def test_each_diagnosis_is_one_clean_line_with_its_remedy(run: Any, says: Any) -> None:
-    says(GOOD, LOW, BAD)
-    assert run("doctor").stdout.splitlines()[:3] == [
+    says(GOOD, FREE, LOW, BAD)
+    assert run("doctor").stdout.splitlines()[:4] == [
         "ok       disk spool  There is room.",
+        "ok       output      Files stay for ever. To change that: output_dir",
         "warning  clock       It \\x1b[31mdiffers. Fix: timedatectl set-ntp true",
         "failure  token       Others can read it. Fix: chmod 600 token",
     ]

@@ -377,6 +377,16 @@ def test_a_batch_may_be_named_in_part(door: Any, run: Any, refuse: Any, batch: A
     assert [asked["what"] for asked in door.requests("explain")] == [part, BATCH]
 
 
+def test_what_is_neither_an_image_nor_a_part_of_a_batch_id_is_said(
+    door: Any, run: Any, refuse: Any, batch: Any
+) -> None:
+    door.answers |= {"explain": refuse("unknown_image"), "list_batches": wire.Batches([batch()], False)}
+    result = run("explain", "nonsense")
+    assert (result.exit_code, len(door.requests("explain"))) == (base.REFUSED, 1)
+    assert "unknown_image" in result.stderr
+    assert "batch" not in result.stderr, "the daemon's own sentence names everything that was looked for"
+
+
 def test_what_there_is_not_ends_with_1(door: Any, run: Any, refuse: Any) -> None:
     door.answers["explain"] = refuse("unknown_image")
     result = run("explain", "nobody_image_3")

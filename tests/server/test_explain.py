@@ -383,6 +383,8 @@ async def test_what_there_is_not_is_refused(lasting_door: Any, asked: dict[str, 
         with pytest.raises(Refusal, match=code) as refused:
             await app.ask("explain", **asked)
     assert refused.value.data["hint"]
+    if code == "unknown_image":
+        assert "no image, batch or prompt" in refused.value.data["message"]
 
 
 @pytest.mark.parametrize(

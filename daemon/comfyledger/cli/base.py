@@ -192,15 +192,18 @@ async def find_batch(client: Lists, given: str) -> str:
             hint=f"Give at least {PART_CHARS_MIN} characters of its beginning or end.",
         )
     else:
-        found = await _fitting(client, given.upper())
-    if len(found) != 1:
-        several = f"It may be one of: {', '.join(found[:5])}." if found else "See `comfyledger batches`."
-        raise Refused("unknown_batch", f"No batch, or more than one, matches {given!r}.", hint=several)
+        found = await batches_fitting(client, given)
+    if not found:
+        raise Refused("unknown_batch", f"No batch matches {given!r}.", hint="See `comfyledger batches`.")
+    if len(found) > 1:
+        several = f"It may be one of: {', '.join(found[:5])}."
+        raise Refused("unknown_batch", f"More than one batch matches {given!r}.", hint=several)
     return found[0]
 
 
-async def _fitting(client: Lists, part: str) -> list[str]:
-    found = []
+async def batches_fitting(client: Lists, given: str) -> list[str]:
+    """The batch ids that begin or end with a part of one."""
+    found, part = [], given.upper()
     for batch in await list_batches(client):
         whole = batch.batch_id.upper()
         if whole.startswith(part) or whole.endswith(part):

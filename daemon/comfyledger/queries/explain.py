@@ -126,8 +126,8 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS_MAX
 
 
-def _unknown(what: str, hint: str) -> Refused:
-    return Refused("unknown_image", f"There is no {what[:200]!r}.", hint=hint, path="$.data.what")
+def _unknown(what: str, hint: str, sentence: str = "There is no image, batch or prompt {}.") -> Refused:
+    return Refused("unknown_image", sentence.format(repr(what[:200])), hint=hint, path="$.data.what")
 
 
 async def _numbered(context: Dependencies, message: wire.Explain) -> wire.Explanation:
@@ -160,7 +160,10 @@ async def _named(context: Dependencies, what: str) -> wire.Explanation:
         return await _image_story(context, *place)
     folder, _, leaf = key.rpartition("/")
     parts = _NUMBERED.fullmatch(leaf)
-    hint = "Give a name, a batch id, <batch_id>/<index>, or ComfyUI's prompt id."
+    hint = (
+        "`comfyledger images` and `comfyledger batches` list names and ids; <batch_id>/<index> and ComfyUI's prompt id"
+        " work, too."
+    )
     if parts is None or not parts[1]:
         raise _unknown(what, hint)
     end = f"/{parts[1]}" + (f"#{parts[3]}" if parts[3] else "")
@@ -179,7 +182,7 @@ async def _in_series(context: Dependencies, keys: list[str], number: int, what: 
         found += [place] if place is not None else []
     if len(found) > 1:
         ids = ", ".join(f"{batch_id}/{index}" for batch_id, index in found)
-        raise _unknown(what, f"Several images match. Give one of: {ids}.")
+        raise _unknown(what, f"Give one of: {ids}.", "Several images match {}.")
     if found:
         return await _image_story(context, *found[0])
     return await _missing(context, keys, number)

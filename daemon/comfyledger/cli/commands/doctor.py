@@ -92,7 +92,8 @@ def _say_report(report: Report) -> None:
         line = Text.assemble((f"{one.verdict:<9}", _STYLE[one.verdict]), f"{clean(one.area):<{width}}  ")
         line.append(clean(one.sentence))
         if one.mend:
-            line.append(f" Fix: {clean(one.mend)}", style="bold")
+            lead = "To change that:" if one.verdict == "ok" else "Fix:"
+            line.append(f" {lead} {clean(one.mend)}", style="bold")
         show(screen, line, 9 + 1 + width + 1)
     say(_LAST_WORDS[report.verdict], _STYLE[report.verdict])
 

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from comfyledger import wire
-from comfyledger.cli.base import DONE, ID_CHARS, PART_CHARS_MIN, asks_daemon, find_batch, json_option
+from comfyledger.cli.base import DONE, ID_CHARS, PART_CHARS_MIN, asks_daemon, batches_fitting, find_batch, json_option
 from comfyledger.cli.ui.terminal import clock, say, say_json, say_table
 from comfyledger.cli.ui.timeline import timeline, took
 from comfyledger.client import Client
@@ -56,6 +56,8 @@ async def _find(client: Client, what: str, user: str | None, character: str | No
         return await client.explain(what, username=user, character=character)
     except Refused as refusal:
         if refusal.code != "unknown_image" or not _PART.fullmatch(what):
+            raise
+        if what != "last" and not await batches_fitting(client, what):
             raise
         return await client.explain(await find_batch(client, what))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,6 +17,10 @@ from comfyledger.cli.base import DONE, asks_daemon, json_option
 from comfyledger.cli.ui.progress_view import follow_all, screen
 from comfyledger.cli.ui.terminal import plain, say, say_aside, say_json, say_table
 from comfyledger.client import Client
+from comfyledger.errors import Refused
+
+_UNDECIDED: Final = frozenset({"not_running", "timeout", "protocol_version", "internal"})
+"""The connection or the answer was lost, so the daemon may have made the batch."""
 
 
 def input_pair(given: str) -> tuple[str, wire.Scalar]:
@@ -116,20 +122,33 @@ async def submit(
     client: Client, request_id: str | None, watched: bool, as_json: bool, inputs: tuple[Any, ...], **asked: Any
 ) -> int:
     """Ask for images of CHARACTER for USERNAME."""
-    if request_id is None:
-        request_id = f"cli-{uuid.uuid4()}"
-        say_aside(f"request_id: {request_id}")
     if asked["quantity"] is None and asked["images"] is None:
         asked["quantity"] = 1
-    batch = await client.submit(request_id=request_id, inputs=dict(inputs), **asked)
+    with _request_named(request_id) as named:
+        batch = await client.submit(request_id=named, inputs=dict(inputs), **asked)
     if as_json:
-        say_json({"request_id": request_id, **plain(batch)})
+        say_json({"request_id": named, **plain(batch)})
     else:
         _say_batch(batch)
     if batch.dry_run or not watched:
         return DONE
     with screen(as_json) as shown_on:
         return await follow_all(client, [batch.batch_id], shown_on)
+
+
+@contextmanager
+def _request_named(given: str | None) -> Iterator[str]:
+    """The id of the request. A made-up one is printed once it may have made a batch: at any end but a clear refusal."""
+    request_id = given or f"cli-{uuid.uuid4()}"
+    may_count = True
+    try:
+        yield request_id
+    except Refused as refusal:
+        may_count = refusal.code in _UNDECIDED
+        raise
+    finally:
+        if may_count and given is None:
+            say_aside(f"request_id: {request_id}")
 
 
 def _say_batch(batch: wire.BatchAccepted) -> None:

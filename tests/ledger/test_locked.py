@@ -15,7 +15,7 @@ import pytest
 
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.ports import LedgerLocked
-from comfyledger.ledger.sqlite import locking, opening
+from comfyledger.ledger.sqlite import locking, opening, reader
 from comfyledger.ledger.sqlite import writer as ledgers
 from comfyledger.ledger.sqlite.log_table import LogTable
 from comfyledger.ledger.sqlite.reader import Reader
@@ -71,9 +71,15 @@ def held(used: Path) -> Iterator[Callable[[str], Stranger]]:
         one.end()
 
 
+def give_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection waits long for a lock before it says so."""
+    for module in (opening, reader):
+        monkeypatch.setattr(module, "BUSY_TIMEOUT_S", 0.01)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.01)
+    give_up_soon(monkeypatch)
     monkeypatch.setattr(ledgers, "OPEN_WAIT_S", 0.05)
 
 
@@ -84,7 +90,7 @@ LOCKS = [("WAL", ALONE), ("DELETE", READING), ("DELETE", IN_BETWEEN), ("DELETE",
 def test_a_start_waits_for_a_lock_and_goes_on_when_it_is_gone(
     used: Path, held: Callable[..., Stranger], monkeypatch: pytest.MonkeyPatch, journal: str, deed: str
 ) -> None:
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.01)
+    give_up_soon(monkeypatch)
     stranger = held(deed, journal)
     opened: list[Ledger] = []
     tried = threading.Event()
@@ -133,7 +139,7 @@ def test_a_write_lock_keeps_no_start_waiting_and_a_group_says_what_it_is(
 
 
 def test_a_new_ledger_is_born_when_somebody_lets_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.01)
+    give_up_soon(monkeypatch)
     path.parent.mkdir()
     stranger = Stranger(path, EXCLUSIVE)
     timer = threading.Timer(0.3, stranger.end)
@@ -174,7 +180,7 @@ def naming(path: Path, words: str) -> Iterator[None]:
 def test_a_rebuild_waits_within_a_bound_and_changes_nothing(
     used: Path, held: Callable[..., Stranger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.01)
+    give_up_soon(monkeypatch)
     stranger = held(IN_BETWEEN)
     with pytest.raises(LedgerUnusable, match=f"process {stranger.process.pid}"):
         rebuild(used, silent)

@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 
 _AGAIN: Final = "Repeat the request in a moment."
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long a statement waits for a lock of another program."""
 
 
 class Reader(ports.Reader):
@@ -200,7 +202,7 @@ class Reader(ports.Reader):
 def read_only(path: Path) -> sqlite3.Connection:
     """A connection that cannot change the ledger, not even by closing. Raises sqlite3.Error."""
     connection = sqlite3.connect(
-        f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
+        f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S
     )
     try:
         connection.execute("PRAGMA query_only=ON")

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
@@ -140,6 +141,17 @@ def _one(ledger: Ledger, message: Message) -> Outcome:
 
 def answers(outcomes: Iterable[Outcome]) -> list[Any]:
     return [outcome.answer if outcome.error is None else repr(outcome.error) for outcome in outcomes]
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Do work in a thread, which has ended when the block ends. Gives whether it still works."""
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        yield thread.is_alive
+    finally:
+        thread.join()
 
 
 # ---- rows and keys

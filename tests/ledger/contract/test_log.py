@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 from comfyledger.core.commands import CancelBatch, PauseLane
 from comfyledger.ledger.eventlog import GENESIS, Head, Line, chained, linked
 from comfyledger.ledger.ports import Ledger, Link, LogEnd, LogReader
 from support.ledger_builders import submission, take, take_one
-from support.ledger_kinds import TERMS, Kind, together
+from support.ledger_kinds import TERMS, Kind, beside, together
 
 
 def fill(ledger: Ledger) -> None:
@@ -97,17 +95,15 @@ def test_while_a_writer_appends_the_log_is_whole_at_any_moment(kind: Kind, ledge
         for number in range(40):
             take(ledger, submission(f"r{number}"))
 
-    writer = threading.Thread(target=write)
-    writer.start()
     positions = [0]
-    while writer.is_alive():
-        with kind.log() as log:
-            end, lines = log.end(), everything(log)
-        assert end.given == end.head.position <= len(lines)
-        assert [line.position for line in lines] == list(range(1, len(lines) + 1))
-        assert end.head == (head_of(lines[end.given - 1]) if end.given else Head())
-        positions.append(len(lines))
-    writer.join()
+    with beside(write) as is_writing:
+        while is_writing():
+            with kind.log() as log:
+                end, lines = log.end(), everything(log)
+            assert end.given == end.head.position <= len(lines)
+            assert [line.position for line in lines] == list(range(1, len(lines) + 1))
+            assert end.head == (head_of(lines[end.given - 1]) if end.given else Head())
+            positions.append(len(lines))
     assert positions == sorted(positions)
     with kind.log() as log:
         assert log.end().head == ledger.head == head_of(everything(log)[-1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Reques
 from comfyledger.ledger.eventlog import Head, Line, decode
 from comfyledger.ledger.ports import BatchFilter, ImageFilter, Ledger, LogWanted, Reader, Turns
 from support.ledger_builders import NOW_MS, submission, take, take_one
-from support.ledger_kinds import KINDS, Kind, Model, by_id, together
+from support.ledger_kinds import KINDS, Kind, Model, beside, by_id, together
 from support.ledger_load import Load
 
 MANY: Final = 10_000
@@ -188,6 +187,7 @@ async def test_batches_come_newest_first_in_pages(
     while page := await reader.batches(wanted):
         assert len(page) <= limit
         found += page
+        assert len(found) <= len(fitting)
         wanted = msgspec.structs.replace(wanted, before=page[-1].batch_id)
     assert found == sorted(fitting, key=lambda row: row.batch_id, reverse=True)
 
@@ -229,6 +229,7 @@ async def test_images_come_newest_batch_first_in_pages(
     while page := await reader.images(wanted):
         assert len(page) <= limit
         found += page
+        assert len(found) <= len(fitting)
         wanted = msgspec.structs.replace(wanted, before=(page[-1].batch_id, page[-1].index))
     assert found == fitting
 
@@ -265,6 +266,7 @@ async def test_pages_of_the_log_have_what_fits(
             after=found[-1].position if found else after, limit=limit, stream=stream, user=user, upto=upto
         ):
             assert len(page) <= limit
+            assert not found or page[0].position > found[-1].position
             found += page
         assert [line.position for line in found] == [
             line.position
@@ -334,6 +336,7 @@ async def pages_of(reader: Reader, filters: dict[str, Any], reverse: bool, limit
         page = await reader.log_lines(wanted)
         assert len(page.lines) <= limit
         found += [line.position for line in page.lines]
+        assert len(set(found)) == len(found)
         if not page.more:
             return found
         onward = {"upto": page.position - 1} if reverse else {"after": page.position}
@@ -377,15 +380,13 @@ async def test_every_read_is_of_one_moment_while_a_writer_writes(kind: Kind, led
             pair = [submission(f"{name}{number}", quantity=2) for name in "ab"]
             together(ledger, [*pair, CancelBatch("app", pair[0].batch_id)])
 
-    writer = threading.Thread(target=write)
-    writer.start()
     async with kind.reading() as reader, kind.reading() as other:
         seen = [0]
-        while writer.is_alive():
-            batches, lines = await asyncio.gather(reader.batches(BatchFilter(limit=MANY)), everything(other))
-            assert sum(row.status == "cancelled" for row in batches) * 2 == len(batches)
-            assert [line.position for line in lines] == list(range(1, len(lines) + 1))
-            seen.append(len(lines))
-        writer.join()
+        with beside(write) as is_writing:
+            while is_writing():
+                batches, lines = await asyncio.gather(reader.batches(BatchFilter(limit=MANY)), everything(other))
+                assert sum(row.status == "cancelled" for row in batches) * 2 == len(batches)
+                assert [line.position for line in lines] == list(range(1, len(lines) + 1))
+                seen.append(len(lines))
         assert seen == sorted(seen)
         assert (await reader.head()).position == ledger.head.position

@@ -174,15 +174,16 @@ async def test_a_page_of_the_log_takes_kinds_and_numbers(http: Http) -> None:
 # ---- refusals
 
 KEY = {"Idempotency_Key": "b"}
+STREAM = {"Accept": "text/event-stream"}
 BAD: list[tuple[str, str, Any, dict[str, str], int, str, str]] = [
     ("GET", "/v1/nothing", None, {}, 404, "unknown_path", ""),
     ("GET", "/v1/batches/", None, {}, 404, "unknown_path", ""),
     ("DELETE", "/v1/batches", None, {}, 405, "method_not_allowed", ""),
     ("GET", "/v1/pause", None, {}, 405, "method_not_allowed", ""),
     ("OPTIONS", "/v1/batches", None, {}, 405, "method_not_allowed", ""),
-    ("GET", "/v1/batches/nope", None, {}, 404, "unknown_batch", "$.batch_id"),
-    ("GET", "/v1/images/no/such/name", None, {}, 404, "unknown_image", "$.image"),
-    ("GET", "/v1/images/..%2f..%2fetc%2fpasswd", None, {}, 404, "unknown_image", "$.image"),
+    ("GET", "/v1/batches/nope", None, {}, 404, "unknown_batch", "path.batch_id"),
+    ("GET", "/v1/images/no/such/name", None, {}, 404, "unknown_image", "path.image"),
+    ("GET", "/v1/images/..%2f..%2fetc%2fpasswd", None, {}, 404, "unknown_image", "path.image"),
     ("GET", "/v1/batches?colour=red", None, {}, 422, "unknown_field", "query.colour"),
     ("GET", "/v1/batches?before=x", None, {}, 422, "unknown_field", "query.before"),
     ("GET", "/v1/batches?limit=0", None, {}, 422, "invalid_field", "query.limit"),
@@ -192,24 +193,42 @@ BAD: list[tuple[str, str, Any, dict[str, str], int, str, str]] = [
     ("GET", "/v1/batches?wait=1", None, {}, 422, "unknown_field", "query.wait"),
     ("GET", "/v1/explain", None, {}, 422, "invalid_field", "query"),
     ("GET", "/v1/batches?token=abc", None, {}, 401, "unauthorized", "query.token"),
+    ("GET", "/v1/images?before=b", None, {}, 422, "unknown_field", "query.before"),
+    ("GET", "/v1/images?cursor=b", None, {}, 422, "invalid_field", "query.cursor"),
+    ("GET", "/v1/images?cursor=b%ff", None, {}, 422, "invalid_field", "query"),
+    ("GET", "/v1/events?after=3", None, {}, 422, "invalid_field", "query.epoch"),
+    ("GET", "/v1/events?after=3&epoch=old", None, {}, 410, "epoch_changed", "query.epoch"),
+    ("GET", "/v1/events?kinds=batch_settled,batch_sold", None, {}, 422, "invalid_field", "query.kinds"),
+    ("GET", "/v1/events?previews=1", None, {}, 422, "unknown_field", "query.previews"),
+    ("GET", "/v1/events?limit=5", None, STREAM, 422, "unknown_field", "query.limit"),
+    ("GET", "/v1/events?epoch=old", None, STREAM, 410, "epoch_changed", "query.epoch"),
+    ("GET", "/v1/events", None, {**STREAM, "Last_Event_ID": "5"}, 422, "invalid_field", "header.Last-Event-ID"),
+    ("GET", "/v1/events", None, {**STREAM, "Last_Event_ID": "old:5"}, 410, "epoch_changed", "query.epoch"),
+    ("GET", "/v1/batches/x?wait=1&wait=1", None, {}, 422, "invalid_field", "query.wait"),
+    ("GET", "/v1", None, {}, 404, "unknown_path", ""),
+    ("POST", "/v1/batches", BODY, {"Idempotency_Key": "a\tb"}, 422, "invalid_field", "header.Idempotency-Key"),
+    ("POST", "/v1/batches", BODY, {"Comfyledger_Client": "a" * 65}, 422, "invalid_field", "header.Comfyledger-Client"),
+    ("POST", "/v1/batches", BODY, {"Content_Encoding": "gzip"}, 415, "content_type", "header.Content-Encoding"),
+    ("POST", "/v1/batches", BODY, {"Content_Type": "application/json; charset=utf-16"}, 415, "content_type",
+     "header.Content-Type"),
     ("POST", "/v1/batches?wait=0", BODY, KEY, 422, "invalid_field", "query.wait"),
     ("POST", "/v1/batches?quantity=1", BODY, {}, 422, "unknown_field", "query.quantity"),
     ("POST", "/v1/batches", BODY, {}, 422, "invalid_field", "$"),
     ("POST", "/v1/batches", {**BODY, "request_id": "a", "colour": 1}, {}, 422, "unknown_field", "$"),
     ("POST", "/v1/batches", {**BODY, "request_id": "a"}, KEY, 422, "invalid_field", "header.Idempotency-Key"),
     ("POST", "/v1/batches", {**BODY, "request_id": "a", "seed": "x"}, {}, 422, "invalid_field", "$.seed"),
-    ("POST", "/v1/batches", b'{"request_id": "a", "request_id": "b"}', {}, 422, "invalid_field", "$"),
+    ("POST", "/v1/batches", b'{"request_id": "a", "request_id": "b"}', {}, 422, "invalid_field", "$.request_id"),
     ("POST", "/v1/batches", b'{"request_id": NaN}', {}, 400, "not_json", ""),
     ("POST", "/v1/batches", b"[1, 2]", KEY, 422, "invalid_field", "$"),
     ("POST", "/v1/batches", b"{", KEY, 400, "not_json", ""),
-    ("POST", "/v1/batches", b'{}, "id": 5', KEY, 422, "invalid_field", "$"),
+    ("POST", "/v1/batches", b'{}, "id": 5', KEY, 400, "not_json", ""),
     ("POST", "/v1/pause", b'{}, "id": 5', {}, 400, "not_json", ""),
     ("POST", "/v1/pause", b'{"scope": "everything"} {}', {}, 400, "not_json", ""),
     ("POST", "/v1/batches", b"\xff{}", KEY, 400, "not_utf8", ""),
     ("POST", "/v1/batches", BODY, {"Content_Type": "text/plain"}, 415, "content_type", "header.Content-Type"),
     ("POST", "/v1/batches", b" " * 2_000_000, {}, 413, "frame_too_large", ""),
-    ("POST", "/v1/batches/x/cancel", {"batch_id": "y"}, {}, 422, "invalid_field", "$.batch_id"),
-    ("POST", "/v1/batches/x/cancel", {}, {}, 404, "unknown_batch", "$.batch_id"),
+    ("POST", "/v1/batches/x/cancel", {"batch_id": "y"}, {}, 422, "invalid_field", "path.batch_id"),
+    ("POST", "/v1/batches/x/cancel", {}, {}, 404, "unknown_batch", "path.batch_id"),
     ("POST", "/v1/pause", {"scope": "planet:mars"}, {}, 422, "unknown_scope", "$.scope"),
 ]  # fmt: skip
 
@@ -226,6 +245,7 @@ async def test_bad_input_has_a_code_and_changes_nothing(
     assert (problem.get("path", ""), problem["title"]) == (where, CODES[code])
     assert problem["type"] == f"urn:comfyledger:error:{code}"
     assert sent["Content-Type"] == "application/problem+json"
+    assert problem["detail"].endswith((".", "?"))
     assert sent["Cache-Control"] == "no-store"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from comfyledger import wire
 from comfyledger.ledger.eventlog import Line
-from comfyledger.queries.subscription import FRAMES_KEPT_MAX, Cursor, Filter, FrameCache
+from comfyledger.queries.subscription import FRAMES_KEPT_MAX, Cursor, Filter, FrameCache, frames_for
 
 WORDS = "a" * 64
 
@@ -25,7 +25,7 @@ def line(position: int, data: str) -> Line:
 
 
 def cursor(frames: FrameCache, name: str = "s1") -> Cursor:
-    return Cursor(name, Standing(), None, frames, 0, Filter())  # type: ignore[arg-type]
+    return Cursor(frames_for(name), Standing(), None, frames, 0, Filter())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["s1", "s123456"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -25,6 +27,26 @@ class Listener(msgspec.Struct, frozen=True):
     previews: bool
     send: Callable[[str, wire.Answer], None]
     label: str | None = None
+
+
+class Pushes:
+    """What one client gets unasked, as far as it keeps up. If `most` frames wait, the oldest is dropped."""
+
+    def __init__(self, most: int) -> None:
+        self._waiting: deque[bytes] = deque(maxlen=most)
+        self._has_some = asyncio.Event()
+
+    def put(self, frame: bytes) -> None:
+        self._waiting.append(frame)
+        self._has_some.set()
+
+    async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send until cancelled, or until `send` raises."""
+        while True:
+            await self._has_some.wait()
+            self._has_some.clear()
+            while self._waiting:
+                await send(self._waiting.popleft())
 
 
 class ProgressFeed:

@@ -29,6 +29,8 @@ _WORDS: Final = re.compile(r'"words":"([0-9a-f]{64})"')
 
 Send = Callable[[bytes], Awaitable[None]]
 """Sends one frame."""
+Write = Callable[[Line, bytes], bytes]
+"""The frame of a line, for one subscriber. What is the same for all is made already: see `wire.event_rest`."""
 
 
 class FrameCache:
@@ -95,13 +97,18 @@ def checked(message: wire.Subscribe, view: EngineView) -> tuple[int, Filter]:
     return after, Filter(message.batch_id, user, kinds)
 
 
+def frames_for(subscription: str) -> Write:
+    """Frames of a websocket."""
+    return lambda _, rest: wire.event_frame(subscription, rest)
+
+
 class Cursor:
     """The progress of one subscription through the log."""
 
     def __init__(
-        self, subscription: str, view: EngineView, reader: Reader, frames: FrameCache, after: int, wanted: Filter
+        self, write: Write, view: EngineView, reader: Reader, frames: FrameCache, after: int, wanted: Filter
     ) -> None:
-        self._subscription = subscription
+        self._write = write
         self._view = view
         self._reader = reader
         self._frames = frames
@@ -142,7 +149,7 @@ class Cursor:
             rest = wire.event_rest(self._shown(line, texts))
             if not found:
                 self._frames.put(line.position, rest)
-        return wire.event_frame(self._subscription, rest)
+        return self._write(line, rest)
 
     def _shown(self, line: Line, texts: dict[str, str]) -> wire.LoggedEvent:
         return wire.LoggedEvent(

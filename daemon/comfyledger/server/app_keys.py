@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
@@ -9,12 +10,13 @@ from typing import Final, Self
 import msgspec
 from aiohttp import web
 
+from comfyledger.errors import Refused
 from comfyledger.metrics import Metrics
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
 from comfyledger.server.access import Access
-from comfyledger.server.connections import Connections
+from comfyledger.server.connections import BUSY_HINT, Connections
 from comfyledger.server.rate_limit import RateLimitedLog, TokenBucket
 from comfyledger.server.tokens import Caller
 from comfyledger.settings import Door
@@ -44,7 +46,7 @@ CONTEXT: Final = web.AppKey("context", Context)
 
 
 class Client(msgspec.Struct, frozen=True):
-    """The caller of an open websocket, and the request that opened it."""
+    """The caller of an open websocket or a long answer, and the request that opened it."""
 
     caller: Caller
     request: web.Request
@@ -58,7 +60,26 @@ class Websockets:
 
 
 WEBSOCKETS: Final = web.AppKey("sockets", Websockets)
+HELD: Final = web.AppKey("held", dict[asyncio.Task[None], Client])
+"""Long answers over HTTP, by the task that each one runs."""
 CONNECTIONS: Final = web.AppKey("connections", Connections)
 REFUSALS: Final = web.AppKey("refusals", RateLimitedLog)
 RATES: Final = web.AppKey("rates", dict[bytes, TokenBucket])
 """How many HTTP requests each token may still send, by the digest of the token."""
+
+SPARED: Final = 32
+"""Connections above `connections_max`, for tokens that have fewer than `SPARED_EACH`."""
+SPARED_EACH: Final = 2
+
+
+def check_room(app: web.Application, caller: Caller) -> None:
+    """Whether another websocket or long answer may begin. Raises Refused(busy).
+
+    One token cannot take all connections: others have a few in reserve.
+    """
+    most, clients = app[CONTEXT].door.connections_max, [*app[WEBSOCKETS].open.values(), *app[HELD].values()]
+    if len(clients) < most:
+        return
+    own = sum(one.caller.digest == caller.digest for one in clients)
+    if own >= SPARED_EACH or len(clients) >= most + SPARED:
+        raise Refused("busy", f"There are {len(clients)} connections already.", hint=BUSY_HINT, retry_after_s=1.0)

@@ -23,9 +23,9 @@ import structlog
 from aiohttp import http_exceptions, web
 
 from comfyledger.errors import Refused
-from comfyledger.server.app_keys import CONNECTIONS, Context
+from comfyledger.server.app_keys import CONNECTIONS, SPARED, Context
 from comfyledger.server.connections import Connections, claim_descriptors
-from comfyledger.server.pages import SPARED, make_app
+from comfyledger.server.pages import make_app
 from comfyledger.server.rate_limit import RateLimitedLog
 from comfyledger.settings import Door
 
@@ -69,6 +69,7 @@ async def listen(door: Door, local: Iterable[Path], context: Context, stack: Asy
         shutdown_timeout=STOP_S,
         handle_signals=False,
         keepalive_timeout=REQUEST_S,
+        auto_decompress=False,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Final
 
 import structlog
@@ -13,19 +13,27 @@ from aiohttp.typedefs import Handler
 from comfyledger import wire
 from comfyledger.errors import Refused
 from comfyledger.server import files
-from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, RATES, REFUSALS, WEBSOCKETS, Client, Context, Websockets
-from comfyledger.server.connections import BUSY_HINT, ConnectionLimits, Connections
+from comfyledger.server.app_keys import (
+    CONNECTIONS,
+    CONTEXT,
+    HELD,
+    RATES,
+    REFUSALS,
+    WEBSOCKETS,
+    Client,
+    Context,
+    Websockets,
+    check_room,
+)
+from comfyledger.server.connections import ConnectionLimits, Connections
 from comfyledger.server.rate_limit import RateLimitedLog
 from comfyledger.server.session import Session
-from comfyledger.server.tokens import Caller, Keyring
+from comfyledger.server.tokens import Keyring
 from comfyledger.server.v1 import guard, handlers
 from comfyledger.wire import SUBPROTOCOL
 
 HARD_LIMIT: Final = 8
 """A frame above this multiple of the limit closes the connection unread; a smaller one is answered."""
-SPARED: Final = 32
-"""Websockets above `connections_max`, for tokens that have fewer than `SPARED_EACH`."""
-SPARED_EACH: Final = 2
 HEARTBEAT_S: Final = 30.0
 CLOSE_S: Final = 0.5
 TOKENS_S: Final = 1.0
@@ -51,6 +59,7 @@ def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
     app[CONNECTIONS] = Connections(limits.authenticated, limits.anonymous)
     app[REFUSALS] = RateLimitedLog(log, asyncio.get_running_loop().time)
     app[RATES] = {}
+    app[HELD] = {}
     app.add_routes([web.get("/ws", _socket), *files.routes(), *handlers.routes()])
     app.on_response_prepare.append(guard.add_headers)
     app.on_shutdown.append(_close_sockets)
@@ -61,7 +70,7 @@ def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Checks Host and Origin of every request, whatever its path."""
-    if request.path.startswith(guard.PREFIX):
+    if guard.is_below(request):
         return await guard.guarded(request, handler)
     access, connections = request.app[CONTEXT].access, request.app[CONNECTIONS]
     try:
@@ -84,7 +93,7 @@ async def _socket(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
     sockets = request.app[WEBSOCKETS].open
     caller = context.access.caller(request)
-    _check_room(sockets, caller, context.door.connections_max)
+    check_room(request.app, caller)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S,
         compress=False,
@@ -103,29 +112,25 @@ async def _socket(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-def _check_room(sockets: Mapping[web.WebSocketResponse, Client], caller: Caller, most: int) -> None:
-    """One token cannot take all connections: others have a few in reserve. Raises Refused(busy)."""
-    if len(sockets) < most:
-        return
-    own = sum(one.caller.digest == caller.digest for one in sockets.values())
-    if own >= SPARED_EACH or len(sockets) >= most + SPARED:
-        raise Refused("busy", f"There are {len(sockets)} connections already.", hint=BUSY_HINT, retry_after_s=1.0)
-
-
 async def _token_watcher(app: web.Application) -> AsyncIterator[None]:
     """Runs `_watch_tokens` as long as the application."""
-    task = asyncio.create_task(_watch_tokens(app[CONTEXT].access.keyring, app[WEBSOCKETS].open))
+    task = asyncio.create_task(_watch_tokens(app[CONTEXT].access.keyring, app[WEBSOCKETS].open, app[HELD]))
     yield
     task.cancel()
 
 
-async def _watch_tokens(keyring: Keyring | None, sockets: dict[web.WebSocketResponse, Client]) -> None:
+async def _watch_tokens(
+    keyring: Keyring | None, sockets: dict[web.WebSocketResponse, Client], held: dict[asyncio.Task[None], Client]
+) -> None:
     """Close the connections of tokens that were revoked."""
     while keyring is not None:
         await asyncio.sleep(TOKENS_S)
         if keyring.refresh():
             gone = [(socket, one.request) for socket, one in sockets.items() if not keyring.holds(one.caller)]
-            log.info("door.tokens_read", closed=len(gone))
+            ended = [task for task, one in held.items() if not keyring.holds(one.caller)]
+            log.info("door.tokens_read", closed=len(gone) + len(ended))
+            for task in ended:
+                task.cancel()
             await asyncio.gather(*(_close_revoked(socket, request) for socket, request in gone))
 
 
@@ -140,5 +145,7 @@ async def _close_revoked(socket: web.WebSocketResponse, request: web.Request) ->
 
 
 async def _close_sockets(app: web.Application) -> None:
+    for task in app[HELD]:
+        task.cancel()
     for socket in list(app[WEBSOCKETS].open):
         await socket.close(code=1001, message=b"the daemon is stopping")

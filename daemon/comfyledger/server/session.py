@@ -8,19 +8,17 @@ and subscription, and a short queue of progress from which the oldest is dropped
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Any, Final
 
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
 
 from comfyledger import crash_points, wire
-from comfyledger.admission import dispatch, repeats
 from comfyledger.core.naming.slugs import fold
 from comfyledger.errors import Refused
-from comfyledger.queries.progress import Listener
-from comfyledger.queries.subscription import Cursor, checked
-from comfyledger.server import access
+from comfyledger.queries.progress import Listener, Pushes
+from comfyledger.queries.subscription import Cursor, checked, frames_for
+from comfyledger.server import access, answering
 from comfyledger.server.app_keys import Context
 from comfyledger.server.rate_limit import TokenBucket
 from comfyledger.server.tokens import Caller
@@ -29,7 +27,6 @@ REQUESTS_MAX: Final = 64
 """Requests under way at once for one connection; further frames wait unread."""
 WAITING_AFTER_S: Final = 0.5
 """A request without a reply by then gets the notice `waiting`."""
-DEFAULT_LABEL: Final = "default"
 UNSENT_BYTES: Final = 16_384
 """The low-water mark of asyncio's transports: below it no writer waits."""
 STALL_S: Final = 30.0
@@ -46,18 +43,17 @@ class Session:
         self._request = request
         self._socket = socket
         self._caller = caller
-        self._label = caller.label or DEFAULT_LABEL
+        self._label = caller.label or answering.DEFAULT_LABEL
         self._bucket = TokenBucket(context.door.frames_per_second_max, asyncio.get_running_loop().time())
         self._slots = asyncio.Semaphore(REQUESTS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: dict[str, tuple[asyncio.Task[None], Listener | None]] = {}
         self._made = 0
         self._way_out = asyncio.Lock()
-        self._pushes: deque[bytes] = deque(maxlen=context.door.outbox_frames_max)
-        self._has_pushes = asyncio.Event()
+        self._pushes = Pushes(context.door.outbox_frames_max)
 
     async def run(self) -> None:
-        sender = asyncio.create_task(self._send_pushes())
+        sender = asyncio.create_task(self._pushes.run(self._send_frame))
         try:
             async for message in self._socket:
                 await self._take(message)
@@ -111,10 +107,10 @@ class Session:
             await self._refuse(known_id, refusal)
             return
         try:
-            self._context.access.check_still(self._caller)
             if not is_paced:
                 await self._wait_for_rate()
-            answer = await repeats.instead_of(refusal, self._context, self._label, bytes(envelope.data))
+            raw = bytes(envelope.data)
+            answer = await answering.answer_unread(self._context, self._caller, self._label, refusal, raw)
             await self._send("result", answer, envelope.id)
         except Refused as final:
             await self._refuse(known_id, final)
@@ -139,7 +135,7 @@ class Session:
     async def _answer(self, request_id: wire.Id, message: wire.Message, raw: bytes) -> None:
         notice = asyncio.get_running_loop().call_later(WAITING_AFTER_S, self._push_waiting, request_id, message)
         try:
-            answer = await self._result_or_repeat(message, raw)
+            answer = await self._result(message, raw)
             crash_points.at("reply.sending")
             await self._send("result", answer, request_id)
             crash_points.at("reply.sent")
@@ -148,22 +144,20 @@ class Session:
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception:
-            log.exception("request.failed", type=wire.TYPE_OF[type(message)], label=self._label)
-            await self._refuse(request_id, Refused("internal"))
+            await self._refuse(request_id, answering.unexpected(wire.TYPE_OF[type(message)], self._label))
         finally:
             notice.cancel()
 
-    async def _result_or_repeat(self, message: wire.Message, raw: bytes) -> wire.Answer:
-        self._context.access.check_still(self._caller)
-        try:
-            return await self._result(message, raw)
-        except Refused as refusal:
-            if not isinstance(message, wire.SubmitBatch):
-                raise
-            return await repeats.instead_of(refusal, self._context, self._label, raw)
-
     async def _result(self, message: wire.Message, raw: bytes) -> wire.Answer:
-        await access.check_request(self._caller, message, self._context.reader)
+        match message:
+            case wire.Hello() | wire.Subscribe() | wire.Unsubscribe():
+                self._context.access.check_still(self._caller)
+                await access.check_request(self._caller, message, self._context.reader)
+                return self._about_connection(message)
+            case _:
+                return await answering.answer(self._context, self._caller, self._label, message, raw)
+
+    def _about_connection(self, message: wire.Hello | wire.Subscribe | wire.Unsubscribe) -> wire.Answer:
         match message:
             case wire.Hello():
                 return self._hello(message)
@@ -173,8 +167,6 @@ class Session:
                 self._known(subscription)
                 self._end(subscription)
                 return wire.Unsubscribed(subscription)
-            case _:
-                return await dispatch.answer(self._context, self._label, message, raw)
 
     def _hello(self, message: wire.Hello) -> wire.Welcome:
         if message.protocol != wire.PROTOCOL:
@@ -207,7 +199,12 @@ class Session:
         subscription = f"s{self._made}"
         listener = self._listen(subscription, message)
         cursor = Cursor(
-            subscription, self._context.view, self._context.reader, self._context.event_frames, after, wanted
+            frames_for(subscription),
+            self._context.view,
+            self._context.reader,
+            self._context.event_frames,
+            after,
+            wanted,
         )
         task = asyncio.create_task(self._follow(subscription, cursor))
         self._subscriptions[subscription] = (task, listener)
@@ -290,18 +287,7 @@ class Session:
     def _push_waiting(self, request_id: wire.Id, message: wire.Message) -> None:
         if isinstance(message, wire.SubmitBatch | wire.OpenSeries):
             text = "The stores are being asked which numbers they hold."
-            self._push(wire.frame("waiting", wire.Waiting("series_unanswered", text), request_id))
+            self._pushes.put(wire.frame("waiting", wire.Waiting("series_unanswered", text), request_id))
 
     def _push_progress(self, kind: str, data: wire.Answer) -> None:
-        self._push(wire.frame(kind, data))
-
-    def _push(self, frame: bytes) -> None:
-        self._pushes.append(frame)
-        self._has_pushes.set()
-
-    async def _send_pushes(self) -> None:
-        while True:
-            await self._has_pushes.wait()
-            self._has_pushes.clear()
-            while self._pushes:
-                await self._send_frame(self._pushes.popleft())
+        self._pushes.put(wire.frame(kind, data))

@@ -35,6 +35,7 @@ from comfyledger.wire.answers.events import (
     PastEvent,
     Preview,
     Progress,
+    StreamedEvent,
     Subscribed,
     SubscriptionEnded,
     Unsubscribed,
@@ -64,6 +65,7 @@ from comfyledger.wire.frames import (
     read_request,
     read_result,
     request_frame,
+    streamed_event,
 )
 from comfyledger.wire.requests import REQUESTS, TYPE_OF
 from comfyledger.wire.requests.parts import PRIORITIES, SUBPROTOCOL, Id, Limit, Message, Priority
@@ -169,6 +171,7 @@ __all__ = [
     "SeriesRaised",
     "ServerInfo",
     "StoreInfo",
+    "StreamedEvent",
     "SubmitBatch",
     "Subscribe",
     "Subscribed",
@@ -195,4 +198,5 @@ __all__ = [
     "read_request",
     "read_result",
     "request_frame",
+    "streamed_event",
 ]

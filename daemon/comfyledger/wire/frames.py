@@ -14,7 +14,7 @@ from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.server import ErrorInfo
 from comfyledger.wire.requests import REQUESTS, TYPE_OF
 from comfyledger.wire.requests.parts import Id, Message
-from comfyledger.wire.strict import check_once, mended
+from comfyledger.wire.strict import check_once, is_json, mended
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -31,6 +31,7 @@ class Asked(Envelope, frozen=True, forbid_unknown_fields=True):
 
 _envelope = msgspec.json.Decoder(Envelope)
 _asked = msgspec.json.Decoder(Asked)
+_raw = msgspec.json.Decoder(msgspec.Raw)
 _encoder = msgspec.json.Encoder()
 
 
@@ -61,6 +62,34 @@ def read_asked(frame: bytes) -> Envelope:
     return envelope
 
 
+BOM: Final = b"\xef\xbb\xbf"
+
+
+def read_body(kind: str, body: bytes) -> Envelope:
+    """The body of an HTTP request, read as a frame of this type with the same data.
+
+    Raises Refused(not_json, not_utf8, bad_envelope, invalid_field) with paths below `$.data`.
+    """
+    body = body.removeprefix(BOM)
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Refused("not_utf8", f"The body is not UTF-8: the byte at offset {error.start} is invalid.") from error
+    _check_one_value(body)
+    return read_asked(b'{"type":"' + kind.encode() + b'","data":' + body + b"}")
+
+
+def _check_one_value(body: bytes) -> None:
+    """Raises Refused(not_json). A body with anything behind its value could add keys to the frame."""
+    try:
+        _raw.decode(body)
+    except RecursionError as error:
+        raise Refused("not_json", "The body is nested too deeply.") from error
+    except msgspec.DecodeError as error:
+        if not is_json(body):
+            raise Refused("not_json", _sentence(error)) from error
+
+
 def _read(decoder: msgspec.json.Decoder[Any], frame: str | bytes) -> Envelope:
     try:
         envelope: Envelope = decoder.decode(frame)
@@ -84,35 +113,12 @@ def read_request(envelope: Envelope) -> Message:
         raise Refused(
             "unknown_type", f"There is no message {envelope.type[:64]!r}.", hint=f"Known: {known}.", path="$.type"
         )
-    return _message(kind, envelope.data, "$.data")
-
-
-def read_body(kind: type[Message], body: bytes) -> Message:
-    """The message in the body of an HTTP request, as strict as a frame.
-
-    Raises Refused(not_json, not_utf8, unknown_field, invalid_field) with paths below `$`.
-    """
     try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise Refused("not_utf8", f"The body is not UTF-8: the byte at offset {error.start} is invalid.") from error
-    try:
-        message = _message(kind, body, "$")
-    except Refused as refusal:
-        if refusal.code != "not_json" or (finite := mended(text)) is None:
-            raise
-        message = _message(kind, finite, "$")
-    check_once(text.removeprefix("\ufeff"))
-    return message
-
-
-def _message(kind: type[Message], data: bytes | msgspec.Raw, root: str) -> Message:
-    try:
-        message: Message = _decoder(kind).decode(data)
+        message: Message = _decoder(kind).decode(envelope.data)
         return message
     except msgspec.ValidationError as error:
         code = "unknown_field" if "unknown field" in str(error) else "invalid_field"
-        raise Refused(code, _sentence(error), path=_path(error, root), hint=_FIELDS_HINT) from error
+        raise Refused(code, _sentence(error), path=_path(error, "$.data"), hint=_FIELDS_HINT) from error
     except RecursionError as error:
         raise Refused("not_json", "The JSON is nested too deeply.") from error
     except UnicodeError as error:
@@ -151,6 +157,11 @@ def event_rest(event: LoggedEvent) -> bytes:
 def event_frame(subscription: str, rest: bytes) -> bytes:
     """The frame of a pushed event; `subscription` is one of ours, which needs no escape."""
     return EVENT_OPEN + subscription.encode() + rest
+
+
+def streamed_event(rest: bytes) -> bytes:
+    """The same event as JSON without subscription, as Server-Sent Events carry it."""
+    return b"{" + rest.removeprefix(b'",')[:-1]
 
 
 def request_frame(message: Message, id: Id = None) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from comfyledger.errors import CODES, Refused
+from comfyledger.wire.routes import Route
 
 CONTENT_TYPE: Final = "application/problem+json"
 STATUSES: Final[dict[str, int]] = {
@@ -27,7 +29,7 @@ STATUSES: Final[dict[str, int]] = {
     "internal": 500,
     **dict.fromkeys(("busy", "storage_full", "ledger_locked", "ledger_unusable", "not_running"), 503),
     **dict.fromkeys(("plugin_broken", "series_unanswered", "store_unavailable"), 503),
-    "timeout": 504,
+    "timeout": 408,
 }
 """By code. Every other code is the request's own fault: 422 if its JSON could be read, else 400."""
 UNREADABLE: Final = frozenset({"not_json", "not_utf8", "binary_frame", "bad_envelope"})
@@ -44,7 +46,10 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     hint: Annotated[str, Meta(description="What to do.")] = ""
     path: Annotated[
         str,
-        Meta(description="Where: `$.field` of the body, `query.NAME` or `header.NAME`.", examples=["$.quantity"]),
+        Meta(
+            description="Where: `$.FIELD` of the body, `path.NAME`, `query.NAME` or `header.NAME`.",
+            examples=["$.quantity"],
+        ),
     ] = ""
     retry_after_s: Annotated[
         float,
@@ -57,9 +62,8 @@ def status_of(code: str) -> int:
     return STATUSES.get(code, 400 if code in UNREADABLE else 422)
 
 
-def problem_of(refusal: Refused) -> Problem:
-    """The problem details of a refusal. Paths of the websocket begin with `$.data`, those of a body with `$`."""
-    path = refusal.path.replace("$.data", "$", 1) if refusal.path.startswith("$.data") else refusal.path
+def problem_of(refusal: Refused, route: Route | None = None) -> Problem:
+    """The problem details of a refusal. `route`: the one that the request took, if it came so far."""
     return Problem(
         type=f"urn:comfyledger:error:{refusal.code}",
         title=CODES[refusal.code],
@@ -67,6 +71,23 @@ def problem_of(refusal: Refused) -> Problem:
         detail=refusal.message,
         code=refusal.code,
         hint=refusal.hint,
-        path=path,
+        path=_place(refusal.path, route),
         retry_after_s=refusal.retry_after_s,
     )
+
+
+def _place(path: str, route: Route | None) -> str:
+    """Where a field stands in a request over HTTP. Frames have it below `$.data`."""
+    if not path.startswith("$"):
+        return path
+    inner = path.removeprefix("$.data").removeprefix("$").removeprefix(".")
+    if route is None:
+        return f"$.{inner}" if inner else "$"
+    field, rest = re.fullmatch(r"(\w*)(.*)", inner, re.DOTALL).groups()  # type: ignore[union-attr]
+    for name in route.in_path:
+        if field == route.renamed.get(name, name):
+            return f"path.{name}"
+    if route.method == "GET":
+        names = {known: name for name, known in route.fields.items()}
+        return f"query.{names.get(field, field)}{rest}" if inner else "query"
+    return f"$.{inner}" if field else f"${inner}"

@@ -15,6 +15,7 @@ from comfyledger.errors import Refused
 from comfyledger.wire.requests import REQUESTS
 from comfyledger.wire.requests.parts import Message
 
+EVENT_STREAM: Final = "text/event-stream"
 Part = Literal["", "workflows", "backends", "stores"]
 
 
@@ -22,7 +23,8 @@ class Route(msgspec.Struct, frozen=True):
     """One method at one path. `kind`: the type of the request on the websocket.
 
     `renamed`: names of parameters that differ from their field, by parameter. `part`: the only field of the answer
-    that is shown. `status`: of an answer that is no refusal.
+    that is shown. `status`: of an answer that is no refusal. `stream`: the request whose events come as Server-Sent
+    Events, if a client accepts `text/event-stream`.
     """
 
     method: Literal["GET", "POST"]
@@ -32,6 +34,12 @@ class Route(msgspec.Struct, frozen=True):
     renamed: dict[str, str] = {}
     part: Part = ""
     status: int = 200
+    stream: str = ""
+
+    @property
+    def as_stream(self) -> Route:
+        """The route of a client that accepts a stream."""
+        return msgspec.structs.replace(self, kind=self.stream, stream="")
 
     @property
     def request(self) -> type[Message]:
@@ -66,7 +74,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", f"{IMAGE}/story", "explain", "Everything that happened to an image.", renamed={"image": "what"}),
     Route("GET", IMAGE, "get_image", "One image, by public id or by batch_id/index."),
     Route("GET", "/v1/explain", "explain", "The story of an image, a batch or a gap."),
-    Route("GET", "/v1/events", "read_log", "A page of the log."),
+    Route("GET", "/v1/events", "read_log", "A page of the log, or the log as it grows.", stream="subscribe"),
     Route("POST", "/v1/series", "open_series", "Ask the stores which numbers a series has."),
     Route("POST", "/v1/pause", "pause", "Stop giving out new work."),
     Route("POST", "/v1/resume", "resume", "Undo a pause, or let a held batch go on."),
@@ -81,6 +89,7 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 LISTS: Final = frozenset({"kinds"})
 """Fields of GET requests that hold several words."""
+_HINT: Final = "`comfyledger schema --format openapi` prints every route with its fields."
 WITHOUT_ROUTE: Final = frozenset({"hello", "subscribe", "unsubscribe"})
 """Requests about a websocket itself. The same events come as Server-Sent Events from `/v1/events`."""
 
@@ -104,4 +113,6 @@ def read_query(route: Route, path: dict[str, str], query: list[tuple[str, str]])
         sentence, _, place = str(error).partition(" - at `$")
         field = place.lstrip(".").partition("[")[0].rstrip("`")
         name = {inside: outside for outside, inside in route.fields.items()}.get(field, field)
-        raise Refused("invalid_field", f"{sentence[:300]}.", path=f"query.{name}" if name else "query") from error
+        raise Refused(
+            "invalid_field", f"{sentence[:300]}.", hint=_HINT, path=f"query.{name}" if name else "query"
+        ) from error

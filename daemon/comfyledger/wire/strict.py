@@ -142,6 +142,15 @@ def mended(frame: str) -> bytes | None:
         return None
 
 
+def is_json(text: bytes) -> bool:
+    """Whether it is one JSON value, with NaN and infinities as Python writes them."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _mended(value: dict[str, Any]) -> bytes:
     data = value.get("data")
     if isinstance(data, dict) and isinstance(data.get("workflow"), dict):

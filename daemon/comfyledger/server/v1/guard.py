@@ -19,8 +19,11 @@ from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, RATES, REFUSALS, C
 from comfyledger.server.rate_limit import BURST_S, TokenBucket
 from comfyledger.server.tokens import Caller
 from comfyledger.wire.problems import CONTENT_TYPE, problem_of, status_of
+from comfyledger.wire.routes import Route
 
-PREFIX: Final = "/v1/"
+ROOT: Final = "/v1"
+RETRY_S: Final = 1
+"""Said with 429 and 503 if nothing better is known."""
 BUCKETS_MAX: Final = 1_024
 """Rates of so many tokens are remembered. Revoked ones are among them until the daemon has seen as many others."""
 EXPOSED: Final = "Content-Range, ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After"
@@ -30,10 +33,16 @@ PREFLIGHT: Final = {
     "Access-Control-Max-Age": "600",
 }
 
+ROUTE: Final = web.RequestKey("route", Route)
 HEADERS: Final = web.RequestKey("headers", dict[str, str])
 """What the answer to a request carries besides its own headers."""
 
 log = structlog.get_logger("comfyledger.door")
+
+
+def is_below(request: web.Request) -> bool:
+    """Whether a request is one of `/v1`, known or not."""
+    return request.path == ROOT or request.path.startswith(f"{ROOT}/")
 
 
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -49,7 +58,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem(Refused("unknown_path", text, hint="docs/http.md has all paths."))
     except Refused as refusal:
         request.app[REFUSALS].info("door.refused", code=refusal.code, remote=request.remote)
-        return problem(refusal)
+        return problem(refusal, route=request.get(ROUTE))
     except (ConnectionError, asyncio.CancelledError, web.HTTPException):
         raise
     except Exception:
@@ -57,15 +66,17 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem(Refused("internal"))
 
 
-def problem(refusal: Refused, headers: dict[str, str] | None = None) -> web.Response:
+def problem(refusal: Refused, headers: dict[str, str] | None = None, *, route: Route | None = None) -> web.Response:
     """A refusal as problem details, with the headers that belong to its status."""
     status = status_of(refusal.code)
     more = dict(headers or {})
     if status == 401:
         more["WWW-Authenticate"] = 'Bearer realm="comfyledger"'
-    if refusal.retry_after_s:
-        more["Retry-After"] = str(math.ceil(refusal.retry_after_s))
-    body = msgspec.json.encode(problem_of(refusal))
+    if status in {429, 503}:
+        more["Retry-After"] = str(math.ceil(refusal.retry_after_s) or RETRY_S)
+    if status == 415:
+        more["Accept"] = "application/json"
+    body = msgspec.json.encode(problem_of(refusal, route))
     return web.Response(
         body=body, status=status, content_type=CONTENT_TYPE, headers={"Cache-Control": "no-store", **more}
     )
@@ -104,7 +115,7 @@ def _check_rate(request: web.Request, context: Context, caller: Caller) -> None:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer below `/v1` carries, streams included."""
-    if not request.path.startswith(PREFIX):
+    if not is_below(request):
         return
     response.headers.update(request.get(HEADERS, {}))
     response.headers["X-Content-Type-Options"] = "nosniff"

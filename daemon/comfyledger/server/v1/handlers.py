@@ -13,13 +13,22 @@ import msgspec
 from aiohttp import web
 
 from comfyledger import crash_points, wire
-from comfyledger.admission import dispatch, repeats
 from comfyledger.errors import Refused
-from comfyledger.server import access
+from comfyledger.server import answering
 from comfyledger.server.app_keys import CONTEXT, Context
 from comfyledger.server.tokens import Caller
-from comfyledger.server.v1.reading import label_of, read_request, read_wait, takes_wait
-from comfyledger.server.v1.settled import settled
+from comfyledger.server.v1.events import stream, wants_stream
+from comfyledger.server.v1.guard import ROUTE
+from comfyledger.server.v1.reading import (
+    check_no_token,
+    label_of,
+    read_body,
+    read_get,
+    read_post,
+    read_wait,
+    takes_wait,
+)
+from comfyledger.server.v1.settled import ENDED, settled
 from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.routes import BATCH, ROUTES, Route
 
@@ -40,44 +49,44 @@ def _route(route: Route) -> web.RouteDef:
 
 
 async def _handle(request: web.Request, route: Route) -> web.StreamResponse:
+    request[ROUTE] = route
+    check_no_token(request)
     caller = request.app[CONTEXT].access.caller(request)
+    if route.stream and wants_stream(request):
+        return await stream(request, route, caller)
     context = request.app[CONTEXT].shown_to(caller)
     label, wait_s = label_of(request, caller), read_wait(request) if takes_wait(route) else None
-    asked = await read_request(request, route, context.door.frame_bytes_max)
+    answer = await _answer(request, route, context, caller, label)
+    headers = _headers(request, answer)
+    status = 200 if isinstance(answer, wire.BatchAccepted) and answer.dry_run else route.status
+    if wait_s is not None and isinstance(answer, wire.BatchAccepted | wire.BatchInfo) and answer.batch_id:
+        answer = await settled(request, context, caller, answer.batch_id, wait_s)
+        status = 202 if answer.status not in ENDED and route.request is wire.SubmitBatch else 200
+    crash_points.at("reply.sending")
+    return json_response({route.part: getattr(answer, route.part)} if route.part else answer, status, headers)
+
+
+async def _answer(request: web.Request, route: Route, context: Context, caller: Caller, label: str) -> Answer:
+    if route.method == "GET":
+        return await answering.answer(context, caller, label, read_get(request, route), b"")
+    body = await read_body(request, route, context.door.frame_bytes_max)
     try:
-        answer = await _answer(context, caller, label, asked.message, asked.raw)
+        asked = read_post(route, body, context.door.frame_bytes_max)
     except Refused as refusal:
         if route.request is not wire.SubmitBatch:
             raise
-        answer = await repeats.instead_of(refusal, context, label, asked.raw)
-    return await _respond(request, route, context, answer, wait_s)
+        return await answering.answer_unread(context, caller, label, refusal, body.raw)
+    return await answering.answer(context, caller, label, asked.message, asked.raw)
 
 
-async def _answer(context: Context, caller: Caller, label: str, message: wire.Message, raw: bytes) -> Answer:
-    context.access.check_still(caller)
-    await access.check_request(caller, message, context.reader)
-    return await dispatch.answer(context, label, message, raw)
-
-
-async def _respond(
-    request: web.Request, route: Route, context: Context, answer: Answer, wait_s: float | None
-) -> web.Response:
-    headers: dict[str, str] = {}
-    status = route.status
+def _headers(request: web.Request, answer: Answer) -> dict[str, str]:
     match answer:
-        case wire.BatchAccepted(dry_run=True):
-            status = 200
-        case wire.BatchAccepted(batch_id=batch_id):
-            headers["Location"] = BATCH.format(batch_id=batch_id)
-            if wait_s is not None:
-                answer = await settled(context, batch_id, wait_s)
-                status = 200 if answer.status == "settled" else 202
-        case wire.BatchInfo(batch_id=batch_id) if wait_s is not None:
-            answer = await settled(context, batch_id, wait_s)
+        case wire.BatchAccepted(dry_run=False, batch_id=batch_id):
+            return {"Location": BATCH.format(batch_id=batch_id)}
         case wire.Batches() | wire.Images() if answer.more:
-            headers["Link"] = _next_link(request, answer.next_cursor)
-    crash_points.at("reply.sending")
-    return json_response({route.part: getattr(answer, route.part)} if route.part else answer, status, headers)
+            return {"Link": _next_link(request, answer.next_cursor)}
+        case _:
+            return {}
 
 
 def json_response(answer: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Final, NamedTuple
+from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
 
 from comfyledger import wire
 from comfyledger.errors import Refused
+from comfyledger.server.answering import DEFAULT_LABEL
 from comfyledger.server.tokens import Caller
 from comfyledger.wire.requests.parts import Message
 from comfyledger.wire.routes import BATCH, BATCHES, Route, read_query
 
-DEFAULT_LABEL: Final = "default"
 CLIENT_HEADER: Final = "Comfyledger-Client"
 """Names the client, as `hello` does on the websocket, if its token has no label."""
 KEY_HEADER: Final = "Idempotency-Key"
 WAIT_S_MAX: Final = 600
+PARAMETERS_MAX: Final = 64
+HARD_LIMIT: Final = 8
+"""A batch above this multiple of the limit is not read. A smaller one may repeat one that another limit accepted."""
+BODY_S: Final = 30.0
+"""How long a body may take to arrive."""
 TOKEN_NAMES: Final = frozenset({"token", "access_token", "api_key", "apikey", "key", "auth", "authorization"})
 _EMPTY_OBJECT: Final = re.compile(r"\s*\{\s*\}\s*")
 
@@ -30,6 +37,13 @@ class Asked(NamedTuple):
     raw: bytes
 
 
+class Body(NamedTuple):
+    """The JSON of a body with the fields of path and headers, and the size of what was sent."""
+
+    raw: bytes
+    size_bytes: int
+
+
 class _WithId(msgspec.Struct):
     request_id: str | None = None
 
@@ -37,22 +51,53 @@ class _WithId(msgspec.Struct):
 _with_id: Final = msgspec.json.Decoder(_WithId)
 
 
-async def read_request(request: web.Request, route: Route, bytes_max: int) -> Asked:
-    """The message of a request. Raises Refused."""
-    check_no_token(request)
-    path = {name: request.match_info[name] for name in route.in_path}
-    query = [(name, value) for name, value in request.query.items() if name != "wait" or not takes_wait(route)]
-    if route.method == "GET":
-        return Asked(read_query(route, path, query), b"")
-    if query:
+def read_get(request: web.Request, route: Route) -> Message:
+    """The message of a GET. Raises Refused(unknown_field, invalid_field)."""
+    return read_query(route, _path_fields(request, route), _parameters(request, route))
+
+
+async def read_body(request: web.Request, route: Route, bytes_max: int) -> Body:
+    """The body of a POST, which may be too large if it could repeat an earlier request.
+
+    Raises Refused(frame_too_large, content_type, timeout, unknown_field, invalid_field).
+    """
+    for name, _ in _parameters(request, route):
         text = "A POST takes its fields in the body."
-        raise Refused("unknown_field", text, hint="Send them as JSON.", path=f"query.{query[0][0][:64]}")
-    given = {route.renamed.get(name, name): value for name, value in path.items()}
-    body = await read_bytes(request, bytes_max)
-    if route.request is wire.SubmitBatch:
+        raise Refused("unknown_field", text, hint="Send them as JSON.", path=f"query.{name[:64]}")
+    is_submit = route.request is wire.SubmitBatch
+    body = await _read_bytes(request, bytes_max, bytes_max * HARD_LIMIT if is_submit else bytes_max)
+    given = {route.renamed.get(name, name): value for name, value in _path_fields(request, route).items()}
+    if is_submit:
         given |= _request_id(request, body)
-    raw = _with_fields(body, given)
-    return Asked(wire.read_body(route.request, raw), raw)
+    return Body(_with_fields(body, given), len(body))
+
+
+def read_post(route: Route, body: Body, bytes_max: int) -> Asked:
+    """The message of a POST, as strict as a frame. Raises Refused."""
+    if body.size_bytes > bytes_max:
+        raise _too_large(bytes_max)
+    envelope = wire.read_body(route.kind, body.raw)
+    return Asked(wire.read_request(envelope), bytes(envelope.data))
+
+
+def _path_fields(request: web.Request, route: Route) -> dict[str, str]:
+    return {name: request.match_info[name] for name in route.in_path}
+
+
+def _parameters(request: web.Request, route: Route) -> list[tuple[str, str]]:
+    """The parameters of the query besides `wait`. Raises Refused(invalid_field)."""
+    query = request.raw_path.partition("?")[2]
+    try:
+        found = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
+    except ValueError as error:
+        hint = f"Send at most {PARAMETERS_MAX} parameters, in UTF-8 with percent signs."
+        raise Refused("invalid_field", "The query cannot be read.", hint=hint, path="query") from error
+    if takes_wait(route):
+        if sum(name == "wait" for name, _ in found) > 1:
+            text = "The parameter 'wait' occurs twice."
+            raise Refused("invalid_field", text, hint="Give each parameter once.", path="query.wait")
+        found = [(name, value) for name, value in found if name != "wait"]
+    return found
 
 
 def takes_wait(route: Route) -> bool:
@@ -88,20 +133,35 @@ def check_no_token(request: web.Request) -> None:
             raise Refused("unauthorized", "A token does not belong into a URL.", hint=hint, path=f"query.{name[:64]}")
 
 
-async def read_bytes(request: web.Request, bytes_max: int) -> bytes:
-    """The JSON body. Raises Refused(frame_too_large, content_type)."""
-    length = request.content_length
-    if length is not None and length > bytes_max:
+async def _read_bytes(request: web.Request, bytes_max: int, hard_max: int) -> bytes:
+    """The bytes of a body, at most `hard_max`. Raises Refused(frame_too_large, content_type, timeout)."""
+    if (request.content_length or 0) > hard_max:
         raise _too_large(bytes_max)
-    if length != 0 and request.can_read_body and request.content_type != "application/json":
-        text = f"The body is {request.content_type[:100]!r}."
-        raise Refused("content_type", text, hint="Send `Content-Type: application/json`.", path="header.Content-Type")
+    if request.can_read_body:
+        _check_type(request)
     body = bytearray()
-    async for piece in request.content.iter_any():
-        body += piece
-        if len(body) > bytes_max:
-            raise _too_large(bytes_max)
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for piece in request.content.iter_any():
+                body += piece
+                if len(body) > hard_max:
+                    raise _too_large(bytes_max)
+    except TimeoutError:
+        text = f"The body did not arrive within {BODY_S:.0f} s."
+        raise Refused("timeout", text, hint="Send it faster, or in smaller requests.") from None
     return bytes(body) or b"{}"
+
+
+def _check_type(request: web.Request) -> None:
+    """Without this, a page of another site could send a body as plain text, for which no browser asks first."""
+    coding = request.headers.get("Content-Encoding", "identity").lower()
+    if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
+        text = f"The body is {request.headers.get('Content-Type', 'of no type')[:100]!r}."
+        hint = "Send `Content-Type: application/json`, in UTF-8."
+        raise Refused("content_type", text, hint=hint, path="header.Content-Type")
+    if coding != "identity":
+        text = f"The body is compressed: {coding[:100]!r}."
+        raise Refused("content_type", text, hint="Send it as it is.", path="header.Content-Encoding")
 
 
 def _too_large(bytes_max: int) -> Refused:
@@ -114,6 +174,9 @@ def _request_id(request: web.Request, body: bytes) -> dict[str, str]:
     key = request.headers.get(KEY_HEADER)
     if key is None:
         return {}
+    if not key.isprintable():
+        text = "The key is not plain text in UTF-8."
+        raise Refused("invalid_field", text, hint="Send a UUID, for example.", path=f"header.{KEY_HEADER}")
     try:
         named = _with_id.decode(body).request_id
     except (msgspec.MsgspecError, RecursionError, UnicodeError):

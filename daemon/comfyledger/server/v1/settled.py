@@ -6,10 +6,14 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
+from aiohttp import web
+
 from comfyledger import wire
 from comfyledger.admission import dispatch
-from comfyledger.queries.subscription import Cursor, Filter
+from comfyledger.queries.subscription import Cursor, Filter, frames_for
 from comfyledger.server.app_keys import Context
+from comfyledger.server.tokens import Caller
+from comfyledger.server.v1.held import hold
 
 ENDED: Final = frozenset({"settled", "cancelled"})
 """Statuses of a batch whose images have all come to an end."""
@@ -19,17 +23,24 @@ class _Found(Exception):
     """The event has come."""
 
 
-async def settled(context: Context, batch_id: str, wait_s: float) -> wire.BatchInfo:
-    """The batch once it is settled, or as it is after `wait_s`. Raises Refused(unknown_batch)."""
+async def settled(
+    request: web.Request, context: Context, caller: Caller, batch_id: str, wait_s: float
+) -> wire.BatchInfo:
+    """The batch once it is settled, or as it is after `wait_s`. Raises Refused(unknown_batch, busy, unauthorized)."""
     wanted = Filter(batch_id=batch_id, kinds=frozenset({"batch_settled"}))
-    cursor = Cursor("", context.view, context.reader, context.event_frames, context.view.position, wanted)
+    cursor = Cursor(frames_for(""), context.view, context.reader, context.event_frames, context.view.position, wanted)
     batch = await _now(context, batch_id)
     if batch.status in ENDED:
         return batch
+    await hold(request, caller, _wait(cursor, wait_s))
+    context.access.check_still(caller)
+    return await _now(context, batch_id)
+
+
+async def _wait(cursor: Cursor, wait_s: float) -> None:
     with suppress(_Found, TimeoutError):
         async with asyncio.timeout(wait_s):
             await cursor.run(_end)
-    return await _now(context, batch_id)
 
 
 async def _end(frame: bytes) -> None:

@@ -75,6 +75,20 @@ class PastEvent(Answer, frozen=True):
     texts: EventTexts = {}
 
 
+class StreamedEvent(Answer, frozen=True):
+    """An event of the log in a stream of Server-Sent Events, with the fields of `event` but `subscription`."""
+
+    epoch: Annotated[
+        str, Meta(description="The epoch that `position` belongs to.", examples=["01M82DA8V724WA3CWZEFZYJASQ"])
+    ]
+    position: EventPosition
+    kind: EventKind
+    at_ms: EventTime
+    stream: EventStream
+    data: EventData
+    texts: EventTexts = {}
+
+
 class LogPage(Answer, frozen=True):
     """A page of past events."""
 

@@ -1,0 +1,145 @@
+"""Events over HTTP as Server-Sent Events: the subscriptions of the websocket, for browsers and shells."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from comfyledger.server import tokens
+from comfyledger.server.app_keys import SPARED_EACH
+from comfyledger.server.v1 import events
+from support.event_stream import follow
+from support.waiting import until
+
+BATCH = {"username": "Areg", "character": "Opal Fever", "quantity": 2}
+
+
+async def test_a_stream_has_every_event_of_a_subscription(door: Any) -> None:
+    async with door.app() as app, aiohttp.ClientSession() as session:
+        made = await app.ask("submit_batch", request_id="r1", **BATCH)
+        await app.settled(made["batch_id"])
+        async with door.raw() as raw:
+            await raw.ask("subscribe")
+            told = [(await raw.receive())["data"] for _ in range(door.position)]
+        async with follow(session, f"{door.url}/v1/events", door.token) as stream:
+            sent = [await stream.next() for _ in told]
+    for event, frame in zip(sent, told, strict=True):
+        assert (event.kind, event.data) == (frame["kind"], {k: v for k, v in frame.items() if k != "subscription"})
+        assert event.last_id == f"{frame['epoch']}:{frame['position']}"
+
+
+async def test_a_stream_continues_after_the_last_id_without_gap_or_duplicate(door: Any) -> None:
+    async with door.app() as app, aiohttp.ClientSession() as session:
+        seen, last_id = [], ""
+        for number in range(3):
+            made = await app.ask("submit_batch", request_id=f"r{number}", **BATCH)
+            await app.settled(made["batch_id"])
+            async with follow(session, f"{door.url}/v1/events", door.token, last_id) as stream:
+                while not seen or seen[-1] < door.position:
+                    seen.append((await stream.next()).data["position"])
+                last_id = stream.last_id
+    assert seen == list(range(1, door.position + 1))
+
+
+async def test_a_stream_that_gave_no_event_yet_says_where_it_began(door: Any) -> None:
+    async with door.app() as app, aiohttp.ClientSession() as session:
+        await app.ask("pause", scope="user:Areg")
+        began = door.position
+        async with follow(session, f"{door.url}/v1/events?after=-1", door.token) as stream:
+            await stream.answer.content.readuntil(b"\n\n")
+        epoch = door.context.view.epoch
+        await app.ask("resume", scope="user:Areg")
+        async with follow(session, f"{door.url}/v1/events?after=-1", door.token, f"{epoch}:{began}") as stream:
+            assert (await stream.next()).data["position"] == began + 1
+
+
+async def test_a_stream_shows_the_kinds_of_one_batch_if_asked(door: Any) -> None:
+    async with door.app() as app, aiohttp.ClientSession() as session:
+        await app.ask("submit_batch", request_id="r0", **BATCH)
+        made = await app.ask("submit_batch", request_id="r1", **BATCH)
+        url = f"{door.url}/v1/events?batch_id={made['batch_id']}&kinds=batch_requested,batch_settled"
+        async with follow(session, url, door.token) as stream:
+            first, last = await stream.next(), await stream.next()
+    assert [first.kind, last.kind] == ["batch_requested", "batch_settled"]
+    assert first.data["stream"] == last.data["stream"] == made["batch_id"]
+
+
+async def test_progress_has_no_id_so_that_a_stream_continues_after_an_event(open_door: Any, tmp_path: Path) -> None:
+    async with (
+        open_door(tmp_path, seconds_per_image=0.2) as door,
+        door.app() as app,
+        aiohttp.ClientSession() as session,
+        follow(session, f"{door.url}/v1/events?progress=true", door.token) as stream,
+    ):
+        sampled = {"workflow": "text-to-image", "inputs": {"width": 64, "height": 64, "steps": 4}}
+        await app.ask("submit_batch", request_id="r1", **BATCH, **sampled)
+        before = ""
+        while (sent := await stream.next()).kind != "progress":
+            before = sent.last_id
+        assert sent.last_id == before
+        assert sent.data["images"] == [1]
+
+
+async def test_a_quiet_stream_is_kept_alive(door: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "KEEP_ALIVE_S", 0.05)
+    async with (
+        aiohttp.ClientSession() as session,
+        follow(session, f"{door.url}/v1/events?after=-1", door.token) as stream,
+        asyncio.timeout(20),
+    ):
+        await stream.answer.content.readuntil(b"\n\n:\n\n:\n\n")
+
+
+async def test_a_stream_ends_when_its_token_is_revoked(door: Any) -> None:
+    path = door.folder / "state" / "tokens.json"
+    token = tokens.add(path, "shop", "read", 0.0)
+    await until(lambda: door.context.access.keyring.who(token) is not None, "the token is known")
+    async with (
+        aiohttp.ClientSession() as session,
+        follow(session, f"{door.url}/v1/events", token) as stream,
+    ):
+        tokens.revoke(path, "shop")
+        with pytest.raises(EOFError):
+            await stream.next()
+
+
+async def test_streams_count_as_connections(open_door: Any, tmp_path: Path) -> None:
+    async with open_door(tmp_path, "connections_max = 2") as door, aiohttp.ClientSession() as session:
+        url = f"{door.url}/v1/events"
+        async with follow(session, url, door.token), follow(session, url, door.token):
+            assert SPARED_EACH == 2
+            headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {door.token}"}
+            async with session.get(url, headers=headers) as refused:
+                told = await refused.json()
+            assert (refused.status, told["code"], refused.headers["Retry-After"]) == (503, "busy", "1")
+        await until(lambda: not door.context.progress._listeners, "nobody listens")
+
+
+async def test_a_label_sees_its_own_events_only(door: Any) -> None:
+    token = tokens.add(door.folder / "state" / "tokens.json", "shop", "submit", 0.0)
+    await until(lambda: door.context.access.keyring.who(token) is not None, "the token is known")
+    async with door.app() as app, aiohttp.ClientSession() as session:
+        made = await app.ask("submit_batch", request_id="r1", **BATCH)
+        await app.settled(made["batch_id"])
+        headers = {"Authorization": f"Bearer {token}"}
+        async with session.post(
+            f"{door.url}/v1/batches?wait=20", json={**BATCH, "request_id": "r1"}, headers=headers
+        ) as answer:
+            own = (await answer.json())["batch_id"]
+        async with follow(session, f"{door.url}/v1/events", token) as stream:
+            sent = [await stream.next()]
+            while sent[-1].kind != "batch_settled":
+                sent.append(await stream.next())
+    assert {event.data["stream"] for event in sent} == {own}
+
+
+def test_an_id_is_read_as_it_is_written() -> None:
+    assert events._ID.fullmatch("01M82DA8V724WA3CWZEFZYJASQ:14")
+    for odd in ("", "14", ":14", "a:", "a:-1", "a:1.0", "a:١", "a b:1", "a:1\n"):
+        assert events._ID.fullmatch(odd) is None
+    assert re.fullmatch(r":\n\n", events.KEEP_ALIVE.decode())

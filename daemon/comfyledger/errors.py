@@ -1,13 +1,13 @@
-"""Every way in which comfyledger says no.
+"""Every error that comfyledger raises on purpose.
 
-A refusal is data: a stable code that programs compare, a sentence that people read, a hint that names what to do,
-and the path of the field that is at fault. The codes are part of the wire's contract: one is never renamed or reused.
+A refusal is data: a stable code for programs, a sentence for people, a hint that says what to do, and the path of the
+field at fault. The codes are part of the wire's contract: one is never renamed or reused.
 
     ComfyledgerError
     ├── Refused          a request cannot be done as asked; nothing was changed
     └── Unusable         a disk can no longer be trusted; the process ends
         ├── LedgerUnusable   the ledger cannot be opened, or can no longer be written
-        └── SpoolUnusable    the spool did not keep what it was told to keep
+        └── SpoolUnusable    the spool may have lost bytes that it reported as kept
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CODES: Final[dict[str, str]] = {
     "method_not_allowed": "This path does not take this method.",
     "content_type": "The body has another content type than application/json.",
     "protocol_version": "The daemon does not support the client's protocol version.",
-    # who may come in
+    # access
     "unauthorized": "The token is missing or wrong.",
     "forbidden": "The token does not have the right to do this.",
     "forbidden_origin": "The request comes from a web page that is not allowed.",
@@ -58,7 +58,7 @@ CODES: Final[dict[str, str]] = {
     "comfyui_refused": "ComfyUI refused the graph.",
     "series_unanswered": "A store could not say which numbers it holds, so no number was given.",
     "storage_full": "A disk is nearly full, or parked images fill it; new work is refused until there is space.",
-    # looking and steering
+    # queries and control
     "unknown_store": "No store of this name is configured.",
     "store_unavailable": "The store cannot be used now.",
     "unknown_batch": "There is no batch of this id.",
@@ -88,8 +88,8 @@ class ComfyledgerError(Exception):
 class Refused(ComfyledgerError):
     """A request that cannot be done as asked. Nothing was changed.
 
-    `code` is a key of CODES, `hint` names what to do, `path` the field at fault (`$.data.quantity`, or empty).
-    `retry_after_s`: in how many seconds the same request may go well; 0 where waiting alone does not help.
+    `code` is a key of CODES, `hint` says what to do, `path` names the field at fault (`$.data.quantity`, or empty).
+    `retry_after_s`: in how many seconds the same request may succeed; 0 if waiting does not help.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Refused(ComfyledgerError):
 
 
 class Unusable(ComfyledgerError):
-    """A disk can no longer be trusted. `hint` names what an operator can do; the process ends after it."""
+    """A disk can no longer be trusted, and the process ends. `hint` says what an operator can do."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         self.message = message
@@ -120,4 +120,4 @@ class LedgerUnusable(Unusable):
 
 
 class SpoolUnusable(Unusable):
-    """An fsync of the spool failed. To try it again would say success of pages that the kernel has dropped."""
+    """An fsync of the spool failed. A second one would report success for pages that the kernel has dropped."""

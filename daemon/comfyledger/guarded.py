@@ -188,10 +188,10 @@ class Cancelled(Exception):
 
 
 class Bounded:
-    """Awaits a plugin's call in the caller's own task, for so long at most.
+    """Awaits a plugin's call in the caller's own task, within a time limit.
 
-    At the bound the call is cancelled. One that goes on all the same is left to a task of its own after `GIVE_UP_S`;
-    so is one that goes on after the caller was cancelled. Raises Silent, Cancelled, and whatever the plugin raises.
+    At the limit the call is cancelled. A call that continues for `GIVE_UP_S` after a cancellation, ours or the
+    caller's, is moved to a task of its own. Raises Silent, Cancelled, and whatever the plugin raises.
     """
 
     def __init__(self, call: Coroutine[Any, Any, Any], bound_s: float) -> None:

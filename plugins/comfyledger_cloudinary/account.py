@@ -143,7 +143,7 @@ def _check_names(given: Mapping[str, Any]) -> None:
 
 
 def proxy_from(environment: Mapping[str, str], address: str) -> str:
-    """The proxy that the environment names for an address: HTTPS_PROXY or HTTP_PROXY, but for the hosts of NO_PROXY.
+    """The proxy that the environment names for an address: HTTPS_PROXY or HTTP_PROXY, except for the hosts in NO_PROXY.
 
     Both are read in lower case first, as curl does. Raises ValueError for one that is no http address.
     """

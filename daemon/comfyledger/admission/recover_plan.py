@@ -21,7 +21,7 @@ EXAMPLES_MAX: Final = 5
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing to do, or to show, about one image and, but for `render`, one store."""
+    """One thing to do, or to show, about one image and, except for `render`, one store."""
 
     kind: Kind
     image: ImageRow

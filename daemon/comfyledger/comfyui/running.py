@@ -79,7 +79,7 @@ class Running:
     def was_stopped(self, prompt_id: str, entry: HistoryEntry | None = None) -> bool:
         """Whether we ended it.
 
-        One that nobody dealt with here, and that ran too long all the same, an earlier run of the daemon has ended.
+        A prompt that ran too long and that this run of the daemon did not end was ended by an earlier run.
         """
         return self._stopped.get(prompt_id, entry is not None and entry.ran_s >= self._timeout_s)
 

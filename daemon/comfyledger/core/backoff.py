@@ -1,4 +1,4 @@
-"""How long to wait before the next try, for whoever tries again: lanes, reconnections, stores that do not answer."""
+"""How long to wait before the next try, for all that try again: lanes, reconnections, stores that do not answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DOUBLINGS_MAX: Final = 64
 
 
 def backoff(tries: int, first: float, last: float, jitter: float = 1.0) -> float:
-    """The delay after so many failed tries in a row, 1 or more: `first`, doubled with each further try up to `last`.
+    """The delay after this many failed tries in a row, 1 or more: `first`, doubled with each further try up to `last`.
 
     In the unit of `first` and `last`. `jitter` multiplies the delay: a random factor spreads callers that failed at the
     same moment.

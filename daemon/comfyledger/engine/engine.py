@@ -321,7 +321,7 @@ class Engine:
     async def _do(self, effect: Effect) -> None:
         """A worker that dies is logged; what it should have done is still owed and tried again later.
 
-        But for a disk that failed: that ends the engine, and nothing is tried again on it.
+        A failed disk is the exception: it ends the engine, and nothing is tried again on it.
         """
         key: EffectKey = effect.key
         assert self._perform is not None  # noqa: S101 (set by run, before any effect is taken)

@@ -53,7 +53,7 @@ class Place(Protocol):
         """
 
     async def throttle_next(self, retry_after_s: int) -> None:
-        """The next `put` is told to come back in so many seconds. Asked only if `can_be_throttled`."""
+        """The next `put` is told to try again after these seconds. Asked only if `can_be_throttled`."""
 
 
 def picture(number: int) -> bytes:

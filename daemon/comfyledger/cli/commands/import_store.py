@@ -31,7 +31,7 @@ SERIES_PAGE: Final = 500
 SHOWN: Final = 20
 """Series in the table; `--json` has all."""
 LINE_EVERY_FILES: Final = 10_000
-"""Without a terminal there is a line for every so many files."""
+"""Without a terminal one line is printed for this many files."""
 SOON_S: Final = 43_200.0
 """Waits shorter than this are shown with the time of day alone."""
 

@@ -24,7 +24,7 @@ from comfyledger.client import Client
 from comfyledger.errors import Refused
 
 LINE_EVERY_IMAGES: Final = 10_000
-"""Without a terminal there is a line for every so many images."""
+"""Without a terminal one line is printed for this many images."""
 PAGE: Final = 500
 ASKED_PAGE: Final = 100
 """Page size if stores are asked: each image may cost a request, and the daemon answers after the last one."""

@@ -312,7 +312,7 @@ def _image_report(draft: Draft, report: ImageReport) -> msgspec.Struct | None:
 
 
 def _is_awaited(image: ImageRow, upload: Upload, report: ImageReport) -> bool:
-    """What a store took while the image was being forgotten is said all the same, so that it is known to be there."""
+    """An upload that ends while its image is being forgotten is recorded too, so that the store's copy is known."""
     if image.is_forgotten:
         return isinstance(report, UploadDone) and upload.state == "uploading"
     return image.state == "kept" and upload.state in {"owed", "uploading"}

@@ -23,7 +23,7 @@ from comfyledger.core.evolve.transitions import moved, waits
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, PromptState, Row, Slice, Upload
 
 FAILING_ALIKE: Final = 3
-"""So many first prompts that all fail with one code hold their batch."""
+"""A batch is held if this many first prompts all fail with one code."""
 
 
 def prompt_submitting(state: Slice, event: PromptSubmitting) -> tuple[Row, ...]:

@@ -14,7 +14,7 @@ from comfyledger.core.rows import BatchRow, ImageRow, Row, SeriesRow, Slice, Upl
 
 RecoveryEvent = StoreOwed | ImageLost | ImageRenumbered
 Changes = tuple[BatchRow, tuple[ImageRow, ...], tuple[Row, ...]]
-"""The batch but for its counts, the images as they are now, other rows."""
+"""The batch without its counts, the images as they are now, other rows."""
 
 
 def touched_by(event: RecoveryEvent) -> tuple[Key, ...]:

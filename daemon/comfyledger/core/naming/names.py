@@ -176,7 +176,7 @@ def series_in(templates: Templates, public_id: str) -> tuple[Series, int] | None
 
 
 def is_outlier(highest: int, second: int) -> bool:
-    """Whether the highest number of a series is no counter's, but a date (`image_20251122`) or a stranger's id.
+    """Whether the highest number of a series is not a count but a date (`image_20251122`) or a foreign id.
 
     It is if it is above 10,000 and above a hundred times the second highest (0 if there is none). Whoever numbers one
     by one and deletes now and then stays far below that.

@@ -29,7 +29,7 @@ class Trouble(msgspec.Struct):
 
 
 def backoff_ms(times: int) -> int:
-    """How long to wait after so many failed tries."""
+    """How long to wait after this many failed tries."""
     return int(backoff(times, PROBE_FIRST_MS, PROBE_LAST_MS))
 
 
@@ -63,7 +63,7 @@ class Lanes:
         return trouble is None or trouble.probe_at_ms <= now_ms
 
     def called(self, lane: str, now_ms: int) -> None:
-        """A call to a lane in trouble is a probe. If it ends without a report, the next one waits all the same."""
+        """A call to a lane in trouble is a probe. If it ends without a report, the next one still waits."""
         trouble = self._trouble.get(lane)
         if trouble is not None:
             trouble.probing = True

@@ -39,7 +39,7 @@ FETCHES_MAX: Final = 4
 SLOW_AFTER_S: Final = 3.0
 """After this time a transfer no longer counts among those that run at once."""
 SLOW_TIMES: Final = 4
-"""At most so many times `fetches_max` transfers run in all, slow ones included."""
+"""At most this many times `fetches_max` transfers run in all, slow ones included."""
 SAME_AGAIN: Final = frozenset({"unknown_kind", "too_many_pixels", "too_large", "poison"})
 """Faults of a file that another run of the same graph would produce again."""
 
@@ -86,7 +86,7 @@ class Transfers(msgspec.Struct):
 
 
 class Turns:
-    """So many turns at once. A turn that takes longer than `long_s` no longer counts.
+    """A limited number of turns at once. A turn that takes longer than `long_s` no longer counts.
 
     A slow file would hold its place for half a minute and more, and four of them would delay all others.
     """

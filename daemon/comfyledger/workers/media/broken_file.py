@@ -47,7 +47,7 @@ class Walked:
 
 
 def take(source: BinaryIO, count: int) -> bytes:
-    """Exactly so many bytes. Raises Broken."""
+    """Exactly `count` bytes. Raises Broken."""
     piece = source.read(count)
     if len(piece) != count:
         raise truncated()

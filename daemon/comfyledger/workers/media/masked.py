@@ -1,4 +1,4 @@
-"""Files that are copied as they are, but for masked parts: nothing is encoded anew and no offset moves."""
+"""Files that are copied as they are, except for masked parts: nothing is encoded again and no offset moves."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Free disk space: a brake on new work before a disk is full, and a stop of rendering if the spool's disk is short.
 
 The disks are checked every second, not for each request. Accepted work goes on with the space that is reserved for it.
-A file that the disk refuses all the same waits here. After each check that finds space one waiting file is tried, until
+A file that the disk still refuses waits here. After each check that finds space one waiting file is tried, until
 the disk takes one. No image and no backend is blamed. The engine holds the brake and knows which requests add work; the
 dispatcher knows which prompts are new. All work resumes by itself.
 """
@@ -155,7 +155,7 @@ class DiskGuard:
             self._no_place = self._no_place if self._fetching else None
 
     def _let_go(self, most: int) -> None:
-        """Let so many waiting files try. Cancelled ones no longer wait."""
+        """Let at most `most` waiting files try. Cancelled ones no longer wait."""
         waiting = [turn for turn in self._turns if not turn.done()]
         self._turns = deque(waiting[most:])
         for turn in waiting[:most]:

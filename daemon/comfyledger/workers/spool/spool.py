@@ -44,7 +44,7 @@ KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.(?:{'|'.join(EXTENSIONS)})")
 TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 STRIKES_MAX: Final = 3
 HEAD_BYTES: Final = 64
-"""So many first bytes tell how long a check takes."""
+"""The length of a file's beginning that tells how long a check takes."""
 
 
 class Spool:

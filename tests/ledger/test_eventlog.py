@@ -142,38 +142,6 @@ def test_every_kind_of_event_has_its_decoder() -> None:
         assert eventlog.KIND_OF[event_type] == kind
 
 
-def test_pages_follow_each_other_without_gap_or_double(written: Path) -> None:
-    stranger = raw(written)
-    seen: list[int] = []
-    while page := read_page(stranger, after=seen[-1] if seen else 0, limit=2):
-        seen += [line.position for line in page]
-        assert len(page) <= 2
-    assert seen == list(range(1, 10))
-    assert [line.position for line in read_page(stranger, after=3, limit=99, upto=5)] == [4, 5]
-    assert read_page(stranger, after=9, limit=99) == []
-    stranger.close()
-
-
-def test_a_page_of_a_stream_or_a_user_holds_that_alone(written: Path) -> None:
-    stranger = raw(written)
-
-    def found(**wanted: str | int) -> list[tuple[str, str]]:
-        return [(line.stream, line.kind) for line in read_page(stranger, **{"after": 0, "limit": 99, **wanted})]  # type: ignore[arg-type]
-
-    assert found(stream="batch-app-r2") == [
-        ("batch-app-r2", "batch_requested"),
-        ("batch-app-r2", "prompt_submitting"),
-    ]
-    assert {stream for stream, _ in found(user="areg")} == {"batch-app-r1"}
-    assert len(found(user="areg")) == 4
-    assert found(user="areg", stream="batch-app-r2") == []
-    assert found(user="areg", after=2, limit=1) == [("batch-app-r1", "batch_held")]
-    assert found(user="areg", upto=3) == found(user="areg", limit=1)
-    assert found(stream="lane/store/folder") == [("lane/store/folder", "lane_paused")]
-    assert found(user="nobody") == found(stream="nothing") == []
-    stranger.close()
-
-
 def test_lines_of_a_user_say_whose_they_are_as_the_writers_lines_do(path: Path) -> None:
     """A cursor that catches up from the log filters by it, exactly as one that reads the writer's lines."""
     ledger = Ledger.open(path)

@@ -1,4 +1,4 @@
-"""Groups and messages: what is undone alone, what is undone together, and what is never given twice."""
+"""Groups in SQLite: full and failing disks, and what the tables hold. The rest is tested in `contract/`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from comfyledger.core.decide.decide import Message
 from comfyledger.core.reports import SubmitIntended
 from comfyledger.core.rows import SeriesRow
 from comfyledger.errors import LedgerUnusable, Refused
@@ -15,39 +14,6 @@ from comfyledger.ledger.ports import StorageFull
 from comfyledger.ledger.sqlite import blobs, projections
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_builders import bend, check_tables, failing, log_of, raw, room, submission, take, take_one
-
-
-def take_and_break(ledger: Ledger, message: Message) -> None:
-    before = ledger.head.position
-    with ledger.message():
-        take_one(ledger, message)
-        assert ledger.head.position > before
-        raise ZeroDivisionError
-
-
-def take_all_and_break(ledger: Ledger, message: Message) -> None:
-    with ledger.group():
-        take_one(ledger, message)
-        raise ZeroDivisionError
-
-
-def test_messages_of_one_group_see_each_other(ledger: Ledger, path: Path) -> None:
-    answers = take(ledger, *(submission(f"r{n}") for n in range(3)))
-    assert [[image.number for image in answer.images] for answer in answers] == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
-    check_tables(path)
-
-
-def test_a_message_that_raises_is_undone_alone(ledger: Ledger, path: Path) -> None:
-    with ledger.group():
-        take_one(ledger, submission("r1"))
-        head = ledger.head
-        with pytest.raises(ZeroDivisionError):
-            take_and_break(ledger, submission("r2", prompt="a text of r2"))
-        assert ledger.head == head
-        answer = take_one(ledger, submission("r3"))
-    assert [image.number for image in answer.images] == [4, 5, 6]
-    assert len(check_tables(path)) == 3
-    assert b"a text of r2" not in [content for (content,) in raw(path).execute("SELECT content FROM blobs")]
 
 
 def test_a_name_is_never_given_twice_however_it_is_spelled(ledger: Ledger, path: Path) -> None:
@@ -65,16 +31,6 @@ def test_a_name_is_never_given_twice_however_it_is_spelled(ledger: Ledger, path:
     streams = {line.stream for line in log_of(path) if line.kind == "batch_requested"}
     assert streams == {"batch-app-r1", "batch-app-r2", "batch-app-r4"}
     assert raw(path).execute("SELECT count(*) FROM names_given").fetchone() == (9,)
-
-
-def test_a_group_that_raises_leaves_nothing(ledger: Ledger, path: Path) -> None:
-    take(ledger, submission("r1"))
-    head = ledger.head
-    with pytest.raises(ZeroDivisionError):
-        take_all_and_break(ledger, submission("r2"))
-    assert ledger.head == head
-    assert [image.number for image in take(ledger, submission("r2"))[0].images] == [4, 5, 6]
-    check_tables(path)
 
 
 @pytest.mark.parametrize("pages", [0, 1, 3, 8])

@@ -105,6 +105,15 @@ async def test_an_image_is_found_by_each_name_it_was_given(filled: Filled, reade
         assert await reader.name_place(fold(name)) == tuple(place)
 
 
+async def test_a_name_is_found_in_any_unicode_form(kind: Kind, ledger: Ledger) -> None:
+    (accepted,) = take(ledger, submission(user="Zoë"))
+    name = f"{SERIES}2".replace("areg", "Zoë")
+    async with kind.reading() as reader:
+        for spelled in (name, name.upper(), name.replace("ë", "e\u0308")):
+            assert await reader.image_named(spelled) == await reader.image("batch-app-r1", 2)
+    assert accepted.images[1].file == name.rpartition("/")[2]
+
+
 async def test_rows_of_a_batch_come_in_their_order(filled: Filled, reader: Reader) -> None:
     for batch in filled.rows(BatchRow):
         batch_id = batch.batch_id

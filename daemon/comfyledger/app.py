@@ -37,6 +37,7 @@ from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
 from comfyledger.server.access import access_of
 from comfyledger.server.app_keys import Context
+from comfyledger.server.file_urls import FileUrls
 from comfyledger.server.listen import Entrances, announce, listen, withdraw
 from comfyledger.settings import Invalid, Secret, Settings
 from comfyledger.startup import local_socket
@@ -256,6 +257,7 @@ async def _context(
         view=engine.view,
         reader=state.reader,
         access=access_of(settings.door, state.keyring),
+        file_urls=FileUrls(engine.secret, settings.file_urls_path, settings.door, time.time),
         door=settings.door,
         policy=_policy(settings, workflows),
         ids=await id_source(state.reader),

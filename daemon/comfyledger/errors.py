@@ -31,6 +31,8 @@ CODES: Final[dict[str, str]] = {
     # access
     "unauthorized": "The token is missing or wrong.",
     "forbidden": "The token does not have the right to do this.",
+    "signature_invalid": "The signature is not valid for this file, or the key was rotated.",
+    "signature_expired": "The signed address of the file has expired.",
     "forbidden_origin": "The request comes from a web page that is not allowed.",
     "forbidden_host": "The request names a host that is not this daemon's.",
     "busy": "The daemon is overloaded, or another program locks its ledger; the request was not accepted.",

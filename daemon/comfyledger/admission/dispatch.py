@@ -204,15 +204,9 @@ async def _get_batch(context: Dependencies, batch_id: str) -> wire.BatchInfo:
 
 
 async def _get_image(context: Dependencies, name: str) -> wire.ImageInfo:
-    """By `<batch_id>/<index>`, else by the public id in any case."""
-    batch_id, _, index = name.rpartition("/")
-    image = None
-    if index.isascii() and index.isdigit() and len(index) <= 6:
-        image = await context.reader.image(batch_id, int(index))
-    image = image or await context.reader.image_named(name)
+    image = await listings.find_image(context.reader, name)
     if image is None:
-        hint = "Give the whole public id, folder included, or <batch_id>/<index>."
-        raise Refused("unknown_image", f"There is no image {name[:200]!r}.", hint=hint, path="$.data.image")
+        raise listings.unknown_image(name)
     return (await listings.shown(context.reader, [image]))[0]
 
 

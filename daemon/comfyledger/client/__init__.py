@@ -133,6 +133,20 @@ class Client:
         """An image by its public id, its file name, or `<batch_id>/<index>`."""
         return await self._link.ask(wire.GetImage(image), wire.ImageInfo)
 
+    async def url_of(self, image: str) -> str:
+        """An address of an image's file that a browser shows without a token, until it expires (`[door] file_url_s`).
+
+        `image`: as for `get_image`. Raises Refused(unknown_image) for an image without a file, and where the daemon
+        has no address for browsers.
+        """
+        found = await self.get_image(image)
+        if not found.file_url:
+            hint = "Ask again when the image is kept. Browsers need a [door] that listens at a port."
+            raise Refused(
+                "unknown_image", f"The image {found.image_id} is {found.state}; it has no address.", hint=hint
+            )
+        return found.file_url
+
     async def list_images(
         self,
         *,

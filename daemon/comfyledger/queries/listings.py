@@ -54,6 +54,20 @@ async def images(reader: Reader, message: wire.ListImages) -> wire.Images:
     return wire.Images(infos, more=more, next_cursor=infos[-1].image_id if more else "")
 
 
+async def find_image(reader: Reader, name: str) -> ImageRow | None:
+    """By `<batch_id>/<index>`, else by the public id in any case."""
+    batch_id, _, index = name.rpartition("/")
+    found = None
+    if index.isascii() and index.isdigit() and len(index) <= 6:
+        found = await reader.image(batch_id, int(index))
+    return found or await reader.image_named(name)
+
+
+def unknown_image(name: str) -> Refused:
+    hint = "Give the whole public id, folder included, or <batch_id>/<index>."
+    return Refused("unknown_image", f"There is no image {name[:200]!r}.", hint=hint, path="$.data.image")
+
+
 async def shown(reader: Reader, images: list[ImageRow]) -> list[wire.ImageInfo]:
     texts = await serialize.texts_of(reader, serialize.digests_in(images))
     return [serialize.image_info(image, texts) for image in images]

@@ -17,6 +17,7 @@ from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
 from comfyledger.server.access import Access
 from comfyledger.server.connections import BUSY_HINT, Connections
+from comfyledger.server.file_urls import FileUrls
 from comfyledger.server.rate_limit import RateLimitedLog, TokenBucket
 from comfyledger.server.tokens import Caller
 from comfyledger.settings import Door
@@ -28,6 +29,7 @@ class Context(Dependencies, frozen=True, kw_only=True):
     """What the server itself needs, besides what admission and queries use. All connections share it."""
 
     access: Access
+    file_urls: FileUrls
     door: Door
     progress: ProgressFeed
     event_frames: FrameCache

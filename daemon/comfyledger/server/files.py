@@ -1,29 +1,36 @@
-"""The HTTP pages beside the websocket: `/`, `/healthz`, `/readyz`, `/metrics` and `/images/...`.
+"""The HTTP pages beside the websocket: `/`, `/healthz`, `/readyz`, `/metrics`, `/images/...`, `/v1/images/.../file`.
 
 `/`, `/healthz` and `/readyz` need no token. `/metrics` needs one unless the configuration says otherwise; `/images/...`
-always does. A name in a URL is searched among the names given and never becomes a path on a disk.
+always does; a file needs one or a signature. A name in a URL is searched among the names given and never becomes a path
+on a disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import BinaryIO, Final
+from urllib.parse import quote
 
 import structlog
 from aiohttp import web
 
-from comfyledger.core.media import MIME_TYPES
+from comfyledger.core.media import KINDS, MIME_TYPES
 from comfyledger.core.rows import ImageRow
-from comfyledger.core.values import USER_LANES
+from comfyledger.core.values import USER_LANES, image_id
 from comfyledger.errors import Refused
 from comfyledger.metrics import CONTENT_TYPE
+from comfyledger.queries import listings
 from comfyledger.server.access import check_reads_all
-from comfyledger.server.app_keys import CONTEXT, WEBSOCKETS
+from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, WEBSOCKETS
 from comfyledger.server.health import now_of, readiness
+from comfyledger.server.v1.reading import check_no_token
 
 PIECE_BYTES: Final = 262_144
 STALL_S: Final = 30.0
 """How long a client may take to receive one piece. Then the connection is aborted."""
+SHOWN: Final = frozenset({"image", "video", "audio"})
+"""Media of which a browser runs nothing. No kind of picture in `core.media` is a document (SVG is none of them)."""
+SIGNED: Final = frozenset({"expires", "signature"})
 UNCACHED: Final = {"Cache-Control": "no-store"}
 
 log = structlog.get_logger("comfyledger.door")
@@ -37,6 +44,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/readyz", _ready),
         web.get("/metrics", _metrics),
         web.get("/images/{public_id:.+}", _image),
+        web.get("/v1/images/{image:.+}/file", _file),
     ]
 
 
@@ -88,13 +96,78 @@ async def _image(request: web.Request) -> web.StreamResponse:
     image = await context.reader.image_named(request.match_info["public_id"])
     if image is None:
         raise Refused("unknown_image", hint="Give the public id that `get_batch` returns, without extension.")
-    if not image.sha256 or image.is_forgotten:
-        raise Refused("unknown_image", f"The image is {image.state} and has no bytes.")
+    _check_bytes(image)
     headers = _headers(image)
     if _has_it(request, image):
         return web.Response(status=304, headers=headers)
     async with context.file_source.open(image) as file:
         return await _send(request, image, file, headers)
+
+
+def _check_bytes(image: ImageRow) -> None:
+    if not image.sha256 or image.is_forgotten:
+        raise Refused("unknown_image", f"The image is {image.state} and has no bytes.")
+
+
+async def _file(request: web.Request) -> web.StreamResponse:
+    """The file of an image, for a token or a signature: from the spool, else from where a store has it."""
+    image = await _allowed_image(request)
+    _check_bytes(image)
+    headers = {**_headers(image), **_disposition(image)}
+    if _has_it(request, image):
+        return web.Response(status=304, headers=headers)
+    source = request.app[CONTEXT].file_source
+    address = await source.address(image)
+    if address:
+        return web.Response(status=302, headers={"Location": address, "Cache-Control": "private, no-cache"})
+    async with source.open(image) as file:
+        return await _send(request, image, file, headers)
+
+
+async def _allowed_image(request: web.Request) -> ImageRow:
+    """Raises Refused(unknown_field, invalid_field, signature_invalid, signature_expired, unauthorized, unknown_image).
+
+    With a signature, a name that nothing has is refused like a wrong signature.
+    """
+    context, name = request.app[CONTEXT], request.match_info["image"]
+    check_no_token(request)
+    signed = _signature_in(request)
+    if signed is None:
+        reader = context.shown_to(context.access.caller(request)).reader
+        image = await listings.find_image(reader, name)
+        if image is None:
+            raise listings.unknown_image(name)
+        return image
+    image = await listings.find_image(context.reader, name)
+    expires, signature = signed
+    context.file_urls.check(image_id(image.batch_id, image.index) if image is not None else "", expires, signature)
+    assert image is not None  # noqa: S101 (refused by the check)
+    request.app[CONNECTIONS].authenticate(request.protocol)
+    return image
+
+
+def _signature_in(request: web.Request) -> tuple[str, str] | None:
+    """Expiry and signature of an address; None if it has neither. Raises Refused(unknown_field, invalid_field)."""
+    for name in request.query:
+        if name not in SIGNED:
+            hint = "Use a `file_url` as it was given, or send the token in the header."
+            text = f"The address of a file has no parameter {name[:64]!r}."
+            raise Refused("unknown_field", text, hint=hint, path=f"query.{name[:64]}")
+        if len(request.query.getall(name)) > 1:
+            text = f"The parameter {name!r} occurs twice."
+            raise Refused("invalid_field", text, hint="Give it once.", path=f"query.{name}")
+    if not request.query:
+        return None
+    return request.query.get("expires", ""), request.query.get("signature", "")
+
+
+def _disposition(image: ImageRow) -> dict[str, str]:
+    """Pictures, videos and sounds are shown. Everything else might run script, so it is only saved, in a sandbox."""
+    kind = KINDS.get(image.extension)
+    shown = kind is not None and kind.medium in SHOWN
+    name = quote(f"{image.file}.{image.extension}", safe="")
+    said = {"Content-Disposition": f"{'inline' if shown else 'attachment'}; filename*=UTF-8''{name}"}
+    return said if shown else {**said, "Content-Security-Policy": "sandbox; default-src 'none'"}
 
 
 def _headers(image: ImageRow) -> dict[str, str]:
@@ -103,7 +176,7 @@ def _headers(image: ImageRow) -> dict[str, str]:
         "ETag": f'"{image.sha256}"',
         "Cache-Control": "private, no-cache",
         "Accept-Ranges": "bytes",
-        "Content-Type": MIME_TYPES[image.extension],
+        "Content-Type": MIME_TYPES.get(image.extension, "application/octet-stream"),
         "X-Content-Type-Options": "nosniff",
     }
 

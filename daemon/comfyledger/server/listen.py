@@ -84,6 +84,7 @@ async def listen(door: Door, local: Iterable[Path], context: Context, stack: Asy
         hint = "Choose another port or path in [door]: another program uses this one, or it cannot be used."
         raise Refused("config_invalid", f"The server cannot listen: {error.strerror or error}.", hint=hint) from error
     stack.callback(server.close)
+    context.file_urls.door_url = "" if url.startswith(UNIX) else url
     return Entrances(url, str(await _beside(path, local, make, stack)))
 
 

@@ -28,7 +28,6 @@ from comfyledger.server.app_keys import (
 from comfyledger.server.connections import ConnectionLimits, Connections
 from comfyledger.server.rate_limit import RateLimitedLog
 from comfyledger.server.session import Session
-from comfyledger.server.tokens import Keyring
 from comfyledger.server.v1 import guard, handlers
 from comfyledger.wire import SUBPROTOCOL
 
@@ -114,18 +113,20 @@ async def _socket(request: web.Request) -> web.StreamResponse:
 
 async def _token_watcher(app: web.Application) -> AsyncIterator[None]:
     """Runs `_watch_tokens` as long as the application."""
-    task = asyncio.create_task(_watch_tokens(app[CONTEXT].access.keyring, app[WEBSOCKETS].open, app[HELD]))
+    task = asyncio.create_task(_watch_tokens(app[CONTEXT], app[WEBSOCKETS].open, app[HELD]))
     yield
     task.cancel()
 
 
 async def _watch_tokens(
-    keyring: Keyring | None, sockets: dict[web.WebSocketResponse, Client], held: dict[asyncio.Task[None], Client]
+    context: Context, sockets: dict[web.WebSocketResponse, Client], held: dict[asyncio.Task[None], Client]
 ) -> None:
-    """Close the connections of tokens that were revoked."""
-    while keyring is not None:
+    """Pick up a new key of signed addresses, and close the connections of tokens that were revoked."""
+    keyring = context.access.keyring
+    while True:
         await asyncio.sleep(TOKENS_S)
-        if keyring.refresh():
+        context.file_urls.refresh()
+        if keyring is not None and keyring.refresh():
             gone = [(socket, one.request) for socket, one in sockets.items() if not keyring.holds(one.caller)]
             ended = [task for task, one in held.items() if not keyring.holds(one.caller)]
             log.info("door.tokens_read", closed=len(gone) + len(ended))

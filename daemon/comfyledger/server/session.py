@@ -137,7 +137,7 @@ class Session:
         try:
             answer = await self._result(message, raw)
             crash_points.at("reply.sending")
-            await self._send("result", answer, request_id)
+            await self._send("result", self._context.file_urls.added(answer, self._request), request_id)
             crash_points.at("reply.sent")
         except Refused as refusal:
             await self._refuse(request_id, refusal)

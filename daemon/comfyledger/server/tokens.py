@@ -99,7 +99,7 @@ def own_token(path: Path, environment: Mapping[str, str]) -> tuple[str, bool]:
 def make_token(path: Path) -> str:
     """A new token that replaces the old one. Raises OSError."""
     token = new_token()
-    _put(path, token.encode() + b"\n")
+    put_file(path, token.encode() + b"\n")
     return token
 
 
@@ -120,7 +120,7 @@ def _read(path: Path) -> str:
     return raw.decode()
 
 
-def _put(path: Path, content: bytes) -> None:
+def put_file(path: Path, content: bytes) -> None:
     """Replace a file, whole and durable. Only the owner may read it, and a group that could read the old one.
 
     If root writes it, it belongs to the owner of the folder, so that a service can read it.
@@ -208,7 +208,7 @@ def _changing(path: Path) -> Iterator[dict[str, Token]]:
         before = dict(tokens)
         yield tokens
         if tokens != before:
-            _put(path, msgspec.json.format(msgspec.json.encode(list(tokens.values()))) + b"\n")
+            put_file(path, msgspec.json.format(msgspec.json.encode(list(tokens.values()))) + b"\n")
     finally:
         os.close(fd)
 
@@ -240,7 +240,7 @@ class Keyring:
 
     def refresh(self) -> bool:
         """Read the files again if they have changed; whether they have. A file that cannot be read admits nobody."""
-        seen = (_stamp(self._own_path), _stamp(self._named_path))
+        seen = (stamp(self._own_path), stamp(self._named_path))
         if seen == self._seen:
             return False
         self._seen = seen
@@ -262,7 +262,8 @@ def _or_none(read: Callable[[Path], T], path: Path) -> T | None:
         return None
 
 
-def _stamp(path: Path | None) -> object:
+def stamp(path: Path | None) -> object:
+    """What changes whenever a file is replaced or written; None without a file."""
     try:
         status = path.stat() if path is not None else None
     except OSError:

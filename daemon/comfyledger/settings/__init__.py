@@ -10,6 +10,7 @@ from comfyledger.settings.reading import examine as examine
 from comfyledger.settings.reading import load as load
 from comfyledger.settings.secret_sources import is_source as is_source
 from comfyledger.settings.secret_sources import read_secret as read_secret
+from comfyledger.settings.sections import FILE_URL_S_MAX as FILE_URL_S_MAX
 from comfyledger.settings.sections import ComfyUI as ComfyUI
 from comfyledger.settings.sections import Door as Door
 from comfyledger.settings.sections import LedgerFile as LedgerFile

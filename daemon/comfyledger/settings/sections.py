@@ -15,6 +15,7 @@ from msgspec import Meta
 from comfyledger.core.naming.names import Templates
 
 Positive = Annotated[int, Meta(ge=1)]
+FILE_URL_S_MAX: Final = 604_800
 Seconds = Annotated[float, Meta(gt=0)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
@@ -71,6 +72,8 @@ class Door(Section, frozen=True):
     connections_max: Positive = 512
     subscriptions_max: Positive = 64
     """Subscriptions of one connection."""
+    file_url_s: Annotated[int, Meta(ge=60, le=FILE_URL_S_MAX)] = 86_400
+    """How long a signed address of a file (`file_url`) is valid, in seconds: at most seven days."""
     outbox_frames_max: Positive = 256
     """Frames of progress and previews that wait for a slow client. Above this the oldest are dropped. Events wait in
     the log."""
@@ -255,6 +258,10 @@ class Settings(Section, frozen=True):
     @property
     def tokens_path(self) -> Path:
         return self.state_path / "tokens.json"
+
+    @property
+    def file_urls_path(self) -> Path:
+        return self.state_path / "file_urls.salt"
 
     @property
     def door_path(self) -> Path:

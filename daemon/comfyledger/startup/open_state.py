@@ -15,6 +15,7 @@ from comfyledger.errors import Unusable
 from comfyledger.ledger.file_lock import Hold
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
+from comfyledger.server.file_urls import make_salt
 from comfyledger.server.tokens import Keyring, find_token
 from comfyledger.settings import Settings
 from comfyledger.workers.process.notify import Notifier
@@ -46,6 +47,8 @@ def open_state(settings: Settings, environ: Mapping[str, str], stack: AsyncExitS
     _keep(stack, hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path))
     with in_state_folder(settings):
         keyring = _keyring(settings, environ)
+        if not settings.file_urls_path.exists():
+            make_salt(settings.file_urls_path)
     reader = Reader(settings.ledger_path)
     stack.push_async_callback(reader.close)
     return State(ledger, reader, spool, keyring)

@@ -16,6 +16,7 @@ STATUSES: Final[dict[str, int]] = {
     "unauthorized": 401,
     "forbidden": 403,
     "forbidden_origin": 403,
+    **dict.fromkeys(("signature_invalid", "signature_expired"), 403),
     "forbidden_host": 421,
     **dict.fromkeys(("unknown_path", "unknown_batch", "unknown_image", "unknown_store", "unknown_subscription"), 404),
     "method_not_allowed": 405,

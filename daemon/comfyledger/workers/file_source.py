@@ -65,6 +65,14 @@ class FileSource:
         finally:
             self._readers -= 1
 
+    async def address(self, image: ImageRow) -> str:
+        """Where a store itself serves an image that the spool no longer holds, as an https URL; else empty."""
+        path = self._spool.path_of(image.batch_id, image.index, image.extension)
+        if await asyncio.to_thread(path.exists):
+            return ""
+        served = (one.url for one in image.uploads if one.state == "stored" and one.url.startswith("https://"))
+        return next(served, "")
+
     def _in_spool(self, image: ImageRow) -> BinaryIO | None:
         return _whole(self._spool.path_of(image.batch_id, image.index, image.extension), image)
 

@@ -60,23 +60,35 @@ def add(ctx: click.Context, label: str, right: str, read_all: bool, config_path:
 
 @token.command()
 @click.argument("label", required=False)
+@click.option("--file-urls", is_flag=True, help="Replace no token, but the key of signed file addresses.")
 @running_config_option
 @json_option
 @click.pass_context
-def rotate(ctx: click.Context, label: str | None, config_path: Path | None, as_json: bool) -> None:
+def rotate(ctx: click.Context, label: str | None, file_urls: bool, config_path: Path | None, as_json: bool) -> None:
     """Replace the token of LABEL, or without LABEL the daemon's own token.
 
     The old token and the connections that use it end at once. The command line and the Python client find the daemon's
-    own token by themselves.
+    own token by themselves. With --file-urls, every file_url that was given out so far ends instead.
     """
     from comfyledger.server import tokens
 
     settings = settings_of(ctx, config_path)
-    if label is None:
+    if file_urls:
+        _rotate_file_urls(settings.file_urls_path, label, as_json)
+    elif label is None:
         tokens.make_token(settings.token_path)
         say_json({"file": str(settings.token_path)}) if as_json else say(f"The new token is in {settings.token_path}.")
     else:
         _say(label, tokens.rotate(settings.tokens_path, label, time.time()), as_json)
+
+
+def _rotate_file_urls(path: Path, label: str | None, as_json: bool) -> None:
+    from comfyledger.server.file_urls import make_salt
+
+    if label is not None:
+        raise click.UsageError("--file-urls replaces the key of all file addresses; give no LABEL.")
+    make_salt(path)
+    say_json({"file": str(path)}) if as_json else say("All file addresses that were given out so far have ended.")
 
 
 @token.command()

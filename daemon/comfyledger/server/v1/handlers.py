@@ -63,6 +63,7 @@ async def _handle(request: web.Request, route: Route) -> web.StreamResponse:
         answer = await settled(request, context, caller, answer.batch_id, wait_s)
         status = 202 if answer.status not in ENDED and route.request is wire.SubmitBatch else 200
     crash_points.at("reply.sending")
+    answer = context.file_urls.added(answer, request)
     return json_response({route.part: getattr(answer, route.part)} if route.part else answer, status, headers)
 
 

@@ -168,6 +168,16 @@ class ImageInfo(Answer, frozen=True):
         ),
     ] = ""
     uploads: Annotated[list[UploadInfo], Meta(description="One entry for each store of the batch.")] = []
+    file_url: Annotated[
+        str,
+        Meta(
+            description="A signed address of the file, for browsers: it needs no token and expires. Empty without a "
+            "file, and where the daemon listens at no port.",
+            examples=[
+                "http://127.0.0.1:9831/v1/images/01M82DA9EJBQZAAZJR4D2RM95D/1/file?expires=1795985280&signature=5f0c"
+            ],
+        ),
+    ] = ""
 
 
 class BatchInfo(Answer, frozen=True):

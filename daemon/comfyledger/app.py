@@ -257,7 +257,7 @@ async def _context(
         view=engine.view,
         reader=state.reader,
         access=access_of(settings.door, state.keyring),
-        file_urls=FileUrls(engine.secret, settings.file_urls_path, settings.door, time.time),
+        file_urls=FileUrls(engine.view.secret, settings.file_urls_path, settings.door, time.time),
         door=settings.door,
         policy=_policy(settings, workflows),
         ids=await id_source(state.reader),

@@ -7,7 +7,7 @@ field at fault. The codes are part of the wire's contract: one is never renamed 
     ├── Refused          a request cannot be done as asked; nothing was changed
     └── Unusable         a disk can no longer be trusted; the process ends
         ├── LedgerUnusable   the ledger cannot be opened, or can no longer be written
-        └── SpoolUnusable    the spool may have lost bytes that it reported as kept
+        └── SpoolUnusable    an fsync of the spool failed
 """
 
 from __future__ import annotations

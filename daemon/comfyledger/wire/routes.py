@@ -80,7 +80,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/resume", "resume", "Undo a pause, or let a held batch go on."),
     Route("POST", "/v1/recover", "recover", "Take up what is parked, failed or missing."),
     Route("POST", "/v1/forget", "forget", "Erase texts and files."),
-    Route("GET", "/v1/server", "server_info", "How the daemon is."),
+    Route("GET", "/v1/server", "server_info", "The state of the daemon."),
     Route("GET", "/v1/workflows", "server_info", "The configured workflows.", part="workflows"),
     Route("GET", "/v1/backends", "server_info", "The ComfyUI servers.", part="backends"),
     Route("GET", "/v1/stores", "server_info", "The stores.", part="stores"),

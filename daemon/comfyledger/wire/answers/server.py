@@ -17,7 +17,7 @@ LogEnd = Annotated[int, Meta(description="The end of the log.", examples=[14])]
 
 
 class Welcome(Answer, frozen=True):
-    """Who answers: the daemon, its ledger, and what this connection may do."""
+    """The answer to `hello`: the daemon, its ledger, and what this connection may do."""
 
     server: Annotated[str, Meta(description="Always `comfyledger`.", examples=["comfyledger"])]
     version: DaemonVersion
@@ -101,7 +101,7 @@ class StoreInfo(Answer, frozen=True):
 
 
 class Info(Answer, frozen=True):
-    """How the daemon is: its ledger, what is open, what waits and why."""
+    """The state of the daemon: its ledger, what is open, what waits and why."""
 
     version: DaemonVersion
     protocol: ProtocolVersion

@@ -47,7 +47,13 @@ class ImageKept(Event, frozen=True):
     size_bytes: Annotated[int, Meta(description="Size of the file in bytes.", examples=[165_514])]
     width: Annotated[int, Meta(description="Width in pixels.", examples=[512])]
     height: Annotated[int, Meta(description="Height in pixels.", examples=[512])]
-    extension: Annotated[str, Meta(description="What the bytes are: `png`, `jpg` or `webp`.", examples=["png"])]
+    extension: Annotated[
+        str,
+        Meta(
+            description="What the bytes are: `png`, `jpg`, `webp`, `gif`, or another kind of file that is kept.",
+            examples=["png"],
+        ),
+    ]
     checked: Annotated[
         Checked,
         Meta(

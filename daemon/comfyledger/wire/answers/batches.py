@@ -158,7 +158,13 @@ class ImageInfo(Answer, frozen=True):
     size_bytes: Annotated[int, Meta(description="Size of the file in bytes.", examples=[165_514])] = 0
     width: Annotated[int, Meta(description="Width in pixels.", examples=[512])] = 0
     height: Annotated[int, Meta(description="Height in pixels.", examples=[512])] = 0
-    extension: Annotated[str, Meta(description="What the bytes are: `png`, `jpg` or `webp`.", examples=["png"])] = ""
+    extension: Annotated[
+        str,
+        Meta(
+            description="What the bytes are: `png`, `jpg`, `webp`, `gif`, or another kind of file that is kept.",
+            examples=["png"],
+        ),
+    ] = ""
     code: Annotated[str, Meta(description="Why it failed, was parked or cancelled.", examples=["collision"])] = ""
     text: Annotated[
         str,

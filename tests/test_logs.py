@@ -11,6 +11,8 @@ import tempfile
 
 import pytest
 
+from comfyledger.logs import broken_between_words
+
 PROGRAM = """
 import structlog
 from comfyledger import logs
@@ -162,6 +164,27 @@ def test_a_traceback_on_a_terminal_is_indented_and_steers_nothing() -> None:
     assert "\x1b[2J" not in said
     assert "\u202e" not in said
     assert not any(line.startswith("level=error") for line in said.splitlines())
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_fact_at_a_terminal_is_broken_between_words(width: int) -> None:
+    path = "/srv/" + "a" * 130
+    text = f"\x1b[2m12:00:00\x1b[0m \x1b[1mlane.stuck\x1b[0m     error='It cannot be reached: 日本 refused.' {path} end"
+    lines = broken_between_words(text, width)
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+    assert " ".join(plain).split() == re.sub(r"\x1b\[[0-9;]*m", "", text).split()
+    assert all(len(line) <= width or line.strip() == path for line in plain)
+    assert all(line.startswith("    ") and line.strip() for line in plain[1:])
+    assert "".join("".join(lines).split()) == "".join(text.split()), "colours stay"
+
+
+def test_a_fact_that_fits_stays_as_it_is() -> None:
+    assert broken_between_words("a  b   c", 8) == ["a  b   c"]
+
+
+def test_the_name_of_a_fact_begins_its_line() -> None:
+    """journalctl cuts lines at the width of the screen."""
+    assert [line[:11] for line in said_to("nonsense")] == ['{"event": "'] * 5
 
 
 def test_the_userinfo_of_a_url_is_in_no_line_of_the_log() -> None:

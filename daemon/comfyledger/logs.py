@@ -11,6 +11,7 @@ import atexit
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import traceback
@@ -31,6 +32,10 @@ _CONTROL: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
 PRIORITY: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3, "critical": 2}
 """The priority of each level for syslog and journald (sd-daemon(3))."""
 STDERR: Final = 2
+EVENT_COLUMNS: Final = 16
+INDENT: Final = 4
+"""Columns before each further line of a fact at a terminal."""
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _METHODS: Final = ("debug", "info", "msg", "warning", "warn", "error", "exception", "critical", "fatal", "log")
 _layout_is_for_people = False
 DROPPED: Final = "log.dropped"
@@ -50,15 +55,22 @@ def configure(*, level: str, layout: str) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="iso", utc=True)
+        if as_json
+        else structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
     ]
     if as_json:
         transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        shared += [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer()]
+        shared += [structlog.processors.ExceptionRenderer(transformer), _event_first]
+        shared.append(structlog.processors.JSONRenderer())
         if to_journal:
             shared.append(_with_priority)
     else:
-        shared += [_made_visible, structlog.dev.ConsoleRenderer(exception_formatter=_traceback)]
+        shared += [
+            _made_visible,
+            structlog.dev.ConsoleRenderer(EVENT_COLUMNS, exception_formatter=_traceback),
+            _wrapped,
+        ]
     structlog.configure(
         processors=shared,
         wrapper_class=_never_raising(getattr(logging, level.upper())),
@@ -219,6 +231,35 @@ def _made_visible(_: object, __: str, fact: MutableMapping[str, Any]) -> Mutable
     return fact
 
 
+def _wrapped(_: object, __: str, line: Any) -> str:
+    """At a terminal a fact continues on an indented line, broken between words. A longer word stays whole."""
+    try:
+        width = os.get_terminal_size(STDERR).columns
+    except OSError:  # stderr is a file: its reader breaks lines
+        return str(line)
+    fact, *traceback_lines = str(line).split("\n")
+    return "\n".join([*broken_between_words(fact, width), *traceback_lines])
+
+
+def broken_between_words(text: str, width: int) -> list[str]:
+    """A text in lines of at most `width` columns, as far as its words allow. Colours take no column."""
+    lines, used = [""], 0
+    for number, word in enumerate(text.split(" ")):
+        columns = _columns(word)
+        if columns and used > INDENT and used + 1 + columns > width:
+            lines[-1] = lines[-1].rstrip(" ")
+            lines.append(" " * INDENT + word)
+            used = INDENT + columns
+        else:
+            lines[-1] += f" {word}" if number else word
+            used += bool(number) + columns
+    return lines
+
+
+def _columns(word: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in _COLOUR.sub("", word))
+
+
 def _traceback(out: TextIO, raised: Any) -> None:
     """Write it indented, so that no text of an exception begins a line."""
     for line in "".join(traceback.format_exception(*raised)).splitlines():
@@ -227,6 +268,11 @@ def _traceback(out: TextIO, raised: Any) -> None:
 
 def _sign(sign: str) -> str:
     return sign.encode("unicode_escape").decode("ascii") if unicodedata.category(sign) in _CONTROL else sign
+
+
+def _event_first(_: object, __: str, fact: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The name of the fact begins the line: journalctl cuts what does not fit on the screen."""
+    return {"event": fact.pop("event", ""), **fact}
 
 
 def _with_priority(_: object, method: str, line: Any) -> str:

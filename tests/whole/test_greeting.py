@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -31,6 +32,17 @@ def test_the_first_lines_at_a_terminal_break_no_word(tmp_path: Path) -> None:
     assert f"comfyledger --state-dir {tmp_path}/state submit" in text
     assert "Errno" not in "".join(lines)
     assert all(len(line) <= WIDTH or str(tmp_path) in line for line in greeting)
+
+
+def test_the_log_at_a_terminal_breaks_no_word(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        'state_dir = "state"\n[door]\nport = 0\n[comfyui.main]\nurl = "http://127.0.0.1:1"\n'
+    )
+    coloured = shown(tmp_path, ["comfyledger", "run", "--config", "config.toml"], "backend/main")
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in coloured]
+    facts = lines[next(at for at, line in enumerate(lines) if "daemon.ready" in line) :]
+    assert len(facts) > 5
+    assert all(len(line) <= WIDTH or len(line.split()) == 1 for line in facts), facts
 
 
 def shown(folder: Path, words: list[str], until: str) -> list[str]:

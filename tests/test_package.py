@@ -59,7 +59,8 @@ def test_the_wheel_carries_every_source_file_and_no_test(unpacked: Path) -> None
 def test_the_wheel_names_its_authors_licence_and_kind(metadata: Message) -> None:
     assert metadata["Author"] == "The comfyledger authors"
     assert metadata["Author"] in (ROOT / "LICENSE").read_text("utf-8")
-    assert (metadata["License-Expression"], metadata["License-File"]) == ("MIT", "LICENSE")
+    assert metadata["License-Expression"] == "MIT AND Apache-2.0"
+    assert metadata.get_all("License-File") == ["LICENSE", "daemon/comfyledger/server/api_page/swagger-ui/LICENSE"]
     assert {"Typing :: Typed", "Operating System :: POSIX :: Linux"} <= set(metadata.get_all("Classifier", []))
 
 

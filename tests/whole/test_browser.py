@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from support.browser import CHROMIUM, FLAGS
 from support.processes import House
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--mute-audio", "--remote-debugging-port=0"),
-)
 PAGE = """<!doctype html><body><script>
 const door = DOOR, token = TOKEN, said = {};
 const socket = (name, protocols) => new Promise(done => {

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from comfyledger import wire
 from comfyledger.errors import Refused
-from comfyledger.server import files
+from comfyledger.server import documents, files
 from comfyledger.server.app_keys import (
     CONNECTIONS,
     CONTEXT,
@@ -59,7 +59,7 @@ def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
     app[REFUSALS] = RateLimitedLog(log, asyncio.get_running_loop().time)
     app[RATES] = {}
     app[HELD] = {}
-    app.add_routes([web.get("/ws", _socket), *files.routes(), *handlers.routes()])
+    app.add_routes([web.get("/ws", _socket), *files.routes(), *documents.routes(), *handlers.routes()])
     app.on_response_prepare.append(guard.add_headers)
     app.on_shutdown.append(_close_sockets)
     app.cleanup_ctx.append(_token_watcher)

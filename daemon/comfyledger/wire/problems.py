@@ -42,9 +42,9 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     type: Annotated[str, Meta(description="A name of this kind of problem.", examples=["urn:comfyledger:error:busy"])]
     title: Annotated[str, Meta(description="What the code means.", examples=["There is no batch of this id."])]
     status: Annotated[int, Meta(description="The HTTP status.", examples=[404])]
-    detail: Annotated[str, Meta(description="What is wrong with this request.")]
+    detail: Annotated[str, Meta(description="What is wrong with this request.", examples=["There is no batch '01M8'."])]
     code: Annotated[str, Meta(description="The stable code, as on the websocket.", examples=["unknown_batch"])]
-    hint: Annotated[str, Meta(description="What to do.")] = ""
+    hint: Annotated[str, Meta(description="What to do.", examples=["Ask `list_batches` for the ids."])] = ""
     path: Annotated[
         str,
         Meta(
@@ -54,7 +54,10 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     ] = ""
     retry_after_s: Annotated[
         float,
-        Meta(description="In how many seconds the same request may go well; 0 where waiting alone does not help."),
+        Meta(
+            description="In how many seconds the same request may go well; 0 where waiting alone does not help.",
+            examples=[1.5],
+        ),
     ] = 0.0
 
 

@@ -18,6 +18,15 @@ from comfyledger.wire.requests.parts import Message
 EVENT_STREAM: Final = "text/event-stream"
 Part = Literal["", "workflows", "backends", "stores"]
 
+CLIENT_HEADER: Final = "Comfyledger-Client"
+"""Names the client, as `hello` does on the websocket, if its token has no label."""
+KEY_HEADER: Final = "Idempotency-Key"
+"""Stands for `request_id`."""
+LAST_EVENT_ID: Final = "Last-Event-ID"
+"""Stands for `epoch` and `after`, as `EPOCH:POSITION`."""
+WAIT_S_MAX: Final = 600
+"""How long `wait` may be, in seconds."""
+
 
 class Route(msgspec.Struct, frozen=True):
     """One method at one path. `kind`: the type of the request on the websocket.
@@ -44,6 +53,11 @@ class Route(msgspec.Struct, frozen=True):
     @property
     def request(self) -> type[Message]:
         return REQUESTS[self.kind]
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a batch if the query says so."""
+        return self.path in {BATCH, BATCHES} and (self.method, self.path) != ("GET", BATCHES)
 
     @property
     def in_path(self) -> tuple[str, ...]:

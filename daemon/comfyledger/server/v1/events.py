@@ -26,9 +26,8 @@ from comfyledger.server.app_keys import CONTEXT, Context
 from comfyledger.server.tokens import Caller
 from comfyledger.server.v1.held import hold
 from comfyledger.server.v1.reading import read_get
-from comfyledger.wire.routes import EVENT_STREAM, Route
+from comfyledger.wire.routes import EVENT_STREAM, LAST_EVENT_ID, Route
 
-LAST_EVENT_ID: Final = "Last-Event-ID"
 RETRY_MS: Final = 1_000
 """After so long a browser connects again."""
 KEEP_ALIVE_S: Final = 15.0

@@ -26,7 +26,6 @@ from comfyledger.server.v1.reading import (
     read_get,
     read_post,
     read_wait,
-    takes_wait,
 )
 from comfyledger.server.v1.settled import ENDED, settled
 from comfyledger.wire.answers.parts import Answer
@@ -55,7 +54,7 @@ async def _handle(request: web.Request, route: Route) -> web.StreamResponse:
     if route.stream and wants_stream(request):
         return await stream(request, route, caller)
     context = request.app[CONTEXT].shown_to(caller)
-    label, wait_s = label_of(request, caller), read_wait(request) if takes_wait(route) else None
+    label, wait_s = label_of(request, caller), read_wait(request) if route.waits else None
     answer = await _answer(request, route, context, caller, label)
     headers = _headers(request, answer)
     status = 200 if isinstance(answer, wire.BatchAccepted) and answer.dry_run else route.status

@@ -15,12 +15,8 @@ from comfyledger.errors import Refused
 from comfyledger.server.answering import DEFAULT_LABEL
 from comfyledger.server.tokens import Caller
 from comfyledger.wire.requests.parts import Message
-from comfyledger.wire.routes import BATCH, BATCHES, Route, read_query
+from comfyledger.wire.routes import CLIENT_HEADER, KEY_HEADER, WAIT_S_MAX, Route, read_query
 
-CLIENT_HEADER: Final = "Comfyledger-Client"
-"""Names the client, as `hello` does on the websocket, if its token has no label."""
-KEY_HEADER: Final = "Idempotency-Key"
-WAIT_S_MAX: Final = 600
 PARAMETERS_MAX: Final = 64
 HARD_LIMIT: Final = 8
 """A batch above this multiple of the limit is not read. A smaller one may repeat one that another limit accepted."""
@@ -92,17 +88,12 @@ def _parameters(request: web.Request, route: Route) -> list[tuple[str, str]]:
     except ValueError as error:
         hint = f"Send at most {PARAMETERS_MAX} parameters, in UTF-8 with percent signs."
         raise Refused("invalid_field", "The query cannot be read.", hint=hint, path="query") from error
-    if takes_wait(route):
+    if route.waits:
         if sum(name == "wait" for name, _ in found) > 1:
             text = "The parameter 'wait' occurs twice."
             raise Refused("invalid_field", text, hint="Give each parameter once.", path="query.wait")
         found = [(name, value) for name, value in found if name != "wait"]
     return found
-
-
-def takes_wait(route: Route) -> bool:
-    """Whether the route waits for a batch if the query says so."""
-    return route.path in {BATCH, BATCHES} and (route.method, route.path) != ("GET", BATCHES)
 
 
 def read_wait(request: web.Request) -> float | None:

@@ -36,9 +36,9 @@ def event_schema(kind: str) -> str:
 
 
 @functools.cache
-def _text() -> str:
+def _text(others: tuple[type, ...]) -> str:
     """All schemas as JSON, so that every caller gets a copy of its own."""
-    wire: list[type] = [*REQUESTS.values(), *ANSWERS.values(), *dict.fromkeys(RESULTS.values())]
+    wire: list[type] = list(dict.fromkeys((*REQUESTS.values(), *ANSWERS.values(), *RESULTS.values(), *others)))
     _, found = msgspec.json.schema_components(wire, ref_template=_PLACE + "{name}")
     _, events = msgspec.json.schema_components(list(KINDS.values()), ref_template=_PLACE + "{name}")
     kinds = {event.__name__ for event in KINDS.values()}
@@ -52,9 +52,9 @@ def _text() -> str:
     return json.dumps({name: _alone(schema) for name, schema in found.items()})
 
 
-def definitions() -> dict[str, Schema]:
-    """Every schema by its name."""
-    schemas: dict[str, Schema] = json.loads(_text())
+def definitions(*others: type) -> dict[str, Schema]:
+    """Every schema of the websocket by its name, and those of `others`."""
+    schemas: dict[str, Schema] = json.loads(_text(others))
     return schemas
 
 
@@ -66,10 +66,10 @@ def as_components(schemas: dict[str, Schema]) -> dict[str, Schema]:
 
 def _refine(found: dict[str, Schema]) -> None:
     """Says what the types alone do not: the error codes, and which fields an event of a kind has."""
-    for name in ("ErrorInfo", "SubscriptionEnded"):
+    for name in {"ErrorInfo", "SubscriptionEnded", "Problem"} & set(found):
         code = found[name]["properties"]["code"]
         found[name]["properties"]["code"] = reference(ERROR_CODE) | {"description": code["description"]}
-    for name in ("LoggedEvent", "PastEvent"):
+    for name in {"LoggedEvent", "PastEvent", "StreamedEvent"} & set(found):
         head, place = found[name], f"{name}Place"
         found[name] = {
             "title": name,

@@ -22,6 +22,8 @@ from support.ledger_load import Load
 
 MANY: Final = 10_000
 SERIES: Final = submission().series.key
+BATCH: Final = "batch-app-r10"
+"""One of the random batches, of the user areg."""
 GROUP: Final = 40
 
 
@@ -39,6 +41,7 @@ class Filled:
                     messages.append(load.next())
                     self.model.decided(messages[-1], now_ms)
                 together(ledger, messages, now_ms)
+        assert self.model.batch(BATCH).user_key == "areg"
 
     def rows(self, kind: type[Row]) -> list[Any]:
         return [row for row in self.model.rows.values() if isinstance(row, kind)]
@@ -207,7 +210,7 @@ async def test_batches_come_newest_first_in_pages(
     ("batch", "user", "label"),
     [
         (None, None, None),
-        ("batch-app-r2", None, None),
+        (BATCH, None, None),
         (None, "areg", None),
         ("x", "bob", None),
         (None, "bob", "other"),
@@ -262,9 +265,7 @@ async def test_the_log_has_every_event_and_its_end(filled: Filled, reader: Reade
 
 
 @pytest.mark.parametrize("limit", [1, 50, MANY])
-@pytest.mark.parametrize(
-    ("stream", "user"), [(None, None), ("batch-app-r2", None), (None, "areg"), ("batch-app-r2", "areg"), ("x", "y")]
-)
+@pytest.mark.parametrize(("stream", "user"), [(None, None), (BATCH, None), (None, "areg"), (BATCH, "areg"), ("x", "y")])
 async def test_pages_of_the_log_have_what_fits(
     filled: Filled, reader: Reader, stream: str | None, user: str | None, limit: int
 ) -> None:
@@ -291,17 +292,17 @@ FILTERS: list[dict[str, Any]] = [
     {},
     {"after": 17, "upto": 200},
     {"after": MANY},
-    {"stream": "batch-app-r2"},
+    {"stream": BATCH},
     {"stream": "lane/everything"},
     {"user": "areg"},
     {"user": "areg", "after": 17, "upto": 200},
-    {"user": "areg", "stream": "batch-app-r2"},
-    {"user": "ann", "stream": "batch-app-r2", "kinds": frozenset({"batch_requested"})},
+    {"user": "areg", "stream": BATCH},
+    {"user": "ann", "stream": BATCH, "kinds": frozenset({"batch_requested"})},
     {"kinds": frozenset({"batch_requested", "image_kept"})},
     {"user": "bob", "kinds": frozenset({"image_kept"})},
     {"since_ms": NOW_MS + 5_000, "until_ms": NOW_MS + 20_000},
     {"since_ms": NOW_MS + 5_001, "user": "areg"},
-    {"until_ms": NOW_MS + 4_999, "stream": "batch-app-r2"},
+    {"until_ms": NOW_MS + 4_999, "stream": BATCH},
     {"until_ms": NOW_MS - 1},
     {"user": "nobody"},
     {"label": "other"},
@@ -350,6 +351,15 @@ async def pages_of(reader: Reader, filters: dict[str, Any], reverse: bool, limit
             return found
         onward = {"upto": page.position - 1} if reverse else {"after": page.position}
         wanted = msgspec.structs.replace(wanted, **onward)
+
+
+async def test_a_page_says_whether_there_is_more(filled: Filled, reader: Reader) -> None:
+    end = len(filled.events)
+    for limit in (2, 3):
+        page = await reader.log_lines(LogWanted(after=end - 3, limit=limit))
+        assert (page.position, page.more) == (end - 3 + limit, limit < 3)
+        page = await reader.log_lines(LogWanted(upto=3, limit=limit, reverse=True))
+        assert (page.position, page.more) == (4 - limit, limit < 3)
 
 
 async def test_lines_of_one_series_are_those_of_its_batches(filled: Filled, reader: Reader) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -19,6 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     for name in ("CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "XDG_RUNTIME_DIR"):
         os.environ.pop(name, None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in `make test &` of a script: children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     state = tempfile.TemporaryDirectory(prefix="state-of-tests-")
     config.add_cleanup(state.cleanup)
     os.environ["XDG_STATE_HOME"] = state.name

@@ -212,7 +212,7 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
         raise Refused(
             "nothing_to_do",
             "Nothing in this batch failed, was parked or is held.",
-            hint="`comfyledger images --batch` shows the state of each image.",
+            hint=f"`comfyledger images --batch {batch.batch_id}` shows the state of each image.",
         )
     render = tuple(sorted({image.prompt for image in failed}))
     draft.emit(

@@ -24,7 +24,7 @@ def take_files(draft: Draft, command: RetryBatch, chosen: list[ImageRow]) -> Cha
         raise Refused(
             "nothing_to_do",
             "No run of this batch gave more files than images.",
-            hint="`comfyledger images --batch` shows the state of each image.",
+            hint=f"`comfyledger images --batch {batch.batch_id}` shows the state of each image.",
         )
     taken = sum(_take(draft, draft.state.the_prompt(command.batch_id, index), command) for index in prompts)
     left: dict[str, int] = {}

@@ -20,7 +20,7 @@ from comfyledger.durable import sync_folder
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger import filesystem
 from comfyledger.ledger.file_lock import Hold
-from comfyledger.ledger.sqlite import mark, schema
+from comfyledger.ledger.sqlite import mark, schema, schema_objects
 
 STATEMENTS_CACHED: Final = 256
 BUSY_TIMEOUT_S: Final = 5.0
@@ -28,7 +28,6 @@ BUSY_TIMEOUT_S: Final = 5.0
 
 CHECK_PLACE: Final = "Check folder, permissions and disk of [ledger] path."
 MAKE_ROOM: Final = "Make room on the disk of [ledger] path; then start again."
-RESTORE: Final = "Restore a backup."
 _OF_THE_PLACE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 """Errors after which the ledger may be whole and only its disk full or out of reach, so no backup is suggested."""
 _NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
@@ -106,7 +105,8 @@ def unopened(error: OSError | sqlite3.Error) -> LedgerUnusable:
     if getattr(error, "sqlite_errorcode", None) in _NO_ROOM or getattr(error, "errno", None) == errno.ENOSPC:
         return LedgerUnusable("The ledger cannot be opened: its disk is full.", hint=MAKE_ROOM)
     of_the_place = isinstance(error, OSError) or primary_code(error) in _OF_THE_PLACE
-    return LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=CHECK_PLACE if of_the_place else RESTORE)
+    hint = CHECK_PLACE if of_the_place else schema_objects.RESTORE
+    return LedgerUnusable(f"The ledger cannot be opened: {error}.", hint=hint)
 
 
 def primary_code(error: sqlite3.Error) -> int | None:

@@ -19,7 +19,7 @@ NOT_MADE_ANEW: Final = frozenset({"meta", "events", "blobs"})
 NAMES_MAX: Final = 10
 """How many names a sentence has."""
 REBUILD: Final = "Stop the daemon, then `comfyledger replay --rebuild`."
-RESTORE: Final = "Restore a backup: `comfyledger restore FILE`."
+RESTORE: Final = "Restore a backup: `comfyledger restore FILE --replace`."
 
 _BOOKKEEPING: Final = "_sqlite_migrations"
 """The list of migrations. Its columns are those of sqlite-utils and differ between its versions."""

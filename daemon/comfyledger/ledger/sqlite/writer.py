@@ -30,7 +30,6 @@ from comfyledger.ledger.sqlite.opening import (
     BUSY_TIMEOUT_S,
     CHECK_PLACE,
     MAKE_ROOM,
-    RESTORE,
     check_place,
     connect,
     primary_code,
@@ -278,13 +277,13 @@ class Ledger(ports.Ledger):
         try:
             return list(projections.open_rows(self._connection))
         except sqlite3.Error as error:
-            raise LedgerUnusable(f"The ledger cannot be read: {error}.", hint=RESTORE) from error
+            raise LedgerUnusable(f"The ledger cannot be read: {error}.", hint=schema_objects.RESTORE) from error
 
 
 def _identity(connection: sqlite3.Connection, key: str) -> str:
     value = schema.get_meta(connection, key)
     if value is None:
-        raise LedgerUnusable(f"The ledger has lost its {key}.", hint=RESTORE)
+        raise LedgerUnusable(f"The ledger has lost its {key}.", hint=schema_objects.RESTORE)
     return value
 
 

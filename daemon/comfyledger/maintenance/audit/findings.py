@@ -26,14 +26,14 @@ def silent(_what: str, _done: int, _of: int) -> None:
     """A progress that reports nothing."""
 
 
-_RESTORE: Final = "comfyledger restore FILE"
+_RESTORE: Final = "comfyledger restore FILE --replace"
 _AGAIN: Final = "comfyledger audit --stores"
 _REBUILD: Final = "stop the daemon, then comfyledger replay --rebuild"
 
 MENDS: Final[dict[str, str]] = {
     "schema_changed": "the command that the finding names",
     "file_damaged": _RESTORE,
-    "end_lost": "put the ledger's -wal back; or comfyledger restore FILE; or comfyledger restore --accept-loss",
+    "end_lost": f"put the ledger's -wal back; or {_RESTORE}; or comfyledger restore --accept-loss",
     "chain_missing": _RESTORE,
     "chain_doubled": _RESTORE,
     "chain_changed": _RESTORE,

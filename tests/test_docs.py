@@ -28,6 +28,8 @@ from comfyledger.core.events import KINDS, Event
 from comfyledger.core.naming.names import Templates, name_of, series_of
 from comfyledger.core.rows import ImageState, PromptState, UploadState
 from comfyledger.errors import CODES
+from comfyledger.wire.problems import Problem, status_of
+from comfyledger.wire.routes import ROUTES
 from comfyledger.wire.schema.json_schema import json_schema
 from support.documents import (
     ARCHITECTURE,
@@ -37,6 +39,7 @@ from support.documents import (
     DOCUMENTS,
     EVENTS,
     GLOSSARY,
+    HTTP,
     PROMISES,
     README,
     ROOT,
@@ -123,6 +126,37 @@ def test_every_example_is_a_frame_exactly_as_it_would_be_sent(frame: str, answer
     else:
         said = wire.read_answer(envelope)
     assert json.loads(wire.frame(envelope.type, said, envelope.id)) == json.loads(frame)
+
+
+# ---- HTTP
+
+
+def test_every_route_is_documented_with_its_request_and_its_answer() -> None:
+    shown = [[re.sub(r"\(.*?\)", "", cell) for cell in row] for row in rows(section(HTTP, "Routes", "##"))]
+    assert shown == [
+        [
+            f"`{route.method} {route.path}`",
+            ", ".join(f"[{kind}]" for kind in (route.kind, route.stream) if kind),
+            f"{route.status} [{wire.RESULTS[route.kind].__name__}]" + (f", `{route.part}` alone" if route.part else ""),
+        ]
+        for route in ROUTES
+    ]
+
+
+def test_every_status_is_documented_with_its_codes() -> None:
+    shown = {
+        int(status): set(re.findall(r"`([a-z_]+)`", codes)) for status, codes in rows(section(HTTP, "Refusals", "##"))
+    }
+    for status, codes in shown.items():
+        assert {status_of(code) for code in codes} <= {status}
+    assert set(shown) == {status_of(code) for code in CODES}
+
+
+def test_the_problem_that_is_shown_is_one() -> None:
+    ((_, shown),) = blocks(HTTP, "json")
+    problem = msgspec.json.decode(shown, type=Problem)
+    assert problem.title == CODES[problem.code]
+    assert problem.status == status_of(problem.code)
 
 
 SAMPLES: dict[type[wire.Message], wire.Message] = {

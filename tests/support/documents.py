@@ -23,6 +23,7 @@ DOCUMENTS = [path for folder in FOLDERS for path in sorted((ROOT / folder).glob(
 README = (ROOT / "README.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 WIRE = (ROOT / "docs" / "wire.md").read_text("utf-8")
+HTTP = (ROOT / "docs" / "http.md").read_text("utf-8")
 EVENTS = (ROOT / "docs" / "events.md").read_text("utf-8")
 CLI = (ROOT / "docs" / "cli.md").read_text("utf-8")
 CLIENT = (ROOT / "docs" / "client.md").read_text("utf-8")

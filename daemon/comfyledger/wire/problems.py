@@ -68,6 +68,7 @@ def status_of(code: str) -> int:
 
 def problem_of(refusal: Refused, route: Route | None = None) -> Problem:
     """The problem details of a refusal. `route`: the one that the request took, if it came so far."""
+    waits = {"retry_after_s": refusal.retry_after_s} if refusal.retry_after_s else {}
     return Problem(
         type=f"urn:comfyledger:error:{refusal.code}",
         title=CODES[refusal.code],
@@ -76,7 +77,7 @@ def problem_of(refusal: Refused, route: Route | None = None) -> Problem:
         code=refusal.code,
         hint=refusal.hint,
         path=_place(refusal.path, route),
-        retry_after_s=refusal.retry_after_s,
+        **waits,
     )
 
 

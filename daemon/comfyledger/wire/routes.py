@@ -103,7 +103,7 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 LISTS: Final = frozenset({"kinds"})
 """Fields of GET requests that hold several words."""
-_HINT: Final = "`comfyledger schema --format openapi` prints every route with its fields."
+ROUTES_HINT: Final = "`comfyledger schema --format openapi` prints every route with its fields."
 WITHOUT_ROUTE: Final = frozenset({"hello", "subscribe", "unsubscribe"})
 """Requests about a websocket itself. The same events come as Server-Sent Events from `/v1/events`."""
 
@@ -128,5 +128,5 @@ def read_query(route: Route, path: dict[str, str], query: list[tuple[str, str]])
         field = place.lstrip(".").partition("[")[0].rstrip("`")
         name = {inside: outside for outside, inside in route.fields.items()}.get(field, field)
         raise Refused(
-            "invalid_field", f"{sentence[:300]}.", hint=_HINT, path=f"query.{name}" if name else "query"
+            "invalid_field", f"{sentence[:300]}.", hint=ROUTES_HINT, path=f"query.{name}" if name else "query"
         ) from error

@@ -19,7 +19,7 @@ from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, RATES, REFUSALS, C
 from comfyledger.server.rate_limit import BURST_S, TokenBucket
 from comfyledger.server.tokens import Caller
 from comfyledger.wire.problems import CONTENT_TYPE, problem_of, status_of
-from comfyledger.wire.routes import Route
+from comfyledger.wire.routes import ROUTES_HINT, Route
 
 ROOT: Final = "/v1"
 RETRY_S: Final = 1
@@ -55,7 +55,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem(refusal, {"Allow": methods})
     except web.HTTPNotFound:
         text = f"There is nothing at {request.path[:200]!r}."
-        return problem(Refused("unknown_path", text, hint="docs/http.md has all paths."))
+        return problem(Refused("unknown_path", text, hint=ROUTES_HINT))
     except Refused as refusal:
         request.app[REFUSALS].info("door.refused", code=refusal.code, remote=request.remote)
         return problem(refusal, route=request.get(ROUTE))
@@ -76,7 +76,7 @@ def problem(refusal: Refused, headers: dict[str, str] | None = None, *, route: R
         more["Retry-After"] = str(math.ceil(refusal.retry_after_s) or RETRY_S)
     if status == 415:
         more["Accept"] = "application/json"
-    body = msgspec.json.encode(problem_of(refusal, route))
+    body = msgspec.json.encode(problem_of(refusal, route)) + b"\n"
     return web.Response(
         body=body, status=status, content_type=CONTENT_TYPE, headers={"Cache-Control": "no-store", **more}
     )

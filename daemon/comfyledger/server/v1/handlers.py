@@ -90,8 +90,8 @@ def _headers(request: web.Request, answer: Answer) -> dict[str, str]:
 
 
 def json_response(answer: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """An answer as JSON. Nothing on the way may keep it."""
-    body = msgspec.json.encode(answer)
+    """An answer as JSON, on a line of its own in a terminal. Nothing on the way may keep it."""
+    body = msgspec.json.encode(answer) + b"\n"
     return web.Response(
         body=body, status=status, content_type=JSON, headers={"Cache-Control": "no-store", **(headers or {})}
     )

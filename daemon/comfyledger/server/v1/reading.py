@@ -148,7 +148,7 @@ def _check_type(request: web.Request) -> None:
     coding = request.headers.get("Content-Encoding", "identity").lower()
     if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
         text = f"The body is {request.headers.get('Content-Type', 'of no type')[:100]!r}."
-        hint = "Send `Content-Type: application/json`, in UTF-8."
+        hint = "Send `Content-Type: application/json`, in UTF-8. With curl, use --json instead of -d."
         raise Refused("content_type", text, hint=hint, path="header.Content-Type")
     if coding != "identity":
         text = f"The body is compressed: {coding[:100]!r}."

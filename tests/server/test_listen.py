@@ -21,7 +21,7 @@ from comfyledger import settings
 from comfyledger.client import Client
 from comfyledger.errors import Refused
 from comfyledger.server import connections, listen
-from comfyledger.server.pages import SPARED_EACH
+from comfyledger.server.app_keys import SPARED_EACH
 from comfyledger.server.tokens import add
 from comfyledger.startup import local_socket
 from support.waiting import pause, until

@@ -1,0 +1,125 @@
+"""What becomes of a whole batch: requested, held, cancelled, settled, reopened; and of images that end unrendered."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from comfyledger.core.events import (
+    BatchCancelled,
+    BatchHeld,
+    BatchReopened,
+    BatchRequested,
+    BatchResumed,
+    BatchSettled,
+    ImageCancelled,
+    ImageFailed,
+    Recorded,
+)
+from comfyledger.core.evolve.transitions import left_alone, moved, renewed
+from comfyledger.core.rows import (
+    BatchRow,
+    ImageRow,
+    ImageState,
+    PromptRow,
+    RequestRow,
+    Row,
+    SeriesRow,
+    Slice,
+    Upload,
+)
+
+
+def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> tuple[Row, ...]:
+    series = state.series(event.series)
+    next_number = max(image.number for image in event.images) + 1
+    folder = series.folder if series else event.images[0].folder
+    batch = BatchRow(
+        batch_id=event.batch_id,
+        label=event.label,
+        request_id=event.request_id,
+        username=event.username,
+        user_key=event.user_key,
+        character=event.character,
+        premade=event.premade,
+        series=event.series,
+        workflow=event.workflow,
+        priority=event.priority,
+        template=event.template,
+        plan=event.plan,
+        stores=event.stores,
+        prompts=len(event.prompts),
+        position=recorded.position,
+        at_ms=recorded.at_ms,
+        metadata=event.metadata,
+        pending=len(event.images),
+    )
+    uploads = tuple(Upload(store.name) for store in event.stores)
+    images = (
+        ImageRow(
+            event.batch_id,
+            image.index,
+            image.number,
+            image.folder,
+            image.file,
+            image.prompt,
+            event.user_key,
+            uploads=uploads,
+        )
+        for image in event.images
+    )
+    prompts = (
+        PromptRow(event.batch_id, prompt.index, prompt.images, prompt.seed, prompt.backend, prompt.inputs)
+        for prompt in event.prompts
+    )
+    request = RequestRow(event.label, event.request_id, event.request_digest, event.batch_id)
+    return (SeriesRow(event.series, folder, next_number), request, batch, *images, *prompts)
+
+
+def batch_changed(
+    state: Slice, event: BatchHeld | BatchResumed | BatchCancelled | BatchSettled | BatchReopened
+) -> tuple[Row, ...]:
+    batch = state.the_batch(event.batch_id)
+    match event:
+        case BatchHeld(reason=reason):
+            return (replace(batch, held=reason),)
+        case BatchResumed():
+            return (replace(batch, held="", failures=()),)
+        case BatchCancelled():
+            return (replace(batch, cancelled=True, held=""),)
+        case BatchSettled():
+            return (replace(batch, settled=True, held=""),)
+        case BatchReopened():
+            return _reopened(state, batch, event)
+
+
+def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row, ...]:
+    render = [state.the_image(batch.batch_id, index) for index in event.images]
+    upload = [state.the_image(batch.batch_id, index) for index in event.upload]
+    prompts = [renewed(state.the_prompt(batch.batch_id, index)) for index in event.render]
+    pending = [replace(image, state="pending", code="", words=None) for image in render]
+    kept = [replace(image, state="kept", code="", words=None, uploads=_owed_again(image.uploads)) for image in upload]
+    batch = moved(moved(batch, render, "pending"), upload, "kept")
+    batch = replace(batch, settled=False, cancelled=False, held="", failures=())
+    return (batch, *pending, *kept, *prompts)
+
+
+def _owed_again(uploads: tuple[Upload, ...]) -> tuple[Upload, ...]:
+    """What was parked; of an image whose stores were all given up, those."""
+    again = "parked" if any(upload.state == "parked" for upload in uploads) else "dropped"
+    return tuple(
+        replace(upload, state="owed", code="", words=None) if upload.state == again else upload for upload in uploads
+    )
+
+
+def images_ended(state: Slice, event: ImageFailed | ImageCancelled) -> tuple[Row, ...]:
+    """Images that come to an end unrendered, and the prompts that nothing is left of."""
+    batch_id, ended = event.batch_id, frozenset(event.images)
+    to: ImageState
+    match event:
+        case ImageFailed():
+            to, code, words = "failed", event.code, event.words
+        case ImageCancelled():
+            to, code, words = "cancelled", "cancelled", None
+    before = [image for image in state.images(batch_id) if image.index in ended]
+    after = [replace(image, state=to, code=code, words=words) for image in before]
+    return (*after, *left_alone(state, batch_id, before), moved(state.the_batch(batch_id), before, to))

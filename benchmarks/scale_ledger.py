@@ -16,7 +16,7 @@ from typing import Final
 
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.decide.decide import decide, needs
-from comfyledger.core.decide.recorder import Accepted, Draft, Policy
+from comfyledger.core.decide.recorder import Draft, Policy
 from comfyledger.core.events import (
     ImageKept,
     ImageParked,
@@ -30,6 +30,7 @@ from comfyledger.core.events import (
 from comfyledger.core.keys import BatchKey, whole_prompt
 from comfyledger.core.naming.names import Templates, series_of
 from comfyledger.core.naming.slugs import fold
+from comfyledger.core.results import Accepted
 from comfyledger.core.values import ImageNamed, OutputFile, PromptFixed, StoreRef, blob_of, prompt_uuid
 from comfyledger.ledger.sqlite.writer import Ledger
 

@@ -1,4 +1,4 @@
-"""Rules of import that import-linter cannot state, because plugins are flat modules and not packages."""
+"""Rules of what a module may know that import-linter cannot state: of plugins, and of the wire."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
+CORE = Path(__file__).parent.parent / "daemon" / "comfyledger" / "core"
 
 
 def imported(path: Path) -> set[str]:
@@ -40,3 +41,9 @@ def test_a_plugin_names_itself_so_that_it_hides_no_sdk(path: Path) -> None:
 
 def test_the_plain_package_costs_nothing_to_import() -> None:
     assert imported(Path(__file__).parent.parent / "daemon/comfyledger/__init__.py") == set()
+
+
+def test_the_core_names_plain_fields_and_no_path_of_the_wire() -> None:
+    modules = [*CORE.rglob("*.py")]
+    assert len(modules) > 20
+    assert [path.name for path in modules if "$." in path.read_text(encoding="utf-8")] == []

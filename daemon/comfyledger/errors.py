@@ -90,7 +90,8 @@ class ComfyledgerError(Exception):
 class Refused(ComfyledgerError):
     """A request that cannot be done as asked. Nothing was changed.
 
-    `code` is a key of CODES, `hint` says what to do, `path` names the field at fault (`$.data.quantity`, or empty).
+    `code` is a key of CODES, `hint` says what to do, `path` the field at fault: `username` where the core refuses,
+    `$.data.username` in an answer to a request; empty if there is none.
     `retry_after_s`: in how many seconds the same request may succeed; 0 if waiting does not help.
     """
 
@@ -103,6 +104,11 @@ class Refused(ComfyledgerError):
         self.path = path
         self.retry_after_s = retry_after_s
         super().__init__(f"{self.message} {hint}".rstrip())
+
+    def below(self, root: str) -> Refused:
+        """The same refusal with its path below `root`."""
+        path = f"{root}.{self.path}" if self.path else root
+        return Refused(self.code, self.message, hint=self.hint, path=path, retry_after_s=self.retry_after_s)
 
     def __repr__(self) -> str:
         return f"Refused({self.code!r}, {self.message!r}, hint={self.hint!r}, path={self.path!r})"

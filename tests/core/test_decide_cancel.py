@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.decide.recorder import Changed, Taken, Wanted
+from comfyledger.core.results import Changed, Taken, Wanted
 from comfyledger.errors import Refused
 from support.core_builders import (
     PlainLedger,

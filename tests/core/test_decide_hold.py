@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.events import BatchHeld, PromptRemoved
 from comfyledger.core.reports import PromptReport
+from comfyledger.core.results import Wanted
 from comfyledger.errors import Refused
 from support.core_builders import (
     cancel,

@@ -7,7 +7,7 @@ import pytest
 
 from comfyledger.core.commands import OweStore
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.decide.recorder import Changed
+from comfyledger.core.results import Changed
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
 from support.core_builders import (

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.decide.recorder import Taken, Wanted
 from comfyledger.core.events import ImageFailed, PromptLost, PromptSubmitting
+from comfyledger.core.results import Taken, Wanted
 from comfyledger.core.values import prompt_uuid
 from support.core_builders import (
     BACKEND,

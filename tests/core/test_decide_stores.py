@@ -6,9 +6,9 @@ import pytest
 
 from comfyledger.core.commands import PauseLane, ResumeLane
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.events import BatchSettled, LanePaused, LaneResumed
 from comfyledger.core.reports import LaneWorks
+from comfyledger.core.results import Wanted
 from comfyledger.core.values import EVERYTHING, store_lane
 from comfyledger.errors import Refused
 from support.core_builders import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from comfyledger.core.commands import CancelBatch, OpenSeries
-from comfyledger.core.decide.recorder import Accepted, Raised, SeriesNext, SeriesUnknown
 from comfyledger.core.events import SeriesRaised
 from comfyledger.core.reports import SeriesAnswered
+from comfyledger.core.results import Accepted, Raised, SeriesNext, SeriesUnknown
 from comfyledger.core.values import NUMBER_MAX, Evidence
 from comfyledger.errors import Refused
 from support.core_builders import cancel, given, one_stored, raising, series, stores, submit

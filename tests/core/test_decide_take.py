@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from comfyledger.core.decide.recorder import Accepted, Changed, Taken, Wanted
 from comfyledger.core.events import FilesTaken, ImageAdded
+from comfyledger.core.results import Accepted, Changed, Taken, Wanted
 from comfyledger.core.rows import PromptRow
 from comfyledger.core.values import Take
 from comfyledger.errors import Refused

@@ -48,7 +48,7 @@ def series_or_none(templates: Templates, username: str, character: str, premade:
     try:
         return series_of(templates, username, character, premade)
     except Refused as refused:
-        if refused.code == "name_unusable" and refused.path in {"$.data.username", "$.data.character"}:
+        if refused.code == "name_unusable" and refused.path in {"username", "character"}:
             return None
         raise
 

@@ -6,7 +6,7 @@ import pytest
 
 from comfyledger.core.commands import Command
 from comfyledger.core.decide.decide import _COMMANDS
-from comfyledger.core.decide.recorder import SeriesUnknown
+from comfyledger.core.results import SeriesUnknown
 
 
 def _declared(command: type[Command[typing.Any]]) -> typing.Any:

@@ -18,8 +18,9 @@ from pathlib import Path
 from PIL import Image
 
 from comfyledger import crash_points
-from comfyledger.core.decide.recorder import Accepted, Policy, Taken, Wanted
+from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import FilesKept, PromptHasFinished, PromptWasAccepted, SubmitIntended
+from comfyledger.core.results import Accepted, Taken, Wanted
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, FetchPrompt, FollowPrompt, SubmitPrompt
 from comfyledger.core.values import OutputFile, Pinned

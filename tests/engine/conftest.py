@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from comfyledger.core.decide.recorder import Accepted, Policy, SeriesUnknown
+from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import Report
+from comfyledger.core.results import Accepted, SeriesUnknown
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect
 from comfyledger.engine import Engine

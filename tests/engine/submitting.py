@@ -7,7 +7,8 @@ import itertools
 import sys
 from pathlib import Path
 
-from comfyledger.core.decide.recorder import Accepted, Policy
+from comfyledger.core.decide.recorder import Policy
+from comfyledger.core.results import Accepted
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.writer import Ledger

@@ -22,8 +22,8 @@ from hypothesis.stateful import invariant, precondition, rule
 from msgspec.structs import replace
 
 from comfyledger.core.commands import PauseLane, ResumeLane, SubmitBatch
-from comfyledger.core.decide.recorder import Accepted, Changed, Wanted
 from comfyledger.core.reports import LaneWorks, Report
+from comfyledger.core.results import Accepted, Changed, Wanted
 from comfyledger.core.rows import PromptRow
 from comfyledger.core.scheduling.effects import Effect, FollowPrompt, SubmitPrompt, UploadImage
 from comfyledger.errors import Refused

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from comfyledger.core.commands import OpenSeries, RaiseSeries, SeriesFound
-from comfyledger.core.decide.recorder import SeriesNext, SeriesUnknown
 from comfyledger.core.reports import SeriesAnswered
+from comfyledger.core.results import SeriesNext, SeriesUnknown
 from comfyledger.core.values import Evidence, StoreRef
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from comfyledger.core.commands import PauseLane
-from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import LaneStuck, PromptWasAccepted, SubmitIntended
+from comfyledger.core.results import Wanted
 from comfyledger.core.values import blob_of
 from comfyledger.errors import LedgerUnusable, Refused, SpoolUnusable
 from comfyledger.ledger.ports import BatchFilter

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from comfyledger.core.commands import Forget
-from comfyledger.core.decide.recorder import Forgotten, Policy
+from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import PromptHasFailed, PromptWasAccepted, SubmitIntended
+from comfyledger.core.results import Forgotten
 from comfyledger.core.values import Blob, blob_of
 from comfyledger.ledger.commit_group import Terms, decide_group
 from comfyledger.ledger.sqlite import blobs, schema

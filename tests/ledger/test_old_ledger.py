@@ -6,9 +6,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from comfyledger.core.decide.recorder import Accepted
 from comfyledger.core.events import KINDS
 from comfyledger.core.naming.names import Templates, series_of
+from comfyledger.core.results import Accepted
 from comfyledger.core.rows import ImageRow, PromptRow
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_builders import check_tables, submission, take

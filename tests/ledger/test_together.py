@@ -12,7 +12,8 @@ import pytest
 
 from comfyledger.core.commands import Forget
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.decide.recorder import Accepted, Policy
+from comfyledger.core.decide.recorder import Policy
+from comfyledger.core.results import Accepted
 from comfyledger.core.rows import SeriesRow
 from comfyledger.errors import Refused
 from comfyledger.ledger import commit_group

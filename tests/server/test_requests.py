@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from comfyledger.admission import dispatch
+from comfyledger.core.commands import PauseLane
+from comfyledger.errors import Refused
 from support.wire_app import Refusal, of_kind
 
 EMPTY_IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
@@ -97,3 +101,13 @@ async def test_texts_of_the_user_come_back_with_the_batch_but_are_not_logged(doo
         assert (await app.ask("get_image", image=image["image_id"]))["sha256"] == image["sha256"]
         listed = await app.ask("list_batches", username="AREG")
         assert [one["batch_id"] for one in listed["batches"]] == [asked["batch_id"]]
+
+
+async def test_a_pause_that_a_lock_keeps_waiting_says_when_to_ask_again() -> None:
+    async def command(_: object) -> None:
+        raise Refused("busy", retry_after_s=1.0)
+
+    context: Any = SimpleNamespace(engine=SimpleNamespace(command=command))
+    with pytest.raises(Refused) as refused:
+        await dispatch._changed(context, PauseLane("app", "everything"), "$.data.scope")
+    assert (refused.value.code, refused.value.path, refused.value.retry_after_s) == ("busy", "$.data.scope", 1.0)

@@ -16,8 +16,9 @@ from typing import Any
 
 from comfyledger.core.commands import Command
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.decide.recorder import Policy, SeriesUnknown
+from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import Report, SeriesAnswered
+from comfyledger.core.results import SeriesUnknown
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, EffectKey
 from comfyledger.core.scheduling.pending_work import PendingWork

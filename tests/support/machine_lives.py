@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from msgspec.structs import replace
 
 from comfyledger.core.commands import RaiseSeries, SeriesFound, SubmitBatch
-from comfyledger.core.decide.recorder import Accepted, Changed, Forgotten, Raised
+from comfyledger.core.results import Accepted, Changed, Forgotten, Raised
 from comfyledger.ledger.eventlog import Line
 from comfyledger.maintenance.audit.findings import silent
 from comfyledger.maintenance.backup import backup

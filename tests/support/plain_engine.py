@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sized
 from typing import Any
 
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.core.results import Wanted
 from comfyledger.core.rows import Row, RowId, row_id
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import (

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.decide.decide import Policy, decide, needs
-from comfyledger.core.decide.recorder import Accepted, Draft
+from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import (
     Event,
     ImageKept,
@@ -39,6 +39,7 @@ from comfyledger.core.events import (
     UploadStarted,
 )
 from comfyledger.core.keys import whole_batch
+from comfyledger.core.results import Accepted
 from comfyledger.core.values import ImageNamed, OutputFile, PromptFixed, StoreRef, prompt_uuid
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.cloudinary_process import CloudHouse

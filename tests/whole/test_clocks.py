@@ -9,8 +9,9 @@ import itertools
 from pathlib import Path
 
 import comfyledger
-from comfyledger.core.decide.recorder import Accepted, Policy
+from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.core.results import Accepted
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect
 from comfyledger.engine import Engine

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from comfyledger.core.commands import RetryBatch, SubmitBatch
-from comfyledger.core.decide.recorder import Accepted, Changed, Policy
+from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import (
     FilesKept,
     PromptHasFinished,
@@ -23,6 +23,7 @@ from comfyledger.core.reports import (
     UploadIntended,
     UploadRefused,
 )
+from comfyledger.core.results import Accepted, Changed
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.values import OutputFile, Pinned
 from comfyledger.engine import Engine

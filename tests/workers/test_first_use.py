@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from comfyledger.core.decide.recorder import SeriesUnknown
 from comfyledger.core.naming.names import Templates, series_of
+from comfyledger.core.results import SeriesUnknown
 from comfyledger.core.values import Evidence, StoreRef
 from comfyledger.engine import HINT_LATER, Question
 from comfyledger.plugin_api import Doubted, LaneFault, Series, StoreTrouble

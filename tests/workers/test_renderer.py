@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from comfyledger.comfyui.answers import HistoryEntry, ViewFile
 from comfyledger.comfyui.watch import Ending
-from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import (
     PromptHasFailed,
     PromptHasFinished,
@@ -17,6 +16,7 @@ from comfyledger.core.reports import (
     PromptWasInterrupted,
     Report,
 )
+from comfyledger.core.results import Wanted
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import FollowPrompt
 from comfyledger.core.values import Blob, blob_of, prompt_uuid

@@ -184,7 +184,10 @@ def _children(value: Any) -> Iterable[Any]:
 @lru_cache(maxsize=SERIES_KEPT)
 def _series(templates: Templates, username: str, character: str, premade: bool) -> Series:
     """Cached, because making a name portable checks each of its characters."""
-    return series_of(templates, username, character, premade)
+    try:
+        return series_of(templates, username, character, premade)
+    except Refused as refusal:
+        raise refusal.below("$.data") from refusal
 
 
 def _workflow(message: wire.SubmitBatch, policy: AdmissionPolicy) -> ConfiguredWorkflow:
@@ -199,7 +202,7 @@ def _workflow(message: wire.SubmitBatch, policy: AdmissionPolicy) -> ConfiguredW
         graphs.check_no_secrets(graph)
         return prepare("", graph, plan)
     except Refused as refusal:
-        raise within(refusal, "$.data.workflow") from refusal
+        raise refusal.below("$.data.workflow") from refusal
 
 
 def _configured(name: str, workflows: Mapping[str, ConfiguredWorkflow]) -> ConfiguredWorkflow:
@@ -213,12 +216,6 @@ def _configured(name: str, workflows: Mapping[str, ConfiguredWorkflow]) -> Confi
             path="$.data.workflow",
         )
     return workflows[name]
-
-
-def within(refusal: Refused, root: str) -> Refused:
-    """The same refusal with its path below `root`."""
-    path = f"{root}.{refusal.path}" if refusal.path else root
-    return Refused(refusal.code, refusal.message, hint=refusal.hint, path=path)
 
 
 def _inputs(
@@ -237,7 +234,7 @@ def _checked(workflow: ConfiguredWorkflow, inputs: Mapping[str, Any], root: str)
     try:
         return graphs.check_inputs(workflow.graph, workflow.plan, inputs)
     except Refused as refusal:
-        raise within(refusal, root) from refusal
+        raise refusal.below(root) from refusal
 
 
 def _prompts(

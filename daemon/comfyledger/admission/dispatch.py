@@ -17,9 +17,10 @@ from comfyledger.core.commands import (
     ReleaseBatch,
     ResumeLane,
     RetryBatch,
+    SubmitBatch,
 )
-from comfyledger.core.decide.recorder import Changed
 from comfyledger.core.naming.slugs import fold
+from comfyledger.core.results import Accepted, Changed
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import ImageFilter
@@ -115,10 +116,20 @@ async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, r
     if message.dry_run:
         return await _dry_run(context, admitted)
     crash_points.at("batch.admitted")
-    accepted = await context.engine.command(admitted.command)
+    accepted = await _accepted(context, admitted.command)
     crash_points.at("batch.numbered")
     found = await repeats.found_in(context.reader, accepted.batch_id) if accepted.repeated else admitted.workflow.found
     return serialize.accepted(accepted, context.view.epoch, found)
+
+
+async def _accepted(context: Dependencies, command: SubmitBatch) -> Accepted:
+    """The engine's answer. The core names a plain field of the request, like `request_id`."""
+    try:
+        return await context.engine.command(command)
+    except Refused as refusal:
+        if not refusal.path:
+            raise
+        raise refusal.below("$.data") from refusal
 
 
 async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccepted:
@@ -131,7 +142,7 @@ async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.Batc
     try:
         graphs.check_against_object_info(admitted.workflow.graph, known)
     except Refused as refusal:
-        raise admit.within(refusal, "$.data.workflow") from refusal
+        raise refusal.below("$.data.workflow") from refusal
     quantity = sum(len(prompt.images) for prompt in admitted.command.prompts)
     return wire.BatchAccepted(
         batch_id="",
@@ -155,7 +166,7 @@ async def _changed(context: Dependencies, command: Command[Changed], path: str) 
             await context.check_shown(command.batch_id)
         changed = await context.engine.command(command)
     except Refused as refusal:
-        raise admit.within(refusal, "$.data.images" if refusal.code == "unknown_image" else path) from refusal
+        raise refusal.below("$.data.images" if refusal.code == "unknown_image" else path) from refusal
     return wire.ChangedCount(changed.images, changed.left)
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from comfyledger import wire
-from comfyledger.admission import admit
 from comfyledger.core.commands import Forget
 from comfyledger.core.decide.forget import summed_up, to_forget
-from comfyledger.core.decide.recorder import Forgotten
 from comfyledger.core.evolve.forgetting import as_forgotten
 from comfyledger.core.naming.slugs import fold
+from comfyledger.core.results import Forgotten
 from comfyledger.core.rows import BatchRow
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import BatchFilter, ImageFilter
@@ -54,7 +53,7 @@ async def _one(context: Dependencies, label: str, message: wire.Forget, batch_id
         return await context.engine.command(command)
     except Refused as refusal:
         field = "images" if refusal.code == "unknown_image" else "batch_id"
-        raise admit.within(refusal, f"$.data.{field}") from refusal
+        raise refusal.below(f"$.data.{field}") from refusal
 
 
 async def _planned(context: Dependencies, message: wire.Forget, batch_id: str) -> Forgotten:

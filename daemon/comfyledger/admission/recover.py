@@ -15,8 +15,8 @@ from comfyledger import wire
 from comfyledger.admission.recover_plan import Scope, Step, done, is_there, steps_of, stored_in, summed
 from comfyledger.admission.store_import import opened_store, unavailable
 from comfyledger.core.commands import Command, DropStore, OweStore, RenumberImages, RetryBatch
-from comfyledger.core.decide.recorder import Changed
 from comfyledger.core.naming.slugs import fold
+from comfyledger.core.results import Changed
 from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused

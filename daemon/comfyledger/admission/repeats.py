@@ -15,8 +15,8 @@ from comfyledger import wire
 from comfyledger.admission.admit import request_digests
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.decide.commands import conflict
-from comfyledger.core.decide.recorder import Accepted
 from comfyledger.core.events import BatchRequested
+from comfyledger.core.results import Accepted
 from comfyledger.core.rows import BatchRow, RequestRow
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import decode
@@ -52,7 +52,7 @@ async def instead_of(refusal: Refused, context: Dependencies, label: str, raw: b
     except _UNREADABLE:
         raise refusal from None
     if row.digest not in digests:
-        raise conflict(row.request_id)
+        raise conflict(row.request_id).below("$.data")
     return await _answered(context, batch)
 
 

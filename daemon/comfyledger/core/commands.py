@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from comfyledger.core.decide.recorder import Accepted, Changed, Forgotten, Raised, SeriesNext
 from comfyledger.core.naming.names import Series
+from comfyledger.core.results import Accepted, Changed, Forgotten, Raised, SeriesNext
 from comfyledger.core.values import Blob, Evidence, Plan, PromptFixed, StoreRef, Take
 
 R_co = TypeVar("R_co", covariant=True)

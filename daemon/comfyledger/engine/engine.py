@@ -20,8 +20,9 @@ import structlog
 
 from comfyledger.core.commands import Command, R_co, SubmitBatch
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.decide.recorder import Policy, SeriesUnknown
+from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.reports import LaneStuck, Report, SeriesAnswered
+from comfyledger.core.results import SeriesUnknown
 from comfyledger.core.rows import row_id
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, EffectKey

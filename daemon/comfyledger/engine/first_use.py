@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from comfyledger.core.commands import OpenSeries, SubmitBatch
-from comfyledger.core.decide.recorder import SeriesUnknown
+from comfyledger.core.results import SeriesUnknown
 from comfyledger.core.rows import Row, SeriesRow
 from comfyledger.engine.inbox import Waiting
 from comfyledger.errors import Refused

@@ -9,8 +9,9 @@ import msgspec
 
 from comfyledger.core.commands import OpenSeries, RetryBatch, SubmitBatch
 from comfyledger.core.decide.decide import Message, decide, needs
-from comfyledger.core.decide.recorder import Decision, Policy, SeriesUnknown
+from comfyledger.core.decide.recorder import Decision, Policy
 from comfyledger.core.events import BatchReopened
+from comfyledger.core.results import SeriesUnknown
 from comfyledger.core.rows import Row, Slice
 from comfyledger.core.values import Blob
 from comfyledger.errors import Refused

@@ -84,7 +84,11 @@ def _series_asked(context: Dependencies, username: str | None, character: str | 
     if username is None:
         hint = "Give `username` too: a character has a series for each user."
         raise Refused("invalid_field", "`character` goes together with `username`.", hint=hint, path="$.data.username")
-    return frozenset(series_of(context.policy.templates, username, character, premade).key for premade in (True, False))
+    try:
+        found = [series_of(context.policy.templates, username, character, premade) for premade in (True, False)]
+    except Refused as refusal:
+        raise refusal.below("$.data") from refusal
+    return frozenset(series.key for series in found)
 
 
 async def _shown(reader: Reader, lines: Iterable[Line]) -> list[wire.PastEvent]:

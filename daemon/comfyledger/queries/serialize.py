@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from comfyledger import wire
-from comfyledger.core.decide.recorder import Accepted
+from comfyledger.core.results import Accepted
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow
 from comfyledger.core.values import image_id
 from comfyledger.ledger.ports import Reader

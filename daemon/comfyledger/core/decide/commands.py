@@ -16,7 +16,7 @@ from comfyledger.core.commands import (
     SubmitBatch,
 )
 from comfyledger.core.decide.files import take_files
-from comfyledger.core.decide.recorder import Accepted, Changed, Draft, Raised, SeriesNext, SeriesUnknown
+from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import (
     BatchCancelled,
     BatchHeld,
@@ -31,6 +31,7 @@ from comfyledger.core.events import (
     StoreDropped,
 )
 from comfyledger.core.naming.names import name_of
+from comfyledger.core.results import Accepted, Changed, Raised, SeriesNext, SeriesUnknown
 from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.core.values import EVERYTHING, NUMBER_MAX, Evidence, ImageNamed, StoreRef, store_lane
 from comfyledger.errors import Refused
@@ -101,7 +102,7 @@ def conflict(request_id: str) -> Refused:
         "request_id_conflict",
         f"The request_id {request_id!r} was used before for another request.",
         hint="Make up a new request_id for each batch; repeat one only with the same body.",
-        path="$.data.request_id",
+        path="request_id",
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from comfyledger.core.commands import RetryBatch
-from comfyledger.core.decide.recorder import Changed, Draft
+from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import FilesTaken, ImageAdded
 from comfyledger.core.naming.names import name_after
+from comfyledger.core.results import Changed
 from comfyledger.core.rows import ImageRow, PromptRow
 from comfyledger.core.values import NUMBER_MAX, Take
 from comfyledger.errors import Refused

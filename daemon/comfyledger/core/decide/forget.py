@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from comfyledger.core.commands import Forget
 from comfyledger.core.decide.commands import batch_or_refuse, chosen_images
-from comfyledger.core.decide.recorder import Draft, Forgotten
+from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import BlobErased, ImageDeleted, ImageForgotten, ImageLeft
 from comfyledger.core.evolve.forgetting import as_forgotten
 from comfyledger.core.reports import DeletionDone, DeletionRefused, DeletionReport
+from comfyledger.core.results import Forgotten
 from comfyledger.core.rows import ImageRow, TextRow
 
 

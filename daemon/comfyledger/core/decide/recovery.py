@@ -12,11 +12,12 @@ from typing import Final
 
 from comfyledger.core.commands import OweStore, RenumberImages, RestoreLedger, SeriesSeen
 from comfyledger.core.decide.commands import batch_or_refuse
-from comfyledger.core.decide.recorder import Changed, Draft, Raised
+from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import ImageLost, ImageRenumbered, LedgerRestored, SeriesRaised, StoreOwed
 from comfyledger.core.evolve.recovery import has_collided
 from comfyledger.core.naming.names import name_after
 from comfyledger.core.reports import ImageIsLost
+from comfyledger.core.results import Changed, Raised
 from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.core.values import NUMBER_MAX, StoreRef
 from comfyledger.errors import Refused

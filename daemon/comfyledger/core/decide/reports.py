@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from comfyledger.core.decide.forget import deletion_report
-from comfyledger.core.decide.recorder import Draft, Policy, SeriesNext, Taken, Wanted
+from comfyledger.core.decide.recorder import Draft, Policy
 from comfyledger.core.decide.recovery import image_lost
 from comfyledger.core.events import (
     BatchHeld,
@@ -52,6 +52,7 @@ from comfyledger.core.reports import (
     UploadIntended,
     UploadRefused,
 )
+from comfyledger.core.results import SeriesNext, Taken, Wanted
 from comfyledger.core.rows import ImageRow, PromptRow, Upload
 from comfyledger.core.values import Blob, prompt_uuid
 

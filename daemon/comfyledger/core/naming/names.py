@@ -271,7 +271,7 @@ def _usable(value: str, field: str) -> str:
 
 
 def _unusable(field: str, sentence: str, hint: str) -> Refused:
-    return Refused("name_unusable", f"The {field} {sentence}.", hint=hint, path=f"$.data.{field}")
+    return Refused("name_unusable", f"The {field} {sentence}.", hint=hint, path=field)
 
 
 def _render(templates: Templates, user: str, character: str, collection: str) -> Series:

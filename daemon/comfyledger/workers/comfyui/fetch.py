@@ -19,8 +19,8 @@ import msgspec
 from comfyledger import crash_points
 from comfyledger.comfyui.client import ComfyUI, FileMissing, NotGiven, NotReached
 from comfyledger.comfyui.messages import ViewFile
-from comfyledger.core.decide.recorder import Taken
 from comfyledger.core.reports import FilesKept, FilesLaidBy, PromptReport
+from comfyledger.core.results import Taken
 from comfyledger.core.scheduling.effects import FetchPrompt
 from comfyledger.core.values import OutputFile, Pinned, waiting_index, waiting_indexes
 from comfyledger.workers.comfyui.outcomes import Outcomes, report_of

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from comfyledger.comfyui.client import ComfyUI, NotGiven
 from comfyledger.comfyui.messages import ViewFile
-from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import PromptHasFailed, PromptHasFinished, PromptIsGone, PromptReport
+from comfyledger.core.results import Wanted
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import PromptEffect
 from comfyledger.core.values import Blob, OutputFile, prompt_uuid

@@ -18,8 +18,8 @@ from comfyledger.comfyui.answers import PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.graph import read
 from comfyledger.comfyui.watch import Watcher
-from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import PromptWasAccepted, PromptWasRefused, SubmitIntended
+from comfyledger.core.results import Wanted
 from comfyledger.core.rows import PromptRow
 from comfyledger.core.scheduling.effects import SubmitPrompt
 from comfyledger.core.values import prompt_uuid

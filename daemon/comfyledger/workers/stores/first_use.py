@@ -9,8 +9,8 @@ from typing import Final
 
 from comfyledger import crash_points
 from comfyledger.core.backoff import backoff
-from comfyledger.core.decide.recorder import SeriesUnknown
 from comfyledger.core.reports import SeriesAnswered
+from comfyledger.core.results import SeriesUnknown
 from comfyledger.core.values import Evidence, StoreRef, store_lane
 from comfyledger.engine import HINT_LATER, Engine
 from comfyledger.plugin_api import Doubted, LaneFault, Series, Store, StoreTrouble

@@ -13,8 +13,8 @@ from typing import Final, assert_never
 import structlog
 
 from comfyledger import crash_points
-from comfyledger.core.decide.recorder import Wanted
 from comfyledger.core.reports import ImageIsLost, UploadDone, UploadIntended, UploadRefused
+from comfyledger.core.results import Wanted
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.scheduling.effects import UploadImage
 from comfyledger.core.values import image_id

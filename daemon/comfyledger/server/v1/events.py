@@ -70,7 +70,7 @@ def _continued(request: web.Request, message: wire.Message) -> wire.Subscribe:
         return message
     found = _ID.fullmatch(seen)
     if found is None:
-        text, hint = f"{seen[:100]!r} is no id of an event.", "Send the `id` of the last event: EPOCH:POSITION."
+        text, hint = f"{seen[:100]!r} is not the id of an event.", "Send the `id` of the last event: EPOCH:POSITION."
         raise Refused("invalid_field", text, hint=hint, path=f"header.{LAST_EVENT_ID}")
     return msgspec.structs.replace(message, epoch=found[1], after=int(found[2]))
 

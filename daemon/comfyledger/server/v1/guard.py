@@ -51,7 +51,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await _answered(request, handler)
     except web.HTTPMethodNotAllowed as error:
         methods = ", ".join(sorted(error.allowed_methods))
-        refusal = Refused("method_not_allowed", f"{request.path[:200]} takes {methods}.", hint=f"Use {methods}.")
+        refusal = Refused("method_not_allowed", f"{request.path[:200]} accepts {methods} only.", hint=f"Use {methods}.")
         return problem(refusal, {"Allow": methods})
     except web.HTTPNotFound:
         text = f"There is nothing at {request.path[:200]!r}."

@@ -120,8 +120,8 @@ def check_no_token(request: web.Request) -> None:
     """Raises Refused(unauthorized) for a token in the query, where logs and histories keep it."""
     for name in request.query:
         if name.lower().replace("-", "_") in TOKEN_NAMES:
-            hint = "Send `Authorization: Bearer TOKEN`, and give the token a new value: this one is in logs now."
-            raise Refused("unauthorized", "A token does not belong into a URL.", hint=hint, path=f"query.{name[:64]}")
+            hint = "Send `Authorization: Bearer TOKEN`. URLs are logged, so run `comfyledger token rotate LABEL`."
+            raise Refused("unauthorized", "A token must not be in a URL.", hint=hint, path=f"query.{name[:64]}")
 
 
 async def _read_bytes(request: web.Request, bytes_max: int, hard_max: int) -> bytes:
@@ -147,12 +147,12 @@ def _check_type(request: web.Request) -> None:
     """Without this, a page of another site could send a body as plain text, for which no browser asks first."""
     coding = request.headers.get("Content-Encoding", "identity").lower()
     if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
-        text = f"The body is {request.headers.get('Content-Type', 'of no type')[:100]!r}."
+        text = f"The type of the body is {request.headers.get('Content-Type', 'missing')[:100]!r}."
         hint = "Send `Content-Type: application/json`, in UTF-8. With curl, use --json instead of -d."
         raise Refused("content_type", text, hint=hint, path="header.Content-Type")
     if coding != "identity":
         text = f"The body is compressed: {coding[:100]!r}."
-        raise Refused("content_type", text, hint="Send it as it is.", path="header.Content-Encoding")
+        raise Refused("content_type", text, hint="Send it uncompressed.", path="header.Content-Encoding")
 
 
 def _too_large(bytes_max: int) -> Refused:

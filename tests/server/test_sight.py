@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -9,10 +10,12 @@ from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from yarl import URL
 
 from comfyledger import wire
 from comfyledger.engine import Question
@@ -20,7 +23,8 @@ from comfyledger.queries import limited_reader
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.server import tokens
 from comfyledger.server.tokens import Right
-from support.waiting import until
+from comfyledger.wire.routes import BATCH, ROUTES, STORE, Route
+from support.waiting import DEADLINE_S, until
 from support.wire_app import App, Frame, of_kind
 
 in_module = pytest.mark.asyncio(loop_scope="module")
@@ -366,3 +370,104 @@ async def test_an_image_page_of_another_label_is_as_one_that_does_not_exist(two:
     async with aiohttp.ClientSession(headers=two.headers["submit"]) as http:
         own = await http.get(f"{two.door.url}/images/{two.ours['images'][0]['public_id']}")
         assert own.status == HTTPStatus.OK
+
+
+# ---- over HTTP
+
+
+def http_requests_about(name: dict[str, str]) -> list[tuple[Right, Route, URL, dict[str, Any] | None]]:
+    """The same requests by every route that takes them, and the addresses of files."""
+    found = [
+        (right, route, *placed)
+        for right, kind, data in requests_about(name)
+        for route in ROUTES
+        if route.kind == kind and (placed := as_http(route, data)) is not None
+    ]
+    by_id = next(route for route in ROUTES if route.path == BATCH and route.method == "GET")
+    return [*found, ("submit", by_id, URL(f"/v1/batches/{name['batch']}?wait=1"), None)]
+
+
+def as_http(route: Route, data: dict[str, Any]) -> tuple[URL, dict[str, Any] | None] | None:
+    """Path, query and body of a request; None if the route has no place for one of its fields."""
+    rest = dict(data)
+    fields = {parameter: route.renamed.get(parameter, parameter) for parameter in route.in_path}
+    if not set(fields.values()) <= set(rest) or not set(rest) <= {*fields.values(), *route.fields.values()}:
+        return None
+    path = route.path.format(**{parameter: quote(str(rest.pop(field))) for parameter, field in fields.items()})
+    if route.method == "POST":
+        return URL(path, encoded=True), rest
+    outside = {field: parameter for parameter, field in route.fields.items()}
+    words = {outside[field]: str(value).lower() if value is True else str(value) for field, value in rest.items()}
+    return URL(path, encoded=True).with_query(words), None
+
+
+NAMES_NOTHING_OVER_HTTP = {
+    *(("POST", path) for path in ("/v1/batches", "/v1/series", STORE)),
+    *(("GET", path) for path in ("/v1/server", "/v1/workflows", "/v1/backends", "/v1/stores", STORE)),
+}
+
+
+def test_every_route_that_names_something_is_tried() -> None:
+    tried = {(route.method, route.path) for _, route, _, _ in http_requests_about(NOWHERE)}
+    assert tried | NAMES_NOTHING_OVER_HTTP == {(route.method, route.path) for route in ROUTES}
+    assert not tried & NAMES_NOTHING_OVER_HTTP
+
+
+@in_module
+async def test_over_http_what_another_label_has_is_as_what_does_not_exist(two: Two) -> None:
+    wrong = []
+    async with aiohttp.ClientSession() as http:
+        for theirs, nothing in zip(
+            http_requests_about(two.names()), http_requests_about(nowhere(two.names())), strict=True
+        ):
+            foreign, absent = await over_http(two, http, theirs), await over_http(two, http, nothing)
+            if as_nowhere(foreign, two.names()) != as_nowhere(absent, two.names()):
+                wrong.append((theirs, foreign, absent))
+        for path in ("images/{}", "v1/images/{}/file", "v1/images/{}/file?expires=1&signature=0"):
+            foreign, absent = [
+                await got(two, http, URL("/" + path.format(image_of(name)), encoded=True))
+                for name in (two.names(), nowhere(two.names()))
+            ]
+            if as_nowhere(foreign, two.names()) != as_nowhere(absent, two.names()):
+                wrong.append((path, foreign, absent))
+    assert wrong == [], "\n".join(map(repr, wrong))
+
+
+async def over_http(two: Two, http: aiohttp.ClientSession, asked: Any) -> Frame:
+    right, route, url, body = asked
+    target = URL(two.door.url).join(url)
+    async with http.request(route.method, target, json=body, headers=two.headers[right]) as answer:
+        return {"status": answer.status, "link": answer.headers.get("Link", ""), "body": await answer.text()}
+
+
+async def got(two: Two, http: aiohttp.ClientSession, url: URL) -> Frame:
+    async with http.get(URL(two.door.url).join(url), headers=two.headers["admin"]) as answer:
+        return {"status": answer.status, "body": await answer.text()}
+
+
+@in_module
+async def test_a_stream_of_events_has_those_of_its_label_alone(two: Two) -> None:
+    headers = {**two.headers["submit"], "Accept": "text/event-stream"}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        async with http.get(f"{two.door.url}/v1/events") as answer, two.door.app("another") as other:
+            await other.settled((await other.submit("streamed", "Mina", 1))["batch_id"])
+            app = await two.app(two.headers["submit"])
+            batch_id = (await app.submit("streamed", "Areg", 1))["batch_id"]
+            streams = await streams_until(answer, batch_id)
+        assert batch_id in streams
+        async with two.door.app() as admin:
+            labels = {(await admin.batch(stream))["label"] for stream in streams}
+        assert labels == {"ours-submit"}
+
+
+async def streams_until(answer: aiohttp.ClientResponse, batch_id: str) -> set[str]:
+    """The streams of all events up to the last one of a batch."""
+    found = set()
+    async with asyncio.timeout(DEADLINE_S):
+        async for line in answer.content:
+            if line.startswith(b"data: "):
+                event = json.loads(line[6:])
+                found.add(event["stream"])
+                if (event["stream"], event["kind"]) == (batch_id, "batch_settled"):
+                    break
+    return found

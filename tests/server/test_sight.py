@@ -18,6 +18,7 @@ import pytest_asyncio
 from yarl import URL
 
 from comfyledger import wire
+from comfyledger.core.rows import LaneRow
 from comfyledger.engine import Question
 from comfyledger.queries import limited_reader
 from comfyledger.queries.dependencies import Dependencies
@@ -269,6 +270,9 @@ async def test_events_are_filtered_however_they_are_read(
         for more in ({}, {"username": "AREG"}, {"limit": 2}, {"reverse": True}, {"reverse": True, "limit": 2}):
             found = await read_on(ours, **more)
             assert found == (expected[::-1] if "reverse" in more else expected), more
+        page = await ours.ask("read_log", batch_id=batches[1]["batch_id"])
+        assert page == await ours.ask("read_log", batch_id="01NOBODY")
+        assert (page["events"], page["more"], page["position"]) == ([], False, len(whole))
         await ours.ask("subscribe")
         await until(lambda: len(ours.events) >= len(expected), "all came")
         assert [event["position"] for event in ours.events] == expected
@@ -325,6 +329,8 @@ async def test_open_work_is_counted_for_the_label_alone(two: Two) -> None:
         mine = (await app.submit("mine", "Areg", 2))["batch_id"]
         explained, info = await app.ask("explain", what=mine), await app.ask("server_info")
         whole = await other.ask("server_info")
+        reader = two.door.context.reader
+        turns = [await one.turns(mine) for one in (reader, limited_reader.LimitedReader(reader, "ours-submit"))]
         for batch in (held, mine):
             await other.ask("cancel", batch_id=batch)
         await other.ask("resume", scope="everything")
@@ -332,6 +338,16 @@ async def test_open_work_is_counted_for_the_label_alone(two: Two) -> None:
     assert (info["open"]["batches"], info["open"]["prompts"]) == (1, 2)
     assert [lane["lane"] for lane in info["lanes"]] == ["everything"]
     assert explained["owed"][0]["code"] == "paused"
+    assert (turns[0].batches >= 1, turns[1].batches, turns[1].own) == (True, 0, 2)
+
+
+async def test_texts_about_lanes_may_quote_other_names_and_are_left_out() -> None:
+    async def lanes() -> list[LaneRow]:
+        return [LaneRow("store/cloud", code="unknown", words="digest")]
+
+    reader: Any = SimpleNamespace(lanes=lanes)
+    (lane,) = await limited_reader.LimitedReader(reader, "ours").lanes()
+    assert (lane.name, lane.code, lane.words) == ("store/cloud", "unknown", None)
 
 
 def waiting(only: str | None, *labels: str) -> list[wire.WaitingInfo]:

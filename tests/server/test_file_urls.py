@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -21,6 +22,7 @@ from comfyledger.errors import Refused
 from comfyledger.server import connections, file_urls, tokens
 from comfyledger.server.file_urls import FileUrls, make_salt
 from comfyledger.settings import Door as DoorSettings
+from support.browser import CHROMIUM, Pages
 from support.waiting import until
 
 in_module = pytest.mark.asyncio(loop_scope="module")
@@ -358,6 +360,66 @@ async def test_what_could_run_script_is_only_saved(
             assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["Content-Type"] in {"application/octet-stream", "model/gltf-binary"}
+
+
+DRAWING = b"""<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" onload="top.postMessage(TELL, '*')">
+<script>top.postMessage(TELL, "*")</script></svg>"""
+PAGE = """<!doctype html><body><script>
+const picture = PICTURE, drawing = DRAWING, said = {ran: []};
+onmessage = event => said.ran.push(event.data);
+const loaded = (kind, source) => new Promise(done => {
+  const made = document.createElement(kind);
+  made.onload = () => done("shown " + (made.naturalWidth || "")); made.onerror = () => done("refused");
+  made[kind === "object" ? "data" : "src"] = source;
+  document.body.append(made);
+});
+const heard = word => new Promise(done => {
+  const look = () => said.ran.includes(word) ? done() : setTimeout(look, 20);
+  look();
+});
+(async () => {
+  said.picture = await loaded("img", picture);
+  said.drawing = await loaded("img", drawing);
+  for (const kind of ["iframe", "object", "embed"]) loaded(kind, drawing);
+  await fetch(drawing, {mode: "no-cors"});
+  loaded("iframe", "/drawing.svg");
+  await heard("control");
+  await new Promise(done => setTimeout(done, 1000));
+  await fetch("/said", {method: "POST", body: JSON.stringify(said)});
+})();
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+async def test_a_browser_shows_a_picture_and_runs_no_script_of_a_drawing(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control is the same drawing from the page's own server, where its script runs."""
+    async with open_door(tmp_path) as door, door.app() as app, Pages() as pages:
+        (batch,) = await app.settled((await app.submit("r1", quantity=2))["batch_id"])
+        rows = {index: await door.context.reader.image(batch["batch_id"], index) for index in (1, 2)}
+        body, pages.drawing = (DRAWING.replace(b"TELL", tell) for tell in (b"'door'", b"'control'"))
+        (tmp_path / "2.svg").write_bytes(body)
+        sha256 = hashlib.sha256(body).hexdigest()
+        rows[2] = msgspec.structs.replace(rows[2], extension="svg", sha256=sha256, size_bytes=len(body))
+        asked = []
+
+        async def image(batch_id: str, index: int) -> Any:
+            asked.append(index)
+            return rows[index]
+
+        (kept,) = (door.folder / "state" / "spool").rglob("1.png")
+        paths = {1: kept, 2: tmp_path / "2.svg"}
+        spool = SimpleNamespace(path_of=lambda _batch, index, _extension: paths[index])
+        monkeypatch.setattr(door.context.reader, "image", image)
+        monkeypatch.setattr(door.context.file_source, "_spool", spool)
+        first, second = (json.dumps(one["file_url"]) for one in batch["images"])
+        pages.page = PAGE.replace("PICTURE", first, 1).replace("DRAWING", second, 1)
+        said = await pages.visited(tmp_path / "profile")
+    assert said["picture"] == "shown 64"
+    assert said["drawing"] == "refused", "a picture that might be a document is none"
+    assert asked.count(2) >= 3, "the drawing was asked for"
+    assert set(said["ran"]) == {"control"}
 
 
 def test_the_term_has_a_limit() -> None:

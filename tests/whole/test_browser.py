@@ -5,15 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
 
-from support.browser import CHROMIUM, FLAGS
+from support.browser import CHROMIUM, Pages
 from support.processes import House
 
 PAGE = """<!doctype html><body><script>
@@ -63,43 +58,3 @@ async def test_a_foreign_page_is_refused_and_an_allowed_one_needs_the_token(hous
 
 def page_for(house: House) -> str:
     return PAGE.replace("DOOR", json.dumps(house.daemon.url), 1).replace("TOKEN", json.dumps(house.daemon.token), 1)
-
-
-class Pages:
-    """A web server of somebody else, on a port of its own, and a browser that looks at its page."""
-
-    def __init__(self) -> None:
-        self.page = self.origin = ""
-        self._said: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-
-    async def __aenter__(self) -> Pages:
-        app = web.Application()
-        app.add_routes([web.get("/", self._answer), web.post("/said", self._take)])
-        self._runner = web.AppRunner(app)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.origin = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-
-    async def _answer(self, _: web.Request) -> web.Response:
-        return web.Response(text=self.page, content_type="text/html")
-
-    async def _take(self, request: web.Request) -> web.Response:
-        self._said.set_result(await request.json())
-        return web.Response()
-
-    async def visited(self, profile: Path) -> dict[str, Any]:
-        """What the page's script has found out."""
-        assert CHROMIUM is not None
-        words = (CHROMIUM, *FLAGS, f"--user-data-dir={profile}", self.origin + "/")
-        silent = asyncio.subprocess.DEVNULL
-        browser = await asyncio.create_subprocess_exec(*words, stdout=silent, stderr=silent, start_new_session=True)
-        try:
-            async with asyncio.timeout(60):
-                return await self._said
-        finally:
-            os.killpg(browser.pid, signal.SIGKILL)
-            await browser.wait()

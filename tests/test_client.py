@@ -36,7 +36,7 @@ def batch_info(status: str) -> wire.BatchInfo:
     )
 
 
-class Door:
+class AnsweringServer:
     """A door of a few lines at a socket: a log in memory, subscriptions over it, and answers that a test replaces."""
 
     def __init__(self, path: Path) -> None:
@@ -140,15 +140,15 @@ class Door:
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    door = Door(tmp_path / "its.sock")
+async def door(tmp_path: Path) -> AsyncIterator[AnsweringServer]:
+    door = AnsweringServer(tmp_path / "its.sock")
     await door.start()
     yield door
     await door.stop()
 
 
 @pytest.fixture
-def state(tmp_path: Path, door: Door) -> Path:
+def state(tmp_path: Path, door: AnsweringServer) -> Path:
     tell(tmp_path, door)
     return tmp_path
 
@@ -161,7 +161,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def tell(state: Path, door: Door) -> None:
+def tell(state: Path, door: AnsweringServer) -> None:
     (state / "door.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "socket": str(door.path)}))
     (state / "token").write_text(door.token + "\n")
 
@@ -284,7 +284,7 @@ def test_the_state_folder_is_found_as_the_desktop_says(tmp_path: Path) -> None:
 # ---- connecting
 
 
-async def test_the_token_of_the_state_folder_opens_the_door(door: Door, state: Path) -> None:
+async def test_the_token_of_the_state_folder_opens_the_door(door: AnsweringServer, state: Path) -> None:
     async with Client(state_dir=state, name="painter") as client:
         assert client.welcome.label == "painter"
     assert door.headers == ["Bearer secret"]
@@ -298,7 +298,7 @@ async def test_without_a_daemon_the_refusal_says_how_to_start_one(tmp_path: Path
     assert "comfyledger run" in caught.value.hint
 
 
-async def test_a_wrong_token_names_the_file_of_the_right_one(door: Door, state: Path) -> None:
+async def test_a_wrong_token_names_the_file_of_the_right_one(door: AnsweringServer, state: Path) -> None:
     (state / "token").write_text("guess")
     with pytest.raises(Refused) as caught:
         await Client(state_dir=state, wait=True).__aenter__()
@@ -307,7 +307,7 @@ async def test_a_wrong_token_names_the_file_of_the_right_one(door: Door, state: 
 
 
 async def test_who_waits_is_let_in_when_the_daemon_comes(tmp_path: Path) -> None:
-    door = Door(tmp_path / "its.sock")
+    door = AnsweringServer(tmp_path / "its.sock")
     entering = asyncio.create_task(Client(state_dir=tmp_path, wait=True, timeout_s=5).__aenter__())
     await door.start()
     tell(tmp_path, door)
@@ -351,7 +351,7 @@ async def test_the_token_crosses_a_port_only_where_a_person_named_it(
 
 
 async def test_the_token_is_not_shown_to_a_socket_that_somebody_else_put_there(
-    door: Door, state: Path, monkeypatch: pytest.MonkeyPatch
+    door: AnsweringServer, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finding, "_users", lambda _: frozenset({os.geteuid() + 1}))
     with pytest.raises(Refused, match="not the daemon") as caught:
@@ -411,7 +411,7 @@ async def test_waiting_for_a_daemon_has_an_end(tmp_path: Path) -> None:
     assert caught.value.code == "not_running"
 
 
-async def test_a_refused_hello_is_said_at_once(door: Door, state: Path) -> None:
+async def test_a_refused_hello_is_said_at_once(door: AnsweringServer, state: Path) -> None:
     door._answer = refuse("protocol_version")  # type: ignore[method-assign]
     with pytest.raises(Refused) as caught:
         await Client(state_dir=state).__aenter__()
@@ -428,7 +428,7 @@ def refuse(code: str, message: str = "No.", hint: str = "Do.", path: str = "$.da
     return answer
 
 
-async def test_a_refusal_of_the_daemon_arrives_whole(door: Door, state: Path) -> None:
+async def test_a_refusal_of_the_daemon_arrives_whole(door: AnsweringServer, state: Path) -> None:
     door.answers["submit_batch"] = refuse("a_code_of_tomorrow")
     async with Client(state_dir=state) as client:
         with pytest.raises(Refused) as caught:
@@ -437,14 +437,14 @@ async def test_a_refusal_of_the_daemon_arrives_whole(door: Door, state: Path) ->
     assert (caught.value.hint, caught.value.path) == ("Do.", "$.data.x")
 
 
-async def test_answers_find_their_requests_in_any_order(door: Door, state: Path) -> None:
+async def test_answers_find_their_requests_in_any_order(door: AnsweringServer, state: Path) -> None:
     door.answers["open_series"] = lambda data: wire.SeriesInfo(data["username"], 1)
     async with Client(state_dir=state) as client:
         answers = await asyncio.gather(*(client.open_series(str(n), "c") for n in range(50)))
     assert [answer.series for answer in answers] == [str(n) for n in range(50)]
 
 
-async def test_no_answer_in_time_is_a_refusal(door: Door, state: Path) -> None:
+async def test_no_answer_in_time_is_a_refusal(door: AnsweringServer, state: Path) -> None:
     door.silent = {"submit_batch"}
     async with Client(state_dir=state, timeout_s=0.05) as client:
         with pytest.raises(Refused) as caught:
@@ -452,7 +452,7 @@ async def test_no_answer_in_time_is_a_refusal(door: Door, state: Path) -> None:
     assert caught.value.code == "timeout"
 
 
-async def test_a_waiting_request_may_take_longer_and_says_why(door: Door, state: Path) -> None:
+async def test_a_waiting_request_may_take_longer_and_says_why(door: AnsweringServer, state: Path) -> None:
     heard: list[str] = []
     door.silent = {"submit_batch"}
     async with Client(state_dir=state, timeout_s=0.2, on_waiting=lambda why: heard.append(why.message)) as client:
@@ -469,7 +469,7 @@ async def test_a_waiting_request_may_take_longer_and_says_why(door: Door, state:
         assert (await asking).batch_id == BATCH
 
 
-async def test_text_that_is_not_unicode_is_refused_before_it_is_sent(door: Door, state: Path) -> None:
+async def test_text_that_is_not_unicode_is_refused_before_it_is_sent(door: AnsweringServer, state: Path) -> None:
     async with Client(state_dir=state) as client:
         with pytest.raises(Refused) as caught:
             await client.get_batch("\udcff")
@@ -480,7 +480,7 @@ async def test_text_that_is_not_unicode_is_refused_before_it_is_sent(door: Door,
 # ---- broken connections
 
 
-async def test_a_submit_without_an_answer_is_repeated_with_the_same_body(door: Door, state: Path) -> None:
+async def test_a_submit_without_an_answer_is_repeated_with_the_same_body(door: AnsweringServer, state: Path) -> None:
     door.silent = {"submit_batch"}
     async with Client(state_dir=state) as client:
         asking = asyncio.create_task(submit(client))
@@ -493,10 +493,12 @@ async def test_a_submit_without_an_answer_is_repeated_with_the_same_body(door: D
     assert first["request_id"] == "r1"
 
 
-async def test_a_daemon_that_comes_back_elsewhere_with_another_token_is_found(door: Door, state: Path) -> None:
+async def test_a_daemon_that_comes_back_elsewhere_with_another_token_is_found(
+    door: AnsweringServer, state: Path
+) -> None:
     async with Client(state_dir=state) as client:
         await door.stop()
-        other = Door(state / "other.sock")
+        other = AnsweringServer(state / "other.sock")
         other.token = "new"
         await other.start()
         tell(state, other)
@@ -505,7 +507,7 @@ async def test_a_daemon_that_comes_back_elsewhere_with_another_token_is_found(do
     assert not door.requests("submit_batch")
 
 
-async def test_a_daemon_that_stays_away_is_not_running(door: Door, state: Path) -> None:
+async def test_a_daemon_that_stays_away_is_not_running(door: AnsweringServer, state: Path) -> None:
     async with Client(state_dir=state, timeout_s=0.1) as client:
         await door.stop()
         with pytest.raises(Refused) as caught:
@@ -514,7 +516,9 @@ async def test_a_daemon_that_stays_away_is_not_running(door: Door, state: Path) 
 
 
 @pytest.mark.parametrize("command", ["retry", "resume"])
-async def test_a_repeated_command_that_finds_nothing_to_do_was_done(door: Door, state: Path, command: str) -> None:
+async def test_a_repeated_command_that_finds_nothing_to_do_was_done(
+    door: AnsweringServer, state: Path, command: str
+) -> None:
     door.silent = {command}
     door.answers[command] = refuse("nothing_to_do")
     async with Client(state_dir=state) as client:
@@ -528,7 +532,9 @@ async def test_a_repeated_command_that_finds_nothing_to_do_was_done(door: Door, 
 
 
 @pytest.mark.parametrize("size", [300_000, 2_000_000])
-async def test_a_frame_that_is_too_large_is_refused_and_not_repeated(door: Door, state: Path, size: int) -> None:
+async def test_a_frame_that_is_too_large_is_refused_and_not_repeated(
+    door: AnsweringServer, state: Path, size: int
+) -> None:
     """Whether the daemon answers it without having read its id, or closes the connection."""
     async with Client(state_dir=state, timeout_s=5) as client:
         with pytest.raises(Refused) as caught:
@@ -537,7 +543,7 @@ async def test_a_frame_that_is_too_large_is_refused_and_not_repeated(door: Door,
         assert (await submit(client)).batch_id == BATCH
 
 
-async def test_an_answer_that_cannot_be_read_is_said(door: Door, state: Path) -> None:
+async def test_an_answer_that_cannot_be_read_is_said(door: AnsweringServer, state: Path) -> None:
     door.answers["get_batch"] = lambda _: {"batch_id": 7}
     async with Client(state_dir=state) as client:
         with pytest.raises(Refused) as caught:
@@ -553,7 +559,7 @@ async def take(events: Any, count: int) -> list[int]:
         return [(await anext(events)).position for _ in range(count)]
 
 
-async def test_a_broken_subscription_goes_on_without_gap_or_double(door: Door, state: Path) -> None:
+async def test_a_broken_subscription_goes_on_without_gap_or_double(door: AnsweringServer, state: Path) -> None:
     door.happen("a", "b", "c")
     async with Client(state_dir=state) as client, contextlib.aclosing(client.subscribe()) as events:
         assert await take(events, 3) == [1, 2, 3]
@@ -568,7 +574,7 @@ async def test_a_broken_subscription_goes_on_without_gap_or_double(door: Door, s
     assert again == [(0, None), (3, "e1"), (4, "e1")]
 
 
-async def test_from_now_on_stays_from_then_on_after_a_break(door: Door, state: Path) -> None:
+async def test_from_now_on_stays_from_then_on_after_a_break(door: AnsweringServer, state: Path) -> None:
     door.happen("a", "b")
     async with Client(state_dir=state) as client, contextlib.aclosing(client.subscribe(after=-1)) as events:
         first = asyncio.create_task(take(events, 1))
@@ -578,7 +584,7 @@ async def test_from_now_on_stays_from_then_on_after_a_break(door: Door, state: P
         assert await first == [3]
 
 
-async def test_another_epoch_ends_the_subscription_with_a_refusal(door: Door, state: Path) -> None:
+async def test_another_epoch_ends_the_subscription_with_a_refusal(door: AnsweringServer, state: Path) -> None:
     door.happen("a")
     async with Client(state_dir=state) as client, contextlib.aclosing(client.subscribe()) as events:
         assert await take(events, 1) == [1]
@@ -590,7 +596,7 @@ async def test_another_epoch_ends_the_subscription_with_a_refusal(door: Door, st
 
 
 async def test_a_slow_reader_blocks_nobody_and_misses_nothing(
-    door: Door, state: Path, monkeypatch: pytest.MonkeyPatch
+    door: AnsweringServer, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "EVENTS_WAITING_MAX", 10)
     door.happen(*("x" for _ in range(95)))
@@ -602,7 +608,7 @@ async def test_a_slow_reader_blocks_nobody_and_misses_nothing(
     assert len(door.requests("subscribe")) > 5
 
 
-async def test_progress_that_nobody_reads_is_dropped_and_events_are_not(door: Door, state: Path) -> None:
+async def test_progress_that_nobody_reads_is_dropped_and_events_are_not(door: AnsweringServer, state: Path) -> None:
     door.live = [wire.Progress("s0", BATCH, 1, [1], "3", n, 100) for n in range(100)]
     door.happen("a")
     async with Client(state_dir=state) as client, contextlib.aclosing(client.subscribe(progress=True)) as pushed:
@@ -616,7 +622,7 @@ async def test_progress_that_nobody_reads_is_dropped_and_events_are_not(door: Do
     assert len(rest) <= link.LIVE_WAITING_MAX + 1
 
 
-async def test_who_stops_reading_ends_the_subscription(door: Door, state: Path) -> None:
+async def test_who_stops_reading_ends_the_subscription(door: AnsweringServer, state: Path) -> None:
     door.happen("a")
     async with Client(state_dir=state) as client:
         async with contextlib.aclosing(client.subscribe()) as events:
@@ -624,7 +630,7 @@ async def test_who_stops_reading_ends_the_subscription(door: Door, state: Path) 
         await until(lambda: door.requests("unsubscribe") == [{"subscription": "s0"}])
 
 
-async def test_a_batch_is_followed_from_its_beginning_until_it_is_settled(door: Door, state: Path) -> None:
+async def test_a_batch_is_followed_from_its_beginning_until_it_is_settled(door: AnsweringServer, state: Path) -> None:
     door.happen("batch_requested", "image_kept", "batch_settled")
     async with Client(state_dir=state) as client:
         kinds = [event.kind async for event in client.follow(BATCH)]
@@ -633,7 +639,7 @@ async def test_a_batch_is_followed_from_its_beginning_until_it_is_settled(door: 
     assert door.requests("subscribe")[0] == {"batch_id": BATCH}
 
 
-async def test_a_batch_that_was_taken_up_again_is_followed_further(door: Door, state: Path) -> None:
+async def test_a_batch_that_was_taken_up_again_is_followed_further(door: AnsweringServer, state: Path) -> None:
     door.answers["get_batch"] = lambda _: batch_info("open")
     door.happen("batch_requested", "batch_settled", "batch_reopened")
     async with Client(state_dir=state) as client, contextlib.aclosing(client.follow(BATCH)) as events:
@@ -643,7 +649,7 @@ async def test_a_batch_that_was_taken_up_again_is_followed_further(door: Door, s
         assert [event.position async for event in events] == [4]
 
 
-async def test_an_unknown_batch_is_not_followed_for_ever(door: Door, state: Path) -> None:
+async def test_an_unknown_batch_is_not_followed_for_ever(door: AnsweringServer, state: Path) -> None:
     door.answers["get_batch"] = refuse("unknown_batch")
     async with Client(state_dir=state) as client:
         with pytest.raises(Refused):

@@ -20,7 +20,7 @@ from comfyledger.errors import Refused
 BATCH = "01JD0000000000000000ABCDEF"
 
 
-class Door:
+class ToldServer:
     """Answers by message type, and a log that subscriptions read."""
 
     def __init__(self) -> None:
@@ -90,8 +90,8 @@ class Door:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    door = Door()
+def door(tmp_path: Path) -> Iterator[ToldServer]:
+    door = ToldServer()
     with unix_serve(door.speak, str(tmp_path / "door.sock"), process_request=door.let_in) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -132,7 +132,7 @@ def batch() -> Callable[..., wire.BatchInfo]:
 
 
 @pytest.fixture
-def story(door: Door) -> Callable[[], None]:
+def story(door: ToldServer) -> Callable[[], None]:
     """A batch of two stored images in the log of the server."""
 
     def story() -> None:

@@ -51,7 +51,7 @@ def test_no_module_reads_a_wall_clock_but_the_composition_roots() -> None:
     assert imports == []
 
 
-class Rig:
+class JumpingEngine:
     """An engine with a steady clock that a test moves and a wall clock that jumps an hour at each look."""
 
     def __init__(self, path: Path) -> None:
@@ -90,26 +90,26 @@ class Rig:
 
 
 async def test_a_wall_clock_that_jumps_changes_no_order_no_number_and_no_delay(tmp_path: Path) -> None:
-    rig = Rig(tmp_path / "ledger.db")
+    jumping = JumpingEngine(tmp_path / "ledger.db")
     numbers: list[int] = []
     try:
         for request in range(10):
-            accepted = await rig.engine.command(submission(f"r{request}", quantity=2))
+            accepted = await jumping.engine.command(submission(f"r{request}", quantity=2))
             assert isinstance(accepted, Accepted)
             numbers += [image.number for image in accepted.images]
-        await rig.settle()
-        under_way = len(rig.calls)
+        await jumping.settle()
+        under_way = len(jumping.calls)
         assert under_way <= 3, "more calls than have room"
         for probes, delay_ms in enumerate((1_000, 2_000, 4_000, 8_000), under_way):
-            rig.steady_ms += delay_ms - 1
-            await rig.settle()
-            assert len(rig.calls) == probes, "a jump of the wall clock let a probe out"
-            rig.steady_ms += 1
-            rig.engine.probe_soon("nobody's lane")
-            await until(lambda wanted=probes + 1: len(rig.calls) == wanted)  # type: ignore[misc]
-            await rig.settle()
+            jumping.steady_ms += delay_ms - 1
+            await jumping.settle()
+            assert len(jumping.calls) == probes, "a jump of the wall clock let a probe out"
+            jumping.steady_ms += 1
+            jumping.engine.probe_soon("nobody's lane")
+            await until(lambda wanted=probes + 1: len(jumping.calls) == wanted)  # type: ignore[misc]
+            await jumping.settle()
     finally:
-        await rig.end()
+        await jumping.end()
     log = log_of(tmp_path / "ledger.db")
     assert numbers == list(range(1, 21))
     assert [line.position for line in log] == list(range(1, len(log) + 1))

@@ -43,7 +43,7 @@ class AnsweringStore:
         return self.answer
 
 
-class Rig:
+class DeletingWorkers:
     """Two stored images, the workers that delete, and the spool with their files."""
 
     def __init__(self, folder: Path) -> None:
@@ -108,72 +108,72 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    made = Rig(tmp_path)
+async def workers(tmp_path: Path) -> AsyncIterator[DeletingWorkers]:
+    made = DeletingWorkers(tmp_path)
     await made.given()
     yield made
     await made.end()
 
 
-async def test_a_store_is_asked_for_what_it_was_given_and_nothing_else(rig: Rig) -> None:
-    await rig.engine.command(forget(1, stores=True))
-    await until(lambda: "image_deleted" in rig.kinds())
-    (asked,) = rig.store.asked
-    image = await rig.image()
+async def test_a_store_is_asked_for_what_it_was_given_and_nothing_else(workers: DeletingWorkers) -> None:
+    await workers.engine.command(forget(1, stores=True))
+    await until(lambda: "image_deleted" in workers.kinds())
+    (asked,) = workers.store.asked
+    image = await workers.image()
     assert asked == Held(image.public_id, "png", 1_000, image.md5, image.sha256, "b1/1")
     assert (image.state, image.uploads[0].state) == ("forgotten", "deleted")
 
 
-async def test_what_is_not_ours_is_left_and_the_image_is_forgotten_all_the_same(rig: Rig) -> None:
-    rig.store.answer = Foreign("somebody drew over it")
-    await rig.engine.command(forget(1, stores=True))
-    await until(lambda: "image_left" in rig.kinds())
-    image = await rig.image()
+async def test_what_is_not_ours_is_left_and_the_image_is_forgotten_all_the_same(workers: DeletingWorkers) -> None:
+    workers.store.answer = Foreign("somebody drew over it")
+    await workers.engine.command(forget(1, stores=True))
+    await until(lambda: "image_left" in workers.kinds())
+    image = await workers.image()
     assert (image.state, image.uploads[0].state, image.uploads[0].code) == ("forgotten", "foreign", "foreign")
 
 
-async def test_a_store_in_trouble_is_one_event_and_is_asked_again(rig: Rig) -> None:
-    rig.store.answer = LaneFault("not_reached", "no route to host")
-    await rig.engine.command(forget(stores=True))
-    await until(lambda: "lane_paused" in rig.kinds())
-    assert (await rig.image()).state == "forgetting"
-    rig.store.answer = Deleted(found=False)
-    rig.now_ms += 120_000
-    rig.engine.probe_soon("store/folder")
-    await until(lambda: rig.kinds().count("image_deleted") == 2)
-    assert (rig.kinds().count("lane_paused"), rig.kinds().count("lane_resumed")) == (1, 1)
+async def test_a_store_in_trouble_is_one_event_and_is_asked_again(workers: DeletingWorkers) -> None:
+    workers.store.answer = LaneFault("not_reached", "no route to host")
+    await workers.engine.command(forget(stores=True))
+    await until(lambda: "lane_paused" in workers.kinds())
+    assert (await workers.image()).state == "forgetting"
+    workers.store.answer = Deleted(found=False)
+    workers.now_ms += 120_000
+    workers.engine.probe_soon("store/folder")
+    await until(lambda: workers.kinds().count("image_deleted") == 2)
+    assert (workers.kinds().count("lane_paused"), workers.kinds().count("lane_resumed")) == (1, 1)
 
 
-async def test_another_place_under_the_stores_name_is_not_asked(rig: Rig) -> None:
-    moved = OpenedStore("folder", "folder", "folder:/elsewhere", rig.store)  # type: ignore[arg-type]
-    rig.stores["folder"] = moved
-    await rig.engine.command(forget(1, stores=True))
-    await until(lambda: "image_left" in rig.kinds())
-    assert (await rig.image()).uploads[0].code == "identity_changed"
-    assert rig.store.asked == []
+async def test_another_place_under_the_stores_name_is_not_asked(workers: DeletingWorkers) -> None:
+    moved = OpenedStore("folder", "folder", "folder:/elsewhere", workers.store)  # type: ignore[arg-type]
+    workers.stores["folder"] = moved
+    await workers.engine.command(forget(1, stores=True))
+    await until(lambda: "image_left" in workers.kinds())
+    assert (await workers.image()).uploads[0].code == "identity_changed"
+    assert workers.store.asked == []
 
 
-async def test_a_store_that_is_not_configured_any_more_is_waited_for(rig: Rig) -> None:
-    del rig.stores["folder"]
-    await rig.engine.command(forget(1, stores=True))
-    await until(lambda: "lane_paused" in rig.kinds())
-    assert (await rig.image()).state == "forgetting"
+async def test_a_store_that_is_not_configured_any_more_is_waited_for(workers: DeletingWorkers) -> None:
+    del workers.stores["folder"]
+    await workers.engine.command(forget(1, stores=True))
+    await until(lambda: "lane_paused" in workers.kinds())
+    assert (await workers.image()).state == "forgetting"
 
 
-async def test_files_leave_the_spool_as_soon_as_the_log_says_so(rig: Rig) -> None:
-    await rig.engine.command(forget(2))
-    await until(lambda: rig.files() == ["b1/1.png"])
-    await rig.engine.command(forget(1))
-    await until(lambda: not (rig.spool.root / "b1").exists())
+async def test_files_leave_the_spool_as_soon_as_the_log_says_so(workers: DeletingWorkers) -> None:
+    await workers.engine.command(forget(2))
+    await until(lambda: workers.files() == ["b1/1.png"])
+    await workers.engine.command(forget(1))
+    await until(lambda: not (workers.spool.root / "b1").exists())
 
 
-async def test_a_follower_that_fell_behind_reads_on_in_the_log(rig: Rig) -> None:
-    await until(lambda: rig.follower._position == rig.engine.view.position)
-    rig.running[1].cancel()
-    await rig.engine.command(forget(1))
-    rig.engine._state.tail.clear()
-    rig.running[1] = asyncio.create_task(rig.follower.run())
-    await until(lambda: rig.files() == ["b1/2.png"])
+async def test_a_follower_that_fell_behind_reads_on_in_the_log(workers: DeletingWorkers) -> None:
+    await until(lambda: workers.follower._position == workers.engine.view.position)
+    workers.running[1].cancel()
+    await workers.engine.command(forget(1))
+    workers.engine._state.tail.clear()
+    workers.running[1] = asyncio.create_task(workers.follower.run())
+    await until(lambda: workers.files() == ["b1/2.png"])
 
 
 class Known:
@@ -201,13 +201,13 @@ async def test_forgotten_files_left_behind_go_at_the_start_and_at_each_clearing(
         assert not path.exists()
 
 
-async def test_an_image_over_which_the_plugin_dies_is_left_with_the_reason(rig: Rig) -> None:
+async def test_an_image_over_which_the_plugin_dies_is_left_with_the_reason(workers: DeletingWorkers) -> None:
     async def delete(ours: Held) -> Deletion:
         raise KeyError("etag")
 
-    rig.store.delete = delete  # type: ignore[method-assign]
-    await rig.engine.command(forget(1, stores=True))
-    await until(lambda: "image_left" in rig.kinds())
-    image = await rig.image()
+    workers.store.delete = delete  # type: ignore[method-assign]
+    await workers.engine.command(forget(1, stores=True))
+    await until(lambda: "image_left" in workers.kinds())
+    image = await workers.image()
     assert (image.state, image.uploads[0].code) == ("forgotten", "plugin_died")
-    assert rig.stores["folder"].died == {"delete": 1}
+    assert workers.stores["folder"].died == {"delete": 1}

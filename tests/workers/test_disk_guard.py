@@ -52,7 +52,7 @@ class Disks:
         return SimpleNamespace(free=self.free.get(folder.name, 100 * MIB))
 
 
-class Rig:
+class GuardedLedger:
     def __init__(self, folder: Path, disks: Disks) -> None:
         self.disks = disks
         self.path = folder / "ledger" / "ledger.db"
@@ -100,83 +100,83 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
-    made = Rig(tmp_path, Disks(monkeypatch))
+async def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[GuardedLedger]:
+    made = GuardedLedger(tmp_path, Disks(monkeypatch))
     yield made
     await made.close()
 
 
 @pytest.mark.parametrize("disk", ["spool", "ledger"])
-async def test_a_disk_that_is_nearly_full_refuses_new_batches_and_says_which(rig: Rig, disk: str) -> None:
-    await rig.submit("r1")
-    rig.disks.free[disk] = 4 * MIB
-    await rig.turn()
-    before = [line for line in log_of(rig.path) if not line.stream.startswith("lane/")]
+async def test_a_disk_that_is_nearly_full_refuses_new_batches_and_says_which(guarded: GuardedLedger, disk: str) -> None:
+    await guarded.submit("r1")
+    guarded.disks.free[disk] = 4 * MIB
+    await guarded.turn()
+    before = [line for line in log_of(guarded.path) if not line.stream.startswith("lane/")]
     with pytest.raises(Refused) as refused:
-        await rig.submit("r2")
+        await guarded.submit("r2")
     assert refused.value.code == "storage_full"
     assert f"The {disk}'s disk" in refused.value.message
     assert "4.0 MiB free" in refused.value.message
     assert f"[{disk}] free_min_bytes" in refused.value.hint
-    assert [line for line in log_of(rig.path) if not line.stream.startswith("lane/")] == before
-    rig.disks.free[disk] = 100 * MIB
-    await rig.turn()
-    assert [image.number for image in (await rig.submit("r2")).images] == [4, 5, 6]
-    assert rig.engine.view.shortage is None
+    assert [line for line in log_of(guarded.path) if not line.stream.startswith("lane/")] == before
+    guarded.disks.free[disk] = 100 * MIB
+    await guarded.turn()
+    assert [image.number for image in (await guarded.submit("r2")).images] == [4, 5, 6]
+    assert guarded.engine.view.shortage is None
 
 
-async def test_a_repeated_request_gets_its_first_answer_under_the_brake(rig: Rig) -> None:
-    first = await rig.submit("r1")
-    rig.disks.free["spool"] = 0
-    await rig.turn()
-    again = await rig.submit("r1")
+async def test_a_repeated_request_gets_its_first_answer_under_the_brake(guarded: GuardedLedger) -> None:
+    first = await guarded.submit("r1")
+    guarded.disks.free["spool"] = 0
+    await guarded.turn()
+    again = await guarded.submit("r1")
     assert again.repeated
     assert again.images == first.images
     with pytest.raises(Refused) as conflict:
-        await rig.engine.command(submission("r1", body="another"))
+        await guarded.engine.command(submission("r1", body="another"))
     assert conflict.value.code == "request_id_conflict"
 
 
-async def test_a_series_that_was_never_used_is_refused_before_a_store_is_asked(rig: Rig) -> None:
-    rig.disks.free["spool"] = 0
-    await rig.turn()
+async def test_a_series_that_was_never_used_is_refused_before_a_store_is_asked(guarded: GuardedLedger) -> None:
+    guarded.disks.free["spool"] = 0
+    await guarded.turn()
     with pytest.raises(Refused, match="spool's disk"):
-        await rig.engine.command(submission("r1", trust=False))
-    assert rig.engine.view.questions == {}
+        await guarded.engine.command(submission("r1", trust=False))
+    assert guarded.engine.view.questions == {}
 
 
-async def test_the_lane_of_the_spool_stops_once_and_goes_on_once(rig: Rig) -> None:
+async def test_the_lane_of_the_spool_stops_once_and_goes_on_once(guarded: GuardedLedger) -> None:
     for _ in range(3):
-        await rig.turn()
-    assert rig.lanes() == []
-    rig.disks.free["spool"] = 9 * MIB
+        await guarded.turn()
+    assert guarded.lanes() == []
+    guarded.disks.free["spool"] = 9 * MIB
     for _ in range(3):
-        await rig.turn()
-    assert rig.disk_guard.spool_short
-    rig.disks.free["spool"] = 11 * MIB
-    await rig.turn()
-    assert rig.disk_guard.spool_short, "a shortage does not come and go with every file"
-    rig.disks.free["spool"] = 12 * MIB
+        await guarded.turn()
+    assert guarded.disk_guard.spool_short
+    guarded.disks.free["spool"] = 11 * MIB
+    await guarded.turn()
+    assert guarded.disk_guard.spool_short, "a shortage does not come and go with every file"
+    guarded.disks.free["spool"] = 12 * MIB
     for _ in range(3):
-        await rig.turn()
-    assert not rig.disk_guard.spool_short
-    assert [line.kind for line in rig.lanes()] == ["lane_paused", "lane_resumed"]
+        await guarded.turn()
+    assert not guarded.disk_guard.spool_short
+    assert [line.kind for line in guarded.lanes()] == ["lane_paused", "lane_resumed"]
 
 
-async def test_a_short_ledger_stops_no_rendering(rig: Rig) -> None:
-    rig.disks.free["ledger"] = 0
-    await rig.turn()
-    assert not rig.disk_guard.spool_short
-    assert rig.lanes() == []
+async def test_a_short_ledger_stops_no_rendering(guarded: GuardedLedger) -> None:
+    guarded.disks.free["ledger"] = 0
+    await guarded.turn()
+    assert not guarded.disk_guard.spool_short
+    assert guarded.lanes() == []
 
 
 class Files:
     """Fetches that the spool has no place for, until `trouble` is gone."""
 
-    def __init__(self, rig: Rig, number: int) -> None:
+    def __init__(self, guarded: GuardedLedger, number: int) -> None:
         self.tries = self.kept = 0
         self.trouble: OSError | None = OSError(errno.ENOSPC, "No space left on device")
-        self.tasks = [asyncio.create_task(rig.disk_guard.fetch(self._fetch)) for _ in range(number)]
+        self.tasks = [asyncio.create_task(guarded.disk_guard.fetch(self._fetch)) for _ in range(number)]
 
     async def _fetch(self) -> bool:
         self.tries += 1
@@ -186,61 +186,61 @@ class Files:
         return True
 
 
-async def test_files_that_find_no_place_wait_for_it_and_stop_rendering_once(rig: Rig) -> None:
+async def test_files_that_find_no_place_wait_for_it_and_stop_rendering_once(guarded: GuardedLedger) -> None:
     """Even where the disk says that it has room: a quota, or no inode."""
-    files = Files(rig, 4)
-    await until(lambda: rig.lanes() and len(rig.disk_guard._turns) == 4)
-    assert rig.disk_guard.spool_short
+    files = Files(guarded, 4)
+    await until(lambda: guarded.lanes() and len(guarded.disk_guard._turns) == 4)
+    assert guarded.disk_guard.spool_short
     with pytest.raises(Refused, match=r"could not store a file: No space.*work resumes by itself"):
-        await rig.submit("r1")
+        await guarded.submit("r1")
     for tries in (2, 3, 4):
-        await rig.turn()
-        await until(lambda tries=tries: files.tries == tries and len(rig.disk_guard._turns) == 4)
-    assert [line.kind for line in rig.lanes()] == ["lane_paused"]
+        await guarded.turn()
+        await until(lambda tries=tries: files.tries == tries and len(guarded.disk_guard._turns) == 4)
+    assert [line.kind for line in guarded.lanes()] == ["lane_paused"]
     files.trouble = None
-    await rig.turn()
+    await guarded.turn()
     await asyncio.wait_for(asyncio.gather(*files.tasks), 10)
-    await rig.turn()
+    await guarded.turn()
     assert (files.tries, files.kept) == (8, 4)
-    assert [line.kind for line in rig.lanes()] == ["lane_paused", "lane_resumed"]
-    await rig.submit("r1")
+    assert [line.kind for line in guarded.lanes()] == ["lane_paused", "lane_resumed"]
+    await guarded.submit("r1")
 
 
-async def test_no_file_is_tried_while_the_disk_is_short(rig: Rig) -> None:
-    rig.disks.free["spool"] = 0
-    files = Files(rig, 1)
-    await until(lambda: rig.lanes() and rig.disk_guard._turns)
+async def test_no_file_is_tried_while_the_disk_is_short(guarded: GuardedLedger) -> None:
+    guarded.disks.free["spool"] = 0
+    files = Files(guarded, 1)
+    await until(lambda: guarded.lanes() and guarded.disk_guard._turns)
     for _ in range(3):
-        await rig.turn()
+        await guarded.turn()
     assert files.tries == 1
-    files.trouble, rig.disks.free["spool"] = None, 100 * MIB
-    await rig.turn()
+    files.trouble, guarded.disks.free["spool"] = None, 100 * MIB
+    await guarded.turn()
     await asyncio.wait_for(files.tasks[0], 10)
 
 
-async def test_a_trouble_of_which_no_file_is_left_to_ask_is_over(rig: Rig) -> None:
-    files = Files(rig, 1)
-    await until(lambda: rig.lanes() and rig.disk_guard._turns)
+async def test_a_trouble_of_which_no_file_is_left_to_ask_is_over(guarded: GuardedLedger) -> None:
+    files = Files(guarded, 1)
+    await until(lambda: guarded.lanes() and guarded.disk_guard._turns)
     files.tasks[0].cancel()
     await asyncio.wait(files.tasks)
     for _ in range(2):
-        await rig.turn()
-    assert not rig.disk_guard.spool_short
-    assert [line.kind for line in rig.lanes()] == ["lane_paused", "lane_resumed"]
+        await guarded.turn()
+    assert not guarded.disk_guard.spool_short
+    assert [line.kind for line in guarded.lanes()] == ["lane_paused", "lane_resumed"]
 
 
-async def test_a_disk_that_is_broken_and_not_full_is_named_so(rig: Rig) -> None:
-    files = Files(rig, 1)
+async def test_a_disk_that_is_broken_and_not_full_is_named_so(guarded: GuardedLedger) -> None:
+    files = Files(guarded, 1)
     files.trouble = OSError(errno.EROFS, "Read-only file system")
-    await until(rig.lanes)
-    assert b'"code":"spool"' in rig.lanes()[0].data.encode()
+    await until(guarded.lanes)
+    assert b'"code":"spool"' in guarded.lanes()[0].data.encode()
     files.tasks[0].cancel()
 
 
-async def one_parked_one_failed(rig: Rig) -> str:
+async def one_parked_one_failed(guarded: GuardedLedger) -> str:
     """A batch of two images: the store refuses the first, ComfyUI the second."""
     command: SubmitBatch = submission("r1", quantity=2)
-    await rig.engine.command(command)
+    await guarded.engine.command(command)
     b = command.batch_id
     for report in (
         SubmitIntended(b, 1, 1),
@@ -252,39 +252,39 @@ async def one_parked_one_failed(rig: Rig) -> str:
         SubmitIntended(b, 2, 1),
         PromptWasRefused(b, 2, 1, code="comfyui_refused"),
     ):
-        await rig.engine.report(report)
-    (rig.spool.root / b).mkdir()
+        await guarded.engine.report(report)
+    (guarded.spool.root / b).mkdir()
     return b
 
 
-async def test_a_retry_of_renders_waits_for_room_and_one_of_uploads_does_not(rig: Rig) -> None:
-    batch_id = await one_parked_one_failed(rig)
-    rig.disks.free["spool"] = 0
-    await rig.turn()
+async def test_a_retry_of_renders_waits_for_room_and_one_of_uploads_does_not(guarded: GuardedLedger) -> None:
+    batch_id = await one_parked_one_failed(guarded)
+    guarded.disks.free["spool"] = 0
+    await guarded.turn()
     with pytest.raises(Refused) as refused:
-        await rig.engine.command(RetryBatch("app", batch_id))
+        await guarded.engine.command(RetryBatch("app", batch_id))
     assert refused.value.code == "storage_full"
-    assert await rig.engine.command(RetryBatch("app", batch_id, (1,))) == Changed(1)
-    rig.disks.free["spool"] = 100 * MIB
-    await rig.turn()
-    assert await rig.engine.command(RetryBatch("app", batch_id, (2,))) == Changed(1)
+    assert await guarded.engine.command(RetryBatch("app", batch_id, (1,))) == Changed(1)
+    guarded.disks.free["spool"] = 100 * MIB
+    await guarded.turn()
+    assert await guarded.engine.command(RetryBatch("app", batch_id, (2,))) == Changed(1)
 
 
-async def test_parked_images_above_their_quota_refuse_new_batches(rig: Rig) -> None:
-    batch_id = await one_parked_one_failed(rig)
-    await rig.turn()
+async def test_parked_images_above_their_quota_refuse_new_batches(guarded: GuardedLedger) -> None:
+    batch_id = await one_parked_one_failed(guarded)
+    await guarded.turn()
     with pytest.raises(Refused) as refused:
-        await rig.submit("r2")
+        await guarded.submit("r2")
     assert "Parked images take 3.0 MiB" in refused.value.message
     assert "comfyledger images --state parked" in refused.value.hint
-    assert not rig.disk_guard.spool_short, "nobody else's rendering stops"
-    await rig.engine.command(RetryBatch("app", batch_id, (1,)))
-    await rig.turn()
-    await rig.submit("r2")
+    assert not guarded.disk_guard.spool_short, "nobody else's rendering stops"
+    await guarded.engine.command(RetryBatch("app", batch_id, (1,)))
+    await guarded.turn()
+    await guarded.submit("r2")
 
 
 async def test_parked_files_are_counted_only_after_something_was_logged(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    guarded: GuardedLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -292,23 +292,23 @@ async def test_parked_files_are_counted_only_after_something_was_logged(
         asked.append(batch_ids)
         return 0
 
-    monkeypatch.setattr(rig.reader, "parked_bytes", parked_bytes)
-    await rig.turn()
-    await rig.turn()
-    await rig.submit("r1")
-    await rig.turn()
+    monkeypatch.setattr(guarded.reader, "parked_bytes", parked_bytes)
+    await guarded.turn()
+    await guarded.turn()
+    await guarded.submit("r1")
+    await guarded.turn()
     assert len(asked) == 2
 
 
-async def test_a_disk_that_has_gone_has_no_room(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_has_gone_has_no_room(guarded: GuardedLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_: Path) -> Any:
         raise FileNotFoundError(2, "No such file or directory")
 
     monkeypatch.setattr(shutil, "disk_usage", gone)
-    rig.spool.root.rmdir()
-    await rig.turn()
-    assert rig.engine.view.shortage is not None
-    assert "0 bytes free" in rig.engine.view.shortage.message
+    guarded.spool.root.rmdir()
+    await guarded.turn()
+    assert guarded.engine.view.shortage is not None
+    assert "0 bytes free" in guarded.engine.view.shortage.message
 
 
 def test_a_short_disk_needs_an_eighth_above_its_bound_to_recover() -> None:

@@ -78,7 +78,7 @@ class Believed(Spool):
         return self.full
 
 
-class Rig:
+class UploadingWorkers:
     """Kept images, a store for them, and the workers of that store. `identity` is what the store is now."""
 
     def __init__(self, folder: Path, identity: str = "folder:/there") -> None:
@@ -138,53 +138,53 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    made = Rig(tmp_path)
+async def workers(tmp_path: Path) -> AsyncIterator[UploadingWorkers]:
+    made = UploadingWorkers(tmp_path)
     yield made
     await made.end()
 
 
-async def test_a_store_that_is_down_costs_one_event_and_one_call_at_a_time(rig: Rig) -> None:
-    rig.store.answer = DOWN
-    await rig.given(*range(1, IMAGES + 1))
-    await until(lambda: rig.store.calls and not rig.store.at_once)
-    rig.store.most_at_once = 0
-    before = len(rig.store.calls)
+async def test_a_store_that_is_down_costs_one_event_and_one_call_at_a_time(workers: UploadingWorkers) -> None:
+    workers.store.answer = DOWN
+    await workers.given(*range(1, IMAGES + 1))
+    await until(lambda: workers.store.calls and not workers.store.at_once)
+    workers.store.most_at_once = 0
+    before = len(workers.store.calls)
     for _ in range(100):
-        await rig.later(60)
-    assert rig.store.most_at_once == 1
-    assert len(rig.store.calls) - before == 100, "more often than once a minute"
-    kinds = rig.kinds()
+        await workers.later(60)
+    assert workers.store.most_at_once == 1
+    assert len(workers.store.calls) - before == 100, "more often than once a minute"
+    kinds = workers.kinds()
     assert kinds.count("lane_paused") == 1
     assert kinds.count("upload_started") <= IMAGES
     assert {"image_parked", "lane_resumed"}.isdisjoint(kinds)
-    assert await rig.states() == {"kept"}
+    assert await workers.states() == {"kept"}
 
 
-async def test_a_store_that_is_back_is_not_flooded(rig: Rig) -> None:
-    rig.store.answer = DOWN
-    await rig.given(*range(1, IMAGES + 1))
-    await until(lambda: rig.store.calls and not rig.store.at_once)
-    await rig.later(60)
-    rig.store.answer = Stored("https://there")
-    rig.now_ms += 60_000
-    rig.engine.probe_soon("nobody's lane")
-    await until(lambda: rig.kinds().count("image_uploaded") == IMAGES)
-    assert rig.store.most_at_once <= UPLOADS_MAX
-    rows = await rig.reader.images(ImageFilter(limit=100))
+async def test_a_store_that_is_back_is_not_flooded(workers: UploadingWorkers) -> None:
+    workers.store.answer = DOWN
+    await workers.given(*range(1, IMAGES + 1))
+    await until(lambda: workers.store.calls and not workers.store.at_once)
+    await workers.later(60)
+    workers.store.answer = Stored("https://there")
+    workers.now_ms += 60_000
+    workers.engine.probe_soon("nobody's lane")
+    await until(lambda: workers.kinds().count("image_uploaded") == IMAGES)
+    assert workers.store.most_at_once <= UPLOADS_MAX
+    rows = await workers.reader.images(ImageFilter(limit=100))
     assert {(row.state, row.uploads[0].attempts) for row in rows} == {("stored", 1)}
-    assert rig.kinds().count("lane_resumed") == 1
+    assert workers.kinds().count("lane_resumed") == 1
 
 
-async def test_no_start_while_images_are_owed_to_another_place(rig: Rig) -> None:
-    rig.store.answer = DOWN
-    await rig.given(1, 2, quantity=4)
-    await rig.engine.command(cancel(4))
-    await check_identities(rig.stores, rig.reader)
-    await check_identities({}, rig.reader)
-    moved = {"folder": OpenedStore("folder", "folder", "folder:/elsewhere", rig.store)}  # type: ignore[arg-type]
+async def test_no_start_while_images_are_owed_to_another_place(workers: UploadingWorkers) -> None:
+    workers.store.answer = DOWN
+    await workers.given(1, 2, quantity=4)
+    await workers.engine.command(cancel(4))
+    await check_identities(workers.stores, workers.reader)
+    await check_identities({}, workers.reader)
+    moved = {"folder": OpenedStore("folder", "folder", "folder:/elsewhere", workers.store)}  # type: ignore[arg-type]
     with pytest.raises(Refused) as caught:
-        await check_identities(moved, rig.reader)
+        await check_identities(moved, workers.reader)
     assert caught.value.code == "config_invalid"
     for said in ("store folder is now folder:/elsewhere", "images of batch b1 (3)", "folder:/there", "[stores.folder]"):
         assert said in str(caught.value)
@@ -192,14 +192,14 @@ async def test_no_start_while_images_are_owed_to_another_place(rig: Rig) -> None
 
 async def test_a_retry_for_a_store_that_moved_is_parked_again(tmp_path: Path) -> None:
     """The lane goes on for others: what is owed to a place that is gone is that image's trouble."""
-    rig = Rig(tmp_path)
+    workers = UploadingWorkers(tmp_path)
     try:
-        rig.store.answer = ImageFault("collision", "somebody else's")
-        await rig.given(1, quantity=1)
-        await until(lambda: "batch_settled" in rig.kinds())
+        workers.store.answer = ImageFault("collision", "somebody else's")
+        await workers.given(1, quantity=1)
+        await until(lambda: "batch_settled" in workers.kinds())
     finally:
-        await rig.end()
-    moved = Rig(tmp_path, identity="folder:/elsewhere")
+        await workers.end()
+    moved = UploadingWorkers(tmp_path, identity="folder:/elsewhere")
     try:
         await check_identities(moved.stores, moved.reader)
         await moved.engine.command(retry())
@@ -211,42 +211,42 @@ async def test_a_retry_for_a_store_that_moved_is_parked_again(tmp_path: Path) ->
         await moved.end()
 
 
-async def test_what_nobody_has_is_told_lost_once_and_waits_to_be_rendered_again(rig: Rig) -> None:
-    rig.spool.full = False
-    await rig.given(1, quantity=1)
-    await until(lambda: "image_lost" in rig.kinds())
-    assert await rig.states() == {"pending"}
-    assert rig.store.calls == []
-    assert {"upload_started", "image_parked", "batch_settled"}.isdisjoint(rig.kinds())
+async def test_what_nobody_has_is_told_lost_once_and_waits_to_be_rendered_again(workers: UploadingWorkers) -> None:
+    workers.spool.full = False
+    await workers.given(1, quantity=1)
+    await until(lambda: "image_lost" in workers.kinds())
+    assert await workers.states() == {"pending"}
+    assert workers.store.calls == []
+    assert {"upload_started", "image_parked", "batch_settled"}.isdisjoint(workers.kinds())
 
 
-async def test_a_store_in_trouble_is_its_lanes_and_nothing_is_lost(rig: Rig) -> None:
-    rig.spool.full, rig.store.trouble = False, DOWN
-    await rig.given(1, quantity=1)
-    await until(lambda: "lane_paused" in rig.kinds())
-    assert await rig.states() == {"kept"}
-    rig.spool.full = True
-    await rig.later(60)
-    await until(lambda: "batch_settled" in rig.kinds())
-    assert await rig.states() == {"stored"}
+async def test_a_store_in_trouble_is_its_lanes_and_nothing_is_lost(workers: UploadingWorkers) -> None:
+    workers.spool.full, workers.store.trouble = False, DOWN
+    await workers.given(1, quantity=1)
+    await until(lambda: "lane_paused" in workers.kinds())
+    assert await workers.states() == {"kept"}
+    workers.spool.full = True
+    await workers.later(60)
+    await until(lambda: "batch_settled" in workers.kinds())
+    assert await workers.states() == {"stored"}
 
 
-async def test_an_owed_upload_goes_out_under_the_images_new_name(rig: Rig) -> None:
-    rig.store.answer = ImageFault("collision", "somebody else's")
-    await rig.given(1, quantity=1)
-    await until(lambda: "batch_settled" in rig.kinds())
-    (old,) = await rig.reader.images(ImageFilter())
-    await rig.engine.command(PauseLane("app", "store/folder"))
-    await rig.engine.command(renumbering(1))
-    rig.store.answer = Stored("https://there")
-    await rig.uploader.upload(UploadImage("folder", old, old.uploads[0]))
-    (row,) = await rig.reader.images(ImageFilter())
+async def test_an_owed_upload_goes_out_under_the_images_new_name(workers: UploadingWorkers) -> None:
+    workers.store.answer = ImageFault("collision", "somebody else's")
+    await workers.given(1, quantity=1)
+    await until(lambda: "batch_settled" in workers.kinds())
+    (old,) = await workers.reader.images(ImageFilter())
+    await workers.engine.command(PauseLane("app", "store/folder"))
+    await workers.engine.command(renumbering(1))
+    workers.store.answer = Stored("https://there")
+    await workers.uploader.upload(UploadImage("folder", old, old.uploads[0]))
+    (row,) = await workers.reader.images(ImageFilter())
     assert (row.state, row.number) == ("stored", 2)
-    assert rig.store.names == [old.public_id, row.public_id]
+    assert workers.store.names == [old.public_id, row.public_id]
 
 
 async def test_a_store_in_trouble_that_was_asked_for_the_bytes_pauses_no_other(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    workers: UploadingWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = asyncio.Event()
 
@@ -254,116 +254,122 @@ async def test_a_store_in_trouble_that_was_asked_for_the_bytes_pauses_no_other(
         tried.set()
         raise SourceTrouble("other", DOWN)
 
-    monkeypatch.setattr(rig.uploader._restorer, "restore", cannot_say)
-    await rig.given(1, quantity=1)
+    monkeypatch.setattr(workers.uploader._restorer, "restore", cannot_say)
+    await workers.given(1, quantity=1)
     await tried.wait()
     monkeypatch.undo()
-    await rig.later(60)
-    await until(lambda: "batch_settled" in rig.kinds())
-    assert (await rig.states(), rig.kinds().count("lane_paused")) == ({"stored"}, 0)
+    await workers.later(60)
+    await until(lambda: "batch_settled" in workers.kinds())
+    assert (await workers.states(), workers.kinds().count("lane_paused")) == ({"stored"}, 0)
 
 
-async def test_only_an_upload_never_begun_before_counts_as_the_first(rig: Rig) -> None:
+async def test_only_an_upload_never_begun_before_counts_as_the_first(workers: UploadingWorkers) -> None:
     """A call whose answer never came may have stored the file: what is found then is our own."""
-    await rig.given(1, quantity=2)
-    await until(lambda: "image_uploaded" in rig.kinds())
-    await rig.engine.command(PauseLane("app", "store/folder"))
+    await workers.given(1, quantity=2)
+    await until(lambda: "image_uploaded" in workers.kinds())
+    await workers.engine.command(PauseLane("app", "store/folder"))
     for report in one_kept(2):
-        await rig.engine.report(report)  # type: ignore[arg-type]
-    await rig.engine.report(UploadIntended("b1", 2, "folder"))
-    await rig.engine.command(ResumeLane("app", "store/folder"))
-    await until(lambda: "batch_settled" in rig.kinds())
-    assert rig.store.firsts == [True, False]
+        await workers.engine.report(report)  # type: ignore[arg-type]
+    await workers.engine.report(UploadIntended("b1", 2, "folder"))
+    await workers.engine.command(ResumeLane("app", "store/folder"))
+    await until(lambda: "batch_settled" in workers.kinds())
+    assert workers.store.firsts == [True, False]
 
 
-async def test_a_spool_without_room_leaves_the_image_owed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_spool_without_room_leaves_the_image_owed(
+    workers: UploadingWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried = asyncio.Event()
 
     async def no_place(_: object) -> None:
         tried.set()
         raise NoPlace(OSError(errno.ENOSPC, "No space left on device"))
 
-    monkeypatch.setattr(rig.uploader._restorer, "restore", no_place)
-    await rig.given(1, quantity=1)
+    monkeypatch.setattr(workers.uploader._restorer, "restore", no_place)
+    await workers.given(1, quantity=1)
     await tried.wait()
     monkeypatch.undo()
-    await rig.later(60)
-    await until(lambda: "batch_settled" in rig.kinds())
-    assert (await rig.states(), rig.kinds().count("upload_started")) == ({"stored"}, 1)
+    await workers.later(60)
+    await until(lambda: "batch_settled" in workers.kinds())
+    assert (await workers.states(), workers.kinds().count("upload_started")) == ({"stored"}, 1)
 
 
-async def test_what_may_be_in_a_store_that_is_gone_is_parked_for_a_person(rig: Rig) -> None:
-    await rig.given(1, quantity=1)
-    await until(lambda: "batch_settled" in rig.kinds())
-    rig.spool.full = False
-    rig.stores["second"] = OpenedStore("second", "folder", "second:/there", rig.store)  # type: ignore[arg-type]
-    gone = rig.stores.pop("folder")
-    await rig.engine.command(owing(1, store="second"))
-    await until(lambda: "image_parked" in rig.kinds())
-    (row,) = await rig.reader.images(ImageFilter())
+async def test_what_may_be_in_a_store_that_is_gone_is_parked_for_a_person(workers: UploadingWorkers) -> None:
+    await workers.given(1, quantity=1)
+    await until(lambda: "batch_settled" in workers.kinds())
+    workers.spool.full = False
+    workers.stores["second"] = OpenedStore("second", "folder", "second:/there", workers.store)  # type: ignore[arg-type]
+    gone = workers.stores.pop("folder")
+    await workers.engine.command(owing(1, store="second"))
+    await until(lambda: "image_parked" in workers.kinds())
+    (row,) = await workers.reader.images(ImageFilter())
     assert (row.state, row.code) == ("parked", "altered")
-    assert gone.store is rig.store
+    assert gone.store is workers.store
 
 
-def uploads_under_way(rig: Rig) -> list[Effect]:
-    return [effect for effect in rig.engine._state.owed._running.values() if isinstance(effect, UploadImage)]
+def uploads_under_way(workers: UploadingWorkers) -> list[Effect]:
+    return [effect for effect in workers.engine._state.owed._running.values() if isinstance(effect, UploadImage)]
 
 
-async def test_what_an_operator_should_know_of_a_store_is_told_once(rig: Rig) -> None:
-    rig.store.answer = Stored("https://there", details={"altered": 1})
+async def test_what_an_operator_should_know_of_a_store_is_told_once(workers: UploadingWorkers) -> None:
+    workers.store.answer = Stored("https://there", details={"altered": 1})
     with capture_logs() as logs:
-        await rig.given(1, 2, 3)
-        await until(lambda: rig.kinds().count("image_uploaded") == 3 and not uploads_under_way(rig))
+        await workers.given(1, 2, 3)
+        await until(lambda: workers.kinds().count("image_uploaded") == 3 and not uploads_under_way(workers))
     told = [entry for entry in logs if entry["event"] == "upload.altered_by_store"]
     assert [(entry["log_level"], entry["store"]) for entry in told] == [("warning", "folder")]
 
 
 @pytest.mark.parametrize("error", [ValueError("日本"), KeyError("etag"), SystemExit(1)], ids=repr)
-async def test_a_plugin_that_dies_over_an_image_parks_that_image_with_the_reason(rig: Rig, error: Any) -> None:
+async def test_a_plugin_that_dies_over_an_image_parks_that_image_with_the_reason(
+    workers: UploadingWorkers, error: Any
+) -> None:
     async def put(deposit: Deposit) -> Outcome:
         if deposit.image_id.endswith("/2"):
             raise error
         return Stored("https://there")
 
-    rig.store.put = put  # type: ignore[method-assign]
-    await rig.given(*range(1, 4), quantity=3)
-    await until(lambda: rig.kinds().count("image_uploaded") == 2 and "image_parked" in rig.kinds())
-    (image,) = await rig.reader.images(ImageFilter(state="parked", limit=9))
+    workers.store.put = put  # type: ignore[method-assign]
+    await workers.given(*range(1, 4), quantity=3)
+    await until(lambda: workers.kinds().count("image_uploaded") == 2 and "image_parked" in workers.kinds())
+    (image,) = await workers.reader.images(ImageFilter(state="parked", limit=9))
     assert (image.index, image.upload("folder").code) == (2, "plugin_died")  # type: ignore[union-attr]
-    assert rig.stores["folder"].died == {"put": 1}
-    assert "lane_paused" not in rig.kinds()
+    assert workers.stores["folder"].died == {"put": 1}
+    assert "lane_paused" not in workers.kinds()
 
 
 @pytest.mark.parametrize("error", [MemoryError(), asyncio.CancelledError(), OSError("?"), TimeoutError()], ids=repr)
-async def test_a_plugin_that_dies_of_no_image_pauses_its_lane_and_goes_on_later(rig: Rig, error: Any) -> None:
-    real = rig.store.put
+async def test_a_plugin_that_dies_of_no_image_pauses_its_lane_and_goes_on_later(
+    workers: UploadingWorkers, error: Any
+) -> None:
+    real = workers.store.put
 
     async def put(deposit: Deposit) -> Outcome:
         raise error
 
-    rig.store.put = put  # type: ignore[method-assign]
-    await rig.given(*range(1, 4), quantity=3)
-    await until(lambda: "lane_paused" in rig.kinds())
-    assert await rig.states() == {"kept"}
-    rig.store.put = real  # type: ignore[method-assign]
+    workers.store.put = put  # type: ignore[method-assign]
+    await workers.given(*range(1, 4), quantity=3)
+    await until(lambda: "lane_paused" in workers.kinds())
+    assert await workers.states() == {"kept"}
+    workers.store.put = real  # type: ignore[method-assign]
 
     def goes_on() -> bool:
-        rig.now_ms += 1_000
-        rig.engine.probe_soon("nobody's lane")
-        return rig.kinds().count("image_uploaded") == 3
+        workers.now_ms += 1_000
+        workers.engine.probe_soon("nobody's lane")
+        return workers.kinds().count("image_uploaded") == 3
 
     await until(goes_on)
-    assert "lane_resumed" in rig.kinds()
+    assert "lane_resumed" in workers.kinds()
 
 
-async def test_a_source_whose_plugin_dies_is_no_reason_to_wait_for_ever(rig: Rig) -> None:
-    rig.spool.full = False
+async def test_a_source_whose_plugin_dies_is_no_reason_to_wait_for_ever(workers: UploadingWorkers) -> None:
+    workers.spool.full = False
 
     async def check(public_id: str, extension: str) -> Held | None:
         raise ValueError(public_id)
 
-    rig.store.check = check  # type: ignore[method-assign]
-    await rig.given(1, quantity=1)
-    await until(lambda: "image_parked" in rig.kinds())
-    (image,) = await rig.reader.images(ImageFilter(state="parked", limit=9))
+    workers.store.check = check  # type: ignore[method-assign]
+    await workers.given(1, quantity=1)
+    await until(lambda: "image_parked" in workers.kinds())
+    (image,) = await workers.reader.images(ImageFilter(state="parked", limit=9))
     assert image.upload("folder").code == "altered"  # type: ignore[union-attr]

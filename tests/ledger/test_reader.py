@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from comfyledger.ledger.ports import ImageFilter
+from comfyledger.ledger.ports import BatchFilter, ImageFilter
 from comfyledger.ledger.sqlite import reader as readers
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -33,6 +34,13 @@ async def reader(ledger: Ledger, path: Path) -> AsyncIterator[Reader]:
 async def test_a_page_of_images_is_found_by_an_index_and_not_by_reading_up_to_it(
     ledger: Ledger, path: Path, wanted: ImageFilter
 ) -> None:
+    plan = plan_of(ledger, readers._images, wanted)
+    assert "SEARCH" in plan[0]
+    assert "batch_id" in plan[0]
+
+
+def plan_of(ledger: Ledger, read: Callable[[Any, Any], object], wanted: BatchFilter | ImageFilter) -> list[str]:
+    """How SQLite finds the rows of a list."""
     plan: list[str] = []
 
     class Explaining:
@@ -40,9 +48,26 @@ async def test_a_page_of_images_is_found_by_an_index_and_not_by_reading_up_to_it
             plan.extend(row[3] for row in ledger._connection.execute(f"EXPLAIN QUERY PLAN {sql}", values))
             return []
 
-    readers._images(Explaining(), wanted)  # type: ignore[arg-type]
-    assert "SEARCH" in plan[0]
-    assert "batch_id" in plan[0]
+    read(Explaining(), wanted)
+    return plan
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        BatchFilter(label="l"),
+        BatchFilter(label="l", username_key="u", before="b", open_only=True),
+        BatchFilter(label="l", series="s"),
+        ImageFilter(label="l", username_key="u", before=("b", 1)),
+        ImageFilter(label="l", state="stored"),
+    ],
+)
+async def test_a_list_of_one_label_reads_no_batch_of_another(ledger: Ledger, wanted: BatchFilter | ImageFilter) -> None:
+    """Otherwise its time would show how much others have of the same user."""
+    is_batches = isinstance(wanted, BatchFilter)
+    plan = plan_of(ledger, readers._batches if is_batches else readers._images, wanted)
+    assert plan[0] == f"SEARCH {'batches' if is_batches else 'images'} USING PRIMARY KEY (batch_id=?)"
+    assert "SEARCH requests USING PRIMARY KEY (label=?)" in plan
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM blobs", "UPDATE series SET next = 1", "CREATE TABLE t (x)"])

@@ -124,6 +124,8 @@ class LimitedReader(Reader):
         return await self._reader.image(batch_id, index) if await self._owns(batch_id) else None
 
     async def images(self, wanted: ImageFilter) -> list[ImageRow]:
+        if wanted.batch_id is not None and not await self._owns(wanted.batch_id):
+            return []
         return await self._reader.images(msgspec.structs.replace(wanted, label=self._label))
 
     async def these_images(self, batch_id: str, indexes: tuple[int, ...]) -> list[ImageRow]:

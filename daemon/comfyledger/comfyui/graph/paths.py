@@ -79,7 +79,7 @@ def check_input(address: str, value: Any, path: str, node_class: str) -> None:
         return
     if climbs(value) or (_ROOT.match(value.strip()) and _is_of_comfyui(name, node_class)):
         text = f"The input {name} names {value[:100]!r}, which is outside ComfyUI's folders."
-        hint = "Give a name below the folder that the node reads or writes; else configure the workflow on the server."
+        hint = "Name a file below the folder that the node uses, or have the operator configure the workflow."
         raise Refused("workflow_unsafe_path", text, hint=hint, path=path)
 
 

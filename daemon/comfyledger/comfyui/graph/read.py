@@ -219,7 +219,7 @@ def check_classes(graph: Graph, denied: Sequence[str]) -> None:
             raise Refused(
                 "workflow_node_denied",
                 f"Node {node_text(graph, node_id)} is of a class that graphs in requests may not use.",
-                hint="Take the node out, or have the operator configure the workflow or change node_classes_denied.",
+                hint="Remove the node, or have the operator configure the workflow or change node_classes_denied.",
                 path=printable(node_id),
             )
 

@@ -123,6 +123,6 @@ class SeriesRaised(Answer, frozen=True):
 
     opened: Annotated[int, Meta(description="How many series the ledger did not know.", examples=[1])]
     raised: Annotated[
-        int, Meta(description="How many series it knew, and that were raised or opened for this store.", examples=[0])
+        int, Meta(description="How many series the ledger knew and raised, or opened for this store.", examples=[0])
     ]
     unchanged: Annotated[int, Meta(description="How many series stayed as they were.", examples=[0])]

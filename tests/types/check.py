@@ -51,6 +51,7 @@ def main() -> None:
     GENERATED.mkdir(exist_ok=True)
     wire = document("json-schema")
     run(TOOLS / "json2ts", "--additionalProperties=false", "-i", wire, "-o", GENERATED / "wire.d.ts")
+    run(TOOLS / "openapi-typescript", document("openapi"), "--output", GENERATED / "api.d.ts")
     run(TOOLS / "tsc", "-p", ".")
     if faults := faults_of_asyncapi(document("asyncapi")):
         sys.exit("\n".join(faults))

@@ -118,3 +118,11 @@ def test_a_refusal_names_every_code_with_its_status() -> None:
 def test_no_schema_is_there_that_no_operation_reaches() -> None:
     assert "Hello" not in DOCUMENT["components"]["schemas"]
     assert {"BatchInfo", "ImageInfo", "Problem", "ErrorCode"} <= set(DOCUMENT["components"]["schemas"])
+
+
+def test_what_may_be_left_out_is_optional_for_every_tool() -> None:
+    fields = [
+        field for one in DOCUMENT["components"]["schemas"].values() for field in one.get("properties", {}).values()
+    ]
+    assert [field for field in fields if "default" in field] == []
+    assert schema("SubmitBatchBody")["properties"]["priority"]["description"].endswith(' Default: `"normal"`.')

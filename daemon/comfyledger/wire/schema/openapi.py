@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -65,7 +66,7 @@ def openapi(version: str) -> dict[str, Any]:
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": _reached(paths, schemas),
+            "schemas": {name: _optional(schema) for name, schema in _reached(paths, schemas).items()},
             "responses": {"Problem": _problem(schemas)},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "The token, never in a URL."}
@@ -228,6 +229,16 @@ def _reached(paths: object, schemas: dict[str, Schema]) -> dict[str, Schema]:
         reached |= waiting
         waiting = {name for one in waiting for name in _named(schemas[one])} - reached
     return {name: schema for name, schema in schemas.items() if name in reached}
+
+
+def _optional(schema: Schema) -> Schema:
+    """The schema with defaults in words. A field with `default` would be there for openapi-typescript, but the daemon
+    leaves out what has its default."""
+    fields: dict[str, Schema] = schema.get("properties", {})
+    for field in fields.values():
+        if default := field.pop("default", None):
+            field["description"] += f" Default: `{json.dumps(default)}`."
+    return schema
 
 
 def _named(part: object) -> Iterator[str]:

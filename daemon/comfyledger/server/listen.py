@@ -32,6 +32,8 @@ from comfyledger.settings import Door
 STOP_S: Final = 5.0
 REQUEST_S: Final = 15.0
 """How long a connection may take to its first request, headers included, and to each next one."""
+LINE_BYTES_MAX: Final = 65_536
+"""Of the first line of a request: room for the longest parameters that requests may have, percent-encoded."""
 PAGES_MAX: Final = 64
 """Connections besides websockets: health checks, metrics, images."""
 BACKLOG: Final = 1_024
@@ -70,6 +72,7 @@ async def listen(door: Door, local: Iterable[Path], context: Context, stack: Asy
         handle_signals=False,
         keepalive_timeout=REQUEST_S,
         auto_decompress=False,
+        max_line_size=LINE_BYTES_MAX,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -122,7 +122,7 @@ def read_query(route: Route, path: dict[str, str], query: list[tuple[str, str]])
             raise Refused("invalid_field", text, hint="Give each parameter once.", path=f"query.{name}")
         values[field] = value.split(",") if field in LISTS else value
     try:
-        return msgspec.convert(values, type=route.request, strict=False)
+        message: Message = msgspec.convert(values, type=route.request, strict=False)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at `$")
         field = place.lstrip(".").partition("[")[0].rstrip("`")
@@ -130,3 +130,13 @@ def read_query(route: Route, path: dict[str, str], query: list[tuple[str, str]])
         raise Refused(
             "invalid_field", f"{sentence[:300]}.", hint=ROUTES_HINT, path=f"query.{name}" if name else "query"
         ) from error
+    _check_not_null(route, message, values)
+    return message
+
+
+def _check_not_null(route: Route, message: Message, values: dict[str, Any]) -> None:
+    """Raises Refused(invalid_field): `null` reads as nothing where no text is taken, so that it would be ignored."""
+    for name, field in route.fields.items():
+        if field in values and getattr(message, field) is None:
+            text = f"The parameter {name!r} has no value `null`."
+            raise Refused("invalid_field", text, hint="Leave it out.", path=f"query.{name}")

@@ -14,11 +14,13 @@ import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from secrets import randbelow
 from typing import Any, Final
 
 import aiohttp
 import msgspec
 import structlog
+from ulid import ULID
 
 from comfyledger import __version__, logs
 from comfyledger.admission.configured import keys_of_backends, prepare_workflows, secrets_of_workflows
@@ -26,25 +28,24 @@ from comfyledger.client.finding import find_state_dir
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.urls import reached
+from comfyledger.core.values import SEED_MADE_UP_MAX
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused, Unusable
 from comfyledger.ledger.observers import Observer
-from comfyledger.ledger.ports import Ledger
+from comfyledger.ledger.ports import BatchFilter, Ledger, Reader
 from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
-from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow
+from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow, IdSource
 from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
 from comfyledger.server.access import access_of
 from comfyledger.server.app_keys import Context
 from comfyledger.server.file_urls import FileUrls
-from comfyledger.server.listen import Entrances, announce, listen, withdraw
+from comfyledger.server.listen import Entrances, announce, listen, socket_paths, withdraw
 from comfyledger.settings import Invalid, Secret, Settings
-from comfyledger.startup import local_socket
 from comfyledger.startup.build_comfyui import Backend, build_backends, first_answers
 from comfyledger.startup.build_workers import Background, build_background
 from comfyledger.startup.greeting import ComfyUISeen, greeting
-from comfyledger.startup.ids import id_source, salt
 from comfyledger.startup.open_state import State, in_state_folder, open_state
 from comfyledger.startup.usable import refuse_mistakes
 from comfyledger.workers.batch_log import BatchLog
@@ -295,8 +296,37 @@ def _policy(settings: Settings, workflows: dict[str, ConfiguredWorkflow]) -> Adm
 
 async def open_server(settings: Settings, context: Context, stack: AsyncExitStack) -> Entrances:
     """Listen, and tell clients of this machine where. Raises Refused, Unusable."""
-    local = local_socket.socket_paths(settings.state_path, os.environ, os.geteuid())
+    local = socket_paths(settings.state_path, os.environ, os.geteuid())
     entrances = await listen(settings.door, local, context, stack)
     with in_state_folder(settings):
         announce(settings.door_path, entrances, settings.source)
     return entrances
+
+
+# ---- ids, salts and seeds
+
+
+class BatchIds:
+    """Makes ids that sort in the order in which they were made, also where the wall clock goes back.
+
+    `newest` is the highest id so far, from an earlier run. Batches are listed, and resumed at a start, by their ids.
+    """
+
+    def __init__(self, newest: str | None) -> None:
+        self._last = int(ULID.from_str(newest)) if newest else 0
+
+    def __call__(self) -> str:
+        self._last = max(self._last + 1, int(ULID()))
+        return str(ULID.from_int(self._last))
+
+
+async def id_source(reader: Reader) -> IdSource:
+    """The source of a daemon whose earlier ids are in this ledger."""
+    newest = await reader.batches(BatchFilter(limit=1))
+    batch_id = BatchIds(newest[0].batch_id if newest else None)
+    return IdSource(batch_id=batch_id, salt=salt, seed=lambda: randbelow(SEED_MADE_UP_MAX + 1))
+
+
+def salt() -> bytes:
+    """The same bytes as `secrets.token_bytes`, which takes four times as long because it makes a large number first."""
+    return os.urandom(16)

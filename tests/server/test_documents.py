@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 import comfyledger
-from comfyledger.server import documents
+from comfyledger.server.v1 import documents
 from comfyledger.wire.schema.asyncapi import asyncapi
 from comfyledger.wire.schema.openapi import openapi
 
@@ -46,7 +46,7 @@ async def test_every_file_of_the_page_may_load_from_the_daemon_alone(door: Any, 
 
 async def test_a_name_that_is_no_file_of_the_page_is_not_found(door: Any) -> None:
     async with aiohttp.ClientSession(door.url) as http:
-        for name in ("x.js", "..%2Fdocuments.py", "index.html", "swagger-ui%2FLICENSE"):
+        for name in ("x.js", "..%2Fpages.py", "index.html", "swagger-ui%2FLICENSE"):
             async with http.get(f"/docs/{name}") as answer:
                 assert answer.status == 404
 

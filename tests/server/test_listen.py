@@ -23,7 +23,6 @@ from comfyledger.errors import Refused
 from comfyledger.server import connections, listen
 from comfyledger.server.app_keys import SPARED_EACH
 from comfyledger.server.tokens import add
-from comfyledger.startup import local_socket
 from support.waiting import pause, until
 
 PATH = "door.sock"
@@ -91,14 +90,14 @@ async def test_a_deep_state_folder_has_its_socket_in_the_run_time_folder(
 
 
 def test_a_run_time_folder_that_others_can_enter_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_socket, "_TEMPORARY", tmp_path)
-    monkeypatch.setattr(local_socket, "PATH_BYTES_MAX", 1_000)  # so that only the state folder's is too long
+    monkeypatch.setattr(listen, "_TEMPORARY", tmp_path)
+    monkeypatch.setattr(listen, "PATH_BYTES_MAX", 1_000)  # so that only the state folder's is too long
     user, deep = os.geteuid(), Path("/" + "x" * 1_000)
     own = tmp_path / f"comfyledger-{user}"
     environ = {"XDG_RUNTIME_DIR": str(tmp_path / "run")}
 
     def last() -> Path:
-        return list(local_socket.socket_paths(deep, environ, user))[-1]
+        return list(listen.socket_paths(deep, environ, user))[-1]
 
     (tmp_path / "run").mkdir(mode=0o755)
     assert last().parent == own
@@ -115,8 +114,8 @@ def test_a_run_time_folder_that_others_can_enter_is_not_used(tmp_path: Path, mon
 def test_two_state_folders_never_share_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o700)
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
-    monkeypatch.setattr(local_socket, "PATH_BYTES_MAX", 1_000)
-    found = [next(local_socket.socket_paths(Path(f"/{'x' * 1_000}/{name}"), environ, os.geteuid())) for name in "ab"]
+    monkeypatch.setattr(listen, "PATH_BYTES_MAX", 1_000)
+    found = [next(listen.socket_paths(Path(f"/{'x' * 1_000}/{name}"), environ, os.geteuid())) for name in "ab"]
     assert len(set(found)) == 2
     assert all(path.parent == tmp_path for path in found)
 

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from comfyledger import wire
 from comfyledger.errors import Refused
-from comfyledger.server import documents, files
+from comfyledger.server import files
 from comfyledger.server.app_keys import (
     CONNECTIONS,
     CONTEXT,
@@ -28,7 +28,7 @@ from comfyledger.server.app_keys import (
 from comfyledger.server.connections import ConnectionLimits, Connections
 from comfyledger.server.rate_limit import RateLimitedLog
 from comfyledger.server.session import Session
-from comfyledger.server.v1 import guard, handlers
+from comfyledger.server.v1 import documents, guard, handlers
 from comfyledger.wire import SUBPROTOCOL
 
 HARD_LIMIT: Final = 8

@@ -153,7 +153,7 @@ def _meant(line: Line) -> Iterator[tuple[str, Line]]:
             msgspec.structs.replace(line, stream=stream_of(decode(line.kind, schema_of(line.kind), line.data))),
         )
     except (LedgerUnusable, msgspec.MsgspecError, *_GARBLED):
-        pass
+        pass  # the data cannot be read, so it names no stream: the other columns may still be the changed ones
     for kind in KINDS:
         yield "kind", msgspec.structs.replace(line, kind=kind)
     for number in range(1, schema_of(line.kind) + 1):

@@ -18,7 +18,7 @@ from comfyledger.server.app_keys import CONTEXT
 from comfyledger.wire.schema.asyncapi import asyncapi
 from comfyledger.wire.schema.openapi import openapi
 
-_PAGE: Final = Path(__file__).with_name("api_page")
+_PAGE: Final = Path(__file__).parent.with_name("api_page")
 _SHIPPED: Final = {
     "": _PAGE / "index.html",
     "start.js": _PAGE / "start.js",

@@ -63,9 +63,9 @@ async def find_image(reader: Reader, name: str) -> ImageRow | None:
     return found or await reader.image_named(name)
 
 
-def unknown_image(name: str) -> Refused:
+def unknown_image(name: str, path: str = "$.data.image") -> Refused:
     hint = "Give the whole public id, folder included, or <batch_id>/<index>."
-    return Refused("unknown_image", f"There is no image {name[:200]!r}.", hint=hint, path="$.data.image")
+    return Refused("unknown_image", f"There is no image {name[:200]!r}.", hint=hint, path=path)
 
 
 async def shown(reader: Reader, images: list[ImageRow]) -> list[wire.ImageInfo]:

@@ -24,6 +24,7 @@ from comfyledger.server.access import check_reads_all
 from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, WEBSOCKETS
 from comfyledger.server.health import now_of, readiness
 from comfyledger.server.v1.reading import check_no_token
+from comfyledger.wire.routes import FILE
 
 PIECE_BYTES: Final = 262_144
 STALL_S: Final = 30.0
@@ -44,7 +45,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/readyz", _ready),
         web.get("/metrics", _metrics),
         web.get("/images/{public_id:.+}", _image),
-        web.get("/v1/images/{image:.+}/file", _file),
+        web.get(FILE.replace("{image}", "{image:.+}"), _file),
     ]
 
 
@@ -136,7 +137,7 @@ async def _allowed_image(request: web.Request) -> ImageRow:
         reader = context.shown_to(context.access.caller(request)).reader
         image = await listings.find_image(reader, name)
         if image is None:
-            raise listings.unknown_image(name)
+            raise listings.unknown_image(name, "path.image")
         return image
     image = await listings.find_image(context.reader, name)
     expires, signature = signed

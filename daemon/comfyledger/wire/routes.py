@@ -75,6 +75,8 @@ class Route(msgspec.Struct, frozen=True):
 
 
 BATCHES, BATCH, IMAGE = "/v1/batches", "/v1/batches/{batch_id}", "/v1/images/{image}"
+FILE: Final = f"{IMAGE}/file"
+"""The bytes of an image, for a token or a signature. It is no request of the websocket, so it is not in the table."""
 STORE: Final = "/v1/stores/{store}/series"
 _PAGE: Final = {"cursor": "before"}
 

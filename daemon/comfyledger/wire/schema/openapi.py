@@ -17,6 +17,7 @@ from comfyledger.wire.requests.submitting import SubmitBatch
 from comfyledger.wire.routes import (
     CLIENT_HEADER,
     EVENT_STREAM,
+    FILE,
     KEY_HEADER,
     LAST_EVENT_ID,
     LISTS,
@@ -53,6 +54,7 @@ def openapi(version: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+    paths[FILE] = {"get": _file()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -182,6 +184,37 @@ def _body(route: Route, schemas: dict[str, Schema]) -> Schema:
         "example": {field: one for field, one in shown.items() if field in fields},
     }
     return {"required": bool(required), "content": {JSON: content}}
+
+
+def _file() -> dict[str, Any]:
+    """The bytes of an image: no request of the websocket, so not in the table of routes."""
+    digits = {"type": "string", "pattern": "^[1-9][0-9]{0,11}$"}
+    name = {"name": "image", "in": "path", "required": True, "description": _IMAGE, "schema": {"type": "string"}}
+    moved = {"Location": {"description": "The `https` address of the store.", "schema": {"type": "string"}}}
+    return {
+        "operationId": "get_file",
+        "tags": ["images"],
+        "summary": "Get the file of an image",
+        "description": "With a token, or by a `file_url` as an answer gave it. `Range` and `If-None-Match` work.",
+        "security": [{"token": []}, {}],
+        "parameters": [
+            {**name, "example": "01M82DA9EJBQZAAZJR4D2RM95D/1"},
+            _given("query", "expires", "When the signed address ends, in seconds since 1970.", digits, "1795985280"),
+            _given("query", "signature", _SIGNATURE, {"type": "string"}, "5f0c"),
+        ],
+        "responses": {
+            "200": {"description": "The file, with its own content type.", "content": {"*/*": {}}},
+            "206": {"description": "The part that `Range` asks for.", "content": {"*/*": {}}},
+            "302": {"description": "The spool no longer holds it, and a store serves it.", "headers": moved},
+            "304": {"description": "The client has these bytes already."},
+            "416": {"description": "The file has no such part."},
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    }
+
+
+_IMAGE: Final = "The image: its public id, folder included, or `<batch_id>/<index>`."
+_SIGNATURE: Final = "The signature of image, variant and `expires`, in hexadecimal. Given together with `expires`."
 
 
 # ---- answers

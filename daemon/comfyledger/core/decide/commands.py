@@ -169,9 +169,10 @@ def chosen_images(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> li
 
 
 def cancel_batch(draft: Draft, command: CancelBatch) -> Changed:
-    """Give up what is not kept yet. What is kept goes on to its stores, what is stored stays stored.
+    """Cancel the images that are not kept yet. Kept images still go to their stores, and stored images stay stored.
 
-    A batch that somebody held after it was cancelled is let go by the next cancel: nothing of it waits any more.
+    A batch that somebody held after it was cancelled is released by the next cancel, because none of its images waits
+    any more.
     """
     batch = batch_or_refuse(draft, command.batch_id)
     chosen = chosen_images(draft, batch, command.images)
@@ -196,10 +197,10 @@ def _left(chosen: list[ImageRow], changed: list[ImageRow]) -> dict[str, int]:
 
 
 def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
-    """Take up exactly what failed, was parked or held; attempts go on counting, budgets are renewed.
+    """Retry exactly what failed, was parked or is held. Attempts continue to count, budgets are renewed.
 
-    Raises Refused(nothing_to_do) if there is nothing of that kind, Refused(take_missing) if there is only what a person
-    must choose from.
+    Raises Refused(nothing_to_do) if there is no such image, and Refused(take_missing) if a person must first choose
+    files.
     """
     batch = batch_or_refuse(draft, command.batch_id)
     chosen = chosen_images(draft, batch, command.images)
@@ -279,7 +280,7 @@ def release_batch(draft: Draft, command: ReleaseBatch) -> Changed:
 
 
 def pause_lane(draft: Draft, command: PauseLane) -> Changed:
-    """Stop giving new work to a lane. Saying it twice is no error: who pauses wants it paused."""
+    """Stop giving new work to a lane. Pausing a paused lane is not an error."""
     if not draft.state.lane(command.lane).person:
         draft.emit(LanePaused(command.lane, cause="person", code="person", by=command.label))
     return Changed(0)

@@ -17,7 +17,7 @@ from comfyledger.core.rows import ImageRow, TextRow
 
 
 def forget(draft: Draft, command: Forget) -> Forgotten:
-    """Forget a batch, or images of it. What is forgotten already is passed over, so that it may be said again.
+    """Forget a batch, or images of it. What is forgotten already is skipped, so that the command may be repeated.
 
     Raises Refused(unknown_batch, unknown_image).
     """

@@ -49,7 +49,9 @@ def as_forgotten(image: ImageRow, *, stores: bool) -> ImageRow:
 
 
 def _without(image: ImageRow, upload: Upload, *, stores: bool) -> Upload:
-    """What becomes of one store's part. What was never begun is not there; what was may be, whatever the store said."""
+    """The new state of one store's part. If no upload was begun, the store has no copy. Otherwise it may have one,
+    whatever it answered.
+    """
     if upload.state in {"deleting", "deleted", "dropped"} or (upload.state == "foreign" and not _moved(upload)):
         return upload
     if not image.sha256 or (upload.state == "owed" and not upload.attempts):
@@ -88,6 +90,6 @@ def without_deletion(image: ImageRow, store: str, new: Upload) -> ImageRow:
 
 
 def _texts_erased(state: Slice, event: BlobErased) -> tuple[Row, ...]:
-    """Rows go on naming what is gone: that a digest leads nowhere is how an erased text is known."""
+    """Rows keep the digests of erased texts. A digest without a text shows that the text was erased."""
     batch = state.the_batch(event.batch_id)
     return (replace(batch, metadata=None),) if batch.metadata in event.digests else ()

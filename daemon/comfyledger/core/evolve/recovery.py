@@ -51,7 +51,7 @@ def series_renumbered(state: Slice, event: ImageRenumbered | ImageAdded) -> Seri
 
 
 def _owed(image: ImageRow, store: str) -> ImageRow:
-    """Attempts go on counting. What waits to be rendered goes on waiting."""
+    """Attempts continue to count. Images that wait to be rendered continue to wait."""
     before = image.upload(store)
     if before is None:
         uploads = (*image.uploads, Upload(store))

@@ -60,9 +60,8 @@ def _unwanted(prompt: PromptRow) -> PromptRow:
 
 
 def renewed(prompt: PromptRow) -> PromptRow:
-    """A prompt with its budget renewed. One that is under way for other images goes on: its set is as good.
-
-    A suspect remains one until it has finished, so that a retry puts no other prompt at risk.
+    """A prompt with its budget renewed. If it is running for other images, it continues, because its files will do. A
+    suspect remains one until it has finished, so that a retry puts no other prompt at risk.
     """
     state = "queued" if prompt.state == "done" else prompt.state
     return replace(prompt, state=state, failures=0, strikes=min(prompt.strikes, 1), code="", words=None)

@@ -138,7 +138,7 @@ class PendingWork:
     # ---- what may start
 
     def take(self, now_ms: int) -> list[Effect]:
-        """The effects that shall start now. Each is under way until `done` is said of it."""
+        """The effects to start now. Each one is running until `done` is called for it."""
         while self._later and self._later[0][0] <= now_ms:
             _, key = heapq.heappop(self._later)
             if key[0] == _QUEUE:
@@ -188,7 +188,9 @@ class PendingWork:
         return started
 
     def _may_call(self, lane: str, kind: str, now_ms: int) -> bool:
-        """A lane in trouble is tried by one call at a time. Following is no call: it waits for the socket."""
+        """A lane in trouble is tried by one call at a time. Following does not count as a call: it waits for the
+        websocket.
+        """
         if kind == "follow" or not self._lanes.in_trouble(lane):
             return True
         calls = (calls for (name, other), calls in self._calls.items() if name == lane and other != "follow")

@@ -10,7 +10,6 @@ from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -25,6 +24,7 @@ from comfyledger.queries.dependencies import Dependencies
 from comfyledger.server import tokens
 from comfyledger.server.tokens import Right
 from comfyledger.wire.routes import BATCH, ROUTES, STORE, Route
+from support.http_requests import as_http
 from support.waiting import DEADLINE_S, until
 from support.wire_app import App, Frame, of_kind
 
@@ -401,20 +401,6 @@ def http_requests_about(name: dict[str, str]) -> list[tuple[Right, Route, URL, d
     ]
     by_id = next(route for route in ROUTES if route.path == BATCH and route.method == "GET")
     return [*found, ("submit", by_id, URL(f"/v1/batches/{name['batch']}?wait=1"), None)]
-
-
-def as_http(route: Route, data: dict[str, Any]) -> tuple[URL, dict[str, Any] | None] | None:
-    """Path, query and body of a request; None if the route has no place for one of its fields."""
-    rest = dict(data)
-    fields = {parameter: route.renamed.get(parameter, parameter) for parameter in route.in_path}
-    if not set(fields.values()) <= set(rest) or not set(rest) <= {*fields.values(), *route.fields.values()}:
-        return None
-    path = route.path.format(**{parameter: quote(str(rest.pop(field))) for parameter, field in fields.items()})
-    if route.method == "POST":
-        return URL(path, encoded=True), rest
-    outside = {field: parameter for parameter, field in route.fields.items()}
-    words = {outside[field]: str(value).lower() if value is True else str(value) for field, value in rest.items()}
-    return URL(path, encoded=True).with_query(words), None
 
 
 NAMES_NOTHING_OVER_HTTP = {

@@ -119,7 +119,7 @@ def test_filters_are_the_daemons_work(door: Any, run: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--since", "yesterday"), "no time"),
+        (("--since", "yesterday"), "not a time"),
         (("--follow", "--to", "3"), "no end"),
         (("--character", "Fox"), "--user"),
     ],

@@ -12,12 +12,12 @@ import pytest
 import structlog
 
 FOREIGN = ("COMFYLEDGER_", "CLOUDINARY_")
-"""What a developer has set for daemons, clients and accounts of their own means nothing to a test."""
+"""What a developer has set for daemons, clients and accounts of their own means nothing to a test, nor does a proxy."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Whatever is set and whatever runs on this machine, a test sees its own folder and what it set itself."""
-    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+    for name in [name for name in os.environ if name.startswith(FOREIGN) or name.lower().endswith("_proxy")]:
         del os.environ[name]
     for name in ("CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "XDG_RUNTIME_DIR"):
         os.environ.pop(name, None)

@@ -10,6 +10,7 @@ import msgspec
 
 from comfyledger import wire
 from comfyledger.core.events import KINDS
+from comfyledger.wire.problems import Problem
 from support.documents import components
 
 
@@ -23,8 +24,10 @@ def reached(kind: Any, found: dict[type, None]) -> None:
             reached(hint, found)
 
 
+HTTP = (Problem, wire.StreamedEvent)
+"""What only HTTP sends."""
 TYPES: dict[type, None] = {}
-for root in (*wire.REQUESTS.values(), *wire.ANSWERS.values(), *wire.RESULTS.values(), *KINDS.values()):
+for root in (*wire.REQUESTS.values(), *wire.ANSWERS.values(), *wire.RESULTS.values(), *KINDS.values(), *HTTP):
     reached(root, TYPES)
 UNITS = {"_ms": "milliseconds", "_s": "seconds", "_bytes": "bytes", "width": "pixels", "height": "pixels"}
 

@@ -33,12 +33,12 @@ TAGS: Final = {
     "batches": "Ask for images, look at batches, give them up or try them again.",
     "images": "Look at images, at their files and at their history.",
     "events": "What happened: pages of the log, or a stream of it.",
-    "steering": "Stop and continue work, take up what failed, erase what is to be forgotten.",
+    "control": "Stop and continue work, take up what failed, erase what is to be forgotten.",
     "series": "Numbers: open a series, and continue above what a store holds.",
     "server": "The daemon, its ComfyUIs, stores and workflows.",
 }
 _TAG_OF: Final = {
-    **dict.fromkeys(("pause", "resume", "recover", "forget"), "steering"),
+    **dict.fromkeys(("pause", "resume", "recover", "forget"), "control"),
     **dict.fromkeys(("server", "workflows", "backends", "stores"), "server"),
     **{part: part for part in ("batches", "images", "events", "series")},
     "explain": "images",

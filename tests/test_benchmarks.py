@@ -13,7 +13,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def test_the_upload_benchmark_compares_all_it_names_and_ours_keeps_its_connections() -> None:
+def test_the_upload_benchmark_compares_all_clients_on_few_connections() -> None:
     words = ("--files", "20", "--size", "300000", "--rounds", "1", "--concurrency", "4")
     ran = subprocess.run(
         [sys.executable, BENCHMARKS / "upload.py", *words], capture_output=True, text=True, check=True, timeout=60
@@ -27,7 +27,7 @@ def test_the_upload_benchmark_compares_all_it_names_and_ours_keeps_its_connectio
     assert "comfyledger x4" in ran.stderr
 
 
-def test_the_benchmark_of_scale_measures_every_part_against_a_floor_or_a_peer() -> None:
+def test_the_benchmark_of_scale_compares_every_part_with_another() -> None:
     words = ("--events", "1", "--groups", "1")
     ran = subprocess.run(
         [sys.executable, BENCHMARKS / "scale.py", *words], capture_output=True, text=True, check=True, timeout=60

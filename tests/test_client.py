@@ -173,7 +173,7 @@ async def submit(client: Client) -> wire.BatchAccepted:
 # ---- finding
 
 
-def test_arguments_take_precedence_over_the_environment_and_that_over_files(tmp_path: Path) -> None:
+def test_arguments_override_the_environment_which_overrides_files(tmp_path: Path) -> None:
     environ = {"COMFYLEDGER_URL": "http://env", "COMFYLEDGER_TOKEN": "e", "COMFYLEDGER_STATE_DIR": str(tmp_path)}
     (tmp_path / "door.json").write_text('{"url": "http://file", "socket": "/its.sock"}')
     (tmp_path / "token").write_text("f\n")

@@ -77,7 +77,7 @@ def test_nobody_who_listens_stops_nothing_and_is_logged_once(tmp_path: Path) -> 
     assert notifier.dropped == 2
 
 
-def test_a_manager_that_reads_nothing_holds_nobody_up_and_hears_of_readiness_later(
+def test_a_manager_that_reads_nothing_delays_nobody_and_gets_ready_later(
     heard: tuple[str, socket.socket],
 ) -> None:
     address, listening = heard
@@ -152,7 +152,7 @@ def engine(oldest_job_s: float = 0.0, shortage: str = "") -> Any:
     )
 
 
-def test_the_sign_of_life_is_withheld_while_the_writer_is_stuck_and_comes_back_after() -> None:
+def test_no_watchdog_message_is_sent_while_the_writer_is_stuck() -> None:
     there = engine(JOB_S_MAX - 0.1)
     watchdog = Watchdog(Notifier(), there, [], 30.0)
     assert watchdog.words()[0] == ALIVE, "a slow fsync is no reason"

@@ -89,7 +89,7 @@ def test_without_a_configuration_everything_lies_below_the_state_folder(
     assert list(read.comfyui) == ["main"]
 
 
-def test_what_was_asked_for_comes_before_the_file_and_the_file_before_the_environment(
+def test_the_state_folder_comes_from_command_then_file_then_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMFYLEDGER_STATE_DIR", str(tmp_path / "environment"))
@@ -101,7 +101,7 @@ def test_what_was_asked_for_comes_before_the_file_and_the_file_before_the_enviro
     assert settings.load(path).state_path == tmp_path / "environment"
 
 
-def test_what_a_plugin_is_told_for_all_its_stores_holds_where_a_store_says_nothing_else(tmp_path: Path) -> None:
+def test_options_of_a_plugin_apply_unless_its_store_has_its_own(tmp_path: Path) -> None:
     read = load(
         tmp_path,
         "[plugins.odd]\nroot = 'all'\nsize = 3\n[stores.a]\nkind = 'odd'\n[stores.b]\nkind = 'odd'\nsize = 4\n",
@@ -110,7 +110,7 @@ def test_what_a_plugin_is_told_for_all_its_stores_holds_where_a_store_says_nothi
     assert read.stores == {"a": {"kind": "odd", "root": root, "size": 3}, "b": {"kind": "odd", "root": root, "size": 4}}
 
 
-def test_a_plugin_that_is_told_something_is_a_store_where_no_store_is_named(tmp_path: Path) -> None:
+def test_a_plugin_with_options_is_a_store_if_no_store_is_named(tmp_path: Path) -> None:
     assert load(tmp_path, "[plugins.odd]\nsize = 3\n").stores == {"odd": {"kind": "odd", "size": 3}}
 
 
@@ -133,9 +133,7 @@ def test_no_secret_of_a_plugin_is_in_what_is_printed(tmp_path: Path) -> None:
         ("http://box:port", "http://127.0.0.1:8188"),
     ],
 )
-def test_an_address_of_comfyui_that_cannot_work_is_refused_without_its_secrets(
-    tmp_path: Path, url: str, hint: str
-) -> None:
+def test_an_invalid_address_of_comfyui_is_refused_without_its_secrets(tmp_path: Path, url: str, hint: str) -> None:
     path = tmp_path / "config.toml"
     path.write_text(f'[comfyui.main]\nurl = "{url}"')
     (mistake,) = settings.examine(path, None, {}).mistakes

@@ -32,7 +32,7 @@ class Blob(msgspec.Struct, frozen=True, gc=False):
 
 
 def blob_of(content: bytes, salt: bytes, key: str = "") -> Blob:
-    """The blob of a content. The salt keeps a digest from being guessed back into a short text."""
+    """The blob of a content. Without the salt, a short text could be guessed from its digest."""
     return Blob(hashlib.sha256(salt + content).hexdigest(), salt, content, key)
 
 
@@ -96,37 +96,46 @@ class OutputFile(msgspec.Struct, frozen=True, gc=False):
     type: Annotated[str, Meta(description="ComfyUI's folder that it is in: `output`.", examples=["output"])]
 
 
+Sha256 = Annotated[
+    str,
+    Meta(
+        description="SHA-256 of the bytes that all stores get, in hexadecimal.",
+        examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+    ),
+]
+Md5 = Annotated[
+    str, Meta(description="MD5 of the same bytes, in hexadecimal.", examples=["ec93c7d7d388a6ac303c5f775994b3df"])
+]
+FileBytes = Annotated[int, Meta(description="Size of the file in bytes.", examples=[165_514])]
+Width = Annotated[int, Meta(description="Width in pixels.", examples=[512])]
+Height = Annotated[int, Meta(description="Height in pixels.", examples=[512])]
+Extension = Annotated[
+    str,
+    Meta(
+        description="What the bytes are: `png`, `jpg`, `webp`, `gif`, or another kind of file that is kept.",
+        examples=["png"],
+    ),
+]
+HowChecked = Annotated[
+    Checked,
+    Meta(
+        description="How far it was checked: `whole`, or `structure` if decoding the pixels would have taken too "
+        "much memory."
+    ),
+]
+
+
 class Pinned(msgspec.Struct, frozen=True, gc=False):
     """A file that is whole, with the bytes that every store gets."""
 
     image: Annotated[int, Meta(description="The place of the file among those of its run, from 1.", examples=[1])]
-    sha256: Annotated[
-        str,
-        Meta(
-            description="SHA-256 of the bytes that all stores get, in hexadecimal.",
-            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
-        ),
-    ]
-    md5: Annotated[
-        str, Meta(description="MD5 of the same bytes, in hexadecimal.", examples=["ec93c7d7d388a6ac303c5f775994b3df"])
-    ]
-    size_bytes: Annotated[int, Meta(description="Size of the file in bytes.", examples=[165_514])]
-    width: Annotated[int, Meta(description="Width in pixels.", examples=[512])]
-    height: Annotated[int, Meta(description="Height in pixels.", examples=[512])]
-    extension: Annotated[
-        str,
-        Meta(
-            description="What the bytes are: `png`, `jpg`, `webp`, `gif`, or another kind of file that is kept.",
-            examples=["png"],
-        ),
-    ]
-    checked: Annotated[
-        Checked,
-        Meta(
-            description="How far it was checked: `whole`, or `structure` if decoding the pixels would have taken too "
-            "much memory."
-        ),
-    ] = "whole"
+    sha256: Sha256
+    md5: Md5
+    size_bytes: FileBytes
+    width: Width
+    height: Height
+    extension: Extension
+    checked: HowChecked = "whole"
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):

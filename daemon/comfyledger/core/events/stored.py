@@ -23,7 +23,7 @@ from comfyledger.core.events.event import (
     StoreName,
     Words,
 )
-from comfyledger.core.values import Checked, StoreRef
+from comfyledger.core.values import Extension, FileBytes, Height, HowChecked, Md5, Sha256, StoreRef, Width
 
 
 class ImageKept(Event, frozen=True):
@@ -34,33 +34,13 @@ class ImageKept(Event, frozen=True):
     attempt: Attempt
     image: ImageIndex
     name: PublicId
-    sha256: Annotated[
-        str,
-        Meta(
-            description="SHA-256 of the bytes that all stores get, in hexadecimal.",
-            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
-        ),
-    ]
-    md5: Annotated[
-        str, Meta(description="MD5 of the same bytes, in hexadecimal.", examples=["ec93c7d7d388a6ac303c5f775994b3df"])
-    ]
-    size_bytes: Annotated[int, Meta(description="Size of the file in bytes.", examples=[165_514])]
-    width: Annotated[int, Meta(description="Width in pixels.", examples=[512])]
-    height: Annotated[int, Meta(description="Height in pixels.", examples=[512])]
-    extension: Annotated[
-        str,
-        Meta(
-            description="What the bytes are: `png`, `jpg`, `webp`, `gif`, or another kind of file that is kept.",
-            examples=["png"],
-        ),
-    ]
-    checked: Annotated[
-        Checked,
-        Meta(
-            description="How far it was checked: `whole`, or `structure` if decoding the pixels would have taken too "
-            "much memory."
-        ),
-    ] = "whole"
+    sha256: Sha256
+    md5: Md5
+    size_bytes: FileBytes
+    width: Width
+    height: Height
+    extension: Extension
+    checked: HowChecked = "whole"
 
 
 class UploadStarted(Event, frozen=True):

@@ -131,17 +131,18 @@ def _crc8(content: bytes) -> int:
     return crc
 
 
-def _table16() -> tuple[int, ...]:
-    table = []
+def _crc_table(bits: int, polynomial: int) -> tuple[int, ...]:
+    """The remainders of all bytes, for a checksum of so many bits whose highest bit comes first."""
+    table, top, mask = [], 1 << (bits - 1), (1 << bits) - 1
     for byte in range(256):
-        crc = byte << 8
+        crc = byte << (bits - 8)
         for _ in range(8):
-            crc = crc << 1 ^ 0x8005 if crc & 0x8000 else crc << 1
-        table.append(crc & 0xFFFF)
+            crc = crc << 1 ^ polynomial if crc & top else crc << 1
+        table.append(crc & mask)
     return tuple(table)
 
 
-_TABLE16: Final = _table16()
+_TABLE16: Final = _crc_table(16, 0x8005)
 
 
 def _crc16(content: bytes) -> int:
@@ -340,17 +341,7 @@ def _blank(packet: bytearray, at: int) -> None:
         at += 4 + length
 
 
-def _table32() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        crc = byte << 24
-        for _ in range(8):
-            crc = crc << 1 ^ 0x04C11DB7 if crc & 0x80000000 else crc << 1
-        table.append(crc & 0xFFFFFFFF)
-    return tuple(table)
-
-
-_TABLE32: Final = _table32()
+_TABLE32: Final = _crc_table(32, 0x04C11DB7)
 
 
 def _crc32(content: bytes) -> int:

@@ -20,7 +20,7 @@ class Command(msgspec.Struct, Generic[R_co], frozen=True):
 
 
 class SubmitBatch(Command[Accepted], frozen=True):
-    """Give numbers and names to a batch and owe its images.
+    """Give numbers and names to a batch, and have its images rendered and stored.
 
     `trust`: a series that was never used starts at 1 without asking the stores.
     """
@@ -68,7 +68,7 @@ class RaiseSeries(Command[Raised], frozen=True):
 
 
 class SeriesSeen(msgspec.Struct, frozen=True):
-    """A series of which numbers may have been given after a backup, and what shows it. `folder` is as written."""
+    """A series that may have given numbers after the backup, and the evidence for it. `folder` is as written."""
 
     key: str
     folder: str
@@ -78,7 +78,7 @@ class SeriesSeen(msgspec.Struct, frozen=True):
 class RestoreLedger(Command[Raised], frozen=True):
     """Begin a new epoch after a backup, with every series above what was seen and by the margin.
 
-    `first`: what a series begins with that is not among them.
+    `first`: the first number of every other series.
     """
 
     epoch_before: str
@@ -105,7 +105,7 @@ class OweStore(Command[Changed], frozen=True):
 
 
 class RenumberImages(Command[Changed], frozen=True):
-    """Give those of these images (indexes) that met something else under their name the next numbers of their series.
+    """Give the next numbers of their series to those images (indexes) whose name a store uses for another file.
 
     `series`: its key, as the batch has it.
     """
@@ -123,10 +123,10 @@ class CancelBatch(Command[Changed], frozen=True):
 
 
 class RetryBatch(Command[Changed], frozen=True):
-    """Take up what failed, was parked or held, under the same numbers: all of a batch, or the images named.
+    """Continue what failed, was parked or held, under the same numbers: a whole batch, or the images named.
 
-    `take`: of the prompts of which more files came than images, and of nothing else, which files are taken. With "all"
-    the rest get the next numbers of `series`: its key, as the batch has it.
+    `take`: which files are taken, for prompts that gave more files than images and for no others. With "all" the other
+    files get the next numbers of `series`, which is the key of the batch's series.
     """
 
     batch_id: str
@@ -136,9 +136,9 @@ class RetryBatch(Command[Changed], frozen=True):
 
 
 class Forget(Command[Forgotten], frozen=True):
-    """Forget a batch, or the images named (indexes from 1): texts and files go, numbers stay used.
+    """Erase the texts and files of a batch, or of the images named (indexes from 1). Numbers stay used.
 
-    `stores`: these are asked to delete what they have.
+    `stores`: these stores are asked to delete their copies.
     """
 
     batch_id: str

@@ -145,7 +145,7 @@ def _named(key: Key, one: One, many: Many) -> Iterator[Row]:
 
 
 def _images_of_prompt(key: PromptImages, one: One) -> Iterator[Row]:
-    """By the primary key, through the indexes that the prompt itself names: no further index is paid for."""
+    """Found by primary key, from the indexes that the prompt names, so that the table needs no further index."""
     prompt = one(PromptKey(key.batch_id, key.prompt))
     if isinstance(prompt, PromptRow):
         rows = (one(ImageKey(key.batch_id, index)) for index in prompt.images)

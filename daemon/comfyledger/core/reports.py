@@ -44,7 +44,7 @@ class PromptHasFinished(PromptReport, frozen=True):
 class PromptHasFailed(PromptReport, frozen=True):
     """`code`: execution_error, timeout, file_missing, broken, too_slow, redirected, poison or http_STATUS.
 
-    `final`: another attempt would end alike, so there is none.
+    `final`: another attempt would end in the same way, so none is made.
     """
 
     code: str
@@ -74,9 +74,9 @@ class FilesKept(PromptReport, frozen=True):
 
 
 class FilesLaidBy(PromptReport, frozen=True):
-    """All files of a set with more files than images are whole and on stable storage, each with its place as `image`.
+    """A run gave more files than images. All files are whole and on stable storage, each with its place as `image`.
 
-    The answer names the images that wait for one of them; without any the files are not wanted.
+    The answer names the images that wait for a file. If it names none, the files are not wanted.
     """
 
     files: tuple[Pinned, ...]
@@ -102,7 +102,7 @@ class UploadDone(ImageReport, frozen=True):
 
 
 class UploadRefused(ImageReport, frozen=True):
-    """The image's own trouble in this store: it is parked."""
+    """The store refused this image, for a reason of the image's own. It is parked."""
 
     code: str
     words: Blob | None = None

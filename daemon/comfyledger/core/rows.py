@@ -33,7 +33,7 @@ class SeriesRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class RequestRow(msgspec.Struct, frozen=True, gc=False):
-    """A request_id that was used up, by the label of its client."""
+    """A request_id that was used, with the label of its client."""
 
     label: str
     request_id: str
@@ -49,7 +49,7 @@ class TemplateRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class TextRow(msgspec.Struct, frozen=True, gc=False):
-    """A text of a batch that the ledger still holds beside the log, and what it is about. Found, never saved.
+    """A text of a batch that is not erased yet, and what it is about. It is read, and never saved through a slice.
 
     `images` and `prompts` by index; or the `whole` batch. `elsewhere`: another batch that is not forgotten uses it.
     """
@@ -190,7 +190,7 @@ class ImageRow(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether a person had it forgotten; nothing takes it up again."""
+        """Whether a person had it forgotten. No command continues it."""
         return self.state in {"forgetting", "forgotten"}
 
     @property
@@ -262,7 +262,7 @@ class Slice:
         return self._rows.get(("series", key, ""))  # type: ignore[return-value]
 
     def first_number(self) -> int:
-        """What a series begins with that was never used and that no store holds: 1, unless a restore has raised it."""
+        """The first number of a series that was never used and that no store holds: 1, unless a restore raised it."""
         row = self.series(UNOPENED)
         return row.next if row is not None else 1
 
@@ -282,7 +282,7 @@ class Slice:
         return self._rows.get(("image", batch_id, index))  # type: ignore[return-value]
 
     def the_series(self, key: str) -> SeriesRow:
-        """A series that must be loaded; KeyError is a fault of `needs` or `touches`."""
+        """A series that was loaded. A KeyError means that `needs` or `touches` left it out."""
         return self._rows["series", key, ""]  # type: ignore[return-value]
 
     def the_batch(self, batch_id: str) -> BatchRow:

@@ -230,14 +230,14 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
 
 
 def _is_parked(image: ImageRow) -> bool:
-    """Some store would not take it, or none has it since all of its stores were given up."""
+    """A store refused it, or no store has it because all of them were given up."""
     if image.is_forgotten or image.awaits_choice:
         return False
     return image.state == "parked" or any(upload.state == "parked" for upload in image.uploads)
 
 
 def drop_store(draft: Draft, command: DropStore) -> Changed:
-    """Give up what is owed to a store. A lane that only stood in the way of that is in trouble no more."""
+    """Give up what is owed to a store. The lane's trouble ends too: nothing may be left that would probe it."""
     dropped = sum(_dropped(draft, command, batch_id) for batch_id in command.batch_ids)
     lane = store_lane(command.store)
     if dropped and draft.state.lane(lane).code:

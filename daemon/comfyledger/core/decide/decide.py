@@ -136,7 +136,7 @@ def _keys_of(command: OpenSeries | RaiseSeries | RestoreLedger) -> Iterator[str]
 
 
 def _series(*keys: str) -> tuple[Key, ...]:
-    """With what a series begins with, should it not be known."""
+    """With the row that says how an unused series begins, in case the series has none."""
     return tuple(SeriesKey(key) for key in (UNOPENED, *keys))
 
 

@@ -13,7 +13,7 @@ from comfyledger.errors import Refused
 
 
 def take_files(draft: Draft, command: RetryBatch, chosen: list[ImageRow]) -> Changed:
-    """Give their files to the images that wait for a choice. Prompts are taken whole, since their files have one order.
+    """Give files to the images that wait for a choice: to all of a prompt, because its files have one order.
 
     Raises Refused(nothing_to_do), and Refused(quantity_out_of_range) if no number is left.
     """

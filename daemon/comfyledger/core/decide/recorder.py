@@ -1,4 +1,4 @@
-"""What a decision is written on: events that take effect at once, so that the next line of a rule sees them.
+"""Collects the events of a decision. Each takes effect at once, so that the next line of a rule sees it.
 
 Also the bounds that decisions keep. What they answer is in `core.results`.
 """

@@ -27,7 +27,7 @@ OWED_AGAIN: Final = frozenset({"pending", "kept", "stored", "parked"})
 
 
 def owe_store(draft: Draft, command: OweStore) -> Changed:
-    """Raises Refused(unknown_batch), and Refused(store_unavailable) if the batch knows the store as another place."""
+    """Raises Refused(unknown_batch), and Refused(store_unavailable) if the store was another place for the batch."""
     batch = batch_or_refuse(draft, command.batch_id)
     _same_place(batch, command.store)
     images = _images(draft, batch, command.images)
@@ -72,13 +72,13 @@ def renumber_images(draft: Draft, command: RenumberImages) -> Changed:
 
 
 def is_renumberable(image: ImageRow) -> bool:
-    """Whether a store holds something else under the image's name, and none is just getting it under that name."""
+    """Whether a store holds another file under the image's name, and no store is receiving the image now."""
     under_way = any(upload.state == "uploading" for upload in image.uploads)
     return image.state in {"kept", "parked"} and not under_way and any(map(has_collided, image.uploads))
 
 
 def image_lost(draft: Draft, report: ImageIsLost) -> None:
-    """A report about bytes that were replaced since, or that no image waits for, changes nothing."""
+    """Changes nothing if the bytes were replaced since, or if no image waits for them."""
     image = draft.state.image(report.batch_id, report.image)
     if image is None or (image.state, image.prompt, image.attempt) != ("kept", report.prompt, report.attempt):
         return
@@ -101,7 +101,7 @@ def _images(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> list[Ima
 
 
 def restore_ledger(draft: Draft, command: RestoreLedger) -> Raised:
-    """Each series is raised by the margin whatever was found: an answer may have left that nothing shows any more."""
+    """Each series is raised by the margin, whatever was found: a reply may have given numbers that left no trace."""
     draft.emit(
         LedgerRestored(
             epoch_before=command.epoch_before,

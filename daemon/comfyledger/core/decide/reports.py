@@ -176,7 +176,7 @@ def _refused(draft: Draft, prompt: PromptRow, report: PromptReport, code: str, w
 
 
 def _is_remembered(draft: Draft, prompt: PromptRow) -> bool:
-    """Whether words about a prompt may be kept: not once all of its images are forgotten."""
+    """Whether texts about a prompt may be kept: not after all of its images were forgotten."""
     rows = (draft.state.image(prompt.batch_id, index) for index in prompt.images)
     return any(row is not None and not row.is_forgotten for row in rows)
 
@@ -190,7 +190,7 @@ def _fail_images(draft: Draft, batch_id: str, images: list[ImageRow], code: str,
 
 
 def _finished(draft: Draft, prompt: PromptRow, report: PromptHasFinished) -> Wanted:
-    """How many files a run gives is a matter of its graph: none of them is thrown away, and it is not run again.
+    """The graph decides how many files a run gives. None is thrown away, and the run is not repeated.
 
     Files belong to the images in their order. Images beyond the last file fail. Of more files than images a person
     says which are taken.
@@ -208,7 +208,7 @@ def _finished(draft: Draft, prompt: PromptRow, report: PromptHasFinished) -> Wan
 
 
 def _failed(draft: Draft, prompt: PromptRow, code: str, words: Blob | None, *, again: bool) -> None:
-    """An attempt came to nothing. `again`: another one may end better, and is owed."""
+    """An attempt failed. `again`: another attempt may succeed, and is made."""
     if prompt.state == "cancelling":
         draft.emit(PromptRemoved(prompt.batch_id, prompt.index, prompt.attempt, by="cancel"))
         return
@@ -220,7 +220,7 @@ def _failed(draft: Draft, prompt: PromptRow, code: str, words: Blob | None, *, a
 
 
 def _lost(draft: Draft, prompt: PromptRow, report: PromptIsGone, policy: Policy) -> None:
-    """Only what was seen running may have taken ComfyUI down. What did so as often as it may is parked."""
+    """Only a prompt that was seen running may have stopped ComfyUI. If it did so too often, its images fail."""
     draft.emit(PromptLost(prompt.batch_id, prompt.index, prompt.attempt, report.running))
     if report.running and prompt.strikes + 1 >= policy.poison_strikes_max:
         words = report.words.digest if report.words else None
@@ -228,7 +228,7 @@ def _lost(draft: Draft, prompt: PromptRow, report: PromptIsGone, policy: Policy)
 
 
 def _hold_if_all_fail_alike(draft: Draft, batch_id: str) -> None:
-    """Sixty failures of one kind are one failure: a person is asked before the GPU is kept busy with it."""
+    """Many failures of one kind have one cause: a person decides before the GPU is kept busy with them."""
     batch = draft.state.batch(batch_id)
     if batch is None or batch.held or batch.settled or batch.prompts < FAILING_ALIKE:
         return
@@ -237,7 +237,7 @@ def _hold_if_all_fail_alike(draft: Draft, batch_id: str) -> None:
 
 
 def _taken_out(draft: Draft, prompt: PromptRow, reason: str) -> None:
-    """A prompt left ComfyUI unfinished: by our own cancel, or by a person; then the batch is held."""
+    """A prompt left ComfyUI unfinished: we cancelled it, or a person removed it and the batch is held."""
     by_us = prompt.state == "cancelling"
     draft.emit(PromptRemoved(prompt.batch_id, prompt.index, prompt.attempt, by="cancel" if by_us else "foreign"))
     batch = draft.state.batch(prompt.batch_id)
@@ -246,7 +246,7 @@ def _taken_out(draft: Draft, prompt: PromptRow, reason: str) -> None:
 
 
 def _files_kept(draft: Draft, prompt: PromptRow, report: FilesKept) -> Taken:
-    """Only what is missing takes its file: an image that was cancelled or is complete has no use for another."""
+    """Only images that still wait take a file. One that was cancelled or has its file takes none."""
     pending = {image.index: image for image in _pending(draft, prompt)}
     taken = []
     for file in report.files:
@@ -275,7 +275,7 @@ def _files_kept(draft: Draft, prompt: PromptRow, report: FilesKept) -> Taken:
 
 
 def _files_laid_by(draft: Draft, prompt: PromptRow, report: FilesLaidBy) -> Taken:
-    """A set that was laid by once is not laid by again: what waits, or was chosen, stays."""
+    """Files that wait already, or that a person chose, are not replaced by a later report."""
     images = tuple(image.index for image in _pending(draft, prompt))
     if not images or prompt.waiting or len(report.files) != len(prompt.files):
         return Taken(())
@@ -320,7 +320,7 @@ def _is_awaited(image: ImageRow, upload: Upload, report: ImageReport) -> bool:
 
 
 def _upload_intended(draft: Draft, report: UploadIntended, upload: Upload) -> Wanted:
-    """An upload that a crash or the lane's trouble broke off is the same attempt: nothing new is written."""
+    """An upload that a crash or the lane's trouble interrupted is the same attempt, so no event is written."""
     if upload.state == "uploading":
         return Wanted(go=True, attempt=upload.attempts, resumed=True)
     attempt = upload.attempts + 1
@@ -329,7 +329,7 @@ def _upload_intended(draft: Draft, report: UploadIntended, upload: Upload) -> Wa
 
 
 def _lane_stuck(draft: Draft, report: LaneStuck) -> None:
-    """One event for one trouble, however often it is met; another code of the same lane is another event."""
+    """One event for each trouble, however many calls meet it. Another code of the same lane is another event."""
     if draft.state.lane(report.lane).code != report.code:
         words = report.words.digest if report.words else None
         draft.emit(LanePaused(report.lane, cause="trouble", code=report.code, words=words))

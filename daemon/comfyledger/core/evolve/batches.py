@@ -104,7 +104,7 @@ def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row,
 
 
 def _owed_again(uploads: tuple[Upload, ...]) -> tuple[Upload, ...]:
-    """What was parked; of an image whose stores were all given up, those."""
+    """The uploads to try again: the parked ones or, if every store was given up, all of these."""
     again = "parked" if any(upload.state == "parked" for upload in uploads) else "dropped"
     return tuple(
         replace(upload, state="owed", code="", words=None) if upload.state == again else upload for upload in uploads

@@ -43,7 +43,7 @@ def prompt_finished(state: Slice, event: PromptFinished) -> tuple[Row, ...]:
 
 
 def files_waiting(state: Slice, event: FilesWaiting) -> tuple[Row, ...]:
-    """The images are parked, and their prompt has nothing more to do until a person chooses."""
+    """The images are parked. Their prompt has nothing to do until a person chooses."""
     batch, prompt = state.the_batch(event.batch_id), state.the_prompt(event.batch_id, event.prompt)
     before = [state.the_image(event.batch_id, index) for index in event.images]
     after = [replace(image, state="parked", code="wrong_count", words=event.words) for image in before]
@@ -62,7 +62,7 @@ def files_taken(state: Slice, event: FilesTaken) -> tuple[Row, ...]:
 
 
 def image_added(state: Slice, event: ImageAdded) -> tuple[Row, ...]:
-    """The new image waits for a choice as its fellows do, and is owed to the stores that they are owed to."""
+    """The new image waits for a choice like the other images of its prompt, and is owed to the same stores."""
     batch, prompt = state.the_batch(event.batch_id), state.the_prompt(event.batch_id, event.prompt)
     fellow = state.the_image(event.batch_id, prompt.images[0])
     image = ImageRow(

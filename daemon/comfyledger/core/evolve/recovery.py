@@ -63,7 +63,7 @@ def _owed(image: ImageRow, store: str) -> ImageRow:
 
 
 def _lost(image: ImageRow) -> ImageRow:
-    """As it was before it was kept; a store that was given up stays so."""
+    """The image as it was before it was kept. A store that was given up stays given up."""
     uploads = tuple(
         upload if upload.state == "dropped" else Upload(upload.store, attempts=upload.attempts)
         for upload in image.uploads
@@ -79,7 +79,7 @@ def _renumbered(image: ImageRow, event: ImageRenumbered) -> ImageRow:
 
 
 def _after_renumbering(upload: Upload, before: str) -> Upload:
-    """What collided is owed under the new name; what is stored stays where it is."""
+    """Uploads that collided are owed under the new name. Stored copies stay under the old one."""
     if upload.state == "stored":
         return replace(upload, name=upload.name or before)
     return Upload(upload.store, attempts=upload.attempts) if has_collided(upload) else upload

@@ -107,7 +107,7 @@ def store_dropped(state: Slice, event: StoreDropped) -> tuple[Row, ...]:
 
 
 def _given_up(image: ImageRow, store: str) -> ImageRow:
-    """What is not rendered yet stays as it is: then the other stores alone will be owed it."""
+    """An image that is not rendered yet keeps its state; only the other stores will get it."""
     if image.is_forgotten:
         return without_deletion(image, store, Upload(store, "dropped"))
     uploads = tuple(

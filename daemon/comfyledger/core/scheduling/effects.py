@@ -119,7 +119,7 @@ def next_submit(row: PromptRow) -> SubmitPrompt:
 
 
 def effects_of_prompt(row: PromptRow) -> tuple[Effect, ...]:
-    """What a prompt in this state owes to its backend. A queued one owes nothing: it waits for its turn."""
+    """The effects of a prompt in this state. A queued prompt has none: it waits for its turn."""
     about = (row.batch_id, row.index, row.attempt, row.backend)
     match row.state:
         case "submitting":
@@ -135,7 +135,7 @@ def effects_of_prompt(row: PromptRow) -> tuple[Effect, ...]:
 
 
 def effects_of_image(row: ImageRow) -> list[StoreEffect]:
-    """What stores are owed: a kept image's bytes, and that a forgotten one is deleted."""
+    """What is owed to stores: the bytes of a kept image, the deletion of a forgotten one."""
     if row.state == "kept":
         open_uploads = (upload for upload in row.uploads if upload.state in {"owed", "uploading"})
         return [UploadImage(upload.store, row, upload) for upload in open_uploads]

@@ -253,7 +253,7 @@ class PendingWork:
         self._lanes.probe_soon(lane, now_ms)
 
     def wake_at_ms(self, now_ms: int) -> int | None:
-        """When `take` may have something new although no row changed; None if never."""
+        """When `take` may return something new although no row changed; None if it cannot."""
         times = [self._later[0][0]] if self._later else []
         return min([*times, *self._lanes.probes_after(now_ms)], default=None)
 

@@ -44,7 +44,7 @@ class PromptQueue:
         (places.add if taken else places.discard)(prompt)
 
     def has_place(self, backend: str) -> bool:
-        """Nothing comes beside a suspect."""
+        """Whether another prompt may go there. None may while a suspect is there."""
         there = self._at_backend.setdefault(backend, set())
         return len(there) < self._limits.queue_depth and not any(self._prompts[prompt].strikes for prompt in there)
 

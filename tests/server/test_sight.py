@@ -19,6 +19,7 @@ from yarl import URL
 from comfyledger import wire
 from comfyledger.core.rows import LaneRow
 from comfyledger.engine import Question
+from comfyledger.ledger.ports import BatchFilter, ImageFilter, LogWanted, Reader
 from comfyledger.queries import limited_reader
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.server import tokens
@@ -473,3 +474,50 @@ async def streams_until(answer: aiohttp.ClientResponse, batch_id: str) -> set[st
                 if (event["stream"], event["kind"]) == (batch_id, "batch_settled"):
                     break
     return found
+
+
+# ---- how long it takes
+
+
+class Recording:
+    """A reader, and the names of all reads."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.reads: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.reads.append(name)
+        return getattr(self._reader, name)
+
+
+@in_module
+async def test_another_labels_things_cost_the_reads_of_what_does_not_exist(two: Two) -> None:
+    """Each time that they are asked for: what is remembered would answer sooner."""
+    reads = []
+    for name in (two.names(), nowhere(two.names())):
+        recording: Any = Recording(two.door.context.reader)
+        reader = limited_reader.LimitedReader(recording, "ours-submit")
+        batch, image, user = name["batch"], image_of(name), name["user"].lower()
+        for _ in range(2):
+            found: list[Any] = [
+                await reader.batch(batch),
+                await reader.image(batch, 1),
+                await reader.prompt(batch, 1),
+                await reader.image_named(image),
+                await reader.name_place(image.lower()),
+                await reader.prompt_place(two.prompt_id if user == "mina" else "x", 0, 1_000),
+                await reader.series(image[:-1].lower()),
+                *await reader.prompts(batch),
+                *await reader.these_images(batch, (1, 2)),
+                *await reader.images(ImageFilter(batch_id=batch)),
+                *await reader.images(ImageFilter(username_key=user)),
+                *await reader.batches(BatchFilter(username_key=user)),
+                *await reader.page(after=0, limit=9, stream=batch),
+                *await reader.page(after=0, limit=9, user=user),
+                *(await reader.log_lines(LogWanted(stream=batch))).lines,
+                *(await reader.log_lines(LogWanted(user=user))).lines,
+            ]
+            assert set(found) == {None}
+        reads.append(recording.reads)
+    assert reads[0] == reads[1]

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.core.values import USER_LANES
 from comfyledger.ledger.eventlog import Head, Line
@@ -25,6 +26,8 @@ PAGE_LINES: Final = 500
 OWNERS_KEPT_MAX: Final = 4_096
 NO_STREAM: Final = ""
 """No event has this stream."""
+NO_BATCH: Final = ""
+"""Looked up in place of the batch of a name that nothing has, so that both take the same time."""
 
 
 class LimitedReader(Reader):
@@ -36,14 +39,24 @@ class LimitedReader(Reader):
         self._owned: dict[str, bool] = {}
 
     async def _owns(self, batch_id: str) -> bool:
-        """The label of a batch never changes, so it is looked up once."""
-        known = self._owned.get(batch_id)
+        """Whether a batch is the label's. One of another label is looked up each time, like one that does not exist:
+        a quick answer would show that it is there.
+        """
+        return self._owned.get(batch_id) or await self._look_up(batch_id)
+
+    async def _wrote(self, stream: str) -> bool:
+        """The same of a line in the log, whose stream nobody guessed. The label of a batch never changes."""
+        known = self._owned.get(stream)
         if known is None:
-            row = await self._reader.batch(batch_id)
-            known = row is not None and row.label == self._label
-            if row is not None:
-                self._remember(batch_id, known)
+            known = await self._look_up(stream)
+            self._remember(stream, known)
         return known
+
+    async def _look_up(self, batch_id: str) -> bool:
+        owned = await self._reader.batch(batch_id, self._label) is not None
+        if owned:
+            self._remember(batch_id, owned)
+        return owned
 
     def _remember(self, batch_id: str, owned: bool) -> None:
         if len(self._owned) >= OWNERS_KEPT_MAX:
@@ -56,7 +69,7 @@ class LimitedReader(Reader):
     # ---- the log
 
     async def seen(self, lines: list[Line]) -> list[Line]:
-        return [line for line in lines if await self._owns(line.stream)]
+        return [line for line in lines if await self._wrote(line.stream)]
 
     async def head(self) -> Head:
         return await self._reader.head()
@@ -107,9 +120,8 @@ class LimitedReader(Reader):
     async def request(self, label: str, request_id: str) -> RequestRow | None:
         return await self._reader.request(label, request_id) if label == self._label else None
 
-    async def batch(self, batch_id: str) -> BatchRow | None:
-        row = await self._reader.batch(batch_id)
-        return row if row is not None and row.label == self._label else None
+    async def batch(self, batch_id: str, label: str | None = None) -> BatchRow | None:
+        return await self._reader.batch(batch_id, self._label)
 
     async def batches(self, wanted: BatchFilter) -> list[BatchRow]:
         return await self._reader.batches(msgspec.structs.replace(wanted, label=self._label))
@@ -132,8 +144,8 @@ class LimitedReader(Reader):
         return await self._reader.these_images(batch_id, indexes) if await self._owns(batch_id) else []
 
     async def image_named(self, public_id: str) -> ImageRow | None:
-        image = await self._reader.image_named(public_id)
-        return image if image is not None and await self._owns(image.batch_id) else None
+        place = await self.name_place(fold(public_id))
+        return None if place is None else await self._reader.image(*place)
 
     async def name_place(self, key: str) -> tuple[str, int] | None:
         return await self._own(await self._reader.name_place(key))
@@ -142,7 +154,8 @@ class LimitedReader(Reader):
         return await self._own(await self._reader.prompt_place(prompt_id, after, upto))
 
     async def _own(self, place: tuple[str, int] | None) -> tuple[str, int] | None:
-        return place if place is not None and await self._owns(place[0]) else None
+        owned = await self._owns(place[0] if place is not None else NO_BATCH)
+        return place if owned else None
 
     # ---- series, lanes and counts
 

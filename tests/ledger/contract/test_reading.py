@@ -76,6 +76,7 @@ async def reader(filled: Filled) -> AsyncIterator[Reader]:
 async def test_every_row_is_found_by_its_key(filled: Filled, reader: Reader) -> None:
     for row in filled.rows(BatchRow):
         assert await reader.batch(row.batch_id) == row
+        assert [await reader.batch(row.batch_id, label) for label in (row.label, "x")] == [row, None]
     for row in filled.rows(PromptRow):
         assert await reader.prompt(row.batch_id, row.index) == row
     for row in filled.rows(ImageRow):

@@ -88,9 +88,10 @@ class Reader(ports.Reader):
 
         return await self._run(read)
 
-    async def batch(self, batch_id: str) -> BatchRow | None:
+    async def batch(self, batch_id: str, label: str | None = None) -> BatchRow | None:
         def read(connection: sqlite3.Connection) -> BatchRow | None:
-            row = connection.execute("SELECT row FROM batches WHERE batch_id = ?", (batch_id,)).fetchone()
+            sql = "SELECT row FROM batches WHERE batch_id = ?1 AND (?2 IS NULL OR row ->> '$.label' = ?2)"
+            row = connection.execute(sql, (batch_id, label)).fetchone()
             return projections.decode_batch(row[0]) if row else None
 
         return await self._run(read)

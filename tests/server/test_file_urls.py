@@ -18,6 +18,7 @@ import pytest_asyncio
 from yarl import URL
 
 from comfyledger import wire
+from comfyledger.client import Client
 from comfyledger.errors import Refused
 from comfyledger.server import connections, file_urls, tokens
 from comfyledger.server.file_urls import FileUrls, make_salt
@@ -240,6 +241,22 @@ async def test_an_address_names_the_host_that_the_client_used(shown: Shown) -> N
     url = f"http://localhost/v1/images/{shown.image['image_id']}"
     async with aiohttp.ClientSession(connector=socket, headers=shown.owner) as local, local.get(url) as answer:
         assert (await answer.json())["file_url"].startswith(f"{shown.door.url}/v1/")
+
+
+@in_module
+async def test_the_python_client_asks_for_an_address(shown: Shown) -> None:
+    """Over the Unix socket, and the address is one of the port."""
+    async with Client(state_dir=shown.door.folder / "state") as client:
+        for name in (shown.image["image_id"], shown.image["public_id"]):
+            url = await client.url_of(name)
+            assert (await shown.got(URL(url, encoded=True)))[1] == shown.body
+        await client.pause("everything")
+        waiting = await client.submit(request_id="later", username="Areg", character="Fox", quantity=1)
+        with pytest.raises(Refused, match="is pending; it has no address") as refused:
+            await client.url_of(f"{waiting.batch_id}/1")
+        await client.cancel(waiting.batch_id)
+        await client.resume("everything")
+    assert refused.value.code == "unknown_image"
 
 
 def test_behind_a_proxy_an_address_is_https_but_on_this_machine(tmp_path: Path) -> None:

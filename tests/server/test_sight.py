@@ -521,3 +521,15 @@ async def test_another_labels_things_cost_the_reads_of_what_does_not_exist(two: 
             assert set(found) == {None}
         reads.append(recording.reads)
     assert reads[0] == reads[1]
+
+
+async def test_an_admin_that_sees_its_own_forgets_its_own_of_a_shared_user(open_door: Any, tmp_path: Path) -> None:
+    async with open_door(tmp_path) as door, door.app("theirs") as theirs, AsyncExitStack() as stack:
+        ours = await Two(door, stack).app(limited(door, "ours", "admin"))
+        batches = [(await app.submit("r1", "Areg", 1))["batch_id"] for app in (ours, theirs)]
+        await theirs.settled(*batches)
+        recovered = await ours.ask("recover", username="Areg", dry_run=True)
+        forgotten = await ours.ask("forget", username="Areg")
+        left = [(await theirs.batch(batch_id)).get("forgotten", 0) for batch_id in batches]
+    assert recovered["looked_at"] == 1
+    assert (forgotten["batches"], forgotten["images"], left) == (1, 1, [1, 0])

@@ -58,7 +58,7 @@ soak: $(STAMP) ## render many images with a fault every few seconds (IMAGES=2000
 	$(BIN)/python tests/whole/soak.py --images $(IMAGES) --every-s $(EVERY_S) $(if $(SEED),--seed $(SEED))
 
 INPUTS ?= 1000000
-fuzz: $(STAMP) ## send hostile frames to the server, and from ComfyUI (INPUTS=1000000 SEED=)
+fuzz: $(STAMP) ## send hostile frames and HTTP requests to the server, and frames from ComfyUI (INPUTS=1000000 SEED=)
 	$(BIN)/python tests/fuzzing.py --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP) ## run all benchmarks; docs/performance.md has results and aims

@@ -1,4 +1,5 @@
-"""Hostile input without end: frames of the wire and of ComfyUI, mutated from good ones by a seed that repeats the run.
+"""Hostile input without end: frames of the wire, requests over HTTP and frames of ComfyUI, mutated from good ones by
+a seed that repeats the run.
 
     python tests/fuzzing.py --inputs 1000000 --seed 7
 
@@ -17,6 +18,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
 
 from comfyledger import wire, workflows
 from comfyledger.admission import admit
@@ -24,6 +28,11 @@ from comfyledger.comfyui import answers, fields, messages
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.naming.names import Templates
 from comfyledger.errors import CODES, Refused
+from comfyledger.server.tokens import Caller
+from comfyledger.server.v1 import reading
+from comfyledger.server.v1.reading import KEY_HEADER
+from comfyledger.wire.problems import problem_of
+from comfyledger.wire.routes import ROUTES, Route
 
 RECORDINGS: Final = Path(__file__).parent / "recordings"
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
@@ -145,6 +154,61 @@ def wire_reader() -> Callable[[bytes], str]:
     return read
 
 
+class _Sent:
+    """A request over HTTP as the readers of its parts see it."""
+
+    def __init__(self, target: str, names: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        self.raw_path, self.match_info, self.headers = target, names, headers
+        self.query = dict(parse_qsl(target.partition("?")[2], keep_blank_values=True))
+
+
+def http_requests() -> tuple[Any, ...]:
+    """For each route a good request of its type: the parts as a document, of which any may be made bad."""
+    asked = dict(reversed(ASKED))
+    made = []
+    for number, route in enumerate(ROUTES):
+        fields = asked.get(route.kind, {})
+        names = dict.fromkeys(route.in_path, "b1")
+        rest = {name: fields[field] for name, field in route.fields.items() if field in fields}
+        query = {name: str(value) for name, value in rest.items()} if route.method == "GET" else {"wait": "5"}
+        made.append({"route": number, "names": names, "query": query, "headers": {KEY_HEADER: "r"}, "body": rest})
+    return tuple(made)
+
+
+def http_reader() -> Callable[[bytes], str]:
+    """Reads a request over HTTP as the door does, up to the message; the code of what came of it."""
+
+    def read(frame: bytes) -> str:
+        try:
+            parts = json.loads(frame)
+            route = ROUTES[parts["route"]]
+            strings = {part: {str(a): str(b) for a, b in parts[part].items()} for part in ("names", "query", "headers")}
+            target = f"{route.path}?{urlencode(strings['query'], errors='replace')}"
+            names = {name: strings["names"].get(name, "").encode(errors="replace").decode() for name in route.in_path}
+            body = json.dumps(parts["body"], ensure_ascii=False).encode(errors="surrogatepass")
+        except (ValueError, LookupError, TypeError, AttributeError):
+            route, target, names, strings, body = ROUTES[0], ROUTES[0].path, {}, {"headers": {}}, frame
+        return _code_of(route, _Sent(target, names, strings["headers"]), body)
+
+    return read
+
+
+def _code_of(route: Route, sent: Any, body: bytes) -> str:
+    try:
+        reading.check_url(sent)
+        reading.label_of(sent, Caller("", "admin"))
+        reading.read_wait(sent)
+        if route.method == "GET":
+            reading.read_get(sent, route)
+        else:
+            reading.read_post(route, reading.body_of(sent, route, body), 1_000_000)
+    except Refused as refusal:
+        told = problem_of(refusal, route)
+        msgspec.json.encode(told)
+        return told.code
+    return "taken"
+
+
 # ---- ComfyUI
 
 
@@ -202,7 +266,11 @@ def fuzz(inputs: int, seed: int, told: Callable[[str], None] = lambda _: None) -
     mutator = Mutator(seed)
     asked = tuple({"type": kind, "id": 1, "data": data} for kind, data in ASKED)
     said = comfyui_frames()
-    readers = {"wire": (wire_reader(), asked), "comfyui": (comfyui_reader(), said)}
+    readers = {
+        "wire": (wire_reader(), asked),
+        "http": (http_reader(), http_requests()),
+        "comfyui": (comfyui_reader(), said),
+    }
     ends: dict[str, Counter[str]] = {name: Counter() for name in readers}
     for number in range(inputs):
         for name, (read, good) in readers.items():

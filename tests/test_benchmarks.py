@@ -47,7 +47,7 @@ def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
     said = {
         "append.py": {f"append.{callers}{more}" for callers in (16, 256) for more in ("", ".peer", ".sqlite", ".limit")}
         | {"append.1", "append.1.sqlite"},
-        "door.py": {f"door.{clients}.{what}" for clients in (1, 100) for what in ("median", "p99")},
+        "door.py": {f"door.{clients}.{what}" for clients in (1, 100) for what in ("median", "p99", "http")},
         "whole.py": {"whole.images", "whole.limit", "whole.cpu", "whole.heard", "whole.idle"},
         "subscribers.py": {"subscribers.1", "subscribers.100", "subscribers.1000", "subscribers.memory.1000"},
         "memory.py": {"memory.images"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from comfyledger.errors import CODES
 from fuzzing import ASKED, Mutator, comfyui_frames, fuzz
 
 INPUTS = 40_000
@@ -14,6 +15,8 @@ def test_no_input_raises_what_is_not_meant_to_be_raised() -> None:
     ends = fuzz(INPUTS, seed=1)
     assert {"taken", "not_json", "unknown_field", "invalid_field", "unknown_type"} <= set(ends["wire"])
     assert not [code for code in ends["wire"] if code.startswith("unknown code")]
+    assert {"taken", "not_json", "not_utf8", "unknown_field", "invalid_field"} <= set(ends["http"])
+    assert set(ends["http"]) <= set(CODES) | {"taken"}
     assert set(ends["comfyui"]) == {"taken", "bad frame"}
     assert min(ends["comfyui"].values()) > INPUTS // 50
 

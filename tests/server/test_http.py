@@ -271,6 +271,20 @@ async def test_a_body_without_a_length_is_bounded_as_well(http: Http) -> None:
         assert (answer.status, json.loads(await answer.read())["code"]) == (413, "frame_too_large")
 
 
+@in_module
+@pytest.mark.parametrize(
+    "target", [b"GET /v1/batches/\xff", b"GET /v1/batches?username=\xff", b"POST /v1/batches/\xff/cancel"]
+)
+async def test_a_url_that_is_not_utf8_is_refused(http: Http, target: bytes) -> None:
+    host, port = http.door.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f" HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {http.door.token}\r\nConnection: close\r\n\r\n"
+    writer.write(target + head.encode())
+    answer = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+
+
 # ---- browsers, rates, sockets
 
 

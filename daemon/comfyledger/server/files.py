@@ -23,7 +23,7 @@ from comfyledger.queries import listings
 from comfyledger.server.access import check_reads_all
 from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, WEBSOCKETS
 from comfyledger.server.health import now_of, readiness
-from comfyledger.server.v1.reading import check_no_token
+from comfyledger.server.v1.reading import check_url
 from comfyledger.wire.routes import FILE
 
 PIECE_BYTES: Final = 262_144
@@ -131,7 +131,7 @@ async def _allowed_image(request: web.Request) -> ImageRow:
     With a signature, a name that nothing has is refused like a wrong signature.
     """
     context, name = request.app[CONTEXT], request.match_info["image"]
-    check_no_token(request)
+    check_url(request)
     signed = _signature_in(request)
     if signed is None:
         reader = context.shown_to(context.access.caller(request)).reader

@@ -6,6 +6,7 @@ nobody. So the configuration refuses it and says what to write (RFC 9110, 7.2; R
 
 from __future__ import annotations
 
+import functools
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
@@ -18,6 +19,7 @@ _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 PORT_MAX: Final = 65_535
 
 
+@functools.lru_cache(maxsize=64)
 def host_of(header: str) -> str:
     """The host that a Host header names: in lower case, an IPv6 address in its shortest form without brackets. Empty
     for an invalid header.

@@ -104,9 +104,10 @@ def _check_rate(request: web.Request, context: Context, caller: Caller) -> None:
     if len(rates) > BUCKETS_MAX:
         del rates[next(iter(rates))]
     wait_s = bucket.take(now_s)
+    most, left = bucket.most, bucket.left
     request[HEADERS] = {
-        "RateLimit-Policy": f'"requests";q={bucket.most};w={BURST_S:g}',
-        "RateLimit": f'"requests";r={bucket.left};t={math.ceil((bucket.most - bucket.left) / rate)}',
+        "RateLimit-Policy": f'"requests";q={most};w={BURST_S:g}',
+        "RateLimit": f'"requests";r={left};t={math.ceil((most - left) / rate)}',
     }
     if wait_s:
         hint = "Send fewer requests, or raise [door] frames_per_second_max."

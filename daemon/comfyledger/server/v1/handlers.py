@@ -20,7 +20,7 @@ from comfyledger.server.tokens import Caller
 from comfyledger.server.v1.events import stream, wants_stream
 from comfyledger.server.v1.guard import ROUTE
 from comfyledger.server.v1.reading import (
-    check_no_token,
+    check_url,
     label_of,
     read_body,
     read_get,
@@ -49,7 +49,7 @@ def _route(route: Route) -> web.RouteDef:
 
 async def _handle(request: web.Request, route: Route) -> web.StreamResponse:
     request[ROUTE] = route
-    check_no_token(request)
+    check_url(request)
     caller = request.app[CONTEXT].access.caller(request)
     if route.stream and wants_stream(request):
         return await stream(request, route, caller)

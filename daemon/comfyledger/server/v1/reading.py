@@ -60,10 +60,14 @@ async def read_body(request: web.Request, route: Route, bytes_max: int) -> Body:
     for name, _ in _parameters(request, route):
         text = "A POST takes its fields in the body."
         raise Refused("unknown_field", text, hint="Send them as JSON.", path=f"query.{name[:64]}")
-    is_submit = route.request is wire.SubmitBatch
-    body = await _read_bytes(request, bytes_max, bytes_max * HARD_LIMIT if is_submit else bytes_max)
+    hard_max = bytes_max * HARD_LIMIT if route.request is wire.SubmitBatch else bytes_max
+    return body_of(request, route, await _read_bytes(request, bytes_max, hard_max))
+
+
+def body_of(request: web.Request, route: Route, body: bytes) -> Body:
+    """A body with the fields of path and headers. Raises Refused(invalid_field)."""
     given = {route.renamed.get(name, name): value for name, value in _path_fields(request, route).items()}
-    if is_submit:
+    if route.request is wire.SubmitBatch:
         given |= _request_id(request, body)
     return Body(_with_fields(body, given), len(body))
 
@@ -83,6 +87,8 @@ def _path_fields(request: web.Request, route: Route) -> dict[str, str]:
 def _parameters(request: web.Request, route: Route) -> list[tuple[str, str]]:
     """The parameters of the query besides `wait`. Raises Refused(invalid_field)."""
     query = request.raw_path.partition("?")[2]
+    if not query:
+        return []
     try:
         found = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
     except ValueError as error:
@@ -116,9 +122,14 @@ def label_of(request: web.Request, caller: Caller) -> str:
     return caller.label or named
 
 
-def check_no_token(request: web.Request) -> None:
-    """Raises Refused(unauthorized) for a token in the query, where logs and histories keep it."""
-    for name in request.query:
+def check_url(request: web.Request) -> None:
+    """Raises Refused(not_utf8); Refused(unauthorized) for a token in the query, where logs and histories keep it."""
+    try:
+        request.raw_path.encode()
+    except UnicodeEncodeError:
+        hint = "Write other characters than ASCII with percent signs."
+        raise Refused("not_utf8", "The URL is not UTF-8.", hint=hint) from None
+    for name in request.query if "?" in request.raw_path else ():
         if name.lower().replace("-", "_") in TOKEN_NAMES:
             hint = "Send `Authorization: Bearer TOKEN`. URLs are logged, so run `comfyledger token rotate LABEL`."
             raise Refused("unauthorized", "A token must not be in a URL.", hint=hint, path=f"query.{name[:64]}")
@@ -130,6 +141,8 @@ async def _read_bytes(request: web.Request, bytes_max: int, hard_max: int) -> by
         raise _too_large(bytes_max)
     if request.can_read_body:
         _check_type(request)
+    if request.content_length is not None and request.content.is_eof():  # it came with the headers
+        return request.content.read_nowait() or b"{}"
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
@@ -183,8 +196,10 @@ def _request_id(request: web.Request, body: bytes) -> dict[str, str]:
 
 def _with_fields(body: bytes, given: dict[str, str]) -> bytes:
     """A JSON object with further fields in front. What is no object stays as it is."""
+    if not given:
+        return body
     text = body.decode(errors="surrogateescape").removeprefix("\ufeff").lstrip()
-    if not given or not text.startswith("{"):
+    if not text.startswith("{"):
         return body
     fields = msgspec.json.encode(given).decode()
     joined = fields if _EMPTY_OBJECT.fullmatch(text) else f"{fields[:-1]},{text[1:]}"

@@ -137,6 +137,7 @@ def its_first_lines_are_for_a_person() -> None:
     assert [one["event"] for one in first] == ["daemon.ready", "comfyui.used", "store.used", "store.used"], lines
     assert (first[0]["url"], first[1]["url"]) == ("http://127.0.0.1:9831", "http://127.0.0.1:8188"), lines
     assert [line for line in lines if len(line) > LINE_MAX] == [], lines
+    assert [line for line in lines if not line.startswith('{"event": "')] == [], lines
 
 
 def renders_and_stores() -> None:

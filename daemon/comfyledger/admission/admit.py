@@ -157,7 +157,8 @@ def _check_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) ->
     given += [(f"$.data.images[{place}].seed", image.seed) for place, image in enumerate(asked)]
     for path, seed in given:
         if seed is not None and not 0 <= seed <= SEED_MAX:
-            raise Refused("seed_out_of_range", f"A seed is 0 to {SEED_MAX}.", path=path)
+            hint = "Without a seed the daemon makes one up."
+            raise Refused("seed_out_of_range", f"A seed is 0 to {SEED_MAX}.", hint=hint, path=path)
 
 
 def _check_depth(metadata: Mapping[str, Any]) -> None:

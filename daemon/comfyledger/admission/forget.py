@@ -73,7 +73,8 @@ def _check_indexes(batch: BatchRow, indexes: list[int]) -> None:
     unknown = [index for index in indexes if index > batch.images]
     if unknown:
         text = f"The batch has no image {min(unknown)}; it has 1 to {batch.images}."
-        raise Refused("unknown_image", text, path="$.data.images")
+        hint = f"`comfyledger images --batch {batch.batch_id}` lists them."
+        raise Refused("unknown_image", text, hint=hint, path="$.data.images")
 
 
 def _together(done: list[Forgotten], before: str, dry_run: bool) -> wire.Forgotten:

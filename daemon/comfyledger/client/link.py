@@ -253,7 +253,8 @@ class Link:
         except Refused as refusal:
             self._end(refusal)
         except msgspec.MsgspecError as error:
-            self._end(Refused("protocol_version", f"An answer of the daemon cannot be read: {error}."))
+            hint = "Use a client of the daemon's version."
+            self._end(Refused("protocol_version", f"An answer of the daemon cannot be read: {error}.", hint=hint))
         except Exception as error:
             self._end(Refused("internal", f"The client is broken: {error!r}."))
             raise

@@ -107,7 +107,8 @@ async def _image(request: web.Request) -> web.StreamResponse:
 
 def _check_bytes(image: ImageRow) -> None:
     if not image.sha256 or image.is_forgotten:
-        raise Refused("unknown_image", f"The image is {image.state} and has no bytes.")
+        hint = f"`comfyledger explain {image.batch_id}/{image.index}` says why."
+        raise Refused("unknown_image", f"The image is {image.state} and has no bytes.", hint=hint)
 
 
 async def _file(request: web.Request) -> web.StreamResponse:

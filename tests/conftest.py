@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 FOREIGN = ("COMFYLEDGER_", "CLOUDINARY_")
 """What a developer has set for daemons, clients and accounts of their own means nothing to a test, nor does a proxy."""
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 * 1024**3
+"""Several times what all tests write."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Whatever is set and whatever runs on this machine, a test sees its own folder and what it set itself."""
+    write_to_memory()
     for name in [name for name in os.environ if name.startswith(FOREIGN) or name.lower().endswith("_proxy")]:
         del os.environ[name]
     for name in ("CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "XDG_RUNTIME_DIR"):
@@ -26,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
     state = tempfile.TemporaryDirectory(prefix="state-of-tests-")
     config.add_cleanup(state.cleanup)
     os.environ["XDG_STATE_HOME"] = state.name
+
+
+def write_to_memory() -> None:
+    """Tests wait for no disk, unless TMPDIR names one. No test loses power; the crash images play that part."""
+    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

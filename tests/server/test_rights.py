@@ -27,7 +27,6 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("list_batches", {}, "read"),
     ("get_image", {"image": "x/1"}, "read"),
     ("list_images", {}, "read"),
-    ("subscribe", {"after": -1}, "read"),
     ("unsubscribe", {"subscription": "s9"}, "read"),
     ("read_log", {}, "read"),
     ("explain", {"what": "x"}, "read"),
@@ -43,8 +42,9 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("forget", {"batch_id": "x"}, "admin"),
     ("survey_store", {"store": "x"}, "admin"),
     ("raise_series", {"store": "x", "found": [SERIES]}, "admin"),
+    ("subscribe", {"after": -1}, "read"),
 ]
-"""Every request, and the least right that may send it."""
+"""Every request, and the least right that may send it. Events that a subscription pushes come after all answers."""
 COUNTS_ALL = {"survey_store", "raise_series"}
 """These also need a token that sees all labels."""
 SEES = pytest.mark.parametrize("read_all", [True, False], ids=["all labels", "its own"])

@@ -19,6 +19,7 @@ from comfyledger.server import tokens
 from comfyledger.server.access import NEEDED
 from comfyledger.wire.problems import STATUSES
 from comfyledger.wire.routes import ROUTES, WITHOUT_ROUTE
+from support.event_stream import follow
 from support.waiting import pause
 
 BODY: dict[str, Any] = {"username": "Areg", "character": "Opal Fever", "quantity": 2}
@@ -345,6 +346,19 @@ async def test_a_client_that_leaves_while_it_waits_harms_nobody(door: Any) -> No
         await http("POST", "/v1/resume")
         status, batch, _ = await http("POST", "/v1/batches?wait=20", BODY, Idempotency_Key="left")
         assert (status, batch["status"]) == (200, "settled")
+
+
+async def test_an_accepted_batch_is_shown_if_nobody_more_may_wait(open_door: Any, tmp_path: Path) -> None:
+    """A refusal would say that nothing was accepted."""
+    async with open_door(tmp_path, "connections_max = 2") as door, aiohttp.ClientSession() as session:
+        http = Http(door, session)
+        url = f"{door.url}/v1/events"
+        async with follow(session, url, door.token), follow(session, url, door.token):
+            await http("POST", "/v1/pause")
+            status, batch, headers = await http("POST", "/v1/batches?wait=60", BODY, Idempotency_Key="full")
+            assert (status, batch["status"], batch["request_id"]) == (202, "open", "full")
+            status, problem, _ = await http("GET", f"{headers['Location']}?wait=60")
+            assert (status, problem["code"]) == (503, "busy")
 
 
 async def test_a_token_of_one_label_sees_nothing_of_another(door: Any) -> None:

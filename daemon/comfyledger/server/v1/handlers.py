@@ -59,8 +59,9 @@ async def _handle(request: web.Request, route: Route) -> web.StreamResponse:
     headers = _headers(request, answer)
     status = 200 if isinstance(answer, wire.BatchAccepted) and answer.dry_run else route.status
     if wait_s is not None and isinstance(answer, wire.BatchAccepted | wire.BatchInfo) and answer.batch_id:
-        answer = await settled(request, context, caller, answer.batch_id, wait_s)
-        status = 202 if answer.status not in ENDED and route.request is wire.SubmitBatch else 200
+        is_new = route.request is wire.SubmitBatch
+        answer = await settled(request, context, caller, answer.batch_id, wait_s, is_new=is_new)
+        status = 202 if answer.status not in ENDED and is_new else 200
     crash_points.at("reply.sending")
     answer = context.file_urls.added(answer, request)
     return json_response({route.part: getattr(answer, route.part)} if route.part else answer, status, headers)

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from comfyledger import wire
 from comfyledger.admission import dispatch
+from comfyledger.errors import Refused
 from comfyledger.queries.subscription import Cursor, Filter, frames_for
 from comfyledger.server.app_keys import Context
 from comfyledger.server.tokens import Caller
@@ -24,15 +25,23 @@ class _Found(Exception):
 
 
 async def settled(
-    request: web.Request, context: Context, caller: Caller, batch_id: str, wait_s: float
+    request: web.Request, context: Context, caller: Caller, batch_id: str, wait_s: float, *, is_new: bool
 ) -> wire.BatchInfo:
-    """The batch once it is settled, or as it is after `wait_s`. Raises Refused(unknown_batch, busy, unauthorized)."""
+    """The batch once it is settled, or as it is after `wait_s`. Raises Refused(unknown_batch, busy, unauthorized).
+
+    `is_new`: accepted by this very request. Without room to wait it is shown at once: a refusal would deny that.
+    """
     wanted = Filter(batch_id=batch_id, kinds=frozenset({"batch_settled"}))
     cursor = Cursor(frames_for(""), context.view, context.reader, context.event_frames, context.view.position, wanted)
     batch = await _now(context, batch_id)
     if batch.status in ENDED:
         return batch
-    await hold(request, caller, _wait(cursor, wait_s))
+    try:
+        await hold(request, caller, _wait(cursor, wait_s))
+    except Refused as refusal:
+        if is_new and refusal.code == "busy":
+            return batch
+        raise
     context.access.check_still(caller)
     return await _now(context, batch_id)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from comfyledger.server import tokens
 from comfyledger.server.app_keys import SPARED_EACH
@@ -144,3 +145,18 @@ def test_an_id_is_read_as_it_is_written() -> None:
     for odd in ("", "14", ":14", "a:", "a:-1", "a:1.0", "a:١", "a b:1", "a:1\n"):
         assert events._ID.fullmatch(odd) is None
     assert re.fullmatch(r":\n\n", events.KEEP_ALIVE.decode())
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_stream"),
+    [
+        ("text/event-stream", True),
+        ("Text/Event-Stream; charset=utf-8", True),
+        ("text/html, text/event-stream;q=0.5", True),
+        ("*/*", False),
+        ("text/event-stream;q=0", False),
+        ("text/event-stream2", False),
+    ],
+)
+def test_the_accepted_type_says_whether_it_is_a_stream(accepted: str, is_stream: bool) -> None:
+    assert events.wants_stream(make_mocked_request("GET", "/v1/events", {"Accept": accepted})) is is_stream

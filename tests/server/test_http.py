@@ -361,6 +361,29 @@ async def test_an_accepted_batch_is_shown_if_nobody_more_may_wait(open_door: Any
             assert (status, problem["code"]) == (503, "busy")
 
 
+@in_module
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("POST", "/v1/batches", "Idempotency-Key"),
+        ("GET", "/v1/server", "Comfyledger-Client"),
+        ("GET", "/v1/events", "Last-Event-ID"),
+    ],
+)
+async def test_a_header_of_ours_stands_once(http: Http, method: str, path: str, name: str) -> None:
+    """A proxy or a log might show the other one."""
+    headers = [
+        ("Authorization", f"Bearer {http.door.token}"),
+        ("Accept", "text/event-stream"),
+        (name, "a"),
+        (name, "b"),
+    ]
+    body = BODY if method == "POST" else None
+    async with aiohttp.request(method, http.door.url + path, json=body, headers=headers) as answer:
+        problem = await answer.json(content_type="application/problem+json")
+        assert (answer.status, problem["code"], problem["path"]) == (422, "invalid_field", f"header.{name}")
+
+
 async def test_a_token_of_one_label_sees_nothing_of_another(door: Any) -> None:
     own = tokens.add(door.folder / "state" / "tokens.json", "shop", "submit", 0.0)
     async with aiohttp.ClientSession() as session:

@@ -121,8 +121,11 @@ async def test_a_range_that_cannot_be_read_is_passed_over(
 
 
 @in_module
-async def test_a_range_beyond_the_end_is_refused_with_the_size(stored: Stored, http: aiohttp.ClientSession) -> None:
-    answer = await got(http, stored.door, stored.path, Range=f"bytes={len(stored.body)}-")
+@pytest.mark.parametrize("asked", ["bytes={size}-", "bytes=-0"])
+async def test_a_range_without_a_byte_is_refused_with_the_size(
+    stored: Stored, http: aiohttp.ClientSession, asked: str
+) -> None:
+    answer = await got(http, stored.door, stored.path, Range=asked.format(size=len(stored.body)))
     assert answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
     assert answer.headers["Content-Range"] == f"bytes */{len(stored.body)}"
 

@@ -222,6 +222,8 @@ def _part_asked(request: web.Request, image: ImageRow) -> range | None:
         return None
     if asked.start is None and asked.stop is None:
         return None
+    if request.headers["Range"].partition("=")[2].startswith("-") and not asked.start:
+        return range(0)  # the last 0 bytes, which no file has (RFC 9110, 14.1.2)
     return range(*asked.indices(image.size_bytes))
 
 

@@ -25,7 +25,7 @@ from comfyledger.server import access
 from comfyledger.server.app_keys import CONTEXT, Context
 from comfyledger.server.tokens import Caller
 from comfyledger.server.v1.held import hold
-from comfyledger.server.v1.reading import read_get
+from comfyledger.server.v1.reading import header_of, read_get
 from comfyledger.wire.routes import EVENT_STREAM, LAST_EVENT_ID, Route
 
 RETRY_MS: Final = 1_000
@@ -36,13 +36,16 @@ STALL_S: Final = 30.0
 """How long a client may take to receive one block. Then it is cut off. What it needs stays in the log."""
 HEADERS: Final = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """The last one tells nginx to pass on each event at once."""
+_TYPE: Final = re.compile(rf"\s*{EVENT_STREAM}\s*(;(?!\s*q=0(\.0*)?\s*$).*)?")
 _ID: Final = re.compile(r"(\w{1,64}):([0-9]{1,19})", re.ASCII)
 
 log = structlog.get_logger("comfyledger.door")
 
 
 def wants_stream(request: web.Request) -> bool:
-    return any(EVENT_STREAM in accepted for accepted in request.headers.getall("Accept", ()))
+    """Whether the client accepts a stream. The case of a type is ignored; `q=0` excludes one. (RFC 9110, 12.5.1)"""
+    accepted = ",".join(request.headers.getall("Accept", ())).lower().split(",")
+    return any(_TYPE.fullmatch(one) for one in accepted)
 
 
 async def stream(request: web.Request, route: Route, caller: Caller) -> web.StreamResponse:
@@ -65,7 +68,7 @@ def _continued(request: web.Request, message: wire.Message) -> wire.Subscribe:
     Raises Refused(invalid_field).
     """
     assert isinstance(message, wire.Subscribe)  # noqa: S101 (the route says so)
-    seen = request.headers.get(LAST_EVENT_ID)
+    seen = header_of(request, LAST_EVENT_ID)
     if not seen:
         return message
     found = _ID.fullmatch(seen)

@@ -115,11 +115,21 @@ def read_wait(request: web.Request) -> float | None:
 
 def label_of(request: web.Request, caller: Caller) -> str:
     """The label that a request is sent under: the token's own, or that of the header. Raises Refused(invalid_field)."""
-    named = request.headers.get(CLIENT_HEADER, DEFAULT_LABEL)
+    given = header_of(request, CLIENT_HEADER)
+    named = DEFAULT_LABEL if given is None else given
     if not 1 <= len(named) <= 64 or not named.isprintable():
         text, hint = "The name of the client cannot be used.", "Give 1 to 64 printable characters."
         raise Refused("invalid_field", text, hint=hint, path=f"header.{CLIENT_HEADER}")
     return caller.label or named
+
+
+def header_of(request: web.Request, name: str) -> str | None:
+    """A header of ours; None without one. Raises Refused(invalid_field) for two: a proxy may take the other one."""
+    given = request.headers.getall(name, ())
+    if len(given) > 1:
+        text = f"The header {name} occurs {len(given)} times."
+        raise Refused("invalid_field", text, hint="Send it once.", path=f"header.{name}")
+    return given[0] if given else None
 
 
 def check_url(request: web.Request) -> None:
@@ -175,7 +185,7 @@ def _too_large(bytes_max: int) -> Refused:
 
 def _request_id(request: web.Request, body: bytes) -> dict[str, str]:
     """The request_id from the header, if the body has none. Raises Refused(invalid_field) if they differ."""
-    key = request.headers.get(KEY_HEADER)
+    key = header_of(request, KEY_HEADER)
     if key is None:
         return {}
     if not key.isprintable():

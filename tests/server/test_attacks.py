@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import os
+import socket
 import struct
 import zlib
 from collections.abc import AsyncIterator
@@ -16,8 +17,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 from yarl import URL
 
+from support.waiting import pause
 from support.wire_app import SMALL, Refusal
 
 TEXT, CONTINUATION, PING, CLOSE = 0x1, 0x0, 0x9, 0x8
@@ -159,6 +162,21 @@ async def test_what_is_not_asked_for_so_is_refused(door: Any, method: str, path:
             assert 400 <= said.status < 500
         async with door.raw() as raw:
             assert (await raw.ask("server_info"))["type"] == "result"
+
+
+async def test_a_client_that_leaves_within_its_body_costs_no_error(door: Any) -> None:
+    host, port = door.url.removeprefix("http://").split(":")
+    head = f"POST /v1/pause HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {door.token}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    with capture_logs() as logged:
+        with socket.create_connection((host, int(port))) as leaving:
+            await asyncio.to_thread(leaving.sendall, head.encode())
+            await asyncio.to_thread(leaving.shutdown, socket.SHUT_WR)
+            assert await asyncio.to_thread(leaving.recv, 1) == b""
+        async with asyncio.timeout(10):
+            while not (seen := [one["event"] for one in logged if one["event"].startswith("door.")]):
+                await pause(0.02)
+    assert seen == ["door.client_left"]
 
 
 async def test_headers_without_end_are_cut_off(door: Any) -> None:

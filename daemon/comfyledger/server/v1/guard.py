@@ -59,11 +59,18 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Refused as refusal:
         request.app[REFUSALS].info("door.refused", code=refusal.code, remote=request.remote)
         return problem(refusal, route=request.get(ROUTE))
-    except (ConnectionError, asyncio.CancelledError, web.HTTPException):
+    except (asyncio.CancelledError, web.HTTPException):
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and _is_gone(request):
+            log.debug("door.client_left", remote=request.remote)
+            return web.Response(status=408)  # nobody receives it
         log.exception("request.failed", path=request.path[:200])
         return problem(Refused("internal"))
+
+
+def _is_gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 def problem(refusal: Refused, headers: dict[str, str] | None = None, *, route: Route | None = None) -> web.Response:

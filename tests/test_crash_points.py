@@ -29,7 +29,7 @@ def placed() -> Counter[str]:
 
 
 def test_each_point_stands_in_the_code_once_for_each_way_out_and_no_other_does() -> None:
-    assert placed() == Counter(crash_points.POINTS) + Counter(TWO_WAYS_OUT)
+    assert placed() == Counter([*crash_points.POINTS, *TWO_WAYS_OUT])
 
 
 def test_a_point_is_armed_for_the_first_time_or_the_one_that_is_named() -> None:

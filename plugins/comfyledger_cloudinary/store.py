@@ -40,10 +40,9 @@ from comfyledger.plugin_api import (
     hookimpl,
 )
 from comfyledger_cloudinary.account import Options, destroy_fields, options_from, upload_fields
-from comfyledger_cloudinary.admin import Admin, Missing
+from comfyledger_cloudinary.admin import Admin, Missing, about_budget, about_clock, about_limit, about_mode
 from comfyledger_cloudinary.answers import Answer, deserves_another_try, foreign, is_ours, judge, judge_destroyed
 from comfyledger_cloudinary.delivery import address_of
-from comfyledger_cloudinary.diagnosis import about_budget, about_clock, about_limit, about_mode
 from comfyledger_cloudinary.listing import Numbers, checked, held, held_of, prefix_of, public_ids_of
 from comfyledger_cloudinary.transfer import Cargo, Patience, Transfer
 

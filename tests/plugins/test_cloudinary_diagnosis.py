@@ -10,7 +10,7 @@ import pytest
 
 from comfyledger.sim.cloudinary.server import SECRET, CloudinaryOptions, serve
 from comfyledger_cloudinary.account import Options, options_from
-from comfyledger_cloudinary.diagnosis import about_budget, about_clock, about_limit, about_mode
+from comfyledger_cloudinary.admin import about_budget, about_clock, about_limit, about_mode
 from comfyledger_cloudinary.store import CloudinaryStore
 
 HOUR_S = 3_600.0

@@ -119,6 +119,9 @@ async def test_the_script_waits_for_its_batch_and_gets_it_again(house: House) ->
     first, again = [json.loads(await output(house, *script)) for _ in range(2)]
     assert without_addresses(first) == without_addresses(again)
     assert first["stored"] == len(house.stored()) == len(house.comfyui.posted()) == 2
+    async with running(house, *script[:-1], "3") as process:
+        told, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    assert (process.returncode, json.loads(told)["code"]) == (1, "request_id_conflict")
 
 
 @NODE

@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     state = tempfile.TemporaryDirectory(prefix="state-of-tests-")
     config.add_cleanup(state.cleanup)
     os.environ["XDG_STATE_HOME"] = state.name
+    _show_short_tracebacks()
 
 
 def write_to_memory() -> None:
@@ -56,3 +57,11 @@ def _the_log_speaks_as_at_the_start() -> Iterator[None]:
     """A command that was run in this process has set the level of the log for the whole process."""
     yield
     structlog.reset_defaults()
+    _show_short_tracebacks()
+
+
+def _show_short_tracebacks() -> None:
+    """Drawing every local of every frame takes a second for each exception that a test has logged."""
+    *others, _ = structlog.get_config()["processors"]
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, console])

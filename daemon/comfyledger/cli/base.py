@@ -188,8 +188,8 @@ async def find_batch(client: Lists, given: str) -> str:
     elif len(given) < PART_CHARS_MIN:
         raise Refused(
             "unknown_batch",
-            f"{given!r} is too short.",
-            hint=f"Give at least {PART_CHARS_MIN} characters of its beginning or end.",
+            f"{given!r} is too short for a part of a batch id.",
+            hint=f"Give at least {PART_CHARS_MIN} characters from the beginning or the end of the id, or `last`.",
         )
     else:
         found = await batches_fitting(client, given)

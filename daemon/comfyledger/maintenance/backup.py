@@ -83,7 +83,10 @@ def _place(path: Path, target: Path, identity: Identity, head: Head, now_s: floa
 
 
 def _check_free(target: Path, force: bool) -> None:
-    if target.exists() and not (force and target.is_file()):
+    if target.exists() and not target.is_file():
+        text = f"{target} exists and is not a file."
+        raise Refused("invalid_field", text, hint="Name another file; --force does not replace this.")
+    if target.exists() and not force:
         raise Refused("invalid_field", f"{target} exists already.", hint="Name another file, or give --force.")
 
 

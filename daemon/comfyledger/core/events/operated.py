@@ -11,8 +11,8 @@ from comfyledger.core.values import Evidence
 
 
 class LanePaused(Event, frozen=True):
-    """A store, a backend, a user, the spool or everything is paused. One event for each trouble, however often it
-    occurs."""
+    """A store, a backend, a user, the spool or everything is paused. A trouble is logged once when it begins, however
+    many calls fail until it ends."""
 
     lane: Annotated[
         str,

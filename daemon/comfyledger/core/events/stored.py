@@ -102,8 +102,9 @@ class StoreDropped(Event, frozen=True):
 
 
 class StoreOwed(Event, frozen=True):
-    """`recover` uploads images to a store again, because the store lost or refused them, or for the first time; then
-    the batch has one more store. Attempts continue to count."""
+    """`recover` uploads images to a store again, because the store lost or refused them. Or it uploads them to a store
+    that the batch did not have, which is then added to the batch. The attempt number continues from the earlier
+    uploads."""
 
     batch_id: BatchId
     store: Annotated[StoreRef, Meta(description="The store.")]

@@ -189,7 +189,7 @@ def _request_id(request: web.Request, body: bytes) -> dict[str, str]:
     if key is None:
         return {}
     if not key.isprintable():
-        text = "The key is not plain text in UTF-8."
+        text = "The header Idempotency-Key is not printable text in UTF-8."
         raise Refused("invalid_field", text, hint="Send a UUID, for example.", path=f"header.{KEY_HEADER}")
     try:
         named = _with_id.decode(body).request_id

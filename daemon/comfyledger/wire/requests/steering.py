@@ -114,7 +114,7 @@ class Forget(Message, frozen=True):
 
 
 class Pause(Message, frozen=True):
-    """Stops new work. What ComfyUI has already runs to its end. Pausing twice is not an error."""
+    """Stops new work. Prompts that are already at ComfyUI run to their end. Pausing twice is not an error."""
 
     scope: Annotated[
         Scope,

@@ -171,7 +171,7 @@ class ErrorInfo(Answer, frozen=True):
 
 
 class Waiting(Answer, frozen=True):
-    """A request was accepted and cannot be answered yet. A `result` or an `error` with the same `id` follows.
+    """A request was read and cannot be answered yet. A `result` or an `error` with the same `id` follows.
     `waiting` is sent once, after half a second. A request waits in memory only."""
 
     code: Annotated[str, Meta(description="Always `series_unanswered`.", examples=["series_unanswered"])]

@@ -21,6 +21,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
+from multidict import CIMultiDict
 
 from comfyledger import wire, workflows
 from comfyledger.admission import admit
@@ -158,7 +159,7 @@ class _Sent:
     """A request over HTTP as the readers of its parts see it."""
 
     def __init__(self, target: str, names: Mapping[str, str], headers: Mapping[str, str]) -> None:
-        self.raw_path, self.match_info, self.headers = target, names, headers
+        self.raw_path, self.match_info, self.headers = target, names, CIMultiDict(headers)
         self.query = dict(parse_qsl(target.partition("?")[2], keep_blank_values=True))
 
 

@@ -58,7 +58,7 @@ async def use(cloud: CloudHouse, request_id: str, quantity: int) -> Frame:
 @pytest.mark.parametrize("life", LIVES)
 async def test_whatever_the_account_answers_each_image_is_stored_once(cloud: CloudHouse, life: str) -> None:
     place, faults = LIVES[life]
-    cloud.options = "answer_timeout_s = 1"
+    cloud.options = "answer_timeout_s = 0.4"
     await cloud.account.begin()
     foreign = cloud.account.put(f"{FOLDER}/somebodys_own")
     plan(cloud, faults)

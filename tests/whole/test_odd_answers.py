@@ -14,7 +14,7 @@ from support.wire_app import coloured
 
 async def test_after_a_lost_answer_the_prompt_is_looked_up_before_it_is_resent(house: House) -> None:
     await house.comfyui.begin()
-    house.configure(comfyui="request_timeout_s = 1.0")
+    house.configure(comfyui="request_timeout_s = 0.5")
     await house.daemon.begin()
     house.comfyui.control(answer_lost_next=1)
     async with house.app() as app:
@@ -27,7 +27,7 @@ async def test_after_a_lost_answer_the_prompt_is_looked_up_before_it_is_resent(h
 async def test_a_prompt_that_still_waits_is_found_by_its_id_and_not_sent_again(house: House) -> None:
     """Nothing of it is on disk yet: only the lookup keeps it from being rendered twice."""
     await house.comfyui.begin()
-    house.configure(comfyui="request_timeout_s = 1.0")
+    house.configure(comfyui="request_timeout_s = 0.5")
     await house.daemon.begin()
     house.comfyui.control(hold=["start"], answer_lost_next=1)
 

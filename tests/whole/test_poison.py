@@ -69,7 +69,7 @@ async def test_a_poison_is_parked_and_bystanders_are_stored(house: House) -> Non
         assert [image["state"] for image in bad["images"]] == ["stored", "failed", "stored", "stored"]
         assert [image["state"] for image in good["images"]] == ["stored"] * 3
         assert bad["images"][1]["code"] == "poison"
-        assert "went away" in bad["images"][1]["text"]
+        assert bad["images"][1]["text"] == "ComfyUI stopped each time it ran this prompt."
         lost = await log_of(app, bad, "prompt_lost") + await log_of(app, good, "prompt_lost")
         struck = [(event["prompt"], event["attempt"]) for event in lost if event.get("running")]
         assert struck == [(2, 1), (2, 2)]

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfyledger.comfyui.graph.read import (
+    Output,
     Plan,
     as_template,
     check_against_object_info,
@@ -201,7 +202,7 @@ def test_a_run_puts_its_values_where_the_plan_says() -> None:
     graph = diffusion()
     values = {"6.text": "a fox"}
     template = as_template(graph, DIFFUSION)
-    filled = fill(template, DIFFUSION, prefix="comfyledger/b/1-a1", seed=2**53 - 1, batch_size=4, inputs=values)
+    filled = fill(template, DIFFUSION, prefixes=["comfyledger/b/1-a1"], seed=2**53 - 1, batch_size=4, inputs=values)
     graph["3"]["inputs"]["seed"] = 2**53 - 1
     graph["5"]["inputs"]["batch_size"] = 4
     graph["6"]["inputs"]["text"] = "a fox"
@@ -209,9 +210,34 @@ def test_a_run_puts_its_values_where_the_plan_says() -> None:
     assert filled == graph
 
 
+def test_every_output_gets_a_prefix_of_its_own() -> None:
+    graph = diffusion() | {"12": node("SaveVideo", video=["8", 0], filename_prefix="v", format="mp4")}
+    outputs = (
+        Output("9", "9.filename_prefix"),
+        Output("12", "12.filename_prefix", "video", "{prefix}_{place:05}_.mp4"),
+    )
+    plan = msgspec.structs.replace(DIFFUSION, outputs=outputs)
+    template = as_template(graph, plan)
+    assert [template[output.node]["inputs"]["filename_prefix"] for output in plan.every_output] == [None, None]
+    filled = fill(template, plan, prefixes=["a", "a-o2"], seed=1, batch_size=1, inputs={})
+    assert [filled[output.node]["inputs"]["filename_prefix"] for output in outputs] == ["a", "a-o2"]
+    assert refusal(check_inputs, graph, plan, {"12.filename_prefix": "x"}).code == "invalid_field"
+    with pytest.raises(ValueError, match="zip"):
+        fill(template, plan, prefixes=["a"], seed=1, batch_size=1, inputs={})
+
+
+def test_a_plan_without_a_list_of_outputs_has_one_that_saves_as_saveimage_does() -> None:
+    """Plans in the log from before several outputs were possible are read like this."""
+    (output,) = DIFFUSION.every_output
+    assert output == Output("9", "9.filename_prefix", "image", "{prefix}_{place:05}_.png")
+    assert output.file_of("comfyledger/b/1-a1", 2) == "comfyledger/b/1-a1_00002_.png"
+    assert Output("9", "9.filename_prefix").file_of("p", 1) == ""
+    assert msgspec.to_builtins(DIFFUSION).keys() == {"output", "prefix", "seeds", "batch_size", "inputs"}
+
+
 def test_named_inputs_keep_their_defaults() -> None:
     template = as_template(diffusion(), DIFFUSION)
-    filled = fill(template, DIFFUSION, prefix="p", seed=1, batch_size=1, inputs={})
+    filled = fill(template, DIFFUSION, prefixes=["p"], seed=1, batch_size=1, inputs={})
     assert filled["6"] == diffusion()["6"]
 
 
@@ -219,7 +245,7 @@ def test_a_plan_of_another_graph_is_refused() -> None:
     assert refusal(as_template, image(), DIFFUSION).code == "unknown_input"
     unseeded = msgspec.structs.replace(DIFFUSION, output="77", seeds=(), batch_size=None)
     assert refusal(as_template, image(), unseeded).code == "unknown_input"
-    assert refusal(fill, diffusion(), DIFFUSION, prefix="p", seed=1, batch_size=1, inputs={"6.x": 1})
+    assert refusal(fill, diffusion(), DIFFUSION, prefixes=["p"], seed=1, batch_size=1, inputs={"6.x": 1})
 
 
 def test_a_plan_survives_the_event_log() -> None:
@@ -261,7 +287,7 @@ def test_ten_thousand_nodes_in_a_line_are_quick() -> None:
     graph["save"] = node("SaveImage", images=["0", 0], filename_prefix="x")
     began = time.perf_counter()
     plan = find_plan(read_graph(graph, 10 * ROOM))
-    fill(as_template(graph, plan), plan, prefix="p", seed=1, batch_size=1, inputs={})
+    fill(as_template(graph, plan), plan, prefixes=["p"], seed=1, batch_size=1, inputs={})
     describe(plan, graph)
     refusal(check_inputs, graph, plan, {"77.sed": 1})
     assert time.perf_counter() - began < 5
@@ -300,7 +326,7 @@ def test_filling_in_changes_the_named_addresses_and_nothing_else(graph: dict[str
     inputs = check_inputs(graph, plan, dict.fromkeys(chosen, "new"))
     template = as_template(graph, plan)
     template_before = copy.deepcopy(template)
-    filled = copy.deepcopy(fill(template, plan, prefix="ours", seed=11, batch_size=4, inputs=inputs))
+    filled = copy.deepcopy(fill(template, plan, prefixes=["ours"], seed=11, batch_size=4, inputs=inputs))
     assert (graph, template) == (before, template_before)
 
     expected = dict.fromkeys(chosen, "new") | dict.fromkeys(plan.seeds, 11) | {plan.prefix: "ours"}

@@ -81,7 +81,7 @@ def test_a_prefix_that_is_a_link_or_missing_is_replaced() -> None:
     for inputs in ({"filename_prefix": ["1", 0]}, {}):
         graph = {"1": node("StringConcat"), "9": node("SaveImage", images=["1", 0], **inputs)}
         plan = find_plan(graph)
-        filled = fill(as_template(graph, plan), plan, prefix="ours", seed=1, batch_size=1, inputs={})
+        filled = fill(as_template(graph, plan), plan, prefixes=["ours"], seed=1, batch_size=1, inputs={})
         assert filled["9"]["inputs"] == {"images": ["1", 0], "filename_prefix": "ours"}
 
 

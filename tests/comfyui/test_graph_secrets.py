@@ -52,7 +52,7 @@ def test_a_named_secret_is_in_the_filled_graph_and_not_in_the_template() -> None
     plan = graphs.find_plan(graph, secrets=["2.note"])
     template = graphs.as_template(graph, plan)
     assert KEY not in json.dumps(template)
-    filled = graphs.fill(template, plan, prefix="p", seed=1, batch_size=1, inputs={}, secrets={"2.note": KEY})
+    filled = graphs.fill(template, plan, prefixes=["p"], seed=1, batch_size=1, inputs={}, secrets={"2.note": KEY})
     assert filled["2"]["inputs"] == {"image": ["1", 0], "note": KEY}
 
 

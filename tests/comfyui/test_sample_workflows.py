@@ -34,7 +34,7 @@ def test_every_input_of_a_sample_can_be_filled_in(name: str) -> None:
     graph, plan = planned(name)
     present = {word: graph[at.split(".")[0]]["inputs"][at.split(".")[1]] for word, at in plan.inputs.items()}
     values = check_inputs(graph, plan, present)
-    filled = fill(as_template(graph, plan), plan, prefix="comfyledger", seed=0, batch_size=1, inputs=values)
+    filled = fill(as_template(graph, plan), plan, prefixes=["comfyledger"], seed=0, batch_size=1, inputs=values)
     assert filled == graph
 
 

@@ -15,14 +15,10 @@ from typing import Any, Final
 
 import msgspec
 
-from comfyledger.comfyui.graph.find import (
-    PREFIX_NAME,
+from comfyledger.comfyui.graph.find import batch_sizes, find_plan
+from comfyledger.comfyui.graph.nodes import (
     Graph,
-    Plan,
-    addresses_of_the_run,
-    batch_sizes,
     check_nodes,
-    find_plan,
     kind_of,
     locate,
     node_text,
@@ -33,12 +29,14 @@ from comfyledger.comfyui.graph.find import (
     upstream,
 )
 from comfyledger.comfyui.graph.paths import check_graph, check_input
+from comfyledger.comfyui.graph.plan import Output, Plan, addresses_of_the_run
 from comfyledger.comfyui.graph.secret_inputs import check_no_secrets, check_not_secret, secrets_in, without
 from comfyledger.errors import Refused
 from comfyledger.wire.strict import check_once, finite
 
 __all__ = [
     "Graph",
+    "Output",
     "Plan",
     "as_template",
     "check_against_object_info",
@@ -142,20 +140,21 @@ def as_template(graph: Graph, plan: Plan) -> dict[str, Any]:
     belongs to another graph.
     """
     run = [address for address in (*plan.seeds, plan.batch_size, *plan.secrets) if address is not None]
-    return _with(graph, plan, dict.fromkeys(run), None)
+    return _with(graph, plan, dict.fromkeys(run), [None] * len(plan.every_output))
 
 
 def fill(
     template: Graph,
     plan: Plan,
     *,
-    prefix: str,
+    prefixes: Sequence[str],
     seed: int,
     batch_size: int,
     inputs: Mapping[str, Any],
     secrets: Mapping[str, str] = _NONE,
 ) -> dict[str, Any]:
-    """The graph of one attempt. `inputs` and the plan's secrets are by address, as `check_inputs` returns them.
+    """The graph of one attempt. `prefixes`: one for each of `plan.every_output`, in its order. `inputs` and the plan's
+    secrets are by address, as `check_inputs` returns them.
 
     Every seed gets the same number. Without an input for it the batch size is omitted. Raises Refused (unknown_input)
     for an address that is not there.
@@ -163,22 +162,30 @@ def fill(
     values = {**inputs, **dict.fromkeys(plan.seeds, seed), **{address: secrets[address] for address in plan.secrets}}
     if plan.batch_size is not None:
         values[plan.batch_size] = batch_size
-    return _with(template, plan, values, prefix)
+    return _with(template, plan, values, prefixes)
 
 
-def _with(graph: Graph, plan: Plan, values: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
+def _with(graph: Graph, plan: Plan, values: Mapping[str, Any], prefixes: Sequence[str | None]) -> dict[str, Any]:
     """A copy that shares all nodes except those that get a value."""
     places = [(*_place(graph, address), value) for address, value in values.items()]
-    if plan.output not in graph:
-        raise unknown_input(graph, {}, plan.prefix, plan.prefix)
+    places += [
+        (*_prefix_place(graph, output), prefix) for output, prefix in zip(plan.every_output, prefixes, strict=True)
+    ]
     filled = dict(graph)
     touched: set[str] = set()
-    for node_id, name, value in [*places, (plan.output, PREFIX_NAME, prefix)]:
+    for node_id, name, value in places:
         if node_id not in touched:
             touched.add(node_id)
             filled[node_id] = {**graph[node_id], "inputs": dict(graph[node_id]["inputs"])}
         filled[node_id]["inputs"][name] = value
     return filled
+
+
+def _prefix_place(graph: Graph, output: Output) -> tuple[str, str]:
+    """The node of an output and the name of its prefix, which the node need not have yet."""
+    if output.node not in graph:
+        raise unknown_input(graph, {}, output.prefix, output.prefix)
+    return output.node, output.prefix.partition(".")[2]
 
 
 def _place(graph: Graph, address: str) -> tuple[str, str]:

@@ -177,7 +177,7 @@ class Submitter:
         filled = read.fill(
             template,
             plan,
-            prefix=await self._outcomes.prefix(batch, prompt, effect.attempt),
+            prefixes=[await self._outcomes.prefix(batch, prompt, effect.attempt)],
             seed=prompt.seed,
             batch_size=len(prompt.images),
             inputs=inputs,

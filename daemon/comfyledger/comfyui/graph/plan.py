@@ -1,0 +1,71 @@
+"""What was found in a graph: its outputs, and the addresses of what a run fills in. PURE.
+
+An address is `node id.input name`, divided at the first dot.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from comfyledger.core.media import Medium
+
+PREFIX_NAME: Final = "filename_prefix"
+SAVE_IMAGE_FILE: Final = "{prefix}_{place:05}_.png"
+"""The names that SaveImage gives (ComfyUI, recorded)."""
+
+
+class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node of the graph whose files become images of the batch."""
+
+    node: str
+    prefix: str
+    """The address of the prefix that the node puts before the names of its files."""
+    medium: Medium = "image"
+    """What its files are by the table of savers, and by the values in the graph."""
+    file: str = ""
+    """The final name of file `place` (1, 2, ...) of an attempt, as a format of `prefix` and `place`. Empty if it cannot
+    be foretold: then no file is looked for after a restart, and the prompt is rendered again."""
+
+    def file_of(self, prefix: str, place: int) -> str:
+        """The path of a file below ComfyUI's output folder; empty if it cannot be foretold. `place` counts from 1."""
+        return self.file.format(prefix=prefix, place=place)
+
+
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was found in a graph; recorded in the event log as JSON. All places are addresses."""
+
+    output: str
+    """Id of the first node that saves images."""
+    prefix: str
+    """The address of its prefix."""
+    seeds: tuple[str, ...]
+    """All seeds that feed the output; empty if there is none."""
+    batch_size: str | None
+    """The batch size of the latent or EmptyImage that feeds the output. None if the configuration names none and the
+    graph does not have exactly one."""
+    inputs: dict[str, str]
+    """What callers may fill in by name: `{"prompt": "6.text"}`."""
+    secrets: tuple[str, ...] = ()
+    """Inputs that the configuration fills in just before the graph is sent. The template has no value there."""
+    outputs: tuple[Output, ...] = ()
+    """Every output in the order of its images. Empty if there is just one, and it saves images as SaveImage does: such
+    plans are in the log since before there were others."""
+    left_out: tuple[str, ...] = ()
+    """Other nodes that save or show something, which are not run."""
+
+    @property
+    def every_output(self) -> tuple[Output, ...]:
+        """At least one output."""
+        return self.outputs or (Output(self.output, self.prefix, file=SAVE_IMAGE_FILE),)
+
+
+def addresses_of_the_run(plan: Plan) -> dict[str, str]:
+    """The addresses that the run fills in itself, each with what to use instead."""
+    taken = dict.fromkeys(plan.seeds, "Use `seed`.")
+    if plan.batch_size is not None:
+        taken[plan.batch_size] = "Use `images_per_prompt`."
+    taken |= dict.fromkeys((output.prefix for output in plan.every_output), "Omit it: the daemon names the files.")
+    taken |= dict.fromkeys(plan.secrets, "Omit it: the configuration says where its secret is.")
+    return taken

@@ -92,6 +92,56 @@ def test_frames_become_values() -> None:
     assert read("progress", value="many") == m.Unknown("progress")
 
 
+def entry(name: str, **more: Any) -> dict[str, Any]:
+    return {"filename": name, "subfolder": "x", "type": "output", **more}
+
+
+@pytest.mark.parametrize(
+    ("output", "names"),
+    [
+        ({"images": [entry("a.png"), entry("b.png")], "animated": [False]}, ["a.png", "b.png"]),
+        ({"images": [entry("a.mp4")], "animated": [True]}, ["a.mp4"]),
+        (
+            {"gifs": [entry("a.webm", format="video/webm", frame_rate=8, workflow="a.png", fullpath="/x/a.webm")]},
+            ["a.webm"],
+        ),
+        ({"audio": [entry("a.flac")]}, ["a.flac"]),
+        ({"3d": [entry("a.glb")]}, ["a.glb"]),
+        ({"video": [entry("a.mp4")], "files": [entry("a.srt")]}, ["a.mp4", "a.srt"]),
+        ({"result": ["a.glb", {"position": {}}, None, entry("b.glb")]}, ["b.glb"]),
+        ({"text": ["a.png"], "b_anything": [entry("b.png")], "a_anything": [entry("a.png")]}, ["b.png", "a.png"]),
+        ({"images": [entry("a.png")], "files": [entry("a.png"), entry("b.png"), entry("a.png")]}, ["a.png", "b.png"]),
+        ({"images": [entry(""), entry(7), {"subfolder": "x"}, [entry("b.png")], "c.png", None]}, []),
+        ({"images": entry("a.png"), "files": "a.png", "video": 7, "audio": None}, []),
+        ([entry("a.png")], []),
+        ("a.png", []),
+    ],
+)
+def test_files_are_read_under_every_key_of_an_output(output: Any, names: list[str]) -> None:
+    files = m.read_files(output)
+    assert [file.filename for file in files] == names
+    entries = {"p": {"outputs": {"9": output}, "status": {"status_str": "success"}}}
+    history = answers.parse_history(json.dumps(entries), "p")
+    assert history is not None
+    assert history.outputs["9"] == files
+
+
+def test_one_name_in_two_folders_is_two_files() -> None:
+    output = {"images": [entry("a.png"), entry("a.png", subfolder=""), entry("a.png", type="temp")]}
+    assert [(file.subfolder, file.type) for file in m.read_files(output)] == [
+        ("x", "output"),
+        ("", "output"),
+        ("x", "temp"),
+    ]
+
+
+def test_no_output_has_files_without_end() -> None:
+    output = {key: [entry(f"{key}{place}") for place in range(3_000)] for key in ("gifs", "images")}
+    files = m.read_files(output)
+    assert len(files) == fields.LIST_MAX
+    assert [file.filename for file in files[2_999:3_001]] == ["gifs2999", "images0"]
+
+
 def test_not_json_numbers_that_comfyui_writes_are_read() -> None:
     frame = '{"type": "progress", "data": {"prompt_id": "p", "node": "3", "value": NaN, "max": 4}}'
     assert m.parse_text(frame) == m.Unknown("progress")
@@ -305,22 +355,22 @@ def test_previews(frame: bytes, preview: m.Preview | None) -> None:
 
 
 def test_history_says_how_a_prompt_ended() -> None:
-    def entry(name: str) -> answers.HistoryEntry:
+    def ended(name: str) -> answers.HistoryEntry:
         body = answer(name, "/history/")
         found = answers.parse_history(body, next(iter(json.loads(body))))
         assert found is not None
         return found
 
-    done, failed = entry("batch4"), entry("runtime_error")
+    done, failed = ended("batch4"), ended("runtime_error")
     assert (done.ended, done.status_str, done.completed, done.error) == ("success", "success", True, None)
     assert [file.filename[-11:] for file in done.outputs["9"]] == [f"_0000{k}_.png" for k in (1, 2, 3, 4)]
     assert failed.ended == "error"
     assert failed.error is not None
     assert failed.error.node_type == "SaveImage"
     assert "outside the output folder" in failed.error.exception_message
-    assert entry("foreign_interrupt").ended == "interrupted"
-    assert entry("foreign_interrupt").outputs == {}
-    assert 0 < entry("foreign_interrupt").ran_s < 60
+    assert ended("foreign_interrupt").ended == "interrupted"
+    assert ended("foreign_interrupt").outputs == {}
+    assert 0 < ended("foreign_interrupt").ran_s < 60
     assert answers.parse_history("{}", "x") is None
 
 

@@ -8,11 +8,13 @@ watcher, the doctor and the stand-in use these values. Shapes as in the recordin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from comfyledger.comfyui.fields import (
+    LIST_MAX,
     NAME_CHARS_MAX,
     TEXT_CHARS_MAX,
     BadFrame,
@@ -75,7 +77,7 @@ class ProgressState(msgspec.Struct, frozen=True):
 class Executed(msgspec.Struct, frozen=True):
     prompt_id: str
     node: str
-    images: tuple[ViewFile, ...]
+    files: tuple[ViewFile, ...]
 
 
 class ExecutionSuccess(msgspec.Struct, frozen=True):
@@ -218,14 +220,19 @@ def _preview_with_metadata(frame: bytes, end: int) -> Preview | None:
 
 
 def read_files(output: object) -> tuple[ViewFile, ...]:
-    """The images of a node's output. Entries without a file name are skipped."""
-    images = read_objects(output.get("images") if isinstance(output, dict) else None)
-    return tuple(
+    """The files of a node's output, in its order, under whatever key it names them: `images`, `gifs`, `audio`, `3d`.
+
+    An entry that is no object with a file name is skipped. A file that stands under two keys counts once. At most
+    LIST_MAX files are read.
+    """
+    keys = output.values() if isinstance(output, dict) else ()
+    entries = islice((entry for value in keys for entry in read_objects(value)), LIST_MAX)
+    found = (
         ViewFile(
-            read_text(image, "filename", NAME_CHARS_MAX),
-            read_text(image, "subfolder", NAME_CHARS_MAX),
-            read_id(image, "type") or "output",
+            read_text(entry, "filename", NAME_CHARS_MAX),
+            read_text(entry, "subfolder", NAME_CHARS_MAX),
+            read_id(entry, "type") or "output",
         )
-        for image in images
-        if image.get("filename")
+        for entry in entries
     )
+    return tuple(dict.fromkeys(file for file in found if file.filename))

@@ -24,6 +24,7 @@ from comfyledger.sim.cloudinary.upload import Shared, check_pair
 
 HOUR_S: Final = 3600
 RESULTS_MAX: Final = 500
+RESOURCE_TYPES: Final = frozenset({"image", "video", "raw"})
 _RESULTS: Final = 10
 _SEARCH_RESULTS: Final = 50
 _IDS_MAX: Final = 100
@@ -99,7 +100,7 @@ class AdminApi:
         """What the account uses of its plan."""
         count, size = self._shared.assets.count()
         used = round(size / 1e9, 2)
-        bytes_max = self._shared.account.file_bytes_max
+        bytes_max = self._shared.account.bytes_max
         return {
             "plan": "Free",
             "last_updated": instant(self._shared.now())[:10],
@@ -111,9 +112,9 @@ class AdminApi:
             "resources": count,
             "derived_resources": 0,
             "media_limits": {
-                "image_max_size_bytes": bytes_max,
-                "video_max_size_bytes": bytes_max * 10,
-                "raw_max_size_bytes": bytes_max,
+                "image_max_size_bytes": bytes_max("image"),
+                "video_max_size_bytes": bytes_max("video"),
+                "raw_max_size_bytes": bytes_max("raw"),
                 "image_max_px": 25_000_000,
                 "asset_max_total_px": 50_000_000,
             },
@@ -122,6 +123,8 @@ class AdminApi:
     async def resources(self, visit: Visit) -> dict[str, Any]:
         """A page of the assets of one kind, by prefix or by their ids."""
         info, query = visit.request.match_info, visit.request.query
+        if info["resource_type"] not in RESOURCE_TYPES:
+            raise Refused(400, f"Invalid resource type {info['resource_type']}")
         conditions = [Condition("resource_type = ?", (info["resource_type"],))]
         if info.get("type"):
             conditions.append(Condition("type = ?", (info["type"],)))

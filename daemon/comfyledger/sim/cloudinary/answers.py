@@ -18,6 +18,8 @@ from comfyledger.sim.cloudinary.signing import sign_answer
 
 DYNAMIC: Final = "dynamic"
 FIXED: Final = "fixed"
+_AUDIO: Final = frozenset({"flac", "mp3", "ogg", "wav", "m4a"})
+"""Formats of sound alone, which Cloudinary keeps as videos."""
 
 
 class Account(msgspec.Struct):
@@ -29,6 +31,10 @@ class Account(msgspec.Struct):
     folder_mode: str
     file_bytes_max: int
     url: str = ""
+
+    def bytes_max(self, resource_type: str) -> int:
+        """The plan's limit for one file: `file_bytes_max`, and ten times as much for video and audio."""
+        return self.file_bytes_max * (10 if resource_type in {"video", "auto"} else 1)
 
 
 class Refused(Exception):
@@ -92,7 +98,8 @@ def _common(account: Account, asset: Asset) -> dict[str, Any]:
         "asset_id": asset.asset_id,
         "public_id": asset.public_id,
         "version": asset.version,
-        **({"format": asset.format} if asset.format else {}),
+        **({"format": asset.format} if asset.format and asset.resource_type != "raw" else {}),
+        **({"is_audio": asset.format in _AUDIO} if asset.resource_type == "video" else {}),
         **({"width": asset.width, "height": asset.height} if asset.resource_type == "image" else {}),
         "resource_type": asset.resource_type,
         "created_at": instant(asset.created_at),
@@ -112,6 +119,6 @@ def _folders(account: Account, asset: Asset) -> dict[str, Any]:
 
 
 def _url(account: Account, asset: Asset) -> str:
-    ending = f".{asset.format}" if asset.resource_type == "image" else ""
+    ending = f".{asset.format}" if asset.resource_type != "raw" else ""
     path = f"{account.cloud}/{asset.resource_type}/{asset.type}/v{asset.version}/{quote(asset.public_id)}{ending}"
     return f"{account.url}/{path}"

@@ -12,11 +12,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
-from comfyledger.sim.cloudinary.names import folder_of, leaf_of
+from comfyledger.sim.cloudinary.names import extension_of, folder_of, leaf_of
 
 Key = tuple[str, str, str]
 """Public id, resource type, delivery type: together they identify an asset."""
@@ -76,6 +76,9 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     start: int = 1
     etag: str = ""
     """If empty, the MD5 of the public id."""
+    resource_type: Literal["image", "video", "raw"] = "image"
+    format: str = ""
+    """If empty, png or mp4; raw records have what their public id ends with."""
     bytes: int = 1_500_000
     context: dict[str, str] = {}
     tags: list[str] = []
@@ -191,13 +194,13 @@ class Assets:
 def _seeded(seed: Seed, public_id: str, now_s: float, random: Random) -> Asset:
     return Asset(
         public_id=public_id,
-        resource_type="image",
+        resource_type=seed.resource_type,
         type="upload",
         asset_id=f"{random.getrandbits(128):032x}",
         version=int(now_s),
-        format="png",
-        width=1024,
-        height=1024,
+        format=seed.format or {"image": "png", "video": "mp4"}.get(seed.resource_type, extension_of(public_id)),
+        width=1024 if seed.resource_type == "image" else 0,
+        height=1024 if seed.resource_type == "image" else 0,
         bytes=seed.bytes,
         etag=seed.etag or hashlib.md5(public_id.encode(), usedforsecurity=False).hexdigest(),
         created_at=now_s,

@@ -23,6 +23,8 @@ class Entry(msgspec.Struct, kw_only=True):
     path: str
     is_admin: bool
     public_id: str | None = None
+    resource_type: str = ""
+    """`image`, `video` (audio too) or `raw`, as the path says it; of an upload as `auto`, what the file is."""
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     received_bytes: int = 0
     md5: str | None = None

@@ -1,4 +1,4 @@
-"""How the stand-in for Cloudinary receives a request: its fields and its file in any order.
+"""How the stand-in for Cloudinary receives a request: its fields and its file in any order, and what the file is.
 
 The file is streamed to disk and its MD5 computed on the way. The parts of a chunked upload are joined here. The meaning
 of the fields is in `upload`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,11 @@ CHUNK_BYTES_MIN: Final = 5 * 1024 * 1024
 _RANGE: Final = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
 _UPLOAD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FORMATS: Final = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
+_HEAD_BYTES: Final = 4_096
+_IMAGE_SIGNS: Final = {b"glTF": "glb", b"8BPS": "psd", b"%PDF-": "pdf"}
+"""How image files begin that Pillow does not read and Cloudinary takes as images."""
+_AUDIO_SIGNS: Final = {b"fLaC": "flac", b"ID3": "mp3", b"OggS": "ogg"}
+_BRANDS: Final = {b"qt  ": "mov", b"M4A ": "m4a"}
 
 
 class IncomingFile:
@@ -73,20 +79,59 @@ class Form(msgspec.Struct):
     file: IncomingFile | None = None
 
 
-class Picture(msgspec.Struct, frozen=True):
-    """Format and size of an image by its header, in pixels."""
+class Seen(msgspec.Struct, frozen=True):
+    """Format and size of a file by its header, in pixels; 0 where it has none or none is read."""
 
     format: str
-    width: int
-    height: int
+    width: int = 0
+    height: int = 0
 
 
-def read_picture(path: Path) -> Picture | None:
-    """The header of an image file; None for anything else."""
+def read_picture(path: Path) -> Seen | None:
+    """The header of an image file; None for anything else. A 3D model in one file (GLB) counts as an image."""
     with contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError), Image.open(path) as image:
         name = image.format or ""
-        return Picture(_FORMATS.get(name, name.lower()), image.width, image.height)
-    return None
+        return Seen(_FORMATS.get(name, name.lower()), image.width, image.height)
+    head = _head_of(path)
+    if b"<svg" in head.lower():
+        return Seen("svg")
+    return next((Seen(name) for sign, name in _IMAGE_SIGNS.items() if head.startswith(sign)), None)
+
+
+def read_recording(path: Path) -> Seen | None:
+    """The header of a video or audio file, or of an animated GIF; None for anything else, or one without an index."""
+    head = _head_of(path)
+    if head[4:8] == b"ftyp":
+        return Seen(_BRANDS.get(head[8:12], "mp4")) if b"moov" in _boxes_of(path) else None
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return Seen("webm" if b"webm" in head[:64] else "mkv")
+    if head.startswith(b"RIFF") and head[8:12] in {b"WAVE", b"AVI "}:
+        return Seen("wav" if head[8:12] == b"WAVE" else "avi")
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return read_picture(path)
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06:
+        return Seen("mp3")
+    return next((Seen(name) for sign, name in _AUDIO_SIGNS.items() if head.startswith(sign)), None)
+
+
+def _head_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+def _boxes_of(path: Path) -> set[bytes]:
+    """The kinds of whole box at the top of an MP4 file, as far as it can be followed (ISO/IEC 14496-12, 4.2)."""
+    found, left = set[bytes](), path.stat().st_size
+    with path.open("rb") as file:
+        while len(header := file.read(16)) >= 8:
+            size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+            size = int.from_bytes(header[8:16], "big") if size == 1 else size
+            left -= size
+            if size < 8 or left < 0:
+                break
+            found.add(kind)
+            file.seek(size - len(header), 1)
+    return found
 
 
 async def receive(visit: Visit, folder: Path) -> Form:
@@ -145,11 +190,14 @@ def _learn(visit: Visit, form: Form) -> None:
 
 
 class Chunks:
-    """Uploads that arrive in several requests, by the id that their client chose."""
+    """Uploads that arrive in several requests, by the id that their client chose.
+
+    As Cloudinary demands it, the first chunk must come first and the last one after all others. A restart forgets them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ranges: dict[str, set[tuple[int, int]]] = {}
+        self._ranges: dict[str, set[tuple[int, int, int]]] = {}
 
     def take(self, request: web.Request, form: Form) -> bool:
         """Write a chunk. True if the file is complete, as it is if it was sent in one piece.
@@ -164,10 +212,13 @@ class Chunks:
             raise Refused(400, "Invalid Content-Range")
         if last + 1 < total and form.file.size < CHUNK_BYTES_MIN:
             raise Refused(400, "All parts except EOF-chunk must be larger than 5mb")
+        ranges = self._ranges.get(upload_id, set()) | {(first, last, total)}
+        is_whole = sum(end - start + 1 for start, end, _ in ranges) == total
+        if len({each[2] for each in ranges}) > 1 or min(ranges)[0] or (last + 1 == total and not is_whole):
+            raise Refused(400, "Invalid Content-Range")
         self._write(upload_id, first, form.file)
-        ranges = self._ranges.setdefault(upload_id, set())
-        ranges.add((first, last))
-        if sum(end - start + 1 for start, end in ranges) < total:
+        self._ranges[upload_id] = ranges
+        if not is_whole:
             return False
         del self._ranges[upload_id]
         form.file.drop()
@@ -178,9 +229,9 @@ class Chunks:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / upload_id
         path.touch()
-        with path.open("r+b") as file:
+        with path.open("r+b") as file, incoming.path.open("rb") as chunk:
             file.seek(first)
-            file.write(incoming.path.read_bytes())
+            shutil.copyfileobj(chunk, file, PIECE_BYTES)
 
 
 def _whole(gathered: Path, target: Path) -> IncomingFile:

@@ -6,9 +6,9 @@ It answers as Cloudinary's documentation and official clients expect; nothing he
 A second address, apart from Cloudinary's own API, is for tests:
 
 `GET /ledger[?after=N][&public_id=ID]`: `{"requests": [...]}`, every request in the order of arrival with `number`,
-`at_s`, `method`, `path`, `is_admin`, `public_id`, `parameters` (without secrets), `received_bytes`, `md5`, `fault`,
-`status` (0: no answer left), `answer` (`new`, `existing`, `overwritten`, `chunk`, `ok`, `not found`, `cut`, or an
-error's text), `is_stored`, `is_replaced` (earlier bytes were overwritten or deleted).
+`at_s`, `method`, `path`, `is_admin`, `public_id`, `resource_type`, `parameters` (without secrets), `received_bytes`,
+`md5`, `fault`, `status` (0: no answer left), `answer` (`new`, `existing`, `overwritten`, `chunk`, `ok`, `not found`,
+`cut`, or an error's text), `is_stored`, `is_replaced` (earlier bytes were overwritten or deleted).
 
 `GET /assets[?prefix=P]`: `{"assets": [...]}`, each with `public_id`, `resource_type`, `type`, `asset_id`, `version`,
 `etag`, `bytes`, `context`, `tags`, `asset_folder`, `display_name`, `file` (below `ROOT/files`; empty when seeded).
@@ -33,13 +33,15 @@ error's text), `is_stored`, `is_replaced` (earlier bytes were overwritten or del
 - `clock_offset_s`: moves the clock by which signatures age and the budget's hours turn.
 - `admin_budget`: calls an hour; `admin_used`: calls of this hour, so the same number exhausts it and 0 restores it.
 - `folder_mode`: `dynamic` or `fixed`. `transform_at_ingest`: whether every upload is stored with other bytes.
-- `seed`: records without bytes, `{"public_id", "prefix", "count", "start", "etag", "bytes", "context", "tags"}` or a
-  list of them: one by `public_id`, or `count` of them named `prefix` + number from `start` (1) on.
+- `seed`: records without bytes, `{"public_id", "prefix", "count", "start", "etag", "resource_type", "format", "bytes",
+  "context", "tags"}` or a list of them: one by `public_id`, or `count` of them named `prefix` + number from `start` (1)
+  on.
 - `reset_counters`: true starts `connections_max`, `connections_total` and `received_bytes` again.
 """
 
 from __future__ import annotations
 
+import mimetypes
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -68,7 +70,8 @@ _TRANSFORMATION: Final = re.compile(r"[a-z]{1,3}_[^/]*/")
 
 
 class CloudinaryOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Port 0 takes a free one. `file_bytes_max` is the plan's limit for one file."""
+    """Port 0 takes a free one. `file_bytes_max` is the plan's limit for one file; video and audio may be ten times as
+    large, as in the free plan of Cloudinary."""
 
     root: Path
     port: int = 0
@@ -176,7 +179,7 @@ class SimCloudinary:
             ("GET", "resources/{resource_type}/{type}/{public_id:.+}", admin.resource),
         ):
             app.router.add_route(method, "/v1_1/{cloud}/" + path, self._served(action, is_admin=True))
-        app.router.add_get("/{cloud}/{resource_type:image|raw}/{type}/{path:.+}", self._get_file)
+        app.router.add_get("/{cloud}/{resource_type:image|video|raw}/{type}/{path:.+}", self._get_file)
         return app
 
     def _control_app(self) -> web.Application:
@@ -205,6 +208,7 @@ class SimCloudinary:
         self._api.count_connections()
         entry = self._ledger.begin(self._time(), request.method, request.path, is_admin)
         entry.parameters = without_secrets(dict(request.query))
+        entry.resource_type = request.match_info.get("resource_type", "" if is_admin else "image")
         return Visit(request, entry, self._faults, self._ledger)
 
     async def _answer(self, visit: Visit, action: Action) -> web.StreamResponse:
@@ -305,7 +309,7 @@ class SimCloudinary:
 
 
 def _deliver(visit: Visit, shared: Shared) -> web.Response:
-    """`/{cloud}/image/upload/[v123/]path.ext`: the bytes of an asset, without transformations.
+    """`/{cloud}/{image|video|raw}/upload/[v123/]path.ext`: the bytes of an asset, without transformations.
 
     404 for an asset that does not exist, is not public, or was seeded without bytes. As on Cloudinary, if an address
     without a version has a first folder that looks like a transformation, the asset is not found.
@@ -315,10 +319,11 @@ def _deliver(visit: Visit, shared: Shared) -> web.Response:
         visit.entry.answer, visit.entry.status = "not found", 404
         return web.Response(status=404, headers={"X-Cld-Error": "Resource not found"})
     visit.entry.public_id, visit.entry.answer, visit.entry.status = asset.public_id, "ok", 200
-    kind = f"image/{asset.format.replace('jpg', 'jpeg')}" if asset.resource_type == "image" else None
+    path = shared.assets.files / asset.file
+    kind = mimetypes.types_map.get(f".{asset.format}", "")
     return web.Response(
-        body=(shared.assets.files / asset.file).read_bytes(),
-        content_type=kind or "application/octet-stream",
+        body=path.read_bytes() if visit.has("truncate") else path.open("rb"),
+        content_type=kind if kind and asset.resource_type != "raw" else "application/octet-stream",
         headers={"ETag": f'"{asset.etag}"'},
     )
 
@@ -333,7 +338,7 @@ def _delivered(request: web.Request, shared: Shared) -> Asset | None:
         return None
     public_id = path[version.end() :] if version else path
     wanted_format = ""
-    if info["resource_type"] == "image":
+    if info["resource_type"] != "raw":
         public_id, _, wanted_format = public_id.rpartition(".")
     asset = shared.assets.find((public_id, info["resource_type"], "upload"))
     is_there = asset is not None and bool(asset.file) and wanted_format in ("", asset.format)

@@ -19,11 +19,19 @@ from comfyledger.sim.cloudinary.answers import FIXED, Account, Refused, uploaded
 from comfyledger.sim.cloudinary.assets import Asset, Assets, Key, one_transaction
 from comfyledger.sim.cloudinary.faults import Visit
 from comfyledger.sim.cloudinary.ledger import Ledger
-from comfyledger.sim.cloudinary.receive import Chunks, Form, IncomingFile, Picture, read_picture, receive
+from comfyledger.sim.cloudinary.receive import (
+    Chunks,
+    Form,
+    IncomingFile,
+    Seen,
+    read_picture,
+    read_recording,
+    receive,
+)
 from comfyledger.sim.cloudinary.signing import basic_pair, is_signed, refuse_age, refuse_signature
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
-_KINDS: Final = frozenset({"image", "raw", "auto"})
+_KINDS: Final = frozenset({"image", "video", "raw", "auto"})
 _ALTERATION: Final = b"\n"
 """What an altering account appends to a file: it changes the MD5 and leaves the image readable."""
 
@@ -117,15 +125,18 @@ class UploadApi:
         public_id = self._public_id(form)
         if not self._chunks.take(visit.request, form):
             visit.entry.answer = "chunk"
-            return {"done": False, "bytes": form.file.size, "public_id": public_id}
+            return {"done": False, "bytes": form.file.size, "public_id": public_id, "kind": "upload"}
         visit.entry.md5 = form.file.md5
-        self._check_size(form.file)
+        self._check_size(form.file, visit.entry.resource_type)
+        kind, seen = _kind(visit.entry.resource_type, form.file)
+        self._check_size(form.file, kind)
+        visit.entry.resource_type = kind
         if self._shared.alters_at_ingest or visit.has("alter_etag"):
             form.file = _altered(form.file)
-        return self._store(visit, form, form.file, f"{public_id}_1" if visit.has("rename") else public_id)
+        return self._store(visit, form, f"{public_id}_1" if visit.has("rename") else public_id, kind, seen)
 
-    def _check_size(self, incoming: IncomingFile) -> None:
-        maximum = self._shared.account.file_bytes_max
+    def _check_size(self, incoming: IncomingFile, kind: str) -> None:
+        maximum = self._shared.account.bytes_max(kind)
         if incoming.size == 0:
             raise Refused(400, "Empty file")
         if incoming.size > maximum:
@@ -150,9 +161,9 @@ class UploadApi:
             return cleaned
         return f"{cleaned}_{''.join(self._shared.random.choices(_LETTERS, k=6))}"
 
-    def _store(self, visit: Visit, form: Form, incoming: IncomingFile, public_id: str) -> dict[str, Any]:
-        picture = read_picture(incoming.path)
-        kind = _kind(visit, picture)
+    def _store(self, visit: Visit, form: Form, public_id: str, kind: str, seen: Seen) -> dict[str, Any]:
+        assert form.file is not None  # noqa: S101 - its caller has refused a request without one
+        incoming = form.file
         if kind == "raw" and "public_id" not in form.fields and names.extension_of(form.filename):
             public_id = f"{public_id}.{names.extension_of(form.filename)}"
         shared, key = self._shared, (public_id, kind, form.fields.get("type") or "upload")
@@ -160,7 +171,7 @@ class UploadApi:
         if before is not None and not names.is_true(form.fields.get("overwrite"), default=True):
             visit.entry.answer = "existing"
             return {**uploaded(shared.account, before), "existing": True}
-        asset = self._asset(key, form, incoming, picture, before)
+        asset = self._asset(key, form, incoming, seen, before)
         visit.entry.answer = "overwritten" if before else "new"
         visit.entry.is_stored = True
         visit.entry.public_id = visit.entry.public_id or public_id
@@ -171,12 +182,8 @@ class UploadApi:
             shared.ledger.save(visit.entry)
         return {**uploaded(shared.account, asset), **({"overwritten": True} if before else {})}
 
-    def _asset(
-        self, key: Key, form: Form, incoming: IncomingFile, picture: Picture | None, before: Asset | None
-    ) -> Asset:
+    def _asset(self, key: Key, form: Form, incoming: IncomingFile, seen: Seen, before: Asset | None) -> Asset:
         now_s = self._shared.now()
-        raw_format = names.extension_of(form.filename or key[0])
-        seen = picture if picture and key[1] == "image" else Picture(raw_format, 0, 0)
         stem = names.stem_of(form.filename) or names.leaf_of(key[0])
         by_filename = names.is_true(form.fields.get("use_filename_as_display_name"))
         asset = Asset(
@@ -185,7 +192,7 @@ class UploadApi:
             type=key[2],
             asset_id=before.asset_id if before else f"{self._shared.random.getrandbits(128):032x}",
             version=max(int(now_s), before.version + 1 if before else 0),
-            format=seen.format,
+            format=seen.format if key[1] != "raw" else names.extension_of(key[0]),
             width=seen.width,
             height=seen.height,
             bytes=incoming.size,
@@ -230,13 +237,18 @@ def check_pair(account: Account, pair: tuple[str, str]) -> None:
         raise Refused(401, "api_secret mismatch")
 
 
-def _kind(visit: Visit, picture: Picture | None) -> str:
-    asked = visit.request.match_info.get("resource_type", "image")
+def _kind(asked: str, incoming: IncomingFile) -> tuple[str, Seen]:
+    """The resource type, and what the file is. Raises Refused for a file that is not of the type that was asked for."""
     if asked not in _KINDS:
         raise Refused(400, f"Invalid resource_type {asked}")
+    picture = read_picture(incoming.path) if asked in {"image", "auto"} else None
+    recording = read_recording(incoming.path) if asked in {"video", "auto"} and picture is None else None
     if asked == "image" and picture is None:
         raise Refused(400, "Invalid image file")
-    return asked if asked != "auto" else "image" if picture else "raw"
+    if asked == "video" and recording is None:
+        raise Refused(400, "Unsupported video format or file")
+    found = "image" if picture else "video" if recording else "raw"
+    return found if asked == "auto" else asked, picture or recording or Seen("")
 
 
 def _key(visit: Visit, fields: dict[str, str]) -> Key:

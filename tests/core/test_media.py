@@ -2,21 +2,69 @@
 
 from __future__ import annotations
 
-from comfyledger.core.media import EXTENSIONS, IMAGE_EXTENSIONS, KINDS, MIME_TYPES
+import pytest
+
+from comfyledger.core.media import (
+    IMAGE_EXTENSIONS,
+    KINDS,
+    PROVED,
+    UNNAMED,
+    extension_of,
+    is_extension,
+    medium_of,
+    mime_type_of,
+)
 from comfyledger.plugin_api import IMAGE_EXTENSIONS as SEEN_BY_PLUGINS
 from comfyledger.workers.media.media_file import DECODES, WALKS
 
 CONTAINERS = {"movie": {"mp4", "mov"}, "matroska": {"webm", "mkv"}}
 
 
-def test_every_kind_of_file_that_is_kept_is_checked_and_has_a_mime_type() -> None:
+def test_every_kind_of_file_that_says_whether_it_is_whole_is_checked() -> None:
     walked = {extension for kind in WALKS for extension in CONTAINERS.get(kind, {kind})}
-    assert set(EXTENSIONS) == walked == set(MIME_TYPES)
-    assert set(DECODES) < set(EXTENSIONS)
+    assert set(PROVED) == walked
+    assert set(DECODES) < set(PROVED)
 
 
 def test_a_mime_type_says_the_medium() -> None:
-    assert {extension for extension, kind in KINDS.items() if not kind.mime_type.startswith(f"{kind.medium}/")} == set()
+    other = {
+        extension
+        for extension, kind in KINDS.items()
+        if kind.medium != "file" and not kind.mime_type.startswith(f"{kind.medium}/")
+    }
+    assert other == set()
+
+
+def test_every_kind_can_be_kept_and_no_extension_means_two() -> None:
+    spellings = [word for extension, kind in KINDS.items() for word in (extension, *kind.others)]
+    assert all(is_extension(word) for word in (*spellings, UNNAMED))
+    assert len(set(spellings)) == len(spellings)
+
+
+@pytest.mark.parametrize(
+    ("name", "extension"),
+    [
+        ("a.PNG", "png"),
+        ("a.jpeg", "jpg"),
+        ("a_00001_.latent", "latent"),
+        ("a.safetensors", "bin"),
+        ("a.tar.gz", "gz"),
+        ("a", "bin"),
+        ("a.", "bin"),
+        ("a.p g", "bin"),
+        ("a.é", "bin"),
+        ("a.p\n", "bin"),
+        ("", "bin"),
+    ],
+)
+def test_a_file_is_kept_under_the_extension_of_its_name(name: str, extension: str) -> None:
+    assert extension_of(name) == extension
+
+
+def test_what_no_table_knows_is_a_file_of_bytes() -> None:
+    assert (medium_of("latent"), mime_type_of("latent")) == ("file", "application/octet-stream")
+    assert (medium_of("jpeg"), mime_type_of("jpeg")) == ("image", "image/jpeg")
+    assert medium_of("svg") == "file", "a document: a browser would run its scripts"
 
 
 def test_plugins_see_the_same_pictures_and_every_spelling_of_them() -> None:

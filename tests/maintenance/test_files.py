@@ -139,6 +139,14 @@ def test_a_file_that_the_ledger_does_not_know_is_found(place: Place, name: str) 
     assert place.kinds() == {"spool_foreign": [str(path)]}
 
 
+@pytest.mark.parametrize("extension", ["mp4", "gif", "latent", "bin"])
+def test_a_file_of_any_medium_is_known_by_its_row(place: Place, extension: str) -> None:
+    found = place.spool / R1 / "2.png"
+    other = found.rename(found.with_suffix(f".{extension}"))
+    place.tamper(f"UPDATE images SET row = json_set(row, '$.extension', '{extension}') WHERE image = 2")
+    assert str(other) not in place.kinds().get("spool_foreign", [])
+
+
 def test_what_is_on_its_way_or_young_is_left_out(place: Place) -> None:
     (place.spool / R2 / ".3-a1-1.raw").write_text("x")
     assert place.kinds() == {}

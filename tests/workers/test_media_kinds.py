@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comfyledger.core.media import KINDS
+from comfyledger.core.media import KINDS, PROVED
 from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.media.media_file import ProvedFile, pin
 from support.media_builders import PROMPT, SECRET, WHOLE, crc, element, flac, glb, matroska, mp3, ogg, ogg_page, wav
@@ -32,7 +32,7 @@ def reason(content: bytes) -> str:
 
 
 def test_every_kind_is_built_here() -> None:
-    assert {name.partition(",")[0] for name in FILES} == set(KINDS) - {"jpg", "webp"}
+    assert {name.partition(",")[0] for name in FILES} == set(PROVED) - {"jpg", "webp"}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -84,6 +84,59 @@ def test_a_changed_file_is_whole_or_broken_and_nothing_else(name: str) -> None:
 def test_any_bytes_after_a_beginning_are_whole_or_broken(name: str, length: int, rest: bytes) -> None:
     with suppress(Broken):
         taken(FILES[name][:length] + rest, strip=True)
+
+
+# ---- what no table knows
+
+
+def kept_as(content: bytes, named: str) -> tuple[str, str]:
+    sink = io.BytesIO()
+    found = pin(io.BytesIO(content), sink, strip=True, pixels_max=10**6, named=named)
+    if found.checked == "length":
+        assert (sink.getvalue(), found.width, found.height) == (content, 0, 0)
+    return found.extension, found.checked
+
+
+@pytest.mark.parametrize(
+    ("named", "extension"),
+    [
+        ("x_00001_.latent", "latent"),
+        ("x.STL", "stl"),
+        ("x.svg", "svg"),
+        ("x", "bin"),
+        ("x.safetensors", "bin"),
+        ("../.", "bin"),
+    ],
+)
+def test_a_file_that_no_table_knows_is_kept_as_it_is(named: str, extension: str) -> None:
+    assert kept_as(b"anything \0 at all", named) == (extension, "length")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_bytes_of_a_known_kind_are_proved_whatever_the_name(name: str) -> None:
+    assert kept_as(FILES[name], "x.latent" if not name.startswith("mp3") else "x.mp3") == (
+        name.partition(",")[0],
+        "whole" if KINDS[name.partition(",")[0]].medium == "image" else "structure",
+    )
+
+
+@pytest.mark.parametrize("extension", PROVED)
+def test_a_file_with_the_name_of_a_kind_must_be_of_one(extension: str) -> None:
+    with pytest.raises(Broken) as broken:
+        kept_as(bytes(100), f"x_00001_.{extension}")
+    assert broken.value.reason == "unknown_kind"
+
+
+@pytest.mark.parametrize("text", ["The free world", "One skip", "Far wide", "\ufeffin UTF-16"])
+def test_a_text_is_not_taken_for_a_movie_or_a_song(text: str) -> None:
+    content = text.encode("utf-16-le" if text[0] == "\ufeff" else "ascii")
+    assert kept_as(content, "x.txt") == ("txt", "length")
+
+
+def test_without_a_name_only_known_kinds_are_kept() -> None:
+    with pytest.raises(Broken) as broken:
+        kept_as(b"anything at all", "")
+    assert broken.value.reason == "unknown_kind"
 
 
 # ---- one format each

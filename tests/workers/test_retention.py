@@ -121,6 +121,12 @@ async def test_old_outputs_of_what_every_store_has_go_with_their_folder(tmp_path
     assert folder.parent.exists()
 
 
+async def test_outputs_of_every_medium_and_of_every_saver_go(tmp_path: Path) -> None:
+    folder = written(tmp_path, "1-a1_00001_.mp4", "1-a1-o2_00001_.latent", "1-a1_00001.png", "1-a1_00001-audio.MP4")
+    assert await clear(tmp_path, numbered(1, "stored", 1)) == 4
+    assert not folder.exists()
+
+
 async def test_a_young_output_stays(tmp_path: Path) -> None:
     folder = written(tmp_path, "1-a2_00001_.png", age_days=6.9)
     written(tmp_path, "1-a1_00001_.png")
@@ -143,7 +149,15 @@ async def test_an_output_stays_while_a_store_lacks_an_image_of_its_prompt(tmp_pa
 
 
 async def test_what_is_not_named_as_ours_is_never_touched(tmp_path: Path) -> None:
-    strange = ["1-a1_00001_.txt", "1_00001_.png", "note.txt", "x1-a1_00001_.png", "1-a0_00001_.png"]
+    strange = [
+        "1-a1_00001_.safetensors",
+        "1-a1_00001_x.png",
+        "1-a1-o0_00001_.png",
+        "1_00001_.png",
+        "note.txt",
+        "x1-a1_00001_.png",
+        "1-a0_00001_.png",
+    ]
     folder = written(tmp_path, *strange, "2-a1_00001_.png")
     (folder / "1-a3_00001_.png").mkdir()
     os.utime(folder / "1-a3_00001_.png", (0, 0))

@@ -80,6 +80,18 @@ async def test_an_image_has_one_file_whatever_its_kind(spool: Spool, root: Path)
     assert files(root) == {"B1", "B1/1.webp"}
 
 
+async def test_a_file_that_no_table_knows_is_kept_and_removed_like_others(spool: Spool, root: Path) -> None:
+    result = await keep(spool, content=b"no picture", named="x_00001_.latent")
+    assert (result.extension, result.checked) == ("latent", "length")
+    assert files(root) == {"B1", "B1/1.latent"}
+    assert spool.holds("B1", 1, result)
+    assert spool.indexes("B1") == [1]
+    await keep(spool, content=b"again", named="a.name.without.extensions")
+    assert files(root) == {"B1", "B1/1.bin"}
+    assert spool.remove("B1", 1)
+    assert files(root) == set()
+
+
 async def test_a_broken_file_leaves_the_earlier_one_and_nothing_else(spool: Spool, root: Path) -> None:
     await keep(spool)
     with pytest.raises(Broken) as refusal:

@@ -15,7 +15,7 @@ SEED_MAX = 2**53 - 1
 SEED_MADE_UP_MAX = 2**31 - 1
 """The largest seed that is made up: 104 seed inputs of ComfyUI 0.29.0 and those of many custom nodes take no larger."""
 
-Checked = Literal["whole", "structure"]
+Checked = Literal["whole", "structure", "length"]
 """How far a file was proved: all of its pixels, or only what holds them, where they would take too much memory."""
 
 PROMPT_NAMESPACE = uuid.UUID("9a3a9f62-6f0c-5c4e-9d0e-1d1f6c3b7e55")
@@ -119,8 +119,9 @@ Extension = Annotated[
 HowChecked = Annotated[
     Checked,
     Meta(
-        description="How far it was checked: `whole`, or `structure` if decoding the pixels would have taken too "
-        "much memory."
+        description="How far it was checked: `whole`; `structure` for video, audio and models, and for a picture whose "
+        "pixels would take too much memory to decode; `length` for a file of which nothing but its length can be "
+        "compared."
     ),
 ]
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
-from comfyledger.core.media import KINDS, MIME_TYPES
+from comfyledger.core.media import BYTES, medium_of, mime_type_of
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import USER_LANES, image_id
 from comfyledger.errors import Refused
@@ -165,8 +165,7 @@ def _signature_in(request: web.Request) -> tuple[str, str] | None:
 
 def _disposition(image: ImageRow) -> dict[str, str]:
     """Pictures, videos and sounds are shown. Everything else might run script, so it is only saved, in a sandbox."""
-    kind = KINDS.get(image.extension)
-    shown = kind is not None and kind.medium in SHOWN
+    shown = medium_of(image.extension) in SHOWN
     name = quote(f"{image.file}.{image.extension}", safe="")
     said = {"Content-Disposition": f"{'inline' if shown else 'attachment'}; filename*=UTF-8''{name}"}
     return said if shown else {**said, "Content-Security-Policy": "sandbox; default-src 'none'"}
@@ -178,9 +177,14 @@ def _headers(image: ImageRow) -> dict[str, str]:
         "ETag": f'"{image.sha256}"',
         "Cache-Control": "private, no-cache",
         "Accept-Ranges": "bytes",
-        "Content-Type": MIME_TYPES.get(image.extension, "application/octet-stream"),
+        "Content-Type": _content_type(image.extension),
         "X-Content-Type-Options": "nosniff",
     }
+
+
+def _content_type(extension: str) -> str:
+    """That of a document is not said: a browser could take it for a page, or show a drawing in one."""
+    return mime_type_of(extension) if medium_of(extension) != "file" else BYTES
 
 
 def _has_it(request: web.Request, image: ImageRow) -> bool:

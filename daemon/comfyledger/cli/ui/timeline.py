@@ -12,6 +12,7 @@ import msgspec
 
 from comfyledger import wire
 from comfyledger.cli.ui.terminal import duration
+from comfyledger.core.media import medium_of
 
 Fields = dict[str, Any]
 NUMBERS_MAX: Final = 12
@@ -189,9 +190,17 @@ def _prompt_removed(data: Fields) -> str:
 
 
 def _image_kept(data: Fields) -> str:
-    picture = f"{data['width']} x {data['height']} {data['extension']}, {data['size_bytes']:,} bytes"
-    how_far = ", too large to be decoded: only its structure was checked" if data.get("checked") == "structure" else ""
-    return f"kept in the spool: {picture}, sha256 {data['sha256']}{how_far}"
+    sides = f"{data['width']} x {data['height']} " if data["width"] else ""
+    file = f"{sides}{data['extension']}, {data['size_bytes']:,} bytes"
+    return f"kept in the spool: {file}, sha256 {data['sha256']}{_how_far_checked(data)}"
+
+
+def _how_far_checked(data: Fields) -> str:
+    checked = data.get("checked", "whole")
+    if checked == "whole":
+        return ""
+    is_picture = checked == "structure" and medium_of(data["extension"]) == "image"
+    return f", {'too large to be decoded: ' if is_picture else ''}only its {checked} was checked"
 
 
 def _image_uploaded(data: Fields) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from comfyledger.core.keys import ImageKey, PromptKey
+from comfyledger.core.media import EXTENSION
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import FILES_MAX, WAITING_FIRST, waiting_index
 from comfyledger.ledger.sqlite import projections
@@ -24,7 +25,7 @@ from comfyledger.maintenance.audit.findings import Progress, Tally
 YOUNG_S: Final = 60.0
 """The daemon may be about to record a younger file."""
 _PAGE: Final = 500
-_KEPT: Final = re.compile(r"([1-9][0-9]{0,14})\.(png|jpg|webp)")
+_KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.({EXTENSION})")
 _TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 """The names of kept files, and of files that are still being written. The daemon removes the latter at its start."""
 _OWNER: Final = frozenset({".ledger", ".ledger.new"})

@@ -191,6 +191,11 @@ def measure_mp3(file: BinaryIO, size: int) -> Measured:
     return Measured("mp3", masks=tuple(masks))
 
 
+def is_mp3(head: bytes) -> bool:
+    """Whether a file that begins so may be one. `head`: its first bytes, at least one."""
+    return head.startswith(b"ID3") or (head[0] == 0xFF and head[1:2] != b"" and head[1] & 0xE6 in {0xE2, 0xE4, 0xE6})
+
+
 def _skip_id3(file: BinaryIO, size: int, masks: list[Mask]) -> int:
     file.seek(0)
     if file.read(3) != b"ID3":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
+from comfyledger.core.values import Checked
+
 PIECE_BYTES: Final = 65_536
 PARTS_MAX: Final = 1_000_000
 """Limit of chunks or segments of one file. Each costs time; a file of empty ones would hold a thread for minutes."""
@@ -29,8 +31,8 @@ class Broken(Exception):
 class Walked:
     """A copy whose structure is whole.
 
-    `decode_bytes`: the memory that decoding takes; 0 where nothing is left to be proved. `is_opaque`: nothing in it is
-    ever decoded.
+    `decode_bytes`: the memory that decoding takes; 0 where nothing is left to be proved. `checked`: how far it is
+    proved once that is done.
     """
 
     extension: str
@@ -38,7 +40,7 @@ class Walked:
     height: int
     frames: int = 1
     decode_bytes: int = 0
-    is_opaque: bool = False
+    checked: Checked = "whole"
 
     @property
     def is_decodable(self) -> bool:

@@ -45,14 +45,19 @@ def walk_masked(measure: Measure, source: BinaryIO, sink: BinaryIO, strip: bool)
     """Copy a file that `measure` finds whole, with its metadata masked if `strip` is set. Raises Broken."""
     measured = measure(source, source.seek(0, os.SEEK_END))
     copy_masked(source, sink, measured if strip else replace(measured, masks=()))
-    return Walked(measured.extension, measured.width, measured.height, is_opaque=True)
+    return Walked(measured.extension, measured.width, measured.height, checked="structure")
 
 
 def copy_masked(source: BinaryIO, sink: BinaryIO, measured: Measured) -> None:
     """Copy a whole file and write the masks over it."""
-    source.seek(0)
-    while piece := source.read(PIECE_BYTES):
-        sink.write(piece)
+    copy_all(source, sink)
     for mask in measured.masks:
         mask.write(sink)
     sink.seek(0, os.SEEK_END)
+
+
+def copy_all(source: BinaryIO, sink: BinaryIO) -> None:
+    """Copy a file as it is."""
+    source.seek(0)
+    while piece := source.read(PIECE_BYTES):
+        sink.write(piece)

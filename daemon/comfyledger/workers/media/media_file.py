@@ -1,7 +1,8 @@
 """Media files as ComfyUI leaves them: proved whole, stripped of metadata, and measured.
 
 Nothing here knows of batches, spools or stores: one file goes in, another and its `ProvedFile` come out. The first
-bytes tell the kind, never a name. Every format is read part by part up to its end while it is copied, since a crash may
+bytes tell the kind. A name only says how bytes are kept that are of no kind we can prove: as they are, with the
+extension of that name. Every format is read part by part up to its end while it is copied, since a crash may
 cut a file that ComfyUI 0.33.0 writes in place, and decoders are lenient: Pillow loads a PNG without its last 20 bytes.
 Nothing is ever encoded anew.
 
@@ -11,7 +12,7 @@ written without it. In all other formats it is overwritten in place (`masked.py`
 
 The pixels of a PNG are proved on the way. Pillow decodes JPEG, WebP and GIF if that takes a bounded memory. Beyond it
 only the structure is checked, and `ProvedFile.checked` says so. Of video, audio and models the structure is all that is
-checked.
+checked. Of a file that no table knows nothing is: whoever received it compared its length.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from comfyledger.core.media import EXTENSIONS
+from comfyledger.core.media import KINDS, PROVED, extension_of
 from comfyledger.core.values import Checked
 from comfyledger.workers.media import audio, boxes, gif, glb, matroska, png
 from comfyledger.workers.media.broken_file import PIECE_BYTES, Broken, Walked, check_pixels
 from comfyledger.workers.media.jpeg import decode_jpeg, walk_jpeg
-from comfyledger.workers.media.masked import Measure, walk_masked
+from comfyledger.workers.media.masked import Measure, copy_all, walk_masked
 from comfyledger.workers.media.webp import decode_webp, walk_webp
 
 HEAVY_BYTES: Final = 64 * 1_048_576
@@ -36,7 +37,7 @@ HEAVY_BYTES: Final = 64 * 1_048_576
 @dataclass(frozen=True, slots=True)
 class ProvedFile:
     """A whole image: hexadecimal digests and size of its bytes, its measures in pixels as they are encoded, its
-    extension, and whether all of its pixels were proved or only its structure."""
+    extension, and how far it was proved: all of its pixels, its structure, or nothing but its length."""
 
     sha256: str
     md5: str
@@ -47,19 +48,25 @@ class ProvedFile:
     checked: Checked = "whole"
 
 
-def pin(source: BinaryIO, sink: BinaryIO, *, strip: bool, pixels_max: int) -> ProvedFile:
-    """Prove that a file is a whole image and copy it, without its metadata if `strip` is set.
+def pin(source: BinaryIO, sink: BinaryIO, *, strip: bool, pixels_max: int, named: str = "") -> ProvedFile:
+    """Prove that a file is whole and copy it, without its metadata if `strip` is set.
 
     `source` is at its start, `sink` empty and open for reading as well: what is measured and decoded is what it holds.
     Reads and writes in pieces; memory is bounded by DECODE_BYTES_MAX. `pixels_max` counts all frames together.
-    Without `strip` the copy is equal byte for byte. Raises Broken, or OSError of the disk; then `sink` holds a part.
+    Without `strip` the copy is equal byte for byte. `named`: the file's name where it came from; without one a file of
+    no known kind is refused. Raises Broken, or OSError of the disk; then `sink` holds a part.
     """
-    return proved(sink, walk(source, sink, strip=strip, pixels_max=pixels_max))
+    return proved(sink, walk(source, sink, strip=strip, pixels_max=pixels_max, named=named))
 
 
-def walk(source: BinaryIO, sink: BinaryIO, *, strip: bool, pixels_max: int) -> Walked:
+def walk(source: BinaryIO, sink: BinaryIO, *, strip: bool, pixels_max: int, named: str = "") -> Walked:
     """The first half of `pin`: all but decoding and measuring. Raises as it does."""
-    walked = WALKS[kind_of(source)](source, sink, strip, pixels_max)
+    extension = extension_of(named) if named else ""
+    kind = kind_of(source, extension)
+    if not kind:
+        copy_all(source, sink)
+        return Walked(extension, 0, 0, checked="length")
+    walked = WALKS[kind](source, sink, strip, pixels_max)
     check_pixels(walked.width * walked.height * walked.frames, pixels_max)
     return walked
 
@@ -69,7 +76,7 @@ def proved(sink: BinaryIO, walked: Walked) -> ProvedFile:
     if walked.decode_bytes and walked.is_decodable:
         _decode(sink, walked)
     sha256, md5, size_bytes = _digests(sink)
-    checked: Checked = "whole" if walked.is_decodable and not walked.is_opaque else "structure"
+    checked = walked.checked if walked.is_decodable else "structure"
     return ProvedFile(sha256, md5, size_bytes, walked.width, walked.height, walked.extension, checked)
 
 
@@ -84,8 +91,12 @@ def is_heavy(head: bytes) -> bool:
     return png.header_of(head[at : at + 13]).inflated_bytes() > HEAVY_BYTES
 
 
-def kind_of(source: BinaryIO) -> str:
-    """The kind of file that the first bytes promise, a key of WALKS. Leaves the stream at its start. Raises Broken."""
+def kind_of(source: BinaryIO, extension: str) -> str:
+    """The kind of file that the first bytes promise, a key of WALKS; empty if they promise none.
+
+    `extension`: that of its name, empty without a name. It decides where the same bytes may begin a text. Leaves the
+    stream at its start. Raises Broken if the name promises a kind and the bytes do not.
+    """
     head = source.read(12)
     source.seek(0)
     if not head:
@@ -95,11 +106,15 @@ def kind_of(source: BinaryIO) -> str:
             return kind
     if head[:4] == b"RIFF" and head[8:] in RIFFS:
         return RIFFS[head[8:]]
-    if boxes.is_movie(head):
+    if boxes.is_movie(head) and (head[4:8] == boxes.FTYP or extension in MOVIES):
         return "movie"
-    if head.startswith(b"ID3") or (head[0] == 0xFF and head[1:2] and head[1] & 0xE6 in {0xE2, 0xE4, 0xE6}):
+    if extension in {"", "mp3"} and audio.is_mp3(head):
         return "mp3"
-    raise Broken("unknown_kind", f"The file is none of {', '.join(EXTENSIONS)}.")
+    if not extension:
+        raise Broken("unknown_kind", f"The file is none of {', '.join(PROVED)}.")
+    if extension in KINDS and KINDS[extension].proved:
+        raise Broken("unknown_kind", f"The file is named .{extension}, and its bytes are of no such kind.")
+    return ""
 
 
 def walk_png(source: BinaryIO, sink: BinaryIO, strip: bool, pixels_max: int) -> Walked:
@@ -119,6 +134,8 @@ MAGICS: Final[dict[str, bytes | tuple[bytes, ...]]] = {
     "glb": glb.MAGIC,
 }
 RIFFS: Final = {b"WEBP": "webp", b"WAVE": "wav"}
+MOVIES: Final = frozenset({"", "mp4", "mov"})
+"""Names of files that may begin with another box than `ftyp`. The name of such a box is an English word."""
 
 Walk = Callable[[BinaryIO, BinaryIO, bool, int], Walked]
 

@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from comfyledger.core.media import EXTENSION
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import WAITING_FIRST, waiting_index
 from comfyledger.ledger.ports import ImageFilter, Reader
@@ -30,8 +31,10 @@ IMAGES_MAX: Final = 10_000
 
 OURS: Final = "comfyledger"
 BATCH_FOLDER: Final = re.compile(r"[0-9a-z]{26}")
-OUTPUT: Final = re.compile(r"([1-9][0-9]{0,14})-a[1-9][0-9]*_[0-9]+_\.(?:png|jpe?g|webp)")
-"""Number of the prompt's first image, attempt, and the counter that ComfyUI appends."""
+OUTPUT: Final = re.compile(
+    rf"([1-9][0-9]{{0,14}})-a[1-9][0-9]*(?:-o[1-9][0-9]*)?_[0-9]+(?:_|-audio)?\.{EXTENSION}", re.I
+)
+"""Number of the prompt's first image, attempt, output, and the counter that ComfyUI or VideoHelperSuite appends."""
 
 log = structlog.get_logger("comfyledger.retention")
 
@@ -152,8 +155,8 @@ class Retention:
         """
         gone = 0
         for batch_id in await asyncio.to_thread(self._spool.batches):
-            for row in await self._images(batch_id):
-                gone += await asyncio.to_thread(self._clear_one, row)
+            rows = await self._images(batch_id)
+            gone += await asyncio.to_thread(self._clear_batch, batch_id, rows)
         if gone:
             log.info("spool.cleared", files=gone)
         for outputs in self._outputs:
@@ -163,15 +166,18 @@ class Retention:
                 log.info("outputs.cleared", files=cleared)
         return gone
 
-    def _clear_one(self, row: ImageRow) -> bool:
-        if row.state != "pending":
-            self._spool.acquit(row.batch_id, row.index)
-        if row.is_forgotten:
-            return self._spool.remove(row.batch_id, row.index)
-        if not _every_store_has(row):
-            return False
-        age_s = self._spool.age_s(row.batch_id, row.index, self._now_s())
-        return age_s is not None and age_s >= self._keep_s and self._spool.remove(row.batch_id, row.index)
+    def _clear_batch(self, batch_id: str, rows: list[ImageRow]) -> int:
+        for row in rows:
+            if row.state != "pending":
+                self._spool.acquit(batch_id, row.index)
+        ages_s = self._spool.ages_s(batch_id, self._now_s())
+        held = [row for row in rows if row.index in ages_s]
+        unwanted = {
+            row.index
+            for row in held
+            if row.is_forgotten or (_every_store_has(row) and ages_s[row.index] >= self._keep_s)
+        }
+        return self._spool.remove_among(batch_id, unwanted) if unwanted else 0
 
     async def _images(self, batch_id: str) -> list[ImageRow]:
         return await self._reader.images(ImageFilter(batch_id=batch_id, limit=IMAGES_MAX))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from comfyledger import crash_points
-from comfyledger.core.media import EXTENSIONS
+from comfyledger.core.media import EXTENSION, UNNAMED, is_extension
 from comfyledger.errors import SpoolUnusable
 from comfyledger.workers.media.broken_file import Broken, Walked
 from comfyledger.workers.media.media_file import ProvedFile, is_heavy, proved, walk
@@ -40,7 +40,7 @@ from comfyledger.workers.spool.files import (
 from comfyledger.workers.spool.folder_lock import make_folder
 
 BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
-KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.(?:{'|'.join(EXTENSIONS)})")
+KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.{EXTENSION}")
 TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 STRIKES_MAX: Final = 3
 HEAD_BYTES: Final = 64
@@ -78,7 +78,7 @@ class Spool:
 
     def path_of(self, batch_id: str, index: int, extension: str) -> Path:
         """The path of an image's file. `index` counts from 1. Raises ValueError."""
-        if not BATCH_ID.fullmatch(batch_id) or index < 1 or extension not in EXTENSIONS:
+        if not BATCH_ID.fullmatch(batch_id) or index < 1 or not is_extension(extension):
             raise ValueError(f"no file of the spool: {batch_id!r}, {index}, {extension!r}")
         return self._root / batch_id / f"{index}.{extension}"
 
@@ -92,14 +92,18 @@ class Spool:
         strip: bool,
         bytes_max: int,
         pixels_max: int,
+        named: str = "",
     ) -> ProvedFile:
         """Take a file in, and return once it is whole, pinned and on stable storage under its own name.
 
-        Keeping again replaces the earlier file at once, never in between. Raises Broken (`too_large` above
-        `bytes_max`, `poison` after too many strikes), NoPlace, SpoolUnusable, or whatever `chunks` raises. No temporary
-        file is left then, nor after a cancellation, which waits for the disk to end what it is doing.
+        `named` is ComfyUI's name of the file. Bytes that are of no kind we can prove are kept under its extension, and
+        are refused without one. Keeping again replaces the earlier file at once, never in between.
+
+        Raises Broken (`too_large` above `bytes_max`, `poison` after too many strikes), NoPlace, SpoolUnusable, or
+        whatever `chunks` raises. No temporary file is left then, nor after a cancellation, which waits for the disk to
+        end what it is doing.
         """
-        folder = self.path_of(batch_id, index, EXTENSIONS[0]).parent
+        folder = self.path_of(batch_id, index, UNNAMED).parent
         temporary = f".{index}-a{attempt}-{next(self._serial)}"
         raw, pinned = folder / f"{temporary}.raw", folder / f"{temporary}.pinned"
         key = (batch_id, index, attempt)
@@ -109,7 +113,7 @@ class Spool:
                 raise Broken("poison", f"The daemon died {strikes} times while it checked this file.")
             source = await received(raw, chunks, bytes_max)
             crash_points.at("spool.received")
-            work = partial(walk, strip=strip, pixels_max=pixels_max)
+            work = partial(walk, strip=strip, pixels_max=pixels_max, named=named)
             kept = await self._checked(source, pinned, work, batch_id, index, is_suspect=strikes > 0)
             self._strikes.acquit(key)
             return kept
@@ -201,28 +205,32 @@ class Spool:
 
     def remove(self, batch_id: str, index: int) -> bool:
         """Delete the file of an image, and the folder after the last one. False if there was none."""
-        found = discard(*self._paths(batch_id, index))
         self._strikes.acquit_all(batch_id, index)
-        self._remove_if_empty(self._root / batch_id)
-        return found
+        return self.remove_among(batch_id, (index,)) > 0
 
-    def remove_among(self, batch_id: str, indexes: Container[int]) -> None:
-        """Delete all files of a batch that have one of these indexes."""
-        for index in self.indexes(batch_id):
+    def remove_among(self, batch_id: str, indexes: Container[int]) -> int:
+        """Delete all files of a batch that have one of these indexes, and the folder after the last one.
+
+        Returns how many there were.
+        """
+        gone = 0
+        for index, path in self._kept(batch_id):
             if index in indexes:
-                self.remove(batch_id, index)
+                gone += discard(path)
+                self._strikes.acquit_all(batch_id, index)
+        self._remove_if_empty(self._root / batch_id)
+        return gone
 
     def indexes(self, batch_id: str) -> list[int]:
         """The indexes of a batch that have a file here."""
-        with suppress(FileNotFoundError), os.scandir(self._root / batch_id) as entries:
-            return [int(kept[1]) for entry in entries if (kept := KEPT.fullmatch(entry.name))]
-        return []
+        return [index for index, _ in self._kept(batch_id)]
 
     def erase(self, batch_id: str, indexes: Iterable[int]) -> None:
         """Delete files durably: the deletion is on stable storage. Raises OSError, SpoolUnusable."""
-        for index in indexes:
-            discard(*self._paths(batch_id, index))
+        chosen = set(indexes)
+        for index in chosen:
             self._strikes.acquit_all(batch_id, index)
+        discard(*(path for index, path in self._kept(batch_id) if index in chosen))
         folder = self._root / batch_id
         with suppress(FileNotFoundError):
             sync_folder(folder)
@@ -247,15 +255,25 @@ class Spool:
         """The batches that have a folder here."""
         return [folder.name for folder in self._folders()]
 
-    def age_s(self, batch_id: str, index: int, now_s: float) -> float | None:
-        """How long ago the file of an image was kept, in seconds; None if there is none."""
-        for path in self._paths(batch_id, index):
+    def ages_s(self, batch_id: str, now_s: float) -> dict[int, float]:
+        """How long ago the files of a batch were kept, in seconds, by index."""
+        ages: dict[int, float] = {}
+        for index, path in self._kept(batch_id):
             with suppress(FileNotFoundError):
-                return now_s - path.stat().st_mtime
-        return None
+                ages[index] = now_s - path.stat().st_mtime
+        return ages
 
     def _paths(self, batch_id: str, index: int) -> list[Path]:
-        return [self.path_of(batch_id, index, extension) for extension in EXTENSIONS]
+        """The files of an image: one, or two where a crash came between."""
+        return [path for found, path in self._kept(batch_id) if found == index]
+
+    def _kept(self, batch_id: str) -> list[tuple[int, Path]]:
+        """The files of a batch with their indexes."""
+        folder = self._root / batch_id
+        with suppress(FileNotFoundError):
+            names = os.listdir(folder)
+            return [(int(kept[1]), folder / name) for name in names if (kept := KEPT.fullmatch(name))]
+        return []
 
     def _folders(self) -> list[Path]:
         with os.scandir(self._root) as entries:

@@ -224,7 +224,7 @@ def test_fill_bytes_before_a_jpeg_marker_are_lawful(tmp_path: Path) -> None:
 
 def test_a_marker_on_the_border_of_two_pieces_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1, 2, 3, 64):
-        monkeypatch.setattr("comfyledger.workers.media.jpeg.PIECE_BYTES", size)
+        monkeypatch.setattr("comfyledger.workers.media.pictures.jpeg.PIECE_BYTES", size)
         pinned(tmp_path, WHOLE["jpg-restarts"], strip=False)
         assert (tmp_path / "out").read_bytes() == WHOLE["jpg-restarts"]
 

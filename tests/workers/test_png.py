@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.media.media_file import pin
-from comfyledger.workers.media.png import PASSES, SAMPLES
+from comfyledger.workers.media.pictures.png import PASSES, SAMPLES
 
 HEAD = b"\x89PNG\r\n\x1a\n"
 FORMS = [(colour, depth, lace) for colour, (_, depths) in SAMPLES.items() for depth in depths for lace in (0, 1)]
@@ -67,7 +67,7 @@ def test_pixels_are_as_long_as_ihdr_implies(
     pixels = b"".join(rows(*form, *size))
     whole = png(pixels, form, size, pieces=3)
     for buffer in (MIB, 1, 2, 7):
-        monkeypatch.setattr("comfyledger.workers.media.png.INFLATED_BYTES", buffer)
+        monkeypatch.setattr("comfyledger.workers.media.pictures.png.INFLATED_BYTES", buffer)
         assert check(whole) == whole
         assert reason(png(pixels[:-1], form, size)) == "undecodable"
         assert reason(png(pixels + b"\0", form, size)) == "undecodable"
@@ -80,7 +80,7 @@ def test_every_row_begins_with_a_filter(colour: int, depth: int, lace: int, monk
     size = (9, 7)
     lines = rows(colour, depth, lace, *size)
     for buffer in (MIB, 1, 3):
-        monkeypatch.setattr("comfyledger.workers.media.png.INFLATED_BYTES", buffer)
+        monkeypatch.setattr("comfyledger.workers.media.pictures.png.INFLATED_BYTES", buffer)
         for place, line in enumerate(lines):
             wrong = [*lines[:place], b"\5" + line[1:], *lines[place + 1 :]]
             assert reason(png(b"".join(wrong), (colour, depth, lace), size)) == "undecodable"

@@ -24,11 +24,14 @@ from typing import BinaryIO, Final
 
 from comfyledger.core.media import KINDS, PROVED, extension_of
 from comfyledger.core.values import Checked
-from comfyledger.workers.media import audio, boxes, gif, glb, matroska, png
+from comfyledger.workers.media import glb
 from comfyledger.workers.media.broken_file import PIECE_BYTES, Broken, Walked, check_pixels
-from comfyledger.workers.media.jpeg import decode_jpeg, walk_jpeg
 from comfyledger.workers.media.masked import Measure, copy_all, walk_masked
-from comfyledger.workers.media.webp import decode_webp, walk_webp
+from comfyledger.workers.media.pictures import gif, png
+from comfyledger.workers.media.pictures.jpeg import decode_jpeg, walk_jpeg
+from comfyledger.workers.media.pictures.webp import decode_webp, walk_webp
+from comfyledger.workers.media.sound import flac, mp3, ogg, wav
+from comfyledger.workers.media.video import boxes, matroska
 
 HEAVY_BYTES: Final = 64 * 1_048_576
 """A PNG whose pixels inflate to more takes long to check. Others must not be crowded out meanwhile."""
@@ -108,7 +111,7 @@ def kind_of(source: BinaryIO, extension: str) -> str:
         return RIFFS[head[8:]]
     if boxes.is_movie(head) and (head[4:8] == boxes.FTYP or extension in MOVIES):
         return "movie"
-    if extension in {"", "mp3"} and audio.is_mp3(head):
+    if extension in {"", "mp3"} and mp3.is_mp3(head):
         return "mp3"
     if not extension:
         raise Broken("unknown_kind", f"The file is none of {', '.join(PROVED)}.")
@@ -151,10 +154,10 @@ WALKS: Final[dict[str, Walk]] = {
     "gif": gif.walk_gif,
     "movie": _masked(boxes.measure_movie),
     "matroska": _masked(matroska.measure_matroska),
-    "flac": _masked(audio.measure_flac),
-    "wav": _masked(audio.measure_wav),
-    "mp3": _masked(audio.measure_mp3),
-    "ogg": _masked(audio.measure_ogg),
+    "flac": _masked(flac.measure_flac),
+    "wav": _masked(wav.measure_wav),
+    "mp3": _masked(mp3.measure_mp3),
+    "ogg": _masked(ogg.measure_ogg),
     "glb": _masked(glb.measure_glb),
 }
 DECODES: Final[dict[str, Callable[[BinaryIO, Walked], None]]] = {

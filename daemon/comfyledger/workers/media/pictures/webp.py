@@ -21,7 +21,7 @@ from comfyledger.workers.media.broken_file import (
     trailing,
     truncated,
 )
-from comfyledger.workers.media.orientation import XMP_BYTES_MAX, kept_exif, kept_xmp
+from comfyledger.workers.media.pictures.orientation import XMP_BYTES_MAX, kept_exif, kept_xmp
 
 KEPT: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
 FRAME_KEPT: Final = frozenset({b"VP8 ", b"VP8L", b"ALPH"})

@@ -24,7 +24,7 @@ from comfyledger.workers.media.broken_file import (
     take,
     truncated,
 )
-from comfyledger.workers.media.orientation import PREFIX, kept_exif, kept_xmp
+from comfyledger.workers.media.pictures.orientation import PREFIX, kept_exif, kept_xmp
 
 SOI, EOI, SOS, COM = 0xD8, 0xD9, 0xDA, 0xFE
 BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})

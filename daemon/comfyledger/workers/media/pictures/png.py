@@ -22,7 +22,7 @@ from comfyledger.workers.media.broken_file import (
     nowhere,
     take,
 )
-from comfyledger.workers.media.orientation import XMP_BYTES_MAX, kept_exif, kept_xmp
+from comfyledger.workers.media.pictures.orientation import XMP_BYTES_MAX, kept_exif, kept_xmp
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 INFLATED_BYTES: Final = 1_048_576

@@ -57,7 +57,7 @@ CODES: Final[dict[str, str]] = {
     "graph_too_large": "The workflow is above the size limit.",
     "unknown_input": "The workflow has no input of this name.",
     "seed_out_of_range": "A seed is below zero or above 2^53-1.",
-    "comfyui_refused": "ComfyUI refused the graph.",
+    "comfyui_refused": "ComfyUI refused the graph, or could not be asked.",
     "series_unanswered": "A store could not say which numbers it holds, so no number was given.",
     "storage_full": "A disk is nearly full, or parked images fill it; new work is refused until there is space.",
     # queries and control
@@ -73,8 +73,8 @@ CODES: Final[dict[str, str]] = {
     "unknown_subscription": "There is no subscription of this id on this connection.",
     "subscriptions_limit": "The connection has too many subscriptions.",
     # the daemon itself
-    "not_running": "No daemon answers.",
-    "timeout": "No answer came in time.",
+    "not_running": "No daemon answers, or it is stopping.",
+    "timeout": "An answer or a request did not come in time.",
     "config_invalid": "The configuration cannot be used.",
     "plugin_broken": "A plugin cannot be used.",
     "ledger_locked": "Another program holds a lock of the ledger, so nothing can be written.",

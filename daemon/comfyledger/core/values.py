@@ -112,7 +112,7 @@ Height = Annotated[int, Meta(description="Height in pixels.", examples=[512])]
 Extension = Annotated[
     str,
     Meta(
-        description="What the bytes are: `png`, `jpg`, `webp`, `gif`, or another kind of file that is kept.",
+        description="What the bytes are, for example `png`, `jpg`, `mp4` or `flac`.",
         examples=["png"],
     ),
 ]

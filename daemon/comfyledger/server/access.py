@@ -145,7 +145,8 @@ def check_reads_all(caller: Caller) -> None:
     """Raises Refused(forbidden) for a caller that sees only its own work."""
     if not caller.read_all:
         hint = "`comfyledger token add LABEL --read-all` makes a token that sees all labels."
-        raise Refused("forbidden", f"The token of {caller.label} sees its own work only; this shows all.", hint=hint)
+        text = f"The token of {caller.label} sees only its own work, and this request shows the work of all labels."
+        raise Refused("forbidden", text, hint=hint)
 
 
 async def check_request(caller: Caller, message: wire.Message, reader: Reader) -> None:

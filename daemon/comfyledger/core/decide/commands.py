@@ -33,7 +33,7 @@ from comfyledger.core.events import (
 from comfyledger.core.naming.names import name_of
 from comfyledger.core.results import Accepted, Changed, Raised, SeriesNext, SeriesUnknown
 from comfyledger.core.rows import BatchRow, ImageRow
-from comfyledger.core.values import EVERYTHING, NUMBER_MAX, Evidence, ImageNamed, StoreRef, store_lane
+from comfyledger.core.values import NUMBER_MAX, Evidence, ImageNamed, StoreRef, store_lane
 from comfyledger.errors import Refused
 
 
@@ -289,7 +289,6 @@ def pause_lane(draft: Draft, command: PauseLane) -> Changed:
 
 def resume_lane(draft: Draft, command: ResumeLane) -> Changed:
     if not draft.state.lane(command.lane).person:
-        scope = "anything" if command.lane == EVERYTHING else command.lane
-        raise Refused("nothing_to_do", f"Nobody paused {scope}.", hint="See `comfyledger status`.")
+        raise Refused("nothing_to_do", f"{command.lane} is not paused.", hint="See `comfyledger status`.")
     draft.emit(LaneResumed(command.lane, cause="person", by=command.label))
     return Changed(0)

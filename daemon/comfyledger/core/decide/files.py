@@ -19,8 +19,9 @@ def take_files(draft: Draft, command: RetryBatch, chosen: list[ImageRow]) -> Cha
     """
     batch = draft.state.the_batch(command.batch_id)
     if command.take == "all" and batch.series != command.series:
-        text = f"The batch has no numbers in the series {command.series[:200]!r}."
-        raise Refused("nothing_to_do", text, hint="The templates in [naming] have changed since the batch.")
+        text = f"The batch has its numbers in another series than {command.series[:200]!r}."
+        hint = "Set the templates in [naming] back to what they were when the batch was accepted."
+        raise Refused("nothing_to_do", text, hint=hint)
     prompts = sorted({image.prompt for image in chosen if image.awaits_choice})
     if not prompts or command.take is None:
         raise Refused(

@@ -49,8 +49,9 @@ def renumber_images(draft: Draft, command: RenumberImages) -> Changed:
     """Raises Refused(unknown_batch, nothing_to_do), and Refused(quantity_out_of_range) if no number is left."""
     batch = batch_or_refuse(draft, command.batch_id)
     if batch.series != command.series:
-        text = f"The batch has no numbers in the series {command.series[:200]!r}."
-        raise Refused("nothing_to_do", text, hint="The templates in [naming] have changed since the batch.")
+        text = f"The batch has its numbers in another series than {command.series[:200]!r}."
+        hint = "Set the templates in [naming] back to what they were when the batch was accepted."
+        raise Refused("nothing_to_do", text, hint=hint)
     collided = [image for image in _images(draft, batch, command.images) if is_renumberable(image)]
     if collided and draft.state.the_series(batch.series).next + len(collided) > NUMBER_MAX + 1:
         raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")

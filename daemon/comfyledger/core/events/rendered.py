@@ -36,7 +36,8 @@ class PromptAccepted(Event, frozen=True):
 
 
 class PromptRefused(Event, frozen=True):
-    """ComfyUI refused the graph. All images of the batch that are still to be rendered fail with it."""
+    """ComfyUI refused the graph. All pending images of the batch fail with it, except those of prompts that ComfyUI has
+    accepted."""
 
     batch_id: BatchId
     prompt: PromptIndex
@@ -44,8 +45,8 @@ class PromptRefused(Event, frozen=True):
     code: Annotated[
         str,
         Meta(
-            description="ComfyUI's code, for example `prompt_outputs_failed_validation`; or `forgotten`, or "
-            "`secret_missing`.",
+            description="ComfyUI's code, for example `prompt_outputs_failed_validation`; or, from the daemon "
+            "itself, `forgotten` (its graph or inputs were erased) or `secret_missing` (a secret is not configured).",
             examples=["prompt_outputs_failed_validation"],
         ),
     ]
@@ -126,8 +127,8 @@ class PromptFailed(Event, frozen=True):
         Meta(
             description="Why: `execution_error`, `timeout` (it ran longer than `render_timeout_s`), `wrong_count` (no"
             " file; in older releases also more files than images), `file_missing`, `broken`, `too_slow` "
-            "(a file did not arrive in time), `redirected` (a file is only at another address), or "
-            "`http_STATUS`.",
+            "(a file did not arrive in time), `redirected` (a file is only at another address), `poison` "
+            "(the daemon stopped too often while it checked a file), or `http_STATUS`.",
             examples=["execution_error"],
         ),
     ]

@@ -27,7 +27,7 @@ from comfyledger.core.values import Extension, FileBytes, Height, HowChecked, Md
 
 
 class ImageKept(Event, frozen=True):
-    """The bytes are checked, fixed and on stable storage in the spool."""
+    """The bytes are checked and final, and they are on stable storage in the spool."""
 
     batch_id: BatchId
     prompt: PromptIndex
@@ -82,9 +82,9 @@ class ImageParked(Event, frozen=True):
     code: Annotated[
         str,
         Meta(
-            description="Why: `refused`, `collision`, `misnamed`, `altered`, `identity_changed` (the store's name now"
-            " means another place), or `plugin_died` (the store's plugin raised an error or gave an "
-            "invalid answer).",
+            description="Why: `refused`, `collision`, `misnamed` (the store saved it under another name), `altered` "
+            "(the store changed the bytes), `identity_changed` (the store's name now means another place), or "
+            "`plugin_died` (the store's plugin raised an error or gave an invalid answer).",
             examples=["collision"],
         ),
     ]
@@ -151,7 +151,7 @@ class ImageFailed(Event, frozen=True):
         str,
         Meta(
             description="The code of the refusal or of the last failure; `poison` if ComfyUI stopped too often while "
-            "it ran them.",
+            "it ran them, or the daemon while it checked a file.",
             examples=["execution_error"],
         ),
     ]

@@ -125,7 +125,7 @@ def name_of(series: Series, number: int) -> Name:
         raise Refused(
             "name_unusable",
             f"The series {series.key} has no name for the number {number}.",
-            hint="Numbers go from 1 to 15 digits; another user or character begins a series of its own.",
+            hint="A number has at most 15 digits. Another user or character begins a new series.",
         )
     prefix, _, suffix = series.key.partition(_SUFFIX_MARK)
     return Name(series.folder, f"{series.stem}{number}{series.suffix}", f"{prefix}{number}{suffix}")

@@ -161,7 +161,7 @@ class ImageInfo(Answer, frozen=True):
     extension: Annotated[
         str,
         Meta(
-            description="What the bytes are: `png`, `jpg`, `webp`, `gif`, or another kind of file that is kept.",
+            description="What the bytes are, for example `png`, `jpg`, `mp4` or `flac`.",
             examples=["png"],
         ),
     ] = ""

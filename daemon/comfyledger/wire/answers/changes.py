@@ -102,8 +102,8 @@ class SeriesHeld(Answer, frozen=True):
     extremes: Annotated[
         tuple[int, ...],
         Meta(
-            description="The lowest and the highest number with each count of digits, which is enough to find an "
-            "outlier. Empty if these are just `highest` and `second`.",
+            description="For each length in digits, the lowest and the highest number of that length. This is enough "
+            "to find an outlier. Empty if these are just `highest` and `second`.",
             examples=[[1, 9, 10, 57]],
         ),
     ] = ()
@@ -123,6 +123,11 @@ class SeriesRaised(Answer, frozen=True):
 
     opened: Annotated[int, Meta(description="How many series the ledger did not know.", examples=[1])]
     raised: Annotated[
-        int, Meta(description="How many series the ledger knew and raised, or opened for this store.", examples=[0])
+        int,
+        Meta(
+            description="How many series the ledger knew, and whose next number it raised or for which it recorded "
+            "this store's answer.",
+            examples=[0],
+        ),
     ]
     unchanged: Annotated[int, Meta(description="How many series stayed as they were.", examples=[0])]

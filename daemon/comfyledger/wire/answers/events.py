@@ -19,7 +19,7 @@ EventTime = Annotated[
     int, Meta(description="When it was written, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458])
 ]
 EventStream = Annotated[
-    str, Meta(description="The batch id, `series/…` or `lane/…`.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])
+    str, Meta(description="The batch id, `series/…`, `lane/…` or `ledger`.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])
 ]
 EventData = Annotated[msgspec.Raw, Meta(description="The event's fields, exactly as in the log.")]
 EventTexts = Annotated[
@@ -114,8 +114,9 @@ class OwedInfo(Answer, frozen=True):
     code: Annotated[
         str,
         Meta(
-            description="Why it waits: `held`, `paused`, `turn`, `alone`, `submitting`, `at_comfyui`, `under_way`, "
-            "`asking`, the code of a lane's trouble, or that of a failure.",
+            description="Why it waits: `held`, `paused`, `turn` (others go first), `alone` (a prompt with a strike "
+            "runs alone), `submitting`, `at_comfyui`, `under_way`, `asking` (the stores are asked for numbers), "
+            "the code of a lane's trouble, or that of a failure.",
             examples=["not_reached"],
         ),
     ]

@@ -90,7 +90,9 @@ class Subscribe(Message, frozen=True):
     username: OnlyUser = None
     kinds: OnlyKinds = None
     progress: Annotated[bool, Meta(description="Also send steps of running prompts, as `progress`.")] = False
-    previews: Annotated[bool, Meta(description="Also send previews, as `preview`, together with `progress`.")] = False
+    previews: Annotated[bool, Meta(description="Also send previews, as `preview`. This sends `progress` as well.")] = (
+        False
+    )
 
 
 class ReadLog(Message, frozen=True):

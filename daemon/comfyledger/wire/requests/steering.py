@@ -167,7 +167,12 @@ class SeriesFound(Message, frozen=True):
     stem: Annotated[NamePart, Meta(description="The file name before the number.", examples=["Areg_opal-fever_image_"])]
     highest: Annotated[int, Meta(ge=1, le=10**15 - 1, description="The highest number found.", examples=[57])]
     suffix: Annotated[NamePart, Meta(description="The file name after the number.", examples=[".final"])] = ""
-    counts: Annotated[bool, Meta(description="`false` if no file of the series counts as a number.")] = True
+    counts: Annotated[
+        bool,
+        Meta(
+            description="`false` if all numbers that were found are ignored as outliers; `highest` does not count then."
+        ),
+    ] = True
 
 
 class RaiseSeries(Message, frozen=True):

@@ -15,9 +15,10 @@ import msgspec
 
 LEDGER_ENTRIES_MAX: Final = 100_000
 
-Place = Literal["queue", "start", "before_node", "in_node", "history"]
+Place = Literal["queue", "start", "before_node", "in_node", "between_files", "history"]
 """Where a run can be held: before it leaves the queue, before its first node is checked, before a node begins, while a
-node works (its `executing` is sent), and between `execution_success` and the history entry."""
+node works (its `executing` is sent), between two files of a node that writes several, and between
+`execution_success` and the history entry."""
 
 ALL_PLACES: Final[frozenset[Place]] = frozenset(get_args(Place))
 
@@ -31,6 +32,8 @@ ViewFault = Literal[
     "cut_4",
     "cut_20",
     "cut_1000",
+    "cut_half",
+    "cut_head",
     "trailing",
     "empty",
     "html",
@@ -43,9 +46,9 @@ ViewFault = Literal[
     "endless",
     "bomb",
 ]
-"""What `/view` answers instead of a file: the file without its last bytes, with rubbish after its end or without any
-bytes; an HTML page; less than the announced length; 404; nothing; one byte a second; a reset; a redirect to itself; a
-body without an end; or a PNG of 0.8 MB with 268 million pixels."""
+"""What `/view` answers instead of a file: the file without its last bytes, without its second half or with its first 16
+bytes only; with rubbish after its end or without any bytes; an HTML page; less than the announced length; 404; nothing;
+one byte a second; a reset; a redirect to itself; a body without an end; or a PNG of 0.8 MB with 268 million pixels."""
 
 Doubling = Literal["at_once", "later"]
 """When the next prompt is posted a second time under its id: at once (recording `duplicate_id`), or after the prompt
@@ -76,8 +79,10 @@ class Control(msgspec.Struct, forbid_unknown_fields=True):
     """Let the worker pass this many breakpoints."""
     fail_next: int | None = None
     """This many prompts end with an error of a node."""
+    fail_nodes: dict[str, int] | None = None
+    """How many of the next runs of a node, by its id, end with an error there. What ran before it stays written."""
     fail_text: str | None = None
-    """The text of that error."""
+    """The text of those errors."""
     answer_lost_next: int | None = None
     """This many posted prompts are accepted and never answered."""
     slow: dict[str, float] | None = None
@@ -158,6 +163,7 @@ class Breakpoints:
 _SWITCHES: Final = (
     "seconds_per_image",
     "fail_next",
+    "fail_nodes",
     "fail_text",
     "answer_lost_next",
     "slow",
@@ -178,6 +184,7 @@ class Faults:
         self.breakpoints = breakpoints
         self.seconds_per_image = seconds_per_image
         self.fail_next = 0
+        self.fail_nodes: dict[str, int] = {}
         self.fail_text = "CUDA out of memory"
         self.answer_lost_next = 0
         self.slow: dict[str, float] = {}
@@ -204,6 +211,12 @@ class Faults:
         """Whether the prompt that has begun is to fail."""
         self.fail_next, failing = max(self.fail_next - 1, 0), self.fail_next > 0
         return failing
+
+    def take_node_failure(self, node_id: str) -> bool:
+        """Whether this run of the node is to fail."""
+        left = self.fail_nodes.get(node_id, 0)
+        self.fail_nodes[node_id] = max(left - 1, 0)
+        return left > 0
 
     def take_lost_answer(self) -> bool:
         """Whether the prompt that was posted gets no answer."""

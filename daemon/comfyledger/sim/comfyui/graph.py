@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from comfyledger.sim.comfyui.nodes import NODES
+from comfyledger.sim.comfyui.catalogue import NODES
 
 Graph = Mapping[str, Mapping[str, Any]]
 

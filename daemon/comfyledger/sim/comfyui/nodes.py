@@ -1,4 +1,4 @@
-"""The node classes of the stand-in: their inputs, their outputs, and what they do.
+"""The node classes of the stand-in that make and save images: their inputs, their outputs, and what they do.
 
 The catalogue describes inputs in the form of ComfyUI's own `/object_info`; validation and execution read it from here.
 `run` knows neither clock nor clients: the worker waits, and sends sampler steps and previews.
@@ -7,7 +7,7 @@ The catalogue describes inputs in the form of ComfyUI's own `/object_info`; vali
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -25,12 +25,13 @@ SCHEDULERS: Final = ["normal", "karras", "exponential", "sgm_uniform", "simple",
 
 
 class Latent(msgspec.Struct, frozen=True):
-    """A batch of latents: a size, a count and the text from which all noise is derived."""
+    """A batch of latents: a size, a count and the text from which all noise is derived. `seconds`: of a sound."""
 
     width: int
     height: int
     batch_size: int
     seed: str = ""
+    seconds: float = 0.0
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -39,14 +40,27 @@ class Surroundings(msgspec.Struct, frozen=True):
     output: Path
     temp: Path
     temp_suffix: str
-    metadata: Mapping[str, Any]
+    texts: Mapping[str, Any]
+    """Prompt and workflow."""
+    keeps_metadata: bool
     now: datetime
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What goes into files; nothing with `--disable-metadata`, which some savers do not ask for."""
+        return self.texts if self.keeps_metadata else {}
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """The result of an output node: the files it wrote."""
+    """The result of an output node: the files that it wrote, what the history shows of it, and values for its links.
 
-    files: tuple[ViewFile, ...]
+    `then` goes on to write: between the files a machine may die.
+    """
+
+    files: tuple[ViewFile, ...] = ()
+    shown: dict[str, Any] | None = None
+    values: tuple[Any, ...] = ()
+    then: Callable[[], Saved] | None = None
 
 
 Inputs = Mapping[str, Any]
@@ -63,35 +77,51 @@ class NodeClass(msgspec.Struct, frozen=True):
     is_output: bool = False
     images: Callable[[Inputs], int] = lambda inputs: 0
     steps: Callable[[Inputs], int] = lambda inputs: 0
+    optional: Mapping[str, Config] = msgspec.field(default_factory=dict)
+    module: str = "nodes"
 
 
 def object_info(node: NodeClass) -> dict[str, Any]:
     """The entry of a class in `/object_info`."""
     hidden = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"} if node.is_output else {}
+    inputs: dict[str, Mapping[str, Any]] = {"required": node.required}
+    inputs |= {"optional": node.optional} if node.optional else {}
+    inputs |= {"hidden": hidden} if hidden else {}
     return {
-        "input": {"required": node.required} | ({"hidden": hidden} if hidden else {}),
-        "input_order": {"required": list(node.required)} | ({"hidden": list(hidden)} if hidden else {}),
+        "input": inputs,
+        "input_order": {kind: list(named) for kind, named in inputs.items()},
         "output": node.returns,
         "output_is_list": [False] * len(node.returns),
         "output_name": node.returns,
         "name": node.name,
         "display_name": node.name,
         "description": "",
-        "python_module": "nodes",
+        "python_module": node.module,
         "category": "image",
         "output_node": node.is_output,
     }
 
 
-def _whole(default: int, least: int, most: int, step: int = 1) -> Config:
+def shown(key: str, files: Sequence[ViewFile], *values: Any, animated: bool = False) -> Saved:
+    """Files as the history shows them, under the key of their node."""
+    listed = {key: msgspec.to_builtins(files)} | ({"animated": [True]} if animated else {})
+    return Saved(tuple(files), listed, values)
+
+
+def whole(default: int, least: int, most: int, step: int = 1) -> Config:
     return ["INT", {"default": default, "min": least, "max": most, "step": step}]
 
 
-def _fraction(default: float, least: float, most: float) -> Config:
+def fraction(default: float, least: float, most: float) -> Config:
     return ["FLOAT", {"default": default, "min": least, "max": most, "step": 0.01}]
 
 
-def _digest(*parts: object) -> str:
+def choice(*options: str) -> Config:
+    """An input that takes one of these, as newer nodes describe it."""
+    return ["COMBO", {"default": options[0], "multiselect": False, "options": list(options)}]
+
+
+def digest(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -103,8 +133,8 @@ def _empty_image(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
 def _sample(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
     latent: Latent = inputs["latent_image"]
     words = [inputs[name] for name in ("model", "positive", "negative", "seed", "steps", "cfg", "denoise")]
-    seed = _digest(latent.seed, inputs["sampler_name"], inputs["scheduler"], *words)
-    return (Latent(latent.width, latent.height, latent.batch_size, seed),)
+    seed = digest(latent.seed, inputs["sampler_name"], inputs["scheduler"], *words)
+    return (msgspec.structs.replace(latent, seed=seed),)
 
 
 def _decode(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
@@ -128,16 +158,16 @@ def _written(root: Path, kind: str, prefix: str, pictures: tuple[Picture, ...], 
     names = [plan.filename(index) for index in range(len(pictures))]
     for name, picture in zip(names, pictures, strict=True):
         save(picture, plan.folder / name, dict(around.metadata))
-    return Saved(tuple(ViewFile(name, plan.subfolder, kind) for name in names))
+    return shown("images", [ViewFile(name, plan.subfolder, kind) for name in names])
 
 
-_CLASSES: Final = (
+CLASSES: Final = (
     NodeClass(
         "EmptyImage",
         {
-            "width": _whole(512, 1, PIXELS_MAX),
-            "height": _whole(512, 1, PIXELS_MAX),
-            "batch_size": _whole(1, 1, 4096),
+            "width": whole(512, 1, PIXELS_MAX),
+            "height": whole(512, 1, PIXELS_MAX),
+            "batch_size": whole(1, 1, 4096),
             "color": ["INT", {"default": 0, "min": 0, "max": 0xFFFFFF, "step": 1, "display": "color"}],
         },
         ("IMAGE",),
@@ -146,7 +176,7 @@ _CLASSES: Final = (
     ),
     NodeClass(
         "ImageBlur",
-        {"image": ["IMAGE"], "blur_radius": _whole(1, 1, 31), "sigma": _fraction(1.0, 0.1, 10.0)},
+        {"image": ["IMAGE"], "blur_radius": whole(1, 1, 31), "sigma": fraction(1.0, 0.1, 10.0)},
         ("IMAGE",),
         # Blurring a plain colour changes nothing, and nothing depends on how blurred noise looks.
         lambda inputs, _: (inputs["image"],),
@@ -168,9 +198,9 @@ _CLASSES: Final = (
     NodeClass(
         "EmptyLatentImage",
         {
-            "width": _whole(512, 16, PIXELS_MAX, 8),
-            "height": _whole(512, 16, PIXELS_MAX, 8),
-            "batch_size": _whole(1, 1, 4096),
+            "width": whole(512, 16, PIXELS_MAX, 8),
+            "height": whole(512, 16, PIXELS_MAX, 8),
+            "batch_size": whole(1, 1, 4096),
         },
         ("LATENT",),
         lambda inputs, _: (Latent(inputs["width"], inputs["height"], inputs["batch_size"]),),
@@ -179,21 +209,21 @@ _CLASSES: Final = (
         "CLIPTextEncode",
         {"text": ["STRING", {"multiline": True, "dynamicPrompts": True}], "clip": ["CLIP"]},
         ("CONDITIONING",),
-        lambda inputs, _: (_digest(inputs["text"], inputs["clip"]),),
+        lambda inputs, _: (digest(inputs["text"], inputs["clip"]),),
     ),
     NodeClass(
         "KSampler",
         {
             "model": ["MODEL"],
-            "seed": _whole(0, 0, SEED_MAX),
-            "steps": _whole(20, 1, 10_000),
-            "cfg": _fraction(8.0, 0.0, 100.0),
+            "seed": whole(0, 0, SEED_MAX),
+            "steps": whole(20, 1, 10_000),
+            "cfg": fraction(8.0, 0.0, 100.0),
             "sampler_name": [SAMPLERS, {}],
             "scheduler": [SCHEDULERS, {}],
             "positive": ["CONDITIONING"],
             "negative": ["CONDITIONING"],
             "latent_image": ["LATENT"],
-            "denoise": _fraction(1.0, 0.0, 1.0),
+            "denoise": fraction(1.0, 0.0, 1.0),
         },
         ("LATENT",),
         _sample,
@@ -207,4 +237,3 @@ _CLASSES: Final = (
         _decode,
     ),
 )
-NODES: Final[Mapping[str, NodeClass]] = {node.name: node for node in _CLASSES}

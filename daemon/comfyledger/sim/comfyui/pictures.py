@@ -37,6 +37,11 @@ class Picture(msgspec.Struct, frozen=True):
     colour: int = 0
     seed: str = ""
 
+    @property
+    def mark(self) -> str:
+        """What tells it from other pictures, for files that do not show it."""
+        return f"picture {self.width}x{self.height} #{self.colour:06x} {self.seed}"
+
 
 class OutsideTheFolder(Exception):
     """A prefix that leaves the output folder. The text is ComfyUI's, which raises a plain Exception."""
@@ -51,19 +56,20 @@ class OutsideTheFolder(Exception):
 
 
 class SavePlan(msgspec.Struct, frozen=True):
-    """Where the files of one save go: `{leaf}_{counter:05}_.png` in `folder`."""
+    """Where the files of one save go: `{leaf}_{counter:05}_.png` in `folder`, or with another `ending` than `_.png`."""
 
     folder: Path
     subfolder: str
     leaf: str
     counter: int
+    ending: str = "_.png"
 
     def filename(self, index: int) -> str:
         """The name of the file for the picture at `index` of the batch."""
-        return f"{self.leaf.replace('%batch_num%', str(index))}_{self.counter + index:05}_.png"
+        return f"{self.leaf.replace('%batch_num%', str(index))}_{self.counter + index:05}{self.ending}"
 
 
-def plan_save(output: Path, prefix: str, first: Picture, now: datetime) -> SavePlan:
+def plan_save(output: Path, prefix: str, first: Picture, now: datetime, ending: str = "_.png") -> SavePlan:
     """Where the files of a batch go. Creates the folder. Raises OutsideTheFolder."""
     expanded = Path(os.path.normpath(expand(prefix, first, now)))
     folder = Path(os.path.abspath(output / expanded.parent))
@@ -71,7 +77,7 @@ def plan_save(output: Path, prefix: str, first: Picture, now: datetime) -> SaveP
         raise OutsideTheFolder(folder, output)
     folder.mkdir(parents=True, exist_ok=True)
     subfolder = "" if str(expanded.parent) == "." else str(expanded.parent)
-    return SavePlan(folder, subfolder, expanded.name, next_counter(os.listdir(folder), expanded.name))
+    return SavePlan(folder, subfolder, expanded.name, next_counter(os.listdir(folder), expanded.name), ending)
 
 
 def expand(prefix: str, first: Picture, now: datetime) -> str:
@@ -85,7 +91,7 @@ def expand(prefix: str, first: Picture, now: datetime) -> str:
 def next_counter(names: list[str], leaf: str) -> int:
     """One more than the highest counter among the files of this prefix."""
     start = f"{leaf}_"
-    digits = [name[len(start) :].split("_")[0] for name in names if name.startswith(start)]
+    digits = [name[len(start) :].split(".")[0].split("_")[0] for name in names if name.startswith(start)]
     return max((int(d) for d in digits if d.isdecimal()), default=0) + 1
 
 

@@ -186,9 +186,11 @@ def _job(status: str, item: Item) -> dict[str, Any]:
 def _finished_job(item: Item, ended: Ended) -> dict[str, Any]:
     words = {"execution_success": "completed", "execution_interrupted": "cancelled"}
     files = [
-        file | {"nodeId": node_id, "mediaType": "images"}
+        file | {"nodeId": node_id, "mediaType": key}
         for node_id, output in ended.outputs.items()
-        for file in output["images"]
+        for key, listed in output.items()
+        for file in listed
+        if isinstance(file, dict)
     ]
     saved = [file for file in files if file["type"] == "output"]
     job = _job(words.get(ended.last, "failed"), item) | {

@@ -20,8 +20,9 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from comfyledger.sim.comfyui.catalogue import NODES
 from comfyledger.sim.comfyui.faults import Breakpoints, Control, Faults, Ledger, Request
-from comfyledger.sim.comfyui.nodes import NODES, object_info
+from comfyledger.sim.comfyui.nodes import object_info
 from comfyledger.sim.comfyui.prompt_queue import Item, PromptQueue
 from comfyledger.sim.comfyui.sockets import FEATURES, Sockets
 from comfyledger.sim.comfyui.validate import Refusal, check

@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import msgspec
 
+from comfyledger.sim.comfyui.catalogue import NODES
 from comfyledger.sim.comfyui.graph import Graph, is_link, needed
-from comfyledger.sim.comfyui.nodes import NODES, Config
+from comfyledger.sim.comfyui.nodes import Config
 
 Problem = dict[str, Any]
 
-_CONVERTERS: Final[dict[str, Callable[[Any], Any]]] = {"INT": int, "FLOAT": float, "STRING": str}
+_DYNAMIC: Final = "COMFY_DYNAMICCOMBO_V3"
+_CONVERTERS: Final[dict[str, Callable[[Any], Any]]] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
 
 class Runnable(msgspec.Struct, frozen=True):
@@ -102,14 +104,36 @@ def _errors_above(graph: Graph, output: str, node_errors: dict[str, Any]) -> boo
 
 def _node_problems(graph: Graph, node_id: str) -> Iterator[Problem]:
     inputs = graph[node_id]["inputs"]
-    for name, config in NODES[graph[node_id]["class_type"]].required.items():
+    node = NODES[graph[node_id]["class_type"]]
+    for name, config in _expanded({**node.required, **node.optional}, inputs).items():
         if name not in inputs:
-            info = {"input_name": name}
-            yield _problem("required_input_missing", "Required input is missing", name, info)
+            if name not in node.optional:
+                info = {"input_name": name}
+                yield _problem("required_input_missing", "Required input is missing", name, info)
         elif isinstance(inputs[name], list):
             yield from _link_problems(graph, name, config, inputs[name])
         else:
             yield from _value_problems(inputs, name, config)
+
+
+def _expanded(configs: dict[str, Config], inputs: dict[str, Any]) -> dict[str, Config]:
+    """With the inputs that the chosen option of a dynamic combo brings, as `{input}.{name of its own}`."""
+    found = dict(configs)
+    for name, config in configs.items():
+        if config[0] == _DYNAMIC:
+            for option in config[1]["options"]:
+                if option["key"] == inputs.get(name):
+                    found |= {f"{name}.{own}": inner for own, inner in option["inputs"]["required"].items()}
+    return found
+
+
+def _options(config: Config) -> list[Any] | None:
+    """What an input can be chosen from; None if anything of its kind will do."""
+    if isinstance(config[0], list):
+        return config[0]
+    if config[0] == "COMBO":
+        return list(config[1]["options"])
+    return [option["key"] for option in config[1]["options"]] if config[0] == _DYNAMIC else None
 
 
 def _link_problems(graph: Graph, name: str, config: Config, value: list[Any]) -> Iterator[Problem]:
@@ -120,7 +144,7 @@ def _link_problems(graph: Graph, name: str, config: Config, value: list[Any]) ->
         return
     returns = NODES[graph[value[0]]["class_type"]].returns
     received = returns[value[1]] if 0 <= value[1] < len(returns) else None
-    if received != config[0]:
+    if config[0] != "*" and received not in str(config[0]).split(","):
         details = f"{name}, received_type({received}) mismatch input_type({config[0]})"
         info |= {"received_type": received, "linked_node": value}
         yield _problem("return_type_mismatch", "Return type mismatch between linked nodes", details, info)
@@ -129,9 +153,10 @@ def _link_problems(graph: Graph, name: str, config: Config, value: list[Any]) ->
 def _value_problems(inputs: dict[str, Any], name: str, config: Config) -> Iterator[Problem]:
     kind, value = config[0], inputs[name]
     info = {"input_name": name, "input_config": config, "received_value": value}
-    if isinstance(kind, list):
-        if value not in kind:
-            yield _problem("value_not_in_list", "Value not in list", f"{name}: '{value}' not in {kind}", info)
+    options = _options(config)
+    if options is not None:
+        if value not in options:
+            yield _problem("value_not_in_list", "Value not in list", f"{name}: '{value}' not in {options}", info)
         return
     try:
         inputs[name] = _CONVERTERS.get(kind, _as_it_is)(value)

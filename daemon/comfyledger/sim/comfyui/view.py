@@ -6,6 +6,7 @@ A path comes in that is known to be a file; an answer goes out. Which fault is o
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 import struct
 import threading
 import zlib
@@ -34,7 +35,12 @@ async def view(request: web.Request, path: Path, fault: ViewFault | None) -> web
     if fault in _INSTEAD:
         return await _INSTEAD[fault](request, whole)
     body = await asyncio.to_thread(_body, fault, whole)
-    return web.Response(body=body, headers=headers, content_type="image/png")
+    return web.Response(body=body, headers=headers, content_type=_content_type(path))
+
+
+def _content_type(path: Path) -> str:
+    """As ComfyUI guesses it."""
+    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
 def _body(fault: ViewFault, whole: bytes) -> bytes:
@@ -45,6 +51,10 @@ def _body(fault: ViewFault, whole: bytes) -> bytes:
             return b""
         case "bomb":
             return _bomb()
+        case "cut_half":
+            return whole[: len(whole) // 2]
+        case "cut_head":
+            return whole[:16]
         case _:
             return whole[: -_LACKING_BYTES[fault]]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +17,11 @@ from typing import Any, Final
 
 import msgspec
 
+from comfyledger.comfyui.messages import ViewFile
+from comfyledger.sim.comfyui.catalogue import NODES
 from comfyledger.sim.comfyui.faults import Faults, Ledger, MadeToFail, Ran, Written
 from comfyledger.sim.comfyui.graph import Cache, Order, Result, is_link, sign
-from comfyledger.sim.comfyui.nodes import NODES, NodeClass, Saved, Surroundings
+from comfyledger.sim.comfyui.nodes import NodeClass, Saved, Surroundings
 from comfyledger.sim.comfyui.pictures import preview_jpeg
 from comfyledger.sim.comfyui.prompt_queue import Ended, Item, PromptQueue
 from comfyledger.sim.comfyui.sockets import Sockets
@@ -177,33 +179,41 @@ class Run:
         self.send("executing", self._about(node_id))
         self._look_for_interrupt()
         await self._shared.faults.breakpoints.stop_at("in_node")
-        if failing:
+        if failing or self._shared.faults.take_node_failure(node_id):
             raise MadeToFail(self._shared.faults.fail_text)
         inputs = self._inputs(node_id)
         steps = await self._take_time(node, node_id, inputs)
-        result = self._result(node_id, await self._values(node, inputs))
+        result = await self._result(node, node_id, inputs)
         self._cache.put(self._signatures[node_id], result)
         self._executed.append(node_id)
         if result.output is not None:
             self._show(node_id, result)
         self._state(node_id, steps or 1.0, steps or 1.0, "finished")
 
-    async def _values(self, node: NodeClass, inputs: dict[str, Any]) -> tuple[Any, ...] | Saved:
+    async def _result(self, node: NodeClass, node_id: str, inputs: dict[str, Any]) -> Result:
+        """Run a node. Files are written in a thread of their own."""
         around = self._surroundings()
-        if not node.is_output:
-            return node.run(inputs, around)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, node.run, inputs, around)
-
-    def _result(self, node_id: str, values: tuple[Any, ...] | Saved) -> Result:
+        values = (
+            await loop.run_in_executor(self._pool, node.run, inputs, around)
+            if node.is_output
+            else node.run(inputs, around)
+        )
         if not isinstance(values, Saved):
             return Result(values)
-        for file in values.files:
+        self._write_down_files(values.files)
+        while values.then is not None:
+            await self._shared.faults.breakpoints.stop_at("between_files")
+            values = await loop.run_in_executor(self._pool, values.then)
+            self._write_down_files(values.files)
+        meta = {"node_id": node_id, "display_node": node_id, "parent_node": None, "real_node_id": node_id}
+        return Result(values.values, values.shown, meta)
+
+    def _write_down_files(self, files: Sequence[ViewFile]) -> None:
+        for file in files:
             path = f"{file.subfolder}/{file.filename}".lstrip("/")
             order = self._shared.ledger.next_order()
             self._shared.ledger.files.append(Written(order, self._item.prompt_id, file.type, path))
-        meta = {"node_id": node_id, "display_node": node_id, "parent_node": None, "real_node_id": node_id}
-        return Result((), {"images": msgspec.to_builtins(values.files)}, meta)
 
     def _show(self, node_id: str, result: Result) -> None:
         self._outputs[node_id] = result.output
@@ -286,7 +296,8 @@ class Run:
             shared.output,
             shared.temp,
             suffix,
-            metadata if shared.keeps_metadata else {},
+            metadata,
+            shared.keeps_metadata,
             datetime.fromtimestamp(shared.now()),
         )
 
@@ -332,8 +343,12 @@ class Run:
 
 def _miscounted(output: dict[str, Any], more: int) -> dict[str, Any]:
     """An output that repeats its first file `more` times, or lacks its last files."""
-    files = output["images"]
-    return output | {"images": files[:more] if more < 0 else files + files[:1] * more}
+
+    def counted(listed: Any) -> Any:
+        are_files = bool(listed) and isinstance(listed, list) and isinstance(listed[0], dict)
+        return (listed[:more] if more < 0 else listed + listed[:1] * more) if are_files else listed
+
+    return {key: counted(listed) for key, listed in output.items()}
 
 
 _ABOUT_PREVIEW: Final = ("node_id", "prompt_id", "display_node_id", "parent_node_id", "real_node_id")

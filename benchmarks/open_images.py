@@ -18,7 +18,7 @@ from comfyledger.core.rows import Row, Slice
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import SubmitPrompt
 from comfyledger.core.scheduling.pending_work import PendingWork
-from comfyledger.core.values import ImageNamed, PromptFixed, StoreRef, prompt_uuid
+from comfyledger.core.values import ImageNamed, OutputNamed, PromptFixed, StoreRef, prompt_uuid
 from measured import in_turns, line, say
 
 REPORTS: Final = 6_000
@@ -34,6 +34,7 @@ def requested(batch_id: str, user: str, images: int) -> BatchRequested:
         ImageNamed(n, n, f"{user}/characters/c/images", f"{user}_c_image_{n}", n) for n in range(1, images + 1)
     )
     prompts = tuple(PromptFixed(n, (n,), n, "main", None) for n in range(1, images + 1))
+    series = f"{user}/characters/c/images/{user}_c_image_"
     return BatchRequested(
         batch_id=batch_id,
         label="bench",
@@ -43,10 +44,11 @@ def requested(batch_id: str, user: str, images: int) -> BatchRequested:
         user_key=user,
         character="c",
         premade=False,
-        series=f"{user}/characters/c/images/{user}_c_image_",
+        series=series,
         workflow="",
         template="t",
         plan={},
+        outputs=(OutputNamed("9", "image", series),),
         images=named,
         prompts=prompts,
         stores=(STORE,),

@@ -34,7 +34,7 @@ from comfyledger.core.events import (
 )
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Row, row_id
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
-from comfyledger.core.values import ImageNamed, PromptFixed, StoreRef
+from comfyledger.core.values import ImageNamed, OutputNamed, PromptFixed, StoreRef
 from comfyledger.ledger.eventlog import Line, encode
 from comfyledger.ledger.observers import Committed, notify_observers
 from comfyledger.metrics import LAG_EVERY_S, Metrics, Now
@@ -51,6 +51,7 @@ NAMED = tuple(ImageNamed(index, index, "f", f"s_{index}", 1) for index in (1, 2,
 REQUESTED = BatchRequested(
     "b", "app", "r", "d", "Areg", "areg", "Opal", False, "f/s_", "w", "t", {}, NAMED,
     (PromptFixed(1, (1, 2, 3), 7, "main"),), (StoreRef("folder", "folder:/x"),),
+    outputs=(OutputNamed("9", "image", "f/s_"),),
 )  # fmt: skip
 
 

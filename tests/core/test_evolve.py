@@ -56,7 +56,7 @@ GOLDEN = {
     "series_raised": "series folder next evidence reason by",
     "batch_requested": (
         "batch_id label request_id request_digest username user_key character premade series workflow"
-        " template plan images prompts stores priority metadata"
+        " template plan images prompts stores priority metadata outputs"
     ),
     "batch_held": "batch_id reason",
     "batch_resumed": "batch_id",
@@ -66,14 +66,14 @@ GOLDEN = {
     "prompt_submitting": "batch_id prompt attempt prompt_id backend",
     "prompt_accepted": "batch_id prompt attempt",
     "prompt_refused": "batch_id prompt attempt code words",
-    "prompt_finished": "batch_id prompt attempt files",
+    "prompt_finished": "batch_id prompt attempt files code words",
     "files_waiting": "batch_id prompt attempt images files words",
     "files_taken": "batch_id prompt images files take by",
     "image_added": "batch_id prompt series image number folder file by",
     "prompt_failed": "batch_id prompt attempt code again words",
     "prompt_lost": "batch_id prompt attempt",
     "prompt_removed": "batch_id prompt attempt by",
-    "image_kept": "batch_id prompt attempt image name sha256 md5 size_bytes width height extension",
+    "image_kept": "batch_id prompt attempt image name sha256 md5 size_bytes width height extension checked medium",
     "upload_started": "batch_id image store attempt",
     "image_uploaded": "batch_id image name store url replayed details",
     "image_parked": "batch_id image name store code words",

@@ -120,7 +120,7 @@ async def test_a_message_that_raises_is_answered_internal_and_the_group_goes_on(
 
 async def test_a_name_that_is_taken_refuses_its_own_message_alone(rig: Any) -> None:
     await rig.submit(submission("r1"))
-    series = submission().series
+    series = submission().series[0]
     await rig.on_thread(
         lambda: projections.save(rig.ledger._connection, [SeriesRow(series.key, series.folder, next=2)])
     )
@@ -191,7 +191,7 @@ async def test_of_a_commit_that_fails_nothing_has_left(rig: Any) -> None:
     assert not rig.engine.view.in_trouble("store/folder")
     with pytest.raises(LedgerUnusable):
         await rig.running
-    assert [line.stream for line in check_tables(rig.path)] == [f"series/{submission().series.key}", "batch-app-r0"]
+    assert [line.stream for line in check_tables(rig.path)] == [f"series/{submission().series[0].key}", "batch-app-r0"]
 
 
 async def test_a_lane_that_works_again_within_its_group_is_out_of_trouble(make: Any) -> None:

@@ -85,7 +85,7 @@ async def test_a_wait_that_times_out_is_refused_with_the_reason_and_cleaned_up(m
     rig.start()
     clients = rig.send(first(prompt="typed text"))
     await until(lambda: rig.engine.view.questions)
-    rig.engine.series_waiting(first().series.key, "store/folder: the NAS is away", "Mount it.")
+    rig.engine.series_waiting(first().series[0].key, "store/folder: the NAS is away", "Mount it.")
     [refused] = await asyncio.gather(*clients, return_exceptions=True)
     assert isinstance(refused, Refused)
     assert refused.code == "series_unanswered"
@@ -102,7 +102,7 @@ async def test_a_request_that_timed_out_is_accepted_once_the_store_answers(make:
     rig.ask = answering(rig.engine, 4)
     [question] = rig.engine.view.questions.values()
     assert question.labels == ()
-    await rig.engine.report(SeriesAnswered(first().series, (Evidence("folder", FOLDER.identity, 4),)))
+    await rig.engine.report(SeriesAnswered(first().series[0], (Evidence("folder", FOLDER.identity, 4),)))
     assert await rig.submit(first()) == [5, 6, 7]
     assert rig.engine.view.questions == {}
 
@@ -139,17 +139,17 @@ async def test_a_client_that_returns_gets_the_same_answer_for_its_waiting_batch(
 
 
 async def test_an_answer_that_comes_twice_opens_the_series_once(rig: Any) -> None:
-    answer = SeriesAnswered(first().series, (Evidence("folder", FOLDER.identity, 9),))
-    assert await rig.engine.report(answer) == SeriesNext(first().series.key, 10)
-    other = SeriesAnswered(first().series, (Evidence("folder", FOLDER.identity, 90),))
-    assert await rig.engine.report(other) == SeriesNext(first().series.key, 10)
+    answer = SeriesAnswered(first().series[0], (Evidence("folder", FOLDER.identity, 9),))
+    assert await rig.engine.report(answer) == SeriesNext(first().series[0].key, 10)
+    other = SeriesAnswered(first().series[0], (Evidence("folder", FOLDER.identity, 90),))
+    assert await rig.engine.report(other) == SeriesNext(first().series[0].key, 10)
     assert [line.kind for line in log_of(rig.path)] == ["series_opened"]
 
 
 async def test_opening_a_series_by_hand_asks_the_stores_too(rig: Any) -> None:
     rig.ask = answering(rig.engine, 57)
-    opened = await rig.engine.command(OpenSeries("app", first().series, (FOLDER,)))
-    assert opened == SeriesNext(first().series.key, 58)
+    opened = await rig.engine.command(OpenSeries("app", first().series[0], (FOLDER,)))
+    assert opened == SeriesNext(first().series[0].key, 58)
     assert await rig.submit(first()) == [58, 59, 60]
 
 
@@ -165,7 +165,7 @@ async def test_a_batch_that_is_asked_for_twice_while_it_waits_is_made_once(rig: 
 
 
 def imported(store: StoreRef, highest: int) -> RaiseSeries:
-    return RaiseSeries("cli", store, (SeriesFound(first().series, highest),))
+    return RaiseSeries("cli", store, (SeriesFound(first().series[0], highest),))
 
 
 async def test_what_waits_goes_on_as_soon_as_an_import_says_what_the_store_holds(rig: Any) -> None:

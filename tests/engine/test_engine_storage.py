@@ -166,7 +166,7 @@ async def test_a_disk_that_fails_ends_the_engine_and_answers_everybody(rig: Any)
     with pytest.raises(Refused) as refused:
         await rig.engine.command(submission("r4"))
     assert refused.value.code == "not_running"
-    assert {line.stream for line in log_of(rig.path)} == {f"series/{submission().series.key}", "batch-app-r1"}
+    assert {line.stream for line in log_of(rig.path)} == {f"series/{submission().series[0].key}", "batch-app-r1"}
 
 
 async def test_a_message_that_breaks_the_transaction_ends_the_engine(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:

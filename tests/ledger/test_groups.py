@@ -19,7 +19,7 @@ from support.ledger_builders import bend, check_tables, failing, log_of, raw, ro
 def test_a_name_is_never_given_twice_however_it_is_spelled(ledger: Ledger, path: Path) -> None:
     """The second lock: were the counter wrong, the table of names would still refuse."""
     take(ledger, submission("r1"))
-    wrong = SeriesRow(submission().series.key, "Areg/premade_characters/opal-fever/images", next=1)
+    wrong = SeriesRow(submission().series[0].key, "Areg/premade_characters/opal-fever/images", next=1)
     projections.save(ledger._connection, [wrong])
     with ledger.group() as lines:
         take_one(ledger, submission("r2", user="Ann"))

@@ -46,7 +46,7 @@ def test_each_series_gives_its_next_number(tmp_path: Path) -> None:
     for username in ("Areg", "Mina", "Running"):
         series = series_of(Templates(), username, "Opal Fever", False)
         next_one = left["rows"]["series"][series.key]
-        (answer,) = take(ledger, replace(submission(f"new of {username}", user=username), series=series))
+        (answer,) = take(ledger, replace(submission(f"new of {username}", user=username), series=(series,)))
         assert isinstance(answer, Accepted)
         assert [image.number for image in answer.images] == [next_one, next_one + 1, next_one + 2]
     ledger.close()

@@ -66,7 +66,7 @@ def test_together_and_apart_are_the_same(tmp_path: Path, seed: int) -> None:
 def test_what_a_table_refuses_costs_its_own_message_and_no_other(ledger: Ledger, path: Path) -> None:
     """A counter that was set back gives a name again; SQLite says so only when the group is written."""
     decide_group(ledger, [submission("r1")], TERMS)
-    series = submission().series
+    series = submission().series[0]
     projections.save(ledger._connection, [SeriesRow(series.key, series.folder, next=2)])
     outcomes, lines = decide_group(ledger, [*THREE], TERMS)
     assert [type(outcome.answer or outcome.error) for outcome in outcomes] == [Accepted, Refused, Accepted]
@@ -94,7 +94,7 @@ def test_a_message_that_raises_at_any_step_leaves_nothing_behind(
 
 def test_room_that_a_first_try_took_is_there_for_the_second(ledger: Ledger) -> None:
     decide_group(ledger, [submission("r1")], TERMS)
-    series = submission().series
+    series = submission().series[0]
     projections.save(ledger._connection, [SeriesRow(series.key, series.folder, next=2)])
     terms = Terms(NOW_MS, Policy(), None, room={"app": 6})
     outcomes, _ = decide_group(ledger, [*THREE], terms)

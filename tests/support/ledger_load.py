@@ -27,6 +27,7 @@ from comfyledger.core.commands import (
 )
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.keys import BatchKey, ImageKey, Key, PromptKey
+from comfyledger.core.naming.names import Series
 from comfyledger.core.reports import (
     DeletionDone,
     DeletionRefused,
@@ -88,7 +89,7 @@ class Load:
         self._made += 1
         user = self._random.choice(USERS)
         if self._random.random() < 0.2:
-            series = submission(user=user, character=f"Number {self._made}").series
+            series = submission(user=user, character=f"Number {self._made}").series[0]
             return SeriesAnswered(series, (Evidence("folder", "folder:/images", self._random.randrange(60)),))
         label, quantity = "app" if self._made % 3 else "other", self._random.randint(1, 4)
         command = submission(f"r{self._made}", user=user, quantity=quantity, prompt="typed", label=label)
@@ -106,8 +107,8 @@ class Load:
             DropStore("app", "folder", (batch_id,)),
             OweStore("app", batch_id, (1, 2), FOLDER),
             RenumberImages("app", batch_id, self._series_of(batch_id), (1, 2, 3, 4)),
-            RaiseSeries("app", FOLDER, (SeriesFound(submission(user=self._random.choice(USERS)).series, self._made),)),
-            OpenSeries("app", submission(user=self._random.choice(USERS)).series, (), True),
+            RaiseSeries("app", FOLDER, (SeriesFound(self._some_series(), self._made),)),
+            OpenSeries("app", self._some_series(), (), True),
             self._restore(),
             *self._seldom(Forget("app", batch_id, indexes, self._random.random() < 0.5)),
         ]
@@ -121,8 +122,11 @@ class Load:
         batch = self._ledger.load((BatchKey(batch_id),)).batch(batch_id)
         return batch.series if batch is not None else ""
 
+    def _some_series(self) -> Series:
+        return submission(user=self._random.choice(USERS)).series[0]
+
     def _restore(self) -> Message:
-        series = submission(user=self._random.choice(USERS)).series
+        series = self._some_series()
         seen = SeriesSeen(series.key, series.folder, (Evidence("folder", "folder:/images", self._made),))
         return RestoreLedger("cli", "e1", "e2", seen.evidence, 10, self._random.choice([1, 11]), (seen,))
 

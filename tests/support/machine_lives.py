@@ -223,7 +223,7 @@ class Lives(RuleBasedStateMachine):
         async def move() -> None:
             series = SPELLED[who]
             highest = STORE_HOLDS[series] + above
-            asked = self.command(who, 1, "import").series
+            asked = self.command(who, 1, "import").series[0]
             (answer,) = await self.life.send(RaiseSeries("app", FOLDER, (SeriesFound(asked, highest),)))
             assert isinstance(answer, Raised)
             self.model.raised(series, highest)

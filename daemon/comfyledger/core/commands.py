@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series
 from comfyledger.core.results import Accepted, Changed, Forgotten, Raised, SeriesNext
 from comfyledger.core.values import Blob, Evidence, Plan, PromptFixed, StoreRef, Take
@@ -32,7 +33,10 @@ class SubmitBatch(Command[Accepted], frozen=True):
     user_key: str
     character: str
     premade: bool
-    series: Series
+    series: tuple[Series, ...]
+    """Of each output of the plan, in order; the same series may come twice."""
+    media: tuple[Medium, ...]
+    """Of each output, in order."""
     prompts: tuple[PromptFixed, ...]
     workflow: str
     template: Blob

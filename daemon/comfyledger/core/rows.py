@@ -11,7 +11,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from comfyledger.core.values import ImageNamed, OutputFile, Pinned, Plan, StoreRef
+from comfyledger.core.media import Medium, medium_of
+from comfyledger.core.values import ImageNamed, OutputFile, OutputNamed, Pinned, Plan, StoreRef, output_nodes
 
 ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten"]
 PromptState = Literal["queued", "submitting", "accepted", "finished", "cancelling", "done"]
@@ -98,6 +99,13 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
     forgotten: int = 0
     added: int = 0
     """Images that were not requested, made from surplus files of a run."""
+    outputs: tuple[OutputNamed, ...] = ()
+    """Empty for one output whose files are images; see `every_output`."""
+
+    @property
+    def every_output(self) -> tuple[OutputNamed, ...]:
+        """The outputs in their order, at least one."""
+        return self.outputs or (OutputNamed(output_nodes(self.plan)[0], "image", self.series),)
 
     @property
     def images(self) -> int:
@@ -179,14 +187,23 @@ class ImageRow(msgspec.Struct, frozen=True, gc=False):
     attempt: int = 0
     code: str = ""
     words: str | None = None
+    output: int = 1
+    """The output of the batch that it comes from, from 1."""
+    medium: Medium = "image"
+    """As it was expected when the name was given; see `medium_kept`."""
 
     @property
     def public_id(self) -> str:
         return f"{self.folder}/{self.file}"
 
     @property
+    def medium_kept(self) -> Medium:
+        """What the kept file is; before it is kept, what is expected."""
+        return medium_of(self.extension) if self.extension else self.medium
+
+    @property
     def named(self) -> ImageNamed:
-        return ImageNamed(self.index, self.number, self.folder, self.file, self.prompt)
+        return ImageNamed(self.index, self.number, self.folder, self.file, self.prompt, self.output)
 
     @property
     def is_forgotten(self) -> bool:

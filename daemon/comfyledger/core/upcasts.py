@@ -12,8 +12,15 @@ from typing import Any, Final
 Fields = dict[str, Any]
 Upcaster = Callable[[Fields], Fields]
 
-UPCASTERS: Final[dict[str, tuple[Upcaster, ...]]] = {}
-"""By kind. No kind has had a second version so far."""
+
+def _one_output(fields: Fields) -> Fields:
+    """Batches had one output, whose files were images."""
+    output = {"node": fields["plan"].get("output", ""), "medium": "image", "series": fields["series"]}
+    return fields | {"outputs": [output]}
+
+
+UPCASTERS: Final[dict[str, tuple[Upcaster, ...]]] = {"batch_requested": (_one_output,)}
+"""By kind."""
 
 
 def schema_of(kind: str) -> int:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from comfyledger.core.media import Medium
+
 NUMBER_MAX = 10**15 - 1
 SEED_MAX = 2**53 - 1
 """The largest seed that a request may give: what every JSON reader keeps exactly (RFC 8259, section 6)."""
@@ -45,7 +47,16 @@ class StoreRef(msgspec.Struct, frozen=True, gc=False):
     ]
 
 
-class ImageNamed(msgspec.Struct, frozen=True, gc=False):
+OutputPlace = Annotated[
+    int,
+    Meta(
+        description="The output of the batch that it comes from, from 1.",
+        examples=[1],
+    ),
+]
+
+
+class ImageNamed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An image with its number and name."""
 
     index: Annotated[int, Meta(description="Its index in the batch, from 1.", examples=[1])]
@@ -58,10 +69,25 @@ class ImageNamed(msgspec.Struct, frozen=True, gc=False):
         str, Meta(description="The file name as written, without extension.", examples=["Areg_opal-fever_image_1"])
     ]
     prompt: Annotated[int, Meta(description="The prompt that renders it, from 1.", examples=[1])]
+    output: OutputPlace = 1
 
     @property
     def public_id(self) -> str:
         return f"{self.folder}/{self.file}"
+
+
+class OutputNamed(msgspec.Struct, frozen=True, gc=False):
+    """An output of a batch: a node of the graph whose files become images."""
+
+    node: Annotated[str, Meta(description="The id of the node in the graph.", examples=["9"])]
+    medium: Annotated[Medium, Meta(description="What its files are expected to be, as it stands in their names.")]
+    series: Annotated[
+        str,
+        Meta(
+            description="The series of the numbers of its images.",
+            examples=["areg/premade_characters/opal-fever/images/areg_opal-fever_image_"],
+        ),
+    ]
 
 
 class PromptFixed(msgspec.Struct, frozen=True, gc=False):
@@ -82,7 +108,7 @@ class PromptFixed(msgspec.Struct, frozen=True, gc=False):
     ] = None
 
 
-class OutputFile(msgspec.Struct, frozen=True, gc=False):
+class OutputFile(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A file, as ComfyUI's `/view` names it."""
 
     filename: Annotated[str, Meta(description="The name of the file.", examples=["1-a1_00001_.png"])]
@@ -94,6 +120,7 @@ class OutputFile(msgspec.Struct, frozen=True, gc=False):
         ),
     ]
     type: Annotated[str, Meta(description="ComfyUI's folder that it is in: `output`.", examples=["output"])]
+    output: OutputPlace = 1
 
 
 Sha256 = Annotated[
@@ -171,7 +198,14 @@ Take = Literal["first", "last", "all"]
 """Which of too many files a person takes."""
 
 Plan = dict[str, Any]
-"""Where a graph takes prefix, seed, batch size and inputs, as `comfyui.graph` found it; the core only carries it."""
+"""Where a graph takes prefix, seed, batch size and inputs, as `comfyui.graph` found it. The core only carries it and
+reads the ids of its outputs."""
+
+
+def output_nodes(plan: Plan) -> tuple[str, ...]:
+    """The ids of the nodes of a plan whose files become images, in their order. At least one."""
+    several = tuple(output["node"] for output in plan.get("outputs", ()))
+    return several or (plan.get("output", ""),)
 
 
 def image_id(batch_id: str, index: int) -> str:

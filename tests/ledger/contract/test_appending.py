@@ -23,7 +23,7 @@ from support.ledger_builders import NOW_MS, submission, take, take_one
 from support.ledger_kinds import TERMS, Kind, Model, answers, apart, by_id, key_of, together
 from support.ledger_load import Load
 
-SERIES = submission().series
+SERIES = submission().series[0]
 SEEDS = (2, 12)
 
 

@@ -21,7 +21,7 @@ from support.ledger_kinds import KINDS, Kind, Model, beside, by_id, together
 from support.ledger_load import Load
 
 MANY: Final = 10_000
-SERIES: Final = submission().series.key
+SERIES: Final = submission().series[0].key
 BATCH: Final = "batch-app-r10"
 """One of the random batches, of the user areg."""
 GROUP: Final = 40

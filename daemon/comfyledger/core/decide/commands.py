@@ -30,10 +30,18 @@ from comfyledger.core.events import (
     SeriesRaised,
     StoreDropped,
 )
-from comfyledger.core.naming.names import name_of
+from comfyledger.core.naming.names import Series, name_of
 from comfyledger.core.results import Accepted, Changed, Raised, SeriesNext, SeriesUnknown
 from comfyledger.core.rows import BatchRow, ImageRow
-from comfyledger.core.values import NUMBER_MAX, Evidence, ImageNamed, StoreRef, store_lane
+from comfyledger.core.values import (
+    NUMBER_MAX,
+    Evidence,
+    ImageNamed,
+    OutputNamed,
+    StoreRef,
+    output_nodes,
+    store_lane,
+)
 from comfyledger.errors import Refused
 
 
@@ -45,7 +53,7 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
     used = draft.state.request(command.label, command.request_id)
     if used is not None:
         return _answered_before(draft, command, used.digest, used.batch_id)
-    unknown = _opened(draft, command)
+    unknown = _opened(draft, command, command.series)
     if unknown is not None:
         return unknown
     images = _named(draft, command)
@@ -60,7 +68,11 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
             user_key=command.user_key,
             character=command.character,
             premade=command.premade,
-            series=command.series.key,
+            series=command.series[0].key,
+            outputs=tuple(
+                OutputNamed(node, medium, series.key)
+                for node, medium, series in zip(output_nodes(command.plan), command.media, command.series, strict=True)
+            ),
             workflow=command.workflow,
             template=template.blob if template else command.template.digest,
             plan=command.plan,
@@ -74,19 +86,28 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
     return Accepted(command.batch_id, recorded.position, images, repeated=False)
 
 
-def _opened(draft: Draft, command: SubmitBatch | OpenSeries) -> SeriesUnknown | None:
-    """The stores that must be asked first, if any. One that an import has gone through need not be."""
-    row = draft.state.series(command.series.key)
-    if row is not None and row.open:
-        return None
-    known = row.known if row is not None else ()
-    ask = tuple(store for store in command.stores if store.identity not in known)
-    if ask and not command.trust:
-        return SeriesUnknown(command.series, ask, command.label)
-    if row is None:
-        first = draft.state.first_number()
-        draft.emit(SeriesOpened(command.series.key, command.series.folder, first, asked=False, by=command.label))
+def _opened(draft: Draft, command: SubmitBatch | OpenSeries, used: tuple[Series, ...]) -> SeriesUnknown | None:
+    """The stores that must be asked first, if any. One that an import has gone through need not be.
+
+    Nothing is opened while the stores must be asked about one of the series.
+    """
+    new = {series.key: series for series in used if not _is_open(draft, series)}
+    for series in new.values():
+        row = draft.state.series(series.key)
+        known = row.known if row is not None else ()
+        ask = tuple(store for store in command.stores if store.identity not in known)
+        if ask and not command.trust:
+            return SeriesUnknown(series, ask, command.label)
+    for series in new.values():
+        if draft.state.series(series.key) is None:
+            first = draft.state.first_number()
+            draft.emit(SeriesOpened(series.key, series.folder, first, asked=False, by=command.label))
     return None
+
+
+def _is_open(draft: Draft, series: Series) -> bool:
+    row = draft.state.series(series.key)
+    return row is not None and row.open
 
 
 def _answered_before(draft: Draft, command: SubmitBatch, digest: str, batch_id: str) -> Accepted:
@@ -107,21 +128,24 @@ def conflict(request_id: str) -> Refused:
 
 
 def _named(draft: Draft, command: SubmitBatch) -> tuple[ImageNamed, ...]:
-    series = draft.state.the_series(command.series.key)
+    """The images in their order. They take turns among the outputs, and each gets the next number of its series."""
+    following = {series.key: draft.state.the_series(series.key).next for series in command.series}
     named = []
-    number = series.next
     for prompt in command.prompts:
         for index in prompt.images:
+            place = (index - 1) % len(command.series)
+            series = command.series[place]
+            number = following[series.key]
             if number > NUMBER_MAX:
                 raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")
-            name = name_of(command.series, number)
-            named.append(ImageNamed(index, number, name.folder, name.file, prompt.index))
-            number += 1
+            following[series.key] = number + 1
+            name = name_of(series, number)
+            named.append(ImageNamed(index, number, name.folder, name.file, prompt.index, place + 1))
     return tuple(named)
 
 
 def open_series(draft: Draft, command: OpenSeries) -> SeriesNext | SeriesUnknown:
-    unknown = _opened(draft, command)
+    unknown = _opened(draft, command, (command.series,))
     if unknown is not None:
         return unknown
     row = draft.state.the_series(command.series.key)

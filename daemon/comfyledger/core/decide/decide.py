@@ -84,7 +84,7 @@ def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
         case SubmitBatch(label=label, request_id=request_id, series=series, template=template):
             return (
                 RequestKey(label, request_id),
-                *_series(series.key),
+                *_series(*(one.key for one in series)),
                 TemplateKey(template.key),
             )
         case OpenSeries() | RaiseSeries() | RestoreLedger():

@@ -30,6 +30,7 @@ from comfyledger.core.events import (
     UploadStarted,
 )
 from comfyledger.core.evolve.prompts import FAILING_ALIKE
+from comfyledger.core.media import medium_of
 from comfyledger.core.reports import (
     DeletionReport,
     FilesKept,
@@ -267,6 +268,7 @@ def _files_kept(draft: Draft, prompt: PromptRow, report: FilesKept) -> Taken:
                 height=file.height,
                 extension=file.extension,
                 checked=file.checked,
+                medium=medium_of(file.extension),
             )
         )
         taken.append(file.image)

@@ -63,6 +63,14 @@ class PromptFinished(Event, frozen=True):
     files: Annotated[
         tuple[OutputFile, ...], Meta(description="What the output node wrote, in the order of the images.")
     ]
+    code: Annotated[
+        str,
+        Meta(
+            description="Why other outputs of the run gave no file, as in `prompt_failed`; empty if all did.",
+            examples=["execution_error"],
+        ),
+    ] = ""
+    words: Words = None
 
 
 class FilesWaiting(Event, frozen=True):

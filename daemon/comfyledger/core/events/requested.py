@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from comfyledger.core.events.event import BatchId, By, CausedBy, Event, Folder, Series
-from comfyledger.core.values import Evidence, ImageNamed, Plan, PromptFixed, StoreRef
+from comfyledger.core.values import Evidence, ImageNamed, OutputNamed, Plan, PromptFixed, StoreRef
 
 
 class SeriesOpened(Event, frozen=True):
@@ -63,7 +63,7 @@ class BatchRequested(Event, frozen=True):
     series: Annotated[
         str,
         Meta(
-            description="The series of its numbers.",
+            description="The series of the numbers of its first output.",
             examples=["areg/premade_characters/opal-fever/images/areg_opal-fever_image_"],
         ),
     ]
@@ -95,6 +95,13 @@ class BatchRequested(Event, frozen=True):
             examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
         ),
     ] = None
+    outputs: Annotated[
+        tuple[OutputNamed, ...],
+        Meta(
+            description="Every output with its series, at least one. Images take turns: the first image belongs to "
+            "the first output, the second image to the next."
+        ),
+    ] = ()
 
 
 class BatchHeld(Event, frozen=True):

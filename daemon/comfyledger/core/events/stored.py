@@ -23,6 +23,7 @@ from comfyledger.core.events.event import (
     StoreName,
     Words,
 )
+from comfyledger.core.media import Medium
 from comfyledger.core.values import Extension, FileBytes, Height, HowChecked, Md5, Sha256, StoreRef, Width
 
 
@@ -41,6 +42,7 @@ class ImageKept(Event, frozen=True):
     height: Height
     extension: Extension
     checked: HowChecked = "whole"
+    medium: Annotated[Medium, Meta(description="What the file turned out to be.")] = "image"
 
 
 class UploadStarted(Event, frozen=True):

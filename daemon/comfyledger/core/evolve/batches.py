@@ -30,9 +30,6 @@ from comfyledger.core.rows import (
 
 
 def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> tuple[Row, ...]:
-    series = state.series(event.series)
-    next_number = max(image.number for image in event.images) + 1
-    folder = series.folder if series else event.images[0].folder
     batch = BatchRow(
         batch_id=event.batch_id,
         label=event.label,
@@ -53,6 +50,8 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
         metadata=event.metadata,
         pending=len(event.images),
     )
+    if batch.every_output != event.outputs:
+        batch = replace(batch, outputs=event.outputs)
     uploads = tuple(Upload(store.name) for store in event.stores)
     images = (
         ImageRow(
@@ -64,6 +63,8 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
             image.prompt,
             event.user_key,
             uploads=uploads,
+            output=image.output,
+            medium=event.outputs[image.output - 1].medium,
         )
         for image in event.images
     )
@@ -72,7 +73,14 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
         for prompt in event.prompts
     )
     request = RequestRow(event.label, event.request_id, event.request_digest, event.batch_id)
-    return (SeriesRow(event.series, folder, next_number), request, batch, *images, *prompts)
+    return (*_series_used(state, event), request, batch, *images, *prompts)
+
+
+def _series_used(state: Slice, event: BatchRequested) -> tuple[Row, ...]:
+    """Each series of the batch, with the number after the highest that it gave here."""
+    last = {event.outputs[image.output - 1].series: image for image in event.images}
+    rows = ((key, state.series(key), image) for key, image in last.items())
+    return tuple(SeriesRow(key, row.folder if row else image.folder, image.number + 1) for key, row, image in rows)
 
 
 def batch_changed(

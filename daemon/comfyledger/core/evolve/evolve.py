@@ -6,7 +6,7 @@ been decided: nothing is refused here, and nothing is looked up beyond the slice
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -83,19 +83,17 @@ from comfyledger.core.rows import UNOPENED, Row, SeriesRow, Slice
 def touches(event: Event) -> tuple[Key, ...]:
     """The keys of the rows that `evolve` needs for an event."""
     match event:
-        case SeriesOpened(series=series) | SeriesRaised(series=series) | BatchRequested(series=series):
-            return (SeriesKey(series),)
+        case SeriesOpened() | SeriesRaised() | LedgerRestored() | BatchRequested():
+            return tuple(SeriesKey(key) for key in _series_touched(event))
         case LanePaused(lane=lane) | LaneResumed(lane=lane):
             return (LaneKey(lane),)
-        case LedgerRestored():
-            return (SeriesKey(UNOPENED),)
         case BatchHeld() | BatchResumed() | BatchSettled() | BatchCancelled() | BlobErased():
             return (BatchKey(event.batch_id),)
         case BatchReopened(batch_id=batch_id):
             return whole_batch(batch_id)
         case StoreDropped(batch_id=batch_id):
             return (BatchKey(batch_id), BatchImages(batch_id))
-        case StoreOwed() | ImageLost() | ImageRenumbered():
+        case StoreOwed() | ImageLost() | ImageRenumbered() | ImageAdded():
             return touched_by(event)
         case UploadStarted() | ImageUploaded() | ImageParked() | ImageDeleted() | ImageLeft():
             return (BatchKey(event.batch_id), ImageKey(event.batch_id, event.image))
@@ -104,8 +102,17 @@ def touches(event: Event) -> tuple[Key, ...]:
             return (BatchKey(event.batch_id), *rows)
         case _:
             batch_id, prompt = event.batch_id, event.prompt  # type: ignore[attr-defined]
-            numbers = (SeriesKey(event.series),) if isinstance(event, ImageAdded) else ()
-            return (*numbers, BatchKey(batch_id), *whole_prompt(batch_id, prompt))
+            return (BatchKey(batch_id), *whole_prompt(batch_id, prompt))
+
+
+def _series_touched(event: SeriesOpened | SeriesRaised | LedgerRestored | BatchRequested) -> Iterable[str]:
+    match event:
+        case LedgerRestored():
+            return (UNOPENED,)
+        case BatchRequested(outputs=outputs):
+            return dict.fromkeys(output.series for output in outputs)
+        case _:
+            return (event.series,)
 
 
 def _series(state: Slice, event: SeriesOpened | SeriesRaised | LedgerRestored) -> tuple[Row, ...]:

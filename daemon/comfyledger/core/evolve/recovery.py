@@ -17,7 +17,7 @@ Changes = tuple[BatchRow, tuple[ImageRow, ...], tuple[Row, ...]]
 """The batch without its counts, the images as they are now, other rows."""
 
 
-def touched_by(event: RecoveryEvent) -> tuple[Key, ...]:
+def touched_by(event: RecoveryEvent | ImageAdded) -> tuple[Key, ...]:
     """The keys of the rows that the event needs."""
     batch = BatchKey(event.batch_id)
     match event:
@@ -27,6 +27,8 @@ def touched_by(event: RecoveryEvent) -> tuple[Key, ...]:
             return (batch, *(key for prompt in prompts for key in whole_prompt(batch_id, prompt)))
         case ImageRenumbered(batch_id=batch_id, series=series, image=image):
             return (batch, SeriesKey(series), ImageKey(batch_id, image))
+        case ImageAdded(batch_id=batch_id, series=series, prompt=prompt):
+            return (batch, SeriesKey(series), *whole_prompt(batch_id, prompt))
 
 
 def recovered(state: Slice, event: RecoveryEvent) -> Changes:

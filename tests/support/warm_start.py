@@ -1,11 +1,12 @@
-"""Processes of the daemon that start sooner: forked from a server that has imported what is not ours.
+"""Processes of the daemon that start sooner: forked from a server that has imported what they need.
 
-Everything of comfyledger is imported anew in each, with the environment that it is given.
+One module of comfyledger reads the environment while it is imported, `crash_points`. Each process imports it anew.
 """
 
 from __future__ import annotations
 
 import atexit
+import importlib
 import multiprocessing
 import os
 import runpy
@@ -16,12 +17,16 @@ from collections.abc import Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from comfyledger import crash_points
+
 FOREIGN = ["pytest", "aiohttp", "aiohttp.web", "click", "msgspec", "rich.console", "rich.progress", "rich.table"]
 FOREIGN += ["rich.live", "rich.traceback", "structlog", "sqlite_utils", "pluggy", "ulid", "websockets.asyncio.client"]
 FOREIGN += ["PIL.Image", "PIL.ImageFile", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "PIL.WebPImagePlugin"]
+OURS = ["comfyledger.app", "comfyledger.cli.commands.run", "comfyledger.sim.comfyui.server"]
+OURS += ["comfyledger.sim.cloudinary.server", "comfyledger_folder", "comfyledger_cloudinary", "uvloop"]
 
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(FOREIGN)
+_server.set_forkserver_preload(FOREIGN + OURS)
 
 
 class Forked:
@@ -59,6 +64,7 @@ def _become(arguments: Sequence[str], environment: dict[str, str], out: Path, lo
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     os.environ.clear()
     os.environ.update(environment)
+    importlib.reload(crash_points)
     module, *rest = arguments
     sys.argv = [module, *rest]
     try:

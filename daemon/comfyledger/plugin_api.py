@@ -23,6 +23,8 @@ from comfyledger.core.naming.names import is_outlier, outlier_in
 GROUP = "comfyledger"
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
+medium_of = media.medium_of
+"""The medium ("image", "video", "audio", "model" or "file") of files with a lower-case extension, without a dot."""
 IMAGE_EXTENSIONS = media.IMAGE_EXTENSIONS
 """Lower-case extensions, without a dot, of the files that a store may hold under the name of an image."""
 

@@ -18,6 +18,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 from comfyledger.plugin_api import Deposit
 from comfyledger_cloudinary.answers import is_loopback
+from comfyledger_cloudinary.kinds import name_in_account
 
 CLOUDINARY: Final = "https://api.cloudinary.com"
 FOLDER_MODES: Final = ("auto", "dynamic", "fixed")
@@ -102,10 +103,11 @@ def upload_fields(options: Options, mode: str, deposit: Deposit, timestamp_s: in
     """
     from cloudinary.utils import api_sign_request, encode_context
 
-    folder, _, leaf = deposit.public_id.rpartition("/")
+    name = name_in_account(deposit.public_id, deposit.extension)
+    folder, _, leaf = name.rpartition("/")
     said = {"sha256": deposit.sha256, "md5": deposit.md5, "image": deposit.image_id, **dict(options.context)}
     fields = {
-        "public_id": deposit.public_id,
+        "public_id": name,
         "overwrite": "false",
         "type": options.delivery_type,
         "context": str(encode_context(said)),
@@ -121,7 +123,7 @@ def upload_fields(options: Options, mode: str, deposit: Deposit, timestamp_s: in
 
 
 def destroy_fields(options: Options, public_id: str, timestamp_s: int) -> dict[str, str]:
-    """The signed fields of one call of `image/destroy`."""
+    """The signed fields of one call of `destroy`. `public_id`: that of the account."""
     from cloudinary.utils import api_sign_request
 
     account = options.account

@@ -25,6 +25,7 @@ from comfyledger_cloudinary.answers import (
     resets_at,
     server_time,
 )
+from comfyledger_cloudinary.kinds import KINDS, PLURALS, Kind
 
 THREADS: Final = 2
 ANSWER_S: Final = 20.0
@@ -189,12 +190,19 @@ def about_mode(store: str, options: Options, config: Mapping[str, Any]) -> Remar
 
 
 def about_limit(usage: Mapping[str, Any]) -> Remark:
-    """The largest image that the account takes."""
-    limits = usage.get("media_limits")
-    limit = limits.get("image_max_size_bytes") if isinstance(limits, dict) else None
-    if not isinstance(limit, int):
+    """The largest files of each type that the account takes."""
+    limits = limits_of(usage)
+    if "image" not in limits:
         return Remark("warning", "The account does not say how large images may be.", "see the plan in its console")
-    return Remark("ok", f"The account takes images up to {limit:,} bytes.")
+    told = ", ".join(f"{PLURALS[kind]} up to {limit:,} bytes" for kind, limit in limits.items())
+    return Remark("ok", f"The account takes {told}.")
+
+
+def limits_of(usage: Mapping[str, Any]) -> dict[Kind, int]:
+    """The largest file of each resource type in bytes, as far as the account says it."""
+    limits = usage.get("media_limits")
+    said = {kind: limits.get(f"{kind}_max_size_bytes") for kind in KINDS} if isinstance(limits, dict) else {}
+    return {kind: limit for kind, limit in said.items() if isinstance(limit, int)}
 
 
 def about_budget(left: int | None) -> Remark | None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from comfyledger.plugin_api import Deleted, Deletion, Deposit, Foreign, Held, ImageFault, LaneFault, Outcome, Stored
+from comfyledger_cloudinary.kinds import name_in_account
 
 TEXT_CHARS_MAX: Final = 2_000
 DETAIL_CHARS_MAX: Final = 200
@@ -48,6 +49,16 @@ def judge(deposit: Deposit, answer: Answer, now_s: float) -> Outcome:
     return refusal(answer, now_s)
 
 
+def is_stale(answer: Answer) -> bool:
+    """Whether a signature was too old: the clocks differ, or the request was on its way for an hour."""
+    return answer.status == 400 and "stale request" in words(answer).casefold()
+
+
+def is_unfinished(answer: Answer) -> bool:
+    """Whether a chunk of an upload was taken and Cloudinary waits for the next one."""
+    return 200 <= answer.status < 300 and parsed(answer.body).get("done") is False
+
+
 def broken(*, begun: bool, text: str) -> LaneFault:
     """A fault without an answer. `begun`: a byte of the body may have left, so that nobody knows what was stored."""
     return LaneFault("unknown" if begun else "not_reached", bounded(text))
@@ -69,7 +80,7 @@ def refusal(answer: Answer, now_s: float) -> ImageFault | LaneFault:
             return LaneFault("configuration", text)
         case 420 | 429:
             return LaneFault("throttled", text, retry_after_s(answer, now_s))
-        case 400 if "stale request" in folded:
+        case 400 if is_stale(answer):
             return LaneFault("clock", _about_the_clock(answer, text, now_s))
         case 400 if not _is_cloudinarys(answer):
             return LaneFault("unknown", text)  # A proxy's: parking images for it would be wrong.
@@ -189,8 +200,9 @@ def _accepted(deposit: Deposit, answer: Answer) -> Outcome:
         return LaneFault(
             "unknown", bounded(f"The answer's secure_url is no https address: {url[:DETAIL_CHARS_MAX]!r}.")
         )
-    if public_id != deposit.public_id:
-        return ImageFault("misnamed", bounded(f"Cloudinary calls it {public_id!r} instead of {deposit.public_id!r}."))
+    asked = name_in_account(deposit.public_id, deposit.extension)
+    if public_id != asked:
+        return ImageFault("misnamed", bounded(f"Cloudinary calls it {public_id!r} instead of {asked!r}."))
     details = _details(fields)
     if fields.get("existing"):
         return _existing(deposit, fields, url, details)

@@ -33,6 +33,7 @@ def address_of(options: Options, asset: Mapping[str, Any]) -> str:
     address, _ = cloudinary_url(
         str(asset.get("public_id", "")),
         type=options.delivery_type,
+        resource_type=asset.get("resource_type", "image"),
         format=asset.get("format"),
         version=asset.get("version"),
         cloud_name=account.cloud_name,

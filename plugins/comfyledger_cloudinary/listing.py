@@ -14,6 +14,7 @@ from typing import Any
 from comfyledger.plugin_api import Held, LaneFault, Series, StoreTrouble
 from comfyledger.plugin_api import Numbers as Found
 from comfyledger_cloudinary.answers import context_of, etag_of, text_of
+from comfyledger_cloudinary.kinds import own_name
 
 
 class Numbers:
@@ -79,14 +80,15 @@ def held_of(listing: Mapping[str, Any]) -> tuple[Held, ...]:
 
 def held(resource: Mapping[str, Any]) -> Held | None:
     """One file. `md5` is that of the stored bytes, where the answer has it; `sha256` and `image_id` are what was said
-    about the file when it was stored."""
-    public_id, size = text_of(resource, "public_id"), resource.get("bytes")
-    if not public_id or resource.get("placeholder"):
+    about the file when it was stored. The extension of a raw file is taken out of its name."""
+    name, size = text_of(resource, "public_id"), resource.get("bytes")
+    if not name or resource.get("placeholder"):
         return None
     said = context_of(resource)
+    public_id, extension = own_name(text_of(resource, "resource_type"), name, text_of(resource, "format"))
     return Held(
         public_id=public_id,
-        extension=text_of(resource, "format"),
+        extension=extension,
         size_bytes=size if isinstance(size, int) else 0,
         md5=etag_of(resource),
         sha256=said.get("sha256", ""),

@@ -1,13 +1,15 @@
-"""The Cloudinary store: images as assets of an account, each under the full path that the log gave it.
+"""The Cloudinary store: files as assets of an account, each under the full path that the log gave it.
 
-`CloudinaryStore` implements the plugin API. `account` has options, secret and signature, `transfer` sends files,
-`answers` reads the results, `admin` asks the account and `listing` reads its lists. What this store guarantees:
+`CloudinaryStore` implements the plugin API. `account` has options, secret and signature, `kinds` says which resource
+type a file has, `transfer` sends files, `chunks` parts large ones, `answers` reads the results, `admin` asks the
+account and `listing` reads its lists. What this store guarantees:
 
 - **An upload can be repeated safely.** It sends the public_id with `overwrite=false`, and compares the MD5 of what the
   account holds with ours. Nothing is replaced, nothing gets a suffix, and no upload needs a question before it.
 - **One upload is in flight for each public_id**, because Cloudinary does not document that its own check is atomic.
-- **The Admin API is called rarely**: for the folder mode and the size limit at the start, once for each new series, and
-  for each page of a listing. The facts that a start needs are remembered, so that the next start needs no network.
+- **The Admin API is called rarely**: for the folder mode and the size limits at the start, three times for each new
+  series, for each page of a listing, and before a file of more than 20 MB is sent again. The facts that a start needs
+  are remembered, so that the next start needs no network.
 """
 
 from __future__ import annotations
@@ -40,11 +42,21 @@ from comfyledger.plugin_api import (
     hookimpl,
 )
 from comfyledger_cloudinary.account import Options, destroy_fields, options_from, upload_fields
-from comfyledger_cloudinary.admin import Admin, Missing, about_budget, about_clock, about_limit, about_mode
-from comfyledger_cloudinary.answers import Answer, deserves_another_try, foreign, is_ours, judge, judge_destroyed
+from comfyledger_cloudinary.admin import Admin, Missing, about_budget, about_clock, about_limit, about_mode, limits_of
+from comfyledger_cloudinary.answers import (
+    Answer,
+    deserves_another_try,
+    foreign,
+    is_ours,
+    is_stale,
+    judge,
+    judge_destroyed,
+)
+from comfyledger_cloudinary.chunks import CHUNKED_ABOVE_BYTES, Unfinished
 from comfyledger_cloudinary.delivery import address_of
+from comfyledger_cloudinary.kinds import KINDS, PLURALS, Kind, cursor_after, kind_of, name_in_account, turned
 from comfyledger_cloudinary.listing import Numbers, checked, held, held_of, prefix_of, public_ids_of
-from comfyledger_cloudinary.transfer import Cargo, Patience, Transfer
+from comfyledger_cloudinary.transfer import Cargo, Part, Patience, Transfer
 
 LISTED_MAX: Final = 500
 """Assets in one Admin call, the most that Cloudinary returns."""
@@ -78,7 +90,8 @@ class CloudinaryStore:
         self._places = asyncio.Semaphore(options.uploads_concurrent_max)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._doubts: dict[Series, tuple[float, Doubted]] = {}
-        self._url = f"{account.upload_prefix}/v1_1/{account.cloud_name}/image/upload"
+        self._unfinished = Unfinished()
+        self._url = f"{account.upload_prefix}/v1_1/{account.cloud_name}"
 
     @classmethod
     def open(cls, name: str, options: Mapping[str, Any], state_dir: Path) -> CloudinaryStore:
@@ -102,16 +115,17 @@ class CloudinaryStore:
         return 3 * (options.connect_timeout_s + options.send_timeout_s + options.answer_timeout_s)
 
     async def prepare(self) -> None:
-        """Learn the folder mode, unless it is configured, and the size limit. Offline, remembered facts are used."""
+        """Learn the folder mode, unless it is configured, and the size limits. Offline, remembered facts are used."""
         if not self._mode:
             self._mode = await self._learn_mode()
         # Cloudinary refuses too large files by itself. Knowing the limit saves the upload.
         with suppress(StoreTrouble, TimeoutError):
             async with asyncio.timeout(DISPENSABLE_S):
-                self._known.remember(image_bytes_max=_image_bytes_max(await self._admin.ask("usage")))
+                limits = limits_of(await self._admin.ask("usage"))
+                self._known.remember(**{f"{kind}_bytes_max": limit for kind, limit in limits.items()})
 
     async def put(self, deposit: Deposit) -> Outcome:
-        limit = self._known.image_bytes_max
+        limit = self._known.bytes_max(kind_of(deposit.extension))
         if limit and deposit.size_bytes > limit:
             return ImageFault("refused", _too_large(deposit, limit))
         async with self._turns.setdefault(deposit.public_id, asyncio.Lock()), self._places:
@@ -131,15 +145,20 @@ class CloudinaryStore:
             raise
 
     async def check(self, public_id: str, extension: str) -> Held | None:
-        """An asset has one public_id whatever its format, so the extension may be another one than asked for."""
+        """An image or video has one public_id whatever its format, so its extension may be another one."""
         try:
-            asset = await self._admin.ask("resources", "image", self._options.delivery_type, public_id, context=1)
+            asset = await self._asset(public_id, extension, context=1)
         except Missing:
             return None
         return held(checked({"resources": [asset]})["resources"][0])
 
+    async def _asset(self, public_id: str, extension: str, **more: int) -> dict[str, Any]:
+        """Raises StoreTrouble; Missing for an asset that is not there."""
+        where = ("resources", kind_of(extension), self._options.delivery_type)
+        return await self._admin.ask(*where, name_in_account(public_id, extension), **more)
+
     async def fetch(self, public_id: str, extension: str, target: Path) -> None:
-        asset = await self._admin.ask("resources", "image", self._options.delivery_type, public_id)
+        asset = await self._asset(public_id, extension)
         size_bytes = asset.get("bytes")
         address = address_of(self._options, asset)
         await self._transfer.receive(address, target, size_bytes if isinstance(size_bytes, int) else 0)
@@ -159,19 +178,22 @@ class CloudinaryStore:
 
     async def _destroy(self, ours: Held) -> Deletion:
         async with self._turns.setdefault(ours.public_id, asyncio.Lock()), self._places:
-            fields = destroy_fields(self._options, ours.public_id, int(self._now()))
-            answer = await self._transfer.post(self._url.removesuffix("upload") + "destroy", fields)
+            name = name_in_account(ours.public_id, ours.extension)
+            fields = destroy_fields(self._options, name, int(self._now()))
+            answer = await self._transfer.post(f"{self._url}/{kind_of(ours.extension)}/destroy", fields)
         outcome = judge_destroyed(answer, self._now()) if isinstance(answer, Answer) else answer
         if isinstance(outcome, LaneFault):
             return LaneFault(outcome.code, self._options.masked(outcome.text), outcome.retry_after_s)
         return outcome
 
     async def page(self, prefix: str, cursor: str = "") -> Page:
-        listing = await self._listing(f"{prefix.rstrip('/')}/" if prefix else "", cursor, context=1)
+        """The images first, then the videos and sounds, then the raw files."""
+        kind, own = turned(cursor)
+        listing = await self._listing(kind, f"{prefix.rstrip('/')}/" if prefix else "", own, context=1)
         following = _cursor_of(listing)
-        if following and following == cursor:
+        if following and following == own:
             raise _cut_short()
-        return Page(held_of(listing), following)
+        return Page(held_of(listing), cursor_after(kind, following))
 
     async def diagnose(self) -> tuple[Remark, ...]:
         """Costs two calls of the hourly budget. The answers are not remembered."""
@@ -189,6 +211,10 @@ class CloudinaryStore:
         await self._admin.close()
 
     async def _put(self, deposit: Deposit) -> Outcome:
+        if deposit.size_bytes > CHUNKED_ABOVE_BYTES and not deposit.first_attempt:
+            with suppress(StoreTrouble):  # Then Cloudinary finds it out after the upload.
+                found = await self._asset(deposit.public_id, deposit.extension, context=1)
+                return judge(deposit, Answer(200, {}, json.dumps({**found, "existing": True}).encode()), self._now())
         tries = 0
         while True:
             tries += 1
@@ -199,13 +225,30 @@ class CloudinaryStore:
                 await asyncio.sleep(CONFLICT_DELAY_S)
 
     async def _send(self, deposit: Deposit) -> tuple[Outcome, Answer]:
-        fields = upload_fields(self._options, self._mode, deposit, int(self._now()))
-        leaf = deposit.public_id.rpartition("/")[2]
-        cargo = Cargo(deposit.path, deposit.size_bytes, f"{leaf}.{deposit.extension}")
-        answer = await self._transfer.send(self._url, fields, cargo)
+        in_parts = deposit.size_bytes > CHUNKED_ABOVE_BYTES
+        answer = await (self._send_parts(deposit) if in_parts else self._send_one(deposit))
         if isinstance(answer, Answer):
             return judge(deposit, answer, self._now()), answer
         return answer, Answer(0)
+
+    async def _send_parts(self, deposit: Deposit) -> Answer | LaneFault | ImageFault:
+        """The answer that ended the upload. What Cloudinary refuses to continue is sent anew."""
+        answer: Answer | LaneFault | ImageFault = Answer(0)
+        for sent, part in enumerate(self._unfinished.parts(deposit)):
+            answer = await self._send_one(deposit, part)
+            if self._unfinished.stopped(deposit, part, answer, self._now()):
+                is_continued = not sent and part.first > 0
+                if is_continued and isinstance(answer, Answer) and answer.status == 400 and not is_stale(answer):
+                    return await self._send_parts(deposit)
+                break
+        return answer
+
+    async def _send_one(self, deposit: Deposit, part: Part | None = None) -> Answer | LaneFault | ImageFault:
+        """The file, or a part of it. Each request has a signature of its own, which is valid for an hour."""
+        fields = upload_fields(self._options, self._mode, deposit, int(self._now()))
+        leaf = deposit.public_id.rpartition("/")[2]
+        cargo = Cargo(deposit.path, deposit.size_bytes, f"{leaf}.{deposit.extension}")
+        return await self._transfer.send(f"{self._url}/{kind_of(deposit.extension)}/upload", fields, cargo, part)
 
     def _masked(self, outcome: Outcome) -> Outcome:
         """Cloudinary's errors quote the signed string without the secret. This makes sure of it."""
@@ -239,20 +282,24 @@ class CloudinaryStore:
         return str(mode)
 
     async def _numbers(self, series: Series) -> Numbers:
-        numbers, cursor, seen = Numbers(series), "", set[str]()
-        while True:
-            listing = await self._listing(prefix_of(series), cursor)
-            numbers.add(public_ids_of(listing), public_ids_of(listing, placeholders=True))
-            cursor = _cursor_of(listing)
-            if not cursor:
-                return numbers
-            if cursor in seen:
-                raise _cut_short()
-            seen.add(cursor)
+        """Of all types: a series without `{medium}` in its name has several."""
+        numbers = Numbers(series)
+        for kind in KINDS:
+            cursor, seen = "", set[str]()
+            while True:
+                listing = await self._listing(kind, prefix_of(series), cursor)
+                numbers.add(public_ids_of(listing), public_ids_of(listing, placeholders=True))
+                cursor = _cursor_of(listing)
+                if not cursor:
+                    break
+                if cursor in seen:
+                    raise _cut_short()
+                seen.add(cursor)
+        return numbers
 
-    async def _listing(self, prefix: str, cursor: str, **more: int) -> dict[str, Any]:
+    async def _listing(self, kind: Kind, prefix: str, cursor: str, **more: int) -> dict[str, Any]:
         given = {key: value for key, value in (("prefix", prefix), ("next_cursor", cursor)) if value}
-        where = ("resources", "image", self._options.delivery_type)
+        where = ("resources", kind, self._options.delivery_type)
         return checked(await self._admin.ask(*where, max_results=LISTED_MAX, **given, **more))
 
 
@@ -272,10 +319,9 @@ class Known:
         mode = self._said.get("folder_mode")
         return mode if mode in {"dynamic", "fixed"} else ""
 
-    @property
-    def image_bytes_max(self) -> int:
-        """0 if it is not known."""
-        limit = self._said.get("image_bytes_max")
+    def bytes_max(self, kind: Kind) -> int:
+        """The largest file of a resource type; 0 if it is not known."""
+        limit = self._said.get(f"{kind}_bytes_max")
         return limit if isinstance(limit, int) else 0
 
     def remember(self, **said: str | int) -> None:
@@ -297,14 +343,10 @@ def _cursor_of(listing: Mapping[str, Any]) -> str:
     return cursor if isinstance(cursor, str) else ""
 
 
-def _image_bytes_max(usage: Mapping[str, Any]) -> int:
-    limits = usage.get("media_limits")
-    limit = limits.get("image_max_size_bytes") if isinstance(limits, dict) else None
-    return limit if isinstance(limit, int) else 0
-
-
 def _too_large(deposit: Deposit, limit: int) -> str:
+    kind = kind_of(deposit.extension)
+    advice = "Render smaller, save as webp," if kind == "image" else "Render a smaller file,"
     return (
-        f"The file has {deposit.size_bytes:,} bytes, the account takes images up to {limit:,}. Render smaller, "
-        f"save as webp, or move the account to a larger plan, then retry the image."
+        f"The file has {deposit.size_bytes:,} bytes, the account takes {PLURALS[kind]} up to {limit:,}. {advice} "
+        f"or move the account to a larger plan, then retry the image."
     )

@@ -26,6 +26,8 @@ PIECE_BYTES: Final = 262_144
 """Measured: smaller pieces cost more CPU, larger ones only memory."""
 
 ANSWER_BYTES_MAX: Final = 1_048_576
+JOINED_BYTES_PER_S: Final = 2_097_152
+"""The rate at which Cloudinary joins and reads a file, at least: its size adds to the time for the answer."""
 IDLE_CONNECTION_S: Final = 30.0
 
 
@@ -47,6 +49,26 @@ class Cargo:
     file_name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One request of a chunked upload: the id of all its requests, and which bytes of the file it carries."""
+
+    upload_id: str
+    first: int
+    size_bytes: int
+    total_bytes: int
+
+    @property
+    def is_last(self) -> bool:
+        return self.first + self.size_bytes == self.total_bytes
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """As Cloudinary's documentation and its SDK (1.46.3) have them."""
+        span = f"bytes {self.first}-{self.first + self.size_bytes - 1}/{self.total_bytes}"
+        return {"X-Unique-Upload-Id": self.upload_id, "Content-Range": span}
+
+
 class Transfer:
     """One pool of at most `connections_max` connections. To be used from one event loop."""
 
@@ -56,13 +78,15 @@ class Transfer:
         self._patience = patience
         self._session: aiohttp.ClientSession | None = None
 
-    async def send(self, url: str, fields: Mapping[str, str], cargo: Cargo) -> Answer | LaneFault | ImageFault:
-        """POST the fields and, last, the file. ImageFault if the file is not as recorded. Raises nothing."""
+    async def send(
+        self, url: str, fields: Mapping[str, str], cargo: Cargo, part: Part | None = None
+    ) -> Answer | LaneFault | ImageFault:
+        """POST the fields and, last, the file or a part. ImageFault if the file is not as recorded. Raises nothing."""
         try:
             with await asyncio.to_thread(cargo.path.open, "rb", buffering=0) as file:
                 if os.fstat(file.fileno()).st_size != cargo.size_bytes:
                     return _not_as_recorded(cargo)
-                return await self._send(url, Body(fields, cargo, file))
+                return await self._send(url, Body(fields, cargo, file, part))
         except OSError as error:
             return ImageFault("altered", f"The spool's file cannot be read: {error}")
 
@@ -122,8 +146,11 @@ class Transfer:
 class Body:
     """A multipart body and how far it has come."""
 
-    def __init__(self, fields: Mapping[str, str], cargo: Cargo, file: BinaryIO) -> None:
+    def __init__(self, fields: Mapping[str, str], cargo: Cargo, file: BinaryIO, part: Part | None = None) -> None:
         boundary = secrets.token_hex(16)
+        file.seek(part.first if part else 0)
+        self._size_bytes = part.size_bytes if part else cargo.size_bytes
+        self._joined_bytes = cargo.size_bytes if part is None or part.is_last else part.size_bytes
         self.cargo = cargo
         self.begun = False
         self.shrank = False
@@ -131,20 +158,21 @@ class Body:
         self._head, self._tail = frame(boundary, fields, cargo.file_name)
         self.headers = {
             "Content-Type": f"multipart/form-data; boundary={boundary}",
-            "Content-Length": str(len(self._head) + cargo.size_bytes + len(self._tail)),
+            "Content-Length": str(len(self._head) + self._size_bytes + len(self._tail)),
+            **(part.headers if part else {}),
         }
 
     async def pieces(self, deadline: asyncio.Timeout, patience: Patience) -> AsyncIterator[bytes]:
-        """Each piece has its own time limit; after the last piece, the answer has its own."""
+        """Each piece has its own time limit; after the last piece, the answer has its own, by the size of the file."""
         async for piece in self._pieces():
             _give(deadline, patience.send_s)
             self.begun = True
             yield piece
-        _give(deadline, patience.answer_s)
+        _give(deadline, patience.answer_s + self._joined_bytes / JOINED_BYTES_PER_S)
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         yield self._head
-        left = self.cargo.size_bytes
+        left = self._size_bytes
         while left:
             piece = self._file.read(
                 min(left, PIECE_BYTES)

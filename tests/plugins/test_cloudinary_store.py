@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from comfyledger.plugin_api import Deposit, Held, ImageFault, LaneFault, Page, Series, Stored, StoreTrouble
+from comfyledger_cloudinary.kinds import KINDS
 from comfyledger_cloudinary.store import CloudinaryStore, comfyledger_stores
 from support.waiting import pause, until
 
@@ -97,7 +99,10 @@ class Cloud:
             assert query == {"settings": "true"}
             return ({"settings": {"folder_mode": self.folder_mode}},)
         if path == "usage":
-            return ({"media_limits": {"image_max_size_bytes": 1_000}},)
+            limits = {"image_max_size_bytes": 1_000, "video_max_size_bytes": 5_000, "raw_max_size_bytes": 2_000}
+            return ({"media_limits": limits},)
+        if path in {"resources/video/upload", "resources/raw/upload"}:
+            return ({"resources": []},)
         if path == "resources/image/upload":
             names = sorted(name for name in self.assets if name.startswith(query.get("prefix", "")))
             start, count = int(query.get("next_cursor", 0)), int(query["max_results"])
@@ -258,7 +263,12 @@ async def test_a_file_above_the_accounts_limit_is_refused_before_any_call(bench:
     assert "1,001 bytes" in found.text
     assert bench.cloud.asked == ["usage"]
     assert isinstance(await store.put(bench.deposit(b"x" * 1_000)), Stored)
-    assert bench.opened()._known.image_bytes_max == 1_000
+    assert [bench.opened()._known.bytes_max(kind) for kind in KINDS] == [1_000, 5_000, 2_000]
+    for extension, limit, told in (("mp4", 5_000, "videos and sounds"), ("glb", 2_000, "other files")):
+        deposit = msgspec.structs.replace(bench.deposit(b"x" * (limit + 1)), extension=extension)
+        refused = await store.put(deposit)
+        assert isinstance(refused, ImageFault)
+        assert f"the account takes {told} up to {limit:,}" in refused.text
 
 
 async def test_without_a_known_limit_cloudinary_decides(bench: Bench) -> None:
@@ -329,18 +339,18 @@ def hold(bench: Bench, *names: object) -> None:
         bench.cloud.assets[public_id] = {"public_id": public_id, "bytes": 4, "format": "png"}
 
 
-async def test_a_series_goes_on_after_57_images_for_one_call(bench: Bench) -> None:
+async def test_a_series_goes_on_after_57_images_for_one_call_a_type(bench: Bench) -> None:
     hold(bench, *range(1, 58), "58x")
     assert await bench.opened().highest_number(SERIES) == 57
     query = {"prefix": f"{FOLDER}/Areg_opal-fever_image_", "max_results": "500"}
-    assert bench.cloud.calls == [("resources/image/upload", query)]
+    assert bench.cloud.calls == [(f"resources/{kind}/upload", query) for kind in ("image", "video", "raw")]
     assert await bench.opened().highest_number(Series("x", "y_")) == 0
 
 
 async def test_beyond_500_images_the_cursor_is_followed(bench: Bench) -> None:
     hold(bench, *range(1, 1_202))
     assert await bench.opened().highest_number(SERIES) == 1_201
-    assert len(bench.cloud.calls) == 3
+    assert len(bench.cloud.calls) == 5
 
 
 async def test_a_doubtful_maximum_is_not_used_skipped_or_asked_for_repeatedly(bench: Bench) -> None:
@@ -350,7 +360,7 @@ async def test_a_doubtful_maximum_is_not_used_skipped_or_asked_for_repeatedly(be
         with pytest.raises(StoreTrouble, match=r"image_20251122 .*import pics --prefix Areg\S+ --accept-out") as caught:
             await store.highest_number(SERIES)
         assert caught.value.fault.code == "configuration"
-    assert len(bench.cloud.calls) == 1
+    assert len(bench.cloud.calls) == 3
     del bench.cloud.assets[f"{FOLDER}/Areg_opal-fever_image_20251122"]
     bench.now_s += 601
     assert await store.highest_number(SERIES) == 57
@@ -424,15 +434,16 @@ async def test_a_refusal_that_names_a_moment_is_kept_to_without_a_call(bench: Be
         assert caught.value.fault.retry_after_s == pytest.approx(1_800, abs=1)
     assert len(bench.cloud.calls) == 1
     bench.now_s += 1_801
+    bench.cloud.next.clear()
     assert await store.highest_number(SERIES) == 0
 
 
 async def test_a_used_up_budget_is_known_before_it_is_refused(bench: Bench) -> None:
     store = bench.opened()
     bench.cloud.headers |= {"X-FeatureRateLimit-Remaining": "0", "X-FeatureRateLimit-Reset": LATER}
-    assert await store.highest_number(SERIES) == 0
+    await store.page("")
     with pytest.raises(StoreTrouble, match="used up"):
-        await store.page("")
+        await store.highest_number(SERIES)
     assert len(bench.cloud.calls) == 1
     assert isinstance(await store.put(bench.deposit()), Stored)
 
@@ -445,7 +456,9 @@ async def test_a_refusal_without_a_moment_closes_for_a_minute(bench: Bench) -> N
             await store.page("")
     assert len(bench.cloud.calls) == 1
     bench.now_s += 61
-    assert await store.page("") == Page(())
+    assert await store.page("") == Page((), "video:")
+    assert await store.page("", "video:") == Page((), "raw:")
+    assert await store.page("", "raw:") == Page(())
 
 
 async def test_an_account_that_breaks_off_is_asked_once_only(tmp_path: Path) -> None:
@@ -485,7 +498,7 @@ async def test_pages_hold_each_file_once_for_one_call_each(bench: Bench) -> None
     store = bench.opened()
     first = await store.page(FOLDER)
     last = await store.page(FOLDER, first.cursor)
-    assert last.cursor == ""
+    assert last.cursor == "video:"
     assert len({held.public_id for held in (*first.held, *last.held)}) == len(first.held) + len(last.held) == 701
     query = {"prefix": f"{FOLDER}/", "max_results": "500", "context": "1"}
     assert [query for _, query in bench.cloud.calls] == [query, {**query, "next_cursor": "500"}]

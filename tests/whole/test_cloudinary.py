@@ -23,6 +23,7 @@ from support.wire_app import SMALL, App, Frame, Refusal, coloured, of_kind
 GONE = (OSError, EOFError, WebSocketException, AssertionError)
 """What an app meets while the daemon is away; a connection that has ended is an AssertionError of the raw app."""
 ASKED = "resources/image/upload"
+EACH_TYPE = [f"resources/{kind}/upload" for kind in ("image", "video", "raw")]
 
 LIVES = {
     "nowhere": ("", ["store_then_hang", "store_then_truncate", "store_then_html_502", "reset_mid_body"]),
@@ -68,7 +69,7 @@ async def test_whatever_the_account_answers_each_image_is_stored_once(cloud: Clo
     assert batch["stored"] == 2 * len(faults)
     cloud.check_account(batch, foreign=foreign)
     asked = [path for path in cloud.account.admin_calls() if not path.endswith(("/config", "/usage"))]
-    assert [path.rpartition("/v1_1/")[2].partition("/")[2] for path in asked] == [ASKED], "asked during uploads"
+    assert [path.rpartition("/v1_1/")[2].partition("/")[2] for path in asked] == EACH_TYPE, "asked during uploads"
     struck = {one["fault"] for one in cloud.account.uploads()} - {None}
     assert struck == {*faults, "store_then_reset"}
 

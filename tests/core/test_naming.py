@@ -7,19 +7,21 @@ import re
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from unicodedata import normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Name, Series, Templates, check_templates, name_of, number_of, series_of
 from comfyledger.core.naming.slugs import fold, portable, slug
 from comfyledger.errors import Refused
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_names.json").read_text("utf-8"))
 TEMPLATES = Templates()
+BEFORE_MEDIA = Templates(file="{username}_{character}_image_{number}")
 BIGGEST = 10**15 - 1
 VARIANTS = (
     TEMPLATES,
@@ -29,7 +31,11 @@ VARIANTS = (
     Templates(folder="all/v1", file="com{number}"),
     Templates(folder="{username}{character}", file="i_{number}"),
     Templates(collection_premade="c", collection_own="c"),
+    Templates(folder="all", file="{medium}-{username}{medium}{character}_{number}"),
+    BEFORE_MEDIA,
 )
+MEDIA = get_args(Medium)
+media = st.sampled_from(MEDIA)
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|v[0-9]+")
 NASTY = [
     *("..", "/", "\\", "../", ".", "-", "_", " ", "\x00", "\n", "%2e", ":", "?", "#", "~", "$"),
@@ -44,9 +50,11 @@ numbers = st.integers(1, 200) | st.integers(1, BIGGEST) | st.just(BIGGEST)
 templates_good = st.sampled_from(VARIANTS)
 
 
-def series_or_none(templates: Templates, username: str, character: str, premade: bool = True) -> Series | None:
+def series_or_none(
+    templates: Templates, username: str, character: str, premade: bool = True, medium: Medium = "image"
+) -> Series | None:
     try:
-        return series_of(templates, username, character, premade)
+        return series_of(templates, username, character, premade, medium)
     except Refused as refused:
         if refused.code == "name_unusable" and refused.path in {"username", "character"}:
             return None
@@ -107,11 +115,11 @@ def test_a_letter_that_only_a_newer_python_knows_is_not_kept(monkeypatch: pytest
     assert (portable("x\U0001ccd6y"), slug("x\U0001ccd6y")) == ("x-y", "x-y")
 
 
-@given(templates_good, typed | long, typed | long, numbers, st.booleans())
+@given(templates_good, typed | long, typed | long, numbers, st.booleans(), media)
 def test_nothing_leaves_its_folder_and_every_component_is_portable(
-    templates: Templates, username: str, character: str, number: int, premade: bool
+    templates: Templates, username: str, character: str, number: int, premade: bool, medium: Medium
 ) -> None:
-    series = series_or_none(templates, username, character, premade)
+    series = series_or_none(templates, username, character, premade, medium)
     if series is None:
         return
     name = name_of(series, number)
@@ -167,13 +175,34 @@ def test_two_numbers_never_share_a_name(
         assert (name_of(series, one).key == name_of(series, other).key) == (one == other)
 
 
-@given(templates_good, templates_good, typed, typed, typed, typed, numbers, numbers)
+@given(templates_good, templates_good, typed, typed, typed, typed, numbers, numbers, media)
 def test_two_series_never_share_a_name(
-    one: Templates, other: Templates, user: str, character: str, user2: str, character2: str, n: int, m: int
+    one: Templates, other: Templates, user: str, character: str, user2: str, character2: str, n: int, m: int, of: Medium
 ) -> None:
-    first, second = series_or_none(one, user, character), series_or_none(other, user2, character2)
+    first, second = series_or_none(one, user, character), series_or_none(other, user2, character2, medium=of)
     if first is not None and second is not None and first.key != second.key:
         assert name_of(first, n).key != name_of(second, m).key
+
+
+@given(typed | long, typed | long, st.booleans())
+def test_pictures_are_named_as_before_there_were_media(username: str, character: str, premade: bool) -> None:
+    before = series_or_none(BEFORE_MEDIA, username, character, premade)
+    assert series_or_none(TEMPLATES, username, character, premade) == before
+
+
+@given(typed | long, typed | long)
+def test_each_medium_counts_for_itself_where_the_template_says_so(username: str, character: str) -> None:
+    found = {series_or_none(TEMPLATES, username, character, medium=medium) for medium in MEDIA}
+    assert len({series and series.key for series in found}) == (1 if None in found else len(MEDIA))
+
+
+def test_a_template_without_medium_gives_one_series_for_all_media() -> None:
+    assert len({series_of(BEFORE_MEDIA, "Areg", "Opal Fever", True, medium) for medium in MEDIA}) == 1
+
+
+def test_a_video_lies_beside_the_images_and_says_what_it_is() -> None:
+    name = name_of(series_of(TEMPLATES, "Areg", "Opal Fever", True, "video"), 1)
+    assert name.public_id == "Areg/premade_characters/opal-fever/images/Areg_opal-fever_video_1"
 
 
 def test_no_names_meet_where_digits_and_separators_abut() -> None:
@@ -320,6 +349,10 @@ def test_the_longer_of_two_values_is_cut() -> None:
         (Templates(folder="{username}/.images"), "folder"),
         (Templates(folder="{username}./images"), "folder"),
         (Templates(folder="{username}/{number}"), "folder"),
+        (Templates(folder="{username}/{medium}"), "folder"),
+        (Templates(file="{username}_{medium}{number}"), "file"),
+        (Templates(file="{username}_{number}_{medium}"), "file"),
+        (Templates(collection_own="{medium}"), "collection_own"),
         (Templates(folder="{username}:images"), "folder"),
         (Templates(folder="{who}/images"), "folder"),
         (Templates(collection_own=""), "collection_own"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series, Templates, is_outlier, name_of, number_of, series_in, series_of
 from comfyledger.errors import Refused
 
@@ -19,6 +22,8 @@ VARIANTS = (
     Templates(folder="{username}{character}", file="{collection}.i_{number}"),
     Templates(folder="u_2/{username}.{character}", file="{username}{username}{character}_X{number}"),
     Templates(collection_premade="C.x", collection_own="c"),
+    Templates(file="{username}{medium}_{character}_image_{number}"),
+    Templates(file="{username}_{character}_image_{number}"),
 )
 NASTY = [
     *("..", "/", "-", "_", " ", "CON", "nul", "com1", "lpt", "v1", "v", "u_2", "w_200", "x-", "_image_1", "1", "007"),
@@ -28,15 +33,16 @@ NASTY = [
 typed = st.lists(st.sampled_from(NASTY) | st.text(max_size=4), max_size=9).map("".join)
 long = st.builds(lambda part, times: (part * times)[:1_000], typed, st.integers(1, 200))
 numbers = st.integers(1, 200) | st.integers(1, 10**15 - 1) | st.just(10**15 - 1)
+MEDIA = get_args(Medium)
 FOLDER = "Areg/characters/opal-fever/images"
 
 
-@given(st.sampled_from(VARIANTS), typed | long, typed | long, numbers, st.booleans())
+@given(st.sampled_from(VARIANTS), typed | long, typed | long, numbers, st.booleans(), st.sampled_from(MEDIA))
 def test_every_name_that_can_be_given_is_found_again(
-    templates: Templates, username: str, character: str, number: int, premade: bool
+    templates: Templates, username: str, character: str, number: int, premade: bool, medium: Medium
 ) -> None:
     try:
-        series = series_of(templates, username, character, premade)
+        series = series_of(templates, username, character, premade, medium)
     except Refused:  # Nothing usable was typed.
         return
     assert series_in(templates, name_of(series, number).public_id) == (series, number)

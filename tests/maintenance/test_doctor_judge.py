@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from comfyledger.comfyui.answers import PromptAnswer, RefusalAnswer
+from comfyledger.core.naming.names import Templates
 from comfyledger.maintenance.doctor import comfyui_judge as of_comfyui
 from comfyledger.maintenance.doctor import judge
 from comfyledger.maintenance.doctor.judge import Diagnosis
@@ -97,6 +98,12 @@ def test_a_disk_is_local_roomy_and_writable(changed: Any, for_ledger: list[str],
 def test_an_output_folder_that_cannot_be_cleared_is_a_failure(disk: judge.Disk | None, verdict: str) -> None:
     (one,) = judge.of_output("main", disk)
     assert one.verdict == verdict
+
+
+def test_one_series_for_all_media_is_remarked_and_is_no_fault() -> None:
+    (one,) = judge.of_naming("{username}_{character}_image_{number}")
+    assert (one.verdict, "[naming] file" in one.mend) == ("ok", True)
+    assert judge.of_naming(Templates().file) == []
 
 
 @pytest.mark.parametrize(

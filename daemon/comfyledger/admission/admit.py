@@ -19,6 +19,7 @@ import msgspec
 from comfyledger import wire
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.commands import OpenSeries, SubmitBatch
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series, Templates, series_of
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX, Blob, PromptFixed, StoreRef, blob_of
@@ -184,10 +185,10 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 @lru_cache(maxsize=SERIES_KEPT)
-def _series(templates: Templates, username: str, character: str, premade: bool) -> Series:
+def _series(templates: Templates, username: str, character: str, premade: bool, medium: Medium = "image") -> Series:
     """Cached, because making a name portable checks each of its characters."""
     try:
-        return series_of(templates, username, character, premade)
+        return series_of(templates, username, character, premade, medium)
     except Refused as refusal:
         raise refusal.below("$.data") from refusal
 

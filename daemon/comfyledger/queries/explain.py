@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, get_args
 
 import msgspec
 
 from comfyledger import wire
+from comfyledger.core.media import EXTENSION, KINDS, Medium, extension_of
 from comfyledger.core.naming.names import NUMBER_DIGITS_MAX, series_of
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
@@ -42,7 +43,7 @@ PROMPT_LINES_MAX: Final = 1_000_000
 """How far back a prompt id is searched, in reads of `PROMPT_SLICE` lines so that others may read in between."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_EXTENSION: Final = re.compile(r"\.(png|jpe?g|webp)$", re.IGNORECASE)
+_EXTENSION: Final = re.compile(rf"\.(?![0-9]+$){EXTENSION}$", re.IGNORECASE)
 _NUMBERED: Final = re.compile(rf"(.*?)([0-9]{{1,{NUMBER_DIGITS_MAX}}})([^0-9]*)")
 """A leaf: the last run of digits is its number (see `core.naming`)."""
 
@@ -61,12 +62,13 @@ async def read_log(context: Dependencies, message: wire.ReadLog) -> wire.LogPage
     """A page of the log. Raises Refused(epoch_changed, unknown_position, invalid_field)."""
     asked = wire.Subscribe(message.after, message.epoch, message.batch_id, message.username, message.kinds)
     after, fits = checked(asked, context.view)
+    keys = _series_asked(context, message.username, message.character)
     wanted = LogWanted(
         after=after,
         upto=message.upto,
         stream=fits.batch_id,
         user=fits.user_key,
-        series=_series_asked(context, message.username, message.character),
+        series=frozenset(keys) if keys is not None else None,
         kinds=fits.kinds,
         since_ms=message.since_ms,
         until_ms=message.until_ms,
@@ -77,18 +79,22 @@ async def read_log(context: Dependencies, message: wire.ReadLog) -> wire.LogPage
     return wire.LogPage(context.view.epoch, await _shown(context.reader, found.lines), found.position, found.more)
 
 
-def _series_asked(context: Dependencies, username: str | None, character: str | None) -> frozenset[str] | None:
-    """The series of a user and character, premade and own."""
+def _series_asked(context: Dependencies, username: str | None, character: str | None) -> tuple[str, ...] | None:
+    """The series of a user and character, premade and own, of all media."""
     if character is None:
         return None
     if username is None:
         hint = "Give `username` too: a character has a series for each user."
         raise Refused("invalid_field", "`character` goes together with `username`.", hint=hint, path="$.data.username")
     try:
-        found = [series_of(context.policy.templates, username, character, premade) for premade in (True, False)]
+        found = [
+            series_of(context.policy.templates, username, character, premade, medium)
+            for medium in get_args(Medium)
+            for premade in (True, False)
+        ]
     except Refused as refusal:
         raise refusal.below("$.data") from refusal
-    return frozenset(series.key for series in found)
+    return tuple(dict.fromkeys(series.key for series in found))
 
 
 async def _shown(reader: Reader, lines: Iterable[Line]) -> list[wire.PastEvent]:
@@ -123,7 +129,7 @@ async def explain(context: Dependencies, message: wire.Explain) -> wire.Explanat
             return await _batch_story(context, batch)
     if _UUID.fullmatch(what):
         return await _prompt_story(context, what.lower())
-    return await _named(context, _EXTENSION.sub("", what))
+    return await _named(context, what)
 
 
 def _is_number(text: str) -> bool:
@@ -140,7 +146,7 @@ async def _numbered(context: Dependencies, message: wire.Explain) -> wire.Explan
         hint = "With `username` and `character`, `what` is a number like 17."
         raise Refused("invalid_field", "`username`, `character` and a number go together.", hint=hint, path="$.data")
     keys = _series_asked(context, message.username, message.character)
-    return await _in_series(context, sorted(keys or ()), int(message.what), message.what)
+    return await _in_series(context, keys or (), int(message.what), message.what)
 
 
 async def _prompt_story(context: Dependencies, prompt_id: str) -> wire.Explanation:
@@ -157,11 +163,14 @@ async def _prompt_story(context: Dependencies, prompt_id: str) -> wire.Explanati
 
 
 async def _named(context: Dependencies, what: str) -> wire.Explanation:
-    """By a name as it was given, else by the series and number that it contains."""
+    """By a name as it was given, with an extension or without, else by the series and number that it contains."""
     key = fold(what)
-    place = await context.reader.name_place(key)
-    if place is not None:
-        return await _image_story(context, *place)
+    bare = _EXTENSION.sub("", key)
+    for name in dict.fromkeys((key, bare)):
+        place = await context.reader.name_place(name)
+        if place is not None:
+            return await _image_story(context, *place)
+    key = bare if extension_of(key) in KINDS else key  # the template may end in a dot and a word of its own
     folder, _, leaf = key.rpartition("/")
     parts = _NUMBERED.fullmatch(leaf)
     hint = (
@@ -177,7 +186,7 @@ async def _named(context: Dependencies, what: str) -> wire.Explanation:
     return await _in_series(context, keys, int(parts[2]), what)
 
 
-async def _in_series(context: Dependencies, keys: list[str], number: int, what: str) -> wire.Explanation:
+async def _in_series(context: Dependencies, keys: Sequence[str], number: int, what: str) -> wire.Explanation:
     """The image with a number in one of several series, or why there is none."""
     found = []
     for key in keys:
@@ -192,7 +201,7 @@ async def _in_series(context: Dependencies, keys: list[str], number: int, what: 
     return await _missing(context, keys, number)
 
 
-async def _missing(context: Dependencies, keys: list[str], number: int) -> wire.Explanation:
+async def _missing(context: Dependencies, keys: Sequence[str], number: int) -> wire.Explanation:
     """A number that has no image: skipped, or not given yet."""
     rows = [row for key in keys if (row := await context.reader.series(key)) is not None]
     row = max(rows, key=lambda row: row.next, default=None)
@@ -220,7 +229,7 @@ def skipped(number: int, lines: Iterable[dict[str, Any]]) -> str:
     return "raised" if any(event.get("next", 0) > number for event in events) else "unknown"
 
 
-def _asking(context: Dependencies, keys: list[str]) -> list[wire.OwedInfo]:
+def _asking(context: Dependencies, keys: Sequence[str]) -> list[wire.OwedInfo]:
     return [
         wire.OwedInfo("number", "asking", f"A batch waits for its numbers: {one.reason}.", since_ms=one.since_ms)
         for one in context.waiting(keys)

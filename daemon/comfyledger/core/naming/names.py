@@ -20,6 +20,10 @@ is settled in `slugs`; here are the templates, the components of the path, the b
   is too long is the user's and the character's: the longer of them is cut, at a character, and ends in `-` and 8 hex
   digits of the SHA-256 of all of it, folded. Numbers and literals are never cut. More than 1,000 typed characters are
   refused.
+- **A medium has a series of its own** if the file template has `{medium}`: `image`, `video`, `audio`, `model`, `file`.
+  It is a word of ours like the literals, so it is never cut, and `image` gives the names of before.
+- **A medium has a series of its own** where the file template has `{medium}`. It is a word of ours like the literals,
+  so it is never cut, and `image` gives the names that were given before there were media.
 - **Reading back** (`series_in`) finds every name that can be given, escapes and cuts included, and more: what stands
   for a typed text may be any text, since nobody knows what was typed.
 """
@@ -31,11 +35,12 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
+from typing import Final, get_args
 from unicodedata import normalize
 
 import msgspec
 
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.slugs import fold, portable, slug
 from comfyledger.errors import Refused
 
@@ -61,7 +66,8 @@ _OUTLIER_TIMES: Final = 100
 
 _NUMBERED: Final = re.compile(rf"(.*[^0-9])([0-9]{{1,{NUMBER_DIGITS_MAX}}})([^0-9]*)", re.DOTALL)
 _PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
-_KNOWN: Final = frozenset({"username", "collection", "character", "number"})
+_KNOWN: Final = frozenset({"username", "collection", "character", "number", "medium"})
+_MEDIA: Final = "|".join(get_args(Medium))
 _RESERVED: Final = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
 )
@@ -75,10 +81,13 @@ _TRANSFORMATION: Final = re.compile(
 
 
 class Templates(msgspec.Struct, frozen=True):
-    """How folders and files are called. Literal text is ASCII: letters, digits, `-`, `_`, `.` and, in folders, `/`."""
+    """How folders and files are called. Literal text is ASCII: letters, digits, `-`, `_`, `.` and, in folders, `/`.
+
+    `{medium}` may stand in `file` alone. Without it, files of all media share one series.
+    """
 
     folder: str = "{username}/{collection}/{character}/images"
-    file: str = "{username}_{character}_image_{number}"
+    file: str = "{username}_{character}_{medium}_{number}"
     collection_premade: str = "premade_characters"
     collection_own: str = "characters"
 
@@ -105,7 +114,7 @@ class Name(msgspec.Struct, frozen=True):
         return f"{self.folder}/{self.file}"
 
 
-def series_of(templates: Templates, username: str, character: str, premade: bool) -> Series:
+def series_of(templates: Templates, username: str, character: str, premade: bool, medium: Medium = "image") -> Series:
     """The series that a typed user and character belong to, under templates that `check_templates` accepts.
 
     Any spelling of the same text (NFC, NFD) gives the same series. Raises Refused `name_unusable` with the path of
@@ -115,8 +124,9 @@ def series_of(templates: Templates, username: str, character: str, premade: bool
     user = _usable(portable(_bounded(username, "username")), "username")
     what = _usable(slug(_bounded(character, "character")), "character")
     collection = templates.collection_premade if premade else templates.collection_own
-    whole = _render(templates, user, what, collection)
-    return whole if _fits(whole) else _render_cut(templates, user, what, collection)
+    of_medium = _with_medium(templates, medium)
+    whole = _render(of_medium, user, what, collection)
+    return whole if _fits(whole) else _render_cut(of_medium, user, what, collection)
 
 
 def name_of(series: Series, number: int) -> Name:
@@ -230,8 +240,9 @@ def _check_text(field: str, template: str, literals: str) -> None:
 
 
 def _check_number(templates: Templates) -> None:
-    if "{number}" in templates.folder:
-        raise _config("folder", "must not have {number}")
+    for name in ("number", "medium"):
+        if f"{{{name}}}" in templates.folder:
+            raise _config("folder", f"must not have {{{name}}}")
     before, *after = templates.file.split("{number}")
     if len(after) != 1:
         raise _config("file", "must have {number} exactly once")
@@ -244,7 +255,8 @@ def _check_number(templates: Templates) -> None:
 def _check_rendered(templates: Templates, collection: str) -> None:
     # No value begins or ends with a dot, and an escape adds two characters: what holds for this value holds for all.
     value = "n" * (_CUT_BYTES_MIN + len(_ESCAPE))
-    series = _render(templates, value, value, collection)
+    longest = max(get_args(Medium), key=len)
+    series = _render(_with_medium(templates, longest), value, value, collection)
     paths = (("folder", series.folder), ("file", f"{series.stem}1{series.suffix}"))
     for field, path in paths:
         if not all(_DOTS_INSIDE.fullmatch(component) for component in path.split("/")):
@@ -274,6 +286,11 @@ def _unusable(field: str, sentence: str, hint: str) -> Refused:
     return Refused("name_unusable", f"The {field} {sentence}.", hint=hint, path=field)
 
 
+def _with_medium(templates: Templates, medium: Medium) -> Templates:
+    """The templates with `{medium}` filled in: from here on it is literal text, never cut."""
+    return msgspec.structs.replace(templates, file=templates.file.replace("{medium}", medium))
+
+
 def _render(templates: Templates, user: str, character: str, collection: str) -> Series:
     values = {"{username}": user, "{character}": character, "{collection}": collection}
     before, _, suffix = templates.file.partition("{number}")
@@ -299,8 +316,8 @@ def _written(templates: Templates) -> tuple[re.Pattern[str], re.Pattern[str]]:
 def _pattern(templates: Templates, component: str) -> str:
     """Neighbouring values are one here: they may have composed into one sign."""
     collections = "|".join(re.escape(fold(name)) for name in (templates.collection_premade, templates.collection_own))
-    parts = re.split(r"((?:\{(?:username|character)\})+|\{collection\})", component)
-    written = {"{collection}": f"(?:{collections})"}
+    parts = re.split(r"((?:\{(?:username|character)\})+|\{collection\}|\{medium\})", component)
+    written = {"{collection}": f"(?:{collections})", "{medium}": f"(?:{_MEDIA})"}
     shown = (written.get(part, "[^/]+") if part.startswith("{") else re.escape(fold(part)) for part in parts)
     return f"(?:{_ESCAPE})?" + "".join(shown)
 

@@ -184,6 +184,14 @@ def of_output(backend: str, disk: Disk | None) -> list[Diagnosis]:
     return [Diagnosis(area, "ok", f"{disk.path} is cleared of files that every store has; {gib(disk.free)} are free.")]
 
 
+def of_naming(file: str) -> list[Diagnosis]:
+    """A remark on the template of file names. Both ways of counting are right."""
+    if "{medium}" in file:
+        return []
+    text = "The names of files have no {medium}, so images, videos and other files of a character share one series."
+    return [Diagnosis("naming", "ok", text, "[naming] file with {medium}; names that were given stay as they are")]
+
+
 def of_clock(clock: Clock) -> list[Diagnosis]:
     sync = "timedatectl set-ntp true"
     found = []

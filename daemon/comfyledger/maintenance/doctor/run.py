@@ -109,7 +109,8 @@ class Doctor:
         return [*(diagnosis for one in found for diagnosis in one), *clock]
 
     async def _configuration(self) -> Found:
-        return rights.of_configuration(await machine.in_thread(lambda: machine.configured(self._settings)))
+        found = rights.of_configuration(await machine.in_thread(lambda: machine.configured(self._settings)))
+        return [*found, *judge.of_naming(self._settings.naming.file)]
 
     async def _ledger(self) -> Found:
         path = self._settings.ledger_path

@@ -66,28 +66,25 @@ BOM: Final = b"\xef\xbb\xbf"
 
 
 def read_body(kind: str, body: bytes) -> Envelope:
-    """The body of an HTTP request, read as a frame of this type with the same data.
+    """The body of an HTTP request as the data of a frame of this type. It is one JSON value.
 
-    Raises Refused(not_json, not_utf8, bad_envelope, invalid_field) with paths below `$.data`.
+    Raises Refused(not_json, not_utf8, invalid_field) with paths below `$.data`.
     """
     body = body.removeprefix(BOM)
     try:
-        body.decode()
+        text = body.decode()
     except UnicodeDecodeError as error:
         raise Refused("not_utf8", f"The body is not UTF-8: the byte at offset {error.start} is invalid.") from error
-    _check_one_value(body)
-    return read_asked(b'{"type":"' + kind.encode() + b'","data":' + body + b"}")
-
-
-def _check_one_value(body: bytes) -> None:
-    """Raises Refused(not_json). A body with anything behind its value could add keys to the frame."""
     try:
-        _raw.decode(body)
+        data = _raw.decode(body)
     except RecursionError as error:
         raise Refused("not_json", "The body is nested too deeply.") from error
     except msgspec.DecodeError as error:
-        if not is_json(body):
+        if not is_json(body):  # with anything behind its value it could add keys to a frame
             raise Refused("not_json", _sentence(error)) from error
+        return read_asked(b'{"type":"' + kind.encode() + b'","data":' + body + b"}")
+    check_once(text, "$.data")
+    return Envelope(kind, data=data)
 
 
 def _read(decoder: msgspec.json.Decoder[Any], frame: str | bytes) -> Envelope:

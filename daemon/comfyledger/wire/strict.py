@@ -187,10 +187,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _strict: Final = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
 
 
-def check_once(frame: str) -> None:
-    """Raises Refused(invalid_field) for JSON in which a key stands twice: readers disagree which of the two counts."""
+def check_once(text: str, root: str = "$") -> None:
+    """Raises Refused(invalid_field) for JSON in which a key stands twice: readers disagree which of the two counts.
+
+    `root`: the path of what `text` holds.
+    """
     try:
-        place = next(_doubled(_strict.decode(frame), "$"), None)
+        place = next(_doubled(_strict.decode(text), root), None)
     except (ValueError, RecursionError):
         return  # whoever reads it says so
     if place is not None:

@@ -7,6 +7,7 @@ table.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import msgspec
@@ -28,7 +29,7 @@ WAIT_S_MAX: Final = 600
 """How long `wait` may be, in seconds."""
 
 
-class Route(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True, dict=True):
     """One method at one path. `kind`: the type of the request on the websocket.
 
     `renamed`: names of parameters that differ from their field, by parameter. `part`: the only field of the answer
@@ -45,26 +46,26 @@ class Route(msgspec.Struct, frozen=True):
     status: int = 200
     stream: str = ""
 
-    @property
+    @cached_property
     def as_stream(self) -> Route:
         """The route of a client that accepts a stream."""
         return msgspec.structs.replace(self, kind=self.stream, stream="")
 
-    @property
+    @cached_property
     def request(self) -> type[Message]:
         return REQUESTS[self.kind]
 
-    @property
+    @cached_property
     def waits(self) -> bool:
         """Whether it waits for a batch if the query says so."""
         return self.path in {BATCH, BATCHES} and (self.method, self.path) != ("GET", BATCHES)
 
-    @property
+    @cached_property
     def in_path(self) -> tuple[str, ...]:
         """The parameters in the path."""
         return tuple(piece.partition("}")[0] for piece in self.path.split("{")[1:])
 
-    @property
+    @cached_property
     def fields(self) -> dict[str, str]:
         """The fields that come from query or body, by the name that they have there."""
         outside = {field: parameter for parameter, field in self.renamed.items()}

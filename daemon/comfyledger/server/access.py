@@ -17,6 +17,8 @@ from comfyledger.wire import SUBPROTOCOL
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 TOKEN_PREFIX: Final = "token."  # noqa: S105 (a word of the protocol)
+CALLER: Final = web.RequestKey("caller", Caller)
+"""Who sends a request. Without a valid token nobody is known."""
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -60,26 +62,32 @@ class Access(msgspec.Struct, frozen=True):
                 hint = "Use 127.0.0.1, or list the name in [door] allowed_hosts."
                 raise Refused("forbidden_host", f"This daemon does not answer for the host {name[:200]!r}.", hint=hint)
 
-    def known(self, request: web.Request) -> Caller | None:
-        """The caller whose token a request carries; None without a token or with a wrong one."""
-        if self.keyring is None:
-            return ANYBODY
-        given = _bearer(request) or _from_subprotocol(request)
-        return self.keyring.who(given) if given else None
+    def recognize(self, request: web.Request) -> Caller | None:
+        """The caller whose token a request carries; None without a token or with a wrong one.
 
-    def caller(self, request: web.Request, needed: Right = "read") -> Caller:
-        """The caller whose token a request carries. Raises Refused(unauthorized, forbidden)."""
-        found = self.known(request)
-        if found is None:
-            hint = "Send `Authorization: Bearer TOKEN`; the token is in the file `token` of the daemon's state folder."
-            raise Refused("unauthorized", hint=hint)
-        check_right(found, needed)
+        The request keeps it, so that its token is hashed once.
+        """
+        found: Caller | None = ANYBODY
+        if self.keyring is not None:
+            given = _bearer(request) or _from_subprotocol(request)
+            found = self.keyring.who(given) if given else None
+        if found is not None:
+            request[CALLER] = found
         return found
 
     def check_still(self, caller: Caller) -> None:
         """Raises Refused(unauthorized) for a caller whose token was revoked since."""
         if self.keyring is not None and not self.keyring.holds(caller):
             raise Refused("unauthorized", "The token was revoked.", hint="Ask for a new one.")
+
+
+def caller_of(request: web.Request) -> Caller:
+    """The caller that was recognized. Raises Refused(unauthorized)."""
+    found: Caller | None = request.get(CALLER)
+    if found is None:
+        hint = "Send `Authorization: Bearer TOKEN`; the token is in the file `token` of the daemon's state folder."
+        raise Refused("unauthorized", hint=hint)
+    return found
 
 
 def _bearer(request: web.Request) -> str:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, NamedTuple, cast
 
 import structlog
@@ -56,6 +56,12 @@ class Connection(asyncio.Protocol):
         self._connections.end(self)
         self.handler.connection_lost(exc)
 
+    def __enter__(self) -> None:
+        self.under_way += 1
+
+    def __exit__(self, *ended: object) -> None:
+        self.under_way -= 1
+
     def close(self) -> None:
         """Close in order if nothing waits to be sent; abort if the client does not read."""
         if self.transport is None:
@@ -64,6 +70,9 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         else:
             self.transport.close()
+
+
+_CLOSED: Final = nullcontext()
 
 
 class Connections:
@@ -106,18 +115,9 @@ class Connections:
         self._forget_anonymous(connection)
         self._authenticated[connection] = None
 
-    @contextmanager
-    def answering(self, handler: Any) -> Iterator[None]:
+    def answering(self, handler: Any) -> AbstractContextManager[None]:
         """A connection is not idle while one of its requests is being answered."""
-        connection = self._all.get(handler)
-        if connection is None:
-            yield
-            return
-        connection.under_way += 1
-        try:
-            yield
-        finally:
-            connection.under_way -= 1
+        return self._all.get(handler, _CLOSED)
 
     def _close(self, connection: Connection) -> None:
         self._authenticated.pop(connection, None)

@@ -20,7 +20,7 @@ from comfyledger.core.values import USER_LANES, image_id
 from comfyledger.errors import Refused
 from comfyledger.metrics import CONTENT_TYPE
 from comfyledger.queries import listings
-from comfyledger.server.access import check_reads_all
+from comfyledger.server.access import CALLER, caller_of, check_reads_all
 from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, WEBSOCKETS
 from comfyledger.server.health import now_of, readiness
 from comfyledger.server.v1.reading import check_url
@@ -74,7 +74,7 @@ def _without_user(lane: str) -> str:
 async def _ready(request: web.Request) -> web.Response:
     """200 if a new batch would get numbers and be rendered, else 503. Paused lanes do not count."""
     context = request.app[CONTEXT]
-    caller = context.access.known(request)
+    caller = request.get(CALLER)
     reasons, parts = readiness(context, caller is not None and caller.read_all)
     body = {"ready": not reasons, "reasons": reasons, **parts}
     return web.json_response(body, status=503 if reasons else 200, headers=UNCACHED)
@@ -83,7 +83,7 @@ async def _ready(request: web.Request) -> web.Response:
 async def _metrics(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     if context.door.metrics_auth == "token":
-        check_reads_all(context.access.caller(request))
+        check_reads_all(caller_of(request))
     page = context.metrics.page(await now_of(context, len(request.app[WEBSOCKETS].open)))
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE, **UNCACHED})
 
@@ -92,8 +92,7 @@ async def _metrics(request: web.Request) -> web.Response:
 
 
 async def _image(request: web.Request) -> web.StreamResponse:
-    context = request.app[CONTEXT]
-    context = context.shown_to(context.access.caller(request))
+    context = request.app[CONTEXT].shown_to(caller_of(request))
     image = await context.reader.image_named(request.match_info["public_id"])
     if image is None:
         raise Refused("unknown_image", hint="Give the public id that `get_batch` returns, without extension.")
@@ -135,7 +134,7 @@ async def _allowed_image(request: web.Request) -> ImageRow:
     check_url(request)
     signed = _signature_in(request)
     if signed is None:
-        reader = context.shown_to(context.access.caller(request)).reader
+        reader = context.shown_to(caller_of(request)).reader
         image = await listings.find_image(reader, name)
         if image is None:
             raise listings.unknown_image(name, "path.image")

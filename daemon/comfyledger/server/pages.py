@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from comfyledger import wire
 from comfyledger.errors import Refused
 from comfyledger.server import files
+from comfyledger.server.access import caller_of
 from comfyledger.server.app_keys import (
     CONNECTIONS,
     CONTEXT,
@@ -74,7 +75,7 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     access, connections = request.app[CONTEXT].access, request.app[CONNECTIONS]
     try:
         access.check_caller(request)
-        if access.known(request) is not None:
+        if access.recognize(request) is not None:
             connections.authenticate(request.protocol)
         with connections.answering(request.protocol):
             return await handler(request)
@@ -91,7 +92,7 @@ def _refused(refusal: Refused) -> web.Response:
 async def _socket(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
     sockets = request.app[WEBSOCKETS].open
-    caller = context.access.caller(request)
+    caller = caller_of(request)
     check_room(request.app, caller)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S,

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from comfyledger.errors import Refused
-from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, RATES, REFUSALS, Context
+from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, RATES, REFUSALS
 from comfyledger.server.rate_limit import BURST_S, TokenBucket
 from comfyledger.server.tokens import Caller
 from comfyledger.wire.problems import CONTENT_TYPE, problem_of, status_of
@@ -35,7 +35,7 @@ PREFLIGHT: Final = {
 
 ROUTE: Final = web.RequestKey("route", Route)
 HEADERS: Final = web.RequestKey("headers", dict[str, str])
-"""What the answer to a request carries besides its own headers."""
+"""What the answer to a request below `/v1` carries besides its own headers."""
 
 log = structlog.get_logger("comfyledger.door")
 
@@ -47,8 +47,15 @@ def is_below(request: web.Request) -> bool:
 
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a request below `/v1`, whatever happens."""
+    request[HEADERS] = {"X-Content-Type-Options": "nosniff", "Vary": "Origin"}
+    app = request.app
     try:
-        return await _answered(request, handler)
+        app[CONTEXT].access.check_caller(request)
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            return web.Response(status=204, headers=PREFLIGHT)
+        _admit(request, app)
+        with app[CONNECTIONS].answering(request.protocol):
+            return await handler(request)
     except web.HTTPMethodNotAllowed as error:
         methods = ", ".join(sorted(error.allowed_methods))
         refusal = Refused("method_not_allowed", f"{request.path[:200]} accepts {methods} only.", hint=f"Use {methods}.")
@@ -57,7 +64,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         text = f"There is nothing at {request.path[:200]!r}."
         return problem(Refused("unknown_path", text, hint=ROUTES_HINT))
     except Refused as refusal:
-        request.app[REFUSALS].info("door.refused", code=refusal.code, remote=request.remote)
+        app[REFUSALS].info("door.refused", code=refusal.code, remote=request.remote)
         return problem(refusal, route=request.get(ROUTE))
     except (asyncio.CancelledError, web.HTTPException):
         raise
@@ -89,30 +96,25 @@ def problem(refusal: Refused, headers: dict[str, str] | None = None, *, route: R
     )
 
 
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    context, connections = request.app[CONTEXT], request.app[CONNECTIONS]
-    context.access.check_caller(request)
-    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-        return web.Response(status=204, headers=PREFLIGHT)
-    caller = context.access.known(request)
+def _admit(request: web.Request, app: web.Application) -> None:
+    """Recognize the caller. Raises Refused(busy, rate_limited)."""
+    context = app[CONTEXT]
+    caller = context.access.recognize(request)
     if caller is not None:
-        connections.authenticate(request.protocol)
-        _check_rate(request, context, caller)
-    with connections.answering(request.protocol):
-        return await handler(request)
+        app[CONNECTIONS].authenticate(request.protocol)
+        _check_rate(request, app[RATES], context.door.frames_per_second_max, caller)
 
 
-def _check_rate(request: web.Request, context: Context, caller: Caller) -> None:
+def _check_rate(request: web.Request, rates: dict[bytes, TokenBucket], rate: float, caller: Caller) -> None:
     """Raises Refused(rate_limited). Each answer says how many are left. (draft-ietf-httpapi-ratelimit-headers)"""
-    rates, now_s = request.app[RATES], asyncio.get_running_loop().time()
-    rate = context.door.frames_per_second_max
+    now_s = asyncio.get_running_loop().time()
     bucket = rates.pop(caller.digest, None) or TokenBucket(rate, now_s)
     rates[caller.digest] = bucket
     if len(rates) > BUCKETS_MAX:
         del rates[next(iter(rates))]
     wait_s = bucket.take(now_s)
     most, left = bucket.most, bucket.left
-    request[HEADERS] = {
+    request[HEADERS] |= {
         "RateLimit-Policy": f'"requests";q={most};w={BURST_S:g}',
         "RateLimit": f'"requests";r={left};t={math.ceil((most - left) / rate)}',
     }
@@ -123,12 +125,11 @@ def _check_rate(request: web.Request, context: Context, caller: Caller) -> None:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer below `/v1` carries, streams included."""
-    if not is_below(request):
+    headers = request.get(HEADERS)
+    if headers is None:
         return
-    response.headers.update(request.get(HEADERS, {}))
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(headers)
     origin = request.headers.get("Origin")
     if origin is not None and request.app[CONTEXT].access.takes_origin(request, origin):
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = EXPOSED
-    response.headers.add("Vary", "Origin")

@@ -6,6 +6,7 @@ problem details. (RFC 9457)
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -15,11 +16,13 @@ from aiohttp import web
 from comfyledger import crash_points, wire
 from comfyledger.errors import Refused
 from comfyledger.server import answering
+from comfyledger.server.access import caller_of
 from comfyledger.server.app_keys import CONTEXT, Context
 from comfyledger.server.tokens import Caller
 from comfyledger.server.v1.events import stream, wants_stream
 from comfyledger.server.v1.guard import ROUTE
 from comfyledger.server.v1.reading import (
+    JSON,
     check_url,
     label_of,
     read_body,
@@ -31,7 +34,7 @@ from comfyledger.server.v1.settled import ENDED, settled
 from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.routes import BATCH, ROUTES, Route
 
-JSON: Final = "application/json"
+_encoder: Final = msgspec.json.Encoder()
 
 
 def routes() -> list[web.RouteDef]:
@@ -40,17 +43,15 @@ def routes() -> list[web.RouteDef]:
 
 
 def _route(route: Route) -> web.RouteDef:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return await _handle(request, route)
-
     path = route.path.replace("{image}", "{image:.+}")
+    handle = functools.partial(_handle, route)
     return web.get(path, handle) if route.method == "GET" else web.post(path, handle)
 
 
-async def _handle(request: web.Request, route: Route) -> web.StreamResponse:
+async def _handle(route: Route, request: web.Request) -> web.StreamResponse:
     request[ROUTE] = route
     check_url(request)
-    caller = request.app[CONTEXT].access.caller(request)
+    caller = caller_of(request)
     if route.stream and wants_stream(request):
         return await stream(request, route, caller)
     context = request.app[CONTEXT].shown_to(caller)
@@ -92,10 +93,9 @@ def _headers(request: web.Request, answer: Answer) -> dict[str, str]:
 
 def json_response(answer: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """An answer as JSON, on a line of its own in a terminal. Nothing on the way may keep it."""
-    body = msgspec.json.encode(answer) + b"\n"
-    return web.Response(
-        body=body, status=status, content_type=JSON, headers={"Cache-Control": "no-store", **(headers or {})}
-    )
+    body = _encoder.encode(answer) + b"\n"
+    fixed = {"Content-Type": JSON, "Cache-Control": "no-store"}
+    return web.Response(body=body, status=status, headers={**fixed, **(headers or {})})
 
 
 def _next_link(request: web.Request, cursor: str) -> str:

@@ -22,6 +22,7 @@ HARD_LIMIT: Final = 8
 """A batch above this multiple of the limit is not read. A smaller one may repeat one that another limit accepted."""
 BODY_S: Final = 30.0
 """How long a body may take to arrive."""
+JSON: Final = "application/json"
 TOKEN_NAMES: Final = frozenset({"token", "access_token", "api_key", "apikey", "key", "auth", "authorization"})
 _EMPTY_OBJECT: Final = re.compile(r"\s*\{\s*\}\s*")
 
@@ -66,7 +67,7 @@ async def read_body(request: web.Request, route: Route, bytes_max: int) -> Body:
 
 def body_of(request: web.Request, route: Route, body: bytes) -> Body:
     """A body with the fields of path and headers. Raises Refused(invalid_field)."""
-    given = {route.renamed.get(name, name): value for name, value in _path_fields(request, route).items()}
+    given = {route.renamed.get(name, name): request.match_info[name] for name in route.in_path}
     if route.request is wire.SubmitBatch:
         given |= _request_id(request, body)
     return Body(_with_fields(body, given), len(body))
@@ -104,7 +105,7 @@ def _parameters(request: web.Request, route: Route) -> list[tuple[str, str]]:
 
 def read_wait(request: web.Request) -> float | None:
     """How long to wait, in seconds; None without `wait`. Raises Refused(invalid_field)."""
-    text = request.query.get("wait")
+    text = request.query.get("wait") if "?" in request.raw_path else None
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 3 or not 1 <= int(text) <= WAIT_S_MAX:
@@ -168,9 +169,10 @@ async def _read_bytes(request: web.Request, bytes_max: int, hard_max: int) -> by
 
 def _check_type(request: web.Request) -> None:
     """Without this, a page of another site could send a body as plain text, for which no browser asks first."""
+    given = request.headers.get("Content-Type", "missing")
     coding = request.headers.get("Content-Encoding", "identity").lower()
-    if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
-        text = f"The type of the body is {request.headers.get('Content-Type', 'missing')[:100]!r}."
+    if given != JSON and (request.content_type != JSON or (request.charset or "utf-8").lower() != "utf-8"):
+        text = f"The type of the body is {given[:100]!r}."
         hint = "Send `Content-Type: application/json`, in UTF-8. With curl, use --json instead of -d."
         raise Refused("content_type", text, hint=hint, path="header.Content-Type")
     if coding != "identity":

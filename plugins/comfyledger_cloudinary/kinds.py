@@ -62,7 +62,7 @@ def turned(cursor: str) -> tuple[Kind, str]:
 
 
 def cursor_after(kind: Kind, following: str) -> str:
-    """The cursor of the next page: in the same type, or at the begin of the next one; empty after the last page."""
+    """The cursor of the next page: in the same type, or at the beginning of the next one; empty after the last page."""
     if following:
         return following if kind == "image" else f"{kind}:{following}"
     rest = KINDS[KINDS.index(kind) + 1 :]

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final
 
 from comfyledger.plugin_api import (
-    IMAGE_EXTENSIONS,
     Deleted,
     Deposit,
     Foreign,
@@ -31,6 +30,7 @@ from comfyledger.plugin_api import (
     Series,
     Stored,
     StoreTrouble,
+    medium_of,
 )
 from comfyledger_folder.files import (
     UNSUPPORTED,
@@ -113,6 +113,12 @@ class Disk:
                 elif found is not None:
                     numbers.add_place(int(found[1]))
         return numbers
+
+    def size_of(self, public_id: str, extension: str) -> int:
+        """The size in bytes of what is held under a name, 0 if nothing is."""
+        self.root.make_ready()
+        path = self._held_at(public_id, extension)
+        return path.stat().st_size if path is not None else 0
 
     def check(self, public_id: str, extension: str) -> Held | None:
         self.root.make_ready()
@@ -225,7 +231,7 @@ class Disk:
         for folder in alike:
             for entry in entries(folder):
                 stem, _, extension = entry.name.rpartition(".")
-                if extension.lower() in IMAGE_EXTENSIONS and fold(stem) == base:
+                if fold(stem) == base and _are_rivals(extension.lower(), deposit.extension):
                     rivals.append(Path(entry.path))
                 elif entry.name.startswith(own) and not self.remains.is_in_use(entry.name):
                     Path(entry.path).unlink(missing_ok=True)
@@ -316,11 +322,14 @@ def _announcement(target: Path, own: str) -> Path:
 
 def _keys_of(name: str) -> Iterator[str]:
     """The keys under which a put searches a name: the image it would be, or the image whose temporary it is."""
-    stem, _, extension = name.rpartition(".")
-    if extension.lower() in IMAGE_EXTENSIONS:
-        yield fold(stem)
+    yield fold(name.rpartition(".")[0])
     if name.startswith(f"{MARK}-"):
         yield name[:OWN_SIGNS]
+
+
+def _are_rivals(extension: str, ours: str) -> bool:
+    """Whether two files of one name cannot both be ours: they have one extension, or are of one known medium."""
+    return extension == ours or medium_of(extension) == medium_of(ours) != "file"
 
 
 def _the_same(rivals: list[Path], deposit: Deposit) -> Path | None:

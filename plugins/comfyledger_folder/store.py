@@ -1,4 +1,4 @@
-"""The folder store: images as plain files below a root, on a local disk or a mounted one.
+"""The folder store: files of every medium below a root, on a local disk or a mounted one.
 
 `FolderStore` answers the plugin API and gives every call a bound in time; `Disk` does the blocking file work in threads
 of the store's own, so that a dead mount cannot take those of the daemon. What this store guarantees:
@@ -8,7 +8,8 @@ of the store's own, so that a dead mount cannot take those of the daemon. What t
   with O_EXCL, over which the whole file is renamed. No partial file ever has an image's name. A file named after image
   and place announces the claim; an empty file without an announcement belongs to somebody else.
 - **Names that a case-insensitive disk would treat as one are one**: equal after NFC and casefold, folders included.
-  Such a file, or the same name with another image extension, is a collision, unless kind and bytes are the same.
+  Such a file, or the same name with another extension of the same medium, is a collision, unless kind and bytes are the
+  same. A video beside an image of one name is none, nor is any file whose extension no table knows.
 - **An unmounted disk is not taken for an empty one**, see `comfyledger_folder.root`.
 - **A folder that cannot be read is not an empty one.** If a file, or a link out of the root or to nowhere, is in a
   folder's place, the store is at fault and not the image: a person repairs it once, and no image is parked.
@@ -48,6 +49,10 @@ from comfyledger_folder.files import said, shown
 from comfyledger_folder.pages import as_text, on_disk
 
 TIMEOUT_S: Final = 60.0
+LEAST_BYTES_S: Final = 4_194_304
+"""The rate at which a disk copies or reads at least: the size of a file adds to the time for a call."""
+PATIENCE_S: Final = 1_200.0
+"""For calls of which the daemon does not know the size: enough for a file of 2 GB, looked at and copied."""
 THREADS: Final = 4
 T = TypeVar("T")
 
@@ -89,6 +94,10 @@ class FolderStore:
         return cls(root, state_dir, name=name)
 
     @property
+    def patience_s(self) -> float:
+        return PATIENCE_S
+
+    @property
     def identity(self) -> str:
         return f"folder:{as_text(str(self._root))}"
 
@@ -112,22 +121,24 @@ class FolderStore:
     async def put(self, deposit: Deposit) -> Outcome:
         """A call that timed out or was cancelled may still end in its thread. That does no harm."""
         try:
-            return await self._in_thread(partial(self._disk.put, deposit))
+            return await self._in_thread(partial(self._disk.put, deposit), deposit.size_bytes)
         except StoreTrouble as trouble:
             return trouble.fault
         finally:
             self._sweep_if_owed()
 
     async def check(self, public_id: str, extension: str) -> Held | None:
-        return await self._in_thread(partial(self._disk.check, public_id, extension))
+        size = await self._in_thread(partial(self._disk.size_of, public_id, extension))
+        return await self._in_thread(partial(self._disk.check, public_id, extension), size)
 
     async def fetch(self, public_id: str, extension: str, target: Path) -> None:
-        await self._in_thread(partial(self._disk.fetch, public_id, extension, target))
+        size = await self._in_thread(partial(self._disk.size_of, public_id, extension))
+        await self._in_thread(partial(self._disk.fetch, public_id, extension, target), size)
 
     async def delete(self, ours: Held) -> Deletion:
         """Deletes only files with our bytes, whatever the case of their names. Folders stay."""
         try:
-            return await self._in_thread(partial(self._disk.delete, ours))
+            return await self._in_thread(partial(self._disk.delete, ours), ours.size_bytes)
         except StoreTrouble as trouble:
             return trouble.fault
 
@@ -142,11 +153,13 @@ class FolderStore:
         self._disk.remains.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_thread(self, call: Callable[[], T]) -> T:
+    async def _in_thread(self, call: Callable[[], T], size_bytes: int = 0) -> T:
+        """`size_bytes`: of the file that the call reads or writes."""
+        timeout_s = self._timeout_s + size_bytes / LEAST_BYTES_S
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except OSError as error:  # A TimeoutError too, which has no number and no text.
             code = LANE_CODES.get(error.errno or errno.ETIMEDOUT, "unknown")
-            text = said(error) or f"{shown(self._root)} did not answer within {self._timeout_s:g} s"
+            text = said(error) or f"{shown(self._root)} did not answer within {timeout_s:.3g} s"
             raise StoreTrouble(LaneFault(code, text)) from error

@@ -112,9 +112,32 @@ def _odd(medium: str, color: int, prefix: str) -> Graph:
         case "was":
             options = {"output_path": "", "filename_prefix": prefix, "filename_delimiter": "_", "extension": "png"}
             return pictures(color, 1) | {"9": node("Image Save", images=["1", 0], **options)}
-        case "websocket":
-            return pictures(color, 1) | {"9": node("SaveImageWebsocket", images=["1", 0])}
+        case "websocket" | "preview":
+            class_type = {"websocket": "SaveImageWebsocket", "preview": "PreviewImage"}[medium]
+            return pictures(color, 1) | {"9": node(class_type, images=["1", 0])}
         case _:
             frames = node("MakeFrames", image=["1", 0], frames=3)
             saver = node("SaveImage", images=["6", 0], filename_prefix=prefix)
             return pictures(color, 1) | {"6": frames, "9": saver}
+
+
+def several(*media: str, color: int, prefix: str = "x") -> Graph:
+    """One graph with a saver for each medium. Its nodes are called `MEDIUM:ID`, the savers `MEDIUM:9`."""
+    graph: Graph = {}
+    for medium in media:
+        graph |= _renamed(graph_of(medium, color, prefix=prefix), medium)
+    return graph
+
+
+def _renamed(graph: Graph, medium: str) -> Graph:
+    def linked(value: Any) -> Any:
+        return [f"{medium}:{value[0]}", value[1]] if isinstance(value, list) else value
+
+    return {
+        f"{medium}:{own}": one | {"inputs": {name: linked(value) for name, value in one["inputs"].items()}}
+        for own, one in graph.items()
+    }
+
+
+def savers_of(*media: str) -> list[str]:
+    return [f"{medium}:9" for medium in media]

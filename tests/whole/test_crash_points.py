@@ -8,24 +8,23 @@ in the log is compared with what the stand-in was asked.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from PIL import Image
-from websockets.exceptions import WebSocketException
 
 from comfyledger import crash_points
+from support.doomed_lives import Seen, die, last_life
 from support.ledger_builders import check_tables
-from support.processes import Doomed, House, StandIn
+from support.processes import House, StandIn
 from support.waiting import until
 from support.wire_app import SMALL, App, Frame, coloured
 
-GONE = (OSError, EOFError, WebSocketException)
 COLOURS = [(0, 3, 232), (0, 7, 208), (0, 11, 184)]
 """1,000, 2,000 and 3,000 as red, green and blue."""
 
@@ -56,20 +55,6 @@ MORE = [
 CASES = [SPECIAL.get(name, Case((name,))) for name in crash_points.POINTS] + MORE
 
 
-class Seen:
-    """What the app was told, over all lives of the daemon."""
-
-    def __init__(self) -> None:
-        self.replies: list[Frame] = []
-        self.events: list[Frame] = []
-        self.epoch: str | None = None
-
-    def check_replies(self) -> None:
-        """The same answer every time, but for the word that it is a repetition."""
-        same = [{key: value for key, value in reply.items() if key != "repeated"} for reply in self.replies]
-        assert all(reply == same[0] for reply in same)
-
-
 @pytest.fixture(scope="module")
 def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     running = StandIn(tmp_path_factory.mktemp("comfyui"), 0.0)
@@ -95,8 +80,7 @@ def house(tmp_path: Path, standin: StandIn) -> Iterator[House]:
 
 async def ask(app: App, house: House, seen: Seen, trouble: str) -> None:
     """Go on where the app was: the events after the last one that it has, the same request again."""
-    subscribed = await app.ask("subscribe", after=len(seen.events), epoch=seen.epoch)
-    seen.epoch = subscribed["epoch"]
+    await seen.subscribe(app)
     reply = await app.submit("r1", images=[{"inputs": {**SMALL, **image["inputs"]}} for image in coloured(3)])
     seen.replies.append(reply)
     if trouble == "cancel":
@@ -104,42 +88,12 @@ async def ask(app: App, house: House, seen: Seen, trouble: str) -> None:
         await app.ask("cancel", batch_id=reply["batch_id"], images=[3])
 
 
-async def die(house: House, place: str, seen: Seen, trouble: str) -> None:
-    """One life: an app uses the daemon until it is killed."""
-    house.daemon = doomed = Doomed(house, place)
-    doomed.start()
-    await until(lambda: doomed.is_open() or doomed.exit_code() is not None, "the daemon opens its door or ends")
-    if doomed.exit_code() is None:
-        using = asyncio.create_task(use(house, seen, trouble))
-        await until(lambda: doomed.exit_code() is not None, f"the daemon dies at {place}")
-        using.cancel()
-        await asyncio.gather(using, return_exceptions=True)
-    assert doomed.exit_code() == -signal.SIGKILL, doomed.last_words()
-
-
-async def use(house: House, seen: Seen, trouble: str) -> None:
-    with contextlib.suppress(*GONE):
-        async with house.app("app") as app:
-            try:
-                await ask(app, house, seen, trouble)
-                await asyncio.Event().wait()
-            finally:
-                seen.events += app.events
-
-
-async def live(house: House, seen: Seen, trouble: str) -> Frame:
-    """The last life: the batch comes to its end."""
-    house.daemon = Doomed(house)
-    await house.daemon.begin()
-    async with house.app("app") as app:
-        await ask(app, house, seen, "")
-        if trouble == "cancel":
-            await until(lambda: len(house.comfyui.queue()["queue_pending"]) == 1, "the prompt is taken out")
-            house.comfyui.control(hold=[])
-        batch_id = seen.replies[-1]["batch_id"]
-        await until(lambda: app.events and app.events[-1]["kind"] == "batch_settled", "the batch is settled")
-        seen.events += app.events
-        return await app.batch(batch_id)
+async def ask_at_last(app: App, house: House, seen: Seen, trouble: str) -> None:
+    """In the life that lasts."""
+    await ask(app, house, seen, "")
+    if trouble == "cancel":
+        await until(lambda: len(house.comfyui.queue()["queue_pending"]) == 1, "the prompt is taken out")
+        house.comfyui.control(hold=[])
 
 
 def files_of(house: House) -> dict[str, tuple[int, int]]:
@@ -187,9 +141,9 @@ async def test_a_daemon_that_dies_there_goes_on_as_if_nothing_had_been(house: Ho
     house.comfyui.control(hold=["in_node"] if case.trouble == "cancel" else [], fail_next=int(case.trouble == "fail"))
     seen, since = Seen(), len(house.comfyui.requests())
     for place in case.places:
-        await die(house, place, seen, case.trouble)
+        await die(house, place, seen, partial(ask, house=house, seen=seen, trouble=case.trouble))
     before = files_of(house)
-    batch = await live(house, seen, case.trouble)
+    batch = await last_life(house, seen, partial(ask_at_last, house=house, seen=seen, trouble=case.trouble))
     kept = 2 if case.trouble == "cancel" else 3
     seen.check_replies()
     check_house(house, seen, batch, kept)

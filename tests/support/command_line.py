@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from comfyledger.cli.main import cli
 from support.processes import House
+
+_OUTPUT = threading.Lock()
+"""Click's runner takes the standard output of this process, so one command runs at a time."""
 
 
 async def command(house: House, *words: str) -> dict[str, Any]:
     """The command line in a thread of its own; what it prints."""
     where = ["--state-dir", str(house.state)]
     config = [] if words[0] == "recover" else ["--config", str(house.folder / "config.toml")]
-    result = await asyncio.to_thread(CliRunner().invoke, cli, [*where, *words, *config, "--json"])
+    result = await asyncio.to_thread(_run, [*where, *words, *config, "--json"])
     assert result.exit_code == 0, result.output
     said: dict[str, Any] = json.loads(result.stdout)
     return said
+
+
+def _run(words: list[str]) -> Result:
+    with _OUTPUT:
+        return CliRunner().invoke(cli, words)

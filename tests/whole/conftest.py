@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +49,34 @@ async def cloud(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     """A house whose store is an account in dynamic folder mode. Nothing runs yet: a test calls `begin`."""
     with kept(CloudHouse(tmp_path), request) as made:
         yield made
+
+
+@pytest.fixture
+def side_by_side(tmp_path: Path) -> Callable[..., Awaitable[None]]:
+    """Cases of one law at the same time, each in a house of its own: they wait more than they compute."""
+
+    async def run(
+        live: Callable[[Any, Any], Awaitable[None]], cases: Iterable[Any], make: Callable[[Path], House] = House
+    ) -> None:
+        """`live` gets a house in which nothing runs yet, and its case. Whatever it raises names the case."""
+        async with asyncio.TaskGroup() as group:
+            for number, case in enumerate(cases):
+                folder = tmp_path / str(number)
+                folder.mkdir()
+                group.create_task(one(make(folder), case, live))
+
+    async def one(house: House, case: Any, live: Callable[[Any, Any], Awaitable[None]]) -> None:
+        try:
+            await live(house, case)
+            check_laws(house)
+        except Exception as error:
+            error.add_note(f"In the case of {case}, logs are in {house.folder}")
+            print(f"{case}\n{house.daemon.last_words()}\n{house.comfyui.last_words()}")
+            raise
+        finally:
+            house.end()
+
+    return run
 
 
 def check_laws(house: House) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import signal
-import subprocess
 import sys
 from typing import Any
 
@@ -124,11 +124,13 @@ async def test_no_file_at_all_costs_one_run(house: House) -> None:
     assert len(house.comfyui.posted()) == 1
 
 
-@pytest.mark.parametrize(("take", "numbers"), [("first", [1]), ("last", [1]), ("all", [1, 3, 4])])
-async def test_more_files_than_expected_wait_until_a_person_chooses(
-    house: House, take: str, numbers: list[int]
-) -> None:
+async def test_more_files_than_expected_wait_until_a_person_chooses(side_by_side: Any) -> None:
     """They wait in the spool: ComfyUI's own copies may go, and the daemon may die."""
+    await side_by_side(more_than_expected, [("first", [1]), ("last", [1]), ("all", [1, 3, 4])])
+
+
+async def more_than_expected(house: House, chosen: tuple[str, list[int]]) -> None:
+    take, numbers = chosen
     await house.begin()
     async with house.app() as app:
         house.comfyui.control(miscount_next=[2])
@@ -156,11 +158,10 @@ async def test_more_files_than_expected_wait_until_a_person_chooses(
     spool = house.state / "spool" / batch["batch_id"]
     await until(lambda: all(int(path.stem) < 10**9 for path in spool.glob("*")), "what was not taken goes")
     house.daemon.signal(signal.SIGTERM)
-    audit = subprocess.run(
-        [sys.executable, "-m", "comfyledger", "audit", "--config", str(house.folder / "config.toml")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+    audit = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "comfyledger", "audit", "--config", str(house.folder / "config.toml")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
-    assert audit.returncode == 0, audit.stdout + audit.stderr
+    said, _ = await audit.communicate()
+    assert audit.returncode == 0, said.decode()

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import WebSocketException
@@ -56,8 +57,11 @@ async def use(cloud: CloudHouse, request_id: str, quantity: int) -> Frame:
         await pause(0.02)
 
 
-@pytest.mark.parametrize("life", LIVES)
-async def test_whatever_the_account_answers_each_image_is_stored_once(cloud: CloudHouse, life: str) -> None:
+async def test_whatever_the_account_answers_each_image_is_stored_once(side_by_side: Any) -> None:
+    await side_by_side(life_with_faults, LIVES, make=CloudHouse)
+
+
+async def life_with_faults(cloud: CloudHouse, life: str) -> None:
     place, faults = LIVES[life]
     cloud.options = "answer_timeout_s = 0.4"
     await cloud.account.begin()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from support.processes import EarlierStandIn, House, StandIn
 from support.waiting import until
@@ -15,7 +14,7 @@ LATE_S = 2.5
 """Later than the daemon waits for an answer, and than it takes to look for the prompt and send it again."""
 
 
-VERSIONS = pytest.mark.parametrize("version", [StandIn, EarlierStandIn])
+VERSIONS = (StandIn, EarlierStandIn)
 
 
 async def begin(house: House, version: Callable[[Path, float], StandIn], depth: int) -> None:
@@ -52,8 +51,11 @@ def names(first: int, attempt: int, counts: list[int]) -> list[str]:
     return [f"{first}-a{attempt}_{count:05}_.png" for count in counts]
 
 
-@VERSIONS
-async def test_after_a_restart_only_missing_files_are_rendered_again(house: House, version: type[StandIn]) -> None:
+async def test_after_a_restart_only_missing_files_are_rendered_again(side_by_side: Any) -> None:
+    await side_by_side(restarted_in_the_middle, VERSIONS)
+
+
+async def restarted_in_the_middle(house: House, version: type[StandIn]) -> None:
     await begin(house, version, depth=5)
     comfyui = house.comfyui
     comfyui.control(hold=["start"])
@@ -102,8 +104,11 @@ async def test_prompts_are_sent_one_after_the_other_and_run_in_their_order(house
     assert [one["prompt_id"] for one in house.comfyui.ledger()["prompts"]] == house.comfyui.posted()
 
 
-@VERSIONS
-async def test_a_prompt_between_queue_and_history_is_waited_for(house: House, version: type[StandIn]) -> None:
+async def test_a_prompt_between_queue_and_history_is_waited_for(side_by_side: Any) -> None:
+    await side_by_side(between_queue_and_history, VERSIONS)
+
+
+async def between_queue_and_history(house: House, version: type[StandIn]) -> None:
     await begin(house, version, depth=1)
     house.comfyui.control(hold=["history"])
     async with house.app() as app:
@@ -139,8 +144,11 @@ async def test_an_unanswered_run_cut_by_a_restart_shares_no_names_with_the_next(
     assert len(house.comfyui.posted()) == len(set(house.comfyui.posted())) == 3
 
 
-@VERSIONS
-async def test_lost_answers_and_double_runs_give_one_set_of_files(house: House, version: type[StandIn]) -> None:
+async def test_lost_answers_and_double_runs_give_one_set_of_files(side_by_side: Any) -> None:
+    await side_by_side(lost_and_doubled, VERSIONS)
+
+
+async def lost_and_doubled(house: House, version: type[StandIn]) -> None:
     await begin(house, version, depth=3)
     comfyui = house.comfyui
     async with house.app() as app:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-import pytest
-
 from support.processes import House
 from support.waiting import until
 from support.wire_app import check_gap_free, coloured
@@ -24,8 +22,11 @@ def check_nothing_twice(house: House, batch: dict[str, Any], numbers: list[int])
     assert sorted(house.rendered(batch["batch_id"])) == sorted(f"{number}-a1_00001_.png" for number in numbers)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_a_daemon_that_ends_in_the_middle_goes_on_where_it_was(house: House, number: signal.Signals) -> None:
+async def test_a_daemon_that_ends_in_the_middle_goes_on_where_it_was(side_by_side: Any) -> None:
+    await side_by_side(ended_in_the_middle, [signal.SIGKILL, signal.SIGTERM])
+
+
+async def ended_in_the_middle(house: House, number: signal.Signals) -> None:
     await house.begin(seconds_per_image=0.02)
     async with house.app("app") as app:
         asked = await app.submit("r1", images=coloured(IMAGES))

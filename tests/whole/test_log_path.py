@@ -10,8 +10,7 @@ import subprocess
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from support.processes import Daemon, House
 from support.waiting import until
@@ -76,10 +75,11 @@ async def works(house: House, daemon: Daemon) -> None:
     house.check_stored(batch)
 
 
-@pytest.mark.parametrize("made", [unread, left, full])
-async def test_a_batch_comes_through_although_nobody_takes_the_log(
-    house: House, made: Callable[[], tuple[int, Callable[[], None]]]
-) -> None:
+async def test_a_batch_comes_through_although_nobody_takes_the_log(side_by_side: Any) -> None:
+    await side_by_side(log_not_taken, [unread, left, full])
+
+
+async def log_not_taken(house: House, made: Callable[[], tuple[int, Callable[[], None]]]) -> None:
     stderr, close = made()
     try:
         await works(house, daemon := Mute(house, stderr))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,14 @@ async def refused(house: House) -> str:
     return str(house.daemon.errors()[-1]["error"])
 
 
-@pytest.mark.parametrize("first_run", [True, False])
-async def test_a_daemon_without_its_write_ahead_log_gives_no_number_again(house: House, first_run: bool) -> None:
+async def test_a_daemon_without_its_write_ahead_log_gives_no_number_again(side_by_side: Any) -> None:
+    await side_by_side(without_its_log, ["first run", "later run"])
+
+
+async def without_its_log(house: House, run: str) -> None:
     house.expected_errors = {"daemon.ended"}
     await house.begin()
-    if not first_run:
+    if run == "later run":
         async with house.app("app") as app:
             await app.settled((await app.submit("before", quantity=1))["batch_id"])
         house.daemon.signal(signal.SIGTERM)

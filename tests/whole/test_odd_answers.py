@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
+from typing import Any
 
-import pytest
-
-from support.processes import House, in_between
+from support.processes import Doomed, House, in_between
 from support.waiting import until
 from support.wire_app import coloured
 
@@ -44,19 +42,16 @@ async def test_a_prompt_that_still_waits_is_found_by_its_id_and_not_sent_again(h
     assert len(house.comfyui.posted()) == 1
 
 
-async def test_an_entry_that_a_crash_left_in_comfyuis_history_goes_with_the_next(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_entry_that_a_crash_left_in_comfyuis_history_goes_with_the_next(house: House) -> None:
     """The files are recorded as kept, so nothing is owed to that prompt any more."""
-    (house.folder / "sitecustomize.py").write_text('import os\nos.environ["COMFYLEDGER_CRASH_AT"] = "fetch.logged"\n')
-    monkeypatch.setenv("PYTHONPATH", str(house.folder), prepend=os.pathsep)
+    house.daemon = Doomed(house, "fetch.logged")
     await house.begin()
     async with house.app() as app:
         await app.submit("r1", quantity=1)
         assert house.daemon.signal(signal.SIGCONT) == -signal.SIGKILL, "it did not die there"
-    monkeypatch.undo()
     (left,) = house.comfyui.posted()
     assert house.comfyui.history(left) != {}
+    house.daemon = Doomed(house)
     await house.daemon.begin()
     async with house.app() as app:
         asked = await app.submit("r2", quantity=1)
@@ -65,9 +60,12 @@ async def test_an_entry_that_a_crash_left_in_comfyuis_history_goes_with_the_next
     assert len(house.comfyui.posted()) == 2
 
 
-@pytest.mark.parametrize("paths", [("/history/",), ("/prompt",), ("/prompt", "/api/jobs/")])
-async def test_an_answer_that_is_cut_short_costs_a_lookup_and_no_image(house: House, paths: tuple[str, ...]) -> None:
+async def test_an_answer_that_is_cut_short_costs_a_lookup_and_no_image(side_by_side: Any) -> None:
     """The lookup that follows a POST without an answer may be cut short as well."""
+    await side_by_side(cut_short, [("/history/",), ("/prompt",), ("/prompt", "/api/jobs/")])
+
+
+async def cut_short(house: House, paths: tuple[str, ...]) -> None:
     await house.comfyui.begin()
     left = dict.fromkeys(paths, 2)
 
@@ -89,9 +87,14 @@ async def test_an_answer_that_is_cut_short_costs_a_lookup_and_no_image(house: Ho
     assert len(house.comfyui.posted()) == 5
 
 
-@pytest.mark.parametrize("said", [b'{"status": "queued"}', b'{"data": {"status": "in_progress"}}', b"{}", b"<html>"])
-async def test_a_jobs_unknown_status_does_not_count_as_removed_by_a_person(house: House, said: bytes) -> None:
+async def test_a_jobs_unknown_status_does_not_count_as_removed_by_a_person(side_by_side: Any) -> None:
     """ComfyUI renders on: the batch is not held, and two images are two renders."""
+    await side_by_side(
+        unknown_status, [b'{"status": "queued"}', b'{"data": {"status": "in_progress"}}', b"{}", b"<html>"]
+    )
+
+
+async def unknown_status(house: House, said: bytes) -> None:
     await house.comfyui.begin()
     house.comfyui.control(hold=["in_node"])
 

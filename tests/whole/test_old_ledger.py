@@ -6,29 +6,20 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from support.old_ledger import Knows, OldHouse, lacking, none_open, open_batches
 from support.waiting import until
 from support.wire_app import App, Frame, check_gap_free
-from whole.conftest import kept
 
 ENDED = {"stored", "parked", "failed", "cancelled", "forgotten"}
 
 
-@pytest.fixture
-async def old(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[OldHouse]:
-    with kept(OldHouse(tmp_path), request) as made:
-        assert isinstance(made, OldHouse)
-        yield made
+async def test_what_an_old_release_left_open_ends_and_its_numbers_go_on(side_by_side: Any) -> None:
+    await side_by_side(goes_on, ["everything", "files", "nothing"], make=OldHouse)
 
 
-@pytest.mark.parametrize("knows", ["everything", "files", "nothing"])
-async def test_what_an_old_release_left_open_ends_and_its_numbers_go_on(old: OldHouse, knows: Knows) -> None:
+async def goes_on(old: OldHouse, knows: Knows) -> None:
     await old.reopen(knows)
     await old_answers(old)
     async with old.app_of("") as app:
@@ -40,8 +31,7 @@ async def test_what_an_old_release_left_open_ends_and_its_numbers_go_on(old: Old
             await ended_as_expected(app, one)
         check_gap_free(await app.log())
     check_accounts(old)
-    assert await command(old, "audit") == (0, True)
-    assert await command(old, "replay", "--check") == (0, True)
+    assert await asyncio.gather(command(old, "audit"), command(old, "replay", "--check")) == [(0, True)] * 2
 
 
 async def old_answers(old: OldHouse) -> None:

@@ -10,8 +10,6 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from support.processes import Daemon, House
 from support.waiting import until
 from support.wire_app import Frame
@@ -159,9 +157,12 @@ async def test_no_second_daemon_comes_in_and_none_touches_what_is_the_first_ones
         await app.settled(again["batch_id"])
 
 
-@pytest.mark.parametrize("copied", [True, False])
-async def test_after_the_first_daemon_has_ended_its_spool_is_still_its_ledgers(house: House, copied: bool) -> None:
+async def test_after_the_first_daemon_has_ended_its_spool_is_still_its_ledgers(side_by_side: Any) -> None:
     """Another ledger would sweep the files that it does not know, a copy would replace them."""
+    await side_by_side(started_on_its_spool, ["a copy", "a new ledger"])
+
+
+async def started_on_its_spool(house: House, which: str) -> None:
     await house.begin()
     async with house.app("app") as app:
         batch = await app.submit("a", quantity=1)
@@ -170,9 +171,9 @@ async def test_after_the_first_daemon_has_ended_its_spool_is_still_its_ledgers(h
     before: dict[str, Any] = {str(path): path.read_bytes() for path in (house.state / "spool").rglob("*.png")}
     assert len(before) == 1
     keys = {"state": house.folder / "other", "spool": house.state / "spool"}
-    if copied:
+    if which == "a copy":
         keys["ledger"] = Path(shutil.copy(house.state / "ledger.db", house.folder / "copy.db"))
     said = await Second(house, "second", keys).refused()
-    assert "is a copy" in said if copied else "belongs to another ledger" in said
+    assert "is a copy" in said if which == "a copy" else "belongs to another ledger" in said
     assert {str(path): path.read_bytes() for path in (house.state / "spool").rglob("*.png")} == before
     await house.daemon.begin()

@@ -7,8 +7,6 @@ import signal
 import urllib.request
 from typing import Any
 
-import pytest
-
 from support.processes import EarlierStandIn, House, StandIn
 from support.waiting import until
 from support.wire_app import App, coloured, of_kind
@@ -70,11 +68,12 @@ async def test_a_prompt_that_somebody_interrupted_is_not_run_again(house: House)
     house.check_stored(batch)
 
 
-@pytest.mark.parametrize("version", [StandIn, EarlierStandIn])
-async def test_a_history_that_somebody_cleared_takes_no_finished_image_away(
-    house: House, version: type[StandIn]
-) -> None:
+async def test_a_history_that_somebody_cleared_takes_no_finished_image_away(side_by_side: Any) -> None:
     """Both have ended and nobody has looked yet: their files lie under the names that they must have."""
+    await side_by_side(history_cleared, [StandIn, EarlierStandIn])
+
+
+async def history_cleared(house: House, version: type[StandIn]) -> None:
     house.comfyui = version(house.folder, 0.0)
     await house.comfyui.begin()
     house.configure()

@@ -3,12 +3,9 @@ and only what is ours is cancelled."""
 
 from __future__ import annotations
 
-import os
 import signal
 
-import pytest
-
-from support.processes import House, StandIn
+from support.processes import Doomed, House, StandIn
 from support.waiting import until
 from support.wire_app import App, Frame, of_kind
 
@@ -48,20 +45,15 @@ async def test_a_prompt_that_runs_too_long_is_cancelled_and_rendered_again(house
         )
 
 
-async def test_after_a_crash_an_overdue_cancel_is_not_blamed_on_a_person(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_after_a_crash_an_overdue_cancel_is_not_blamed_on_a_person(house: House) -> None:
     """ComfyUI's history says how long it ran; an interruption before its time was a person's will."""
-    (house.folder / "sitecustomize.py").write_text(
-        'import os\nos.environ.update(COMFYLEDGER_CRASH_AT="prompt.ended")\n'
-    )
-    monkeypatch.setenv("PYTHONPATH", str(house.folder), prepend=os.pathsep)
+    house.daemon = Doomed(house, "prompt.ended")
     await begin(house, seconds_per_image=60.0)
     async with house.app() as app:
         asked = await app.submit("r1", quantity=1)
         assert house.daemon.signal(signal.SIGCONT) == -signal.SIGKILL, "it did not die there"
-    monkeypatch.undo()
     house.comfyui.control(seconds_per_image=0.0)
+    house.daemon = Doomed(house)
     await house.daemon.begin()
     async with house.app() as app:
         (batch,) = await app.settled(asked["batch_id"])

@@ -15,8 +15,11 @@ SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_pref
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-async def test_a_repeat_gets_the_same_answer_without_its_workflow_and_limits(house: House, end: Any) -> None:
+async def test_a_repeat_gets_the_same_answer_without_its_workflow_and_limits(side_by_side: Any) -> None:
+    await side_by_side(repeated_later, [signal.SIGTERM, signal.SIGKILL])
+
+
+async def repeated_later(house: House, end: Any) -> None:
     (house.folder / "mine.json").write_text(json.dumps({"1": EMPTY, "9": SAVE}))
     empty = '[workflows.empty-image]\nfile = "sample:empty-image"\n'
     await house.begin(f'{empty}[workflows.mine]\nfile = "mine.json"\n')

@@ -6,8 +6,6 @@ import signal
 import time
 from typing import Any
 
-import pytest
-
 from support.processes import House
 from support.waiting import pause, until
 from support.wire_app import App, Frame, coloured, of_kind
@@ -64,11 +62,12 @@ async def test_a_socket_that_ends_in_any_way_is_replaced_and_costs_no_completion
     assert len(house.comfyui.posted()) == len(set(house.comfyui.posted())) == len(faults)
 
 
-@pytest.mark.parametrize("fault", [{"deaf": True}, {"break_sockets": "half_open"}, {"break_sockets": "zombie"}])
-async def test_an_open_silent_socket_is_detected_replaced_counted_and_logged(
-    house: House, fault: dict[str, Any]
-) -> None:
+async def test_an_open_silent_socket_is_detected_replaced_counted_and_logged(side_by_side: Any) -> None:
     """The end of the old socket comes late: a client id that was used again would make the new one a zombie."""
+    await side_by_side(open_and_silent, [{"deaf": True}, {"break_sockets": "half_open"}, {"break_sockets": "zombie"}])
+
+
+async def open_and_silent(house: House, fault: dict[str, Any]) -> None:
     await house.begin()
     async with house.app() as app:
         took = await settled_after(house, app, "r1", **fault)

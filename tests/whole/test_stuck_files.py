@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
 from support.processes import House
 from support.waiting import until
@@ -31,8 +31,11 @@ def views(house: House) -> int:
     return sum(one["path"] == "/view" for one in house.comfyui.requests())
 
 
-@pytest.mark.parametrize("fault", ["hang", "drip", "reset", "redirect", "endless"])
-async def test_one_file_that_never_comes_costs_nobody_else_anything(house: House, fault: str) -> None:
+async def test_one_file_that_never_comes_costs_nobody_else_anything(side_by_side: Any) -> None:
+    await side_by_side(one_file_never_comes, ["hang", "drip", "reset", "redirect", "endless"])
+
+
+async def one_file_never_comes(house: House, fault: str) -> None:
     await begin(house, "[spool]\nimage_bytes_max = 2_000_000")
     async with house.app() as app:
         stuck = await stuck_batch(app, house, fault)

@@ -60,11 +60,13 @@ def admit(
     `raw`: the data of the frame as sent, for the digest; `secret` is its key.
     """
     _check_request_id(message.request_id)
-    asked = _images(message, policy.quantity_max)
+    asked = _shots(message, policy.quantity_max)
     _check_seeds(message, asked)
     _check_depth(message.metadata)
-    series = _series(policy.templates, message.username, message.character, message.premade)
+    _series(policy.templates, message.username, message.character, message.premade)
     workflow = _workflow(message, policy)
+    media = tuple(output.medium for output in workflow.plan.every_output)
+    _check_quantity(message, len(asked) * len(media), policy.quantity_max)
     if message.images_per_prompt > 1 and workflow.plan.batch_size is None:
         raise Refused(
             "workflow_batch_size",
@@ -73,7 +75,7 @@ def admit(
             path="$.data.images_per_prompt",
         )
     inputs = _inputs(message, asked, workflow)
-    prompts, texts = _prompts(message, asked, inputs, policy.backend, ids)
+    prompts, texts = _prompts(message, asked, inputs, policy.backend, ids, len(media))
     metadata = _metadata(message, ids)
     command = SubmitBatch(
         label=label,
@@ -84,8 +86,10 @@ def admit(
         user_key=fold(message.username),
         character=message.character,
         premade=message.premade,
-        series=(series,),
-        media=("image",),
+        series=tuple(
+            _series(policy.templates, message.username, message.character, message.premade, medium) for medium in media
+        ),
+        media=media,
         prompts=prompts,
         workflow=workflow.name,
         template=blob_of(workflow.template, ids.salt(), workflow.key),
@@ -102,7 +106,7 @@ def admit(
 def open_series(
     message: wire.OpenSeries, label: str, policy: AdmissionPolicy, stores: Sequence[StoreRef]
 ) -> OpenSeries:
-    series = _series(policy.templates, message.username, message.character, message.premade)
+    series = _series(policy.templates, message.username, message.character, message.premade, message.medium)
     return OpenSeries(label, series, tuple(stores), policy.trust)
 
 
@@ -135,15 +139,21 @@ def _check_request_id(request_id: str) -> None:
         )
 
 
-def _images(message: wire.SubmitBatch, quantity_max: int) -> list[wire.ImageAsked]:
+def _shots(message: wire.SubmitBatch, quantity_max: int) -> list[wire.ImageAsked]:
     if (message.quantity is None) == (message.images is None):
         raise Refused(
             "quantity_and_images",
             hint="Give `quantity` for equal images, or `images` for images with inputs of their own.",
             path="$.data.quantity",
         )
-    field = "quantity" if message.images is None else "images"
     count = message.quantity if message.quantity is not None else len(message.images or ())
+    _check_quantity(message, count, quantity_max)
+    return list(message.images) if message.images is not None else [wire.ImageAsked()] * count
+
+
+def _check_quantity(message: wire.SubmitBatch, count: int, quantity_max: int) -> None:
+    """`count`: of images. Each shot that was asked for gives one for each output of the workflow."""
+    field = "quantity" if message.images is None else "images"
     if not 1 <= count <= quantity_max:
         raise Refused(
             "quantity_out_of_range",
@@ -151,7 +161,6 @@ def _images(message: wire.SubmitBatch, quantity_max: int) -> list[wire.ImageAske
             hint="Send several batches, or raise [limits] quantity_max.",
             path=f"$.data.{field}",
         )
-    return list(message.images) if message.images is not None else [wire.ImageAsked()] * count
 
 
 def _check_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) -> None:
@@ -246,8 +255,12 @@ def _prompts(
     inputs: Sequence[dict[str, Any]],
     backend: str,
     ids: IdSource,
+    outputs: int,
 ) -> tuple[tuple[PromptFixed, ...], tuple[Blob, ...]]:
-    """Neighbours with equal inputs and no seed of their own share prompts of at most `images_per_prompt`."""
+    """Neighbours with equal inputs and no seed of their own share prompts of at most `images_per_prompt` shots.
+
+    A shot is as many images as there are outputs, one after the other.
+    """
     base, most = (message.seed, SEED_MAX) if message.seed is not None else (ids.seed(), SEED_MADE_UP_MAX)
     blobs: dict[bytes, Blob] = {}
     prompts: list[PromptFixed] = []
@@ -260,14 +273,15 @@ def _prompts(
             blobs[content] = blob_of(content, ids.salt())
         return blobs[content].digest
 
-    def add(images: Sequence[int], seed: int | None, values: dict[str, Any]) -> None:
+    def add(shots: Sequence[int], seed: int | None, values: dict[str, Any]) -> None:
         index = len(prompts) + 1
         fixed = seed if seed is not None else (base + index - 1) % (most + 1)
-        prompts.append(PromptFixed(index, tuple(images), fixed, backend, digest(values)))
+        images = tuple(image for shot in shots for image in range(shot * outputs + 1, (shot + 1) * outputs + 1))
+        prompts.append(PromptFixed(index, images, fixed, backend, digest(values)))
 
     places = range(len(asked))
     for seed, alike in groupby(places, key=lambda place: (asked[place].seed, inputs[place])):
-        members = [place + 1 for place in alike]
+        members = list(alike)
         step = 1 if seed[0] is not None else message.images_per_prompt
         for start in range(0, len(members), step):
             add(members[start : start + step], seed[0], seed[1])

@@ -79,5 +79,6 @@ async def _used(reader: Reader, label: str, raw: bytes) -> RequestRow | None:
 async def _answered(context: Dependencies, batch: BatchRow) -> wire.BatchAccepted:
     images = await context.reader.images(ImageFilter(batch_id=batch.batch_id, limit=batch.images))
     given = tuple(image.named for image in images if image.index <= batch.asked_for)
-    accepted = Accepted(batch.batch_id, batch.position, given, repeated=True)
+    media = tuple(output.medium for output in batch.every_output)
+    accepted = Accepted(batch.batch_id, batch.position, given, repeated=True, media=media)
     return serialize.accepted(accepted, context.view.epoch, await found_in(context.reader, batch.batch_id))

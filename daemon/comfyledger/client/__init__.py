@@ -28,6 +28,7 @@ from typing import Any, Self, cast
 from comfyledger import wire
 from comfyledger.client.finding import Address, find_daemon
 from comfyledger.client.link import Feed, Link, Pushed
+from comfyledger.core.media import Medium
 from comfyledger.errors import Refused
 
 __all__ = ["Client", "Pushed"]
@@ -118,8 +119,10 @@ class Client:
         )
         return await self._link.ask(message, wire.BatchAccepted)
 
-    async def open_series(self, username: str, character: str, *, premade: bool = False) -> wire.SeriesInfo:
-        return await self._link.ask(wire.OpenSeries(username, character, premade), wire.SeriesInfo)
+    async def open_series(
+        self, username: str, character: str, *, premade: bool = False, medium: Medium = "image"
+    ) -> wire.SeriesInfo:
+        return await self._link.ask(wire.OpenSeries(username, character, premade, medium), wire.SeriesInfo)
 
     async def get_batch(self, batch_id: str) -> wire.BatchInfo:
         return await self._link.ask(wire.GetBatch(batch_id), wire.BatchInfo)

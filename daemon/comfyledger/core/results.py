@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series
 from comfyledger.core.values import ImageNamed, StoreRef
 
@@ -15,17 +16,20 @@ class Accepted(msgspec.Struct, frozen=True):
     position: int
     images: tuple[ImageNamed, ...]
     repeated: bool
+    media: tuple[Medium, ...] = ("image",)
+    """Of each output, in their order."""
 
 
 class SeriesUnknown(msgspec.Struct, frozen=True):
     """The stores must be asked before the series gives its first number; the command is to be decided again then.
 
-    `by`: the label of the client that asks.
+    `by`: the label of the client that asks. `also`: further series of the same command, to be asked about at once.
     """
 
     series: Series
     stores: tuple[StoreRef, ...]
     by: str = ""
+    also: tuple[SeriesUnknown, ...] = ()
 
 
 class SeriesNext(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ Nothing of it is on disk: a command that waits was not acknowledged.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -49,7 +49,8 @@ class _Parked:
 
     def __init__(self, question: Question) -> None:
         self.question = question
-        self.waiting: list[Waiting] = []
+        self.waiting: dict[Waiting, None] = {}
+        """In the order in which they came."""
 
     def shown(self) -> Question:
         messages = (waiting.message for waiting in self.waiting)
@@ -90,7 +91,7 @@ class FirstUse:
     @property
     def waiting(self) -> int:
         """How many commands wait."""
-        return sum(len(parked.waiting) for parked in self._parked.values())
+        return len({waiting for parked in self._parked.values() for waiting in parked.waiting})
 
     def questions(self) -> dict[str, Question]:
         """What is being asked, by the key of the series."""
@@ -104,21 +105,21 @@ class FirstUse:
     # ---- changed
 
     def park(self, waiting: Waiting, unknown: SeriesUnknown) -> None:
-        """Let a command wait. The stores are asked if nobody asks them about this series yet."""
-        key = unknown.series.key
-        parked = self._parked.get(key)
-        if parked is None:
-            parked = self._parked[key] = _Parked(Question(unknown, self._wall_ms()))
-            self._spawn(self._ask_stores(parked))
-        parked.waiting.append(waiting)
-        asyncio.get_running_loop().call_later(self._wait_s, self._expire, key, waiting)
+        """Let a command wait for all of its series. The stores are asked if nobody asks them about one of these yet."""
+        for one in (unknown, *unknown.also):
+            parked = self._parked.get(one.series.key)
+            if parked is None:
+                parked = self._parked[one.series.key] = _Parked(Question(one, self._wall_ms()))
+                self._spawn(self._ask_stores(parked))
+            parked.waiting[waiting] = None
+        asyncio.get_running_loop().call_later(self._wait_s, self._expire, waiting)
 
     def take_up(self, key: str) -> None:
-        """Have all commands of a series decided again."""
+        """Have all commands of a series decided again that wait for no other series."""
         parked = self._parked.pop(key, None)
         if parked is not None:
-            commands, parked.waiting = parked.waiting, []
-            self._take_up_commands(commands)
+            commands, parked.waiting = parked.waiting, {}
+            self._take_up_commands([one for one in commands if next(self._waited_for(one), None) is None])
 
     def take_up_decided(self, rows: Iterable[Row]) -> None:
         """After a commit: an import may have said what a store holds of a series, so that it need not be asked."""
@@ -150,11 +151,18 @@ class FirstUse:
         finally:
             if self._parked.get(unknown.series.key) is parked:
                 del self._parked[unknown.series.key]
-            for waiting in parked.waiting:
-                waiting.fail(parked.refusal())
+            for waiting in list(parked.waiting):
+                self._give_up(waiting, parked.refusal())
 
-    def _expire(self, key: str, waiting: Waiting) -> None:
-        parked = self._parked.get(key)
-        if parked is not None and waiting in parked.waiting:
-            parked.waiting.remove(waiting)
-            waiting.fail(parked.refusal())
+    def _expire(self, waiting: Waiting) -> None:
+        parked = next(self._waited_for(waiting), None)
+        if parked is not None:
+            self._give_up(waiting, parked.refusal())
+
+    def _give_up(self, waiting: Waiting, refusal: Refused) -> None:
+        for parked in list(self._waited_for(waiting)):
+            del parked.waiting[waiting]
+        waiting.fail(refusal)
+
+    def _waited_for(self, waiting: Waiting) -> Iterator[_Parked]:
+        return (parked for parked in self._parked.values() if waiting in parked.waiting)

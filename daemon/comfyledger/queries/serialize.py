@@ -30,7 +30,12 @@ def accepted(answer: Accepted, epoch: str, found: str) -> wire.BatchAccepted:
         numbers=[image.number for image in images],
         names=[image.file for image in images],
         public_ids=[image.public_id for image in images],
-        images=[wire.ImageGiven(image.index, image.number, image.file, image.public_id) for image in images],
+        images=[
+            wire.ImageGiven(
+                image.index, image.number, image.file, image.public_id, answer.media[image.output - 1], image.output
+            )
+            for image in images
+        ],
         repeated=answer.repeated,
         found=[found] if found else [],
     )
@@ -60,6 +65,8 @@ def image_info(row: ImageRow, texts: Mapping[str, str]) -> wire.ImageInfo:
             )
             for upload in row.uploads
         ],
+        medium=row.medium,
+        output=row.output,
     )
 
 
@@ -88,6 +95,7 @@ def batch_info(row: BatchRow, tagged: Tagged, images: Iterable[wire.ImageInfo] =
         tags=tagged.tags,
         metadata=tagged.metadata,
         images=list(images),
+        outputs=[wire.OutputInfo(output.node, output.medium, output.series) for output in row.outputs],
     )
 
 

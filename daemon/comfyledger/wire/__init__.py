@@ -15,6 +15,7 @@ from comfyledger.wire.answers.batches import (
     ImageGiven,
     ImageInfo,
     Images,
+    OutputInfo,
     SeriesInfo,
     UploadInfo,
 )
@@ -151,6 +152,7 @@ __all__ = [
     "Message",
     "NamePart",
     "OpenSeries",
+    "OutputInfo",
     "OwedInfo",
     "PastEvent",
     "Pause",

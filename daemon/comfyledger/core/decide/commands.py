@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from comfyledger.core.commands import (
     CancelBatch,
     DropStore,
@@ -83,7 +85,7 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
             metadata=command.metadata,
         )
     )
-    return Accepted(command.batch_id, recorded.position, images, repeated=False)
+    return Accepted(command.batch_id, recorded.position, images, repeated=False, media=command.media)
 
 
 def _opened(draft: Draft, command: SubmitBatch | OpenSeries, used: tuple[Series, ...]) -> SeriesUnknown | None:
@@ -92,17 +94,21 @@ def _opened(draft: Draft, command: SubmitBatch | OpenSeries, used: tuple[Series,
     Nothing is opened while the stores must be asked about one of the series.
     """
     new = {series.key: series for series in used if not _is_open(draft, series)}
-    for series in new.values():
-        row = draft.state.series(series.key)
-        known = row.known if row is not None else ()
-        ask = tuple(store for store in command.stores if store.identity not in known)
-        if ask and not command.trust:
-            return SeriesUnknown(series, ask, command.label)
+    unknown = [one for series in new.values() if (one := _unanswered(draft, command, series)) is not None]
+    if unknown:
+        return replace(unknown[0], also=tuple(unknown[1:]))
     for series in new.values():
         if draft.state.series(series.key) is None:
             first = draft.state.first_number()
             draft.emit(SeriesOpened(series.key, series.folder, first, asked=False, by=command.label))
     return None
+
+
+def _unanswered(draft: Draft, command: SubmitBatch | OpenSeries, series: Series) -> SeriesUnknown | None:
+    row = draft.state.series(series.key)
+    known = row.known if row is not None else ()
+    ask = tuple(store for store in command.stores if store.identity not in known)
+    return SeriesUnknown(series, ask, command.label) if ask and not command.trust else None
 
 
 def _is_open(draft: Draft, series: Series) -> bool:
@@ -115,7 +121,8 @@ def _answered_before(draft: Draft, command: SubmitBatch, digest: str, batch_id: 
         raise conflict(command.request_id)
     batch = draft.state.the_batch(batch_id)
     images = tuple(image.named for image in draft.state.images(batch_id) if image.index <= batch.asked_for)
-    return Accepted(batch_id, batch.position, images, repeated=True)
+    media = tuple(output.medium for output in batch.every_output)
+    return Accepted(batch_id, batch.position, images, repeated=True, media=media)
 
 
 def conflict(request_id: str) -> Refused:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from comfyledger.core.media import Medium
 from comfyledger.wire.answers.parts import Answer, BatchId, Series
 
 IndexInBatch = Annotated[int, Meta(description="Its index in the batch, from 1.", examples=[1])]
@@ -18,6 +19,10 @@ PublicId = Annotated[
         examples=["Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1"],
     ),
 ]
+ExpectedMedium = Annotated[
+    Medium, Meta(description="What it is expected to be, as its name says. `extension` says what the file is.")
+]
+OutputOfBatch = Annotated[int, Meta(description="The output of the batch that it comes from, from 1.", examples=[1])]
 More = Annotated[bool, Meta(description="Whether another page follows.")]
 NextCursor = Annotated[
     str,
@@ -35,6 +40,8 @@ class ImageGiven(Answer, frozen=True):
     number: NumberInSeries
     name: FileName
     public_id: PublicId
+    medium: Annotated[Medium, Meta(description="What it is expected to be, as its name says.")] = "image"
+    output: OutputOfBatch = 1
 
 
 class BatchAccepted(Answer, frozen=True):
@@ -184,6 +191,16 @@ class ImageInfo(Answer, frozen=True):
             ],
         ),
     ] = ""
+    medium: ExpectedMedium = "image"
+    output: OutputOfBatch = 1
+
+
+class OutputInfo(Answer, frozen=True):
+    """An output of a batch: a node of the graph whose files become images."""
+
+    node: Annotated[str, Meta(description="The id of the node in the graph.", examples=["9"])]
+    medium: Annotated[Medium, Meta(description="What its files are expected to be.")]
+    series: Series
 
 
 class BatchInfo(Answer, frozen=True):
@@ -228,6 +245,10 @@ class BatchInfo(Answer, frozen=True):
         dict[str, Any], Meta(description="The client's metadata, as in the request.", examples=[{"order": 1001}])
     ] = {}
     images: Annotated[list[ImageInfo], Meta(description="Its images; only from `get_batch`.")] = []
+    outputs: Annotated[
+        list[OutputInfo],
+        Meta(description="Its outputs, in order. Left out for one output whose files are images."),
+    ] = []
 
 
 class Batches(Answer, frozen=True):

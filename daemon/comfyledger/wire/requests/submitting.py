@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from comfyledger.core.media import Medium
 from comfyledger.wire.requests.parts import Message, Priority
 
 PROTOCOL: Final = 1
@@ -68,11 +69,19 @@ class SubmitBatch(Message, frozen=True):
     ]
     premade: Annotated[bool, Meta(description="Whether the character exists already; chooses the folder.")] = False
     quantity: Annotated[
-        int | None, Meta(description="How many images with equal inputs. Either this or `images`.", examples=[8])
+        int | None,
+        Meta(
+            description="How many images with equal inputs; with several outputs, how many from each. Either this or "
+            "`images`.",
+            examples=[8],
+        ),
     ] = None
     images: Annotated[
         list[ImageAsked] | None,
-        Meta(description="One entry for each image, with its own inputs and seed. Either this or `quantity`."),
+        Meta(
+            description="One entry for each image, with its own inputs and seed; with several outputs, for one image "
+            "from each. Either this or `quantity`."
+        ),
     ] = None
     workflow: Annotated[
         Annotated[str, Meta(max_length=255)] | dict[str, Any] | None,
@@ -139,3 +148,4 @@ class OpenSeries(Message, frozen=True):
     username: Annotated[str, Meta(description="The user, as in `submit_batch`.", examples=["Areg"])]
     character: Annotated[str, Meta(description="The character, as in `submit_batch`.", examples=["Opal Fever"])]
     premade: Annotated[bool, Meta(description="Whether the character exists already, as in `submit_batch`.")] = False
+    medium: Annotated[Medium, Meta(description="What the files are that the series numbers.")] = "image"

@@ -227,3 +227,57 @@ async def test_a_wait_is_no_longer_for_having_been_asked_twice(make: Any, monkey
     await until(client.done)
     with pytest.raises(Refused, match="could not say"):
         await client
+
+
+# ---- a batch of several series
+
+
+BOTH: Any = {"media": ("image", "video")}
+
+
+async def test_the_stores_are_asked_about_all_series_of_a_batch_at_the_same_time(rig: Any) -> None:
+    may = asyncio.Event()
+    rig.ask = answering(rig.engine, 57, may)
+    client = asyncio.create_task(rig.submit(first(**BOTH)))
+    await until(lambda: len(rig.asked) == 2)
+    assert rig.engine.view.queued["first_use"] == 1
+    assert {question.labels for question in rig.engine.view.questions.values()} == {("app",)}
+    may.set()
+    assert await client == [58, 58, 59, 59, 60, 60]
+    assert [line.kind for line in log_of(rig.path)] == ["series_opened", "series_opened", "batch_requested"]
+    assert (len(rig.asked), rig.engine.view.questions) == (2, {})
+    check_tables(rig.path)
+
+
+async def test_a_batch_waits_until_the_last_of_its_series_is_known(rig: Any) -> None:
+    (client,) = rig.send(first(**BOTH))
+    await until(lambda: len(rig.engine.view.questions) == 2)
+    image, video = first(**BOTH).series
+    await rig.engine.report(SeriesAnswered(image, (Evidence("folder", FOLDER.identity, 4),)))
+    assert (list(rig.engine.view.questions), client.done()) == ([video.key], False)
+    assert await rig.submit(first("r2")) == [5, 6, 7], "who waits for nothing goes before who waits"
+    await rig.engine.report(SeriesAnswered(video, (Evidence("folder", FOLDER.identity, 9),)))
+    assert [image.number for image in (await client).images] == [8, 10, 9, 11, 10, 12]
+
+
+async def test_a_batch_that_is_refused_waits_for_none_of_its_series(make: Any) -> None:
+    rig = make(first_use_wait_s=0.05)
+    rig.start()
+    [refused] = await asyncio.gather(*rig.send(first(**BOTH)), return_exceptions=True)
+    assert refused.code == "series_unanswered"
+    assert [question.labels for question in rig.engine.view.questions.values()] == [(), ()]
+    assert rig.engine.view.queued["first_use"] == 0
+    assert log_of(rig.path) == []
+
+
+async def test_a_series_whose_asker_ends_refuses_the_batch_and_frees_the_others(rig: Any) -> None:
+    image, _ = first(**BOTH).series
+
+    async def ask(unknown: SeriesUnknown) -> None:
+        if unknown.series != image:
+            await asyncio.Event().wait()
+
+    rig.ask = ask
+    [refused] = await asyncio.gather(*rig.send(first(**BOTH)), return_exceptions=True)
+    assert refused.code == "series_unanswered"
+    assert [question.labels for question in rig.engine.view.questions.values()] == [()]

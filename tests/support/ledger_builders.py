@@ -19,6 +19,7 @@ from comfyledger.core.decide.decide import Message, Policy, decide, needs
 from comfyledger.core.events import BatchRequested, ImageAdded, ImageRenumbered, Recorded
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.keys import gathered
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Templates, series_of
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import (
@@ -57,8 +58,12 @@ def submission(
     prompt: str = "",
     salt: bytes = b"salt",
     graph: bytes = GRAPH,
+    media: tuple[Medium, ...] = ("image",),
 ) -> SubmitBatch:
-    """A batch as the door admits it. `body` tells requests of one id apart; `prompt` is a text that somebody typed."""
+    """A batch as the door admits it. `body` tells requests of one id apart; `prompt` is a text that somebody typed.
+
+    `quantity` counts shots, each with a prompt of its own that gives an image for each of the `media`.
+    """
     text = blob_of(prompt.encode(), salt + request_id.encode()) if prompt else None
     inputs = text.digest if text else None
     return SubmitBatch(
@@ -70,12 +75,15 @@ def submission(
         user_key=fold(user),
         character=character,
         premade=True,
-        series=(series_of(Templates(), user, character, True),),
-        media=("image",),
-        prompts=tuple(PromptFixed(index, (index,), index, "main", inputs) for index in range(1, quantity + 1)),
+        series=tuple(series_of(Templates(), user, character, True, medium) for medium in media),
+        media=media,
+        prompts=tuple(
+            PromptFixed(shot, tuple(range((shot - 1) * len(media) + 1, shot * len(media) + 1)), shot, "main", inputs)
+            for shot in range(1, quantity + 1)
+        ),
         workflow="empty",
         template=blob_of(graph, salt, hashlib.sha256(graph).hexdigest()),
-        plan={"output": "9"},
+        plan={"output": "9"} | ({"outputs": [{"node": str(9 + n)} for n in range(len(media))]} if media[1:] else {}),
         stores=(FOLDER,),
         priority=1,
         texts=(text,) if text else (),

@@ -17,7 +17,7 @@ from comfyledger.core.media import (
 from comfyledger.plugin_api import IMAGE_EXTENSIONS as SEEN_BY_PLUGINS
 from comfyledger.workers.media.media_file import DECODES, WALKS
 
-CONTAINERS = {"movie": {"mp4", "mov"}, "matroska": {"webm", "mkv"}}
+CONTAINERS = {"movie": {"mp4", "mov", "m4a"}, "matroska": {"webm", "mkv"}, "heif": {"avif", "heic"}}
 
 
 def test_every_kind_of_file_that_says_whether_it_is_whole_is_checked() -> None:
@@ -46,8 +46,9 @@ def test_every_kind_can_be_kept_and_no_extension_means_two() -> None:
     [
         ("a.PNG", "png"),
         ("a.jpeg", "jpg"),
-        ("a_00001_.latent", "latent"),
-        ("a.safetensors", "bin"),
+        ("a_00001_.abc", "abc"),
+        ("a.safetensors", "safetensors"),
+        ("a.safetensorz", "bin"),
         ("a.tar.gz", "gz"),
         ("a", "bin"),
         ("a.", "bin"),
@@ -62,10 +63,11 @@ def test_a_file_is_kept_under_the_extension_of_its_name(name: str, extension: st
 
 
 def test_what_no_table_knows_is_a_file_of_bytes() -> None:
-    assert (medium_of("latent"), mime_type_of("latent")) == ("file", "application/octet-stream")
+    assert (medium_of("abc"), mime_type_of("abc")) == ("file", "application/octet-stream")
     assert (medium_of("jpeg"), mime_type_of("jpeg")) == ("image", "image/jpeg")
     assert medium_of("svg") == "file", "a document: a browser would run its scripts"
 
 
 def test_plugins_see_the_same_pictures_and_every_spelling_of_them() -> None:
-    assert SEEN_BY_PLUGINS == IMAGE_EXTENSIONS == {"png", "jpg", "jpeg", "webp", "gif"}
+    assert SEEN_BY_PLUGINS == IMAGE_EXTENSIONS
+    assert {"png", "jpg", "jpeg", "webp", "gif", "avif", "tiff", "tif", "exr"} <= IMAGE_EXTENSIONS

@@ -37,6 +37,35 @@ def movie(brand: bytes = b"isom", *, index_first: bool = False) -> bytes:
     return kind + box(b"free", SECRET) + box(b"mdat", samples) + index(len(kind) + 8 + len(SECRET) + 8)
 
 
+def fragments() -> bytes:
+    """An index without samples, and two fragments: sizes of their own in the first, one for all in the second."""
+    usual = box(b"trex", bytes(4), struct.pack(">5I", 1, 1, 0, 25, 0))
+    index = box(
+        b"moov", box(b"trak", box(b"tkhd", bytes(76) + struct.pack(">2I", 64 << 16, 48 << 16))), box(b"mvex", usual)
+    )
+    runs = [
+        box(b"trun", struct.pack(">3I4I", 0x301, 2, 0, 1, 20, 1, 30)),
+        box(b"trun", struct.pack(">2I", 0, 2)),
+    ]
+    pieces = [
+        box(b"moof", box(b"traf", box(b"tfhd", struct.pack(">2I", 0x20000, 1)), run)) + box(b"mdat", bytes(range(50)))
+        for run in runs
+    ]
+    return box(b"ftyp", b"iso5", bytes(4), b"iso5") + index + box(b"udta", PROMPT) + b"".join(pieces)
+
+
+def avi() -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return kind + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+
+    header = chunk(b"avih", bytes(32) + struct.pack("<2I", 64, 48) + bytes(16))
+    stream = chunk(b"LIST", b"strl" + chunk(b"strh", bytes(56)) + chunk(b"strn", SECRET))
+    texts = chunk(b"LIST", b"INFO" + chunk(b"ICMT", PROMPT))
+    frames = chunk(b"LIST", b"movi" + chunk(b"00dc", bytes(range(51))))
+    content = b"AVI " + chunk(b"LIST", b"hdrl" + header + stream) + texts + frames + chunk(b"idx1", bytes(16))
+    return chunk(b"RIFF", content) + chunk(b"RIFF", b"AVIX" + frames)
+
+
 def element(element_id: int, *content: bytes) -> bytes:
     body = b"".join(content)
     length = (1 << 28 | len(body)).to_bytes(4, "big")
@@ -46,10 +75,11 @@ def element(element_id: int, *content: bytes) -> bytes:
 def matroska(kind: bytes = b"webm", *, closed: bool = True) -> bytes:
     checksum = element(0xBF, bytes(4))
     info = element(0x1549A966, checksum, element(0x2AD7B1, b"\x0f\x42\x40"), element(0x7BA9, SECRET))
+    name = element(0x536E, SECRET)
     video = element(0xE0, element(0xB0, b"\x40"), element(0xBA, b"\x30"))
     tags = element(0x1254C367, element(0x7373, element(0x67C8, element(0x45A3, b"PROMPT"), element(0x4487, PROMPT))))
     cluster = element(0x1F43B675, element(0xE7, b"\0"), element(0xA3, b"\x81\0\0\x80" + bytes(range(40))))
-    content = info + element(0x1654AE6B, element(0xAE, video)) + tags + cluster
+    content = info + element(0x1654AE6B, element(0xAE, name, video)) + tags + cluster
     header = element(0x1A45DFA3, element(0x4282, kind))
     length = (1 << 56 | len(content)).to_bytes(8, "big") if closed else b"\x01" + b"\xff" * 7
     return header + b"\x18\x53\x80\x67" + length + content
@@ -91,6 +121,14 @@ def wav() -> bytes:
     return b"RIFF" + struct.pack("<I", len(content)) + content
 
 
+def rf64() -> bytes:
+    """The same sound with its lengths in 64 bits."""
+    plain = wav()
+    content = plain[8:].replace(b"data" + struct.pack("<I", 101), b"data" + b"\xff" * 4)
+    lengths = struct.pack("<4sI3QI", b"ds64", 28, len(content) + 36, 101, 101, 0)
+    return b"RF64" + b"\xff" * 4 + content[:4] + lengths + content[4:]
+
+
 def mp3() -> bytes:
     """Four frames after one that says so, between tags."""
     frame = b"\xff\xfb\x90\xc0" + bytes(413)
@@ -112,6 +150,33 @@ def ogg() -> bytes:
     comments = b"OpusTags" + struct.pack("<I", 4) + b"test" + struct.pack("<2I", 1, len(PROMPT)) + PROMPT
     packets = (b"OpusHead\x01\x01\0\0\x80\xbb\0\0\0\0\0", comments, bytes(range(60)), bytes(range(70)))
     return b"".join(ogg_page(packet, place, (2, 0, 0, 4)[place]) for place, packet in enumerate(packets))
+
+
+def flac_in_ogg() -> bytes:
+    """Comments and a picture, each in a packet of its own, before the sound."""
+    comments = struct.pack("<I", 4) + b"test" + struct.pack("<2I", 1, len(PROMPT)) + PROMPT
+    first = b"\x7fFLAC\x01\0\0\x02" + flac()[:42]
+    blocks = b"\x04" + len(comments).to_bytes(3, "big") + comments, b"\x86" + len(SECRET).to_bytes(3, "big") + SECRET
+    packets = (first, *blocks, flac_frame(0, 200), flac_frame(1, 200))
+    return b"".join(ogg_page(packet, place, (2, 0, 0, 0, 4)[place]) for place, packet in enumerate(packets))
+
+
+def safetensors() -> bytes:
+    """A latent as SaveLatent writes it, beside what says how a model is used."""
+    texts = {
+        "prompt": PROMPT.decode(),
+        "format": "pt",
+        "modelspec.title": "kept",
+        "workflow": f'say "{SECRET.decode()}"',
+    }
+    described = {
+        "__metadata__": texts,
+        "latent_tensor": {"dtype": "F32", "shape": [4, 4], "data_offsets": [0, 64]},
+        "latent_format_version_0": {"dtype": "F32", "shape": [0], "data_offsets": [64, 64]},
+    }
+    text = json.dumps(described).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + bytes(range(64))
 
 
 def glb() -> bytes:
@@ -148,12 +213,19 @@ WHOLE: dict[str, Callable[[], bytes]] = {
     "gif": gif,
     "mp4": movie,
     "mp4, index first": lambda: movie(index_first=True),
+    "mp4, in fragments": fragments,
+    "m4a": lambda: movie(b"M4A "),
     "mov": lambda: movie(b"qt  "),
+    "avi": avi,
     "webm": matroska,
     "mkv": lambda: matroska(b"matroska"),
     "flac": flac,
     "wav": wav,
+    "wav, with 64 bits": rf64,
     "mp3": mp3,
     "ogg": ogg,
+    "ogg, of flac": flac_in_ogg,
     "glb": glb,
+    "latent": safetensors,
+    "safetensors": safetensors,
 }

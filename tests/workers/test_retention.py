@@ -150,7 +150,7 @@ async def test_an_output_stays_while_a_store_lacks_an_image_of_its_prompt(tmp_pa
 
 async def test_what_is_not_named_as_ours_is_never_touched(tmp_path: Path) -> None:
     strange = [
-        "1-a1_00001_.safetensors",
+        "1-a1_00001_.safetensorz",
         "1-a1_00001_x.png",
         "1-a1-o0_00001_.png",
         "1_00001_.png",

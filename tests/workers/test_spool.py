@@ -81,9 +81,9 @@ async def test_an_image_has_one_file_whatever_its_kind(spool: Spool, root: Path)
 
 
 async def test_a_file_that_no_table_knows_is_kept_and_removed_like_others(spool: Spool, root: Path) -> None:
-    result = await keep(spool, content=b"no picture", named="x_00001_.latent")
-    assert (result.extension, result.checked) == ("latent", "length")
-    assert files(root) == {"B1", "B1/1.latent"}
+    result = await keep(spool, content=b"no picture", named="x_00001_.abc")
+    assert (result.extension, result.checked) == ("abc", "length")
+    assert files(root) == {"B1", "B1/1.abc"}
     assert spool.holds("B1", 1, result)
     assert spool.indexes("B1") == [1]
     await keep(spool, content=b"again", named="a.name.without.extensions")

@@ -30,15 +30,26 @@ KINDS: Final[dict[str, Kind]] = {
     "jpg": Kind("image", "image/jpeg", ("jpeg",), proved=True),
     "webp": Kind("image", "image/webp", proved=True),
     "gif": Kind("image", "image/gif", proved=True),
+    "avif": Kind("image", "image/avif", proved=True),
+    "heic": Kind("image", "image/heic", ("heif", "hif"), proved=True),
+    "tiff": Kind("image", "image/tiff", ("tif",), proved=True),
+    "exr": Kind("image", "image/x-exr", proved=True),
+    "jxl": Kind("image", "image/jxl"),
+    "bmp": Kind("image", "image/bmp"),
+    "tga": Kind("image", "image/x-tga"),
+    "hdr": Kind("image", "image/vnd.radiance"),
+    "dds": Kind("image", "image/vnd-ms.dds"),
+    "psd": Kind("image", "image/vnd.adobe.photoshop"),
     "mp4": Kind("video", "video/mp4", ("m4v",), proved=True),
     "mov": Kind("video", "video/quicktime", proved=True),
     "webm": Kind("video", "video/webm", proved=True),
     "mkv": Kind("video", "video/x-matroska", proved=True),
-    "avi": Kind("video", "video/x-msvideo"),
+    "avi": Kind("video", "video/x-msvideo", proved=True),
     "flac": Kind("audio", "audio/flac", proved=True),
     "wav": Kind("audio", "audio/wav", ("wave",), proved=True),
     "mp3": Kind("audio", "audio/mpeg", proved=True),
     "ogg": Kind("audio", "audio/ogg", ("oga", "opus"), proved=True),
+    "m4a": Kind("audio", "audio/mp4", proved=True),
     "aac": Kind("audio", "audio/aac"),
     "aiff": Kind("audio", "audio/aiff", ("aif",)),
     "glb": Kind("model", "model/gltf-binary", proved=True),
@@ -54,21 +65,23 @@ KINDS: Final[dict[str, Kind]] = {
     "ksplat": Kind("model", "model/ksplat"),
     "spz": Kind("model", "model/spz"),
     "bvh": Kind("model", "model/bvh"),
-    "svg": Kind("file", "image/svg+xml"),
+    "svg": Kind("file", "image/svg+xml", proved=True),
+    "latent": Kind("file", "application/octet-stream", proved=True),
+    "safetensors": Kind("file", "application/octet-stream", proved=True),
     "json": Kind("file", "application/json"),
     "txt": Kind("file", "text/plain"),
+    "md": Kind("file", "text/markdown"),
     "csv": Kind("file", "text/csv"),
     "srt": Kind("file", "application/x-subrip"),
     "html": Kind("file", "text/html", ("htm",)),
     "xml": Kind("file", "application/xml"),
     "pdf": Kind("file", "application/pdf"),
     "zip": Kind("file", "application/zip"),
-    "psd": Kind("file", "image/vnd.adobe.photoshop"),
 }
 """By the extension that a kept file gets, without a dot. What is not here is a file whose bytes mean nothing to us."""
 UNNAMED: Final = "bin"
 """The extension of a file whose name has none that could be kept."""
-EXTENSION: Final = "[a-z0-9]{1,8}"
+EXTENSION: Final = "(?:[a-z0-9]{1,8}|safetensors)"
 """A pattern: every extension that a kept file may have."""
 BYTES: Final = "application/octet-stream"
 

@@ -11,7 +11,7 @@ unknown chunk may hold the whole graph, as the `comf` chunk of ComfyUI's SaveAni
 written without it. In all other formats it is overwritten in place (`masked.py`), because no offset in them may move.
 
 The pixels of a PNG are proved on the way. Pillow decodes JPEG, WebP and GIF if that takes a bounded memory. Beyond it
-only the structure is checked, and `ProvedFile.checked` says so. Of video, audio and models the structure is all that is
+only the structure is checked, and `ProvedFile.checked` says so. Of all other formats the structure is all that is
 checked. Of a file that no table knows nothing is: whoever received it compared its length.
 """
 
@@ -22,16 +22,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from comfyledger.core.media import KINDS, PROVED, extension_of
+from comfyledger.core.media import PROVED, extension_of
 from comfyledger.core.values import Checked
-from comfyledger.workers.media import glb
+from comfyledger.workers.media import glb, safetensors, svg
 from comfyledger.workers.media.broken_file import PIECE_BYTES, Broken, Walked, check_pixels
 from comfyledger.workers.media.masked import Measure, copy_all, walk_masked
-from comfyledger.workers.media.pictures import gif, png
+from comfyledger.workers.media.pictures import exr, gif, heif, png, tiff
 from comfyledger.workers.media.pictures.jpeg import decode_jpeg, walk_jpeg
 from comfyledger.workers.media.pictures.webp import decode_webp, walk_webp
 from comfyledger.workers.media.sound import flac, mp3, ogg, wav
-from comfyledger.workers.media.video import boxes, matroska
+from comfyledger.workers.media.video import avi, boxes, matroska
 
 HEAVY_BYTES: Final = 64 * 1_048_576
 """A PNG whose pixels inflate to more takes long to check. Others must not be crowded out meanwhile."""
@@ -97,26 +97,37 @@ def is_heavy(head: bytes) -> bool:
 def kind_of(source: BinaryIO, extension: str) -> str:
     """The kind of file that the first bytes promise, a key of WALKS; empty if they promise none.
 
-    `extension`: that of its name, empty without a name. It decides where the same bytes may begin a text. Leaves the
-    stream at its start. Raises Broken if the name promises a kind and the bytes do not.
+    `extension`: that of its name, empty without a name. It decides where the same bytes may begin something else.
+    Leaves the stream at its start. Raises Broken if the name promises a kind and the bytes do not.
     """
     head = source.read(12)
     source.seek(0)
     if not head:
         raise Broken("empty", "The file is empty.")
+    found = _by_magic(head) or _by_name(head, extension)
+    if not found and not extension:
+        raise Broken("unknown_kind", f"The file is none of {', '.join(PROVED)}.")
+    if not found and extension in PROVED:
+        raise Broken("unknown_kind", f"The file is named .{extension}, and its bytes are of no such kind.")
+    return found
+
+
+def _by_magic(head: bytes) -> str:
     for kind, magic in MAGICS.items():
         if head.startswith(magic):
             return kind
-    if head[:4] == b"RIFF" and head[8:] in RIFFS:
+    if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:] in RIFFS:
         return RIFFS[head[8:]]
-    if boxes.is_movie(head) and (head[4:8] == boxes.FTYP or extension in MOVIES):
-        return "movie"
-    if extension in {"", "mp3"} and mp3.is_mp3(head):
-        return "mp3"
-    if not extension:
-        raise Broken("unknown_kind", f"The file is none of {', '.join(PROVED)}.")
-    if extension in KINDS and KINDS[extension].proved:
-        raise Broken("unknown_kind", f"The file is named .{extension}, and its bytes are of no such kind.")
+    if head[4:8] == boxes.FTYP:
+        return "heif" if boxes.is_picture(head) else "movie"
+    return ""
+
+
+def _by_name(head: bytes, extension: str) -> str:
+    """A kind whose first bytes may begin a text or a raw photo too. Without a name they are what they seem to be."""
+    for kind, (names, is_one) in NAMED.items():
+        if (extension in names or ("" in names and extension in PROVED)) and is_one(head):
+            return kind
     return ""
 
 
@@ -135,10 +146,18 @@ MAGICS: Final[dict[str, bytes | tuple[bytes, ...]]] = {
     "flac": b"fLaC",
     "ogg": b"OggS",
     "glb": glb.MAGIC,
+    "exr": exr.MAGIC,
 }
-RIFFS: Final = {b"WEBP": "webp", b"WAVE": "wav"}
-MOVIES: Final = frozenset({"", "mp4", "mov"})
-"""Names of files that may begin with another box than `ftyp`. The name of such a box is an English word."""
+RIFFS: Final = {b"WEBP": "webp", b"WAVE": "wav", b"AVI ": "avi"}
+NAMED: Final[dict[str, tuple[frozenset[str], Callable[[bytes], bool]]]] = {
+    "svg": (frozenset({"svg"}), lambda head: True),
+    "movie": (frozenset({"", "mp4", "mov", "m4a"}), boxes.is_movie),
+    "mp3": (frozenset({"", "mp3"}), mp3.is_mp3),
+    "tiff": (frozenset({"", "tiff"}), lambda head: head.startswith(tiff.MAGIC)),
+    "latent": (frozenset({"latent"}), safetensors.is_safetensors),
+    "safetensors": (frozenset({"safetensors"}), safetensors.is_safetensors),
+}
+"""Kinds that are taken under these names, and some under none or under the name of another kind: those with ""."""
 
 Walk = Callable[[BinaryIO, BinaryIO, bool, int], Walked]
 
@@ -153,12 +172,19 @@ WALKS: Final[dict[str, Walk]] = {
     "webp": walk_webp,
     "gif": gif.walk_gif,
     "movie": _masked(boxes.measure_movie),
+    "avi": _masked(avi.measure_avi),
     "matroska": _masked(matroska.measure_matroska),
     "flac": _masked(flac.measure_flac),
     "wav": _masked(wav.measure_wav),
     "mp3": _masked(mp3.measure_mp3),
     "ogg": _masked(ogg.measure_ogg),
     "glb": _masked(glb.measure_glb),
+    "exr": _masked(exr.measure_exr),
+    "tiff": _masked(tiff.measure_tiff),
+    "heif": _masked(heif.measure_heif),
+    "svg": _masked(svg.measure_svg),
+    "latent": _masked(safetensors.measure_latent),
+    "safetensors": _masked(safetensors.measure_safetensors),
 }
 DECODES: Final[dict[str, Callable[[BinaryIO, Walked], None]]] = {
     "jpg": decode_jpeg,

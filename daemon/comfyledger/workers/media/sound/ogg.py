@@ -1,6 +1,6 @@
 """Ogg: pages that fill the file, in their order, and every stream with its last page. (RFC 3533)
 
-Comments become spaces, and the checksums of their pages follow. (RFC 7845; Vorbis I, 5)
+Comments become spaces, and the checksums of their pages follow. (RFC 7845; Vorbis I, 5; RFC 9639, 10.1)
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from comfyledger.workers.media.masked import Mask, Measured
 from comfyledger.workers.media.sound.checksums import crc32
 
 OGG_HEAD_BYTES: Final = 27
-COMMENT_HEADS: Final = (b"OpusTags", b"\x03vorbis")
+COMMENT_HEADS: Final = (b"OpusTags", b"\x03vorbis", b"\x81theora", b"OVP80\x02 ")
+FLAC_HEAD: Final = b"\x7fFLAC"
+COMMENT_BLOCK, BLOCKS_KEPT = 4, frozenset({0, 3})
+"""Of FLAC: seek tables are kept; pictures, cue sheets and application data are not."""
 COMMENT_BYTES_MAX: Final = 16 * 1_048_576
 
 
@@ -48,53 +51,91 @@ def measure_ogg(file: BinaryIO, size: int) -> Measured:
 
 
 class _Comments:
-    """The second packet of a stream, which holds its comments, and the pages that it lies on."""
+    """The packets of a stream that hold its comments, and the pages that they lie on.
+
+    That is the second packet, and in a stream of FLAC every packet before the sound.
+    """
 
     def __init__(self) -> None:
-        self._packet = 0
+        self._number = 0
+        self._packet = bytearray()
         self._spans: list[tuple[int, int]] = []
+        """Of the packet that is being read, as offset and length."""
+        self._is_flac = False
+        self._done = False
         self._pages: list[tuple[int, int]] = []
+        self._masks: list[Mask] = []
 
     def take(self, file: BinaryIO, page: int, body: int, lacing: bytes) -> None:
-        if self._packet > 1:
-            return
+        """Read what of a page belongs to such packets. Raises Broken."""
         at = body
         for length in lacing:
-            if self._packet == 1:
-                self._spans.append((at, length))
-                if (page, body + sum(lacing)) not in self._pages:
-                    self._pages.append((page, body + sum(lacing)))
+            if self._done:
+                return
+            self._spans.append((at, length))
+            file.seek(at)
+            self._packet += take(file, length)
             at += length
-            self._packet += length < 255
-            if self._packet > 1:
-                break
-        if sum(length for _, length in self._spans) > COMMENT_BYTES_MAX:
-            raise Broken("structure", "The comments of the Ogg file are too long.")
+            if len(self._packet) > COMMENT_BYTES_MAX:
+                raise Broken("structure", "The comments of the Ogg file are too long.")
+            if self._number and (page, body + sum(lacing)) not in self._pages[-1:]:
+                self._pages.append((page, body + sum(lacing)))
+            if length < 255:
+                self._ended()
+
+    def _ended(self) -> None:
+        """A packet has ended."""
+        packet, spans = self._packet, self._spans
+        self._packet, self._spans = bytearray(), []
+        if not self._number:
+            self._is_flac = packet.startswith(FLAC_HEAD)
+        elif self._is_flac and packet[:1] != b"\xff":
+            self._mask(packet, spans, _masked_block(packet))
+        elif not self._is_flac:
+            self._mask(packet, spans, _masked_comments(packet))
+        self._done = bool(self._number) and (not self._is_flac or packet[:1] == b"\xff" or packet[0] >= 0x80)
+        self._number += 1
+
+    def _mask(self, packet: bytearray, spans: list[tuple[int, int]], masked: bytes) -> None:
+        done = 0
+        for at, length in spans if masked != packet else ():
+            self._masks.append(Mask(at, length, masked[done : done + length]))
+            done += length
 
     def masks(self, file: BinaryIO) -> list[Mask]:
         """The comments, each made of spaces, and the checksums of the pages that they lie on."""
-        packet = bytearray()
-        for at, length in self._spans:
-            file.seek(at)
-            packet += take(file, length)
-        head = next((one for one in COMMENT_HEADS if packet.startswith(one)), None)
-        if head is None:
+        if not self._masks:
             return []
-        _blank(packet, len(head))
-        masks, done = [], 0
-        for at, length in self._spans:
-            masks.append(Mask(at, length, bytes(packet[done : done + length])))
-            done += length
-        return masks + [self._checksum(file, page, end, masks) for page, end in self._pages]
+        return self._masks + [self._checksum(file, page, end) for page, end in self._pages]
 
-    def _checksum(self, file: BinaryIO, page: int, end: int, masks: list[Mask]) -> Mask:
+    def _checksum(self, file: BinaryIO, page: int, end: int) -> Mask:
         file.seek(page)
         content = bytearray(take(file, end - page))
         content[22:26] = bytes(4)
-        for mask in masks:
+        for mask in self._masks:
             if page <= mask.at < end:
                 content[mask.at - page : mask.at - page + mask.length] = mask.head
         return Mask(page + 22, 4, crc32(bytes(content)).to_bytes(4, "little"))
+
+
+def _masked_comments(packet: bytearray) -> bytes:
+    """A packet of comments with spaces in place of them; any other packet as it is. Raises Broken."""
+    head = next((one for one in COMMENT_HEADS if packet.startswith(one)), None)
+    if head is None:
+        return bytes(packet)
+    masked = bytearray(packet)
+    _blank(masked, len(head))
+    return bytes(masked)
+
+
+def _masked_block(packet: bytearray) -> bytes:
+    """A block of metadata of FLAC, of the same length: comments as spaces, anything else as padding."""
+    kind, masked = packet[0] & 0x7F, bytearray(packet)
+    if kind == COMMENT_BLOCK:
+        _blank(masked, 4)
+    elif kind not in BLOCKS_KEPT:
+        masked = bytearray([packet[0] & 0x80 | 1]) + packet[1:4] + bytes(len(packet) - 4)
+    return bytes(masked)
 
 
 def _blank(packet: bytearray, at: int) -> None:

@@ -19,8 +19,9 @@ TEXTS: Final = frozenset({b"udta", b"meta", b"uuid", b"free", b"skip", b"Xtra"})
 PARENTS: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"mvex", b"edts"})
 FIRST: Final = frozenset({FTYP, b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"})
 DEPTH_MAX: Final = 8
-PICTURE_BRANDS: Final = frozenset({b"avif", b"avis", b"heic", b"heix", b"mif1"})
+PICTURE_BRANDS: Final = frozenset({b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 """Pictures in the same boxes. Their `meta` is what they are made of."""
+SOUND_BRANDS: Final = frozenset({b"M4A ", b"M4B "})
 BRANDS_BYTES_MAX: Final = 4_096
 
 
@@ -46,33 +47,46 @@ class Movie:
     sample_bytes: int = 0
     places: list[int] = field(default_factory=list)
     """Where chunks of samples begin: the lowest and the highest offset of each piece of their tables."""
+    usual_bytes: dict[int, int] = field(default_factory=dict)
+    """The size of a sample where a fragment does not say it, by track."""
+    fragment: tuple[int, int] = (0, 0)
+    """Of the fragment that is being read: its track, and the usual size of its samples."""
+    fragments: int = 0
+    """Fragments whose content is still to come."""
     parts: int = 0
 
 
 def measure_movie(file: BinaryIO, size: int) -> Measured:
     """Prove that the boxes of an MP4 or MOV fill it. Raises Broken."""
     movie = Movie()
-    _walk(file, movie, 0, size, 0)
+    walk(file, movie, 0, size, 0)
     if b"moov" not in movie.kinds:
         raise Broken("truncated", "The movie has no index (no moov box).")
     if not movie.data and b"moof" not in movie.kinds:
         raise Broken("truncated", "The movie has no content (no mdat box).")
-    _check_samples(movie)
+    check_samples(movie)
     return Measured(_extension(file), movie.width, movie.height, tuple(movie.masks))
 
 
 def is_movie(head: bytes) -> bool:
     """Whether a file that begins so is made of boxes. `head`: its first 12 bytes."""
-    return head[4:8] in FIRST and not (head[4:8] == FTYP and head[8:12] in PICTURE_BRANDS)
+    return head[4:8] in FIRST and not is_picture(head)
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file that begins so is a picture in such boxes."""
+    return head[4:8] == FTYP and head[8:12] in PICTURE_BRANDS
 
 
 def _extension(file: BinaryIO) -> str:
     file.seek(0)
     head = file.read(12)
-    return "mov" if head[4:8] != FTYP or head[8:12] == b"qt  " else "mp4"
+    if head[4:8] != FTYP or head[8:12] == b"qt  ":
+        return "mov"
+    return "m4a" if head[8:12] in SOUND_BRANDS else "mp4"
 
 
-def _boxes(file: BinaryIO, movie: Movie, start: int, end: int) -> Iterator[Box]:
+def boxes(file: BinaryIO, movie: Movie, start: int, end: int) -> Iterator[Box]:
     """The boxes between two offsets, which they must fill. Raises Broken."""
     at = start
     while at < end:
@@ -93,17 +107,17 @@ def _boxes(file: BinaryIO, movie: Movie, start: int, end: int) -> Iterator[Box]:
         at += length
 
 
-def _walk(file: BinaryIO, movie: Movie, start: int, end: int, depth: int) -> None:
+def walk(file: BinaryIO, movie: Movie, start: int, end: int, depth: int) -> None:
     if depth > DEPTH_MAX:
         raise Broken("structure", "The boxes of the movie are nested too deeply.")
-    for box in _boxes(file, movie, start, end):
+    for box in boxes(file, movie, start, end):
         if depth == 0 and not movie.kinds and box.kind not in FIRST:
             raise Broken("structure", "The file begins with no box of a movie.")
         movie.kinds.add(box.kind)
         if box.kind in TEXTS:
             movie.masks += [Mask(box.at + 4, 4, b"free"), Mask(box.body, box.end - box.body)]
         elif box.kind in PARENTS:
-            _walk(file, movie, box.body, box.end, depth + 1)
+            walk(file, movie, box.body, box.end, depth + 1)
         else:
             _take(file, movie, box)
 
@@ -113,10 +127,18 @@ def _take(file: BinaryIO, movie: Movie, box: Box) -> None:
     match box.kind:
         case b"mdat":
             movie.data.append((box.body, box.end))
+            movie.fragments = 0
         case b"tkhd":
             _take_size(movie, file.read(min(box.end - box.body, 104)))
         case b"stsz":
             movie.sample_bytes += sum(_sizes(file, box))
+        case b"trex":
+            track, usual = struct.unpack(">4xI8xI", take(file, 20))
+            movie.usual_bytes[track] = usual
+        case b"tfhd":
+            _take_fragment(file, movie)
+        case b"trun":
+            movie.sample_bytes += sum(_run_sizes(file, movie, box))
         case b"stco" | b"co64":
             movie.places += _bounds(file, box, 4 if box.kind == b"stco" else 8)
 
@@ -141,6 +163,31 @@ def _sizes(file: BinaryIO, box: Box) -> Iterator[int]:
         yield sum(piece)
 
 
+def _take_fragment(file: BinaryIO, movie: Movie) -> None:
+    """Which track a piece of a fragment belongs to, and the size of its samples if it is one for all. (8.8.7)"""
+    flags, track = struct.unpack(">2I", take(file, 8))
+    take(file, (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0) + (4 if flags & 0x8 else 0))
+    usual = int.from_bytes(take(file, 4), "big") if flags & 0x10 else movie.usual_bytes.get(track, 0)
+    movie.fragment = (track, usual)
+    movie.fragments += 1
+
+
+def _run_sizes(file: BinaryIO, movie: Movie, box: Box) -> Iterator[int]:
+    """Sums of the sizes of a fragment's samples, piece by piece. (8.8.8) Raises Broken."""
+    flags, count = struct.unpack(">2I", take(file, 8))
+    fields = [flag for flag in (0x100, 0x200, 0x400, 0x800) if flags & flag]
+    take(file, (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0))
+    if 0x200 not in fields:
+        yield movie.fragment[1] * count
+        return
+    if file.tell() + 4 * len(fields) * count > box.end:
+        raise Broken("structure", "A fragment of the movie has more samples than its box.")
+    while count:
+        some = min(count, PIECE_BYTES // 4 // len(fields))
+        yield sum(next(_numbers(file, some * len(fields), 4))[fields.index(0x200) :: len(fields)])
+        count -= some
+
+
 def _bounds(file: BinaryIO, box: Box, width: int) -> Iterator[int]:
     """The lowest and the highest offset of each piece of a table. Raises Broken."""
     (count,) = struct.unpack(">4xI", take(file, 8))
@@ -158,8 +205,10 @@ def _numbers(file: BinaryIO, count: int, width: int) -> Iterator[tuple[int, ...]
         count -= some
 
 
-def _check_samples(movie: Movie) -> None:
-    """The samples fit into the content, and every chunk begins in it."""
+def check_samples(movie: Movie) -> None:
+    """The samples fit into the content, every chunk begins in it, and every fragment is followed by its own."""
+    if movie.fragments:
+        raise Broken("truncated", "The movie ends before the content of its last fragment.")
     if sum(end - start for start, end in movie.data) < movie.sample_bytes:
         raise Broken("truncated", "The movie has less content than its index says.")
     for place in movie.places:

@@ -17,8 +17,8 @@ MAGIC: Final = b"\x1a\x45\xdf\xa3"
 HEADER, DOC_TYPE, SEGMENT = 0x1A45DFA3, 0x4282, 0x18538067
 INFO, TRACKS, CLUSTER, TRACK_ENTRY, VIDEO = 0x1549A966, 0x1654AE6B, 0x1F43B675, 0xAE, 0xE0
 PIXEL_WIDTH, PIXEL_HEIGHT, CRC, VOID = 0xB0, 0xBA, 0xBF, 0xEC
-TEXTS: Final = frozenset({0x1254C367, 0x1941A469, 0x1043A770, 0x7BA9, 0x73A4, 0x3CB923, 0x3EB923, VOID})
-"""Tags, Attachments, Chapters, Title and the names of segments."""
+TEXTS: Final = frozenset({0x1254C367, 0x1941A469, 0x1043A770, 0x7BA9, 0x73A4, 0x3CB923, 0x3EB923, 0x536E, VOID})
+"""Tags, Attachments, Chapters, Title, and the names of segments and tracks."""
 PARENTS: Final = frozenset({INFO, TRACKS, TRACK_ENTRY, VIDEO})
 NEEDED: Final = frozenset({INFO, TRACKS, CLUSTER})
 SMALL_BYTES_MAX: Final = 8

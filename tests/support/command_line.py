@@ -17,15 +17,22 @@ _OUTPUT = threading.Lock()
 
 
 async def command(house: House, *words: str) -> dict[str, Any]:
-    """The command line in a thread of its own; what it prints."""
-    where = ["--state-dir", str(house.state)]
+    """The command line in a thread of its own; what it prints, as a script would read it. It must end well."""
     config = [] if words[0] == "recover" else ["--config", str(house.folder / "config.toml")]
-    result = await asyncio.to_thread(_run, [*where, *words, *config, "--json"])
+    result = await _ran(house, *words, *config, "--json")
     assert result.exit_code == 0, result.output
     said: dict[str, Any] = json.loads(result.stdout)
     return said
 
 
-def _run(words: list[str]) -> Result:
-    with _OUTPUT:
-        return CliRunner().invoke(cli, words)
+async def said(house: House, *words: str) -> str:
+    """What the command line says to a person, however it ends."""
+    return (await _ran(house, *words)).output
+
+
+async def _ran(house: House, *words: str) -> Result:
+    def run() -> Result:
+        with _OUTPUT:
+            return CliRunner().invoke(cli, ["--state-dir", str(house.state), *words])
+
+    return await asyncio.to_thread(run)

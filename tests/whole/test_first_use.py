@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-import sys
-from pathlib import Path
 
 import pytest
 
 from support.cloudinary_process import CloudHouse
+from support.command_line import said
 from support.processes import House
 from support.waiting import until
 from support.wire_app import App, Refusal
@@ -96,14 +95,7 @@ async def decided(house: House, app: App, watcher: App, user: str, option: str) 
     assert all(command in text for text in shown[:2] for command in commands)
     (command,) = (one for one in commands if one.endswith(option))
     await said(house, *shlex.split(command))
-    numbers: list[int] = (await waiting)["numbers"]
+    given = await waiting
+    await app.settled(given["batch_id"])  # `watch` follows what is open
+    numbers: list[int] = given["numbers"]
     return numbers
-
-
-async def said(house: House, *words: str) -> str:
-    """What the command line says."""
-    program = (str(Path(sys.executable).with_name("comfyledger")), "--state-dir", str(house.state), *words)
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*program, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
-    out, _ = await process.communicate()
-    return out.decode()

@@ -60,15 +60,16 @@ async def test_a_batch_comes_through_and_everything_can_be_shown(tmp_path: Path,
         assert url == (house.images / USER / "characters/opal-fever/images" / names[0].decode()).as_uri()
         name, config = f"{USER}_opal-fever_image_1", ["--config", str(house.folder / "config.toml")]
         export = house.folder / "Ausfuhr ü.jsonl"
+        said: dict[str, str] = {}
         for words in (
             *(["status"], ["images"], ["batches"], ["explain", name], ["log", "--json"], ["images", "--json"]),
             *(["doctor", *config], ["audit", *config], ["export", *config, "--out", str(export)], ["export", *config]),
         ):
             code, out = await house.said(*words)
             assert (code, "Traceback" in out) == (0, False), (words, out)
+            said[" ".join(words)] = out
         assert name in export.read_text(encoding="utf-8")
-        shown = (await house.said("images"))[1]
-        assert name in shown or name.encode("unicode_escape").decode() in shown
+        assert name in said["images"] or name.encode("unicode_escape").decode() in said["images"]
         assert house.daemon.errors() == []
     finally:
         house.end()

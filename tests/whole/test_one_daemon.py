@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -10,6 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from support.command_line import command
 from support.processes import Daemon, House
 from support.waiting import until
 from support.wire_app import Frame
@@ -29,13 +29,6 @@ def locks_of(house: House, path: Path, kind: str) -> int:
         (line[1], line[4], line[5].rpartition(":")[2]) == (kind, str(house.daemon.pid), str(path.stat().st_ino))
         for line in lines
     )
-
-
-async def in_a_process(house: House, *words: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(house.daemon._arguments[:2]), "comfyledger", "--state-dir", str(house.state), *words, stdout=-3, stderr=-3
-    )
-    assert await process.wait() == 0
 
 
 async def test_a_strangers_reader_in_the_first_run_of_a_ledger_costs_no_batch(house: House) -> None:
@@ -72,14 +65,14 @@ async def test_the_daemons_locks_on_its_ledger_last_as_long_as_it_runs(house: Ho
             batch = await app.submit(run, quantity=1)
             await app.settled(batch["batch_id"])
             check(f"{run}, after a batch")
-            await in_a_process(house, "backup", str(house.folder / f"{run}.db"))
+            await command(house, "backup", str(house.folder / f"{run}.db"))
             check(f"{run}, after a backup")
             await app.ask("forget", batch_id=batch["batch_id"])
             check(f"{run}, after a forget")
             os.kill(house.daemon.pid, signal.SIGHUP)
             await until(lambda: "config.reloaded" in house.daemon.last_words(), "the configuration is read again")
             check(f"{run}, after a reload")
-            await in_a_process(house, "audit")
+            await command(house, "audit")
             check(f"{run}, after an audit")
         house.daemon.signal(signal.SIGTERM)
         house.daemon.log.write_bytes(b"")

@@ -7,14 +7,13 @@ import hashlib
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from support.cloudinary_process import Account, CloudHouse
+from support.command_line import command
 from support.processes import House
 from support.wire_app import App, Frame, coloured, of_kind
 
@@ -23,14 +22,6 @@ CHARACTER = "Areg/characters/opal-fever/images/Areg_opal-fever_image_"
 
 def second(house: House) -> str:
     return f'[stores.second]\nkind = "folder"\nroot = "{house.folder / "second"}"\n'
-
-
-def recovered(house: House, *words: str) -> dict[str, Any]:
-    """What the command says, as a person's script would read it."""
-    line = [sys.executable, "-m", "comfyledger", "--state-dir", str(house.state), "recover", *words, "--json"]
-    ended = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)  # type: ignore[no-any-return]
 
 
 def kinds(said: dict[str, Any]) -> dict[str, int]:
@@ -61,17 +52,17 @@ async def test_a_deleted_file_is_restored_under_its_own_number(house: House) -> 
         foreign.write_bytes(b"somebody else's")
 
         of_store(house.images, 1).unlink()  # the spool has it
-        plan = recovered(house, "--missing", "--dry-run")
+        plan = await command(house, "recover", "--missing", "--dry-run")
         assert (plan["images"], kinds(plan)) == (1, {"missing": 1})
         assert not of_store(house.images, 1).exists(), "a plan changes nothing"
-        assert kinds(recovered(house, "--missing")) == {"missing": 1}
+        assert kinds(await command(house, "recover", "--missing")) == {"missing": 1}
         await stored_again(app, asked)
         assert of_store(house.images, 1).read_bytes() == before[1]
 
         shutil.rmtree(house.state / "spool" / asked["batch_id"])
         of_store(house.images, 2).unlink()  # only the second store has it
         of_store(house.images, 3).write_bytes(b"altered")
-        assert kinds(recovered(house, "--missing")) == {"missing": 1, "different": 1}
+        assert kinds(await command(house, "recover", "--missing")) == {"missing": 1, "different": 1}
         await stored_again(app, asked)
         assert of_store(house.images, 2).read_bytes() == before[2]
         assert of_store(house.images, 3).read_bytes() == b"altered", "what is different is never overwritten"
@@ -80,11 +71,11 @@ async def test_a_deleted_file_is_restored_under_its_own_number(house: House) -> 
         shutil.rmtree(house.state / "spool" / asked["batch_id"])
         for root in (house.images, there):
             of_store(root, 1).unlink()  # nobody has it
-        assert kinds(recovered(house, "--missing")) == {"missing": 2}
+        assert kinds(await command(house, "recover", "--missing")) == {"missing": 2}
         batch = await stored_again(app, asked)
         assert [image["number"] for image in batch["images"]] == [1, 2, 3]
         log = await app.log()
-        assert kinds(recovered(house, "--missing")) == {}
+        assert kinds(await command(house, "recover", "--missing")) == {}
     (lost,) = of_kind(log, "image_lost")
     assert (lost["data"]["images"], len(of_kind(log, "batch_requested"))) == ([1], 1)
     assert [
@@ -105,7 +96,7 @@ async def test_a_collision_gets_a_new_number_and_a_later_store_is_filled(house: 
         asked = await app.submit("r2", images=coloured(2))
         (batch,) = await app.settled(asked["batch_id"])
         assert (batch["stored"], batch["parked"]) == (1, 1)
-        assert kinds(recovered(house, "--code", "collision", "--new-number")) == {"renumber": 1}
+        assert kinds(await command(house, "recover", "--code", "collision", "--new-number")) == {"renumber": 1}
         batch = await stored_again(app, asked)
         assert [image["number"] for image in batch["images"]] == [4, 3]
         assert of_store(house.images, 2).read_bytes() == b"somebody else's"
@@ -114,7 +105,7 @@ async def test_a_collision_gets_a_new_number_and_a_later_store_is_filled(house: 
         assert [image["number"] for image in (await app.submit("r3", quantity=1))["images"]] == [5]
     await _restarted(house)
     async with house.app() as app:
-        said = recovered(house, "--store", "second", "--since", "2h")
+        said = await command(house, "recover", "--store", "second", "--since", "2h")
         assert (said["images"], kinds(said)) == (4, {"fill": 4})
         for one in (await app.ask("list_batches"))["batches"]:
             await app.counted("stored", one["quantity"], one["batch_id"])
@@ -140,7 +131,7 @@ async def test_an_account_and_a_folder_mend_each_other(cloud: CloudHouse) -> Non
         shutil.rmtree(cloud.state / "spool" / asked["batch_id"])
         of_store(there, 1).unlink()
         _delete(cloud.account, f"{CHARACTER}2")
-        assert kinds(recovered(cloud, "--missing")) == {"missing": 2}
+        assert kinds(await command(cloud, "recover", "--missing")) == {"missing": 2}
         batch = await stored_again(app, asked)
     assert {number: of_store(there, number).read_bytes() for number in (1, 2)} == before
     assert uploads_to(batch, "cloud") == ["stored", "stored"]

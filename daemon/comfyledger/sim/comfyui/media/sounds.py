@@ -48,7 +48,7 @@ def flac(sound: Sound, metadata: Mapping[str, Any]) -> bytes:
     frames = []
     for number, begin in enumerate(range(0, samples, _BLOCK)):
         values = [tones.randint(-_LOUDEST, _LOUDEST) if sound.seed else 0 for _ in range(sound.channels)]
-        frames.append(_flac_frame(number, min(_BLOCK, samples - begin), values))
+        frames.append(_flac_frame(sound.rate, number, min(_BLOCK, samples - begin), values))
     blocks = b"\x00\x00\x00\x22" + info + b"\x84" + len(comments).to_bytes(3, "big") + comments
     return b"fLaC" + blocks + b"".join(frames)
 
@@ -86,9 +86,11 @@ def _comments(metadata: Mapping[str, Any]) -> bytes:
     return struct.pack("<I", len(_VENDOR)) + _VENDOR + struct.pack("<I", len(texts)) + listed
 
 
-def _flac_frame(number: int, samples: int, values: list[int]) -> bytes:
-    """One value for each channel, `samples` times. Rate and width stand in the stream's information."""
-    head = bytes((0xFF, 0xF8, 0x70, (len(values) - 1) << 4)) + _coded(number) + struct.pack(">H", samples - 1)
+def _flac_frame(rate: int, number: int, samples: int, values: list[int]) -> bytes:
+    """One value for each channel, `samples` times. Browsers play no frame that leaves its rate to the stream."""
+    in_head = rate < 65_536
+    head = bytes((0xFF, 0xF8, 0x7D if in_head else 0x70, (len(values) - 1) << 4 | 0x08)) + _coded(number)
+    head += struct.pack(">H", samples - 1) + (struct.pack(">H", rate) if in_head else b"")
     frame = head + bytes((_crc(head, 8, 0x07),)) + b"".join(b"\0" + struct.pack(">h", value) for value in values)
     return frame + _crc(frame, 16, 0x8005).to_bytes(2, "big")
 

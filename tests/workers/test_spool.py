@@ -6,7 +6,9 @@ import asyncio
 import errno
 import os
 import stat
+import struct
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +23,7 @@ from comfyledger.workers.spool import files as files_module
 from comfyledger.workers.spool import spool as spool_module
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
+from support.media_builders import wav
 from support.spool_files import LIMITS, image, keep
 
 
@@ -119,6 +122,40 @@ async def test_the_limit_of_bytes_stops_the_stream(spool: Spool, root: Path) -> 
     assert refusal.value.reason == "too_large"
     assert len(taken) == 5
     assert files(root) == set()
+
+
+async def test_what_is_no_picture_may_be_larger(spool: Spool, root: Path) -> None:
+    limits = {"bytes_max": 500, "file_bytes_max": 2_000}
+    assert len(image("BMP")) > 500
+    for content, named in ((wav(), ""), (bytes(1_500), "x.latent.abc"), (image("JPEG"), "x.abc")):
+        if content[:2] == b"\xff\xd8":
+            with pytest.raises(Broken, match="larger than 500 bytes"):
+                await keep(spool, content=content, named=named, **limits)
+        else:
+            assert (await keep(spool, content=content, named=named, **limits)).size_bytes == len(content)
+    with pytest.raises(Broken, match="larger than 2000 bytes"):
+        await keep(spool, content=bytes(2_001), named="x.abc", **limits)
+    with pytest.raises(Broken, match="larger than 500 bytes"):
+        await keep(spool, content=image("BMP"), named="x.bmp", **limits)
+
+
+async def test_a_large_file_needs_no_memory(spool: Spool, root: Path) -> None:
+    size = 96 * 1_048_576
+
+    async def sound() -> AsyncIterator[bytes]:
+        yield b"RIFF" + struct.pack("<I", size + 36) + b"WAVE"
+        yield b"fmt " + struct.pack("<I2H2I2H", 16, 1, 1, 8_000, 8_000, 1, 8) + b"data" + struct.pack("<I", size)
+        for _ in range(size // 1_048_576):
+            yield bytes(1_048_576)
+
+    tracemalloc.start()
+    try:
+        kept = await spool.keep("B1", 1, 1, sound(), strip=True, bytes_max=9, file_bytes_max=2**30, pixels_max=9)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept.size_bytes == size + 44
+    assert peak < 24 * 1_048_576
 
 
 async def test_a_stream_that_breaks_leaves_nothing(spool: Spool, root: Path) -> None:

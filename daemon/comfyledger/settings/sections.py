@@ -98,7 +98,9 @@ class Spool(Section, frozen=True):
     """Days that a file stays after every store has it. From there a damaged store is repaired without rendering again.
     """
     image_bytes_max: Positive = 268_435_456
-    """Bytes of one file. A larger one is not fetched."""
+    """Bytes of one picture. A larger one is not fetched."""
+    file_bytes_max: Positive = 4_294_967_296
+    """Bytes of one file that is no picture: a video, a sound, a model. A larger one is not fetched."""
     pixels_max: Positive = 268_435_456
     """Pixels of one picture, all frames together. This protects from small files that decode to gigabytes."""
     strip_metadata: bool = True

@@ -84,7 +84,7 @@ def _renderer(
         backend.cleanup,
         state.spool,
         reporter,
-        Bounds(spool.image_bytes_max, spool.pixels_max, spool.strip_metadata),
+        Bounds(spool.image_bytes_max, spool.pixels_max, spool.strip_metadata, spool.file_bytes_max),
         secrets,
         fetches_max=settings.limits.fetches_max,
     )

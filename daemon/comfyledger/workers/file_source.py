@@ -1,8 +1,9 @@
 """The bytes of a kept image, for reading: from the spool, else from a store that has it.
 
-The open file itself is compared with what was pinned. So a file that was altered, or that another process removes
-meanwhile, is never returned as the image. A copy from a store is a temporary file that is deleted with its reader; it
-does not go back into the spool. The number of copies and readers at one time is bounded.
+The open file itself is compared with what was pinned, a large one once and again after each change. So a file that was
+altered, or that another process removes meanwhile, is never returned as the image. A copy from a store is a temporary
+file that is deleted with its reader; it does not go back into the spool. The number of copies and readers at one time
+is bounded.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ from comfyledger.workers.stores.resolve import name_in, same_place
 READERS_MAX: Final = 32
 COPIES_MAX: Final = 4
 COPY_S: Final = 60.0
-"""Time limit for one copy from a store."""
+"""Time limit for one copy from a store, to which its size adds at this rate."""
+COPY_LEAST_BYTES_S: Final = 1_048_576
+LARGE_BYTES: Final = 16 * 1_048_576
+"""A file above this is compared with what was pinned once, and again after it has changed. A player asks for pieces of
+a video many times, and each comparison of a large one takes seconds."""
+COMPARED_MAX: Final = 256
 
 log = structlog.get_logger("comfyledger.pictures")
 
@@ -44,6 +50,8 @@ class FileSource:
         self._spool = spool
         self._copies = asyncio.Semaphore(COPIES_MAX)
         self._readers = 0
+        self._compared: dict[tuple[int, ...], str] = {}
+        """The sha256 of large files of the spool, by what of a file changes with its bytes. Used in the loop alone."""
 
     @asynccontextmanager
     async def open(self, image: ImageRow) -> AsyncIterator[BinaryIO]:
@@ -57,7 +65,7 @@ class FileSource:
             raise Refused("busy", f"{READERS_MAX} images are being read already.", hint=hint, retry_after_s=1.0)
         self._readers += 1
         try:
-            file = await asyncio.to_thread(self._in_spool, image) or await self._from_stores(image)
+            file = await self._in_spool(image) or await self._from_stores(image)
             try:
                 yield file
             finally:
@@ -73,15 +81,21 @@ class FileSource:
         served = (one.url for one in image.uploads if one.state == "stored" and one.url.startswith("https://"))
         return next(served, "")
 
-    def _in_spool(self, image: ImageRow) -> BinaryIO | None:
-        return _whole(self._spool.path_of(image.batch_id, image.index, image.extension), image)
+    async def _in_spool(self, image: ImageRow) -> BinaryIO | None:
+        path = self._spool.path_of(image.batch_id, image.index, image.extension)
+        file = await asyncio.to_thread(_whole, path, image, dict(self._compared))
+        if file is not None and image.size_bytes > LARGE_BYTES:
+            self._compared[_identity(file)] = image.sha256
+            for known in list(self._compared)[:-COMPARED_MAX]:
+                del self._compared[known]
+        return file
 
     async def _from_stores(self, image: ImageRow) -> BinaryIO:
         batch = await self._reader.batch(image.batch_id)
         in_trouble = False
         for ref in batch.stores if batch is not None else ():
             try:
-                async with self._copies, asyncio.timeout(COPY_S):
+                async with self._copies, asyncio.timeout(COPY_S + image.size_bytes / COPY_LEAST_BYTES_S):
                     file = await self._from_store(image, ref)
             except (StoreTrouble, TimeoutError) as trouble:
                 log.info("image.source_in_trouble", store=ref.name, error=str(trouble)[:300])
@@ -106,16 +120,19 @@ class FileSource:
             return None
         with tempfile.NamedTemporaryFile(prefix="comfyledger-") as copy:
             await store.fetch(name, image.extension, Path(copy.name))
-            return await asyncio.to_thread(_whole, Path(copy.name), image)
+            return await asyncio.to_thread(_whole, Path(copy.name), image, {})
 
 
-def _whole(path: Path, image: ImageRow) -> BinaryIO | None:
-    """The open file, if its bytes are those that were pinned; else None."""
+def _whole(path: Path, image: ImageRow, compared: Mapping[tuple[int, ...], str]) -> BinaryIO | None:
+    """The open file, if its bytes are those that were pinned; else None. `compared`: files whose sha256 is known."""
     try:
         with ExitStack() as stack:
             file = stack.enter_context(path.open("rb"))
-            same_size = os.fstat(file.fileno()).st_size == image.size_bytes
-            if same_size and hashlib.file_digest(file, "sha256").hexdigest() == image.sha256:
+            before = _identity(file)
+            if os.fstat(file.fileno()).st_size != image.size_bytes:
+                return None
+            sha256 = compared.get(before) or hashlib.file_digest(file, "sha256").hexdigest()
+            if sha256 == image.sha256 and _identity(file) == before:
                 file.seek(0)
                 stack.pop_all()
                 return file
@@ -124,3 +141,9 @@ def _whole(path: Path, image: ImageRow) -> BinaryIO | None:
     except OSError as error:
         log.warning("image.unreadable", batch_id=image.batch_id, image=image.index, error=error.strerror)
     return None
+
+
+def _identity(file: BinaryIO) -> tuple[int, ...]:
+    """What is the same as long as nobody has written to a file or put another in its place."""
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -50,6 +50,8 @@ class Bounds(msgspec.Struct, frozen=True):
     image_bytes_max: int
     pixels_max: int
     strip_metadata: bool
+    file_bytes_max: int = 0
+    """Of a file that is no picture; 0: the same."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -256,6 +258,7 @@ class Fetcher:
                 _checked(pieces),
                 strip=self._bounds.strip_metadata,
                 bytes_max=self._bounds.image_bytes_max,
+                file_bytes_max=self._bounds.file_bytes_max,
                 pixels_max=self._bounds.pixels_max,
             )
         return Pinned(

@@ -22,10 +22,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from comfyledger.core.media import PROVED, extension_of
+from comfyledger.core.media import PROVED, extension_of, medium_of
 from comfyledger.core.values import Checked
 from comfyledger.workers.media import glb, safetensors, svg
-from comfyledger.workers.media.broken_file import PIECE_BYTES, Broken, Walked, check_pixels
+from comfyledger.workers.media.broken_file import Broken, Walked, check_pixels
 from comfyledger.workers.media.masked import Measure, copy_all, walk_masked
 from comfyledger.workers.media.pictures import exr, gif, heif, png, tiff
 from comfyledger.workers.media.pictures.jpeg import decode_jpeg, walk_jpeg
@@ -33,6 +33,7 @@ from comfyledger.workers.media.pictures.webp import decode_webp, walk_webp
 from comfyledger.workers.media.sound import flac, mp3, ogg, wav
 from comfyledger.workers.media.video import avi, boxes, matroska
 
+HASHED_BYTES: Final = 1_048_576
 HEAVY_BYTES: Final = 64 * 1_048_576
 """A PNG whose pixels inflate to more takes long to check. Others must not be crowded out meanwhile."""
 
@@ -92,6 +93,13 @@ def is_heavy(head: bytes) -> bool:
     if not head.startswith(png.SIGNATURE) or len(head) < at + 13 or head[at - 4 : at] != b"IHDR":
         return False
     return png.header_of(head[at : at + 13]).inflated_bytes() > HEAVY_BYTES
+
+
+def is_picture(head: bytes, named: str) -> bool:
+    """Whether a file that begins so and has this name is a picture. `head`: its first 12 bytes."""
+    extension = extension_of(named) if named else ""
+    kind = (_by_magic(head) or _by_name(head, extension)) if head else ""
+    return kind in PICTURES if kind else medium_of(extension) == "image"
 
 
 def kind_of(source: BinaryIO, extension: str) -> str:
@@ -186,6 +194,7 @@ WALKS: Final[dict[str, Walk]] = {
     "latent": _masked(safetensors.measure_latent),
     "safetensors": _masked(safetensors.measure_safetensors),
 }
+PICTURES: Final = frozenset({"png", "jpg", "webp", "gif", "exr", "tiff", "heif"})
 DECODES: Final[dict[str, Callable[[BinaryIO, Walked], None]]] = {
     "jpg": decode_jpeg,
     "webp": decode_webp,
@@ -212,7 +221,7 @@ def _decode(file: BinaryIO, walked: Walked) -> None:
 def _digests(file: BinaryIO) -> tuple[str, str, int]:
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     file.seek(0)
-    while piece := file.read(PIECE_BYTES):
+    while piece := file.read(HASHED_BYTES):
         sha256.update(piece)
         md5.update(piece)
         size += len(piece)

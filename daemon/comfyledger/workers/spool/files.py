@@ -24,6 +24,8 @@ from comfyledger.workers.media.media_file import ProvedFile
 
 HELD_BYTES: Final = 4 * 1_048_576
 """A smaller file is received in memory and written once, as what is pinned. Each fetch holds at most so much."""
+HEAD_BYTES: Final = 64
+"""The length of a file's beginning that tells what it is, and how long a check takes."""
 CREATE_TRIES: Final = 100
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -51,16 +53,17 @@ def has_bytes(path: Path, pinned: ProvedFile) -> bool:
         return False
 
 
-async def received(raw: Path, chunks: AsyncIterator[bytes], bytes_max: int) -> BytesIO | Path:
+async def received(raw: Path, chunks: AsyncIterator[bytes], bytes_max: Callable[[bytes], int]) -> BytesIO | Path:
     """The bytes of a stream: in memory if they are few, else in `raw`, written in large pieces in threads.
 
-    Threads, because a disk may make its writer wait.
+    Threads, because a disk may make its writer wait. `bytes_max`: how many bytes a file may have that begins so.
     """
-    held, written = BytesIO(), 0
+    held, written, head = BytesIO(), 0, b""
     async for chunk in chunks:
         held.write(chunk)
-        if written + held.tell() > bytes_max:
-            raise Broken("too_large", f"The file is larger than {bytes_max} bytes.")
+        head += chunk[: HEAD_BYTES - len(head)]
+        if written + held.tell() > (limit := bytes_max(head)):
+            raise Broken("too_large", f"The file is larger than {limit} bytes.")
         if held.tell() >= HELD_BYTES:
             await to_end(partial(append, raw, held.getvalue(), first=not written))
             written += held.tell()

@@ -24,9 +24,10 @@ from comfyledger import crash_points
 from comfyledger.core.media import EXTENSION, UNNAMED, is_extension
 from comfyledger.errors import SpoolUnusable
 from comfyledger.workers.media.broken_file import Broken, Walked
-from comfyledger.workers.media.media_file import ProvedFile, is_heavy, proved, walk
+from comfyledger.workers.media.media_file import ProvedFile, is_heavy, is_picture, proved, walk
 from comfyledger.workers.spool.checks import ALL, LONG, Checks, Strikes
 from comfyledger.workers.spool.files import (
+    HEAD_BYTES,
     Walking,
     copied,
     create,
@@ -43,8 +44,8 @@ BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.{EXTENSION}")
 TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 STRIKES_MAX: Final = 3
-HEAD_BYTES: Final = 64
-"""The length of a file's beginning that tells how long a check takes."""
+LARGE_BYTES: Final = 64 * 1_048_576
+"""A file above this takes seconds to copy and to hash."""
 
 
 class Spool:
@@ -93,13 +94,15 @@ class Spool:
         bytes_max: int,
         pixels_max: int,
         named: str = "",
+        file_bytes_max: int = 0,
     ) -> ProvedFile:
         """Take a file in, and return once it is whole, pinned and on stable storage under its own name.
 
         `named` is ComfyUI's name of the file. Bytes that are of no kind we can prove are kept under its extension, and
-        are refused without one. Keeping again replaces the earlier file at once, never in between.
+        are refused without one. `file_bytes_max`: the limit of a file that is no picture; without it `bytes_max` holds
+        for all. Keeping again replaces the earlier file at once, never in between.
 
-        Raises Broken (`too_large` above `bytes_max`, `poison` after too many strikes), NoPlace, SpoolUnusable, or
+        Raises Broken (`too_large` above its limit, `poison` after too many strikes), NoPlace, SpoolUnusable, or
         whatever `chunks` raises. No temporary file is left then, nor after a cancellation, which waits for the disk to
         end what it is doing.
         """
@@ -111,7 +114,8 @@ class Spool:
         try:
             if strikes >= self._strikes_max:
                 raise Broken("poison", f"The daemon died {strikes} times while it checked this file.")
-            source = await received(raw, chunks, bytes_max)
+            limit = partial(_bytes_max, bytes_max, file_bytes_max, named)
+            source = await received(raw, chunks, limit)
             crash_points.at("spool.received")
             work = partial(walk, strip=strip, pixels_max=pixels_max, named=named)
             kept = await self._checked(source, pinned, work, batch_id, index, is_suspect=strikes > 0)
@@ -128,12 +132,13 @@ class Spool:
         self, source: BytesIO | Path, pinned: Path, work: Walking, batch_id: str, index: int, *, is_suspect: bool
     ) -> ProvedFile:
         """Walk, then prove and place, in turn with others. A file with strikes is checked alone."""
-        async with self._checks.turn(ALL if is_suspect else await _cost_of_walk(source)):
+        cost = await _cost_of_walk(source)
+        async with self._checks.turn(ALL if is_suspect else cost):
             walked = await to_end(partial(copied, source, pinned, work))
             place = partial(self._place, source, pinned, walked, batch_id, index)
             if is_suspect:
                 return await to_end(place)
-        async with self._checks.turn(walked.decode_bytes if walked.is_decodable else 0):
+        async with self._checks.turn(max(cost, walked.decode_bytes if walked.is_decodable else 0)):
             return await to_end(place)
 
     def _place(self, source: BytesIO | Path, pinned: Path, walked: Walked, batch_id: str, index: int) -> ProvedFile:
@@ -296,16 +301,22 @@ def _is_unwanted(path: Path, known: Callable[[str, int], bool]) -> bool:
     return kept is not None and not known(path.parent.name, int(kept[1]))
 
 
+def _bytes_max(picture: int, other: int, named: str, head: bytes) -> int:
+    """How large a file may be that begins so and has this name."""
+    return max(picture, other) if other and not is_picture(head, named) else picture
+
+
 async def _cost_of_walk(source: BytesIO | Path) -> int:
     """The cost of a walk for `Checks`: 0 for most files, which are quick. Raises Broken."""
-    head = await to_end(partial(_head, source)) if isinstance(source, Path) else _held(source)
-    return LONG if is_heavy(head) else 0
+    head, size_bytes = await to_end(partial(_on_disk, source)) if isinstance(source, Path) else _held(source)
+    return LONG if size_bytes > LARGE_BYTES or is_heavy(head) else 0
 
 
-def _held(source: BytesIO) -> bytes:
-    return bytes(source.getbuffer()[:HEAD_BYTES])
+def _held(source: BytesIO) -> tuple[bytes, int]:
+    with source.getbuffer() as content:
+        return bytes(content[:HEAD_BYTES]), len(content)
 
 
-def _head(path: Path) -> bytes:
+def _on_disk(path: Path) -> tuple[bytes, int]:
     with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
+        return file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size

@@ -107,7 +107,7 @@ def test_steps_about_one_batch_and_store_are_one_command() -> None:
     assert list(commands_of("cli", steps, {"b1": batch}, Scope(PLACES))) == [
         OweStore("cli", "b1", (1, 2, 3), StoreRef("folder", PLACES["folder"])),
         RetryBatch("cli", "b1", (4,)),
-        RenumberImages("cli", "b1", batch.series, (5, 6)),
+        RenumberImages("cli", "b1", (batch.series,), (5, 6)),
     ]
 
 

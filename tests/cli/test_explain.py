@@ -72,6 +72,19 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             },
             "asked for by app: 2 images for Areg · Fox, numbers 17 to 18, in 2 prompts, for no store",
         ),
+        (
+            {
+                "label": "app",
+                "username": "Areg",
+                "character": "Fox",
+                "outputs": [{"series": "f/i_", "medium": "image"}, {"series": "f/v_", "medium": "video"}],
+                "images": [*NAMED, {"number": 1, "output": 2}, {"number": 18}, {"number": 2, "output": 2}],
+                "prompts": [{}, {}],
+                "stores": [],
+            },
+            "asked for by app: 4 images for Areg · Fox, image numbers 17 to 18, video numbers 1 to 2, in 2 prompts, "
+            "for no store",
+        ),
     ],
     "batch_held": [
         ({"batch_id": BATCH, "reason": "person"}, "a person paused the batch"),

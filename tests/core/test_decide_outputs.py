@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
-from comfyledger.core.commands import SubmitBatch
-from comfyledger.core.events import BatchRequested, SeriesOpened
+from comfyledger.core.commands import RaiseSeries, RenumberImages, SeriesFound, SubmitBatch
+from comfyledger.core.events import BatchRequested, ImageRenumbered, SeriesOpened
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series, Templates, series_of
 from comfyledger.core.reports import SeriesAnswered
 from comfyledger.core.results import Accepted, SeriesUnknown
-from comfyledger.core.values import Evidence, OutputNamed
-from support.core_builders import PlainLedger, folded, given, submit
+from comfyledger.core.values import NUMBER_MAX, Evidence, OutputNamed
+from comfyledger.errors import Refused
+from support.core_builders import (
+    PlainLedger,
+    folded,
+    given,
+    kept,
+    miscounted,
+    rendering,
+    stores,
+    submit,
+    unwanted,
+)
 
 MEDIA: tuple[Medium, ...] = ("image", "video")
 NODES = ("9", "12", "15")
@@ -111,3 +123,44 @@ def test_a_repeat_gets_numbers_outputs_and_media_again() -> None:
     again = ledger.when(replace(shots("b9", 2), request_id="request of b1", request_digest="body of b1")).answer
     assert isinstance(again, Accepted)
     assert again == replace(first, repeated=True)
+
+
+# ---- new numbers
+
+
+def collided(ledger: PlainLedger, *images: int) -> None:
+    ledger.given(rendering(1), miscounted(1, files=2), kept(1, 2), *(unwanted(image) for image in images))
+
+
+def renumber(*media: Medium) -> RenumberImages:
+    return RenumberImages("app", "b1", tuple(of(medium).key for medium in media), (1, 2))
+
+
+def test_each_image_gets_the_next_number_of_its_own_series() -> None:
+    ledger = given(submit("b0", 4), shots("b1", 1))
+    collided(ledger, 1, 2)
+    then = ledger.when(renumber(*MEDIA))
+    events = [event for event in then.events if isinstance(event, ImageRenumbered)]
+    assert [(event.series, event.file) for event in events] == [
+        (of("image").key, "Areg_opal-fever_image_6"),
+        (of("video").key, "Areg_opal-fever_video_2"),
+    ]
+    assert [ledger.when(shots(batch, 1)).answer.images[1].number for batch in ("b2", "b3")] == [3, 4]
+    assert folded(ledger.log, narrow=True) == {key: row for key, row in ledger.rows.items() if key[0] != "template"}
+
+
+@pytest.mark.parametrize("known", [("image",), ("video",), ()])
+def test_new_numbers_need_every_series_of_the_batch(known: tuple[Medium, ...]) -> None:
+    ledger = given(shots("b1", 1))
+    collided(ledger, 2)
+    with pytest.raises(Refused, match="in another series"):
+        ledger.when(renumber(*known))
+
+
+def test_a_series_at_its_end_refuses_before_another_gave_a_number() -> None:
+    ledger = given(shots("b1", 1), RaiseSeries("app", stores("folder")[0], (SeriesFound(of("video"), NUMBER_MAX),)))
+    collided(ledger, 1, 2)
+    before = len(ledger.log)
+    with pytest.raises(Refused, match="no number left"):
+        ledger.when(renumber(*MEDIA))
+    assert len(ledger.log) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -210,6 +211,41 @@ def test_an_image_that_got_another_number_counts_by_that_one() -> None:
     found = reading.salvaged()
     assert found.traces == {"f/n_": salvage.Trace("F", "N_", "", 57)}
     assert len(found.problems) == 1
+
+
+BOTH: Any = {"media": ("image", "video")}
+VIDEOS = series_of(Templates(), "Areg", "Opal Fever", True, "video")
+
+
+def test_each_series_of_a_batch_is_known_by_a_name_of_its_own(home: Home) -> None:
+    ledger = Ledger.open(home.path)
+    take(ledger, submission("both", quantity=2, **BOTH))
+    ledger.close()
+    found = salvage.series_in(raw(home.path))
+    assert found[OPAL.key] == salvage.Trace(OPAL.folder, OPAL.stem, "", 5)
+    assert found[VIDEOS.key] == salvage.Trace(VIDEOS.folder, VIDEOS.stem, "", 2)
+
+
+@pytest.mark.parametrize("lost", [(), ("series",), ("series", "names_given"), ("names_given", "batches", "images")])
+def test_numbers_of_every_series_of_a_lost_batch_are_not_given_again(home: Home, lost: tuple[str, ...]) -> None:
+    ledger = Ledger.open(home.path)
+    take(ledger, submission("lost", quantity=7, **BOTH))
+    ledger.close()
+    home.tamper(*(f"DROP TABLE {table}" for table in lost))
+    home.restore(margin=0)
+    ledger = Ledger.open(home.path)
+    (answer,) = take(ledger, submission("next", quantity=1, **BOTH))
+    ledger.close()
+    assert [image.number for image in answer.images] == [11, 8]
+
+
+@pytest.mark.parametrize("output", [0, 3])
+def test_an_event_that_names_an_output_that_is_not_there_is_a_problem_and_no_end(output: int) -> None:
+    reading = salvage._Reading(Identity("l", "e"), Head(), silent)
+    image = {"number": 7, "folder": "F", "file": "N_7", "output": output}
+    fields = {"series": "f/n_", "images": [image], "outputs": [{"series": "f/n_"}] if output else []}
+    reading._read_event("batch_requested", json.dumps(fields))
+    assert len(reading.salvaged().problems) == (1 if output else 0)
 
 
 def test_the_spool_says_how_many_numbers_at_least_were_given(home: Home) -> None:

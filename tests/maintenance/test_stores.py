@@ -95,7 +95,7 @@ async def test_a_store_keeps_an_image_under_the_name_that_it_got_it_by(place: Pl
     batch_id, about = "batch-app-r1", ("batch-app-r1", 1, "second")
     ledger = Ledger.open(place.path)
     owed = OweStore("app", batch_id, (1,), StoreRef("second", "second:/there"))
-    renumbered = RenumberImages("app", batch_id, submission("r1").series[0].key, (1,))
+    renumbered = RenumberImages("app", batch_id, (submission("r1").series[0].key,), (1,))
     take_group(ledger, owed, UploadIntended(*about), UploadRefused(*about, "collision"), renumbered)
     ledger.close()
     assert min(shelf.held) not in {row.public_id for row in place.images()}

@@ -18,6 +18,7 @@ from comfyledger.ledger.ports import Turns
 from comfyledger.queries import explain
 from comfyledger.queries.explain import bounded, concerns, skipped
 from comfyledger.queries.reasons import Situation, owed, together
+from support.ledger_builders import submission
 from support.wire_app import Refusal, of_kind
 
 BATCH = "01JD0000000000000000ABCDEF"
@@ -343,6 +344,26 @@ async def test_what_comfyui_said_is_in_the_story_and_in_what_is_owed(door: Any) 
     (owes,) = told["owed"]
     assert owes["command"] == f"comfyledger retry {asked['batch_id']} --image 1"
     assert words in owes["text"]
+
+
+async def test_a_video_is_told_with_its_own_series_beside_an_image_of_its_number(door: Any) -> None:
+    async with door.app("app") as app:
+        await app.ask("pause", scope="everything")
+        made = await door.context.engine.command(submission("both", character="Video Star", media=("image", "video")))
+        of = {"username": "Areg", "character": "Video Star"}
+        told = await app.ask("explain", what="Areg_video-star_video_2.mp4")
+        with pytest.raises(Refusal, match="Several images match"):
+            await app.ask("explain", what="2", **of)
+        never = await app.ask("explain", what="Areg_video-star_video_9")
+        log = await app.ask("read_log", **of)
+        await app.ask("cancel", batch_id=made.batch_id)
+        await app.ask("resume", scope="everything")
+    assert (told["image"]["image_id"], told["number"], told["next"]) == (f"{made.batch_id}/4", 2, 4)
+    assert (told["image"]["medium"], told["image"]["output"]) == ("video", 2)
+    assert told["series"].endswith("/areg_video-star_video_")
+    assert [output["medium"] for output in told["batch"]["outputs"]] == ["image", "video"]
+    assert (never["subject"], never["next"]) == ("never", 4)
+    assert [event["kind"] for event in log["events"]] == ["batch_requested"]
 
 
 async def test_a_number_without_an_image_is_explained_by_what_the_store_held(door: Any) -> None:

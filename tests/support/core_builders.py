@@ -324,7 +324,7 @@ def owing(*images: int, store: str = "folder", batch: str = "b1") -> OweStore:
 
 
 def renumbering(*images: int, batch: str = "b1", user: str = "Areg") -> RenumberImages:
-    return RenumberImages("app", batch, series(user).key, images)
+    return RenumberImages("app", batch, (series(user).key,), images)
 
 
 # ---- reports

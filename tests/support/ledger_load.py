@@ -27,6 +27,7 @@ from comfyledger.core.commands import (
 )
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.keys import BatchKey, ImageKey, Key, PromptKey
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series
 from comfyledger.core.reports import (
     DeletionDone,
@@ -57,6 +58,9 @@ from support.ledger_builders import FOLDER, submission, take_one
 USERS = ("Areg", "areg", "Ann", "Bob")
 KEPT = Pinned(1, "5" * 64, "5" * 32, 100, 8, 8, "png")
 FILE = OutputFile("a_00001_.png", "comfyledger", "output")
+VIDEO = OutputFile("b_00001_.mp4", "comfyledger", "output", output=2)
+FILES = ((FILE,), (FILE,), (FILE,), (FILE, VIDEO), (FILE, FILE))
+MEDIA: tuple[tuple[Medium, ...], ...] = (("image",), ("image",), ("image", "video"), ("video",))
 
 
 class Rows(Protocol):
@@ -92,7 +96,8 @@ class Load:
             series = submission(user=user, character=f"Number {self._made}").series[0]
             return SeriesAnswered(series, (Evidence("folder", "folder:/images", self._random.randrange(60)),))
         label, quantity = "app" if self._made % 3 else "other", self._random.randint(1, 4)
-        command = submission(f"r{self._made}", user=user, quantity=quantity, prompt="typed", label=label)
+        media = MEDIA[self._made % len(MEDIA)]
+        command = submission(f"r{self._made}", user=user, quantity=quantity, prompt="typed", label=label, media=media)
         self._batches.append(command.batch_id)
         return command
 
@@ -106,7 +111,7 @@ class Load:
             ReleaseBatch("app", batch_id),
             DropStore("app", "folder", (batch_id,)),
             OweStore("app", batch_id, (1, 2), FOLDER),
-            RenumberImages("app", batch_id, self._series_of(batch_id), (1, 2, 3, 4)),
+            RenumberImages("app", batch_id, self._every_series(batch_id), (1, 2, 3, 4)),
             RaiseSeries("app", FOLDER, (SeriesFound(self._some_series(), self._made),)),
             OpenSeries("app", self._some_series(), (), True),
             self._restore(),
@@ -119,8 +124,11 @@ class Load:
         return [message] if self._random.random() < 0.2 else []
 
     def _series_of(self, batch_id: str) -> str:
+        return next(iter(self._every_series(batch_id)), "")
+
+    def _every_series(self, batch_id: str) -> tuple[str, ...]:
         batch = self._ledger.load((BatchKey(batch_id),)).batch(batch_id)
-        return batch.series if batch is not None else ""
+        return batch.every_series if batch is not None else ()
 
     def _some_series(self) -> Series:
         return submission(user=self._random.choice(USERS)).series[0]
@@ -161,7 +169,7 @@ class Load:
             SubmitIntended(*about),
             PromptWasAccepted(*about),
             PromptWasAccepted(*about),
-            PromptHasFinished(*about, files=(FILE,) * self._random.choice([1, 1, 1, 1, 2])),
+            PromptHasFinished(*about, files=self._random.choice(FILES)),
             PromptHasFinished(*about, files=(FILE,)),
             FilesKept(*about, files=(KEPT,)),
             PromptHasFailed(*about, code="execution_error", words=self._words()),
@@ -183,7 +191,7 @@ class Load:
             UploadIntended(*about),
             UploadDone(*about, url="file:///x.png"),
             UploadRefused(*about, "collision", self._words()),
-            RenumberImages("app", batch_id, self._series_of(batch_id), (1, 2, 3, 4)),
+            RenumberImages("app", batch_id, self._every_series(batch_id), (1, 2, 3, 4)),
             ImageIsLost(*about, prompt=about[1], attempt=self._random.randint(1, 2)),
         ]
         return self._random.choice(made)

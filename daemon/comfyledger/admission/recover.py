@@ -190,7 +190,7 @@ def commands_of(
         if what == "render":
             yield RetryBatch(label, batch_id, indexes)
         elif what == "renumber":
-            yield RenumberImages(label, batch_id, batches[batch_id].series, indexes)
+            yield RenumberImages(label, batch_id, batches[batch_id].every_series, indexes)
         else:
             yield OweStore(label, batch_id, indexes, StoreRef(store, scope.places[store]))
 

@@ -111,11 +111,11 @@ class OweStore(Command[Changed], frozen=True):
 class RenumberImages(Command[Changed], frozen=True):
     """Give the next numbers of their series to those images (indexes) whose name a store uses for another file.
 
-    `series`: its key, as the batch has it.
+    `series`: the keys of all series of the batch.
     """
 
     batch_id: str
-    series: str
+    series: tuple[str, ...]
     images: tuple[int, ...]
 
 

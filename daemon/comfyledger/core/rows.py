@@ -107,6 +107,15 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
         """The outputs in their order, at least one."""
         return self.outputs or (OutputNamed(output_nodes(self.plan)[0], "image", self.series),)
 
+    def series_of(self, output: int) -> str:
+        """The key of the series that numbers the images of an output (from 1)."""
+        return self.outputs[output - 1].series if self.outputs else self.series
+
+    @property
+    def every_series(self) -> tuple[str, ...]:
+        """The keys of its series, each once."""
+        return tuple(dict.fromkeys(output.series for output in self.every_output))
+
     @property
     def images(self) -> int:
         ended = self.stored + self.parked + self.failed + self.images_cancelled + self.forgotten

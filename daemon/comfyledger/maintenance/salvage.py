@@ -86,9 +86,22 @@ class _Renumbered(_Named):
     series: str
 
 
+class _Output(msgspec.Struct):
+    series: str
+
+
+class _Given(_Named):
+    output: int = 1
+
+
 class _Requested(msgspec.Struct):
     series: str
-    images: list[_Named]
+    images: list[_Given]
+    outputs: list[_Output] = []
+    """None in the first schema."""
+
+    def series_of(self, image: _Given) -> str:
+        return self.outputs[image.output - 1].series if self.outputs else self.series
 
 
 def traced(key: str, folder: str, highest: int, file: str = "", number: int = 0) -> Trace:
@@ -106,8 +119,11 @@ def series_in(connection: sqlite3.Connection) -> dict[str, Trace]:
     """Every series of a ledger that is whole, with the last number that it gave or passed over."""
     sql = (
         "SELECT s.key, s.row ->> '$.folder', s.next - 1, i.row ->> '$.file', i.row ->> '$.number' FROM series s"
-        " LEFT JOIN (SELECT row ->> '$.series' AS key, min(batch_id) AS batch_id FROM batches GROUP BY 1) b USING (key)"
-        " LEFT JOIN images i ON i.batch_id = b.batch_id AND i.image = 1 WHERE s.key <> ''"
+        " LEFT JOIN (SELECT key, min(batch_id) AS batch_id, image FROM ("
+        "SELECT row ->> '$.series' AS key, batch_id, 1 AS image FROM batches UNION ALL"
+        " SELECT o.value ->> '$.series', b.batch_id, o.key + 1 FROM batches b, json_each(b.row, '$.outputs') o"
+        ") GROUP BY key) b USING (key)"
+        " LEFT JOIN images i ON i.batch_id = b.batch_id AND i.image = b.image WHERE s.key <> ''"
     )
     rows = connection.execute(sql)
     return {key: traced(key, folder, highest, file or "", number or 0) for key, folder, highest, file, number in rows}
@@ -143,7 +159,7 @@ class _Reading:
         """A part that is read. If it cannot be read, that is a problem and only this part ends."""
         try:
             yield
-        except (sqlite3.Error, LedgerUnusable, msgspec.MsgspecError, TypeError, ValueError) as error:
+        except (sqlite3.Error, LedgerUnusable, msgspec.MsgspecError, TypeError, ValueError, LookupError) as error:
             if len(self._problems) < PROBLEMS_MAX:
                 self._problems.append(f"{what}: {error}")
 
@@ -201,7 +217,7 @@ class _Reading:
                 asked = msgspec.json.decode(data, type=_Requested)
                 count = len(asked.images)
                 for image in asked.images:
-                    self._saw(asked.series, image.folder, image.number, image.file)
+                    self._saw(asked.series_of(image), image.folder, image.number, image.file)
             elif kind in {"image_renumbered", "image_added"}:
                 one = msgspec.json.decode(data, type=_Renumbered)
                 self._saw(one.series, one.folder, one.number, one.file)

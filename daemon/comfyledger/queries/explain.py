@@ -246,7 +246,8 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
     there = await _situation(context, batch)
     open_still = image.state in {"pending", "kept", "forgetting"}
     shown, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), STORY_EVENTS_MAX)
-    series = await context.reader.series(batch.series)
+    key = batch.series_of(image.output)
+    series = await context.reader.series(key)
     texts = await serialize.texts_of(context.reader, serialize.digests_in([image]))
     there = msgspec.structs.replace(there, texts={**there.texts, **texts})
     return wire.Explanation(
@@ -256,7 +257,7 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
         owed=reasons.owed(image, prompt, there),
         batch=await _batch_info(context, batch),
         image=serialize.image_info(image, texts),
-        series=batch.series,
+        series=key,
         number=image.number,
         next=series.next if series is not None else 0,
         left_out=left_out,

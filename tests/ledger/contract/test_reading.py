@@ -138,11 +138,17 @@ async def test_a_prompt_is_found_by_the_id_of_any_attempt(filled: Filled, reader
 
 async def test_series_are_found_by_the_end_of_their_key(filled: Filled, reader: Reader) -> None:
     keys = [row.key for row in filled.rows(SeriesRow) if row.key]
-    for end in ("/areg_opal-fever_image_", "/bob_opal-fever_image_", "%", "/areg_opal_fever_image_"):
+    for end in (
+        "/areg_opal-fever_image_",
+        "/areg_opal-fever_video_",
+        "/bob_opal-fever_image_",
+        "%",
+        "/areg_opal_fever_image_",
+    ):
         found = sorted(row.key for row in await reader.series_ending(end))
         assert found == sorted(key for key in keys if key.endswith(end))
         for label in ("app", "other", "x"):
-            used = {batch.series for batch in filled.rows(BatchRow) if batch.label == label}
+            used = {key for batch in filled.rows(BatchRow) if batch.label == label for key in batch.every_series}
             assert {row.key for row in await reader.series_ending(end, label)} == {key for key in found if key in used}
     assert any(key.endswith("/areg_opal-fever_image_") for key in keys)
 
@@ -192,7 +198,7 @@ async def test_batches_come_newest_first_in_pages(
         for row in filled.rows(BatchRow)
         if user in {None, row.user_key}
         and label in {None, row.label}
-        and series in {None, row.series}
+        and series in {None, *row.every_series}
         and not (open_only and row.status not in {"open", "held"})
     ]
     found: list[BatchRow] = []
@@ -365,7 +371,7 @@ async def test_a_page_says_whether_there_is_more(filled: Filled, reader: Reader)
 
 async def test_lines_of_one_series_are_those_of_its_batches(filled: Filled, reader: Reader) -> None:
     for row in (row for row in filled.rows(SeriesRow) if row.key):
-        batches = {batch.batch_id for batch in filled.rows(BatchRow) if batch.series == row.key}
+        batches = {batch.batch_id for batch in filled.rows(BatchRow) if row.key in batch.every_series}
         wanted = {line.position for line in await everything(reader) if line.stream in batches}
         found = await pages_of(reader, {"series": frozenset({row.key})}, False, MANY)
         assert set(found) == wanted

@@ -5,7 +5,7 @@ The sentence of each kind of event is here and nowhere else. Plain values in and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -131,11 +131,22 @@ def _ledger_restored(data: Fields) -> str:
     return f"{since}: epoch {data['epoch']}, margin {data['margin']}" + (f", {found}" if found else "")
 
 
+def _numbers_given(data: Fields) -> Iterator[str]:
+    """The numbers of each series of a batch; of several, with the medium."""
+    outputs = data.get("outputs") or [{"series": "", "medium": "image"}]
+    numbers: dict[str, list[int]] = {}
+    for image in data["images"]:
+        numbers.setdefault(outputs[image.get("output", 1) - 1]["series"], []).append(image["number"])
+    media = {output["series"]: output["medium"] for output in outputs}
+    for series, given in numbers.items():
+        span = f"number {given[0]}" if len(given) == 1 else f"numbers {min(given)} to {max(given)}"
+        yield span if len(numbers) == 1 else f"{media[series]} {span}"
+
+
 def _batch_requested(data: Fields) -> str:
-    numbers = [image["number"] for image in data["images"]]
-    span = f"number {numbers[0]}" if len(numbers) == 1 else f"numbers {min(numbers)} to {max(numbers)}"
+    span = ", ".join(_numbers_given(data))
     stores = ", ".join(store["name"] for store in data["stores"]) or "no store"
-    images, prompts = _count(len(numbers), "image"), _count(len(data["prompts"]), "prompt")
+    images, prompts = _count(len(data["images"]), "image"), _count(len(data["prompts"]), "prompt")
     who = f"{data['username']} · {data['character']}"
     return f"asked for by {data['label']}: {images} for {who}, {span}, in {prompts}, for {stores}"
 

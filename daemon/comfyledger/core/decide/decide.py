@@ -94,7 +94,7 @@ def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
         case OweStore(batch_id=batch_id, images=images):
             return _some(batch_id, images)
         case RenumberImages(batch_id=batch_id, series=series, images=images):
-            return (SeriesKey(series), *_some(batch_id, images))
+            return (*map(SeriesKey, series), *_some(batch_id, images))
         case PauseLane(lane=lane) | ResumeLane(lane=lane):
             return (LaneKey(lane),)
         case HoldBatch(batch_id=batch_id) | ReleaseBatch(batch_id=batch_id):

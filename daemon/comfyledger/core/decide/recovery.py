@@ -8,6 +8,7 @@ is taken up by `retry`.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from comfyledger.core.commands import OweStore, RenumberImages, RestoreLedger, SeriesSeen
@@ -48,29 +49,34 @@ def is_owable(image: ImageRow, store: str) -> bool:
 def renumber_images(draft: Draft, command: RenumberImages) -> Changed:
     """Raises Refused(unknown_batch, nothing_to_do), and Refused(quantity_out_of_range) if no number is left."""
     batch = batch_or_refuse(draft, command.batch_id)
-    if batch.series != command.series:
-        text = f"The batch has its numbers in another series than {command.series[:200]!r}."
+    if lacking := set(batch.every_series).difference(command.series):
+        text = f"The batch has its numbers in another series: {min(lacking)[:200]!r}."
         hint = "Set the templates in [naming] back to what they were when the batch was accepted."
         raise Refused("nothing_to_do", text, hint=hint)
     collided = [image for image in _images(draft, batch, command.images) if is_renumberable(image)]
-    if collided and draft.state.the_series(batch.series).next + len(collided) > NUMBER_MAX + 1:
-        raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")
+    for key, count in Counter(batch.series_of(image.output) for image in collided).items():
+        if draft.state.the_series(key).next + count > NUMBER_MAX + 1:
+            raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")
     for image in collided:
-        number = draft.state.the_series(batch.series).next
-        name = name_after(image.folder, image.file, number)
-        draft.emit(
-            ImageRenumbered(
-                batch_id=batch.batch_id,
-                series=batch.series,
-                image=image.index,
-                number=number,
-                folder=name.folder,
-                file=name.file,
-                before=image.public_id,
-                by=command.label,
-            )
-        )
+        _renumber(draft, batch.series_of(image.output), image, command.label)
     return Changed(len(collided))
+
+
+def _renumber(draft: Draft, series: str, image: ImageRow, label: str) -> None:
+    number = draft.state.the_series(series).next
+    name = name_after(image.folder, image.file, number)
+    draft.emit(
+        ImageRenumbered(
+            batch_id=image.batch_id,
+            series=series,
+            image=image.index,
+            number=number,
+            folder=name.folder,
+            file=name.file,
+            before=image.public_id,
+            by=label,
+        )
+    )
 
 
 def is_renumberable(image: ImageRow) -> bool:

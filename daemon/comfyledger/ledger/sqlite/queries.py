@@ -32,6 +32,11 @@ CANDIDATES_MAX: Final = 20
 WAITING_COUNT_MAX: Final = 10_000
 OF_LABEL: Final = "batch_id IN (SELECT batch_id FROM requests WHERE label = ?)"
 """The batches of a label: every batch has the request that asked for it. Costs what this label has, not all."""
+EVERY_SERIES: Final = (
+    "CASE WHEN coalesce(json_array_length(b.row, '$.outputs'), 0) = 0 THEN json_array(b.row ->> '$.series')"
+    " ELSE (SELECT json_group_array(value ->> '$.series') FROM json_each(b.row, '$.outputs')) END"
+)
+"""The series of a batch `b`, as a JSON list. Rows of one output of images name no outputs."""
 
 
 def log_lines(connection: sqlite3.Connection, wanted: LogWanted) -> LogLines:
@@ -90,8 +95,8 @@ def _first_at(connection: sqlite3.Connection, at_ms: int, low: int, high: int) -
 
 def _filter(connection: sqlite3.Connection, wanted: LogWanted) -> Callable[[Line], bool]:
     """Checks what the index does not: kind, time, user, series and label. Each batch is read once."""
-    sql = "SELECT user_key, row ->> '$.series', row ->> '$.label' FROM batches WHERE batch_id = ?"
-    owner = cache(lambda stream: connection.execute(sql, (stream,)).fetchone() or ("", "", ""))
+    sql = f"SELECT user_key, {EVERY_SERIES}, row ->> '$.label' FROM batches b WHERE batch_id = ?"  # noqa: S608
+    owner = cache(lambda stream: connection.execute(sql, (stream,)).fetchone() or ("", "[]", ""))
 
     def takes(line: Line) -> bool:
         return (
@@ -99,7 +104,7 @@ def _filter(connection: sqlite3.Connection, wanted: LogWanted) -> Callable[[Line
             and (wanted.since_ms is None or line.at_ms >= wanted.since_ms)
             and (wanted.until_ms is None or line.at_ms <= wanted.until_ms)
             and (wanted.user is None or wanted.stream is None or owner(line.stream)[0] == wanted.user)
-            and (wanted.series is None or owner(line.stream)[1] in wanted.series)
+            and (wanted.series is None or not wanted.series.isdisjoint(msgspec.json.decode(owner(line.stream)[1])))
             and (wanted.label is None or owner(line.stream)[2] == wanted.label)
         )
 
@@ -124,8 +129,9 @@ def series_row(connection: sqlite3.Connection, key: str) -> SeriesRow | None:
 def series_ending(connection: sqlite3.Connection, end: str, label: str | None = None) -> list[SeriesRow]:
     """At most CANDIDATES_MAX series whose keys end so. Reads every series: one for each user and character."""
     sql = (
-        "SELECT row FROM series WHERE substr(key, -length(?1)) = ?1 AND (?2 IS NULL OR key IN"
-        " (SELECT b.row ->> '$.series' FROM requests r JOIN batches b ON b.batch_id = r.batch_id WHERE r.label = ?2))"
+        "SELECT row FROM series WHERE substr(key, -length(?1)) = ?1 AND (?2 IS NULL OR key IN"  # noqa: S608
+        " (SELECT j.value FROM requests r JOIN batches b ON b.batch_id = r.batch_id,"
+        f" json_each({EVERY_SERIES}) j WHERE r.label = ?2))"
         " LIMIT ?3"
     )
     rows = connection.execute(sql, (end, label, CANDIDATES_MAX))

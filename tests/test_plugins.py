@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from comfyledger import plugins
-from comfyledger.plugin_api import Store, hookimpl
+from comfyledger.plugin_api import API_VERSION, Store, hookimpl
 from comfyledger.plugins import open_stores, prepared, store_kinds
 
 
@@ -59,6 +59,22 @@ class Nothing:
         return 5
 
 
+class Today:
+    COMFYLEDGER_API = API_VERSION
+
+    @hookimpl
+    def comfyledger_stores(self) -> Any:
+        return {"today": lambda name, options, state_dir: None}
+
+
+class Odd:
+    COMFYLEDGER_API = "two"
+
+    @hookimpl
+    def comfyledger_stores(self) -> Any:
+        return {"odd": lambda name, options, state_dir: None}
+
+
 class Fine:
     @hookimpl
     def comfyledger_stores(self) -> Any:
@@ -79,6 +95,40 @@ def test_a_plugin_that_fails_takes_no_other_with_it(monkeypatch: pytest.MonkeyPa
         kinds = store_kinds()
     assert list(kinds) == ["fine"]
     assert [one["plugin"] for one in logs if one["event"] == "plugin.broken"] == ["a", "d", "b", "c"]
+
+
+class Old:
+    @hookimpl
+    def comfyledger_stores(self) -> Any:
+        return {"old": lambda name, options, state_dir: None}
+
+
+class New:
+    COMFYLEDGER_API = API_VERSION + 1
+
+    @hookimpl
+    def comfyledger_stores(self) -> Any:
+        return {"new": lambda name, options, state_dir: None}
+
+
+def test_a_plugin_of_another_version_is_a_status_that_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entries = [Entry("shelf", Old), Entry("later", New), Entry("today", Today), Entry("odd", Odd)]
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: [SimpleNamespace(entry_points=entries)])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
+    kinds = store_kinds()
+    configured = {kind: {"kind": kind} for kind in ("old", "new", "today", "odd")}
+    problems = {name: one.problem for name, one in open_stores(kinds, configured, tmp_path).items()}
+    assert problems["old"] == (
+        "The plugin shelf was written for version 1 of the plugin API and lacks what version 2 asks for: files of "
+        "every medium, with any extension of at most 8 characters a-z and 0-9. Update the plugin."
+    )
+    assert problems["odd"].startswith("The plugin odd was written for version 1 of the plugin API")
+    assert problems["new"] == (
+        "The plugin later needs version 3 of the plugin API and this comfyledger has version 2: update comfyledger."
+    )
+    assert problems["today"] == "It is not prepared yet."
 
 
 async def test_a_store_whose_plugin_is_closed_or_opened_in_pieces_is_a_status(tmp_path: Path) -> None:

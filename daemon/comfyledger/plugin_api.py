@@ -1,7 +1,8 @@
 """All that a plugin may import: the hook, the calls of a store, and its answers.
 
 A plugin is a module or package named in the entry-point group `comfyledger`. It implements the hook
-`comfyledger_stores` and nothing else. It imports its SDK when a store is opened, so that a plugin that cannot be used
+`comfyledger_stores`, says with `COMFYLEDGER_API = 2` for which version of this API it was written, and nothing else. It
+imports its SDK when a store is opened, so that a plugin that cannot be used
 is a status and not a crash. Files are passed as paths into the spool: a store reads them and never keeps, links or
 changes them.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 import pluggy
@@ -21,6 +22,10 @@ from comfyledger.core import media
 from comfyledger.core.naming.names import is_outlier, outlier_in
 
 GROUP = "comfyledger"
+API_VERSION: Final = 2
+"""The version of this API. A plugin that says another one in `COMFYLEDGER_API`, or none (1), is not used."""
+ADDED: Final = {2: "files of every medium, with any extension of at most 8 characters a-z and 0-9"}
+"""What a plugin must be able to do since a version."""
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 medium_of = media.medium_of
@@ -48,7 +53,7 @@ class Deposit(msgspec.Struct, frozen=True):
     public_id: str
     """Folder and name, joined by "/", without extension; never escapes its root, portable alphabet only."""
     extension: str
-    """Without dot: png, jpg, webp or gif of a picture; of other media one of `core/media.py`."""
+    """Without dot, 1 to 8 characters a-z and 0-9. What it is of: `medium_of`."""
     path: Path
     sha256: str
     md5: str
@@ -235,7 +240,10 @@ class Store(Protocol):
         """The highest number held in the series, 0 if none. Raises StoreTrouble or its subclass Doubted."""
 
     async def put(self, deposit: Deposit) -> Outcome:
-        """Store the bytes under the name, or find them there. Never replaces other bytes. Trouble is returned."""
+        """Store the bytes under the name, or find them there. Never replaces other bytes. Trouble is returned.
+
+        Files of one name with different extensions may both be held, or the second one is a collision.
+        """
 
     async def check(self, public_id: str, extension: str) -> Held | None:
         """What is held under a name. Raises StoreTrouble."""

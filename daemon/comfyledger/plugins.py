@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from comfyledger import plugin_api
 from comfyledger.guarded import Guarded
-from comfyledger.plugin_api import GROUP, Store, StoreKind, StoreTrouble
+from comfyledger.plugin_api import ADDED, API_VERSION, GROUP, Store, StoreKind, StoreTrouble
 
 log = structlog.get_logger("comfyledger.plugins")
 
@@ -61,10 +61,32 @@ def store_kinds() -> dict[str, StoreKind]:
         others = [other for other in plugin_manager.get_plugins() if other is not plugin]
         try:
             for brought in plugin_manager.subset_hook_caller("comfyledger_stores", others)():
-                kinds.update({str(kind): made for kind, made in dict(brought).items()})
+                kinds.update({str(kind): made for kind, made in _of_version(name, plugin, dict(brought)).items()})
         except (Exception, SystemExit):
             log.exception("plugin.broken", plugin=name)
     return kinds
+
+
+def _of_version(name: str, plugin: object, brought: dict[str, StoreKind]) -> dict[str, StoreKind]:
+    """The kinds of a plugin. If it was written for another version of the API, each refuses to open and says why."""
+    said = getattr(plugin, "COMFYLEDGER_API", 1)
+    version = said if isinstance(said, int) else 1
+    if version == API_VERSION:
+        return brought
+    lacks = " and ".join(what for since, what in ADDED.items() if since > version)
+    text = (
+        f"The plugin {name} needs version {version} of the plugin API and this comfyledger has version {API_VERSION}: "
+        "update comfyledger."
+        if version > API_VERSION
+        else f"The plugin {name} was written for version {version} of the plugin API and lacks what version "
+        f"{API_VERSION} asks for: {lacks}. Update the plugin."
+    )
+    log.error("plugin.other_version", plugin=name, version=version, needed=API_VERSION)
+
+    def refuse(name: str, options: Mapping[str, Any], state_dir: Path) -> Store:
+        raise ValueError(text)
+
+    return dict.fromkeys(brought, refuse)
 
 
 def open_stores(

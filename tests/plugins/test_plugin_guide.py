@@ -8,8 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from comfyledger.plugin_api import Deleted, Deposit, Held, LaneFault, Page, Series, Stored
+from comfyledger.plugin_api import (
+    API_VERSION,
+    Deleted,
+    Deposit,
+    Held,
+    ImageFault,
+    LaneFault,
+    Page,
+    Series,
+    Stored,
+    StoreTrouble,
+    medium_of,
+)
 from comfyledger.testing.store_contract import StoreContract
 from support.documents import ROOT, blocks
 from support.waiting import pause
@@ -23,6 +36,10 @@ ShelfStore, ShelfPlace, TestShelf = GUIDE["ShelfStore"], GUIDE["ShelfPlace"], GU
 def test_the_store_of_the_guide_is_as_short_as_it_says() -> None:
     store = STORE[STORE.index("class ShelfStore") : STORE.index("@hookimpl")]
     assert sum(bool(line.strip()) for line in store.splitlines()) <= 60
+
+
+def test_the_plugin_of_the_guide_speaks_the_version_of_today() -> None:
+    assert GUIDE["COMFYLEDGER_API"] == API_VERSION
 
 
 def test_the_hook_of_the_guide_brings_its_store(tmp_path: Path) -> None:
@@ -107,6 +124,52 @@ async def fetches_nothing(store: Any, public_id: str, extension: str, target: Pa
     target.write_bytes(b"")
 
 
+async def calls_everything_a_picture(store: Any, deposit: Deposit) -> Any:
+    return await ShelfStore.put(store, structs.replace(deposit, extension="png"))
+
+
+async def refuses_unknown_extensions(store: Any, deposit: Deposit) -> Any:
+    if medium_of(deposit.extension) == "file":
+        return ImageFault("refused", "What is that?")
+    return await ShelfStore.put(store, deposit)
+
+
+async def replaces_another_extension(store: Any, deposit: Deposit) -> Any:
+    store._rows("DELETE FROM files WHERE name = ? AND extension <> ?", deposit.public_id, deposit.extension)
+    return await ShelfStore.put(store, deposit)
+
+
+async def overwrites_videos(store: Any, deposit: Deposit) -> Any:
+    known = medium_of(deposit.extension) == "image"
+    return await (ShelfStore.put if known else overwrites)(store, deposit)
+
+
+async def counts_pictures_alone(store: Any, series: Series) -> int:
+    names = store._rows("SELECT name FROM files WHERE extension = 'png'")
+    return max((int(str(name).rpartition("_")[2]) for (name,) in names), default=0)
+
+
+async def deletes_every_extension(store: Any, ours: Held) -> Any:
+    found = await store.check(ours.public_id, ours.extension)
+    store._rows("DELETE FROM files WHERE name = ?", ours.public_id)
+    return Deleted(found=found is not None)
+
+
+async def deletes_pictures_alone(store: Any, ours: Held) -> Any:
+    return await ShelfStore.delete(store, structs.replace(ours, extension="png"))
+
+
+async def pages_names_with_extensions(store: Any, prefix: str, cursor: str = "") -> Page:
+    page = await ShelfStore.page(store, prefix, cursor)
+    whole = (structs.replace(one, public_id=f"{one.public_id}.{one.extension}", extension="") for one in page.held)
+    return Page(tuple(whole), page.cursor)
+
+
+async def fetches_pictures_alone(store: Any, public_id: str, extension: str, target: Path) -> None:
+    await ShelfStore.fetch(store, public_id, "png", target)
+
+
+EVERY_MEDIUM = "test_a_file_of_every_medium_goes_all_ways"
 BREAKS: list[tuple[str, Callable[..., Any], str]] = [
     ("put", overwrites, "test_other_bytes_are_never_replaced"),
     ("put", says_stored, "test_other_bytes_are_never_replaced"),
@@ -121,6 +184,15 @@ BREAKS: list[tuple[str, Callable[..., Any], str]] = [
     ("page", never_ends, "test_pages_show_each_file_below_a_folder_once"),
     ("check", finds_nothing, "test_a_check_says_what_is_held"),
     ("fetch", fetches_nothing, "test_what_is_held_is_fetched_byte_for_byte"),
+    ("put", calls_everything_a_picture, EVERY_MEDIUM),
+    ("put", refuses_unknown_extensions, EVERY_MEDIUM),
+    ("page", pages_names_with_extensions, EVERY_MEDIUM),
+    ("fetch", fetches_pictures_alone, EVERY_MEDIUM),
+    ("delete", deletes_pictures_alone, EVERY_MEDIUM),
+    ("put", overwrites_videos, "test_other_bytes_of_any_medium_stay"),
+    ("put", replaces_another_extension, "test_a_name_with_another_extension_is_never_replaced"),
+    ("delete", deletes_every_extension, "test_a_name_with_another_extension_is_never_replaced"),
+    ("highest_number", counts_pictures_alone, "test_numbers_of_all_media_count"),
 ]
 
 
@@ -134,10 +206,11 @@ async def test_a_store_that_breaks_a_law_is_found_out(
     setattr(Broken, call, broken)
     place = ShelfPlace(tmp_path)
     store = Broken("shelf", {"file": str(tmp_path / "shelf.db")}, tmp_path)
-    given = {"place": place, "store": store, "spool": tmp_path, "tmp_path": tmp_path}
+    (tmp_path / "spool").mkdir()
+    given = {"place": place, "store": store, "spool": tmp_path / "spool", "tmp_path": tmp_path, "extension": "txt"}
     test = getattr(StoreContract(), law)
     wanted = test.__code__.co_varnames[1 : test.__code__.co_argcount]
-    with pytest.raises((AssertionError, FileNotFoundError)):
+    with pytest.raises((AssertionError, FileNotFoundError, StoreTrouble)):
         await test(**{name: given[name] for name in wanted})
 
 

@@ -75,7 +75,7 @@ class CloudinaryPlace:
         async with self._session.get(f"{self._account.control_url}/assets") as answer:
             assets = (await answer.json())["assets"]
         files = self._folder / "account" / "files"
-        return {f"{asset['public_id']}.png": (files / asset["file"]).read_bytes() for asset in assets}
+        return {_file_name(asset): (files / asset["file"]).read_bytes() for asset in assets}
 
     async def put_foreign(self, public_id: str, extension: str, content: bytes) -> None:
         """As the upload of another image. The account refuses a name that it cannot have."""
@@ -100,6 +100,11 @@ class CloudinaryPlace:
     async def _control(self, **asked: Any) -> None:
         async with self._session.post(f"{self._account.control_url}/control", json=asked) as answer:
             assert answer.status == 200, await answer.text()
+
+
+def _file_name(asset: dict[str, Any]) -> str:
+    name = str(asset["public_id"])
+    return name if asset["resource_type"] == "raw" else f"{name}.{asset['format']}"
 
 
 class TestFolder(StoreContract):

@@ -66,10 +66,34 @@ def picture(number: int) -> bytes:
     )
 
 
+EXTENSIONS: Final = ("png", "mp4", "wav", "glb", "txt", "x1234567")
+"""One of each medium, and one that no table knows."""
+
+
+def sample(extension: str, number: int = 1) -> bytes:
+    """A small file of one of `EXTENSIONS`, another one for each number. The MP4 has an index without any track."""
+    told = number.to_bytes(4, "big") * 2
+    match extension:
+        case "png":
+            return picture(number)
+        case "mp4":
+            kind = struct.pack(">I", 20) + b"ftypisom" + bytes(4) + b"isom"
+            return kind + struct.pack(">I", 8) + b"moov" + struct.pack(">I", 16) + b"free" + told
+        case "wav":
+            sound = b"fmt " + struct.pack("<I2H2I2H", 16, 1, 1, 8_000, 8_000, 1, 8) + b"data" + struct.pack("<I", 8)
+            return b"RIFF" + struct.pack("<I", 4 + len(sound) + len(told)) + b"WAVE" + sound + told
+        case "glb":
+            text = f'{{"asset":{{"version":"2.0","copyright":"{number:08}"}}}}'.encode()
+            text += b" " * (-len(text) % 4)
+            return b"glTF" + struct.pack("<3I", 2, 20 + len(text), len(text)) + b"JSON" + text
+        case _:
+            return f"file {number}\n".encode()
+
+
 def deposit(spool: Path, content: bytes, public_id: str = NAME, image_id: str = "B1/1", **other: Any) -> Deposit:
     """A file in the spool, with true facts about it. `other` replaces some of them."""
     digest = hashlib.sha256(content).hexdigest()
-    path = spool / f"{digest}.png"
+    path = spool / f"{digest}.{other.get('extension', 'png')}"
     path.write_bytes(content)
     facts: dict[str, Any] = {
         "image_id": image_id,

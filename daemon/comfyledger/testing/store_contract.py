@@ -33,7 +33,20 @@ from comfyledger.plugin_api import (
     Stored,
     StoreTrouble,
 )
-from comfyledger.testing.place import FOLDER, HOSTILE, NAME, SERIES, STEM, UNFIT, Place, deposit, held, picture
+from comfyledger.testing.place import (
+    EXTENSIONS,
+    FOLDER,
+    HOSTILE,
+    NAME,
+    SERIES,
+    STEM,
+    UNFIT,
+    Place,
+    deposit,
+    held,
+    picture,
+    sample,
+)
 
 LANE_CODES: Final = frozenset({"not_reached", "unknown", "throttled", "configuration", "clock", "full"})
 PAGE_FILES_MAX: Final = 500
@@ -117,11 +130,14 @@ class StoreContract:
         assert later.identity == store.identity
 
     @pytest.mark.parametrize("public_id", HOSTILE)
-    async def test_every_name_goes_all_ways(self, place: Place, store: Store, spool: Path, public_id: str) -> None:
-        given = deposit(spool, picture(1), public_id)
+    @pytest.mark.parametrize("extension", ["png", "glb"])
+    async def test_every_name_goes_all_ways(
+        self, place: Place, store: Store, spool: Path, public_id: str, extension: str
+    ) -> None:
+        given = deposit(spool, sample(extension), public_id, extension=extension)
         assert isinstance(await store.put(given), Stored)
-        assert await place.contents() == {f"{public_id}.png": picture(1)}
-        found = await store.check(public_id, "png")
+        assert await place.contents() == {f"{public_id}.{extension}": sample(extension)}
+        found = await store.check(public_id, extension)
         assert found is not None
         assert found.public_id == public_id
         folder, _, leaf = public_id.rpartition("/")
@@ -144,6 +160,64 @@ class StoreContract:
         assert outcome.code in {"refused", "misnamed"}
         assert outcome.text
         assert f"{public_id}.png" not in await place.contents()
+
+    # ---- media
+
+    @pytest.mark.parametrize("extension", EXTENSIONS)
+    async def test_a_file_of_every_medium_goes_all_ways(
+        self, place: Place, store: Store, spool: Path, tmp_path: Path, extension: str
+    ) -> None:
+        given, content = deposit(spool, sample(extension), extension=extension), sample(extension)
+        for replayed in (False, True):
+            outcome = await store.put(given)
+            assert isinstance(outcome, Stored), outcome
+            assert outcome.replayed is replayed
+            assert await place.contents() == {f"{NAME}.{extension}": content}
+        found = await store.check(NAME, extension)
+        assert found is not None
+        assert (found.public_id, found.extension, found.size_bytes) == (NAME, extension, len(content))
+        assert [(one.public_id, one.extension) for one in await all_pages(store, FOLDER)] == [(NAME, extension)]
+        target = tmp_path / "fetched"
+        target.touch()
+        await store.fetch(NAME, extension, target)
+        assert target.read_bytes() == content
+        assert await store.delete(held(given)) == Deleted(found=True)
+        assert await place.contents() == {}
+
+    @pytest.mark.parametrize("extension", EXTENSIONS)
+    async def test_other_bytes_of_any_medium_stay(
+        self, place: Place, store: Store, spool: Path, extension: str
+    ) -> None:
+        await place.put_foreign(NAME, extension, sample(extension, 7))
+        given = deposit(spool, sample(extension), extension=extension)
+        outcome = await store.put(given)
+        assert isinstance(outcome, ImageFault)
+        assert outcome.code == "collision"
+        assert isinstance(await store.delete(held(given)), Foreign)
+        assert await place.contents() == {f"{NAME}.{extension}": sample(extension, 7)}
+
+    async def test_numbers_of_all_media_count(self, place: Place, store: Store) -> None:
+        for number, extension in enumerate(EXTENSIONS, 1):
+            await place.put_foreign(f"{FOLDER}/{STEM}{number}", extension, sample(extension, number))
+            assert await store.highest_number(SERIES) == number
+
+    @pytest.mark.parametrize("extension", ["jpg", "mp4", "glb", "txt"])
+    async def test_a_name_with_another_extension_is_never_replaced(
+        self, place: Place, store: Store, spool: Path, extension: str
+    ) -> None:
+        """Both are held, or the second one is a collision. To delete it leaves the first one as it is."""
+        assert isinstance(await store.put(deposit(spool, picture(1))), Stored)
+        content = picture(2) if extension == "jpg" else sample(extension, 2)
+        second = deposit(spool, content, image_id="B1/2", extension=extension)
+        outcome = await store.put(second)
+        assert isinstance(outcome, Stored | ImageFault)
+        if isinstance(outcome, ImageFault):
+            assert outcome.code == "collision"
+            assert isinstance(await store.delete(held(second)), Deleted | Foreign)
+        else:
+            assert len(await place.contents()) == 2
+            assert await store.delete(held(second)) == Deleted(found=True)
+        assert await place.contents() == {f"{NAME}.png": picture(1)}
 
     # ---- collision
 

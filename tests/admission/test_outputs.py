@@ -20,8 +20,8 @@ OUTPUTS = (Output("9", "9.filename_prefix"), Output("12", "12.filename_prefix", 
 
 def admitted(outputs: tuple[Output, ...] = OUTPUTS, quantity_max: int = 1_000, **asked: Any) -> SubmitBatch:
     graph = graphs.read_graph(workflows.load("empty-image"), 524_288)
-    plan = replace(graphs.find_plan(graph), outputs=outputs)
-    prepared = {"w": replace(admit.prepare("w", graph, graphs.find_plan(graph)), plan=plan)}
+    prepared = {"w": admit.prepare("w", graph)}
+    prepared["w"] = replace(prepared["w"], plan=replace(prepared["w"].plan, outputs=outputs))
     policy = admit.AdmissionPolicy(Templates(), prepared, "w", "main", quantity_max, 524_288, trust=False)
     ids = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 5)
     message = wire.SubmitBatch("r1", "Areg", "Opal Fever", **asked)

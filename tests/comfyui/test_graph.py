@@ -22,11 +22,10 @@ from comfyledger.comfyui.graph.read import (
     check_inputs,
     describe,
     fill,
-    find_plan,
     read_graph,
 )
 from comfyledger.errors import Refused
-from support.graphs import DIFFUSION, GRAPHS, ROOM, WILD, diffusion, image, node, refusal
+from support.graphs import DIFFUSION, GRAPHS, ROOM, WILD, diffusion, image, node, plan_of, refusal
 
 # Reading
 
@@ -118,7 +117,7 @@ def test_inputs_go_by_name_or_by_address() -> None:
 
 def test_an_input_name_may_hold_dots() -> None:
     graph = image(**{"57:8": node("Resize", **{"kind.width": 3})})
-    assert check_inputs(graph, find_plan(graph), {"57:8.kind.width": 4}) == {"57:8.kind.width": 4}
+    assert check_inputs(graph, plan_of(graph), {"57:8.kind.width": 4}) == {"57:8.kind.width": 4}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +150,7 @@ def test_a_link_is_refused_with_the_node_that_fills_it() -> None:
 @pytest.mark.parametrize("present", [None, [1, 2], {"a": 1}])
 def test_what_is_no_literal_of_one_part_cannot_be_set(present: Any) -> None:
     graph = image(**{"2": node("Points", where=present)})
-    assert refusal(check_inputs, graph, find_plan(graph), {"2.where": None}).code == "invalid_field"
+    assert refusal(check_inputs, graph, plan_of(graph), {"2.where": None}).code == "invalid_field"
 
 
 @pytest.mark.parametrize(
@@ -272,7 +271,7 @@ def test_a_description_names_everything_that_was_found() -> None:
 
 def test_a_description_says_what_was_not_found() -> None:
     graph = {"1": node("LoadImage"), "9": node("SaveImage", images=["1", 0], filename_prefix="x")}
-    said = describe(find_plan(graph), graph)
+    said = describe(plan_of(graph), graph)
     assert "seed: none found" in said
     assert "batch size: none found" in said
 
@@ -286,7 +285,7 @@ def test_ten_thousand_nodes_in_a_line_are_quick() -> None:
     graph["10000"] = node("EmptyImage", seed=4, batch_size=1)
     graph["save"] = node("SaveImage", images=["0", 0], filename_prefix="x")
     began = time.perf_counter()
-    plan = find_plan(read_graph(graph, 10 * ROOM))
+    plan = plan_of(read_graph(graph, 10 * ROOM))
     fill(as_template(graph, plan), plan, prefixes=["p"], seed=1, batch_size=1, inputs={})
     describe(plan, graph)
     refusal(check_inputs, graph, plan, {"77.sed": 1})
@@ -319,7 +318,7 @@ def saving(graph: dict[str, Any]) -> dict[str, Any]:
 @given(GRAPHS.map(saving), st.data())
 def test_filling_in_changes_the_named_addresses_and_nothing_else(graph: dict[str, Any], draw: Any) -> None:
     before = copy.deepcopy(graph)
-    plan = find_plan(graph)
+    plan = plan_of(graph)
     texts = [f"{i}.{k}" for i, n in graph.items() for k, v in n["inputs"].items() if isinstance(v, str)]
     texts.remove(plan.prefix)
     chosen = draw.draw(st.lists(st.sampled_from(texts), unique=True)) if texts else []

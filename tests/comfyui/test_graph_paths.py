@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from comfyledger.comfyui.graph.read import check_graph, check_inputs, find_plan
+from comfyledger.comfyui.graph.read import check_graph, check_inputs
 from comfyledger.errors import Refused
+from support.graphs import plan_of
 
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "../../x"}}
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
@@ -41,7 +42,7 @@ def graph(name: str, value: Any, node_class: str = "Node") -> dict[str, Any]:
 )
 def test_a_file_outside_comfyuis_folders_is_refused_with_its_place(node_class: str, name: str, value: str) -> None:
     with pytest.raises(Refused) as refused:
-        check_graph(graph(name, value, node_class), "9.filename_prefix")
+        check_graph(graph(name, value, node_class), ["9.filename_prefix"])
     assert (refused.value.code, refused.value.path) == ("workflow_unsafe_path", f"7.{name}")
     assert refused.value.hint
 
@@ -67,13 +68,13 @@ def test_a_file_outside_comfyuis_folders_is_refused_with_its_place(node_class: s
     ],
 )
 def test_texts_and_names_below_a_folder_are_left_alone(node_class: str, name: str, value: Any) -> None:
-    check_graph(graph(name, value, node_class), "9.filename_prefix")
+    check_graph(graph(name, value, node_class), ["9.filename_prefix"])
 
 
 def test_an_input_that_a_request_fills_in_is_looked_at_like_the_graph() -> None:
     loading = {"class_type": "LoadImage", "inputs": {"image": "cat.png"}}
     whole = {"1": EMPTY, "7": loading, "9": SAVE}
-    plan = find_plan(whole, inputs={"picture": "7.image"})
+    plan = plan_of(whole, inputs={"picture": "7.image"})
     assert check_inputs(whole, plan, {"picture": "dog.png"}) == {"7.image": "dog.png"}
     for asked in ("picture", "7.image"):
         with pytest.raises(Refused) as refused:

@@ -11,6 +11,7 @@ import pytest
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.graph.secret_inputs import looks_secret
 from comfyledger.errors import Refused
+from support.graphs import plan_of
 
 KEY = "sk-not-to-be-stored"
 
@@ -49,7 +50,7 @@ def test_other_names_are_not_taken_for_keys(name: str) -> None:
 
 def test_a_named_secret_is_in_the_filled_graph_and_not_in_the_template() -> None:
     graph = graph_with(note=KEY)
-    plan = graphs.find_plan(graph, secrets=["2.note"])
+    plan = plan_of(graph, secrets=["2.note"])
     template = graphs.as_template(graph, plan)
     assert KEY not in json.dumps(template)
     filled = graphs.fill(template, plan, prefixes=["p"], seed=1, batch_size=1, inputs={}, secrets={"2.note": KEY})
@@ -93,7 +94,7 @@ def test_an_apps_graph_with_a_key_is_refused_without_showing_the_key() -> None:
 @pytest.mark.parametrize(("asked", "secrets"), [("2.note", ["2.note"]), ("2.api_key", [])])
 def test_a_request_does_not_fill_in_a_secret(asked: str, secrets: list[str]) -> None:
     graph = graph_with(api_key="")
-    plan = graphs.find_plan(graph, secrets=secrets)
+    plan = plan_of(graph, secrets=secrets)
     with pytest.raises(Refused) as caught:
         graphs.check_inputs(graph, plan, {asked: KEY})
     assert (caught.value.code, caught.value.path) == ("secret_input", asked)
@@ -105,16 +106,16 @@ def test_a_request_does_not_fill_in_a_secret(asked: str, secrets: list[str]) -> 
 )
 def test_only_a_text_of_the_graph_can_be_secret(secrets: list[str], code: str) -> None:
     with pytest.raises(Refused) as caught:
-        graphs.find_plan(graph_with(), secrets=secrets)
+        plan_of(graph_with(), secrets=secrets)
     assert caught.value.code == code
 
 
 def test_a_named_input_is_not_a_secret_at_the_same_time() -> None:
     with pytest.raises(Refused) as caught:
-        graphs.find_plan(graph_with(), secrets=["2.note"], inputs={"note": "2.note"})
+        plan_of(graph_with(), secrets=["2.note"], inputs={"note": "2.note"})
     assert caught.value.code == "invalid_field"
 
 
 def test_a_plan_without_secrets_is_written_as_before_there_were_any() -> None:
-    plan = graphs.find_plan(graph_with())
+    plan = plan_of(graph_with())
     assert "secrets" not in msgspec.to_builtins(plan)

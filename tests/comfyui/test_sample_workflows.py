@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from comfyledger import workflows
-from comfyledger.comfyui.graph.read import Plan, as_template, check_inputs, fill, find_plan, read_graph
+from comfyledger.comfyui.graph.read import Plan, as_template, check_inputs, fill, read_graph
 from comfyledger.workflows import SAMPLES, load
+from support.graphs import plan_of
 
 RECORDING = Path(__file__).parents[1] / "recordings" / "comfyui-0.33.0" / "sampler.jsonl"
 
 
 def planned(name: str) -> tuple[dict[str, Any], Plan]:
     graph = read_graph(load(name), 100_000)
-    return graph, find_plan(graph, inputs=SAMPLES[name].inputs)
+    return graph, plan_of(graph, inputs=SAMPLES[name].inputs)
 
 
 def shape(graph: dict[str, Any]) -> dict[str, Any]:

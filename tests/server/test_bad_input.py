@@ -136,8 +136,8 @@ REFUSED: Mapping[str, tuple[str | bytes, str, str]] = {
     "an empty graph": (submit(workflow={}), "workflow_no_output", "$.data.workflow"),
     "no output": (submit(workflow={"1": EMPTY_IMAGE}), "workflow_no_output", "$.data.workflow"),
     "two outputs": (submit(workflow={**GRAPH, "10": SAVE}), "workflow_output_ambiguous", "$.data.workflow.9"),
-    "an output that is no image": (
-        submit(workflow={"1": EMPTY_IMAGE, "9": {**SAVE, "class_type": "SaveVideo"}}),
+    "an output that gives no file": (
+        submit(workflow={"1": EMPTY_IMAGE, "9": {**SAVE, "class_type": "CheckpointSave"}}),
         "workflow_output_unsupported",
         "$.data.workflow.9",
     ),

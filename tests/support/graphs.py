@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from comfyledger.comfyui.graph.read import Plan
+from comfyledger.comfyui.graph.read import Named, Plan, plan_workflow
 from comfyledger.errors import Refused
 
 ROOM = 1_000_000
@@ -42,6 +42,12 @@ DIFFUSION = Plan(
     batch_size="5.batch_size",
     inputs={"prompt": "6.text"},
 )
+
+
+def plan_of(graph: Any, **named: Any) -> Plan:
+    """The plan of a graph, without the graph."""
+    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in named.items()}
+    return plan_workflow(graph, Named(**values))[1]
 
 
 def refusal(call: Any, *args: Any, **named: Any) -> Refused:

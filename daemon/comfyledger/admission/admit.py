@@ -28,6 +28,7 @@ from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow
 
 METADATA_LEVELS_MAX: Final = 64
 SERIES_KEPT: Final = 4_096
+_OF_OUTPUTS: Final = frozenset({"workflow_no_output", "workflow_output_unsupported"})
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -37,11 +38,16 @@ class Admitted(msgspec.Struct, frozen=True):
     workflow: ConfiguredWorkflow
 
 
-def prepare(name: str, graph: dict[str, Any], plan: graphs.Plan) -> ConfiguredWorkflow:
-    """A graph with its template. Equal templates have equal keys, so that each is stored once."""
+def prepare(name: str, graph: graphs.Graph, named: graphs.Named = graphs.NOTHING_NAMED) -> ConfiguredWorkflow:
+    """A graph with its plan and its template. Equal templates have equal keys, so that each is stored once.
+
+    Raises Refused as `plan_workflow` does.
+    """
+    planned, plan = graphs.plan_workflow(graph, named)
+    graph = graphs.without(planned, plan.secrets)
     template = msgspec.json.encode(graphs.as_template(graph, plan), order="sorted")
     return ConfiguredWorkflow(
-        name, graph, plan, template, hashlib.sha256(template).hexdigest(), graphs.describe(plan, graph)
+        name, graph, plan, template, hashlib.sha256(template).hexdigest(), graphs.describe(plan, graph), named
     )
 
 
@@ -204,17 +210,44 @@ def _series(templates: Templates, username: str, character: str, premade: bool, 
 
 def _workflow(message: wire.SubmitBatch, policy: AdmissionPolicy) -> ConfiguredWorkflow:
     wanted = policy.default_workflow if message.workflow is None else message.workflow
+    outputs = _outputs(message)
     if isinstance(wanted, str):
-        return _configured(wanted, policy.workflows)
+        workflow = _configured(wanted, policy.workflows)
+        return workflow if outputs is None else _with_outputs(workflow, outputs)
     try:
         graph = graphs.read_graph(wanted, policy.graph_bytes_max)
         graphs.check_classes(graph, policy.node_classes_denied)
-        plan = graphs.find_plan(graph)
-        graphs.check_graph(graph, plan.prefix)
+        prepared = prepare("", graph, graphs.Named(outputs))
+        graphs.check_graph(prepared.graph, [output.prefix for output in prepared.plan.every_output])
         graphs.check_no_secrets(graph)
-        return prepare("", graph, plan)
+        return prepared
     except Refused as refusal:
-        raise refusal.below("$.data.workflow") from refusal
+        raise _about_outputs(refusal, outputs) or refusal.below("$.data.workflow") from refusal
+
+
+def _outputs(message: wire.SubmitBatch) -> tuple[str, ...] | None:
+    """The nodes that a request names as outputs."""
+    if message.output is None:
+        return tuple(message.outputs) if message.outputs is not None else None
+    if message.outputs is not None:
+        raise Refused("invalid_field", "Give `output` or `outputs`, not both.", path="$.data.output")
+    return (message.output,)
+
+
+def _with_outputs(workflow: ConfiguredWorkflow, outputs: tuple[str, ...]) -> ConfiguredWorkflow:
+    """A configured workflow with other outputs than those of the configuration."""
+    try:
+        named = msgspec.structs.replace(workflow.named, outputs=outputs)
+        return msgspec.structs.replace(prepare(workflow.name, workflow.graph, named), secrets=workflow.secrets)
+    except Refused as refusal:
+        raise _about_outputs(refusal, outputs) or refusal.below("$.data.workflow") from refusal
+
+
+def _about_outputs(refusal: Refused, outputs: tuple[str, ...] | None) -> Refused | None:
+    """A refusal of an output that the request names."""
+    if outputs is None or refusal.code not in _OF_OUTPUTS:
+        return None
+    return Refused(refusal.code, refusal.message, hint=refusal.hint, path="$.data.outputs")
 
 
 def _configured(name: str, workflows: Mapping[str, ConfiguredWorkflow]) -> ConfiguredWorkflow:

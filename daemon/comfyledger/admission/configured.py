@@ -37,18 +37,16 @@ def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> Configured
     read = graphs.read_graph(raw, graph_bytes_max)
     found = graphs.secrets_in(read)
     graph = graphs.without(read, found)
-    plan = graphs.find_plan(
-        graph,
-        output=workflow.output,
+    named = graphs.Named(
+        outputs=workflow.every_output,
         seeds=workflow.seeds,
         batch_size=workflow.batch_size,
         inputs={**inputs, **workflow.inputs},
-        secrets=list(dict.fromkeys([*found, *workflow.secrets])),
+        secrets=tuple(dict.fromkeys([*found, *workflow.secrets])),
     )
-    emptied = graphs.without(graph, plan.secrets)
-    graphs.check_no_secrets(emptied)
-    secrets = {address: Secret(value) for address, value in found.items()}
-    return replace(prepare(name, emptied, plan), secrets=secrets)
+    prepared = prepare(name, graph, named)
+    graphs.check_no_secrets(prepared.graph)
+    return replace(prepared, secrets={address: Secret(value) for address, value in found.items()})
 
 
 def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:

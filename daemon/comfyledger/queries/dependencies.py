@@ -24,7 +24,8 @@ from comfyledger.settings import Secret
 class ConfiguredWorkflow(msgspec.Struct, frozen=True):
     """A workflow that is ready for use, from the configuration or from a request: graph, plan and stored template.
 
-    `found`: a sentence about what the plan found. `secrets`: values in the file that must not be stored, by address.
+    `found`: a sentence about what the plan found. `named`: what the configuration says of it. `secrets`: values in the
+    file that must not be stored, by address.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ConfiguredWorkflow(msgspec.Struct, frozen=True):
     template: bytes
     key: str
     found: str
+    named: graphs.Named = graphs.NOTHING_NAMED
     secrets: dict[str, Secret] = {}
 
 

@@ -147,7 +147,10 @@ class Workflow(Section, frozen=True):
     file: str
     """A path relative to the configuration file, or `sample:NAME` for a graph that is included."""
     output: str | None = None
-    """Id of the node that saves the images. Found if there is only one."""
+    """Id of the node whose files become images. Found if there is only one, or if one is made from all others."""
+    outputs: Annotated[tuple[str, ...], Meta(min_length=1, max_length=16)] | None = None
+    """Several such nodes; it takes precedence over `output`. Each unit of `quantity` gives one image for each, in this
+    order."""
     seeds: tuple[str, ...] | None = None
     """Addresses of the seeds, like "3.seed". Found if absent."""
     batch_size: str | None = None
@@ -157,6 +160,11 @@ class Workflow(Section, frozen=True):
     secrets: dict[str, str] = {}
     """Inputs that hold a secret, filled in just before the graph is sent and never stored: "12.api_key" = "env:MY_KEY".
     Each value says where the secret is: `env:NAME`, `file:PATH` or `credential:NAME` (systemd)."""
+
+    @property
+    def every_output(self) -> tuple[str, ...] | None:
+        """The outputs that are named; None if they are to be found."""
+        return self.outputs or (None if self.output is None else (self.output,))
 
 
 class Limits(Section, frozen=True):

@@ -1,7 +1,7 @@
 """Sample workflows in ComfyUI's API format, shipped with the package, and the names of their inputs.
 
 The workflows are plain files beside this module, which imports nothing of the package. To use one, pass its bytes to
-`comfyui.graph.read_graph` and its inputs to `find_plan`, as with a workflow of your own.
+`comfyui.graph.read_graph` and its inputs to `plan_workflow`, as with a workflow of your own.
 """
 
 from __future__ import annotations

@@ -6,12 +6,14 @@ Graphs come in from `read`, a `Plan` goes out. Nothing here changes a graph.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 
 from comfyledger.comfyui.graph.nodes import (
     Graph,
+    by_number,
     check_nodes,
     folded,
     is_int,
@@ -22,47 +24,57 @@ from comfyledger.comfyui.graph.nodes import (
     unfit,
     upstream,
 )
-from comfyledger.comfyui.graph.outputs import IMAGE_NAMES, find_output, named_output
-from comfyledger.comfyui.graph.plan import PREFIX_NAME, Plan, addresses_of_the_run
+from comfyledger.comfyui.graph.outputs import IMAGE_NAMES, LATENT_NAMES, choose_outputs
+from comfyledger.comfyui.graph.plan import Plan, addresses_of_the_run, classic_output
 
 SEED_NAMES = ("seed", "noise_seed")
 SEED_SOURCE_NAMES = (*SEED_NAMES, "value", "int")
-LATENT_NAMES = ("samples", "latent", "latents", *IMAGE_NAMES)
+BATCH_NAMES = (*LATENT_NAMES, *IMAGE_NAMES)
 
 
-def find_plan(
-    graph: Graph,
-    *,
-    output: str | None = None,
-    seeds: Sequence[str] | None = None,
-    batch_size: str | None = None,
-    inputs: Mapping[str, str] | None = None,
-    secrets: Sequence[str] = (),
-) -> Plan:
-    """The inputs that a run fills in: those that the configuration names are checked, the others are found.
+class Named(msgspec.Struct, frozen=True):
+    """What the configuration or a request names. What is None is found."""
+
+    outputs: tuple[str, ...] | None = None
+    """Ids of the nodes whose files become images, in their order."""
+    seeds: tuple[str, ...] | None = None
+    batch_size: str | None = None
+    inputs: Mapping[str, str] = {}
+    secrets: tuple[str, ...] = ()
+
+
+NOTHING_NAMED: Final = Named()
+
+
+def plan_workflow(graph: Graph, named: Named = NOTHING_NAMED) -> tuple[dict[str, Any], Plan]:
+    """The inputs that a run fills in, and the graph with the savers of ours that it needs.
 
     Raises Refused: workflow_invalid, workflow_no_output, workflow_output_ambiguous, workflow_output_unsupported;
     unknown_input for an address that is not in the graph; invalid_field for one that cannot be filled in. The path is
     the address, or the id of the node.
     """
     check_nodes(graph)
-    node_id = find_output(graph) if output is None else named_output(graph, output)
-    feeding = upstream(graph, node_id)
+    chosen = choose_outputs(graph, named.outputs)
+    graph = chosen.graph
+    first = chosen.outputs[0]
+    feeding = sorted(upstream(graph, [output.node for output in chosen.outputs]), key=by_number)
     plan = Plan(
-        output=node_id,
-        prefix=f"{node_id}.{PREFIX_NAME}",
-        seeds=_find_seeds(graph, feeding) if seeds is None else _named_ints(graph, seeds, "seeds"),
-        batch_size=_find_batch_size(graph, feeding)
-        if batch_size is None
-        else _named_ints(graph, [batch_size], "batch_size")[0],
-        inputs=dict(inputs or {}),
-        secrets=tuple(secrets),
+        output=first.node,
+        prefix=first.prefix,
+        seeds=_find_seeds(graph, feeding) if named.seeds is None else _named_ints(graph, named.seeds, "seeds"),
+        batch_size=_find_batch_size(graph, feeding if chosen.each else ())
+        if named.batch_size is None
+        else _named_ints(graph, [named.batch_size], "batch_size")[0],
+        inputs=dict(named.inputs),
+        secrets=named.secrets,
+        outputs=() if chosen.outputs == (classic_output(first.node),) else chosen.outputs,
+        left_out=chosen.left_out,
     )
     _check_secrets(graph, plan)
     taken = addresses_of_the_run(plan)
     for name, address in plan.inputs.items():
         present_value(graph, address, name, plan.inputs, taken)
-    return plan
+    return chosen.graph, plan
 
 
 def _check_secrets(graph: Graph, plan: Plan) -> None:
@@ -122,5 +134,5 @@ def batch_sizes(graph: Graph, feeding: Iterable[str]) -> list[str]:
 def _begins_a_batch(graph: Graph, node: Graph) -> bool:
     """RebatchLatents and upscalers have a `batch_size` of another meaning: they take what others began."""
     name = folded(node)
-    takes = any(is_link(graph, node["inputs"].get(n)) for n in LATENT_NAMES)
+    takes = any(is_link(graph, node["inputs"].get(n)) for n in BATCH_NAMES)
     return "batch_size" in node["inputs"] and ("latent" in name or "emptyimage" in name) and not takes

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from comfyledger.errors import Refused
@@ -82,16 +82,16 @@ def kind_of(value: object) -> str:
     return ""
 
 
-def upstream(graph: Graph, node_id: str) -> list[str]:
-    """The node and all nodes that feed it through links, in the order of their ids."""
-    seen = {node_id}
-    waiting = [node_id]
+def upstream(graph: Graph, nodes: Iterable[str], known: Collection[str] = ()) -> set[str]:
+    """The nodes and all that feed them through links. `known`: nodes whose own feeding is known, which are left out."""
+    seen = set(nodes)
+    waiting = list(seen)
     while waiting:
         for value in graph[waiting.pop()]["inputs"].values():
-            if is_link(graph, value) and value[0] not in seen:
+            if is_link(graph, value) and value[0] not in seen and value[0] not in known:
                 seen.add(value[0])
                 waiting.append(value[0])
-    return sorted(seen, key=by_number)
+    return seen
 
 
 def by_number(node_id: str) -> tuple[int, str]:

@@ -1,81 +1,304 @@
-"""Finds the nodes of a graph whose files become images. PURE."""
+"""Chooses the nodes whose files become images, and links a saver of ours where a node cannot save for us. PURE.
+
+A saver of ours becomes part of the graph, so that nothing that reads a template later needs to know of it. Nodes that
+are not in the table of `savers` are judged by the name of their class and by their inputs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-from comfyledger.comfyui.graph.nodes import Graph, by_number, folded, is_link, printable, some_of, titled
-from comfyledger.comfyui.graph.plan import PREFIX_NAME
+from comfyledger.comfyui.graph.nodes import (
+    NAMED_MAX,
+    Graph,
+    by_number,
+    folded,
+    is_link,
+    printable,
+    some_of,
+    titled,
+    upstream,
+)
+from comfyledger.comfyui.graph.plan import PREFIX_NAME, Output
+from comfyledger.comfyui.graph.savers import (
+    OURS,
+    SAVERS,
+    Role,
+    Saver,
+    Type,
+    made,
+    takes_prefix,
+    to_temporary,
+    writes_a_series,
+)
+from comfyledger.core.media import Medium
 from comfyledger.errors import Refused
 
-IMAGE_NAMES = ("images", "image")
-MEDIA_WORDS = ("video", "animated", "webm", "gif", "mp4", "audio", "3d", "mesh", "glb")
+IMAGE_NAMES: Final = ("images", "image")
+LATENT_NAMES: Final = ("samples", "latent", "latents")
+MEDIA_WORDS: Final = ("video", "animated", "webm", "gif", "mp4", "audio", "3d", "mesh", "glb")
 """Words in the class name of a node that saves something other than images (ComfyUI, VideoHelperSuite)."""
+LEFT_OUT_MAX: Final = 100
+OURS_ID: Final = "comfyledger"
+"""The id of a saver of ours, and the beginning of the next ones."""
+_SAVES_PIXELS: Final = Saver("its name and its inputs", "images", "IMAGE", each=True)
 
 
-def find_output(graph: Graph) -> str:
-    found = _nodes_where(graph, _saves_images)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise Refused(
-            "workflow_output_ambiguous",
-            f"{len(found)} nodes of the workflow save images: {some_of(titled(graph, found))}.",
-            hint=f'Name the one that counts in [workflows.NAME], for instance output = "{found[0]}".',
-            path=found[0],
+class Link(NamedTuple):
+    """A link that a saver of ours could take instead."""
+
+    type: Type
+    node: str
+    slot: int
+
+
+class Candidate(NamedTuple):
+    """A node that could be an output."""
+
+    node: str
+    saver: Saver
+    link: Link | None
+    direct: bool
+    """Whether the node itself saves under our prefix."""
+    medium: Medium
+
+
+class Chosen(NamedTuple):
+    """The outputs of a graph."""
+
+    graph: dict[str, Any]
+    """With the savers of ours."""
+    outputs: tuple[Output, ...]
+    left_out: tuple[str, ...]
+    """Nodes that save or show something and are not run, at most LEFT_OUT_MAX."""
+    each: bool
+    """Whether every output writes a file for each member of a batch."""
+
+
+def choose_outputs(graph: Graph, asked: Sequence[str] | None = None) -> Chosen:
+    """The outputs that `asked` names by node, in its order; without it those that are meant.
+
+    Raises Refused: workflow_no_output, workflow_output_ambiguous, workflow_output_unsupported.
+    """
+    found = list(_candidates(graph))
+    chosen = [_meant(graph, found)] if asked is None else [_named(graph, found, node_id) for node_id in asked]
+    linked = dict(graph)
+    made_of = [_output(linked, one) for one in chosen]
+    outputs = tuple(output for output, _ in made_of)
+    run = upstream(linked, [output.node for output in outputs])
+    left_out = [one.node for one in found if one.node not in run]
+    return Chosen(linked, outputs, tuple(left_out[:LEFT_OUT_MAX]), all(each for _, each in made_of))
+
+
+# What could be an output
+
+
+def _candidates(graph: Graph) -> Iterator[Candidate]:
+    """Every node that saves or shows something, in the order of the ids."""
+    for node_id in sorted(graph, key=by_number):
+        saver = SAVERS.get(graph[node_id]["class_type"]) or _by_name(graph, graph[node_id])
+        if saver is not None:
+            yield _candidate(graph, node_id, saver)
+
+
+def _candidate(graph: Graph, node_id: str, saver: Saver) -> Candidate:
+    inputs = graph[node_id]["inputs"]
+    if to_temporary(saver, inputs):
+        saver = saver._replace(role="preview")
+    direct = saver.honours and not writes_a_series(saver, inputs)
+    medium = made(saver, inputs, _sounds(graph, saver, inputs)).medium if direct else _OURS_MAKE.get(saver.type, "file")
+    return Candidate(node_id, saver, _link(graph, node_id, saver), direct, medium)
+
+
+def _link(graph: Graph, node_id: str, saver: Saver) -> Link | None:
+    if saver.type is None:
+        return None
+    if saver.slot is not None:
+        return Link(saver.type, node_id, saver.slot)
+    value = graph[node_id]["inputs"].get(saver.saves)
+    return Link(saver.type, value[0], value[1]) if is_link(graph, value) else None
+
+
+_OURS_MAKE: Final[dict[Type | None, Medium]] = {"IMAGE": "image", "VIDEO": "video", "AUDIO": "audio", "MESH": "model"}
+
+
+def _sounds(graph: Graph, saver: Saver, inputs: Mapping[str, Any]) -> bool:
+    return bool(saver.sound) and is_link(graph, inputs.get(saver.sound))
+
+
+def _by_name(graph: Graph, node: Graph) -> Saver | None:
+    """What a node of an unknown class seems to do; None if it seems to save and show nothing."""
+    name, inputs = folded(node), node["inputs"]
+    link = next((name for name in IMAGE_NAMES if is_link(graph, inputs.get(name))), "")
+    saves = takes_prefix(inputs, node["class_type"])
+    media = [word for word in MEDIA_WORDS if word in name]
+    if name.startswith("preview"):
+        return _SAVES_PIXELS._replace(saves=link, role="preview" if link else "other")
+    if saves and media:
+        return Saver(_SAVES_PIXELS.source, link, honours=True, medium=_medium_of(media[0]))
+    if saves:
+        return Saver(
+            _SAVES_PIXELS.source, link, honours=True, each=True, medium="image", role="saver" if link else "other"
         )
-    if others := _nodes_where(graph, _saves_something):
-        raise _unsupported(graph, others)
-    raise Refused("workflow_no_output", hint="Add a SaveImage node; PreviewImage saves nothing.")
+    if "saveimage" in name or "imagesave" in name:
+        return _SAVES_PIXELS._replace(saves=link, role="saver" if link else "other")
+    return _SAVES_PIXELS._replace(role="other") if media and "save" in name else None
 
 
-def named_output(graph: Graph, node_id: str) -> str:
+def _medium_of(word: str) -> Medium:
+    if word == "audio":
+        return "audio"
+    if word in ("3d", "mesh", "glb"):
+        return "model"
+    return "image" if word == "gif" else "video"
+
+
+# Which of them is meant
+
+
+def _named(graph: Graph, found: Iterable[Candidate], node_id: str) -> Candidate:
+    """The candidate that a request or the configuration names. An unknown class is trusted if it takes a prefix."""
+    one = next((one for one in found if one.node == node_id), None)
     if node_id not in graph:
-        found = titled(graph, _nodes_where(graph, _saves_images))
+        known = titled(graph, (one.node for one in found if _usable(one)))
         raise Refused(
             "workflow_no_output",
             f"The workflow has no node {printable(node_id)}.",
-            hint=f"Images are saved by {some_of(found)}." if found else "Add a SaveImage node.",
+            hint=f"Its outputs are {some_of(known)}." if known else "Add a SaveImage node.",
             path=printable(node_id),
         )
-    if not _can_save(graph[node_id]):
+    if one is None or not (one.direct or one.link):
         raise _unsupported(graph, [node_id])
+    return one
+
+
+def _usable(one: Candidate) -> bool:
+    return one.saver.role != "other" and (one.direct or one.link is not None)
+
+
+def _meant(graph: Graph, found: Sequence[Candidate]) -> Candidate:
+    """The only output, or the one that is made from all others."""
+    usable = [one for one in found if _usable(one)]
+    if not usable:
+        if found:
+            raise _unsupported(graph, [one.node for one in found])
+        raise Refused("workflow_no_output", hint="Add a SaveImage node.")
+    several = _weightiest(usable)
+    pictures = [one for one in several if _saves_pictures(graph, graph[one.node])]
+    if len(pictures) == 1:
+        return pictures[0]
+    last = several[0] if len(several) == 1 else _last(graph, several)
+    if last is None:
+        raise _ambiguous(graph, [one.node for one in several])
+    return last
+
+
+def _weightiest(usable: Sequence[Candidate]) -> list[Candidate]:
+    """The savers; where there are none, what saves texts and the like; else what only shows something.
+
+    Of several that save the same image by a saver of ours there is one, and none if another saves it itself.
+    """
+    weight = min(_WEIGHTS.index(one.saver.role) for one in usable)
+    kept: dict[object, Candidate] = {}
+    for one in usable:
+        if one.saver.role == _WEIGHTS[weight]:
+            kept.setdefault(one.node if one.direct else (one.link, one.medium), one)
+    saved = {(one.link, one.medium) for one in kept.values() if one.direct}
+    return [one for one in kept.values() if one.direct or (one.link, one.medium) not in saved]
+
+
+_WEIGHTS: Final[tuple[Role, ...]] = ("saver", "side", "preview")
+
+
+def _saves_pictures(graph: Graph, node: Graph) -> bool:
+    """The rule of the first releases. A graph with exactly one such node gives what it gave then."""
+    name = folded(node)
+    by_name = name.startswith("preview") or any(word in name for word in MEDIA_WORDS)
+    links = any(is_link(graph, node["inputs"].get(name)) for name in IMAGE_NAMES)
+    takes = takes_prefix(node["inputs"], node["class_type"])
+    return takes and not by_name and (links or node["class_type"] == "SaveImage")
+
+
+def _last(graph: Graph, several: Sequence[Candidate]) -> Candidate | None:
+    """The saver that lies downstream of what every other one saves, as the second pass of a hires fix does.
+
+    Three passes over the graph, however many savers there are: if there is such a saver, it is the last whose origin
+    the savers before it do not reach; then it is checked.
+    """
+    origins = {one.node: _origin(graph, one) for one in several}
+    reached: set[str] = set()
+    last = several[0]
+    for one in several:
+        if origins[one.node] not in reached:
+            last = one
+            reached.update(upstream(graph, [one.node], reached))
+    others = upstream(graph, [one.node for one in several if one is not last])
+    feeding = upstream(graph, [last.node])
+    return last if feeding.issuperset(origins.values()) and origins[last.node] not in others else None
+
+
+def _origin(graph: Graph, one: Candidate) -> str:
+    """The node that makes what is saved. What a latent is decoded with does not matter."""
+    value = graph[one.node]["inputs"].get(one.saver.saves)
+    node_id = one.link.node if one.link else value[0] if is_link(graph, value) else one.node
+    seen: set[str] = set()
+    while node_id not in seen and "decode" in folded(graph[node_id]):
+        seen.add(node_id)
+        inputs = graph[node_id]["inputs"]
+        node_id = next((inputs[name][0] for name in LATENT_NAMES if is_link(graph, inputs.get(name))), node_id)
     return node_id
+
+
+def _ambiguous(graph: Graph, nodes: Sequence[str]) -> Refused:
+    listed = ", ".join(f'"{printable(node_id)}"' for node_id in nodes[:NAMED_MAX])
+    return Refused(
+        "workflow_output_ambiguous",
+        f"The workflow has {len(nodes)} outputs: {some_of(titled(graph, nodes))}.",
+        hint=f'Name the one that counts, output = "{printable(nodes[0])}", or several, outputs = [{listed}]:'
+        " in the request, or in [workflows.NAME] of the configuration.",
+        path=printable(nodes[0]),
+    )
 
 
 def _unsupported(graph: Graph, nodes: Sequence[str]) -> Refused:
     return Refused(
         "workflow_output_unsupported",
-        f"No output node of the workflow saves an image under a {PREFIX_NAME}: {some_of(titled(graph, nodes))}.",
-        hint="Add a SaveImage node.",
-        path=nodes[0],
+        f"No file can be got from {some_of(titled(graph, nodes))}.",
+        hint="Add a SaveImage, SaveVideo, SaveAudio or SaveGLB node.",
+        path=printable(nodes[0]),
     )
 
 
-def _nodes_where(graph: Graph, true_of: Callable[[Graph, Graph], bool]) -> list[str]:
-    return sorted((node_id for node_id, node in graph.items() if true_of(graph, node)), key=by_number)
+# The output in the graph
 
 
-def _can_save(node: Graph) -> bool:
-    name = folded(node)
-    by_name = name.startswith("preview") or any(word in name for word in MEDIA_WORDS)
-    return not by_name and _takes_prefix(node)
+def _output(graph: dict[str, Any], one: Candidate) -> tuple[Output, bool]:
+    """The output of a candidate, and whether it writes a file for each member of a batch.
+
+    Changes `graph`: adds a saver of ours, or has saved what would only be shown.
+    """
+    node_id, saver = (one.node, one.saver) if one.direct or one.link is None else _ours(graph, one.link)
+    node = graph[node_id]
+    if saver.temporary is not None and to_temporary(saver, node["inputs"]):
+        name, value = saver.temporary
+        node = graph[node_id] = {**node, "inputs": {**node["inputs"], name: not value}}
+    writes = made(saver, node["inputs"], _sounds(graph, saver, node["inputs"]))
+    return Output(node_id, f"{node_id}.{PREFIX_NAME}", writes.medium, writes.file), saver.each
 
 
-def _saves_images(graph: Graph, node: Graph) -> bool:
-    links = any(is_link(graph, node["inputs"].get(name)) for name in IMAGE_NAMES)
-    return _can_save(node) and (links or node["class_type"] == "SaveImage")
+def _ours(graph: dict[str, Any], link: Link) -> tuple[str, Saver]:
+    """Add a saver of ours for what a node saves or shows. Gives its id, and what it is."""
+    class_type, more = OURS[link.type]
+    saver = SAVERS[class_type]
+    node_id = _free_id(graph)
+    inputs = {saver.saves: [link.node, link.slot], PREFIX_NAME: OURS_ID, **more}
+    graph[node_id] = {"class_type": class_type, "inputs": inputs}
+    return node_id, saver
 
 
-def _saves_something(graph: Graph, node: Graph) -> bool:
-    """Whether a person would call this node an output, although it cannot be used as one."""
-    name = folded(node)
-    if name.startswith("preview"):
-        return False
-    saves_media = "save" in name and any(word in name for word in MEDIA_WORDS)
-    return _takes_prefix(node) or saves_media or "saveimage" in name or "imagesave" in name
-
-
-def _takes_prefix(node: Graph) -> bool:
-    # ComfyUI refuses a SaveImage without prefix (recording `partly_invalid`), but the run fills it in.
-    return PREFIX_NAME in node["inputs"] or node["class_type"] == "SaveImage"
+def _free_id(graph: Graph) -> str:
+    """An id that no node has: comfyledger, comfyledger-2, ..."""
+    ids = itertools.chain([OURS_ID], (f"{OURS_ID}-{place}" for place in itertools.count(2)))
+    return next(node_id for node_id in ids if node_id not in graph)

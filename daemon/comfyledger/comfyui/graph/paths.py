@@ -9,7 +9,7 @@ trust, give them tokens with the right `submit_configured`, or list node classes
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from comfyledger.comfyui.graph.secret_inputs import words_of
@@ -59,12 +59,12 @@ _LOADERS: Final = frozenset(
 _ROOT: Final = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)
 
 
-def check_graph(graph: Mapping[str, Any], own: str) -> None:
-    """`own`: the address of the prefix that is filled in here. Raises Refused(workflow_unsafe_path)."""
+def check_graph(graph: Mapping[str, Any], own: Collection[str]) -> None:
+    """`own`: the addresses of the prefixes that are filled in here. Raises Refused(workflow_unsafe_path)."""
     for node_id, node in graph.items():
         for name, value in node.get("inputs", {}).items():
             address = f"{node_id}.{name}"
-            if address != own:
+            if address not in own:
                 check_input(address, value, address, str(node["class_type"]))
 
 

@@ -33,6 +33,11 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.file.format(prefix=prefix, place=place)
 
 
+def classic_output(node_id: str) -> Output:
+    """The output of a plan that lists none: a node that saves images as SaveImage does."""
+    return Output(node_id, f"{node_id}.{PREFIX_NAME}", file=SAVE_IMAGE_FILE)
+
+
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was found in a graph; recorded in the event log as JSON. All places are addresses."""
 
@@ -53,12 +58,12 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Every output in the order of its images. Empty if there is just one, and it saves images as SaveImage does: such
     plans are in the log since before there were others."""
     left_out: tuple[str, ...] = ()
-    """Other nodes that save or show something, which are not run."""
+    """Other nodes that save or show something and are not run, at most a hundred."""
 
     @property
     def every_output(self) -> tuple[Output, ...]:
         """At least one output."""
-        return self.outputs or (Output(self.output, self.prefix, file=SAVE_IMAGE_FILE),)
+        return self.outputs or (classic_output(self.output),)
 
 
 def addresses_of_the_run(plan: Plan) -> dict[str, str]:

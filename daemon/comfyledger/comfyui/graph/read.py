@@ -1,8 +1,8 @@
 """Workflows: read, checked, stored as a template, and filled in for one attempt. PURE.
 
-A graph in ComfyUI's API format comes in as bytes or as a value. `find_plan` (in `find`) says where prefix, seed, batch
-size and named inputs are. The template is what is stored, and the filled graph is what ComfyUI gets. No call changes
-its arguments. Nodes without a change are shared, so the results are read-only.
+A graph in ComfyUI's API format comes in as bytes or as a value. `plan_workflow` (in `find`) says where prefixes, seed,
+batch size and named inputs are. The template is what is stored, and the filled graph is what ComfyUI gets. No call
+changes its arguments. Nodes without a change are shared, so the results are read-only.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Any, Final
 
 import msgspec
 
-from comfyledger.comfyui.graph.find import batch_sizes, find_plan
+from comfyledger.comfyui.graph.find import NOTHING_NAMED, Named, batch_sizes, plan_workflow
 from comfyledger.comfyui.graph.nodes import (
     Graph,
+    by_number,
     check_nodes,
+    is_link,
     kind_of,
     locate,
     node_text,
@@ -28,6 +30,7 @@ from comfyledger.comfyui.graph.nodes import (
     unknown_input,
     upstream,
 )
+from comfyledger.comfyui.graph.outputs import OURS_ID
 from comfyledger.comfyui.graph.paths import check_graph, check_input
 from comfyledger.comfyui.graph.plan import Output, Plan, addresses_of_the_run
 from comfyledger.comfyui.graph.secret_inputs import check_no_secrets, check_not_secret, secrets_in, without
@@ -35,7 +38,9 @@ from comfyledger.errors import Refused
 from comfyledger.wire.strict import check_once, finite
 
 __all__ = [
+    "NOTHING_NAMED",
     "Graph",
+    "Named",
     "Output",
     "Plan",
     "as_template",
@@ -46,7 +51,7 @@ __all__ = [
     "check_no_secrets",
     "describe",
     "fill",
-    "find_plan",
+    "plan_workflow",
     "read_graph",
     "secrets_in",
     "without",
@@ -251,7 +256,7 @@ def check_against_object_info(graph: Graph, object_info: Mapping[str, Any]) -> N
 def describe(plan: Plan, graph: Graph) -> str:
     """What was found, in one line for people."""
     parts = [
-        f"output: node {node_text(graph, plan.output)}",
+        _describe_outputs(plan, graph),
         _describe_seeds(plan, graph),
         _describe_batch_size(plan, graph),
     ]
@@ -260,7 +265,24 @@ def describe(plan: Plan, graph: Graph) -> str:
     if plan.inputs:
         named = [f"{printable(name)} = {_address_text(graph, at)}" for name, at in plan.inputs.items()]
         parts.append(f"inputs: {some_of(named)}")
+    if plan.left_out:
+        parts.append(f"not run: {some_of(node_text(graph, node_id) for node_id in plan.left_out)}")
     return " · ".join(parts)
+
+
+def _describe_outputs(plan: Plan, graph: Graph) -> str:
+    texts = []
+    for output in plan.every_output:
+        text = f"node {node_text(graph, output.node)}{_source_text(graph, output.node)}"
+        texts.append(f"{text}, {output.medium}" if plan.outputs else text)
+    return f"{'output' if len(texts) == 1 else 'outputs'}: {some_of(texts)}"
+
+
+def _source_text(graph: Graph, node_id: str) -> str:
+    """For a saver of ours: what it is linked to."""
+    links = (value for value in graph[node_id]["inputs"].values() if is_link(graph, value))
+    link = next(links, None) if node_id.startswith(OURS_ID) else None
+    return f" of node {node_text(graph, link[0])}" if link else ""
 
 
 def _describe_seeds(plan: Plan, graph: Graph) -> str:
@@ -272,9 +294,13 @@ def _describe_seeds(plan: Plan, graph: Graph) -> str:
 def _describe_batch_size(plan: Plan, graph: Graph) -> str:
     if plan.batch_size is not None:
         return f"batch size: {_address_text(graph, plan.batch_size)}"
-    if several := batch_sizes(graph, upstream(graph, plan.output)):
+    if several := batch_sizes(graph, _feeding(graph, plan)):
         return f"batch size: not guessed; name it with `batch_size`: {_address_texts(graph, several)}"
     return "batch size: none found, so each prompt makes the images that the workflow makes"
+
+
+def _feeding(graph: Graph, plan: Plan) -> list[str]:
+    return sorted(upstream(graph, [output.node for output in plan.every_output]), key=by_number)
 
 
 def _address_texts(graph: Graph, addresses: Iterable[str]) -> str:

@@ -15,6 +15,9 @@ IMAGES_PER_PROMPT_MAX: Final = 64
 Scalar = str | int | float | bool | None
 Label = Annotated[str, Meta(min_length=1, max_length=64)]
 InputName = Annotated[str, Meta(max_length=255)]
+NodeId = Annotated[str, Meta(min_length=1, max_length=128)]
+OUTPUTS_MAX: Final = 16
+"""Outputs of one batch."""
 
 
 class Hello(Message, frozen=True):
@@ -89,6 +92,22 @@ class SubmitBatch(Message, frozen=True):
             description="The name of a configured workflow, or a graph in ComfyUI's API format. Default: "
             "`default_workflow` of the configuration.",
             examples=["text-to-image"],
+        ),
+    ] = None
+    output: Annotated[
+        NodeId | None,
+        Meta(
+            description="The id of the node whose files become images. Default: what the configuration says, the only"
+            " one, or the one that is made from all others.",
+            examples=["9"],
+        ),
+    ] = None
+    outputs: Annotated[
+        Annotated[list[NodeId], Meta(min_length=1, max_length=OUTPUTS_MAX)] | None,
+        Meta(
+            description="Several such nodes, instead of `output`. Each unit of `quantity` gives one image for each, in "
+            "this order.",
+            examples=[["9", "12"]],
         ),
     ] = None
     inputs: Annotated[

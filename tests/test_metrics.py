@@ -77,8 +77,8 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(f"comfyledger_{name}", labels)
 
 
-def kept(index: int, size_bytes: int) -> ImageKept:
-    return ImageKept("b", 1, 1, index, f"f/s_{index}", "s", "m", size_bytes, 8, 8, "png")
+def kept(index: int, size_bytes: int, extension: str = "png") -> ImageKept:
+    return ImageKept("b", 1, 1, index, f"f/s_{index}", "s", "m", size_bytes, 8, 8, extension)
 
 
 def uploaded(index: int, store: str = "folder", *, replayed: bool = False) -> ImageUploaded:
@@ -105,6 +105,14 @@ def test_numbers_and_images_are_counted_as_they_are_given_and_move() -> None:
     assert value(metrics, "uploaded_bytes_total", store="folder") == 100
     commit(metrics, ImageRenumbered("b", "f/s_", 1, 9, "f", "s_9", "f/s_1", "app"))
     assert value(metrics, "numbers_given_total") == 4
+
+
+def test_bytes_are_counted_by_what_the_files_are() -> None:
+    metrics = Metrics()
+    commit(metrics, kept(1, 100), kept(2, 5_000, "mp4"), kept(3, 7, "latent"), kept(4, 30, "glb"))
+    media = ("image", "video", "audio", "model", "file")
+    assert [value(metrics, "kept_media_bytes_total", medium=one) for one in media] == [100, 5_000, 0, 30, 7]
+    assert value(metrics, "kept_bytes_total") == 5_137
 
 
 def test_an_image_is_stored_once_however_many_stores_it_has() -> None:

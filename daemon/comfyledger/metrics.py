@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, get_args
 
 import msgspec
 from prometheus_client import (
@@ -42,6 +42,7 @@ from comfyledger.core.events import (
     LanePaused,
     StoreDropped,
 )
+from comfyledger.core.media import Medium, medium_of
 from comfyledger.core.rows import ImageRow, Row, RowId
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.wire import BackendInfo
@@ -114,6 +115,7 @@ _HELP: Final = {
     ),
     "lane_pauses": "How often a lane was paused, by cause: person or trouble.",
     "kept_bytes": "Bytes of images that were written to the spool.",
+    "kept_media_bytes": "The same bytes by what the files are: image, video, audio, model or file.",
     "uploaded_bytes": "Bytes of images that the store accepted, without those that it had before.",
     "commit_duration_seconds": "Seconds from the start of a group of messages until it is on stable storage.",
     "commit_messages": "Messages that one commit decided.",
@@ -191,6 +193,7 @@ class Metrics:
         self._uploads = self._counter("uploads", ("store", "outcome"))
         self._pauses = self._counter("lane_pauses", ("lane", "cause"))
         self._kept_bytes = self._counter("kept_bytes")
+        self._kept_media_bytes = self._counter("kept_media_bytes", "medium", get_args(Medium))
         self._uploaded_bytes = self._counter("uploaded_bytes", "store")
         self._commit = self._histogram("commit_duration_seconds", COMMIT_BUCKETS_S)
         self._group = self._histogram("commit_messages", GROUP_BUCKETS)
@@ -252,9 +255,10 @@ class Metrics:
             case ImageAdded():
                 self._numbers.inc()
                 self._images.labels("parked").inc()
-            case ImageKept(size_bytes=size_bytes):
+            case ImageKept(size_bytes=size_bytes, extension=extension):
                 self._images.labels("kept").inc()
                 self._kept_bytes.inc(size_bytes)
+                self._kept_media_bytes.labels(medium_of(extension)).inc(size_bytes)
             case ImageUploaded() | ImageParked():
                 self._count_upload(event, rows)
             case LanePaused(lane=lane, cause=cause):

@@ -215,6 +215,15 @@ def test_images_come_out_with_their_urls(place: Place, run: Any) -> None:
     assert exported(run, "--images", "--since", "2099-01-01") == []
 
 
+def test_images_of_one_medium_only(place: Place, run: Any) -> None:
+    place.tamper("UPDATE images SET row = json_set(row, '$.extension', 'mp4') WHERE image = 2")
+    media = [image["medium"] for image in exported(run, "--images")]
+    assert media == ["image", "video", "image"] * 2
+    assert {image["number"] for image in exported(run, "--images", "--medium", "video")} == {2}
+    assert exported(run, "--images", "--medium", "model") == []
+    assert run("export", "--medium", "video").exit_code == 2
+
+
 def test_images_as_csv_into_a_new_file(place: Place, run: Any, tmp_path: Path) -> None:
     out = tmp_path / "images.csv"
     result = run("export", "--images", "--csv", "--out", str(out))

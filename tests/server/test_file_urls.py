@@ -365,10 +365,11 @@ async def test_what_could_run_script_is_only_saved(
             sha256 = hashlib.sha256(body).hexdigest()
             changed = msgspec.structs.replace(row, extension=extension, sha256=sha256, size_bytes=len(body))
 
-            async def image(batch_id: str, index: int, changed: Any = changed) -> Any:
+            async def image(*_: Any, changed: Any = changed) -> Any:
                 return changed
 
             monkeypatch.setattr(door.context.reader, "image", image)
+            monkeypatch.setattr(door.context.reader, "image_named", image)
             monkeypatch.setattr(door.context.file_source, "_spool", SimpleNamespace(path_of=lambda *_, path=path: path))
             there = Shown(door, http, batch["images"][0], body)
             status, got, headers = await there.got(there.url)
@@ -377,6 +378,9 @@ async def test_what_could_run_script_is_only_saved(
             assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["Content-Type"] in {"application/octet-stream", "model/gltf-binary"}
+            _, _, named = await there.got(f"{door.url}/images/{row.public_id}", **there.owner)
+            alike = ("Content-Disposition", "Content-Security-Policy", "X-Content-Type-Options", "Content-Type")
+            assert [named[name] for name in alike] == [headers[name] for name in alike]
 
 
 DRAWING = b"""<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" onload="top.postMessage(TELL, '*')">

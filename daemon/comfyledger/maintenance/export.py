@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import ImageRow
 from comfyledger.ledger.eventlog import Line, decode
@@ -24,10 +25,14 @@ PAGE: Final = 500
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """Which user's, and since when (milliseconds since 1970, UTC). None: all users, from the first."""
+    """Which user's, and since when (milliseconds since 1970, UTC). None: all users, from the first.
+
+    `medium`: images of this one only, by what was kept or else is expected. None: all.
+    """
 
     user: str | None = None
     since_ms: int | None = None
+    medium: Medium | None = None
 
 
 class ExportedEvent(msgspec.Struct, frozen=True):
@@ -61,6 +66,7 @@ class ExportedImage(msgspec.Struct, frozen=True):
     sha256: str
     md5: str
     urls: dict[str, str]
+    medium: Medium
 
 
 def events(connection: sqlite3.Connection, chosen: Chosen) -> Iterator[ExportedEvent]:
@@ -92,7 +98,8 @@ def images(connection: sqlite3.Connection, chosen: Chosen) -> Iterator[ExportedI
         for raw, username, character, at_ms in page:
             row = projections.decode_image(raw)
             place = (row.batch_id, row.index)
-            yield _image(row, username, character, at_ms)
+            if chosen.medium in (None, row.medium_kept):
+                yield _image(row, username, character, at_ms)
 
 
 def _images_sql(chosen: Chosen) -> tuple[str, tuple[Any, ...]]:
@@ -126,4 +133,5 @@ def _image(row: ImageRow, username: str, character: str, at_ms: int) -> Exported
         sha256=row.sha256,
         md5=row.md5,
         urls={upload.store: upload.url for upload in row.uploads if upload.url},
+        medium=row.medium_kept,
     )

@@ -97,7 +97,7 @@ async def _image(request: web.Request) -> web.StreamResponse:
     if image is None:
         raise Refused("unknown_image", hint="Give the public id that `get_batch` returns, without extension.")
     _check_bytes(image)
-    headers = _headers(image)
+    headers = {**_headers(image), **_disposition(image)}
     if _has_it(request, image):
         return web.Response(status=304, headers=headers)
     async with context.file_source.open(image) as file:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
 
 import click
 import msgspec
@@ -18,6 +18,7 @@ from comfyledger.cli.commands.log import typed_moment
 from comfyledger.cli.configuration import running_config_option, settings_of
 from comfyledger.cli.ui.bars import bars
 from comfyledger.cli.ui.terminal import clean, escaped_json, say, say_json
+from comfyledger.core.media import Medium
 from comfyledger.errors import Refused
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ _encode = msgspec.json.Encoder().encode
 @running_config_option
 @click.option("--images", "of_images", is_flag=True, help="Images as they are now, instead of events.")
 @click.option("--csv", "as_csv", is_flag=True, help="With --images: CSV instead of JSON lines.")
+@click.option(
+    "--medium", type=click.Choice(get_args(Medium)), help="With --images: only files of this kind, as they turned out."
+)
 @click.option("--user", help="Only what belongs to this user.")
 @click.option(
     "--since", callback=typed_moment, help="Not before this time: 2026-11-22T03:00, or 7d for seven days ago."
@@ -47,6 +51,7 @@ def export(
     config_path: Path | None,
     of_images: bool,
     as_csv: bool,
+    medium: Medium | None,
     user: str | None,
     since: int | None,
     out: Path | None,
@@ -60,24 +65,25 @@ def export(
 
     if as_csv and not of_images:
         raise click.UsageError("--csv needs --images.")
+    if medium and not of_images:
+        raise click.UsageError("--medium needs --images.")
     found = settings_of(ctx, config_path)
     with _opened(out) as file:
         write = _csv_writer(file) if as_csv else _line_writer(file)
-        lines = _export(found, of_images, user, since, write)
+        lines = _export(found, of_images, write, user=user, since_ms=since, medium=medium)
     if out is not None and as_json:
         say_json({"file": str(out), "lines": lines})
     elif out is not None:
         say(f"{out}: {lines:,} lines")
 
 
-def _export(found: Settings, of_images: bool, user: str | None, since: int | None, write: Callable[[Any], None]) -> int:
+def _export(found: Settings, of_images: bool, write: Callable[[Any], None], **chosen: Any) -> int:
     from comfyledger.maintenance.export import Chosen, events, images
     from comfyledger.maintenance.open_read_only import open_read_only
 
     lines = 0
-    chosen = Chosen(user, since)
     with refusing(), bars() as progress, open_read_only(found.ledger_path) as connection:
-        for one in (images if of_images else events)(connection, chosen):
+        for one in (images if of_images else events)(connection, Chosen(**chosen)):
             write(one)
             lines += 1
             if lines % EVERY == 0:

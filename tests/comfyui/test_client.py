@@ -162,7 +162,7 @@ async def test_what_a_gateway_says_to_a_prompt_neither_takes_nor_refuses_it(
     server, comfyui = pair
     server.answers = {"/prompt": answer}
     with pytest.raises(NotReached) as told:
-        await comfyui.post_prompt({}, prompt_id="p", client_id="c", output="9")
+        await comfyui.post_prompt({}, prompt_id="p", client_id="c", outputs=["9"])
     assert told.value.sent
 
 

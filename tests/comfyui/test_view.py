@@ -128,7 +128,7 @@ async def test_a_redirect_is_followed_by_no_call(
         patient.system_stats(),
         patient.object_info(),
         patient.history("p"),
-        patient.post_prompt({}, prompt_id="p", client_id="c", output="9"),
+        patient.post_prompt({}, prompt_id="p", client_id="c", outputs=["9"]),
     ]
     for call in calls:
         with pytest.raises(NotReached) as refused:

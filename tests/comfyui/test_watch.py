@@ -79,7 +79,7 @@ class Post:
             "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": f"b/{color}"}},
         }
         client_id = self.watcher.sending(prompt_id)
-        answer = await self.comfyui.post_prompt(graph, prompt_id=prompt_id, client_id=client_id, output="9")
+        answer = await self.comfyui.post_prompt(graph, prompt_id=prompt_id, client_id=client_id, outputs=["9"])
         assert isinstance(answer, PromptAnswer)
         return prompt_id
 

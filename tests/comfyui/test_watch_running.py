@@ -189,7 +189,7 @@ class Post:
             "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": f"b/{color}"}},
         }
         client_id = client_id or self.watcher.sending(prompt_id)
-        await self.comfyui.post_prompt(graph, prompt_id=prompt_id, client_id=client_id, output="9")
+        await self.comfyui.post_prompt(graph, prompt_id=prompt_id, client_id=client_id, outputs=["9"])
         return prompt_id
 
     def follow(self, prompt_id: str) -> asyncio.Task[Ending]:

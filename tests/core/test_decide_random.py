@@ -41,7 +41,6 @@ from support.core_builders import (
     dropping,
     failed,
     fallen,
-    finished,
     foreign,
     forget,
     gone,
@@ -49,6 +48,7 @@ from support.core_builders import (
     intended,
     interrupted,
     kept,
+    laid_by,
     owing,
     raising,
     refused,
@@ -60,9 +60,11 @@ from support.core_builders import (
     stores,
     stuck,
     submit,
+    taking,
     unwanted,
     uploaded,
     uploading,
+    wrote,
 )
 from support.plain_engine import PlainEngine, kept_in_memory
 from support.row_checks import check_batch, check_fold, check_numbers, rows_of
@@ -90,11 +92,12 @@ some_images = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 
 def submits_of(*batches: str) -> st.SearchStrategy[Message]:
     return st.builds(
-        lambda batch, quantity, per_prompt, user, into, backend, priority, trust: submit(
+        lambda batch, quantity, per_prompt, user, into, backend, priority, trust, outputs: submit(
             batch,
             quantity,
             per_prompt=per_prompt,
-            body=f"{quantity}",
+            body=f"{quantity} of {outputs}",
+            outputs=outputs,
             user=user,
             into=into,
             backend=backend,
@@ -109,6 +112,7 @@ def submits_of(*batches: str) -> st.SearchStrategy[Message]:
         st.sampled_from(BACKENDS),
         st.integers(0, 2),
         st.sampled_from([True, True, True, False]),
+        st.sampled_from([1, 1, 2, 3]),
     )
 
 
@@ -123,6 +127,12 @@ steering = st.one_of(
     st.builds(lambda batch, images: cancel(*images, batch=batch), batch_ids, some_images),
     st.builds(lambda batch, images: retry(*images, batch=batch), batch_ids, some_images),
     st.builds(lambda batch: retry(batch=batch), batch_ids),
+    st.builds(
+        lambda take, batch, user: taking(take, batch=batch, user=user, outputs=3),
+        st.sampled_from(["first", "last", "all"]),
+        batch_ids,
+        st.sampled_from(USERS),
+    ),
     st.builds(
         lambda batches, store: dropping(store, *batches), st.lists(batch_ids, max_size=3), st.sampled_from(STORES)
     ),
@@ -172,12 +182,13 @@ def rogue_prompt_report(kind: int, batch: str, prompt: int, ahead: int, count: i
             intended(prompt, attempt + (7 if queued and ahead == 1 else 0), batch=batch),
             accepted(prompt, attempt, batch=batch),
             refused(prompt, attempt, batch=batch),
-            finished(prompt, attempt, files=count, batch=batch),
+            wrote(prompt, attempt, files=(count, count % 2), batch=batch, code="oom" if count == 3 else ""),
             failed(prompt, attempt, batch=batch),
             interrupted(prompt, attempt, batch=batch),
             (fallen if count > 2 else gone)(prompt, attempt, restarted=count > 1, batch=batch),
             kept(*range(count), prompt=prompt, attempt=attempt, batch=batch),
             kept(count, count, prompt=prompt, attempt=attempt, batch=batch),
+            laid_by(count, prompt, attempt, batch=batch),
             ImageIsLost(batch, count, STORES[count % 2], prompt, attempt),
         )[kind]
 
@@ -185,7 +196,7 @@ def rogue_prompt_report(kind: int, batch: str, prompt: int, ahead: int, count: i
 
 
 rogues = st.builds(
-    rogue_prompt_report, st.integers(0, 9), batch_ids, st.integers(-1, 4), st.integers(-1, 2), st.integers(0, 4)
+    rogue_prompt_report, st.integers(0, 10), batch_ids, st.integers(-1, 4), st.integers(-1, 2), st.integers(0, 4)
 )
 image_reports = st.builds(
     lambda make, image, store, batch: make(image, store, batch=batch),
@@ -255,9 +266,25 @@ def end_one(which: int, how: int) -> Move:
     return move
 
 
+_SOME = 13
+_FILES: dict[int, Callable[[int, int], int]] = {
+    _SOME: lambda count, number: count if number > 1 else 0,
+    14: lambda count, number: count + number % 2,
+    15: lambda count, number: max(0, count - number % 2),
+    16: lambda count, number: count + (number > 1),
+}
+"""How many files an output gives, by the count that is expected of it and its number."""
+
+
 def end(engine: PlainEngine, effect: Effect, how: int) -> None:
     if how <= 5:
         engine.perform(effect)
+        return
+    if isinstance(effect, FollowPrompt) and how in _FILES:
+        counts = [_FILES[how](count, number) for number, count in enumerate(engine.files_expected(effect), 1)]
+        code = "oom" if how == _SOME else ""
+        engine.post(wrote(effect.prompt, effect.attempt, files=counts, code=code, batch=effect.batch_id))
+        engine.done(effect)
         return
     if isinstance(effect, SubmitPrompt | UploadImage) and how > 6:
         begin = (
@@ -304,7 +331,7 @@ def wait(ms: int) -> Move:
     return move
 
 
-ends = st.builds(end_one, st.integers(0, 9), st.sampled_from([*range(13), 0, 0, 0, 0, 9, 9, 11]))
+ends = st.builds(end_one, st.integers(0, 9), st.sampled_from([*range(17), 0, 0, 0, 0, 9, 9, 11]))
 working = st.lists(ends, min_size=1, max_size=8).map(lambda each: many(take, *each))
 meddling = st.lists(messages, min_size=1, max_size=4).map(lambda group: send(*group))
 moves = st.one_of(

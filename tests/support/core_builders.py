@@ -6,7 +6,7 @@ nothing down and knows no SQL; what it does is what the engine does for one mess
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -231,6 +231,10 @@ def series(user: str = "Areg", character: str = "Opal Fever", premade: bool = Tr
     return series_of(Templates(), user, character, premade)
 
 
+def series_of_output(number: int, user: str = "Areg", character: str = "Opal Fever") -> Series:
+    return series(user, character if number == 1 else f"{character} of output {number}")
+
+
 def stores(*names: str) -> tuple[StoreRef, ...]:
     return tuple(StoreRef(name, f"{name}:/there") for name in names)
 
@@ -255,7 +259,12 @@ def submit(
     backend: str = BACKEND,
     priority: int = 1,
     trust: bool = True,
+    outputs: int = 1,
 ) -> SubmitBatch:
+    """`quantity` and `per_prompt` count shots: each gives an image for each output. All outputs but the first are
+    videos, in series of their own.
+    """
+    nodes = [{"node": str(8 + number), "prefix": f"{8 + number}.filename_prefix"} for number in range(1, outputs + 1)]
     return SubmitBatch(
         label=label,
         request_id=request or f"request of {batch}",
@@ -265,12 +274,12 @@ def submit(
         user_key=user.casefold(),
         character=character,
         premade=True,
-        series=(series(user, character),),
-        media=("image",),
-        prompts=fixed(quantity, per_prompt, backend),
+        series=tuple(series_of_output(number, user, character) for number in range(1, outputs + 1)),
+        media=tuple("image" if number == 1 else "video" for number in range(1, outputs + 1)),
+        prompts=fixed(quantity * outputs, per_prompt * outputs, backend),
         workflow="text-to-image",
         template=blob_of(b"{}", b"salt", key="graph"),
-        plan={"output": "9"},
+        plan={"output": "9"} | ({"outputs": nodes} if outputs > 1 else {}),
         stores=stores(*into),
         priority=priority,
         trust=trust,
@@ -342,6 +351,19 @@ def refused(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptWa
     return PromptWasRefused(batch, prompt, attempt, "value_not_in_list", blob_of(b"lora not found", b"salt"))
 
 
+def wrote(
+    prompt: int = 1, attempt: int = 1, *, files: Sequence[int], code: str = "", batch: str = "b1"
+) -> PromptHasFinished:
+    """Each output gave so many files. With a code the run failed after that."""
+    given = tuple(
+        replace(output(prompt, attempt, count), output=number)
+        for number, some in enumerate(files, 1)
+        for count in range(some)
+    )
+    error = blob_of(b"out of memory", b"salt") if code else None
+    return PromptHasFinished(batch, prompt, attempt, given, blob_of(b"so many files", b"salt"), code, error)
+
+
 def finished(prompt: int = 1, attempt: int = 1, *, files: int = 1, batch: str = "b1") -> PromptHasFinished:
     return PromptHasFinished(batch, prompt, attempt, tuple(output(prompt, attempt, count) for count in range(files)))
 
@@ -357,13 +379,19 @@ def miscounted(prompt: int = 1, attempt: int = 1, *, files: int, batch: str = "b
 
 def laid_by(count: int, prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> FilesLaidBy:
     """So many files of a prompt are in the spool, by their places."""
-    files = tuple(pinned(place, attempt) for place in range(1, count + 1))
-    return FilesLaidBy(batch, prompt, attempt, files, blob_of(b"too many files", b"salt"))
+    return laid(*range(1, count + 1), prompt=prompt, attempt=attempt, batch=batch)
 
 
-def taking(take: Take, *images: int, batch: str = "b1", user: str = "Areg") -> RetryBatch:
-    series = series_of(Templates(), user, "Opal Fever", True)
-    return RetryBatch("app", batch, images, take, series.key if take == "all" else "")
+def laid(*places: int, prompt: int = 1, attempt: int = 1, batch: str = "b1", code: str = "") -> FilesLaidBy:
+    """The files at these places of a run are in the spool. With a code a file of another output could not be kept."""
+    files = tuple(pinned(place, attempt) for place in places)
+    error = blob_of(b"no such file", b"salt") if code else None
+    return FilesLaidBy(batch, prompt, attempt, files, blob_of(b"too many files", b"salt"), code, error)
+
+
+def taking(take: Take, *images: int, batch: str = "b1", user: str = "Areg", outputs: int = 1) -> RetryBatch:
+    known = tuple(series_of_output(number, user).key for number in range(1, outputs + 1))
+    return RetryBatch("app", batch, images, take, known if take == "all" else ())
 
 
 def failed(

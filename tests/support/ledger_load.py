@@ -157,7 +157,7 @@ class Load:
         if row is not None and row.waiting and row.state == "done":
             takes: tuple[Literal["first", "last", "all"], ...] = ("first", "last", "all")
             take = self._random.choice(takes)
-            return RetryBatch("app", batch_id, (), take, self._series_of(batch_id))
+            return RetryBatch("app", batch_id, (), take, (self._series_of(batch_id),))
         if row is not None and row.state == "finished" and self._random.random() < 0.6:
             if len(row.files) > len(row.images):
                 files = tuple(msgspec.structs.replace(KEPT, image=place + 1) for place in range(len(row.files)))

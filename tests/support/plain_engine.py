@@ -3,10 +3,12 @@ changed are applied after each group, effects are taken and said to be done. Tim
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sized
 from typing import Any
 
 from comfyledger.core.decide.decide import Message
+from comfyledger.core.output_files import by_output
 from comfyledger.core.reports import LaneStuck, LaneWorks
 from comfyledger.core.results import Wanted
 from comfyledger.core.rows import Row, RowId, row_id
@@ -27,12 +29,13 @@ from support.core_builders import (
     PlainLedger,
     accepted,
     deleted,
-    finished,
     gone,
     intended,
     kept,
+    laid,
     uploaded,
     uploading,
+    wrote,
 )
 
 
@@ -102,13 +105,12 @@ class PlainEngine:
             case SubmitPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
                 if self._go(intended(prompt, attempt, batch=batch)):
                     self.post(accepted(prompt, attempt, batch=batch))
-            case FollowPrompt(batch_id=batch, prompt=prompt, attempt=attempt, images=images):
+            case FollowPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
                 cancelling = self.ledger.prompt(prompt, batch).state == "cancelling"
-                end = finished(prompt, attempt, files=len(images), batch=batch)
+                end = wrote(prompt, attempt, files=self.files_expected(effect), batch=batch)
                 self.post(gone(prompt, attempt, batch=batch) if cancelling else end)
-            case FetchPrompt(batch_id=batch, prompt=prompt, attempt=attempt, images=images):
-                missing = [index for index in images if self.ledger.image(index, batch).state == "pending"]
-                self.post(kept(*missing, prompt=prompt, attempt=attempt, batch=batch))
+            case FetchPrompt():
+                self._fetched(effect)
             case UploadImage(image=image, store=store):
                 if self._go(uploading(image.index, store, batch=image.batch_id)):
                     self.post(uploaded(image.index, store, batch=image.batch_id))
@@ -119,6 +121,26 @@ class PlainEngine:
         if self.owed.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
             self.post(LaneWorks(effect.lane))
         self.done(effect)
+
+    def files_expected(self, effect: FollowPrompt) -> list[int]:
+        """How many files each output of the batch gives, if the attempt was asked for it."""
+        asked = self.ledger.prompt(effect.prompt, effect.batch_id).outputs
+        images = [self.ledger.image(index, effect.batch_id).output for index in effect.images]
+        counts = Counter(number for number in images if not asked or number in asked)
+        return [counts[number] for number in range(1, max(images) + 1)]
+
+    def _fetched(self, effect: FetchPrompt) -> None:
+        """First the files that belong to images, then those that a person must choose from."""
+        prompt, attempt, batch = effect.prompt, effect.attempt, effect.batch_id
+        rows = [self.ledger.image(index, effect.batch_id) for index in effect.images]
+        waiting = {row.index for row in rows if row.state == "pending"}
+        shares = [share for share in by_output(rows, effect.files) if not waiting.isdisjoint(share.images)]
+        mine = [index for share in shares if not share.is_surplus for index, _ in share.pairs if index in waiting]
+        surplus = [place for share in shares if share.is_surplus for place in share.places]
+        if mine or not surplus:
+            self.post(kept(*mine, prompt=prompt, attempt=attempt, batch=batch))
+        if surplus:
+            self.post(laid(*surplus, prompt=prompt, attempt=attempt, batch=batch))
 
     def _go(self, question: Message) -> bool:
         (answer,) = self.post(question)

@@ -19,11 +19,12 @@ def rows_of(ledger: PlainLedger, kind: type[R]) -> list[R]:
 
 def check_numbers(ledger: PlainLedger) -> None:
     """Every number of a series is given once, and what is left out before its next was skipped by an event."""
-    batches = {row.batch_id: row.series for row in rows_of(ledger, BatchRow)}
+    batches = {row.batch_id: row.every_output for row in rows_of(ledger, BatchRow)}
     for row in rows_of(ledger, SeriesRow):
         if row.key == UNOPENED:
             continue
-        images = [image for image in rows_of(ledger, ImageRow) if batches[image.batch_id] == row.key]
+        every = rows_of(ledger, ImageRow)
+        images = [image for image in every if batches[image.batch_id][image.output - 1].series == row.key]
         assert row.next >= 1
         assert sorted(image.number for image in images) == numbers_given(ledger, row.key)
     names = [image.public_id.casefold() for image in rows_of(ledger, ImageRow)]
@@ -42,11 +43,12 @@ def numbers_given(ledger: PlainLedger, series: str) -> list[int]:
             case SeriesOpened(series=key) | SeriesRaised(series=key) as event if key == series:
                 assert event.next >= following, "a series went back"
                 following = event.next
-            case BatchRequested(series=key) as event if key == series:
-                assert event.images[0].number == following
-                following += len(event.images)
-                given += [image.number for image in event.images]
-                now |= {image.public_id: image.number for image in event.images}
+            case BatchRequested(outputs=outputs) as event:
+                images = [image for image in event.images if outputs[image.output - 1].series == series]
+                assert [image.number for image in images] == list(range(following, following + len(images)))
+                following += len(images)
+                given += [image.number for image in images]
+                now |= {image.public_id: image.number for image in images}
             case ImageAdded(series=key) as event if key == series:
                 assert event.number == following
                 following += 1

@@ -27,6 +27,7 @@ from comfyledger.workers.reporting import NO_SECRETS
 from support.core_builders import accepted, given, intended, submit
 
 PROMPT_ID = prompt_uuid("b1", 1, 1)
+PLAN = {"output": "9", "prefix": "9.filename_prefix", "seeds": [], "batch_size": "5.batch_size", "inputs": {}}
 INTERRUPTED = HistoryEntry(PROMPT_ID, "error", False, "interrupted", {})
 
 
@@ -35,7 +36,7 @@ class Backend:
 
     def __init__(self, images: int, state: str = "accepted") -> None:
         ledger = given(submit(quantity=images, per_prompt=images), intended(1), accepted(1))
-        self.batch_row: BatchRow = replace(ledger.batch(), plan={"output": "9", "batch_size": "5.batch_size"})
+        self.batch_row: BatchRow = replace(ledger.batch(), plan=PLAN)
         self.prompt_row: PromptRow = replace(ledger.prompt(), state=state)
         self.number = ledger.image(1).number
         self.on_disk: set[str] = set()
@@ -156,7 +157,7 @@ async def test_a_wrong_count_names_both_numbers_and_the_key_to_change(files: int
 async def test_a_wrong_count_names_no_key_that_the_workflow_cannot_use() -> None:
     """A request with `images_per_prompt` is refused if the workflow has no input for a batch size."""
     backend = Backend(images=1)
-    backend.batch_row = replace(backend.batch_row, plan={"output": "9", "batch_size": None})
+    backend.batch_row = replace(backend.batch_row, plan=PLAN | {"batch_size": None})
     report = await backend.ended(success(3))
     assert isinstance(report, PromptHasFinished)
     assert report.words is not None

@@ -54,12 +54,12 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
             return await _changed(context, _steering(context, label, message, series), _PATHS[type(message)])
 
 
-async def _series_of(context: Dependencies, message: wire.Message) -> str:
-    """The series that numbers files beyond the requested ones; empty if none is needed."""
+async def _series_of(context: Dependencies, message: wire.Message) -> tuple[str, ...]:
+    """The series that number files beyond the requested ones; none if none is needed."""
     if not isinstance(message, wire.Retry) or message.take != "all":
-        return ""
+        return ()
     batch = await context.reader.batch(message.batch_id)
-    return batch.series if batch is not None else ""
+    return tuple(output.series for output in batch.every_output) if batch is not None else ()
 
 
 async def _read(
@@ -88,7 +88,9 @@ _PATHS: Final[dict[type[wire.Message], str]] = {
 """The field that a refusal of the command is about. The core names a field only if nothing else checks it."""
 
 
-def _steering(context: Dependencies, label: str, message: wire.Message, series: str = "") -> Command[Changed]:
+def _steering(
+    context: Dependencies, label: str, message: wire.Message, series: tuple[str, ...] = ()
+) -> Command[Changed]:
     match message:
         case wire.Cancel(batch_id=batch_id, images=images):
             return CancelBatch(label, batch_id, tuple(images))

@@ -10,7 +10,7 @@ import asyncio
 import os
 import re
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
@@ -108,14 +108,14 @@ class ComfyUI:
         return "ws" + self._address.removeprefix("http") + "/ws"
 
     async def post_prompt(
-        self, graph: dict[str, Any], *, prompt_id: str, client_id: str, output: str
+        self, graph: dict[str, Any], *, prompt_id: str, client_id: str, outputs: Sequence[str]
     ) -> PromptAnswer | RefusalAnswer:
-        """Queue a graph and request one output node. Raises NotReached."""
+        """Queue a graph and request these output nodes, and no others. Raises NotReached."""
         body = {
             "prompt": graph,
             "prompt_id": prompt_id,
             "client_id": client_id,
-            "partial_execution_targets": [output],
+            "partial_execution_targets": list(outputs),
             **({"extra_data": self._extra_data} if self._extra_data else {}),
         }
         status, raw = await self._call("POST", "/prompt", body)

@@ -130,13 +130,13 @@ class RetryBatch(Command[Changed], frozen=True):
     """Continue what failed, was parked or held, under the same numbers: a whole batch, or the images named.
 
     `take`: which files are taken, for prompts that gave more files than images and for no others. With "all" the other
-    files get the next numbers of `series`, which is the key of the batch's series.
+    files get the next numbers of `series`, which are the keys of the batch's series.
     """
 
     batch_id: str
     images: tuple[int, ...] = ()
     take: Take | None = None
-    series: str = ""
+    series: tuple[str, ...] = ()
 
 
 class Forget(Command[Forgotten], frozen=True):

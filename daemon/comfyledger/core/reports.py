@@ -26,7 +26,14 @@ class SubmitIntended(PromptReport, frozen=True):
 
 
 class PromptWasAccepted(PromptReport, frozen=True):
-    """ComfyUI has the prompt in its queue, in work or in its history."""
+    """ComfyUI has the prompt in its queue, in work or in its history.
+
+    `refused`: outputs (from 1) that it will not run, while it runs others; `code` and `words` say why.
+    """
+
+    refused: tuple[int, ...] = ()
+    code: str = ""
+    words: Blob | None = None
 
 
 class PromptWasRefused(PromptReport, frozen=True):
@@ -35,10 +42,15 @@ class PromptWasRefused(PromptReport, frozen=True):
 
 
 class PromptHasFinished(PromptReport, frozen=True):
-    """The answer says whether any of the files is wanted. `words`: what is wrong with their count, for people."""
+    """The answer says whether any of the files is wanted. `words`: what is wrong with their count, for people.
+
+    `code` and `error`: why the run failed after some of its outputs had given these files; empty if it did not fail.
+    """
 
     files: tuple[OutputFile, ...]
     words: Blob | None = None
+    code: str = ""
+    error: Blob | None = None
 
 
 class PromptHasFailed(PromptReport, frozen=True):
@@ -74,13 +86,17 @@ class FilesKept(PromptReport, frozen=True):
 
 
 class FilesLaidBy(PromptReport, frozen=True):
-    """A run gave more files than images. All files are whole and on stable storage, each with its place as `image`.
+    """Outputs of a run gave more files than images. All files of these outputs are whole and on stable storage, each
+    with its place among the files of the run as `image`.
 
-    The answer names the images that wait for a file. If it names none, the files are not wanted.
+    `code` and `error`: why files of other outputs could not be kept. The answer names the images that wait for a file.
+    If it names none, the files are not wanted.
     """
 
     files: tuple[Pinned, ...]
     words: Blob | None = None
+    code: str = ""
+    error: Blob | None = None
 
 
 class ImageReport(Report, frozen=True):

@@ -154,7 +154,10 @@ class PromptRow(msgspec.Struct, frozen=True, gc=False):
     code: str = ""
     words: str | None = None
     waiting: tuple[Pinned, ...] = ()
-    """The files in the spool that are not assigned to an image yet, then those that were chosen; as `files`."""
+    """The files in the spool that are not assigned to an image yet, by their place among `files`. While there are any
+    the prompt is done. Then those that were chosen; as `files`."""
+    outputs: tuple[int, ...] = ()
+    """The outputs (from 1) that the attempt was asked for; empty for all of them."""
 
     @property
     def at_comfyui(self) -> bool:

@@ -167,6 +167,6 @@ def texts_named(message: Message, decision: Decision) -> Iterable[Blob]:
         case OpenSeries():
             return ()
         case _:
-            words = getattr(message, "words", None)
             named = {getattr(entry.event, "words", None) for entry in decision.recorded}
-            return (words,) if isinstance(words, Blob) and words.digest in named else ()
+            texts = (getattr(message, "words", None), getattr(message, "error", None))
+            return tuple(text for text in texts if isinstance(text, Blob) and text.digest in named)

@@ -232,16 +232,17 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
     """Retry exactly what failed, was parked or is held. Attempts continue to count, budgets are renewed.
 
     Raises Refused(nothing_to_do) if there is no such image, and Refused(take_missing) if a person must first choose
-    files.
+    files: another attempt would replace those that wait.
     """
     batch = batch_or_refuse(draft, command.batch_id)
     chosen = chosen_images(draft, batch, command.images)
     if command.take is not None:
         return take_files(draft, command, chosen)
-    failed = [image for image in chosen if image.state == "failed"]
+    undecided = {image.prompt for image in draft.state.images(batch.batch_id) if image.awaits_choice}
+    failed = [image for image in chosen if image.state == "failed" and image.prompt not in undecided]
     parked = [image for image in chosen if _is_parked(image)]
     if not failed and not parked and not batch.held:
-        if any(image.awaits_choice for image in chosen):
+        if any(image.awaits_choice or image.state == "failed" for image in chosen):
             raise Refused("take_missing", hint=f"`comfyledger retry {batch.batch_id} --take first`, or last, or all.")
         raise Refused(
             "nothing_to_do",

@@ -100,7 +100,7 @@ def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
         case HoldBatch(batch_id=batch_id) | ReleaseBatch(batch_id=batch_id):
             return (BatchKey(batch_id),)
         case RetryBatch(series=series) if series:
-            return (SeriesKey(series), *whole_batch(command.batch_id))
+            return (*map(SeriesKey, series), *whole_batch(command.batch_id))
         case CancelBatch() | RetryBatch() | Forget():
             return _whole_for(command)
         case _:

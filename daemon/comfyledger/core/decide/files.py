@@ -1,11 +1,16 @@
-"""What a person makes of a run that gave more files than images: the first of them, the last, or all of them."""
+"""What a person makes of a run that gave more files than images: the first of them, the last, or all of them.
+
+A choice holds for every output of the run that gave more, each for itself.
+"""
 
 from __future__ import annotations
 
 from comfyledger.core.commands import RetryBatch
 from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import FilesTaken, ImageAdded
+from comfyledger.core.evolve.prompts import fellow_of
 from comfyledger.core.naming.names import name_after
+from comfyledger.core.output_files import OutputFiles, by_output
 from comfyledger.core.results import Changed
 from comfyledger.core.rows import ImageRow, PromptRow
 from comfyledger.core.values import NUMBER_MAX, Take
@@ -13,13 +18,14 @@ from comfyledger.errors import Refused
 
 
 def take_files(draft: Draft, command: RetryBatch, chosen: list[ImageRow]) -> Changed:
-    """Give files to the images that wait for a choice: to all of a prompt, because its files have one order.
+    """Give files to the images that wait for a choice: to all of a prompt, because its run is taken up once.
 
     Raises Refused(nothing_to_do), and Refused(quantity_out_of_range) if no number is left.
     """
     batch = draft.state.the_batch(command.batch_id)
-    if command.take == "all" and batch.series != command.series:
-        text = f"The batch has its numbers in another series than {command.series[:200]!r}."
+    lacking = {output.series for output in batch.every_output}.difference(command.series)
+    if command.take == "all" and lacking:
+        text = f"The batch has its numbers in another series too: {min(lacking)[:200]!r}."
         hint = "Set the templates in [naming] back to what they were when the batch was accepted."
         raise Refused("nothing_to_do", text, hint=hint)
     prompts = sorted({image.prompt for image in chosen if image.awaits_choice})
@@ -38,32 +44,45 @@ def take_files(draft: Draft, command: RetryBatch, chosen: list[ImageRow]) -> Cha
 
 
 def _take(draft: Draft, prompt: PromptRow, command: RetryBatch) -> int:
+    rows = _rows(draft, prompt)
+    outputs = {row.output for row in rows if row.awaits_choice}
     if command.take == "all":
-        _add_images(draft, prompt, command)
+        for one in by_output(rows, prompt.files):
+            if one.output in outputs:
+                _add_images(draft, prompt, one, command)
     prompt = draft.state.the_prompt(prompt.batch_id, prompt.index)
-    rows = (draft.state.image(prompt.batch_id, index) for index in prompt.images)
-    images = tuple(row.index for row in rows if row is not None and row.awaits_choice)
+    rows = _rows(draft, prompt)
+    images = tuple(row.index for row in rows if row.awaits_choice)
     take: Take = command.take or "first"
-    files = _places(take, len(prompt.waiting), len(prompt.images))
-    draft.emit(FilesTaken(prompt.batch_id, prompt.index, images, files, take, by=command.label))
+    chosen = [_chosen(take, one) for one in by_output(rows, prompt.files) if one.output in outputs]
+    places = tuple(place for places in chosen for place in places)
+    draft.emit(FilesTaken(prompt.batch_id, prompt.index, images, places, take, by=command.label))
     return len(images)
 
 
-def _add_images(draft: Draft, prompt: PromptRow, command: RetryBatch) -> None:
-    """An image for each file beyond those that were asked for. Raises Refused(quantity_out_of_range)."""
-    fellow = draft.state.the_image(prompt.batch_id, prompt.images[0])
-    more = len(prompt.waiting) - len(prompt.images)
-    if draft.state.the_series(command.series).next + more > NUMBER_MAX + 1:
+def _rows(draft: Draft, prompt: PromptRow) -> list[ImageRow]:
+    return [draft.state.the_image(prompt.batch_id, index) for index in prompt.images]
+
+
+def _add_images(draft: Draft, prompt: PromptRow, output: OutputFiles, command: RetryBatch) -> None:
+    """An image for each file beyond those that were asked for, in the series of its output.
+
+    Raises Refused(quantity_out_of_range).
+    """
+    fellow = fellow_of(draft.state, prompt, output.output)
+    series = draft.state.the_batch(prompt.batch_id).every_output[output.output - 1].series
+    more = len(output.places) - len(output.images)
+    if draft.state.the_series(series).next + more > NUMBER_MAX + 1:
         raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")
     for _ in range(more):
-        number = draft.state.the_series(command.series).next
+        number = draft.state.the_series(series).next
         name = name_after(fellow.folder, fellow.file, number)
         index = draft.state.the_batch(prompt.batch_id).images + 1
-        about = (prompt.batch_id, prompt.index, command.series, index, number, name.folder, name.file)
-        draft.emit(ImageAdded(*about, by=command.label))
+        about = (prompt.batch_id, prompt.index, series, index, number, name.folder, name.file)
+        draft.emit(ImageAdded(*about, by=command.label, output=output.output))
 
 
-def _places(take: Take, files: int, images: int) -> tuple[int, ...]:
-    """The places of the files that are taken, one for each image of the prompt."""
-    first = files - images + 1 if take == "last" else 1
-    return tuple(range(first, first + images))
+def _chosen(take: Take, output: OutputFiles) -> tuple[int, ...]:
+    """The places of the files that are taken, one for each image of the output."""
+    count = len(output.images)
+    return output.places[-count:] if take == "last" else output.places[:count]

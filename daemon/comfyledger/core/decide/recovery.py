@@ -86,12 +86,16 @@ def is_renumberable(image: ImageRow) -> bool:
 
 
 def image_lost(draft: Draft, report: ImageIsLost) -> None:
-    """Changes nothing if the bytes were replaced since, or if no image waits for them."""
+    """Changes nothing if the bytes were replaced since, or if no image waits for them.
+
+    Nor while other files of the run wait for a person's choice: another attempt would replace them.
+    """
     image = draft.state.image(report.batch_id, report.image)
     if image is None or (image.state, image.prompt, image.attempt) != ("kept", report.prompt, report.attempt):
         return
     upload = image.upload(report.store)
-    if upload is not None and upload.state in {"owed", "uploading"}:
+    awaits_choice = draft.state.the_prompt(report.batch_id, report.prompt).waiting
+    if upload is not None and upload.state in {"owed", "uploading"} and not awaits_choice:
         draft.emit(ImageLost(report.batch_id, (report.image,), (report.prompt,)))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from comfyledger.core.events.event import Attempt, BatchId, By, Event, FileGiven, FolderGiven, PromptIndex, Words
-from comfyledger.core.values import OutputFile, Pinned, Take
+from comfyledger.core.values import OutputFile, OutputPlace, Pinned, Take
 
 
 class PromptSubmitting(Event, frozen=True):
@@ -25,6 +25,10 @@ class PromptSubmitting(Event, frozen=True):
         ),
     ]
     backend: Annotated[str, Meta(description="The ComfyUI that it goes to.", examples=["main"])]
+    outputs: Annotated[
+        tuple[int, ...],
+        Meta(description="The outputs that are asked for, from 1; empty for all of them.", examples=[[2]]),
+    ] = ()
 
 
 class PromptAccepted(Event, frozen=True):
@@ -54,14 +58,16 @@ class PromptRefused(Event, frozen=True):
 
 
 class PromptFinished(Event, frozen=True):
-    """ComfyUI wrote the files of a run. If there are fewer files than images, the images without a file fail as
-    `wrong_count`. If there are more, `files_waiting` follows."""
+    """ComfyUI wrote the files of a run. If an output gave fewer files than it has images, the images without a file
+    fail as `wrong_count`. If it gave more, `files_waiting` follows. If the run failed after some outputs had given
+    theirs, `code` says why; once these files are kept, `prompt_failed` follows for the others."""
 
     batch_id: BatchId
     prompt: PromptIndex
     attempt: Attempt
     files: Annotated[
-        tuple[OutputFile, ...], Meta(description="What the output node wrote, in the order of the images.")
+        tuple[OutputFile, ...],
+        Meta(description="What the output nodes wrote, one after the other, each in the order of its images."),
     ]
     code: Annotated[
         str,
@@ -74,8 +80,8 @@ class PromptFinished(Event, frozen=True):
 
 
 class FilesWaiting(Event, frozen=True):
-    """A run gave more files than images. All files wait in the spool until `retry` with `take` chooses some of them.
-    The images are parked as `wrong_count`."""
+    """Outputs of a run gave more files than images. These files wait in the spool until `retry` with `take` chooses
+    some of them. Their images are parked as `wrong_count`."""
 
     batch_id: BatchId
     prompt: PromptIndex
@@ -84,7 +90,8 @@ class FilesWaiting(Event, frozen=True):
         tuple[int, ...], Meta(description="Indexes of the images that wait for one of the files.", examples=[[1, 2]])
     ]
     files: Annotated[
-        tuple[Pinned, ...], Meta(description="The files in their order; `image` is the place of each, from 1.")
+        tuple[Pinned, ...],
+        Meta(description="The files in their order; `image` is the place of each among the files of the run, from 1."),
     ]
     words: Words = None
 
@@ -122,6 +129,7 @@ class ImageAdded(Event, frozen=True):
     folder: FolderGiven
     file: FileGiven
     by: By
+    output: OutputPlace = 1
 
 
 class PromptFailed(Event, frozen=True):
@@ -136,7 +144,8 @@ class PromptFailed(Event, frozen=True):
             description="Why: `execution_error`, `timeout` (it ran longer than `render_timeout_s`), `wrong_count` (no"
             " file; in older releases also more files than images), `file_missing`, `broken`, `too_slow` "
             "(a file did not arrive in time), `redirected` (a file is only at another address), `poison` "
-            "(the daemon stopped too often while it checked a file), or `http_STATUS`.",
+            "(the daemon stopped too often while it checked a file), `not_rendered` (the attempt gave no file for an "
+            "image that was retried meanwhile), or `http_STATUS`.",
             examples=["execution_error"],
         ),
     ]

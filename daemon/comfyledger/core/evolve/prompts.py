@@ -28,7 +28,8 @@ FAILING_ALIKE: Final = 3
 
 def prompt_submitting(state: Slice, event: PromptSubmitting) -> tuple[Row, ...]:
     prompt = state.the_prompt(event.batch_id, event.prompt)
-    return (replace(prompt, state="submitting", attempt=event.attempt, prompt_id=event.prompt_id, files=()),)
+    begun = replace(prompt, state="submitting", attempt=event.attempt, prompt_id=event.prompt_id)
+    return (replace(begun, files=(), outputs=event.outputs),)
 
 
 def prompt_accepted(state: Slice, event: PromptAccepted) -> tuple[Row, ...]:
@@ -38,12 +39,12 @@ def prompt_accepted(state: Slice, event: PromptAccepted) -> tuple[Row, ...]:
 def prompt_finished(state: Slice, event: PromptFinished) -> tuple[Row, ...]:
     batch, prompt = state.the_batch(event.batch_id), state.the_prompt(event.batch_id, event.prompt)
     to: PromptState = "finished" if _wanted(state, prompt) else "done"
-    after = replace(prompt, state=to, files=event.files, strikes=0, code="", words=None)
-    return (after, replace(batch, succeeded=batch.succeeded + 1))
+    after = replace(prompt, state=to, files=event.files, strikes=0, code=event.code, words=event.words)
+    return (after, batch if event.code else replace(batch, succeeded=batch.succeeded + 1))
 
 
 def files_waiting(state: Slice, event: FilesWaiting) -> tuple[Row, ...]:
-    """The images are parked. Their prompt has nothing to do until a person chooses."""
+    """The images are parked. Their prompt does nothing more until a person chooses."""
     batch, prompt = state.the_batch(event.batch_id), state.the_prompt(event.batch_id, event.prompt)
     before = [state.the_image(event.batch_id, index) for index in event.images]
     after = [replace(image, state="parked", code="wrong_count", words=event.words) for image in before]
@@ -56,7 +57,8 @@ def files_taken(state: Slice, event: FilesTaken) -> tuple[Row, ...]:
     before = [state.the_image(event.batch_id, index) for index in event.images]
     after = [replace(image, state="pending", code="", words=None) for image in before]
     files = tuple(prompt.files[place - 1] for place in event.files)
-    waiting = tuple(prompt.waiting[place - 1] for place in event.files)
+    lying = {file.image: file for file in prompt.waiting}
+    waiting = tuple(lying[place] for place in event.files)
     batch = replace(moved(batch, before, "pending"), settled=False, cancelled=False)
     return (*after, replace(prompt, state="finished", files=files, waiting=waiting), batch)
 
@@ -64,7 +66,7 @@ def files_taken(state: Slice, event: FilesTaken) -> tuple[Row, ...]:
 def image_added(state: Slice, event: ImageAdded) -> tuple[Row, ...]:
     """The new image waits for a choice like the other images of its prompt, and is owed to the same stores."""
     batch, prompt = state.the_batch(event.batch_id), state.the_prompt(event.batch_id, event.prompt)
-    fellow = state.the_image(event.batch_id, prompt.images[0])
+    fellow = fellow_of(state, prompt, event.output)
     image = ImageRow(
         event.batch_id,
         event.image,
@@ -76,9 +78,17 @@ def image_added(state: Slice, event: ImageAdded) -> tuple[Row, ...]:
         state="parked",
         uploads=tuple(Upload(one.store, "dropped" if one.state == "dropped" else "owed") for one in fellow.uploads),
         code="wrong_count",
+        output=event.output,
+        medium=fellow.medium,
     )
     more = replace(batch, parked=batch.parked + 1, added=batch.added + 1)
     return (image, replace(prompt, images=(*prompt.images, event.image)), more, series_renumbered(state, event))
+
+
+def fellow_of(state: Slice, prompt: PromptRow, output: int) -> ImageRow:
+    """The first image of an output among those of a prompt, which has one."""
+    rows = (state.the_image(prompt.batch_id, index) for index in prompt.images)
+    return next(row for row in rows if row.output == output)
 
 
 def prompt_refused(state: Slice, event: PromptRefused) -> tuple[Row, ...]:

@@ -74,14 +74,14 @@ class CancelPrompt(PromptEffect, frozen=True):
 
 
 class FetchPrompt(PromptEffect, frozen=True):
-    """Bring the files of a finished prompt into the spool. `images`: whose they are, in their order."""
+    """Bring the files of a finished prompt into the spool. `images`: all of the prompt, in their order."""
 
     prompt_id: str
     images: tuple[int, ...]
     files: tuple[OutputFile, ...]
-    """More than images: all of them are to be laid by."""
+    """All of the run, output by output. Where an output has more than images, all of its files are to be laid by."""
     waiting: tuple[Pinned, ...] = ()
-    """The same files as they lie in the spool already, if they do."""
+    """The same files as they lie in the spool already, if a person chose them."""
 
     @property
     def key(self) -> EffectKey:
@@ -129,7 +129,7 @@ def effects_of_prompt(row: PromptRow) -> tuple[Effect, ...]:
         case "cancelling":
             return (FollowPrompt(*about, row.prompt_id, row.images), CancelPrompt(*about, row.prompt_id))
         case "finished":
-            return (FetchPrompt(*about, row.prompt_id, row.images[: len(row.files)], row.files, row.waiting),)
+            return (FetchPrompt(*about, row.prompt_id, row.images, row.files, row.waiting),)
         case _:
             return ()
 

@@ -77,7 +77,7 @@ class Examination:
     async def ids(self) -> list[Diagnosis]:
         try:
             return [
-                of_id(self._area, await self._comfyui.post_prompt({}, prompt_id=NO_ID, client_id=NO_ID, output="1"))
+                of_id(self._area, await self._comfyui.post_prompt({}, prompt_id=NO_ID, client_id=NO_ID, outputs=["1"]))
             ]
         except NotReached as trouble:
             return [Diagnosis(self._area, "failure", f"ComfyUI accepts no prompts: {trouble.text}", LOG)]
@@ -113,7 +113,7 @@ class Examination:
         listening = asyncio.create_task(_listen(socket, probe.sent_id, heard))
         try:
             answer = await self._comfyui.post_prompt(
-                GRAPH, prompt_id=probe.sent_id, client_id=self._client_id, output="2"
+                GRAPH, prompt_id=probe.sent_id, client_id=self._client_id, outputs=["2"]
             )
             if isinstance(answer, RefusalAnswer):
                 return replace(probe, refused=answer.words(500))

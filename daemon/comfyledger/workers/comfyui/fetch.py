@@ -1,7 +1,7 @@
 """Fetching: copy the files of a finished prompt from ComfyUI into the spool, and report them together.
 
-More files than images wait in the spool until a person chooses. A file that comes slowly is asked for again, after the
-others.
+If an output gave more files than it has images, its files wait in the spool until a person chooses. A file that comes
+slowly is asked for again, after the others.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import msgspec
 from comfyledger import crash_points
 from comfyledger.comfyui.client import ComfyUI, FileMissing, NotGiven, NotReached
 from comfyledger.comfyui.messages import ViewFile
+from comfyledger.core.output_files import OutputFiles, by_output
 from comfyledger.core.reports import FilesKept, FilesLaidBy, PromptReport
 from comfyledger.core.results import Taken
 from comfyledger.core.scheduling.effects import FetchPrompt
-from comfyledger.core.values import OutputFile, Pinned, waiting_index, waiting_indexes
-from comfyledger.workers.comfyui.outcomes import Outcomes, report_of
+from comfyledger.core.values import WAITING_FIRST, OutputFile, Pinned, waiting_index, waiting_indexes
+from comfyledger.workers.comfyui.outcomes import Count, Outcomes, report_of
 from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.media.media_file import ProvedFile
 from comfyledger.workers.reporting import Reporter
@@ -62,10 +63,30 @@ class Fault(msgspec.Struct, frozen=True):
     final: bool = False
 
 
+class Wish(msgspec.Struct, frozen=True):
+    """A file to fetch, and the index under which the spool keeps it: that of its image, or one of its own.
+
+    `place`: among all files of the run, from 1. `waited`: the file as it lies in the spool already, if a person chose
+    it.
+    """
+
+    index: int
+    place: int
+    file: OutputFile
+    waited: Pinned | None = None
+
+    @property
+    def is_surplus(self) -> bool:
+        return self.index >= WAITING_FIRST
+
+
 class Transfers(msgspec.Struct):
     """The transfers of one prompt's files. `fault` is the first fault of a file, `trouble` that of the lane."""
 
-    kept: list[Pinned] = []
+    wishes: list[Wish] = []
+    outputs: list[OutputFiles] = []
+    kept: dict[int, Pinned] = {}
+    """By the index of the wish."""
     fault: Fault | None = None
     trouble: NotReached | None = None
     slow: int = 0
@@ -73,6 +94,16 @@ class Transfers(msgspec.Struct):
 
     def blame(self, fault: Fault) -> None:
         self.fault = self.fault or fault
+
+    def for_images(self) -> tuple[Pinned, ...]:
+        """The kept files that belong to an image."""
+        return tuple(file for index, file in self.kept.items() if index < WAITING_FIRST)
+
+    def for_a_choice(self) -> list[Wish]:
+        """The files that a person must choose from: of each output all of them, or none if one did not come."""
+        surplus = [wish for wish in self.wishes if wish.is_surplus]
+        lacking = {wish.file.output for wish in surplus if wish.index not in self.kept}
+        return [wish for wish in surplus if wish.file.output not in lacking]
 
     def deserves_another(self, index: int, trouble: NotGiven) -> bool:
         """Whether to ask again for a file that did not come while ComfyUI answers other calls."""
@@ -160,11 +191,12 @@ class Fetcher:
 
     async def _fetch_all(self, effect: FetchPrompt, transfers: Transfers) -> None:
         """A file that does not come is asked for again after the others, so that it does not delay them."""
-        left = deque(await self._to_fetch(effect))
+        await self._look_for_wishes(effect, transfers)
+        left = deque(transfers.wishes)
         while left and transfers.slow < SLOW_MAX:
-            index, file = left.popleft()
+            wish = left.popleft()
             try:
-                transfers.kept.append(await self._keep(effect, index, file))
+                transfers.kept[wish.index] = await self._keep(effect, wish)
             except FileMissing as missing:
                 transfers.blame(Fault("file_missing", str(missing)))
             except Broken as broken:
@@ -174,49 +206,66 @@ class Fetcher:
             except NotGiven as trouble:
                 await self._comfyui.system_stats()
                 await self._reporter.works(effect.lane)
-                if transfers.deserves_another(index, trouble):
-                    left.append((index, file))
+                if transfers.deserves_another(wish.index, trouble):
+                    left.append(wish)
 
-    async def _to_fetch(self, effect: FetchPrompt) -> list[tuple[int, OutputFile]]:
-        """The files with the index of their image. If there are too many, all get indexes of their own."""
-        if _is_more(effect):
-            return [(waiting_index(effect.prompt, place), file) for place, file in enumerate(effect.files, 1)]
+    async def _look_for_wishes(self, effect: FetchPrompt, transfers: Transfers) -> None:
+        """The files of those outputs of which an image still waits."""
         rows = await self._row_cache.images(effect.batch_id, effect.images)
         waiting = {row.index for row in rows if row.state == "pending"}
-        pairs = zip(effect.images, effect.files, strict=True)
-        return [(index, file) for index, file in pairs if index in waiting]
+        every = by_output(rows, effect.files)
+        transfers.outputs = [one for one in every if not waiting.isdisjoint(one.images)]
+        transfers.wishes = [wish for one in transfers.outputs for wish in _wishes(effect, one, waiting)]
 
     async def _report_all(self, effect: FetchPrompt, transfers: Transfers) -> bool:
         """Report the files that came, and then how the lane or the attempt ended. Whether the spool took any."""
-        if _is_more(effect):
-            kept = await self._laid_by(effect, transfers)
-        else:
-            kept = bool(transfers.kept)
-            if kept or not (transfers.fault or transfers.trouble):
-                await self._took(effect, transfers.kept)
+        kept = transfers.for_images()
+        waits = any(wish.is_surplus for wish in transfers.wishes)
+        if kept or not (waits or transfers.fault or transfers.trouble):
+            await self._took(effect, transfers, kept)
+        is_laid_by = waits and await self._laid_by(effect, transfers)
         if transfers.trouble is not None:
             await self._reporter.stuck(effect.lane, transfers.trouble.code, transfers.trouble.text)
-        elif transfers.fault is not None:
+        elif transfers.fault is not None and not is_laid_by:
             fault = transfers.fault
             await self._outcomes.failed(effect, fault.code, fault.text, final=fault.final)
         else:
             await self._reporter.works(effect.lane)
             await self._outcomes.forget_entry(effect)
-        return kept
+        return bool(transfers.kept)
 
     async def _laid_by(self, effect: FetchPrompt, transfers: Transfers) -> bool:
-        """Report surplus files, which wait until a person chooses. All of them are kept, or none."""
+        """Report surplus files, which wait until a person chooses. Of each output all of them are kept, or none.
+
+        A file of another output that could not be kept is reported with them: the run is not repeated meanwhile.
+        """
         if transfers.trouble is not None:
             return False
-        if transfers.fault is not None:
-            await self._remove_waiting(effect)
-            return False
-        ordered = sorted(transfers.kept, key=lambda file: file.image)
-        files = tuple(msgspec.structs.replace(file, image=place) for place, file in enumerate(ordered, 1))
-        words = await self._outcomes.miscounted(effect, len(files), len(effect.images))
-        if not await self._logged(report_of(FilesLaidBy, effect, files=files, words=words)):
-            await self._remove_waiting(effect)
-        return True
+        wishes = transfers.for_a_choice()
+        kept = {wish.index: msgspec.structs.replace(transfers.kept[wish.index], image=wish.place) for wish in wishes}
+        taken = bool(kept) and await self._is_waiting(effect, transfers, tuple(kept.values()))
+        unused = set(waiting_indexes(effect.prompt)).difference(kept if taken else ())
+        await asyncio.to_thread(self._spool.remove_among, effect.batch_id, unused)
+        return taken
+
+    async def _is_waiting(self, effect: FetchPrompt, transfers: Transfers, files: tuple[Pinned, ...]) -> bool:
+        """Report files to choose from. Whether an image waits for them."""
+        places = {file.image for file in files}
+        counts = [
+            Count(one.output, len(one.places), len(one.images))
+            for one in transfers.outputs
+            if not places.isdisjoint(one.places) and one.is_surplus
+        ]
+        fault = transfers.fault
+        report = report_of(
+            FilesLaidBy,
+            effect,
+            files=files,
+            words=await self._outcomes.miscounted(effect, counts),
+            code=fault.code if fault else "",
+            error=self._reporter.error_text(fault.text) if fault else None,
+        )
+        return bool(await self._logged(report))
 
     async def _logged(self, report: PromptReport) -> tuple[int, ...]:
         """Report files that are in the spool. Returns the images that took them."""
@@ -229,9 +278,8 @@ class Fetcher:
         indexes = waiting_indexes(effect.prompt)
         await asyncio.to_thread(self._spool.remove_among, effect.batch_id, indexes)
 
-    async def _from_spool(self, effect: FetchPrompt, index: int) -> Pinned | None:
+    async def _from_spool(self, effect: FetchPrompt, index: int, lying: Pinned) -> Pinned | None:
         """The chosen file that waited in the spool for this image; None if it is gone and must be fetched."""
-        lying = effect.waiting[effect.images.index(index)]
         source = self._spool.path_of(effect.batch_id, waiting_index(effect.prompt, lying.image), lying.extension)
         pinned = ProvedFile(lying.sha256, lying.md5, lying.size_bytes, lying.width, lying.height, lying.extension)
 
@@ -246,14 +294,15 @@ class Fetcher:
             raise NoPlace(error) from error
         return msgspec.structs.replace(lying, image=index) if is_there else None
 
-    async def _keep(self, effect: FetchPrompt, index: int, file: OutputFile) -> Pinned:
-        if effect.waiting and (waited := await self._from_spool(effect, index)) is not None:
+    async def _keep(self, effect: FetchPrompt, wish: Wish) -> Pinned:
+        if wish.waited is not None and (waited := await self._from_spool(effect, wish.index, wish.waited)) is not None:
             return waited
+        file = wish.file
         async with self._comfyui.view(ViewFile(file.filename, file.subfolder, file.type)) as pieces:
             crash_points.at("fetch.asked")
             pinned = await self._spool.keep(
                 effect.batch_id,
-                index,
+                wish.index,
                 effect.attempt,
                 _checked(pieces),
                 strip=self._bounds.strip_metadata,
@@ -262,7 +311,7 @@ class Fetcher:
                 pixels_max=self._bounds.pixels_max,
             )
         return Pinned(
-            index,
+            wish.index,
             pinned.sha256,
             pinned.md5,
             pinned.size_bytes,
@@ -272,13 +321,22 @@ class Fetcher:
             pinned.checked,
         )
 
-    async def _took(self, effect: FetchPrompt, kept: list[Pinned]) -> None:
-        used = await self._logged(report_of(FilesKept, effect, files=tuple(kept)))
+    async def _took(self, effect: FetchPrompt, transfers: Transfers, kept: tuple[Pinned, ...]) -> None:
+        used = await self._logged(report_of(FilesKept, effect, files=kept))
         for file in kept:
             if file.image not in used:
                 await asyncio.to_thread(self._spool.remove, effect.batch_id, file.image)
-        if effect.waiting:
+        if effect.waiting and not (transfers.fault or transfers.trouble):
             await self._remove_waiting(effect)
+
+
+def _wishes(effect: FetchPrompt, output: OutputFiles, waiting: set[int]) -> list[Wish]:
+    """What to fetch of one output. If it gave too many files, all of them, under indexes of their own."""
+    if output.is_surplus:
+        return [Wish(waiting_index(effect.prompt, place), place, effect.files[place - 1]) for place in output.places]
+    lying = effect.waiting or (None,) * len(effect.files)
+    pairs = ((index, place) for index, place in output.pairs if index in waiting)
+    return [Wish(index, place, effect.files[place - 1], lying[place - 1]) for index, place in pairs]
 
 
 async def _checked(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -289,7 +347,3 @@ async def _checked(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             raise NotGiven("web_page", "ComfyUI's address sent a web page or a message instead of the file.")
         is_first = False
         yield piece
-
-
-def _is_more(effect: FetchPrompt) -> bool:
-    return len(effect.files) > len(effect.images)

@@ -10,7 +10,7 @@ from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.watch import Ending, Watcher
 from comfyledger.core.reports import PromptWasInterrupted
 from comfyledger.core.scheduling.effects import CancelPrompt, FollowPrompt
-from comfyledger.workers.comfyui.outcomes import Outcomes, output_of, report_of
+from comfyledger.workers.comfyui.outcomes import Outcomes, report_of
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.row_cache import RowCache
 
@@ -67,17 +67,21 @@ class Follower:
             case None:
                 await self._outcomes.gone(effect, restarted=ending.restarted, running=ending.running)
             case HistoryEntry(ended="success") as entry:
-                batch = await self._row_cache.batch(effect.batch_id)
-                output = str(batch.plan["output"]) if batch is not None else ""
-                files = tuple(output_of(file) for file in entry.outputs.get(output, ()) if file.type == "output")
-                await self._outcomes.finished(effect, files)
+                await self._outcomes.finished(effect, await self._outcomes.written(effect, entry))
             case HistoryEntry(ended="interrupted"):
                 await self._interrupted(effect, timed_out=ending.timed_out)
-            case HistoryEntry(error=error):
-                said = f"{error.exception_type}: {error.exception_message} (node {error.node_id})" if error else ""
-                await self._outcomes.failed(
-                    effect, "execution_error", said or "ComfyUI reports an error without a message."
-                )
+            case HistoryEntry() as entry:
+                await self._failed(effect, entry)
+
+    async def _failed(self, effect: FollowPrompt, entry: HistoryEntry) -> None:
+        """Report a failed run. What one of several outputs wrote before is kept."""
+        error = entry.error
+        said = f"{error.exception_type}: {error.exception_message} (node {error.node_id})" if error else ""
+        failure = ("execution_error", said or "ComfyUI reports an error without a message.")
+        if files := await self._outcomes.written_by_some(effect, entry):
+            await self._outcomes.finished(effect, files, failure)
+        else:
+            await self._outcomes.failed(effect, *failure)
 
     async def _interrupted(self, effect: FollowPrompt, *, timed_out: bool) -> None:
         """Report an interrupted prompt. If the interrupt came after the last file was written, it is finished."""

@@ -6,10 +6,17 @@ on ComfyUI's disk, since its file names are known.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+
+from comfyledger.comfyui.answers import HistoryEntry
 from comfyledger.comfyui.client import ComfyUI, NotGiven
+from comfyledger.comfyui.graph.plan import Output, Plan
 from comfyledger.comfyui.messages import ViewFile
+from comfyledger.core.media import PROVED, extension_of
 from comfyledger.core.reports import PromptHasFailed, PromptHasFinished, PromptIsGone, PromptReport
 from comfyledger.core.results import Wanted
 from comfyledger.core.rows import BatchRow, PromptRow
@@ -35,20 +42,69 @@ class Outcomes:
         self.history_cleanup = history_cleanup
         self._reporter = reporter
 
-    async def finished(self, effect: PromptEffect, files: tuple[OutputFile, ...]) -> None:
-        """Report the files. If none of them is wanted, the history entry is not needed again."""
-        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
-        expected = len(prompt.images) if prompt is not None else len(files)
-        words = await self.miscounted(effect, len(files), expected) if len(files) != expected else None
-        wanted = await self._reporter.report(report_of(PromptHasFinished, effect, files=files, words=words))
+    async def finished(
+        self, effect: PromptEffect, files: tuple[OutputFile, ...], failure: tuple[str, str] | None = None
+    ) -> None:
+        """Report the files. If none of them is wanted, the history entry is not needed again.
+
+        `failure`: code and text, if the run failed after it had given these files.
+        """
+        code, text = failure or ("", "")
+        report = report_of(
+            PromptHasFinished,
+            effect,
+            files=files,
+            words=await self._miscounted(effect, files, is_failed=failure is not None),
+            code=code,
+            error=self._reporter.error_text(text) if text else None,
+        )
+        wanted = await self._reporter.report(report)
         if not isinstance(wanted, Wanted) or not wanted.go:
             await self.forget_entry(effect)
 
-    async def miscounted(self, effect: PromptEffect, files: int, expected: int) -> Blob:
-        """The error text about a wrong count of files."""
+    async def _miscounted(self, effect: PromptEffect, files: tuple[OutputFile, ...], *, is_failed: bool) -> Blob | None:
+        """The error text about outputs that gave a wrong count of files; None if there is none.
+
+        Of a run that failed, an output without any file has another reason.
+        """
+        batch = await self._row_cache.batch(effect.batch_id)
+        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        if batch is None or prompt is None:
+            return None
+        expected = await images_per_output(self._row_cache, batch, prompt)
+        counts = Counter(file.output for file in files)
+        asked = [number for number, _ in asked_for(batch, prompt) if number in expected]
+        wrong = [
+            Count(number, counts[number], expected[number])
+            for number in asked
+            if counts[number] != expected[number] and (counts[number] or not is_failed)
+        ]
+        return await self.miscounted(effect, wrong) if wrong else None
+
+    async def miscounted(self, effect: PromptEffect, wrong: Sequence[Count]) -> Blob:
+        """The error text about these wrong counts of files."""
         batch = await self._row_cache.batch(effect.batch_id)
         address = str(batch.plan.get("batch_size") or "") if batch is not None else ""
-        return self._reporter.error_text(miscounted(files, expected, effect.batch_id, address))
+        outputs = batch.plan["outputs"] if batch is not None and has_several(batch) else ()
+        nodes = [str(output["node"]) for output in outputs]
+        return self._reporter.error_text(miscounted(wrong, effect.batch_id, address, nodes))
+
+    async def written(self, effect: PromptEffect, entry: HistoryEntry) -> tuple[OutputFile, ...]:
+        """The files that the outputs of this attempt wrote, output by output."""
+        batch = await self._row_cache.batch(effect.batch_id)
+        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        asked = asked_for(batch, prompt) if batch is not None and prompt is not None else []
+        return tuple(
+            output_of(file, number)
+            for number, output in asked
+            for file in entry.outputs.get(output.node, ())
+            if file.type == "output"
+        )
+
+    async def written_by_some(self, effect: PromptEffect, entry: HistoryEntry) -> tuple[OutputFile, ...]:
+        """The files that some of several outputs wrote before the run failed; empty for a batch with one output."""
+        batch = await self._row_cache.batch(effect.batch_id)
+        return await self.written(effect, entry) if batch is not None and has_several(batch) else ()
 
     async def failed(self, effect: PromptEffect, code: str, text: str, *, final: bool = False) -> None:
         report = report_of(PromptHasFailed, effect, code=code, words=self._reporter.error_text(text), final=final)
@@ -70,21 +126,59 @@ class Outcomes:
         await self.history_cleanup.forget(prompt_uuid(effect.batch_id, effect.prompt, effect.attempt))
 
     async def left_on_disk(self, effect: PromptEffect) -> tuple[OutputFile, ...]:
-        """The files under the names of this attempt, surplus ones included; empty if the set is incomplete."""
+        """The files under the names of this attempt, surplus ones included.
+
+        Empty unless each output that an image still waits for has all of its files. Where the name of a file cannot be
+        foretold, or its bytes do not tell whether it is whole, nothing is taken.
+        """
+        batch = await self._row_cache.batch(effect.batch_id)
         prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
-        if prompt is None or prompt.state == "cancelling":
+        if batch is None or prompt is None or prompt.state == "cancelling":
             return ()
+        expected = await self._still_expected(batch, prompt)
+        prefixes = await self.prefixes(batch, prompt, effect.attempt)
         found: list[OutputFile] = []
-        for file in await self._files_of(effect, FILES_SOUGHT_MAX):
-            if not await self._has(file):
+        for number, output in asked_for(batch, prompt):
+            if number in expected:
+                files = await self._on_disk(number, output, prefixes[number - 1])
+                if len(files) < expected[number]:
+                    return ()
+                found += files
+        return tuple(found)
+
+    async def _still_expected(self, batch: BatchRow, prompt: PromptRow) -> dict[int, int]:
+        """How many images the outputs have of which one still waits. With one output it is known without a look."""
+        if not has_several(batch):
+            return {1: len(prompt.images)}
+        rows = await self._row_cache.images(batch.batch_id, prompt.images)
+        waiting = {row.output for row in rows if row.state == "pending"}
+        return Counter(row.output for row in rows if row.output in waiting)
+
+    async def _on_disk(self, number: int, output: Output, prefix: str) -> list[OutputFile]:
+        """The files of an output under the names that its first run gives, up to the first that is missing."""
+        found: list[OutputFile] = []
+        for place in range(1, FILES_SOUGHT_MAX + 1):
+            file = foretold(output, prefix, place)
+            if file is None or not await self._has(file):
                 break
-            found.append(output_of(file))
-        return tuple(found) if len(found) >= len(prompt.images) else ()
+            found.append(output_of(file, number))
+        return found
 
     async def has_begun(self, effect: PromptEffect) -> bool:
-        """Whether a run that ComfyUI has forgotten left a file. A second run would continue its counter."""
-        files = await self._files_of(effect, 1)
-        return bool(files) and await self._has(files[0])
+        """Whether a run that ComfyUI has forgotten left a file. A second run would continue its counter.
+
+        Where the name of a file cannot be foretold it may have.
+        """
+        batch = await self._row_cache.batch(effect.batch_id)
+        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        if batch is None or prompt is None:
+            return False
+        prefixes = await self.prefixes(batch, prompt, effect.attempt)
+        for number, output in asked_for(batch, prompt):
+            file = foretold(output, prefixes[number - 1], 1)
+            if file is None or await self._has(file):
+                return True
+        return False
 
     async def _has(self, file: ViewFile) -> bool:
         """Whether a file can be fetched. A file that does not come while ComfyUI answers other calls cannot."""
@@ -94,20 +188,16 @@ class Outcomes:
             await self._comfyui.system_stats()
             return False
 
-    async def _files_of(self, effect: PromptEffect, count: int) -> list[ViewFile]:
-        """The file names that the first run of an attempt uses, in order."""
-        batch = await self._row_cache.batch(effect.batch_id)
-        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
-        if batch is None or prompt is None:
-            return []
-        subfolder, _, leaf = (await self.prefix(batch, prompt, effect.attempt)).rpartition("/")
-        return [ViewFile(f"{leaf}_{place:05}_.png", subfolder, "output") for place in range(1, count + 1)]
+    async def prefixes(self, batch: BatchRow, prompt: PromptRow, attempt: int) -> list[str]:
+        """A folder for each batch and file prefixes for each attempt, so that ComfyUI's counters never collide.
 
-    async def prefix(self, batch: BatchRow, prompt: PromptRow, attempt: int) -> str:
-        """A folder for each batch and a file prefix for each attempt, so that ComfyUI's counters never collide."""
+        One for each output of the plan. The first one is as it was when there was only one.
+        """
         first = await self._row_cache.image(batch.batch_id, prompt.images[0])
         number = first.number if first is not None else prompt.images[0]
-        return f"comfyledger/{batch.batch_id.lower()}/{number}-a{attempt}"
+        prefix = f"comfyledger/{batch.batch_id.lower()}/{number}-a{attempt}"
+        others = range(2, len(batch.plan.get("outputs", ())) + 1)
+        return [prefix, *(f"{prefix}-o{number}" for number in others)]
 
 
 def report_of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> PromptReport:
@@ -115,20 +205,60 @@ def report_of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> 
     return report(effect.batch_id, effect.prompt, effect.attempt, **more)
 
 
-def output_of(file: ViewFile) -> OutputFile:
-    return OutputFile(file.filename, file.subfolder, file.type)
+def output_of(file: ViewFile, number: int) -> OutputFile:
+    """A file of the output with this number."""
+    return OutputFile(file.filename, file.subfolder, file.type, number)
 
 
-def miscounted(files: int, expected: int, batch_id: str, batch_size: str) -> str:
-    """What the count is, what to do now, and what to change for the next request.
+def has_several(batch: BatchRow) -> bool:
+    """Whether a batch has more than one output."""
+    return len(batch.plan.get("outputs", ())) > 1
+
+
+def asked_for(batch: BatchRow, prompt: PromptRow) -> list[tuple[int, Output]]:
+    """The outputs that the present attempt was asked for, each with its number (from 1)."""
+    every = enumerate(msgspec.convert(batch.plan, Plan).every_output, 1)
+    return [(number, output) for number, output in every if not prompt.outputs or number in prompt.outputs]
+
+
+async def images_per_output(row_cache: RowCache, batch: BatchRow, prompt: PromptRow) -> dict[int, int]:
+    """How many images of a prompt each output has. With one output it is known without a look."""
+    if not has_several(batch):
+        return {1: len(prompt.images)}
+    return Counter(row.output for row in await row_cache.images(batch.batch_id, prompt.images))
+
+
+def foretold(output: Output, prefix: str, place: int) -> ViewFile | None:
+    """The file that the first run of an attempt writes at a place; None if that cannot be said, or not proved whole."""
+    path = output.file_of(prefix, place)
+    subfolder, _, name = path.rpartition("/")
+    return ViewFile(name, subfolder, "output") if extension_of(name) in PROVED else None
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many files an output gave, and how many images it has."""
+
+    output: int
+    files: int
+    expected: int
+
+
+def miscounted(wrong: Sequence[Count], batch_id: str, batch_size: str, nodes: Sequence[str] = ()) -> str:
+    """What the counts are, what to do now, and what to change for the next request.
 
     `batch_size`: the address of the workflow's batch size; empty if the daemon does not set it. Only with an address
-    does a request with `images_per_prompt` get further than the checks.
+    does a request with `images_per_prompt` get further than the checks. `nodes`: of all outputs, if there are several.
     """
-    text = f"ComfyUI made {files} {_files(files)} where {expected} {'was' if expected == 1 else 'were'} expected."
-    if files > expected:
+    text = " ".join(_counted(one, nodes) for one in wrong)
+    if any(one.files > one.expected for one in wrong):
         text += f" They wait in the spool: `comfyledger retry {batch_id} --take first`, or last, or all."
-    return f"{text} {_lesson(files, expected, batch_size)}"
+    return f"{text} {_lesson(wrong[0].files, wrong[0].expected, batch_size)}"
+
+
+def _counted(one: Count, nodes: Sequence[str]) -> str:
+    by = f" of output {one.output} (node {nodes[one.output - 1]})" if nodes else ""
+    were = "was" if one.expected == 1 else "were"
+    return f"ComfyUI made {one.files} {_files(one.files)}{by} where {one.expected} {were} expected."
 
 
 def _lesson(files: int, expected: int, batch_size: str) -> str:

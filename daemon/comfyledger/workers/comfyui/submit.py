@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from comfyledger import crash_points
-from comfyledger.comfyui.answers import PromptAnswer, RefusalAnswer
+from comfyledger.comfyui.answers import NodeErrors, PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.graph import read
 from comfyledger.comfyui.watch import Watcher
@@ -23,7 +23,7 @@ from comfyledger.core.results import Wanted
 from comfyledger.core.rows import PromptRow
 from comfyledger.core.scheduling.effects import SubmitPrompt
 from comfyledger.core.values import prompt_uuid
-from comfyledger.workers.comfyui.outcomes import Outcomes, report_of
+from comfyledger.workers.comfyui.outcomes import Outcomes, asked_for, images_per_output, report_of
 from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
 
@@ -41,11 +41,16 @@ class Unfit(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A prompt ready to send: the filled graph and the id of its output node."""
+    """A prompt ready to send: the filled graph, and the output nodes to run, each with its number (from 1)."""
 
     prompt_id: str
     graph: dict[str, Any]
-    output: str
+    outputs: dict[str, int]
+
+    def touched_by(self, error: NodeErrors) -> list[int]:
+        """The outputs that will not run because of an error."""
+        nodes = {error.node_id, *error.dependent_outputs}
+        return [number for node, number in self.outputs.items() if node in nodes]
 
 
 class Submitter:
@@ -122,7 +127,7 @@ class Submitter:
         client_id = self._watcher.sending(job.prompt_id)
         crash_points.at("prompt.posting")
         answer = await self._comfyui.post_prompt(
-            job.graph, prompt_id=job.prompt_id, client_id=client_id, output=job.output
+            job.graph, prompt_id=job.prompt_id, client_id=client_id, outputs=list(job.outputs)
         )
         crash_points.at("prompt.answered")
         await self._reporter.works(effect.lane)
@@ -138,21 +143,30 @@ class Submitter:
                 )
 
     async def _answered(self, effect: SubmitPrompt, job: Job, answer: PromptAnswer) -> None:
-        """Handle status 200. Another id means that ComfyUI is too old; errors on our output mean that it refused."""
+        """Handle status 200. Another id means that ComfyUI is too old; errors on an output of ours mean that it does
+        not run it. If it runs others, it has accepted the prompt for these.
+        """
         if answer.prompt_id != job.prompt_id:
             await self._comfyui.cancel(answer.prompt_id)
             await self._outcomes.history_cleanup.forget(answer.prompt_id)
             text = "This ComfyUI ignores the prompt_id that it is given. Update it to a version of mid-2025 or later."
             await self._reporter.stuck(effect.lane, "comfyui_too_old", text)
             return
-        touched = [error for error in answer.node_errors if job.output in (error.node_id, *error.dependent_outputs)]
-        if not touched:
-            await self._reporter.report(report_of(PromptWasAccepted, effect))
-            crash_points.at("prompt.accepted")
+        touched = [(error, job.touched_by(error)) for error in answer.node_errors]
+        errors = tuple(error for error, outputs in touched if outputs)
+        never = {number for _, outputs in touched for number in outputs}
+        refusal = RefusalAnswer(200, "node_errors", "ComfyUI will not run the output node", "", errors)
+        if len(never) == len(job.outputs):
+            await self._comfyui.cancel(job.prompt_id)
+            await self._refused(effect, refusal)
             return
-        await self._comfyui.cancel(job.prompt_id)
-        refusal = RefusalAnswer(200, "node_errors", "ComfyUI will not run the output node", "", tuple(touched))
-        await self._refused(effect, refusal)
+        refused = self._what_is_refused(refusal, never) if never else {}
+        await self._reporter.report(report_of(PromptWasAccepted, effect, **refused))
+        crash_points.at("prompt.accepted")
+
+    def _what_is_refused(self, refusal: RefusalAnswer, never: set[int]) -> dict[str, Any]:
+        words = self._reporter.error_text(refusal.words(self._reporter.text_max))
+        return {"refused": tuple(sorted(never)), "code": refusal.type, "words": words}
 
     async def _refused(self, effect: SubmitPrompt, answer: RefusalAnswer) -> None:
         words = self._reporter.error_text(answer.words(self._reporter.text_max))
@@ -177,13 +191,13 @@ class Submitter:
         filled = read.fill(
             template,
             plan,
-            prefixes=[await self._outcomes.prefix(batch, prompt, effect.attempt)],
+            prefixes=await self._outcomes.prefixes(batch, prompt, effect.attempt),
             seed=prompt.seed,
-            batch_size=len(prompt.images),
+            batch_size=min((await images_per_output(self._row_cache, batch, prompt)).values()),
             inputs=inputs,
             secrets=secrets,
         )
-        return Job(prompt_id, filled, plan.output)
+        return Job(prompt_id, filled, {output.node: number for number, output in asked_for(batch, prompt)})
 
     async def _template(self, digest: str) -> dict[str, Any] | None:
         if digest not in self._templates:

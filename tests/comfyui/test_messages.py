@@ -126,6 +126,11 @@ def test_files_are_read_under_every_key_of_an_output(output: Any, names: list[st
     assert history.outputs["9"] == files
 
 
+def test_a_file_listed_twice_under_one_key_counts_twice() -> None:
+    output = {"images": [entry("a.png"), entry("a.png")], "files": [entry("a.png"), entry("b.png")]}
+    assert [file.filename for file in m.read_files(output)] == ["a.png", "a.png", "b.png"]
+
+
 def test_one_name_in_two_folders_is_two_files() -> None:
     output = {"images": [entry("a.png"), entry("a.png", subfolder=""), entry("a.png", type="temp")]}
     assert [(file.subfolder, file.type) for file in m.read_files(output)] == [

@@ -8,7 +8,6 @@ watcher, the doctor and the stand-in use these values. Shapes as in the recordin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -222,17 +221,23 @@ def _preview_with_metadata(frame: bytes, end: int) -> Preview | None:
 def read_files(output: object) -> tuple[ViewFile, ...]:
     """The files of a node's output, in its order, under whatever key it names them: `images`, `gifs`, `audio`, `3d`.
 
-    An entry that is no object with a file name is skipped. A file that stands under two keys counts once. At most
+    An entry that is no object with a file name is skipped. A file that another key has named counts once. At most
     LIST_MAX files are read.
     """
-    keys = output.values() if isinstance(output, dict) else ()
-    entries = islice((entry for value in keys for entry in read_objects(value)), LIST_MAX)
-    found = (
-        ViewFile(
-            read_text(entry, "filename", NAME_CHARS_MAX),
-            read_text(entry, "subfolder", NAME_CHARS_MAX),
-            read_id(entry, "type") or "output",
-        )
-        for entry in entries
+    found: list[ViewFile] = []
+    named: set[ViewFile] = set()
+    for entries in output.values() if isinstance(output, dict) else ():
+        files = [_read_file(entry) for entry in read_objects(entries)]
+        found += [file for file in files if file.filename and file not in named]
+        named.update(files)
+        if len(found) >= LIST_MAX:
+            break
+    return tuple(found[:LIST_MAX])
+
+
+def _read_file(entry: Mapping[str, Any]) -> ViewFile:
+    return ViewFile(
+        read_text(entry, "filename", NAME_CHARS_MAX),
+        read_text(entry, "subfolder", NAME_CHARS_MAX),
+        read_id(entry, "type") or "output",
     )
-    return tuple(dict.fromkeys(file for file in found if file.filename))

@@ -318,3 +318,21 @@ async def test_a_call_that_timed_out_leaves_its_task_as_it_was(monkeypatch: pyte
         await made.check("a", "png")
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
     assert died == {"check": 1}
+
+
+async def test_a_fetch_may_take_as_long_as_the_size_that_was_checked_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "LISTED_S", 0.01)
+    monkeypatch.setattr(guarded, "LEAST_BYTES_S", 100)
+
+    class Slow(Plugin):
+        async def check(self, public_id: str, extension: str) -> Held:
+            return Held(public_id, extension, 1_000)
+
+        async def fetch(self, public_id: str, extension: str, target: Path) -> None:
+            await pause(0.1)
+
+    made = Guarded("main", Slow(lambda: None), {})  # type: ignore[arg-type]
+    with pytest.raises(StoreTrouble, match="no answer"):
+        await made.fetch("a/b_1", "mp4", Path("/x"))
+    assert await made.check("a/b_1", "mp4") is not None
+    await made.fetch("a/b_1", "mp4", Path("/x"))

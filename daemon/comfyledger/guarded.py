@@ -45,6 +45,8 @@ LISTED_S: Final = 1_800.0
 """Time limit for the highest number of a series, which may take many pages."""
 LEAST_BYTES_S: Final = 65_536
 """The rate, in bytes a second, that a transfer has at least: its size adds to the time that it may take."""
+FETCHED_BYTES_MAX: Final = 4_294_967_296
+"""A larger file gets no more time, whatever size a store says it has."""
 GIVE_UP_S: Final = 5.0
 """Time for a cancelled call to clean up, and for `close`."""
 ANSWER_BYTES_MAX: Final = 1_048_576
@@ -71,6 +73,8 @@ class Guarded:
         self._name = name
         self._store = store
         self._died = died
+        self._sizes: dict[tuple[str, str], int] = {}
+        """Of files that were checked, in bytes: a fetch of one may take as long as its size needs."""
 
     @property
     def identity(self) -> str:
@@ -103,7 +107,11 @@ class Guarded:
 
     async def check(self, public_id: str, extension: str) -> Held | None:
         found = await self._called("check", CALL_S, public_id, extension)
-        return None if found is None else cast(Held, self._sound("check", found, (Held,)))
+        if found is None:
+            return None
+        held = cast(Held, self._sound("check", found, (Held,)))
+        self._sizes[public_id, extension] = held.size_bytes
+        return held
 
     async def delete(self, ours: Held) -> Deletion:
         """Raises PluginDied if the plugin died over this very file."""
@@ -116,7 +124,8 @@ class Guarded:
             return trouble.fault
 
     async def fetch(self, public_id: str, extension: str, target: Path) -> None:
-        await self._called("fetch", LISTED_S, public_id, extension, target)
+        size = min(max(self._sizes.pop((public_id, extension), 0), 0), FETCHED_BYTES_MAX)
+        await self._called("fetch", LISTED_S + size / LEAST_BYTES_S, public_id, extension, target)
 
     async def page(self, prefix: str, cursor: str = "") -> Page:
         return cast(Page, self._sound("page", await self._called("page", CALL_S, prefix, cursor), (Page,)))

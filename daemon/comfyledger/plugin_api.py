@@ -30,6 +30,8 @@ hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 medium_of = media.medium_of
 """The medium ("image", "video", "audio", "model" or "file") of files with a lower-case extension, without a dot."""
+extension_of = media.extension_of
+"""The extension that a file of this name is kept under: one spelling for each kind, such as jpg for `a.JPEG`."""
 IMAGE_EXTENSIONS = media.IMAGE_EXTENSIONS
 """Lower-case extensions, without a dot, of the files that a store may hold under the name of an image."""
 

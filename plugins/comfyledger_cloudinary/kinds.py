@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from comfyledger.plugin_api import medium_of
+from comfyledger.plugin_api import extension_of, medium_of
 
 Kind = Literal["image", "video", "raw"]
 KINDS: Final[tuple[Kind, ...]] = ("image", "video", "raw")
 PLURALS: Final[dict[Kind, str]] = {"image": "images", "video": "videos and sounds", "raw": "other files"}
 
 _IMAGES: Final = frozenset(
-    ("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "tif", "tiff", "svg", "ico", "heic", "heif", "jp2", "jxl")
+    ("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "tif", "tiff", "tga", "psd", "heic", "heif", "jxl")
 )
 _RECORDINGS: Final = frozenset(
     (
@@ -49,7 +49,7 @@ def name_in_account(public_id: str, extension: str) -> str:
 def own_name(kind: str, name: str, format_: str) -> tuple[str, str]:
     """The public id and the extension of a file, from what the account calls it. The inverse of `name_in_account`."""
     if kind != "raw":
-        return name, format_
+        return name, extension_of(f".{format_}") if format_ else ""
     folder, slash, leaf = name.rpartition("/")
     stem, dot, extension = leaf.rpartition(".")
     return (f"{folder}{slash}{stem}", extension) if dot and stem else (name, "")

@@ -159,6 +159,29 @@ async def test_a_folder_is_listed_and_only_files_missing_there_are_checked() -> 
     assert shelf.asked == ["list f", "f/4", "f/5", "g/1"]
 
 
+class Account(Shelf):
+    """Its list has a page for each kind of file, as Cloudinary's has."""
+
+    async def page(self, prefix: str, cursor: str = "") -> Page:
+        self.asked.append(f"list {prefix} {cursor}".rstrip())
+        kinds = ("png", "mp4", "glb")
+        place = kinds.index(cursor or "png")
+        found = tuple(one for one in self.held.values() if one.extension == kinds[place])
+        return Page(found, kinds[place + 1] if place < 2 else "")
+
+
+async def test_the_pages_of_a_folder_are_read_until_its_files_are_found() -> None:
+    account = Account({"f/1": b"ours", "f/2": b"ours", "f/3": b"ours"}, digests=True)
+    account.held["f/2"] = msgspec.structs.replace(account.held["f/2"], extension="mp4")
+    rows = {name: msgspec.structs.replace(row(name), extension=held.extension) for name, held in account.held.items()}
+    assert set((await compare_with_store(account, rows)).values()) == {"held"}  # type: ignore[arg-type]
+    assert account.asked == ["list f", "list f mp4"]
+    account.asked.clear()
+    found = await compare_with_store(account, rows | {"f/4": row("f/4")})  # type: ignore[arg-type]
+    assert found == dict.fromkeys(rows, "held") | {"f/4": "missing"}
+    assert account.asked == ["list f", "list f mp4", "list f glb", "f/4"]
+
+
 async def test_a_list_without_digests_proves_nothing() -> None:
     shelf = Shelf(dict.fromkeys(("f/1", "f/2"), b"ours") | {"f/3": b"0urs"}, digests=False)
     found = await compare_with_store(shelf, {name: row(name) for name in ("f/1", "f/2", "f/3")})  # type: ignore[arg-type]

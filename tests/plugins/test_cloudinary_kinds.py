@@ -15,7 +15,17 @@ from comfyledger_cloudinary.listing import Numbers, held
         *(("png", "image"), ("jpg", "image"), ("webp", "image"), ("gif", "image")),
         *(("mp4", "video"), ("webm", "video"), ("mov", "video"), ("mkv", "video"), ("MP4", "video")),
         *(("flac", "video"), ("mp3", "video"), ("wav", "video"), ("ogg", "video")),
-        *(("glb", "raw"), ("txt", "raw"), ("json", "raw"), ("bin", "raw"), ("exr", "raw"), ("x9", "raw"), ("", "raw")),
+        *(
+            ("tiff", "image"),
+            ("dds", "raw"),
+            ("glb", "raw"),
+            ("txt", "raw"),
+            ("json", "raw"),
+            ("bin", "raw"),
+            ("exr", "raw"),
+            ("x9", "raw"),
+            ("", "raw"),
+        ),
     ],
 )
 def test_a_file_has_the_type_of_its_medium(extension: str, kind: str) -> None:
@@ -49,6 +59,12 @@ def test_what_is_held_has_its_extension_beside_its_name() -> None:
     video = {"public_id": "a/video_1", "bytes": 9, "resource_type": "video", "format": "mp4"}
     assert held(raw) == Held("a/model_1", "glb", 9)
     assert held(video) == Held("a/video_1", "mp4", 9)
+
+
+@pytest.mark.parametrize(("format_", "extension"), [("tif", "tiff"), ("jpeg", "jpg"), ("opus", "ogg"), ("PNG", "png")])
+def test_cloudinarys_spelling_of_a_format_is_ours(format_: str, extension: str) -> None:
+    found = held({"public_id": "a/b_1", "bytes": 9, "resource_type": "image", "format": format_})
+    assert found == Held("a/b_1", extension, 9)
 
 
 def test_pages_lead_through_every_type_once() -> None:

@@ -27,7 +27,8 @@ from comfyledger.queries.dependencies import Dependencies
 BATCHES_AT_ONCE: Final = 10
 CHECKS_AT_ONCE: Final = 4
 LISTED_MIN: Final = 3
-"""A listing costs an account as much as a question for one file."""
+"""A page of a listing costs an account as much as a question for one file."""
+PAGES_MAX: Final = 3
 
 Found = Literal["held", "missing", "different"]
 
@@ -127,7 +128,7 @@ async def compare_with_store(store: Store, wanted: Mapping[str, ImageRow]) -> di
     A folder that several images are in is listed once; the others are checked one by one. Listings may lag, so what a
     list lacks, or gives without a digest, is checked by its name before it counts.
     """
-    listed = await _listed(store, list(wanted))
+    listed = await _listed(store, [(name, image.extension) for name, image in wanted.items()])
     places = asyncio.Semaphore(CHECKS_AT_ONCE)
 
     async def one(name: str, image: ImageRow) -> Found:
@@ -145,12 +146,22 @@ async def compare_with_store(store: Store, wanted: Mapping[str, ImageRow]) -> di
     return {name: task.result() for name, task in asked.items()}
 
 
-async def _listed(store: Store, names: Sequence[str]) -> dict[tuple[str, str], Held]:
-    """The first page of each folder that several names are in."""
-    folders = [name.rpartition("/")[0] for name in names]
-    worth = [folder for folder in dict.fromkeys(folders) if folders.count(folder) >= LISTED_MIN]
-    pages = [await store.page(folder) for folder in worth]
-    return {(held.public_id, held.extension): held for page in pages for held in page.held}
+async def _listed(store: Store, files: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Held]:
+    """The first pages of each folder that several files are in, until all of these are found.
+
+    An account has a list for each kind of file.
+    """
+    folders: dict[str, set[tuple[str, str]]] = {}
+    for file in files:
+        folders.setdefault(file[0].rpartition("/")[0], set()).add(file)
+    found: dict[tuple[str, str], Held] = {}
+    for folder, wanted in folders.items():
+        cursor, pages = "", 0 if len(wanted) >= LISTED_MIN else PAGES_MAX
+        while pages < PAGES_MAX and (cursor or not pages) and not wanted <= found.keys():
+            page = await store.page(folder, cursor)
+            found |= {(held.public_id, held.extension): held for held in page.held}
+            cursor, pages = page.cursor, pages + 1
+    return found
 
 
 def _judged(image: ImageRow, held: Held | None) -> Found:

@@ -30,6 +30,7 @@ _FORMATS: Final = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 _HEAD_BYTES: Final = 4_096
 _IMAGE_SIGNS: Final = {b"glTF": "glb", b"8BPS": "psd", b"%PDF-": "pdf"}
 """How image files begin that Pillow does not read and Cloudinary takes as images."""
+_HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"mif1"})
 _AUDIO_SIGNS: Final = {b"fLaC": "flac", b"ID3": "mp3", b"OggS": "ogg"}
 _BRANDS: Final = {b"qt  ": "mov", b"M4A ": "m4a"}
 
@@ -93,6 +94,8 @@ def read_picture(path: Path) -> Seen | None:
         name = image.format or ""
         return Seen(_FORMATS.get(name, name.lower()), image.width, image.height)
     head = _head_of(path)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+        return Seen("heic")
     if b"<svg" in head.lower():
         return Seen("svg")
     return next((Seen(name) for sign, name in _IMAGE_SIGNS.items() if head.startswith(sign)), None)

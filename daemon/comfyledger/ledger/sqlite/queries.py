@@ -33,10 +33,10 @@ WAITING_COUNT_MAX: Final = 10_000
 OF_LABEL: Final = "batch_id IN (SELECT batch_id FROM requests WHERE label = ?)"
 """The batches of a label: every batch has the request that asked for it. Costs what this label has, not all."""
 EVERY_SERIES: Final = (
-    "CASE WHEN coalesce(json_array_length(b.row, '$.outputs'), 0) = 0 THEN json_array(b.row ->> '$.series')"
-    " ELSE (SELECT json_group_array(value ->> '$.series') FROM json_each(b.row, '$.outputs')) END"
+    "CASE WHEN coalesce(json_array_length(batches.row, '$.outputs'), 0) = 0 THEN json_array(batches.row ->> '$.series')"
+    " ELSE (SELECT json_group_array(value ->> '$.series') FROM json_each(batches.row, '$.outputs')) END"
 )
-"""The series of a batch `b`, as a JSON list. Rows of one output of images name no outputs."""
+"""The series of a batch, as a JSON list. Rows of one output of images name no outputs."""
 
 
 def log_lines(connection: sqlite3.Connection, wanted: LogWanted) -> LogLines:
@@ -95,7 +95,7 @@ def _first_at(connection: sqlite3.Connection, at_ms: int, low: int, high: int) -
 
 def _filter(connection: sqlite3.Connection, wanted: LogWanted) -> Callable[[Line], bool]:
     """Checks what the index does not: kind, time, user, series and label. Each batch is read once."""
-    sql = f"SELECT user_key, {EVERY_SERIES}, row ->> '$.label' FROM batches b WHERE batch_id = ?"  # noqa: S608
+    sql = f"SELECT user_key, {EVERY_SERIES}, row ->> '$.label' FROM batches WHERE batch_id = ?"  # noqa: S608
     owner = cache(lambda stream: connection.execute(sql, (stream,)).fetchone() or ("", "[]", ""))
 
     def takes(line: Line) -> bool:
@@ -130,7 +130,7 @@ def series_ending(connection: sqlite3.Connection, end: str, label: str | None = 
     """At most CANDIDATES_MAX series whose keys end so. Reads every series: one for each user and character."""
     sql = (
         "SELECT row FROM series WHERE substr(key, -length(?1)) = ?1 AND (?2 IS NULL OR key IN"  # noqa: S608
-        " (SELECT j.value FROM requests r JOIN batches b ON b.batch_id = r.batch_id,"
+        " (SELECT j.value FROM requests r JOIN batches ON batches.batch_id = r.batch_id,"
         f" json_each({EVERY_SERIES}) j WHERE r.label = ?2))"
         " LIMIT ?3"
     )

@@ -245,7 +245,7 @@ def _batches(connection: sqlite3.Connection, wanted: BatchFilter) -> list[BatchR
     if wanted.series is not None:
         where.append(f"? IN (SELECT value FROM json_each({queries.EVERY_SERIES}))")  # noqa: S608
         values.append(wanted.series)
-    sql = f"SELECT row FROM batches b WHERE {' AND '.join(where)} ORDER BY batch_id DESC LIMIT ?"  # noqa: S608
+    sql = f"SELECT row FROM batches WHERE {' AND '.join(where)} ORDER BY batch_id DESC LIMIT ?"  # noqa: S608
     return [projections.decode_batch(raw) for (raw,) in connection.execute(sql, (*values, wanted.limit))]
 
 

@@ -148,6 +148,14 @@ def heif(brand: bytes = b"avif") -> bytes:
     return kind + meta(len(kind) + len(meta(0)) + 8) + box(b"mdat", picture, exif, XMP)
 
 
+def jxl() -> bytes:
+    """A codestream in two pieces, with Exif and XMP between them, one of them compressed."""
+    pieces = box(b"jxlp", bytes(4), bytes(range(40))), box(b"jxlp", b"\x80\0\0\1", bytes(range(50)))
+    texts = box(b"Exif", bytes(4), b"II*\0", SECRET), box(b"xml ", XMP), box(b"brob", b"xml ", SECRET)
+    head = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl ", bytes(4), b"jxl ")
+    return head + texts[0] + pieces[0] + texts[1] + texts[2] + pieces[1]
+
+
 def svg() -> bytes:
     """As SaveSVGNode leaves it: the prompt after each tag of a drawing, those inside included."""
     text = b"<metadata>\n<![CDATA[\n" + PROMPT + b"\n]]></metadata>"
@@ -168,5 +176,6 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "tiff, pixels last": lambda: tiff(pixels_last=True),
     "avif": heif,
     "heic": lambda: heif(b"heic"),
+    "jxl": jxl,
     "svg": svg,
 }

@@ -16,7 +16,8 @@ Medium = Literal["image", "video", "audio", "model", "file"]
 class Kind(NamedTuple):
     """A kind of file. `others`: lower-case extensions under which somebody else may have stored the same kind.
 
-    `proved`: its bytes say whether it is whole. Of any other kind only the length is known.
+    `proved`: its bytes always say whether it is whole. Of any other kind only the length may be known: a JPEG XL says
+    more in boxes than as a bare codestream.
     """
 
     medium: Medium

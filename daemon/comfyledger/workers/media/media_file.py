@@ -27,7 +27,7 @@ from comfyledger.core.values import Checked
 from comfyledger.workers.media import glb, safetensors, svg
 from comfyledger.workers.media.broken_file import Broken, Walked, check_pixels
 from comfyledger.workers.media.masked import Measure, copy_all, walk_masked
-from comfyledger.workers.media.pictures import exr, gif, heif, png, tiff
+from comfyledger.workers.media.pictures import exr, gif, heif, jxl, png, tiff
 from comfyledger.workers.media.pictures.jpeg import decode_jpeg, walk_jpeg
 from comfyledger.workers.media.pictures.webp import decode_webp, walk_webp
 from comfyledger.workers.media.sound import flac, mp3, ogg, wav
@@ -155,6 +155,7 @@ MAGICS: Final[dict[str, bytes | tuple[bytes, ...]]] = {
     "ogg": b"OggS",
     "glb": glb.MAGIC,
     "exr": exr.MAGIC,
+    "jxl": jxl.MAGIC,
 }
 RIFFS: Final = {b"WEBP": "webp", b"WAVE": "wav", b"AVI ": "avi"}
 NAMED: Final[dict[str, tuple[frozenset[str], Callable[[bytes], bool]]]] = {
@@ -190,11 +191,12 @@ WALKS: Final[dict[str, Walk]] = {
     "exr": _masked(exr.measure_exr),
     "tiff": _masked(tiff.measure_tiff),
     "heif": _masked(heif.measure_heif),
+    "jxl": _masked(jxl.measure_jxl),
     "svg": _masked(svg.measure_svg),
     "latent": _masked(safetensors.measure_latent),
     "safetensors": _masked(safetensors.measure_safetensors),
 }
-PICTURES: Final = frozenset({"png", "jpg", "webp", "gif", "exr", "tiff", "heif"})
+PICTURES: Final = frozenset({"png", "jpg", "webp", "gif", "exr", "tiff", "heif", "jxl"})
 DECODES: Final[dict[str, Callable[[BinaryIO, Walked], None]]] = {
     "jpg": decode_jpeg,
     "webp": decode_webp,

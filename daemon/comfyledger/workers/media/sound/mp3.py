@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import BinaryIO, Final
 
-from comfyledger.workers.media.broken_file import Broken, check_parts, take, truncated
+from comfyledger.workers.media.broken_file import Broken, take, truncated
 from comfyledger.workers.media.masked import Mask, Measured
 
 ID3_BYTES: Final = 10
 ID3V1_BYTES: Final = 128
+FRAMES_MAX: Final = 10_000_000
+"""Seventy hours of sound: a frame has less than a kilobyte."""
 _BITRATES: Final = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -28,7 +30,8 @@ def measure_mp3(file: BinaryIO, size: int) -> Measured:
     end = _before_id3v1(file, size, masks)
     frames, stated = 0, None
     while at < end:
-        check_parts(frames)
+        if frames > FRAMES_MAX:
+            raise Broken("structure", f"The MP3 has more than {FRAMES_MAX} frames.")
         file.seek(at)
         length = _frame_bytes(take(file, 4))
         if at + length > end:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from comfyledger.core.media import (
@@ -71,3 +73,16 @@ def test_what_no_table_knows_is_a_file_of_bytes() -> None:
 def test_plugins_see_the_same_pictures_and_every_spelling_of_them() -> None:
     assert SEEN_BY_PLUGINS == IMAGE_EXTENSIONS
     assert {"png", "jpg", "jpeg", "webp", "gif", "avif", "tiff", "tif", "exr"} <= IMAGE_EXTENSIONS
+
+
+def test_every_kind_is_documented_with_its_medium_and_type_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "media.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+    ]
+    names = {", ".join(f"`{word}`" for word in (word, *kind.others)): kind for word, kind in KINDS.items()}
+    assert [row[0] for row in rows] == list(names)
+    for row in rows:
+        kind = names[row[0]]
+        assert row[1:3] == [kind.medium, f"`{kind.mime_type}`"]
+        assert (row[3:] == ["its length", "nothing"]) == (not kind.proved and row[0] != "`jxl`")

@@ -90,7 +90,11 @@ class Account(Process):
         return [one["path"] for one in self.requests() if one["is_admin"]]
 
     def assets(self) -> dict[str, Frame]:
-        return {one["public_id"]: one for one in self._call("/assets")["assets"]}
+        return {one["public_id"]: one for one in self.listed()}
+
+    def listed(self) -> list[Frame]:
+        """Assets of every resource type; a public id may be there once for each."""
+        return self._call("/assets")["assets"]  # type: ignore[no-any-return]
 
 
 class CloudHouse(House):

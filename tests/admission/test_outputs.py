@@ -5,28 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from comfyledger import wire, workflows
 from comfyledger.admission import admit
 from comfyledger.comfyui.graph import read as graphs
-from comfyledger.comfyui.graph.plan import Output
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.naming.names import Templates
 from comfyledger.errors import Refused
+from comfyledger.queries.dependencies import ConfiguredWorkflow
 
-OUTPUTS = (Output("9", "9.filename_prefix"), Output("12", "12.filename_prefix", "video"))
+OUTPUTS = ("9", "12")
 
 
-def admitted(outputs: tuple[Output, ...] = OUTPUTS, quantity_max: int = 1_000, **asked: Any) -> SubmitBatch:
-    graph = graphs.read_graph(workflows.load("empty-image"), 524_288)
-    prepared = {"w": admit.prepare("w", graph)}
-    prepared["w"] = replace(prepared["w"], plan=replace(prepared["w"].plan, outputs=outputs))
-    policy = admit.AdmissionPolicy(Templates(), prepared, "w", "main", quantity_max, 524_288, trust=False)
+def node(class_type: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def admitted(outputs: tuple[str, ...] = OUTPUTS, quantity_max: int = 1_000, **asked: Any) -> SubmitBatch:
+    video = {"12": node("SaveVideo", video=["1", 0], filename_prefix="x")}
+    graph = graphs.read_graph(workflows.load("empty-image"), 524_288) | video
+    named = graphs.Named(outputs, batch_size="1.batch_size")
+    return command_of({"w": admit.prepare("w", graph, named)}, quantity_max, **asked)
+
+
+def command_of(
+    prepared: dict[str, ConfiguredWorkflow] | None = None, quantity_max: int = 1_000, **asked: Any
+) -> SubmitBatch:
+    policy = admit.AdmissionPolicy(Templates(), prepared or {}, "w", "main", quantity_max, 524_288, trust=False)
     ids = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 5)
     message = wire.SubmitBatch("r1", "Areg", "Opal Fever", **asked)
-    about: Any = {"raw": b"{}", "label": "a", "policy": policy, "stores": (), "secret": b"s", "ids": ids}
-    return admit.admit(message, **about).command
+    return admit.admit(message, raw=b"{}", label="a", policy=policy, stores=(), secret=b"s", ids=ids).command
 
 
 def runs(command: SubmitBatch) -> list[tuple[int, ...]]:
@@ -66,3 +74,53 @@ def test_the_limit_counts_images_and_not_shots(asked: dict[str, Any], path: str)
     with pytest.raises(Refused, match="1 to 11 images, not 12") as refused:
         admitted(quantity_max=11, **asked)
     assert (refused.value.code, refused.value.path) == ("quantity_out_of_range", path)
+
+
+# Outputs that the request or the configuration names
+
+
+FILM: dict[str, Any] = {
+    "1": node("EmptyImage", width=64, height=64, batch_size=1, color=0),
+    "2": node("CreateVideo", images=["1", 0], fps=24.0),
+    "8": node("PreviewImage", images=["1", 0]),
+    "9": node("SaveAnimatedWEBP", images=["1", 0], filename_prefix="x"),
+    "12": node("SaveVideo", video=["2", 0], filename_prefix="x", format="auto", codec="auto"),
+    "20": node("CLIPTextEncode", text="a"),
+}
+
+
+def nodes_of(command: SubmitBatch) -> list[str]:
+    return [output["node"] for output in command.plan["outputs"]]
+
+
+def test_a_request_names_the_outputs_of_its_graph() -> None:
+    assert nodes_of(command_of(quantity=1, workflow=FILM)) == ["12"]
+    assert nodes_of(command_of(quantity=1, workflow=FILM, output="9")) == ["9"]
+    command = command_of(quantity=1, workflow=FILM, outputs=["12", "8", "9"])
+    assert nodes_of(command) == ["12", "comfyledger", "9"]
+    assert command.media == ("video", "image", "image")
+    assert command.prompts[0].images == (1, 2, 3)
+
+
+def test_a_request_names_other_outputs_than_the_configuration() -> None:
+    whole = admit.prepare("w", FILM, graphs.Named(("12",), inputs={"prompt": "20.text"}))
+    assert nodes_of(command_of({"w": whole}, quantity=1)) == ["12"]
+    again = command_of({"w": whole}, quantity=1, outputs=["8", "12"], inputs={"prompt": "b"})
+    assert (nodes_of(again), again.workflow) == (["comfyledger", "12"], "w")
+    hidden = admit.prepare("w", FILM, graphs.Named(("12",), secrets=("20.text",)))
+    assert hidden.source["20"]["inputs"]["text"] == hidden.graph["20"]["inputs"]["text"] == ""
+    assert command_of({"w": hidden}, quantity=1, output="9").plan["secrets"] == ("20.text",)
+
+
+def test_a_graph_with_one_image_saver_has_the_plan_that_it_always_had() -> None:
+    graph = graphs.read_graph(workflows.load("text-to-image"), 524_288)
+    named = graphs.Named(inputs=dict(workflows.SAMPLES["text-to-image"].inputs))
+    prepared = admit.prepare("w", graph, named)
+    assert command_of({"w": prepared}, quantity=1).plan == {
+        "output": "9",
+        "prefix": "9.filename_prefix",
+        "seeds": ("3.seed",),
+        "batch_size": "5.batch_size",
+        "inputs": dict(workflows.SAMPLES["text-to-image"].inputs),
+    }
+    assert prepared.key == "f00def760718a10ccd065f6c1db8178432575cf7111deb2a6c3af1ad18c9788a"

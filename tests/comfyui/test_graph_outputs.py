@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from comfyledger.comfyui.graph.outputs import LEFT_OUT_MAX
-from comfyledger.comfyui.graph.read import Named, as_template, describe, fill, plan_workflow
+from comfyledger.comfyui.graph.read import Named, as_template, check_inputs, describe, fill, plan_workflow
+from comfyledger.comfyui.graph.savers import SAVERS
+from comfyledger.core.media import PROVED, extension_of
 from support.graphs import diffusion, image, node, plan_of, refusal
 
 SOURCE = {"1": node("EmptyImage", batch_size=1)}
@@ -217,6 +219,64 @@ def test_a_prefix_that_is_a_link_or_missing_is_replaced() -> None:
         planned, plan = plan_workflow(graph)
         filled = fill(as_template(planned, plan), plan, prefixes=["ours"], seed=1, batch_size=1, inputs={})
         assert filled["9"]["inputs"] == {"images": ["1", 0], "filename_prefix": "ours"}
+
+
+# What a request may change
+
+
+def combining(**more: Any) -> dict[str, Any]:
+    inputs = {"images": ["1", 0], "filename_prefix": "x", "format": "video/h264-mp4", "crf": 19, "save_output": True}
+    return SOURCE | {"2": node("Keyed", api_key=""), "7": node("VHS_VideoCombine", **(inputs | more))}
+
+
+@pytest.mark.parametrize("value", ["video/webm", "video/h265-mp4"])
+def test_an_input_may_change_the_format_within_the_medium(value: str) -> None:
+    graph = combining()
+    asked = {"7.format": value, "7.crf": 30}
+    assert check_inputs(graph, plan_of(graph), asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "value"), [("7.format", "image/gif"), ("7.format", "video/8bit-png"), ("7.save_output", False)]
+)
+def test_an_input_may_not_change_what_the_names_say(asked: str, value: object) -> None:
+    graph = combining()
+    for plan, name in ((plan_of(graph), asked), (plan_of(graph, inputs={"chosen": asked}), "chosen")):
+        refused = refusal(check_inputs, graph, plan, {"7.crf": 30, name: value})
+        assert (refused.code, refused.path) == ("invalid_field", name)
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    "saver",
+    [
+        node("VHS_VideoCombine", images=["1", 0], filename_prefix="x", format="video/of-my-own"),
+        node("MyVideoSaver", images=["1", 0], filename_prefix="x"),
+    ],
+)
+def test_secrets_are_not_written_where_they_cannot_be_taken_out(saver: dict[str, Any]) -> None:
+    graph = SOURCE | {"2": node("Keyed", api_key=""), "7": saver}
+    assert plan_of(graph).output == "7"
+    refused = refusal(plan_of, graph, secrets=["2.api_key"])
+    assert (refused.code, refused.path) == ("workflow_output_unsupported", "7")
+    assert "SaveVideo" in refused.hint
+
+
+def test_an_input_may_not_choose_a_format_that_keeps_secrets() -> None:
+    graph = combining()
+    plan = plan_of(graph, secrets=["2.api_key"])
+    assert check_inputs(graph, plan, {"7.format": "video/webm"})
+    assert refusal(check_inputs, graph, plan, {"7.format": "video/of-my-own"}).code == "invalid_field"
+    assert check_inputs(graph, plan_of(graph), {"7.format": "video/of-my-own"})
+
+
+def test_what_every_known_saver_writes_can_be_cleaned() -> None:
+    """A new entry whose files keep the graph would refuse every workflow with a secret."""
+    for class_type, saver in SAVERS.items():
+        extensions = [*saver.extensions.values(), saver.extension] if saver.metadata and saver.honours else []
+        assert all(extension_of(f"x.{extension}") in PROVED for extension in extensions if extension), class_type
 
 
 # Hostile graphs

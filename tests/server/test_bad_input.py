@@ -141,6 +141,18 @@ REFUSED: Mapping[str, tuple[str | bytes, str, str]] = {
         "workflow_output_unsupported",
         "$.data.workflow.9",
     ),
+    "an output that is not there": (submit(workflow=GRAPH, output="77"), "workflow_no_output", "$.data.output"),
+    "an output of a configured workflow": (submit(outputs=["77"]), "workflow_no_output", "$.data.outputs"),
+    "a node that is no output": (
+        submit(workflow=GRAPH, outputs=["9", "1"]),
+        "workflow_output_unsupported",
+        "$.data.outputs",
+    ),
+    "output and outputs": (submit(workflow=GRAPH, output="9", outputs=["9"]), "invalid_field", "$.data.output"),
+    "an output twice": (submit(workflow=GRAPH, outputs=["9", "9"]), "invalid_field", "$.data.outputs"),
+    "no output at all": (submit(workflow=GRAPH, outputs=[]), "invalid_field", "$.data.outputs"),
+    "seventeen outputs": (submit(workflow=GRAPH, outputs=["9"] * 17), "invalid_field", "$.data.outputs"),
+    "an output that is a number": (submit(workflow=GRAPH, output=9), "invalid_field", "$.data.output"),
     "a large graph": (submit(workflow={**GRAPH, "_": "x" * 20_000}), "graph_too_large", "$.data.workflow"),
     "a deep graph": (written(f'"workflow": {{"1": {nested(500)}}}'), "workflow_invalid", "$.data.workflow"),
     "no input for a batch size": (

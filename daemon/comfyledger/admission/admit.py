@@ -44,11 +44,10 @@ def prepare(name: str, graph: graphs.Graph, named: graphs.Named = graphs.NOTHING
     Raises Refused as `plan_workflow` does.
     """
     planned, plan = graphs.plan_workflow(graph, named)
-    graph = graphs.without(planned, plan.secrets)
-    template = msgspec.json.encode(graphs.as_template(graph, plan), order="sorted")
-    return ConfiguredWorkflow(
-        name, graph, plan, template, hashlib.sha256(template).hexdigest(), graphs.describe(plan, graph), named
-    )
+    planned, source = graphs.without(planned, plan.secrets), graphs.without(graph, plan.secrets)
+    template = msgspec.json.encode(graphs.as_template(planned, plan), order="sorted")
+    key, found = hashlib.sha256(template).hexdigest(), graphs.describe(plan, planned)
+    return ConfiguredWorkflow(name, planned, plan, template, key, found, source, named)
 
 
 def admit(
@@ -211,10 +210,10 @@ def _series(templates: Templates, username: str, character: str, premade: bool, 
 def _workflow(message: wire.SubmitBatch, policy: AdmissionPolicy) -> ConfiguredWorkflow:
     wanted = policy.default_workflow if message.workflow is None else message.workflow
     outputs = _outputs(message)
-    if isinstance(wanted, str):
-        workflow = _configured(wanted, policy.workflows)
-        return workflow if outputs is None else _with_outputs(workflow, outputs)
     try:
+        if isinstance(wanted, str):
+            configured = _configured(wanted, policy.workflows)
+            return configured if outputs is None else _with_outputs(configured, outputs)
         graph = graphs.read_graph(wanted, policy.graph_bytes_max)
         graphs.check_classes(graph, policy.node_classes_denied)
         prepared = prepare("", graph, graphs.Named(outputs))
@@ -222,32 +221,38 @@ def _workflow(message: wire.SubmitBatch, policy: AdmissionPolicy) -> ConfiguredW
         graphs.check_no_secrets(graph)
         return prepared
     except Refused as refusal:
-        raise _about_outputs(refusal, outputs) or refusal.below("$.data.workflow") from refusal
+        raise _below(refusal, message) from refusal
 
 
 def _outputs(message: wire.SubmitBatch) -> tuple[str, ...] | None:
     """The nodes that a request names as outputs."""
     if message.output is None:
-        return tuple(message.outputs) if message.outputs is not None else None
+        return _no_node_twice(message.outputs) if message.outputs is not None else None
     if message.outputs is not None:
-        raise Refused("invalid_field", "Give `output` or `outputs`, not both.", path="$.data.output")
+        hint = "One node is an `output`; several are `outputs`."
+        raise Refused("invalid_field", "There are both `output` and `outputs`.", hint=hint, path="$.data.output")
     return (message.output,)
+
+
+def _no_node_twice(nodes: Sequence[str]) -> tuple[str, ...]:
+    if len(set(nodes)) < len(nodes):
+        hint = "Name each node once; `quantity` says how many images it makes."
+        raise Refused("invalid_field", "A node is named twice in `outputs`.", hint=hint, path="$.data.outputs")
+    return tuple(nodes)
 
 
 def _with_outputs(workflow: ConfiguredWorkflow, outputs: tuple[str, ...]) -> ConfiguredWorkflow:
     """A configured workflow with other outputs than those of the configuration."""
-    try:
-        named = msgspec.structs.replace(workflow.named, outputs=outputs)
-        return msgspec.structs.replace(prepare(workflow.name, workflow.graph, named), secrets=workflow.secrets)
-    except Refused as refusal:
-        raise _about_outputs(refusal, outputs) or refusal.below("$.data.workflow") from refusal
+    named = msgspec.structs.replace(workflow.named, outputs=outputs)
+    return msgspec.structs.replace(prepare(workflow.name, workflow.source, named), secrets=workflow.secrets)
 
 
-def _about_outputs(refusal: Refused, outputs: tuple[str, ...] | None) -> Refused | None:
-    """A refusal of an output that the request names."""
-    if outputs is None or refusal.code not in _OF_OUTPUTS:
-        return None
-    return Refused(refusal.code, refusal.message, hint=refusal.hint, path="$.data.outputs")
+def _below(refusal: Refused, message: wire.SubmitBatch) -> Refused:
+    """A refusal of the workflow, or of an output that the request names."""
+    if refusal.code not in _OF_OUTPUTS or (message.output is None and message.outputs is None):
+        return refusal.below("$.data.workflow")
+    field = "outputs" if message.output is None else "output"
+    return Refused(refusal.code, refusal.message, hint=refusal.hint, path=f"$.data.{field}")
 
 
 def _configured(name: str, workflows: Mapping[str, ConfiguredWorkflow]) -> ConfiguredWorkflow:
@@ -258,7 +263,6 @@ def _configured(name: str, workflows: Mapping[str, ConfiguredWorkflow]) -> Confi
             "unknown_workflow",
             f"There is no workflow {name[:64]!r}.",
             hint=f"{known}Configured: {', '.join(sorted(workflows))}.",
-            path="$.data.workflow",
         )
     return workflows[name]
 

@@ -24,8 +24,9 @@ from comfyledger.settings import Secret
 class ConfiguredWorkflow(msgspec.Struct, frozen=True):
     """A workflow that is ready for use, from the configuration or from a request: graph, plan and stored template.
 
-    `found`: a sentence about what the plan found. `named`: what the configuration says of it. `secrets`: values in the
-    file that must not be stored, by address.
+    `found`: a sentence about what the plan found. `source`: the graph without savers of ours, and `named`: what the
+    configuration says of it, for a request that names other outputs. `secrets`: values in the file that must not be
+    stored, by address.
     """
 
     name: str
@@ -34,7 +35,8 @@ class ConfiguredWorkflow(msgspec.Struct, frozen=True):
     template: bytes
     key: str
     found: str
-    named: graphs.Named = graphs.NOTHING_NAMED
+    source: dict[str, Any]
+    named: graphs.Named
     secrets: dict[str, Secret] = {}
 
 

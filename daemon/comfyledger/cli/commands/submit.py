@@ -95,6 +95,13 @@ def scalar(text: str) -> wire.Scalar:
     help="A configured workflow, or a graph in ComfyUI's API format.",
 )
 @click.option(
+    "--output",
+    "outputs",
+    metavar="NODE",
+    multiple=True,
+    help="The id of a node whose files become images; may be repeated. Default: what the workflow has.",
+)
+@click.option(
     "--input",
     "inputs",
     type=input_pair,
@@ -119,13 +126,19 @@ def scalar(text: str) -> wire.Scalar:
 @json_option
 @asks_daemon
 async def submit(
-    client: Client, request_id: str | None, watched: bool, as_json: bool, inputs: tuple[Any, ...], **asked: Any
+    client: Client,
+    request_id: str | None,
+    watched: bool,
+    as_json: bool,
+    inputs: tuple[Any, ...],
+    outputs: tuple[str, ...],
+    **asked: Any,
 ) -> int:
     """Ask for images of CHARACTER for USERNAME."""
     if asked["quantity"] is None and asked["images"] is None:
         asked["quantity"] = 1
     with _request_named(request_id) as named:
-        batch = await client.submit(request_id=named, inputs=dict(inputs), **asked)
+        batch = await client.submit(request_id=named, inputs=dict(inputs), outputs=outputs or None, **asked)
     if as_json:
         say_json({"request_id": named, **plain(batch)})
     else:

@@ -19,6 +19,7 @@ from comfyledger.comfyui.graph.nodes import (
     is_int,
     is_link,
     locate,
+    node_text,
     present_value,
     printable,
     unfit,
@@ -26,6 +27,7 @@ from comfyledger.comfyui.graph.nodes import (
 )
 from comfyledger.comfyui.graph.outputs import IMAGE_NAMES, LATENT_NAMES, choose_outputs
 from comfyledger.comfyui.graph.plan import Plan, addresses_of_the_run, classic_output
+from comfyledger.errors import Refused
 
 SEED_NAMES = ("seed", "noise_seed")
 SEED_SOURCE_NAMES = (*SEED_NAMES, "value", "int")
@@ -56,6 +58,8 @@ def plan_workflow(graph: Graph, named: Named = NOTHING_NAMED) -> tuple[dict[str,
     check_nodes(graph)
     chosen = choose_outputs(graph, named.outputs)
     graph = chosen.graph
+    if named.secrets and chosen.telling:
+        raise _telling(graph, chosen.telling)
     first = chosen.outputs[0]
     feeding = sorted(upstream(graph, [output.node for output in chosen.outputs]), key=by_number)
     plan = Plan(
@@ -75,6 +79,16 @@ def plan_workflow(graph: Graph, named: Named = NOTHING_NAMED) -> tuple[dict[str,
     for name, address in plan.inputs.items():
         present_value(graph, address, name, plan.inputs, taken)
     return chosen.graph, plan
+
+
+def _telling(graph: Graph, node_id: str) -> Refused:
+    return Refused(
+        "workflow_output_unsupported",
+        f"Node {node_text(graph, node_id)} may write the secrets of the workflow into files from which they cannot be"
+        " taken out.",
+        hint="Save with another node, for example SaveImage or SaveVideo.",
+        path=printable(node_id),
+    )
 
 
 def _check_secrets(graph: Graph, plan: Plan) -> None:

@@ -19,9 +19,10 @@ from comfyledger.comfyui.graph.nodes import (
     printable,
     some_of,
     titled,
+    unfit,
     upstream,
 )
-from comfyledger.comfyui.graph.plan import PREFIX_NAME, Output
+from comfyledger.comfyui.graph.plan import PREFIX_NAME, Output, Plan
 from comfyledger.comfyui.graph.savers import (
     OURS,
     SAVERS,
@@ -33,7 +34,7 @@ from comfyledger.comfyui.graph.savers import (
     to_temporary,
     writes_a_series,
 )
-from comfyledger.core.media import Medium
+from comfyledger.core.media import PROVED, Medium, extension_of
 from comfyledger.errors import Refused
 
 IMAGE_NAMES: Final = ("images", "image")
@@ -75,6 +76,8 @@ class Chosen(NamedTuple):
     """Nodes that save or show something and are not run, at most LEFT_OUT_MAX."""
     each: bool
     """Whether every output writes a file for each member of a batch."""
+    telling: str
+    """The first output, if any, that may write the graph into a file from which nothing can be taken out."""
 
 
 def choose_outputs(graph: Graph, asked: Sequence[str] | None = None) -> Chosen:
@@ -89,7 +92,13 @@ def choose_outputs(graph: Graph, asked: Sequence[str] | None = None) -> Chosen:
     outputs = tuple(output for output, _ in made_of)
     run = upstream(linked, [output.node for output in outputs])
     left_out = [one.node for one in found if one.node not in run]
-    return Chosen(linked, outputs, tuple(left_out[:LEFT_OUT_MAX]), all(each for _, each in made_of))
+    telling = next((output.node for output, saver in made_of if _tells(saver, output.file)), "")
+    return Chosen(linked, outputs, tuple(left_out[:LEFT_OUT_MAX]), all(saver.each for _, saver in made_of), telling)
+
+
+def _tells(saver: Saver, file: str) -> bool:
+    """Whether a node may write the graph into a file of a format from which `workers.media` takes nothing out."""
+    return saver.metadata and extension_of(file) not in PROVED
 
 
 # What could be an output
@@ -137,7 +146,7 @@ def _by_name(graph: Graph, node: Graph) -> Saver | None:
     if name.startswith("preview"):
         return _SAVES_PIXELS._replace(saves=link, role="preview" if link else "other")
     if saves and media:
-        return Saver(_SAVES_PIXELS.source, link, honours=True, medium=_medium_of(media[0]))
+        return Saver(_SAVES_PIXELS.source, link, honours=True, medium=_medium_of(media[0]), metadata=True)
     if saves:
         return Saver(
             _SAVES_PIXELS.source, link, honours=True, each=True, medium="image", role="saver" if link else "other"
@@ -271,11 +280,31 @@ def _unsupported(graph: Graph, nodes: Sequence[str]) -> Refused:
     )
 
 
+def check_medium(graph: Graph, plan: Plan, inputs: Mapping[str, Any], asked: Mapping[str, str]) -> None:
+    """Raises Refused (invalid_field) for an input that has an output make another medium than the names say, write into
+    ComfyUI's temporary folder, or write secrets where they cannot be taken out. `asked`: what the request calls it.
+    """
+    for output in plan.every_output:
+        node = graph[output.node]
+        saver = SAVERS.get(node["class_type"])
+        if saver is None:
+            continue
+        deciding = (saver.by, saver.temporary[0] if saver.temporary else "")
+        given = {name: at for name in deciding if (at := f"{output.node}.{name}") in inputs}
+        values = {**node["inputs"], **{name: inputs[at] for name, at in given.items()}}
+        writes = made(saver, values, _sounds(graph, saver, values))
+        told = bool(plan.secrets) and _tells(saver, writes.file)
+        other = writes.medium != output.medium or writes_a_series(saver, values) or to_temporary(saver, values)
+        if given and (other or told):
+            called = printable(asked[next(iter(given.values()))])
+            raise unfit(called, f"{called} would change what the output makes.", "Change it in the workflow itself.")
+
+
 # The output in the graph
 
 
-def _output(graph: dict[str, Any], one: Candidate) -> tuple[Output, bool]:
-    """The output of a candidate, and whether it writes a file for each member of a batch.
+def _output(graph: dict[str, Any], one: Candidate) -> tuple[Output, Saver]:
+    """The output of a candidate, and what saves it.
 
     Changes `graph`: adds a saver of ours, or has saved what would only be shown.
     """
@@ -285,7 +314,7 @@ def _output(graph: dict[str, Any], one: Candidate) -> tuple[Output, bool]:
         name, value = saver.temporary
         node = graph[node_id] = {**node, "inputs": {**node["inputs"], name: not value}}
     writes = made(saver, node["inputs"], _sounds(graph, saver, node["inputs"]))
-    return Output(node_id, f"{node_id}.{PREFIX_NAME}", writes.medium, writes.file), saver.each
+    return Output(node_id, f"{node_id}.{PREFIX_NAME}", writes.medium, writes.file), saver
 
 
 def _ours(graph: dict[str, Any], link: Link) -> tuple[str, Saver]:

@@ -30,7 +30,7 @@ from comfyledger.comfyui.graph.nodes import (
     unknown_input,
     upstream,
 )
-from comfyledger.comfyui.graph.outputs import OURS_ID
+from comfyledger.comfyui.graph.outputs import OURS_ID, check_medium
 from comfyledger.comfyui.graph.paths import check_graph, check_input
 from comfyledger.comfyui.graph.plan import Output, Plan, addresses_of_the_run
 from comfyledger.comfyui.graph.secret_inputs import check_no_secrets, check_not_secret, secrets_in, without
@@ -204,8 +204,8 @@ def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[st
     """The inputs of a request, by address. A request gives a name ("prompt") or an address ("6.text").
 
     Raises Refused: workflow_unsafe_path; secret_input; unknown_input, with the nearest one; invalid_field for a value
-    of another kind than the present one, for a link, for what the run fills in itself, and for an input that is given
-    twice. The path is what the request called the input.
+    of another kind than the present one, for a link, for what the run fills in itself, for what would change the medium
+    of an output, and for an input that is given twice. The path is what the request called the input.
     """
     taken = addresses_of_the_run(plan)
     checked: dict[str, Any] = {}
@@ -220,6 +220,7 @@ def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[st
             raise Refused("invalid_field", f"{printable(address)} is given twice.", path=printable(asked))
         check_input(address, value, printable(asked), str(graph[address.partition(".")[0]]["class_type"]))
         checked[address] = value
+    check_medium(graph, plan, checked, {plan.inputs.get(name, name): name for name in inputs})
     return checked
 
 

@@ -100,15 +100,15 @@ def client_of(http: aiohttp.ClientSession, speaker: Speaker, base_s: float) -> C
     )
 
 
-async def brought(comfyui: ComfyUI) -> bytes:
-    async with comfyui.view(FILE) as pieces:
+async def brought(comfyui: ComfyUI, file: ViewFile = FILE) -> bytes:
+    async with comfyui.view(file) as pieces:
         return b"".join([piece async for piece in pieces])
 
 
-async def not_given(comfyui: ComfyUI) -> NotGiven:
+async def not_given(comfyui: ComfyUI, file: ViewFile = FILE) -> NotGiven:
     since = time.monotonic()
     with pytest.raises(NotGiven) as trouble:
-        await brought(comfyui)
+        await brought(comfyui, file)
     assert time.monotonic() - since < 20 * BASE_S
     return trouble.value
 
@@ -181,6 +181,67 @@ async def test_a_file_that_comfyui_does_not_have_is_missing(speaker: Speaker, pa
 async def test_a_web_page_is_no_file(speaker: Speaker, patient: ComfyUI) -> None:
     speaker.speak = said(head("200 OK", "Content-Type: text/html; charset=utf-8", length=5) + b"login")
     assert (await not_given(patient)).code == "web_page"
+
+
+@pytest.mark.parametrize("name", ["1.png", "1.glb", "1.svg", "1.json", "1.html", "1.txt", "1.dat", "1"])
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/json", "application/problem+json"])
+async def test_a_page_or_message_without_the_name_of_the_file_is_no_file(
+    speaker: Speaker, patient: ComfyUI, name: str, kind: str
+) -> None:
+    speaker.speak = said(head("200 OK", f"Content-Type: {kind}", length=7) + b'{"a":1}')
+    assert (await not_given(patient, ViewFile(name, "", "output"))).code == "web_page"
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'\n {"error": 1}'])
+@pytest.mark.parametrize("kind", ["image/png", "text/plain", "application/octet-stream"])
+async def test_what_begins_as_no_picture_does_is_no_picture(
+    speaker: Speaker, patient: ComfyUI, kind: str, body: bytes
+) -> None:
+    speaker.speak = said(head("200 OK", f"Content-Type: {kind}", length=len(body)) + body)
+    assert (await not_given(patient)).code == "web_page"
+
+
+MADE = {
+    "1.svg": ("image/svg+xml", b"<svg/>"),
+    "1.json": ("application/json", b'{"a": 1}'),
+    "1.gltf": ("model/gltf+json", b'{"asset": {}}'),
+    "1.html": ("text/html", b"<p>hello"),
+    "1.txt": ("text/plain", b"{a prompt}"),
+    "1.latent": ("application/octet-stream", b"{\0\0\0\0\0\0\0"),
+    "1.xyz": ("application/octet-stream", b"<xyz>"),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+async def test_a_text_that_the_workflow_made_is_a_file(speaker: Speaker, patient: ComfyUI, name: str) -> None:
+    kind, body = MADE[name]
+    named = f'Content-Disposition: filename="{name}"'
+    speaker.speak = said(head("200 OK", f"Content-Type: {kind}", named, length=len(body)) + body)
+    assert await brought(patient, ViewFile(name, "", "output")) == body
+
+
+@pytest.mark.parametrize("name", ["1.svg", "1.gltf", "1.txt", "1.latent", "1.xyz"])
+async def test_a_text_of_its_own_type_needs_no_name_in_the_answer(
+    speaker: Speaker, patient: ComfyUI, name: str
+) -> None:
+    kind, body = MADE[name]
+    speaker.speak = said(head("200 OK", f"Content-Type: {kind}", length=len(body)) + body)
+    assert await brought(patient, ViewFile(name, "", "output")) == body
+
+
+@pytest.mark.parametrize(("name", "taken"), [("1.png", True), ("1.svg", True), ("1.txt", False), ("1.xyz", False)])
+async def test_of_a_file_that_only_its_length_proves_the_length_is_known(
+    speaker: Speaker, patient: ComfyUI, name: str, taken: bool
+) -> None:
+    file, named = ViewFile(name, "", "output"), f'Content-Disposition: filename="{name}"'
+    speaker.speak = said(head("200 OK", named, "Transfer-Encoding: chunked") + b"4\r\nbody\r\n0\r\n\r\n")
+    assert await brought(patient, file) == b"body"
+    speaker.speak = said(head("200 OK", named) + b"body")
+    if taken:
+        assert await brought(patient, file) == b"body"
+    else:
+        trouble = await not_given(patient, file)
+        assert (trouble.code, trouble.final) == ("no_length", True)
 
 
 async def hang(writer: asyncio.StreamWriter) -> None:

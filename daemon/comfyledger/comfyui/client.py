@@ -32,6 +32,7 @@ from comfyledger.comfyui.answers import (
 from comfyledger.comfyui.direct import login_header, redirected
 from comfyledger.comfyui.fields import BadFrame, json_object
 from comfyledger.comfyui.messages import ViewFile
+from comfyledger.comfyui.web_page import begins_as_message, flaw_of, may_be_message
 from comfyledger.core.urls import reached, shown_url
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -206,7 +207,8 @@ class ComfyUI:
             async with response:
                 _check_view(response, file)
                 pieces = _paced(response, self._base_s, self._min_bytes_per_s)
-                yield _unpacked(pieces, response, self._session.auto_decompress)
+                unpacked = _unpacked(pieces, response, self._session.auto_decompress)
+                yield _no_message(unpacked) if may_be_message(response.headers, file.filename) else unpacked
         except aiohttp.ClientConnectorError as error:
             raise _not_reached(error) from error
         except aiohttp.ClientPayloadError as error:
@@ -274,8 +276,18 @@ def _check_view(response: aiohttp.ClientResponse, file: ViewFile) -> None:
         is_passing = status == 429 or status >= 500
         text = f"ComfyUI answered with HTTP {status} for {file.filename}."
         raise NotGiven(f"http_{status}", text, final=not is_passing)
-    if response.content_type == "text/html":
-        raise NotGiven("web_page", f"A web page came instead of {file.filename}: a login, or an error of a proxy.")
+    if flaw := flaw_of(file.filename, response.content_type, response.headers):
+        raise NotGiven(flaw.code, flaw.text, final=flaw.final)
+
+
+async def _no_message(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces of a file as they come. Raises NotGiven if a web page or a message comes instead."""
+    is_first = True
+    async for piece in pieces:
+        if is_first and begins_as_message(piece):
+            raise NotGiven("web_page", "ComfyUI's address sent a web page or a message instead of the file.")
+        is_first = False
+        yield piece
 
 
 async def _paced(response: aiohttp.ClientResponse, base_s: float, min_bytes_per_s: int) -> AsyncIterator[bytes]:

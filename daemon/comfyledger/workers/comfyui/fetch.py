@@ -41,7 +41,7 @@ SLOW_AFTER_S: Final = 3.0
 """After this time a transfer no longer counts among those that run at once."""
 SLOW_TIMES: Final = 4
 """At most this many times `fetches_max` transfers run in all, slow ones included."""
-SAME_AGAIN: Final = frozenset({"unknown_kind", "too_many_pixels", "too_large", "poison"})
+SAME_AGAIN: Final = frozenset({"unknown_kind", "too_many_pixels", "too_large", "poison", "unstrippable"})
 """Faults of a file that another run of the same graph would produce again."""
 
 
@@ -304,12 +304,14 @@ class Fetcher:
                 effect.batch_id,
                 wish.index,
                 effect.attempt,
-                _checked(pieces),
+                pieces,
                 strip=self._bounds.strip_metadata,
                 bytes_max=self._bounds.image_bytes_max,
                 file_bytes_max=self._bounds.file_bytes_max,
                 pixels_max=self._bounds.pixels_max,
+                named=file.filename,
             )
+        await self._check_no_secrets(effect, wish, pinned)
         return Pinned(
             wish.index,
             pinned.sha256,
@@ -320,6 +322,15 @@ class Fetcher:
             pinned.extension,
             pinned.checked,
         )
+
+    async def _check_no_secrets(self, effect: FetchPrompt, wish: Wish, kept: ProvedFile) -> None:
+        """Raises Broken, with the file removed, if it may hold secrets of the workflow that cannot be taken out."""
+        batch = await self._row_cache.batch(effect.batch_id) if kept.checked == "length" else None
+        if not self._bounds.strip_metadata or batch is None or not batch.plan.get("secrets"):
+            return
+        await asyncio.to_thread(self._spool.remove, effect.batch_id, wish.index)
+        text = f"The workflow {batch.workflow} has secrets, and a .{kept.extension} file may hold them as metadata."
+        raise Broken("unstrippable", f"{text} Have it save a kind of file whose metadata can be removed.")
 
     async def _took(self, effect: FetchPrompt, transfers: Transfers, kept: tuple[Pinned, ...]) -> None:
         used = await self._logged(report_of(FilesKept, effect, files=kept))
@@ -337,13 +348,3 @@ def _wishes(effect: FetchPrompt, output: OutputFiles, waiting: set[int]) -> list
     lying = effect.waiting or (None,) * len(effect.files)
     pairs = ((index, place) for index, place in output.pairs if index in waiting)
     return [Wish(index, place, effect.files[place - 1], lying[place - 1]) for index, place in pairs]
-
-
-async def _checked(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces of a file as they come. Raises NotGiven if a web page or a message comes instead."""
-    is_first = True
-    async for piece in pieces:
-        if is_first and piece.lstrip()[:1] in {b"<", b"{"}:
-            raise NotGiven("web_page", "ComfyUI's address sent a web page or a message instead of the file.")
-        is_first = False
-        yield piece

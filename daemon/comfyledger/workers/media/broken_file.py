@@ -17,8 +17,8 @@ DECODE_BYTES_MAX: Final = 128 * 1_048_576
 class Broken(Exception):
     """A file that is no whole image of a kind that is taken.
 
-    `reason`: empty, unknown_kind, truncated, trailing, checksum, structure, undecodable, too_many_pixels, too_large or
-    poison.
+    `reason`: empty, unknown_kind, truncated, trailing, checksum, structure, undecodable, too_many_pixels, too_large,
+    poison, or unstrippable.
     """
 
     def __init__(self, reason: str, sentence: str) -> None:

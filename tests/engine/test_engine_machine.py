@@ -11,7 +11,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,24 @@ from support.core_builders import (
 from support.ledger_builders import check_tables, rows_in, submission
 from support.machine_engine import MachineEngine
 from support.machine_lives import FORGOTTEN, Lives
-from support.machine_messages import AREG, MARA, SPELLED, STORE_HOLDS, at_a_glance, raising_after, said, snapshot
+from support.machine_messages import (
+    AREG,
+    BOTH,
+    IMAGES,
+    MARA,
+    SPELLED,
+    STORE_HOLDS,
+    at_a_glance,
+    named,
+    raising_after,
+    said,
+    snapshot,
+)
 from support.machine_model import Model
 from support.plain_engine import kept_in_memory
 
 LANES = ("everything", "user/areg", "backend/main", "store/folder")
-WAYS = ("dies", "silent", "stuck", "refused", "fails", "interrupted", "removed", "lost", "miscounted")
+WAYS = ("dies", "silent", "stuck", "refused", "fails", "interrupted", "removed", "lost", "miscounted", "half")
 LARGE = "x" * 200_000
 
 spelled = st.sampled_from(sorted(SPELLED))
@@ -90,15 +102,20 @@ class EngineMachine(Lives):
         self.count += 1
         per_prompt = more.pop("per_prompt", 1)
         made = submission(request, user=who[0], character=who[1], quantity=quantity, trust=SPELLED[who] == AREG, **more)
-        return replace(made, batch_id=f"b{self.count}", prompts=fixed(quantity, per_prompt, "main"))
+        outputs = len(made.media)
+        return replace(made, batch_id=f"b{self.count}", prompts=fixed(quantity * outputs, per_prompt * outputs, "main"))
 
     def fresh(self, *asked: tuple[tuple[str, str], int]) -> list[SubmitBatch]:
-        return [self.command(who, quantity, f"fresh {self.count}") for who, quantity in asked]
+        """Every third is one of images and videos."""
+        return [
+            self.command(who, quantity, f"fresh {self.count}", media=IMAGES if self.count % 3 else BOTH)
+            for who, quantity in asked
+        ]
 
     def take(self, command: SubmitBatch, answer: Any) -> None:
         """Hold an answer to a batch against the model."""
         request, body = (command.label, command.request_id), command.request_digest
-        series = SPELLED[command.username, command.character]
+        outputs = named(SPELLED[command.username, command.character], command.media)
         if self.model.conflicts(request, body):
             assert isinstance(answer, Refused)
             assert answer.code == "request_id_conflict"
@@ -108,13 +125,23 @@ class EngineMachine(Lives):
                 assert answer.repeated
                 self.model.repeated(request, body, answer.batch_id, numbers)
             else:
-                self.model.opened(series, STORE_HOLDS[series])
-                self.model.accepted(request, body, series, answer.batch_id, numbers)
+                for series in outputs:
+                    self.model.opened(series, STORE_HOLDS[series])
+                self.model.accepted(request, body, outputs, answer.batch_id, numbers)
                 self.answered.append(command)
         else:
             assert answer.code == "series_unanswered"
-            assert (series, self.life.highest) == (MARA, None)
-            assert series not in self.model.next or series in self.model.unasked
+            assert (outputs[0], self.life.highest) == (MARA, None)
+            assert any(series not in self.model.next or series in self.model.unasked for series in outputs)
+
+    def take_all(self, commands: Sequence[SubmitBatch], answers: Sequence[Any]) -> None:
+        """Of one group, in the order of the log: who waits for two series may come after who waits for one of them."""
+
+        def order(pair: tuple[SubmitBatch, Any]) -> tuple[bool, int]:
+            return not isinstance(pair[1], Accepted) or pair[1].repeated, getattr(pair[1], "position", 0)
+
+        for command, answer in sorted(zip(commands, answers, strict=True), key=order):
+            self.take(command, answer)
 
     def asked_stores(self, answering: bool = True) -> None:
         self.life.highest = STORE_HOLDS[MARA] if answering else None
@@ -126,6 +153,7 @@ class EngineMachine(Lives):
         request=st.sampled_from(["r1", "r2", "r3", "r4", "r5"]),
         label=st.sampled_from(["app", "bot"]),
         body=st.sampled_from(["", "", "other"]),
+        media=st.sampled_from([IMAGES, BOTH]),
         answering=st.sampled_from([True, True, False]),
     )
     def submit(self, who: Any, quantity: int, answering: bool, request: str, **more: Any) -> None:
@@ -155,8 +183,7 @@ class EngineMachine(Lives):
         async def move() -> None:
             self.asked_stores()
             commands = [command for command in self.fresh(*asked) for _ in range(copies)]
-            for command, answer in zip(commands, await self.life.send(*commands), strict=True):
-                self.take(command, answer)
+            self.take_all(commands, await self.life.send(*commands))
 
         self.play(move())
 
@@ -169,8 +196,7 @@ class EngineMachine(Lives):
                 patch.setattr(self.life.ledger, "follow", raising_after(self.life.ledger.follow, commands[1]))
                 answers = await self.life.send(*commands)
             assert (type(answers[1]), answers[1].code) == (Refused, "internal")
-            self.take(commands[0], answers[0])
-            self.take(commands[2], answers[2])
+            self.take_all(commands[::2], answers[::2])
 
         self.play(move())
 
@@ -257,7 +283,7 @@ class EngineMachine(Lives):
         if isinstance(effect, SubmitPrompt | UploadImage):
             going = await self.go(effect) and going
         if going:
-            await self.report(*said(effect, way), twice=twice)
+            await self.report(*said(effect, way, self.life.path), twice=twice)
             if isinstance(effect, UploadImage) and way not in {"stuck", "refused"}:
                 self.put.add((effect.image.batch_id, effect.image.index, effect.store))
             if way == "well" and self.life.engine.view.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
@@ -337,8 +363,7 @@ class EngineMachine(Lives):
         await self.open(left)
         self.asked_stores()
         self.worked_out_of(commands)
-        for command, answer in zip(commands, await self.life.send(*commands), strict=True):
-            self.take(command, answer)
+        self.take_all(commands, await self.life.send(*commands))
 
     def worked_out_of(self, commands: tuple[SubmitBatch, ...]) -> None:
         """Nothing that was acknowledged is gone; what may be there beside it is what had no answer yet."""

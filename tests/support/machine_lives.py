@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from msgspec.structs import replace
 
 from comfyledger.core.commands import RaiseSeries, SeriesFound, SubmitBatch
+from comfyledger.core.media import Medium
 from comfyledger.core.results import Accepted, Changed, Forgotten, Raised
 from comfyledger.ledger.eventlog import Line
 from comfyledger.maintenance.audit.findings import silent
@@ -27,7 +28,7 @@ from comfyledger.maintenance.restore import Wanted, restore
 from support.core_builders import dropping, forget, owing
 from support.ledger_builders import FOLDER, NOW_MS, log_of, raw, rows_in
 from support.machine_engine import MachineEngine
-from support.machine_messages import KEYS, SPELLED, STORE_HOLDS, at_a_glance, in_series
+from support.machine_messages import BOTH, KEYS, SPELLED, STORE_HOLDS, at_a_glance, in_series, named
 from support.machine_model import Image, Model
 
 MARGIN = 3
@@ -216,14 +217,14 @@ class Lives(RuleBasedStateMachine):
 
         self.play(move())
 
-    @rule(who=st.sampled_from(sorted(SPELLED)), above=st.integers(0, 5))
-    def raise_the_series(self, who: tuple[str, str], above: int) -> None:
+    @rule(who=st.sampled_from(sorted(SPELLED)), above=st.integers(0, 5), medium=st.sampled_from(BOTH))
+    def raise_the_series(self, who: tuple[str, str], above: int, medium: Medium) -> None:
         """An import of the store, which may hold more than it did."""
 
         async def move() -> None:
-            series = SPELLED[who]
+            (series,) = named(SPELLED[who], (medium,))
             highest = STORE_HOLDS[series] + above
-            asked = self.command(who, 1, "import").series[0]
+            (asked,) = self.command(who, 1, "import", media=(medium,)).series
             (answer,) = await self.life.send(RaiseSeries("app", FOLDER, (SeriesFound(asked, highest),)))
             assert isinstance(answer, Raised)
             self.model.raised(series, highest)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from comfyledger.core.commands import SubmitBatch
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Templates, series_of
+from comfyledger.core.output_files import by_output
 from comfyledger.core.reports import Report
-from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, SeriesRow
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, SeriesRow
 from comfyledger.core.scheduling.effects import (
     CancelPrompt,
     DeleteImage,
@@ -22,7 +24,6 @@ from support.core_builders import (
     accepted,
     deleted,
     failed,
-    finished,
     gone,
     interrupted,
     kept,
@@ -30,6 +31,7 @@ from support.core_builders import (
     stuck,
     unwanted,
     uploaded,
+    wrote,
 )
 from support.ledger_builders import raw, rows_in
 
@@ -41,14 +43,27 @@ SPELLED = {
     ("Mara", "Opal Fever"): MARA,
     ("mara", "Opal fever"): MARA,
 }
-KEYS = {series_of(Templates(), *who, True).key: series for who, series in SPELLED.items()}
-STORE_HOLDS = {AREG: 0, MARA: 57}
-"""Only Mara's series asks the stores before its first number."""
+IMAGES: tuple[Medium, ...] = ("image",)
+BOTH: tuple[Medium, ...] = ("image", "video")
+
+
+def named(series: str, media: tuple[Medium, ...]) -> tuple[str, ...]:
+    """What the machine calls the series of the outputs of a batch."""
+    return tuple(series if medium == "image" else f"{series}, {medium}" for medium in media)
+
+
+KEYS = {
+    series_of(Templates(), *who, True, medium).key: name
+    for who, series in SPELLED.items()
+    for medium, name in zip(BOTH, named(series, BOTH), strict=True)
+}
+STORE_HOLDS = {name: holds for series, holds in ((AREG, 0), (MARA, 57)) for name in named(series, BOTH)}
+"""Only Mara's series ask the stores before their first number."""
 STATES = "SELECT batch_id, image, state FROM images"
 
 
-def said(effect: Effect, way: str) -> list[Report]:
-    """What a worker reports of a call that went out, and how it went."""
+def said(effect: Effect, way: str, path: Path) -> list[Report]:
+    """What a worker reports of a call that went out, and how it went. `path`: of the ledger."""
     if way == "stuck":
         return [stuck(effect.lane)]
     match effect:
@@ -60,11 +75,13 @@ def said(effect: Effect, way: str) -> list[Report]:
         case SubmitPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
             ends: dict[str, Any] = {"refused": refused, "fails": failed, "removed": gone}
             return [ends.get(way, accepted)(prompt, attempt, batch=batch)]
-        case FollowPrompt(batch_id=batch, prompt=prompt, attempt=attempt, images=images):
-            return [followed(way, prompt, attempt, len(images), batch)]
-        case FetchPrompt(batch_id=batch, prompt=prompt, attempt=attempt, images=images):
+        case FollowPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
+            return [followed(way, prompt, attempt, files_expected(effect, path), batch)]
+        case FetchPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
             if way in {"fails", "miscounted"}:
                 return [failed(prompt, attempt, "file_missing", batch=batch)]
+            shares = by_output(images_of(effect, path), effect.files)
+            images = [index for share in shares for index, _ in share.pairs]
             return [kept(*images, prompt=prompt, attempt=attempt, batch=batch)]
         case CancelPrompt():
             return []
@@ -72,7 +89,23 @@ def said(effect: Effect, way: str) -> list[Report]:
             raise TypeError(type(effect).__name__)
 
 
-def followed(way: str, prompt: int, attempt: int, images: int, batch: str) -> Report:
+def images_of(effect: FollowPrompt | FetchPrompt, path: Path) -> list[ImageRow]:
+    rows = rows_in(path)
+    images = [rows["image", effect.batch_id, index] for index in effect.images]
+    return [image for image in images if isinstance(image, ImageRow)]
+
+
+def files_expected(effect: FollowPrompt, path: Path) -> list[int]:
+    """How many files each output gives, if the attempt was asked for it."""
+    prompt = rows_in(path)["prompt", effect.batch_id, effect.prompt]
+    assert isinstance(prompt, PromptRow)
+    outputs = [image.output for image in images_of(effect, path)]
+    asked = prompt.outputs or tuple(outputs)
+    return [outputs.count(number) if number in asked else 0 for number in range(1, max(outputs) + 1)]
+
+
+def followed(way: str, prompt: int, attempt: int, files: list[int], batch: str) -> Report:
+    about: Any = {"prompt": prompt, "attempt": attempt, "batch": batch}
     match way:
         case "fails":
             return failed(prompt, attempt, batch=batch)
@@ -83,9 +116,11 @@ def followed(way: str, prompt: int, attempt: int, images: int, batch: str) -> Re
         case "lost":
             return gone(prompt, attempt, restarted=True, batch=batch)
         case "miscounted":
-            return finished(prompt, attempt, files=images + 1, batch=batch)
+            return wrote(files=[count + 1 for count in files], **about)
+        case "half" if len(files) > 1 and files[0]:
+            return wrote(files=[files[0], *[0] * (len(files) - 1)], code="execution_error", **about)
         case _:
-            return finished(prompt, attempt, files=images, batch=batch)
+            return wrote(files=files, **about)
 
 
 def raising_after(follow: Any, bad: SubmitBatch) -> Any:

@@ -56,17 +56,22 @@ class Model:
             assert following.get(series, self.first) > number + (margin if series in following else 0)
         self.next = dict(following)
 
-    def accepted(self, request: Request, body: str, series: str, batch_id: str, numbers: tuple[int, ...]) -> None:
-        """A new batch has the next numbers of its series, in order, and nobody else has one of them."""
+    def accepted(
+        self, request: Request, body: str, outputs: tuple[str, ...], batch_id: str, numbers: tuple[int, ...]
+    ) -> None:
+        """A new batch has the next numbers of its series, in order, and nobody else has one of them.
+
+        `outputs`: the series of each output. Its images take turns.
+        """
         assert request not in self.answered
-        first = self.next[series]
-        assert numbers == tuple(range(first, first + len(numbers)))
         for index, number in enumerate(numbers, 1):
+            series = outputs[(index - 1) % len(outputs)]
+            assert number == self.next[series]
             assert (series, number) not in self.ever, "a number was given twice"
             self.ever.add((series, number))
             self.given[series, number] = (batch_id, index)
             self.images[batch_id, index] = "pending"
-        self.next[series] = first + len(numbers)
+            self.next[series] = number + 1
         self.answered[request] = (body, batch_id, numbers)
 
     def repeated(self, request: Request, body: str, batch_id: str, numbers: tuple[int, ...]) -> None:

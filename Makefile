@@ -30,7 +30,7 @@ $(DEMO_STAMP): pyproject.toml
 	@touch $(DEMO_STAMP)
 
 STORE ?= folder
-demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, three batches at the same time (STORE=cloudinary)
+demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, four batches at the same time (STORE=cloudinary)
 	$(BIN)/comfyledger demo --store $(STORE)
 
 test: $(STAMP) ## run all tests

@@ -15,9 +15,19 @@ from rich.console import Console
 
 from comfyledger import wire
 from comfyledger.cli.commands.demo import config_text, folder_section
-from comfyledger.cli.demo_proof import BATCHES, FILES, fault_of_picture, faults, faults_of_files, faults_of_names
+from comfyledger.cli.demo_proof import (
+    BATCHES,
+    FILES,
+    fault_of_picture,
+    fault_of_video,
+    faults,
+    faults_of_files,
+    faults_of_names,
+)
 from comfyledger.cli.ui import progress_view, terminal
 from comfyledger.cli.ui.batch_progress import BatchProgress
+from comfyledger.sim.comfyui.media import clips
+from comfyledger.sim.comfyui.pictures import Picture
 
 
 def event(kind: str, data: dict[str, Any], at_ms: int = 0, **texts: str) -> wire.LoggedEvent:
@@ -137,18 +147,22 @@ def test_the_demo_expects_one_file_of_its_own_colour_for_each_image() -> None:
 @pytest.fixture
 def drawn(tmp_path: Path) -> Any:
     """The demo's outcome as it should be."""
-    numbers = {"Areg": 0, "CreatorName": 0}
+    numbers: dict[tuple[str, str], int] = {}
     given = []
     for asked in BATCHES:
         images = []
+        medium = "video" if asked.extension == "mp4" else "image"
         for index, colour in enumerate(asked.colours, start=1):
-            numbers[asked.username] += 1
+            number = numbers[asked.username, medium] = numbers.get((asked.username, medium), 0) + 1
             start = f"{asked.username}/{'premade_characters' if asked.premade else 'characters'}/opal-fever/images/"
-            name = f"{asked.username}_opal-fever_image_{numbers[asked.username]}"
-            images.append(wire.ImageGiven(index, numbers[asked.username], name, start + name))
-            file = tmp_path / f"{start}{name}.png"
+            name = f"{asked.username}_opal-fever_{medium}_{number}"
+            images.append(wire.ImageGiven(index, number, name, start + name))
+            file = tmp_path / f"{start}{name}.{asked.extension}"
             file.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (4, 4), f"#{colour:06x}").save(file)
+            if medium == "video":
+                file.write_bytes(clips.mp4(f"video {Picture(4, 4, colour).mark}", {}))
+            else:
+                Image.new("RGB", (4, 4), f"#{colour:06x}").save(file)
         given.append((asked, wire.BatchAccepted("b", "e", 1, len(images), images=images)))
     return tmp_path, given
 
@@ -179,3 +193,13 @@ def test_the_proof_finds_swapped_broken_missing_foreign_and_doubled(drawn: Any) 
 def test_a_file_that_is_no_picture_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("text")
     assert "cannot be read" in fault_of_picture(tmp_path / "x.png", 0)
+
+
+def test_a_cut_or_swapped_video_is_a_fault(drawn: Any) -> None:
+    root, given = drawn
+    (video,) = root.rglob("*.mp4")
+    whole, colour = video.read_bytes(), next(asked.colours[0] for asked in BATCHES if asked.extension == "mp4")
+    assert fault_of_video(video, colour) == ""
+    assert "is the video of another number" in fault_of_video(video, colour + 1)
+    video.write_bytes(whole[:-1])
+    assert [fault for fault in faults(root, given) if "cannot be read" in fault]

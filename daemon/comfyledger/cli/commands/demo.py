@@ -1,6 +1,7 @@
 """`demo`: the main job once, end to end, on this machine, with processes and real websockets.
 
-Three clients ask for batches at the same time. The files are shown and compared with what was promised.
+Four clients ask for batches at the same time, one of them for a video. The files are shown and compared with what was
+promised.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from comfyledger import wire
 from comfyledger.cli.base import DONE, REFUSED
 from comfyledger.cli.commands.log import event_line, read_past
 from comfyledger.cli.demo_processes import DemoFailed, Processes
-from comfyledger.cli.demo_proof import BATCHES, CHARACTER, STORE_MARK, Asked, faults
+from comfyledger.cli.demo_proof import BATCHES, CHARACTER, STORE_MARK, VIDEO_WORKFLOW, WORKFLOW, Asked, faults
 from comfyledger.cli.ui.progress_view import Screen, follow, screen
 from comfyledger.cli.ui.terminal import clean, console, say, say_aside
 from comfyledger.client import Client
@@ -37,7 +38,6 @@ DOWNLOAD_S: Final = 30.0
 COMFYUI_TRIES: Final = 50
 COMFYUI_PAUSE_S: Final = 0.2
 LOG_LINES: Final = 12
-WORKFLOW: Final = "empty-image"
 
 Given = tuple[Asked, wire.BatchAccepted]
 
@@ -55,7 +55,7 @@ Given = tuple[Asked, wire.BatchAccepted]
 @click.option("--seconds-per-image", type=float, default=0.3, show_default=True, help="How long the stand-in renders.")
 @click.pass_context
 def demo(ctx: click.Context, comfyui: str | None, store: str, keep: bool, seconds_per_image: float) -> None:
-    """Render three batches at the same time, and check every number and file."""
+    """Render four batches at the same time, one of them a video, and check every number and file."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="comfyledger-demo-"))
     processes = Processes(folder)
@@ -174,14 +174,15 @@ async def _comfyui_answers(folder: Path) -> None:
 
 
 async def _ask_and_follow(folder: Path, asked: Asked, shown_on: Screen) -> Given:
+    is_video = asked.extension == "mp4"
     async with Client(state_dir=folder / "state", name=asked.client) as client:
         batch = await client.submit(
             request_id=f"demo-{uuid.uuid4()}",
             username=asked.username,
             character=CHARACTER,
             premade=asked.premade,
-            workflow=WORKFLOW,
-            images=[wire.ImageAsked({"color": colour}) for colour in asked.colours],
+            workflow=VIDEO_WORKFLOW if is_video else WORKFLOW,
+            images=[wire.ImageAsked({"1.color" if is_video else "color": colour}) for colour in asked.colours],
         )
         await follow(client, batch.batch_id, shown_on)
         return asked, batch
@@ -226,7 +227,7 @@ def _grow(tree: Tree, folder: Path) -> None:
 def _say_numbers(given: list[Given]) -> None:
     for asked, batch in given:
         numbers = ", ".join(map(str, batch.numbers))
-        say(f"{asked.client} asked for {batch.quantity} images for {asked.username} and was given {numbers}")
+        say(f"{asked.client} asked for {asked.what} for {asked.username} and was given {numbers}")
 
 
 async def _say_log(folder: Path) -> None:

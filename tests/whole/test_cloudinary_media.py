@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import shutil
+import struct
 import urllib.request
 from collections import Counter
 from functools import partial
@@ -20,7 +21,8 @@ from comfyledger import crash_points
 from support.cloudinary_process import FOLDER, Account, CloudHouse
 from support.command_line import command
 from support.doomed_lives import Seen, die, last_life
-from support.media_graphs import savers_of, several
+from support.media_graphs import graph_of, savers_of, several
+from support.processes import in_between
 from support.waiting import until
 from support.wire_app import App, Frame
 
@@ -37,6 +39,7 @@ FOREIGN = [
 ]
 """What others have under names of ours, in other types or without our extension."""
 Place = tuple[str, str]
+LARGE = 30_000_000
 
 
 def places(account: Account) -> dict[Place, str]:
@@ -169,3 +172,35 @@ async def surveyed(app: App) -> dict[str, int]:
         cursor, pages = page.get("cursor", ""), pages + 1
     assert pages == len(set(TYPES.values()))
     return found
+
+
+def enlarged(path: str, body: bytes) -> bytes:
+    """A video with 30 MB of frames that no index names."""
+    return body + struct.pack(">I4s", 8 + LARGE, b"mdat") + bytes(LARGE) if path == "/view" else body
+
+
+async def test_a_large_video_goes_up_in_parts_once_whatever_happens(cloud: CloudHouse) -> None:
+    """The daemon dies before the first part, and when the answer to the last one is lost."""
+    await cloud.account.begin()
+    lost = {"path": "/video/upload", "nth": 2}
+    cloud.account.control(seed=FOREIGN, faults=[{"fault": "store_then_reset", "match": lost}])
+    foreign = places(cloud.account)
+    await cloud.comfyui.begin()
+    seen = Seen()
+
+    async def go_on(app: App) -> None:
+        await seen.subscribe(app)
+        more = {"workflow": graph_of("mp4", 7, prefix="x"), "inputs": {}}
+        seen.replies.append(await app.submit("r1", quantity=1, **more))
+
+    async with in_between(cloud.comfyui.url, answered=enlarged) as url:
+        cloud.configure(url=url)
+        for place in ("upload.intended", "upload.answered"):
+            await die(cloud, place, seen, go_on)
+        batch = await last_life(cloud, seen, go_on)
+    seen.check_replies()
+    ours = wanted(cloud, batch)
+    assert places(cloud.account) == foreign | ours
+    check_once(cloud.account)
+    sent = [one["received_bytes"] for one in cloud.account.uploads()]
+    assert (len(sent), sum(sent)) == (2, batch["images"][0]["size_bytes"]), "the account was asked before a third part"

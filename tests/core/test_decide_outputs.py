@@ -18,11 +18,11 @@ from support.core_builders import (
     folded,
     given,
     kept,
-    miscounted,
     rendering,
     stores,
     submit,
     unwanted,
+    wrote,
 )
 
 MEDIA: tuple[Medium, ...] = ("image", "video")
@@ -129,7 +129,7 @@ def test_a_repeat_gets_numbers_outputs_and_media_again() -> None:
 
 
 def collided(ledger: PlainLedger, *images: int) -> None:
-    ledger.given(rendering(1), miscounted(1, files=2), kept(1, 2), *(unwanted(image) for image in images))
+    ledger.given(rendering(1), wrote(1, files=(1, 1)), kept(1, 2), *(unwanted(image) for image in images))
 
 
 def renumber(*media: Medium) -> RenumberImages:

@@ -334,5 +334,5 @@ async def test_a_fetch_may_take_as_long_as_the_size_that_was_checked_needs(monke
     made = Guarded("main", Slow(lambda: None), {})  # type: ignore[arg-type]
     with pytest.raises(StoreTrouble, match="no answer"):
         await made.fetch("a/b_1", "mp4", Path("/x"))
-    assert await made.check("a/b_1", "mp4") is not None
+    assert await made.check("a/b_1", "mp4") == Held("a/b_1", "mp4", 1_000)
     await made.fetch("a/b_1", "mp4", Path("/x"))

@@ -30,6 +30,7 @@ STALE_TRIES: Final = 2
 _TRY_AGAIN: Final = re.compile(
     r"try again on ([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) utc", re.IGNORECASE
 )
+_MD5: Final = re.compile("[0-9a-f]{32}")
 _DETAILS: Final = ("asset_id", "version", "bytes", "width", "height", "etag")
 
 
@@ -191,6 +192,12 @@ def etag_of(fields: Mapping[str, Any]) -> str:
     return text_of(fields, "etag").strip('"').lower()
 
 
+def md5_of(fields: Mapping[str, Any]) -> str:
+    """The MD5 of the stored bytes; empty if the etag is none, as object storages have it for files sent in parts."""
+    etag = etag_of(fields)
+    return etag if _MD5.fullmatch(etag) else ""
+
+
 def _accepted(deposit: Deposit, answer: Answer) -> Outcome:
     fields = parsed(answer.body)
     public_id, url, etag = text_of(fields, "public_id"), text_of(fields, "secure_url"), etag_of(fields)
@@ -206,16 +213,23 @@ def _accepted(deposit: Deposit, answer: Answer) -> Outcome:
     details = _details(fields)
     if fields.get("existing"):
         return _existing(deposit, fields, url, details)
-    return Stored(url, details=details) if etag == deposit.md5 else _altered(deposit, etag, url)
+    return Stored(url, details=details) if _has_ours(deposit, fields) else _altered(deposit, etag, url)
+
+
+def _has_ours(deposit: Deposit, fields: Mapping[str, Any]) -> bool:
+    """Whether an asset has our bytes: by its MD5, or by its size where the etag is no MD5."""
+    md5 = md5_of(fields)
+    return md5 == deposit.md5 if md5 else fields.get("bytes") == deposit.size_bytes
 
 
 def _existing(deposit: Deposit, fields: Mapping[str, Any], url: str, details: dict[str, str | int]) -> Outcome:
     """Something has the name already: our bytes, our bytes changed by the account, our image, or a foreign asset."""
     etag, said = etag_of(fields), context_of(fields)
     again: dict[str, str | int] = {**details, "first_attempt": 1} if deposit.first_attempt else details
-    if etag == deposit.md5:
+    is_said = said.get("sha256") == deposit.sha256
+    if _has_ours(deposit, fields) and (md5_of(fields) or is_said):
         return Stored(url, replayed=True, details=again)
-    if said.get("sha256") == deposit.sha256:
+    if is_said:
         return _altered(deposit, etag, url)
     if said.get("image") == deposit.image_id:
         return Stored(url, replayed=True, details={**again, "adopted": etag})

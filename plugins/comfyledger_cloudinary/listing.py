@@ -13,7 +13,7 @@ from typing import Any
 
 from comfyledger.plugin_api import Held, LaneFault, Series, StoreTrouble
 from comfyledger.plugin_api import Numbers as Found
-from comfyledger_cloudinary.answers import context_of, etag_of, text_of
+from comfyledger_cloudinary.answers import context_of, md5_of, text_of
 from comfyledger_cloudinary.kinds import own_name
 
 
@@ -90,7 +90,7 @@ def held(resource: Mapping[str, Any]) -> Held | None:
         public_id=public_id,
         extension=extension,
         size_bytes=size if isinstance(size, int) else 0,
-        md5=etag_of(resource),
+        md5=md5_of(resource),
         sha256=said.get("sha256", ""),
         image_id=said.get("image", ""),
         created_at_ms=_ms(text_of(resource, "created_at")),

@@ -107,6 +107,23 @@ def test_a_new_asset_with_another_md5_is_altered_and_not_stored() -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "sha256", "new", "found"),
+    [
+        (9, "5ha", Stored, Stored),
+        (8, "5ha", "altered", "altered"),
+        (9, "other", Stored, "collision"),
+        (8, "other", "altered", "collision"),
+    ],
+)
+def test_an_etag_that_is_no_md5_leaves_it_to_size_and_context(size: int, sha256: str, new: Any, found: Any) -> None:
+    """Object storages have such etags for files that were sent in parts."""
+    more: dict[str, Any] = {"etag": f"{OTHER}-2", "bytes": size, "context": {"custom": {"sha256": sha256}}}
+    for answer, expected in ((stored(**more), new), (stored(existing=True, **more), found)):
+        seen = outcome(answer)
+        assert type(seen) is expected if expected is Stored else code(answer) == (ImageFault, expected)
+
+
+@pytest.mark.parametrize(
     "address", ["http://127.0.0.1:80/x.png", "http://localhost/x.png", "https://res.cloudinary.com/x"]
 )
 def test_an_https_address_or_one_on_loopback_is_handed_out(address: str) -> None:

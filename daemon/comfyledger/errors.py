@@ -47,7 +47,7 @@ CODES: Final[dict[str, str]] = {
     "unknown_workflow": "No workflow of this name is configured.",
     "workflow_ui_format": "The workflow is in ComfyUI's UI format, not in its API format.",
     "workflow_invalid": "The workflow is not a graph in ComfyUI's API format.",
-    "workflow_no_output": "The workflow has no such node that saves or shows a file.",
+    "workflow_no_output": "The workflow has no node that saves or shows a file, or not the one that is named.",
     "workflow_output_ambiguous": "The workflow has several outputs, and none is made from all others.",
     "workflow_output_unsupported": "No file can be got from the workflow's output.",
     "workflow_unsafe_path": "The workflow names a file outside ComfyUI's folders.",

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from comfyledger import wire, workflows
 from comfyledger.admission import admit
+from comfyledger.admission.configured import prepare_workflows
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.naming.names import Templates
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import ConfiguredWorkflow
+from comfyledger.settings import Settings, Workflow
 
 OUTPUTS = ("9", "12")
 
@@ -110,6 +115,23 @@ def test_a_request_names_other_outputs_than_the_configuration() -> None:
     hidden = admit.prepare("w", FILM, graphs.Named(("12",), secrets=("20.text",)))
     assert hidden.source["20"]["inputs"]["text"] == hidden.graph["20"]["inputs"]["text"] == ""
     assert command_of({"w": hidden}, quantity=1, output="9").plan["secrets"] == ("20.text",)
+
+
+def test_the_configuration_names_one_output_or_several(tmp_path: Path) -> None:
+    file = tmp_path / "film.json"
+    file.write_bytes(msgspec.json.encode(FILM))
+    workflow = Workflow(str(file))
+    cases = {"found": workflow, "one": replace(workflow, output="9"), "two": replace(workflow, outputs=("12", "8"))}
+    prepared = prepare_workflows(Settings(workflows=cases))
+    found = {name: [output.node for output in one.plan.every_output] for name, one in prepared.items()}
+    assert found == {"found": ["12"], "one": ["9"], "two": ["12", "comfyledger"]}
+    assert prepared["two"].found.startswith(
+        "outputs: node 12 (SaveVideo), video, node comfyledger (SaveImage) of node 1 (EmptyImage), image"
+    )
+    with pytest.raises(Refused) as refused:
+        prepare_workflows(Settings(workflows={"w": replace(workflow, outputs=("12", "77"))}))
+    assert (refused.value.code, refused.value.path) == ("config_invalid", "77")
+    assert "12 (SaveVideo)" in refused.value.hint
 
 
 def test_a_graph_with_one_image_saver_has_the_plan_that_it_always_had() -> None:

@@ -57,6 +57,9 @@ EXAMPLES: list[tuple[str, dict[str, Any], str, str]] = [
     ("ADE_AnimateDiffCombine", {"format": "video/h264-mp4"}, "video", "p_00002_.mp4"),
     ("easy imageSave", {"only_preview": False}, "image", "p_00002_.png"),
     ("SaveImageWithAlpha", {}, "image", "p_00002.png"),
+    ("DecodeAndSaveVideo", {"format": "auto"}, "video", "p_00002_.mp4"),
+    ("SaveImageWithMetaData", {"file_format": "png"}, "image", "p_00002_.png"),
+    ("SaveImageWithMetaData", {"file_format": "webp"}, "image", "p_00002_.webp"),
 ]
 """A class, the values that matter, and what it makes: the medium, and the name of the second file of a run."""
 

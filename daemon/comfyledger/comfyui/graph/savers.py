@@ -255,6 +255,17 @@ _OF_PACKS: Final[dict[str, Saver]] = {
     "SaveImageWithAlpha": Saver(
         _KJ, "images", honours=True, each=True, extension="png", name=_NO_UNDERSCORE, metadata=True
     ),
+    "DecodeAndSaveVideo": Saver(_KJ, "video_latent", honours=True, extension="mp4", metadata=True),
+    "SaveImageWithMetaData": Saver(
+        "ComfyUI-SaveImageWithMetaData 1.0.0 py/nodes/node.py",
+        *_PIXELS,
+        honours=True,
+        each=True,
+        medium="image",
+        by="file_format",
+        extensions={"png": "png", "jpeg": "jpeg", "webp": "webp"},
+        metadata=True,
+    ),
     "SaveImageKJ": Saver(_KJ, *_PIXELS, metadata=True),
     "FastPreview": Saver(_KJ, "image", "IMAGE", role=_SHOWS),
     "ttN imageOutput": Saver(_TTN + "tinyterraNodes.py", "image", "IMAGE", role=_SHOWS, metadata=True),

@@ -102,12 +102,20 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         )
     ],
     "prompt_submitting": [
-        ({**RENDER, "prompt_id": "p", "backend": "main"}, "attempt 1 goes to ComfyUI main (prompt id p)")
+        ({**RENDER, "prompt_id": "p", "backend": "main"}, "attempt 1 goes to ComfyUI main (prompt id p)"),
+        (
+            {**RENDER, "prompt_id": "p", "backend": "main", "outputs": [2]},
+            "attempt 1 goes to ComfyUI main for output 2 alone (prompt id p)",
+        ),
     ],
     "prompt_accepted": [(RENDER, "ComfyUI has attempt 1")],
     "prompt_refused": [({**RENDER, "code": "no_outputs"}, "ComfyUI refused attempt 1 (no_outputs)")],
     "prompt_finished": [
-        ({**RENDER, "files": [{"filename": "a.png"}, {"filename": "b.png"}]}, "ComfyUI rendered it: a.png, b.png")
+        ({**RENDER, "files": [{"filename": "a.png"}, {"filename": "b.png"}]}, "ComfyUI rendered it: a.png, b.png"),
+        (
+            {**RENDER, "files": [{"filename": "a.png"}], "code": "execution_error"},
+            "ComfyUI rendered a.png, then the run failed (execution_error)",
+        ),
     ],
     "files_waiting": [
         (

@@ -22,7 +22,7 @@ from comfyledger.core.scheduling.effects import FetchPrompt, FollowPrompt, Submi
 from comfyledger.core.values import Blob, blob_of
 from comfyledger.workers.comfyui.fetch import Bounds
 from comfyledger.workers.comfyui.renderer import Renderer
-from comfyledger.workers.reporting import NO_SECRETS
+from comfyledger.workers.reporting import Secrets
 from comfyledger.workers.spool.spool import Spool
 from support.core_builders import given, submit
 from support.media_builders import movie, png
@@ -35,7 +35,8 @@ GRAPH = {
     "10": {"class_type": "VHS_VideoCombine", "inputs": {"images": ["1", 0], "filename_prefix": ""}},
 }
 FAILED = ExecutionError("p", "10", "VHS_VideoCombine", "RuntimeError", "out of memory")
-BODIES = {"png": png(), "mp4": movie(), "txt": b"a text"}
+SECRET = "sk-1234"
+BODIES = {"png": png(), "mp4": movie(), "txt": b"a text", "md": f"a text with {SECRET}".encode(), "dat": b"no\0text"}
 
 
 def plan_of(files: tuple[str, ...], **more: Any) -> dict[str, Any]:
@@ -62,7 +63,8 @@ class House:
         self.reports: list[Report] = []
         self.text_max = 2_000
         part: Any = self
-        self.renderer = Renderer(part, part, part, part, spool, part, bounds, NO_SECRETS)
+        secrets = Secrets({"text-to-image": {"1.api_key": SECRET}})
+        self.renderer = Renderer(part, part, part, part, spool, part, bounds, secrets)
 
     # ---- rows
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from comfyledger.workers.reporting import SECRET_CHARS_MIN, Secrets
+from comfyledger.workers.reporting import NO_SECRETS, PIECE_BYTES, SECRET_CHARS_MIN, Secrets
 
 KEY = 'sk-"quoted"-1234567890'
 SECRETS = Secrets({"paid": {"12.api_key": KEY}}, ["comfyui-2345678"])
@@ -39,3 +40,20 @@ def test_what_holds_no_secret_stays_as_it_is() -> None:
 
 def test_secrets_do_not_show_themselves() -> None:
     assert KEY not in repr(SECRETS)
+
+
+@pytest.mark.parametrize("gap", [0, 1, PIECE_BYTES - 9, PIECE_BYTES - 4, PIECE_BYTES + 1])
+def test_a_secret_is_found_wherever_it_lies_in_a_text(tmp_path: Path, gap: int) -> None:
+    secrets = Secrets({"w": {"1.key": "sk-\u00fc\u00e7-12"}})
+    file = tmp_path / "1.txt"
+    file.write_bytes(b"x" * gap + "sk-\u00fc\u00e7-12".encode() + b"y" * 9)
+    assert secrets.may_be_in(file)
+    file.write_bytes(b"x" * gap + "sk-\u00fc\u00e7-13".encode() + b"y" * 9)
+    assert not secrets.may_be_in(file)
+
+
+@pytest.mark.parametrize("body", [b"a\0b", b"\xff\xfe", "\u00fc".encode()[:1]])
+def test_what_is_no_text_may_hold_any_secret(tmp_path: Path, body: bytes) -> None:
+    file = tmp_path / "1.dat"
+    file.write_bytes(body)
+    assert NO_SECRETS.may_be_in(file)

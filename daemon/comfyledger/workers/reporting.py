@@ -6,7 +6,9 @@ every secret in them is masked first. Secrets are held in memory alone.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,6 +20,7 @@ from comfyledger.engine import Engine
 from comfyledger.plugin_api import LaneFault
 from comfyledger.settings import MASK
 
+PIECE_BYTES: Final = 1_048_576
 SECRET_CHARS_MIN: Final = 4
 """A shorter secret is not masked: it would take common letters out of every text."""
 
@@ -49,6 +52,21 @@ class Secrets:
                 if text.endswith(word[:length]):
                     return text[:-length] + MASK
         return text
+
+    def may_be_in(self, file: Path) -> bool:
+        """Whether a file may hold a secret: it does, or it is no text, so that nobody can tell. Reads it in pieces."""
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        longest = max(map(len, self._words), default=0)
+        text = ""
+        with file.open("rb") as source:
+            while piece := source.read(PIECE_BYTES):
+                try:
+                    text = text[max(0, len(text) - longest) :] + decoder.decode(piece)
+                except UnicodeDecodeError:
+                    return True
+                if "\0" in text or any(word in text for word in self._words):
+                    return True
+        return bool(decoder.getstate()[0])
 
 
 NO_SECRETS: Final = Secrets({})

@@ -164,11 +164,17 @@ def _batch_reopened(data: Fields) -> str:
 
 
 def _prompt_submitting(data: Fields) -> str:
-    return f"attempt {data['attempt']} goes to ComfyUI {data['backend']} (prompt id {data['prompt_id']})"
+    only = f" for output {_indexes(data['outputs'])} alone" if data.get("outputs") else ""
+    return f"attempt {data['attempt']} goes to ComfyUI {data['backend']}{only} (prompt id {data['prompt_id']})"
 
 
 def _prompt_finished(data: Fields) -> str:
-    return f"ComfyUI rendered it: {', '.join(file['filename'] for file in data['files'])}"
+    names = ", ".join(file["filename"] for file in data["files"])
+    return (
+        f"ComfyUI rendered {names}, then the run failed ({data['code']})"
+        if data.get("code")
+        else f"ComfyUI rendered it: {names}"
+    )
 
 
 def _files_waiting(data: Fields) -> str:

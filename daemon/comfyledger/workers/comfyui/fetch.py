@@ -27,7 +27,7 @@ from comfyledger.core.values import WAITING_FIRST, OutputFile, Pinned, waiting_i
 from comfyledger.workers.comfyui.outcomes import Count, Outcomes, report_of
 from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.media.media_file import ProvedFile
-from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.spool.files import NoPlace
 from comfyledger.workers.spool.spool import Spool
@@ -159,6 +159,7 @@ class Fetcher:
         outcomes: Outcomes,
         reporter: Reporter,
         bounds: Bounds,
+        secrets: Secrets,
         fetches_max: int,
     ) -> None:
         self._comfyui = comfyui
@@ -167,6 +168,7 @@ class Fetcher:
         self._outcomes = outcomes
         self._reporter = reporter
         self._bounds = bounds
+        self._secrets = secrets
         self._turns = Turns(fetches_max, SLOW_AFTER_S)
 
     async def fetch(self, effect: FetchPrompt) -> bool:
@@ -324,13 +326,16 @@ class Fetcher:
         )
 
     async def _check_no_secrets(self, effect: FetchPrompt, wish: Wish, kept: ProvedFile) -> None:
-        """Raises Broken, with the file removed, if it may hold secrets of the workflow that cannot be taken out."""
+        """Raises Broken, with the file removed, if it may hold a secret of the workflow that cannot be taken out."""
         batch = await self._row_cache.batch(effect.batch_id) if kept.checked == "length" else None
         if not self._bounds.strip_metadata or batch is None or not batch.plan.get("secrets"):
             return
+        path = self._spool.path_of(effect.batch_id, wish.index, kept.extension)
+        if not await asyncio.to_thread(self._secrets.may_be_in, path):
+            return
         await asyncio.to_thread(self._spool.remove, effect.batch_id, wish.index)
-        text = f"The workflow {batch.workflow} has secrets, and a .{kept.extension} file may hold them as metadata."
-        raise Broken("unstrippable", f"{text} Have it save a kind of file whose metadata can be removed.")
+        text = f"A secret of the workflow {batch.workflow} may be in the .{kept.extension} file."
+        raise Broken("unstrippable", f"{text} Have it save a kind of file from which metadata can be taken out.")
 
     async def _took(self, effect: FetchPrompt, transfers: Transfers, kept: tuple[Pinned, ...]) -> None:
         used = await self._logged(report_of(FilesKept, effect, files=kept))

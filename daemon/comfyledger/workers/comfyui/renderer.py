@@ -39,7 +39,7 @@ class Renderer:
         outcomes = Outcomes(comfyui, row_cache, history_cleanup, reporter)
         submitter = Submitter(comfyui, watcher, row_cache, outcomes, reporter, secrets)
         follower = Follower(comfyui, watcher, row_cache, outcomes, reporter, submitter.posted)
-        fetcher = Fetcher(comfyui, row_cache, spool, outcomes, reporter, bounds, fetches_max)
+        fetcher = Fetcher(comfyui, row_cache, spool, outcomes, reporter, bounds, secrets, fetches_max)
         self.submit = submitter.submit
         self.follow, self.cancel, self.about = follower.follow, follower.cancel, follower.about
         self.fetch = fetcher.fetch

@@ -127,3 +127,4 @@ async def rig(make: Started) -> Rig:
 @pytest.fixture(autouse=True)
 def retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "STORAGE_RETRY_S", 0.005)
+    monkeypatch.setattr(engines, "LOCK_RETRY_S", 0.005)

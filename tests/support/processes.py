@@ -34,6 +34,8 @@ from support.wire_app import App, Frame
 # ---- processes
 
 PNG_END = b"IEND\xaeB`\x82"
+SWEEP_S = 0.5
+"""After how much silence a house's daemon looks its prompts up."""
 AT_BIRTH = {"LD_PRELOAD", "PYTHONPATH"}
 """Variables that an interpreter looks at once, before anything else."""
 
@@ -254,7 +256,7 @@ class House:
             [comfyui.main]
             url = "{url or self.comfyui.url}"
             queue_depth = {depth}
-            sweep_interval_s = 1.0
+            sweep_interval_s = {SWEEP_S}
             {comfyui}
             [stores.folder]
             kind = "folder"

@@ -6,7 +6,6 @@ The small disk is a tmpfs of its own. Where this user may not mount one, the dae
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import sqlite3
@@ -318,8 +317,9 @@ os.fsync = fsync
 """
 
 
-async def end_by_a_failed_fsync(house: House, marker: Path, whose: str) -> None:
+async def end_by_a_failed_fsync(house: House, marker: Path, whose: str, environment: dict[str, str]) -> None:
     """One fsync fails in the middle of a batch: the daemon says so and ends, and the next one loses nothing."""
+    house.daemon.environment = environment
     await house.begin(seconds_per_image=0.2, depth=1)
     async with house.app() as app:
         given = await app.submit("r1", images=coloured(4))
@@ -333,6 +333,7 @@ async def end_by_a_failed_fsync(house: House, marker: Path, whose: str) -> None:
     assert "Check the disk" in last["error"]
     assert marker.read_text() == "x", "it was tried again"
     marker.unlink()
+    house.daemon.environment = {}
     await house.daemon.begin()
     async with house.app() as app:
         (batch,) = await app.settled(given["batch_id"])
@@ -341,14 +342,11 @@ async def end_by_a_failed_fsync(house: House, marker: Path, whose: str) -> None:
     house.check_stored(batch)
 
 
-async def test_a_failed_fsync_of_the_spool_ends_the_daemon_and_loses_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_fsync_of_the_spool_ends_the_daemon_and_loses_nothing(house: House) -> None:
     house.expected_errors.add("daemon.ended")
     marker = house.folder / "failing"
     (house.folder / "sitecustomize.py").write_text(FAILING_FSYNC.format(marker=str(marker)))
-    monkeypatch.setenv("PYTHONPATH", str(house.folder), prepend=os.pathsep)
-    await end_by_a_failed_fsync(house, marker, "spool")
+    await end_by_a_failed_fsync(house, marker, "spool", {"PYTHONPATH": str(house.folder)})
 
 
 FAILING_SYNC_OF_SQLITE = r"""
@@ -400,11 +398,8 @@ def compiled(folder: Path) -> Path:
     return library
 
 
-async def test_a_failed_fsync_of_the_ledger_ends_the_daemon_and_loses_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_fsync_of_the_ledger_ends_the_daemon_and_loses_nothing(house: House) -> None:
     house.expected_errors |= {"daemon.ended", "engine.failed", "effect.died"}
     marker = house.folder / "failing"
-    monkeypatch.setenv("LD_PRELOAD", str(compiled(house.folder)))
-    monkeypatch.setenv("FAILING_SYNC", str(marker))
-    await end_by_a_failed_fsync(house, marker, "ledger")
+    environment = {"LD_PRELOAD": str(compiled(house.folder)), "FAILING_SYNC": str(marker)}
+    await end_by_a_failed_fsync(house, marker, "ledger", environment)

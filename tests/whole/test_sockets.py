@@ -6,12 +6,10 @@ import signal
 import time
 from typing import Any
 
-from support.processes import House
+from support.processes import SWEEP_S, House
 from support.waiting import pause, until
 from support.wire_app import App, Frame, coloured, of_kind
 
-SWEEP_S = 1.0
-"""What the house configures."""
 GRACE_S = 1.0
 SLACK_S = 3.0
 """What processes on a busy machine take beside."""

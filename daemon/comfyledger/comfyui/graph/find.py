@@ -23,7 +23,6 @@ from comfyledger.comfyui.graph.nodes import (
     present_value,
     printable,
     unfit,
-    upstream,
 )
 from comfyledger.comfyui.graph.outputs import IMAGE_NAMES, LATENT_NAMES, choose_outputs
 from comfyledger.comfyui.graph.plan import Plan, addresses_of_the_run, classic_output
@@ -61,7 +60,7 @@ def plan_workflow(graph: Graph, named: Named = NOTHING_NAMED) -> tuple[dict[str,
     if named.secrets and chosen.telling:
         raise _telling(graph, chosen.telling)
     first = chosen.outputs[0]
-    feeding = sorted(upstream(graph, [output.node for output in chosen.outputs]), key=by_number)
+    feeding = sorted(chosen.feeding, key=by_number)
     plan = Plan(
         output=first.node,
         prefix=first.prefix,
@@ -147,6 +146,8 @@ def batch_sizes(graph: Graph, feeding: Iterable[str]) -> list[str]:
 
 def _begins_a_batch(graph: Graph, node: Graph) -> bool:
     """RebatchLatents and upscalers have a `batch_size` of another meaning: they take what others began."""
+    if "batch_size" not in node["inputs"]:
+        return False
     name = folded(node)
     takes = any(is_link(graph, node["inputs"].get(n)) for n in BATCH_NAMES)
-    return "batch_size" in node["inputs"] and ("latent" in name or "emptyimage" in name) and not takes
+    return ("latent" in name or "emptyimage" in name) and not takes

@@ -74,6 +74,8 @@ class Chosen(NamedTuple):
     outputs: tuple[Output, ...]
     left_out: tuple[str, ...]
     """Nodes that save or show something and are not run, at most LEFT_OUT_MAX."""
+    feeding: set[str]
+    """The outputs and all nodes that feed them."""
     each: bool
     """Whether every output writes a file for each member of a batch."""
     telling: str
@@ -90,10 +92,11 @@ def choose_outputs(graph: Graph, asked: Sequence[str] | None = None) -> Chosen:
     linked = dict(graph)
     made_of = [_output(linked, one) for one in chosen]
     outputs = tuple(output for output, _ in made_of)
-    run = upstream(linked, [output.node for output in outputs])
-    left_out = [one.node for one in found if one.node not in run]
+    feeding = upstream(linked, [output.node for output in outputs])
+    left_out = tuple(one.node for one in found if one.node not in feeding)[:LEFT_OUT_MAX]
+    each = all(saver.each for _, saver in made_of)
     telling = next((output.node for output, saver in made_of if _tells(saver, output.file)), "")
-    return Chosen(linked, outputs, tuple(left_out[:LEFT_OUT_MAX]), all(saver.each for _, saver in made_of), telling)
+    return Chosen(linked, outputs, left_out, feeding, each, telling)
 
 
 def _tells(saver: Saver, file: str) -> bool:
@@ -139,9 +142,12 @@ def _sounds(graph: Graph, saver: Saver, inputs: Mapping[str, Any]) -> bool:
 
 def _by_name(graph: Graph, node: Graph) -> Saver | None:
     """What a node of an unknown class seems to do; None if it seems to save and show nothing."""
-    name, inputs = folded(node), node["inputs"]
-    link = next((name for name in IMAGE_NAMES if is_link(graph, inputs.get(name))), "")
+    inputs, lowered = node["inputs"], node["class_type"].casefold()
     saves = takes_prefix(inputs, node["class_type"])
+    if not saves and "save" not in lowered and "preview" not in lowered:
+        return None
+    name = folded(node)
+    link = next((name for name in IMAGE_NAMES if is_link(graph, inputs.get(name))), "")
     media = [word for word in MEDIA_WORDS if word in name]
     if name.startswith("preview"):
         return _SAVES_PIXELS._replace(saves=link, role="preview" if link else "other")

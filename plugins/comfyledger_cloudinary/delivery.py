@@ -28,13 +28,13 @@ def address_of(options: Options, asset: Mapping[str, Any]) -> str:
         return _checked(str(asset.get("secure_url", "")))
     from cloudinary.utils import cloudinary_url
 
-    account = options.account
+    account, kind = options.account, str(asset.get("resource_type", "image"))
     # Everything is passed, so that the SDK's global configuration is not used.
     address, _ = cloudinary_url(
         str(asset.get("public_id", "")),
         type=options.delivery_type,
-        resource_type=asset.get("resource_type", "image"),
-        format=asset.get("format"),
+        resource_type=kind,
+        format=asset.get("format") if kind != "raw" else None,  # A raw name has its extension already.
         version=asset.get("version"),
         cloud_name=account.cloud_name,
         api_key=account.api_key,

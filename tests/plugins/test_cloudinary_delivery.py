@@ -42,6 +42,17 @@ def test_what_not_everybody_may_see_has_a_signed_address_of_this_account(
     assert "s3cr3t" not in address
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "format_", "ending"),
+    [("video", "u_2/b", "mp4", "b.mp4"), ("raw", "u_2/b.glb", "glb", "b.glb"), ("raw", "u_2/b.glb", None, "b.glb")],
+)
+def test_a_signed_address_is_one_of_the_resource_type(kind: str, name: str, format_: str | None, ending: str) -> None:
+    asset = {"public_id": name, "format": format_, "version": 12, "resource_type": kind}
+    address = address_of(options(delivery_type="private"), asset)
+    assert address.startswith(f"https://res.cloudinary.com/demo/{kind}/private/s--")
+    assert address.endswith(f"--/v12/u_2/{ending}")
+
+
 async def test_never_more_is_taken_than_the_asset_should_have(tmp_path: Path) -> None:
     async def endless(_: web.Request) -> web.Response:
         return web.Response(body=b"x" * 1_000)

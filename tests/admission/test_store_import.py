@@ -70,6 +70,18 @@ def test_a_survey_gives_the_two_highest_numbers_of_a_series_in_any_order() -> No
         assert (found.highest, found.second, found.images) == (58, 7, 4)
 
 
+def test_each_medium_in_a_folder_is_a_series_and_an_extension_in_a_name_is_no_number() -> None:
+    """A store that keeps the extension in its names, as Cloudinary does for raw files."""
+    files = ("image_3", "video_7", "video_2", "model_1.glb", "model_2.3mf", "file_4.json", "picture_9")
+    found = held_series(Templates(), [Held(f"{FOLDER}/Areg_opal-fever_{file}", "", 5) for file in files])
+    assert {one.stem.split("_")[2]: (one.highest, one.images) for one in found} == {
+        "image": (3, 1),
+        "video": (7, 2),
+        "model": (2, 2),
+        "file": (4, 1),
+    }
+
+
 @pytest.mark.parametrize(
     ("fault", "retry_after_s"),
     [

@@ -68,7 +68,7 @@ def admit(
     asked = _shots(message, policy.quantity_max)
     _check_seeds(message, asked)
     _check_depth(message.metadata)
-    _series(policy.templates, message.username, message.character, message.premade)
+    of_images = _series(policy.templates, message.username, message.character, message.premade)
     workflow = _workflow(message, policy)
     media = tuple(output.medium for output in workflow.plan.every_output)
     _check_quantity(message, len(asked) * len(media), policy.quantity_max)
@@ -91,9 +91,7 @@ def admit(
         user_key=fold(message.username),
         character=message.character,
         premade=message.premade,
-        series=tuple(
-            _series(policy.templates, message.username, message.character, message.premade, medium) for medium in media
-        ),
+        series=(of_images,) if media == ("image",) else _every_series(message, policy.templates, media),
         media=media,
         prompts=prompts,
         workflow=workflow.name,
@@ -207,6 +205,10 @@ def _series(templates: Templates, username: str, character: str, premade: bool, 
         raise refusal.below("$.data") from refusal
 
 
+def _every_series(message: wire.SubmitBatch, templates: Templates, media: Iterable[Medium]) -> tuple[Series, ...]:
+    return tuple(_series(templates, message.username, message.character, message.premade, medium) for medium in media)
+
+
 def _workflow(message: wire.SubmitBatch, policy: AdmissionPolicy) -> ConfiguredWorkflow:
     wanted = policy.default_workflow if message.workflow is None else message.workflow
     outputs = _outputs(message)
@@ -271,7 +273,7 @@ def _inputs(
     message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ConfiguredWorkflow
 ) -> list[dict[str, Any]]:
     """The inputs of each image, by address: those of the batch with its own on top."""
-    common = _checked(workflow, message.inputs, "$.data.inputs")
+    common = _checked(workflow, message.inputs, "$.data.inputs") if message.inputs else {}
     own = (
         _checked(workflow, image.inputs, f"$.data.images[{place}].inputs") if image.inputs else {}
         for place, image in enumerate(asked)

@@ -146,3 +146,40 @@ def test_a_graph_with_one_image_saver_has_the_plan_that_it_always_had() -> None:
         "inputs": dict(workflows.SAMPLES["text-to-image"].inputs),
     }
     assert prepared.key == "f00def760718a10ccd065f6c1db8178432575cf7111deb2a6c3af1ad18c9788a"
+
+
+GRAPH = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+    "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    "11": {"class_type": "CreateVideo", "inputs": {"images": ["1", 0], "fps": 8}},
+    "12": {
+        "class_type": "SaveVideo",
+        "inputs": {"video": ["11", 0], "filename_prefix": "z", "format": "auto", "codec": "auto"},
+    },
+}
+
+
+async def test_a_batch_of_images_and_videos_is_answered_and_stored_under_the_names_of_its_media(door: Any) -> None:
+    body: dict[str, Any] = {"quantity": 2, "workflow": GRAPH, "outputs": ["9", "12"], "inputs": {}}
+    async with door.app("app") as app:
+        asked = await app.submit("r1", **body)
+        again = await app.submit("r1", **body)
+        await app.settled(asked["batch_id"])
+        told = await app.ask("get_batch", batch_id=asked["batch_id"])
+        alone = await app.submit("r2", quantity=1)
+        await app.settled(alone["batch_id"])
+        opened = await app.ask("open_series", username="Areg", character="Opal Fever", medium="video")
+    assert again == asked | {"repeated": True}
+    assert asked["names"] == [f"Areg_opal-fever_{name}" for name in ("image_1", "video_1", "image_2", "video_2")]
+    assert [(one.get("medium", "image"), one.get("output", 1)) for one in asked["images"]] == [
+        ("image", 1),
+        ("video", 2),
+    ] * 2
+    assert [(one["state"], one["extension"], one.get("medium")) for one in told["images"]] == [
+        ("stored", "png", None),
+        ("stored", "mp4", "video"),
+    ] * 2
+    assert [output["medium"] for output in told["outputs"]] == ["image", "video"]
+    assert (alone["numbers"], opened["next"]) == ([3], 3)
+    stored = {path.name for path in (door.folder / "images/Areg/characters/opal-fever/images").iterdir()}
+    assert stored >= {"Areg_opal-fever_image_2.png", "Areg_opal-fever_video_2.mp4"}

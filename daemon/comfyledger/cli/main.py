@@ -57,7 +57,7 @@ SECTIONS: Final = {
         "schema": "Print the JSON Schema of all messages, or other documents that tools read.",
     },
     "To try it out": {
-        "demo": "Render three batches at the same time, and check every number and file.",
+        "demo": "Render four batches at the same time, one of them a video, and check every number and file.",
         "sim": "Run a stand-in for ComfyUI or Cloudinary; see `comfyledger sim comfyui --help`.",
     },
 }

@@ -254,7 +254,7 @@ def test_the_spool_says_how_many_numbers_at_least_were_given(home: Home) -> None
     stray = home.spool / "batch-app-lost"
     stray.mkdir()
     for index in range(1, 31):
-        (stray / f"{index}.png").touch()
+        (stray / f"{index}.{('png', 'mp4', '3mf')[index % 3]}").touch()
     (stray / "notes.txt").touch()
     restored = home.restore(Shelf(3), margin=5)
     assert (restored.strangers, restored.margin) == (30, 30)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from comfyledger.core.media import EXTENSION
 from comfyledger.core.naming.slugs import fold
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line
@@ -29,7 +30,7 @@ from comfyledger.plugin_api import Series
 
 PROBLEMS_MAX: Final = 20
 _BATCH: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
-_FILE: Final = re.compile(r"[1-9][0-9]{0,14}\.[a-z]+")
+_FILE: Final = re.compile(rf"[1-9][0-9]{{0,14}}\.{EXTENSION}")
 
 
 class Trace(msgspec.Struct, frozen=True):

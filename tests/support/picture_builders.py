@@ -42,8 +42,12 @@ def exr_file(flags: int, headers: bytes, chunks: list[bytes]) -> bytes:
     return head + table + b"".join(chunks)
 
 
+def exr_rows() -> list[bytes]:
+    return [struct.pack("<2i", line, 32) + bytes(range(32)) for line in range(EXR_LINES)]
+
+
 def exr() -> bytes:
-    return exr_file(0, exr_header(), [struct.pack("<2i", line, 32) + bytes(range(32)) for line in range(EXR_LINES)])
+    return exr_file(0, exr_header(), exr_rows())
 
 
 def tiled_exr() -> bytes:

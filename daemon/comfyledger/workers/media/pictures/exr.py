@@ -20,14 +20,17 @@ TILED, MULTIPART = 0x200, 0x1000
 NAME_BYTES_MAX: Final = 255
 PARTS_OF_FILE_MAX: Final = 1_000
 PLAIN: Final = frozenset(
-    b"box2i box2f chlist chromaticities compression deepImageState double envmap float int keycode lineOrder m33d m33f"
-    b" m44d m44f rational tiledesc timecode v2d v2f v2i v3d v3f v3i".split()
+    b"box2i box2f chlist chromaticities compression deepImageState double envmap float floatvector idmanifest int"
+    b" keycode lineOrder m33d m33f m44d m44f rational tiledesc timecode v2d v2f v2i v3d v3f v3i".split()
 )
-"""Types of attributes that hold numbers, or names of channels."""
+"""Types of attributes that hold numbers, or names of channels and of what they show."""
 NEEDED: Final = frozenset({b"name", b"type", b"view", b"multiView"})
 """Texts that say what a part is. Its readers need them."""
 LINES: Final = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256, 10: 256, 11: 32}
 """Rows of pixels in a chunk, by compression."""
+PREVIEW_HEAD_BYTES: Final = 8
+"""Width and height of a small view of the picture; its pixels become transparent."""
+TILES_BYTES: Final = 9
 ATTRIBUTE_BYTES_MAX: Final = 256
 """Of those whose values are read here."""
 
@@ -59,23 +62,17 @@ class Part:
         """How many chunks the part has. Raises Broken."""
         if b"chunkCount" in self.values:
             return self.number(b"chunkCount", 0)
-        width, height = self.size()
         if is_tiled:
-            return self._tiles(width, height)
+            return self._tiles()
+        _, height = self.size()
         lines = LINES.get(self.number(b"compression", 0))
         if lines is None:
             raise Broken("structure", "The EXR has a compression that no standard names.")
         return -(-height // lines)
 
-    def _tiles(self, width: int, height: int) -> int:
-        value = self.values.get(b"tiles", b"")
-        if len(value) != 9:
-            raise Broken("structure", "The EXR does not say how large its tiles are.")
-        across, down, mode = struct.unpack("<2IB", value)
-        if not across or not down:
-            raise Broken("structure", "The EXR does not say how large its tiles are.")
-        columns, rows = _levels(width, across, mode), _levels(height, down, mode)
-        match mode & 0x0F:
+    def _tiles(self) -> int:
+        columns, rows, mode = self._levels()
+        match mode:
             case 0:
                 return columns[0] * rows[0]
             case 1:
@@ -85,6 +82,15 @@ class Part:
                 )
             case _:
                 return sum(columns) * sum(rows)
+
+    def _levels(self) -> tuple[list[int], list[int], int]:
+        """The tiles across and down, level by level, and how the levels belong together. Raises Broken."""
+        width, height = self.size()
+        value = self.values.get(b"tiles", b"")
+        across, down, mode = struct.unpack("<2IB", value) if len(value) == TILES_BYTES else (0, 0, 0)
+        if not across or not down:
+            raise Broken("structure", "The EXR does not say how large its tiles are.")
+        return _levels(width, across, mode), _levels(height, down, mode), mode & 0x0F
 
 
 def _levels(side: int, tile: int, mode: int) -> list[int]:
@@ -131,10 +137,31 @@ def _part(file: BinaryIO, size: int, masks: list[Mask]) -> Part:
         if at + length > size:
             raise truncated()
         if kind not in PLAIN and name not in NEEDED:
-            masks.append(Mask(at, length, fill=b" "))
+            masks += _blanked(file, kind, at, length)
+        file.seek(at)
         part.values[name] = take(file, min(length, ATTRIBUTE_BYTES_MAX))
         file.seek(at + length)
     return part
+
+
+def _blanked(file: BinaryIO, kind: bytes, at: int, length: int) -> Iterator[Mask]:
+    """An attribute as long as before, of which its readers still make sense."""
+    match kind:
+        case b"string":
+            yield Mask(at, length, fill=b" ")
+        case b"stringvector":
+            end = at + length
+            while at < end:
+                file.seek(at)
+                some = int.from_bytes(take(file, 4), "little")
+                if at + 4 + some > end:
+                    raise Broken("structure", "The EXR has a list of texts that is longer than its attribute.")
+                yield Mask(at + 4, some, fill=b" ")
+                at += 4 + some
+        case b"preview":
+            yield Mask(at + PREVIEW_HEAD_BYTES, max(0, length - PREVIEW_HEAD_BYTES))
+        case _:
+            yield Mask(at, length)
 
 
 def _text(file: BinaryIO) -> bytes:

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF: directories whose values and pixels lie in the file, up to its end. (TIFF 6.0; BigTIFF design)
+"""TIFF and BigTIFF: directories whose values and pixels lie in the file. (TIFF 6.0; BigTIFF design)
 
 Entries that do not change how a picture is shown are taken out of their directory, which gets shorter at its place.
 What nothing refers to any more is zeroed, so no offset moves.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
 
-from comfyledger.workers.media.broken_file import PARTS_MAX, PIECE_BYTES, Broken, check_parts, take, trailing, truncated
+from comfyledger.workers.media.broken_file import PARTS_MAX, Broken, check_parts, take, truncated
 from comfyledger.workers.media.masked import Mask, Measured
 
 MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -78,7 +78,6 @@ class Found:
     size: int
     spans: list[tuple[int, int]] = field(default_factory=list)
     masks: list[Mask] = field(default_factory=list)
-    end: int = 0
     parts: int = 0
     width: int = 0
     height: int = 0
@@ -88,7 +87,6 @@ class Found:
         """Raises Broken if it does not lie in the file."""
         if end > self.size:
             raise truncated()
-        self.end = max(self.end, end)
         if not kept:
             return
         if self.spans and self.spans[-1][1] == begin:
@@ -99,7 +97,10 @@ class Found:
 
 
 def measure_tiff(file: BinaryIO, size: int) -> Measured:
-    """Raises Broken unless all that the directories name lies in the file, and ends where it does."""
+    """Raises Broken unless all that the directories name lies in the file.
+
+    What follows cannot be told from what writers leave behind the last directory.
+    """
     file.seek(0)
     form, first = _head(file)
     found = Found(size)
@@ -113,16 +114,7 @@ def measure_tiff(file: BinaryIO, size: int) -> Measured:
         following += _directory(file, form, at, found)
     if not found.width or not found.height:
         raise Broken("structure", "The TIFF has no picture in it.")
-    _check_rest(file, found)
     return Measured("tiff", found.width, found.height, (*found.masks, *_gaps(found)))
-
-
-def _check_rest(file: BinaryIO, found: Found) -> None:
-    """Only zeros may follow: padding, or what was taken out before."""
-    file.seek(found.end)
-    while piece := file.read(PIECE_BYTES):
-        if any(piece):
-            raise trailing()
 
 
 def _head(file: BinaryIO) -> tuple[Form, int]:

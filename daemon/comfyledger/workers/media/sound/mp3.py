@@ -9,6 +9,10 @@ from comfyledger.workers.media.masked import Mask, Measured
 
 ID3_BYTES: Final = 10
 ID3V1_BYTES: Final = 128
+TAGS_MAX: Final = 2
+"""Of each kind at the end, in any order."""
+APE_BYTES: Final = 32
+APE_HAS_HEAD: Final = 1 << 31
 FRAMES_MAX: Final = 10_000_000
 """Seventy hours of sound: a frame has less than a kilobyte."""
 _BITRATES: Final = {
@@ -27,7 +31,9 @@ def measure_mp3(file: BinaryIO, size: int) -> Measured:
     """Raises Broken unless frames fill the file between its tags, as many as its first frame says, if it says."""
     masks: list[Mask] = []
     at = _skip_id3(file, size, masks)
-    end = _before_id3v1(file, size, masks)
+    end = size
+    for _ in range(TAGS_MAX):
+        end = _before_ape(file, _before_id3v1(file, end, masks), masks)
     frames, stated = 0, None
     while at < end:
         if frames > FRAMES_MAX:
@@ -67,12 +73,27 @@ def _skip_id3(file: BinaryIO, size: int, masks: list[Mask]) -> int:
     return end
 
 
-def _before_id3v1(file: BinaryIO, size: int, masks: list[Mask]) -> int:
-    file.seek(max(0, size - ID3V1_BYTES))
+def _before_id3v1(file: BinaryIO, end: int, masks: list[Mask]) -> int:
+    file.seek(max(0, end - ID3V1_BYTES))
     if file.read(3) != b"TAG":
-        return size
-    masks.append(Mask(size - ID3V1_BYTES + 3, ID3V1_BYTES - 3))
-    return size - ID3V1_BYTES
+        return end
+    masks.append(Mask(end - ID3V1_BYTES + 3, ID3V1_BYTES - 3))
+    return end - ID3V1_BYTES
+
+
+def _before_ape(file: BinaryIO, end: int, masks: list[Mask]) -> int:
+    """Where the sound ends before a tag of APE, whose items become zeros. (APE tag 2.000)"""
+    file.seek(max(0, end - APE_BYTES))
+    foot = file.read(APE_BYTES)
+    if len(foot) < APE_BYTES or not foot.startswith(b"APETAGEX"):
+        return end
+    items, flags = end - int.from_bytes(foot[12:16], "little"), int.from_bytes(foot[20:24], "little")
+    start = items - (APE_BYTES if flags & APE_HAS_HEAD else 0)
+    if not 0 <= start <= items <= end - APE_BYTES:
+        raise Broken("structure", "The MP3 has a tag that does not say how long it is.")
+    masks += [Mask(items, end - APE_BYTES - items), Mask(end - APE_BYTES + 16, 4)]
+    masks += [Mask(start + 16, 4)] if start < items else []
+    return start
 
 
 def _frame_bytes(head: bytes) -> int:

@@ -197,14 +197,14 @@ async def test_a_store_in_trouble_is_told_as_what_it_is() -> None:
 
 async def test_an_image_that_changed_since_the_page_is_left_as_it_is() -> None:
     ledger = given(submit(quantity=2))
-    refusals = iter([Refused("nothing_to_do"), Refused("storage_full")])
+    refusals = iter([Refused("nothing_to_do"), Refused("take_missing"), Refused("storage_full")])
 
     async def command(_: object) -> None:
         raise next(refusals)
 
     context: Any = SimpleNamespace(engine=SimpleNamespace(command=command))
     about = (context, "cli", [Step("render", ledger.image())], {"b1": ledger.batch()}, Scope(PLACES))
-    assert await recover._carry_out(*about) == 0
+    assert [await recover._carry_out(*about) for _ in range(2)] == [0, 0]
     with pytest.raises(Refused, match="full"):
         await recover._carry_out(*about)
 

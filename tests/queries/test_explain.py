@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from comfyledger import wire
 from comfyledger.core.events import KINDS
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
-from comfyledger.core.values import StoreRef
+from comfyledger.core.values import OutputFile, Pinned, StoreRef
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.ports import Turns
 from comfyledger.queries import explain
@@ -67,6 +67,9 @@ def uploads(**states: Upload) -> tuple[Upload, ...]:
     return tuple(states.values())
 
 
+FILE = OutputFile("a.png", "", "output")
+LYING = Pinned(1, "", "", 1, 1, 1, "png")
+TAKE = f"comfyledger retry {BATCH} --take first"
 RETRY = f"comfyledger retry {BATCH} --image 3"
 ANOTHER = f"comfyledger recover --batch {BATCH} --code collision --new-number"
 RESUME = f"comfyledger resume batch:{BATCH}"
@@ -75,6 +78,14 @@ WAITS: dict[str, tuple[ImageRow, PromptRow, Situation, list[tuple[str, str, str,
     "its turn": (
         *(PENDING, PROMPT, there()),
         [("render", "turn", "It waits for its turn: 3 other prompts of its batch and 2 open batches", "")],
+    ),
+    "another output failed": (
+        *(PENDING, replace(PROMPT, state="finished", code="oom", files=(replace(FILE, output=2),)), there()),
+        [("render", "under_way", "Its run gave it no file (oom). It is rendered again once", "")],
+    ),
+    "another output gave too many files": (
+        *(replace(PENDING, state="failed", code="oom"), replace(PROMPT, state="done", waiting=(LYING,)), there()),
+        [("decide", "oom", "It could not be rendered (oom). It can be retried once a choice is made", TAKE)],
     ),
     "held by a person": (
         *(PENDING, PROMPT, there(held="person")),
@@ -134,7 +145,7 @@ WAITS: dict[str, tuple[ImageRow, PromptRow, Situation, list[tuple[str, str, str,
         [("render", "at_comfyui", "It is being removed from ComfyUI main", "")],
     ),
     "to be fetched": (
-        *(PENDING, replace(PROMPT, state="finished"), there()),
+        *(PENDING, replace(PROMPT, state="finished", files=(FILE,)), there()),
         [("fetch", "under_way", "It is rendered; its file is being fetched from ComfyUI main.", "")],
     ),
     "two stores, one of them paused, one in trouble": (

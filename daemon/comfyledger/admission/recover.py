@@ -176,13 +176,15 @@ def _judged(image: ImageRow, held: Held | None) -> Found:
 async def _carry_out(
     context: Dependencies, label: str, steps: Sequence[Step], batches: dict[str, BatchRow], scope: Scope
 ) -> int:
-    """The number of images that recover. An image that changed since the page was read is left as it is."""
+    """The number of images that recover. An image that changed since the page was read is left as it is, and so is one
+    of a run whose files wait for a choice.
+    """
     images = 0
     for command in commands_of(label, steps, batches, scope):
         try:
             images += (await context.engine.command(command)).images
         except Refused as refusal:
-            if refusal.code != "nothing_to_do":
+            if refusal.code not in {"nothing_to_do", "take_missing"}:
                 raise
     return images
 

@@ -51,15 +51,17 @@ def owed(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.Owed
             return _rendering(image, prompt, there)
         case "parked" if image.awaits_choice:
             said = _said("ComfyUI returned more files than requested (wrong_count)", image.words, there)
-            command = f"comfyledger retry {image.batch_id} --take first"
-            return [wire.OwedInfo("decide", image.code, said, command, images=[image.index])]
+            return [wire.OwedInfo("decide", image.code, said, _choice(image), images=[image.index])]
         case "kept" | "parked":
             return [one for upload in image.uploads for one in _uploading(image, upload, there)]
         case "forgetting":
             return [one for upload in image.uploads for one in _deleting(image, upload, there)]
         case "failed":
             said = _said(f"It could not be rendered ({image.code})", image.words, there)
-            return [wire.OwedInfo("decide", image.code, said, _retry(image), images=[image.index])]
+            if prompt.waiting:
+                said = f"{said} It can be retried once a choice is made among the other files of its run."
+            command = _choice(image) if prompt.waiting else _retry(image)
+            return [wire.OwedInfo("decide", image.code, said, command, images=[image.index])]
         case _:
             return []
 
@@ -83,6 +85,10 @@ def _retry(image: ImageRow) -> str:
     return f"comfyledger retry {image.batch_id} --image {image.index}"
 
 
+def _choice(image: ImageRow) -> str:
+    return f"comfyledger retry {image.batch_id} --take first"
+
+
 def _another_number(image: ImageRow) -> str:
     """A retry does not remove the file under its name, so the image needs another number."""
     return f"comfyledger recover --batch {image.batch_id} --code collision --new-number"
@@ -104,9 +110,21 @@ def _rendering(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wir
         why = [_held(there.batch), *stops, _alone(prompt)]
         found = [one for one in why if one is not None] or [_turn(there.turns)]
     else:
-        found = [one for one in (_trouble(backend, there), _at_comfyui(prompt)) if one is not None]
-    what = "fetch" if prompt.state == "finished" else "render"
+        step = _after_fetching(prompt) if _has_no_file(image, prompt) else _at_comfyui(prompt)
+        found = [one for one in (_trouble(backend, there), step) if one is not None]
+    what = "fetch" if prompt.state == "finished" and not _has_no_file(image, prompt) else "render"
     return [msgspec.structs.replace(one, what=what, images=[image.index]) for one in found]
+
+
+def _has_no_file(image: ImageRow, prompt: PromptRow) -> bool:
+    """Whether the run has ended without a file for the image's output."""
+    return prompt.state == "finished" and all(file.output != image.output for file in prompt.files)
+
+
+def _after_fetching(prompt: PromptRow) -> wire.OwedInfo:
+    why = f" ({prompt.code})" if prompt.code else ""
+    sentence = f"Its run gave it no file{why}. It is rendered again once the other files of the run are fetched."
+    return wire.OwedInfo("render", "under_way", sentence)
 
 
 def _held(batch: BatchRow) -> wire.OwedInfo | None:

@@ -10,12 +10,13 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from comfyledger.core.commands import OpenSeries, RaiseSeries, SeriesFound
+from comfyledger.core.commands import OpenSeries, RaiseSeries, SeriesFound, SubmitBatch
 from comfyledger.core.reports import SeriesAnswered
 from comfyledger.core.results import SeriesNext, SeriesUnknown
 from comfyledger.core.values import Evidence, StoreRef
 from comfyledger.engine import Engine
 from comfyledger.errors import Refused
+from comfyledger.ledger.commit_group import decide_group
 from support.ledger_builders import FOLDER, check_tables, log_of, raw, submission
 from support.waiting import until
 
@@ -281,3 +282,18 @@ async def test_a_series_whose_asker_ends_refuses_the_batch_and_frees_the_others(
     [refused] = await asyncio.gather(*rig.send(first(**BOTH)), return_exceptions=True)
     assert refused.code == "series_unanswered"
     assert [question.labels for question in rig.engine.view.questions.values()] == [()]
+
+
+async def test_a_batch_is_decided_again_once_and_only_when_all_of_its_series_are_known(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided: list[Any] = []
+
+    def counting(ledger: Any, messages: list[Any], terms: Any) -> Any:
+        decided.extend(message for message in messages if isinstance(message, SubmitBatch))
+        return decide_group(ledger, messages, terms)
+
+    monkeypatch.setattr("comfyledger.engine.engine.decide_group", counting)
+    rig.ask = answering(rig.engine, 0)
+    assert await rig.submit(first(**BOTH)) == [1, 1, 2, 2, 3, 3]
+    assert len(decided) == 2

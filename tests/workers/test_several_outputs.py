@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from comfyledger.comfyui.answers import NodeErrors
 from comfyledger.comfyui.watch import Ending
-from comfyledger.core.values import prompt_uuid, waiting_index
+from comfyledger.core.values import prompt_uuid, waiting_index, waiting_indexes
 from support.core_builders import cancel, retry, taking
 from support.output_house import FAILED, IMAGES, NODES, VIDEOS, Made
 
@@ -75,6 +75,7 @@ async def test_a_missing_file_is_reported_with_the_numbers_of_its_output(made: M
     await house.writes(("1.png", "2.png"), ("1.mp4",))
     assert house.ledger.states() == ["pending", "pending", "pending", "failed"]
     assert "made 1 file of output 2 (node 10) where 2 were expected" in house.text(4)
+    assert "images_per_prompt" not in house.text(4), "that would change the other output too"
     await house.fetch()
     assert house.ledger.states() == ["kept", "kept", "kept", "failed"]
 
@@ -137,6 +138,14 @@ async def test_an_output_waits_with_all_of_its_files_or_with_none(made: Made) ->
     assert house.ledger.prompt().state == "queued"
 
 
+async def test_no_run_has_more_files_than_the_spool_has_indexes_for(made: Made) -> None:
+    house = made()
+    await house.submit()
+    many = [tuple(f"{place}.{kind}" for place in range(7_000)) for kind in ("png", "mp4")]
+    await house.writes(*many)
+    assert len(house.ledger.prompt().files) == len(waiting_indexes(1))
+
+
 # ---- after a restart
 
 
@@ -180,7 +189,10 @@ async def test_an_output_that_nobody_waits_for_need_not_be_complete(made: Made) 
     assert [file.filename for file in house.ledger.prompt().files] == sorted(names(1, 1))
 
 
-@pytest.mark.parametrize("second", ["", "{prefix}_{place:05}_.txt"], ids=["name unknown", "bytes unknown"])
+TEXTS = "{prefix}_{place:05}_.txt"
+
+
+@pytest.mark.parametrize("second", ["", TEXTS], ids=["name unknown", "bytes unknown"])
 async def test_what_cannot_be_foretold_or_proved_is_rendered_again(made: Made, second: str) -> None:
     house = made(files=(IMAGES, second))
     await house.submit()
@@ -196,6 +208,8 @@ async def test_what_cannot_be_foretold_or_proved_is_rendered_again(made: Made, s
         ((IMAGES, VIDEOS), names(1, 1), False),
         ((IMAGES, VIDEOS), names(2, 1), False),
         ((IMAGES, ""), set[str](), False),
+        ((IMAGES, TEXTS), set[str](), True),
+        ((IMAGES, TEXTS), {"1-a1-o2_00001_.txt"}, False),
     ],
 )
 async def test_a_run_that_may_have_begun_is_not_sent_again(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +22,7 @@ from comfyledger.core.reports import PromptHasFailed, PromptHasFinished, PromptI
 from comfyledger.core.results import Wanted
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import PromptEffect
-from comfyledger.core.values import Blob, OutputFile, prompt_uuid
+from comfyledger.core.values import Blob, OutputFile, prompt_uuid, waiting_indexes
 from comfyledger.wire.requests.submitting import IMAGES_PER_PROMPT_MAX
 from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
 from comfyledger.workers.reporting import Reporter
@@ -90,16 +91,17 @@ class Outcomes:
         return self._reporter.error_text(miscounted(wrong, effect.batch_id, address, nodes))
 
     async def written(self, effect: PromptEffect, entry: HistoryEntry) -> tuple[OutputFile, ...]:
-        """The files that the outputs of this attempt wrote, output by output."""
+        """The files that the outputs of this attempt wrote, output by output: as many as the spool has indexes for."""
         batch = await self._row_cache.batch(effect.batch_id)
         prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
         asked = asked_for(batch, prompt) if batch is not None and prompt is not None else []
-        return tuple(
+        files = (
             output_of(file, number)
             for number, output in asked
             for file in entry.outputs.get(output.node, ())
             if file.type == "output"
         )
+        return tuple(islice(files, len(waiting_indexes(effect.prompt))))
 
     async def written_by_some(self, effect: PromptEffect, entry: HistoryEntry) -> tuple[OutputFile, ...]:
         """The files that some of several outputs wrote before the run failed; empty for a batch with one output."""
@@ -159,7 +161,7 @@ class Outcomes:
         found: list[OutputFile] = []
         for place in range(1, FILES_SOUGHT_MAX + 1):
             file = foretold(output, prefix, place)
-            if file is None or not await self._has(file):
+            if file is None or extension_of(file.filename) not in PROVED or not await self._has(file):
                 break
             found.append(output_of(file, number))
         return found
@@ -229,10 +231,9 @@ async def images_per_output(row_cache: RowCache, batch: BatchRow, prompt: Prompt
 
 
 def foretold(output: Output, prefix: str, place: int) -> ViewFile | None:
-    """The file that the first run of an attempt writes at a place; None if that cannot be said, or not proved whole."""
-    path = output.file_of(prefix, place)
-    subfolder, _, name = path.rpartition("/")
-    return ViewFile(name, subfolder, "output") if extension_of(name) in PROVED else None
+    """The file that the first run of an attempt writes at a place; None if that cannot be said."""
+    subfolder, _, name = output.file_of(prefix, place).rpartition("/")
+    return ViewFile(name, subfolder, "output") if name else None
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -252,7 +253,11 @@ def miscounted(wrong: Sequence[Count], batch_id: str, batch_size: str, nodes: Se
     text = " ".join(_counted(one, nodes) for one in wrong)
     if any(one.files > one.expected for one in wrong):
         text += f" They wait in the spool: `comfyledger retry {batch_id} --take first`, or last, or all."
-    return f"{text} {_lesson(wrong[0].files, wrong[0].expected, batch_size)}"
+    first = wrong[0]
+    if nodes and first.files:
+        each = f"{first.expected} {_files(first.expected)}"
+        return f"{text} Next time change the workflow so that each run saves {each} in each output."
+    return f"{text} {_lesson(first.files, first.expected, batch_size)}"
 
 
 def _counted(one: Count, nodes: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 from rich.progress import Progress
 
@@ -115,9 +116,7 @@ def test_the_group_answers_without_a_slow_import(words: str) -> None:
 
 @pytest.mark.parametrize("words", ["token", "config", "systemd", "sim", "sim comfyui"])
 def test_help_of_every_group_looks_alike(words: str) -> None:
-    text = subprocess.run(
-        [*COMMAND, *words.split(), "-h"], check=True, capture_output=True, text=True, timeout=60
-    ).stdout
+    text = CliRunner().invoke(cli, [*words.split(), "-h"], prog_name="comfyledger").stdout
     assert text.startswith("Usage: comfyledger ")
     assert "\nOptions:\n" in text
     assert "..." not in text.replace("[ARGS]...", "").replace("COMMAND ...", "")

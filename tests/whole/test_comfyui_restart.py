@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from support.processes import EarlierStandIn, House, StandIn
 from support.waiting import until
@@ -144,34 +147,45 @@ async def test_an_unanswered_run_cut_by_a_restart_shares_no_names_with_the_next(
     assert len(house.comfyui.posted()) == len(set(house.comfyui.posted())) == 3
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """What ComfyUI does to so many prompts, how often each is posted then, and how many runs there are in all."""
+
+    control: dict[str, Any]
+    prompts: int
+    posts: int
+    runs: int
+
+
+TROUBLES = {
+    "double runs": Trouble({"double_next": ["at_once", "later", "later", "at_once"]}, 6, 1, 10),
+    "a lost answer": Trouble({"answer_lost_next": 1}, 1, 1, 1),
+    "a POST that was not taken": Trouble({"refuse": {"/prompt": {"status": 404, "next": 1}}}, 1, 2, 1),
+    "a POST that lands late": Trouble({"slow": {"/prompt": LATE_S}}, 1, 2, 2),
+}
+
+
 async def test_lost_answers_and_double_runs_give_one_set_of_files(side_by_side: Any) -> None:
-    await side_by_side(lost_and_doubled, VERSIONS)
+    await side_by_side(lost_or_doubled, itertools.product(VERSIONS, TROUBLES))
 
 
-async def lost_and_doubled(house: House, version: type[StandIn]) -> None:
+async def lost_or_doubled(house: House, case: tuple[type[StandIn], str]) -> None:
+    version, trouble = case[0], TROUBLES[case[1]]
     await begin(house, version, depth=3)
     comfyui = house.comfyui
+    comfyui.control(**trouble.control)
     async with house.app() as app:
-        comfyui.control(double_next=["at_once", "later", "later", "at_once"])
-        doubled = await app.submit("r1", images=coloured(6))
-        batches = await app.settled(doubled["batch_id"])
-        comfyui.control(answer_lost_next=1)
-        adopted = await app.submit("r2", "Mira", quantity=1)
-        batches += await app.settled(adopted["batch_id"])
-        comfyui.control(refuse={"/prompt": {"status": 404, "next": 1}})
-        sent_again = await app.submit("r3", "Noor", quantity=1)
-        batches += await app.settled(sent_again["batch_id"])
-        comfyui.control(slow={"/prompt": LATE_S})
-        landed_late = await app.submit("r4", "Opal", quantity=1)
-        await until(lambda: len(comfyui.posted()) == 10, "it is on its way")
+        asked = await app.submit("r1", images=coloured(trouble.prompts))
+        await until(lambda: len(comfyui.posted()) == trouble.prompts * trouble.posts, "it is on its way")
         comfyui.control(slow={})
-        batches += await app.settled(landed_late["batch_id"])
-        await until(lambda: len(comfyui.ended()) == 6 + 4 + 1 + 1 + 2, "each has run, five of them twice")
+        (batch,) = await app.settled(asked["batch_id"])
+        await until(lambda: len(comfyui.ended()) == trouble.runs, "each has run, some of them twice")
         log = await app.log()
-    house.check_stored(*batches[1:])
-    check_numbers(house, batches[0])
+    if trouble.runs > trouble.prompts:
+        check_numbers(house, batch)
+    else:
+        house.check_stored(batch)
     posted = comfyui.posted()
-    assert [posted.count(prompt_id) for prompt_id in dict.fromkeys(posted)] == [1] * 7 + [2, 2]
+    assert [posted.count(prompt_id) for prompt_id in dict.fromkeys(posted)] == [trouble.posts] * trouble.prompts
     uploaded = [event["data"]["name"] for event in of_kind(log, "image_uploaded")]
-    assert len(uploaded) == len(set(uploaded)) == 9
+    assert len(uploaded) == len(set(uploaded)) == trouble.prompts
     assert set(house.stored()) == set(uploaded)

@@ -16,6 +16,7 @@ from comfyledger.core.media import (
     medium_of,
     mime_type_of,
 )
+from comfyledger.core.naming.names import COMPONENT_BYTES_MAX, NUMBER_DIGITS_MAX, STEM_BYTES_MAX
 from comfyledger.plugin_api import IMAGE_EXTENSIONS as SEEN_BY_PLUGINS
 from comfyledger.workers.media.media_file import DECODES, WALKS
 
@@ -62,6 +63,11 @@ def test_every_kind_can_be_kept_and_no_extension_means_two() -> None:
 )
 def test_a_file_is_kept_under_the_extension_of_its_name(name: str, extension: str) -> None:
     assert extension_of(name) == extension
+
+
+def test_the_longest_name_of_a_file_fits_with_every_extension() -> None:
+    longest = STEM_BYTES_MAX + NUMBER_DIGITS_MAX
+    assert all(longest + 1 + len(extension) <= COMPONENT_BYTES_MAX for extension in (*KINDS, "x" * 8))
 
 
 def test_what_no_table_knows_is_a_file_of_bytes() -> None:

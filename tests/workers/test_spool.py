@@ -83,6 +83,20 @@ async def test_an_image_has_one_file_whatever_its_kind(spool: Spool, root: Path)
     assert files(root) == {"B1", "B1/1.webp"}
 
 
+@pytest.mark.parametrize("known", [32, 2])
+async def test_an_earlier_file_of_an_image_goes_whatever_its_extension(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, known: int
+) -> None:
+    monkeypatch.setattr(spool_module, "EXTENSIONS_MAX", known)
+    for extension in ("a1", "a2", "a3", "a4"):
+        await keep(spool, content=b"any", named=f"x.{extension}")
+        assert files(root) == {"B1", f"B1/1.{extension}"}
+    later = Spool(root)
+    later.sweep(lambda batch_id, index: True)
+    await keep(later)
+    assert files(root) == {"B1", "B1/1.png"}
+
+
 async def test_a_file_that_no_table_knows_is_kept_and_removed_like_others(spool: Spool, root: Path) -> None:
     result = await keep(spool, content=b"no picture", named="x_00001_.abc")
     assert (result.extension, result.checked) == ("abc", "length")

@@ -44,6 +44,8 @@ BATCH_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.{EXTENSION}")
 TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 STRIKES_MAX: Final = 3
+EXTENSIONS_MAX: Final = 32
+"""Up to this many names of one image are tried; with more, its folder is read."""
 LARGE_BYTES: Final = 64 * 1_048_576
 """A file above this takes seconds to copy and to hash."""
 
@@ -63,6 +65,9 @@ class Spool:
         self._serial = count(1)
         self._rooted: set[str] = set()
         """Folders of batches whose names in the root are on stable storage."""
+        self._extensions: set[str] = set()
+        """Extensions of the files that are here, as far as the sweep at the start has seen and this process has kept
+        them."""
         self._going = threading.Lock()
         self._checks = Checks()
         self._strikes = Strikes(root)
@@ -150,6 +155,7 @@ class Spool:
         place = self.path_of(batch_id, index, result.extension)
         pinned.replace(place)
         crash_points.at("spool.renamed")
+        self._extensions.add(result.extension)
         discard(*(path for path in self._paths(batch_id, index) if path != place))
         if isinstance(source, Path):
             discard(source)
@@ -199,6 +205,7 @@ class Spool:
             return False
         with raw.open("rb") as file:
             sync_file(file)
+        self._extensions.add(pinned.extension)
         raw.replace(place)
         self._sync_folders(place.parent)
         return True
@@ -250,6 +257,8 @@ class Spool:
         own = list(self._own())
         for path in own:
             self._strikes.found(path)
+            if KEPT.fullmatch(path.name):
+                self._extensions.add(path.suffix[1:])
         removed = [path for path in own if _is_unwanted(path, known)]
         discard(*removed)
         for folder in self._folders():
@@ -269,7 +278,9 @@ class Spool:
         return ages
 
     def _paths(self, batch_id: str, index: int) -> list[Path]:
-        """The files of an image: one, or two where a crash came between."""
+        """Where files of an image may be. A folder may have thousands of them, so it is read only if it must."""
+        if len(self._extensions) <= EXTENSIONS_MAX:
+            return [self.path_of(batch_id, index, extension) for extension in list(self._extensions)]
         return [path for found, path in self._kept(batch_id) if found == index]
 
     def _kept(self, batch_id: str) -> list[tuple[int, Path]]:

@@ -7,6 +7,7 @@ engine, the stores, the watchers, the workers, the server, and in the same turn 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import shlex
@@ -58,6 +59,8 @@ from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.stores.prepare import StorePreparer
 
 EXIT_UNUSABLE: Final = 5
+NEW_OBJECTS: Final = 10_000
+"""The garbage collector runs after so many. Python's own 700 are those of a few requests."""
 
 log = structlog.get_logger("comfyledger.app")
 
@@ -125,6 +128,7 @@ async def _run(settings: Settings) -> None:
             _report_ready(settings, context, entrances, comfyui)
             tasks = [group.create_task(loop) for loop in daemon.loops()]
             watchdog = Watchdog(notifier, context.view, lanes_of(settings), watchdog_s(os.environ, os.getpid()))
+            _spare_collector()
             notifier.say(READY)
             tasks.append(group.create_task(watchdog.run()))
             await stop.wait()
@@ -133,6 +137,13 @@ async def _run(settings: Settings) -> None:
             withdraw(settings.door_path)
             for task in tasks:
                 task.cancel()
+
+
+def _spare_collector() -> None:
+    """What the start has made stays until the end, so the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS)
 
 
 def _report_ready(settings: Settings, context: Context, entrances: Entrances, comfyui: Sequence[ComfyUISeen]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Final
 
 import structlog
@@ -68,10 +68,12 @@ def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
 
 
 @web.middleware
-async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _guarded(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
     """Checks Host and Origin of every request, whatever its path."""
-    if guard.is_below(request):
-        return await guard.guarded(request, handler)
+    return guard.guarded(request, handler) if guard.is_below(request) else _page(request, handler)
+
+
+async def _page(request: web.Request, handler: Handler) -> web.StreamResponse:
     access, connections = request.app[CONTEXT].access, request.app[CONNECTIONS]
     try:
         access.check_caller(request)

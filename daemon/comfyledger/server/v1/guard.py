@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -115,12 +116,17 @@ def _check_rate(request: web.Request, rates: dict[bytes, TokenBucket], rate: flo
     wait_s = bucket.take(now_s)
     most, left = bucket.most, bucket.left
     request[HEADERS] |= {
-        "RateLimit-Policy": f'"requests";q={most};w={BURST_S:g}',
+        "RateLimit-Policy": _policy(most),
         "RateLimit": f'"requests";r={left};t={math.ceil((most - left) / rate)}',
     }
     if wait_s:
         hint = "Send fewer requests, or raise [door] frames_per_second_max."
         raise Refused("rate_limited", "The token sends too many requests.", hint=hint, retry_after_s=round(wait_s, 3))
+
+
+@lru_cache(maxsize=1)
+def _policy(most: int) -> str:
+    return f'"requests";q={most};w={BURST_S:g}'
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

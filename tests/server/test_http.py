@@ -362,6 +362,28 @@ async def test_an_accepted_batch_is_shown_if_nobody_more_may_wait(open_door: Any
 
 
 @in_module
+async def test_an_accepted_batch_is_shown_if_the_token_is_revoked(door: Any) -> None:
+    """The client would never learn its id: the token that could ask for it is gone."""
+    path = door.folder / "state" / "tokens.json"
+    own = tokens.add(path, "shop", "submit", 0.0)
+    async with aiohttp.ClientSession() as session:
+        http = Http(door, session)
+        await http("POST", "/v1/pause")
+        async with asyncio.timeout(20):
+            while (await http("GET", "/v1/server", token=own))[0] == 401:
+                await pause(0.05)
+            waiting = asyncio.ensure_future(
+                http("POST", "/v1/batches?wait=60", BODY, Idempotency_Key="gone", token=own)
+            )
+            while not (listed := (await http("GET", "/v1/batches"))[1]["batches"]):
+                await pause(0.02)
+            tokens.revoke(path, "shop")
+            status, batch, headers = await waiting
+        assert (status, batch["batch_id"], batch["status"]) == (202, listed[0]["batch_id"], "open")
+        assert headers["Location"].endswith(batch["batch_id"])
+        assert (await http("GET", headers["Location"] + "?wait=1", token=own))[0] == 401
+
+
 @pytest.mark.parametrize(
     ("method", "path", "name"),
     [

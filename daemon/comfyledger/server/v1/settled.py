@@ -29,7 +29,8 @@ async def settled(
 ) -> wire.BatchInfo:
     """The batch once it is settled, or as it is after `wait_s`. Raises Refused(unknown_batch, busy, unauthorized).
 
-    `is_new`: accepted by this very request. Without room to wait it is shown at once: a refusal would deny that.
+    `is_new`: accepted by this very request. Without room to wait, or if the token is revoked meanwhile, it is shown as
+    it was accepted: a refusal would deny that.
     """
     wanted = Filter(batch_id=batch_id, kinds=frozenset({"batch_settled"}))
     cursor = Cursor(frames_for(""), context.view, context.reader, context.event_frames, context.view.position, wanted)
@@ -38,11 +39,11 @@ async def settled(
         return batch
     try:
         await hold(request, caller, _wait(cursor, wait_s))
+        context.access.check_still(caller)
     except Refused as refusal:
-        if is_new and refusal.code == "busy":
+        if is_new and refusal.code in {"busy", "unauthorized"}:
             return batch
         raise
-    context.access.check_still(caller)
     return await _now(context, batch_id)
 
 

@@ -51,6 +51,15 @@ async def test_without_the_token_nobody_comes_in(
     assert door.token not in str(error)
 
 
+async def test_two_authorization_headers_are_refused_whichever_is_right(door: Any, http: aiohttp.ClientSession) -> None:
+    right, wrong = ("Authorization", f"Bearer {door.token}"), ("Authorization", "Bearer wrong")
+    for path in ("/ws", "/metrics", "/v1/server"):
+        for headers in ([right, wrong], [wrong, right], [right, right]):
+            async with http.get(door.url + path, headers=headers) as answer:
+                told = await answer.json(content_type=None)
+                assert (answer.status, told.get("data", told)["code"]) == (401, "unauthorized"), (path, headers)
+
+
 async def test_a_handshake_without_the_token_is_answered_with_the_error(door: Any) -> None:
     with pytest.raises(InvalidStatus) as answered:
         await door.connect(additional_headers={})

@@ -91,7 +91,11 @@ def caller_of(request: web.Request) -> Caller:
 
 
 def _bearer(request: web.Request) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    given = request.headers.getall("Authorization", ())
+    if len(given) > 1:
+        text = f"The request has {len(given)} Authorization headers."
+        raise Refused("unauthorized", text, hint="Send one.", path="header.Authorization")
+    scheme, _, token = given[0].partition(" ") if given else ("", "", "")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 

@@ -120,6 +120,18 @@ async def test_a_key_that_meant_something_else_is_refused(http: Http) -> None:
 
 
 @in_module
+async def test_a_key_twice_in_a_repeat_is_refused_as_the_first_time(http: Http) -> None:
+    text = json.dumps({**BODY, "request_id": "k7"})
+    await http("POST", "/v1/batches", text.encode())
+    doubled = text.replace('"quantity": 2', '"quantity": 9, "quantity": 2')
+    status, problem, _ = await http("POST", "/v1/batches", doubled.encode())
+    assert (status, problem["code"], problem["path"]) == (422, "invalid_field", "$.quantity")
+    async with http.door.raw() as raw:
+        refused = await raw.exchange(f'{{"type": "submit_batch", "id": 1, "data": {doubled}}}')
+    assert (refused["type"], refused["data"]["path"]) == ("error", "$.data.quantity")
+
+
+@in_module
 async def test_a_dry_run_gives_no_number(http: Http) -> None:
     await http.quiet()
     with http.door.unchanged():

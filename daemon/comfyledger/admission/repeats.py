@@ -23,6 +23,7 @@ from comfyledger.ledger.eventlog import decode
 from comfyledger.ledger.ports import ImageFilter, Reader
 from comfyledger.queries import serialize
 from comfyledger.queries.dependencies import Dependencies
+from comfyledger.wire.strict import check_once
 
 _OF_THE_CALLER: Final = frozenset({"rate_limited", "unauthorized", "not_running"})
 """Refusals that do not depend on the request: the caller may not ask now, or the daemon is stopping."""
@@ -43,7 +44,7 @@ _asked: Final = msgspec.json.Decoder(_Asked)
 
 async def instead_of(refusal: Refused, context: Dependencies, label: str, raw: bytes) -> wire.BatchAccepted:
     """The first reply to the request in `raw`. Raises `refusal` if it had none, Refused(request_id_conflict)."""
-    row = None if refusal.code in _OF_THE_CALLER else await _used(context.reader, label, raw)
+    row = None if refusal.code in _OF_THE_CALLER or _is_ambiguous(raw) else await _used(context.reader, label, raw)
     batch = None if row is None else await context.reader.batch(row.batch_id)
     if row is None or batch is None:
         raise refusal
@@ -54,6 +55,15 @@ async def instead_of(refusal: Refused, context: Dependencies, label: str, raw: b
     if row.digest not in digests:
         raise conflict(row.request_id).below("$.data")
     return await _answered(context, batch)
+
+
+def _is_ambiguous(raw: bytes) -> bool:
+    """Whether a key stands twice: then nobody can say which request this repeats."""
+    try:
+        check_once(raw.decode())
+    except (Refused, UnicodeError):
+        return True
+    return False
 
 
 async def found_in(reader: Reader, batch_id: str) -> str:

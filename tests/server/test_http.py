@@ -204,6 +204,7 @@ BAD: list[tuple[str, str, Any, dict[str, str], int, str, str]] = [
     ("GET", "/v1/batches?limit=1&limit=2", None, {}, 422, "invalid_field", "query.limit"),
     ("GET", "/v1/batches?open_only=perhaps", None, {}, 422, "invalid_field", "query.open_only"),
     ("GET", "/v1/batches?wait=1", None, {}, 422, "unknown_field", "query.wait"),
+    ("GET", "/v1/batches?cursor=-1", None, {}, 422, "invalid_field", "query.cursor"),
     ("GET", "/v1/explain", None, {}, 422, "invalid_field", "query"),
     ("GET", "/v1/batches?token=abc", None, {}, 401, "unauthorized", "query.token"),
     ("GET", "/v1/images?before=b", None, {}, 422, "unknown_field", "query.before"),

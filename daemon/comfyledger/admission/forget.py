@@ -18,6 +18,7 @@ from comfyledger.core.rows import BatchRow
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import BatchFilter, ImageFilter
 from comfyledger.queries.dependencies import Dependencies
+from comfyledger.queries.listings import check_before
 
 BATCHES_PAGE: Final = 20
 
@@ -42,6 +43,7 @@ def _check(message: wire.Forget) -> None:
     if message.username is not None and message.images:
         hint = "Give `batch_id` together with `images`."
         raise Refused("invalid_field", "`images` are indexes within a batch.", hint=hint, path="$.data.images")
+    check_before(message.before)
 
 
 async def _one(context: Dependencies, label: str, message: wire.Forget, batch_id: str) -> Forgotten:

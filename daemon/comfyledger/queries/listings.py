@@ -5,6 +5,9 @@ They are read from a ledger alone, so that a running daemon and an old ledger gi
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from comfyledger import wire
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import ImageRow
@@ -12,8 +15,13 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.ports import BatchFilter, ImageFilter, Reader
 from comfyledger.queries import serialize
 
+_BATCH_ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+"""A ULID, as every batch has. (github.com/ulid/spec)"""
+
 
 async def batches(reader: Reader, message: wire.ListBatches) -> wire.Batches:
+    """Raises Refused(invalid_field) if `before` is not a batch id."""
+    check_before(message.before)
     wanted = BatchFilter(
         username_key=_key(message.username),
         open_only=message.open_only,
@@ -28,6 +36,13 @@ async def batches(reader: Reader, message: wire.ListBatches) -> wire.Batches:
     return wire.Batches(infos, more=more, next_cursor=infos[-1].batch_id if more else "")
 
 
+def check_before(batch_id: str | None) -> None:
+    """Raises Refused(invalid_field) for what is no batch id, after which an empty page would look like the last one."""
+    if batch_id is not None and not _BATCH_ID.fullmatch(batch_id):
+        hint = "Give the batch id with which the page before ended, as its answer says."
+        raise Refused("invalid_field", "`before` must be a batch id.", hint=hint, path="$.data.before")
+
+
 def _key(username: str | None) -> str | None:
     return None if username is None else fold(username)
 
@@ -37,8 +52,8 @@ async def images(reader: Reader, message: wire.ListImages) -> wire.Images:
     before = None
     if message.before is not None:
         batch_id, _, index = message.before.rpartition("/")
-        if not batch_id or not index.isascii() or not index.isdigit() or len(index) > 6:
-            hint = "Give the `image_id` of the last listed image."
+        if not _BATCH_ID.fullmatch(batch_id) or not index.isascii() or not index.isdigit() or len(index) > 6:
+            hint = "Give the `image_id` with which the page before ended, as its answer says."
             text = "`before` must be an image id, <batch_id>/<index>."
             raise Refused("invalid_field", text, hint=hint, path="$.data.before")
         before = (batch_id, int(index))

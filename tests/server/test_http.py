@@ -222,6 +222,7 @@ BAD: list[tuple[str, str, Any, dict[str, str], int, str, str]] = [
     ("GET", "/v1", None, {}, 404, "unknown_path", ""),
     ("POST", "/v1/batches", BODY, {"Idempotency_Key": "a\tb"}, 422, "invalid_field", "header.Idempotency-Key"),
     ("POST", "/v1/batches", BODY, {"Comfyledger_Client": "a" * 65}, 422, "invalid_field", "header.Comfyledger-Client"),
+    ("POST", "/v1/batches", BODY, {"Expect": "tea"}, 422, "invalid_field", "header.Expect"),
     ("POST", "/v1/batches", BODY, {"Content_Encoding": "gzip"}, 415, "content_type", "header.Content-Encoding"),
     ("POST", "/v1/batches", BODY, {"Content_Type": "application/json; charset=utf-16"}, 415, "content_type",
      "header.Content-Type"),

@@ -23,6 +23,7 @@ from comfyledger.queries import listings
 from comfyledger.server.access import CALLER, caller_of, check_reads_all
 from comfyledger.server.app_keys import CONNECTIONS, CONTEXT, WEBSOCKETS
 from comfyledger.server.health import now_of, readiness
+from comfyledger.server.v1.guard import expect
 from comfyledger.server.v1.reading import check_url
 from comfyledger.wire.routes import FILE
 
@@ -45,7 +46,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/readyz", _ready),
         web.get("/metrics", _metrics),
         web.get("/images/{public_id:.+}", _image),
-        web.get(FILE.replace("{image}", "{image:.+}"), _file),
+        web.get(FILE.replace("{image}", "{image:.+}"), _file, expect_handler=expect),
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
 from comfyledger.errors import Refused
@@ -34,6 +34,9 @@ PREFLIGHT: Final = {
     "Access-Control-Max-Age": "600",
 }
 
+FIXED: Final = {"X-Content-Type-Options": "nosniff", "Vary": "Origin"}
+"""Headers of every answer below `/v1`."""
+
 ROUTE: Final = web.RequestKey("route", Route)
 HEADERS: Final = web.RequestKey("headers", dict[str, str])
 """What the answer to a request below `/v1` carries besides its own headers."""
@@ -46,9 +49,26 @@ def is_below(request: web.Request) -> bool:
     return request.path == ROOT or request.path.startswith(f"{ROOT}/")
 
 
+async def expect(request: web.Request) -> web.Response | None:
+    """Ask for the body of a request that waits with it, or refuse what else it expects. (RFC 9110, 10.1.1)
+
+    aiohttp calls it before everything else.
+    """
+    wanted = request.headers["Expect"]
+    if request.version < HttpVersion11:
+        return None
+    if wanted.lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+        return None
+    request[HEADERS] = dict(FIXED)
+    text = f"The request expects {wanted[:100]!r}."
+    return problem(Refused("invalid_field", text, hint="Omit the header Expect.", path="header.Expect"))
+
+
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a request below `/v1`, whatever happens."""
-    request[HEADERS] = {"X-Content-Type-Options": "nosniff", "Vary": "Origin"}
+    request[HEADERS] = dict(FIXED)
     app = request.app
     try:
         app[CONTEXT].access.check_caller(request)

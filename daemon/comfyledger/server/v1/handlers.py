@@ -20,7 +20,7 @@ from comfyledger.server.access import caller_of
 from comfyledger.server.app_keys import CONTEXT, Context
 from comfyledger.server.tokens import Caller
 from comfyledger.server.v1.events import stream, wants_stream
-from comfyledger.server.v1.guard import ROUTE
+from comfyledger.server.v1.guard import ROUTE, expect
 from comfyledger.server.v1.reading import (
     JSON,
     check_url,
@@ -45,7 +45,8 @@ def routes() -> list[web.RouteDef]:
 def _route(route: Route) -> web.RouteDef:
     path = route.path.replace("{image}", "{image:.+}")
     handle = functools.partial(_handle, route)
-    return web.get(path, handle) if route.method == "GET" else web.post(path, handle)
+    make = web.get if route.method == "GET" else web.post
+    return make(path, handle, expect_handler=expect)
 
 
 async def _handle(route: Route, request: web.Request) -> web.StreamResponse:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from comfyledger.server import tokens
@@ -95,6 +98,52 @@ async def test_a_quiet_stream_is_kept_alive(door: Any, monkeypatch: pytest.Monke
         asyncio.timeout(20),
     ):
         await stream.answer.content.readuntil(b"\n\n:\n\n:\n\n")
+
+
+@pytest.mark.parametrize("held_by", ["the kernel", "the server"])
+async def test_a_client_that_never_reads_is_cut_off(
+    open_door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_by: str
+) -> None:
+    """Also if all that waits for it fits into buffers, so that no sender waits."""
+    monkeypatch.setattr(events, "STALL_S", 3.0)
+    monkeypatch.setattr(events, "KEEP_ALIVE_S", 1.0)
+    if held_by == "the server":
+        monkeypatch.setattr(events, "_limit_silence", leave_the_kernel_no_room)
+    async with open_door(tmp_path, "connections_max = 1") as door, aiohttp.ClientSession() as session:
+        async with door.app() as app:
+            made = await app.ask("submit_batch", request_id="r1", **{**BATCH, "quantity": 15})
+            await app.settled(made["batch_id"])
+
+        async def is_room() -> bool:
+            headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {door.token}"}
+            async with session.get(f"{door.url}/v1/events", headers=headers) as answer:
+                return answer.status == 200
+
+        silent = [await asyncio.to_thread(ask_and_never_read, door) for _ in range(SPARED_EACH)]
+        await until(lambda: is_false(is_room), "the silent clients took all connections")
+        await until(is_room, "the silent clients are gone")
+        for one in silent:
+            one.close()
+
+
+async def is_false(condition: Callable[[], Awaitable[bool]]) -> bool:
+    return not await condition()
+
+
+def leave_the_kernel_no_room(request: web.Request) -> None:
+    assert request.transport is not None
+    request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+
+
+def ask_and_never_read(door: Any) -> socket.socket:
+    """A client that asks for a stream, and whose kernel has little room for it."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    host, port = door.url.removeprefix("http://").split(":")
+    made.connect((host, int(port)))
+    head = f"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {door.token}\r\n"
+    made.sendall(f"{head}Accept: text/event-stream\r\n\r\n".encode())
+    return made
 
 
 async def test_a_stream_ends_when_its_token_is_revoked(door: Any) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Final
+import socket
+from typing import Final, NoReturn
 
 import msgspec
 import structlog
@@ -33,7 +34,9 @@ RETRY_MS: Final = 1_000
 KEEP_ALIVE_S: Final = 15.0
 KEEP_ALIVE: Final = b":\n\n"
 STALL_S: Final = 30.0
-"""How long a client may take to receive one block. Then it is cut off. What it needs stays in the log."""
+"""How long a client may take to receive one block, or anything at all if bytes wait for it. Then it is cut off. What it
+needs stays in the log.
+"""
 HEADERS: Final = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """The last one tells nginx to pass on each event at once."""
 _TYPE: Final = re.compile(rf"\s*{EVENT_STREAM}\s*(;(?!\s*q=0(\.0*)?\s*$).*)?")
@@ -93,6 +96,7 @@ class _Stream:
         cursor = Cursor(
             self._block, self._context.view, self._context.reader, self._context.event_frames, after, wanted
         )
+        _limit_silence(self._request)
         try:
             await self._response.prepare(self._request)
             await self._send(f"retry: {RETRY_MS}\nid: {self._epoch}:{after}\n\n".encode())
@@ -131,10 +135,22 @@ class _Stream:
         crash_points.at("event.sent")
 
     async def _keep_alive(self) -> None:
-        """So that neither end takes a quiet log for a broken connection."""
+        """So that neither end takes a quiet log for a broken connection.
+
+        Raises ConnectionError and cuts off a client that has received nothing since the last time. So few bytes may
+        wait for it that no sender does.
+        """
+        received = -1
         while True:
             await asyncio.sleep(KEEP_ALIVE_S)
+            unsent = self._unsent_bytes()
+            before, received = received, self._request.writer.output_size - unsent
+            if unsent and received == before:
+                self._stalled(KEEP_ALIVE_S)
             await self._send(KEEP_ALIVE)
+
+    def _unsent_bytes(self) -> int:
+        return self._request.transport.get_write_buffer_size() if self._request.transport is not None else 0
 
     async def _send(self, block: bytes) -> None:
         """Send one block at a time. Raises ConnectionError and cuts off a client that does not read."""
@@ -143,13 +159,25 @@ class _Stream:
                 async with asyncio.timeout(STALL_S):
                     await self._response.write(block)
             except TimeoutError:
-                log.info("door.client_stalled", remote=self._request.remote, after_s=STALL_S)
-                self._cut_off()
-                raise ConnectionAbortedError from None
+                self._stalled(STALL_S)
+
+    def _stalled(self, after_s: float) -> NoReturn:
+        log.info("door.client_stalled", remote=self._request.remote, after_s=after_s)
+        self._cut_off()
+        raise ConnectionAbortedError from None
 
     def _cut_off(self) -> None:
         if self._request.transport is not None:
             self._request.transport.abort()
+
+
+def _limit_silence(request: web.Request) -> None:
+    """Let the kernel end a TCP connection whose client confirms no bytes, or has no room for any: what the kernel holds
+    for it cannot be seen here. (tcp(7), TCP_USER_TIMEOUT)
+    """
+    held = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if held is not None and held.family != socket.AF_UNIX:
+        held.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1_000 * STALL_S))
 
 
 def _block(kind: str, data: bytes) -> bytes:

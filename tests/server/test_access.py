@@ -97,6 +97,21 @@ async def test_an_allowed_page_comes_in_with_the_token_and_not_without(
         assert (status, error["code"]) == (401, "unauthorized")
 
 
+@pytest.mark.parametrize(("behind_proxy", "expected"), [("true", 200), ("false", 403)])
+async def test_the_own_page_works_behind_a_proxy_with_tls(
+    open_door: Any, tmp_path: Path, http: aiohttp.ClientSession, behind_proxy: str, expected: int
+) -> None:
+    """`/docs` sends its origin with each POST. A proxy passes on the name of the host, and no https."""
+    keys = f'behind_proxy = {behind_proxy}\nallowed_hosts = ["box.example"]'
+    async with open_door(tmp_path, keys) as door:
+        headers = {"Authorization": f"Bearer {door.token}", "Host": "box.example", "Origin": "https://box.example"}
+        async with http.post(f"{door.url}/v1/pause", headers=headers) as answer:
+            assert answer.status == expected
+        headers["Origin"] = "https://evil.example"
+        async with http.post(f"{door.url}/v1/pause", headers=headers) as answer:
+            assert answer.status == 403
+
+
 async def test_a_page_may_send_the_token_as_a_subprotocol(open_door: Any, tmp_path: Path) -> None:
     async with open_door(tmp_path, f'allowed_origins = ["{PAGE}"]') as door:
         offered = {"additional_headers": {}, "origin": PAGE, "subprotocols": ["comfyledger", f"token.{door.token}"]}
@@ -182,6 +197,7 @@ REFUSED = [
     ("GET http://localhost@evil.com/healthz HTTP/1.1", "Host: localhost"),
     ("GET http://localhost/healthz HTTP/1.1", "Host: evil.com"),
     ("CONNECT evil.com:80 HTTP/1.1", "Host: localhost"),
+    ("GET /v1/server HTTP/1.0", "Origin: http://localhost"),
 ]
 
 

@@ -27,6 +27,8 @@ class Access(msgspec.Struct, frozen=True):
     keyring: Keyring | None
     origins: frozenset[str]
     hosts: frozenset[str]
+    behind_proxy: bool = False
+    """Whether a proxy in front ends TLS, so that pages of this very server have addresses with `https`."""
 
     def check_caller(self, request: web.Request) -> None:
         """Raises Refused(forbidden_host, forbidden_origin)."""
@@ -43,7 +45,9 @@ class Access(msgspec.Struct, frozen=True):
 
         The Host header must have been checked before.
         """
-        return origin in self.origins or origin == f"{request.scheme}://{request.headers['Host']}"
+        scheme, _, host = origin.partition("://")
+        is_own = scheme == request.scheme or (scheme == "https" and self.behind_proxy)
+        return origin in self.origins or (is_own and host == request.headers.get("Host"))
 
     def _check_hosts(self, request: web.Request) -> None:
         """The Host header shows whether a browser was misled by a foreign name server (DNS rebinding).
@@ -65,7 +69,8 @@ class Access(msgspec.Struct, frozen=True):
     def recognize(self, request: web.Request) -> Caller | None:
         """The caller whose token a request carries; None without a token or with a wrong one.
 
-        The request keeps it, so that its token is hashed once.
+        The request keeps it, so that its token is hashed once. Raises Refused(unauthorized) for two Authorization
+        headers: a proxy may have checked the other one.
         """
         found: Caller | None = ANYBODY
         if self.keyring is not None:
@@ -109,7 +114,8 @@ def _from_subprotocol(request: web.Request) -> str:
 def access_of(door: Door, keyring: Keyring) -> Access:
     own = () if is_any(door.host) else (door.host,)
     hosts = LOOPBACK | {host for host in map(listed_host, (*door.allowed_hosts, *own)) if host}
-    return Access(keyring if door.auth == "token" else None, frozenset(door.allowed_origins), hosts)
+    keys = keyring if door.auth == "token" else None
+    return Access(keys, frozenset(door.allowed_origins), hosts, door.behind_proxy)
 
 
 # ---- what a token may do

@@ -362,20 +362,6 @@ async def test_a_client_that_leaves_while_it_waits_harms_nobody(door: Any) -> No
         assert (status, batch["status"]) == (200, "settled")
 
 
-async def test_an_accepted_batch_is_shown_if_nobody_more_may_wait(open_door: Any, tmp_path: Path) -> None:
-    """A refusal would say that nothing was accepted."""
-    async with open_door(tmp_path, "connections_max = 2") as door, aiohttp.ClientSession() as session:
-        http = Http(door, session)
-        url = f"{door.url}/v1/events"
-        async with follow(session, url, door.token), follow(session, url, door.token):
-            await http("POST", "/v1/pause")
-            status, batch, headers = await http("POST", "/v1/batches?wait=60", BODY, Idempotency_Key="full")
-            assert (status, batch["status"], batch["request_id"]) == (202, "open", "full")
-            status, problem, _ = await http("GET", f"{headers['Location']}?wait=60")
-            assert (status, problem["code"]) == (503, "busy")
-
-
-@in_module
 async def test_an_accepted_batch_is_shown_if_the_token_is_revoked(door: Any) -> None:
     """The client would never learn its id: the token that could ask for it is gone."""
     path = door.folder / "state" / "tokens.json"
@@ -398,6 +384,20 @@ async def test_an_accepted_batch_is_shown_if_the_token_is_revoked(door: Any) -> 
         assert (await http("GET", headers["Location"] + "?wait=1", token=own))[0] == 401
 
 
+async def test_an_accepted_batch_is_shown_if_nobody_more_may_wait(open_door: Any, tmp_path: Path) -> None:
+    """A refusal would say that nothing was accepted."""
+    async with open_door(tmp_path, "connections_max = 2") as door, aiohttp.ClientSession() as session:
+        http = Http(door, session)
+        url = f"{door.url}/v1/events"
+        async with follow(session, url, door.token), follow(session, url, door.token):
+            await http("POST", "/v1/pause")
+            status, batch, headers = await http("POST", "/v1/batches?wait=60", BODY, Idempotency_Key="full")
+            assert (status, batch["status"], batch["request_id"]) == (202, "open", "full")
+            status, problem, _ = await http("GET", f"{headers['Location']}?wait=60")
+            assert (status, problem["code"]) == (503, "busy")
+
+
+@in_module
 @pytest.mark.parametrize(
     ("method", "path", "name"),
     [

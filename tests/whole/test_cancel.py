@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
-import pytest
 from aiohttp import web
 
 from support.processes import House, in_between
@@ -32,9 +32,12 @@ async def at_prompts(app: App, kind: str, count: int) -> None:
     await until(lambda: len({one["position"] for one in of_kind(app.events, kind)}) >= count, f"{count} times {kind}")
 
 
-@pytest.mark.parametrize("place", ["queue", "in_node", "history"])
-async def test_a_cancel_is_owed_until_the_prompt_is_seen_gone(house: House, place: str) -> None:
+async def test_a_cancel_is_owed_until_the_prompt_is_seen_gone(side_by_side: Any) -> None:
     """Two images at ComfyUI: pending, running and deaf to interrupts, or between its queue and its history."""
+    await side_by_side(cancel_owed, ["queue", "in_node", "history"])
+
+
+async def cancel_owed(house: House, place: str) -> None:
     await house.begin(depth=2)
     house.comfyui.control(hold=[place])
     async with house.app() as app:

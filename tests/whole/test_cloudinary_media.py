@@ -14,8 +14,7 @@ import urllib.request
 from collections import Counter
 from functools import partial
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from comfyledger import crash_points
 from support.cloudinary_process import FOLDER, Account, CloudHouse
@@ -73,9 +72,12 @@ async def ask(app: App, seen: Seen) -> None:
     seen.replies.append(await app.submit("r1", quantity=1, **more))
 
 
-@pytest.mark.parametrize("point", OF_AN_UPLOAD)
-async def test_whatever_kills_the_daemon_each_file_is_stored_once(cloud: CloudHouse, point: str) -> None:
+async def test_whatever_kills_the_daemon_each_file_is_stored_once(side_by_side: Any) -> None:
     """It dies at the first upload, and in the next lives at the second one."""
+    await side_by_side(killed_at_each_upload, OF_AN_UPLOAD, make=CloudHouse)
+
+
+async def killed_at_each_upload(cloud: CloudHouse, point: str) -> None:
     cloud.options = "answer_timeout_s = 0.4"
     await cloud.account.begin()
     cloud.account.control(seed=FOREIGN)

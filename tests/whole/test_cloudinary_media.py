@@ -25,8 +25,8 @@ from support.processes import in_between
 from support.waiting import until
 from support.wire_app import App, Frame
 
-MEDIA = ("png", "mp4", "flac", "glb")
-TYPES = {"png": "image", "mp4": "video", "flac": "video", "glb": "raw"}
+MEDIA = ("png", "mp4", "flac", "glb", "text", "exr")
+TYPES = {"png": "image", "mp4": "video", "flac": "video", "glb": "raw", "txt": "raw", "exr": "raw"}
 """The resource type of files with each extension."""
 OF_AN_UPLOAD = [name for name in crash_points.POINTS if name.startswith("upload.")]
 STEM = f"{FOLDER}/Areg_opal-fever_"
@@ -132,7 +132,7 @@ async def test_every_command_knows_files_of_all_types(cloud: CloudHouse) -> None
         more = {"workflow": several(*MEDIA, color=7), "outputs": savers_of(*MEDIA), "inputs": {}}
         asked = await app.submit("r1", quantity=1, **more)
         assert [name.partition("fever_")[2] for name in asked["public_ids"]] == [
-            *("image_1", "video_10", "audio_3", "model_5"),
+            *("image_1", "video_10", "audio_3", "model_5", "file_1", "image_2"),
         ]
         (batch,) = await app.settled(asked["batch_id"])
         ours = wanted(cloud, batch)
@@ -142,7 +142,7 @@ async def test_every_command_knows_files_of_all_types(cloud: CloudHouse) -> None
         assert (await command(cloud, "audit", "--stores", "--deep"))["findings"] == []
         await lost_and_found(cloud, app, batch, there)
         assert places(cloud.account) == foreign | ours
-        assert await surveyed(app) == {"image": 1, "video": 10, "audio": 3, "model": 5}
+        assert await surveyed(app) == {"image": 2, "video": 10, "audio": 3, "model": 5, "file": 1}
         done = await app.ask("forget", batch_id=batch["batch_id"], stores=True)
         assert done["deletions"] == 2 * len(MEDIA)
         await until(lambda: places(cloud.account) == foreign, "the account holds nothing of ours")

@@ -126,6 +126,8 @@ def test_the_same_image_is_saved_by_the_node_that_can() -> None:
     for class_type in ("SaveImageWebsocket", "Image Save", "PreviewImage"):
         graph = image(**{"7": node(class_type, images=["1", 0])})
         assert plan_of(graph).output == "9"
+    again = hires_fix() | {"30": node("SaveImageWebsocket", images=["12", 0])}
+    assert (plan_of(again).output, plan_of(again).left_out) == ("20", ("9", "30"))
     twice = SOURCE | {"5": node("SaveImageWebsocket", images=["1", 0]), "6": node("Image Save", images=["1", 0])}
     assert plan_of(twice).left_out == ("5", "6")
 

@@ -15,6 +15,7 @@ from support.core_builders import (
     cancel,
     failed,
     folded,
+    forget,
     given,
     intended,
     kept,
@@ -156,6 +157,24 @@ def test_a_lost_file_waits_for_the_choice_among_others_of_its_run() -> None:
     assert ledger.when(lost(1)).kinds == []
     ledger.given(taking("first"), kept(2))
     assert ledger.when(lost(1)).kinds == ["ImageLost"]
+
+
+def test_a_choice_that_was_cancelled_says_nothing_about_the_next_attempt() -> None:
+    ledger = shot().given(wrote(files=(1, 2)), laid(2, 3, code="file_missing"), taking("last"), cancel(2))
+    assert ledger.prompt().waiting == ()
+    ledger.given(retry(1), intended(1, 2), forget(2), wrote(attempt=2, files=(2,)))
+    assert ledger.when(laid(1, 2, attempt=2)).kinds == ["FilesWaiting", "BatchSettled"]
+    check(ledger)
+
+
+def test_forgetting_an_output_lets_its_waiting_files_go() -> None:
+    ledger = shot(3).given(wrote(files=(2, 1, 2)), kept(2), laid(1, 2, 4, 5), forget(1))
+    assert [file.image for file in ledger.prompt().waiting] == [4, 5]
+    ledger.given(taking("last"))
+    assert [file.image for file in ledger.prompt().waiting] == [5]
+    ledger.given(forget(3))
+    assert ledger.prompt().waiting == ()
+    check(ledger)
 
 
 # ---- a run that fails after some outputs

@@ -76,6 +76,11 @@ def check_batch(ledger: PlainLedger, batch: BatchRow) -> None:
     for prompt in rows_of(ledger, PromptRow):
         if prompt.batch_id == batch.batch_id and prompt.state != "cancelling":
             assert (prompt.state == "done") == waiting.isdisjoint(prompt.images), f"nobody ends {prompt}"
+            undecided = {image.output for image in images if image.prompt == prompt.index and image.awaits_choice}
+            lying = {prompt.files[file.image - 1].output for file in prompt.waiting} if undecided else set()
+            assert undecided == lying, f"nothing to choose from: {prompt}"
+            assert not undecided or prompt.state == "done", f"a run replaces what waits: {prompt}"
+            assert undecided or prompt.state == "finished" or not prompt.waiting, f"nobody wants these: {prompt}"
     for image in images:
         if image.state == "kept":
             assert any(upload.state in {"owed", "uploading"} for upload in image.uploads), f"nobody ends {image}"

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from comfyledger.core.events import BlobErased, ImageDeleted, ImageForgotten, ImageLeft
 from comfyledger.core.evolve.transitions import left_alone, moved, waits
 from comfyledger.core.rows import ImageRow, PromptRow, Row, Slice, Upload
+from comfyledger.core.values import Pinned
 
 
 def forgetting(state: Slice, event: ImageForgotten | BlobErased | ImageDeleted | ImageLeft) -> tuple[Row, ...]:
@@ -31,15 +32,21 @@ def _images_forgotten(state: Slice, event: ImageForgotten) -> tuple[Row, ...]:
     prompts = {row.index: row for row in left_alone(state, event.batch_id, [one for one in before if waits(one)])}
     for index in event.prompts:
         row = prompts.get(index) or state.the_prompt(event.batch_id, index)
-        if row.waiting and not _is_any_left(state, row, chosen):
-            prompts[index] = replace(row, waiting=())
+        waiting = _still_wanted(state, row, chosen)
+        if waiting != row.waiting:
+            prompts[index] = replace(row, waiting=waiting)
     return (*after, *prompts.values(), moved(state.the_batch(event.batch_id), before, "forgotten"))
 
 
-def _is_any_left(state: Slice, prompt: PromptRow, going: frozenset[int]) -> bool:
-    """Whether an image may still take one of the prompt's files that wait."""
+def _still_wanted(state: Slice, prompt: PromptRow, going: frozenset[int]) -> tuple[Pinned, ...]:
+    """The prompt's files that wait and that an image of their output may still take. Those that were chosen stay
+    together: they are being taken.
+    """
     rows = (state.image(prompt.batch_id, index) for index in prompt.images if index not in going)
-    return any(row is not None and (row.awaits_choice or waits(row)) for row in rows)
+    outputs = {row.output for row in rows if row is not None and (row.awaits_choice or waits(row))}
+    if prompt.state == "finished" or not outputs:
+        return prompt.waiting if outputs else ()
+    return tuple(file for file in prompt.waiting if prompt.files[file.image - 1].output in outputs)
 
 
 def as_forgotten(image: ImageRow, *, stores: bool) -> ImageRow:

@@ -53,10 +53,12 @@ def left_alone(state: Slice, batch_id: str, ended: Iterable[ImageRow]) -> list[P
 
 
 def _unwanted(prompt: PromptRow) -> PromptRow:
-    """A prompt of which no image is wanted: taken out of ComfyUI if it may be there."""
+    """A prompt of which no image is wanted: taken out of ComfyUI if it may be there. Files that were chosen and not
+    taken yet are of no use to a later attempt.
+    """
     if prompt.at_comfyui:
         return replace(prompt, state="cancelling")
-    return replace(prompt, state="done")
+    return replace(prompt, state="done", waiting=() if prompt.state == "finished" else prompt.waiting)
 
 
 def renewed(prompt: PromptRow) -> PromptRow:

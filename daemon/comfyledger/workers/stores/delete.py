@@ -16,7 +16,7 @@ import structlog
 
 from comfyledger.core.reports import DeletionDone, DeletionRefused
 from comfyledger.core.scheduling.effects import DeleteImage
-from comfyledger.core.values import WAITING_FIRST, image_id, waiting_indexes
+from comfyledger.core.values import WAITING_FIRST, image_id, waiting_index, waiting_indexes
 from comfyledger.engine import EngineView
 from comfyledger.guarded import DIED, PluginDied
 from comfyledger.ledger.eventlog import Line
@@ -130,5 +130,8 @@ class SpoolFollower:
         if not held:
             return []
         rows = [await self._reader.prompt(forgotten.batch_id, prompt) for prompt in forgotten.prompts]
-        over = [waiting_indexes(row.index) for row in rows if row is not None and not row.waiting]
-        return [index for index in held if any(index in indexes for indexes in over)]
+        known = [row for row in rows if row is not None]
+        wanted = {waiting_index(row.index, file.image) for row in known for file in row.waiting}
+        return [
+            index for index in held if index not in wanted and any(index in waiting_indexes(row.index) for row in known)
+        ]

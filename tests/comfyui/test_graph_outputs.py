@@ -177,7 +177,9 @@ def test_a_batch_of_frames_is_no_batch_of_films() -> None:
     """AnimateDiff and the like take the number of frames as `batch_size`."""
     assert plan_of(diffusion()).batch_size == "5.batch_size"
     graph = video_of_frames()
-    assert plan_of(graph).batch_size is None
+    planned, plan = plan_workflow(graph)
+    assert plan.batch_size is None
+    assert "batch size: not filled in, because 20 (SaveVideo) makes one file of a batch" in describe(plan, planned)
     assert plan_of(graph, outputs=["9"]).batch_size is None
     graph["30"] = save("8")
     assert plan_of(graph, outputs=["30"]).batch_size == "5.batch_size"
@@ -221,6 +223,13 @@ def test_a_prefix_that_is_a_link_or_missing_is_replaced() -> None:
         planned, plan = plan_workflow(graph)
         filled = fill(as_template(planned, plan), plan, prefixes=["ours"], seed=1, batch_size=1, inputs={})
         assert filled["9"]["inputs"] == {"images": ["1", 0], "filename_prefix": "ours"}
+
+
+def test_a_film_that_is_made_in_several_runs_is_refused() -> None:
+    """VideoHelperSuite then puts prompts of its own into the queue, which nobody follows."""
+    graph = combining(meta_batch=["2", 0])
+    assert refusal(plan_of, graph).code == refusal(plan_of, graph, outputs=["7"]).code == "workflow_output_unsupported"
+    assert plan_of(combining(meta_batch=None)).output == "7"
 
 
 # What a request may change

@@ -119,6 +119,8 @@ def _candidate(graph: Graph, node_id: str, saver: Saver) -> Candidate:
     inputs = graph[node_id]["inputs"]
     if to_temporary(saver, inputs):
         saver = saver._replace(role="preview")
+    if saver.in_pieces and is_link(graph, inputs.get(saver.in_pieces)):
+        saver = saver._replace(role="other", type=None, honours=False)
     direct = saver.honours and not writes_a_series(saver, inputs)
     medium = made(saver, inputs, _sounds(graph, saver, inputs)).medium if direct else _OURS_MAKE.get(saver.type, "file")
     return Candidate(node_id, saver, _link(graph, node_id, saver), direct, medium)

@@ -33,6 +33,7 @@ from comfyledger.comfyui.graph.nodes import (
 from comfyledger.comfyui.graph.outputs import OURS_ID, check_medium
 from comfyledger.comfyui.graph.paths import check_graph, check_input
 from comfyledger.comfyui.graph.plan import Output, Plan, addresses_of_the_run
+from comfyledger.comfyui.graph.savers import SAVERS
 from comfyledger.comfyui.graph.secret_inputs import check_no_secrets, check_not_secret, secrets_in, without
 from comfyledger.errors import Refused
 from comfyledger.wire.strict import check_once, finite
@@ -296,8 +297,16 @@ def _describe_batch_size(plan: Plan, graph: Graph) -> str:
     if plan.batch_size is not None:
         return f"batch size: {_address_text(graph, plan.batch_size)}"
     if several := batch_sizes(graph, _feeding(graph, plan)):
+        if joining := [one.node for one in plan.every_output if _joins(graph, one.node)]:
+            return f"batch size: not filled in, because {node_text(graph, joining[0])} makes one file of a batch"
         return f"batch size: not guessed; name it with `batch_size`: {_address_texts(graph, several)}"
     return "batch size: none found, so each prompt makes the images that the workflow makes"
+
+
+def _joins(graph: Graph, node_id: str) -> bool:
+    """Whether a node is known to make one file of a batch of images."""
+    saver = SAVERS.get(graph[node_id]["class_type"])
+    return saver is not None and not saver.each
 
 
 def _feeding(graph: Graph, plan: Plan) -> list[str]:

@@ -47,6 +47,8 @@ class Saver(NamedTuple):
     """The name of file `place` of a run that begins in an empty folder, without dot and extension."""
     sound: str = ""
     """If this input is linked, the file with sound is written last, with `-audio` behind its name."""
+    in_pieces: str = ""
+    """If this input is linked, it writes one file in several runs, which it puts into the queue itself."""
     temporary: tuple[str, bool] | None = None
     """The widget, and its value, with which the files go to ComfyUI's temporary folder."""
     slot: int | None = None
@@ -229,6 +231,7 @@ _OF_PACKS: Final[dict[str, Saver]] = {
         extensions=_VHS_FORMATS,
         name=_NO_UNDERSCORE,
         sound="audio",
+        in_pieces="meta_batch",
         temporary=("save_output", False),
         metadata=True,
     ),

@@ -20,7 +20,12 @@ from comfyledger.core.naming.names import COMPONENT_BYTES_MAX, NUMBER_DIGITS_MAX
 from comfyledger.plugin_api import IMAGE_EXTENSIONS as SEEN_BY_PLUGINS
 from comfyledger.workers.media.media_file import DECODES, WALKS
 
-CONTAINERS = {"movie": {"mp4", "mov", "m4a"}, "matroska": {"webm", "mkv"}, "heif": {"avif", "heic"}}
+CONTAINERS = {
+    "movie": {"mp4", "mov", "m4a"},
+    "matroska": {"webm", "mkv"},
+    "heif": {"avif", "heic"},
+    "ogg": {"ogg", "ogv"},
+}
 
 
 def test_every_kind_of_file_that_says_whether_it_is_whole_is_checked() -> None:

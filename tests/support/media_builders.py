@@ -152,6 +152,22 @@ def ogg() -> bytes:
     return b"".join(ogg_page(packet, place, (2, 0, 0, 4)[place]) for place, packet in enumerate(packets))
 
 
+def ogg_video(head: bytes, comments: bytes) -> bytes:
+    """A stream of pictures; `head` is its first packet, `comments` the beginning of its second."""
+    texts = comments + struct.pack("<I", 4) + b"test" + struct.pack("<2I", 1, len(PROMPT)) + PROMPT
+    packets = (head, texts, bytes(range(60)), bytes(range(70)))
+    return b"".join(ogg_page(packet, place, (2, 0, 0, 4)[place]) for place, packet in enumerate(packets))
+
+
+def theora() -> bytes:
+    head = b"\x80theora\3\2\1" + struct.pack(">2H", 4, 3) + (64).to_bytes(3, "big") + (48).to_bytes(3, "big")
+    return ogg_video(head + bytes(22), b"\x81theora")
+
+
+def vp8_in_ogg() -> bytes:
+    return ogg_video(b"OVP80\x01\1\0" + struct.pack(">2H", 64, 48) + bytes(14), b"OVP80\x02 ")
+
+
 def flac_in_ogg() -> bytes:
     """Comments and a picture, each in a packet of its own, before the sound."""
     comments = struct.pack("<I", 4) + b"test" + struct.pack("<2I", 1, len(PROMPT)) + PROMPT
@@ -225,6 +241,8 @@ WHOLE: dict[str, Callable[[], bytes]] = {
     "mp3": mp3,
     "ogg": ogg,
     "ogg, of flac": flac_in_ogg,
+    "ogv": theora,
+    "ogv, of vp8": vp8_in_ogg,
     "glb": glb,
     "latent": safetensors,
     "safetensors": safetensors,

@@ -22,7 +22,7 @@ from support.picture_builders import PICTURES, attribute, exr_file, exr_header, 
 FILES = {name: build() for name, build in {**WHOLE, **PICTURES}.items()}
 SIZES = {
     **dict.fromkeys(("png", "gif"), (24, 16)),
-    **dict.fromkeys(("mp4", "m4a", "mov", "webm", "mkv", "avi", "avif", "heic"), (64, 48)),
+    **dict.fromkeys(("mp4", "m4a", "mov", "webm", "mkv", "avi", "ogv", "avif", "heic"), (64, 48)),
     "exr": (8, 5),
     "tiff": (12, 8),
 }

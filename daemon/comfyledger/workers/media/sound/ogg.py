@@ -13,6 +13,7 @@ from comfyledger.workers.media.sound.checksums import crc32
 
 OGG_HEAD_BYTES: Final = 27
 COMMENT_HEADS: Final = (b"OpusTags", b"\x03vorbis", b"\x81theora", b"OVP80\x02 ")
+THEORA_HEAD, VP8_HEAD = b"\x80theora", b"OVP80\x01"
 FLAC_HEAD: Final = b"\x7fFLAC"
 COMMENT_BLOCK, BLOCKS_KEPT = 4, frozenset({0, 3})
 """Of FLAC: seek tables are kept; pictures, cue sheets and application data are not."""
@@ -47,7 +48,8 @@ def measure_ogg(file: BinaryIO, size: int) -> Measured:
     if set(pages) != ended:
         raise truncated()
     masks = [mask for found in comments.values() for mask in found.masks(file)]
-    return Measured("ogg", masks=tuple(masks))
+    size_of = next((found.pixels for found in comments.values() if found.pixels), None)
+    return Measured("ogv" if size_of else "ogg", *(size_of or (0, 0)), tuple(masks))
 
 
 class _Comments:
@@ -62,6 +64,8 @@ class _Comments:
         self._spans: list[tuple[int, int]] = []
         """Of the packet that is being read, as offset and length."""
         self._is_flac = False
+        self.pixels: tuple[int, int] | None = None
+        """Width and height, if the stream is a video."""
         self._done = False
         self._pages: list[tuple[int, int]] = []
         self._masks: list[Mask] = []
@@ -89,6 +93,7 @@ class _Comments:
         self._packet, self._spans = bytearray(), []
         if not self._number:
             self._is_flac = packet.startswith(FLAC_HEAD)
+            self.pixels = _pixels(packet)
         elif self._is_flac and packet[:1] != b"\xff":
             self._mask(packet, spans, _masked_block(packet))
         elif not self._is_flac:
@@ -116,6 +121,15 @@ class _Comments:
             if page <= mask.at < end:
                 content[mask.at - page : mask.at - page + mask.length] = mask.head
         return Mask(page + 22, 4, crc32(bytes(content)).to_bytes(4, "little"))
+
+
+def _pixels(packet: bytearray) -> tuple[int, int] | None:
+    """Width and height as the first packet of a video says them. (Theora I, 6.2; the mapping of VP8 by its authors)"""
+    if packet.startswith(THEORA_HEAD) and len(packet) >= 20:
+        return int.from_bytes(packet[14:17], "big"), int.from_bytes(packet[17:20], "big")
+    if packet.startswith(VP8_HEAD) and len(packet) >= 12:
+        return int.from_bytes(packet[8:10], "big"), int.from_bytes(packet[10:12], "big")
+    return None
 
 
 def _masked_comments(packet: bytearray) -> bytes:

@@ -43,8 +43,8 @@ class Door(Section, frozen=True):
     """The port. It is not registered with anybody; ComfyUI uses 8188, comfy-api-proxy 8189. 0 takes a free port, which
     `door.json` in the state folder names."""
     behind_proxy: bool = False
-    """Whether a reverse proxy with TLS is in front of an address other than loopback, and nobody else can reach the
-    port."""
+    """Whether a reverse proxy with TLS is in front, so that addresses of files and own pages have https. It allows an
+    address other than loopback if nobody else can reach the port."""
     exposed: bool = False
     """Whether an address other than loopback has no proxy. Tokens, prompts and images then cross the network
     unencrypted."""

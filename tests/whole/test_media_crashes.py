@@ -1,7 +1,7 @@
 """The daemon dies at every named place while one prompt makes a file of each medium, and every file is kept once.
 
 One graph with six savers gives six images. A world is killed once for each of them at one place: at its first file, at
-its second, and so on. Uploads are written to the log together, so a world dies at the first one, life after life.
+its second, and so on. Uploads may be written to the log together, so a world dies at the first one, life after life.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OF_A_PROMPT = [
 OF_AN_UPLOAD = [name for name in crash_points.POINTS if name.startswith("upload.")]
 WORLDS = {
     **{name: [f"{name}:{place}" for place in range(1, len(MEDIA) + 1)] for name in OF_A_FILE},
-    **{name: [name, name, name] for name in OF_AN_UPLOAD},
+    **{name: [name] * (1 if name == "upload.logged" else 3) for name in OF_AN_UPLOAD},
     "prompt": OF_A_PROMPT,
     "answer": ["prompt.answered", "prompt.sought"],
 }

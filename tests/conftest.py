@@ -12,6 +12,11 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+"""A busy machine breaks no law: laws about time have bounds of their own."""
 
 FOREIGN = ("COMFYLEDGER_", "CLOUDINARY_")
 """What a developer has set for daemons, clients and accounts of their own means nothing to a test, nor does a proxy."""

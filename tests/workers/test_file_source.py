@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from comfyledger.core.rows import ImageRow
+from comfyledger.core.rows import ImageRow, Upload
+from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
+from comfyledger.plugin_api import Held
+from comfyledger.plugins import OpenedStore
 from comfyledger.workers import file_source
 from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.spool.spool import Spool
+from support.waiting import until
 
 BODY = b"a video of a thousand bytes" * 40
 
@@ -22,6 +28,29 @@ class NoStores:
 
     async def batch(self, batch_id: str) -> None:
         return None
+
+
+class OneStore:
+    """A reader of a batch with a store, and that store, which counts how often it is fetched from."""
+
+    identity = "here"
+
+    def __init__(self, body: bytes = BODY) -> None:
+        self.body, self.fetched = body, 0
+        self.opened = OpenedStore("folder", "folder", "here", store=self)  # type: ignore[arg-type]
+
+    async def batch(self, batch_id: str) -> Any:
+        return SimpleNamespace(stores=(StoreRef("folder", "here"),))
+
+    async def check(self, public_id: str, extension: str) -> Held:
+        return Held(public_id, extension, len(self.body))
+
+    async def fetch(self, public_id: str, extension: str, target: Path) -> None:
+        self.fetched += 1
+        target.write_bytes(self.body)
+
+    def source(self, tmp_path: Path) -> FileSource:
+        return FileSource({"folder": self.opened}, self, Spool(tmp_path / "spool"))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -50,13 +79,13 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def row(size_bytes: int = len(BODY)) -> ImageRow:
-    sha256 = hashlib.sha256(BODY).hexdigest()
-    return ImageRow("B1", 1, 1, "f", "n_1", 1, "areg", "kept", sha256=sha256, size_bytes=size_bytes, extension="mp4")
+def row(body: bytes = BODY) -> ImageRow:
+    sha256, uploads = hashlib.sha256(body).hexdigest(), (Upload("folder", "stored"),)
+    return ImageRow("B1", 1, 1, "f", "n_1", 1, "areg", "stored", uploads, sha256, "", len(body), extension="mp4")
 
 
-async def read(source: FileSource) -> bytes:
-    async with source.open(row()) as file:
+async def read(source: FileSource, body: bytes = BODY) -> bytes:
+    async with source.open(row(body)) as file:
         return file.read()
 
 
@@ -95,3 +124,51 @@ async def test_no_more_files_are_remembered_than_there_may_be(
         place.touch()
         assert await read(source) == BODY
     assert len(source._compared) == 2
+
+
+async def test_a_large_copy_is_made_once_for_readers_that_come_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_source, "LARGE_BYTES", 100)
+    store = OneStore()
+    source = store.source(tmp_path)
+    assert await asyncio.gather(*(read(source) for _ in range(3))) == [BODY] * 3
+    async with source.open(row()) as first, source.open(row()) as second:
+        assert (first.read(7), second.read()) == (BODY[:7], BODY), "each reader has a place of its own"
+    assert store.fetched == 1
+
+
+async def test_a_copy_ends_after_its_time_and_when_others_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_source, "LARGE_BYTES", 100)
+    store = OneStore()
+    source = store.source(tmp_path)
+    for body in (BODY, BODY + b"2", BODY + b"3", BODY):
+        store.body = body
+        assert await read(source, body) == body
+    assert store.fetched == 4
+    monkeypatch.setattr(file_source, "KEPT_S", 0.0)
+    assert await read(source) == BODY
+    await until(lambda: source._kept.find(row().sha256) is None, "the copy is closed")
+    monkeypatch.setattr(file_source, "KEPT_S", 60.0)
+    before = store.fetched
+    assert [await read(source) for _ in range(2)] == [BODY] * 2
+    assert store.fetched == before + 1
+
+
+async def test_a_small_copy_is_deleted_with_its_reader(tmp_path: Path) -> None:
+    store = OneStore()
+    source = store.source(tmp_path)
+    assert [await read(source) for _ in range(2)] == [BODY] * 2
+    assert store.fetched == 2
+
+
+async def test_a_copy_with_other_bytes_is_neither_returned_nor_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_source, "LARGE_BYTES", 100)
+    store = OneStore(BODY[::-1])
+    source = store.source(tmp_path)
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await read(source)
+    assert store.fetched == 2

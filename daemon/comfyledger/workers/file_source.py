@@ -2,8 +2,8 @@
 
 The open file itself is compared with what was pinned, a large one once and again after each change. So a file that was
 altered, or that another process removes meanwhile, is never returned as the image. A copy from a store is a temporary
-file that is deleted with its reader; it does not go back into the spool. The number of copies and readers at one time
-is bounded.
+file that is deleted with its reader, a large one a minute after its last; it does not go back into the spool. The
+number of copies and readers at one time is bounded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, BinaryIO, Final
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -38,7 +39,44 @@ LARGE_BYTES: Final = 16 * 1_048_576
 a video many times, and each comparison of a large one takes seconds."""
 COMPARED_MAX: Final = 256
 
+COPIES_KEPT: Final = 2
+KEPT_S: Final = 60.0
+"""How long a large copy stays after it was last read."""
+
 log = structlog.get_logger("comfyledger.pictures")
+
+
+class Copies:
+    """Large copies from stores that stay open for a while. They have no name, so none outlives the daemon."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[IO[bytes], asyncio.TimerHandle]] = {}
+        """By sha256; the one that was read last is the last."""
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def turn(self, sha256: str) -> asyncio.Lock:
+        """Held while somebody looks for a copy or makes it, so that it is made once."""
+        return self._turns.setdefault(sha256, asyncio.Lock())
+
+    def find(self, sha256: str) -> Path | None:
+        """A path that opens the copy anew, while this process lives."""
+        if sha256 not in self._open:
+            return None
+        file, timer = self._open.pop(sha256)
+        timer.cancel()
+        return self.keep(sha256, file)
+
+    def keep(self, sha256: str, file: IO[bytes]) -> Path:
+        """Keep a copy for `KEPT_S` from now, and no more than `COPIES_KEPT` of them."""
+        self._open[sha256] = (file, asyncio.get_running_loop().call_later(KEPT_S, self._close, sha256))
+        for other in list(self._open)[:-COPIES_KEPT]:
+            self._close(other)
+        return Path(f"/proc/self/fd/{file.fileno()}")
+
+    def _close(self, sha256: str) -> None:
+        file, timer = self._open.pop(sha256)
+        timer.cancel()
+        file.close()
 
 
 class FileSource:
@@ -49,6 +87,7 @@ class FileSource:
         self._reader = reader
         self._spool = spool
         self._copies = asyncio.Semaphore(COPIES_MAX)
+        self._kept = Copies()
         self._readers = 0
         self._compared: dict[tuple[int, ...], str] = {}
         """The sha256 of large files of the spool, by what of a file changes with its bytes. Used in the loop alone."""
@@ -65,7 +104,7 @@ class FileSource:
             raise Refused("busy", f"{READERS_MAX} images are being read already.", hint=hint, retry_after_s=1.0)
         self._readers += 1
         try:
-            file = await self._in_spool(image) or await self._from_stores(image)
+            file = await self._in_spool(image) or await self._copied(image)
             try:
                 yield file
             finally:
@@ -82,13 +121,22 @@ class FileSource:
         return next(served, "")
 
     async def _in_spool(self, image: ImageRow) -> BinaryIO | None:
-        path = self._spool.path_of(image.batch_id, image.index, image.extension)
+        return await self._compare(self._spool.path_of(image.batch_id, image.index, image.extension), image)
+
+    async def _compare(self, path: Path, image: ImageRow) -> BinaryIO | None:
         file = await asyncio.to_thread(_whole, path, image, dict(self._compared))
         if file is not None and image.size_bytes > LARGE_BYTES:
             self._compared[_identity(file)] = image.sha256
             for known in list(self._compared)[:-COMPARED_MAX]:
                 del self._compared[known]
         return file
+
+    async def _copied(self, image: ImageRow) -> BinaryIO:
+        """A copy from a store, or one of a short while ago."""
+        async with self._kept.turn(image.sha256):
+            path = self._kept.find(image.sha256)
+            file = await self._compare(path, image) if path is not None else None
+            return file or await self._from_stores(image)
 
     async def _from_stores(self, image: ImageRow) -> BinaryIO:
         batch = await self._reader.batch(image.batch_id)
@@ -120,7 +168,10 @@ class FileSource:
             return None
         with tempfile.NamedTemporaryFile(prefix="comfyledger-") as copy:
             await store.fetch(name, image.extension, Path(copy.name))
-            return await asyncio.to_thread(_whole, Path(copy.name), image, {})
+            file = await self._compare(Path(copy.name), image)
+            if file is not None and image.size_bytes > LARGE_BYTES:
+                self._kept.keep(image.sha256, os.fdopen(os.dup(file.fileno()), "rb"))
+            return file
 
 
 def _whole(path: Path, image: ImageRow, compared: Mapping[tuple[int, ...], str]) -> BinaryIO | None:

@@ -147,7 +147,7 @@ class Workflow(Section, frozen=True):
     file: str
     """A path relative to the configuration file, or `sample:NAME` for a graph that is included."""
     output: str | None = None
-    """Id of the node whose files become images. Found if there is only one, or if one is made from all others."""
+    """Id of the node whose files become images. Found if there is only one, or if one uses the work of all others."""
     outputs: Annotated[tuple[str, ...], Meta(min_length=1, max_length=16)] | None = None
     """Several such nodes; it takes precedence over `output`. Each unit of `quantity` gives one image for each, in this
     order."""

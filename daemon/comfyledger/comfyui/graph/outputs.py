@@ -196,7 +196,7 @@ def _usable(one: Candidate) -> bool:
 
 
 def _meant(graph: Graph, found: Sequence[Candidate]) -> Candidate:
-    """The only output, or the one that is made from all others."""
+    """The only output, or the one that uses the work of all others."""
     usable = [one for one in found if _usable(one)]
     if not usable:
         if found:

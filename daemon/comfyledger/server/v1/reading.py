@@ -93,7 +93,7 @@ def _parameters(request: web.Request, route: Route) -> list[tuple[str, str]]:
     try:
         found = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
     except ValueError as error:
-        hint = f"Send at most {PARAMETERS_MAX} parameters, in UTF-8 with percent signs."
+        hint = f"Send at most {PARAMETERS_MAX} parameters, percent-encoded as UTF-8."
         raise Refused("invalid_field", "The query cannot be read.", hint=hint, path="query") from error
     if route.waits:
         if sum(name == "wait" for name, _ in found) > 1:

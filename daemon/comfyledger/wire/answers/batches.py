@@ -247,7 +247,7 @@ class BatchInfo(Answer, frozen=True):
     images: Annotated[list[ImageInfo], Meta(description="Its images; only from `get_batch`.")] = []
     outputs: Annotated[
         list[OutputInfo],
-        Meta(description="Its outputs, in order. Left out for one output whose files are images."),
+        Meta(description="Its outputs, in order. Left out if there is one output and its medium is `image`."),
     ] = []
 
 

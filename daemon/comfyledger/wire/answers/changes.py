@@ -125,8 +125,8 @@ class SeriesRaised(Answer, frozen=True):
     raised: Annotated[
         int,
         Meta(
-            description="How many series the ledger knew, and whose next number it raised or for which it recorded "
-            "this store's answer.",
+            description="How many known series changed: their next number was raised, or this store's answer was "
+            "recorded.",
             examples=[0],
         ),
     ]

@@ -97,8 +97,8 @@ class SubmitBatch(Message, frozen=True):
     output: Annotated[
         NodeId | None,
         Meta(
-            description="The id of the node whose files become images. Default: what the configuration says, the only"
-            " one, or the one that is made from all others.",
+            description="The id of the node whose files become images. Default: the one that the configuration "
+            "names, else the only one, else the one that uses the work of all others.",
             examples=["9"],
         ),
     ] = None

@@ -163,8 +163,8 @@ def _is_due(path: str, said: Said) -> bool:
     return path != LIVE or said.states[LIVE] is not None
 
 
-def violations(records: list[Record], model: Model, folder: Path) -> list[str]:
-    disk, chance, looker = Disk(), random.Random(SEED), Looker(folder)
+def violations(records: list[Record], model: Model, looker: Looker) -> list[str]:
+    disk, chance = Disk(), random.Random(SEED)
     found = []
     for place, (record, said) in enumerate(zip(records, acknowledged(records), strict=True)):
         disk.take(record)
@@ -182,6 +182,7 @@ class Lives:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.looker = Looker(folder)
         self._library = recorder.compiled(folder)
 
     def records(self, step: str = "") -> list[Record]:
@@ -223,7 +224,7 @@ def test_the_record_is_complete_and_all_was_acknowledged(lives: Lives, good: lis
 def test_a_power_loss_at_any_operation_leaves_the_old_or_the_new_ledger(
     lives: Lives, good: list[Record], model: Model
 ) -> None:
-    assert violations(good, model, lives.folder) == []
+    assert violations(good, model, lives.looker) == []
 
 
 @pytest.mark.parametrize(
@@ -236,4 +237,4 @@ def test_a_power_loss_at_any_operation_leaves_the_old_or_the_new_ledger(
     ],
 )
 def test_a_durable_step_that_is_taken_out_is_found_out(lives: Lives, step: str, loss: str) -> None:
-    assert any(loss in line for line in violations(lives.records(step), synced_only, lives.folder))
+    assert any(loss in line for line in violations(lives.records(step), synced_only, lives.looker))

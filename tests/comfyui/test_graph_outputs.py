@@ -108,18 +108,17 @@ def test_savers_in_a_circle_are_refused() -> None:
     assert refusal(plan_of, graph | decoding).code == "workflow_output_ambiguous"
 
 
-def test_one_image_saver_beside_other_media_stays_the_output() -> None:
-    """As in releases that knew no other media."""
+def test_an_image_saver_has_no_precedence_over_other_media() -> None:
     for saver in (
-        node("SaveVideo", video=["1", 0], filename_prefix="v"),
-        node("VHS_VideoCombine", images=["1", 0], filename_prefix="v", format="image/gif"),
-        node("SaveAudioMP3", audio=["1", 0], filename_prefix="v"),
-        node("Save Audio Elsewhere", audio=["1", 0]),
+        node("SaveVideo", video=["2", 0], filename_prefix="v"),
+        node("VHS_VideoCombine", images=["2", 0], filename_prefix="v", format="image/gif"),
+        node("SaveAudioMP3", audio=["2", 0], filename_prefix="v"),
         node("SaveImageWebsocket", images=["2", 0]),
-        node("SaveText", text=["1", 0], filename_prefix="v", format="txt"),
     ):
-        plan = plan_of(image(**{"2": node("EmptyImage"), "7": saver}))
-        assert (plan.output, plan.outputs, plan.left_out) == ("9", (), ("7",))
+        graph = image(**{"2": node("EmptyImage"), "7": saver})
+        assert refusal(plan_of, graph).code == "workflow_output_ambiguous"
+        graph["2"] = node("ImageBlur", image=["1", 0])
+        assert plan_of(graph).left_out[-1:] == ("9",)
 
 
 def test_the_same_image_is_saved_by_the_node_that_can() -> None:

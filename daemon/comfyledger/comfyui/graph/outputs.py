@@ -203,9 +203,6 @@ def _meant(graph: Graph, found: Sequence[Candidate]) -> Candidate:
             raise _unsupported(graph, [one.node for one in found])
         raise Refused("workflow_no_output", hint="Add a SaveImage node.")
     several = _weightiest(usable)
-    pictures = [one for one in several if _saves_pictures(graph, graph[one.node])]
-    if len(pictures) == 1:
-        return pictures[0]
     last = several[0] if len(several) == 1 else _last(graph, several)
     if last is None:
         raise _ambiguous(graph, [one.node for one in several])
@@ -227,15 +224,6 @@ def _weightiest(usable: Sequence[Candidate]) -> list[Candidate]:
 
 
 _WEIGHTS: Final[tuple[Role, ...]] = ("saver", "side", "preview")
-
-
-def _saves_pictures(graph: Graph, node: Graph) -> bool:
-    """The rule of the first releases. A graph with exactly one such node gives what it gave then."""
-    name = folded(node)
-    by_name = name.startswith("preview") or any(word in name for word in MEDIA_WORDS)
-    links = any(is_link(graph, node["inputs"].get(name)) for name in IMAGE_NAMES)
-    takes = takes_prefix(node["inputs"], node["class_type"])
-    return takes and not by_name and (links or node["class_type"] == "SaveImage")
 
 
 def _last(graph: Graph, several: Sequence[Candidate]) -> Candidate | None:

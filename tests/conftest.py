@@ -58,9 +58,11 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _the_log_speaks_as_at_the_start() -> Iterator[None]:
-    """A command that was run in this process has set the level of the log for the whole process."""
+def _the_process_is_as_at_the_start() -> Iterator[None]:
+    """A command that was run in this process has set the level of the log and the garbage collector for all of it."""
+    thresholds = gc.get_threshold()
     yield
+    gc.set_threshold(*thresholds)
     structlog.reset_defaults()
     _show_short_tracebacks()
 

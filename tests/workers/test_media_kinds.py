@@ -16,7 +16,21 @@ from comfyledger.core.media import PROVED
 from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.media.media_file import ProvedFile, pin
 from support.hidden_texts import hides
-from support.media_builders import PROMPT, SECRET, WHOLE, crc, element, flac, glb, matroska, mp3, ogg, ogg_page, wav
+from support.media_builders import (
+    PROMPT,
+    SECRET,
+    WHOLE,
+    box,
+    crc,
+    element,
+    flac,
+    glb,
+    matroska,
+    mp3,
+    ogg,
+    ogg_page,
+    wav,
+)
 from support.picture_builders import PICTURES, attribute, exr_file, exr_header, exr_rows
 
 FILES = {name: build() for name, build in {**WHOLE, **PICTURES}.items()}
@@ -205,6 +219,20 @@ def test_the_attributes_of_an_exr_keep_their_form() -> None:
     assert b"preview\0preview\0" + struct.pack("<3I", 8 + len(SECRET), 1, 5) + bytes(len(SECRET)) in kept
     cut = attribute(b"tags", b"stringvector", texts[:-1])
     assert reason(exr_file(0, exr_header(cut), exr_rows())) == "structure"
+
+
+def test_a_packet_without_a_head_ends_the_texts_of_flac_in_ogg() -> None:
+    first, *_ = FILES["ogg, of flac"].split(b"OggS")[1:]
+    for packet in (b"", b"\4", b"\4\0\0"):
+        taken(b"OggS" + first + ogg_page(packet, 1, 0) + ogg_page(b"", 2, 4), strip=True)
+
+
+def test_pieces_of_a_picture_that_take_no_bytes_are_bounded() -> None:
+    table = b"\1\0\0\0" + bytes(2) + struct.pack(">H", 40) + struct.pack(">4H", 1, 0, 0, 65_535) * 40
+    infos = box(b"iinf", bytes(4), b"\0\1", box(b"infe", b"\2\0\0\0", struct.pack(">2H4s", 1, 0, b"av01"), b"\0"))
+    content = box(b"ftyp", b"avif", bytes(4)) + box(b"meta", bytes(4), infos, box(b"iloc", table))
+    with pytest.raises(Broken, match="more than 65536 pieces"):
+        taken(content, strip=True)
 
 
 def test_a_tag_of_ape_is_emptied_and_is_no_sound() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
 
-from comfyledger.workers.media.broken_file import Broken, check_parts, take, truncated
+from comfyledger.workers.media.broken_file import Broken, take, truncated
 from comfyledger.workers.media.masked import Mask, Measured
 from comfyledger.workers.media.video.boxes import BRANDS_BYTES_MAX, TEXTS, Box, Movie, boxes, check_samples, walk
 
@@ -20,6 +20,8 @@ TEXT_ITEMS: Final = frozenset({b"Exif", b"mime", b"uri "})
 """Kinds of item that are no picture. ComfyUI's savers put prompt and workflow into Exif."""
 NO_ITEM: Final = b"skip"
 """The kind that such an item gets: readers pass over kinds that they do not know."""
+EXTENTS_MAX: Final = 65_536
+"""A picture of many tiles has some hundred. A piece may take no bytes in its table, so the file does not bound them."""
 IN_FILE, IN_META = 0, 1
 """How the place of an item is counted: from the beginning of the file, or of the box `idat`."""
 
@@ -132,7 +134,8 @@ def _extents(file: BinaryIO, box: Box) -> Iterator[Extent]:
         is_here = number(2) == 0
         start = number(base)
         for _ in range(number(2)):
-            check_parts(parts := parts + 1)
+            if (parts := parts + 1) > EXTENTS_MAX:
+                raise Broken("structure", f"The picture has more than {EXTENTS_MAX} pieces.")
             number(index if version else 0)
             at = start + number(offset)
             extent = Extent(item, way, at, number(length))

@@ -15,6 +15,7 @@ OGG_HEAD_BYTES: Final = 27
 COMMENT_HEADS: Final = (b"OpusTags", b"\x03vorbis", b"\x81theora", b"OVP80\x02 ")
 THEORA_HEAD, VP8_HEAD = b"\x80theora", b"OVP80\x01"
 FLAC_HEAD: Final = b"\x7fFLAC"
+BLOCK_HEAD_BYTES: Final = 4
 COMMENT_BLOCK, BLOCKS_KEPT = 4, frozenset({0, 3})
 """Of FLAC: seek tables are kept; pictures, cue sheets and application data are not."""
 COMMENT_BYTES_MAX: Final = 16 * 1_048_576
@@ -94,11 +95,11 @@ class _Comments:
         if not self._number:
             self._is_flac = packet.startswith(FLAC_HEAD)
             self.pixels = _pixels(packet)
-        elif self._is_flac and packet[:1] != b"\xff":
+        elif self._is_flac and len(packet) >= BLOCK_HEAD_BYTES and packet[:1] != b"\xff":
             self._mask(packet, spans, _masked_block(packet))
         elif not self._is_flac:
             self._mask(packet, spans, _masked_comments(packet))
-        self._done = bool(self._number) and (not self._is_flac or packet[:1] == b"\xff" or packet[0] >= 0x80)
+        self._done = bool(self._number) and (not self._is_flac or len(packet) < BLOCK_HEAD_BYTES or packet[0] >= 0x80)
         self._number += 1
 
     def _mask(self, packet: bytearray, spans: list[tuple[int, int]], masked: bytes) -> None:
@@ -146,9 +147,9 @@ def _masked_block(packet: bytearray) -> bytes:
     """A block of metadata of FLAC, of the same length: comments as spaces, anything else as padding."""
     kind, masked = packet[0] & 0x7F, bytearray(packet)
     if kind == COMMENT_BLOCK:
-        _blank(masked, 4)
+        _blank(masked, BLOCK_HEAD_BYTES)
     elif kind not in BLOCKS_KEPT:
-        masked = bytearray([packet[0] & 0x80 | 1]) + packet[1:4] + bytes(len(packet) - 4)
+        masked = bytearray([packet[0] & 0x80 | 1]) + packet[1:4] + bytes(len(packet) - BLOCK_HEAD_BYTES)
     return bytes(masked)
 
 

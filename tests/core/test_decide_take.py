@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from comfyledger.core.events import FilesTaken, ImageAdded
+from comfyledger.core.events import FilesTaken, ImageAdded, ImageCancelled
 from comfyledger.core.results import Accepted, Changed, Taken, Wanted
 from comfyledger.core.rows import PromptRow
 from comfyledger.core.values import Take
@@ -28,6 +29,8 @@ from support.core_builders import (
     taking,
     uploaded,
 )
+
+CANCELLED = ImageCancelled("b1", (1,), (1,), by="app", choice_over=True)
 
 
 def waiting(images: int, files: int) -> PlainLedger:
@@ -158,3 +161,26 @@ def test_forgetting_the_last_image_that_waits_lets_the_files_go() -> None:
     assert len(ledger.prompt().waiting) == 4
     ledger.given(forget(2))
     assert ledger.prompt().waiting == ()
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_cancelled_choice_goes_only_where_its_event_says_so(over: bool) -> None:
+    """Events of earlier ledgers do not say so, and their tables still have the row."""
+    ledger = waiting(images=1, files=2).given(taking("last"), cancel(1))
+    assert ledger.prompt().waiting == ()
+    log = [
+        replace(entry, event=replace(entry.event, choice_over=over)) if entry.event == CANCELLED else entry
+        for entry in ledger.log
+    ]
+    prompt = folded(log, narrow=True)["prompt", "b1", 1]
+    assert isinstance(prompt, PromptRow)
+    assert [file.image for file in prompt.waiting] == ([] if over else [2])
+
+
+def test_a_cancel_of_what_is_rendered_says_nothing_of_a_choice() -> None:
+    (cancelled,) = (
+        event
+        for event in given(submit(quantity=1), rendering(1)).when(cancel(1)).events
+        if isinstance(event, ImageCancelled)
+    )
+    assert not cancelled.choice_over

@@ -34,7 +34,7 @@ from comfyledger.core.events import (
 )
 from comfyledger.core.naming.names import Series, name_of
 from comfyledger.core.results import Accepted, Changed, Raised, SeriesNext, SeriesUnknown
-from comfyledger.core.rows import BatchRow, ImageRow
+from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import (
     NUMBER_MAX,
     Evidence,
@@ -214,9 +214,15 @@ def cancel_batch(draft: Draft, command: CancelBatch) -> Changed:
     if open_images:
         indexes = tuple(image.index for image in open_images)
         prompts = tuple(sorted({image.prompt for image in open_images}))
-        draft.emit(ImageCancelled(batch.batch_id, indexes, prompts, by=command.label))
+        over = any(_awaits_taking(draft.state.the_prompt(batch.batch_id, index)) for index in prompts)
+        draft.emit(ImageCancelled(batch.batch_id, indexes, prompts, by=command.label, choice_over=over))
     draft.settle(batch.batch_id)
     return Changed(len(open_images), _left(chosen, open_images))
+
+
+def _awaits_taking(prompt: PromptRow) -> bool:
+    """Whether files were chosen from too many and are not given to their images yet."""
+    return prompt.state == "finished" and bool(prompt.waiting)
 
 
 def _left(chosen: list[ImageRow], changed: list[ImageRow]) -> dict[str, int]:

@@ -167,6 +167,9 @@ class ImageCancelled(Event, frozen=True):
     images: ImageIndexes
     prompts: PromptIndexes
     by: CausedBy = ""
+    choice_over: Annotated[
+        bool, Meta(description="Whether files that `retry --take` chose for them, and that nobody has taken yet, go.")
+    ] = False
 
 
 class ImageForgotten(Event, frozen=True):

@@ -123,11 +123,13 @@ def images_ended(state: Slice, event: ImageFailed | ImageCancelled) -> tuple[Row
     """Images that come to an end unrendered, and the prompts that nothing is left of."""
     batch_id, ended = event.batch_id, frozenset(event.images)
     to: ImageState
+    over = False
     match event:
         case ImageFailed():
             to, code, words = "failed", event.code, event.words
         case ImageCancelled():
-            to, code, words = "cancelled", "cancelled", None
+            to, code, words, over = "cancelled", "cancelled", None, event.choice_over
     before = [image for image in state.images(batch_id) if image.index in ended]
     after = [replace(image, state=to, code=code, words=words) for image in before]
-    return (*after, *left_alone(state, batch_id, before), moved(state.the_batch(batch_id), before, to))
+    prompts = left_alone(state, batch_id, before, choice_over=over)
+    return (*after, *prompts, moved(state.the_batch(batch_id), before, to))

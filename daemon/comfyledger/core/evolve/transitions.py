@@ -40,25 +40,27 @@ def waits(image: ImageRow | None) -> bool:
     return image is not None and image.state == "pending"
 
 
-def left_alone(state: Slice, batch_id: str, ended: Iterable[ImageRow]) -> list[PromptRow]:
-    """The prompts of images that come to an end unrendered, where nothing is left that waits for them."""
+def left_alone(state: Slice, batch_id: str, ended: Iterable[ImageRow], *, choice_over: bool = False) -> list[PromptRow]:
+    """The prompts of images that come to an end unrendered, where nothing is left that waits for them.
+
+    `choice_over`: files that were chosen and not taken yet go, because they are of no use to a later attempt.
+    """
     indexes = {image.index for image in ended}
     touched = {image.prompt for image in ended}
     waiting = {row.index for row in state.images(batch_id) if waits(row)} - indexes
     return [
-        _unwanted(prompt)
+        _unwanted(prompt, choice_over=choice_over)
         for prompt in state.prompts(batch_id)
         if prompt.index in touched and waiting.isdisjoint(prompt.images)
     ]
 
 
-def _unwanted(prompt: PromptRow) -> PromptRow:
-    """A prompt of which no image is wanted: taken out of ComfyUI if it may be there. Files that were chosen and not
-    taken yet are of no use to a later attempt.
-    """
+def _unwanted(prompt: PromptRow, *, choice_over: bool) -> PromptRow:
+    """A prompt of which no image is wanted: taken out of ComfyUI if it may be there."""
     if prompt.at_comfyui:
         return replace(prompt, state="cancelling")
-    return replace(prompt, state="done", waiting=() if prompt.state == "finished" else prompt.waiting)
+    waiting = () if choice_over and prompt.state == "finished" else prompt.waiting
+    return replace(prompt, state="done", waiting=waiting)
 
 
 def renewed(prompt: PromptRow) -> PromptRow:

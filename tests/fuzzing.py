@@ -126,7 +126,7 @@ class Mutator:
 
 
 def _policy() -> admit.AdmissionPolicy:
-    graph = graphs.read_graph(workflows.load("empty-image"), 524_288)
+    graph = graphs.read_graph(workflows.load("empty-image"), 524_288).nodes
     named = graphs.Named(inputs=dict(workflows.SAMPLES["empty-image"].inputs))
     prepared = {"empty-image": admit.prepare("empty-image", graph, named)}
     return admit.AdmissionPolicy(Templates(), prepared, "empty-image", "main", 1_000, 524_288, trust=False)

@@ -28,7 +28,7 @@ def node(class_type: str, **inputs: Any) -> dict[str, Any]:
 
 def admitted(outputs: tuple[str, ...] = OUTPUTS, quantity_max: int = 1_000, **asked: Any) -> SubmitBatch:
     video = {"12": node("SaveVideo", video=["1", 0], filename_prefix="x")}
-    graph = graphs.read_graph(workflows.load("empty-image"), 524_288) | video
+    graph = graphs.read_graph(workflows.load("empty-image"), 524_288).nodes | video
     named = graphs.Named(outputs, batch_size="1.batch_size")
     return command_of({"w": admit.prepare("w", graph, named)}, quantity_max, **asked)
 
@@ -135,7 +135,7 @@ def test_the_configuration_names_one_output_or_several(tmp_path: Path) -> None:
 
 
 def test_a_graph_with_one_image_saver_has_the_plan_that_it_always_had() -> None:
-    graph = graphs.read_graph(workflows.load("text-to-image"), 524_288)
+    graph = graphs.read_graph(workflows.load("text-to-image"), 524_288).nodes
     named = graphs.Named(inputs=dict(workflows.SAMPLES["text-to-image"].inputs))
     prepared = admit.prepare("w", graph, named)
     assert command_of({"w": prepared}, quantity=1).plan == {

@@ -17,7 +17,7 @@ RAW = b"{}"
 
 def seeds(made_up: int, **asked: Any) -> list[int]:
     """The seeds of a batch's prompts, where chance gives `made_up`."""
-    graph = graphs.read_graph(workflows.load("empty-image"), 524_288)
+    graph = graphs.read_graph(workflows.load("empty-image"), 524_288).nodes
     prepared = {"w": admit.prepare("w", graph)}
     policy = admit.AdmissionPolicy(Templates(), prepared, "w", "main", 1_000, 524_288, trust=False)
     ids = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: made_up)

@@ -22,10 +22,9 @@ from comfyledger.comfyui.graph.read import (
     check_inputs,
     describe,
     fill,
-    read_graph,
 )
 from comfyledger.errors import Refused
-from support.graphs import DIFFUSION, GRAPHS, ROOM, WILD, diffusion, image, node, plan_of, refusal
+from support.graphs import DIFFUSION, GRAPHS, ROOM, WILD, diffusion, image, node, plan_of, read_graph, refusal
 
 # Reading
 
@@ -39,24 +38,6 @@ def test_what_is_read_is_a_copy() -> None:
     graph = diffusion()
     read_graph(graph, ROOM)["3"]["inputs"]["seed"] = 99
     assert graph == diffusion()
-
-
-@pytest.mark.parametrize("wrapper", ["prompt", "workflow"])
-def test_a_wrapped_graph_is_unwrapped(wrapper: str) -> None:
-    assert read_graph({wrapper: diffusion(), "client_id": "c"}, ROOM) == diffusion()
-
-
-def test_a_node_called_prompt_is_no_wrapper() -> None:
-    graph = image(prompt=node("CLIPTextEncode", text="a"))
-    assert read_graph(graph, ROOM) == graph
-
-
-@pytest.mark.parametrize("wrap", [lambda ui: ui, lambda ui: {"workflow": ui}, lambda ui: {"prompt": ui}])
-def test_the_ui_format_is_refused_with_the_way_to_export(wrap: Any) -> None:
-    ui = {"last_node_id": 9, "nodes": [{"id": 9, "type": "SaveImage"}], "links": [[1, 1, 0, 9, 0, "IMAGE"]]}
-    refused = refusal(read_graph, wrap(ui), ROOM)
-    assert refused.code == "workflow_ui_format"
-    assert "Workflow > Export (API)" in refused.hint
 
 
 @pytest.mark.parametrize("as_bytes", [True, False])

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comfyledger.comfyui.graph.read import Named, describe, plan_workflow, read_graph
+from comfyledger.comfyui.graph.read import Named, describe, plan_workflow
 from comfyledger.errors import Refused
-from support.graphs import ADDRESSES, DIFFUSION, IDS, ROOM, WILD, diffusion, image, node, plan_of, refusal
+from support.graphs import ADDRESSES, DIFFUSION, IDS, ROOM, WILD, diffusion, image, node, plan_of, read_graph, refusal
 
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "comfyui-0.33.0"
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from comfyledger import workflows
-from comfyledger.comfyui.graph.read import Plan, as_template, check_inputs, fill, read_graph
+from comfyledger.comfyui.graph.read import Plan, as_template, check_inputs, fill
 from comfyledger.workflows import SAMPLES, load
-from support.graphs import plan_of
+from support.graphs import plan_of, read_graph
 
 RECORDING = Path(__file__).parents[1] / "recordings" / "comfyui-0.33.0" / "sampler.jsonl"
 

@@ -216,9 +216,9 @@ def _workflow(message: wire.SubmitBatch, policy: AdmissionPolicy) -> ConfiguredW
         if isinstance(wanted, str):
             configured = _configured(wanted, policy.workflows)
             return configured if outputs is None else _with_outputs(configured, outputs)
-        graph = graphs.read_graph(wanted, policy.graph_bytes_max)
+        graph, no_nodes = graphs.read_graph(wanted, policy.graph_bytes_max)
         graphs.check_classes(graph, policy.node_classes_denied)
-        prepared = prepare("", graph, graphs.Named(outputs))
+        prepared = prepare("", graph, graphs.Named(outputs, no_nodes=no_nodes))
         graphs.check_graph(prepared.graph, [output.prefix for output in prepared.plan.every_output])
         graphs.check_no_secrets(graph)
         return prepared

@@ -34,7 +34,7 @@ def prepare_workflows(settings: Settings) -> dict[str, ConfiguredWorkflow]:
 
 def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> ConfiguredWorkflow:
     raw, inputs = _source(workflow)
-    read = graphs.read_graph(raw, graph_bytes_max)
+    read, no_nodes = graphs.read_graph(raw, graph_bytes_max)
     found = graphs.secrets_in(read)
     graph = graphs.without(read, found)
     named = graphs.Named(
@@ -43,6 +43,7 @@ def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> Configured
         batch_size=workflow.batch_size,
         inputs={**inputs, **workflow.inputs},
         secrets=tuple(dict.fromkeys([*found, *workflow.secrets])),
+        no_nodes=no_nodes,
     )
     prepared = prepare(name, graph, named)
     graphs.check_no_secrets(prepared.graph)

@@ -42,6 +42,8 @@ class Named(msgspec.Struct, frozen=True):
     batch_size: str | None = None
     inputs: Mapping[str, str] = {}
     secrets: tuple[str, ...] = ()
+    no_nodes: tuple[str, ...] = ()
+    """What the reader left out of the graph, for the plan to tell."""
 
 
 NOTHING_NAMED: Final = Named()
@@ -72,6 +74,7 @@ def plan_workflow(graph: Graph, named: Named = NOTHING_NAMED) -> tuple[dict[str,
         secrets=named.secrets,
         outputs=() if chosen.outputs == (classic_output(first.node),) else chosen.outputs,
         left_out=chosen.left_out,
+        no_nodes=named.no_nodes,
     )
     _check_secrets(graph, plan)
     taken = addresses_of_the_run(plan)

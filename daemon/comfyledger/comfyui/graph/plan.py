@@ -59,6 +59,9 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     plans are in the log since before there were others."""
     left_out: tuple[str, ...] = ()
     """Other nodes that save or show something and are not run, at most a hundred."""
+    no_nodes: tuple[str, ...] = ()
+    """What stood beside the nodes and was left out, by name: `_meta`, or what a wrapper has besides the graph. At most
+    a hundred."""
 
     @property
     def every_output(self) -> tuple[Output, ...]:

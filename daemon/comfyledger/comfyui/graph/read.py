@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from comfyledger.comfyui.graph.find import NOTHING_NAMED, Named, batch_sizes, plan_workflow
+from comfyledger.comfyui.graph.forms import EXPORT_HINT, ReadGraph, graph_in
 from comfyledger.comfyui.graph.nodes import (
     Graph,
     by_number,
@@ -44,6 +45,7 @@ __all__ = [
     "Named",
     "Output",
     "Plan",
+    "ReadGraph",
     "as_template",
     "check_against_object_info",
     "check_classes",
@@ -60,19 +62,16 @@ __all__ = [
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 NESTING_MAX = 64
-EXPORT_HINT = "Export it in ComfyUI: Workflow > Export (API)."
 
 
-def read_graph(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[str, Any]:
-    """The graph in API format that bytes or a JSON value contain, as a copy. `{"prompt": graph}` is unwrapped.
+def read_graph(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> ReadGraph:
+    """The graph in API format that bytes or a JSON value contain, as a copy, without wrappers and what is no node.
 
     Raises Refused: graph_too_large, workflow_ui_format, workflow_invalid (the path is the node at fault).
     """
-    graph = _unwrapped(_decoded(source, graph_bytes_max))
-    if isinstance(graph.get("nodes"), list):
-        raise Refused("workflow_ui_format", hint=EXPORT_HINT)
-    check_nodes(graph)
-    return graph
+    read = graph_in(_decoded(source, graph_bytes_max))
+    check_nodes(read.nodes)
+    return read
 
 
 def _decoded(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[str, Any]:
@@ -128,15 +127,6 @@ def _children(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
-
-
-def _unwrapped(graph: dict[str, Any]) -> dict[str, Any]:
-    """The graph without the wrapper of another program. A node whose id is "prompt" is not a wrapper."""
-    for wrapper in ("prompt", "workflow"):
-        inner = graph.get(wrapper)
-        if isinstance(inner, dict) and "class_type" not in inner:
-            return inner
-    return graph
 
 
 def as_template(graph: Graph, plan: Plan) -> dict[str, Any]:
@@ -267,6 +257,8 @@ def describe(plan: Plan, graph: Graph) -> str:
     if plan.inputs:
         named = [f"{printable(name)} = {_address_text(graph, at)}" for name, at in plan.inputs.items()]
         parts.append(f"inputs: {some_of(named)}")
+    if plan.no_nodes:
+        parts.append(f"no nodes, left out: {some_of(plan.no_nodes)}")
     if plan.left_out:
         parts.append(f"not run: {some_of(node_text(graph, node_id) for node_id in plan.left_out)}")
     return " · ".join(parts)

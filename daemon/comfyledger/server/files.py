@@ -153,7 +153,7 @@ def _signature_in(request: web.Request) -> tuple[str, str] | None:
     for name in request.query:
         if name not in SIGNED:
             hint = "Use a `file_url` as it was given, or send the token in the header."
-            text = f"The address of a file has no parameter {name[:64]!r}."
+            text = f"The address of a file takes no parameter {name[:64]!r}."
             raise Refused("unknown_field", text, hint=hint, path=f"query.{name[:64]}")
         if len(request.query.getall(name)) > 1:
             text = f"The parameter {name!r} occurs twice."

@@ -138,7 +138,7 @@ def check_url(request: web.Request) -> None:
     try:
         request.raw_path.encode()
     except UnicodeEncodeError:
-        hint = "Write other characters than ASCII with percent signs."
+        hint = "Percent-encode every character that is not ASCII."
         raise Refused("not_utf8", "The URL is not UTF-8.", hint=hint) from None
     for name in request.query if "?" in request.raw_path else ():
         if name.lower().replace("-", "_") in TOKEN_NAMES:

@@ -20,6 +20,7 @@ from support.core_builders import (
     given,
     kept,
     laid_by,
+    lost,
     miscounted,
     one_stored,
     owing,
@@ -184,3 +185,18 @@ def test_a_cancel_of_what_is_rendered_says_nothing_of_a_choice() -> None:
         if isinstance(event, ImageCancelled)
     )
     assert not cancelled.choice_over
+
+
+def test_a_cancelled_choice_of_an_earlier_ledger_keeps_no_image_waiting() -> None:
+    """The row of its prompt still names the files; see above."""
+    ledger = waiting(images=2, files=3)
+    ledger.given(taking("last"))
+    chosen = ledger.prompt().waiting
+    ledger.given(kept(1), cancel(2))
+    prompt = ledger.prompt()
+    ledger.rows["prompt", "b1", 1] = replace(prompt, waiting=chosen)
+    assert ledger.when(lost(1)).kinds == ["ImageLost"]
+    ledger.given(rendering(1, 2))
+    assert ledger.prompt().waiting == ()
+    ledger.given(miscounted(1, 2, files=3))
+    assert ledger.when(laid_by(3, attempt=2)).kinds == ["FilesWaiting", "BatchSettled"]

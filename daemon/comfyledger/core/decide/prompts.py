@@ -124,8 +124,19 @@ def _submit_intended(draft: Draft, prompt: PromptRow, report: SubmitIntended) ->
     if prompt.state == "queued":
         wire_id = prompt_uuid(report.batch_id, report.prompt, report.attempt)
         about = (report.batch_id, report.prompt, report.attempt, wire_id, prompt.backend)
-        draft.emit(PromptSubmitting(*about, outputs=_asked_for(draft, prompt)))
+        over = bool(prompt.waiting) and not awaits_choice(draft, prompt)
+        draft.emit(PromptSubmitting(*about, outputs=_asked_for(draft, prompt), choice_over=over))
     return Wanted(go=True, attempt=report.attempt)
+
+
+def awaits_choice(draft: Draft, prompt: PromptRow) -> bool:
+    """Whether a person must choose among files of the prompt, or has chosen and they are being taken.
+
+    A prompt of an earlier ledger may still name files that were chosen for images which were then cancelled.
+    """
+    return bool(prompt.waiting) and (
+        prompt.state == "finished" or any(image.awaits_choice for image in _images(draft, prompt))
+    )
 
 
 def _asked_for(draft: Draft, prompt: PromptRow) -> tuple[int, ...]:

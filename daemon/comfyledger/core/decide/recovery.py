@@ -13,6 +13,7 @@ from typing import Final
 
 from comfyledger.core.commands import OweStore, RenumberImages, RestoreLedger, SeriesSeen
 from comfyledger.core.decide.commands import batch_or_refuse
+from comfyledger.core.decide.prompts import awaits_choice
 from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import ImageLost, ImageRenumbered, LedgerRestored, SeriesRaised, StoreOwed
 from comfyledger.core.evolve.recovery import has_collided
@@ -94,8 +95,8 @@ def image_lost(draft: Draft, report: ImageIsLost) -> None:
     if image is None or (image.state, image.prompt, image.attempt) != ("kept", report.prompt, report.attempt):
         return
     upload = image.upload(report.store)
-    awaits_choice = draft.state.the_prompt(report.batch_id, report.prompt).waiting
-    if upload is not None and upload.state in {"owed", "uploading"} and not awaits_choice:
+    prompt = draft.state.the_prompt(report.batch_id, report.prompt)
+    if upload is not None and upload.state in {"owed", "uploading"} and not awaits_choice(draft, prompt):
         draft.emit(ImageLost(report.batch_id, (report.image,), (report.prompt,)))
 
 

@@ -29,6 +29,9 @@ class PromptSubmitting(Event, frozen=True):
         tuple[int, ...],
         Meta(description="The outputs that are asked for, from 1; empty for all of them.", examples=[[2]]),
     ] = ()
+    choice_over: Annotated[
+        bool, Meta(description="Whether files of an earlier attempt go that `retry --take` chose and nobody took.")
+    ] = False
 
 
 class PromptAccepted(Event, frozen=True):

@@ -357,3 +357,10 @@ def test_a_file_in_which_a_key_stands_twice_is_refused_with_its_place(text: byte
     with pytest.raises(Refused, match="occurs twice") as refusal:
         read_graph(text, 10_000)
     assert refusal.value.path.startswith("1")
+
+
+def test_a_key_that_stands_twice_among_very_many_is_found_at_once() -> None:
+    keys = ",".join(f'"{i}":0' for i in range(50_000))
+    began = time.perf_counter()
+    assert "occurs twice" in refusal(read_graph, f'{{{keys},"49999":1}}'.encode(), ROOM).message
+    assert time.perf_counter() - began < 5

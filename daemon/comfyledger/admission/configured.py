@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from comfyledger import workflows
 from comfyledger.admission.admit import prepare
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.comfyui.graph.picture import HEAD_BYTES, graph_in_picture, is_picture
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import ConfiguredWorkflow
 from comfyledger.settings import Secret, Settings, Workflow, read_secret
@@ -33,7 +34,7 @@ def prepare_workflows(settings: Settings) -> dict[str, ConfiguredWorkflow]:
 
 
 def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> ConfiguredWorkflow:
-    raw, inputs = _source(workflow)
+    raw, inputs = _source(workflow, graph_bytes_max)
     read, no_nodes = graphs.read_graph(raw, graph_bytes_max)
     found = graphs.secrets_in(read)
     graph = graphs.without(read, found)
@@ -50,7 +51,7 @@ def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> Configured
     return replace(prepared, secrets={address: Secret(value) for address, value in found.items()})
 
 
-def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
+def _source(workflow: Workflow, graph_bytes_max: int) -> tuple[bytes, dict[str, str]]:
     """The bytes of a workflow, and the inputs that a sample defines."""
     sample = workflow.file.removeprefix("sample:")
     if sample != workflow.file:
@@ -59,10 +60,18 @@ def _source(workflow: Workflow) -> tuple[bytes, dict[str, str]]:
             raise Refused("config_invalid", f"There is no sample {sample!r}.", hint=f"Samples: {known}.")
         return workflows.load(sample), dict(workflows.SAMPLES[sample].inputs)
     try:
-        return Path(workflow.file).read_bytes().removeprefix(codecs.BOM_UTF8), {}
+        return _content(Path(workflow.file), graph_bytes_max), {}
     except OSError as error:
         hint = "Give a path relative to the configuration file."
         raise Refused("config_invalid", f"{workflow.file} cannot be read: {error.strerror}.", hint=hint) from error
+
+
+def _content(path: Path, graph_bytes_max: int) -> bytes:
+    """The JSON in a file, or in a picture that ComfyUI made."""
+    with path.open("rb") as file:
+        picture = is_picture(file.read(HEAD_BYTES))
+        file.seek(0)
+        return graph_in_picture(file, graph_bytes_max) if picture else file.read().removeprefix(codecs.BOM_UTF8)
 
 
 # ---- secrets, which are filled in before sending and never stored

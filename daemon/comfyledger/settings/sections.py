@@ -145,7 +145,8 @@ class Workflow(Section, frozen=True):
     """`[workflows.NAME]`: a graph in ComfyUI's API format, and what the daemon fills in."""
 
     file: str
-    """A path relative to the configuration file, or `sample:NAME` for a graph that is included."""
+    """A path relative to the configuration file, or `sample:NAME` for a graph that is included. A PNG or WebP that
+    ComfyUI made is taken as the graph in it."""
     output: str | None = None
     """Id of the node whose files become images. Found if there is only one, or if one uses the work of all others."""
     outputs: Annotated[tuple[str, ...], Meta(min_length=1, max_length=16)] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,11 @@ from comfyledger.cli.base import DONE, asks_daemon, json_option
 from comfyledger.cli.ui.progress_view import follow_all, screen
 from comfyledger.cli.ui.terminal import plain, say, say_aside, say_json, say_table
 from comfyledger.client import Client
+from comfyledger.comfyui.graph.picture import graph_in_picture
 from comfyledger.errors import Refused
 
+_GRAPH_BYTES_MAX: Final = 2**20
+"""A request has no room for more."""
 _UNDECIDED: Final = frozenset({"not_running", "timeout", "protocol_version", "internal"})
 """The connection or the answer was lost, so the daemon may have made the batch."""
 
@@ -32,8 +36,22 @@ def input_pair(given: str) -> tuple[str, wire.Scalar]:
 
 
 def workflow_or_graph(given: str) -> str | dict[str, Any]:
-    """The name of a configured workflow, or the graph in a file that ends in .json."""
-    return json_object(_read(given)) if given.endswith(".json") else given
+    """The name of a configured workflow, or the graph in a file whose name ends in .json, .png or .webp."""
+    ending = given.lower().rpartition(".")[2]
+    if ending not in {"json", "png", "webp"}:
+        return given
+    return json_object(_read(given) if ending == "json" else _text_in_picture(given))
+
+
+def _text_in_picture(path: str) -> str:
+    """The graph in a picture that ComfyUI made. It is taken out here, because a picture is too large for a request."""
+    try:
+        with Path(path).open("rb") as file:
+            return graph_in_picture(file, _GRAPH_BYTES_MAX).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path!r} cannot be read: {error}") from error
+    except Refused as refusal:
+        raise click.BadParameter(f"{path!r}: {refusal.message} {refusal.hint}") from refusal
 
 
 def images_file(path: str) -> list[Any]:
@@ -69,7 +87,7 @@ def _without_double(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Raises ValueError if a key is there twice: nobody can tell which value was meant."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        double = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        double = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"the key {double[:100]!r} is there twice in one object")
     return found
 
@@ -91,8 +109,8 @@ def scalar(text: str) -> wire.Scalar:
 @click.option(
     "--workflow",
     type=workflow_or_graph,
-    metavar="NAME|FILE.json",
-    help="A configured workflow, or a graph in ComfyUI's API format.",
+    metavar="NAME|FILE",
+    help="A configured workflow, or a graph in ComfyUI's API format: a .json file, or a .png or .webp from ComfyUI.",
 )
 @click.option(
     "--output",

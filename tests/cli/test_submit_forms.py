@@ -1,0 +1,61 @@
+"""The files that `submit --workflow` takes a graph from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from comfyledger import wire
+from comfyledger.cli import base
+from comfyledger.sim.comfyui.media.stills import animated_png, animated_webp
+from support.graphs import diffusion
+
+ACCEPTED = wire.BatchAccepted("01JD0000000000000000ABCDEF", "e1", 1, 1, [1], ["n_1"], ["f/n_1"], [])
+
+
+def sent(door: Any, run: Any, path: Path) -> Any:
+    door.answers["submit_batch"] = ACCEPTED
+    assert run("submit", "a", "b", "--workflow", str(path)).exit_code == 0
+    return door.requests("submit_batch")[0]["workflow"]
+
+
+@pytest.mark.parametrize(("name", "made"), [("a.PNG", animated_png), ("a.webp", animated_webp)])
+def test_a_picture_is_sent_as_its_graph(door: Any, run: Any, tmp_path: Path, name: str, made: Any) -> None:
+    pictures = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    (tmp_path / name).write_bytes(made(pictures, 8.0, {"prompt": diffusion(), "workflow": {"nodes": []}}))
+    assert sent(door, run, tmp_path / name) == diffusion()
+
+
+def test_numbers_that_comfyui_does_not_look_at_are_left_out(door: Any, run: Any, tmp_path: Path) -> None:
+    text = '\ufeff{"1": {"class_type": "A", "inputs": {"x": 1}, "is_changed": [NaN]}}'
+    (tmp_path / "g.json").write_text(text, encoding="utf-8")
+    assert sent(door, run, tmp_path / "g.json") == {"1": {"class_type": "A", "inputs": {"x": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("g.json", '{"1": 1, "1": 2}', "twice"),
+        ("g.png", "no picture", "Export (API)"),
+        ("g.webp", "RIFF....WEBP", "no workflow in the picture"),
+        ("none.webp", None, "cannot be read"),
+    ],
+)
+def test_a_file_without_a_graph_asks_nobody(
+    door: Any, run: Any, tmp_path: Path, name: str, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    result = run("submit", "a", "b", "--workflow", str(tmp_path / name))
+    assert result.exit_code == base.USAGE
+    assert said in " ".join(result.stderr.split())
+    assert not door.asked
+
+
+def test_a_wrapped_graph_is_sent_whole_so_that_the_daemon_names_the_rest(door: Any, run: Any, tmp_path: Path) -> None:
+    (tmp_path / "g.json").write_text(json.dumps({"input": {"workflow": diffusion()}, "_meta": 1}))
+    assert sent(door, run, tmp_path / "g.json") == {"input": {"workflow": diffusion()}, "_meta": 1}

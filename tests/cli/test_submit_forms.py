@@ -17,7 +17,7 @@ from support.graphs import diffusion
 ACCEPTED = wire.BatchAccepted("01JD0000000000000000ABCDEF", "e1", 1, 1, [1], ["n_1"], ["f/n_1"], [])
 
 
-def sent(door: Any, run: Any, path: Path) -> Any:
+def sent(door: Any, run: Any, path: Path | str) -> Any:
     door.answers["submit_batch"] = ACCEPTED
     assert run("submit", "a", "b", "--workflow", str(path)).exit_code == 0
     return door.requests("submit_batch")[0]["workflow"]
@@ -28,6 +28,11 @@ def test_a_picture_is_sent_as_its_graph(door: Any, run: Any, tmp_path: Path, nam
     pictures = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     (tmp_path / name).write_bytes(made(pictures, 8.0, {"prompt": diffusion(), "workflow": {"nodes": []}}))
     assert sent(door, run, tmp_path / name) == diffusion()
+
+
+@pytest.mark.parametrize("name", ["json", "png", "portrait", "json-2"])
+def test_a_word_without_an_ending_is_a_configured_workflow(door: Any, run: Any, name: str) -> None:
+    assert sent(door, run, name) == name
 
 
 def test_numbers_that_comfyui_does_not_look_at_are_left_out(door: Any, run: Any, tmp_path: Path) -> None:

@@ -37,10 +37,10 @@ def input_pair(given: str) -> tuple[str, wire.Scalar]:
 
 def workflow_or_graph(given: str) -> str | dict[str, Any]:
     """The name of a configured workflow, or the graph in a file whose name ends in .json, .png or .webp."""
-    ending = given.lower().rpartition(".")[2]
-    if ending not in {"json", "png", "webp"}:
-        return given
-    return json_object(_read(given) if ending == "json" else _text_in_picture(given))
+    name = given.lower()
+    if name.endswith((".png", ".webp")):
+        return json_object(_text_in_picture(given))
+    return json_object(_read(given)) if name.endswith(".json") else given
 
 
 def _text_in_picture(path: str) -> str:

@@ -146,8 +146,8 @@ Extension = Annotated[
 HowChecked = Annotated[
     Checked,
     Meta(
-        description="How far it was checked: `whole`; `structure` for video, audio and models, and for a picture whose "
-        "pixels would take too much memory to decode; `length` for a file of which nothing but its length can be "
+        description="How far it was checked: `whole`; `structure` if the parts were checked and the content was not "
+        "decoded; `length` for a file of which nothing but its length can be "
         "compared."
     ),
 ]

@@ -44,7 +44,7 @@ def graph_in(decoded: dict[str, Any]) -> ReadGraph:
         raise Refused(
             "workflow_invalid",
             f"The workflow has no node, only {found}.",
-            hint=f"{EXPORT_HINT} The graph may stand alone, or in {', '.join(WRAPPERS)}.",
+            hint=f"{EXPORT_HINT} Send the graph itself, or as the value of a key: {', '.join(WRAPPERS)}.",
             path=printable(others[0]),
         )
     left_out += (f"{where}{key}" for key in others)

@@ -71,8 +71,8 @@ class LedgerRestored(Event, frozen=True):
     first: Annotated[
         int,
         Meta(
-            description="The first number of a series that is unknown and that no store holds. It is above 1 if such "
-            "numbers may have been given after the backup.",
+            description="The first number of a series that is unknown and that no store holds. It is above 1 if "
+            "numbers of a series that the backup does not know may have been given after the backup.",
             examples=[1],
         ),
     ] = 1

@@ -30,7 +30,10 @@ class PromptSubmitting(Event, frozen=True):
         Meta(description="The outputs that are asked for, from 1; empty for all of them.", examples=[[2]]),
     ] = ()
     choice_over: Annotated[
-        bool, Meta(description="Whether files of an earlier attempt go that `retry --take` chose and nobody took.")
+        bool,
+        Meta(
+            description="Whether this drops files of an earlier attempt that `retry --take` chose and no image has yet."
+        ),
     ] = False
 
 

@@ -168,7 +168,10 @@ class ImageCancelled(Event, frozen=True):
     prompts: PromptIndexes
     by: CausedBy = ""
     choice_over: Annotated[
-        bool, Meta(description="Whether files that `retry --take` chose for them, and that nobody has taken yet, go.")
+        bool,
+        Meta(
+            description="Whether this drops the files that `retry --take` chose for these images and no image has yet."
+        ),
     ] = False
 
 

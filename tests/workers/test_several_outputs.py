@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from comfyledger.comfyui.answers import NodeErrors
+from comfyledger.comfyui.answers import HistoryEntry, NodeErrors
+from comfyledger.comfyui.messages import ViewFile
 from comfyledger.comfyui.watch import Ending
+from comfyledger.core.scheduling.effects import FollowPrompt, SubmitPrompt
 from comfyledger.core.values import prompt_uuid, waiting_index, waiting_indexes
-from support.core_builders import cancel, retry, taking
-from support.output_house import FAILED, IMAGES, NODES, VIDEOS, Made
+from comfyledger.workers.comfyui.fetch import Bounds
+from comfyledger.workers.spool.spool import Spool
+from support.core_builders import cancel, retry, submit, taking
+from support.output_house import FAILED, IMAGES, NODES, VIDEOS, House, Made, plan_of
 
 
 @pytest.fixture
@@ -255,3 +259,19 @@ async def test_a_file_that_may_hold_a_secret_is_not_kept(
     assert house.ledger.image(2).code == "broken"
     assert house.text(2).startswith("unstrippable: A secret of the workflow text-to-image may be in the .")
     assert house.ledger.prompt().state == "done", "another run would give it again"
+
+
+async def test_a_file_that_two_runs_wrote_fails_the_second_and_is_named(tmp_path: Path) -> None:
+    """A node that does not begin its names with our prefix replaces one run's file by the next one's."""
+    command = replace(submit(quantity=3), plan=plan_of((IMAGES,)))
+    house = House(Spool(tmp_path / "spool"), command, Bounds(10**6, 10**6, True))
+    for prompt, name in ((1, "same.png"), (2, "same.png"), (3, "other.png")):
+        await house.renderer.submit(SubmitPrompt("b1", prompt, 1, "main", resumed=False))
+        outputs = {"9": (ViewFile(name, "", "output"),)}
+        house.ending = Ending(HistoryEntry("p", "success", True, "success", outputs, None))
+        row = house.ledger.prompt(prompt)
+        for _ in range(2):
+            await house.renderer.follow(FollowPrompt("b1", prompt, 1, "main", row.prompt_id, row.images))
+    assert house.ledger.states() == ["pending", "failed", "pending"]
+    assert house.ledger.image(2).code == "file_missing"
+    assert "same.png" in house.text(2)

@@ -30,6 +30,8 @@ from comfyledger.workers.row_cache import RowCache
 
 FILES_SOUGHT_MAX: Final = 256
 """How many files of one attempt are looked for on ComfyUI's disk."""
+FOREIGN_NAMES_MAX: Final = 10_000
+"""How many names that are not made from our prefix are remembered."""
 
 
 class Outcomes:
@@ -42,6 +44,8 @@ class Outcomes:
         self._row_cache = row_cache
         self.history_cleanup = history_cleanup
         self._reporter = reporter
+        self._foreign: dict[tuple[str, str], tuple[str, int]] = {}
+        """Files that a node named without our prefix, each with the batch and the prompt that wrote it last."""
 
     async def finished(
         self, effect: PromptEffect, files: tuple[OutputFile, ...], failure: tuple[str, str] | None = None
@@ -50,6 +54,10 @@ class Outcomes:
 
         `failure`: code and text, if the run failed after it had given these files.
         """
+        if name := await self._written_before(effect, files):
+            text = f"Another run wrote {name} as well. The output node must begin its file names with filename_prefix."
+            await self.failed(effect, "file_missing", text, final=True)
+            return
         code, text = failure or ("", "")
         report = report_of(
             PromptHasFinished,
@@ -62,6 +70,30 @@ class Outcomes:
         wanted = await self._reporter.report(report)
         if not isinstance(wanted, Wanted) or not wanted.go:
             await self.forget_entry(effect)
+
+    async def _written_before(self, effect: PromptEffect, files: tuple[OutputFile, ...]) -> str:
+        """The name of a file that a run of other images wrote too, so that one replaced the other; or empty.
+
+        Names that are made from our prefix are told apart by batch and attempt. Others are remembered. A batch that is
+        settled has its files: a counter that begins anew after the folder was emptied replaces none of them.
+        """
+        owner, replaced = (effect.batch_id, effect.prompt), ""
+        for file in files:
+            place = (file.subfolder, file.filename)
+            path = "/".join(place)
+            if f"-a{effect.attempt}" in path and effect.batch_id.lower() in path:
+                continue
+            before = self._foreign.pop(place, owner)
+            if before != owner and await self._is_open(before[0]):
+                replaced = file.filename
+            self._foreign[place] = owner
+            if len(self._foreign) > FOREIGN_NAMES_MAX:
+                del self._foreign[next(iter(self._foreign))]
+        return replaced
+
+    async def _is_open(self, batch_id: str) -> bool:
+        batch = await self._row_cache.batch(batch_id)
+        return batch is not None and not batch.settled
 
     async def _miscounted(self, effect: PromptEffect, files: tuple[OutputFile, ...], *, is_failed: bool) -> Blob | None:
         """The error text about outputs that gave a wrong count of files; None if there is none.

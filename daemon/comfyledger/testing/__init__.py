@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("comfyledger.testing.store_contract")
+pytest.register_assert_rewrite("comfyledger.testing.media_contract", "comfyledger.testing.store_contract")

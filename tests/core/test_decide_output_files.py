@@ -117,7 +117,7 @@ def test_all_files_of_an_output_get_numbers_of_its_own_series() -> None:
 
 
 def test_all_is_refused_without_the_series_of_each_output() -> None:
-    with pytest.raises(Refused, match="templates no longer make"):
+    with pytest.raises(Refused, match="naming templates no longer give"):
         surplus().when(taking("all", outputs=1))
 
 

@@ -153,7 +153,7 @@ def test_each_image_gets_the_next_number_of_its_own_series() -> None:
 def test_new_numbers_need_every_series_of_the_batch(known: tuple[Medium, ...]) -> None:
     ledger = given(shots("b1", 1))
     collided(ledger, 2)
-    with pytest.raises(Refused, match="templates no longer make"):
+    with pytest.raises(Refused, match="naming templates no longer give"):
         ledger.when(renumber(*known))
 
 

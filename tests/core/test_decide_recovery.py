@@ -172,7 +172,7 @@ def test_new_numbers_are_for_collisions_only_and_not_during_another_upload() -> 
     ledger.given(uploaded())
     assert ledger.when(renumbering(1)).answer == Changed(1)
     assert ledger.when(renumbering(1)).events == ()
-    with pytest.raises(Refused, match="templates no longer make"):
+    with pytest.raises(Refused, match="naming templates no longer give"):
         ledger.when(renumbering(1, user="Mara"))
 
 

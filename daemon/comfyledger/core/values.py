@@ -167,7 +167,7 @@ class Pinned(msgspec.Struct, frozen=True, gc=False):
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):
-    """The answer of one store."""
+    """What was found in one place: a store, or the old ledger of a restore."""
 
     store: Annotated[str, Meta(description="The store's name in the configuration.", examples=["folder"])]
     identity: Annotated[

@@ -25,7 +25,7 @@ def take_files(draft: Draft, command: RetryBatch, chosen: list[ImageRow]) -> Cha
     batch = draft.state.the_batch(command.batch_id)
     lacking = {output.series for output in batch.every_output}.difference(command.series)
     if command.take == "all" and lacking:
-        text = f"The batch's numbers belong to a series that the templates no longer make: {min(lacking)[:200]!r}."
+        text = f"The naming templates no longer give the series of this batch: {min(lacking)[:200]!r}."
         hint = "Set the templates in [naming] back to what they were when the batch was accepted."
         raise Refused("nothing_to_do", text, hint=hint)
     prompts = sorted({image.prompt for image in chosen if image.awaits_choice})

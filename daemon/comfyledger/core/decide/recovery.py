@@ -51,7 +51,7 @@ def renumber_images(draft: Draft, command: RenumberImages) -> Changed:
     """Raises Refused(unknown_batch, nothing_to_do), and Refused(quantity_out_of_range) if no number is left."""
     batch = batch_or_refuse(draft, command.batch_id)
     if lacking := set(batch.every_series).difference(command.series):
-        text = f"The batch's numbers belong to a series that the templates no longer make: {min(lacking)[:200]!r}."
+        text = f"The naming templates no longer give the series of this batch: {min(lacking)[:200]!r}."
         hint = "Set the templates in [naming] back to what they were when the batch was accepted."
         raise Refused("nothing_to_do", text, hint=hint)
     collided = [image for image in _images(draft, batch, command.images) if is_renumberable(image)]

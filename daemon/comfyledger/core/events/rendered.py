@@ -32,7 +32,8 @@ class PromptSubmitting(Event, frozen=True):
     choice_over: Annotated[
         bool,
         Meta(
-            description="Whether this drops files of an earlier attempt that `retry --take` chose and no image has yet."
+            description="Whether files of an earlier attempt are dropped: `retry --take` chose them, but no "
+            "image has received them."
         ),
     ] = False
 

@@ -170,7 +170,8 @@ class ImageCancelled(Event, frozen=True):
     choice_over: Annotated[
         bool,
         Meta(
-            description="Whether this drops the files that `retry --take` chose for these images and no image has yet."
+            description="Whether files are dropped: `retry --take` chose them for these images, but no image "
+            "has received them."
         ),
     ] = False
 

@@ -201,7 +201,7 @@ def _request_id(request: web.Request, body: bytes) -> dict[str, str]:
         return {"request_id": key}
     if named != key:
         hint = "Send one of the two, or the same value in both."
-        text = "The header and the body name different requests."
+        text = "The header Idempotency-Key and the field request_id have different values."
         raise Refused("invalid_field", text, hint=hint, path=f"header.{KEY_HEADER}")
     return {}
 

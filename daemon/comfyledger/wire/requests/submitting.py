@@ -21,8 +21,9 @@ OUTPUTS_MAX: Final = 16
 
 
 class Hello(Message, frozen=True):
-    """Names the client. Optional: without it the label is `default`. Request ids belong to the label, so two apps
-    cannot use each other's. A named token has its own label, and then this field changes nothing."""
+    """Names the client. Optional: without it the label is `default`. Each label has its own request ids, so two apps
+    may use the same id without a conflict. A token of `comfyledger token add` has a label of its own; this field
+    changes nothing then."""
 
     client: Annotated[Label, Meta(description="The label that request ids belong to.", examples=["my-app"])]
     protocol: Annotated[

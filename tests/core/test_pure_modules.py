@@ -19,7 +19,7 @@ PURE = sorted(
 )
 ALLOWED = {
     *("__future__", "bisect", "collections", "collections.abc", "difflib", "enum", "functools", "hashlib", "heapq"),
-    *("itertools", "json", "math", "re", "string", "types", "typing", "unicodedata", "urllib.parse"),
+    *("itertools", "json", "math", "re", "string", "struct", "types", "typing", "unicodedata", "urllib.parse", "zlib"),
     *("msgspec", "msgspec.structs"),
 }
 FROM_UUID = {"UUID", "uuid5"}

@@ -7,7 +7,6 @@ PNG 1.2, section 4.2.3; WebP container; TIFF 6.0, section 2)
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -92,7 +91,7 @@ def _chunks(file: BinaryIO, layout: str, after_bytes: int) -> Iterator[tuple[byt
         kind, length = (second, first) if isinstance(second, bytes) else (first, second)
         begins = file.tell()
         yield kind, length
-        file.seek(begins + length + after_bytes + (length % 2 if not after_bytes else 0), os.SEEK_SET)
+        file.seek(begins + length + after_bytes + (length % 2 if not after_bytes else 0))
     raise _invalid(f"The picture has more than {CHUNKS_MAX:,} parts.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from support.cloudinary_process import CloudHouse
-from support.processes import House
+from support.processes import House, StandIn
 
 FAILED = pytest.StashKey[bool]()
 
@@ -49,6 +50,31 @@ async def cloud(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     """A house whose store is an account in dynamic folder mode. Nothing runs yet: a test calls `begin`."""
     with kept(CloudHouse(tmp_path), request) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """One stand-in for ComfyUI, for all daemons that a module kills."""
+    running = StandIn(tmp_path_factory.mktemp("comfyui"), 0.0)
+    try:
+        asyncio.run(running.begin())
+        yield running
+    finally:
+        running.end()
+
+
+@pytest.fixture
+def doomed_house(tmp_path: Path, standin: StandIn) -> Iterator[House]:
+    """A house beside that stand-in, for a daemon that is killed again and again. Nothing runs yet."""
+    standin.control(forget=True, hold=[], fail_next=0)
+    made = House(tmp_path)
+    made.comfyui = standin
+    made.configure()
+    try:
+        yield made
+    finally:
+        if made.daemon.log.exists():
+            made.daemon.signal(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -7,11 +7,7 @@ in the log is compared with what the stand-in was asked.
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,7 +17,7 @@ from PIL import Image
 from comfyledger import crash_points
 from support.doomed_lives import Seen, die, last_life
 from support.ledger_builders import check_tables
-from support.processes import House, StandIn
+from support.processes import House
 from support.waiting import until
 from support.wire_app import SMALL, App, Frame, coloured
 
@@ -55,27 +51,9 @@ MORE = [
 CASES = [SPECIAL.get(name, Case((name,))) for name in crash_points.POINTS] + MORE
 
 
-@pytest.fixture(scope="module")
-def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    running = StandIn(tmp_path_factory.mktemp("comfyui"), 0.0)
-    try:
-        asyncio.run(running.begin())
-        yield running
-    finally:
-        running.end()
-
-
 @pytest.fixture
-def house(tmp_path: Path, standin: StandIn) -> Iterator[House]:
-    standin.control(forget=True, hold=[], fail_next=0)
-    made = House(tmp_path)
-    made.comfyui = standin
-    made.configure()
-    try:
-        yield made
-    finally:
-        if made.daemon.log.exists():
-            made.daemon.signal(signal.SIGKILL)
+def house(doomed_house: House) -> House:
+    return doomed_house
 
 
 async def ask(app: App, house: House, seen: Seen, trouble: str) -> None:

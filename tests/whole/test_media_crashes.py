@@ -6,12 +6,8 @@ its second, and so on. Uploads may be written to the log together, so a world di
 
 from __future__ import annotations
 
-import asyncio
 import io
-import signal
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +16,7 @@ from comfyledger.workers.media.media_file import pin
 from support.doomed_lives import Seen, die, last_life
 from support.ledger_builders import check_tables
 from support.media_graphs import SAVERS, savers_of, several
-from support.processes import House, StandIn
+from support.processes import House
 from support.wire_app import App
 
 MEDIA = ("mp4", "webm", "flac", "glb", "webp", "exr")
@@ -38,27 +34,9 @@ WORLDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    running = StandIn(tmp_path_factory.mktemp("comfyui"), 0.0)
-    try:
-        asyncio.run(running.begin())
-        yield running
-    finally:
-        running.end()
-
-
 @pytest.fixture
-def house(tmp_path: Path, standin: StandIn) -> Iterator[House]:
-    standin.control(forget=True)
-    made = House(tmp_path)
-    made.comfyui = standin
-    made.configure()
-    try:
-        yield made
-    finally:
-        if made.daemon.log.exists():
-            made.daemon.signal(signal.SIGKILL)
+def house(doomed_house: House) -> House:
+    return doomed_house
 
 
 async def ask(app: App, seen: Seen) -> None:

@@ -3,11 +3,8 @@ files: nothing that came is rendered again, and nobody is asked twice for what i
 
 from __future__ import annotations
 
-import asyncio
 import signal
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +13,7 @@ from support.command_line import command
 from support.doomed_lives import Seen, die, last_life
 from support.ledger_builders import check_tables
 from support.media_graphs import savers_of, several
-from support.processes import House, StandIn
+from support.processes import House
 from support.waiting import until
 from support.wire_app import App
 
@@ -25,27 +22,9 @@ FETCHING = ["fetch.asked", "spool.received", "spool.renamed", "spool.kept", "fet
 SENDING = ["prompt.owed", "prompt.intended", "prompt.posting"]
 
 
-@pytest.fixture(scope="module")
-def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    running = StandIn(tmp_path_factory.mktemp("comfyui"), 0.0)
-    try:
-        asyncio.run(running.begin())
-        yield running
-    finally:
-        running.end()
-
-
 @pytest.fixture
-def house(tmp_path: Path, standin: StandIn) -> Iterator[House]:
-    standin.control(forget=True)
-    made = House(tmp_path)
-    made.comfyui = standin
-    made.configure()
-    try:
-        yield made
-    finally:
-        if made.daemon.log.exists():
-            made.daemon.signal(signal.SIGKILL)
+def house(doomed_house: House) -> House:
+    return doomed_house
 
 
 async def ask(app: App, media: tuple[str, ...], seen: Seen) -> None:

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from comfyledger import workflows
 from comfyledger.admission.admit import prepare
 from comfyledger.comfyui.graph import read as graphs
-from comfyledger.comfyui.graph.picture import HEAD_BYTES, graph_in_picture, is_picture
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import ConfiguredWorkflow
 from comfyledger.settings import Secret, Settings, Workflow, read_secret
+from comfyledger.wire.picture import HEAD_BYTES, graph_in_picture, is_picture
 
 log = structlog.get_logger("comfyledger.door")
 

@@ -18,8 +18,8 @@ from comfyledger.cli.base import DONE, asks_daemon, json_option
 from comfyledger.cli.ui.progress_view import follow_all, screen
 from comfyledger.cli.ui.terminal import plain, say, say_aside, say_json, say_table
 from comfyledger.client import Client
-from comfyledger.comfyui.graph.picture import graph_in_picture
 from comfyledger.errors import Refused
+from comfyledger.wire.picture import graph_in_picture
 
 _GRAPH_BYTES_MAX: Final = 2**20
 """A request has no room for more."""

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 
 from comfyledger.comfyui.graph.nodes import is_int, printable
 from comfyledger.errors import Refused
+from comfyledger.wire.picture import EXPORT_HINT
 
 WRAPPERS: Final = ("prompt", "output", "workflow", "workflow_json", "input")
 """Where other programs put a graph: a request of ComfyUI, its own export of both formats, and servers around it."""
 NO_NODES_MAX: Final = 100
-EXPORT_HINT: Final = "Export it in ComfyUI: Workflow > Export (API)."
 _NUMBERED: Final = re.compile(r"[0-9:]+")
 
 

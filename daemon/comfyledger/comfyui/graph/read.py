@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from comfyledger.comfyui.graph.find import NOTHING_NAMED, Named, batch_sizes, plan_workflow
-from comfyledger.comfyui.graph.forms import EXPORT_HINT, ReadGraph, graph_in
+from comfyledger.comfyui.graph.forms import ReadGraph, graph_in
 from comfyledger.comfyui.graph.nodes import (
     Graph,
     by_number,
@@ -37,6 +37,7 @@ from comfyledger.comfyui.graph.plan import Output, Plan, addresses_of_the_run
 from comfyledger.comfyui.graph.savers import SAVERS
 from comfyledger.comfyui.graph.secret_inputs import check_no_secrets, check_not_secret, secrets_in, without
 from comfyledger.errors import Refused
+from comfyledger.wire.picture import EXPORT_HINT
 from comfyledger.wire.strict import check_once, finite
 
 __all__ = [

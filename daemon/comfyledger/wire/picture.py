@@ -1,5 +1,7 @@
 """Takes the graph out of a picture that ComfyUI made. It reads from an open file and knows nothing else.
 
+It stands beside the wire because clients use it as well: a picture is too large for a request, its graph is not.
+
 ComfyUI writes the graph as JSON: into a text chunk of a PNG (`tEXt`, or `comf` in an animated one) with the keyword
 `prompt`, and into Exif of a WebP as a text that begins with `prompt:`. (`nodes.py` and `nodes_images.py` of ComfyUI;
 PNG 1.2, section 4.2.3; WebP container; TIFF 6.0, section 2)
@@ -12,9 +14,9 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from comfyledger.comfyui.graph.forms import EXPORT_HINT
 from comfyledger.errors import Refused
 
+EXPORT_HINT: Final = "Export it in ComfyUI: Workflow > Export (API)."
 PNG: Final = b"\x89PNG\r\n\x1a\n"
 HEAD_BYTES: Final = 12
 """So much of a file tells whether it is a picture."""

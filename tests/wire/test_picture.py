@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from comfyledger.comfyui.graph.picture import PNG, graph_in_picture
 from comfyledger.errors import Refused
 from comfyledger.sim.comfyui.media.stills import animated_png, animated_webp
+from comfyledger.wire.picture import PNG, graph_in_picture
 from support.graphs import ROOM, diffusion, refusal
 
 GRAPH = json.dumps(diffusion()).encode()

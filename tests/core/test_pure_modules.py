@@ -14,7 +14,7 @@ PURE = sorted(
         *(PACKAGE / "core").rglob("*.py"),
         *(PACKAGE / "wire").rglob("*.py"),
         *(PACKAGE / "comfyui" / "graph").glob("*.py"),
-        *(PACKAGE / "comfyui" / name for name in ("messages.py", "fields.py")),
+        *(PACKAGE / "comfyui" / name for name in ("messages.py", "fields.py", "object_info.py")),
     ]
 )
 ALLOWED = {

@@ -18,6 +18,7 @@ import msgspec
 
 from comfyledger import wire
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.core.commands import OpenSeries, SubmitBatch
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series, Templates, series_of
@@ -38,12 +39,14 @@ class Admitted(msgspec.Struct, frozen=True):
     workflow: ConfiguredWorkflow
 
 
-def prepare(name: str, graph: graphs.Graph, named: graphs.Named = graphs.NOTHING_NAMED) -> ConfiguredWorkflow:
+def prepare(
+    name: str, graph: graphs.Graph, named: graphs.Named = graphs.NOTHING_NAMED, info: ObjectInfo | None = None
+) -> ConfiguredWorkflow:
     """A graph with its plan and its template. Equal templates have equal keys, so that each is stored once.
 
-    Raises Refused as `plan_workflow` does.
+    `info`: what the ComfyUI that will run it says of its nodes, if it is known. Raises Refused as `plan_workflow` does.
     """
-    planned, plan = graphs.plan_workflow(graph, named)
+    planned, plan = graphs.plan_workflow(graph, named, info)
     planned, source = graphs.without(planned, plan.secrets), graphs.without(graph, plan.secrets)
     template = msgspec.json.encode(graphs.as_template(planned, plan), order="sorted")
     key, found = hashlib.sha256(template).hexdigest(), graphs.describe(plan, planned)

@@ -26,6 +26,8 @@ from comfyledger.comfyui.graph.nodes import (
 )
 from comfyledger.comfyui.graph.outputs import IMAGE_NAMES, LATENT_NAMES, choose_outputs
 from comfyledger.comfyui.graph.plan import Plan, addresses_of_the_run, classic_output
+from comfyledger.comfyui.graph.seeds import seed_range
+from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import Refused
 
 SEED_NAMES = ("seed", "noise_seed")
@@ -49,12 +51,16 @@ class Named(msgspec.Struct, frozen=True):
 NOTHING_NAMED: Final = Named()
 
 
-def plan_workflow(graph: Graph, named: Named = NOTHING_NAMED) -> tuple[dict[str, Any], Plan]:
+def plan_workflow(
+    graph: Graph, named: Named = NOTHING_NAMED, info: ObjectInfo | None = None
+) -> tuple[dict[str, Any], Plan]:
     """The inputs that a run fills in, and the graph with the savers of ours that it needs.
 
+    `info`: what the ComfyUI that will run the graph says of its nodes, if it is known. It gives the range of seeds.
+
     Raises Refused: workflow_invalid, workflow_no_output, workflow_output_ambiguous, workflow_output_unsupported;
-    unknown_input for an address that is not in the graph; invalid_field for one that cannot be filled in. The path is
-    the address, or the id of the node.
+    unknown_input for an address that is not in the graph; invalid_field for one that cannot be filled in;
+    seed_out_of_range if no seed suits all places. The path is the address, or the id of the node.
     """
     check_nodes(graph)
     chosen = choose_outputs(graph, named.outputs)
@@ -63,10 +69,11 @@ def plan_workflow(graph: Graph, named: Named = NOTHING_NAMED) -> tuple[dict[str,
         raise _telling(graph, chosen.telling)
     first = chosen.outputs[0]
     feeding = sorted(chosen.feeding, key=by_number)
+    seeds = _find_seeds(graph, feeding) if named.seeds is None else _named_ints(graph, named.seeds, "seeds")
     plan = Plan(
         output=first.node,
         prefix=first.prefix,
-        seeds=_find_seeds(graph, feeding) if named.seeds is None else _named_ints(graph, named.seeds, "seeds"),
+        seeds=seeds,
         batch_size=_find_batch_size(graph, feeding if chosen.each else ())
         if named.batch_size is None
         else _named_ints(graph, [named.batch_size], "batch_size")[0],
@@ -75,6 +82,7 @@ def plan_workflow(graph: Graph, named: Named = NOTHING_NAMED) -> tuple[dict[str,
         outputs=() if chosen.outputs == (classic_output(first.node),) else chosen.outputs,
         left_out=chosen.left_out,
         no_nodes=named.no_nodes,
+        seed_range=seed_range(graph, seeds, info),
     )
     _check_secrets(graph, plan)
     taken = addresses_of_the_run(plan)

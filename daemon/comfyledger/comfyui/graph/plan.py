@@ -62,6 +62,9 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     no_nodes: tuple[str, ...] = ()
     """What stood beside the nodes and was left out, by name: `_meta`, or what a wrapper has besides the graph. At most
     a hundred."""
+    seed_range: tuple[int, int] | None = None
+    """The smallest and the largest seed that every place of a seed takes, if `/object_info` says that not all from 0 to
+    2^53-1 will do."""
 
     @property
     def every_output(self) -> tuple[Output, ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-SOURCES = {path: ast.parse(path.read_text("utf-8")) for path in sorted(TESTS.rglob("*.py"))}
 MAY_SLEEP = {"support/waiting.py", "service/boot.py", "service/life.py"}
 """The one module that polls, and two programs that run where the package `support` is missing."""
 EVERYTHING = {"AssertionError", "Exception", "BaseException"}
@@ -26,12 +26,16 @@ def calls(tree: ast.AST) -> set[str]:
     return {name_of(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
 
 
-NODES = [(path, node) for path, tree in SOURCES.items() for node in ast.walk(tree)]
+@cache
+def nodes() -> list[tuple[Path, ast.AST]]:
+    """Every node of every module. It takes seconds, so only the process that runs these tests reads them."""
+    sources = [(path, ast.parse(path.read_text("utf-8"))) for path in sorted(TESTS.rglob("*.py"))]
+    return [(path, node) for path, tree in sources for node in ast.walk(tree)]
 
 
 def found(kind: type | tuple[type, ...]) -> Iterator[tuple[str, ast.AST]]:
     """All nodes of a kind in all tests, each with its place."""
-    for path, node in NODES:
+    for path, node in nodes():
         if isinstance(node, kind):
             yield f"{path.relative_to(TESTS)}:{node.lineno}", node  # type: ignore[attr-defined]
 

@@ -277,6 +277,7 @@ async def _context(
         event_frames=FrameCache(),
         stores=stores,
         comfyui={name: backend.client for name, backend in backends.items()},
+        node_classes={name: backend.node_classes for name, backend in backends.items()},
         backends=lambda: [backend.info() for backend in backends.values()],
         uptime_s=lambda: int(time.monotonic() - started),
         version=__version__,

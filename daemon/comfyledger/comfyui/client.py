@@ -237,6 +237,10 @@ class ComfyUI:
             raise NotReached("unknown_answer", "/object_info: ComfyUI's answer names no node class.", sent=True)
         return known
 
+    async def object_info_bytes(self) -> bytes:
+        """The same as the server sent it. Raises NotReached."""
+        return _good(*await self._call("GET", "/object_info"))
+
     async def _json(self, path: str) -> dict[str, Any]:
         status, raw = await self._call("GET", path)
         return _read(json_object, _good(status, raw))

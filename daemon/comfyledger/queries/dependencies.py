@@ -10,6 +10,7 @@ import msgspec
 from comfyledger import wire
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.comfyui.node_classes import NodeClasses
 from comfyledger.core.decide.commands import unknown_batch
 from comfyledger.core.naming.names import Templates
 from comfyledger.core.values import StoreRef
@@ -72,6 +73,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     ids: IdSource
     stores: Mapping[str, OpenedStore]
     comfyui: Mapping[str, ComfyUI]
+    node_classes: Mapping[str, NodeClasses]
+    """What each ComfyUI has, by the name of the backend."""
     backends: Callable[[], list[wire.BackendInfo]]
     uptime_s: Callable[[], int]
     version: str

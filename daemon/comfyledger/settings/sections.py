@@ -275,5 +275,9 @@ class Settings(Section, frozen=True):
         return self.state_path / "file_urls.salt"
 
     @property
+    def node_classes_path(self) -> Path:
+        return self.state_path / "node_classes"
+
+    @property
     def door_path(self) -> Path:
         return self.state_path / "door.json"

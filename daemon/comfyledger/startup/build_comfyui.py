@@ -12,6 +12,7 @@ import structlog
 
 from comfyledger import wire
 from comfyledger.comfyui.client import ComfyUI, NotReached, unreached_text
+from comfyledger.comfyui.node_classes import NodeClasses
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.values import backend_lane
 from comfyledger.ledger.ports import Reader
@@ -35,6 +36,7 @@ class Backend(msgspec.Struct, frozen=True):
     client: ComfyUI
     watcher: Watcher
     cleanup: HistoryCleanup
+    node_classes: NodeClasses
 
     def info(self) -> wire.BackendInfo:
         """How the connection is now, as the wire shows it."""
@@ -62,7 +64,9 @@ def build_backends(
     def backend(name: str, one: ComfyUISettings) -> Backend:
         client = _client(session, one, keys[name])
         cleanup = HistoryCleanup(client, reader)
-        return Backend(name, client, _watcher(one, name, client, progress, reporter, cleanup), cleanup)
+        node_classes = NodeClasses(client, settings.node_classes_path / f"{name}.json.gz")
+        watcher = _watcher(one, name, client, progress, reporter, cleanup, node_classes)
+        return Backend(name, client, watcher, cleanup, node_classes)
 
     return {name: backend(name, one) for name, one in settings.comfyui.items()}
 
@@ -85,12 +89,14 @@ def _watcher(
     progress: ProgressFeed,
     reporter: Reporter,
     cleanup: HistoryCleanup,
+    node_classes: NodeClasses,
 ) -> Watcher:
     lane = backend_lane(name)
 
     async def connected() -> None:
         reporter.probe_soon(lane)
         await reporter.works(lane)
+        await node_classes.renew(asyncio.get_running_loop().time())
         await _log_unknown_version(client)
         await cleanup.forget_left()
 

@@ -162,6 +162,7 @@ def test_the_problem_that_is_shown_is_one() -> None:
 SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.Hello: wire.Hello("my-app"),
     wire.SubmitBatch: wire.SubmitBatch("r", "Areg", "Opal Fever", images=[wire.ImageAsked({"prompt": "x"}, 7)]),
+    wire.CheckWorkflow: wire.CheckWorkflow({"1": {"class_type": "A", "inputs": {}}}, strict=True),
     wire.OpenSeries: wire.OpenSeries("Areg", "Opal Fever", premade=True),
     wire.GetBatch: wire.GetBatch("b"),
     wire.ListBatches: wire.ListBatches(username="Areg", limit=3),

@@ -304,6 +304,7 @@ async def test_a_field_that_has_no_end_is_refused(lasting_door: Any, kind: str, 
         "hello": {"client": "a"}, "submit_batch": {"request_id": "r", "username": "u", "character": "c", "quantity": 1},
         "open_series": {"username": "u", "character": "c"}, "explain": {"what": "x"},
         "raise_series": {"store": "folder", "found": [{"folder": "f", "stem": "s_", "highest": 1}]},
+        "check_workflow": {"workflow": {}},
         "survey_store": {"store": "folder"},
     }  # fmt: skip
     batches = {"get_batch", "cancel", "retry"}

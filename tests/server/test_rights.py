@@ -33,6 +33,7 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("server_info", {}, "read"),
     ("submit_batch", BATCH, "submit_configured"),
     ("submit_batch", {**BATCH, "workflow": GRAPH}, "submit"),
+    ("check_workflow", {"workflow": GRAPH}, "submit"),
     ("open_series", {"username": "a", "character": "b"}, "submit_configured"),
     ("cancel", {"batch_id": "x"}, "submit_configured"),
     ("retry", {"batch_id": "x"}, "submit_configured"),

@@ -145,7 +145,16 @@ def requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any
     ]
 
 
-NAMES_NOTHING = {"hello", "unsubscribe", "server_info", "submit_batch", "open_series", "survey_store", "raise_series"}
+NAMES_NOTHING = {
+    "hello",
+    "unsubscribe",
+    "server_info",
+    "submit_batch",
+    "open_series",
+    "survey_store",
+    "raise_series",
+}
+NAMES_NOTHING |= {"check_workflow"}
 """Requests with tests of their own below. `survey_store` and `raise_series` are refused whatever they name."""
 
 
@@ -405,7 +414,7 @@ def http_requests_about(name: dict[str, str]) -> list[tuple[Right, Route, URL, d
 
 
 NAMES_NOTHING_OVER_HTTP = {
-    *(("POST", path) for path in ("/v1/batches", "/v1/series", STORE)),
+    *(("POST", path) for path in ("/v1/batches", "/v1/workflows/check", "/v1/series", STORE)),
     *(("GET", path) for path in ("/v1/server", "/v1/workflows", "/v1/backends", "/v1/stores", STORE)),
 }
 

@@ -51,6 +51,7 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("submit_batch", {"request_id": "named", **BATCH, "workflow": "empty-image"}, "submit_configured"),
     ("submit_batch", {"request_id": "graph", **BATCH, "workflow": GRAPH}, "submit"),
     ("submit_batch", {"request_id": "dry", **BATCH, "workflow": GRAPH, "dry_run": True}, "submit"),
+    ("check_workflow", {"workflow": GRAPH}, "submit"),
     ("open_series", {"username": "a", "character": "c"}, "submit_configured"),
     ("pause", {"scope": "everything"}, "operate"),
     ("resume", {"scope": "everything"}, "operate"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final
 
+from msgspec.structs import replace
+
 from comfyledger import crash_points, wire
-from comfyledger.admission import admit, forget, recover, repeats, store_import
+from comfyledger.admission import admit, check, forget, recover, repeats, store_import
 from comfyledger.comfyui.client import NotReached
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.commands import (
@@ -37,10 +39,8 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
             return await _open_series(context, label, message)
         case wire.GetBatch() | wire.ListBatches() | wire.GetImage() | wire.ListImages() | wire.ServerInfo():
             return await _read(context, message)
-        case wire.ReadLog():
-            return await explain.read_log(context, message)
-        case wire.Explain():
-            return await explain.explain(context, message)
+        case wire.ReadLog() | wire.Explain() | wire.CheckWorkflow():
+            return await _tell(context, message)
         case wire.Recover():
             return await recover.recover(context, label, message)
         case wire.Forget():
@@ -60,6 +60,16 @@ async def _series_of(context: Dependencies, message: wire.Message) -> tuple[str,
         return ()
     batch = await context.reader.batch(message.batch_id)
     return tuple(output.series for output in batch.every_output) if batch is not None else ()
+
+
+async def _tell(context: Dependencies, message: wire.ReadLog | wire.Explain | wire.CheckWorkflow) -> wire.Answer:
+    match message:
+        case wire.ReadLog():
+            return await explain.read_log(context, message)
+        case wire.Explain():
+            return await explain.explain(context, message)
+        case wire.CheckWorkflow():
+            return await check_workflow(context, message)
 
 
 async def _read(
@@ -154,6 +164,14 @@ async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.Batc
         dry_run=True,
         found=[admitted.workflow.found],
     )
+
+
+async def check_workflow(context: Dependencies, message: wire.CheckWorkflow) -> wire.WorkflowReport:
+    """What a submission would say of a graph. Raises nothing for a graph that it would refuse."""
+    policy = context.policy
+    ground = check.Ground(policy.graph_bytes_max, None, message.strict, policy.node_classes_denied)
+    report, graph = check.check(message.workflow, ground)
+    return replace(report, graph=graph) if message.convert else report
 
 
 async def _open_series(context: Dependencies, label: str, message: wire.OpenSeries) -> wire.SeriesInfo:

@@ -123,6 +123,13 @@ class Client:
         )
         return await self._link.ask(message, wire.BatchAccepted)
 
+    async def check_workflow(
+        self, workflow: Mapping[str, Any], *, strict: bool = False, convert: bool = False
+    ) -> wire.WorkflowReport:
+        """What would be done with a graph. A graph that would be refused raises nothing: see `verdict`."""
+        graph = wire.finite(workflow, "$.data.workflow")
+        return await self._link.ask(wire.CheckWorkflow(dict(graph), strict, convert), wire.WorkflowReport)
+
     async def open_series(
         self, username: str, character: str, *, premade: bool = False, medium: Medium = "image"
     ) -> wire.SeriesInfo:

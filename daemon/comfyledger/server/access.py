@@ -132,6 +132,7 @@ NEEDED: Final[dict[type[wire.Message], Right]] = {
     wire.Explain: "read",
     wire.ServerInfo: "read",
     wire.SubmitBatch: "submit_configured",
+    wire.CheckWorkflow: "submit",
     wire.OpenSeries: "submit_configured",
     wire.Cancel: "submit_configured",
     wire.Retry: "submit_configured",

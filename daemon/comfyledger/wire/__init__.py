@@ -52,6 +52,7 @@ from comfyledger.wire.answers.server import (
     WaitingInfo,
     Welcome,
 )
+from comfyledger.wire.answers.workflows import OutputFound, WorkflowReport
 from comfyledger.wire.frames import (
     Asked,
     Envelope,
@@ -99,6 +100,7 @@ from comfyledger.wire.requests.steering import (
 from comfyledger.wire.requests.submitting import (
     PROTOCOL,
     REQUEST_ID_BYTES_MAX,
+    CheckWorkflow,
     Hello,
     ImageAsked,
     Label,
@@ -125,6 +127,7 @@ __all__ = [
     "Batches",
     "Cancel",
     "ChangedCount",
+    "CheckWorkflow",
     "Envelope",
     "ErrorInfo",
     "Explain",
@@ -152,6 +155,7 @@ __all__ = [
     "Message",
     "NamePart",
     "OpenSeries",
+    "OutputFound",
     "OutputInfo",
     "OwedInfo",
     "PastEvent",
@@ -187,6 +191,7 @@ __all__ = [
     "Waiting",
     "WaitingInfo",
     "Welcome",
+    "WorkflowReport",
     "error_of",
     "event_frame",
     "event_rest",

@@ -92,6 +92,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", IMAGE, "get_image", "One image, by public id or by batch_id/index."),
     Route("GET", "/v1/explain", "explain", "The story of an image, a batch or a gap."),
     Route("GET", "/v1/events", "read_log", "A page of the log, or the log as it grows.", stream="subscribe"),
+    Route("POST", "/v1/workflows/check", "check_workflow", "What would be done with a workflow."),
     Route("POST", "/v1/series", "open_series", "Ask the stores which numbers a series has."),
     Route("POST", "/v1/pause", "pause", "Stop giving out new work."),
     Route("POST", "/v1/resume", "resume", "Undo a pause, or let a held batch go on."),

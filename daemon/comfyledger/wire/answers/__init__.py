@@ -18,6 +18,7 @@ from comfyledger.wire.answers.events import (
 )
 from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.server import ErrorInfo, Info, Waiting, Welcome
+from comfyledger.wire.answers.workflows import WorkflowReport
 
 ANSWERS: Final[dict[str, type[Answer]]] = {
     "error": ErrorInfo,
@@ -31,6 +32,7 @@ ANSWERS: Final[dict[str, type[Answer]]] = {
 RESULTS: Final[dict[str, type[Answer]]] = {
     "hello": Welcome,
     "submit_batch": BatchAccepted,
+    "check_workflow": WorkflowReport,
     "open_series": SeriesInfo,
     "get_batch": BatchInfo,
     "list_batches": Batches,

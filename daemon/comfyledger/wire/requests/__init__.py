@@ -17,11 +17,12 @@ from comfyledger.wire.requests.reading import (
     Unsubscribe,
 )
 from comfyledger.wire.requests.steering import Cancel, Forget, Pause, RaiseSeries, Recover, Resume, Retry, SurveyStore
-from comfyledger.wire.requests.submitting import Hello, OpenSeries, SubmitBatch
+from comfyledger.wire.requests.submitting import CheckWorkflow, Hello, OpenSeries, SubmitBatch
 
 REQUESTS: Final[dict[str, type[Message]]] = {
     "hello": Hello,
     "submit_batch": SubmitBatch,
+    "check_workflow": CheckWorkflow,
     "open_series": OpenSeries,
     "get_batch": GetBatch,
     "list_batches": ListBatches,

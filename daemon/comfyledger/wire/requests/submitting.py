@@ -161,6 +161,26 @@ class SubmitBatch(Message, frozen=True):
     ] = False
 
 
+class CheckWorkflow(Message, frozen=True):
+    """Asks what would be done with a graph, and whether it is accepted. Nothing is submitted, and no number is used."""
+
+    workflow: Annotated[
+        dict[str, Any],
+        Meta(
+            description="A graph in ComfyUI's API format, as in `submit_batch`.",
+            examples=[{"1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64}}}],
+        ),
+    ]
+    strict: Annotated[
+        bool,
+        Meta(
+            description="Check everything that a submission checks, against ComfyUI's node classes. Otherwise the"
+            " verdict is about form, outputs, seeds and batch size alone."
+        ),
+    ] = False
+    convert: Annotated[bool, Meta(description="Also answer with the graph as it was read.")] = False
+
+
 class OpenSeries(Message, frozen=True):
     """Asks the stores for the numbers of a user and character now, instead of at the first batch. The answer has the
     next number, without giving it."""

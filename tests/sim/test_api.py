@@ -51,41 +51,6 @@ async def test_view_stays_in_its_folders(box: Any, params: dict[str, str], statu
     assert await box.get("/view", **params) == (status, b"")
 
 
-@pytest.mark.parametrize(
-    ("node_id", "name", "value", "kind"),
-    [
-        ("1", "width", 0, "value_smaller_than_min"),
-        ("1", "width", 99_999, "value_bigger_than_max"),
-        ("1", "width", None, "invalid_input_type"),
-        ("9", "images", ["1"], "bad_linked_input"),
-        ("9", "images", ["9b", 0], "return_type_mismatch"),
-        ("9c", "ckpt_name", "none.safetensors", "value_not_in_list"),
-    ],
-)
-async def test_a_wrong_input_is_named(box: Any, node_id: str, name: str, value: Any, kind: str) -> None:
-    wrong = box.graph() | {
-        "9b": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
-        "9c": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "random-sd15.safetensors"}},
-    }
-    if node_id == "9c":
-        wrong["9"]["inputs"]["images"] = ["9c", 0]
-    wrong[node_id]["inputs"][name] = value
-    status, body = await box.post("/prompt", {"prompt": wrong})
-    errors = json.loads(body)["node_errors"][node_id]["errors"]
-    assert (status, kind in [error["type"] for error in errors]) == (400, True)
-    assert all(error.keys() == {"type", "message", "details", "extra_info"} for error in errors)
-
-
-@pytest.mark.parametrize("link", ["404", "100"])
-async def test_a_graph_that_cannot_be_ordered_is_refused(box: Any, link: str) -> None:
-    wrong = box.graph() | {
-        "100": {"class_type": "ImageBlur", "inputs": {"image": [link, 0], "blur_radius": 1, "sigma": 1.0}}
-    }
-    wrong["9"]["inputs"]["images"] = ["100", 0]
-    status, body = await box.post("/prompt", {"prompt": wrong})
-    assert (status, json.loads(body)["error"]["type"]) == (400, "exception_during_validation")
-
-
 async def test_a_long_chain_runs(box: Any) -> None:
     chain = box.graph()
     last = "1"

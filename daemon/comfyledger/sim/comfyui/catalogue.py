@@ -1,4 +1,4 @@
-"""All node classes of the stand-in by name. Validation, execution and `/object_info` read them from here."""
+"""All node classes of the stand-in by name. `installed` says which of them a server has now."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from comfyledger.sim.comfyui import nodes
+from comfyledger.sim.comfyui.common import loaders, values
 from comfyledger.sim.comfyui.media import savers, sources
 
 NODES: Final[Mapping[str, nodes.NodeClass]] = {
-    node.name: node for node in (*nodes.CLASSES, *sources.CLASSES, *savers.CLASSES)
+    node.name: node for node in (*nodes.CLASSES, *loaders.CLASSES, *values.CLASSES, *sources.CLASSES, *savers.CLASSES)
 }

@@ -13,6 +13,8 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
+from comfyledger.sim.comfyui.nodes import ListName
+
 LEDGER_ENTRIES_MAX: Final = 100_000
 
 Place = Literal["queue", "start", "before_node", "in_node", "between_files", "history"]
@@ -113,6 +115,10 @@ class Control(msgspec.Struct, forbid_unknown_fields=True):
     """The prompt whose files are deleted from the output folder."""
     forget: bool = False
     """Lose queue, history and cache, as in a restart."""
+    lists: dict[ListName, list[str]] | None = None
+    """The names of models or pictures that are there from now on, by their list."""
+    missing_classes: list[str] | None = None
+    """The node classes that are not installed from now on, and no others."""
 
 
 class Breakpoints:

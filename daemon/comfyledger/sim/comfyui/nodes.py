@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -19,9 +19,16 @@ from comfyledger.sim.comfyui.pictures import Picture, plan_save, save
 
 PIXELS_MAX: Final = 16_384
 SEED_MAX: Final = 2**64 - 1
-CHECKPOINTS: Final = ["random-sd15.safetensors", "v1-5-pruned-emaonly.safetensors"]
-SAMPLERS: Final = ["euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_sde", "ddim", "lcm"]
-SCHEDULERS: Final = ["normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform"]
+ListName = Literal["checkpoints", "loras", "vaes", "samplers", "schedulers", "input_images"]
+LISTS: Final[Mapping[ListName, list[str]]] = {
+    "checkpoints": ["random-sd15.safetensors", "v1-5-pruned-emaonly.safetensors"],
+    "loras": ["film-grain.safetensors", "styles/ink.safetensors"],
+    "vaes": ["pixel_space", "vae-ft-mse-840000.safetensors"],
+    "samplers": ["euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_sde", "ddim", "lcm"],
+    "schedulers": ["normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform"],
+    "input_images": ["example.png", "pose.png"],
+}
+"""What a stand-in has from its start. ComfyUI finds models and pictures in its folders; custom nodes add samplers."""
 
 
 class Latent(msgspec.Struct, frozen=True):
@@ -67,6 +74,12 @@ Inputs = Mapping[str, Any]
 Config = list[Any]
 
 
+class ListOf(msgspec.Struct, frozen=True):
+    """Stands in an input's description for the names that are there now."""
+
+    name: ListName
+
+
 class NodeClass(msgspec.Struct, frozen=True):
     """A node class. `images` is the number of images that a run makes, for a class that takes time for each of them."""
 
@@ -79,27 +92,13 @@ class NodeClass(msgspec.Struct, frozen=True):
     steps: Callable[[Inputs], int] = lambda inputs: 0
     optional: Mapping[str, Config] = msgspec.field(default_factory=dict)
     module: str = "nodes"
+    needs_file: str = ""
+    """The input whose file the class itself looks for, instead of comparing the name with the list."""
 
-
-def object_info(node: NodeClass) -> dict[str, Any]:
-    """The entry of a class in `/object_info`."""
-    hidden = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"} if node.is_output else {}
-    inputs: dict[str, Mapping[str, Any]] = {"required": node.required}
-    inputs |= {"optional": node.optional} if node.optional else {}
-    inputs |= {"hidden": hidden} if hidden else {}
-    return {
-        "input": inputs,
-        "input_order": {kind: list(named) for kind, named in inputs.items()},
-        "output": node.returns,
-        "output_is_list": [False] * len(node.returns),
-        "output_name": node.returns,
-        "name": node.name,
-        "display_name": node.name,
-        "description": "",
-        "python_module": node.module,
-        "category": "image",
-        "output_node": node.is_output,
-    }
+    @property
+    def is_v3(self) -> bool:
+        """Whether it is written with ComfyUI's newer API, which alone has inputs that grow or change."""
+        return self.module.startswith("comfy_extras.")
 
 
 def shown(key: str, files: Sequence[ViewFile], *values: Any, animated: bool = False) -> Saved:
@@ -112,6 +111,11 @@ def whole(default: int, least: int, most: int, step: int = 1) -> Config:
     return ["INT", {"default": default, "min": least, "max": most, "step": step}]
 
 
+def seed(most: int, least: int = 0) -> Config:
+    """A seed, which ComfyUI's own page changes after each run if it is told so."""
+    return ["INT", {"default": 0, "min": least, "max": most, "control_after_generate": True}]
+
+
 def fraction(default: float, least: float, most: float) -> Config:
     return ["FLOAT", {"default": default, "min": least, "max": most, "step": 0.01}]
 
@@ -119,6 +123,11 @@ def fraction(default: float, least: float, most: float) -> Config:
 def choice(*options: str) -> Config:
     """An input that takes one of these, as newer nodes describe it."""
     return ["COMBO", {"default": options[0], "multiselect": False, "options": list(options)}]
+
+
+def option(key: str, **inputs: Config) -> dict[str, Any]:
+    """One choice of a dynamic combo, with the inputs that it brings."""
+    return {"key": key, "inputs": {"required": inputs}}
 
 
 def digest(*parts: object) -> str:
@@ -133,8 +142,8 @@ def _empty_image(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
 def _sample(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
     latent: Latent = inputs["latent_image"]
     words = [inputs[name] for name in ("model", "positive", "negative", "seed", "steps", "cfg", "denoise")]
-    seed = digest(latent.seed, inputs["sampler_name"], inputs["scheduler"], *words)
-    return (msgspec.structs.replace(latent, seed=seed),)
+    noise = digest(latent.seed, inputs["sampler_name"], inputs["scheduler"], *words)
+    return (msgspec.structs.replace(latent, seed=noise),)
 
 
 def _decode(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
@@ -191,7 +200,7 @@ CLASSES: Final = (
     NodeClass("PreviewImage", {"images": ["IMAGE"]}, (), _preview_image, is_output=True),
     NodeClass(
         "CheckpointLoaderSimple",
-        {"ckpt_name": [CHECKPOINTS, {}]},
+        {"ckpt_name": [ListOf("checkpoints"), {}]},
         ("MODEL", "CLIP", "VAE"),
         lambda inputs, _: (inputs["ckpt_name"],) * 3,
     ),
@@ -215,11 +224,11 @@ CLASSES: Final = (
         "KSampler",
         {
             "model": ["MODEL"],
-            "seed": whole(0, 0, SEED_MAX),
+            "seed": seed(SEED_MAX),
             "steps": whole(20, 1, 10_000),
             "cfg": fraction(8.0, 0.0, 100.0),
-            "sampler_name": [SAMPLERS, {}],
-            "scheduler": [SCHEDULERS, {}],
+            "sampler_name": [ListOf("samplers"), {}],
+            "scheduler": [ListOf("schedulers"), {}],
             "positive": ["CONDITIONING"],
             "negative": ["CONDITIONING"],
             "latent_image": ["LATENT"],

@@ -20,12 +20,11 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from comfyledger.sim.comfyui.catalogue import NODES
+from comfyledger.sim.comfyui.checks.validate import Refusal, check
 from comfyledger.sim.comfyui.faults import Breakpoints, Control, Faults, Ledger, Request
-from comfyledger.sim.comfyui.nodes import object_info
+from comfyledger.sim.comfyui.installed import Installed
 from comfyledger.sim.comfyui.prompt_queue import Item, PromptQueue
 from comfyledger.sim.comfyui.sockets import FEATURES, Sockets
-from comfyledger.sim.comfyui.validate import Refusal, check
 from comfyledger.sim.comfyui.view import view
 from comfyledger.sim.comfyui.worker import Shared, Worker
 
@@ -56,6 +55,7 @@ class SimComfyUI:
         self.url = self.control_url = ""
         self.ledger = Ledger()
         self.sockets = Sockets()
+        self._installed = Installed()
         self.breakpoints = Breakpoints(self.sockets.settled)
         self._faults = Faults(self.breakpoints, options.seconds_per_image)
         self._queue = PromptQueue(self._tell_depth)
@@ -184,7 +184,7 @@ class SimComfyUI:
 
     async def _post_prompt(self, request: web.Request) -> web.Response:
         sent = request[_SENT]
-        found = check(sent)
+        found = check(sent, self._installed)
         if isinstance(found, Refusal):
             return _json(found, status=400)
         number = sent["number"] if "number" in sent else self._queue.next_number(bool(sent.get("front")))
@@ -278,8 +278,7 @@ class SimComfyUI:
         return _json({"system": system, "devices": [device]})
 
     async def _get_object_info(self, request: web.Request) -> web.Response:
-        wanted = request.match_info.get("node")
-        return _json({name: object_info(node) for name, node in NODES.items() if wanted in (None, name)})
+        return _json(self._installed.object_info(request.match_info.get("node")))
 
     async def _get_ledger(self, _: web.Request) -> web.Response:
         return _json(self.ledger.state())
@@ -293,6 +292,7 @@ class SimComfyUI:
         except msgspec.DecodeError as error:
             return _json({"error": str(error)}, status=400)
         self._faults.apply(control)
+        self._installed.change(control.lists, control.missing_classes)
         self.sockets.deaf = self._faults.deaf
         if control.drop_sockets:
             self.sockets.drop()
@@ -309,7 +309,8 @@ class SimComfyUI:
         return _json(self._control_state())
 
     def _control_state(self) -> dict[str, object]:
-        return self._faults.state() | {"sockets": len(self.sockets.open), "listening": self.sockets.listening}
+        sockets = {"sockets": len(self.sockets.open), "listening": self.sockets.listening}
+        return self._faults.state() | self._installed.state() | sockets
 
     def _delete_files_of(self, prompt_id: str) -> None:
         for file in self.ledger.files:

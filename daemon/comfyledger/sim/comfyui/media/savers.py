@@ -16,7 +16,7 @@ from PIL import Image
 from comfyledger.comfyui.messages import ViewFile
 from comfyledger.sim.comfyui.media import clips, sounds, stills
 from comfyledger.sim.comfyui.media.sources import Clip
-from comfyledger.sim.comfyui.nodes import Inputs, NodeClass, Saved, Surroundings, choice, fraction, shown, whole
+from comfyledger.sim.comfyui.nodes import Inputs, NodeClass, Saved, Surroundings, choice, fraction, option, shown, whole
 from comfyledger.sim.comfyui.pictures import Picture, SavePlan, draw, plan_save, save
 
 _NO_SIZE: Final = Picture(0, 0)
@@ -270,8 +270,12 @@ CLASSES: Final = (
                 "COMFY_DYNAMICCOMBO_V3",
                 {
                     "options": [
-                        {"key": "png", "inputs": {"required": {"bit_depth": choice("8-bit", "16-bit")}}},
-                        {"key": "exr", "inputs": {"required": {"bit_depth": choice("32-bit float")}}},
+                        option("png", bit_depth=choice("8-bit", "16-bit"), input_color_space=choice("sRGB")),
+                        option(
+                            "exr",
+                            bit_depth=choice("32-bit float"),
+                            input_color_space=choice("sRGB", "HDR", "linear"),
+                        ),
                     ]
                 },
             ],

@@ -53,6 +53,14 @@ def graph_in(decoded: dict[str, Any]) -> ReadGraph:
     return ReadGraph(nodes, tuple(map(printable, left_out[:NO_NODES_MAX])))
 
 
+def document_in(decoded: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The document in the UI format that an object is or wraps; None if there is none."""
+    way = _way(decoded, _is_ui)
+    for wrapper in way or ():
+        decoded = decoded[wrapper]
+    return None if way is None else decoded
+
+
 def _way(value: Mapping[str, Any], is_it: Callable[[Mapping[str, Any]], bool]) -> tuple[str, ...] | None:
     """The wrappers that lead to the first object of a kind; None if none does. A graph is not looked into."""
     if is_it(value):

@@ -1,0 +1,84 @@
+"""The process that converts documents: it ends with the document that breaks it, and the next finds a new one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from comfyledger.comfyui.ui_format.process import Converter
+from comfyledger.errors import Refused
+from support.waiting import until
+
+CLASSES = b"{}"
+BYTES_MAX = 1 << 19
+
+
+def running(converter: Converter) -> Any:
+    return converter._process
+
+
+async def refusal(converter: Converter, document: bytes) -> Refused:
+    with pytest.raises(Refused) as refused:
+        await converter.convert(document, CLASSES, "digest")
+    return refused.value
+
+
+async def test_a_refusal_comes_back_as_it_was_raised() -> None:
+    async with Converter(BYTES_MAX) as converter:
+        refused = await refusal(converter, b"{")
+    assert (refused.code, refused.hint) == ("workflow_invalid", "Export it in ComfyUI: Workflow > Export (API).")
+    assert refused.message.startswith("The workflow is not JSON")
+
+
+async def test_a_process_that_was_killed_between_two_documents_is_replaced() -> None:
+    async with Converter(BYTES_MAX) as converter:
+        before = await refusal(converter, b"[]")
+        os.kill(running(converter).pid, signal.SIGKILL)
+        assert (await refusal(converter, b"[]")).message == before.message
+
+
+async def test_a_document_that_takes_too_long_ends_its_process_alone() -> None:
+    async with Converter(BYTES_MAX, convert_s=0.5) as converter:
+        before = await refusal(converter, b"[]")
+        os.kill(running(converter).pid, signal.SIGSTOP)
+        late = await refusal(converter, b"[]")
+        assert late.message == "The workflow could not be converted within 0.5 s."
+        assert (await refusal(converter, b"[]")).message == before.message
+
+
+async def test_an_idle_process_ends() -> None:
+    async with Converter(BYTES_MAX, idle_s=0.01) as converter:
+        await refusal(converter, b"[]")
+        process = running(converter)
+        await until(lambda: process.returncode is not None, "the end of the process")
+        await refusal(converter, b"[]")
+
+
+async def test_closing_ends_the_process_also_while_it_works() -> None:
+    converter = Converter(BYTES_MAX)
+    await refusal(converter, b"[]")
+    process = running(converter)
+    os.kill(process.pid, signal.SIGSTOP)
+    waiting = asyncio.create_task(refusal(converter, b"[]"))
+    await asyncio.sleep(0)
+    await converter.close()
+    assert process.returncode is not None
+    assert (await waiting).code == "not_running"
+    assert (await refusal(converter, b"[]")).code == "not_running"
+
+
+async def test_a_cancelled_document_leaves_no_process() -> None:
+    async with Converter(BYTES_MAX) as converter:
+        await refusal(converter, b"[]")
+        process = running(converter)
+        os.kill(process.pid, signal.SIGSTOP)
+        waiting = asyncio.create_task(refusal(converter, b"[]"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await until(lambda: process.returncode is not None, "the end of the process")
+        assert (await refusal(converter, b"[]")).code == "workflow_invalid"

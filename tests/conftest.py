@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ ROOM_BYTES = 4 * 1024**3
 def pytest_configure(config: pytest.Config) -> None:
     """Whatever is set and whatever runs on this machine, a test sees its own folder and what it set itself."""
     write_to_memory()
+    keep_compiled_files()
     for name in [name for name in os.environ if name.startswith(FOREIGN) or name.lower().endswith("_proxy")]:
         del os.environ[name]
     for name in ("CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "XDG_RUNTIME_DIR"):
@@ -44,6 +46,12 @@ def write_to_memory() -> None:
     """Tests wait for no disk, unless TMPDIR names one. No test loses power; the crash images play that part."""
     if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+def keep_compiled_files() -> None:
+    """Or each run compiles all tests once a worker, and hundreds of processes compile the daemon."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

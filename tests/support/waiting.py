@@ -1,6 +1,7 @@
 """Waiting in tests. Nobody sleeps: a test polls a condition, and fails at a deadline.
 
-`pause` is for what a test sets up, such as a server that is slow. A test does not wait with it.
+`pause` is for what a test sets up, such as a server that is slow. A test does not wait with it. `pass_time` is for what
+ends by a time limit in this process: the limit stays as it is, and is over at once.
 """
 
 from __future__ import annotations
@@ -61,3 +62,10 @@ def until_without_a_loop(
 async def pause(time_s: float) -> None:
     """Time that a stand-in takes on purpose: the bytes of a slow server, the call of a slow plugin."""
     await asyncio.sleep(time_s)
+
+
+def pass_time(time_s: float) -> None:
+    """Put the clock of the running event loop forward. Each test has a loop of its own, so it need not be put back."""
+    loop = asyncio.get_running_loop()
+    clock = loop.time
+    loop.time = lambda: clock() + time_s  # type: ignore[method-assign]

@@ -291,6 +291,18 @@ async def test_the_token_of_the_state_folder_opens_the_door(door: AnsweringServe
     assert door.asked[0] == {"type": "hello", "id": 0, "data": {"client": "painter"}}
 
 
+async def test_a_workflow_given_by_its_path_is_read_and_sent(door: AnsweringServer, state: Path) -> None:
+    path, graph = state / "g.json", {"1": {"class_type": "A", "inputs": {"text": "x"}}}
+    path.write_text(json.dumps(graph))
+    door.answers["check_workflow"] = lambda _: wire.WorkflowReport("accepted")
+    async with Client(state_dir=state, name="app") as client:
+        await client.submit(request_id="r", username="Areg", character="Opal Fever", quantity=1, workflow=path)
+        await client.check_workflow(path)
+        with pytest.raises(Refused, match="cannot be read"):
+            await client.check_workflow(state / "none.json")
+    assert [asked["data"].get("workflow") for asked in door.asked] == [None, graph, graph]
+
+
 async def test_without_a_daemon_the_refusal_says_how_to_start_one(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         await Client("http://127.0.0.1:1", state_dir=tmp_path).__aenter__()

@@ -18,6 +18,7 @@ daemon's parts.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -28,10 +29,11 @@ from typing import Any, Self, cast
 from comfyledger import wire
 from comfyledger.client.finding import Address, find_daemon
 from comfyledger.client.link import Feed, Link, Pushed
+from comfyledger.client.workflow_files import read_workflow
 from comfyledger.core.media import Medium
 from comfyledger.errors import Refused
 
-__all__ = ["Client", "Pushed"]
+__all__ = ["Client", "Pushed", "read_workflow"]
 
 
 class Client:
@@ -86,7 +88,7 @@ class Client:
         premade: bool = False,
         quantity: int | None = None,
         images: Sequence[wire.ImageAsked | Mapping[str, Any]] | None = None,
-        workflow: str | Mapping[str, Any] | None = None,
+        workflow: str | Mapping[str, Any] | os.PathLike[str] | None = None,
         output: str | None = None,
         outputs: Sequence[str] | None = None,
         inputs: Mapping[str, wire.Scalar] | None = None,
@@ -99,10 +101,11 @@ class Client:
     ) -> wire.BatchAccepted:
         """Request a batch. Use a new `request_id` for each; the same id with the same body gets the same answer.
 
-        Raises Refused with the daemon's code, sentence, hint and path. The fields are those of `wire.SubmitBatch`.
+        The fields are those of `wire.SubmitBatch`. A `workflow` that is a path, not a text, is read: JSON, or a picture
+        that ComfyUI made. Raises Refused with the daemon's code, sentence, hint and path.
         """
-        if isinstance(workflow, Mapping):
-            workflow = wire.finite(workflow, "$.data.workflow")
+        if workflow is not None and not isinstance(workflow, str):
+            workflow = await _graph(workflow)
         message = wire.SubmitBatch(
             request_id=request_id,
             username=username,
@@ -110,7 +113,7 @@ class Client:
             premade=premade,
             quantity=quantity,
             images=None if images is None else cast("list[wire.ImageAsked]", list(images)),
-            workflow=workflow if isinstance(workflow, str | None) else dict(workflow),
+            workflow=workflow,
             output=output,
             outputs=None if outputs is None else list(outputs),
             inputs=dict(inputs or {}),
@@ -124,11 +127,14 @@ class Client:
         return await self._link.ask(message, wire.BatchAccepted)
 
     async def check_workflow(
-        self, workflow: Mapping[str, Any], *, strict: bool = False, convert: bool = False
+        self, workflow: Mapping[str, Any] | os.PathLike[str], *, strict: bool = False, convert: bool = False
     ) -> wire.WorkflowReport:
-        """What would be done with a graph. A graph that would be refused raises nothing: see `verdict`."""
-        graph = wire.finite(workflow, "$.data.workflow")
-        return await self._link.ask(wire.CheckWorkflow(dict(graph), strict, convert), wire.WorkflowReport)
+        """What would be done with a graph. A graph that would be refused raises nothing: see `verdict`.
+
+        A file that holds no workflow raises Refused, as `read_workflow` does.
+        """
+        message = wire.CheckWorkflow(await _graph(workflow), strict, convert)
+        return await self._link.ask(message, wire.WorkflowReport)
 
     async def open_series(
         self, username: str, character: str, *, premade: bool = False, medium: Medium = "image"
@@ -290,3 +296,10 @@ class Client:
             async for _ in events:
                 pass
         return await self.get_batch(batch_id)
+
+
+async def _graph(workflow: Mapping[str, Any] | os.PathLike[str]) -> dict[str, Any]:
+    """A graph that JSON can carry: the one that is given, or that of a file."""
+    if isinstance(workflow, os.PathLike):
+        return await asyncio.to_thread(read_workflow, workflow)
+    return dict(wire.finite(workflow, "$.data.workflow"))

@@ -17,12 +17,9 @@ from comfyledger import wire
 from comfyledger.cli.base import DONE, asks_daemon, json_option
 from comfyledger.cli.ui.progress_view import follow_all, screen
 from comfyledger.cli.ui.terminal import plain, say, say_aside, say_json, say_table
-from comfyledger.client import Client
+from comfyledger.client import Client, read_workflow
 from comfyledger.errors import Refused
-from comfyledger.wire.picture import graph_in_picture
 
-_GRAPH_BYTES_MAX: Final = 2**20
-"""A request has no room for more."""
 _UNDECIDED: Final = frozenset({"not_running", "timeout", "protocol_version", "internal"})
 """The connection or the answer was lost, so the daemon may have made the batch."""
 
@@ -37,21 +34,12 @@ def input_pair(given: str) -> tuple[str, wire.Scalar]:
 
 def workflow_or_graph(given: str) -> str | dict[str, Any]:
     """The name of a configured workflow, or the graph in a file whose name ends in .json, .png or .webp."""
-    name = given.lower()
-    if name.endswith((".png", ".webp")):
-        return json_object(_text_in_picture(given))
-    return json_object(_read(given)) if name.endswith(".json") else given
-
-
-def _text_in_picture(path: str) -> str:
-    """The graph in a picture that ComfyUI made. It is taken out here, because a picture is too large for a request."""
+    if not given.lower().endswith((".json", ".png", ".webp")):
+        return given
     try:
-        with Path(path).open("rb") as file:
-            return graph_in_picture(file, _GRAPH_BYTES_MAX).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path!r} cannot be read: {error}") from error
+        return read_workflow(given)
     except Refused as refusal:
-        raise click.BadParameter(f"{path!r}: {refusal.message} {refusal.hint}") from refusal
+        raise click.BadParameter(f"{given!r}: {refusal.message} {refusal.hint}") from refusal
 
 
 def images_file(path: str) -> list[Any]:

@@ -42,16 +42,18 @@ class Server:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any]] = {}
         self.asked: list[str] = []
+        self.sent = b""
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(f"{request.method} {request.path}")
+        self.sent = await request.read()
         status, body = self.answers.get(request.path, (500, ""))
         return web.Response(status=status, text=body if isinstance(body, str) else json.dumps(body))
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[Server, ComfyUI]]:
+async def served(**more: Any) -> AsyncIterator[tuple[Server, ComfyUI]]:
     server, app = Server(), web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, access_log=None)
@@ -60,7 +62,7 @@ async def served() -> AsyncIterator[tuple[Server, ComfyUI]]:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         async with aiohttp.ClientSession() as http:
-            yield server, ComfyUI(http, url, connect_timeout_s=2, request_timeout_s=5)
+            yield server, ComfyUI(http, url, connect_timeout_s=2, request_timeout_s=5, **more)
     finally:
         await runner.cleanup()
 
@@ -180,3 +182,22 @@ async def test_an_answer_without_node_classes_is_none(pair: tuple[Server, ComfyU
     server.answers = {"/object_info": (200, answer)}
     with pytest.raises(NotReached):
         await comfyui.object_info()
+
+
+@pytest.mark.parametrize(
+    ("previews", "keys", "sent"),
+    [
+        (False, {}, {}),
+        (True, {}, {"preview_method": "auto"}),
+        (False, {"api_key_comfy_org": "k"}, {"api_key_comfy_org": "k"}),
+        (True, {"api_key_comfy_org": "k"}, {"preview_method": "auto", "api_key_comfy_org": "k"}),
+    ],
+    ids=["neither", "watched", "paid", "both"],
+)
+async def test_a_prompt_asks_for_previews_if_they_are_watched(
+    previews: bool, keys: dict[str, str], sent: dict[str, str]
+) -> None:
+    async with served(extra_data=keys) as (server, comfyui):
+        server.answers = {"/prompt": (200, {"prompt_id": "p", "number": 1, "node_errors": {}})}
+        await comfyui.post_prompt({}, prompt_id="p", client_id="c", outputs=["9"], previews=previews)
+        assert json.loads(server.sent)["extra_data"] == sent

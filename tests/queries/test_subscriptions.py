@@ -171,6 +171,29 @@ async def test_progress_goes_to_those_who_asked_for_it_and_not_into_the_log(open
     assert not kinds & {"progress", "preview"}
 
 
+@pytest.mark.parametrize(
+    ("watched", "asked_for"),
+    [
+        ({"previews": True}, "auto"),
+        ({"previews": True, "username": "areg"}, "auto"),
+        ({"previews": True, "username": "Mina"}, None),
+        ({"previews": True, "batch_id": "01NOBODY"}, None),
+        ({"progress": True}, None),
+        ({}, None),
+    ],
+    ids=["all", "theirs", "another's", "another batch", "steps", "facts"],
+)
+async def test_comfyui_makes_previews_only_while_somebody_watches(
+    open_door: Any, tmp_path: Path, watched: dict[str, Any], asked_for: str | None
+) -> None:
+    async with open_door(tmp_path) as door, door.app() as working, door.app() as watching:
+        name = (await watching.ask("subscribe", after=-1, **watched))["subscription"]
+        await working.settled((await working.submit("r1", quantity=1, **SAMPLED))["batch_id"])
+        await watching.ask("unsubscribe", subscription=name)
+        await working.settled((await working.submit("r2", quantity=1, **SAMPLED))["batch_id"])
+    assert [ran.preview_method for ran in door.sim.ledger.prompts] == [asked_for, None]
+
+
 # ---- those who do not read
 
 

@@ -108,7 +108,9 @@ class Box:
 
 
 @pytest.fixture
-async def box(tmp_path: Path) -> AsyncIterator[Box]:
+async def box(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Box]:
+    """A test may give further options of the stand-in."""
     output = tmp_path / "output"
-    async with await serve(SimOptions(output=output)) as sim, aiohttp.ClientSession() as http:
+    options = SimOptions(output=output, **getattr(request, "param", {}))
+    async with await serve(options) as sim, aiohttp.ClientSession() as http:
         yield Box(sim, http, output)

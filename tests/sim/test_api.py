@@ -90,6 +90,29 @@ async def test_a_client_that_comes_back_hears_where_its_prompt_is(box: Any) -> N
     await box.finished(prompt_id)
 
 
+@pytest.mark.parametrize(
+    ("box", "asked_for", "some"),
+    [
+        ({}, None, False),
+        ({}, "auto", True),
+        ({}, "default", False),
+        ({"preview_method": "auto"}, None, True),
+        ({"preview_method": "auto"}, "none", False),
+        ({"preview_method": "latent2rgb"}, "nonsense", True),
+    ],
+    indirect=["box"],
+)
+async def test_previews_come_if_the_server_or_the_prompt_says_so(box: Any, asked_for: str | None, some: bool) -> None:
+    """As `set_preview_method` of ComfyUI 0.29.0 decides."""
+    extra = {"extra_data": {"preview_method": asked_for}} if asked_for else {}
+    frames: list[Any] = []
+    async with box.connect() as socket, asyncio.timeout(DEADLINE_S):
+        await box.submit(box.sampled(7), **extra)
+        while not (frames and isinstance(frames[-1], str) and "execution_success" in frames[-1]):
+            frames.append(await socket.recv())
+    assert any(isinstance(frame, bytes) for frame in frames) is some
+
+
 async def test_the_history_is_bounded(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_queue, "HISTORY_MAX", 3)
     prompt_ids = [await box.submit(box.graph(color)) for color in range(5)]

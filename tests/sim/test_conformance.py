@@ -134,7 +134,8 @@ class Replay:
                 pytest.fail(f"entry {index} is of an unknown kind: {unknown}")
 
     async def start(self) -> None:
-        self.server = await serve(SimOptions(output=self.folder / "ComfyUI" / "output"))
+        # The recordings with previews were made with `--preview-method`; the others have no sampler.
+        self.server = await serve(SimOptions(output=self.folder / "ComfyUI" / "output", preview_method="auto"))
 
     async def warm_up(self) -> None:
         """Put into the cache what the server had in it when the recording began."""

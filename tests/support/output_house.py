@@ -64,7 +64,7 @@ class House:
         self.text_max = 2_000
         part: Any = self
         secrets = Secrets({"text-to-image": {"1.api_key": SECRET}})
-        self.renderer = Renderer(part, part, part, part, spool, part, bounds, secrets)
+        self.renderer = Renderer(part, part, part, part, spool, part, bounds, secrets, wants_previews=lambda _: False)
 
     # ---- rows
 

@@ -81,7 +81,8 @@ class Backend:
     async def ended(self, ending: Ending) -> Report:
         self.ending = ending
         part: Any = self
-        renderer = Renderer(part, part, part, part, part, part, Bounds(10**6, 10**6, True), NO_SECRETS)
+        bounds = Bounds(10**6, 10**6, True)
+        renderer = Renderer(part, part, part, part, part, part, bounds, NO_SECRETS, wants_previews=lambda _: False)
         await renderer.follow(FollowPrompt("b1", 1, 1, "main", PROMPT_ID, self.prompt_row.images))
         (report,) = self.reports
         return report

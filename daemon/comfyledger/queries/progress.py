@@ -63,6 +63,10 @@ class ProgressFeed:
     def remove(self, listener: Listener) -> None:
         self._listeners.discard(listener)
 
+    def wants_previews(self, batch_id: str) -> bool:
+        """Whether somebody watches the pictures of this batch now."""
+        return any(listener.previews for listener in self._listeners_of(batch_id))
+
     def progress(self, prompt_id: str, news: Progress) -> None:
         for about, listener in self._receivers(prompt_id):
             step = wire.Progress(
@@ -89,14 +93,17 @@ class ProgressFeed:
 
     def _receivers(self, prompt_id: str) -> list[tuple[FollowPrompt, Listener]]:
         about = next((found[prompt_id] for found in self.abouts if prompt_id in found), None)
-        if about is None or not self._listeners:
+        return [(about, listener) for listener in self._listeners_of(about.batch_id)] if about is not None else []
+
+    def _listeners_of(self, batch_id: str) -> list[Listener]:
+        if not self._listeners:
             return []
-        batch = self._batch(about.batch_id)
+        batch = self._batch(batch_id)
         user, label = (batch.user_key, batch.label) if batch is not None else (None, "")
         return [
-            (about, listener)
+            listener
             for listener in self._listeners
-            if listener.batch_id in {None, about.batch_id}
+            if listener.batch_id in {None, batch_id}
             and listener.user_key in {None, user}
             and listener.label in {None, label}
         ]

@@ -52,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     comfyui.add_argument("--output", type=Path, required=True, help="the folder for finished pictures")
     comfyui.add_argument("--seconds-per-image", type=float, default=0.0, help="how long a picture takes (default: 0)")
     comfyui.add_argument("--disable-metadata", action="store_true", help="write no graph into the files")
+    comfyui.add_argument(
+        "--preview-method",
+        choices=("none", "auto", "latent2rgb", "taesd"),
+        default="none",
+        help="previews of prompts that ask for none themselves (default: none)",
+    )
     comfyui.add_argument("--without-jobs", action="store_true", help="know no /api/jobs, as earlier versions")
     _add_cloudinary(kinds.add_parser("cloudinary", help="a stand-in for Cloudinary", **_looks("cloudinary")))
     return parser
@@ -80,6 +86,7 @@ def _comfyui(asked: argparse.Namespace) -> SimOptions:
         control_port=asked.control_port,
         seconds_per_image=asked.seconds_per_image,
         disable_metadata=asked.disable_metadata,
+        preview_method=asked.preview_method,
         without_jobs=asked.without_jobs,
     )
 

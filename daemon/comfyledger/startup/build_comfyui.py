@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import aiohttp
 import msgspec
@@ -37,6 +37,8 @@ class Backend(msgspec.Struct, frozen=True):
     watcher: Watcher
     cleanup: HistoryCleanup
     node_classes: NodeClasses
+    wants_previews: Callable[[str], bool]
+    """Whether somebody watches the pictures of a batch, by its id."""
 
     def info(self) -> wire.BackendInfo:
         """How the connection is now, as the wire shows it."""
@@ -66,7 +68,7 @@ def build_backends(
         cleanup = HistoryCleanup(client, reader)
         node_classes = NodeClasses(client, settings.node_classes_path / f"{name}.json.gz")
         watcher = _watcher(one, name, client, progress, reporter, cleanup, node_classes)
-        return Backend(name, client, watcher, cleanup, node_classes)
+        return Backend(name, client, watcher, cleanup, node_classes, progress.wants_previews)
 
     return {name: backend(name, one) for name, one in settings.comfyui.items()}
 

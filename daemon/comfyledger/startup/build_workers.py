@@ -86,6 +86,7 @@ def _renderer(
         reporter,
         Bounds(spool.image_bytes_max, spool.pixels_max, spool.strip_metadata, spool.file_bytes_max),
         secrets,
+        wants_previews=backend.wants_previews,
         fetches_max=settings.limits.fetches_max,
     )
 

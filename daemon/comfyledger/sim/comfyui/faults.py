@@ -282,7 +282,7 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """One prompt that ended; `outcome` is the type of its last message."""
+    """One prompt that ended; `outcome` is the type of its last message, `preview_method` what its sender asked for."""
 
     order: int
     prompt_id: str
@@ -290,6 +290,7 @@ class Ran(msgspec.Struct, frozen=True):
     client_id: str | None
     outcome: str
     executed: list[str]
+    preview_method: str | None
 
 
 class Ledger:

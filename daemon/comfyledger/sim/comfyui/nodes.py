@@ -167,7 +167,7 @@ def _written(root: Path, kind: str, prefix: str, pictures: tuple[Picture, ...], 
     names = [plan.filename(index) for index in range(len(pictures))]
     for name, picture in zip(names, pictures, strict=True):
         save(picture, plan.folder / name, dict(around.metadata))
-    return shown("images", [ViewFile(name, plan.subfolder, kind) for name in names])
+    return shown("images", [ViewFile(name, plan.subfolder, kind) for name in names], pictures)
 
 
 CLASSES: Final = (
@@ -189,15 +189,16 @@ CLASSES: Final = (
         ("IMAGE",),
         # Blurring a plain colour changes nothing, and nothing depends on how blurred noise looks.
         lambda inputs, _: (inputs["image"],),
+        module="comfy_extras.nodes_post_processing",
     ),
     NodeClass(
         "SaveImage",
         {"images": ["IMAGE"], "filename_prefix": ["STRING", {"default": "ComfyUI"}]},
-        (),
+        ("IMAGE",),
         _save_image,
         is_output=True,
     ),
-    NodeClass("PreviewImage", {"images": ["IMAGE"]}, (), _preview_image, is_output=True),
+    NodeClass("PreviewImage", {"images": ["IMAGE"]}, ("IMAGE",), _preview_image, is_output=True),
     NodeClass(
         "CheckpointLoaderSimple",
         {"ckpt_name": [ListOf("checkpoints"), {}]},

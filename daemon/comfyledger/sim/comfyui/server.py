@@ -43,6 +43,8 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
     control_port: int = 0
     seconds_per_image: float = 0.0
     disable_metadata: bool = False
+    preview_method: str = "none"
+    """As `--preview-method`: "none" sends previews for prompts that ask for them only."""
     without_jobs: bool = False
     """Whether `/api/jobs` is unknown, as it was to earlier versions."""
 
@@ -68,6 +70,7 @@ class SimComfyUI:
             output,
             output.with_name(f"{output.name}-temp"),
             not options.disable_metadata,
+            options.preview_method,
             now,
             random,
         )

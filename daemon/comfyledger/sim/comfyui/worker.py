@@ -46,6 +46,7 @@ class Shared(msgspec.Struct, frozen=True):
     output: Path
     temp: Path
     keeps_metadata: bool
+    preview_method: str
     now: Callable[[], float]
     random: Random
 
@@ -246,6 +247,9 @@ class Run:
         client, sockets = self.client_id, self._shared.sockets
         if client is None or not sockets.is_listening(client):
             return
+        if not self._has_previews():
+            self.send("progress", progress)
+            return
         jpeg = preview_jpeg(self._signatures[node_id], step)
         # Previews of type 4 are sent by what sends `progress_state`, those of type 1 only after `progress`.
         if sockets.wants_metadata(client):
@@ -254,6 +258,11 @@ class Run:
         else:
             self.send("progress", progress)
             sockets.send_preview(jpeg, about, client)
+
+    def _has_previews(self) -> bool:
+        """A prompt may ask for a method of its own; an unknown one counts as none asked for."""
+        asked = self._item.extra.get("preview_method")
+        return (asked if asked in _PREVIEW_METHODS else self._shared.preview_method) != "none"
 
     def _state(self, node_id: str, value: float, most: float, state: str) -> dict[str, Any]:
         entry = {
@@ -337,6 +346,7 @@ class Run:
             self.client_id,
             self._messages[-1][0],
             list(self._executed),
+            item.extra.get("preview_method"),
         )
         ledger.prompts.append(entry)
 
@@ -351,4 +361,5 @@ def _miscounted(output: dict[str, Any], more: int) -> dict[str, Any]:
     return {key: counted(listed) for key, listed in output.items()}
 
 
+_PREVIEW_METHODS: Final = ("none", "auto", "latent2rgb", "taesd")
 _ABOUT_PREVIEW: Final = ("node_id", "prompt_id", "display_node_id", "parent_node_id", "real_node_id")

@@ -90,9 +90,13 @@ class Subscribe(Message, frozen=True):
     username: OnlyUser = None
     kinds: OnlyKinds = None
     progress: Annotated[bool, Meta(description="Also send steps of running prompts, as `progress`.")] = False
-    previews: Annotated[bool, Meta(description="Also send previews, as `preview`. This sends `progress` as well.")] = (
-        False
-    )
+    previews: Annotated[
+        bool,
+        Meta(
+            description="Also send previews, as `preview`. This sends `progress` as well. A prompt that was sent to "
+            "ComfyUI before has none, unless ComfyUI runs with `--preview-method`."
+        ),
+    ] = False
 
 
 class ReadLog(Message, frozen=True):

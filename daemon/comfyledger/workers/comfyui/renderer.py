@@ -5,6 +5,8 @@ Each method runs one effect and reports the result; none decides.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.workers.comfyui.fetch import FETCHES_MAX, Bounds, Fetcher
@@ -34,10 +36,11 @@ class Renderer:
         bounds: Bounds,
         secrets: Secrets,
         *,
+        wants_previews: Callable[[str], bool],
         fetches_max: int = FETCHES_MAX,
     ) -> None:
         outcomes = Outcomes(comfyui, row_cache, history_cleanup, reporter)
-        submitter = Submitter(comfyui, watcher, row_cache, outcomes, reporter, secrets)
+        submitter = Submitter(comfyui, watcher, row_cache, outcomes, reporter, secrets, wants_previews)
         follower = Follower(comfyui, watcher, row_cache, outcomes, reporter, submitter.posted)
         fetcher = Fetcher(comfyui, row_cache, spool, outcomes, reporter, bounds, secrets, fetches_max)
         self.submit = submitter.submit

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -54,7 +55,10 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Submitter:
-    """Submits prompts to one backend. `comfyui` and `watcher` are of the same server."""
+    """Submits prompts to one backend. `comfyui` and `watcher` are of the same server.
+
+    `wants_previews`: whether somebody watches the pictures of a batch, by its id. Making them costs the server time.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Submitter:
         outcomes: Outcomes,
         reporter: Reporter,
         secrets: Secrets,
+        wants_previews: Callable[[str], bool],
     ) -> None:
         self._comfyui = comfyui
         self._watcher = watcher
@@ -71,6 +76,7 @@ class Submitter:
         self._outcomes = outcomes
         self._reporter = reporter
         self._secrets = secrets
+        self._wants_previews = wants_previews
         self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._posting: dict[str, asyncio.Event] = {}
 
@@ -127,7 +133,11 @@ class Submitter:
         client_id = self._watcher.sending(job.prompt_id)
         crash_points.at("prompt.posting")
         answer = await self._comfyui.post_prompt(
-            job.graph, prompt_id=job.prompt_id, client_id=client_id, outputs=list(job.outputs)
+            job.graph,
+            prompt_id=job.prompt_id,
+            client_id=client_id,
+            outputs=list(job.outputs),
+            previews=self._wants_previews(effect.batch_id),
         )
         crash_points.at("prompt.answered")
         await self._reporter.works(effect.lane)

@@ -202,11 +202,13 @@ class _Checks:
             self._path.pop()
 
     def _file_problems(self, node: NodeClass, inputs: Mapping[str, Any]) -> Iterator[Problem]:
-        """A class that looks for its file itself says so in its own words. Raises AttributeError for a value that is no
-        text, and for a linked one, as ComfyUI does.
+        """A class that looks for its file itself says so in its own words. Raises TypeError or AttributeError if there
+        is no text to look for, as ComfyUI does.
         """
         name = node.needs_file
-        if name in inputs:
+        if name and name not in inputs:
+            raise TypeError(f"{node.name}.VALIDATE_INPUTS() missing 1 required positional argument: '{name}'")
+        if name:
             wanted: Any = None if is_link(inputs[name]) else inputs[name]
             file = wanted[: -len(" [input]")] if wanted.endswith("[input]") else wanted
             # Nothing is the folder itself, and that exists.

@@ -102,7 +102,7 @@ def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _report_end(errors: Sequence[BaseException]) -> int:
     for error in errors:
-        for mistake in error.mistakes if isinstance(error, Invalid) else ():
+        for mistake in error.key_mistakes if isinstance(error, Invalid) else ():
             logs.say(f"{mistake.path}: {mistake.message}")
             logs.say(f"  {mistake.hint}")
         log.error("daemon.ended", error=str(error))

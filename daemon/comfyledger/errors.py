@@ -12,7 +12,7 @@ field at fault. The codes are part of the wire's contract: one is never renamed 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 CODES: Final[dict[str, str]] = {
     # the frame
@@ -54,6 +54,7 @@ CODES: Final[dict[str, str]] = {
     "workflow_node_denied": "The workflow uses a node class that graphs in requests may not use.",
     "secret_input": "This input holds a secret; only the configuration may set it.",
     "workflow_batch_size": "The workflow has no input for a batch size.",
+    "workflow_failed_validation": "ComfyUI would refuse the workflow.",
     "graph_too_large": "The workflow is above the size limit.",
     "unknown_input": "The workflow has no input of this name.",
     "seed_out_of_range": "A seed is below zero or above 2^53-1.",
@@ -83,6 +84,24 @@ CODES: Final[dict[str, str]] = {
 }
 
 
+class NodeMistake(NamedTuple):
+    """Something in a workflow for which ComfyUI would refuse it. Every text is cut to a bound and printable."""
+
+    node: str
+    """Id of the node."""
+    class_type: str
+    input: str
+    """Name of the input; empty if the node as a whole is meant."""
+    kind: str
+    """As ComfyUI calls it: `missing_node_type`, `value_not_in_list`, ..."""
+    found: str
+    """What the workflow has there; empty if it has nothing."""
+    near: tuple[str, ...]
+    """At most three known names that are nearest to it."""
+    message: str
+    """One sentence for people, with node and class."""
+
+
 class ComfyledgerError(Exception):
     """The root of all errors that are raised on purpose."""
 
@@ -93,22 +112,41 @@ class Refused(ComfyledgerError):
     `code` is a key of CODES, `hint` says what to do, `path` the field at fault: `username` where the core refuses,
     `$.data.username` in an answer to a request; empty if there is none.
     `retry_after_s`: in how many seconds the same request may succeed; 0 if waiting does not help.
+    `mistakes`: what ComfyUI would not take, at most a hundred; empty for other codes than `workflow_failed_validation`.
     """
 
     def __init__(
-        self, code: str, message: str = "", *, hint: str = "", path: str = "", retry_after_s: float = 0.0
+        self,
+        code: str,
+        message: str = "",
+        *,
+        hint: str = "",
+        path: str = "",
+        retry_after_s: float = 0.0,
+        mistakes: tuple[NodeMistake, ...] = (),
     ) -> None:
         self.code = code
         self.message = message or CODES[code]
         self.hint = hint
         self.path = path
         self.retry_after_s = retry_after_s
+        self.mistakes = mistakes
         super().__init__(f"{self.message} {hint}".rstrip())
 
     def below(self, root: str) -> Refused:
         """The same refusal with its path below `root`."""
-        path = f"{root}.{self.path}" if self.path else root
-        return Refused(self.code, self.message, hint=self.hint, path=path, retry_after_s=self.retry_after_s)
+        return self.at(f"{root}.{self.path}" if self.path else root)
+
+    def at(self, path: str) -> Refused:
+        """The same refusal with another path."""
+        return Refused(
+            self.code,
+            self.message,
+            hint=self.hint,
+            path=path,
+            retry_after_s=self.retry_after_s,
+            mistakes=self.mistakes,
+        )
 
     def __repr__(self) -> str:
         return f"Refused({self.code!r}, {self.message!r}, hint={self.hint!r}, path={self.path!r})"

@@ -70,7 +70,7 @@ def test_a_mistake_that_config_check_finds_prevents_the_start(tmp_path: Path, ca
     assert [one["path"] for one in json.loads(checked.stdout)["mistakes"]] == paths
     with pytest.raises(Invalid) as caught:
         refuse_mistakes(settings.load(path), {})
-    assert [one.path for one in caught.value.mistakes] == paths
+    assert [one.path for one in caught.value.key_mistakes] == paths
     assert app.run(settings.load(path)) == base.REFUSED
     assert not (tmp_path / "state").exists()
 

@@ -26,6 +26,8 @@ WIDGETS: Final = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", COMBO, DYNAMIC_
 """Types whose value a person may type in. All others come through a link, custom widgets aside."""
 GROWN_MAX: Final = 100
 """As many names as ComfyUI gives a growing input (`Autogrow._MaxNames`)."""
+_CUSTOM_MODULES: Final = "custom_nodes"
+"""Where ComfyUI loads custom nodes from; its own classes are in `nodes`, `comfy_extras` and `comfy_api_nodes`."""
 NESTED_MAX: Final = 8
 """Dynamic inputs within dynamic inputs."""
 
@@ -64,6 +66,8 @@ class NodeClass(NamedTuple):
     """The types of its outputs, by slot."""
     is_output: bool
     """Whether ComfyUI runs it for its own sake: a saver or a preview."""
+    is_custom: bool = False
+    """Whether a custom node provides it, and not ComfyUI itself."""
 
 
 class ObjectInfo:
@@ -104,7 +108,8 @@ def read_object_info(body: bytes, digest: str) -> ObjectInfo:
 
 def inputs_of(node_class: NodeClass, given: Mapping[str, Any]) -> dict[str, Input]:
     """Every input that a node has with the values `given` in its graph, by name: required ones first, in the order of
-    the class. Dynamic inputs are expanded as ComfyUI expands them.
+    the class. Dynamic inputs are expanded as ComfyUI expands them: what a chosen option requires is required, even if
+    the choice itself is optional.
     """
     found: dict[str, Input] = {}
     for name, spec, required in _sections(node_class.inputs):
@@ -119,7 +124,9 @@ def _node_class(name: str, said: object) -> NodeClass | None:
         return None
     outputs = said.get("output")
     types = tuple(_type_of(one) for one in outputs) if isinstance(outputs, list) else ()
-    return NodeClass(name, str(said.get("display_name") or name), said["input"], types, said.get("output_node") is True)
+    is_custom = str(said.get("python_module") or "").startswith(_CUSTOM_MODULES)
+    shown = str(said.get("display_name") or name)
+    return NodeClass(name, shown, said["input"], types, said.get("output_node") is True, is_custom)
 
 
 def _decoded(said: msgspec.Raw) -> Mapping[str, Any] | None:
@@ -148,7 +155,7 @@ def _expand(
     found[name] = one
     if depth < NESTED_MAX:
         for inner, inner_spec, inner_required in _brought_in(one, given):
-            _expand(f"{name}.{inner}", inner_spec, required and inner_required, given, found, depth + 1)
+            _expand(f"{name}.{inner}", inner_spec, inner_required, given, found, depth + 1)
 
 
 def _brought_in(one: Input, given: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:
@@ -173,7 +180,7 @@ def _grow(one: Input, found: dict[str, Input]) -> None:
         names = [f"{template.get('prefix', '')}{place}" for place in range(min(most, GROWN_MAX))]
     least = template.get("min", 1)
     for place, name in enumerate(names[:GROWN_MAX]):
-        required = one.required and inner[2] and isinstance(least, int) and place < least
+        required = inner[2] and isinstance(least, int) and place < least
         found[f"{one.name}.{name}"] = _input(f"{one.name}.{name}", inner[1], required)
 
 

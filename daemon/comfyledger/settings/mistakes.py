@@ -25,7 +25,7 @@ class Invalid(Refused):
 
     def __init__(self, where: str, mistakes: Sequence[Mistake]) -> None:
         self.where = where
-        self.mistakes = tuple(mistakes)
+        self.key_mistakes = tuple(mistakes)
         first, *others = [_sentence(one) for one in mistakes]
         if not others:
             super().__init__("config_invalid", f"{where}: {first}", hint=mistakes[0].hint, path=mistakes[0].path)

@@ -1,0 +1,38 @@
+"""Mistakes as a refusal, with a sentence and a hint for people. PURE."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from comfyledger.comfyui.graph.nodes import printable
+from comfyledger.errors import NodeMistake, Refused
+
+MISTAKES_MAX: Final = 100
+TOLD_MAX: Final = 3
+"""How many mistakes the sentence has."""
+
+_CHANGE: Final = "Change the workflow in ComfyUI and export it again."
+_HINTS: Final = {
+    "missing_node_type": "Install the custom nodes that provide what is missing, and restart ComfyUI.",
+    "value_not_in_list": "Name something that ComfyUI has, or add the file to ComfyUI's folder of models or inputs.",
+    **dict.fromkeys(
+        ("value_smaller_than_min", "value_bigger_than_max", "invalid_input_type"), "Give a value that the node takes."
+    ),
+}
+
+
+def refusal(mistakes: tuple[NodeMistake, ...]) -> Refused:
+    """The refusal (workflow_failed_validation) for at least one mistake. Its path is the first mistake's address."""
+    count = len(mistakes)
+    several = f"at least {count}" if count == MISTAKES_MAX else str(count)
+    told = [mistake.message for mistake in mistakes[:TOLD_MAX]]
+    if count > TOLD_MAX:
+        told.append(f"{count - TOLD_MAX} more are in `mistakes`.")
+    first = mistakes[0]
+    return Refused(
+        "workflow_failed_validation",
+        f"ComfyUI would refuse the workflow: {several} mistake{'' if count == 1 else 's'}. {' '.join(told)}",
+        hint=" ".join(dict.fromkeys(_HINTS.get(mistake.kind, _CHANGE) for mistake in mistakes[:TOLD_MAX])),
+        path=printable(f"{first.node}.{first.input}" if first.input else first.node, 200),
+        mistakes=mistakes,
+    )

@@ -1,0 +1,71 @@
+"""One `/object_info` during one search. PURE.
+
+It keeps what several nodes need: the inputs of classes, long lists as sets, and how many names were compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from comfyledger.comfyui.graph.checks.nearest import Nearest
+from comfyledger.comfyui.graph.nodes import Graph
+from comfyledger.comfyui.object_info import DYNAMIC_COMBO, DYNAMIC_SLOT, Input, NodeClass, ObjectInfo, inputs_of
+
+FEW: Final = 50
+"""A list of more choices is searched through a set."""
+
+
+class Server:
+    """What one server has."""
+
+    def __init__(self, info: ObjectInfo) -> None:
+        self.info = info
+        self.classes = tuple(info)
+        self.nearest = Nearest()
+        self._inputs: dict[str, Mapping[str, Input]] = {}
+        self._dynamic: dict[str, bool] = {}
+        self._sets: dict[int, tuple[tuple[Any, ...], frozenset[Any]]] = {}
+
+    def class_of(self, node: Graph) -> NodeClass | None:
+        return self.info.get(node["class_type"])
+
+    def runs_only_for_others(self, node: Graph) -> bool:
+        node_class = self.class_of(node)
+        return node_class is not None and not node_class.is_output
+
+    def inputs(self, node_class: NodeClass, given: Mapping[str, Any]) -> Mapping[str, Input]:
+        """The inputs that ComfyUI looks at. A dynamic choice that is missing or unknown is none of them, and brings
+        none. (`_expand_schema_for_dynamic` in `comfy_api/latest/_io.py`)
+        """
+        if node_class.name in self._inputs:
+            return self._inputs[node_class.name]
+        inputs = inputs_of(node_class, given)
+        if not self.is_dynamic(node_class):
+            self._inputs[node_class.name] = inputs
+            return inputs
+        return {name: one for name, one in inputs.items() if _is_chosen(one, given)}
+
+    def is_dynamic(self, node_class: NodeClass) -> bool:
+        """Whether the inputs of a class depend on the values that its node has."""
+        if node_class.name not in self._dynamic:
+            kinds = (one.type for one in inputs_of(node_class, {}).values())
+            self._dynamic[node_class.name] = not {DYNAMIC_COMBO, DYNAMIC_SLOT}.isdisjoint(kinds)
+        return self._dynamic[node_class.name]
+
+    def has(self, options: tuple[Any, ...], value: object) -> bool:
+        """Whether a list of choices has a value, by equality as Python has it."""
+        if len(options) > FEW:
+            try:
+                if id(options) not in self._sets:
+                    self._sets[id(options)] = (options, frozenset(options))
+                return value in self._sets[id(options)][1]
+            except TypeError:  # lists and objects have no hash
+                pass
+        return value in options
+
+
+def _is_chosen(one: Input, given: Mapping[str, Any]) -> bool:
+    if one.type == DYNAMIC_SLOT:
+        return one.name in given
+    return one.type != DYNAMIC_COMBO or (one.name in given and given[one.name] in (one.options or ()))

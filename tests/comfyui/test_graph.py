@@ -301,7 +301,7 @@ def test_filling_in_changes_the_named_addresses_and_nothing_else(graph: dict[str
     before = copy.deepcopy(graph)
     plan = plan_of(graph)
     texts = [f"{i}.{k}" for i, n in graph.items() for k, v in n["inputs"].items() if isinstance(v, str)]
-    texts.remove(plan.prefix)
+    texts = [address for address in texts if address not in (plan.prefix, plan.batch_size, *plan.seeds)]
     chosen = draw.draw(st.lists(st.sampled_from(texts), unique=True)) if texts else []
     inputs = check_inputs(graph, plan, dict.fromkeys(chosen, "new"))
     template = as_template(graph, plan)

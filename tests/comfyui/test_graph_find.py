@@ -65,7 +65,7 @@ def test_a_linked_seed_is_followed_to_its_number(name: str) -> None:
     assert plan_of(graph).seeds == (f"13.{name}",)
 
 
-@pytest.mark.parametrize("value", [True, 1.5, "7", None, ["4", 0], [1, 2], ["gone", 0]])
+@pytest.mark.parametrize("value", [True, 1.5, None, ["4", 0], [1, 2], ["gone", 0]])
 def test_a_seed_that_is_no_number_is_no_seed(value: Any) -> None:
     graph = diffusion()
     graph["3"]["inputs"]["seed"] = value
@@ -109,12 +109,15 @@ def test_several_batch_sizes_are_not_guessed(other: Any) -> None:
     assert plan_of(graph, batch_size="5.batch_size").batch_size == "5.batch_size"
 
 
-def test_a_linked_batch_size_is_not_taken() -> None:
+def test_a_linked_batch_size_is_followed_to_its_number() -> None:
     graph = diffusion()
     graph["5"]["inputs"]["batch_size"] = ["12", 0]
     graph["12"] = node("PrimitiveInt", value=1)
-    assert plan_of(graph).batch_size is None
-    assert plan_of(graph, batch_size="12.value").batch_size == "12.value"
+    assert plan_of(graph).batch_size == "12.value"
+    graph["5"]["inputs"]["width"] = ["12", 0]
+    plan = plan_of(graph)
+    assert (plan.batch_size, plan.batch_sizes_unclear) == (None, ("5.batch_size",))
+    assert "not guessed; name it with `batch_size`: 5.batch_size (EmptyLatentImage)" in describe(plan, graph)
 
 
 # What the configuration names

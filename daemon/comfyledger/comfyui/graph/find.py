@@ -5,7 +5,6 @@ Graphs come in from `read`, a `Plan` goes out. Nothing here changes a graph.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -15,24 +14,17 @@ from comfyledger.comfyui.graph.nodes import (
     Graph,
     by_number,
     check_nodes,
-    folded,
-    is_int,
-    is_link,
-    locate,
     node_text,
     present_value,
     printable,
     unfit,
 )
-from comfyledger.comfyui.graph.outputs import IMAGE_NAMES, LATENT_NAMES, choose_outputs
+from comfyledger.comfyui.graph.outputs import Chosen, choose_outputs
 from comfyledger.comfyui.graph.plan import Plan, addresses_of_the_run, classic_output
-from comfyledger.comfyui.graph.seeds import seed_range
+from comfyledger.comfyui.graph.seeds import Found, batch_size_max, find_batch_size, find_seeds, seed_range
+from comfyledger.comfyui.graph.whole_numbers import Numbers
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import Refused
-
-SEED_NAMES = ("seed", "noise_seed")
-SEED_SOURCE_NAMES = (*SEED_NAMES, "value", "int")
-BATCH_NAMES = (*LATENT_NAMES, *IMAGE_NAMES)
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -69,20 +61,23 @@ def plan_workflow(
         raise _telling(graph, chosen.telling)
     first = chosen.outputs[0]
     feeding = sorted(chosen.feeding, key=by_number)
-    seeds = _find_seeds(graph, feeding) if named.seeds is None else _named_ints(graph, named.seeds, "seeds")
+    numbers = Numbers(graph, info)
+    seeds = _seeds(graph, numbers, feeding, named)
+    batch_size = _batch_size(graph, numbers, chosen, named)
     plan = Plan(
         output=first.node,
         prefix=first.prefix,
-        seeds=seeds,
-        batch_size=_find_batch_size(graph, feeding if chosen.each else ())
-        if named.batch_size is None
-        else _named_ints(graph, [named.batch_size], "batch_size")[0],
+        seeds=seeds.addresses,
+        batch_size=next(iter(batch_size.addresses), None),
         inputs=dict(named.inputs),
         secrets=named.secrets,
         outputs=() if chosen.outputs == (classic_output(first.node),) else chosen.outputs,
         left_out=chosen.left_out,
         no_nodes=named.no_nodes,
-        seed_range=seed_range(graph, seeds, info),
+        seed_range=seed_range(graph, seeds.addresses, info),
+        seeds_unclear=seeds.unclear,
+        batch_size_max=batch_size_max(numbers, batch_size.addresses),
+        batch_sizes_unclear=batch_size.unclear,
     )
     _check_secrets(graph, plan)
     taken = addresses_of_the_run(plan)
@@ -108,57 +103,25 @@ def _check_secrets(graph: Graph, plan: Plan) -> None:
             raise unfit(address, f"{printable(address)} is not a text, so it cannot be a secret.", "")
 
 
-def _named_ints(graph: Graph, addresses: Iterable[str], key: str) -> tuple[str, ...]:
-    """Addresses that the configuration names under `key`. Each must contain a whole number."""
+def _seeds(graph: Graph, numbers: Numbers, feeding: Iterable[str], named: Named) -> Found:
+    if named.seeds is None:
+        return find_seeds(graph, numbers, feeding)
+    return Found(_named_numbers(graph, numbers, named.seeds, "seeds"), ())
+
+
+def _batch_size(graph: Graph, numbers: Numbers, chosen: Chosen, named: Named) -> Found:
+    """Where an output makes one file of a batch, the batch size is the number of frames: not ours to fill in."""
+    if named.batch_size is not None:
+        return Found(_named_numbers(graph, numbers, [named.batch_size], "batch_size"), ())
+    found = find_batch_size(graph, numbers, [output.node for output in chosen.outputs])
+    return found if chosen.each else Found((), (*found.addresses, *found.unclear))
+
+
+def _named_numbers(graph: Graph, numbers: Numbers, addresses: Iterable[str], key: str) -> tuple[str, ...]:
+    """Addresses that the configuration names under `key`. Each must contain a whole number, or stand for one."""
     for address in addresses:
-        if not is_int(present_value(graph, address, address, {}, {})):
+        present_value(graph, address, address, {}, {})
+        node_id, _, name = address.partition(".")
+        if not numbers.can_hold((node_id, name)):
             raise unfit(address, f"{printable(address)} is not a whole number, so it cannot be `{key}`.", "")
     return tuple(dict.fromkeys(addresses))
-
-
-# Seeds and batch size
-
-
-def _find_seeds(graph: Graph, feeding: Iterable[str]) -> tuple[str, ...]:
-    seen: set[tuple[str, str]] = set()
-    places = itertools.product(feeding, SEED_NAMES)
-    found = (_int_behind(graph, *place, seen) for place in places if place[1] in graph[place[0]]["inputs"])
-    return tuple(address for address in found if address)
-
-
-def _int_behind(graph: Graph, node_id: str, name: str, seen: set[tuple[str, str]]) -> str:
-    """The address of the whole number that an input contains or is linked to; empty if there is none, or if it was seen
-    before.
-    """
-    while (node_id, name) not in seen:
-        seen.add((node_id, name))
-        value = graph[node_id]["inputs"][name]
-        if is_int(value):
-            return f"{node_id}.{name}"
-        if not is_link(graph, value):
-            break
-        node_id = value[0]
-        name = next((n for n in SEED_SOURCE_NAMES if n in graph[node_id]["inputs"]), "")
-        if not name:
-            break
-    return ""
-
-
-def _find_batch_size(graph: Graph, feeding: Iterable[str]) -> str | None:
-    found = batch_sizes(graph, feeding)
-    place = locate(graph, found[0]) if len(found) == 1 else None
-    return found[0] if place and is_int(graph[place[0]]["inputs"][place[1]]) else None
-
-
-def batch_sizes(graph: Graph, feeding: Iterable[str]) -> list[str]:
-    """Every `batch_size` of a node that begins a latent or an image. Linked ones count too."""
-    return [f"{node_id}.batch_size" for node_id in feeding if _begins_a_batch(graph, graph[node_id])]
-
-
-def _begins_a_batch(graph: Graph, node: Graph) -> bool:
-    """RebatchLatents and upscalers have a `batch_size` of another meaning: they take what others began."""
-    if "batch_size" not in node["inputs"]:
-        return False
-    name = folded(node)
-    takes = any(is_link(graph, node["inputs"].get(n)) for n in BATCH_NAMES)
-    return ("latent" in name or "emptyimage" in name) and not takes

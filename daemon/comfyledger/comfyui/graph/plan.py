@@ -65,6 +65,12 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     seed_range: tuple[int, int] | None = None
     """The smallest and the largest seed that every place of a seed takes, if `/object_info` says that not all from 0 to
     2^53-1 will do."""
+    batch_size_max: int | None = None
+    """The largest batch size, if `/object_info` says that it is below what a request may ask for."""
+    seeds_unclear: tuple[str, ...] = ()
+    """Seeds that are linked, and not to one number that can be filled in. At most a hundred."""
+    batch_sizes_unclear: tuple[str, ...] = ()
+    """What decides how many files a run makes, if that is not one place or cannot be filled in. At most a hundred."""
 
     @property
     def every_output(self) -> tuple[Output, ...]:

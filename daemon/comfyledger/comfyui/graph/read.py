@@ -15,11 +15,10 @@ from typing import Any, Final
 
 import msgspec
 
-from comfyledger.comfyui.graph.find import NOTHING_NAMED, Named, batch_sizes, plan_workflow
+from comfyledger.comfyui.graph.find import NOTHING_NAMED, Named, plan_workflow
 from comfyledger.comfyui.graph.forms import ReadGraph, graph_in
 from comfyledger.comfyui.graph.nodes import (
     Graph,
-    by_number,
     check_nodes,
     is_link,
     kind_of,
@@ -29,7 +28,6 @@ from comfyledger.comfyui.graph.nodes import (
     printable,
     some_of,
     unknown_input,
-    upstream,
 )
 from comfyledger.comfyui.graph.outputs import OURS_ID, check_medium
 from comfyledger.comfyui.graph.paths import check_graph, check_input
@@ -281,18 +279,26 @@ def _source_text(graph: Graph, node_id: str) -> str:
 
 
 def _describe_seeds(plan: Plan, graph: Graph) -> str:
-    if not plan.seeds:
-        return "seed: none found, so equal inputs give equal images"
-    return f"{'seed' if len(plan.seeds) == 1 else 'seeds'}: {_address_texts(graph, plan.seeds)}"
+    found = f"{'seed' if len(plan.seeds) == 1 else 'seeds'}: {_address_texts(graph, plan.seeds)}{_range_text(plan)}"
+    if plan.seeds_unclear:
+        places = _address_texts(graph, plan.seeds_unclear)
+        unclear = f"not guessed, because it is not clear which number they come from: {places}"
+        return f"{found}; {unclear}" if plan.seeds else f"seed: {unclear}"
+    return found if plan.seeds else "seed: none found, so equal inputs give equal images"
+
+
+def _range_text(plan: Plan) -> str:
+    return f", {plan.seed_range[0]} to {plan.seed_range[1]}" if plan.seed_range is not None else ""
 
 
 def _describe_batch_size(plan: Plan, graph: Graph) -> str:
     if plan.batch_size is not None:
-        return f"batch size: {_address_text(graph, plan.batch_size)}"
-    if several := batch_sizes(graph, _feeding(graph, plan)):
+        most = f", at most {plan.batch_size_max}" if plan.batch_size_max is not None else ""
+        return f"batch size: {_address_text(graph, plan.batch_size)}{most}"
+    if plan.batch_sizes_unclear:
         if joining := [one.node for one in plan.every_output if _joins(graph, one.node)]:
             return f"batch size: not filled in, because {node_text(graph, joining[0])} makes one file of a batch"
-        return f"batch size: not guessed; name it with `batch_size`: {_address_texts(graph, several)}"
+        return f"batch size: not guessed; name it with `batch_size`: {_address_texts(graph, plan.batch_sizes_unclear)}"
     return "batch size: none found, so each prompt makes the images that the workflow makes"
 
 
@@ -300,10 +306,6 @@ def _joins(graph: Graph, node_id: str) -> bool:
     """Whether a node is known to make one file of a batch of images."""
     saver = SAVERS.get(graph[node_id]["class_type"])
     return saver is not None and not saver.each
-
-
-def _feeding(graph: Graph, plan: Plan) -> list[str]:
-    return sorted(upstream(graph, [output.node for output in plan.every_output]), key=by_number)
 
 
 def _address_texts(graph: Graph, addresses: Iterable[str]) -> str:

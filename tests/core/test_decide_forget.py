@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.events import BlobErased
-from comfyledger.core.reports import DeletionRefused, PromptWasRefused
+from comfyledger.core.reports import DeletionRefused, PromptDoesNotFit, PromptWasRefused
 from comfyledger.core.scheduling.effects import DeleteImage, UploadImage
 from comfyledger.core.values import Blob, blob_of
 from comfyledger.errors import Refused
@@ -174,6 +174,14 @@ def test_words_about_several_images_stay_while_one_of_them_is_remembered() -> No
     assert typed("no node").digest not in erased(ledger)
     ledger.given(forget(2))
     assert typed("no node").digest in erased(ledger)
+
+
+def test_words_about_a_check_are_erased_with_the_images_that_it_was_about() -> None:
+    ledger = given(submit(quantity=2), PromptDoesNotFit("b1", 2, 1, typed("no such model")))
+    ledger.given(forget(1))
+    assert typed("no such model").digest not in erased(ledger)
+    ledger.given(forget(2))
+    assert typed("no such model").digest in erased(ledger)
 
 
 def test_words_that_come_after_are_not_kept() -> None:

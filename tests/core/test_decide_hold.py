@@ -27,6 +27,7 @@ from support.core_builders import (
     rendering,
     retry,
     submit,
+    unfit,
     uploaded,
 )
 
@@ -119,3 +120,36 @@ def test_a_held_batch_can_be_cancelled_and_taken_up_again() -> None:
     assert ledger.batch().status == "cancelled"
     ledger = given(submit(), one_stored(1), failing(2), hold(), retry())
     assert ledger.batch().status == "open"
+
+
+def test_a_prompt_that_comfyui_would_refuse_holds_its_batch_and_uses_up_no_attempt() -> None:
+    ledger = given(submit(quantity=4, per_prompt=2))
+    then = ledger.when(unfit(2))
+    assert then.events == (BatchHeld("b1", "unfit", images=(3, 4), words=unfit().words.digest),)
+    assert (ledger.batch().held, ledger.batch().held_words) == ("unfit", unfit().words.digest)
+    assert ledger.states() == ["pending"] * 4
+    assert ledger.when(unfit(1)).events == ()
+    assert ledger.when(intended(1)).answer == Wanted(go=False)
+
+
+@pytest.mark.parametrize("again", [release(), retry()], ids=["release", "retry"])
+def test_a_batch_that_is_continued_may_be_held_again(again: Message) -> None:
+    ledger = given(submit(), unfit(), again)
+    assert (ledger.batch().held, ledger.batch().held_words) == ("", None)
+    ledger.given(unfit())
+    assert ledger.batch().held == "unfit"
+    ledger.given(cancel())
+    assert (ledger.batch().settled, ledger.batch().held_words) == (True, None)
+
+
+@pytest.mark.parametrize("begun", [(intended(1),), rendering(1), rendered(1)], ids=["submitting", "accepted", "ended"])
+@pytest.mark.parametrize("attempt", [0, 1, 2])
+def test_a_prompt_that_was_sent_is_held_by_no_check(begun: tuple[Message, ...], attempt: int) -> None:
+    ledger = given(submit(), begun)
+    assert ledger.when(unfit(1, attempt)).events == ()
+
+
+def test_only_the_attempt_that_comes_next_is_held() -> None:
+    ledger = given(submit())
+    assert ledger.when(unfit(1, 2)).events == ()
+    assert ledger.when(unfit(9, 1)).events == ()

@@ -61,6 +61,7 @@ from support.core_builders import (
     stuck,
     submit,
     taking,
+    unfit,
     unwanted,
     uploaded,
     uploading,
@@ -190,13 +191,14 @@ def rogue_prompt_report(kind: int, batch: str, prompt: int, ahead: int, count: i
             kept(count, count, prompt=prompt, attempt=attempt, batch=batch),
             laid_by(count, prompt, attempt, batch=batch),
             ImageIsLost(batch, count, STORES[count % 2], prompt, attempt),
+            unfit(prompt, attempt, batch=batch),
         )[kind]
 
     return resolve
 
 
 rogues = st.builds(
-    rogue_prompt_report, st.integers(0, 10), batch_ids, st.integers(-1, 4), st.integers(-1, 2), st.integers(0, 4)
+    rogue_prompt_report, st.integers(0, 11), batch_ids, st.integers(-1, 4), st.integers(-1, 2), st.integers(0, 4)
 )
 image_reports = st.builds(
     lambda make, image, store, batch: make(image, store, batch=batch),
@@ -313,7 +315,7 @@ def wrong_end(effect: Effect, how: int) -> list[Message]:
         case UploadImage():
             return [unwanted(effect.image.index, effect.store, batch=effect.image.batch_id)]
         case SubmitPrompt():
-            make = {8: refused, 9: failed, 10: accepted}.get(how, failed)
+            make = {8: refused, 9: failed, 10: accepted, 11: unfit}.get(how, failed)
         case FollowPrompt():
             make = {8: interrupted, 9: failed, 10: gone, 11: fallen}.get(how, partial(gone, restarted=True))
         case FetchPrompt():

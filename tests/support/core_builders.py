@@ -29,7 +29,16 @@ from comfyledger.core.commands import (
 )
 from comfyledger.core.decide.decide import Message, decide, needs
 from comfyledger.core.decide.recorder import Policy
-from comfyledger.core.events import BatchRequested, BlobErased, Event, FilesWaiting, ImageFailed, ImageParked, Recorded
+from comfyledger.core.events import (
+    BatchHeld,
+    BatchRequested,
+    BlobErased,
+    Event,
+    FilesWaiting,
+    ImageFailed,
+    ImageParked,
+    Recorded,
+)
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.keys import BatchImages, BatchPrompts, BatchTexts, Key, ManyKey, gathered
 from comfyledger.core.naming.names import Series, Templates, series_of
@@ -40,6 +49,7 @@ from comfyledger.core.reports import (
     FilesLaidBy,
     ImageIsLost,
     LaneStuck,
+    PromptDoesNotFit,
     PromptHasFailed,
     PromptHasFinished,
     PromptIsGone,
@@ -147,7 +157,7 @@ class PlainLedger:
                 yield TextRow(batch, event.template, whole=True, elsewhere=self._is_used_by_others(event))
                 yield from (TextRow(batch, one.inputs, prompts=(one.index,)) for one in event.prompts if one.inputs)
                 yield from (TextRow(batch, event.metadata, whole=True),) if event.metadata else ()
-            case ImageFailed(images=images) | FilesWaiting(images=images) if words:
+            case ImageFailed(images=images) | FilesWaiting(images=images) | BatchHeld(images=images) if words:
                 yield TextRow(batch, words, images)
             case ImageParked(image=image) if words:
                 yield TextRow(batch, words, (image,))
@@ -349,6 +359,10 @@ def accepted(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptW
 
 def refused(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptWasRefused:
     return PromptWasRefused(batch, prompt, attempt, "value_not_in_list", blob_of(b"lora not found", b"salt"))
+
+
+def unfit(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptDoesNotFit:
+    return PromptDoesNotFit(batch, prompt, attempt, blob_of(b"ComfyUI lacks a model", b"salt"))
 
 
 def wrote(

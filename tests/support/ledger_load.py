@@ -37,6 +37,7 @@ from comfyledger.core.reports import (
     ImageIsLost,
     LaneStuck,
     LaneWorks,
+    PromptDoesNotFit,
     PromptHasFailed,
     PromptHasFinished,
     PromptIsGone,
@@ -175,9 +176,12 @@ class Load:
             PromptHasFailed(*about, code="execution_error", words=self._words()),
             PromptIsGone(*about, self._random.random() < 0.5, self._random.random() < 0.5, self._words()),
             PromptWasInterrupted(*about) if self._random.random() < 0.3 else PromptWasAccepted(*about),
-            self._random.choice([PromptWasRefused(*about, "comfyui_refused", self._words()), *[LaneWorks("x")] * 2]),
+            self._random.choice([PromptWasRefused(*about, "comfyui_refused", self._words()), *self._not_sent(about)]),
         ]
         return self._random.choice(made)
+
+    def _not_sent(self, about: tuple[str, int, int]) -> tuple[Message, Message]:
+        return PromptDoesNotFit(*about, self._words()), LaneWorks("x")
 
     def _upload(self, batch_id: str) -> Message:
         about = (batch_id, self._random.randint(1, 4), "folder")

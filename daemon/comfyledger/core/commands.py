@@ -47,6 +47,8 @@ class SubmitBatch(Command[Accepted], frozen=True):
     texts: tuple[Blob, ...] = ()
     metadata: str | None = None
     trust: bool = False
+    unchecked: bool = False
+    """Whether ComfyUI could not be asked if it would refuse the graph."""
 
 
 class OpenSeries(Command[SeriesNext], frozen=True):

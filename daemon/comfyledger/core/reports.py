@@ -25,6 +25,12 @@ class SubmitIntended(PromptReport, frozen=True):
     """A worker is about to POST this attempt. The answer says whether it is still wanted."""
 
 
+class PromptDoesNotFit(PromptReport, frozen=True):
+    """ComfyUI would refuse this attempt, by what it says of its node classes, so it was not sent. `words` say why."""
+
+    words: Blob
+
+
 class PromptWasAccepted(PromptReport, frozen=True):
     """ComfyUI has the prompt in its queue, in work or in its history.
 

@@ -84,6 +84,8 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
     at_ms: int
     metadata: str | None = None
     held: str = ""
+    held_words: str | None = None
+    """Digest of the text that says why it is held, if there is one."""
     settled: bool = False
     cancelled: bool = False
     succeeded: int = 0

@@ -299,7 +299,7 @@ async def _batch_info(context: Dependencies, batch: BatchRow) -> wire.BatchInfo:
 
 async def _situation(context: Dependencies, batch: BatchRow) -> reasons.Situation:
     lanes = await context.reader.lanes()
-    texts = await serialize.texts_of(context.reader, (lane.words for lane in lanes))
+    texts = await serialize.texts_of(context.reader, [batch.held_words, *(lane.words for lane in lanes)])
     return reasons.Situation(
         batch, {lane.name: lane for lane in lanes}, texts, await context.reader.turns(batch.batch_id)
     )
@@ -337,7 +337,7 @@ async def _with_lanes(
 
 def concerns(line: Line, image: int, prompt: int) -> bool:
     """Whether an event of a batch concerns one of its images: the image itself, its prompt, or the whole batch."""
-    if line.kind == "batch_requested":
+    if line.kind in {"batch_requested", "batch_held"}:
         return True
     data = msgspec.json.decode(line.data)
     if "image" in data:

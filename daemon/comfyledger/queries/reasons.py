@@ -25,6 +25,7 @@ _HELD: Final = {
     "removed": "Somebody removed one of its prompts from ComfyUI's queue, so the batch is held",
     "interrupted": "Somebody interrupted one of its prompts at ComfyUI, so the batch is held",
     "failing": "Its first prompts all failed in the same way, so the batch is held",
+    "unfit": "ComfyUI would refuse its workflow, so the batch is held",
 }
 _LANES: Final = {"backend": "ComfyUI {}", "store": "The store {}", "user": "The user {}"}
 
@@ -107,7 +108,7 @@ def _rendering(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wir
     if prompt.state == "queued":
         lanes = (EVERYTHING, user_lane(there.batch.user_key), backend)
         stops = [_pause(lane, there) for lane in lanes] + [_trouble(lane, there) for lane in (backend, SPOOL)]
-        why = [_held(there.batch), *stops, _alone(prompt)]
+        why = [_held(there), *stops, _alone(prompt)]
         found = [one for one in why if one is not None] or [_turn(there.turns)]
     else:
         step = _after_fetching(prompt) if _has_no_file(image, prompt) else _at_comfyui(prompt)
@@ -127,11 +128,13 @@ def _after_fetching(prompt: PromptRow) -> wire.OwedInfo:
     return wire.OwedInfo("render", "under_way", sentence)
 
 
-def _held(batch: BatchRow) -> wire.OwedInfo | None:
+def _held(there: Situation) -> wire.OwedInfo | None:
+    batch = there.batch
     if not batch.held:
         return None
     codes = f" ({', '.join(dict.fromkeys(batch.failures))})" if batch.held == "failing" and batch.failures else ""
-    sentence = f"{_HELD.get(batch.held, f'The batch is held: {batch.held}')}{codes}."
+    why = _HELD.get(batch.held, f"The batch is held: {batch.held}")
+    sentence = _said(f"{why}{codes}", batch.held_words, there)
     return wire.OwedInfo("render", "held", sentence, f"comfyledger resume batch:{batch.batch_id}")
 
 

@@ -14,10 +14,11 @@ from comfyledger.ledger.ports import Reader
 
 
 class Tagged(msgspec.Struct, frozen=True):
-    """Tags and metadata as stored by admission."""
+    """Tags and metadata as stored by admission, and the text that says why the batch is held."""
 
     tags: list[str] = []
     metadata: dict[str, object] = {}
+    held_text: str = ""
 
 
 def accepted(answer: Accepted, epoch: str, found: str) -> wire.BatchAccepted:
@@ -75,6 +76,7 @@ def batch_info(row: BatchRow, tagged: Tagged, images: Iterable[wire.ImageInfo] =
         batch_id=row.batch_id,
         status=row.status,
         held=row.held,
+        held_text=tagged.held_text,
         username=row.username,
         character=row.character,
         premade=row.premade,
@@ -113,14 +115,16 @@ async def texts_of(reader: Reader, digests: Iterable[str | None]) -> dict[str, s
 
 
 async def tagged(reader: Reader, rows: Iterable[BatchRow]) -> dict[str, Tagged]:
-    """Tags and metadata of batches, by batch_id."""
-    listed = list(rows)
-    texts = await texts_of(reader, (row.metadata for row in listed))
-    return {
-        row.batch_id: msgspec.json.decode(texts[row.metadata], type=Tagged)
-        for row in listed
-        if row.metadata and row.metadata in texts
-    }
+    """The texts of batches by batch_id, of those that have one."""
+    listed = [row for row in rows if row.metadata or row.held_words]
+    texts = await texts_of(reader, (digest for row in listed for digest in (row.metadata, row.held_words)))
+    return {row.batch_id: _tagged(row, texts) for row in listed}
+
+
+def _tagged(row: BatchRow, texts: Mapping[str, str]) -> Tagged:
+    asked = texts.get(row.metadata or "")
+    known = Tagged() if asked is None else msgspec.json.decode(asked, type=Tagged)
+    return msgspec.structs.replace(known, held_text=texts.get(row.held_words or "", ""))
 
 
 def digests_in(rows: Iterable[ImageRow]) -> set[str | None]:

@@ -56,6 +56,9 @@ def say_batches(found: list[wire.BatchInfo], indent: str = "") -> None:
         for batch in found
     )
     say_table(("BATCH", "STATUS", "STORED", "ASKED", "FOR"), rows, indent)
+    held = [(batch.batch_id, batch.held_text) for batch in found if batch.held_text]
+    if held:
+        say_table(("HELD", "WHY"), held, indent)
 
 
 @click.command()

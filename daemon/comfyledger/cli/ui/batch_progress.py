@@ -77,9 +77,8 @@ class BatchProgress:
             case "image_cancelled" | "image_forgotten" as kind:
                 return [self._lost(image, kind.removeprefix("image_"), "") for image in data["images"]]
             case "batch_held":
-                return [
-                    News("held", where=f"{data['reason']}; continue with: comfyledger resume batch:{self.batch_id}")
-                ]
+                why = _why(event, {"code": data["reason"]})
+                return [News("held", where=f"{why}; continue with: comfyledger resume batch:{self.batch_id}")]
             case "batch_resumed":
                 return [News("resumed")]
             case "batch_reopened":

@@ -23,6 +23,7 @@ _HELD: Final = {
     "removed": "held: somebody took a prompt of the batch out of ComfyUI's queue",
     "interrupted": "held: somebody interrupted a prompt of the batch at ComfyUI",
     "failing": "held: the first prompts of the batch all failed alike",
+    "unfit": "held: ComfyUI would refuse the workflow",
 }
 
 

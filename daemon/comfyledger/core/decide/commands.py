@@ -83,6 +83,7 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
             stores=command.stores,
             priority=command.priority,
             metadata=command.metadata,
+            unchecked=command.unchecked,
         )
     )
     return Accepted(command.batch_id, recorded.position, images, repeated=False, media=command.media)

@@ -29,6 +29,7 @@ from comfyledger.core.output_files import OutputFiles, by_output
 from comfyledger.core.reports import (
     FilesKept,
     FilesLaidBy,
+    PromptDoesNotFit,
     PromptHasFailed,
     PromptHasFinished,
     PromptIsGone,
@@ -45,6 +46,7 @@ from comfyledger.core.values import Blob, prompt_uuid
 _AT_COMFYUI: Final = frozenset({"submitting", "accepted", "cancelling"})
 _FITS: Final[dict[type[PromptReport], frozenset[str]]] = {
     SubmitIntended: frozenset({"queued", "submitting"}),
+    PromptDoesNotFit: frozenset({"queued"}),
     PromptWasAccepted: frozenset({"submitting"}),
     PromptWasRefused: frozenset({"submitting", "cancelling"}),
     PromptHasFinished: _AT_COMFYUI,
@@ -76,6 +78,8 @@ def prompt_report(draft: Draft, report: PromptReport, policy: Policy) -> msgspec
 
 def _prompt_news(draft: Draft, prompt: PromptRow, report: PromptReport, policy: Policy) -> None:
     match report:
+        case PromptDoesNotFit():
+            _hold_unfit(draft, prompt, report)
         case PromptWasAccepted():
             _accepted(draft, prompt, report)
         case PromptWasRefused(code=code, words=words):
@@ -93,7 +97,7 @@ def _prompt_news(draft: Draft, prompt: PromptRow, report: PromptReport, policy: 
 def _fits(prompt: PromptRow, report: PromptReport) -> bool:
     if prompt.state not in _FITS[type(report)]:
         return False
-    begins = isinstance(report, SubmitIntended) and prompt.state == "queued"
+    begins = isinstance(report, SubmitIntended | PromptDoesNotFit) and prompt.state == "queued"
     return report.attempt == prompt.attempt + (1 if begins else 0)
 
 
@@ -153,6 +157,14 @@ def _images(draft: Draft, prompt: PromptRow) -> list[ImageRow]:
 
 def _pending(draft: Draft, prompt: PromptRow) -> list[ImageRow]:
     return [row for row in _images(draft, prompt) if row.state == "pending"]
+
+
+def _hold_unfit(draft: Draft, prompt: PromptRow, report: PromptDoesNotFit) -> None:
+    """A person installs what is missing and continues the batch, or cancels it. No attempt is used up."""
+    batch = draft.state.the_batch(prompt.batch_id)
+    if not batch.held:
+        words = report.words.digest if _is_remembered(draft, prompt) else None
+        draft.emit(BatchHeld(batch.batch_id, reason="unfit", images=prompt.images, words=words))
 
 
 def _accepted(draft: Draft, prompt: PromptRow, report: PromptWasAccepted) -> None:

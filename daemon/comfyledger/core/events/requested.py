@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from comfyledger.core.events.event import BatchId, By, CausedBy, Event, Folder, Series
+from comfyledger.core.events.event import BatchId, By, CausedBy, Event, Folder, Series, Words
 from comfyledger.core.values import Evidence, ImageNamed, OutputNamed, Plan, PromptFixed, StoreRef
 
 
@@ -102,6 +102,13 @@ class BatchRequested(Event, frozen=True):
             "the first output, the second image to the next."
         ),
     ] = ()
+    unchecked: Annotated[
+        bool,
+        Meta(
+            description="Whether ComfyUI could not be asked, so that the workflow was not checked against its node "
+            "classes. It is checked before it is sent."
+        ),
+    ] = False
 
 
 class BatchHeld(Event, frozen=True):
@@ -112,11 +119,17 @@ class BatchHeld(Event, frozen=True):
         str,
         Meta(
             description="Why: `person` (`pause`), `removed` or `interrupted` (somebody did it at ComfyUI's own page),"
-            " or `failing` (the first three prompts all failed alike).",
+            " `failing` (the first three prompts all failed alike), or `unfit` (ComfyUI would refuse the workflow: it "
+            "lacks a node class or a model, for example).",
             examples=["removed"],
         ),
     ]
     by: CausedBy = ""
+    images: Annotated[
+        tuple[int, ...],
+        Meta(description="For `unfit`: indexes of the images whose prompt was checked.", examples=[[1, 2]]),
+    ] = ()
+    words: Words = None
 
 
 class BatchResumed(Event, frozen=True):

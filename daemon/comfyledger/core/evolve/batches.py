@@ -88,14 +88,14 @@ def batch_changed(
 ) -> tuple[Row, ...]:
     batch = state.the_batch(event.batch_id)
     match event:
-        case BatchHeld(reason=reason):
-            return (replace(batch, held=reason),)
+        case BatchHeld(reason=reason, words=words):
+            return (replace(batch, held=reason, held_words=words),)
         case BatchResumed():
-            return (replace(batch, held="", failures=()),)
+            return (replace(batch, held="", held_words=None, failures=()),)
         case BatchCancelled():
-            return (replace(batch, cancelled=True, held=""),)
+            return (replace(batch, cancelled=True, held="", held_words=None),)
         case BatchSettled():
-            return (replace(batch, settled=True, held=""),)
+            return (replace(batch, settled=True, held="", held_words=None),)
         case BatchReopened():
             return _reopened(state, batch, event)
 
@@ -107,7 +107,7 @@ def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row,
     pending = [replace(image, state="pending", code="", words=None) for image in render]
     kept = [replace(image, state="kept", code="", words=None, uploads=_owed_again(image.uploads)) for image in upload]
     batch = moved(moved(batch, render, "pending"), upload, "kept")
-    batch = replace(batch, settled=False, cancelled=False, held="", failures=())
+    batch = replace(batch, settled=False, cancelled=False, held="", held_words=None, failures=())
     return (batch, *pending, *kept, *prompts)
 
 

@@ -211,7 +211,7 @@ class BatchInfo(Answer, frozen=True):
     held: Annotated[
         str,
         Meta(
-            description="Why it is held: `person`, `removed`, `interrupted` or `failing`; empty if it is not.",
+            description="Why it is held: `person`, `removed`, `interrupted`, `failing` or `unfit`; empty if it is not.",
             examples=["removed"],
         ),
     ]
@@ -249,6 +249,13 @@ class BatchInfo(Answer, frozen=True):
         list[OutputInfo],
         Meta(description="Its outputs, in order. Left out if there is one output and its medium is `image`."),
     ] = []
+    held_text: Annotated[
+        str,
+        Meta(
+            description="For `unfit`: why ComfyUI would refuse the workflow.",
+            examples=["ComfyUI does not have the model 'flux.safetensors'."],
+        ),
+    ] = ""
 
 
 class Batches(Answer, frozen=True):

@@ -16,6 +16,8 @@ from msgspec.structs import replace
 from comfyledger import wire
 from comfyledger.cli import base
 from comfyledger.cli.main import cli
+from comfyledger.comfyui.graph import checks
+from comfyledger.errors import NodeMistake
 
 BATCH = "01JD0000000000000000ABCDEF"
 OTHER = "01JD0000000000000000ABCXYZ"
@@ -154,6 +156,28 @@ def test_a_refusal_ends_with_1_and_says_code_sentence_and_hint(door: Any, run: A
     assert result.stdout == ""
     assert r"unknown_workflow at $.data.x: There is no \x1b[31m." in result.stderr
     assert "Do that." in result.stderr
+
+
+MISTAKES = tuple(
+    NodeMistake(f"{n}", "KSampler", "steps", "value_smaller_than_min", "0", (), f"Node {n} (KSampler): steps is 0.")
+    for n in (3, 4)
+)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_each_mistake_of_a_workflow_has_a_line(door: Any, run: Any, count: int) -> None:
+    def refuse(*_: Any) -> Any:
+        raise checks.refusal(MISTAKES[:count])
+
+    door.answers["submit_batch"] = refuse
+    done = run("submit", "a", "b")
+    assert done.exit_code == 1
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("workflow_failed_validation at 3.steps: ComfyUI would refuse the workflow")
+    assert sum("Node 3 (KSampler)" in line for line in lines) == 1
+    assert ("  Node 4 (KSampler): steps is 0." in lines) == (count == 2)
+    told = json.loads(run("submit", "a", "b", "--json").stdout)
+    assert [one["node"] for one in told["error"]["mistakes"]] == ["3", "4"][:count]
 
 
 def test_with_json_the_refusal_is_json_on_standard_output(door: Any, run: Any, refuse: Any) -> None:

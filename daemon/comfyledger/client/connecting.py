@@ -129,7 +129,14 @@ def _strange(address: Address, user: int) -> Refused:
 
 def refusal_of(info: wire.ErrorInfo) -> Refused:
     message = info.message or CODES.get(info.code, info.code)
-    return Refused(info.code, message, hint=info.hint, path=info.path, retry_after_s=info.retry_after_s)
+    return Refused(
+        info.code,
+        message,
+        hint=info.hint,
+        path=info.path,
+        retry_after_s=info.retry_after_s,
+        mistakes=tuple(map(wire.node_mistake, info.mistakes)),
+    )
 
 
 def _refused_by_daemon(body: bytes) -> Refused | None:

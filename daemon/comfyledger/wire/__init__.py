@@ -41,6 +41,7 @@ from comfyledger.wire.answers.events import (
     SubscriptionEnded,
     Unsubscribed,
 )
+from comfyledger.wire.answers.mistakes import MistakeInfo, mistake_info, node_mistake
 from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.server import (
     BackendInfo,
@@ -153,6 +154,7 @@ __all__ = [
     "LogPage",
     "LoggedEvent",
     "Message",
+    "MistakeInfo",
     "NamePart",
     "OpenSeries",
     "OutputFound",
@@ -198,6 +200,8 @@ __all__ = [
     "finite",
     "frame",
     "id_in",
+    "mistake_info",
+    "node_mistake",
     "read_answer",
     "read_asked",
     "read_body",

@@ -10,6 +10,7 @@ import msgspec
 from comfyledger.errors import Refused
 from comfyledger.wire.answers import ANSWERS, RESULTS
 from comfyledger.wire.answers.events import LoggedEvent
+from comfyledger.wire.answers.mistakes import mistakes_of
 from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.server import ErrorInfo
 from comfyledger.wire.requests import REQUESTS, TYPE_OF
@@ -167,7 +168,8 @@ def request_frame(message: Message, id: Id = None) -> bytes:
 
 def error_of(refusal: Refused) -> ErrorInfo:
     waits = {"retry_after_s": refusal.retry_after_s} if refusal.retry_after_s else {}
-    return ErrorInfo(refusal.code, refusal.message, refusal.path, refusal.hint, **waits)
+    mistakes = mistakes_of(refusal)
+    return ErrorInfo(refusal.code, refusal.message, refusal.path, refusal.hint, mistakes=mistakes, **waits)
 
 
 def read_answer(envelope: Envelope) -> Answer:

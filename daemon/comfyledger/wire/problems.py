@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from comfyledger.errors import CODES, Refused
+from comfyledger.wire.answers.mistakes import MistakeInfo, mistakes_of
 from comfyledger.wire.routes import Route
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -59,6 +60,10 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
             examples=[1.5],
         ),
     ] = 0.0
+    mistakes: Annotated[
+        list[MistakeInfo],
+        Meta(description="What ComfyUI would not take, at most 100; only with the code `workflow_failed_validation`."),
+    ] = []
 
 
 def status_of(code: str) -> int:
@@ -77,6 +82,7 @@ def problem_of(refusal: Refused, route: Route | None = None) -> Problem:
         code=refusal.code,
         hint=refusal.hint,
         path=_place(refusal.path, route),
+        mistakes=mistakes_of(refusal),
         **waits,
     )
 

@@ -22,7 +22,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from comfyledger.errors import Refused
+from comfyledger.errors import CODES, Refused
 from comfyledger.wire import error_of
 
 _STEERING: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -143,7 +143,10 @@ def say_refusal(refusal: Refused, as_json: bool) -> None:
         say_json({"error": error_of(refusal)})
         return
     place = f" at {refusal.path}" if refusal.path else ""
-    say_aside(f"{refusal.code}{place}: {refusal.message}")
+    several_at_once = len(refusal.mistakes) > 1
+    say_aside(f"{refusal.code}{place}: {CODES[refusal.code] if several_at_once else refusal.message}")
+    for mistake in refusal.mistakes if several_at_once else ():
+        say_aside(f"  {mistake.message}")
     if refusal.hint:
         say_aside(f"  {refusal.hint}")
 

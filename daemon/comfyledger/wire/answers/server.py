@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from comfyledger.wire.answers.mistakes import MistakeInfo
 from comfyledger.wire.answers.parts import Answer, Epoch, Sentence, Series
 
 DaemonVersion = Annotated[str, Meta(description="The daemon's version.", examples=["0.1.0"])]
@@ -168,6 +169,10 @@ class ErrorInfo(Answer, frozen=True):
             description="In how many seconds the same request may succeed; 0 if waiting does not help.", examples=[1.5]
         ),
     ] = 0.0
+    mistakes: Annotated[
+        list[MistakeInfo],
+        Meta(description="What ComfyUI would not take, at most 100; only with the code `workflow_failed_validation`."),
+    ] = []
 
 
 class Waiting(Answer, frozen=True):

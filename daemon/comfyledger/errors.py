@@ -55,6 +55,7 @@ CODES: Final[dict[str, str]] = {
     "secret_input": "This input holds a secret; only the configuration may set it.",
     "workflow_batch_size": "The workflow has no input for a batch size.",
     "workflow_failed_validation": "ComfyUI would refuse the workflow.",
+    "backend_unknown": "ComfyUI has not said yet which nodes it has, so the UI format cannot be read.",
     "graph_too_large": "The workflow is above the size limit.",
     "unknown_input": "The workflow has no input of this name.",
     "seed_out_of_range": "A seed is below zero or above 2^53-1.",

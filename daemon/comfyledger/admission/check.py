@@ -1,25 +1,29 @@
-"""Says what would be done with a workflow, for `check_workflow` and `comfyledger workflow check`. PURE.
+"""Says what would be done with a workflow, for `check_workflow` and `comfyledger workflow check`.
 
-Bytes or a JSON object come in, a report goes out, and nothing is changed or asked. Without `strict` the verdict is
-about the structure alone: form, outputs, seeds, batch size. With it, it is what a submission would say.
+Bytes or a JSON object come in, a report goes out, and nothing is changed. Without `strict` the verdict is about the
+structure alone: form, outputs, seeds, batch size. With it, it is what a submission would say. `check` is pure;
+`check_any_form` has a document in the UI format converted first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, TypedDict
 
+import msgspec
 from msgspec.structs import replace
 
 from comfyledger import wire
 from comfyledger.admission.suggest import suggested_inputs
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.comfyui.graph.forms import document_in
 from comfyledger.comfyui.graph.nodes import by_number, printable, upstream
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import Refused
 
 LISTED_MAX: Final = 100
 """Entries in each list of a report."""
+UNKNOWN_HINT: Final = "Start ComfyUI and the daemon, or export the workflow in ComfyUI: Workflow > Export (API)."
 
 
 class Ground(NamedTuple):
@@ -36,6 +40,35 @@ class Checked(NamedTuple):
     report: wire.WorkflowReport
     graph: dict[str, Any] | None
     """The graph as it was read, without wrappers; None if it could not be read."""
+
+
+Convert = Callable[[bytes | Mapping[str, Any]], Awaitable[dict[str, Any]]]
+"""Turns a document in the UI format into a graph. Raises Refused."""
+
+
+async def check_any_form(source: bytes | Mapping[str, Any], ground: Ground, convert: Convert | None) -> Checked:
+    """The report about a workflow that may be in the UI format. `convert`: None if no node classes are known, without
+    which nobody can tell the values in a document apart.
+    """
+    checked = check(source, ground)
+    is_document = checked.report.code == "workflow_ui_format"
+    if not is_document and not (checked.report.code == "graph_too_large" and _holds_document(source)):
+        return checked
+    try:
+        if convert is None:
+            raise Refused("backend_unknown", hint=UNKNOWN_HINT)
+        return check(await convert(source), ground)
+    except Refused as refusal:
+        return Checked(_refused(refusal, {}, None), None)
+
+
+def _holds_document(source: bytes | Mapping[str, Any]) -> bool:
+    """Whether what is too large for a graph is a document, which has much beside the graph."""
+    try:
+        decoded = msgspec.json.decode(source) if isinstance(source, bytes) else source
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return isinstance(decoded, Mapping) and document_in(decoded) is not None
 
 
 def check(source: bytes | Mapping[str, Any], ground: Ground, named: graphs.Named = graphs.NOTHING_NAMED) -> Checked:

@@ -54,6 +54,7 @@ SECTIONS: Final = {
         "token": "Make, list, replace and revoke the tokens of apps.",
         "doctor": "Check configuration, disks, clock, ComfyUI, stores, plugins and daemon.",
         "systemd": "Print, install or remove systemd units that run the daemon as a service.",
+        "workflow": "Check workflows, print their API format, or add one to the configuration.",
         "schema": "Print the JSON Schema of all messages, or other documents that tools read.",
     },
     "To try it out": {

@@ -30,7 +30,7 @@ STATUSES: Final[dict[str, int]] = {
     "too_many_open": 429,
     "internal": 500,
     **dict.fromkeys(("busy", "storage_full", "ledger_locked", "ledger_unusable", "not_running"), 503),
-    **dict.fromkeys(("plugin_broken", "series_unanswered", "store_unavailable"), 503),
+    **dict.fromkeys(("plugin_broken", "series_unanswered", "store_unavailable", "backend_unknown"), 503),
     "timeout": 408,
 }
 """By code. Every other code is the request's own fault: 422 if its JSON could be read, else 400."""

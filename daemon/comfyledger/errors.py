@@ -48,7 +48,7 @@ CODES: Final[dict[str, str]] = {
     "workflow_ui_format": "The workflow is in ComfyUI's UI format, not in its API format.",
     "workflow_invalid": "The workflow is not a graph in ComfyUI's API format.",
     "workflow_no_output": "The workflow has no node that saves or shows a file, or lacks the node that was named.",
-    "workflow_output_ambiguous": "The workflow has several outputs, and it is not clear which one is meant.",
+    "workflow_output_ambiguous": "The workflow has more outputs than a batch can have.",
     "workflow_output_unsupported": "No file can be got from the workflow's output.",
     "workflow_unsafe_path": "The workflow names a file outside ComfyUI's folders.",
     "workflow_node_denied": "The workflow uses a node class that graphs in requests may not use.",

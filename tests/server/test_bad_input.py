@@ -20,6 +20,10 @@ GOOD: Mapping[str, Any] = {"request_id": "r", "username": "Areg", "character": "
 EMPTY_IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
 GRAPH = {"1": EMPTY_IMAGE, "9": SAVE}
+MANY_OUTPUTS = {f"1{i:02}": EMPTY_IMAGE for i in range(17)} | {
+    f"2{i:02}": {"class_type": "SaveImage", "inputs": {"images": [f"1{i:02}", 0], "filename_prefix": "x"}}
+    for i in range(17)
+}
 
 
 def submit(**changed: Any) -> str:
@@ -135,7 +139,7 @@ REFUSED: Mapping[str, tuple[str | bytes, str, str]] = {
     "no graph": (submit(workflow={"1": 5}), "workflow_invalid", "$.data.workflow.1"),
     "an empty graph": (submit(workflow={}), "workflow_no_output", "$.data.workflow"),
     "no output": (submit(workflow={"1": EMPTY_IMAGE}), "workflow_no_output", "$.data.workflow"),
-    "two outputs": (submit(workflow={**GRAPH, "10": SAVE}), "workflow_output_ambiguous", "$.data.workflow.9"),
+    "too many outputs": (submit(workflow=MANY_OUTPUTS), "workflow_output_ambiguous", "$.data.workflow.200"),
     "an output that gives no file": (
         submit(workflow={"1": EMPTY_IMAGE, "9": {**SAVE, "class_type": "CheckpointSave"}}),
         "workflow_output_unsupported",

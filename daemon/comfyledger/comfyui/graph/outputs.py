@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from comfyledger.comfyui.graph.meant import Candidate, Link, results
 from comfyledger.comfyui.graph.nodes import (
     NAMED_MAX,
     Graph,
@@ -26,7 +27,6 @@ from comfyledger.comfyui.graph.plan import PREFIX_NAME, Output, Plan
 from comfyledger.comfyui.graph.savers import (
     OURS,
     SAVERS,
-    Role,
     Saver,
     Type,
     made,
@@ -36,6 +36,7 @@ from comfyledger.comfyui.graph.savers import (
 )
 from comfyledger.core.media import PROVED, Medium, extension_of
 from comfyledger.errors import Refused
+from comfyledger.wire.requests.submitting import OUTPUTS_MAX
 
 IMAGE_NAMES: Final = ("images", "image")
 LATENT_NAMES: Final = ("samples", "latent", "latents")
@@ -45,25 +46,6 @@ LEFT_OUT_MAX: Final = 100
 OURS_ID: Final = "comfyledger"
 """The id of a saver of ours, and the beginning of the next ones."""
 _SAVES_PIXELS: Final = Saver("its name and its inputs", "images", "IMAGE", each=True)
-
-
-class Link(NamedTuple):
-    """A link that a saver of ours could take instead."""
-
-    type: Type
-    node: str
-    slot: int
-
-
-class Candidate(NamedTuple):
-    """A node that could be an output."""
-
-    node: str
-    saver: Saver
-    link: Link | None
-    direct: bool
-    """Whether the node itself saves under our prefix."""
-    medium: Medium
 
 
 class Chosen(NamedTuple):
@@ -88,12 +70,12 @@ def choose_outputs(graph: Graph, asked: Sequence[str] | None = None) -> Chosen:
     Raises Refused: workflow_no_output, workflow_output_ambiguous, workflow_output_unsupported.
     """
     found = list(_candidates(graph))
-    chosen = [_meant(graph, found)] if asked is None else [_named(graph, found, node_id) for node_id in asked]
+    chosen = _meant(graph, found) if asked is None else [_named(graph, found, node_id) for node_id in asked]
     linked = dict(graph)
     made_of = [_output(linked, one) for one in chosen]
     outputs = tuple(output for output, _ in made_of)
     feeding = upstream(linked, [output.node for output in outputs])
-    left_out = tuple(one.node for one in found if one.node not in feeding)[:LEFT_OUT_MAX]
+    left_out = tuple(dict.fromkeys(one.node for one in found if one.node not in feeding))[:LEFT_OUT_MAX]
     each = all(saver.each for _, saver in made_of)
     telling = next((output.node for output, saver in made_of if _tells(saver, output.file)), "")
     return Chosen(linked, outputs, left_out, feeding, each, telling)
@@ -113,6 +95,8 @@ def _candidates(graph: Graph) -> Iterator[Candidate]:
         saver = SAVERS.get(graph[node_id]["class_type"]) or _by_name(graph, graph[node_id])
         if saver is not None:
             yield _candidate(graph, node_id, saver)
+        if saver is not None and saver.beside:
+            yield _candidate(graph, node_id, saver._replace(saves=saver.beside))
 
 
 def _candidate(graph: Graph, node_id: str, saver: Saver) -> Candidate:
@@ -120,10 +104,13 @@ def _candidate(graph: Graph, node_id: str, saver: Saver) -> Candidate:
     if to_temporary(saver, inputs):
         saver = saver._replace(role="preview")
     if saver.in_pieces and is_link(graph, inputs.get(saver.in_pieces)):
-        saver = saver._replace(role="other", type=None, honours=False)
+        saver = saver._replace(type=None, honours=False)
     direct = saver.honours and not writes_a_series(saver, inputs)
     medium = made(saver, inputs, _sounds(graph, saver, inputs)).medium if direct else _OURS_MAKE.get(saver.type, "file")
-    return Candidate(node_id, saver, _link(graph, node_id, saver), direct, medium)
+    link = _link(graph, node_id, saver)
+    if saver.type is not None and link is None and not direct:
+        saver = saver._replace(role="other")
+    return Candidate(node_id, saver, link, direct, medium)
 
 
 def _link(graph: Graph, node_id: str, saver: Saver) -> Link | None:
@@ -135,7 +122,14 @@ def _link(graph: Graph, node_id: str, saver: Saver) -> Link | None:
     return Link(saver.type, value[0], value[1]) if is_link(graph, value) else None
 
 
-_OURS_MAKE: Final[dict[Type | None, Medium]] = {"IMAGE": "image", "VIDEO": "video", "AUDIO": "audio", "MESH": "model"}
+_OURS_MAKE: Final[dict[Type | None, Medium]] = {
+    "IMAGE": "image",
+    "MASK": "image",
+    "VIDEO": "video",
+    "AUDIO": "audio",
+    "MESH": "model",
+    "STRING": "file",
+}
 
 
 def _sounds(graph: Graph, saver: Saver, inputs: Mapping[str, Any]) -> bool:
@@ -186,81 +180,34 @@ def _named(graph: Graph, found: Iterable[Candidate], node_id: str) -> Candidate:
             hint=f"Its outputs are {some_of(known)}." if known else "Add a SaveImage node.",
             path=printable(node_id),
         )
-    if one is None or not (one.direct or one.link):
+    if one is None or not one.usable:
         raise _unsupported(graph, [node_id])
     return one
 
 
 def _usable(one: Candidate) -> bool:
-    return one.saver.role != "other" and (one.direct or one.link is not None)
+    return one.saver.role != "other" and one.usable
 
 
-def _meant(graph: Graph, found: Sequence[Candidate]) -> Candidate:
-    """The only output, or the one that uses the work of all others."""
-    usable = [one for one in found if _usable(one)]
+def _meant(graph: Graph, found: Sequence[Candidate]) -> list[Candidate]:
+    """Every result of its own. One that cannot be got is left out, if there are others."""
+    weighing = results(graph, found)
+    usable = [one for one in weighing if one.usable]
+    if len(usable) > OUTPUTS_MAX:
+        raise _ambiguous(graph, [one.node for one in usable])
+    if not usable and found:
+        raise _unsupported(graph, [one.node for one in weighing or found])
     if not usable:
-        if found:
-            raise _unsupported(graph, [one.node for one in found])
         raise Refused("workflow_no_output", hint="Add a SaveImage node.")
-    several = _weightiest(usable)
-    last = several[0] if len(several) == 1 else _last(graph, several)
-    if last is None:
-        raise _ambiguous(graph, [one.node for one in several])
-    return last
-
-
-def _weightiest(usable: Sequence[Candidate]) -> list[Candidate]:
-    """The savers; where there are none, what saves texts and the like; else what only shows something.
-
-    Of several that save the same image by a saver of ours there is one, and none if another saves it itself.
-    """
-    weight = min(_WEIGHTS.index(one.saver.role) for one in usable)
-    kept: dict[object, Candidate] = {}
-    for one in usable:
-        if one.saver.role == _WEIGHTS[weight]:
-            kept.setdefault(one.node if one.direct else (one.link, one.medium), one)
-    saved = {(one.link, one.medium) for one in kept.values() if one.direct}
-    return [one for one in kept.values() if one.direct or (one.link, one.medium) not in saved]
-
-
-_WEIGHTS: Final[tuple[Role, ...]] = ("saver", "side", "preview")
-
-
-def _last(graph: Graph, several: Sequence[Candidate]) -> Candidate | None:
-    """The saver that lies downstream of what every other one saves, as the second pass of a hires fix does.
-
-    Three passes over the graph, however many savers there are: if there is such a saver, it is the last whose origin
-    the savers before it do not reach; then it is checked.
-    """
-    origins = {one.node: _origin(graph, one) for one in several}
-    reached: set[str] = set()
-    last = several[0]
-    for one in several:
-        if origins[one.node] not in reached:
-            last = one
-            reached.update(upstream(graph, [one.node], reached))
-    others = upstream(graph, [one.node for one in several if one is not last])
-    feeding = upstream(graph, [last.node])
-    return last if feeding.issuperset(origins.values()) and origins[last.node] not in others else None
-
-
-def _origin(graph: Graph, one: Candidate) -> str:
-    """The node that makes what is saved. What a latent is decoded with does not matter."""
-    value = graph[one.node]["inputs"].get(one.saver.saves)
-    node_id = one.link.node if one.link else value[0] if is_link(graph, value) else one.node
-    seen: set[str] = set()
-    while node_id not in seen and "decode" in folded(graph[node_id]):
-        seen.add(node_id)
-        inputs = graph[node_id]["inputs"]
-        node_id = next((inputs[name][0] for name in LATENT_NAMES if is_link(graph, inputs.get(name))), node_id)
-    return node_id
+    return usable
 
 
 def _ambiguous(graph: Graph, nodes: Sequence[str]) -> Refused:
     listed = ", ".join(f'"{printable(node_id)}"' for node_id in nodes[:NAMED_MAX])
     return Refused(
         "workflow_output_ambiguous",
-        f"The workflow has {len(nodes)} outputs: {some_of(titled(graph, nodes))}.",
+        f"The workflow has {len(nodes)} outputs, and a batch has at most {OUTPUTS_MAX}:"
+        f" {some_of(titled(graph, nodes))}.",
         hint=f'Name the one that counts, output = "{printable(nodes[0])}", or several, outputs = [{listed}]:'
         " in the request, or in [workflows.NAME] of the configuration.",
         path=printable(nodes[0]),
@@ -317,10 +264,19 @@ def _ours(graph: dict[str, Any], link: Link) -> tuple[str, Saver]:
     """Add a saver of ours for what a node saves or shows. Gives its id, and what it is."""
     class_type, more = OURS[link.type]
     saver = SAVERS[class_type]
+    if link.type == "MASK":
+        link = link._replace(node=_picture_of(graph, link), slot=0)
     node_id = _free_id(graph)
     inputs = {saver.saves: [link.node, link.slot], PREFIX_NAME: OURS_ID, **more}
     graph[node_id] = {"class_type": class_type, "inputs": inputs}
     return node_id, saver
+
+
+def _picture_of(graph: dict[str, Any], link: Link) -> str:
+    """Add a node that makes a picture of a mask. Gives its id."""
+    node_id = _free_id(graph)
+    graph[node_id] = {"class_type": "MaskToImage", "inputs": {"mask": [link.node, link.slot]}}
+    return node_id
 
 
 def _free_id(graph: Graph) -> str:

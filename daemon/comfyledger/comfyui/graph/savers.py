@@ -15,10 +15,11 @@ from typing import Any, Final, Literal, NamedTuple
 from comfyledger.comfyui.graph.plan import PREFIX_NAME
 from comfyledger.core.media import Medium, medium_of
 
-Role = Literal["saver", "side", "preview", "other"]
+Role = Literal["saver", "side", "preview", "text", "other"]
 """saver: what people call an output. side: saves a text or an intermediate state, and counts only where nothing else is
-saved. preview: shows something, or saves it only if a widget says so. other: gives no file that we could get."""
-Type = Literal["IMAGE", "VIDEO", "AUDIO", "MESH"]
+saved. preview: shows something, or saves it only if a widget says so. text: shows a text. other: gives no file that we
+could get, and none that a person expects."""
+Type = Literal["IMAGE", "MASK", "VIDEO", "AUDIO", "MESH", "STRING"]
 """What a saver of ours can save."""
 
 
@@ -51,6 +52,8 @@ class Saver(NamedTuple):
     """If this input is linked, it writes one file in several runs, which it puts into the queue itself."""
     temporary: tuple[str, bool] | None = None
     """The widget, and its value, with which the files go to ComfyUI's temporary folder."""
+    beside: str = ""
+    """A second input of the same type, for a node that shows two things."""
     slot: int | None = None
     """The number of the output that gives what it saves, for a node that makes this itself."""
     metadata: bool = False
@@ -82,6 +85,10 @@ _WAS: Final = "was-node-suite-comfyui 1.0.2 WAS_Node_Suite.py"
 _IMAGE_SAVER: Final = "ComfyUI-Image-Saver 1.23.0 nodes.py"
 _KRITA: Final = "comfyui-tooling-nodes 3.3.0 "
 _SWARM: Final = "SwarmUI src/BuiltinExtensions/ComfyUIBackend/ExtraNodes/SwarmComfyCommon/SwarmSaveImageWS.py"
+_SCRIPTS: Final = "ComfyUI-Custom-Scripts 1.1.0 py/show_text.py"
+_RGTHREE: Final = "rgthree-comfy 1.0.2508161414 py/"
+_ESSENTIALS: Final = "ComfyUI_essentials 1.0.0 essentials.py"
+_HY3D: Final = "ComfyUI-Hunyuan3DWrapper 1.0.6 nodes.py"
 _EASY: Final = "ComfyUI-Easy-Use 1.3.6 py/nodes/"
 _KJ: Final = "ComfyUI-KJNodes 1.5.0 nodes/image_nodes.py"
 _TTN: Final = "ComfyUI_tinyterraNodes 2.0.11 ttNpy/"
@@ -91,6 +98,7 @@ _PIXELS: Final = ("images", "IMAGE")
 _OTHER: Final[Role] = "other"
 _SHOWS: Final[Role] = "preview"
 _SIDE: Final[Role] = "side"
+_TELLS: Final[Role] = "text"
 
 _OF_COMFYUI: Final[dict[str, Saver]] = {
     "SaveImage": Saver(_NODES, *_PIXELS, honours=True, each=True, extension="png", metadata=True),
@@ -152,6 +160,11 @@ _OF_COMFYUI: Final[dict[str, Saver]] = {
     "SaveImageDataSetToFolder": Saver(_DATASET, *_PIXELS),
     "SaveImageTextDataSetToFolder": Saver(_DATASET, *_PIXELS),
     "PreviewImage": Saver(_NODES, *_PIXELS, role=_SHOWS),
+    "ImageCompare": Saver(
+        _COMFYUI + "comfy_extras/nodes_image_compare.py", "image_b", "IMAGE", role=_SHOWS, beside="image_a"
+    ),
+    "MaskPreview": Saver(_COMFYUI + "comfy_extras/nodes_mask.py", "mask", "MASK", role=_SHOWS),
+    "PreviewAny": Saver(_COMFYUI + "comfy_extras/nodes_preview_any.py", "source", "STRING", role=_TELLS, slot=0),
     "PreviewAudio": Saver(_AUDIO, "audio", "AUDIO", role=_SHOWS),
     "Preview3D": Saver(_LOAD_3D, "model_file", "MESH", role=_SHOWS),
     "Preview3DAdvanced": Saver(_LOAD_3D, "model_3d", "MESH", role=_SHOWS),
@@ -187,15 +200,9 @@ _NOTHING_TO_GET: Final = {
     _COMFYUI + "comfy_extras/nodes_train.py": ("LossGraphNode", "SaveLoRA"),
     _DATASET: ("SaveTrainingDataset",),
     _COMFYUI + "comfy_extras/nodes_bounding_boxes.py": ("CreateBoundingBoxes",),
-    _COMFYUI + "comfy_extras/nodes_image_compare.py": ("ImageCompare",),
-    _COMFYUI + "comfy_extras/nodes_mask.py": ("MaskPreview",),
-    _COMFYUI + "comfy_extras/nodes_preview_any.py": ("PreviewAny",),
     _COMFYUI + "comfy_extras/nodes_sam3.py": ("SAM3_TrackPreview",),
-    _COMFYUI + "comfy_api_nodes/nodes_tripo.py": ("TripoConversionNode",),
-    "ComfyUI-Hunyuan3DWrapper 1.0.6 nodes.py": ("Hy3DExportMesh",),
-    _SWARM: ("SwarmSaveAnimatedWebpWS", "SwarmSaveAnimationWS"),
 }
-"""Nodes that show something, or save what the history does not name: weights of models, folders, messages."""
+"""Nodes that show something else than a picture or a text, or save weights of models, and folders."""
 
 _VHS_FORMATS: Final = {
     "image/gif": "gif",
@@ -271,6 +278,18 @@ _OF_PACKS: Final[dict[str, Saver]] = {
     ),
     "SaveImageKJ": Saver(_KJ, *_PIXELS, metadata=True),
     "FastPreview": Saver(_KJ, "image", "IMAGE", role=_SHOWS),
+    "Image Comparer (rgthree)": Saver(
+        _RGTHREE + "image_comparer.py", "image_b", "IMAGE", role=_SHOWS, beside="image_a"
+    ),
+    "MaskPreview+": Saver(_ESSENTIALS, "mask", "MASK", role=_SHOWS),
+    "ShowText|pysssss": Saver(_SCRIPTS, "text", "STRING", role=_TELLS),
+    "Display Any (rgthree)": Saver(_RGTHREE + "display_any.py", "source", "STRING", role=_TELLS),
+    "easy showAnything": Saver(_EASY + "logic.py", "anything", "STRING", role=_TELLS),
+    # The history does not name what these save, so it cannot be got: a graph that ends here is refused.
+    "TripoConversionNode": Saver(_COMFYUI + "comfy_api_nodes/nodes_tripo.py", "original_model_task_id"),
+    "Hy3DExportMesh": Saver(_HY3D, "trimesh"),
+    "SwarmSaveAnimatedWebpWS": Saver(_SWARM, "images"),
+    "SwarmSaveAnimationWS": Saver(_SWARM, "images"),
     "ttN imageOutput": Saver(_TTN + "tinyterraNodes.py", "image", "IMAGE", role=_SHOWS, metadata=True),
 }
 _SAMPLERS_THAT_SHOW: Final = {
@@ -321,7 +340,9 @@ OURS: Final[dict[Type, tuple[str, dict[str, Any]]]] = {
     "IMAGE": ("SaveImage", {}),
     "VIDEO": ("SaveVideo", {"format": "auto", "codec": "auto"}),
     "AUDIO": ("SaveAudio", {}),
+    "MASK": ("SaveImage", {}),
     "MESH": ("SaveGLB", {}),
+    "STRING": ("SaveText", {"format": "txt"}),
 }
 """The saver that is linked in where a node cannot save under our prefix, and its other required inputs."""
 

@@ -159,12 +159,12 @@ REFUSED: Mapping[str, tuple[str | bytes, str, str]] = {
     "an output that is a number": (submit(workflow=GRAPH, output=9), "invalid_field", "$.data.output"),
     "a large graph": (submit(workflow={**GRAPH, "_": "x" * 20_000}), "graph_too_large", "$.data.workflow"),
     "a deep graph": (written(f'"workflow": {{"1": {nested(500)}}}'), "workflow_invalid", "$.data.workflow"),
-    "no input for a batch size": (
+    "one image where each run makes two": (
         submit(
             workflow={"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}, "9": SAVE}, images_per_prompt=2
         ),
         "workflow_batch_size",
-        "$.data.images_per_prompt",
+        "$.data.quantity",
     ),
     "unknown input": (submit(inputs={"colour": 1}), "unknown_input", "$.data.inputs.colour"),
     "unknown input of an image": (

@@ -155,15 +155,14 @@ async def test_a_wrong_count_names_both_numbers_and_the_key_to_change(files: int
     assert files == 0 or f"images_per_prompt = {files}" in text
 
 
-async def test_a_wrong_count_names_no_key_that_the_workflow_cannot_use() -> None:
-    """A request with `images_per_prompt` is refused if the workflow has no input for a batch size."""
+async def test_a_wrong_count_of_a_workflow_without_batch_size_says_how_to_ask_for_so_many() -> None:
     backend = Backend(images=1)
     backend.batch_row = replace(backend.batch_row, plan=PLAN | {"batch_size": None})
     report = await backend.ended(success(3))
     assert isinstance(report, PromptHasFinished)
     assert report.words is not None
     text = report.words.content.decode()
-    assert "images_per_prompt" not in text
+    assert "If each run saves 3, send images_per_prompt = 3, and a multiple of 3 as quantity. Otherwise name" in text
     assert "batch_size in [workflows.NAME]" in text
 
 

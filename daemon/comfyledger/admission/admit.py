@@ -11,19 +11,19 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby
 from typing import Any, Final
 
 import msgspec
 
 from comfyledger import wire
+from comfyledger.admission.shots import check_quantity, check_seeds, prompts_of, shots_asked
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.core.commands import OpenSeries, SubmitBatch
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series, Templates, series_of
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX, Blob, PromptFixed, StoreRef, blob_of
+from comfyledger.core.values import Blob, StoreRef, blob_of
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow, IdSource
 
@@ -68,22 +68,15 @@ def admit(
     `raw`: the data of the frame as sent, for the digest; `secret` is its key.
     """
     _check_request_id(message.request_id)
-    asked = _shots(message, policy.quantity_max)
-    _check_seeds(message, asked)
+    asked = shots_asked(message, policy.quantity_max)
+    check_seeds(message, asked)
     _check_depth(message.metadata)
     of_images = _series(policy.templates, message.username, message.character, message.premade)
     workflow = _workflow(message, policy)
     media = tuple(output.medium for output in workflow.plan.every_output)
-    _check_quantity(message, len(asked) * len(media), policy.quantity_max)
-    if message.images_per_prompt > 1 and workflow.plan.batch_size is None:
-        raise Refused(
-            "workflow_batch_size",
-            "The workflow has no input for a batch size, so one prompt renders one image.",
-            hint="Omit images_per_prompt, or configure batch_size in [workflows.NAME].",
-            path="$.data.images_per_prompt",
-        )
+    check_quantity(message, len(asked) * len(media), policy.quantity_max)
     inputs = _inputs(message, asked, workflow)
-    prompts, texts = _prompts(message, asked, inputs, policy.backend, ids, len(media))
+    prompts, texts = prompts_of(message, asked, inputs, workflow, policy.backend, ids)
     metadata = _metadata(message, ids)
     command = SubmitBatch(
         label=label,
@@ -143,39 +136,6 @@ def _check_request_id(request_id: str) -> None:
             hint="Send a new string for each batch, for example a UUID.",
             path="$.data.request_id",
         )
-
-
-def _shots(message: wire.SubmitBatch, quantity_max: int) -> list[wire.ImageAsked]:
-    if (message.quantity is None) == (message.images is None):
-        raise Refused(
-            "quantity_and_images",
-            hint="Give `quantity` for equal images, or `images` for images with inputs of their own.",
-            path="$.data.quantity",
-        )
-    count = message.quantity if message.quantity is not None else len(message.images or ())
-    _check_quantity(message, count, quantity_max)
-    return list(message.images) if message.images is not None else [wire.ImageAsked()] * count
-
-
-def _check_quantity(message: wire.SubmitBatch, count: int, quantity_max: int) -> None:
-    """`count`: of images. Each shot that was asked for gives one for each output of the workflow."""
-    field = "quantity" if message.images is None else "images"
-    if not 1 <= count <= quantity_max:
-        raise Refused(
-            "quantity_out_of_range",
-            f"A batch has 1 to {quantity_max} images, not {count}.",
-            hint="Send several batches, or raise [limits] quantity_max.",
-            path=f"$.data.{field}",
-        )
-
-
-def _check_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) -> None:
-    given = [("$.data.seed", message.seed)]
-    given += [(f"$.data.images[{place}].seed", image.seed) for place, image in enumerate(asked)]
-    for path, seed in given:
-        if seed is not None and not 0 <= seed <= SEED_MAX:
-            hint = "Without a seed the daemon makes one up."
-            raise Refused("seed_out_of_range", f"A seed is 0 to {SEED_MAX}.", hint=hint, path=path)
 
 
 def _check_depth(metadata: Mapping[str, Any]) -> None:
@@ -289,45 +249,6 @@ def _checked(workflow: ConfiguredWorkflow, inputs: Mapping[str, Any], root: str)
         return graphs.check_inputs(workflow.graph, workflow.plan, inputs)
     except Refused as refusal:
         raise refusal.below(root) from refusal
-
-
-def _prompts(
-    message: wire.SubmitBatch,
-    asked: Sequence[wire.ImageAsked],
-    inputs: Sequence[dict[str, Any]],
-    backend: str,
-    ids: IdSource,
-    outputs: int,
-) -> tuple[tuple[PromptFixed, ...], tuple[Blob, ...]]:
-    """Neighbours with equal inputs and no seed of their own share prompts of at most `images_per_prompt` shots.
-
-    A shot is as many images as there are outputs, one after the other.
-    """
-    base, most = (message.seed, SEED_MAX) if message.seed is not None else (ids.seed(), SEED_MADE_UP_MAX)
-    blobs: dict[bytes, Blob] = {}
-    prompts: list[PromptFixed] = []
-
-    def digest(values: dict[str, Any]) -> str | None:
-        if not values:
-            return None
-        content = msgspec.json.encode(values, order="sorted")
-        if content not in blobs:
-            blobs[content] = blob_of(content, ids.salt())
-        return blobs[content].digest
-
-    def add(shots: Sequence[int], seed: int | None, values: dict[str, Any]) -> None:
-        index = len(prompts) + 1
-        fixed = seed if seed is not None else (base + index - 1) % (most + 1)
-        images = tuple(image for shot in shots for image in range(shot * outputs + 1, (shot + 1) * outputs + 1))
-        prompts.append(PromptFixed(index, images, fixed, backend, digest(values)))
-
-    places = range(len(asked))
-    for seed, alike in groupby(places, key=lambda place: (asked[place].seed, inputs[place])):
-        members = list(alike)
-        step = 1 if seed[0] is not None else message.images_per_prompt
-        for start in range(0, len(members), step):
-            add(members[start : start + step], seed[0], seed[1])
-    return tuple(prompts), tuple(blobs.values())
 
 
 def _metadata(message: wire.SubmitBatch, ids: IdSource) -> Blob | None:

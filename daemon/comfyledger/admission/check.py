@@ -84,7 +84,7 @@ def check(source: bytes | Mapping[str, Any], ground: Ground, named: graphs.Named
 
 def _accepted(read: graphs.ReadGraph, ground: Ground, named: graphs.Named) -> wire.WorkflowReport:
     """Raises Refused if the workflow cannot be used."""
-    graph, plan = graphs.plan_workflow(read.nodes, replace(named, no_nodes=read.no_nodes))
+    graph, plan = graphs.plan_workflow(read.nodes, replace(named, no_nodes=read.no_nodes), ground.info)
     if ground.strict:
         graphs.check_classes(read.nodes, ground.node_classes_denied)
         graphs.check_graph(graph, [output.prefix for output in plan.every_output])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -53,9 +54,11 @@ __all__ = [
     "check_no_secrets",
     "describe",
     "fill",
+    "makes_one",
     "plan_workflow",
     "read_graph",
     "secrets_in",
+    "seeds_text",
     "without",
 ]
 
@@ -278,8 +281,13 @@ def _source_text(graph: Graph, node_id: str) -> str:
     return f" of node {node_text(graph, link[0])}" if link else ""
 
 
+def seeds_text(plan: Plan, graph: Graph) -> str:
+    """The places of the seeds."""
+    return _address_texts(graph, plan.seeds)
+
+
 def _describe_seeds(plan: Plan, graph: Graph) -> str:
-    found = f"{'seed' if len(plan.seeds) == 1 else 'seeds'}: {_address_texts(graph, plan.seeds)}{_range_text(plan)}"
+    found = f"{'seed' if len(plan.seeds) == 1 else 'seeds'}: {seeds_text(plan, graph)}{_range_text(plan)}"
     if plan.seeds_unclear:
         places = _address_texts(graph, plan.seeds_unclear)
         unclear = f"not guessed, because it is not clear which number they come from: {places}"
@@ -300,6 +308,15 @@ def _describe_batch_size(plan: Plan, graph: Graph) -> str:
             return f"batch size: not filled in, because {node_text(graph, joining[0])} makes one file of a batch"
         return f"batch size: not guessed; name it with `batch_size`: {_address_texts(graph, plan.batch_sizes_unclear)}"
     return "batch size: none found, so each prompt makes the images that the workflow makes"
+
+
+def makes_one(plan: Plan, graph: Graph) -> bool:
+    """Whether the graph says of itself that a run makes one file: several inputs could be its batch size, all are 1."""
+    if any(_joins(graph, one.node) for one in plan.every_output):
+        return False
+    places = map(partial(_place, graph), plan.batch_sizes_unclear)
+    values = [graph[node_id]["inputs"][name] for node_id, name in places]
+    return bool(values) and all(value == 1 for value in values)
 
 
 def _joins(graph: Graph, node_id: str) -> bool:

@@ -123,7 +123,7 @@ class SubmitBatch(Message, frozen=True):
         int | None,
         Meta(
             description="The seed of the first prompt, 0 to 2^53-1; the next prompts count up from it. If absent, one"
-            " within 0 to 2^31-1 is made up.",
+            " within 0 to 2^31-1 is made up, within the range of each node that gets it.",
             examples=[7],
         ),
     ] = None
@@ -133,7 +133,8 @@ class SubmitBatch(Message, frozen=True):
             ge=1,
             le=IMAGES_PER_PROMPT_MAX,
             description="How many images ComfyUI renders in one run (its `batch_size`). Only neighbouring images with"
-            " equal inputs and without seeds of their own share a run.",
+            " equal inputs and without seeds of their own share a run. For a workflow whose batch size the daemon does"
+            " not set: how many it makes by itself; then the images come in multiples of this.",
             examples=[4],
         ),
     ] = 1

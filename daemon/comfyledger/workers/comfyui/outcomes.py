@@ -279,8 +279,8 @@ class Count(msgspec.Struct, frozen=True):
 def miscounted(wrong: Sequence[Count], batch_id: str, batch_size: str, nodes: Sequence[str] = ()) -> str:
     """What the counts are, what to do now, and what to change for the next request.
 
-    `batch_size`: the address of the workflow's batch size; empty if the daemon does not set it. Only with an address
-    does a request with `images_per_prompt` get further than the checks. `nodes`: of all outputs, if there are several.
+    `batch_size`: the address of the workflow's batch size; empty if the daemon does not set it, and each run makes what
+    the workflow makes. `nodes`: of all outputs, if there are several.
     """
     text = " ".join(_counted(one, nodes) for one in wrong)
     if any(one.files > one.expected for one in wrong):
@@ -302,12 +302,15 @@ def _lesson(files: int, expected: int, batch_size: str) -> str:
     if not files:
         return "Check that the workflow's output node saves files."
     change = f"change the workflow so that each run saves {expected} {_files(expected)}"
-    if not batch_size:
-        return f"Next time {change}, or name its batch size as batch_size in [workflows.NAME]."
-    change += f" where {batch_size} is {expected}"
+    if batch_size:
+        change += f" where {batch_size} is {expected}"
     if files > IMAGES_PER_PROMPT_MAX:
         return f"Next time {change}."
-    return f"If each run saves {files}, send images_per_prompt = {files}. Otherwise {change}."
+    lesson = f"If each run saves {files}, send images_per_prompt = {files}"
+    if batch_size:
+        return f"{lesson}. Otherwise {change}."
+    multiple = f", and a multiple of {files} as quantity" if files > 1 else ""
+    return f"{lesson}{multiple}. Otherwise name the batch size as batch_size in [workflows.NAME]."
 
 
 def _files(count: int) -> str:

@@ -8,12 +8,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comfyledger.admission.check import Ground, check
+from comfyledger.admission.check import Ground, check, check_any_form
+from comfyledger.comfyui.graph.checks import Level
 from comfyledger.comfyui.object_info import ObjectInfo
-from comfyledger.errors import CODES
+from comfyledger.errors import CODES, Refused
 from support.graphs import ROOM, diffusion
 
 LOOSE = Ground(ROOM)
+NAMES = ["a.safetensors", "b.safetensors"]
+CLASSES: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "KSampler": (["LATENT"], {"seed": ["INT", {"min": 0, "max": 65535}], "steps": ["INT", {"min": 1, "max": 100}]}),
+    "EmptyLatentImage": (["LATENT"], {"batch_size": ["INT", {"min": 1, "max": 64}]}),
+    "CLIPTextEncode": (["CONDITIONING"], {"text": ["STRING", {}], "clip": ["CLIP"]}),
+    "CheckpointLoaderSimple": (["MODEL", "CLIP", "VAE"], {"ckpt_name": [NAMES]}),
+    "VAEDecode": (["IMAGE"], {"samples": ["LATENT"], "vae": ["VAE"]}),
+    "SaveImage": ([], {"images": ["IMAGE"], "filename_prefix": ["STRING", {}]}),
+    "LoadImage": (["IMAGE", "MASK"], {"image": [["example.png"], {"image_upload": True}]}),
+}
+KNOWN = ObjectInfo(
+    {
+        name: {"input": {"required": inputs}, "output": outputs, "output_node": not outputs}
+        for name, (outputs, inputs) in CLASSES.items()
+    },
+    "d",
+)
+STRICT = Ground(ROOM, KNOWN, "full")
 
 
 def test_an_accepted_workflow_says_what_is_filled_in_where() -> None:
@@ -53,8 +72,67 @@ def test_a_class_of_a_node_that_is_not_run_is_not_missed() -> None:
 @pytest.mark.parametrize("denied", [(), ("KSampler",)])
 def test_a_class_that_is_denied_counts_only_for_a_submission(denied: tuple[str, ...]) -> None:
     assert check(diffusion(), Ground(ROOM, node_classes_denied=denied)).report.verdict == "accepted"
-    strict = check(diffusion(), Ground(ROOM, strict=True, node_classes_denied=denied)).report
+    strict = check(diffusion(), Ground(ROOM, strict="full", node_classes_denied=denied)).report
     assert (strict.verdict == "refused") == bool(denied)
+
+
+def test_a_submission_refuses_every_mistake_at_once_and_what_was_found_is_told() -> None:
+    graph = diffusion()
+    graph["4"]["inputs"]["ckpt_name"] = "c.safetensors"
+    graph["3"]["inputs"]["steps"] = 0
+    report = check(graph, STRICT).report
+    assert (report.verdict, report.code, report.checked) == ("refused", "workflow_failed_validation", "full")
+    assert [(one.node, one.kind) for one in report.mistakes] == [
+        ("3", "value_smaller_than_min"),
+        ("4", "value_not_in_list"),
+    ]
+    assert [one.node for one in report.outputs] == ["9"]
+    assert check(graph, Ground(ROOM, KNOWN)).report.verdict == "accepted"
+
+
+def test_what_a_run_fills_in_is_no_mistake() -> None:
+    graph = diffusion()
+    graph["3"]["inputs"]["seed"] = 10**9
+    graph["5"]["inputs"]["batch_size"] = 1_000
+    assert check(graph, STRICT).report.verdict == "accepted"
+
+
+def test_the_range_of_seeds_is_told() -> None:
+    assert "seed: 3.seed (KSampler), 0 to 65535" in check(diffusion(), STRICT).report.found
+
+
+def test_models_and_files_are_those_of_the_nodes_that_are_run() -> None:
+    graph = diffusion()
+    graph["20"] = {"class_type": "LoadImage", "inputs": {"image": "a.png"}}
+    graph["21"] = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "x.safetensors"}}
+    assert (check(graph, STRICT).report.models, check(graph, STRICT).report.files) == (["a.safetensors"], [])
+    graph["3"]["inputs"]["latent_image"] = ["20", 0]
+    assert check(graph, LOOSE).report.files == ["a.png"]
+
+
+@pytest.mark.parametrize(("strict", "checked"), [("full", "structure"), ("off", "structure")])
+def test_without_node_classes_a_submission_is_about_the_structure(strict: Any, checked: str) -> None:
+    report = check(diffusion(), Ground(ROOM, KNOWN if strict == "off" else None, strict)).report
+    assert (report.verdict, report.checked) == ("accepted", checked)
+
+
+async def test_a_document_is_converted_before_it_is_judged() -> None:
+    async def convert(_: Any) -> dict[str, Any]:
+        return diffusion()
+
+    async def refuse(_: Any) -> dict[str, Any]:
+        raise Refused("workflow_invalid", "It cannot be converted.")
+
+    large = {"nodes": [], "links": [], "extra": "x" * ROOM}
+    assert (await check_any_form({"nodes": []}, STRICT, convert)).report.verdict == "accepted"
+    assert (await check_any_form(large, STRICT, convert)).graph == diffusion()
+    assert (await check_any_form(large, STRICT, refuse)).report.message == "It cannot be converted."
+    assert (await check_any_form(large, STRICT, None)).report.code == "backend_unknown"
+
+
+async def test_a_graph_that_is_too_large_is_no_document() -> None:
+    graph = {"1": {"class_type": "A", "inputs": {"text": "x" * ROOM}}}
+    assert (await check_any_form(graph, STRICT, None)).report.code == "graph_too_large"
 
 
 ANYTHING = st.recursive(
@@ -68,13 +146,15 @@ ANYTHING = st.recursive(
 
 
 @settings(max_examples=150)
-@given(st.dictionaries(st.text(max_size=3), ANYTHING, max_size=5), st.booleans())
-def test_whatever_a_workflow_holds_the_report_says_yes_or_names_a_code(graph: dict[str, Any], strict: bool) -> None:
-    report = check(graph, Ground(ROOM, strict=strict)).report
+@given(st.dictionaries(st.text(max_size=3), ANYTHING, max_size=5), st.sampled_from([None, "full"]))
+def test_whatever_a_workflow_holds_the_report_says_yes_or_names_a_code(
+    graph: dict[str, Any], strict: Level | None
+) -> None:
+    report = check(graph, Ground(ROOM, KNOWN, strict)).report
     assert report.verdict == "accepted" or report.code in CODES
 
 
 @given(st.binary(max_size=200))
-def test_whatever_a_file_holds_the_report_says_yes_or_names_a_code(content: bytes) -> None:
+def test_whatever_a_file_holds_the_report_is_a_verdict(content: bytes) -> None:
     report = check(content, LOOSE).report
     assert report.verdict == "accepted" or report.code in CODES

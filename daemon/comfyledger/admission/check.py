@@ -7,22 +7,26 @@ structure alone: form, outputs, seeds, batch size. With it, it is what a submiss
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple, TypedDict
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from comfyledger import wire
 from comfyledger.admission.suggest import suggested_inputs
+from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.comfyui.graph.checks import Level
 from comfyledger.comfyui.graph.forms import document_in
-from comfyledger.comfyui.graph.nodes import by_number, printable, upstream
+from comfyledger.comfyui.graph.nodes import printable, upstream
+from comfyledger.comfyui.graph.plan import addresses_of_the_run
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import Refused
 
 LISTED_MAX: Final = 100
 """Entries in each list of a report."""
+CLASS_CHARS: Final = 200
 UNKNOWN_HINT: Final = "Start ComfyUI and the daemon, or export the workflow in ComfyUI: Workflow > Export (API)."
 
 
@@ -32,7 +36,8 @@ class Ground(NamedTuple):
     graph_bytes_max: int
     info: ObjectInfo | None = None
     """What ComfyUI said of its node classes; None if it is not known."""
-    strict: bool = False
+    strict: Level | Literal["off"] | None = None
+    """None: the structure alone. Else what a submission checks, and how far it looks at the node classes."""
     node_classes_denied: tuple[str, ...] = ()
 
 
@@ -59,7 +64,7 @@ async def check_any_form(source: bytes | Mapping[str, Any], ground: Ground, conv
             raise Refused("backend_unknown", hint=UNKNOWN_HINT)
         return check(await convert(source), ground)
     except Refused as refusal:
-        return Checked(_refused(refusal, {}, None), None)
+        return Checked(_refused(wire.WorkflowReport("refused"), refusal), None)
 
 
 def _holds_document(source: bytes | Mapping[str, Any]) -> bool:
@@ -73,56 +78,76 @@ def _holds_document(source: bytes | Mapping[str, Any]) -> bool:
 
 def check(source: bytes | Mapping[str, Any], ground: Ground, named: graphs.Named = graphs.NOTHING_NAMED) -> Checked:
     """The report about a workflow. Raises nothing for a workflow that is refused: that is what the report says."""
-    read: graphs.ReadGraph | None = None
+    read = None
     try:
         read = graphs.read_graph(source, ground.graph_bytes_max)
-        return Checked(_accepted(read, ground, named), read.nodes)
+        graph, plan = graphs.plan_workflow(read.nodes, replace(named, no_nodes=read.no_nodes), ground.info)
     except Refused as refusal:
         nodes = read.nodes if read is not None else {}
-        return Checked(_refused(refusal, nodes, ground.info), nodes or None)
+        return Checked(_refused(_needing(nodes, ground.info, nodes), refusal), nodes or None)
+    report = _planned(graph, plan, ground.info)
+    if ground.strict is not None:
+        report = _strictly(report, read.nodes, graph, plan, ground)
+    return Checked(report, read.nodes)
 
 
-def _accepted(read: graphs.ReadGraph, ground: Ground, named: graphs.Named) -> wire.WorkflowReport:
-    """Raises Refused if the workflow cannot be used."""
-    graph, plan = graphs.plan_workflow(read.nodes, replace(named, no_nodes=read.no_nodes), ground.info)
-    if ground.strict:
-        graphs.check_classes(read.nodes, ground.node_classes_denied)
-        graphs.check_graph(graph, [output.prefix for output in plan.every_output])
-        graphs.check_no_secrets(graph)
-    run = sorted(upstream(graph, [output.node for output in plan.every_output]), key=by_number)
+def _planned(graph: graphs.Graph, plan: graphs.Plan, info: ObjectInfo | None) -> wire.WorkflowReport:
+    run = upstream(graph, [output.node for output in plan.every_output])
     outputs = [wire.OutputFound(one.node, str(graph[one.node]["class_type"]), one.medium) for one in plan.every_output]
-    return wire.WorkflowReport(
-        verdict="accepted",
+    return replace(
+        _needing(graph, info, run),
         medium=outputs[0].medium,
         outputs=outputs,
         seeds=list(plan.seeds[:LISTED_MAX]),
         batch_size=plan.batch_size or "",
-        not_run=list(plan.left_out[:LISTED_MAX]),
+        not_run=list(plan.left_out),
         inputs=suggested_inputs(graph, plan),
-        found=graphs.describe(plan, graph).split(" · "),
-        **_needs({node_id: graph[node_id] for node_id in run}, ground.info),
+        found=graphs.findings(plan, graph),
     )
 
 
-def _refused(refusal: Refused, graph: graphs.Graph, info: ObjectInfo | None) -> wire.WorkflowReport:
+def _needing(graph: graphs.Graph, info: ObjectInfo | None, nodes: Collection[str]) -> wire.WorkflowReport:
+    """A report with what ComfyUI must have for these nodes."""
+    lacking = checks.unknown_classes(graph, info, nodes) if info is not None else ()
     return wire.WorkflowReport(
+        verdict="accepted",
+        unknown_classes=[printable(name, CLASS_CHARS) for name in lacking[:LISTED_MAX]],
+        files=list(checks.files(graph, info, nodes)[:LISTED_MAX]),
+        models=list(checks.models(graph, nodes)[:LISTED_MAX]),
+    )
+
+
+def _refused(report: wire.WorkflowReport, refusal: Refused) -> wire.WorkflowReport:
+    return replace(
+        report,
         verdict="refused",
         code=refusal.code,
         message=refusal.message,
         hint=refusal.hint,
         path=refusal.path,
-        **_needs(graph, info),
+        mistakes=[wire.mistake_info(mistake) for mistake in refusal.mistakes],
     )
 
 
-class _Needs(TypedDict):
-    unknown_classes: list[str]
-    files: list[str]
-    models: list[str]
+def _strictly(
+    report: wire.WorkflowReport, source: graphs.Graph, graph: graphs.Graph, plan: graphs.Plan, ground: Ground
+) -> wire.WorkflowReport:
+    """The report with the verdict of a submission. `source`: the graph without savers of ours."""
+    level = ground.strict if ground.info is not None and ground.strict != "off" else None
+    report = replace(report, checked=level or "structure")
+    try:
+        graphs.check_classes(source, ground.node_classes_denied)
+        graphs.check_graph(graph, [output.prefix for output in plan.every_output])
+        graphs.check_no_secrets(source)
+        if level is not None and ground.info is not None:
+            _check_nodes(graph, plan, ground.info, level)
+    except Refused as refusal:
+        return _refused(report, refusal)
+    return report
 
 
-def _needs(graph: graphs.Graph, info: ObjectInfo | None) -> _Needs:
-    """What ComfyUI must have for these nodes, each once."""
-    classes = dict.fromkeys(str(node["class_type"]) for node in graph.values())
-    lacking = [] if info is None else [printable(name) for name in classes if name not in info]
-    return {"unknown_classes": lacking[:LISTED_MAX], "files": [], "models": []}
+def _check_nodes(graph: graphs.Graph, plan: graphs.Plan, info: ObjectInfo, level: Level) -> None:
+    """Raises Refused (workflow_failed_validation)."""
+    outputs, filled = [output.node for output in plan.every_output], addresses_of_the_run(plan)
+    if mistakes := checks.find_mistakes(graph, outputs, info, filled=filled.keys(), level=level):
+        raise checks.refusal(mistakes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container
 from typing import Final
 
@@ -11,6 +12,7 @@ from comfyledger import crash_points, wire
 from comfyledger.admission import admit, check, forget, recover, repeats, store_import
 from comfyledger.comfyui.client import NotReached
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.comfyui.graph.checks import Level
 from comfyledger.core.commands import (
     CancelBatch,
     Command,
@@ -168,8 +170,10 @@ async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.Batc
 
 async def check_workflow(context: Dependencies, message: wire.CheckWorkflow) -> wire.WorkflowReport:
     """What a submission would say of a graph. Raises nothing for a graph that it would refuse."""
-    policy = context.policy
-    ground = check.Ground(policy.graph_bytes_max, None, message.strict, policy.node_classes_denied)
+    policy, classes = context.policy, context.node_classes[context.policy.backend]
+    fresh = await classes.fresh(asyncio.get_running_loop().time()) if message.strict else None
+    level: Level | None = "full" if message.strict else None
+    ground = check.Ground(policy.graph_bytes_max, fresh or classes.current(), level, policy.node_classes_denied)
     report, graph = check.check(message.workflow, ground)
     return replace(report, graph=graph) if message.convert else report
 

@@ -122,7 +122,7 @@ class _Alone:
         except Refused as refusal:
             return _unread(refusal)
         info = self._saved.info if self._saved is not None else None
-        ground = Ground(self._graph_bytes_max, info, strict)
+        ground = Ground(self._graph_bytes_max, info, "full" if strict else None)
         report, graph = await check_any_form(text, ground, self._converted if self._saved is not None else None)
         return replace(report, graph=graph) if convert else report
 

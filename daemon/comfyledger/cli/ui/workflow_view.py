@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from comfyledger import wire
 from comfyledger.cli.ui.terminal import say, several
+from comfyledger.errors import CODES
 
 INDENT = "  "
 
@@ -20,7 +21,10 @@ def say_report(path: str, report: wire.WorkflowReport) -> None:
 def lines_of(report: wire.WorkflowReport) -> Iterator[str]:
     """What a person reads about a workflow."""
     if report.verdict == "refused":
-        yield f"{report.path}: {report.message}" if report.path else report.message
+        several_at_once = len(report.mistakes) > 1
+        message = CODES.get(report.code, report.message) if several_at_once else report.message
+        yield f"{report.path}: {message}" if report.path and not several_at_once else message
+        yield from (mistake.message for mistake in report.mistakes if several_at_once)
         if report.hint:
             yield report.hint
     yield from report.found

@@ -54,6 +54,7 @@ __all__ = [
     "check_no_secrets",
     "describe",
     "fill",
+    "findings",
     "makes_one",
     "plan_workflow",
     "read_graph",
@@ -249,6 +250,11 @@ def check_against_object_info(graph: Graph, object_info: Mapping[str, Any]) -> N
 
 def describe(plan: Plan, graph: Graph) -> str:
     """What was found, in one line for people."""
+    return " · ".join(findings(plan, graph))
+
+
+def findings(plan: Plan, graph: Graph) -> list[str]:
+    """What was found, each thing for itself."""
     parts = [
         _describe_outputs(plan, graph),
         _describe_seeds(plan, graph),
@@ -263,7 +269,7 @@ def describe(plan: Plan, graph: Graph) -> str:
         parts.append(f"no nodes, left out: {some_of(plan.no_nodes)}")
     if plan.left_out:
         parts.append(f"not run: {some_of(node_text(graph, node_id) for node_id in plan.left_out)}")
-    return " · ".join(parts)
+    return parts
 
 
 def _describe_outputs(plan: Plan, graph: Graph) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from comfyledger.core.media import Medium
+from comfyledger.wire.answers.mistakes import MistakeInfo
 from comfyledger.wire.answers.parts import Answer
 
 
@@ -32,7 +33,7 @@ class WorkflowReport(Answer, frozen=True):
     ] = ""
     hint: Annotated[str, Meta(description="What to do.", examples=["Did you mean 6.text?"])] = ""
     path: Annotated[str, Meta(description="The node or the input at fault.", examples=["6.text"])] = ""
-    medium: Annotated[Medium | None, Meta(description="The medium of the first output; `null` if it is refused.")] = (
+    medium: Annotated[Medium | None, Meta(description="The medium of the first output; `null` if there is none.")] = (
         None
     )
     outputs: Annotated[
@@ -74,6 +75,9 @@ class WorkflowReport(Answer, frozen=True):
     models: Annotated[
         list[str],
         Meta(description="Models that ComfyUI must have.", examples=[["v1-5-pruned-emaonly.safetensors"]]),
+    ] = []
+    mistakes: Annotated[
+        list[MistakeInfo], Meta(description="What ComfyUI would not take, at most 100; only with `strict`.")
     ] = []
     found: Annotated[
         list[str],

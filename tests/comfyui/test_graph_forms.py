@@ -32,6 +32,26 @@ def test_a_wrapper_with_both_formats_gives_its_api_format() -> None:
     assert read_graph({"prompt": "a fox", "workflow": diffusion()}, ROOM) == (diffusion(), ("prompt",))
 
 
+def test_a_key_that_alone_holds_a_graph_is_a_wrapper() -> None:
+    wrapped = {"note": "n", "api_graph": diffusion()}
+    assert read_graph(wrapped, ROOM) == (diffusion(), ("note",))
+    assert read_graph({"workflow": wrapped}, ROOM) == (diffusion(), ("workflow.note",))
+    assert refusal(read_graph, wrapped | {"other": diffusion()}, ROOM).code == "workflow_invalid"
+
+
+def test_a_number_that_is_none_is_left_out_with_what_holds_it() -> None:
+    """Python writes NaN into what it exports; what stands beside the nodes is not looked at."""
+    beside = '"_meta": {"a": [NaN, {"b": -Infinity}], "c": 1}'
+    text = f'{{"1": {{"class_type": "A", "inputs": {{"x": 1}}, "is_changed": NaN}}, {beside}}}'
+    graph = {"1": {"class_type": "A", "inputs": {"x": 1}}}
+    assert read_graph(text.encode(), ROOM) == (graph, ("_meta",))
+    wrapped = f'{{"input": {{"prompt": {text}, "cost": NaN}}, "time": Infinity}}'
+    assert read_graph(wrapped.encode(), ROOM) == (graph, ("time", "input.cost", "input.prompt._meta"))
+    for place in ("1.inputs.x", "input.prompt.1.inputs.x"):
+        wrong = (text if place[0] == "1" else wrapped).replace('"x": 1', '"x": NaN')
+        assert refusal(read_graph, wrong.encode(), ROOM).path == place
+
+
 def test_a_node_called_prompt_is_no_wrapper() -> None:
     graph = image(prompt=node("CLIPTextEncode", text="a"))
     assert read_graph(graph, ROOM) == (graph, ())

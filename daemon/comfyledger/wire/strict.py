@@ -94,11 +94,12 @@ def _literal(token: str) -> Any:
 
 
 def finite(graph: Any, path: str) -> Any:
-    """A graph without NaN and infinities where ComfyUI does not look: beside class_type and inputs of a node.
+    """A graph without NaN and infinities where ComfyUI does not look: beside class_type and inputs of a node, where its
+    own exports have them, and in what stands beside the nodes or beside the graph in a wrapper.
 
-    Its own exports have them there. Raises Refused(workflow_invalid), with the path, for all others.
+    Raises Refused(workflow_invalid), with the path, for all others.
     """
-    kept = _kept(graph)
+    kept, _ = _kept(graph)
     place = next(_not_finite(kept, path), None)
     if place is not None:
         path = _shown(place)
@@ -106,15 +107,29 @@ def finite(graph: Any, path: str) -> Any:
     return kept
 
 
-def _kept(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        is_node = isinstance(value.get("class_type"), str)
-        return {
-            key: _kept(one)
-            for key, one in value.items()
-            if not is_node or key in {"class_type", "inputs"} or next(_not_finite(one, ""), None) is None
+def _kept(value: Any) -> tuple[Any, bool]:
+    """The value without what nobody looks at, and whether there is a node in it."""
+    if not isinstance(value, Mapping):
+        return value, False
+    if isinstance(value.get("class_type"), str):
+        looked_at = {"class_type", "inputs"}
+        gone = {
+            key for key, one in value.items() if key not in looked_at and next(_not_finite(one, ""), None) is not None
         }
-    return [_kept(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: one for key, one in value.items() if key not in gone}, True
+    parts = {key: _kept(one) for key, one in value.items()}
+    if not any(has_node for _, has_node in parts.values()):
+        return value, False
+    return {key: one if has_node else _nulled(one) for key, (one, has_node) in parts.items()}, True
+
+
+def _nulled(value: Any) -> Any:
+    """The value with null for each number that is none."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _nulled(one) for key, one in value.items()}
+    return [_nulled(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _not_finite(value: Any, path: str) -> Iterator[str]:

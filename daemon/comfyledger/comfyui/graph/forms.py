@@ -62,7 +62,10 @@ def document_in(decoded: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _way(value: Mapping[str, Any], is_it: Callable[[Mapping[str, Any]], bool]) -> tuple[str, ...] | None:
-    """The wrappers that lead to the first object of a kind; None if none does. A graph is not looked into."""
+    """The wrappers that lead to the first object of a kind; None if none does. A graph is not looked into.
+
+    A key of any other name is a wrapper if it alone holds a graph: `{"note": "...", "api_graph": graph}`.
+    """
     if is_it(value):
         return ()
     for wrapper in WRAPPERS:
@@ -70,7 +73,8 @@ def _way(value: Mapping[str, Any], is_it: Callable[[Mapping[str, Any]], bool]) -
         way = _way(inner, is_it) if isinstance(inner, dict) else None
         if way is not None:
             return wrapper, *way
-    return None
+    graphs = [key for key, inner in value.items() if isinstance(inner, dict) and is_it(inner)]
+    return (graphs[0],) if len(graphs) == 1 else None
 
 
 def _has_nodes(value: object) -> bool:

@@ -112,9 +112,45 @@ def inputs_of(node_class: NodeClass, given: Mapping[str, Any]) -> dict[str, Inpu
     the choice itself is optional.
     """
     found: dict[str, Input] = {}
-    for name, spec, required in _sections(node_class.inputs):
-        _expand(name, spec, required, given, found, 0)
+    for one in described_inputs(node_class):
+        _expand(one, given, found, 0)
     return found
+
+
+def described_inputs(node_class: NodeClass) -> list[Input]:
+    """The inputs of a class as they are described, in the order of `inputs_of`, with none expanded."""
+    return [_input(name, spec, required) for name, spec, required in _sections(node_class.inputs)]
+
+
+def chosen_inputs(one: Input, value: object) -> list[Input]:
+    """The further inputs that a value of a dynamic combo brings, with none expanded."""
+    for option in _list(one.config.get("options")):
+        if isinstance(option, dict) and option.get("key") == value:
+            return _inner(one, _dict(option.get("inputs")))
+    return []
+
+
+def grown_inputs(one: Input) -> list[Input]:
+    """The inputs of a growing list, as many as it may have; the first `min` of them are required."""
+    template = _dict(one.config.get("template"))
+    inner = next(iter(_sections(_dict(template.get("input")))), None)
+    if inner is None:
+        return []
+    names = [str(name) for name in _list(template.get("names"))]
+    most = template.get("max", 10)
+    if not names and isinstance(most, int):
+        names = [f"{template.get('prefix', '')}{place}" for place in range(min(most, GROWN_MAX))]
+    least = grown_min(one)
+    return [
+        _input(f"{one.name}.{name}", inner[1], inner[2] and place < least)
+        for place, name in enumerate(names[:GROWN_MAX])
+    ]
+
+
+def grown_min(one: Input) -> int:
+    """How many inputs of a growing list are required."""
+    least = _dict(one.config.get("template")).get("min", 1)
+    return least if isinstance(least, int) else 0
 
 
 def _node_class(name: str, said: object) -> NodeClass | None:
@@ -145,43 +181,25 @@ def _sections(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:
                 yield name, spec, section == "required"
 
 
-def _expand(
-    name: str, spec: Any, required: bool, given: Mapping[str, Any], found: dict[str, Input], depth: int
-) -> None:
-    one = _input(name, spec, required)
+def _expand(one: Input, given: Mapping[str, Any], found: dict[str, Input], depth: int) -> None:
     if one.type == AUTOGROW:
-        _grow(one, found)
+        found |= {grown.name: grown for grown in grown_inputs(one)}
         return
-    found[name] = one
+    found[one.name] = one
     if depth < NESTED_MAX:
-        for inner, inner_spec, inner_required in _brought_in(one, given):
-            _expand(f"{name}.{inner}", inner_spec, inner_required, given, found, depth + 1)
+        for inner in _brought_in(one, given):
+            _expand(inner, given, found, depth + 1)
 
 
-def _brought_in(one: Input, given: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:
+def _brought_in(one: Input, given: Mapping[str, Any]) -> list[Input]:
     """The further inputs that the value of a dynamic input brings."""
     if one.type == DYNAMIC_SLOT and one.name in given:
-        yield from _sections(_dict(one.config.get("inputs")))
-    elif one.type == DYNAMIC_COMBO:
-        for option in _list(one.config.get("options")):
-            if isinstance(option, dict) and option.get("key") == given.get(one.name):
-                yield from _sections(_dict(option.get("inputs")))
+        return _inner(one, _dict(one.config.get("inputs")))
+    return chosen_inputs(one, given.get(one.name)) if one.type == DYNAMIC_COMBO else []
 
 
-def _grow(one: Input, found: dict[str, Input]) -> None:
-    """The inputs of a growing list; the first `min` of them are required."""
-    template = _dict(one.config.get("template"))
-    inner = next(iter(_sections(_dict(template.get("input")))), None)
-    if inner is None:
-        return
-    names = [str(name) for name in _list(template.get("names"))]
-    most = template.get("max", 10)
-    if not names and isinstance(most, int):
-        names = [f"{template.get('prefix', '')}{place}" for place in range(min(most, GROWN_MAX))]
-    least = template.get("min", 1)
-    for place, name in enumerate(names[:GROWN_MAX]):
-        required = inner[2] and isinstance(least, int) and place < least
-        found[f"{one.name}.{name}"] = _input(f"{one.name}.{name}", inner[1], required)
+def _inner(one: Input, inputs: Mapping[str, Any]) -> list[Input]:
+    return [_input(f"{one.name}.{name}", spec, required) for name, spec, required in _sections(inputs)]
 
 
 def _input(name: str, spec: Any, required: bool) -> Input:

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from comfyledger.errors import Refused
+from comfyledger.errors import NodeMistake, Refused
 
 HEAD: Final = struct.Struct(">cQ")
 READY: Final = b"R"
@@ -29,13 +29,14 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str
     hint: str
     path: str
+    mistakes: tuple[NodeMistake, ...] = ()
 
     @classmethod
     def of(cls, refused: Refused) -> Refusal:
-        return cls(refused.code, refused.message, refused.hint, refused.path)
+        return cls(refused.code, refused.message, refused.hint, refused.path, refused.mistakes)
 
     def error(self) -> Refused:
-        return Refused(self.code, self.message, hint=self.hint, path=self.path)
+        return Refused(self.code, self.message, hint=self.hint, path=self.path, mistakes=self.mistakes)
 
 
 def packed(kind: bytes, content: bytes = b"") -> bytes:

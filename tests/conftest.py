@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import settings
+
+from support.waiting import hurry
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
@@ -73,6 +76,14 @@ def _the_process_is_as_at_the_start() -> Iterator[None]:
     gc.set_threshold(*thresholds)
     structlog.reset_defaults()
     _show_short_tracebacks()
+
+
+@pytest.fixture
+async def quick_time() -> AsyncIterator[None]:
+    """For tests that wait for time limits of this process alone."""
+    hurrying = asyncio.create_task(hurry())
+    yield
+    hurrying.cancel()
 
 
 def _show_short_tracebacks() -> None:

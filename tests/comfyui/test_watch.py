@@ -21,6 +21,7 @@ from support.waiting import until
 
 DEADLINE_S = 20.0
 SWEEP_S = 1.0
+pytestmark = pytest.mark.usefixtures("quick_time")
 
 
 class Live:

@@ -31,6 +31,8 @@ from comfyledger.comfyui.watch import Ending, Watcher
 from comfyledger.sim.comfyui.server import SimOptions, serve
 from support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("quick_time")
+
 DEADLINE_S = 20.0
 ERROR = ExecutionError("p", "1", "SaveImage", "RuntimeError", "no")
 

@@ -16,6 +16,8 @@ from comfyledger_cloudinary.account import Options, options_from
 from comfyledger_cloudinary.delivery import address_of, download
 from support.waiting import pause
 
+pytestmark = pytest.mark.usefixtures("quick_time")
+
 ASSET = {"public_id": "u_2/a b", "format": "png", "version": 12, "secure_url": "https://res.test/v12/u_2/a%20b.png"}
 
 

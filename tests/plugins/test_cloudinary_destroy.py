@@ -17,6 +17,8 @@ from comfyledger.sim.cloudinary.server import SECRET, CloudinaryOptions, SimClou
 from comfyledger_cloudinary.answers import Answer, judge_destroyed
 from comfyledger_cloudinary.store import CloudinaryStore
 
+pytestmark = pytest.mark.usefixtures("quick_time")
+
 NAME = "Areg/characters/opal-fever/images/Areg_opal-fever_image_1"
 
 

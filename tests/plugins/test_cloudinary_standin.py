@@ -19,6 +19,8 @@ from comfyledger.plugin_api import Deleted, Deposit, Held, ImageFault, LaneFault
 from comfyledger.sim.cloudinary.server import SECRET, CloudinaryOptions, SimCloudinary, serve
 from comfyledger_cloudinary.store import CloudinaryStore
 
+pytestmark = pytest.mark.usefixtures("quick_time")
+
 FOLDER = "Areg/characters/opal-fever/images"
 NAME = f"{FOLDER}/Areg_opal-fever_image_1"
 STORED_THEN_LOST = (

@@ -22,6 +22,8 @@ from comfyledger_cloudinary.kinds import KINDS
 from comfyledger_cloudinary.store import CloudinaryStore, comfyledger_stores
 from support.waiting import pause, until
 
+pytestmark = pytest.mark.usefixtures("quick_time")
+
 FOLDER = "Areg/characters/opal-fever/images"
 NAME = f"{FOLDER}/Areg_opal-fever_image_1"
 SERIES = Series(FOLDER, "Areg_opal-fever_image_")

@@ -19,6 +19,8 @@ from comfyledger_cloudinary.answers import Answer
 from comfyledger_cloudinary.transfer import PIECE_BYTES, Cargo, Patience, Transfer, frame
 from support.waiting import pause
 
+pytestmark = pytest.mark.usefixtures("quick_time")
+
 FIELDS = {"public_id": "Zoé/a", "context": "a=b|c", "signature": "0f"}
 OK = b"HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: 2\r\n\r\n{}"
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -20,6 +20,8 @@ from comfyledger.server.v1 import events
 from support.event_stream import follow
 from support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("quick_time")
+
 BATCH = {"username": "Areg", "character": "Opal Fever", "quantity": 2}
 
 

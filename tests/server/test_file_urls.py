@@ -26,6 +26,8 @@ from comfyledger.settings import Door as DoorSettings
 from support.browser import CHROMIUM, Pages
 from support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("quick_time")
+
 in_module = pytest.mark.asyncio(loop_scope="module")
 NOW_S = 1_795_899_000.0
 IMAGE = "01M82DA9EJBQZAAZJR4D2RM95D/1"

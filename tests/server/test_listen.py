@@ -25,6 +25,8 @@ from comfyledger.server.app_keys import SPARED_EACH
 from comfyledger.server.tokens import add
 from support.waiting import pause, until
 
+pytestmark = pytest.mark.usefixtures("quick_time")
+
 PATH = "door.sock"
 
 

@@ -20,6 +20,8 @@ from comfyledger.server import access, pages, tokens
 from comfyledger.server.tokens import RIGHTS, Caller, Keyring, Right
 from support.wire_app import narrow_socket
 
+pytestmark = pytest.mark.usefixtures("quick_time")
+
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:

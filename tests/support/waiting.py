@@ -1,7 +1,7 @@
 """Waiting in tests. Nobody sleeps: a test polls a condition, and fails at a deadline.
 
-`pause` is for what a test sets up, such as a server that is slow. A test does not wait with it. `pass_time` is for what
-ends by a time limit in this process: the limit stays as it is, and is over at once.
+`pause` is for what a test sets up, such as a server that is slow. A test does not wait with it. `pass_time` and
+`hurry` are for what ends by a time limit in this process: the limit stays as it is, and is over sooner.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 DEADLINE_S = 40.0
 POLL_FIRST_S = 0.001
 POLL_MAX_S = 0.02
+HURRY_S = 0.002
 
 
 class _Polling:
@@ -67,5 +68,27 @@ async def pause(time_s: float) -> None:
 def pass_time(time_s: float) -> None:
     """Put the clock of the running event loop forward. Each test has a loop of its own, so it need not be put back."""
     loop = asyncio.get_running_loop()
-    clock = loop.time
-    loop.time = lambda: clock() + time_s  # type: ignore[method-assign]
+    if not isinstance(loop.time, _Ahead):
+        loop.time = _Ahead()  # type: ignore[method-assign]
+    loop.time.ahead_s += time_s
+
+
+class _Ahead:
+    """A clock that was put forward."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
+async def hurry() -> None:
+    """Let time pass eight times as fast in the running event loop, for ever.
+
+    It passes between the turns of the loop. So a busy machine, which takes longer for each turn, leaves what happens in
+    the loop as much time as an idle one.
+    """
+    while True:
+        pass_time(7 * HURRY_S)
+        await asyncio.sleep(HURRY_S)

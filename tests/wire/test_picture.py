@@ -92,14 +92,26 @@ def test_very_many_chunks_are_refused_at_once() -> None:
     assert time.perf_counter() - began < 3
 
 
-def test_a_picture_with_two_graphs_is_refused() -> None:
-    assert "two workflows" in refused(png(("prompt", "{}"), ("prompt", "{}"))).message
+@pytest.mark.parametrize("keyword", ["prompt", "workflow"])
+def test_a_picture_with_two_workflows_is_refused(keyword: str) -> None:
+    assert "two workflows" in refused(png((keyword, "{}"), (keyword, "{}"))).message
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_picture_without_a_graph_gives_its_document_in_the_ui_format(zipped: bool) -> None:
+    assert taken(png(("Title", "x"), ("workflow", UI), zipped=zipped)) == UI.encode()
+    animated = animated_webp([Image.new("RGB", (4, 4), color) for color in ("red", "blue")], 8.0, {"workflow": {}})
+    assert taken(animated) == b"{}"
+
+
+def test_a_document_beyond_the_limit_harms_nothing_beside_a_graph() -> None:
+    assert taken(png(("workflow", "x" * 500), ("prompt", "{}")), 50) == b"{}"
+    assert refused(png(("workflow", "x" * 500)), 50).code == "graph_too_large"
 
 
 def test_a_picture_without_a_graph_is_refused_with_what_to_do() -> None:
     plain = refused(png(("Title", "x")))
     assert (plain.code, "Export (API)" in plain.hint) == ("workflow_invalid", True)
-    assert refused(png(("workflow", UI))).code == "workflow_ui_format"
     assert refused(b"\xff\xd8\xff\xe0JFIF").code == "workflow_invalid"
 
 

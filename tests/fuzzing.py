@@ -29,11 +29,13 @@ from comfyledger.comfyui import answers, fields, messages
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.naming.names import Templates
 from comfyledger.errors import CODES, Refused
+from comfyledger.queries.dependencies import AdmissionPolicy, IdSource
 from comfyledger.server.tokens import Caller
 from comfyledger.server.v1 import reading
 from comfyledger.server.v1.reading import KEY_HEADER
 from comfyledger.wire.problems import problem_of
 from comfyledger.wire.routes import ROUTES, Route
+from support.admission_builders import admitted, given
 
 RECORDINGS: Final = Path(__file__).parent / "recordings"
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
@@ -125,17 +127,24 @@ class Mutator:
 # ---- the wire
 
 
-def _policy() -> admit.AdmissionPolicy:
+def _policy() -> AdmissionPolicy:
     graph = graphs.read_graph(workflows.load("empty-image"), 524_288).nodes
     named = graphs.Named(inputs=dict(workflows.SAMPLES["empty-image"].inputs))
-    prepared = {"empty-image": admit.prepare("empty-image", graph, named)}
-    return admit.AdmissionPolicy(Templates(), prepared, "empty-image", "main", 1_000, 524_288, trust=False)
+    return AdmissionPolicy(
+        Templates(),
+        {"empty-image": given(graph, named, "empty-image")},
+        "empty-image",
+        "main",
+        1_000,
+        524_288,
+        trust=False,
+    )
 
 
 def wire_reader() -> Callable[[bytes], str]:
     """Reads one frame as the door does, up to the command that the engine would get; the code of what came of it."""
     policy = _policy()
-    ids = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 7)
+    ids = IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 7)
 
     def read(frame: bytes) -> str:
         try:
@@ -143,8 +152,7 @@ def wire_reader() -> Callable[[bytes], str]:
             message = wire.read_request(envelope)
             raw = bytes(envelope.data)
             if isinstance(message, wire.SubmitBatch):
-                about = {"raw": raw, "label": "a", "policy": policy, "stores": (), "secret": b"s", "ids": ids}
-                admit.admit(message, **about)  # type: ignore[arg-type]
+                admitted(message, raw, policy, ids)
             elif isinstance(message, wire.OpenSeries):
                 admit.open_series(message, "a", policy, ())
         except Refused as refusal:

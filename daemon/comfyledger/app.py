@@ -24,7 +24,7 @@ import structlog
 from ulid import ULID
 
 from comfyledger import __version__, logs
-from comfyledger.admission.configured import keys_of_backends, prepare_workflows, secrets_of_workflows
+from comfyledger.admission.configured import keys_of_backends, read_workflows, secrets_of_workflows
 from comfyledger.client.finding import find_state_dir
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.scheduling.capacity import Limits
@@ -36,7 +36,7 @@ from comfyledger.ledger.observers import Observer
 from comfyledger.ledger.ports import BatchFilter, Ledger, Reader
 from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
-from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow, IdSource
+from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, WorkflowSource, WorkflowTools, workflow_tools
 from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
 from comfyledger.server.access import access_of
@@ -193,7 +193,7 @@ class Daemon(msgspec.Struct, frozen=True):
 
 async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = SILENT) -> Daemon:
     """Everything but the sockets of the server. `stack` closes it. Raises Refused, Unusable."""
-    workflows = prepare_workflows(settings)
+    workflows = read_workflows(settings)
     state = open_state(settings, os.environ, stack, notifier)
     session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
     engine = _engine(settings, state.ledger)
@@ -208,9 +208,12 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     await preparer.first()
     progress = ProgressFeed(engine.view.batch)
     backends = build_backends(settings, session, keys, progress, reporter, state.reader)
-    background = build_background(settings, state, engine, stores, backends, secrets, reporter, time.time)
+    tools = workflow_tools(settings.limits.check_workflows, settings.limits.graph_bytes_max)
+    stack.push_async_callback(tools.converter.close)
+    checks = tools.checks
+    background = build_background(settings, state, engine, stores, backends, secrets, reporter, checks, time.time)
     progress.abouts.extend(renderer.about for renderer in background.renderers.values())
-    context = await _context(settings, state, engine, progress, stores, backends, workflows, notifier)
+    context = await _context(settings, state, engine, progress, stores, backends, workflows, tools, notifier)
     await background.sweep_and_check()
     return Daemon(context, backends, background, preparer)
 
@@ -237,7 +240,7 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
 
 def _secrets(
     settings: Settings,
-    workflows: Mapping[str, ConfiguredWorkflow],
+    workflows: Mapping[str, WorkflowSource],
     keys: Mapping[str, Mapping[str, Secret]],
 ) -> Secrets:
     """What is filled in before a prompt is sent, and all that no text may show. Raises Refused(config_invalid)."""
@@ -258,7 +261,8 @@ async def _context(
     progress: ProgressFeed,
     stores: dict[str, OpenedStore],
     backends: Mapping[str, Backend],
-    workflows: dict[str, ConfiguredWorkflow],
+    workflows: dict[str, WorkflowSource],
+    tools: WorkflowTools,
     notifier: Notifier,
 ) -> Context:
     """What the server answers from."""
@@ -278,6 +282,7 @@ async def _context(
         stores=stores,
         comfyui={name: backend.client for name, backend in backends.items()},
         node_classes={name: backend.node_classes for name, backend in backends.items()},
+        tools=tools,
         backends=lambda: [backend.info() for backend in backends.values()],
         uptime_s=lambda: int(time.monotonic() - started),
         version=__version__,
@@ -293,7 +298,7 @@ def _counting(metrics: Metrics) -> Observer:
     return lambda committed: metrics.committed(committed.lines, committed.rows, committed.messages, committed.seconds)
 
 
-def _policy(settings: Settings, workflows: dict[str, ConfiguredWorkflow]) -> AdmissionPolicy:
+def _policy(settings: Settings, workflows: dict[str, WorkflowSource]) -> AdmissionPolicy:
     return AdmissionPolicy(
         templates=settings.naming.templates,
         workflows=workflows,

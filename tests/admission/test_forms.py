@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 
-from comfyledger.admission.configured import prepare_workflows
+from comfyledger.admission.configured import made_ready, read_workflows
 from comfyledger.settings import Limits, Settings, Workflow
 from comfyledger.sim.comfyui.media.stills import animated_png, animated_webp
 from support.graphs import diffusion, refusal
@@ -28,7 +28,7 @@ def picture(made: Any, graph: Any) -> bytes:
 
 @pytest.mark.parametrize("made", [animated_png, animated_webp])
 def test_a_configured_picture_is_its_graph(tmp_path: Path, made: Any) -> None:
-    prepared = prepare_workflows(settings_of(tmp_path / "portrait", picture(made, diffusion())))["w"]
+    prepared = made_ready(read_workflows(settings_of(tmp_path / "portrait", picture(made, diffusion())))["w"])
     assert prepared.graph == diffusion()
     assert prepared.plan.seeds == ("3.seed",)
 
@@ -36,14 +36,14 @@ def test_a_configured_picture_is_its_graph(tmp_path: Path, made: Any) -> None:
 def test_a_secret_in_a_picture_is_taken_out_of_the_graph(tmp_path: Path) -> None:
     graph = diffusion()
     graph["6"]["inputs"]["api_key"] = "sk-1"
-    prepared = prepare_workflows(settings_of(tmp_path / "p.png", picture(animated_png, graph)))["w"]
+    prepared = made_ready(read_workflows(settings_of(tmp_path / "p.png", picture(animated_png, graph)))["w"])
     assert prepared.plan.secrets == ("6.api_key",)
     assert b"sk-1" not in prepared.template
 
 
 def test_the_size_of_a_graph_in_a_picture_is_limited(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "p.png", picture(animated_png, diffusion()))
-    refused = refusal(prepare_workflows, replace(settings, limits=Limits(graph_bytes_max=100)))
+    refused = refusal(read_workflows, replace(settings, limits=Limits(graph_bytes_max=100)))
     assert refused.code == "config_invalid"
     assert "[workflows.w]" in refused.message
     assert "graph_bytes_max" in refused.hint
@@ -51,6 +51,6 @@ def test_the_size_of_a_graph_in_a_picture_is_limited(tmp_path: Path) -> None:
 
 def test_what_a_configured_workflow_has_beside_its_nodes_is_told(tmp_path: Path) -> None:
     content = json.dumps({"input": {"webhook": "x", "workflow": {**diffusion(), "_comment": "c"}}}).encode()
-    prepared = prepare_workflows(settings_of(tmp_path / "p.json", content))["w"]
+    prepared = made_ready(read_workflows(settings_of(tmp_path / "p.json", content))["w"])
     assert "no nodes, left out: input.webhook, input.workflow._comment" in prepared.found
     assert prepared.plan.no_nodes == ("input.webhook", "input.workflow._comment")

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from comfyledger import wire
-from comfyledger.admission import admit
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.core.commands import SubmitBatch
-from comfyledger.core.naming.names import Templates
 from comfyledger.errors import Refused
+from support.admission_builders import command_of, given
 from support.graphs import node
 
 LOADED = {"1": node("LoadImage", image="a.png"), "9": node("SaveImage", images=["1", 0], filename_prefix="x")}
@@ -24,11 +23,7 @@ OTHER = wire.ImageAsked(inputs={"9.note": "a"})
 
 
 def admitted(graph: dict[str, Any], info: ObjectInfo | None = None, outputs: Any = None, **asked: Any) -> SubmitBatch:
-    prepared = {"w": admit.prepare("w", graph, graphs.Named(outputs), info)}
-    policy = admit.AdmissionPolicy(Templates(), prepared, "w", "main", 1_000, 524_288, trust=False)
-    ids = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 5)
-    message = wire.SubmitBatch("r1", "Areg", "Opal Fever", **asked)
-    return admit.admit(message, raw=b"{}", label="a", policy=policy, stores=(), secret=b"s", ids=ids).command
+    return command_of({"w": given(graph, graphs.Named(outputs))}, info=info, **asked)
 
 
 def runs(graph: dict[str, Any], **asked: Any) -> list[tuple[int, ...]]:

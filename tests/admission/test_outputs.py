@@ -10,14 +10,12 @@ import pytest
 from msgspec.structs import replace
 
 from comfyledger import wire, workflows
-from comfyledger.admission import admit
-from comfyledger.admission.configured import prepare_workflows
+from comfyledger.admission.configured import made_ready, read_workflows
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.commands import SubmitBatch
-from comfyledger.core.naming.names import Templates
 from comfyledger.errors import Refused
-from comfyledger.queries.dependencies import ConfiguredWorkflow
 from comfyledger.settings import Settings, Workflow
+from support.admission_builders import command_of, given, ready
 
 OUTPUTS = ("9", "12")
 
@@ -30,16 +28,7 @@ def admitted(outputs: tuple[str, ...] = OUTPUTS, quantity_max: int = 1_000, **as
     video = {"12": node("SaveVideo", video=["1", 0], filename_prefix="x")}
     graph = graphs.read_graph(workflows.load("empty-image"), 524_288).nodes | video
     named = graphs.Named(outputs, batch_size="1.batch_size")
-    return command_of({"w": admit.prepare("w", graph, named)}, quantity_max, **asked)
-
-
-def command_of(
-    prepared: dict[str, ConfiguredWorkflow] | None = None, quantity_max: int = 1_000, **asked: Any
-) -> SubmitBatch:
-    policy = admit.AdmissionPolicy(Templates(), prepared or {}, "w", "main", quantity_max, 524_288, trust=False)
-    ids = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: 5)
-    message = wire.SubmitBatch("r1", "Areg", "Opal Fever", **asked)
-    return admit.admit(message, raw=b"{}", label="a", policy=policy, stores=(), secret=b"s", ids=ids).command
+    return command_of({"w": given(graph, named)}, quantity_max=quantity_max, **asked)
 
 
 def runs(command: SubmitBatch) -> list[tuple[int, ...]]:
@@ -108,12 +97,12 @@ def test_a_request_names_the_outputs_of_its_graph() -> None:
 
 
 def test_a_request_names_other_outputs_than_the_configuration() -> None:
-    whole = admit.prepare("w", FILM, graphs.Named(("12",), inputs={"prompt": "20.text"}))
+    whole = given(FILM, graphs.Named(("12",), inputs={"prompt": "20.text"}))
     assert nodes_of(command_of({"w": whole}, quantity=1)) == ["12"]
     again = command_of({"w": whole}, quantity=1, outputs=["8", "12"], inputs={"prompt": "b"})
     assert (nodes_of(again), again.workflow) == (["comfyledger", "12"], "w")
-    hidden = admit.prepare("w", FILM, graphs.Named(("12",), secrets=("20.text",)))
-    assert hidden.source["20"]["inputs"]["text"] == hidden.graph["20"]["inputs"]["text"] == ""
+    hidden = given(FILM, graphs.Named(("12",), secrets=("20.text",)))
+    assert ready(FILM, hidden.named).graph["20"]["inputs"]["text"] == ""
     assert command_of({"w": hidden}, quantity=1, output="9").plan["secrets"] == ("20.text",)
 
 
@@ -122,14 +111,14 @@ def test_the_configuration_names_one_output_or_several(tmp_path: Path) -> None:
     file.write_bytes(msgspec.json.encode(FILM))
     workflow = Workflow(str(file))
     cases = {"found": workflow, "one": replace(workflow, output="9"), "two": replace(workflow, outputs=("12", "8"))}
-    prepared = prepare_workflows(Settings(workflows=cases))
+    prepared = {name: made_ready(one) for name, one in read_workflows(Settings(workflows=cases)).items()}
     found = {name: [output.node for output in one.plan.every_output] for name, one in prepared.items()}
     assert found == {"found": ["12"], "one": ["9"], "two": ["12", "comfyledger"]}
     assert prepared["two"].found.startswith(
         "outputs: node 12 (SaveVideo), video, node comfyledger (SaveImage) of node 1 (EmptyImage), image"
     )
     with pytest.raises(Refused) as refused:
-        prepare_workflows(Settings(workflows={"w": replace(workflow, outputs=("12", "77"))}))
+        read_workflows(Settings(workflows={"w": replace(workflow, outputs=("12", "77"))}))
     assert (refused.value.code, refused.value.path) == ("config_invalid", "77")
     assert "12 (SaveVideo)" in refused.value.hint
 
@@ -137,8 +126,8 @@ def test_the_configuration_names_one_output_or_several(tmp_path: Path) -> None:
 def test_a_graph_with_one_image_saver_has_the_plan_that_it_always_had() -> None:
     graph = graphs.read_graph(workflows.load("text-to-image"), 524_288).nodes
     named = graphs.Named(inputs=dict(workflows.SAMPLES["text-to-image"].inputs))
-    prepared = admit.prepare("w", graph, named)
-    assert command_of({"w": prepared}, quantity=1).plan == {
+    prepared = ready(graph, named)
+    assert command_of({"w": given(graph, named)}, quantity=1).plan == {
         "output": "9",
         "prefix": "9.filename_prefix",
         "seeds": ("3.seed",),

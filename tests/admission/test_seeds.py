@@ -7,38 +7,28 @@ from typing import Any
 import pytest
 
 from comfyledger import wire, workflows
-from comfyledger.admission import admit
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.object_info import ObjectInfo
-from comfyledger.core.naming.names import Templates
 from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX
 from comfyledger.errors import Refused
-from comfyledger.queries.dependencies import ConfiguredWorkflow
-
-RAW = b"{}"
+from support.admission_builders import command_of, given
 
 
-def taking(low: int, high: int) -> ConfiguredWorkflow:
-    """A workflow whose only seed takes so many numbers."""
+def taking(low: int, high: int) -> tuple[dict[str, Any], ObjectInfo]:
+    """A workflow whose only seed takes so many numbers, and what ComfyUI says of it."""
     graph = {
         "1": {"class_type": "Noise", "inputs": {"seed": 5, "image": ["2", 0]}},
         "2": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
         "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
     }
     inputs = {"required": {"seed": ["INT", {"min": low, "max": high}], "image": ["IMAGE"]}}
-    info = ObjectInfo({"Noise": {"input": inputs, "output": ["IMAGE"]}}, "digest")
-    return admit.prepare("w", graph, info=info)
+    return graph, ObjectInfo({"Noise": {"input": inputs, "output": ["IMAGE"]}}, "digest")
 
 
-def seeds(made_up: int, workflow: ConfiguredWorkflow | None = None, **asked: Any) -> list[int]:
+def seeds(made_up: int, workflow: tuple[dict[str, Any], ObjectInfo] | None = None, **asked: Any) -> list[int]:
     """The seeds of a batch's prompts, where chance gives `made_up`."""
-    graph = graphs.read_graph(workflows.load("empty-image"), 524_288).nodes
-    prepared = {"w": workflow or admit.prepare("w", graph)}
-    policy = admit.AdmissionPolicy(Templates(), prepared, "w", "main", 1_000, 524_288, trust=False)
-    ids = admit.IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: made_up)
-    message = wire.SubmitBatch("r1", "Areg", "Opal Fever", **asked)
-    about: Any = {"raw": RAW, "label": "a", "policy": policy, "stores": (), "secret": b"s", "ids": ids}
-    return [prompt.seed for prompt in admit.admit(message, **about).command.prompts]
+    graph, info = workflow or (graphs.read_graph(workflows.load("empty-image"), 524_288).nodes, None)
+    return [prompt.seed for prompt in command_of({"w": given(graph)}, info=info, made_up=made_up, **asked).prompts]
 
 
 def test_made_up_seeds_stay_where_every_node_takes_them() -> None:

@@ -52,7 +52,8 @@ async def test_callers_that_come_together_share_one_call(tmp_path: Path) -> None
     found = await asyncio.gather(*(known.fresh(100.0) for _ in range(50)))
     assert all(one is not None and list(one) == ["SaveImage"] for one in found)
     assert server.calls == 1
-    assert json.loads(known.body) == SAVER
+    assert known.known is not None
+    assert json.loads(known.known.body) == SAVER
 
 
 async def test_two_calls_have_ten_seconds_between_them(tmp_path: Path) -> None:
@@ -140,7 +141,8 @@ async def test_the_last_answer_is_known_after_a_restart(tmp_path: Path) -> None:
     known = after.current()
     assert known is not None
     assert "SaveImage" in known
-    assert json.loads(after.body) == SAVER
+    assert after.known is not None
+    assert json.loads(after.known.body) == SAVER
     assert await after.fresh(100.0) is None
     assert after.current() is known
 

@@ -135,7 +135,11 @@ REFUSED: Mapping[str, tuple[str | bytes, str, str]] = {
     "open_series of nothing": (sent("open_series", username="", character="x"), "name_unusable", "$.data.username"),
     # the workflow
     "unknown workflow": (submit(workflow="emty-image"), "unknown_workflow", "$.data.workflow"),
-    "UI format": (submit(workflow={"nodes": [], "links": []}), "workflow_ui_format", "$.data.workflow"),
+    "an empty document in the UI format": (
+        submit(workflow={"nodes": [], "links": []}),
+        "workflow_no_output",
+        "$.data.workflow",
+    ),
     "no graph": (submit(workflow={"1": 5}), "workflow_invalid", "$.data.workflow.1"),
     "an empty graph": (submit(workflow={}), "workflow_no_output", "$.data.workflow"),
     "no output": (submit(workflow={"1": EMPTY_IMAGE}), "workflow_no_output", "$.data.workflow"),

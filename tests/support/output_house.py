@@ -15,12 +15,14 @@ from comfyledger.comfyui.answers import HistoryEntry, NodeErrors, PromptAnswer
 from comfyledger.comfyui.client import FileMissing
 from comfyledger.comfyui.messages import ExecutionError, ViewFile
 from comfyledger.comfyui.watch import Ending
+from comfyledger.comfyui.workflow_checks import WorkflowChecks
 from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.reports import Report
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.scheduling.effects import FetchPrompt, FollowPrompt, SubmitPrompt, effects_of_prompt
 from comfyledger.core.values import Blob, blob_of
 from comfyledger.workers.comfyui.fetch import Bounds
+from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.reporting import Secrets
 from comfyledger.workers.spool.spool import Spool
@@ -64,7 +66,10 @@ class House:
         self.text_max = 2_000
         part: Any = self
         secrets = Secrets({"text-to-image": {"1.api_key": SECRET}})
-        self.renderer = Renderer(part, part, part, part, spool, part, bounds, secrets, wants_previews=lambda _: False)
+        check = NodeCheck(part, WorkflowChecks("full"))
+        self.renderer = Renderer(
+            part, part, part, part, spool, part, bounds, secrets, wants_previews=lambda _: False, node_check=check
+        )
 
     # ---- rows
 
@@ -105,6 +110,12 @@ class House:
 
     async def ready(self) -> bool:
         return True
+
+    def current(self) -> None:
+        """Nobody knows its node classes."""
+
+    async def fresh(self, _: float) -> None:
+        """Nor does it say them."""
 
     def sending(self, _: str) -> str:
         return "client"

@@ -1,4 +1,4 @@
-"""Graphs that ComfyUI refuses: their batch fails at once in ComfyUI's own words, and the others go on."""
+"""Graphs that ComfyUI refuses and the daemon does not check: they fail at once in ComfyUI's words, others go on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from support.processes import House, in_between
 from support.wire_app import coloured, of_kind
 
 TEXT_CHARS_MAX = 2_000
+UNCHECKED = "limits.check_workflows = 'off'"
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
 
 
@@ -33,7 +34,7 @@ async def check_refused(house: House, bad: dict[str, Any], said: str) -> None:
 
 
 async def test_a_graph_with_a_node_that_comfyui_lacks_fails_at_once(house: House) -> None:
-    await house.begin(seconds_per_image=0.02)
+    await house.begin(UNCHECKED, seconds_per_image=0.02)
     await check_refused(house, graph({"class_type": "NodeOfMine" + "x" * 5_000, "inputs": {}}), "NodeOfMine")
 
 
@@ -41,7 +42,7 @@ async def test_a_200_with_errors_on_our_output_is_a_refusal(house: House) -> Non
     """A ComfyUI that does not know `partial_execution_targets` answers 200 when another output is valid."""
     await house.comfyui.begin()
     async with in_between(house.comfyui.url, asked=without_targets) as url:
-        house.configure(url=url)
+        house.configure(UNCHECKED, url=url)
         await house.daemon.begin()
         valid: dict[str, Any] = {
             "class_type": "EmptyImage",

@@ -6,7 +6,6 @@ command fixes the images, their order, their seeds and the graph for ever.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,14 +17,13 @@ import msgspec
 from comfyledger import wire
 from comfyledger.admission.shots import check_quantity, check_seeds, prompts_of, shots_asked
 from comfyledger.comfyui.graph import read as graphs
-from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.core.commands import OpenSeries, SubmitBatch
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series, Templates, series_of
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.values import Blob, StoreRef, blob_of
 from comfyledger.errors import Refused
-from comfyledger.queries.dependencies import AdmissionPolicy, ConfiguredWorkflow, IdSource
+from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, ReadyWorkflow
 
 METADATA_LEVELS_MAX: Final = 64
 SERIES_KEPT: Final = 4_096
@@ -33,28 +31,24 @@ _OF_OUTPUTS: Final = frozenset({"workflow_no_output", "workflow_output_unsupport
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """A request that passed, as a command, and the workflow that it uses."""
+    """A request that passed, as a command, the workflow that it uses, and the inputs of each shot by address."""
 
     command: SubmitBatch
-    workflow: ConfiguredWorkflow
+    workflow: ReadyWorkflow
+    inputs: list[dict[str, Any]]
 
 
-def prepare(
-    name: str, graph: graphs.Graph, named: graphs.Named = graphs.NOTHING_NAMED, info: ObjectInfo | None = None
-) -> ConfiguredWorkflow:
-    """A graph with its plan and its template. Equal templates have equal keys, so that each is stored once.
-
-    `info`: what the ComfyUI that will run it says of its nodes, if it is known. Raises Refused as `plan_workflow` does.
-    """
-    planned, plan = graphs.plan_workflow(graph, named, info)
-    planned, source = graphs.without(planned, plan.secrets), graphs.without(graph, plan.secrets)
-    template = msgspec.json.encode(graphs.as_template(planned, plan), order="sorted")
-    key, found = hashlib.sha256(template).hexdigest(), graphs.describe(plan, planned)
-    return ConfiguredWorkflow(name, planned, plan, template, key, found, source, named)
+def check_message(message: wire.SubmitBatch, policy: AdmissionPolicy) -> None:
+    """What can be refused before anybody looks at the workflow. Raises Refused."""
+    _check_request_id(message.request_id)
+    check_seeds(message, shots_asked(message, policy.quantity_max))
+    _check_depth(message.metadata)
+    _series(policy.templates, message.username, message.character, message.premade)
 
 
 def admit(
     message: wire.SubmitBatch,
+    workflow: ReadyWorkflow,
     *,
     raw: bytes,
     label: str,
@@ -63,16 +57,13 @@ def admit(
     secret: bytes,
     ids: IdSource,
 ) -> Admitted:
-    """Check a request and fix everything in it but its numbers. Raises Refused.
+    """Fix everything in a request but its numbers, after `check_message`. Raises Refused.
 
-    `raw`: the data of the frame as sent, for the digest; `secret` is its key.
+    `workflow`: the one that the request means. `raw`: the data of the frame as sent, for the digest; `secret` is its
+    key.
     """
-    _check_request_id(message.request_id)
     asked = shots_asked(message, policy.quantity_max)
-    check_seeds(message, asked)
-    _check_depth(message.metadata)
     of_images = _series(policy.templates, message.username, message.character, message.premade)
-    workflow = _workflow(message, policy)
     media = tuple(output.medium for output in workflow.plan.every_output)
     check_quantity(message, len(asked) * len(media), policy.quantity_max)
     inputs = _inputs(message, asked, workflow)
@@ -99,7 +90,7 @@ def admit(
         metadata=metadata.digest if metadata else None,
         trust=policy.trust,
     )
-    return Admitted(command, workflow)
+    return Admitted(command, workflow, inputs)
 
 
 def open_series(
@@ -172,68 +163,8 @@ def _every_series(message: wire.SubmitBatch, templates: Templates, media: Iterab
     return tuple(_series(templates, message.username, message.character, message.premade, medium) for medium in media)
 
 
-def _workflow(message: wire.SubmitBatch, policy: AdmissionPolicy) -> ConfiguredWorkflow:
-    wanted = policy.default_workflow if message.workflow is None else message.workflow
-    outputs = _outputs(message)
-    try:
-        if isinstance(wanted, str):
-            configured = _configured(wanted, policy.workflows)
-            return configured if outputs is None else _with_outputs(configured, outputs)
-        graph, no_nodes = graphs.read_graph(wanted, policy.graph_bytes_max)
-        graphs.check_classes(graph, policy.node_classes_denied)
-        prepared = prepare("", graph, graphs.Named(outputs, no_nodes=no_nodes))
-        graphs.check_graph(prepared.graph, [output.prefix for output in prepared.plan.every_output])
-        graphs.check_no_secrets(graph)
-        return prepared
-    except Refused as refusal:
-        raise _below(refusal, message) from refusal
-
-
-def _outputs(message: wire.SubmitBatch) -> tuple[str, ...] | None:
-    """The nodes that a request names as outputs."""
-    if message.output is None:
-        return _no_node_twice(message.outputs) if message.outputs is not None else None
-    if message.outputs is not None:
-        hint = "One node is an `output`; several are `outputs`."
-        raise Refused("invalid_field", "There are both `output` and `outputs`.", hint=hint, path="$.data.output")
-    return (message.output,)
-
-
-def _no_node_twice(nodes: Sequence[str]) -> tuple[str, ...]:
-    if len(set(nodes)) < len(nodes):
-        hint = "Name each node once; `quantity` says how many images it makes."
-        raise Refused("invalid_field", "A node is named twice in `outputs`.", hint=hint, path="$.data.outputs")
-    return tuple(nodes)
-
-
-def _with_outputs(workflow: ConfiguredWorkflow, outputs: tuple[str, ...]) -> ConfiguredWorkflow:
-    """A configured workflow with other outputs than those of the configuration."""
-    named = msgspec.structs.replace(workflow.named, outputs=outputs)
-    return msgspec.structs.replace(prepare(workflow.name, workflow.source, named), secrets=workflow.secrets)
-
-
-def _below(refusal: Refused, message: wire.SubmitBatch) -> Refused:
-    """A refusal of the workflow, or of an output that the request names."""
-    if refusal.code not in _OF_OUTPUTS or (message.output is None and message.outputs is None):
-        return refusal.below("$.data.workflow")
-    field = "outputs" if message.output is None else "output"
-    return Refused(refusal.code, refusal.message, hint=refusal.hint, path=f"$.data.{field}")
-
-
-def _configured(name: str, workflows: Mapping[str, ConfiguredWorkflow]) -> ConfiguredWorkflow:
-    if name not in workflows:
-        near = difflib.get_close_matches(name, list(workflows), n=1)
-        known = f"Did you mean {near[0]!r}? " if near else ""
-        raise Refused(
-            "unknown_workflow",
-            f"There is no workflow {name[:64]!r}.",
-            hint=f"{known}Configured: {', '.join(sorted(workflows))}.",
-        )
-    return workflows[name]
-
-
 def _inputs(
-    message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ConfiguredWorkflow
+    message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ReadyWorkflow
 ) -> list[dict[str, Any]]:
     """The inputs of each image, by address: those of the batch with its own on top."""
     common = _checked(workflow, message.inputs, "$.data.inputs") if message.inputs else {}
@@ -244,7 +175,7 @@ def _inputs(
     return [{**common, **one} for one in own]
 
 
-def _checked(workflow: ConfiguredWorkflow, inputs: Mapping[str, Any], root: str) -> dict[str, Any]:
+def _checked(workflow: ReadyWorkflow, inputs: Mapping[str, Any], root: str) -> dict[str, Any]:
     try:
         return graphs.check_inputs(workflow.graph, workflow.plan, inputs)
     except Refused as refusal:

@@ -7,48 +7,54 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
-from msgspec.structs import replace
 
 from comfyledger import workflows
-from comfyledger.admission.admit import prepare
+from comfyledger.admission.workflows.ready import document_bytes_max, make_ready, read_source
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.errors import Refused
-from comfyledger.queries.dependencies import ConfiguredWorkflow
+from comfyledger.queries.dependencies import ReadyWorkflow, WorkflowSource
 from comfyledger.settings import Secret, Settings, Workflow, read_secret
 from comfyledger.wire.picture import HEAD_BYTES, graph_in_picture, is_picture
 
 log = structlog.get_logger("comfyledger.door")
 
 
-def prepare_workflows(settings: Settings) -> dict[str, ConfiguredWorkflow]:
-    """Read and check every configured workflow. Raises Refused naming the section with the mistake."""
-    prepared = {}
+def read_workflows(settings: Settings) -> dict[str, WorkflowSource]:
+    """Read every configured workflow, and check what does not depend on a ComfyUI.
+
+    Raises Refused naming the section with the mistake.
+    """
+    read = {}
     for name, workflow in settings.workflows.items():
         try:
-            prepared[name] = _prepared(name, workflow, settings.limits.graph_bytes_max)
+            read[name] = _read(name, workflow, settings.limits.graph_bytes_max)
+            found = "" if read[name].graph is None else made_ready(read[name]).found
         except Refused as refusal:
             text = f"[workflows.{name}]: {refusal.message}"
             raise Refused("config_invalid", text, hint=refusal.hint, path=refusal.path) from refusal
-        log.debug("workflow.read", workflow=name, found=prepared[name].found)
-    return prepared
+        log.debug("workflow.read", workflow=name, found=found)
+    return read
 
 
-def _prepared(name: str, workflow: Workflow, graph_bytes_max: int) -> ConfiguredWorkflow:
+def made_ready(source: WorkflowSource) -> ReadyWorkflow:
+    """A configured workflow in the API format as any ComfyUI would run it. Raises Refused."""
+    return make_ready(source, source.graph or {}, None)
+
+
+def _read(name: str, workflow: Workflow, graph_bytes_max: int) -> WorkflowSource:
     raw, inputs = _source(workflow, graph_bytes_max)
-    read, no_nodes = graphs.read_graph(raw, graph_bytes_max)
-    found = graphs.secrets_in(read)
-    graph = graphs.without(read, found)
+    source = read_source(raw, graph_bytes_max)
+    found = graphs.secrets_in(source.graph or {})
     named = graphs.Named(
         outputs=workflow.every_output,
         seeds=workflow.seeds,
         batch_size=workflow.batch_size,
         inputs={**inputs, **workflow.inputs},
         secrets=tuple(dict.fromkeys([*found, *workflow.secrets])),
-        no_nodes=no_nodes,
+        no_nodes=source.named.no_nodes,
     )
-    prepared = prepare(name, graph, named)
-    graphs.check_no_secrets(prepared.graph)
-    return replace(prepared, secrets={address: Secret(value) for address, value in found.items()})
+    graph = None if source.graph is None else graphs.without(source.graph, found)
+    return WorkflowSource(name, graph, source.document, named, {at: Secret(value) for at, value in found.items()})
 
 
 def _source(workflow: Workflow, graph_bytes_max: int) -> tuple[bytes, dict[str, str]]:
@@ -71,7 +77,14 @@ def _content(path: Path, graph_bytes_max: int) -> bytes:
     with path.open("rb") as file:
         picture = is_picture(file.read(HEAD_BYTES))
         file.seek(0)
-        return graph_in_picture(file, graph_bytes_max) if picture else file.read().removeprefix(codecs.BOM_UTF8)
+        if picture:
+            return graph_in_picture(file, graph_bytes_max)
+        most = len(codecs.BOM_UTF8) + document_bytes_max(graph_bytes_max)
+        content = file.read(most + 1)
+    if len(content) > most:
+        hint = "Remove nodes that are not needed, or raise [limits] graph_bytes_max."
+        raise Refused("graph_too_large", f"The workflow has more than {most:,} bytes.", hint=hint)
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 # ---- secrets, which are filled in before sending and never stored
@@ -86,7 +99,7 @@ def keys_of_backends(settings: Settings, environ: Mapping[str, str]) -> dict[str
 
 
 def secrets_of_workflows(
-    settings: Settings, prepared: Mapping[str, ConfiguredWorkflow], environ: Mapping[str, str]
+    settings: Settings, prepared: Mapping[str, WorkflowSource], environ: Mapping[str, str]
 ) -> dict[str, dict[str, Secret]]:
     """The secrets of each workflow by address: those in its file, and those that its section names.
 

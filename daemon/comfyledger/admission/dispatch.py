@@ -10,9 +10,8 @@ from msgspec.structs import replace
 
 from comfyledger import crash_points, wire
 from comfyledger.admission import admit, check, forget, recover, repeats, store_import
-from comfyledger.comfyui.client import NotReached
-from comfyledger.comfyui.graph import read as graphs
-from comfyledger.comfyui.graph.checks import Level
+from comfyledger.admission.workflows import fitting
+from comfyledger.comfyui.node_classes import Known
 from comfyledger.core.commands import (
     CancelBatch,
     Command,
@@ -118,17 +117,11 @@ def _steering(
 
 async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes) -> wire.BatchAccepted:
     """Admit a batch and get its numbers; a dry run stops after the checks. Raises Refused."""
-    admitted = admit.admit(
-        message,
-        raw=raw,
-        label=label,
-        policy=context.policy,
-        stores=context.store_refs(),
-        secret=context.view.secret,
-        ids=context.ids,
-    )
+    admitted = await fitting.admitted(context, label, message, raw)
+    if isinstance(admitted, wire.BatchAccepted):
+        return admitted
     if message.dry_run:
-        return await _dry_run(context, admitted)
+        return _dry_run(context, admitted)
     crash_points.at("batch.admitted")
     accepted = await _accepted(context, admitted.command)
     crash_points.at("batch.numbered")
@@ -146,17 +139,8 @@ async def _accepted(context: Dependencies, command: SubmitBatch) -> Accepted:
         raise refusal.below("$.data") from refusal
 
 
-async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccepted:
-    """Ask ComfyUI whether it has the nodes. No number is given and the request_id stays unused."""
-    try:
-        known = await context.comfyui[context.policy.backend].object_info()
-    except NotReached as trouble:
-        hint = "The request passed all other checks. Start ComfyUI and try again."
-        raise Refused("comfyui_refused", f"ComfyUI could not be asked: {trouble.text}", hint=hint) from trouble
-    try:
-        graphs.check_against_object_info(admitted.workflow.graph, known)
-    except Refused as refusal:
-        raise refusal.below("$.data.workflow") from refusal
+def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccepted:
+    """No number is given and the request_id stays unused."""
     quantity = sum(len(prompt.images) for prompt in admitted.command.prompts)
     return wire.BatchAccepted(
         batch_id="",
@@ -171,11 +155,20 @@ async def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.Batc
 async def check_workflow(context: Dependencies, message: wire.CheckWorkflow) -> wire.WorkflowReport:
     """What a submission would say of a graph. Raises nothing for a graph that it would refuse."""
     policy, classes = context.policy, context.node_classes[context.policy.backend]
-    fresh = await classes.fresh(asyncio.get_running_loop().time()) if message.strict else None
-    level: Level | None = "full" if message.strict else None
-    ground = check.Ground(policy.graph_bytes_max, fresh or classes.current(), level, policy.node_classes_denied)
-    report, graph = check.check(message.workflow, ground)
+    if message.strict or classes.known is None:
+        await classes.fresh(asyncio.get_running_loop().time())
+    known = classes.known
+    level = context.tools.checks.level if message.strict else None
+    info = known.info if known is not None else None
+    ground = check.Ground(policy.graph_bytes_max, info, level, policy.node_classes_denied)
+    report, graph = await check.check_any_form(message.workflow, ground, _converting(context, known))
     return replace(report, graph=graph) if message.convert else report
+
+
+def _converting(context: Dependencies, known: Known | None) -> check.Convert | None:
+    if known is None:
+        return None
+    return lambda source: context.tools.converter.convert(source, known.body, known.info.digest)
 
 
 async def _open_series(context: Dependencies, label: str, message: wire.OpenSeries) -> wire.SeriesInfo:

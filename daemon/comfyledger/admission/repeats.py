@@ -44,14 +44,22 @@ _asked: Final = msgspec.json.Decoder(_Asked)
 
 async def instead_of(refusal: Refused, context: Dependencies, label: str, raw: bytes) -> wire.BatchAccepted:
     """The first reply to the request in `raw`. Raises `refusal` if it had none, Refused(request_id_conflict)."""
-    row = None if refusal.code in _OF_THE_CALLER or _is_ambiguous(raw) else await _used(context.reader, label, raw)
+    repeated = None if refusal.code in _OF_THE_CALLER else await answered_before(context, label, raw)
+    if repeated is None:
+        raise refusal
+    return repeated
+
+
+async def answered_before(context: Dependencies, label: str, raw: bytes) -> wire.BatchAccepted | None:
+    """The first reply to the request in `raw`; None if it had none. Raises Refused(request_id_conflict)."""
+    row = None if _is_ambiguous(raw) else await _used(context.reader, label, raw)
     batch = None if row is None else await context.reader.batch(row.batch_id)
     if row is None or batch is None:
-        raise refusal
+        return None
     try:
         digests = request_digests(raw, context.view.secret)
     except _UNREADABLE:
-        raise refusal from None
+        return None
     if row.digest not in digests:
         raise conflict(row.request_id).below("$.data")
     return await _answered(context, batch)
@@ -66,6 +74,10 @@ def _is_ambiguous(raw: bytes) -> bool:
     return False
 
 
+UNCHECKED: Final = "not checked: ComfyUI could not be asked"
+"""Stands at the end of what was found in a workflow."""
+
+
 async def found_in(reader: Reader, batch_id: str) -> str:
     """What was found in the workflow of a batch, from the log; empty if its graph is forgotten."""
     lines = await reader.page(after=0, limit=1, stream=batch_id)
@@ -75,7 +87,8 @@ async def found_in(reader: Reader, batch_id: str) -> str:
     template = (await reader.texts([event.template])).get(event.template)
     if template is None:
         return ""
-    return graphs.describe(msgspec.convert(event.plan, graphs.Plan), msgspec.json.decode(template))
+    found = graphs.describe(msgspec.convert(event.plan, graphs.Plan), msgspec.json.decode(template))
+    return f"{found} · {UNCHECKED}" if event.unchecked else found
 
 
 async def _used(reader: Reader, label: str, raw: bytes) -> RequestRow | None:

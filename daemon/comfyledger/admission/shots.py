@@ -15,7 +15,7 @@ from comfyledger import wire
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX, Blob, PromptFixed, blob_of
 from comfyledger.errors import Refused
-from comfyledger.queries.dependencies import ConfiguredWorkflow, IdSource
+from comfyledger.queries.dependencies import IdSource, ReadyWorkflow
 
 SEED_HINT = "Without a seed the daemon makes one up."
 
@@ -70,7 +70,7 @@ def prompts_of(
     message: wire.SubmitBatch,
     asked: Sequence[wire.ImageAsked],
     inputs: Sequence[dict[str, Any]],
-    workflow: ConfiguredWorkflow,
+    workflow: ReadyWorkflow,
     backend: str,
     ids: IdSource,
 ) -> tuple[tuple[PromptFixed, ...], tuple[Blob, ...]]:
@@ -102,7 +102,7 @@ def prompts_of(
     return tuple(prompts), texts.blobs
 
 
-def _check_seeds_fit(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ConfiguredWorkflow) -> None:
+def _check_seeds_fit(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ReadyWorkflow) -> None:
     """Raises Refused (seed_out_of_range) for a seed that a node of the workflow does not take."""
     if workflow.plan.seed_range is None:
         return
@@ -113,7 +113,7 @@ def _check_seeds_fit(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]
             raise Refused("seed_out_of_range", takes, hint=SEED_HINT, path=path)
 
 
-def _check_batch_size(message: wire.SubmitBatch, workflow: ConfiguredWorkflow) -> None:
+def _check_batch_size(message: wire.SubmitBatch, workflow: ReadyWorkflow) -> None:
     """Raises Refused (workflow_batch_size) for `images_per_prompt` that the workflow cannot make."""
     plan, count = workflow.plan, message.images_per_prompt
     if plan.batch_size is not None and plan.batch_size_max is not None and count > plan.batch_size_max:

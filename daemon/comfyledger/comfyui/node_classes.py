@@ -48,9 +48,9 @@ class NodeClasses:
         self._called_at = 0.0
 
     @property
-    def body(self) -> bytes:
-        """The bytes of the last answer; empty if the server was never seen."""
-        return self._known.body if self._known is not None else b""
+    def known(self) -> Known | None:
+        """The last answer; None if the server was never seen."""
+        return self._known
 
     def current(self) -> ObjectInfo | None:
         """What the server said last, maybe before this start of the daemon; None if it was never seen."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -11,6 +11,8 @@ from comfyledger import wire
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.node_classes import NodeClasses
+from comfyledger.comfyui.ui_format.process import Converter
+from comfyledger.comfyui.workflow_checks import CheckLevel, Recent, WorkflowChecks
 from comfyledger.core.decide.commands import unknown_batch
 from comfyledger.core.naming.names import Templates
 from comfyledger.core.values import StoreRef
@@ -22,12 +24,25 @@ from comfyledger.queries.limited_reader import LimitedReader
 from comfyledger.settings import Secret
 
 
-class ConfiguredWorkflow(msgspec.Struct, frozen=True):
-    """A workflow that is ready for use, from the configuration or from a request: graph, plan and stored template.
+class WorkflowSource(msgspec.Struct, frozen=True):
+    """A workflow as it was given, by the configuration or by a request.
 
-    `found`: a sentence about what the plan found. `source`: the graph without savers of ours, and `named`: what the
-    configuration says of it, for a request that names other outputs. `secrets`: values in the file that must not be
-    stored, by address.
+    `graph`: in the API format. If there is none, `document` has it in the UI format, which only a ComfyUI's node
+    classes make a graph of. `named`: what is said about it. `secrets`: values in the file that must not be stored, by
+    address; `graph` is without them.
+    """
+
+    name: str
+    graph: dict[str, Any] | None
+    document: bytes = b""
+    named: graphs.Named = graphs.NOTHING_NAMED
+    secrets: dict[str, Secret] = {}
+
+
+class ReadyWorkflow(msgspec.Struct, frozen=True):
+    """A workflow that is ready for use on one ComfyUI: graph, plan and stored template.
+
+    `found`: a sentence about what the plan found.
     """
 
     name: str
@@ -36,16 +51,33 @@ class ConfiguredWorkflow(msgspec.Struct, frozen=True):
     template: bytes
     key: str
     found: str
-    source: dict[str, Any]
-    named: graphs.Named
-    secrets: dict[str, Secret] = {}
+
+
+class WorkflowTools(msgspec.Struct, frozen=True):
+    """What makes workflows ready, and what it made before. Shared by all requests."""
+
+    checks: WorkflowChecks
+    converter: Converter
+    ready: Recent[tuple[str, tuple[str, ...] | None, str], ReadyWorkflow]
+    """Configured workflows by name, outputs and digest of the node classes."""
+    converted: Recent[tuple[str, str], dict[str, Any]]
+    """Graphs by the digests of the document and of the node classes."""
+
+
+READY_KEPT: Final = 64
+CONVERTED_KEPT: Final = 32
+
+
+def workflow_tools(level: CheckLevel, graph_bytes_max: int) -> WorkflowTools:
+    """Close its converter at the end."""
+    return WorkflowTools(WorkflowChecks(level), Converter(graph_bytes_max), Recent(READY_KEPT), Recent(CONVERTED_KEPT))
 
 
 class AdmissionPolicy(msgspec.Struct, frozen=True):
     """The part of the configuration that admission uses."""
 
     templates: Templates
-    workflows: Mapping[str, ConfiguredWorkflow]
+    workflows: Mapping[str, WorkflowSource]
     default_workflow: str
     backend: str
     quantity_max: int
@@ -75,6 +107,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     comfyui: Mapping[str, ComfyUI]
     node_classes: Mapping[str, NodeClasses]
     """What each ComfyUI has, by the name of the backend."""
+    tools: WorkflowTools
     backends: Callable[[], list[wire.BackendInfo]]
     uptime_s: Callable[[], int]
     version: str

@@ -177,6 +177,9 @@ class Limits(Section, frozen=True):
     """Images of one batch."""
     graph_bytes_max: Positive = 524_288
     """Bytes of a workflow: about a hundred times the usual size."""
+    check_workflows: Literal["full", "classes", "off"] = "full"
+    """What is checked of a workflow, by ComfyUI's own `/object_info`, before numbers are given and before it is sent:
+    all that ComfyUI would refuse, only whether it has the node classes, or nothing."""
     node_classes_denied: tuple[str, ...] = ()
     """Node classes that a graph in a request may not use. `*` stands for any text."""
     render_attempts_max: Annotated[int, Meta(ge=1, le=100)] = 3

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from comfyledger.comfyui.workflow_checks import WorkflowChecks
 from comfyledger.core.values import backend_lane
 from comfyledger.engine import Engine
 from comfyledger.plugins import OpenedStore
@@ -16,6 +17,7 @@ from comfyledger.settings import Settings
 from comfyledger.startup.build_comfyui import Backend
 from comfyledger.startup.open_state import State
 from comfyledger.workers.comfyui.fetch import Bounds
+from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.dispatch import Workers
 from comfyledger.workers.reporting import Reporter, Secrets
@@ -55,12 +57,15 @@ def build_background(
     backends: Mapping[str, Backend],
     secrets: Secrets,
     reporter: Reporter,
+    checks: WorkflowChecks,
     now_s: Callable[[], float],
 ) -> Background:
     """Nothing of it runs yet. `now_s`: the wall clock, to which the age of files is compared."""
     reader, spool = state.reader, state.spool
     rows = RowCache(engine.view, reader)
-    renderers = {name: _renderer(settings, one, rows, state, secrets, reporter) for name, one in backends.items()}
+    renderers = {
+        name: _renderer(settings, one, rows, state, secrets, reporter, checks) for name, one in backends.items()
+    }
     disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
     uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
     return Background(
@@ -74,7 +79,13 @@ def build_background(
 
 
 def _renderer(
-    settings: Settings, backend: Backend, rows: RowCache, state: State, secrets: Secrets, reporter: Reporter
+    settings: Settings,
+    backend: Backend,
+    rows: RowCache,
+    state: State,
+    secrets: Secrets,
+    reporter: Reporter,
+    checks: WorkflowChecks,
 ) -> Renderer:
     spool = settings.spool
     return Renderer(
@@ -87,6 +98,7 @@ def _renderer(
         Bounds(spool.image_bytes_max, spool.pixels_max, spool.strip_metadata, spool.file_bytes_max),
         secrets,
         wants_previews=backend.wants_previews,
+        node_check=NodeCheck(backend.node_classes, checks),
         fetches_max=settings.limits.fetches_max,
     )
 

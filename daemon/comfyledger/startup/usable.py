@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from comfyledger.admission.configured import prepare_workflows, secrets_of_workflows
+from comfyledger.admission.configured import read_workflows, secrets_of_workflows
 from comfyledger.errors import Refused
 from comfyledger.plugins import open_stores, store_kinds
 from comfyledger.server.tokens import own_token
@@ -45,7 +45,7 @@ def _of_stores(settings: Settings) -> Iterator[Mistake]:
 def _of_workflows(settings: Settings) -> Iterator[Mistake]:
     for name, workflow in settings.workflows.items():
         try:
-            prepare_workflows(msgspec.structs.replace(settings, workflows={name: workflow}))
+            read_workflows(msgspec.structs.replace(settings, workflows={name: workflow}))
         except Refused as refusal:
             sentence = refusal.message.removeprefix(f"[workflows.{name}]: ")
             yield Mistake(f"workflows.{name}", sentence, refusal.hint)
@@ -65,7 +65,7 @@ def _of_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Mist
 def _of_all_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Mistake]:
     """What shows only where each of them is there: those of a workflow's file, and what would keep them in images."""
     try:
-        secrets_of_workflows(settings, prepare_workflows(settings), environ)
+        secrets_of_workflows(settings, read_workflows(settings), environ)
     except Refused as refusal:
         yield Mistake(refusal.path or "spool.strip_metadata", refusal.message, refusal.hint)
 

@@ -72,14 +72,16 @@ def _workflows(found: Settings) -> tuple[dict[str, Mapping[str, Any]], list[Diag
     """The graphs of the workflows that can be used, and a diagnosis for each of the others."""
     from msgspec.structs import replace
 
-    from comfyledger.admission.configured import prepare_workflows
+    from comfyledger.admission.configured import made_ready, read_workflows
     from comfyledger.maintenance.doctor.judge import Diagnosis
 
     graphs: dict[str, Mapping[str, Any]] = {}
     broken = []
     for name, workflow in found.workflows.items():
         try:
-            graphs[name] = prepare_workflows(replace(found, workflows={name: workflow}))[name].graph
+            source = read_workflows(replace(found, workflows={name: workflow}))[name]
+            if source.graph is not None:
+                graphs[name] = made_ready(source).graph
         except Refused as refusal:
             broken.append(Diagnosis("configuration", "failure", refusal.message, refusal.hint))
     return graphs, broken

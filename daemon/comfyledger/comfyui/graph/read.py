@@ -58,6 +58,7 @@ __all__ = [
     "makes_one",
     "plan_workflow",
     "read_graph",
+    "read_workflow",
     "secrets_in",
     "seeds_text",
     "without",
@@ -75,6 +76,32 @@ def read_graph(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> ReadG
     read = graph_in(_decoded(source, graph_bytes_max))
     check_nodes(read.nodes)
     return read
+
+
+def read_workflow(
+    source: bytes | Mapping[str, Any], graph_bytes_max: int, document_bytes_max: int
+) -> ReadGraph | bytes:
+    """The graph in API format; or, of a document in the UI format, its JSON. Raises Refused as `read_graph` does.
+
+    `document_bytes_max`: of a document, which says more than a graph.
+    """
+    try:
+        return read_graph(source, graph_bytes_max)
+    except Refused as refusal:
+        if refusal.code not in {"workflow_ui_format", "graph_too_large"}:
+            raise
+        text = source if isinstance(source, bytes) else msgspec.json.encode(dict(source))
+        if refusal.code == "graph_too_large" and not _is_document(text, document_bytes_max):
+            raise
+        return text
+
+
+def _is_document(text: bytes, document_bytes_max: int) -> bool:
+    try:
+        graph_in(_decoded(text, document_bytes_max))
+    except Refused as refusal:
+        return refusal.code == "workflow_ui_format"
+    return False
 
 
 def _decoded(source: bytes | Mapping[str, Any], graph_bytes_max: int) -> dict[str, Any]:

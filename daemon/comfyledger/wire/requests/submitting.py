@@ -156,7 +156,7 @@ class SubmitBatch(Message, frozen=True):
     dry_run: Annotated[
         bool,
         Meta(
-            description="Check everything that can be checked, including ComfyUI's nodes. Give no number and do not "
+            description="Answer as to the same request without it, but give no number and do not "
             "use up the `request_id`."
         ),
     ] = False

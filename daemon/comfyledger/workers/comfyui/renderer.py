@@ -12,6 +12,7 @@ from comfyledger.comfyui.watch import Watcher
 from comfyledger.workers.comfyui.fetch import FETCHES_MAX, Bounds, Fetcher
 from comfyledger.workers.comfyui.follow import Follower
 from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
+from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.outcomes import Outcomes
 from comfyledger.workers.comfyui.submit import Submitter
 from comfyledger.workers.reporting import Reporter, Secrets
@@ -37,10 +38,11 @@ class Renderer:
         secrets: Secrets,
         *,
         wants_previews: Callable[[str], bool],
+        node_check: NodeCheck,
         fetches_max: int = FETCHES_MAX,
     ) -> None:
         outcomes = Outcomes(comfyui, row_cache, history_cleanup, reporter)
-        submitter = Submitter(comfyui, watcher, row_cache, outcomes, reporter, secrets, wants_previews)
+        submitter = Submitter(comfyui, watcher, row_cache, outcomes, reporter, secrets, wants_previews, node_check)
         follower = Follower(comfyui, watcher, row_cache, outcomes, reporter, submitter.posted)
         fetcher = Fetcher(comfyui, row_cache, spool, outcomes, reporter, bounds, secrets, fetches_max)
         self.submit = submitter.submit

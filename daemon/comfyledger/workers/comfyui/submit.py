@@ -10,20 +10,22 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from comfyledger import crash_points
 from comfyledger.comfyui.answers import NodeErrors, PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.client import ComfyUI, NotReached
-from comfyledger.comfyui.graph import read
+from comfyledger.comfyui.graph import checks, read
 from comfyledger.comfyui.watch import Watcher
-from comfyledger.core.reports import PromptWasAccepted, PromptWasRefused, SubmitIntended
+from comfyledger.comfyui.workflow_checks import Template
+from comfyledger.core.reports import PromptDoesNotFit, PromptWasAccepted, PromptWasRefused, SubmitIntended
 from comfyledger.core.results import Wanted
-from comfyledger.core.rows import PromptRow
+from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import SubmitPrompt
 from comfyledger.core.values import prompt_uuid
+from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.outcomes import Outcomes, asked_for, images_per_output, report_of
 from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
@@ -39,6 +41,15 @@ class Unfit(msgspec.Struct, frozen=True):
 
     code: str
     text: str = ""
+
+
+class Parts(NamedTuple):
+    """What the graph of an attempt is made of."""
+
+    batch: BatchRow
+    prompt: PromptRow
+    template: Template
+    inputs: dict[str, Any]
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -69,6 +80,7 @@ class Submitter:
         reporter: Reporter,
         secrets: Secrets,
         wants_previews: Callable[[str], bool],
+        node_check: NodeCheck,
     ) -> None:
         self._comfyui = comfyui
         self._watcher = watcher
@@ -77,6 +89,7 @@ class Submitter:
         self._reporter = reporter
         self._secrets = secrets
         self._wants_previews = wants_previews
+        self._node_check = node_check
         self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._posting: dict[str, asyncio.Event] = {}
 
@@ -102,6 +115,8 @@ class Submitter:
 
     async def _intend_and_send(self, effect: SubmitPrompt, prompt_id: str) -> None:
         crash_points.at("prompt.owed")
+        if not effect.resumed and not await self._fits(effect):
+            return
         wanted = await self._reporter.report(report_of(SubmitIntended, effect))
         crash_points.at("prompt.intended")
         if not isinstance(wanted, Wanted) or not wanted.go:
@@ -183,23 +198,44 @@ class Submitter:
         code = answer.type or "comfyui_refused"
         await self._reporter.report(report_of(PromptWasRefused, effect, code=code, words=words))
         await self._outcomes.forget_entry(effect)
+        await self._node_check.refused()
 
-    async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | Unfit:
-        """The graph of this attempt; Unfit if its texts were forgotten or a secret is no longer configured."""
+    async def _fits(self, effect: SubmitPrompt) -> bool:
+        """Whether ComfyUI would take the prompt. If not, its batch is held."""
+        parts = await self._parts(effect)
+        if parts is None:
+            return True
+        mistakes = await self._node_check.mistakes(effect.batch_id, parts.template, parts.inputs)
+        if mistakes:
+            words = self._reporter.error_text(checks.refusal(mistakes).message)
+            await self._reporter.report(report_of(PromptDoesNotFit, effect, words=words))
+        return not mistakes
+
+    async def _parts(self, effect: SubmitPrompt) -> Parts | None:
+        """What the graph of an attempt is made of; None if its texts were forgotten."""
         batch = await self._row_cache.batch(effect.batch_id)
         prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
         if batch is None or prompt is None:
-            return Unfit("forgotten")
-        template = await self._template(batch.template)
+            return None
+        graph = await self._template(batch.template)
         inputs = await self._inputs(prompt)
-        if template is None or inputs is None:
-            return Unfit("forgotten")
+        if graph is None or inputs is None:
+            return None
         plan = msgspec.convert(batch.plan, read.Plan)
+        return Parts(batch, prompt, Template(batch.template, graph, plan), inputs)
+
+    async def _job(self, effect: SubmitPrompt, prompt_id: str) -> Job | Unfit:
+        """The graph of this attempt; Unfit if its texts were forgotten or a secret is no longer configured."""
+        parts = await self._parts(effect)
+        if parts is None:
+            return Unfit("forgotten")
+        batch, prompt, template, inputs = parts
+        plan = template.plan
         secrets = self._secrets.of(batch.workflow)
         if lacking := [address for address in plan.secrets if address not in secrets]:
             return Unfit("secret_missing", _lacking(batch.workflow, lacking[0]))
         filled = read.fill(
-            template,
+            template.graph,
             plan,
             prefixes=await self._outcomes.prefixes(batch, prompt, effect.attempt),
             seed=prompt.seed,
@@ -207,7 +243,8 @@ class Submitter:
             inputs=inputs,
             secrets=secrets,
         )
-        return Job(prompt_id, filled, {output.node: number for number, output in asked_for(batch, prompt)})
+        graph = self._node_check.without_unneeded(filled, template)
+        return Job(prompt_id, graph, {output.node: number for number, output in asked_for(batch, prompt)})
 
     async def _template(self, digest: str) -> dict[str, Any] | None:
         if digest not in self._templates:

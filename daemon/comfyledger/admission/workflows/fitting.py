@@ -1,0 +1,190 @@
+"""Admits a request for the ComfyUI that will run it: makes its workflow ready and checks it, before a number is used.
+
+A submission and a dry run go the same way. What ComfyUI would refuse is refused here, and only by an answer of
+`/object_info` that is fresh. If ComfyUI cannot be asked, a graph is accepted unchecked; the worker checks it before it
+sends it. A repeat is answered from the ledger before ComfyUI is asked anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from comfyledger import wire
+from comfyledger.admission import admit, repeats
+from comfyledger.admission.workflows.ready import below, make_ready, source_of
+from comfyledger.comfyui.graph import checks
+from comfyledger.comfyui.node_classes import Known
+from comfyledger.comfyui.workflow_checks import Template
+from comfyledger.errors import Refused
+from comfyledger.queries.dependencies import Dependencies, ReadyWorkflow, WorkflowSource
+
+
+async def admitted(
+    context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes
+) -> admit.Admitted | wire.BatchAccepted:
+    """The request as a command, or the first reply to the request that it repeats. Raises Refused."""
+    admit.check_message(message, context.policy)
+    source = source_of(message, context.policy)
+    request = _Request(context, label, message, raw, source)
+    classes = context.node_classes[context.policy.backend]
+    before = classes.known
+    if before is None or not request.is_converted(before):
+        repeated = await repeats.answered_before(context, label, raw)
+        if repeated is not None:
+            return repeated
+    refusal = None
+    if before is not None:
+        try:
+            return await request.admitted(before)
+        except Refused as refused:
+            if await request.is_refused_anyway(refused):
+                raise
+            refusal = refused
+        repeated = await repeats.answered_before(context, label, raw)
+        if repeated is not None:
+            return repeated
+    if await classes.fresh(asyncio.get_running_loop().time()) is None:
+        return await request.admitted_unchecked(before)
+    if refusal is not None and classes.known is before:
+        raise refusal
+    return await request.admitted(classes.known)
+
+
+class _Request:
+    """One request, and what can be made of it with the node classes of a ComfyUI."""
+
+    def __init__(
+        self, context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes, source: WorkflowSource
+    ) -> None:
+        self._context = context
+        self._label = label
+        self._message = message
+        self._raw = raw
+        self._source = source
+
+    def is_converted(self, known: Known) -> bool:
+        """Whether the graph is there without asking another process."""
+        return self._source.graph is not None or converted_before(self._context, self._source, known) is not None
+
+    async def admitted(self, known: Known | None) -> admit.Admitted:
+        """Raises Refused, also for what ComfyUI would refuse."""
+        made = await self._made(known)
+        if known is not None:
+            self._check(made, known)
+        return made
+
+    async def admitted_unchecked(self, known: Known | None) -> admit.Admitted:
+        """As ComfyUI was when it was seen last, or else as any ComfyUI. Raises Refused."""
+        try:
+            made = await self._made(known)
+        except Refused:
+            if known is None or self._source.graph is None:
+                raise
+            made = await self._made(None)
+        if self._context.tools.checks.level == "off":
+            return made
+        found = f"{made.workflow.found} · {repeats.UNCHECKED}"
+        return replace(
+            made, command=replace(made.command, unchecked=True), workflow=replace(made.workflow, found=found)
+        )
+
+    async def is_refused_anyway(self, refusal: Refused) -> bool:
+        """Whether any ComfyUI would have to refuse it for the same reason."""
+        if self._source.graph is None:
+            return False
+        try:
+            await self._made(None)
+        except Refused as other:
+            return other.code == refusal.code
+        return False
+
+    async def _made(self, known: Known | None) -> admit.Admitted:
+        context = self._context
+        try:
+            workflow = await ready(context, self._source, known)
+        except Refused as refusal:
+            raise below(refusal, self._message) from refusal
+        return admit.admit(
+            self._message,
+            workflow,
+            raw=self._raw,
+            label=self._label,
+            policy=context.policy,
+            stores=context.store_refs(),
+            secret=context.view.secret,
+            ids=context.ids,
+        )
+
+    def _check(self, made: admit.Admitted, known: Known) -> None:
+        """Raises Refused (workflow_failed_validation)."""
+        workflow = made.workflow
+        template = Template(workflow.key, workflow.graph, workflow.plan)
+        found = self._context.tools.checks.mistakes(template, made.inputs, known.info)
+        if found.workflow:
+            raise checks.refusal(found.workflow).below("$.data.workflow")
+        if found.images:
+            shot, mistakes = next(iter(found.images.items()))
+            field = self._field(shot, f"{mistakes[0].node}.{mistakes[0].input}", workflow.plan.inputs)
+            raise checks.refusal(found.every).at(field)
+
+    def _field(self, shot: int, address: str, named: Mapping[str, str]) -> str:
+        """Where a request gives the value at an address."""
+        message = self._message
+        names = (address, *(name for name, at in named.items() if at == address))
+        own = message.images[shot].inputs if message.images is not None else {}
+        for inputs, root in ((own, f"$.data.images[{shot}].inputs"), (message.inputs, "$.data.inputs")):
+            for name in names:
+                if name in inputs:
+                    return f"{root}.{name}"
+        return f"$.data.workflow.{address}"
+
+
+# ---- workflows that are ready
+
+
+async def ready(context: Dependencies, source: WorkflowSource, known: Known | None) -> ReadyWorkflow:
+    """A workflow for a ComfyUI with these node classes; None if they are not known.
+
+    What was made for a configured workflow is kept. Raises Refused: backend_unknown for a document in the UI format
+    while nothing is known.
+    """
+    info = known.info if known is not None else None
+    if not source.name:
+        return make_ready(source, await _graph(context, source, known), info, _denied(context))
+    key = (source.name, source.named.outputs, info.digest if info is not None else "")
+    kept = context.tools.ready
+    return kept.get(key) or kept.put(key, make_ready(source, await _graph(context, source, known), info))
+
+
+def _denied(context: Dependencies) -> tuple[str, ...]:
+    return context.policy.node_classes_denied
+
+
+async def _graph(context: Dependencies, source: WorkflowSource, known: Known | None) -> dict[str, Any]:
+    if source.graph is not None:
+        return source.graph
+    if known is None:
+        raise Refused(
+            "backend_unknown",
+            "The workflow is in ComfyUI's UI format, and ComfyUI has not said yet which nodes it has.",
+            hint="Start ComfyUI and try again, or send the workflow in the API format: Workflow > Export (API).",
+        )
+    converted = converted_before(context, source, known)
+    if converted is not None:
+        return converted
+    graph = await context.tools.converter.convert(source.document, known.body, known.info.digest)
+    return context.tools.converted.put(_conversion(source, known), graph)
+
+
+def converted_before(context: Dependencies, source: WorkflowSource, known: Known) -> dict[str, Any] | None:
+    """What a document became when it was converted last with these node classes."""
+    return context.tools.converted.get(_conversion(source, known))
+
+
+def _conversion(source: WorkflowSource, known: Known) -> tuple[str, str]:
+    return hashlib.sha256(source.document).hexdigest(), known.info.digest

@@ -1,0 +1,116 @@
+"""Checks workflows against the node classes of a ComfyUI, and remembers what it found.
+
+Admission checks before it gives a number, and workers check before they send. Both mostly meet a workflow that was
+checked before, so a result is kept by template and digest: the same question is never answered twice.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+
+from comfyledger.comfyui.graph import checks
+from comfyledger.comfyui.graph.nodes import Graph, upstream
+from comfyledger.comfyui.graph.plan import Plan, addresses_of_the_run
+from comfyledger.comfyui.object_info import ObjectInfo
+from comfyledger.errors import NodeMistake
+
+CheckLevel = Literal["full", "classes", "off"]
+"""As in `[limits] check_workflows`."""
+RESULTS_KEPT: Final = 256
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """The values of the keys that were used last, at most `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def put(self, key: K, value: V) -> V:
+        self._kept[key] = value
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return value
+
+
+class Template(NamedTuple):
+    """A graph as it is stored, with null where a run fills in a value. Equal keys mean equal graphs."""
+
+    key: str
+    graph: Graph
+    plan: Plan
+
+
+class _Found(NamedTuple):
+    mistakes: tuple[NodeMistake, ...]
+    feeding: frozenset[str]
+    """The nodes that are run."""
+
+
+class Mistakes(NamedTuple):
+    """What is wrong: with the workflow, or else with the values that a request gives, by the place of the image."""
+
+    workflow: tuple[NodeMistake, ...] = ()
+    images: Mapping[int, tuple[NodeMistake, ...]] = {}
+
+    @property
+    def every(self) -> tuple[NodeMistake, ...]:
+        """All of them; empty if ComfyUI would take the workflow."""
+        return self.workflow or tuple(one for found in self.images.values() for one in found)[: checks.MISTAKES_MAX]
+
+
+class WorkflowChecks:
+    """Checks at one level. One object serves admission and all workers."""
+
+    def __init__(self, level: CheckLevel) -> None:
+        self.level = level
+        self._found: Recent[tuple[Hashable, ...], _Found] = Recent(RESULTS_KEPT)
+        self._unknown: Recent[tuple[str, str], frozenset[str]] = Recent(RESULTS_KEPT)
+
+    def mistakes(self, template: Template, images: Sequence[Mapping[str, Any]], info: ObjectInfo) -> Mistakes:
+        """Why ComfyUI would refuse a workflow with these values. `images`: the values of each image, by address.
+
+        What every image replaces is not looked at in the workflow.
+        """
+        if self.level == "off":
+            return Mistakes()
+        given = any(images)
+        replaced: frozenset[str] = frozenset(images[0]).intersection(*images[1:]) if given else frozenset()
+        found = self._of_workflow(template, replaced, info)
+        if found.mistakes or self.level == "classes" or not given:
+            return Mistakes(found.mistakes)
+        return Mistakes((), checks.find_image_mistakes(template.graph, images, info, feeding=found.feeding))
+
+    def _of_workflow(self, template: Template, replaced: frozenset[str], info: ObjectInfo) -> _Found:
+        outputs = tuple(output.node for output in template.plan.every_output)
+        filled = replaced.union(addresses_of_the_run(template.plan))
+        key = (template.key, info.digest, outputs, filled)
+        return self._found.get(key) or self._found.put(key, self._look(template.graph, outputs, filled, info))
+
+    def _look(self, graph: Graph, outputs: Iterable[str], filled: Collection[str], info: ObjectInfo) -> _Found:
+        level: checks.Level = "full" if self.level == "full" else "classes"
+        mistakes = checks.find_mistakes(graph, outputs, info, filled=filled, level=level)
+        return _Found(mistakes, frozenset(upstream(graph, outputs)))
+
+    def unneeded_unknown(self, template: Template, info: ObjectInfo) -> frozenset[str]:
+        """The nodes that feed no output and whose class ComfyUI lacks. It refuses a graph for any such node."""
+        key = (template.key, info.digest)
+        found = self._unknown.get(key)
+        if found is not None:
+            return found
+        feeding = upstream(template.graph, [output.node for output in template.plan.every_output])
+        others = (node_id for node_id in template.graph if node_id not in feeding)
+        return self._unknown.put(
+            key, frozenset(node_id for node_id in others if template.graph[node_id]["class_type"] not in info)
+        )

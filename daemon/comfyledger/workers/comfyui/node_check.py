@@ -1,0 +1,56 @@
+"""Before a prompt goes out: would this ComfyUI take it, and which nodes does it lack that nobody needs?
+
+Admission has checked most workflows. Not so those that came while ComfyUI could not be asked, and those of earlier
+releases. A model may have been removed since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from comfyledger.comfyui.graph.nodes import Graph
+from comfyledger.comfyui.node_classes import NodeClasses
+from comfyledger.comfyui.workflow_checks import Recent, Template, WorkflowChecks
+from comfyledger.errors import NodeMistake
+
+HELD_KEPT: Final = 1_024
+"""How many batches are remembered as held."""
+
+
+class NodeCheck:
+    """Of one backend."""
+
+    def __init__(self, classes: NodeClasses, checks: WorkflowChecks) -> None:
+        self._classes = classes
+        self._checks = checks
+        self._held: Recent[str, bool] = Recent(HELD_KEPT)
+
+    async def mistakes(self, batch_id: str, template: Template, inputs: Mapping[str, Any]) -> tuple[NodeMistake, ...]:
+        """Why ComfyUI would refuse a prompt of a batch, by a fresh answer; empty if it would not, or cannot be asked.
+
+        A batch that was held before and continues is not held again by an answer from before it did: somebody may have
+        installed meanwhile what was missing.
+        """
+        if self._checks.level == "off":
+            return ()
+        continues, now = self._held.get(batch_id) is not None, asyncio.get_running_loop().time()
+        info = self._classes.current()
+        if info is not None and not self._checks.mistakes(template, [inputs], info).every:
+            return ()
+        info = await (self._classes.next(now) if continues else self._classes.fresh(now))
+        found = self._checks.mistakes(template, [inputs], info).every if info is not None else ()
+        if found:
+            self._held.put(batch_id, True)
+        return found
+
+    def without_unneeded(self, graph: Graph, template: Template) -> dict[str, Any]:
+        """A filled graph without the nodes that feed no output and whose class ComfyUI lacks."""
+        info = self._classes.current()
+        unneeded = self._checks.unneeded_unknown(template, info) if info is not None else frozenset()
+        return {node_id: node for node_id, node in graph.items() if node_id not in unneeded}
+
+    async def refused(self) -> None:
+        """ComfyUI refused a prompt, so what is known of it may be out of date."""
+        await self._classes.fresh(asyncio.get_running_loop().time())

@@ -101,5 +101,11 @@ def test_a_workflow_that_makes_one_by_its_own_settings_is_not_asked_for_several(
     with pytest.raises(Refused, match=r"which of 1\.batch_size, 2\.batch_size would make more") as refused:
         admitted(graph, quantity=2, images_per_prompt=2)
     assert (refused.value.code, refused.value.path) == ("workflow_batch_size", "$.data.images_per_prompt")
-    graph["1"]["inputs"]["batch_size"] = 2
+    graph["1"] = node("EmptyImage", width=8, height=8, batch_size=2, color=0)
+    assert runs(graph, quantity=2, images_per_prompt=2) == [(1, 2)]
+
+
+def test_a_film_of_one_frame_may_be_several_films() -> None:
+    """Its batch size is the number of frames, and says nothing of how many files there are."""
+    graph = EMPTY | {"9": node("SaveAnimatedWEBP", images=["1", 0], filename_prefix="x")}
     assert runs(graph, quantity=2, images_per_prompt=2) == [(1, 2)]

@@ -67,6 +67,11 @@ def test_a_seed_that_goes_to_several_places_suits_all() -> None:
     graph["9"]["inputs"]["images"] = ["10", 0]
     info = known(Upscaler=described("IMAGE", seed=["INT", {"min": 10, "max": 2**32 - 1}], image="IMAGE"))
     assert plan(graph, info).seed_range == (10, 2**32 - 1)
+    info = known(
+        KSampler=described("LATENT", seed=["INT", {"min": 0, "max": 2**31}], latent_image="LATENT"),
+        Upscaler=described("IMAGE", seed=["INT", {"min": 10, "max": 2**32 - 1}], image="IMAGE"),
+    )
+    assert plan(graph, info).seed_range == (10, 2**31)
 
 
 def test_a_linked_seed_suits_what_it_feeds_also_behind_switches() -> None:
@@ -229,6 +234,26 @@ def test_a_number_that_is_also_written_into_a_text_is_filled_in() -> None:
     assert plan(graph, known()).seeds == ("n1.value",)
 
 
+def test_a_switchs_index_is_no_source() -> None:
+    nodes = {
+        "n1": node("Choose", select=["n3", 0], one=["n2", 0]),
+        "n2": node("PrimitiveInt", value=5),
+        "n3": node("PrimitiveInt", value=1),
+    }
+    info = known(Choose=described("*", select="INT", one="*"))
+    assert plan(seeded(["n1", 0], **nodes), info).seeds == ("n2.value",)
+
+
+def test_a_seed_nodes_own_seed_comes_before_what_is_linked_to_it() -> None:
+    nodes = {"n1": node("Seed Everywhere", seed=7, value=["n2", 0]), "n2": node("PrimitiveInt", value=5)}
+    assert plan(seeded(["n1", 0], **nodes)).seeds == ("n1.seed",)
+
+
+def test_a_number_beside_a_circle_is_found() -> None:
+    nodes = {"n1": node("Any Switch (rgthree)", any_01=["n1", 0], any_02=["n2", 0]), "n2": node("JWInteger", value=5)}
+    assert plan(seeded(["n1", 0], **nodes)).seeds == ("n2.value",)
+
+
 def test_a_circle_of_links_ends() -> None:
     graph = seeded(["n1", 0], n1=node("Reroute", value=["n2", 0]), n2=node("Reroute", value=["n1", 0]))
     assert plan(graph, known()).seeds_unclear == ("3.seed",)
@@ -330,6 +355,19 @@ def test_of_the_outputs_of_a_loader_only_a_latent_or_an_image_counts() -> None:
     assert plan(graph).batch_size == "12.batch_size"
     graph["3"]["inputs"] |= {"latent_image": ["13", 0], "width": ["12", 0]}
     assert plan(graph).batch_size is None
+
+
+def test_of_a_class_that_is_known_the_slot_says_whether_a_batch_comes_from_it() -> None:
+    graph = diffusion()
+    graph["12"] = node("Sizes", batch_size=1)
+    graph["3"]["inputs"]["extra"] = ["12", 1]
+    info = known(
+        Sizes=described("LATENT INT", batch_size="INT"),
+        KSampler=described("LATENT", seed=["INT", WIDE], latent_image="LATENT", extra="*"),
+    )
+    assert plan(graph, info).batch_size == "5.batch_size"
+    graph["3"]["inputs"]["extra"] = ["12", 0]
+    assert plan(graph, info).batch_sizes_unclear == ("5.batch_size", "12.batch_size")
 
 
 def test_a_plan_without_numbers_is_as_it_always_was() -> None:

@@ -47,6 +47,7 @@ class Converter:
         self._process: Process | None = None
         self._digest = ""
         self._is_closed = False
+        self._killed: Process | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
@@ -148,9 +149,12 @@ class Converter:
             self._timer = None
 
     def _kill(self) -> None:
-        if self._process is not None:
+        """Once for each process: a second signal could wait for its end, which asyncio then misses."""
+        process = self._process
+        if process is not None and process is not self._killed:
+            self._killed = process
             with suppress(ProcessLookupError):
-                self._process.kill()
+                process.kill()
 
     async def _end(self) -> None:
         """End the process and forget it. If this is cancelled, the process has been killed."""

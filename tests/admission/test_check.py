@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from comfyledger.admission.check import Ground, check, check_any_form
 from comfyledger.comfyui.graph.checks import Level
 from comfyledger.comfyui.object_info import ObjectInfo
-from comfyledger.errors import CODES, Refused
+from comfyledger.errors import CODES, NodeMistake, Refused
 from support.graphs import ROOM, diffusion
 
 LOOSE = Ground(ROOM)
@@ -128,6 +128,16 @@ async def test_a_document_is_converted_before_it_is_judged() -> None:
     assert (await check_any_form(large, STRICT, convert)).graph == diffusion()
     assert (await check_any_form(large, STRICT, refuse)).report.message == "It cannot be converted."
     assert (await check_any_form(large, STRICT, None)).report.code == "backend_unknown"
+
+
+async def test_the_classes_for_which_a_document_is_not_converted_are_named() -> None:
+    async def refuse(_: Any) -> dict[str, Any]:
+        lacking = NodeMistake("3", "FaceDetailer", "", "missing_node_type", "", (), "Node 3 is unknown.")
+        raise Refused("workflow_failed_validation", mistakes=(lacking, lacking))
+
+    report = (await check_any_form({"nodes": []}, Ground(ROOM, KNOWN), refuse)).report
+    assert report.unknown_classes == ["FaceDetailer"]
+    assert len(report.mistakes) == 2
 
 
 async def test_a_graph_that_is_too_large_is_no_document() -> None:

@@ -64,7 +64,7 @@ async def check_any_form(source: bytes | Mapping[str, Any], ground: Ground, conv
             raise Refused("backend_unknown", hint=UNKNOWN_HINT)
         return check(await convert(source), ground)
     except Refused as refusal:
-        return Checked(_refused(wire.WorkflowReport("refused"), refusal), None)
+        return Checked(_unconverted(refusal), None)
 
 
 def _holds_document(source: bytes | Mapping[str, Any]) -> bool:
@@ -127,6 +127,12 @@ def _refused(report: wire.WorkflowReport, refusal: Refused) -> wire.WorkflowRepo
         path=refusal.path,
         mistakes=[wire.mistake_info(mistake) for mistake in refusal.mistakes],
     )
+
+
+def _unconverted(refusal: Refused) -> wire.WorkflowReport:
+    """About a document that could not be converted, mostly because ComfyUI lacks some of its classes."""
+    lacking = dict.fromkeys(one.class_type for one in refusal.mistakes if one.kind == "missing_node_type")
+    return _refused(wire.WorkflowReport("refused", unknown_classes=list(lacking)), refusal)
 
 
 def _strictly(

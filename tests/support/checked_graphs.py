@@ -152,7 +152,10 @@ WRONG: Final[Mapping[str, Case]] = {
         {"17.images.image1": ["20", 0], "20.image": "gone.png"}, "20.image value_not_in_list", _20=_LOADED
     ),
     "through a switch": wrong(
-        {"3.seed": ["22", 0], "21.value": "seven"}, "21.value invalid_input_type", _21=_SEED, _22=_SWITCH
+        {"3.cfg": ["22", 0]},
+        "21.value invalid_input_type",
+        _21=node("PrimitiveFloat", value="high"),
+        _22=_SWITCH,
     ),
     "three at once, UI": wrong(
         {"4.ckpt_name": "x.ckpt", "3.steps": 0, "10.clip": ["5", 0]},

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from comfyledger.comfyui.graph.checks import MISTAKES_MAX, find_image_mistakes, find_mistakes, refusal
+from comfyledger.comfyui.graph.checks import (
+    MISTAKES_MAX,
+    files,
+    find_image_mistakes,
+    find_mistakes,
+    models,
+    refusal,
+    unknown_classes,
+)
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import NodeMistake
 
@@ -38,6 +46,12 @@ CLASSES: Inputs = {
     "Ours": made(
         {"name": [["one.safetensors"]], "style": [["plain"]]}, "MODEL", python_module="custom_nodes.something"
     ),
+    "LoadLatent": made({"latent": [["a.latent"]]}, "LATENT"),
+    "Silent": made({}, python_module="custom_nodes.something"),
+    "OurPicture": made(
+        {"image": [["photo.png"], {"image_upload": True}]}, "IMAGE", python_module="custom_nodes.something"
+    ),
+    "ControlNetLoader": made({"control_net_name": [["a.pth"]]}, "CONTROL_NET"),
     "Save": made({"images": ["IMAGE"], "filename_prefix": ["STRING", {}]}, output_node=True),
     "Show": made({"any": ["*"]}, output_node=True),
 }
@@ -130,6 +144,15 @@ def test_a_class_that_is_described_in_a_strange_way_takes_everything() -> None:
     assert [one.kind for one in find_mistakes(graph, ["9"], info)] == ["bad_linked_input"]
 
 
+def test_an_old_class_that_comfyui_replaces_is_no_mistake() -> None:
+    graph = shown(node("T2IAdapterLoader", t2i_adapter_name="x.pth"))
+    assert of(graph) == []
+    assert unknown_classes(graph, INFO) == ()
+    old = ObjectInfo({name: one for name, one in CLASSES.items() if name != "ControlNetLoader"}, "digest")
+    assert [one.kind for one in find_mistakes(graph, ["9"], old)] == ["missing_node_type"]
+    assert unknown_classes(graph, old) == ("T2IAdapterLoader",)
+
+
 # Links
 
 
@@ -148,6 +171,10 @@ def test_a_slot_may_count_from_the_end_and_be_a_boolean() -> None:
 
 def test_a_custom_node_may_have_more_outputs_than_it_lists() -> None:
     assert of(sampler(model=["3", 7]) | {"3": node("Ours", name=NAME, style="plain")}) == []
+
+
+def test_a_class_without_outputs_feeds_nothing() -> None:
+    assert of(sampler(model=["3", 0]) | {"3": node("Silent")}) == [("1", "model", "bad_linked_input")]
 
 
 def test_an_output_feeds_inputs_of_its_type_only() -> None:
@@ -269,13 +296,64 @@ def test_a_picture_that_is_surely_not_there_is_a_mistake(name: str) -> None:
     assert "which is not in ComfyUI's input folder" in mistake.message
 
 
+@pytest.mark.parametrize("address", ["https://example.com/photo.png", "file:///photo.png"])
+def test_an_address_is_no_file_of_the_input_folder(address: str) -> None:
+    assert of(shown(node("Picture", image=address))) == [("1", "image", "value_not_in_list")]
+
+
+def test_a_latent_is_looked_for_among_the_latents() -> None:
+    assert of(shown(node("LoadLatent", latent="sub/x.latent"))) == []
+    assert of(shown(node("LoadLatent", latent="x.latent"))) == [("1", "latent", "value_not_in_list")]
+
+
+@pytest.mark.parametrize(("value", "kind"), [(5, "invalid_input_type"), (["2", 0], "bad_linked_input")])
+def test_a_loader_of_comfyui_takes_the_name_of_a_file_only(value: Any, kind: str) -> None:
+    graph = {"2": node("Switch", any=1, same=1), "9": node("Show", any=["1", 0])}
+    assert of(graph | {"1": node("Picture", image=value)}) == [("1", "image", kind)]
+    assert of(graph | {"1": node("OurPicture", image=value)}) == []
+
+
 def test_of_a_custom_node_only_a_missing_model_is_a_wrong_choice() -> None:
     assert of(shown(node("Ours", name=NAME, style="made up by its page"))) == []
+    assert of(shown(node("Ours", name=NAME, style="x.safetensors"))) == []
     assert of(shown(node("Ours", name="x.safetensors", style="plain"))) == [("1", "name", "value_not_in_list")]
 
 
 def test_a_class_of_comfyui_that_checks_its_choices_itself_takes_any() -> None:
     assert of(shown(node("CustomCombo", choice="mine"))) == []
+
+
+# What a workflow needs
+
+
+def test_models_are_named_once_in_the_order_of_the_nodes() -> None:
+    graph = {
+        "10": node("Loader", name="one.safetensors"),
+        "2": node("Power", a={"on": True, "lora": "b.gguf"}, b={"on": False, "lora": "c.gguf"}, c="one.safetensors"),
+        "3": node("Text", text="a model.safetensors\nin a prompt", filename_prefix="x.ckpt", url="https://x/y.ckpt"),
+        "4": node("Loader", name="/root/y.ckpt"),
+    }
+    assert models(graph) == ("b.gguf", "one.safetensors")
+    assert models(graph, ["10"]) == ("one.safetensors",)
+
+
+def test_files_are_what_must_be_in_the_input_folder() -> None:
+    graph = {
+        "1": node("Picture", image="sub/a.png"),
+        "2": node("Picture", image="b.png [input]"),
+        "3": node("Picture", image="c.png [output]"),
+        "4": node("Picture", image=["1", 0]),
+        "5": node("VHS_LoadVideo", video="d.mp4", text="e.txt"),
+        "6": node("LoadImageFromUrl", url="https://example.com/f.png"),
+        "7": node("SaveImage", filename_prefix="g.png"),
+    }
+    assert files(graph, INFO) == ("sub/a.png", "b.png", "d.mp4")
+    assert files(graph, INFO, ["1"]) == ("sub/a.png",)
+
+
+def test_without_object_info_files_are_known_by_the_names_of_class_and_input() -> None:
+    graph = {"1": node("LoadImage", image="a.png"), "2": node("CLIPTextEncode", text="a.png")}
+    assert files(graph) == ("a.png",)
 
 
 # Images

@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from comfyledger.comfyui.graph.checks.named_files import is_surely_missing, names_model, takes_uploads
+from comfyledger.comfyui.graph.checks.named_files import (
+    is_surely_missing,
+    names_model,
+    takes_texts_only,
+    takes_uploads,
+)
 from comfyledger.comfyui.graph.checks.server import FEW, Server
 from comfyledger.comfyui.graph.nodes import Graph, node_text, printable
 from comfyledger.comfyui.object_info import ANY, COMBO, Input, NodeClass
@@ -34,7 +39,6 @@ _UNCHECKED: Final[Mapping[str, frozenset[str]]] = {
     "SelectCLIPDevice": frozenset({"device"}),
     "SelectModelDevice": frozenset({"device"}),
     "SelectVAEDevice": frozenset({"device"}),
-    "WebcamCapture": frozenset({"image"}),
 }
 """Inputs of ComfyUI's own classes that the class checks itself, so that range and list do not count: the parameters of
 its `VALIDATE_INPUTS` or `validate_inputs` (0.29.0). Inputs that take uploads are not listed; see `takes_uploads`."""
@@ -81,10 +85,12 @@ def _of_link(server: Server, graph: Graph, node_class: NodeClass, one: Input, va
         return None
     outputs = source_class.outputs
     if not isinstance(slot, int) or not -len(outputs) <= slot < len(outputs):
-        if isinstance(slot, int) and source_class.is_custom:
+        if isinstance(slot, int) and source_class.is_custom and outputs:
             return None  # it may grow outputs that /object_info does not list
         where = f"output {_shown(slot)} of node {node_text(graph, source)}"
         return Fault("bad_linked_input", f"{name} is linked to {where}, which has {len(outputs)}", _plain(slot))
+    if takes_uploads(node_class, one) and takes_texts_only(node_class, one):
+        return Fault("bad_linked_input", f"{name} takes the name of a file and no link", "a link")
     if _fits(outputs[slot], one.type) or node_class.name in _TYPES_UNCHECKED:
         return None
     text = f"{name} takes {printable(one.type)}, and node {node_text(graph, source)} gives {printable(outputs[slot])}"
@@ -147,13 +153,17 @@ def _of_choice(server: Server, node_class: NodeClass, one: Input, value: object)
 
 
 def _is_model_of(options: tuple[Any, ...], value: object) -> bool:
-    """Whether a value names a model and the choices are names. A custom node that checks its inputs itself does so for
-    files that people upload, and for choices that its page makes up, and not for the lists of models.
+    """Whether a value names a model, as the choices do. A custom node that checks its inputs itself does so for files
+    that people upload, and for choices that its page makes up, and not for the lists of models.
     """
-    return names_model(value) and all(isinstance(option, str) for option in options[:FEW])
+    are_names = all(isinstance(option, str) for option in options[:FEW])
+    return are_names and names_model(value) and any(map(names_model, options))
 
 
 def _of_file(server: Server, node_class: NodeClass, one: Input, value: object) -> Fault | None:
+    if not isinstance(value, str) and takes_texts_only(node_class, one):
+        text = f"{printable(one.name)} is {_shown(value)}, which is not the name of a file"
+        return Fault("invalid_input_type", text, _plain(value))
     if not is_surely_missing(node_class, one, value):
         return None
     return _not_in_list(server, one, value, "which is not in ComfyUI's input folder")

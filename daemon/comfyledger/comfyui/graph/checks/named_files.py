@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from comfyledger.comfyui.graph.checks.replaced import is_known
 from comfyledger.comfyui.graph.nodes import Graph, by_number
 from comfyledger.comfyui.graph.secret_inputs import words_of
 from comfyledger.comfyui.object_info import COMBO, Input, NodeClass, ObjectInfo, inputs_of
@@ -25,8 +26,9 @@ _LATENTS: Final = frozenset({".latent"})
 _LISTED: Final = {"image_upload": _IMAGES, "video_upload": _VIDEOS, "audio_upload": _SOUNDS | _VIDEOS}
 """The endings that a list shows by the mark of its input. ComfyUI asks Python's `mimetypes` (`folder_paths.py`,
 `filter_files_content_types`), whose answer depends on the machine: these it knows on every one."""
-_LATENT: Final = ("LoadLatent", "latent")
-"""The one loader of ComfyUI 0.29.0 whose input has no mark (`nodes.py`, LoadLatent)."""
+_UNMARKED: Final = {("LoadLatent", "latent"): _LATENTS, ("WebcamCapture", "image"): frozenset[str]()}
+"""Inputs of ComfyUI 0.29.0 that name a file and have no mark, with the endings that their lists show (`nodes.py`,
+`comfy_extras/nodes_webcam.py`)."""
 _UPLOADED: Final = (*_LISTED, "file_upload")
 _MEDIA: Final = _IMAGES | _VIDEOS | _SOUNDS | _LATENTS | frozenset({".flac", ".ogg", ".m4a", ".mkv", ".avif", ".glb"})
 _MODELS: Final = frozenset(
@@ -51,18 +53,26 @@ def takes_uploads(node_class: NodeClass, one: Input) -> bool:
     """Whether an input names a file that people upload. ComfyUI then looks whether the file is there, and not whether
     its name is in the list.
     """
-    return one.type == COMBO and (
-        any(one.config.get(mark) is True for mark in _UPLOADED) or (node_class.name, one.name) == _LATENT
-    )
+    is_marked = one.type == COMBO and any(one.config.get(mark) is True for mark in _UPLOADED)
+    return is_marked or (node_class.name, one.name) in _UNMARKED
+
+
+def takes_texts_only(node_class: NodeClass, one: Input) -> bool:
+    """Whether ComfyUI refuses a link and everything but a text for an input that takes uploads. Its own loaders fail
+    there, except those of 3D models; custom nodes may see more in it.
+    """
+    return not node_class.is_custom and one.config.get("file_upload") is not True
 
 
 def is_surely_missing(node_class: NodeClass, one: Input, value: object) -> bool:
     """Whether a file that an input names is surely not in ComfyUI's input folder: a name at its top level, with an
-    ending that the list would show, and not in the list.
+    ending that the list would show, and not in the list; or the address of a file elsewhere.
     """
     endings = _endings_listed(node_class, one)
     if one.options is None or not isinstance(value, str) or not _in_input_folder(one, value):
         return False
+    if "://" in value:
+        return True
     name = value.removesuffix(_HERE).rstrip()
     if "/" in name or "\\" in name or _ending(name) not in endings:
         return False
@@ -71,10 +81,8 @@ def is_surely_missing(node_class: NodeClass, one: Input, value: object) -> bool:
 
 
 def _endings_listed(node_class: NodeClass, one: Input) -> frozenset[str]:
-    if (node_class.name, one.name) == _LATENT:
-        return _LATENTS
     marks = (mark for mark in _LISTED if one.config.get(mark) is True)
-    return _LISTED.get(next(marks, ""), frozenset())
+    return _UNMARKED.get((node_class.name, one.name)) or _LISTED.get(next(marks, ""), frozenset())
 
 
 def _in_input_folder(one: Input, value: str) -> bool:
@@ -99,7 +107,8 @@ def _ending(value: str) -> str:
 
 def unknown_classes(graph: Graph, info: ObjectInfo, nodes: Collection[str] | None = None) -> tuple[str, ...]:
     """The node classes that a server does not have, each once, by name. `nodes`: only these; None for all."""
-    return tuple(sorted({graph[node]["class_type"] for node in _wanted(graph, nodes)} - set(info)))
+    classes = {graph[node]["class_type"] for node in _wanted(graph, nodes)}
+    return tuple(sorted(one for one in classes if not is_known(one, info)))
 
 
 def models(graph: Graph, nodes: Collection[str] | None = None) -> tuple[str, ...]:

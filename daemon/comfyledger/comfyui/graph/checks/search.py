@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from comfyledger.comfyui.graph.checks.inputs import Fault, fault_of, leads_to_node
 from comfyledger.comfyui.graph.checks.refusal import MISTAKES_MAX
+from comfyledger.comfyui.graph.checks.replaced import is_known
 from comfyledger.comfyui.graph.checks.server import Server
 from comfyledger.comfyui.graph.nodes import Graph, by_number, node_text, printable, some_of, upstream
 from comfyledger.comfyui.object_info import ObjectInfo
@@ -37,7 +38,9 @@ def find_mistakes(
     server = Server(info)
     wanted = list(outputs)
     fed = sorted(upstream(graph, wanted), key=by_number)
-    found = [_unknown_class(server, graph, node_id) for node_id in fed if graph[node_id]["class_type"] not in info]
+    found = [
+        _unknown_class(server, graph, node_id) for node_id in fed if not is_known(graph[node_id]["class_type"], info)
+    ]
     found += [_no_output(graph, node_id) for node_id in wanted if server.runs_only_for_others(graph[node_id])]
     if level == "full":
         edges = _edges(server, graph, wanted)

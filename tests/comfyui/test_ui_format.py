@@ -70,6 +70,31 @@ def test_values_may_be_an_object() -> None:
     assert inputs_of(said)["1"] == {"width": 512, "height": 5, "crf": 19}
 
 
+def test_names_in_the_document_count_more_than_the_order_of_a_class_that_has_changed() -> None:
+    names = {"gone": 1, "height": 2, "width": 3}
+    said = document(node(1, "Empty", [7, 8, 9], widgets_values_named=names))
+    assert inputs_of(said)["1"] == {"width": 9, "height": 8}
+    said["nodes"][0]["widgets_values"] = [7, 8]
+    assert inputs_of(said)["1"] == {"width": 7, "height": 8}
+
+
+def test_a_choice_of_words_that_people_wrote_has_its_number_and_all_words() -> None:
+    info = ObjectInfo({"CustomCombo": node_class({"choice": ["COMBO", {"options": []}]}, "STRING", "INT")}, "")
+    chosen = inputs_of(document(node(1, "CustomCombo", ["b", 0, "a", "b", ""])), info)["1"]
+    assert chosen == {"choice": "b", "index": 1, "option1": "a", "option2": "b", "option3": ""}
+
+
+def test_a_loader_of_any_number_of_loras_gets_all_of_them() -> None:
+    name = "Power Lora Loader (rgthree)"
+    info = ObjectInfo({name: node_class({}, "MODEL", optional={"model": ["MODEL"]})}, "")
+    loras = [{"on": True, "lora": "a", "strength": 1, "strengthTwo": None}, {"on": False, "lora": "b", "strength": 2}]
+    said = document(node(1, name, [{}, {"type": "header"}, *loras, {}, ""]))
+    assert inputs_of(said, info)["1"] == {
+        "lora_1": {"on": True, "lora": "a", "strength": 1},
+        "lora_2": {"on": False, "lora": "b", "strength": 2},
+    }
+
+
 def test_a_list_as_a_value_is_wrapped_so_that_it_is_no_link() -> None:
     info = ObjectInfo({"Pick": node_class({"names": ["COMBO", {"options": ["a"], "multiselect": True}]})}, "")
     assert inputs_of(document(node(1, "Pick", [["a", 0]])), info) == {"1": {"names": {"__value__": ["a", 0]}}}
@@ -280,6 +305,17 @@ def test_widgets_named_in_the_older_way_get_their_values_linked_or_not() -> None
         "width": 8,
         "height": 9,
     }
+
+
+def test_an_input_of_the_subgraph_may_be_named_instead_of_a_widget_within() -> None:
+    assert inputs_of(proxied([["5", "height"], ["-1", "wide"]], [32, 16]))["2:5"] == {"width": 16, "height": 32}
+
+
+def test_a_value_that_the_page_has_set_aside_counts() -> None:
+    said = proxied([], [8])
+    aside = [{"originalEntry": ["-1", "wide"], "hostValue": 64}, {"originalEntry": ["-1", "wide"], "hostValue": 65}, 1]
+    said["nodes"][0]["properties"] = {"proxyWidgetErrorQuarantine": aside}
+    assert inputs_of(said)["2:5"] == {"width": 64, "height": 9}
 
 
 def test_the_value_of_a_primitive_within_a_subgraph_may_come_from_its_node() -> None:

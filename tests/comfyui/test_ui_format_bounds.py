@@ -102,6 +102,12 @@ def test_two_nodes_of_one_id_are_refused() -> None:
 ODD: list[Any] = [None, True, -1, 0, 1e300, "", "1", "sub", [], {}, [[]], [None], {"a": 1}, [1, 2, 3, 4, 5], "\ud800"]
 
 
+PROPERTIES = {
+    "proxyWidgets": [["6", "value"], ["5", "radius", "1"], ["-1", "image"]],
+    "proxyWidgetErrorQuarantine": [{"originalEntry": ["-1", "image"], "hostValue": None}],
+}
+
+
 def whole() -> Document:
     """A document with one of everything."""
     inside = subgraph(
@@ -114,7 +120,7 @@ def whole() -> Document:
     )
     return document(
         node(1, "Empty", {"width": 8}),
-        node(2, "sub", [3], links={"image": 1}, properties={"proxyWidgets": [["6", "value"], ["5", "radius", "1"]]}),
+        node(2, "sub", [3], links={"image": 1}, properties=PROPERTIES),
         node(3, "SetNode", ["it"], links={"IMAGE": 2}),
         node(4, "GetNode", ["it"]),
         node(7, "Sample", [1, "fixed"], links={"image": 3}, mode=4, outputs=[{"type": "IMAGE", "links": [4]}]),

@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple
 from comfyledger.comfyui.ui_format.document import INPUT_SIDE, Document, Level, Link, Node, Port, Slot
 
 PRIMITIVE: Final = "PrimitiveNode"
+OF_THE_HOST: Final = "-1"
+"""The node in an entry of `proxyWidgets` that means an input of the subgraph, by name."""
 MISSING: Final = object()
 """Where there is no value. None is one."""
 _PREFIX: Final = re.compile(r"\s*\d+\s*:\s*")
@@ -40,6 +42,7 @@ def promote(document: Document, order: Iterable[Level], renamed: Mapping[str, Ma
         for host, inside, entries in hosts:
             if not entries:
                 _by_order(host, inside)
+            host.promoted |= _set_aside(host)
         for host, inside, entries in hosts:
             if entries:
                 _by_name(host, inside, entries)
@@ -105,6 +108,19 @@ def _entries(host: Node, new_ids: Mapping[str, str]) -> list[Entry]:
     return entries
 
 
+def _set_aside(host: Node) -> dict[str, Any]:
+    """Values by port that the page could not place when it read `proxyWidgets`, and wrote down beside them."""
+    values: dict[str, Any] = {}
+    listed = host.properties.get("proxyWidgetErrorQuarantine")
+    for one in listed if isinstance(listed, list) else []:
+        match one:
+            case {"originalEntry": [str(node), str(port), *_], "hostValue": value} if (
+                node == OF_THE_HOST and value is not None
+            ):
+                values.setdefault(port, value)
+    return values
+
+
 def _by_name(host: Node, inside: Level, entries: list[Entry]) -> None:
     ports = {
         (node.id, slot.name): port.name
@@ -114,9 +130,11 @@ def _by_name(host: Node, inside: Level, entries: list[Entry]) -> None:
     }
     for entry in entries:
         node = inside.nodes.get(entry.node)
-        if node is None:
+        if entry.node == OF_THE_HOST:
+            name = entry.widget
+        elif node is None:
             continue
-        if node.type == PRIMITIVE:
+        elif node.type == PRIMITIVE:
             name = _port_of_primitive(inside, node, entry)
         else:
             widget = _widget(node, entry.widget)

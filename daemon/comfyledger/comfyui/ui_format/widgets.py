@@ -59,6 +59,8 @@ PAGE_MADE: Final = frozenset({"LOAD_3D", "WEBCAM", "AUDIO_RECORD"})
 """Inputs that the page makes when it sends the graph: a view of a 3D model, a picture of the camera, a recording."""
 CUSTOM_COMBO: Final = "CustomCombo"
 """A node whose choices people write on the page: its inputs `option1`, `option2`, ... are in no description."""
+LORAS: Final = "Power Lora Loader (rgthree)"
+"""A node of the extension rgthree that takes any number of objects, `lora_1`, `lora_2`, ..., in no description."""
 WIDGETS_MAX: Final = 1_000
 """Of one node."""
 
@@ -85,7 +87,9 @@ def fill(node: Node, node_class: NodeClass) -> None:
             choices.append(said.name)
     node.choices = frozenset(choices)
     if node_class.name == CUSTOM_COMBO:
-        _fill_custom_combo(node, given)
+        _fill_custom_combo(node)
+    if node_class.name == LORAS:
+        _fill_loras(node)
     node.slots = _linked(layout.sockets + layout.widget_slots, node.slots, tuple(combos))
     node.outputs = node.outputs or list(node_class.outputs)
     if isinstance(node.given, dict):
@@ -104,12 +108,19 @@ def fill_unknown(node: Node) -> None:
         node.is_named = not isinstance(node.given, list) or not node.given
 
 
-def _fill_custom_combo(node: Node, given: Any) -> None:
+def _fill_custom_combo(node: Node) -> None:
     """After the choice come its number, which follows from it, and the choices that there are."""
-    options = list(given[2:WIDGETS_MAX]) if isinstance(given, list) else []
+    options = node.given[2:WIDGETS_MAX] if isinstance(node.given, list) else []
     choice = node.widgets.get("choice")
     node.widgets["index"] = options.index(choice) if choice in options else -1
     node.widgets |= {f"option{number}": option for number, option in enumerate(options, 1)}
+
+
+def _fill_loras(node: Node) -> None:
+    listed = node.given[:WIDGETS_MAX] if isinstance(node.given, list) else []
+    loras = [one for one in listed if isinstance(one, dict) and "lora" in one]
+    for number, lora in enumerate(loras, 1):
+        node.widgets[f"lora_{number}"] = {key: value for key, value in lora.items() if value is not None}
 
 
 def _named(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,10 +146,14 @@ def _default(said: Input) -> Any:
 
 
 def _given(node: Node, inputs: list[Input]) -> Any:
-    """The values without those of inputs that were widgets before version 1.16 of the page, and of buttons."""
+    """The values by name where the document says the names. Otherwise the list, without the values of inputs that were
+    widgets before version 1.16 of the page, and without those of buttons.
+    """
     given = node.given
     if not isinstance(given, list):
         return given if isinstance(given, dict) else []
+    if len(given) == len(node.names):
+        return dict(zip(node.names, given, strict=True))
     if any(one.type == "LOAD_3D" for one in inputs):
         given = [value for value in given if not (isinstance(value, str) and value in BUTTONS)]
     forced: list[bool] = []

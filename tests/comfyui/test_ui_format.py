@@ -112,6 +112,12 @@ def test_a_choice_brings_its_own_widgets_right_behind_it() -> None:
     sized = inputs_of(document(node(1, "Resize", ["size", 3, 4, 5])), info)["1"]
     assert sized == {"mode": "size", "mode.width": 3, "mode.seed": 4, "end": 5}
     assert inputs_of(document(node(1, "Resize", ["none", 5])), info)["1"] == {"mode": "none", "end": 5}
+    for values in (["fit", 3, 4, 5], ["fit", 5]):
+        with pytest.raises(Refused) as refused:
+            inputs_of(document(node(1, "Resize", values)), info)
+        assert (refused.value.code, refused.value.path) == ("workflow_invalid", "1")
+        assert "the choice fit of mode of node 1 (Resize)" in refused.value.message
+    assert inputs_of(document(node(1, "Resize", ["fit"])), info)["1"]["mode"] == "fit"
     assert inputs_of(document(node(1, "Resize")), info)["1"] == {
         "mode": "size",
         "mode.width": 1,

@@ -232,9 +232,22 @@ def _check_convertible(graph: dict[str, Any], info: ObjectInfo, nodes: Mapping[s
     if refused := [node_id for node_id in unknown if node_id in needed and not nodes[node_id].is_named]:
         raise refusal(find_mistakes(graph, refused, info, level="classes"))
     for node_id in graph:
+        if node_id in needed and (name := nodes[node_id].odd_choice):
+            raise _odd_choice(graph, node_id, name)
+    for node_id in graph:
         if node_id in needed and (name := nodes[node_id].page_made):
             text = f"ComfyUI's page fills in {printable(name)} of node {node_text(graph, node_id)} when it sends it."
             raise invalid(text, node_id, "Use a node that loads a file instead.")
+
+
+def _odd_choice(graph: Mapping[str, Any], node_id: str, name: str) -> Refused:
+    choice = printable(str(graph[node_id]["inputs"].get(name)))
+    return invalid(
+        f"ComfyUI does not have the choice {choice} of {printable(name)} of node {node_text(graph, node_id)}, so the"
+        " values behind it cannot be told apart.",
+        node_id,
+        "Update ComfyUI, or make another choice there.",
+    )
 
 
 def _check_no_groups(graph: Mapping[str, Any], unknown: Iterable[str]) -> None:

@@ -62,6 +62,9 @@ class Node:
     """Whether the names of all its values are known."""
     page_made: str = ""
     """The input that only the page could give."""
+    odd_choice: str = ""
+    """A choice that the class does not have. Which inputs it brings is not known, so the values behind it have no
+    names."""
     promoted: dict[str, Any] = field(default_factory=dict)
     """Of the node of a subgraph: values of its ports."""
     slot_numbers: dict[str, int] = field(default_factory=dict)

@@ -79,6 +79,8 @@ def fill(node: Node, node_class: NodeClass) -> None:
         value = node.widgets[said.name] = _value(given, place, said)
         place += _entries(said)
         if said.type == DYNAMIC_COMBO:
+            if said.options and value not in said.options and isinstance(given, list) and place < len(given):
+                node.odd_choice = said.name
             layout.insert(chosen_inputs(said, value))
             combos.append(f"{said.name}.")
         if said.type in PAGE_MADE and said.name != "viewport_state" and not value:

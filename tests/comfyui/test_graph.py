@@ -289,7 +289,7 @@ def test_anything_is_read_or_refused(source: Any) -> None:
 
 
 def saving(graph: dict[str, Any]) -> dict[str, Any]:
-    """The same graph with exactly one output."""
+    """The same graph with an output that all others feed."""
     others = {i: n for i, n in graph.items() if n["class_type"] != "SaveImage" and "filename_prefix" not in n["inputs"]}
     feeding = {f"images{k}": [node_id, 0] for k, node_id in enumerate(others)}
     return {**others, "save": node("SaveImage", filename_prefix="x", **feeding)}
@@ -301,21 +301,24 @@ def test_filling_in_changes_the_named_addresses_and_nothing_else(graph: dict[str
     before = copy.deepcopy(graph)
     plan = plan_of(graph)
     texts = [f"{i}.{k}" for i, n in graph.items() for k, v in n["inputs"].items() if isinstance(v, str)]
-    texts = [address for address in texts if address not in (plan.prefix, plan.batch_size, *plan.seeds)]
+    prefixes = {output.prefix: f"ours-{output.node}" for output in plan.every_output}
+    texts = [address for address in texts if address not in (*prefixes, plan.batch_size, *plan.seeds)]
     chosen = draw.draw(st.lists(st.sampled_from(texts), unique=True)) if texts else []
     inputs = check_inputs(graph, plan, dict.fromkeys(chosen, "new"))
     template = as_template(graph, plan)
     template_before = copy.deepcopy(template)
-    filled = copy.deepcopy(fill(template, plan, prefixes=["ours"], seed=11, batch_size=4, inputs=inputs))
+    names = list(prefixes.values())
+    filled = copy.deepcopy(fill(template, plan, prefixes=names, seed=11, batch_size=4, inputs=inputs))
     assert (graph, template) == (before, template_before)
 
-    expected = dict.fromkeys(chosen, "new") | dict.fromkeys(plan.seeds, 11) | {plan.prefix: "ours"}
+    expected = dict.fromkeys(chosen, "new") | dict.fromkeys(plan.seeds, 11) | prefixes
     if plan.batch_size is not None:
         expected[plan.batch_size] = 4
     for address, value in expected.items():
         node_id, _, name = address.partition(".")
         assert filled[node_id]["inputs"].pop(name) == value
-        del before[node_id]["inputs"][name]
+        if address not in prefixes or name in before[node_id]["inputs"]:  # a prefix need not be there yet
+            del before[node_id]["inputs"][name]
     assert filled == before
 
 

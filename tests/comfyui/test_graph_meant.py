@@ -167,6 +167,15 @@ def test_what_goes_into_another_result_is_no_output(graph: Graph) -> None:
     assert outputs_of(graph | stranger) == ["20", "51"]
 
 
+def test_a_picture_that_is_made_from_a_frame_of_a_film_is_a_result_beside_the_film() -> None:
+    graph = frame_of_a_film()
+    graph["14"] = node("EditImage", image=["12", 0])
+    graph["9"] = save("14")
+    assert outputs_of(graph) == ["9", "20"]
+    graph["12"] = node("FinalFrameSelector", images=["8", 0])
+    assert outputs_of(graph | {"9": save("12")}) == ["20"]
+
+
 def test_a_sound_that_is_not_in_the_film_is_a_result() -> None:
     """A sampler that makes both gives them out by different slots."""
     film = {"13": node("CreateVideo", images=["8", 0]), "20": node("SaveVideo", video=["13", 0], **FILM)}
@@ -282,6 +291,20 @@ def test_a_text_that_goes_into_another_text_is_no_output() -> None:
     }
     assert plan_of(graph).left_out == ()
     assert len(plan_of(graph).every_output) == 1
+
+
+@pytest.mark.parametrize("source", ["1", "2"])
+def test_a_text_on_the_way_to_what_nobody_saves_is_no_output(source: str) -> None:
+    graph = {
+        "1": node("WritePrompt"),
+        "2": node("PreviewAny", source=["1", 0]),
+        "3": node("CLIPTextEncode", text=[source, 0]),
+        "4": node("TextToImage", conditioning=["3", 0]),
+    }
+    assert refusal(plan_of, graph).code == "workflow_output_unsupported"
+    assert outputs_of(graph | {"9": save("4")}) == ["9"]
+    unrelated = {"6": node("LoadImage", image="a.png"), "7": node("ImageBlur", image=["6", 0])}
+    assert len(outputs_of({"1": graph["1"], "2": graph["2"]} | unrelated)) == 1
 
 
 # What cannot be got

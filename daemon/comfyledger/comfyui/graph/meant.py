@@ -32,6 +32,9 @@ FORM_WORDS: Final = (
     "getvideocomponents",
     "videofromurl",
     "frombatch",
+    "finalframe",
+    "frameselect",
+    "selectimages",
     "rebatch",
     "cuttobatch",
     "separateav",
@@ -90,9 +93,11 @@ class Compared(NamedTuple):
 
 def results(graph: Graph, found: Sequence[Candidate]) -> list[Candidate]:
     """The candidates whose files are results of their own, in the order of `found`. Some may not be usable: what they
-    save cannot be got. Empty only if no candidate has a weight.
+    save cannot be got. Empty if no candidate has a weight, or if texts are shown on the way to something else only.
     """
     several = _one_a_link(graph, _heaviest(found))
+    if several and several[0].saver.role == "text":
+        several = _ending_texts(graph, found, several)
     if len(several) < 2:
         return several
     several = [one for one in several if not _shows_no_work(graph, one)] or several
@@ -107,6 +112,24 @@ def _heaviest(found: Sequence[Candidate]) -> list[Candidate]:
     weighing = [one for one in found if one.saver.role in WEIGHTS]
     least = min((WEIGHTS.index(one.saver.role) for one in weighing), default=0)
     return [one for one in weighing if one.saver.role == WEIGHTS[least]]
+
+
+def _ending_texts(graph: Graph, found: Sequence[Candidate], several: Sequence[Candidate]) -> list[Candidate]:
+    """The texts that do not go on to something that nobody saves or shows: there the graph lacks its real output, as
+    where a prompt is shown and the picture of it is not.
+    """
+    used = {link for node_id in graph for link in _links(graph, node_id)}
+    feeding = {node_id for node_id, _ in used}.union(one.node for one in found)
+    unfinished = upstream(graph, [node_id for node_id in graph if node_id not in feeding])
+    going_on = {link for node_id in unfinished for link in _links(graph, node_id)}
+    return [one for one in several if going_on.isdisjoint(_shown(graph, one))]
+
+
+def _shown(graph: Graph, one: Candidate) -> set[tuple[str, int]]:
+    """The links to what a node shows: its input, and its own output that hands it on."""
+    value = graph[one.node]["inputs"].get(one.saver.saves)
+    links = {(value[0], value[1])} if is_link(graph, value) else set[tuple[str, int]]()
+    return links | {(one.link.node, one.link.slot)} if one.link else links
 
 
 def _one_a_link(graph: Graph, several: Sequence[Candidate]) -> list[Candidate]:
@@ -203,13 +226,15 @@ def _links(graph: Graph, node_id: str) -> set[tuple[str, int]]:
 
 
 def _goes_into_another(compared: Compared, place: int) -> bool:
-    """Whether another saver uses what this one saves. If both use each other's, the fuller one counts."""
-    one = compared.several[place]
-    return any(
-        not compared.fed_by_node[compared.sources[user]] >> place & 1
-        or _fullness(compared.several[user]) > _fullness(one)
-        for user in _places(_users(compared, place) & ~(1 << place))
-    )
+    """Whether another saver uses what this one saves. If both use each other's, the fuller one counts. A film does not
+    go into a picture that is made of one of its frames.
+    """
+    own = _fullness(compared.several[place])
+    for user in _places(_users(compared, place) & ~(1 << place)):
+        fuller = _fullness(compared.several[user]) - own
+        if fuller > 0 or (fuller == 0 and not compared.fed_by_node[compared.sources[user]] >> place & 1):
+            return True
+    return False
 
 
 def _users(compared: Compared, place: int) -> int:

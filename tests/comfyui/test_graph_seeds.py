@@ -188,6 +188,30 @@ def test_a_linked_seed_is_filled_in_where_its_number_stands(source: Any, address
     assert found.seeds_unclear == (() if address else ("3.seed",))
 
 
+@pytest.mark.parametrize("switch", [True, False, ["n8", 0]])
+@pytest.mark.parametrize("info", [None, known()], ids=["no node list", "node list"])
+def test_a_switch_is_followed_as_the_graph_stands(switch: Any, info: ObjectInfo | None) -> None:
+    nodes = {
+        "n1": node("ComfySwitchNode", switch=switch, on_true=["n2", 0], on_false=["n3", 0]),
+        "n2": node("PrimitiveInt", value=5),
+        "n3": node("PrimitiveInt", value=6),
+        "n8": node("PrimitiveBoolean", value=False),
+    }
+    taken = "n2.value" if switch is True else "n3.value"
+    assert plan(seeded(["n1", 0], **nodes), info).seeds == (taken,)
+    nodes["n8"] = node("Compare", value=True)
+    assert plan(seeded(["n1", 0], **nodes), info).seeds == (() if isinstance(switch, list) else (taken,))
+
+
+def test_of_the_latents_at_a_switch_the_one_that_is_taken_decides() -> None:
+    graph = diffusion()
+    graph["3"]["inputs"]["latent_image"] = ["n1", 0]
+    graph["n1"] = node("ComfySwitchNode", switch=["n8", 0], on_true=["n2", 0], on_false=["5", 0])
+    graph["n2"] = node("EmptyLatentImage", width=64, batch_size=1)
+    graph["n8"] = node("PrimitiveBoolean", value=True)
+    assert plan(graph).batch_size == "n2.batch_size"
+
+
 def test_a_constant_beside_a_linked_number_is_left_alone() -> None:
     nodes = {"n1": node("Sum", a=["n2", 0], b=1), "n2": node("PrimitiveInt", value=5)}
     assert plan(seeded(["n1", 0], **nodes), known()).seeds == ("n2.value",)

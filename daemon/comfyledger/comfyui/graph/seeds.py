@@ -129,8 +129,10 @@ def _counted(graph: Graph, numbers: Numbers, outputs: Iterable[str]) -> list[str
         node_id = waiting.pop()
         if _RECOUNTS.fullmatch(folded(graph[node_id])):
             continue
+        chosen = numbers.chosen(node_id)
         for name, value in graph[node_id]["inputs"].items():
-            if is_link(graph, value) and value[0] not in seen and _carries(numbers, (node_id, name)):
+            goes_on = is_link(graph, value) and value[0] not in seen and chosen in (None, name)
+            if goes_on and _carries(numbers, (node_id, name)):
                 seen[value[0]] = None
                 waiting.append(value[0])
     return sorted(seen, key=by_number)

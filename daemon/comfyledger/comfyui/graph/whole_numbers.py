@@ -34,6 +34,7 @@ _PASSING_CLASSES: Final = ("reroute", "switch", "math", "anything", "passthrough
 _TEXTS: Final = re.compile(r".*(text|string|prefix|name|title|source|label|note).*")
 """Inputs that show or write a number, in nodes of unknown classes."""
 _SWITCH: Final = "ComfySwitchNode"
+_BOOLEAN: Final = "PrimitiveBoolean"
 
 Place = tuple[str, str]
 """Node id and input name."""
@@ -130,6 +131,14 @@ class Numbers:
             fits(at[1]) or self._gives_on(at) or self._is_no_number(at) for at in reached
         )
 
+    def chosen(self, node_id: str) -> str | None:
+        """The input that a switch takes as the graph stands; None if it cannot be said, or the node is no switch."""
+        node = self._graph[node_id]
+        value: Any = node["inputs"].get("switch") if node["class_type"] == _SWITCH else None
+        if is_link(self._graph, value) and self._graph[value[0]]["class_type"] == _BOOLEAN:
+            value = self._graph[value[0]]["inputs"].get("value")
+        return {True: "on_true", False: "on_false"}[value] if isinstance(value, bool) else None
+
     def fed_by(self, node_id: str) -> Sequence[Place]:
         """The inputs that are linked to a node."""
         if self._fed is None:
@@ -171,8 +180,8 @@ class Numbers:
         node_class, inputs = self.node_class(node_id), self._graph[node_id]["inputs"]
         if node_class is not None and not any(map(_is_whole, node_class.outputs[slot : slot + 1])):
             return []
-        if self._graph[node_id]["class_type"] == _SWITCH and isinstance(inputs.get("switch"), bool):
-            chosen = "on_true" if inputs["switch"] else "on_false"
+        chosen = self.chosen(node_id)
+        if chosen is not None:
             return [(node_id, chosen)] if chosen in inputs else []
         if node_id not in self._giving:
             self._giving[node_id] = [name for name in inputs if self._gives_on((node_id, name))]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comfyledger.admission.check import Ground, check, check_any_form
+from comfyledger.admission.check import PARTS_MAX, Ground, check, check_any_form
 from comfyledger.comfyui.graph.checks import Level
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import CODES, NodeMistake, Refused
@@ -143,6 +144,19 @@ async def test_the_classes_for_which_a_document_is_not_converted_are_named() -> 
 async def test_a_graph_that_is_too_large_is_no_document() -> None:
     graph = {"1": {"class_type": "A", "inputs": {"text": "x" * ROOM}}}
     assert (await check_any_form(graph, STRICT, None)).report.code == "graph_too_large"
+
+
+async def test_a_file_of_very_many_parts_is_not_decoded() -> None:
+    async def convert(_: Any) -> dict[str, Any]:
+        raise AssertionError("it was taken for a document")
+
+    text = b'{"nodes":[' + b"[]," * PARTS_MAX + b"[]]}"
+    tracemalloc.start()
+    report = (await check_any_form(text, Ground(1_000, KNOWN), convert)).report
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.code == "graph_too_large"
+    assert most < len(text)
 
 
 ANYTHING = st.recursive(

@@ -75,7 +75,7 @@ def _invalid(message: str) -> Refused:
 def _check_size(size_bytes: int, bytes_max: int) -> None:
     if size_bytes > bytes_max:
         text = f"The workflow in the picture has more than {bytes_max:,} bytes."
-        hint = "Remove nodes that are not needed, or raise [limits] bytes_max."
+        hint = "Remove nodes that are not needed, or raise [limits] graph_bytes_max."
         raise Refused("graph_too_large", text, hint=hint)
 
 

@@ -264,7 +264,7 @@ def test_thousands_of_savers_in_a_line_are_quick() -> None:
     """A generous bound: a few passes take a tenth of a second, a pass for each saver takes minutes."""
     graph: dict[str, Any] = {str(i): node("Step", image=[str(i - 1), 0]) for i in range(1, 5_000)}
     graph |= {f"s{i}": save(str(i)) for i in range(1, 5_000)} | {"0": node("EmptyImage")}
-    began = time.perf_counter()
+    began = time.process_time()
     plan = plan_of(graph)
     assert (plan.output, len(plan.left_out)) == ("s4999", LEFT_OUT_MAX)
     graph["s5000"] = save("0")
@@ -273,4 +273,4 @@ def test_thousands_of_savers_in_a_line_are_quick() -> None:
         graph[f"v{i}"] = node("SaveVideo", video=[f"c{i}", 0], filename_prefix="v")
         graph[f"c{i}"] = node("CreateVideo", images=["1", 0], audio=["4999", 0])
     assert len(refusal(plan_of, graph).hint) < 400
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

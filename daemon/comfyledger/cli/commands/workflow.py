@@ -6,17 +6,21 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import msgspec
 
 from comfyledger import wire
 from comfyledger.cli.base import DONE, REFUSED, Group, Reach, json_option
-from comfyledger.cli.ui.terminal import say_aside, say_json
+from comfyledger.cli.configuration import config_of, running_config_option
+from comfyledger.cli.ui.terminal import say, say_aside, say_json, several
 from comfyledger.cli.ui.workflow_view import say_report, say_sum
 from comfyledger.cli.workflow_checks import Saved, checks, saved_info
 from comfyledger.errors import Refused
+
+if TYPE_CHECKING:
+    from comfyledger.cli.workflow_section import Addition
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -121,3 +125,67 @@ def _write_new(path: Path, text: str) -> None:
         raise Refused(
             "invalid_field", f"{path} cannot be written: {error.strerror}.", hint="Name a new file."
         ) from error
+
+
+@workflow.command()
+@click.argument("name")
+@click.argument("file")
+@running_config_option
+@click.option("--output", "outputs", metavar="NODE", multiple=True, help="A node whose files count; may be repeated.")
+@object_info_option
+@click.option("--dry-run", is_flag=True, help="Show the section, and write nothing.")
+@json_option
+@click.pass_context
+def add(
+    ctx: click.Context,
+    name: str,
+    file: str,
+    config_path: Path | None,
+    outputs: tuple[str, ...],
+    info_path: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Add a workflow to the configuration as NAME, with suggested names for its inputs.
+
+    The graph is copied to workflows/NAME.json beside the configuration, in the API format. The rest of the
+    configuration stays as it is. The result is checked first as by `config check`.
+    """
+    from comfyledger import logs
+    from comfyledger.cli import workflow_section
+
+    logs.configure(level="error", layout="auto")
+    config = config_of(ctx, config_path)
+    if config is None:
+        hint = "Give --config FILE. `comfyledger config example --out FOLDER` writes one."
+        raise Refused("config_invalid", "No configuration is named, and no daemon runs with one.", hint=hint)
+    graph = asyncio.run(_converted(ctx.find_object(Reach), file, saved_info(info_path)))  # type: ignore[arg-type]
+    added = workflow_section.addition(name, config, graph, outputs)
+    if not dry_run:
+        workflow_section.write(added)
+    say_json(_as_json(added, not dry_run)) if as_json else _say_added(added, not dry_run)
+
+
+def _as_json(added: Addition, is_written: bool) -> dict[str, Any]:
+    return {
+        "config": str(added.config),
+        "graph": str(added.graph_path),
+        "section": added.section,
+        "inputs": added.inputs,
+        "secrets": added.secrets,
+        "written": is_written,
+    }
+
+
+def _say_added(added: Addition, is_written: bool) -> None:
+    for line in added.section.strip().splitlines():
+        say(line, whole=True)
+    if added.secrets:
+        say_aside(f"The graph has secrets ({', '.join(added.secrets)}); {added.graph_path} holds them as they are.")
+    if not is_written:
+        say_aside("Nothing was written.")
+        return
+    lines = several(added.section.count("\n"), "line")
+    say_aside(f"Added to {added.config}, with the graph in {added.graph_path}.")
+    say_aside("A running daemon reads its configuration when it starts: restart it to use the workflow.")
+    say_aside(f"To undo it, remove the last {lines} of {added.config.name}, and the file {added.graph_path.name}.")

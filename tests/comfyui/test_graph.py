@@ -17,7 +17,6 @@ from comfyledger.comfyui.graph.read import (
     Output,
     Plan,
     as_template,
-    check_against_object_info,
     check_classes,
     check_inputs,
     describe,
@@ -232,15 +231,7 @@ def test_a_plan_survives_the_event_log() -> None:
     assert msgspec.json.decode(msgspec.json.encode(DIFFUSION), type=Plan) == DIFFUSION
 
 
-# Dry run and description
-
-
-def test_missing_node_classes_are_named_with_their_nodes() -> None:
-    known = {"KSampler": {}, "EmptyLatentImage": {}, "VAEDecode": {}, "SaveImage": {}}
-    refused = refusal(check_against_object_info, diffusion(), known)
-    assert (refused.code, refused.path) == ("comfyui_refused", "6")
-    assert "CLIPTextEncode (node 6), CheckpointLoaderSimple (node 4)" in refused.message
-    check_against_object_info(diffusion(), {**known, "CLIPTextEncode": {}, "CheckpointLoaderSimple": {}})
+# Description
 
 
 def test_a_description_names_everything_that_was_found() -> None:

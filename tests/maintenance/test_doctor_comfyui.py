@@ -12,8 +12,10 @@ import pytest
 from aiohttp import web
 
 from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.graph.find import plan_workflow
 from comfyledger.maintenance.doctor import comfyui
 from comfyledger.maintenance.doctor.comfyui import Examination
+from comfyledger.maintenance.doctor.comfyui_judge import Planned
 from comfyledger.sim.comfyui import server
 from support.doctor_report import ids, verdicts
 
@@ -23,15 +25,19 @@ GRAPH = {
 }
 
 
+def planned(graph: dict[str, Any]) -> Planned:
+    return Planned(*plan_workflow(graph))
+
+
 class Box:
     """The stand-in, and an examination of it."""
 
     def __init__(self, sim: server.SimComfyUI, session: aiohttp.ClientSession) -> None:
         self.sim = sim
         self.session = session
-        self.graphs: dict[str, Any] = {"mine": GRAPH}
+        self.workflows = {"mine": planned(GRAPH)}
         server = ComfyUI(session, sim.url, connect_timeout_s=5.0, request_timeout_s=5.0)
-        self.examination = Examination("main", server, self.graphs, ids)
+        self.examination = Examination("main", server, self.workflows, ids)
 
     async def control(self, **asked: Any) -> None:
         async with self.session.post(f"{self.sim.control_url}/control", json=asked) as answer:
@@ -108,14 +114,15 @@ async def test_a_node_list_that_does_not_come_is_a_failure(box: Box) -> None:
     assert verdicts(await box.examination.nodes()) == ["failure"]
 
 
-async def test_nodes_and_models_of_every_workflow_are_looked_for(box: Box) -> None:
-    box.graphs["other"] = {**GRAPH, "5": {"class_type": "FancyNode", "inputs": {}}}
-    loader = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "lost.safetensors"}}
-    box.graphs["third"] = {**GRAPH, "4": loader}
+async def test_every_workflow_is_checked_against_the_nodes_of_comfyui(box: Box) -> None:
+    save = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
+    box.workflows["other"] = planned({"1": {"class_type": "FancyNode", "inputs": {}}, "9": save})
+    wrong = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": -1}}
+    box.workflows["third"] = planned({"1": wrong, "9": save})
     found = await box.examination.nodes()
     assert verdicts(found) == ["ok", "failure", "warning"]
-    assert "FancyNode (node 5)" in found[1].sentence
-    assert "lost.safetensors" in found[2].sentence
+    assert "Workflow other: Node 1 (FancyNode)" in found[1].sentence
+    assert "Workflow third: Node 1 (EmptyImage): color is -1" in found[2].sentence
 
 
 async def test_an_old_comfyui_that_gives_ids_of_its_own_is_found_out(aiohttp_server: Any) -> None:

@@ -8,6 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from comfyledger.comfyui.answers import PromptAnswer, RefusalAnswer
+from comfyledger.comfyui.graph.plan import Plan
+from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.core.naming.names import Templates
 from comfyledger.maintenance.doctor import comfyui_judge as of_comfyui
 from comfyledger.maintenance.doctor import judge
@@ -19,11 +21,13 @@ DISK = judge.Disk("/srv/spool", exists=True, free=10 * GIB, file_system="ext4", 
 DAEMON = judge.DaemonSeen("http://127.0.0.1:9831")
 LEDGER = judge.LedgerSeen("/state/ledger.db", position=7)
 PROBE = of_comfyui.Probe("id", "id", ended="success", heard=True)
-EMPTY = {
-    "1": {"class_type": "EmptyImage", "inputs": {"width": 16}},
-    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
-}
-LOADER = {"4": {"class_type": "Loader", "inputs": {"ckpt_name": "mine.safetensors"}}}
+LOADER = of_comfyui.Planned(
+    {
+        "4": {"class_type": "Loader", "inputs": {"ckpt_name": "mine.safetensors"}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["4", 0], "filename_prefix": "x"}},
+    },
+    Plan("9", "9.filename_prefix", (), None, {}),
+)
 
 
 def verdicts(found: list[Diagnosis]) -> list[str]:
@@ -189,34 +193,48 @@ def test_the_probe_is_known_by_our_id_heard_of_and_gone_again(changed: Any, expe
     assert verdicts(of_comfyui.of_probe("c", replace(PROBE, **changed))) == expected
 
 
+SAVES = {"input": {"required": {"images": ["MODEL"]}}, "output_node": True}
+
+
+def of_nodes(required: Any) -> list[Diagnosis]:
+    """What is said of a loader whose description has these inputs."""
+    info = ObjectInfo({"Loader": {"input": {"required": required}, "output": ["MODEL"]}, "SaveImage": SAVES}, "")
+    return of_comfyui.of_nodes("c", "mine", LOADER, info)
+
+
 @pytest.mark.parametrize(
     "offered", [[["a.safetensors"]], ["COMBO", {"options": ["a.safetensors"]}]], ids=["list", "COMBO"]
 )
 def test_a_model_that_comfyui_does_not_have_is_a_warning(offered: list[Any]) -> None:
-    known = {"Loader": {"input": {"required": {"ckpt_name": offered}}}}
-    (one,) = of_comfyui.of_nodes("c", "mine", LOADER, known)
+    (one,) = of_nodes({"ckpt_name": offered})
     assert one.verdict == "warning"
-    assert "ckpt_name 'mine.safetensors'; ComfyUI has a.safetensors." in one.sentence
+    assert "Workflow mine: Node 4 (Loader): ckpt_name is 'mine.safetensors'" in one.sentence
 
 
-@pytest.mark.parametrize(
-    "info",
-    [
-        {"input": {"required": {"ckpt_name": [["mine.safetensors"]]}}},
-        {"input": {"required": {"ckpt_name": ["STRING", {}]}}},
-        {"input": {"required": {}}},
-        {"input": {"required": None}},
-        {"input": 3},
-        {},
-        None,
-    ],
-)
-def test_what_comfyui_offers_or_does_not_list_is_fine(info: Any) -> None:
-    assert verdicts(of_comfyui.of_nodes("c", "mine", LOADER, {"Loader": info})) == ["ok"]
+def test_a_mistake_that_no_value_of_a_request_mends_is_a_failure() -> None:
+    (one,) = of_nodes({"ckpt_name": ["STRING"], "more": ["INT"]})
+    assert (one.verdict, "the required input more is missing" in one.sentence) == ("failure", True)
+
+
+def test_the_first_of_many_mistakes_are_shown() -> None:
+    found = of_nodes({str(n): ["INT"] for n in range(30)})
+    assert len(found) == of_comfyui.MISTAKES_SHOWN + 1
+    assert "20 other things" in found[-1].sentence
+
+
+@pytest.mark.parametrize("required", [{"ckpt_name": [["mine.safetensors"]]}, {"ckpt_name": ["STRING", {}]}, {}, None])
+def test_what_comfyui_offers_or_does_not_list_is_fine(required: Any) -> None:
+    assert verdicts(of_nodes(required)) == ["ok"]
+
+
+@pytest.mark.parametrize("described", [{"input": 3}, {}, None])
+def test_a_class_that_comfyui_describes_in_a_strange_way_is_fine(described: Any) -> None:
+    info = ObjectInfo({"Loader": described, "SaveImage": SAVES}, "")
+    assert verdicts(of_comfyui.of_nodes("c", "mine", LOADER, info)) == ["ok"]
 
 
 def test_a_missing_node_class_is_a_failure_that_names_node_and_workflow() -> None:
-    (one,) = of_comfyui.of_nodes("c", "mine", EMPTY, {"EmptyImage": {}})
+    (one,) = of_comfyui.of_nodes("c", "mine", LOADER, ObjectInfo({"SaveImage": SAVES}, ""))
     assert one.verdict == "failure"
-    assert "Workflow mine: ComfyUI does not have SaveImage (node 2)." in one.sentence
+    assert "Workflow mine: Node 4 (Loader): ComfyUI does not have this class" in one.sentence
     assert "[workflows.mine]" in one.mend

@@ -7,10 +7,9 @@ import io
 import os
 import sys
 import uuid
-from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.text import Text
@@ -21,6 +20,7 @@ from comfyledger.cli.ui.terminal import clean, console, say, say_json, show
 from comfyledger.errors import Refused
 
 if TYPE_CHECKING:
+    from comfyledger.maintenance.doctor.comfyui_judge import Planned
     from comfyledger.maintenance.doctor.judge import Diagnosis
     from comfyledger.maintenance.doctor.run import Report
     from comfyledger.settings import Settings
@@ -63,28 +63,30 @@ async def _examined(ctx: click.Context, config_path: Path | None, probe: bool) -
         refused = Diagnosis("configuration", "failure", refusal.message, refusal.hint)
         bounds = checks.Bounds()
         return checks.Report((refused, *await checks.installed(bounds)), bounds.overdue)
-    graphs, broken = _workflows(found)
-    report = await checks.examine(found, graphs, lambda: str(uuid.uuid4()), probe=probe)
+    workflows, broken = _workflows(found)
+    report = await checks.examine(found, workflows, lambda: str(uuid.uuid4()), probe=probe)
     return checks.Report((*broken, *report.diagnoses), report.overdue)
 
 
-def _workflows(found: Settings) -> tuple[dict[str, Mapping[str, Any]], list[Diagnosis]]:
-    """The graphs of the workflows that can be used, and a diagnosis for each of the others."""
+def _workflows(found: Settings) -> tuple[dict[str, Planned], list[Diagnosis]]:
+    """The workflows that can be used, and a diagnosis for each of the others."""
     from msgspec.structs import replace
 
     from comfyledger.admission.configured import made_ready, read_workflows
+    from comfyledger.maintenance.doctor.comfyui_judge import Planned
     from comfyledger.maintenance.doctor.judge import Diagnosis
 
-    graphs: dict[str, Mapping[str, Any]] = {}
+    workflows: dict[str, Planned] = {}
     broken = []
     for name, workflow in found.workflows.items():
         try:
             source = read_workflows(replace(found, workflows={name: workflow}))[name]
             if source.graph is not None:
-                graphs[name] = made_ready(source).graph
+                made = made_ready(source)
+                workflows[name] = Planned(made.graph, made.plan)
         except Refused as refusal:
             broken.append(Diagnosis("configuration", "failure", refusal.message, refusal.hint))
-    return graphs, broken
+    return workflows, broken
 
 
 def _say_report(report: Report) -> None:

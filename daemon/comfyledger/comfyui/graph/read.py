@@ -47,7 +47,6 @@ __all__ = [
     "Plan",
     "ReadGraph",
     "as_template",
-    "check_against_object_info",
     "check_classes",
     "check_graph",
     "check_inputs",
@@ -256,23 +255,6 @@ def check_classes(graph: Graph, denied: Sequence[str]) -> None:
                 hint="Remove the node, or have the operator configure the workflow or change node_classes_denied.",
                 path=printable(node_id),
             )
-
-
-def check_against_object_info(graph: Graph, object_info: Mapping[str, Any]) -> None:
-    """Raises Refused (comfyui_refused) naming the node classes that ComfyUI's `/object_info` lacks."""
-    lacking: dict[str, list[str]] = {}
-    for node_id, node in graph.items():
-        if node["class_type"] not in object_info:
-            lacking.setdefault(node["class_type"], []).append(printable(node_id))
-    if not lacking:
-        return
-    named = some_of(f"{printable(name)} (node {some_of(nodes)})" for name, nodes in lacking.items())
-    raise Refused(
-        "comfyui_refused",
-        f"ComfyUI does not have {named}.",
-        hint="Install the custom nodes that provide them, and restart ComfyUI.",
-        path=next(iter(lacking.values()))[0],
-    )
 
 
 def describe(plan: Plan, graph: Graph) -> str:

@@ -20,8 +20,10 @@ from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.direct import Direct, direct_websocket
 from comfyledger.comfyui.fields import BadFrame
 from comfyledger.comfyui.messages import Status, parse_text
+from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.maintenance.doctor.comfyui_judge import (
     End,
+    Planned,
     Probe,
     Socket,
     of_id,
@@ -48,13 +50,11 @@ GRAPH: Final[dict[str, Any]] = {
 
 
 class Examination:
-    """The checks of one ComfyUI. `ids` makes a UUID for each socket and prompt; `graphs` are the configured
-    workflows."""
+    """The checks of one ComfyUI. `ids` makes a UUID for each socket and prompt; `workflows` are the configured
+    ones."""
 
-    def __init__(
-        self, name: str, comfyui: ComfyUI, graphs: Mapping[str, Mapping[str, Any]], ids: Callable[[], str]
-    ) -> None:
-        self._name, self._comfyui, self._graphs, self._ids = name, comfyui, graphs, ids
+    def __init__(self, name: str, comfyui: ComfyUI, workflows: Mapping[str, Planned], ids: Callable[[], str]) -> None:
+        self._name, self._comfyui, self._workflows, self._ids = name, comfyui, workflows, ids
         self._area = f"comfyui {name}"
 
     async def reach(self) -> Diagnosis:
@@ -69,10 +69,10 @@ class Examination:
 
     async def nodes(self) -> list[Diagnosis]:
         try:
-            known = await self._comfyui.object_info()
+            info = ObjectInfo(await self._comfyui.object_info(), "")
         except NotReached as trouble:
             return [Diagnosis(self._area, "failure", f"The nodes cannot be listed: {trouble.text}", LOG)]
-        return [one for name, graph in self._graphs.items() for one in of_nodes(self._area, name, graph, known)]
+        return [one for name, workflow in self._workflows.items() for one in of_nodes(self._area, name, workflow, info)]
 
     async def ids(self) -> list[Diagnosis]:
         try:

@@ -5,23 +5,35 @@ Behaviour as measured with ComfyUI 0.33.0. Versions before mid-2025 are only kno
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from comfyledger.comfyui.answers import PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.fields import cut
-from comfyledger.comfyui.graph.read import check_against_object_info
-from comfyledger.errors import Refused
+from comfyledger.comfyui.graph.checks import find_mistakes
+from comfyledger.comfyui.graph.nodes import Graph
+from comfyledger.comfyui.graph.plan import Plan, addresses_of_the_run
+from comfyledger.comfyui.object_info import ObjectInfo
+from comfyledger.errors import NodeMistake
 from comfyledger.maintenance.doctor.judge import Diagnosis
 
 TEXT_CHARS_MAX: Final = 300
-CHOICES_NAMED: Final = 3
+MISTAKES_SHOWN: Final = 10
+_OF_VALUES: Final = frozenset(
+    {"value_not_in_list", "value_smaller_than_min", "value_bigger_than_max", "invalid_input_type"}
+)
 UPDATE: Final = "update ComfyUI"
 RESTART: Final = "restart ComfyUI"
 End = Literal["success", "error", "interrupted", "waiting", "gone"]
 PROBE: Final = "comfyledger doctor --probe-comfyui"
+
+
+class Planned(NamedTuple):
+    """A configured workflow."""
+
+    graph: Graph
+    plan: Plan
 
 
 class Socket(msgspec.Struct, frozen=True):
@@ -73,42 +85,23 @@ def of_socket(area: str, socket: Socket) -> Diagnosis:
     return Diagnosis(area, "failure", "The websocket opens, and ComfyUI does not send its first `status`.", RESTART)
 
 
-def of_nodes(area: str, workflow: str, graph: Mapping[str, Any], known: Mapping[str, Any]) -> list[Diagnosis]:
-    """Whether ComfyUI has the node classes and the models of a workflow. A request may name other models."""
-    try:
-        check_against_object_info(dict(graph), known)
-    except Refused as refusal:
-        text = f"Workflow {workflow}: {refusal.message}"
-        return [Diagnosis(area, "failure", text, f"install them, or [workflows.{workflow}]")]
-    lacking = [
-        Diagnosis(area, "warning", f"Workflow {workflow}: {sentence}", "install it, or give the input with each batch")
-        for sentence in _not_offered(graph, known)
-    ]
-    return lacking or [Diagnosis(area, "ok", f"Workflow {workflow}: ComfyUI has its nodes and their models.")]
+def of_nodes(area: str, name: str, workflow: Planned, info: ObjectInfo) -> list[Diagnosis]:
+    """Whether ComfyUI would take a workflow. A request may give other values, so a wrong one is a warning."""
+    outputs = [output.node for output in workflow.plan.every_output]
+    mistakes = find_mistakes(workflow.graph, outputs, info, filled=addresses_of_the_run(workflow.plan).keys())
+    found = [_of_mistake(area, name, mistake) for mistake in mistakes[:MISTAKES_SHOWN]]
+    if len(mistakes) > MISTAKES_SHOWN:
+        text = f"Workflow {name}: ComfyUI would not take {len(mistakes) - MISTAKES_SHOWN} other things either."
+        found.append(Diagnosis(area, "failure", text, f"[workflows.{name}]"))
+    return found or [Diagnosis(area, "ok", f"Workflow {name}: ComfyUI has its nodes and their models.")]
 
 
-def _not_offered(graph: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
-    """Every input that must be one of a list and is not."""
-    for node_id, node in graph.items():
-        for name, value in node.get("inputs", {}).items():
-            offered = _offered(known[node["class_type"]], name)
-            if offered is None or not isinstance(value, str) or value in offered:
-                continue
-            named = ", ".join(map(str, offered[:CHOICES_NAMED])) or "none"
-            more = f" and {len(offered) - CHOICES_NAMED} more" if len(offered) > CHOICES_NAMED else ""
-            yield cut(f"node {node_id} wants {name} {value!r}; ComfyUI has {named}{more}.", TEXT_CHARS_MAX)
-
-
-def _offered(info: Any, name: str) -> list[Any] | None:
-    """The list that an input chooses from: `[[...]]`, or `["COMBO", {"options": [...]}]` of newer nodes."""
-    inputs = info.get("input") if isinstance(info, dict) else None
-    sections = inputs.values() if isinstance(inputs, dict) else ()
-    found = next((one[name] for one in sections if isinstance(one, dict) and name in one), None)
-    match found:
-        case [list() as offered, *_] | ["COMBO", {"options": list() as offered}, *_]:
-            return offered
-        case _:
-            return None
+def _of_mistake(area: str, name: str, mistake: NodeMistake) -> Diagnosis:
+    text = f"Workflow {name}: {mistake.message}"
+    if mistake.kind in _OF_VALUES:
+        return Diagnosis(area, "warning", text, "install or correct it, or give the input with each batch")
+    mend = "install the custom nodes" if mistake.kind == "missing_node_type" else "correct the workflow"
+    return Diagnosis(area, "failure", text, f"{mend}, or [workflows.{name}]")
 
 
 def of_probe(area: str, probe: Probe) -> list[Diagnosis]:

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import msgspec
@@ -23,6 +23,7 @@ from comfyledger.comfyui.client import ComfyUI
 from comfyledger.guarded import Guarded
 from comfyledger.maintenance.doctor import judge, machine, rights
 from comfyledger.maintenance.doctor.comfyui import PROBE_S, Examination
+from comfyledger.maintenance.doctor.comfyui_judge import Planned
 from comfyledger.maintenance.doctor.judge import Diagnosis
 from comfyledger.plugin_api import Store, StoreTrouble
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
@@ -74,19 +75,19 @@ class Bounds:
 
 
 class Doctor:
-    """The checks of one configuration. `graphs` are its workflows by name; `ids` makes UUIDs."""
+    """The checks of one configuration. `workflows` are its own by name; `ids` makes UUIDs."""
 
     def __init__(
         self,
         settings: Settings,
-        graphs: Mapping[str, Mapping[str, Any]],
+        workflows: Mapping[str, Planned],
         session: aiohttp.ClientSession,
         ids: Callable[[], str],
         bounds: Bounds,
         *,
         probe: bool,
     ) -> None:
-        self._settings, self._graphs, self._session, self._ids = settings, graphs, session, ids
+        self._settings, self._workflows, self._session, self._ids = settings, workflows, session, ids
         self._bounds, self._probe = bounds, probe
 
     async def examine(self) -> list[Diagnosis]:
@@ -157,7 +158,7 @@ class Doctor:
         comfyui = ComfyUI(
             self._session, self._settings.comfyui[name].url, connect_timeout_s=CALL_S, request_timeout_s=CALL_S
         )
-        examination = Examination(name, comfyui, self._graphs, self._ids)
+        examination = Examination(name, comfyui, self._workflows, self._ids)
         area = f"comfyui {name}"
         (reached,) = await self._bounds.check(area, _as_list(examination.reach()))
         if reached.verdict == "failure":
@@ -213,12 +214,12 @@ async def _as_list(check: Awaitable[Diagnosis]) -> Found:
 
 
 async def examine(
-    settings: Settings, graphs: Mapping[str, Mapping[str, Any]], ids: Callable[[], str], *, probe: bool
+    settings: Settings, workflows: Mapping[str, Planned], ids: Callable[[], str], *, probe: bool
 ) -> Report:
-    """Run every check. `graphs`: the usable workflows by name. `probe`: let ComfyUI run a prompt of ours."""
+    """Run every check. `workflows`: the usable ones by name. `probe`: let ComfyUI run a prompt of ours."""
     bounds = Bounds()
     async with aiohttp.ClientSession() as session:
-        doctor = Doctor(settings, graphs, session, ids, bounds, probe=probe)
+        doctor = Doctor(settings, workflows, session, ids, bounds, probe=probe)
         base, rest = await asyncio.gather(installed(bounds), doctor.examine())
     return Report((*base, *rest), bounds.overdue)
 

@@ -9,7 +9,7 @@ import pytest
 
 from support.graphs import node
 from support.processes import House
-from support.wire_app import Refusal
+from support.wire_app import Refusal, of_kind
 
 SIZES = (64, 72, 80)
 GRAPH: dict[str, Any] = {
@@ -18,7 +18,7 @@ GRAPH: dict[str, Any] = {
     "9": node("SaveImage", images=["2", 0], filename_prefix="x"),
 }
 """Three images in each run, whatever the batch sizes."""
-ASKED: dict[str, Any] = {"workflow": GRAPH, "inputs": {}, "images_per_prompt": 3, "seed": 7}
+ASKED: dict[str, Any] = {"workflow": GRAPH, "inputs": {}, "images_per_prompt": 3}
 
 
 async def test_a_daemon_killed_between_two_runs_of_three_images_gives_them_to_six_numbers(house: House) -> None:
@@ -33,6 +33,8 @@ async def test_a_daemon_killed_between_two_runs_of_three_images_gives_them_to_si
     await house.daemon.begin()
     async with house.app() as app:
         (batch,) = await app.settled(asked["batch_id"])
+        (requested,) = of_kind(await app.log(), "batch_requested")
+    assert all(prompt["seed"] < 65_536 for prompt in requested["data"]["prompts"]), "NoiseImage takes no larger one"
     assert [(image["number"], image["state"]) for image in batch["images"]] == [(k, "stored") for k in range(1, 7)]
     rendered = house.rendered(asked["batch_id"])
     assert sorted(rendered) == [f"{first}-a1_{count:05}_.png" for first in (1, 4) for count in (1, 2, 3)]

@@ -14,6 +14,7 @@ from support.ui_documents import (
     BYTES_MAX,
     CLASSES,
     INFO,
+    Document,
     document,
     graph_of,
     inputs_of,
@@ -211,6 +212,50 @@ def test_a_node_that_gets_what_no_other_or_several_set_is_refused(setters: int) 
     with pytest.raises(Refused, match="picture") as refused:
         graph_of(said)
     assert (refused.value.code, refused.value.path) == ("workflow_invalid", "3")
+
+
+def everywhere(**link: Any) -> Document:
+    """Node 5 sends the picture of node 1 to node 9, which has no link."""
+    said = document(
+        node(1, "Empty", [8, 8]),
+        node(5, "Anything Everywhere", links={"anything": 1}),
+        node(9, "Save", ["x"]),
+        links=[[1, 1, 0, 5, 0]],
+    )
+    said["nodes"][-1]["inputs"] = [{"name": "images", "type": "IMAGE", "link": None}]
+    made = {
+        "downstream": 9,
+        "downstream_slot": 0,
+        "upstream": "1",
+        "upstream_slot": 0,
+        "controller": 5,
+        "type": "IMAGE",
+    }
+    return {**said, "extra": {"ue_links": [made | link]}}
+
+
+def test_links_that_an_extension_makes_are_those_that_the_document_lists() -> None:
+    assert inputs_of(everywhere()) == {
+        "1": {"width": 8, "height": 8},
+        "9": {"filename_prefix": "x", "images": ["1", 0]},
+    }
+    assert inputs_of(everywhere(controller=77))["9"] == {"filename_prefix": "x"}
+
+
+@pytest.mark.parametrize("link", [{"downstream": "2:9"}, {"downstream_slot": 3}, {"type": "MASK"}, {"upstream": 77}])
+def test_links_of_an_extension_that_lead_nowhere_are_refused(link: Any) -> None:
+    with pytest.raises(Refused, match="Anything Everywhere") as refused:
+        graph_of(everywhere(**link))
+    assert (refused.value.code, refused.value.path) == ("workflow_invalid", "5")
+
+
+def test_a_node_that_links_without_a_list_of_its_links_is_refused() -> None:
+    said = everywhere()
+    del said["extra"]
+    with pytest.raises(Refused, match="Anything Everywhere"):
+        graph_of(said)
+    said["nodes"][1]["mode"] = NEVER
+    assert inputs_of(said)["9"] == {"filename_prefix": "x"}
 
 
 # ---- subgraphs

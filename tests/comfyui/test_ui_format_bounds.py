@@ -99,7 +99,8 @@ def test_two_nodes_of_one_id_are_refused() -> None:
 
 # ---- anything anywhere
 
-ODD: list[Any] = [None, True, -1, 0, 1e300, "", "1", "sub", [], {}, [[]], [None], {"a": 1}, [1, 2, 3, 4, 5], "\ud800"]
+ODD: list[Any] = [None, True, -1, 0, 1e300, 10**400, "", "1", "sub", "x" * 2_000, "\ud800"]
+ODD += [[], {}, [[]], [None], {"a": 1}, [1, 2, 3, 4, 5]]
 
 
 PROPERTIES = {
@@ -126,9 +127,10 @@ def whole() -> Document:
         node(7, "Sample", [1, "fixed"], links={"image": 3}, mode=4, outputs=[{"type": "IMAGE", "links": [4]}]),
         node(8, "Nowhere", [1], widgets_values_named={"n": 1}),
         node(9, "Save", ["x"], links={"images": 4}),
+        node(10, "Anything Everywhere", mode=2),
         links=[[1, 1, 0, 2, 0, "IMAGE"], [2, 2, 0, 3, 0], [3, 4, 0, 7, 4], [4, 7, 0, 9, 0]],
         definitions={"subgraphs": [inside]},
-        extra={"groupNodes": {"mine": {}}},
+        extra={"ue_links": [{"downstream": 9, "downstream_slot": 0, "upstream": "1", "controller": 10, "type": "*"}]},
         last_node_id=9,
     )
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from comfyledger.comfyui.ui_format.process import Converter
+from comfyledger.comfyui.ui_format.process import WAITING_MAX, Converter
 from comfyledger.errors import Refused
+from support.ui_documents import CLASSES as SOME_CLASSES
+from support.ui_documents import document, graph_of, node
 from support.waiting import until
 
 CLASSES = b"{}"
@@ -82,3 +88,40 @@ async def test_a_cancelled_document_leaves_no_process() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
         await until(lambda: process.returncode is not None, "the end of the process")
         assert (await refusal(converter, b"[]")).code == "workflow_invalid"
+
+
+async def test_graph_and_mistakes_come_back_and_the_classes_are_sent_once() -> None:
+    said = json.dumps(
+        document(node(1, "Empty", [8, 8]), node(2, "Save", ["x"], links={"images": 1}), links=[[1, 1, 0, 2, 0]])
+    )
+    classes = json.dumps(SOME_CLASSES).encode()
+    async with Converter(BYTES_MAX) as converter:
+        assert await converter.convert(said.encode(), classes, "digest") == graph_of(json.loads(said))
+        assert await converter.convert(json.loads(said), b"never read", "digest") == graph_of(json.loads(said))
+        with pytest.raises(Refused) as refused:
+            await converter.convert(said.encode(), CLASSES, "another digest")
+    assert [one.class_type for one in refused.value.mistakes] == ["Empty", "Save"]
+
+
+async def test_many_documents_at_once_are_answered_and_too_many_are_refused() -> None:
+    async with Converter(BYTES_MAX) as converter:
+        answers = await asyncio.gather(*(refusal(converter, b"[]") for _ in range(WAITING_MAX + 3)))
+    assert [answer.code for answer in answers] == ["workflow_invalid"] * WAITING_MAX + ["busy"] * 3
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("bytearray(1 << 29)", "MemoryError"), ("open('x', 'wb', 0).write(b'x')", "OSError"), ("bytearray(1 << 20)", "")],
+)
+def test_the_process_cannot_take_more_memory_than_it_may_nor_write(code: str, error: str, tmp_path: Path) -> None:
+    words = f"from comfyledger.comfyui.ui_format.__main__ import limit; limit(1 << 28); {code}"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, timeout=60, check=False, cwd=tmp_path)
+    assert error.encode() in done.stderr
+    assert bool(done.returncode) == bool(error)
+
+
+async def test_the_process_sees_no_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYLEDGER_TOKEN", "hidden")
+    async with Converter(BYTES_MAX) as converter:
+        await refusal(converter, b"[]")
+        assert b"hidden" not in Path(f"/proc/{running(converter).pid}/environ").read_bytes()

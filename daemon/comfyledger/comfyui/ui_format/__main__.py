@@ -14,10 +14,13 @@ import msgspec
 from comfyledger.comfyui.fields import BadFrame
 from comfyledger.comfyui.object_info import ObjectInfo, read_object_info
 from comfyledger.comfyui.ui_format import exchange
-from comfyledger.comfyui.ui_format.convert import read_document
+from comfyledger.comfyui.ui_format.convert import GRAPHS_A_DOCUMENT, read_document
 from comfyledger.errors import Refused
 
-MEMORY_BYTES: Final = 1 << 30
+MEMORY_BYTES: Final = 256 * 2**20
+"""For Python and an answer of `/object_info`, whose classes are decoded when they are needed."""
+MEMORY_A_BYTE: Final = 64
+"""For each byte that a document may have: `[]` is an object of 56 bytes, and a place in a list."""
 PROCESSOR_S: Final = 10
 """For one document. The daemon kills the process before; this is for a daemon that is gone."""
 FILES_MAX: Final = 16
@@ -26,7 +29,7 @@ FILES_MAX: Final = 16
 def main() -> None:
     """The argument is the limit of a graph, in bytes."""
     graph_bytes_max = int(sys.argv[1])
-    _limit()
+    limit(MEMORY_BYTES + MEMORY_A_BYTE * GRAPHS_A_DOCUMENT * graph_bytes_max)
     info = ObjectInfo({}, "")
     _write(exchange.READY, b"")
     while (task := exchange.read_from(sys.stdin.buffer)) is not None:
@@ -57,14 +60,17 @@ def _write(kind: bytes, content: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _limit() -> None:
-    for what, limit in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
+def limit(memory_bytes: int) -> None:
+    """Keep this process to so much address space, to a few files, and from writing any."""
+    for what, most in (
+        (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_NOFILE, FILES_MAX),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(what, (limit, limit))
+        hard = resource.getrlimit(what)[1]
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (allowed, allowed))
 
 
 def _limit_processor() -> None:

@@ -29,6 +29,7 @@ from comfyledger.comfyui.ui_format.document import (
     read,
     too_many_nodes,
 )
+from comfyledger.comfyui.ui_format.everywhere import link_everywhere
 from comfyledger.comfyui.ui_format.follow import PAGE_ONLY, SET_NODE, Following, Given, Instance
 from comfyledger.comfyui.ui_format.promoted import PRIMITIVE, promote
 from comfyledger.comfyui.ui_format.renumber import renumber
@@ -63,6 +64,7 @@ def convert(document: Mapping[str, Any], info: ObjectInfo, graph_bytes_max: int)
     """
     read_in = read(document)
     order = leaves_first(read_in)
+    link_everywhere(read_in)
     renamed = renumber(read_in)
     for level in read_in.levels():
         _prepare(read_in, level, info)
@@ -136,18 +138,17 @@ def _prepare(document: Document, level: Level, info: ObjectInfo) -> None:
             if slot.link is not None:
                 level.linked[slot.link] = (node, slot)
         if node.type == SET_NODE:
-            level.setters.append(node)
+            level.setters.setdefault(str(node.first_value), []).append(node)
 
 
 def _apply_primitives(level: Level) -> None:
     """The value of a PrimitiveNode becomes that of each widget that it is linked to."""
     for node in level.nodes.values():
-        given = node.given if isinstance(node.given, list) else []
-        if node.type == PRIMITIVE and given and node.output_links:
+        if node.type == PRIMITIVE and isinstance(node.given, list) and node.given and node.output_links:
             for key in node.output_links[0]:
                 target, slot = level.linked.get(key, (None, None))
                 if target is not None and slot is not None and slot.name in target.widgets:
-                    target.widgets[slot.name] = given[0]
+                    target.widgets[slot.name] = node.first_value
 
 
 def _as_input(value: Any) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from comfyledger.comfyui.graph.nodes import is_int, printable
+from comfyledger.comfyui.graph.nodes import ID_CHARS_MAX, is_int, printable
 from comfyledger.errors import Refused
 from comfyledger.wire.picture import EXPORT_HINT
 
@@ -22,6 +22,8 @@ INPUT_SIDE: Final = "-10"
 """Where a link of a subgraph begins that comes in from outside."""
 NEVER: Final = 2
 BYPASS: Final = 4
+IDS_MAX: Final = 2**53
+TYPE_CHARS_MAX: Final = 1_000
 NODES_MAX: Final = 10_000
 """Of a document, and of the graph that it becomes."""
 
@@ -71,6 +73,11 @@ class Node:
     """Where each name is among the slots, once they are known."""
 
     @property
+    def first_value(self) -> Any:
+        """Of a list of values; None if there is none."""
+        return self.given[0] if isinstance(self.given, list) and self.given else None
+
+    @property
     def is_active(self) -> bool:
         return self.mode not in (NEVER, BYPASS)
 
@@ -104,8 +111,8 @@ class Level:
     outputs: list[Port]
     linked: dict[str, tuple[Node, Slot]] = field(default_factory=dict)
     """Where each link ends, once the slots are known."""
-    setters: list[Node] = field(default_factory=list)
-    """The SetNodes of the extension KJNodes."""
+    setters: dict[str, list[Node]] = field(default_factory=dict)
+    """The SetNodes of the extension KJNodes, by what they set."""
 
 
 @dataclass(slots=True)
@@ -113,8 +120,8 @@ class Document:
     root: Level
     subgraphs: dict[str, Level]
     last_node_id: int
-    group_nodes: frozenset[str]
-    """Names of group nodes, the older form of subgraphs."""
+    everywhere: list[Any] | None
+    """The links that an extension makes (`extra.ue_links`); None if the document has no such list."""
 
     def levels(self) -> Iterator[Level]:
         yield from self.subgraphs.values()
@@ -142,14 +149,15 @@ def read(document: Mapping[str, Any]) -> Document:
                 raise too_many_nodes()
             subgraphs.setdefault(level.id, level)
             waiting.append((one, f"{inner}."))
-    groups = _object(document.get("extra"), "extra").get("groupNodes")
+    extra = document.get("extra")
+    links = extra.get("ue_links") if isinstance(extra, dict) else None
     state = document.get("state")
     last = state.get("lastNodeId") if isinstance(state, dict) else document.get("last_node_id")
     return Document(
         root,
         subgraphs,
-        last if isinstance(last, int) else 0,
-        frozenset(groups) if isinstance(groups, dict) else frozenset(),
+        last if isinstance(last, int) and 0 <= last <= IDS_MAX else 0,
+        links if isinstance(links, list) else None,
     )
 
 
@@ -236,10 +244,11 @@ def _ports(said: Mapping[str, Any], side: str, path: str) -> list[Port]:
 def _key(value: object) -> str | None:
     """An id as a text; None for what is no id."""
     if isinstance(value, str):
-        return value
+        return value if len(value) <= ID_CHARS_MAX else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    is_id = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= IDS_MAX
+    return str(value) if is_id else None
 
 
 def _keys(value: object) -> list[str]:
@@ -253,7 +262,7 @@ def _text(value: object) -> str:
 
 def _type(value: object) -> str:
     """The type of a slot. Old documents have 0 and lists of choices."""
-    return value if isinstance(value, str) and value else "*"
+    return value if isinstance(value, str) and 0 < len(value) <= TYPE_CHARS_MAX else "*"
 
 
 def _object(value: object, path: str) -> Mapping[str, Any]:

@@ -13,14 +13,15 @@ from typing import Any, Final, NamedTuple
 
 from comfyledger.comfyui.graph.nodes import printable
 from comfyledger.comfyui.ui_format.document import BYPASS, INPUT_SIDE, NEVER, Document, Level, Node, invalid
+from comfyledger.comfyui.ui_format.everywhere import EVERYWHERE
 from comfyledger.comfyui.ui_format.promoted import MISSING, PRIMITIVE
 
 SET_NODE: Final = "SetNode"
 GET_NODE: Final = "GetNode"
 PASSES: Final = frozenset({"Reroute", "Reroute (rgthree)", SET_NODE})
 """Nodes of the page that hand on their input."""
-PAGE_ONLY: Final = PASSES | {GET_NODE, PRIMITIVE, "Note", "MarkdownNote"}
-"""Nodes that ComfyUI itself never sees: of the page, and of the extensions KJNodes and rgthree."""
+PAGE_ONLY: Final = PASSES | EVERYWHERE | {GET_NODE, PRIMITIVE, "Note", "MarkdownNote"}
+"""Nodes that ComfyUI itself never sees: of the page, and of the extensions KJNodes, rgthree and cg-use-everywhere."""
 
 
 @dataclass(eq=False, slots=True)
@@ -139,24 +140,20 @@ def _inner_output(at: At) -> At | None:
 
 def _set_node(at: At) -> At | None:
     """The input of the node that sets what a GetNode gets, on its own level or the next one around it."""
-    name = _first_value(at.node)
+    name = str(at.node.first_value)
     for instance in _outward(at.instance):
-        found = [node for node in instance.level.setters if _first_value(node) == name]
+        found = instance.level.setters.get(name, [])
         if len(found) > 1:
-            raise invalid(f"The workflow sets {printable(str(name))} twice, and node {_name(at)} gets it.", _name(at))
+            raise invalid(f"The workflow sets {printable(name)} twice, and node {_name(at)} gets it.", _name(at))
         if found:
             return At(instance, found[0], True, 0, at.type) if found[0].slots else None
-    raise invalid(f"Node {_name(at)} gets {printable(str(name))}, which no node sets.", _name(at))
+    raise invalid(f"Node {_name(at)} gets {printable(name)}, which no node sets.", _name(at))
 
 
 def _outward(instance: Instance | None) -> Iterator[Instance]:
     while instance is not None:
         yield instance
         instance = instance.outside
-
-
-def _first_value(node: Node) -> Any:
-    return node.given[0] if isinstance(node.given, list) and node.given else None
 
 
 def _name(at: At) -> str:

@@ -19,6 +19,8 @@ OF_THE_HOST: Final = "-1"
 """The node in an entry of `proxyWidgets` that means an input of the subgraph, by name."""
 MISSING: Final = object()
 """Where there is no value. None is one."""
+WIDGETS_MAX: Final = 1_000
+"""Entries of `proxyWidgets` of one node."""
 _PREFIX: Final = re.compile(r"\s*\d+\s*:\s*")
 
 
@@ -95,7 +97,7 @@ def _entries(host: Node, new_ids: Mapping[str, str]) -> list[Entry]:
     listed = host.properties.get("proxyWidgets")
     given = host.given if isinstance(host.given, list) else []
     entries = []
-    for place, one in enumerate(listed if isinstance(listed, list) else []):
+    for place, one in enumerate(listed[:WIDGETS_MAX] if isinstance(listed, list) else []):
         match one:
             case [str(node), str(widget)]:
                 inner = ""
@@ -153,7 +155,8 @@ def _widget(node: Node, name: str) -> str:
 
 def _port_of_widget(inside: Level, node: Node, widget: str) -> str:
     """A new input of the subgraph for a widget; empty if the node has no such widget, or if it is linked."""
-    slot = next((slot for slot in node.slots if slot.name == widget), None)
+    number = node.slot_numbers.get(widget)
+    slot = node.slots[number] if number is not None else None
     if slot is None or slot.link is not None or value_of(node, widget) is MISSING:
         return ""
     return _new_port(inside, widget, slot.type, [(node, slot)])

@@ -14,6 +14,7 @@ from comfyledger.comfyui import node_classes
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.node_classes import FRESH_S, NodeClasses
 from comfyledger.comfyui.object_info import ObjectInfo
+from support.waiting import until
 
 SAVER = {"SaveImage": {"input": {"required": {}}, "output": []}}
 BLUR = {"ImageBlur": {"input": {"required": {}}, "output": ["IMAGE"]}}
@@ -91,7 +92,7 @@ async def test_a_server_that_has_connected_is_asked_at_once(tmp_path: Path) -> N
     known = of(server, tmp_path)
     await known.fresh(100.0)
     server.classes = SAVER | BLUR
-    await known.renew(101.0)
+    known.renew(101.0)
     after = await known.fresh(101.0)
     assert after is not None
     assert "ImageBlur" in after
@@ -108,19 +109,31 @@ async def test_the_next_answer_is_of_a_call_that_began_later(tmp_path: Path, mon
     assert "ImageBlur" in after
 
 
-async def test_nobody_waits_for_a_slow_server_longer_than_the_bound(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(node_classes, "WAIT_S", 0.01)
+async def test_nobody_waits_for_a_slow_server_longer_than_the_bound(tmp_path: Path) -> None:
     server = Server(SAVER)
     server.go.clear()
     known = of(server, tmp_path)
-    assert await known.fresh(100.0) is None
-    assert await known.fresh(100.0 + 2 * FRESH_S) is None
+    assert await known.fresh(100.0, 0.01) is None
+    assert await known.fresh(100.0 + 2 * FRESH_S, 0.01) is None
     assert server.calls == 1, "the first call still runs"
     server.go.set()
-    monkeypatch.setattr(node_classes, "WAIT_S", 5.0)
     assert names(await known.fresh(100.1)) == ["SaveImage"]
+
+
+async def test_what_the_server_before_a_restart_says_late_is_not_used(tmp_path: Path) -> None:
+    server = Server(SAVER)
+    server.go.clear()
+    known = of(server, tmp_path)
+    late = asyncio.create_task(known.fresh(100.0))
+    await until(lambda: server.calls == 1, "the first call is out")
+    answers, server.go = server.go, asyncio.Event()
+    server.go.set()
+    known.renew(101.0)
+    server.classes = BLUR
+    assert names(await known.fresh(101.0)) == ["ImageBlur"]
+    server.classes = SAVER
+    answers.set()
+    assert names(await late) == ["ImageBlur"]
 
 
 async def test_who_is_cancelled_ends_nobody_elses_call(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ class House:
     def current(self) -> None:
         """Nobody knows its node classes."""
 
-    async def fresh(self, _: float) -> None:
+    async def fresh(self, _: float, wait_s: float | None = 0.0) -> None:
         """Nor does it say them."""
 
     def sending(self, _: str) -> str:

@@ -134,6 +134,10 @@ class StandIn(Process):
         self._asked_before = self.requests()
         self.signal(signal.SIGKILL)
         await pause(away_s)
+        await self.again()
+
+    async def again(self) -> None:
+        """Start it under the same addresses, after its end."""
         ports = [int(url.rpartition(":")[2]) for url in (self.url, self._control)]
         self._arguments = [sys.executable, "-m", *self._words(*ports)]
         await self.begin()

@@ -56,12 +56,15 @@ class NodeClasses:
         """What the server said last, maybe before this start of the daemon; None if it was never seen."""
         return self._known.info if self._known is not None else None
 
-    async def fresh(self, now: float) -> ObjectInfo | None:
-        """What the server has now, at most `FRESH_S` old; None if it cannot be asked. `now`: as `loop.time()` tells."""
+    async def fresh(self, now: float, wait_s: float | None = WAIT_S) -> ObjectInfo | None:
+        """What the server has now, at most `FRESH_S` old; None if it cannot be asked, or does not answer in time.
+
+        `now`: as `loop.time()` tells. `wait_s`: None waits for the end of the call, which has a bound of its own.
+        """
         call = self._call
         if call is None or (call.done() and now - self._called_at >= FRESH_S):
             call = self._begin(now)
-        return self.current() if await _answered(call) else None
+        return self.current() if await _answered(call, wait_s) else None
 
     async def next(self, now: float) -> ObjectInfo | None:
         """What the server says when it is asked after `now`, or None. Waits until it may be asked again."""
@@ -69,12 +72,13 @@ class NodeClasses:
         if self._call is not None and self._called_at < now and wait_s > 0:
             await asyncio.sleep(wait_s)
             now += wait_s
-        return await self.fresh(now)
+        return await self.fresh(now, None)
 
-    async def renew(self, now: float) -> None:
-        """Begin to ask, because the server has just connected: it may have been restarted, or be another one."""
-        if self._call is not None:
-            await _answered(self._call)
+    def renew(self, now: float) -> None:
+        """Begin to ask, because the server has just connected: it may have been restarted, or be another one.
+
+        What an earlier call still brings is not used.
+        """
         self._begin(now)
 
     def _begin(self, now: float) -> asyncio.Task[bool]:
@@ -92,7 +96,7 @@ class NodeClasses:
         except BadFrame as error:
             log.warning("comfyui.node_classes_unknown", url=self._comfyui.url, error=str(error)[:200])
             return False
-        if known is not self._known:
+        if known is not self._known and asyncio.current_task() is self._call:
             self._known = known
             log.info("comfyui.node_classes", url=self._comfyui.url, classes=len(known.info), digest=known.info.digest)
             await self._keep(known)
@@ -105,10 +109,10 @@ class NodeClasses:
             log.warning("comfyui.node_classes_not_kept", path=str(self._kept_at), error=error.strerror)
 
 
-async def _answered(call: asyncio.Task[bool]) -> bool:
+async def _answered(call: asyncio.Task[bool], wait_s: float | None) -> bool:
     """Whether a call brought an answer in time. Who waits may be cancelled; the call goes on."""
     try:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(wait_s):
             return await asyncio.shield(call)
     except TimeoutError:
         return False

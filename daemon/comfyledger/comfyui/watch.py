@@ -261,8 +261,8 @@ class Watcher:
             self.connects += 1
             self._socket = socket
             self._last_frame = asyncio.get_running_loop().time()
+            self._spawn(self._tell_connected())  # its first steps come before those who wait to send
             self._up.set()
-            self._spawn(self._tell_connected())
             for prompt_id in list(self._outstanding):
                 self.look_up(prompt_id)
             while True:

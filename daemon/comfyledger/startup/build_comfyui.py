@@ -50,6 +50,7 @@ class Backend(msgspec.Struct, frozen=True):
             reconnects=max(0, self.watcher.connects - 1),
             deaf=self.watcher.deaf,
             sweeps=self.watcher.sweeps,
+            node_classes=len(info) if (info := self.node_classes.current()) is not None else None,
         )
 
 
@@ -96,9 +97,9 @@ def _watcher(
     lane = backend_lane(name)
 
     async def connected() -> None:
+        node_classes.renew(asyncio.get_running_loop().time())
         reporter.probe_soon(lane)
         await reporter.works(lane)
-        await node_classes.renew(asyncio.get_running_loop().time())
         await _log_unknown_version(client)
         await cleanup.forget_left()
 

@@ -94,9 +94,15 @@ def say_waiting(info: wire.Info) -> None:
 
 def _say_ends(info: wire.Info) -> None:
     say_table(
-        ("COMFYUI", "STATE", "VERSION", "URL"),
+        ("COMFYUI", "STATE", "VERSION", "NODES", "URL"),
         (
-            (backend.name, "connected" if backend.connected else "not reached", backend.version or "?", backend.url)
+            (
+                backend.name,
+                "connected" if backend.connected else "not reached",
+                backend.version or "?",
+                "?" if backend.node_classes is None else str(backend.node_classes),
+                backend.url,
+            )
             for backend in info.backends
         ),
     )

@@ -85,6 +85,10 @@ class BackendInfo(Answer, frozen=True):
     sweeps: Annotated[
         int, Meta(description="How often prompts were looked up because it was silent.", examples=[12])
     ] = 0
+    node_classes: Annotated[
+        int | None,
+        Meta(description="How many node classes it has, as it said last; null if it was never asked.", examples=[946]),
+    ] = None
 
 
 class StoreInfo(Answer, frozen=True):

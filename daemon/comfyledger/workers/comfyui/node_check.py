@@ -39,7 +39,7 @@ class NodeCheck:
         info = self._classes.current()
         if info is not None and not self._checks.mistakes(template, [inputs], info).every:
             return ()
-        info = await (self._classes.next(now) if continues else self._classes.fresh(now))
+        info = await (self._classes.next(now) if continues else self._classes.fresh(now, None))
         found = self._checks.mistakes(template, [inputs], info).every if info is not None else ()
         if found:
             self._held.put(batch_id, True)

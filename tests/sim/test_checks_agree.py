@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -66,6 +68,35 @@ def test_every_mistake_is_found_and_no_other(installed: Installed, info: ObjectI
     found = checks.find_mistakes(case.graph, ["9"], info)
     assert {(one.node, one.input, one.kind) for one in found} == case.mistakes
     assert is_refused(installed, case.graph) is bool(case.mistakes)
+
+
+RECORDINGS = Path(__file__).parents[1] / "recordings" / "comfyui-0.33.0"
+
+
+def recorded() -> Iterator[tuple[str, Graph, set[tuple[str, str]]]]:
+    """Every graph that was posted to a real ComfyUI, and its errors by node and type."""
+    for path in sorted(RECORDINGS.glob("*.jsonl")):
+        for line in path.read_text("utf-8").splitlines():
+            entry = json.loads(line)
+            sent = entry.get("request")
+            if entry.get("path") != "/prompt" or not isinstance(sent, dict) or not sent.get("prompt"):
+                continue
+            answer = entry["response"]
+            errors = {(node_id, e["type"]) for node_id, of in answer["node_errors"].items() for e in of["errors"]}
+            if answer.get("error", {}).get("extra_info"):
+                errors.add((answer["error"]["extra_info"]["node_id"], answer["error"]["type"]))
+            yield path.stem, sent["prompt"], errors
+
+
+def test_what_a_real_comfyui_was_recorded_to_refuse_is_found_and_nothing_else(info: ObjectInfo) -> None:
+    refused = 0
+    for name, graph, errors in recorded():
+        classes = {node_id: info.get(one["class_type"]) for node_id, one in graph.items()}
+        outputs = [node_id for node_id, known in classes.items() if known is None or known.is_output]
+        found = {(one.node, one.kind) for one in checks.find_mistakes(graph, outputs, info)}
+        refused += bool(errors)
+        assert found == errors, name
+    assert refused >= 3
 
 
 def spoiled(random: Random) -> tuple[Graph, list[str]]:

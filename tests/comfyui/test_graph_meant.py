@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from comfyledger.comfyui.graph.plan import Plan
+from comfyledger.comfyui.graph.read import NOTHING_NAMED, plan_workflow
+from comfyledger.comfyui.graph.savers import SAVERS
+from comfyledger.comfyui.object_info import ObjectInfo
 from support.graphs import diffusion, node, plan_of, refusal
 
 Graph = dict[str, Any]
@@ -305,6 +309,75 @@ def test_a_text_on_the_way_to_what_nobody_saves_is_no_output(source: str) -> Non
     assert outputs_of(graph | {"9": save("4")}) == ["9"]
     unrelated = {"6": node("LoadImage", image="a.png"), "7": node("ImageBlur", image=["6", 0])}
     assert len(outputs_of({"1": graph["1"], "2": graph["2"]} | unrelated)) == 1
+
+
+# What ComfyUI says of its nodes
+
+
+def described(*outputs: str, is_output: bool = False, **inputs: str) -> dict[str, Any]:
+    required = {name: [kind, {}] for name, kind in inputs.items()}
+    return {"input": {"required": required}, "output": list(outputs), "output_node": is_output}
+
+
+INFO = ObjectInfo(
+    {
+        "Make": described("IMAGE", "STRING", "INT", "COMFY_MATCHTYPE_V3", "*", "MASK"),
+        "Shower": described(is_output=True, pixels="IMAGE", strength="FLOAT"),
+        "Filmer": described(is_output=True, pixels="IMAGE", film="VIDEO"),
+        "Model": described("STRING", "FILE_3D_GLB"),
+        "CreateVideo": described("VIDEO", images="IMAGE"),
+        "Save Selector": described("COMBO", image="IMAGE", filename_prefix="STRING"),
+        "SaveImage": described(is_output=True, images="IMAGE", filename_prefix="STRING"),
+        "SaveVideo": described(is_output=True, video="VIDEO"),
+        "SaveText": described(is_output=True, text="STRING"),
+        "MaskToImage": described("IMAGE", mask="MASK"),
+        "SaveGLB": described(is_output=True, mesh="MESH,FILE_3D_GLB"),
+    },
+    "digest",
+)
+
+
+def known(class_type: str, info: ObjectInfo = INFO, **inputs: Any) -> Plan:
+    """The plan of one node of a class, fed by a node that makes several things."""
+    return plan_workflow({"1": node("Make"), "9": node(class_type, **inputs)}, NOTHING_NAMED, info)[1]
+
+
+def test_an_output_node_that_no_table_has_shows_what_it_is_linked_to() -> None:
+    assert refusal(plan_of, {"1": node("Make"), "9": node("Shower", pixels=["1", 0])}).code == "workflow_no_output"
+    assert known("Shower", pixels=["1", 0]).every_output[0].medium == "image"
+    assert known("Filmer", pixels=["1", 0], film=["1", 4]).every_output[0].medium == "video"
+    assert refusal(known, "Shower", pixels=1, strength=["1", 0]).code == "workflow_no_output"
+
+
+def test_a_node_that_comfyui_does_not_run_for_its_own_sake_is_no_output() -> None:
+    graph = {"1": node("Make"), "9": node("Save Selector", image=["1", 0], filename_prefix="x")}
+    assert plan_of(graph).output == "9"
+    assert refusal(known, "Save Selector", image=["1", 0], filename_prefix="x").code == "workflow_no_output"
+    assert refusal(known, "CreateVideo", images=["1", 0]).code == "workflow_no_output"
+
+
+def test_what_a_node_gives_out_that_was_meant_to_save_is_saved() -> None:
+    graph = {"1": node("Make"), "9": node("CreateVideo", images=["1", 0], filename_prefix="x")}
+    planned, plan = plan_workflow(graph, NOTHING_NAMED, INFO)
+    assert (plan.every_output[0].medium, planned[plan.output]["inputs"]["video"]) == ("video", ["9", 0])
+
+
+def test_a_preview_of_a_path_becomes_the_model_that_the_same_node_gives_out() -> None:
+    graph = {"1": node("Model"), "9": node("Preview3D", model_file=["1", 0])}
+    planned, plan = plan_workflow(graph, NOTHING_NAMED, INFO)
+    assert planned[plan.output]["inputs"]["mesh"] == ["1", 1]
+
+
+@pytest.mark.parametrize(("class_type", "fits"), [("MaskPreview", (3, 4, 5)), ("ShowText|pysssss", (1, 3, 4))])
+def test_a_saver_of_ours_is_linked_to_what_it_can_save_only(class_type: str, fits: tuple[int, ...]) -> None:
+    """Where the types are known. A node that shows anything may be fed by a number."""
+    shown = SAVERS[class_type].saves
+    for slot in (*fits, 9):
+        assert known(class_type, **{shown: ["1", slot]}).output.startswith("comfyledger")
+    for slot in {0, 1, 2, 5}.difference(fits):
+        assert refusal(known, class_type, **{shown: ["1", slot]}).code == "workflow_output_unsupported"
+    assert refusal(known, class_type, ObjectInfo({}, ""), **{shown: ["1", 4]}).code == "workflow_output_unsupported"
+    assert plan_of({"1": node("Make"), "9": node(class_type, **{shown: ["1", 0]})}).output.startswith("comfyledger")
 
 
 # What cannot be got

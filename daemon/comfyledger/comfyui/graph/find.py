@@ -48,14 +48,15 @@ def plan_workflow(
 ) -> tuple[dict[str, Any], Plan]:
     """The inputs that a run fills in, and the graph with the savers of ours that it needs.
 
-    `info`: what the ComfyUI that will run the graph says of its nodes, if it is known. It gives the range of seeds.
+    `info`: what the ComfyUI that will run the graph says of its nodes, if it is known. It gives the range of seeds,
+    and what nodes show that no table has.
 
     Raises Refused: workflow_invalid, workflow_no_output, workflow_output_ambiguous, workflow_output_unsupported;
     unknown_input for an address that is not in the graph; invalid_field for one that cannot be filled in;
     seed_out_of_range if no seed suits all places. The path is the address, or the id of the node.
     """
     check_nodes(graph)
-    chosen = choose_outputs(graph, named.outputs)
+    chosen = choose_outputs(graph, named.outputs, info)
     graph = chosen.graph
     if named.secrets and chosen.telling:
         raise _telling(graph, chosen.telling)

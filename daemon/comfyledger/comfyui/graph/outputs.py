@@ -34,6 +34,7 @@ from comfyledger.comfyui.graph.savers import (
     to_temporary,
     writes_a_series,
 )
+from comfyledger.comfyui.object_info import NodeClass, ObjectInfo, described_inputs
 from comfyledger.core.media import PROVED, Medium, extension_of
 from comfyledger.errors import Refused
 from comfyledger.wire.requests.submitting import OUTPUTS_MAX
@@ -64,12 +65,13 @@ class Chosen(NamedTuple):
     """The first output, if any, that may write the graph into a file from which nothing can be taken out."""
 
 
-def choose_outputs(graph: Graph, asked: Sequence[str] | None = None) -> Chosen:
-    """The outputs that `asked` names by node, in its order; without it those that are meant.
+def choose_outputs(graph: Graph, asked: Sequence[str] | None = None, info: ObjectInfo | None = None) -> Chosen:
+    """The outputs that `asked` names by node, in its order; without it those that are meant. `info`: what ComfyUI says
+    of its nodes, if it is known.
 
     Raises Refused: workflow_no_output, workflow_output_ambiguous, workflow_output_unsupported.
     """
-    found = list(_candidates(graph))
+    found = list(_candidates(graph, info))
     chosen = _meant(graph, found) if asked is None else [_named(graph, found, node_id) for node_id in asked]
     linked = dict(graph)
     made_of = [_output(linked, one) for one in chosen]
@@ -89,17 +91,48 @@ def _tells(saver: Saver, file: str) -> bool:
 # What could be an output
 
 
-def _candidates(graph: Graph) -> Iterator[Candidate]:
+def _candidates(graph: Graph, info: ObjectInfo | None) -> Iterator[Candidate]:
     """Every node that saves or shows something, in the order of the ids."""
     for node_id in sorted(graph, key=by_number):
-        saver = SAVERS.get(graph[node_id]["class_type"]) or _by_name(graph, graph[node_id])
+        node = graph[node_id]
+        saver = SAVERS.get(node["class_type"]) or _of_a_stranger(graph, node, info)
         if saver is not None:
-            yield _candidate(graph, node_id, saver)
+            yield _candidate(graph, node_id, saver, info)
         if saver is not None and saver.beside:
-            yield _candidate(graph, node_id, saver._replace(saves=saver.beside))
+            yield _candidate(graph, node_id, saver._replace(saves=saver.beside), info)
 
 
-def _candidate(graph: Graph, node_id: str, saver: Saver) -> Candidate:
+def _of_a_stranger(graph: Graph, node: Graph, info: ObjectInfo | None) -> Saver | None:
+    """What a node that is in no table does: by the name of its class, or by what ComfyUI says of it."""
+    node_class = info.get(node["class_type"]) if info is not None else None
+    if node_class is None:
+        return _by_name(graph, node)
+    if node_class.is_output:
+        return _by_name(graph, node) or _by_types(graph, node, node_class)
+    return _meant_to_save(node_class) if PREFIX_NAME in node["inputs"] else None
+
+
+def _meant_to_save(node_class: NodeClass) -> Saver | None:
+    """A node that has a prefix in the graph but does not save, such as CreateVideo: what it gives out is saved."""
+    for kind in _SHOWN:
+        if kind in node_class.outputs:
+            return Saver("/object_info", type=kind, slot=node_class.outputs.index(kind))
+    return None
+
+
+def _by_types(graph: Graph, node: Graph, node_class: NodeClass) -> Saver | None:
+    """An output node is taken to show what it is linked to."""
+    linked = {
+        one.type: one.name for one in described_inputs(node_class) if is_link(graph, node["inputs"].get(one.name))
+    }
+    kind = next((kind for kind in _SHOWN if kind in linked), None)
+    return Saver("/object_info", linked[kind], kind, role="preview") if kind else None
+
+
+_SHOWN: Final[tuple[Type, ...]] = ("VIDEO", "IMAGE", "AUDIO", "MASK")
+
+
+def _candidate(graph: Graph, node_id: str, saver: Saver, info: ObjectInfo | None) -> Candidate:
     inputs = graph[node_id]["inputs"]
     if to_temporary(saver, inputs):
         saver = saver._replace(role="preview")
@@ -108,6 +141,8 @@ def _candidate(graph: Graph, node_id: str, saver: Saver) -> Candidate:
     direct = saver.honours and not writes_a_series(saver, inputs)
     medium = made(saver, inputs, _sounds(graph, saver, inputs)).medium if direct else _OURS_MAKE.get(saver.type, "file")
     link = _link(graph, node_id, saver)
+    if link is not None and info is not None:
+        link = _fitting(graph, link, info)
     if saver.type is not None and link is None and not direct:
         saver = saver._replace(role="other")
     return Candidate(node_id, saver, link, direct, medium)
@@ -122,6 +157,24 @@ def _link(graph: Graph, node_id: str, saver: Saver) -> Link | None:
     return Link(saver.type, value[0], value[1]) if is_link(graph, value) else None
 
 
+def _fitting(graph: Graph, link: Link, info: ObjectInfo) -> Link | None:
+    """The link, if ComfyUI has a saver of ours that takes it; None for a number where a text is shown. A 3D preview may
+    be fed by a path; then the model itself is taken, if the same node gives it out too.
+    """
+    class_type = "MaskToImage" if link.type == "MASK" else OURS[link.type][0]
+    ours, source = info.get(class_type), info.get(graph[link.node]["class_type"])
+    if ours is None or source is None or link.slot >= len(source.outputs):
+        return link if ours is not None else None
+    names = ("mask", SAVERS[OURS[link.type][0]].saves)
+    taken = {kind for one in described_inputs(ours) if one.name in names for kind in one.type.split(",")}
+    fits = [kind.startswith(_ANY_TYPE) or not taken.isdisjoint(kind.split(",")) for kind in source.outputs]
+    if not fits[link.slot] and link.type == "MESH" and True in fits:
+        return link._replace(slot=fits.index(True))
+    return link if fits[link.slot] else None
+
+
+_ANY_TYPE: Final = ("*", "COMFY_")
+"""How the types of outputs begin that depend on what is linked to the node."""
 _OURS_MAKE: Final[dict[Type | None, Medium]] = {
     "IMAGE": "image",
     "MASK": "image",

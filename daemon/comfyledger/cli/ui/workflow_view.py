@@ -23,7 +23,7 @@ def lines_of(report: wire.WorkflowReport) -> Iterator[str]:
     if report.verdict == "refused":
         several_at_once = len(report.mistakes) > 1
         message = CODES.get(report.code, report.message) if several_at_once else report.message
-        yield f"{report.path}: {message}" if report.path and not several_at_once else message
+        yield f"{report.path}: {message}" if report.path and not report.mistakes else message
         yield from (mistake.message for mistake in report.mistakes if several_at_once)
         if report.hint:
             yield report.hint

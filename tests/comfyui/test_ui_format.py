@@ -441,6 +441,18 @@ def test_an_unknown_class_is_converted_where_the_document_names_its_values() -> 
     assert inputs_of(said)["2"] == {"n": 7, "image": ["1", 0]}
 
 
+def test_a_class_that_comfyui_replaces_keeps_its_old_name_and_values() -> None:
+    classes = {**CLASSES, "ConditioningAverage": node_class({}, "CONDITIONING"), "Load3D": node_class({}, "IMAGE")}
+    info = ObjectInfo(classes, "")
+    old = node(1, "ConditioningAverage ", [0.5])
+    said = document(old, node(9, "Save", ["x"], links={"images": 1}), links=[[1, 1, 0, 9, 0]])
+    assert inputs_of(said, info)["1"] == {"conditioning_to_strength": 0.5}
+    old["type"] = "Load3DAnimation"
+    with pytest.raises(Refused, match="Load3DAnimation") as refused:
+        graph_of(said, info)
+    assert (refused.value.code, refused.value.path) == ("workflow_invalid", "1")
+
+
 @pytest.mark.parametrize("kind", ["workflow>mine", "workflow/mine"])
 def test_a_group_node_is_refused_by_name(kind: str) -> None:
     with pytest.raises(Refused, match="mine") as refused:

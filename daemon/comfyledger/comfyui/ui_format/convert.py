@@ -231,7 +231,7 @@ def _check_convertible(graph: dict[str, Any], info: ObjectInfo, nodes: Mapping[s
     outputs = [node_id for node_id, node in graph.items() if _is_output(info, node)]
     needed = upstream(graph, outputs) if outputs else set(graph)
     if refused := [node_id for node_id in unknown if node_id in needed and not nodes[node_id].is_named]:
-        raise refusal(find_mistakes(graph, refused, info, level="classes"))
+        raise _unknown(graph, refused, info)
     for node_id in graph:
         if node_id in needed and (name := nodes[node_id].odd_choice):
             raise _odd_choice(graph, node_id, name)
@@ -239,6 +239,13 @@ def _check_convertible(graph: dict[str, Any], info: ObjectInfo, nodes: Mapping[s
         if node_id in needed and (name := nodes[node_id].page_made):
             text = f"ComfyUI's page fills in {printable(name)} of node {node_text(graph, node_id)} when it sends it."
             raise invalid(text, node_id, "Use a node that loads a file instead.")
+
+
+def _unknown(graph: Mapping[str, Any], nodes: list[str], info: ObjectInfo) -> Refused:
+    if mistakes := find_mistakes(graph, nodes, info, level="classes"):
+        return refusal(mistakes)
+    text = f"ComfyUI has replaced the class of node {node_text(graph, nodes[0])}, so its values cannot be told apart."
+    return invalid(text, nodes[0], "Replace the node in ComfyUI.")
 
 
 def _odd_choice(graph: Mapping[str, Any], node_id: str, name: str) -> Refused:

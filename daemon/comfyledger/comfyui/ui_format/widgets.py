@@ -61,6 +61,20 @@ CUSTOM_COMBO: Final = "CustomCombo"
 """A node whose choices people write on the page: its inputs `option1`, `option2`, ... are in no description."""
 LORAS: Final = "Power Lora Loader (rgthree)"
 """A node of the extension rgthree that takes any number of objects, `lora_1`, `lora_2`, ..., in no description."""
+OLD_CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
+    "ConditioningAverage ": ("conditioning_to_strength",),
+    "ResizeImagesByLongerEdge": ("longer_edge",),
+    "SDV_img2vid_Conditioning": (
+        "width",
+        "height",
+        "video_frames",
+        "motion_bucket_id",
+        "fps",
+        "augmentation_level",
+    ),
+    "T2IAdapterLoader": ("t2i_adapter_name",),
+}
+"""The widgets of classes that ComfyUI replaces when it gets a graph. (`comfy_extras/nodes_replacements.py`)"""
 WIDGETS_MAX: Final = 1_000
 """Of one node."""
 
@@ -102,10 +116,11 @@ def fill_unknown(node: Node) -> None:
     """The same for a node of a class that the server does not have: its values have names only if the document says
     them. Newer pages write `widgets_values_named`, whose values may be older than those in the list.
     """
+    names = OLD_CLASSES.get(node.type, node.names)
     if isinstance(node.given, dict):
         node.widgets |= _named(node.given)
-    elif isinstance(node.given, list) and len(node.given) == len(node.names):
-        node.widgets |= {name: value for name, value in zip(node.names, node.given, strict=True) if name != CONTROL}
+    elif isinstance(node.given, list) and len(node.given) == len(names):
+        node.widgets |= {name: value for name, value in zip(names, node.given, strict=True) if name != CONTROL}
     else:
         node.is_named = not isinstance(node.given, list) or not node.given
 

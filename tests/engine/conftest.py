@@ -124,6 +124,13 @@ async def rig(make: Started) -> Rig:
     return started
 
 
+@pytest.fixture(autouse=True, scope="module")
+def collect_only_what_is_new() -> None:
+    """A rig collects all garbage when it is closed, and would look through what thousands of other tests have left."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "STORAGE_RETRY_S", 0.005)

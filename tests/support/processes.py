@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,15 @@ from support.wire_app import App, Frame
 PNG_END = b"IEND\xaeB`\x82"
 SWEEP_S = 0.5
 """After how much silence a house's daemon looks its prompts up."""
+PROBE = [f"comfyledger.core.scheduling.{module}.PROBE_FIRST_MS" for module in ("lanes", "pending_work")]
+QUICK = {
+    **dict.fromkeys(PROBE, 100),
+    "comfyledger.engine.engine.STORAGE_RETRY_S": 0.1,
+    "comfyledger.workers.spool.disk_guard.CHECK_EVERY_S": 0.1,
+    "comfyledger.workers.stores.first_use.ASK_FIRST_S": 0.05,
+    "comfyledger.workers.stores.prepare.DELAY_FIRST_S": 0.1,
+}
+"""How soon a house's daemon tries again. Tests of how often it tries leave the constants as they are."""
 AT_BIRTH = {"LD_PRELOAD", "PYTHONPATH"}
 """Variables that an interpreter looks at once, before anything else."""
 
@@ -54,6 +63,8 @@ class Process:
         self.log = folder / f"{name}.log"
         self.out = folder / f"{name}.out"
         self.environment: dict[str, str] = {}
+        self.constants: Mapping[str, float] = {}
+        """Constants of the source that are others in this process, by module and name, if it is forked."""
         self._arguments = [sys.executable, "-m", *arguments]
         self._popen: subprocess.Popen[bytes] | Forked | None = None
 
@@ -67,7 +78,7 @@ class Process:
         environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)} | self.environment
         self.out.write_bytes(b"")
         if self._arguments[:2] == [sys.executable, "-m"] and not self.cold and not AT_BIRTH & environment.keys():
-            self._popen = Forked(self._arguments[2:], environment, self.out, self.log)
+            self._popen = Forked(self._arguments[2:], environment, self.out, self.log, self.constants)
             return
         with self.out.open("wb") as out, self.log.open("ab") as log:
             self._popen = subprocess.Popen(
@@ -188,6 +199,7 @@ class Daemon(Process):
     def __init__(self, folder: Path, config: Path, state: Path) -> None:
         self.state = state
         super().__init__("daemon", folder, ["comfyledger", "run", "--config", str(config)])
+        self.constants = QUICK
 
     @property
     def token(self) -> str:

@@ -13,7 +13,7 @@ import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -32,8 +32,16 @@ _server.set_forkserver_preload(FOREIGN + OURS)
 class Forked:
     """Such a process, with as much of the face of `subprocess.Popen` as tests use."""
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str], out: Path, log: Path) -> None:
-        self._process: ForkServerProcess = _server.Process(target=_become, args=(arguments, environment, out, log))
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: dict[str, str],
+        out: Path,
+        log: Path,
+        constants: Mapping[str, float],
+    ) -> None:
+        given = (arguments, environment, out, log, constants)
+        self._process: ForkServerProcess = _server.Process(target=_become, args=given)
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -58,13 +66,19 @@ class Forked:
         return code
 
 
-def _become(arguments: Sequence[str], environment: dict[str, str], out: Path, log: Path) -> None:
+def _become(
+    arguments: Sequence[str], environment: dict[str, str], out: Path, log: Path, constants: Mapping[str, float]
+) -> None:
     """The first argument is the module that the process is."""
     for path, number in ((out, 1), (log, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     os.environ.clear()
     os.environ.update(environment)
     importlib.reload(crash_points)
+    for place, value in constants.items():
+        owner, _, name = place.rpartition(".")
+        assert hasattr(importlib.import_module(owner), name), f"{place} is gone"
+        setattr(importlib.import_module(owner), name, value)
     module, *rest = arguments
     sys.argv = [module, *rest]
     try:

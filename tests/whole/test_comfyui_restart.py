@@ -9,13 +9,15 @@ from typing import Any
 
 import msgspec
 
-from support.processes import EarlierStandIn, House, StandIn
+from support.processes import PROBE, EarlierStandIn, House, StandIn
 from support.waiting import until
 from support.wire_app import Frame, coloured, of_kind
 
-LATE_S = 2.5
-"""Later than the daemon waits for an answer, and than it takes to look for the prompt and send it again."""
+LATE_S = 2.0
+"""Later than the daemon waits for an answer, and than it takes to look for the prompt and send it again.
 
+That is 1 s and half a second. A third time it would be sent 2 s after that.
+"""
 
 VERSIONS = (StandIn, EarlierStandIn)
 
@@ -170,6 +172,7 @@ async def test_lost_answers_and_double_runs_give_one_set_of_files(side_by_side: 
 
 async def lost_or_doubled(house: House, case: tuple[type[StandIn], str]) -> None:
     version, trouble = case[0], TROUBLES[case[1]]
+    house.daemon.constants = dict.fromkeys(PROBE, 500)
     await begin(house, version, depth=3)
     comfyui = house.comfyui
     comfyui.control(**trouble.control)

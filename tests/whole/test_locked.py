@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from support.ledger_builders import check_tables
-from support.processes import House
+from support.processes import QUICK, House
 from support.waiting import until
 from support.wire_app import Refusal
 
@@ -39,7 +39,12 @@ def reasons(house: House) -> set[str]:
     return {reason["code"] for reason in ready(house)["reasons"]}
 
 
+SOON = {"comfyledger.engine.engine.LOCKED_COMMANDS_S": 1.0, "comfyledger.ledger.sqlite.writer.LOCK_TRY_S": 0.2}
+"""How long commands wait for the lock, and how long one try for it takes."""
+
+
 async def test_a_lock_in_the_middle_of_work_stops_it_and_ends_nothing(house: House) -> None:
+    house.daemon.constants = {**QUICK, **SOON}
     await house.begin(seconds_per_image=0.2)
     async with house.app("app") as app:
         first = await app.submit("r1", quantity=6)
@@ -64,6 +69,7 @@ async def test_a_lock_in_the_middle_of_work_stops_it_and_ends_nothing(house: Hou
 
 
 async def test_an_idle_daemon_reports_a_lock_and_starts_under_one(house: House) -> None:
+    house.daemon.constants = {**QUICK, **SOON}
     await house.begin()
     with write_lock(house.state / "ledger.db"):
         await until(lambda: "ledger_locked" in reasons(house), "readiness says why")

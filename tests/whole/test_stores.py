@@ -34,6 +34,7 @@ async def at_least(app: App, kind: str, count: int) -> None:
 
 async def test_a_store_that_is_away_costs_one_event_and_no_image(house: House) -> None:
     """Two uploads are under way when it goes; then one call at a time knocks, and nothing is counted."""
+    house.daemon.constants = {}
     await house.begin("[limits]\nuploads_max = 2")
     away = house.folder / "away"
     async with house.app() as app:
@@ -86,6 +87,7 @@ class Line:
 
 
 async def test_a_comfyui_that_is_away_costs_a_handful_of_events_and_no_attempt(house: House) -> None:
+    house.daemon.constants = {}
     await house.comfyui.begin()
     line = Line(house.comfyui.url)
     async with await asyncio.start_server(line.met, "127.0.0.1", 0) as server:

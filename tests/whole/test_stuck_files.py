@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.processes import House
+from support.processes import QUICK, House
 from support.waiting import until
 from support.wire_app import App, of_kind
 
@@ -62,6 +62,7 @@ async def one_file_never_comes(house: House, fault: str) -> None:
 
 
 async def test_files_that_drip_do_not_take_every_place(house: House) -> None:
+    house.daemon.constants = {**QUICK, "comfyledger.workers.comfyui.fetch.SLOW_AFTER_S": 0.5}
     await begin(house, "[limits]\nfetches_max = 2", comfyui="request_timeout_s = 30.0")
     async with house.app() as app:
         stuck = await stuck_batch(app, house, "drip", quantity=3)

@@ -1,4 +1,4 @@
-"""What is said of a workflow: `check_workflow`, and each line of `comfyledger workflow check --json`."""
+"""What is said of a workflow: `check_workflow`, and each line of `comfyledger workflow check FILE --json`."""
 
 from __future__ import annotations
 

@@ -228,11 +228,22 @@ def test_of_several_numbers_none_is_guessed() -> None:
     graph = seeded(["n1", 0], **nodes)
     found = plan(graph, known())
     assert (found.seeds, found.seeds_unclear) == ((), ("3.seed",))
-    said = "seed: not guessed, because it is not clear which number they come from: 3.seed (KSampler) · "
-    assert said in describe(found, graph)
-    graph["n2"] = node("Seed (rgthree)", seed=-1)
-    graph["n3"] = node("Seed (rgthree)", seed=-1)
-    assert plan(graph, known()).seeds == ("n2.seed", "n3.seed"), "both are seeds, whichever is used"
+    said = (
+        "linked and not guessed, so equal inputs give equal images; name their numbers with `seeds`: 3.seed (KSampler)"
+    )
+    assert f"seed: {said} · " in describe(found, graph)
+    graph["8"] = node("VAEDecode", samples=["3", 0], noise_seed=5)
+    said = "seed: 8.noise_seed (VAEDecode); others are linked and not guessed; name their numbers with `seeds`: 3.seed"
+    assert said in describe(plan(graph), graph)
+
+
+def test_of_several_seed_nodes_all_get_the_seed_whichever_is_used() -> None:
+    nodes = {
+        "n1": node("Any Switch (rgthree)", any_01=["n2", 0], any_02=["n3", 0]),
+        "n2": node("Seed (rgthree)", seed=-1),
+        "n3": node("Seed (rgthree)", seed=-1),
+    }
+    assert plan(seeded(["n1", 0], **nodes), known()).seeds == ("n2.seed", "n3.seed")
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def scalar(text: str) -> wire.Scalar:
     help='Instead of --quantity: a JSON list of {"inputs", "seed"}, one for each image.',
 )
 @click.option("--seed", type=int, help="The seed of the first prompt; each further prompt adds one.")
-@click.option("--images-per-prompt", type=int, default=1, show_default=True, help="ComfyUI's batch size.")
+@click.option("--images-per-prompt", type=int, default=1, show_default=True, help="How many images each run makes.")
 @click.option("--priority", type=click.Choice(wire.PRIORITIES), default="normal", show_default=True)
 @click.option("--tag", "tags", multiple=True, help="A tag of the batch; may be repeated.")
 @click.option("--metadata", type=json_object, metavar="JSON", help="A JSON object that is kept with the batch.")

@@ -304,9 +304,10 @@ def seeds_text(plan: Plan, graph: Graph) -> str:
 def _describe_seeds(plan: Plan, graph: Graph) -> str:
     found = f"{'seed' if len(plan.seeds) == 1 else 'seeds'}: {seeds_text(plan, graph)}{_range_text(plan)}"
     if plan.seeds_unclear:
-        places = _address_texts(graph, plan.seeds_unclear)
-        unclear = f"not guessed, because it is not clear which number they come from: {places}"
-        return f"{found}; {unclear}" if plan.seeds else f"seed: {unclear}"
+        unclear = f"name their numbers with `seeds`: {_address_texts(graph, plan.seeds_unclear)}"
+        if plan.seeds:
+            return f"{found}; others are linked and not guessed; {unclear}"
+        return f"seed: linked and not guessed, so equal inputs give equal images; {unclear}"
     return found if plan.seeds else "seed: none found, so equal inputs give equal images"
 
 

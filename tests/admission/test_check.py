@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfyledger.admission.check import PARTS_MAX, Ground, check, check_any_form
+from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph.checks import Level
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import CODES, NodeMistake, Refused
@@ -111,10 +112,19 @@ def test_models_and_files_are_those_of_the_nodes_that_are_run() -> None:
     assert check(graph, LOOSE).report.files == ["a.png"]
 
 
-@pytest.mark.parametrize(("strict", "checked"), [("full", "structure"), ("off", "structure")])
-def test_without_node_classes_a_submission_is_about_the_structure(strict: Any, checked: str) -> None:
-    report = check(diffusion(), Ground(ROOM, KNOWN if strict == "off" else None, strict)).report
-    assert (report.verdict, report.checked) == ("accepted", checked)
+@pytest.mark.parametrize(("info", "strict"), [(None, "full"), (KNOWN, "full"), (KNOWN, "off")])
+def test_what_comfyui_cannot_be_asked_is_accepted_and_told(info: ObjectInfo | None, strict: Any) -> None:
+    unasked = Ground(ROOM, info, strict, is_asked=False)
+    graph = diffusion()
+    graph["3"]["inputs"]["steps"] = 0
+    report = check(graph, unasked).report
+    assert (report.verdict, report.checked) == ("accepted", "structure")
+    assert (checks.UNCHECKED in report.found) == (strict != "off")
+
+
+def test_what_fitted_comfyui_when_it_was_seen_last_is_told_as_checked() -> None:
+    report = check(diffusion(), Ground(ROOM, KNOWN, "full", is_asked=False)).report
+    assert (report.checked, checks.UNCHECKED in report.found) == ("full", False)
 
 
 async def test_a_document_is_converted_before_it_is_judged() -> None:

@@ -9,6 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from comfyledger.comfyui.graph import checks
+from comfyledger.comfyui.node_classes import NodeClasses
+
 in_module = pytest.mark.asyncio(loop_scope="module")
 
 GRAPH: dict[str, Any] = {
@@ -79,3 +82,17 @@ async def test_over_http_the_report_is_the_same(lasting_door: Any) -> None:
     ):
         assert answer.status == http.HTTPStatus.OK
         assert json.loads(await answer.read()) == report
+
+
+@in_module
+async def test_a_comfyui_that_cannot_be_asked_refuses_nothing(
+    lasting_door: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(NodeClasses, "fresh", nothing)
+    async with lasting_door.raw() as raw:
+        report = (await raw.ask("check_workflow", workflow=wrong(width=-1), strict=True))["data"]
+    assert (report["verdict"], report.get("checked")) == ("accepted", None)
+    assert report["found"][-1] == checks.UNCHECKED

@@ -22,7 +22,7 @@ from comfyledger.comfyui.graph.forms import document_in
 from comfyledger.comfyui.graph.nodes import printable, upstream
 from comfyledger.comfyui.graph.plan import addresses_of_the_run
 from comfyledger.comfyui.object_info import ObjectInfo
-from comfyledger.errors import Refused
+from comfyledger.errors import NodeMistake, Refused
 
 LISTED_MAX: Final = 100
 """Entries in each list of a report."""
@@ -40,6 +40,8 @@ class Ground(NamedTuple):
     """What ComfyUI said of its node classes; None if it is not known."""
     strict: Level | Literal["off"] | None = None
     """None: the structure alone. Else what a submission checks, and how far it looks at the node classes."""
+    is_asked: bool = True
+    """Whether `info` is what ComfyUI says now. Of what it said before nothing is refused: it may have changed."""
     node_classes_denied: tuple[str, ...] = ()
 
 
@@ -143,21 +145,21 @@ def _strictly(
     report: wire.WorkflowReport, source: graphs.Graph, graph: graphs.Graph, plan: graphs.Plan, ground: Ground
 ) -> wire.WorkflowReport:
     """The report with the verdict of a submission. `source`: the graph without savers of ours."""
-    level = ground.strict if ground.info is not None and ground.strict != "off" else None
-    report = replace(report, checked=level or "structure")
     try:
         graphs.check_classes(source, ground.node_classes_denied)
         graphs.check_graph(graph, [output.prefix for output in plan.every_output])
         graphs.check_no_secrets(source)
-        if level is not None and ground.info is not None:
-            _check_nodes(graph, plan, ground.info, level)
     except Refused as refusal:
         return _refused(report, refusal)
-    return report
+    if ground.strict is None or ground.strict == "off":
+        return report
+    mistakes = None if ground.info is None else _mistakes(graph, plan, ground.info, ground.strict)
+    if mistakes is None or (mistakes and not ground.is_asked):
+        return replace(report, found=[*report.found, checks.UNCHECKED])
+    report = replace(report, checked=ground.strict)
+    return _refused(report, checks.refusal(mistakes)) if mistakes else report
 
 
-def _check_nodes(graph: graphs.Graph, plan: graphs.Plan, info: ObjectInfo, level: Level) -> None:
-    """Raises Refused (workflow_failed_validation)."""
+def _mistakes(graph: graphs.Graph, plan: graphs.Plan, info: ObjectInfo, level: Level) -> tuple[NodeMistake, ...]:
     outputs, filled = [output.node for output in plan.every_output], addresses_of_the_run(plan)
-    if mistakes := checks.find_mistakes(graph, outputs, info, filled=filled.keys(), level=level):
-        raise checks.refusal(mistakes)
+    return checks.find_mistakes(graph, outputs, info, filled=filled.keys(), level=level)

@@ -155,12 +155,17 @@ def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccep
 async def check_workflow(context: Dependencies, message: wire.CheckWorkflow) -> wire.WorkflowReport:
     """What a submission would say of a graph. Raises nothing for a graph that it would refuse."""
     policy, classes = context.policy, context.node_classes[context.policy.backend]
+    is_asked = False
     if message.strict or classes.known is None:
-        await classes.fresh(asyncio.get_running_loop().time())
+        is_asked = await classes.fresh(asyncio.get_running_loop().time()) is not None
     known = classes.known
-    level = context.tools.checks.level if message.strict else None
-    info = known.info if known is not None else None
-    ground = check.Ground(policy.graph_bytes_max, info, level, policy.node_classes_denied)
+    ground = check.Ground(
+        policy.graph_bytes_max,
+        known.info if known is not None else None,
+        context.tools.checks.level if message.strict else None,
+        is_asked,
+        policy.node_classes_denied,
+    )
     report, graph = await check.check_any_form(message.workflow, ground, _converting(context, known))
     return replace(report, graph=graph) if message.convert else report
 

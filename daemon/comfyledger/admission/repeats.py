@@ -13,6 +13,7 @@ import msgspec
 
 from comfyledger import wire
 from comfyledger.admission.admit import request_digests
+from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.decide.commands import conflict
 from comfyledger.core.events import BatchRequested
@@ -74,10 +75,6 @@ def _is_ambiguous(raw: bytes) -> bool:
     return False
 
 
-UNCHECKED: Final = "not checked: ComfyUI could not be asked"
-"""Stands at the end of what was found in a workflow."""
-
-
 async def found_in(reader: Reader, batch_id: str) -> str:
     """What was found in the workflow of a batch, from the log; empty if its graph is forgotten."""
     lines = await reader.page(after=0, limit=1, stream=batch_id)
@@ -88,7 +85,7 @@ async def found_in(reader: Reader, batch_id: str) -> str:
     if template is None:
         return ""
     found = graphs.describe(msgspec.convert(event.plan, graphs.Plan), msgspec.json.decode(template))
-    return f"{found} · {UNCHECKED}" if event.unchecked else found
+    return f"{found} · {checks.UNCHECKED}" if event.unchecked else found
 
 
 async def _used(reader: Reader, label: str, raw: bytes) -> RequestRow | None:

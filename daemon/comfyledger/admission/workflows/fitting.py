@@ -88,7 +88,7 @@ class _Request:
             made = await self._made(None)
         if self._context.tools.checks.level == "off":
             return made
-        found = f"{made.workflow.found} · {repeats.UNCHECKED}"
+        found = f"{made.workflow.found} · {checks.UNCHECKED}"
         return replace(
             made, command=replace(made.command, unchecked=True), workflow=replace(made.workflow, found=found)
         )

@@ -9,6 +9,7 @@ from comfyledger.comfyui.graph.checks.named_files import files as files
 from comfyledger.comfyui.graph.checks.named_files import models as models
 from comfyledger.comfyui.graph.checks.named_files import unknown_classes as unknown_classes
 from comfyledger.comfyui.graph.checks.refusal import MISTAKES_MAX as MISTAKES_MAX
+from comfyledger.comfyui.graph.checks.refusal import UNCHECKED as UNCHECKED
 from comfyledger.comfyui.graph.checks.refusal import refusal as refusal
 from comfyledger.comfyui.graph.checks.search import Level as Level
 from comfyledger.comfyui.graph.checks.search import find_image_mistakes as find_image_mistakes

@@ -8,6 +8,8 @@ from comfyledger.comfyui.graph.nodes import printable
 from comfyledger.errors import NodeMistake, Refused
 
 MISTAKES_MAX: Final = 100
+UNCHECKED: Final = "not checked: ComfyUI could not be asked"
+"""What is found in a workflow that ComfyUI may still refuse."""
 TOLD_MAX: Final = 3
 """How many mistakes the sentence has."""
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from comfyledger.admission.workflows.fitting import OWN_BYTES_MAX, ready
 from comfyledger.comfyui import node_classes
 from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.node_classes import Known
+from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.comfyui.ui_format.process import Converter
+from comfyledger.queries.dependencies import workflow_tools
+from support.admission_builders import given
 from support.waiting import until
 from support.wire_app import Refusal, of_kind
 
@@ -264,3 +270,40 @@ async def test_the_configuration_says_how_much_is_checked(
             assert not answer["found"][0].endswith(UNCHECKED)
         else:
             assert (await refusal(app, **WRONG))["code"] == CODE
+
+
+# What was made ready before
+
+
+def noisy(most: int, digest: str) -> Known:
+    """What a ComfyUI said whose seeds end there."""
+    described = {"input": {"required": {"seed": ["INT", {"min": 0, "max": most}]}}, "output": ["IMAGE"]}
+    return Known(b"", ObjectInfo({"Noise": described}, digest))
+
+
+def seeded(**more: Any) -> dict[str, Any]:
+    save = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x", **more}}
+    return {"1": {"class_type": "Noise", "inputs": {"seed": 5}}, "9": save}
+
+
+@pytest.mark.parametrize("name", ["", "configured"])
+async def test_a_workflow_is_planned_once_for_what_a_comfyui_has(name: str) -> None:
+    tools = workflow_tools("full", 524_288)
+    around: Any = SimpleNamespace(tools=tools, policy=SimpleNamespace(node_classes_denied=()))
+    source = given(seeded(), name=name)
+    few, many = noisy(9, "few"), noisy(99, "many")
+    first = await ready(around, source, few)
+    assert first.plan.seed_range == (0, 9)
+    assert (await ready(around, source, many)).plan.seed_range == (0, 99)
+    assert (await ready(around, source, None)).plan.seed_range is None
+    assert await ready(around, given(seeded(), name=name), few) is first
+
+
+async def test_graphs_that_differ_are_not_taken_for_each_other() -> None:
+    tools = workflow_tools("full", 524_288)
+    around: Any = SimpleNamespace(tools=tools, policy=SimpleNamespace(node_classes_denied=()))
+    known = noisy(9, "few")
+    made = [await ready(around, given(seeded(quality=one), name=""), known) for one in (1, 2, 1.0, True, "1")]
+    assert len({one.key for one in made}) == 5
+    large = given(seeded(text="x" * OWN_BYTES_MAX), name="")
+    assert await ready(around, large, known) is not await ready(around, large, known)

@@ -22,6 +22,7 @@ COMBO: Final = "COMBO"
 DYNAMIC_COMBO: Final = "COMFY_DYNAMICCOMBO_V3"
 AUTOGROW: Final = "COMFY_AUTOGROW_V3"
 DYNAMIC_SLOT: Final = "COMFY_DYNAMICSLOT_V3"
+_DYNAMIC: Final = frozenset({DYNAMIC_COMBO, AUTOGROW, DYNAMIC_SLOT})
 WIDGETS: Final = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", COMBO, DYNAMIC_COMBO})
 """Types whose value a person may type in. All others come through a link, custom widgets aside."""
 GROWN_MAX: Final = 100
@@ -60,8 +61,8 @@ class NodeClass(NamedTuple):
 
     name: str
     display_name: str
-    inputs: Mapping[str, Any]
-    """As sent: `{"required": {name: [type, config]}, "optional": ...}`. Read them through `inputs_of`."""
+    described: tuple[Input, ...]
+    """Its inputs as they are described. A node has those of `inputs_of`."""
     outputs: tuple[str, ...]
     """The types of its outputs, by slot."""
     is_output: bool
@@ -112,14 +113,14 @@ def inputs_of(node_class: NodeClass, given: Mapping[str, Any]) -> dict[str, Inpu
     the choice itself is optional.
     """
     found: dict[str, Input] = {}
-    for one in described_inputs(node_class):
+    for one in node_class.described:
         _expand(one, given, found, 0)
     return found
 
 
 def described_inputs(node_class: NodeClass) -> list[Input]:
     """The inputs of a class as they are described, in the order of `inputs_of`, with none expanded."""
-    return [_input(name, spec, required) for name, spec, required in _sections(node_class.inputs)]
+    return list(node_class.described)
 
 
 def chosen_inputs(one: Input, value: object) -> list[Input]:
@@ -162,7 +163,8 @@ def _node_class(name: str, said: object) -> NodeClass | None:
     types = tuple(_type_of(one) for one in outputs) if isinstance(outputs, list) else ()
     is_custom = str(said.get("python_module") or "").startswith(_CUSTOM_MODULES)
     shown = str(said.get("display_name") or name)
-    return NodeClass(name, shown, said["input"], types, said.get("output_node") is True, is_custom)
+    described = tuple(_input(*section) for section in _sections(said["input"]))
+    return NodeClass(name, shown, described, types, said.get("output_node") is True, is_custom)
 
 
 def _decoded(said: msgspec.Raw) -> Mapping[str, Any] | None:
@@ -182,6 +184,9 @@ def _sections(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:
 
 
 def _expand(one: Input, given: Mapping[str, Any], found: dict[str, Input], depth: int) -> None:
+    if one.type not in _DYNAMIC:
+        found[one.name] = one
+        return
     if one.type == AUTOGROW:
         found |= {grown.name: grown for grown in grown_inputs(one)}
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Final, Self
 
 import msgspec
@@ -58,8 +58,8 @@ class WorkflowTools(msgspec.Struct, frozen=True):
 
     checks: WorkflowChecks
     converter: Converter
-    ready: Recent[tuple[str, tuple[str, ...] | None, str], ReadyWorkflow]
-    """Configured workflows by name, outputs and digest of the node classes."""
+    ready: Recent[Hashable, ReadyWorkflow]
+    """By what decides how a workflow is planned, the digest of the node classes among it."""
     converted: Recent[tuple[str, str], dict[str, Any]]
     """Graphs by the digests of the document and of the node classes."""
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from comfyledger import wire
@@ -22,6 +23,9 @@ from comfyledger.comfyui.node_classes import Known
 from comfyledger.comfyui.workflow_checks import Template
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import Dependencies, ReadyWorkflow, WorkflowSource
+
+OWN_BYTES_MAX: Final = 32_768
+"""The size up to which a graph that comes with a request is remembered: that of most. Strangers send what they like."""
 
 
 async def admitted(
@@ -150,19 +154,25 @@ class _Request:
 async def ready(context: Dependencies, source: WorkflowSource, known: Known | None) -> ReadyWorkflow:
     """A workflow for a ComfyUI with these node classes; None if they are not known.
 
-    What was made for a configured workflow is kept. Raises Refused: backend_unknown for a document in the UI format
-    while nothing is known.
+    What was made is kept, of a request that carries its own graph only if that is small. Raises Refused:
+    backend_unknown for a document in the UI format while nothing is known.
     """
-    info = known.info if known is not None else None
-    if not source.name:
-        return make_ready(source, await _graph(context, source, known), info, _denied(context))
-    key = (source.name, source.named.outputs, info.digest if info is not None else "")
-    kept = context.tools.ready
-    return kept.get(key) or kept.put(key, make_ready(source, await _graph(context, source, known), info))
+    graph, info = await _graph(context, source, known), known.info if known is not None else None
+    key = (*_identity(source, graph), source.named.outputs, info.digest if info is not None else "")
+    kept = context.tools.ready.get(key) if key[0] else None
+    if kept is None:
+        kept = make_ready(source, graph, info, context.policy.node_classes_denied)
+        if key[0]:
+            context.tools.ready.put(key, kept)
+    return kept
 
 
-def _denied(context: Dependencies) -> tuple[str, ...]:
-    return context.policy.node_classes_denied
+def _identity(source: WorkflowSource, graph: dict[str, Any]) -> tuple[Hashable, ...]:
+    """What tells a workflow from others, beside outputs and node classes. Empty first if it is too large to be kept."""
+    if source.name:
+        return "configured", source.name
+    content = msgspec.json.encode(graph)
+    return hashlib.sha256(content).digest() if len(content) <= OWN_BYTES_MAX else b"", source.named.no_nodes
 
 
 async def _graph(context: Dependencies, source: WorkflowSource, known: Known | None) -> dict[str, Any]:

@@ -51,6 +51,8 @@ CLASSES: Inputs = {
     "OurPicture": made(
         {"image": [["photo.png"], {"image_upload": True}]}, "IMAGE", python_module="custom_nodes.something"
     ),
+    "Combine": made({"rate": ["FLOAT"]}, "IMAGE", "ANYTHING", python_module="custom_nodes.something"),
+    "Mode": made({}, "IMAGE", optional={"size": ["COMFY_DYNAMICCOMBO_V3", {"options": [BY_SIZE]}]}),
     "ControlNetLoader": made({"control_net_name": [["a.pth"]]}, "CONTROL_NET"),
     "Save": made({"images": ["IMAGE"], "filename_prefix": ["STRING", {}]}, output_node=True),
     "Show": made({"any": ["*"]}, output_node=True),
@@ -108,6 +110,12 @@ def test_all_mistakes_are_found_at_once_in_the_order_of_the_nodes() -> None:
 def test_what_feeds_no_output_is_not_checked() -> None:
     graph = sampler() | {"5": node("Nowhere"), "6": node("Loader"), "7": node("Show", any=["6", 0])}
     assert of(graph) == []
+
+
+def test_behind_an_input_that_the_class_does_not_declare_only_classes_count() -> None:
+    graph = sampler(other=["5", 0]) | {"5": node("Loader", other=["6", 0]), "6": node("Loader", name=NAME)}
+    assert of(graph) == []
+    assert of(graph | {"6": node("Nowhere")}) == [("6", "", "missing_node_type")]
 
 
 def test_an_unknown_class_names_its_nearest() -> None:
@@ -181,6 +189,17 @@ def test_an_output_feeds_inputs_of_its_type_only() -> None:
     mistake = only(sampler(model=["2", 1]))
     assert (mistake.kind, mistake.found) == ("return_type_mismatch", "CLIP")
     assert mistake.message == "Node 1 (Sampler): model takes MODEL, and node 2 (Loader) gives CLIP."
+
+
+def test_a_custom_node_may_take_more_types_than_it_says() -> None:
+    rate = shown(node("Combine", rate=["2", 0]), n2=node("Text", text="x", bold=True))
+    assert of(rate) == []
+
+
+def test_a_custom_node_gives_what_it_says_if_comfyui_knows_the_type() -> None:
+    source = {"3": node("Combine", rate=1)}
+    assert of(sampler(model=["3", 0]) | source) == [("1", "model", "return_type_mismatch")]
+    assert of(sampler(model=["3", 1]) | source) == []
 
 
 def test_types_meet_if_they_have_one_in_common_or_one_is_any() -> None:
@@ -267,6 +286,8 @@ def test_the_inputs_of_a_dynamic_choice_are_checked() -> None:
     assert of(shown(node("Resize", **chosen))) == [("1", "size.width", "required_input_missing")]
     assert of(shown(node("Resize", **chosen, **{"size.width": 9}))) == [("1", "size.width", "value_bigger_than_max")]
     assert of(shown(node("Resize", **chosen, **{"size.width": 8}))) == []
+    assert of(shown(node("Mode", **chosen))) == [("1", "size.width", "required_input_missing")]
+    assert of(shown(node("Mode"))) == []
 
 
 @pytest.mark.parametrize("inputs", [{}, {"size": "by weight"}, {"size": "by weight", "size.width": 99}])
@@ -311,6 +332,12 @@ def test_a_loader_of_comfyui_takes_the_name_of_a_file_only(value: Any, kind: str
     graph = {"2": node("Switch", any=1, same=1), "9": node("Show", any=["1", 0])}
     assert of(graph | {"1": node("Picture", image=value)}) == [("1", "image", kind)]
     assert of(graph | {"1": node("OurPicture", image=value)}) == []
+
+
+def test_the_list_of_a_custom_node_shows_which_files_it_would_show() -> None:
+    assert of(shown(node("OurPicture", image="other.png"))) == [("1", "image", "value_not_in_list")]
+    assert of(shown(node("OurPicture", image="other.jpg"))) == []
+    assert of(shown(node("Picture", image="other.jpg"))) == [("1", "image", "value_not_in_list")]
 
 
 def test_of_a_custom_node_only_a_missing_model_is_a_wrong_choice() -> None:
@@ -373,13 +400,13 @@ def test_a_value_may_choose_other_inputs_of_its_node() -> None:
     assert [(one.input, one.kind) for one in found[0]] == [("size.width", "required_input_missing")]
 
 
-def test_a_thousand_images_with_values_of_their_own_cost_little() -> None:
+def test_thousands_of_images_with_values_of_their_own_cost_little() -> None:
     many = [f"folder {n}/model {n}.safetensors" for n in range(50_000)]
     info = ObjectInfo({**CLASSES, "Loader": made({"name": [many]}, "MODEL", "CLIP")}, "digest")
-    images = [{"2.name": many[-n], "1.steps": n % 90 + 1} for n in range(1, 1001)]
+    images = [{"2.name": many[-n], "1.steps": n % 90 + 1} for n in range(1, 4001)]
     began = time.process_time()
     assert find_image_mistakes(sampler(), images, info, feeding={"1", "2"}) == {}
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 0.8
 
 
 # The bounds
@@ -405,6 +432,17 @@ def test_the_nearest_of_many_names_are_found_in_bounded_time() -> None:
     assert found[1].near[0] == "folder 49980/some model 49980.safetensors"
 
 
+def test_the_nearest_are_three_and_those_of_the_same_name_come_first() -> None:
+    folders = [f"{n}/detail.safetensors" for n in range(5)]
+    info = ObjectInfo({**CLASSES, "Loader": made({"name": [["detail2.safetensors", *folders]]}, "MODEL")}, "digest")
+    (mistake,) = find_mistakes(shown(node("Loader", name="detail.safetensors")), ["9"], info)
+    assert mistake.near == tuple(folders[:3])
+    (mistake,) = find_mistakes(shown(node("Loader", name="x/detail2.safetensors")), ["9"], info)
+    assert mistake.near[0] == "detail2.safetensors"
+    (mistake,) = find_mistakes(shown(node("Loader", name="something else")), ["9"], info)
+    assert mistake.near == ()
+
+
 # The refusal
 
 
@@ -419,6 +457,11 @@ def test_the_refusal_has_all_mistakes_and_tells_the_first_few() -> None:
     assert refused.message.endswith("3 more are in `mistakes`.")
     assert refused.mistakes == mistakes
     assert len(refused.mistakes) == 6
+
+
+def test_where_the_number_of_mistakes_is_cut_off_the_refusal_says_so() -> None:
+    (mistake,) = find_mistakes(sampler(steps=0), ["9"], INFO)
+    assert "at least 100 mistakes." in refusal((mistake,) * MISTAKES_MAX).message
 
 
 def test_one_mistake_is_told_in_one_sentence() -> None:

@@ -2,7 +2,8 @@
 
 Some nodes check their inputs themselves (VALIDATE_INPUTS), and ComfyUI then takes what is out of range or not in the
 list. `/object_info` does not tell which. Those of ComfyUI itself are listed here. Of a custom node, a choice that is
-not in the list counts as a mistake only if it is the name of a model.
+not in the list counts as a mistake only if it is the name of a model. A custom node may also take links of more types
+than it says: frame rates of VideoHelperSuite are FLOAT and take INT.
 """
 
 from __future__ import annotations
@@ -42,6 +43,31 @@ _UNCHECKED: Final[Mapping[str, frozenset[str]]] = {
 }
 """Inputs of ComfyUI's own classes that the class checks itself, so that range and list do not count: the parameters of
 its `VALIDATE_INPUTS` or `validate_inputs` (0.29.0). Inputs that take uploads are not listed; see `takes_uploads`."""
+_PLAIN_TYPES: Final = frozenset(
+    [
+        "AUDIO",
+        "BOOLEAN",
+        "CLIP",
+        "CLIP_VISION",
+        "CONDITIONING",
+        "CONTROL_NET",
+        "FLOAT",
+        "GUIDER",
+        "IMAGE",
+        "INT",
+        "LATENT",
+        "MASK",
+        "MODEL",
+        "NOISE",
+        "SAMPLER",
+        "SIGMAS",
+        "STRING",
+        "UPSCALE_MODEL",
+        "VAE",
+        "VIDEO",
+    ]
+)
+"""Types of ComfyUI whose name a custom node gives to an output of just this type. Another name may stand for any."""
 _TYPES_UNCHECKED: Final = frozenset({"TripoConversionNode"})
 """Classes of ComfyUI that check the types of links themselves: they have a parameter `input_types` (0.29.0)."""
 
@@ -91,10 +117,16 @@ def _of_link(server: Server, graph: Graph, node_class: NodeClass, one: Input, va
         return Fault("bad_linked_input", f"{name} is linked to {where}, which has {len(outputs)}", _plain(slot))
     if takes_uploads(node_class, one) and takes_texts_only(node_class, one):
         return Fault("bad_linked_input", f"{name} takes the name of a file and no link", "a link")
-    if _fits(outputs[slot], one.type) or node_class.name in _TYPES_UNCHECKED:
+    if _fits(outputs[slot], one.type) or _may_take_more(node_class, source_class, outputs[slot]):
         return None
     text = f"{name} takes {printable(one.type)}, and node {node_text(graph, source)} gives {printable(outputs[slot])}"
     return Fault("return_type_mismatch", text, printable(outputs[slot]))
+
+
+def _may_take_more(node_class: NodeClass, source_class: NodeClass, received: str) -> bool:
+    """Whether the types of a link do not say whether ComfyUI takes it."""
+    is_open = node_class.is_custom or node_class.name in _TYPES_UNCHECKED
+    return is_open or (source_class.is_custom and received not in _PLAIN_TYPES)
 
 
 def _fits(received: str, taken: str) -> bool:

@@ -68,21 +68,23 @@ def is_surely_missing(node_class: NodeClass, one: Input, value: object) -> bool:
     """Whether a file that an input names is surely not in ComfyUI's input folder: a name at its top level, with an
     ending that the list would show, and not in the list; or the address of a file elsewhere.
     """
-    endings = _endings_listed(node_class, one)
     if one.options is None or not isinstance(value, str) or not _in_input_folder(one, value):
         return False
     if "://" in value:
         return True
     name = value.removesuffix(_HERE).rstrip()
-    if "/" in name or "\\" in name or _ending(name) not in endings:
+    if "/" in name or "\\" in name or not _is_listed(node_class, one, _ending(name)):
         return False
     folded = _folded(name)
     return not any(isinstance(option, str) and _folded(option) == folded for option in one.options)
 
 
-def _endings_listed(node_class: NodeClass, one: Input) -> frozenset[str]:
+def _is_listed(node_class: NodeClass, one: Input, ending: str) -> bool:
+    """Whether the list of an input would show a file. What the list of a custom node shows is seen from the list."""
     marks = (mark for mark in _LISTED if one.config.get(mark) is True)
-    return _UNMARKED.get((node_class.name, one.name)) or _LISTED.get(next(marks, ""), frozenset())
+    endings = _UNMARKED.get((node_class.name, one.name)) or _LISTED.get(next(marks, ""), frozenset())
+    is_seen = not node_class.is_custom or any(_ending(str(option)) == ending for option in one.options or ())
+    return ending in endings and is_seen
 
 
 def _in_input_folder(one: Input, value: str) -> bool:

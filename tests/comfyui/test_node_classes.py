@@ -26,13 +26,14 @@ class Server:
     def __init__(self, classes: Any, url: str = "http://127.0.0.1:8188") -> None:
         self.classes = classes
         self.url = url
-        self.calls = 0
+        self.calls = self.ended = 0
         self.go = asyncio.Event()
         self.go.set()
 
     async def object_info_bytes(self) -> bytes:
         self.calls += 1
         await self.go.wait()
+        self.ended += 1
         if not self.classes:
             raise NotReached("not_reached", "It cannot be reached.", sent=False)
         return json.dumps(self.classes).encode()
@@ -134,6 +135,25 @@ async def test_what_the_server_before_a_restart_says_late_is_not_used(tmp_path: 
     server.classes = SAVER
     answers.set()
     assert names(await late) == ["ImageBlur"]
+
+
+@pytest.mark.parametrize("answers_first", [True, False], ids=["an answer", "no answer"])
+async def test_who_waits_for_a_call_that_a_connection_replaces_gets_the_newer_answer(
+    tmp_path: Path, answers_first: bool
+) -> None:
+    server = Server(SAVER if answers_first else None)
+    server.go.clear()
+    known = of(server, tmp_path)
+    waiting = asyncio.create_task(known.fresh(100.0))
+    await until(lambda: server.calls == 1, "the first call is out")
+    first, server.go = server.go, asyncio.Event()
+    known.renew(101.0)
+    await until(lambda: server.calls == 2, "the second call is out")
+    first.set()
+    await until(lambda: server.ended == 1, "the first call has ended")
+    server.classes = BLUR
+    server.go.set()
+    assert names(await waiting) == ["ImageBlur"]
 
 
 async def test_who_is_cancelled_ends_nobody_elses_call(tmp_path: Path) -> None:

@@ -64,7 +64,11 @@ class NodeClasses:
         call = self._call
         if call is None or (call.done() and now - self._called_at >= FRESH_S):
             call = self._begin(now)
-        return self.current() if await _answered(call, wait_s) else None
+        try:
+            async with asyncio.timeout(wait_s):
+                return self.current() if await self._answered(call) else None
+        except TimeoutError:
+            return None
 
     async def next(self, now: float) -> ObjectInfo | None:
         """What the server says when it is asked after `now`, or None. Waits until it may be asked again."""
@@ -80,6 +84,17 @@ class NodeClasses:
         What an earlier call still brings is not used.
         """
         self._begin(now)
+
+    async def _answered(self, call: asyncio.Task[bool]) -> bool:
+        """Whether a call brought an answer, or else the one that has replaced it since, because the server connected.
+
+        Who waits may be cancelled; the call goes on.
+        """
+        answered = await asyncio.shield(call)
+        while self._call is not None and call is not self._call:
+            call = self._call
+            answered = await asyncio.shield(call)
+        return answered
 
     def _begin(self, now: float) -> asyncio.Task[bool]:
         self._called_at = now
@@ -107,15 +122,6 @@ class NodeClasses:
             await asyncio.to_thread(_keep, self._kept_at, self._comfyui.url, known)
         except OSError as error:
             log.warning("comfyui.node_classes_not_kept", path=str(self._kept_at), error=error.strerror)
-
-
-async def _answered(call: asyncio.Task[bool], wait_s: float | None) -> bool:
-    """Whether a call brought an answer in time. Who waits may be cancelled; the call goes on."""
-    try:
-        async with asyncio.timeout(wait_s):
-            return await asyncio.shield(call)
-    except TimeoutError:
-        return False
 
 
 def _read(body: bytes, before: Known | None) -> Known:

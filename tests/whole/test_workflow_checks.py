@@ -26,8 +26,24 @@ async def said_of(app: App, name: str, case: Case, info: Any, **more: Any) -> tu
     workflow = FORMS[case.form](case.graph, info)
     with pytest.raises(Refusal) as refused:
         await app.submit(name, workflow=workflow, **SMALL, **more)
-    found = refused.value.data.get("mistakes", [])
-    return refused.value.code, frozenset((one["node"], one.get("input", ""), one["kind"]) for one in found)
+    return refused.value.code, plain(refused.value.data.get("mistakes", []))
+
+
+def plain(mistakes: list[Any]) -> frozenset[Any]:
+    """Node, input and kind of each."""
+    return frozenset((one["node"], one.get("input", ""), one["kind"]) for one in mistakes)
+
+
+async def test_a_strict_check_says_what_a_submission_says(house: House) -> None:
+    await house.begin()
+    info = object_info(house)
+    async with house.app() as app:
+        for name, case in {**WRONG, **RIGHT}.items():
+            workflow = FORMS[case.form](case.graph, info)
+            report = await app.ask("check_workflow", workflow=workflow, strict=True)
+            code = "workflow_failed_validation" if case.mistakes else ""
+            assert (report.get("code", ""), plain(report.get("mistakes", []))) == (code, case.mistakes), name
+            assert report["verdict"] == ("refused" if case.mistakes else "accepted"), name
 
 
 async def test_wrong_workflows_cost_no_number_and_right_ones_run(house: House) -> None:

@@ -382,6 +382,59 @@ def test_one_number_that_two_latents_share_decides() -> None:
     assert plan(graph).batch_size == "n1.value"
 
 
+def two_outputs(**more: Any) -> dict[str, Any]:
+    """Two samplers with savers of their own."""
+    graph = diffusion() | {
+        "13": node("KSampler", seed=5, steps=2, latent_image=["15", 0]),
+        "15": node("EmptyLatentImage", width=64, batch_size=4),
+        "18": node("VAEDecode", samples=["13", 0], vae=["4", 2]),
+        "19": node("SaveImage", images=["18", 0], filename_prefix="y"),
+    }
+    return graph | more
+
+
+@pytest.mark.parametrize("value", [None, True, ["6", 0]])
+def test_a_batch_size_that_is_no_number_is_not_filled_in(value: Any) -> None:
+    graph = diffusion()
+    graph["5"]["inputs"]["batch_size"] = value
+    found = plan(graph)
+    assert (found.batch_size, found.batch_sizes_unclear) == (None, ("5.batch_size",))
+
+
+@pytest.mark.parametrize("value", ["%batch%", "4", 2.0])
+def test_what_stands_for_a_batch_size_is_filled_in(value: Any) -> None:
+    graph = diffusion()
+    graph["5"]["inputs"]["batch_size"] = value
+    assert plan(graph).batch_size == "5.batch_size"
+
+
+def test_the_batch_sizes_of_several_outputs_get_the_same_number() -> None:
+    graph = two_outputs()
+    found = plan(graph, named=Named(("9", "19")))
+    assert (found.batch_size, found.batch_sizes_too) == ("5.batch_size", ("15.batch_size",))
+    assert "batch sizes: 5.batch_size (EmptyLatentImage), 15.batch_size (EmptyLatentImage)" in describe(found, graph)
+    template = as_template(graph, found)
+    assert template["15"]["inputs"]["batch_size"] is None
+    filled = fill(template, found, prefixes=["p", "q"], seed=1, batch_size=2, inputs={})
+    assert [filled[node_id]["inputs"]["batch_size"] for node_id in ("5", "15")] == [2, 2]
+    refused = refusal(plan_workflow, graph, Named(("9", "19"), inputs={"n": "15.batch_size"}))
+    assert (refused.code, refused.hint) == ("invalid_field", "Use `images_per_prompt`.")
+
+
+def test_the_smallest_of_several_maxima_counts() -> None:
+    graph = two_outputs(**{"15": node("Small", batch_size=1)})
+    info = known(Small=described("LATENT", batch_size=["INT", {"min": 1, "max": 8}]))
+    assert plan(graph, info, Named(("9", "19"))).batch_size_max == 8
+
+
+def test_an_output_with_two_batch_sizes_makes_all_unclear() -> None:
+    graph = two_outputs()
+    graph["18"]["inputs"]["mask"] = ["20", 0]
+    graph["20"] = node("EmptyImage", width=64, batch_size=1)
+    found = plan(graph, named=Named(("9", "19")))
+    assert (found.batch_size, found.batch_sizes_unclear) == (None, ("15.batch_size", "20.batch_size"))
+
+
 def test_of_the_outputs_of_a_loader_only_a_latent_or_an_image_counts() -> None:
     graph = diffusion()
     del graph["5"]

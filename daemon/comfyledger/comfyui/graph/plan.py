@@ -48,8 +48,8 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     seeds: tuple[str, ...]
     """All seeds that feed the output; empty if there is none."""
     batch_size: str | None
-    """The batch size of the latent or EmptyImage that feeds the output. None if the configuration names none and the
-    graph does not have exactly one."""
+    """What decides how many files a run makes: the batch size of a latent, and the like. None if the configuration
+    names none and it is not exactly one for each output."""
     inputs: dict[str, str]
     """What callers may fill in by name: `{"prompt": "6.text"}`."""
     secrets: tuple[str, ...] = ()
@@ -65,12 +65,18 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     seed_range: tuple[int, int] | None = None
     """The smallest and the largest seed that every place of a seed takes, if `/object_info` says that not all from 0 to
     2^53-1 will do."""
+    batch_sizes_too: tuple[str, ...] = ()
+    """The batch sizes of further outputs, which get the same number."""
     batch_size_max: int | None = None
     """The largest batch size, if `/object_info` says that it is below what a request may ask for."""
     seeds_unclear: tuple[str, ...] = ()
     """Seeds that are linked, and not to one number that can be filled in. At most a hundred."""
     batch_sizes_unclear: tuple[str, ...] = ()
     """What decides how many files a run makes, if that is not one place or cannot be filled in. At most a hundred."""
+
+    @property
+    def every_batch_size(self) -> tuple[str, ...]:
+        return () if self.batch_size is None else (self.batch_size, *self.batch_sizes_too)
 
     @property
     def every_output(self) -> tuple[Output, ...]:
@@ -81,8 +87,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 def addresses_of_the_run(plan: Plan) -> dict[str, str]:
     """The addresses that the run fills in itself, each with what to use instead."""
     taken = dict.fromkeys(plan.seeds, "Use `seed`.")
-    if plan.batch_size is not None:
-        taken[plan.batch_size] = "Use `images_per_prompt`."
+    taken |= dict.fromkeys(plan.every_batch_size, "Use `images_per_prompt`.")
     taken |= dict.fromkeys((output.prefix for output in plan.every_output), "Omit it: the daemon names the files.")
     taken |= dict.fromkeys(plan.secrets, "Omit it: the configuration says where its secret is.")
     return taken

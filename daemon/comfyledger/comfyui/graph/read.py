@@ -164,8 +164,8 @@ def as_template(graph: Graph, plan: Plan) -> dict[str, Any]:
     Graphs that differ only in the values of a run have equal templates. Raises Refused (unknown_input) if the plan
     belongs to another graph.
     """
-    run = [address for address in (*plan.seeds, plan.batch_size, *plan.secrets) if address is not None]
-    return _with(graph, plan, dict.fromkeys(run), [None] * len(plan.every_output))
+    run = dict.fromkeys([*plan.seeds, *plan.every_batch_size, *plan.secrets])
+    return _with(graph, plan, run, [None] * len(plan.every_output))
 
 
 def fill(
@@ -185,8 +185,7 @@ def fill(
     for an address that is not there.
     """
     values = {**inputs, **dict.fromkeys(plan.seeds, seed), **{address: secrets[address] for address in plan.secrets}}
-    if plan.batch_size is not None:
-        values[plan.batch_size] = batch_size
+    values |= dict.fromkeys(plan.every_batch_size, batch_size)
     return _with(template, plan, values, prefixes)
 
 
@@ -318,7 +317,8 @@ def _range_text(plan: Plan) -> str:
 def _describe_batch_size(plan: Plan, graph: Graph) -> str:
     if plan.batch_size is not None:
         most = f", at most {plan.batch_size_max}" if plan.batch_size_max is not None else ""
-        return f"batch size: {_address_text(graph, plan.batch_size)}{most}"
+        called = "batch sizes" if plan.batch_sizes_too else "batch size"
+        return f"{called}: {_address_texts(graph, plan.every_batch_size)}{most}"
     if plan.batch_sizes_unclear:
         if joining := [one.node for one in plan.every_output if _joins(graph, one.node)]:
             return f"batch size: not filled in, because {node_text(graph, joining[0])} makes one file of a batch"

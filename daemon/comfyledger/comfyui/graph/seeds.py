@@ -33,7 +33,7 @@ _RECOUNTS: Final = re.compile(r"\w*frombatch\w*|(make)?(image|latent)batch(multi
 
 
 class Found(NamedTuple):
-    """Where a number is filled in."""
+    """Where the same number is filled in."""
 
     addresses: tuple[str, ...]
     unclear: tuple[str, ...]
@@ -97,15 +97,25 @@ def _no_seed(numbers: Numbers, place: Place, other: str) -> Refused:
 
 
 def find_batch_size(graph: Graph, numbers: Numbers, outputs: Sequence[str]) -> Found:
-    """What decides how many files a run makes: one address, or none and what it could be."""
-    places = [place for node_id in _counted(graph, numbers, outputs) for place in _deciding(graph, numbers, node_id)]
-    widgets = {widget for place in places for widget in numbers.sources(place) or {place}}
-    if len(widgets) == 1:
-        (widget,) = widgets
-        alone = _is_count(widget[1]) or numbers.feeds_only(widget, _is_count)
-        if alone and numbers.can_hold(widget):
-            return Found((_address(widget),), ())
-    return Found((), tuple(map(_address, places[:UNCLEAR_MAX])))
+    """What decides how many files each output makes in a run: one number for an output, which several may share. None,
+    and what it could be, if an output has more than one.
+    """
+    found: dict[Place, None] = {}
+    unclear: dict[Place, None] = {}
+    for output in outputs:
+        counted = _counted(graph, numbers, output)
+        places = [place for node_id in counted for place in _deciding(graph, numbers, node_id)]
+        widgets = {widget for place in places for widget in numbers.sources(place) or {place}}
+        is_clear = len(widgets) <= 1 and all(_can_set(numbers, widget) for widget in widgets)
+        found |= dict.fromkeys(widgets)
+        unclear |= dict.fromkeys(() if is_clear else places)
+    if unclear:
+        return Found((), tuple(map(_address, unclear))[:UNCLEAR_MAX])
+    return Found(tuple(map(_address, found)), ())
+
+
+def _can_set(numbers: Numbers, widget: Place) -> bool:
+    return numbers.can_hold(widget) and (_is_count(widget[1]) or numbers.feeds_only(widget, _is_count))
 
 
 def batch_size_max(numbers: Numbers, addresses: Iterable[str]) -> int | None:
@@ -121,9 +131,9 @@ def batch_size_max(numbers: Numbers, addresses: Iterable[str]) -> int | None:
     return None if most == IMAGES_PER_PROMPT_MAX else most
 
 
-def _counted(graph: Graph, numbers: Numbers, outputs: Iterable[str]) -> list[str]:
-    """The nodes through which a batch comes to the outputs, up to those after which its size is another."""
-    seen = dict.fromkeys(outputs)
+def _counted(graph: Graph, numbers: Numbers, output: str) -> list[str]:
+    """The nodes through which a batch comes to an output, up to those after which its size is another."""
+    seen = {output: None}
     waiting = list(seen)
     while waiting:
         node_id = waiting.pop()

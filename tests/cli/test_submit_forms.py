@@ -23,7 +23,9 @@ def sent(door: Any, run: Any, path: Path | str) -> Any:
     return door.requests("submit_batch")[0]["workflow"]
 
 
-@pytest.mark.parametrize(("name", "made"), [("a.PNG", animated_png), ("a.webp", animated_webp)])
+@pytest.mark.parametrize(
+    ("name", "made"), [("a.PNG", animated_png), ("a.webp", animated_webp), ("a.jpg", animated_png)]
+)
 def test_a_picture_is_sent_as_its_graph(door: Any, run: Any, tmp_path: Path, name: str, made: Any) -> None:
     pictures = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     (tmp_path / name).write_bytes(made(pictures, 8.0, {"prompt": diffusion(), "workflow": {"nodes": []}}))
@@ -48,13 +50,14 @@ def test_numbers_that_comfyui_does_not_look_at_are_left_out(door: Any, run: Any,
         ("g.png", "no picture", "Export (API)"),
         ("g.webp", "RIFF....WEBP", "no workflow in the picture"),
         ("none.webp", None, "cannot be read"),
+        ("a.mp4", "\udcff", "neither JSON nor a PNG"),
     ],
 )
 def test_a_file_without_a_graph_asks_nobody(
     door: Any, run: Any, tmp_path: Path, name: str, content: str | None, said: str
 ) -> None:
     if content is not None:
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content, encoding="utf-8", errors="surrogateescape")
     result = run("submit", "a", "b", "--workflow", str(tmp_path / name))
     assert result.exit_code == base.USAGE
     assert said in " ".join(result.stderr.split())

@@ -57,6 +57,9 @@ def workflow_in(text: bytes) -> dict[str, Any]:
     try:
         decoded = text.decode("utf-8-sig")
         value = json.loads(decoded)
+    except UnicodeDecodeError as error:
+        message = "The file is neither JSON nor a PNG or WebP picture."
+        raise Refused("workflow_invalid", message, hint=EXPORT_HINT) from error
     except (ValueError, RecursionError) as error:
         message = f"The workflow is not JSON: {str(error)[:200]}."
         raise Refused("workflow_invalid", message, hint=EXPORT_HINT) from error

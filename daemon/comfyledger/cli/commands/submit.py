@@ -33,8 +33,8 @@ def input_pair(given: str) -> tuple[str, wire.Scalar]:
 
 
 def workflow_or_graph(given: str) -> str | dict[str, Any]:
-    """The name of a configured workflow, or the graph in a file whose name ends in .json, .png or .webp."""
-    if not given.lower().endswith((".json", ".png", ".webp")):
+    """The name of a configured workflow, or the workflow in a file: a path, or a name that ends as such files do."""
+    if "/" not in given and not given.lower().endswith((".json", ".png", ".webp")):
         return given
     try:
         return read_workflow(given)
@@ -98,7 +98,8 @@ def scalar(text: str) -> wire.Scalar:
     "--workflow",
     type=workflow_or_graph,
     metavar="NAME|FILE",
-    help="A configured workflow, or a graph in ComfyUI's API format: a .json file, or a .png or .webp from ComfyUI.",
+    help="A configured workflow, or a file: .json in either format of ComfyUI, or a .png or .webp from ComfyUI. What"
+    " has a slash in it is a file.",
 )
 @click.option(
     "--output",

@@ -207,7 +207,7 @@ class Submitter:
             return True
         mistakes = await self._node_check.mistakes(effect.batch_id, parts.template, parts.inputs)
         if mistakes:
-            words = self._reporter.error_text(checks.refusal(mistakes).message)
+            words = self._reporter.error_text(checks.summary(mistakes))
             await self._reporter.report(report_of(PromptDoesNotFit, effect, words=words))
         return not mistakes
 

@@ -11,6 +11,7 @@ from comfyledger.comfyui.graph.checks.named_files import unknown_classes as unkn
 from comfyledger.comfyui.graph.checks.refusal import MISTAKES_MAX as MISTAKES_MAX
 from comfyledger.comfyui.graph.checks.refusal import UNCHECKED as UNCHECKED
 from comfyledger.comfyui.graph.checks.refusal import refusal as refusal
+from comfyledger.comfyui.graph.checks.refusal import summary as summary
 from comfyledger.comfyui.graph.checks.search import Level as Level
 from comfyledger.comfyui.graph.checks.search import find_image_mistakes as find_image_mistakes
 from comfyledger.comfyui.graph.checks.search import find_mistakes as find_mistakes

@@ -25,16 +25,21 @@ _HINTS: Final = {
 
 def refusal(mistakes: tuple[NodeMistake, ...]) -> Refused:
     """The refusal (workflow_failed_validation) for at least one mistake. Its path is the first mistake's address."""
-    count = len(mistakes)
-    several = f"at least {count}" if count == MISTAKES_MAX else str(count)
-    told = [mistake.message for mistake in mistakes[:TOLD_MAX]]
-    if count > TOLD_MAX:
-        told.append(f"{count - TOLD_MAX} more are in `mistakes`.")
-    first = mistakes[0]
+    told, first = summary(mistakes), mistakes[0]
+    if len(mistakes) > TOLD_MAX:
+        told = f"{told} {len(mistakes) - TOLD_MAX} more are in `mistakes`."
     return Refused(
         "workflow_failed_validation",
-        f"ComfyUI would refuse the workflow: {several} mistake{'' if count == 1 else 's'}. {' '.join(told)}",
+        f"ComfyUI would refuse the workflow: {told}",
         hint=" ".join(dict.fromkeys(_HINTS.get(mistake.kind, _CHANGE) for mistake in mistakes[:TOLD_MAX])),
         path=printable(f"{first.node}.{first.input}" if first.input else first.node, 200),
         mistakes=mistakes,
     )
+
+
+def summary(mistakes: tuple[NodeMistake, ...]) -> str:
+    """How many mistakes there are, and the first of them, for people."""
+    count = len(mistakes)
+    several = f"at least {count}" if count == MISTAKES_MAX else str(count)
+    told = " ".join(mistake.message for mistake in mistakes[:TOLD_MAX])
+    return f"{several} mistake{'' if count == 1 else 's'}. {told}"

@@ -356,13 +356,36 @@ def test_only_that_counts_through_which_the_batch_comes() -> None:
     assert plan(graph).batch_size is None
 
 
-@pytest.mark.parametrize("class_type", ["ImageFromBatch", "ImageBatch", "ImageFromBatch+", "BatchImagesNode"])
+@pytest.mark.parametrize(
+    "class_type",
+    [
+        *("ImageFromBatch", "ImageFromBatch+", "ImageBatch", "BatchImagesNode", "ImpactMakeImageBatch", "ImageGrid"),
+        *(
+            "ImageBatchMulti",
+            "ImageMergeTileList",
+            "MergeImageLists",
+            "LatentCutToBatch",
+            "RIFE VFI",
+            "VHS_SplitImages",
+        ),
+    ],
+)
 def test_behind_a_node_that_counts_anew_nothing_decides(class_type: str) -> None:
     graph = diffusion()
     graph["9"]["inputs"]["images"] = ["10", 0]
     graph["10"] = node(class_type, image1=["8", 0], image2=["8", 0])
     found = plan(graph)
     assert (found.batch_size, found.batch_sizes_unclear) == (None, ())
+
+
+@pytest.mark.parametrize(
+    "class_type", ["LatentBatchSeedBehavior", "ImageScaleBy", "RebatchImages", "LatentInterpolate"]
+)
+def test_a_node_that_gives_as_many_as_it_takes_changes_nothing(class_type: str) -> None:
+    graph = diffusion()
+    graph["9"]["inputs"]["images"] = ["10", 0]
+    graph["10"] = node(class_type, image=["8", 0])
+    assert plan(graph).batch_size == "5.batch_size"
 
 
 def test_a_film_that_is_saved_frame_by_frame_has_more_files_than_its_batch_size() -> None:

@@ -28,8 +28,12 @@ _FRAMES: Final = ("length", "frames", "num_frames", "video_frames")
 """Where a node makes a film, each member of its batch has so many frames."""
 _BATCHES: Final = frozenset({"IMAGE", "LATENT", "AUDIO", "SVG", "VIDEO", "VOXEL", "MESH", "*"})
 """Types that hold as many things as the batch has members."""
-_RECOUNTS: Final = re.compile(r"\w*frombatch\w*|(make)?(image|latent)batch(multi)?|batch(images|latents)node")
-"""Nodes that take some of a batch or join several. What comes out is not what the batch size says."""
+_RECOUNTS: Final = re.compile(
+    r"\w*(frombatch|tobatch|tilelist|grid|collage|montage|contactsheet|dedup|frameinterpolat|vfi|temporal(chunk|merge))\w*"
+    r"|(impact)?(make)?(image|latent)batch(multi\w*)?|batch(images|latents)node"
+    r"|(merge|join)(images|imagelists)|(impact)?makeimagelist|vhs(merge|select|split|duplicate)\w*"
+)
+"""Nodes that take some of a batch, join several, or make one of many. What comes out is another number."""
 
 
 class Found(NamedTuple):

@@ -60,20 +60,15 @@ def find_image_mistakes(
     """The mistakes of values that a request gives to its images, by the place of the image; right ones are left out.
 
     `images`: for each image its values by address. The graph has no mistakes. `feeding`: its nodes that are run, as
-    `upstream` finds them. Only nodes that get a value are looked at, and equal values only once, so that a thousand
-    images cost little. It ends at MISTAKES_MAX mistakes.
+    `upstream` finds them. Only nodes that get a value are looked at, so that a thousand images cost little. It ends at
+    MISTAKES_MAX mistakes.
     """
     server = Server(info)
-    known: dict[tuple[Any, ...], tuple[NodeMistake, ...]] = {}
     found: dict[int, tuple[NodeMistake, ...]] = {}
     left = MISTAKES_MAX
     for place, values in enumerate(images):
-        mistakes: tuple[NodeMistake, ...] = ()
-        for node_id, given in _by_node(values, feeding):
-            key = (node_id, *((name, type(value), value) for name, value in given.items()))
-            if key not in known:
-                known[key] = tuple(_of_values(server, graph, node_id, given))
-            mistakes += known[key]
+        nodes = _by_node(values, feeding)
+        mistakes = tuple(one for node_id, given in nodes for one in _of_values(server, graph, node_id, given))
         if mistakes:
             found[place] = mistakes[:left]
             left -= len(found[place])

@@ -93,6 +93,32 @@ def test_a_text_beyond_the_bound_is_not_read() -> None:
     assert refused.value.code == "graph_too_large"
 
 
+def test_a_small_document_of_very_many_inputs_is_refused_before_they_are_made() -> None:
+    inside = subgraph("wide", links=[], inputs=[(str(number), "*", []) for number in range(300)])
+    hosts = (node(number, "wide") for number in range(400))
+    began = time.process_time()
+    assert "more than 100,000 inputs" in refusal(document(*hosts, definitions={"subgraphs": [inside]})).message
+    assert time.process_time() - began < 0.2
+
+
+def test_links_to_a_bypassed_node_of_very_many_inputs_are_refused() -> None:
+    count = 1_000
+    slots = [{"name": str(number), "type": "A"} for number in range(count)]
+    bypassed = {**node(1, "Nowhere", mode=4, outputs=[{"type": "B"}] * count), "inputs": slots}
+    fed = {**node(2, "Save"), "inputs": [{"name": str(number), "type": "C", "link": number} for number in range(count)]}
+    said = document(bypassed, fed, links=[[number, 1, number, 2, number] for number in range(count)])
+    assert "too many links to bypassed nodes" in refusal(said).message
+
+
+def test_a_name_of_a_widget_without_end_is_not_searched_for() -> None:
+    inside = subgraph("sub", node(5, "Empty", [8, 8]), links=[])
+    entries = [["5", "1:" * 100_000 + "width"]] * 5
+    said = document(node(1, "sub", [9], properties={"proxyWidgets": entries}), definitions={"subgraphs": [inside]})
+    began = time.process_time()
+    assert graph_of(said)["1:5"]["inputs"]["width"] == 8
+    assert time.process_time() - began < 0.2
+
+
 def test_two_nodes_of_one_id_are_refused() -> None:
     assert refusal(document(node(1, "Empty"), node("1", "Empty"))).path == "nodes[1].id"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -40,7 +40,18 @@ GRAPHS_A_DOCUMENT: Final = 8
 """A document has sizes, positions, colours and slots beside the graph: so much longer may it be than the graph."""
 NESTED_MAX: Final = 32
 """Subgraphs in subgraphs."""
+SLOTS_MAX: Final = 100_000
+"""Inputs of all nodes of a graph, and inputs and outputs of its subgraphs."""
 GROUP_NODE: Final = ("workflow>", "workflow/")
+
+
+class Size(NamedTuple):
+    """What a level becomes, with all subgraphs written out."""
+
+    nodes: int
+    slots: int
+    depth: int
+    """How deeply subgraphs are nested."""
 
 
 def read_document(text: bytes, info: ObjectInfo, graph_bytes_max: int) -> dict[str, Any]:
@@ -91,7 +102,7 @@ def leaves_first(document: Document) -> list[Level]:
         for key in used:
             users[key].append(level.id)
     ready = [key for key, count in waits.items() if not count]
-    sizes: dict[str, tuple[int, int]] = {}
+    sizes: dict[str, Size] = {}
     for key in ready:
         sizes[key] = _size(document, document.subgraphs[key], sizes)
         for user in users[key]:
@@ -104,18 +115,21 @@ def leaves_first(document: Document) -> list[Level]:
     return [*(document.subgraphs[key] for key in ready), document.root]
 
 
-def _size(document: Document, level: Level, sizes: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
-    """How many nodes a level becomes, and how deeply it is nested."""
-    nodes, depth = len(level.nodes), 0
+def _size(document: Document, level: Level, sizes: Mapping[str, Size]) -> Size:
+    """Raises Refused (workflow_invalid) if it is too much."""
+    nodes, slots, depth = len(level.nodes), sum(len(node.slots) for node in level.nodes.values()), 0
     for host, inside in document.hosts(level):
+        slots += len(inside.inputs) + len(inside.outputs)
         if host.is_active:
-            nodes += sizes[inside.id][0]
-            depth = max(depth, sizes[inside.id][1] + 1)
+            inner = sizes[inside.id]
+            nodes, slots, depth = nodes + inner.nodes, slots + inner.slots, max(depth, inner.depth + 1)
     if nodes > NODES_MAX:
         raise too_many_nodes()
+    if slots > SLOTS_MAX:
+        raise invalid(f"The nodes of the workflow have more than {SLOTS_MAX:,} inputs.")
     if depth > NESTED_MAX:
         raise invalid(f"The subgraphs of the workflow are nested more than {NESTED_MAX} levels deep.")
-    return nodes, depth
+    return Size(nodes, slots, depth)
 
 
 # ---- the values
@@ -206,7 +220,7 @@ def _node(instance: Instance, node: Node, following: Following, info: ObjectInfo
         if isinstance(text := inputs[name], str):
             inputs[name] = first_choice(text)
     for number, slot in enumerate(node.slots):
-        source = following.source(instance, node, number)
+        source = following.source(instance, node, number) if slot.link is not None else None
         if isinstance(source, Given):
             inputs[slot.name] = _as_input(source.value)
         elif source is not None:

@@ -144,7 +144,7 @@ def read(document: Mapping[str, Any]) -> Document:
         for place, one in enumerate(_objects(definitions.get("subgraphs"), f"{at}.subgraphs")):
             inner = f"{at}.subgraphs[{place}]"
             level = _level(one, inner)
-            nodes += len(level.nodes)
+            nodes += 1 + len(level.nodes)
             if nodes > NODES_MAX:
                 raise too_many_nodes()
             subgraphs.setdefault(level.id, level)

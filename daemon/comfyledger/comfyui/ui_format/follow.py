@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from comfyledger.comfyui.graph.nodes import printable
@@ -22,6 +23,10 @@ PASSES: Final = frozenset({"Reroute", "Reroute (rgthree)", SET_NODE})
 """Nodes of the page that hand on their input."""
 PAGE_ONLY: Final = PASSES | EVERYWHERE | {GET_NODE, PRIMITIVE, "Note", "MarkdownNote"}
 """Nodes that ComfyUI itself never sees: of the page, and of the extensions KJNodes, rgthree and cg-use-everywhere."""
+
+_ANY: Final = frozenset({"*", ""})
+COMPARED_MAX: Final = 200_000
+"""Slots of bypassed nodes that are looked at for one document."""
 
 
 @dataclass(eq=False, slots=True)
@@ -64,6 +69,7 @@ class Following:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._known: dict[At, Source | Given | None] = {}
+        self._compared = 0
 
     def source(self, instance: Instance, node: Node, slot: int) -> Source | Given | None:
         """What feeds an input; None if nothing does. Raises Refused (workflow_invalid)."""
@@ -110,6 +116,9 @@ class Following:
         if node.mode == NEVER:
             return None
         if node.mode == BYPASS:
+            self._compared += len(node.slots)
+            if self._compared > COMPARED_MAX:
+                raise invalid("The workflow has too many links to bypassed nodes.", _name(at))
             slot = _passed_through(node, at.slot, at.type)
             return None if slot is None else At(at.instance, node, True, slot, at.type)
         if node.type in self._document.subgraphs:
@@ -182,5 +191,10 @@ def match(one: str, other: str) -> bool:
     """Whether a link may join two types. Several are divided by commas. (`LiteGraph.isValidConnection`)"""
     if one in ("*", "") or other in ("*", "") or one == other:
         return True
-    ones, others = set(one.casefold().split(",")), set(other.casefold().split(","))
-    return not ones.isdisjoint(others) or not (ones | others).isdisjoint({"*", ""})
+    ones, others = _kinds(one), _kinds(other)
+    return not ones.isdisjoint(others) or not ones.isdisjoint(_ANY) or not others.isdisjoint(_ANY)
+
+
+@lru_cache(maxsize=10_000)
+def _kinds(kind: str) -> frozenset[str]:
+    return frozenset(kind.casefold().split(","))

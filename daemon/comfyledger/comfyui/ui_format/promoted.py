@@ -21,6 +21,7 @@ MISSING: Final = object()
 """Where there is no value. None is one."""
 WIDGETS_MAX: Final = 1_000
 """Entries of `proxyWidgets` of one node."""
+NAME_CHARS_MAX: Final = 500
 _PREFIX: Final = re.compile(r"\s*\d+\s*:\s*")
 
 
@@ -99,6 +100,8 @@ def _entries(host: Node, new_ids: Mapping[str, str]) -> list[Entry]:
     entries = []
     for place, one in enumerate(listed[:WIDGETS_MAX] if isinstance(listed, list) else []):
         match one:
+            case [str(), str(widget), *_] if len(widget) > NAME_CHARS_MAX:
+                return []
             case [str(node), str(widget)]:
                 inner = ""
             case [str(node), str(widget), str(inner)]:

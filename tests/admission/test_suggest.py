@@ -71,6 +71,13 @@ def test_what_the_run_fills_in_is_not_suggested() -> None:
     assert not {"3.seed", "5.batch_size", "9.filename_prefix"} & set(suggested(diffusion()).values())
 
 
+def test_a_value_that_comes_from_another_node_is_not_suggested() -> None:
+    graph = diffusion()
+    graph["3"]["inputs"]["steps"] = ["20", 0]
+    graph["20"] = node("PrimitiveInt", value=20)
+    assert "steps" not in suggested(graph)
+
+
 def test_a_node_that_is_not_run_gives_no_suggestion() -> None:
     graph = {**diffusion(), "20": node("LoadImage", image="a.png")}
     assert "20.image" not in suggested(graph).values()

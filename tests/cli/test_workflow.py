@@ -126,6 +126,11 @@ def test_a_workflow_that_the_daemon_does_not_take_stops_no_other(door: Any, run:
     assert [row["code"] for row in found] == ["frame_too_large"] * 2
 
 
+def test_a_daemon_that_a_person_names_must_answer(run: Any, tmp_path: Path) -> None:
+    result = run("--url", "http://127.0.0.1:9", "workflow", "check", graph_file(tmp_path))
+    assert (result.exit_code, result.stdout) == (base.NO_DAEMON, "")
+
+
 def test_a_token_without_the_right_ends_the_command(door: Any, run: Any, tmp_path: Path) -> None:
     door.answers["check_workflow"] = refusing("forbidden")
     result = run("workflow", "check", graph_file(tmp_path), graph_file(tmp_path, "2.json"))

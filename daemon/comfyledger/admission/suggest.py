@@ -126,10 +126,12 @@ def _text_behind(graph: Graph, node_id: str, name: str, side: str) -> Iterator[s
 
 
 def _next(inputs: Mapping[str, object], side: str) -> str:
-    """Where a node that passes a text or a conditioning on has what it passes on. `side` counts in nodes with both."""
+    """Where a node that passes a text or a conditioning on has what it passes on. Nodes that take both sides are looked
+    at by themselves.
+    """
     others = NEGATIVE_NAMES if side == "negative" else ("positive_prompt",)
     conditionings = [name for name in inputs if name.startswith("conditioning")]
-    names = (side, *others, *TEXT_NAMES, *conditionings, *TEXT_SOURCE_NAMES)
+    names = (*others, *TEXT_NAMES, *conditionings, *TEXT_SOURCE_NAMES)
     return next((name for name in names if name in inputs), "")
 
 

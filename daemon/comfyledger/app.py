@@ -25,6 +25,7 @@ from ulid import ULID
 
 from comfyledger import __version__, logs
 from comfyledger.admission.configured import keys_of_backends, read_workflows, secrets_of_workflows
+from comfyledger.admission.workflows import fitting
 from comfyledger.client.finding import find_state_dir
 from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.scheduling.capacity import Limits
@@ -125,7 +126,7 @@ async def _run(settings: Settings) -> None:
         async with asyncio.TaskGroup() as group:
             comfyui = await first_answers(daemon.backends.values()) if logs.speaks_to_people() else []
             entrances = await open_server(settings, context, stack)
-            _report_ready(settings, context, entrances, comfyui)
+            await _report_ready(settings, context, entrances, comfyui)
             tasks = [group.create_task(loop) for loop in daemon.loops()]
             watchdog = Watchdog(notifier, context.view, lanes_of(settings), watchdog_s(os.environ, os.getpid()))
             _spare_collector()
@@ -146,11 +147,14 @@ def _spare_collector() -> None:
     gc.set_threshold(NEW_OBJECTS)
 
 
-def _report_ready(settings: Settings, context: Context, entrances: Entrances, comfyui: Sequence[ComfyUISeen]) -> None:
+async def _report_ready(
+    settings: Settings, context: Context, entrances: Entrances, comfyui: Sequence[ComfyUISeen]
+) -> None:
     """A few lines for a person at a terminal, and named facts for everybody else."""
+    unfit = await fitting.unfit(context)
     if logs.speaks_to_people():
         width = shutil.get_terminal_size().columns
-        for line in greeting(__version__, entrances, comfyui, context.stores, _command(settings), width):
+        for line in greeting(__version__, entrances, comfyui, context.stores, unfit, _command(settings), width):
             logs.say(line)
     log.info(
         "daemon.ready",
@@ -165,6 +169,8 @@ def _report_ready(settings: Settings, context: Context, entrances: Entrances, co
         log.info("store.used", store=name, place=store.identity or store.problem)
     for name in context.policy.workflows:
         log.info("workflow.ready", workflow=name)
+    for name, why in unfit.items():
+        log.warning("workflow.unfit", workflow=name, error=why)
 
 
 def _command(settings: Settings) -> str:

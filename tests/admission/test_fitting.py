@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from comfyledger.admission.workflows.fitting import OWN_BYTES_MAX, ready
+from comfyledger.admission.workflows.fitting import OWN_BYTES_MAX, ready, unfit
 from comfyledger.comfyui import node_classes
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.node_classes import Known
@@ -270,6 +270,28 @@ async def test_the_configuration_says_how_much_is_checked(
             assert not answer["found"][0].endswith(UNCHECKED)
         else:
             assert (await refusal(app, **WRONG))["code"] == CODE
+
+
+async def test_a_configured_workflow_that_does_not_fit_is_known(tmp_path: Path, open_door: Any) -> None:
+    (tmp_path / "drawn.json").write_text(json.dumps(DOCUMENT))
+    sections = """
+        [workflows.empty-image]
+        file = "sample:empty-image"
+        [workflows.text-to-image]
+        file = "sample:text-to-image"
+        [workflows.drawn]
+        file = "drawn.json"
+    """
+    async with open_door(tmp_path, sections) as door:
+        classes = door.context.node_classes["main"]
+        await until(lambda: classes.known is not None, "ComfyUI has answered")
+        assert await unfit(door.context) == {}
+        install(door, checkpoints=["other.safetensors"])
+        classes.renew(asyncio.get_running_loop().time())
+        await classes.fresh(asyncio.get_running_loop().time())
+        found = await unfit(door.context)
+    assert list(found) == ["text-to-image"]
+    assert found["text-to-image"].startswith("1 mistake. Node 4 (CheckpointLoaderSimple): ckpt_name")
 
 
 # What was made ready before

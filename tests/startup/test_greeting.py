@@ -14,8 +14,8 @@ AWAY = ComfyUISeen("main", "http://127.0.0.1:8188", trouble="It cannot be reache
 BROKEN = OpenedStore("cloud", "cloudinary", problem="cloud_name is missing")
 
 
-def said(*comfyui: ComfyUISeen, width: int = 80) -> list[str]:
-    return greeting("0.1.0", DOOR, comfyui, {"cloud": BROKEN}, f"comfyledger --state-dir {STATE}", width)
+def said(*comfyui: ComfyUISeen, width: int = 80, unfit: dict[str, str] | None = None) -> list[str]:
+    return greeting("0.1.0", DOOR, comfyui, {"cloud": BROKEN}, unfit or {}, f"comfyledger --state-dir {STATE}", width)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
@@ -37,3 +37,9 @@ def test_door_socket_store_and_what_to_type_next_are_said() -> None:
     for part in (DOOR.url, DOOR.socket, "version 0.29.0", "cloud_name is missing", f"--state-dir {STATE} submit"):
         assert part in text
     assert "Start it" not in text
+
+
+def test_a_workflow_that_does_not_fit_is_said_with_the_reason() -> None:
+    text = " ".join(" ".join(said(AWAY, unfit={"portrait": "1 mistake. Node 4: no such model."})).split())
+    assert "workflow portrait does not fit ComfyUI. 1 mistake. Node 4: no such model." in text
+    assert "workflow" not in " ".join(said(AWAY))

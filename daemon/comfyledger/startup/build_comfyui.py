@@ -149,4 +149,5 @@ async def _first_answer(backend: Backend) -> ComfyUISeen:
         return ComfyUISeen(backend.name, client.url, trouble=trouble.text)
     except TimeoutError as late:
         return ComfyUISeen(backend.name, client.url, trouble=unreached_text(late))
+    await backend.node_classes.fresh(asyncio.get_running_loop().time(), FIRST_ANSWER_S)
     return ComfyUISeen(backend.name, client.url, client.version)

@@ -29,17 +29,20 @@ def greeting(
     server: Entrances,
     comfyui: Iterable[ComfyUISeen],
     stores: Mapping[str, OpenedStore],
+    unfit: Mapping[str, str],
     command: str,
     width: int,
 ) -> list[str]:
     """Lines of at most `width` characters, wrapped between words. A longer path stays whole.
 
-    `command`: the command line that finds this daemon, with --state-dir if it needs that.
+    `unfit`: configured workflows that ComfyUI would refuse, with the reason. `command`: the command line that finds
+    this daemon, with --state-dir if it needs that.
     """
     said = [
         ("server", f"{server.url} and, on this machine, {server.socket}"),
         *(("ComfyUI", _of_comfyui(one)) for one in comfyui),
         *(("store", _of_store(one)) for one in stores.values()),
+        *(("workflow", f"{name} does not fit ComfyUI. {why}") for name, why in unfit.items()),
         ("next", f'{command} submit Areg "Opal Fever" --watch'),
         ("", f"{command} status"),
         ("end", "Ctrl-C; open batches continue at the next start."),

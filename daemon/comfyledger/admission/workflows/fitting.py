@@ -167,6 +167,25 @@ async def ready(context: Dependencies, source: WorkflowSource, known: Known | No
     return kept
 
 
+async def unfit(context: Dependencies) -> dict[str, str]:
+    """The configured workflows that ComfyUI would refuse as they are, each with the reason; nothing while it was never
+    seen. Those in the UI format are not looked at: they are converted when they are used.
+    """
+    known, found = context.node_classes[context.policy.backend].known, dict[str, str]()
+    for name, source in context.policy.workflows.items():
+        if source.graph is None or known is None:
+            continue
+        try:
+            workflow = await ready(context, source, known)
+        except Refused as refusal:
+            found[name] = refusal.message
+            continue
+        template = Template(workflow.key, workflow.graph, workflow.plan)
+        if mistakes := context.tools.checks.mistakes(template, [], known.info).every:
+            found[name] = checks.summary(mistakes)
+    return found
+
+
 def _identity(source: WorkflowSource, graph: dict[str, Any]) -> tuple[Hashable, ...]:
     """What tells a workflow from others, beside outputs and node classes. Empty first if it is too large to be kept."""
     if source.name:

@@ -102,6 +102,8 @@ class Numbers:
         """The widgets that an input can get its number from: itself, unless it is linked. Empty if there are none, or
         more links than are followed.
         """
+        if not is_link(self._graph, self._value(place)):
+            return {place} if self.can_hold(place) else set()
         found: set[Place] = set()
 
         def behind(at: Place) -> Iterable[Place]:

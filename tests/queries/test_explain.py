@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -338,12 +339,12 @@ async def test_what_waits_says_who_paused_it_and_the_lane_is_in_the_story(door: 
         assert gone["events"][-1]["kind"] == "image_cancelled"
 
 
-async def test_what_comfyui_said_is_in_the_story_and_in_what_is_owed(door: Any) -> None:
+async def test_what_comfyui_said_is_in_the_story_and_in_what_is_owed(tmp_path: Path, open_door: Any) -> None:
     graph = {
         "1": {"class_type": "ColourOfMyOwn", "inputs": {}},
         "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
     }
-    async with door.app("app") as app:
+    async with open_door(tmp_path, '[limits]\ncheck_workflows = "off"') as door, door.app("app") as app:
         asked = await app.submit("r1", quantity=1, workflow=graph, inputs={})
         await app.settled(asked["batch_id"])
         told = await app.ask("explain", what=asked["names"][0])

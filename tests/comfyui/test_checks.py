@@ -173,6 +173,21 @@ def test_a_link_that_leads_nowhere_is_a_mistake(link: list[Any]) -> None:
     assert of(sampler(model=link)) == [("1", "model", "bad_linked_input")]
 
 
+@pytest.mark.parametrize(
+    ("link", "told"),
+    [
+        (["8", 0], "model is linked to node 8, which the workflow does not have."),
+        ([2, 0], "model is linked to 2; the id of a node is a text."),
+        (["2", 2], "model is linked to output 2 of node 2 (Loader), which has the outputs 0 to 1."),
+        (["3", 1], "model is linked to output 1 of node 3 (Text), which has the output 0 only."),
+        (["4", 0], "model is linked to output 0 of node 4 (Silent), which has no output."),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_told_by_its_end(link: list[Any], told: str) -> None:
+    graph = sampler(model=link) | {"3": node("Text", text="x", bold=True), "4": node("Silent")}
+    assert only(graph).message == f"Node 1 (Sampler): {told}"
+
+
 def test_a_slot_may_count_from_the_end_and_be_a_boolean() -> None:
     assert of(sampler(model=["2", -2])) == of(sampler(model=["2", False])) == []
 

@@ -103,8 +103,11 @@ def _of_link(server: Server, graph: Graph, node_class: NodeClass, one: Input, va
         text = f"{name} is a list of {len(value)} values, which ComfyUI takes for a broken link"
         return Fault("bad_linked_input", text, _plain(value))
     if not leads_to_node(graph, value):
-        text = f"{name} is linked to node {_shown(value[0])}, which the workflow does not have"
-        return Fault("bad_linked_input", text, _plain(value[0]))
+        source = _plain(value[0])
+        text = f"{name} is linked to node {source}, which the workflow does not have"
+        if not isinstance(value[0], str):
+            text = f"{name} is linked to {source}; the id of a node is a text"
+        return Fault("bad_linked_input", text, source)
     source, slot = value
     source_class = server.class_of(graph[source])
     if source_class is None:
@@ -114,13 +117,20 @@ def _of_link(server: Server, graph: Graph, node_class: NodeClass, one: Input, va
         if isinstance(slot, int) and source_class.is_custom and outputs:
             return None  # it may grow outputs that /object_info does not list
         where = f"output {_shown(slot)} of node {node_text(graph, source)}"
-        return Fault("bad_linked_input", f"{name} is linked to {where}, which has {len(outputs)}", _plain(slot))
+        text = f"{name} is linked to {where}, which has {_outputs_text(len(outputs))}"
+        return Fault("bad_linked_input", text, _plain(slot))
     if takes_uploads(node_class, one) and takes_texts_only(node_class, one):
         return Fault("bad_linked_input", f"{name} takes the name of a file and no link", "a link")
     if _fits(outputs[slot], one.type) or _may_take_more(node_class, source_class, outputs[slot]):
         return None
     text = f"{name} takes {printable(one.type)}, and node {node_text(graph, source)} gives {printable(outputs[slot])}"
     return Fault("return_type_mismatch", text, printable(outputs[slot]))
+
+
+def _outputs_text(count: int) -> str:
+    if count > 1:
+        return f"the outputs 0 to {count - 1}"
+    return "the output 0 only" if count else "no output"
 
 
 def _may_take_more(node_class: NodeClass, source_class: NodeClass, received: str) -> bool:

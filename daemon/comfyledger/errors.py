@@ -46,7 +46,7 @@ CODES: Final[dict[str, str]] = {
     "name_taken": "The name is already in use.",
     "unknown_workflow": "No workflow of this name is configured.",
     "workflow_ui_format": "The workflow is in ComfyUI's UI format, not in its API format.",
-    "workflow_invalid": "The workflow is not a graph in ComfyUI's API format.",
+    "workflow_invalid": "The workflow cannot be read: it is in none of ComfyUI's formats.",
     "workflow_no_output": "The workflow has no node that saves or shows a file, or lacks the node that was named.",
     "workflow_output_ambiguous": "The workflow has more outputs than a batch can have.",
     "workflow_output_unsupported": "No file can be got from the workflow's output.",

@@ -142,13 +142,13 @@ class ComfyUI(Section, frozen=True):
 
 
 class Workflow(Section, frozen=True):
-    """`[workflows.NAME]`: a graph in ComfyUI's API format, and what the daemon fills in."""
+    """`[workflows.NAME]`: a workflow in ComfyUI's API or UI format, and what the daemon fills in."""
 
     file: str
     """A path relative to the configuration file, or `sample:NAME` for a graph that is included. A PNG or WebP that
     ComfyUI made is taken as the graph in it."""
     output: str | None = None
-    """Id of the node whose files become images. Found if there is only one, or if one uses the work of all others."""
+    """Id of the node whose files become images. If absent, every result that the workflow saves counts."""
     outputs: Annotated[tuple[str, ...], Meta(min_length=1, max_length=16)] | None = None
     """Several such nodes; it takes precedence over `output`. Each unit of `quantity` gives one image for each, in this
     order."""

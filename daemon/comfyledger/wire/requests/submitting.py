@@ -90,7 +90,7 @@ class SubmitBatch(Message, frozen=True):
     workflow: Annotated[
         Annotated[str, Meta(max_length=255)] | dict[str, Any] | None,
         Meta(
-            description="The name of a configured workflow, or a graph in ComfyUI's API format. Default: "
+            description="The name of a configured workflow, or a workflow in ComfyUI's API or UI format. Default: "
             "`default_workflow` of the configuration.",
             examples=["text-to-image"],
         ),
@@ -98,8 +98,8 @@ class SubmitBatch(Message, frozen=True):
     output: Annotated[
         NodeId | None,
         Meta(
-            description="The id of the node whose files become images. Default: the one that the configuration "
-            "names, else the only one, else the one that uses the work of all others.",
+            description="The id of the node whose files become images. Default: those that the configuration "
+            "names, else every result that the workflow saves.",
             examples=["9"],
         ),
     ] = None
@@ -163,12 +163,12 @@ class SubmitBatch(Message, frozen=True):
 
 
 class CheckWorkflow(Message, frozen=True):
-    """Asks what would be done with a graph, and whether it is accepted. Nothing is submitted, and no number is used."""
+    """Asks what would be done with a workflow, and whether it is accepted. Nothing is submitted, no number is used."""
 
     workflow: Annotated[
         dict[str, Any],
         Meta(
-            description="A graph in ComfyUI's API format, as in `submit_batch`.",
+            description="A workflow in ComfyUI's API or UI format, as in `submit_batch`.",
             examples=[{"1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64}}}],
         ),
     ]

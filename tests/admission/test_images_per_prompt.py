@@ -87,10 +87,19 @@ def test_more_than_a_node_takes_is_refused_with_the_number() -> None:
     inputs = {"required": {"prompt": ["STRING"], "number_of_images": ["INT", {"min": 1, "max": 10}]}}
     info = ObjectInfo({"GrokImageNode": {"input": inputs, "output": ["IMAGE"]}}, "digest")
     assert len(admitted(SERVICE, info, quantity=10, images_per_prompt=10).prompts) == 1
-    with pytest.raises(Refused, match="number_of_images takes at most 10, not 11") as refused:
+    with pytest.raises(Refused, match=r"is at most 10 where 1\.number_of_images decides it, not 11") as refused:
         admitted(SERVICE, info, quantity=11, images_per_prompt=11)
     assert (refused.value.code, refused.value.path) == ("workflow_batch_size", "$.data.images_per_prompt")
     assert len(admitted(SERVICE, quantity=11, images_per_prompt=11).prompts) == 1, "nothing is known of it"
+
+
+def test_one_batch_size_beside_an_output_that_has_none_makes_one_of_each() -> None:
+    other = {"2": node("LoadImage", image="a.png"), "12": node("SaveImage", images=["2", 0], filename_prefix="y")}
+    asked: dict[str, Any] = {"graph": EMPTY | other, "outputs": ("9", "12"), "quantity": 2}
+    assert [prompt.images for prompt in admitted(**asked).prompts] == [(1, 2), (3, 4)]
+    with pytest.raises(Refused, match=r"at most 1 where 1\.batch_size decides it, not 2\. Omit") as refused:
+        admitted(images_per_prompt=2, **asked)
+    assert (refused.value.code, refused.value.path) == ("workflow_batch_size", "$.data.images_per_prompt")
 
 
 def test_a_workflow_that_makes_one_by_its_own_settings_is_not_asked_for_several() -> None:

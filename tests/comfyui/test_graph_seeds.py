@@ -453,6 +453,14 @@ def test_the_smallest_of_several_maxima_counts() -> None:
     assert plan(graph, info, Named(("9", "19"))).batch_size_max == 8
 
 
+def test_beside_an_output_without_batch_size_each_run_makes_one_file_of_each() -> None:
+    graph = two_outputs(**{"15": node("VAEEncode", pixels=["21", 0]), "21": node("LoadImage", image="a.png")})
+    found = plan(graph, named=Named(("9", "19")))
+    assert (found.batch_size, found.batch_size_max) == ("5.batch_size", 1)
+    assert plan(graph, named=Named(("19",))).batch_size_max is None
+    assert plan(graph, named=Named(("9",))).batch_size_max is None
+
+
 def test_an_output_with_two_batch_sizes_makes_all_unclear() -> None:
     graph = two_outputs()
     graph["18"]["inputs"]["mask"] = ["20", 0]

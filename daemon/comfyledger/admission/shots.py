@@ -119,8 +119,10 @@ def _check_batch_size(message: wire.SubmitBatch, workflow: ReadyWorkflow) -> Non
     if plan.batch_size is not None and plan.batch_size_max is not None and count > plan.batch_size_max:
         raise Refused(
             "workflow_batch_size",
-            f"{plan.batch_size} takes at most {plan.batch_size_max}, not {count}.",
-            hint=f"Send images_per_prompt = {plan.batch_size_max} or less.",
+            f"images_per_prompt is at most {plan.batch_size_max} where {plan.batch_size} decides it, not {count}.",
+            hint=f"Send images_per_prompt = {plan.batch_size_max}, or less."
+            if plan.batch_size_max > 1
+            else "Omit images_per_prompt.",
             path="$.data.images_per_prompt",
         )
     if count > 1 and graphs.makes_one(plan, workflow.graph):

@@ -78,7 +78,7 @@ def plan_workflow(
         seed_range=seed_range(graph, seeds.addresses, info),
         seeds_unclear=seeds.unclear,
         batch_sizes_too=batch_size.addresses[1:],
-        batch_size_max=batch_size_max(numbers, batch_size.addresses),
+        batch_size_max=batch_size_max(numbers, batch_size),
         batch_sizes_unclear=batch_size.unclear,
     )
     _check_secrets(graph, plan)

@@ -68,7 +68,8 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     batch_sizes_too: tuple[str, ...] = ()
     """The batch sizes of further outputs, which get the same number."""
     batch_size_max: int | None = None
-    """The largest batch size, if `/object_info` says that it is below what a request may ask for."""
+    """The largest batch size, if `/object_info` says that it is below what a request may ask for. 1 if there is an
+    output beside it whose files it does not decide."""
     seeds_unclear: tuple[str, ...] = ()
     """Seeds that are linked, and not to one number that can be filled in. At most a hundred."""
     batch_sizes_unclear: tuple[str, ...] = ()

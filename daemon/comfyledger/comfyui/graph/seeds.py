@@ -42,6 +42,8 @@ class Found(NamedTuple):
     addresses: tuple[str, ...]
     unclear: tuple[str, ...]
     """Inputs that would get the number if it were clear how. At most UNCLEAR_MAX."""
+    most: int = IMAGES_PER_PROMPT_MAX
+    """The largest number that makes sense, whatever the places take."""
 
 
 def find_seeds(graph: Graph, numbers: Numbers, feeding: Iterable[str]) -> Found:
@@ -102,8 +104,9 @@ def _no_seed(numbers: Numbers, place: Place, other: str) -> Refused:
 
 def find_batch_size(graph: Graph, numbers: Numbers, outputs: Sequence[str]) -> Found:
     """What decides how many files each output makes in a run: one number for an output, which several may share. None,
-    and what it could be, if an output has more than one.
+    and what it could be, if an output has more than one. Beside an output that has none, a run makes one file of each.
     """
+    most = IMAGES_PER_PROMPT_MAX
     found: dict[Place, None] = {}
     unclear: dict[Place, None] = {}
     for output in outputs:
@@ -111,23 +114,26 @@ def find_batch_size(graph: Graph, numbers: Numbers, outputs: Sequence[str]) -> F
         places = [place for node_id in counted for place in _deciding(graph, numbers, node_id)]
         widgets = {widget for place in places for widget in numbers.sources(place) or {place}}
         is_clear = len(widgets) <= 1 and all(_can_set(numbers, widget) for widget in widgets)
+        most = most if widgets else 1
         found |= dict.fromkeys(widgets)
         unclear |= dict.fromkeys(() if is_clear else places)
     if unclear:
         return Found((), tuple(map(_address, unclear))[:UNCLEAR_MAX])
-    return Found(tuple(map(_address, found)), ())
+    return Found(tuple(map(_address, found)), (), most)
 
 
 def _can_set(numbers: Numbers, widget: Place) -> bool:
     return numbers.can_hold(widget) and (_is_count(widget[1]) or numbers.feeds_only(widget, _is_count))
 
 
-def batch_size_max(numbers: Numbers, addresses: Iterable[str]) -> int | None:
-    """The largest batch size that suits these addresses, and all that they feed; None if a request cannot ask for so
-    much, or nothing is known.
+def batch_size_max(numbers: Numbers, found: Found) -> int | None:
+    """The largest batch size that suits these addresses, and all that they feed; None if there is none, if a request
+    cannot ask for so much, or if nothing is known.
     """
-    most = IMAGES_PER_PROMPT_MAX
-    for address in addresses:
+    if not found.addresses:
+        return None
+    most = found.most
+    for address in found.addresses:
         node_id, _, name = address.partition(".")
         reached = numbers.reached((node_id, name)) or []
         for place in [(node_id, name), *(place for place in reached if _is_count(place[1]))]:

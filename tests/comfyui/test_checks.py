@@ -30,7 +30,7 @@ BY_SIZE = {"key": "by size", "inputs": {"required": {"width": ["INT", {"min": 1,
 SEVERAL = {"template": {"input": {"required": {"image": ["IMAGE", {}]}}, "prefix": "image", "min": 2, "max": 4}}
 CLASSES: Inputs = {
     "Loader": made({"name": [["one.safetensors", "sd/two.safetensors"]]}, "MODEL", "CLIP"),
-    "Picture": made({"image": [["photo.png"], {"image_upload": True}]}, "IMAGE", "MASK"),
+    "Picture": made({"image": [["photo.png", "none"], {"image_upload": True}]}, "IMAGE", "MASK"),
     "Sampler": made(
         {"model": ["MODEL"], "steps": ["INT", {"min": 1, "max": 100}], "cfg": ["FLOAT", {"min": 0.0, "max": 9.5}]},
         "IMAGE",
@@ -47,6 +47,7 @@ CLASSES: Inputs = {
         {"name": [["one.safetensors"]], "style": [["plain"]]}, "MODEL", python_module="custom_nodes.something"
     ),
     "LoadLatent": made({"latent": [["a.latent"]]}, "LATENT"),
+    "Load Ours": made({"video": [["a.webm"]]}, "IMAGE", python_module="custom_nodes.something"),
     "Silent": made({}, python_module="custom_nodes.something"),
     "OurPicture": made(
         {"image": [["photo.png"], {"image_upload": True}]}, "IMAGE", python_module="custom_nodes.something"
@@ -388,12 +389,15 @@ def test_files_are_what_must_be_in_the_input_folder() -> None:
         "5": node("VHS_LoadVideo", video="d.mp4", text="e.txt"),
         "6": node("LoadImageFromUrl", url="https://example.com/f.png"),
         "7": node("SaveImage", filename_prefix="g.png"),
+        "8": node("Picture", image="https://example.com/h.png"),
+        "11": node("Load Ours", video="i.webm"),
+        "12": node("Picture", image="none"),
     }
-    assert files(graph, INFO) == ("sub/a.png", "b.png", "d.mp4")
+    assert files(graph, INFO) == ("sub/a.png", "b.png", "d.mp4", "i.webm")
     assert files(graph, INFO, ["1"]) == ("sub/a.png",)
 
 
-def test_without_object_info_files_are_known_by_the_names_of_class_and_input() -> None:
+def test_without_object_info_files_are_known_by_the_name_of_the_class() -> None:
     graph = {"1": node("LoadImage", image="a.png"), "2": node("CLIPTextEncode", text="a.png")}
     assert files(graph) == ("a.png",)
 

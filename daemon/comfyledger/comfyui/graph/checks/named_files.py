@@ -133,7 +133,7 @@ def files(graph: Graph, info: ObjectInfo | None = None, nodes: Collection[str] |
     """The names of files that must be in ComfyUI's input folder, each once, in the order of the nodes. `nodes`: only
     these; None for all.
 
-    Of a class that the server does not have, or without `info`, the name of class and input decide.
+    Of a custom node, or without `info`, the name of the class and the ending of the value decide.
     """
     found = (name for node_id in _wanted(graph, nodes) for name in _files_of(graph[node_id], info))
     return tuple(dict.fromkeys(name.removesuffix(_HERE).rstrip() for name in found))
@@ -142,16 +142,20 @@ def files(graph: Graph, info: ObjectInfo | None = None, nodes: Collection[str] |
 def _files_of(node: Mapping[str, Any], info: ObjectInfo | None) -> Iterator[str]:
     given = node["inputs"]
     node_class = info.get(node["class_type"]) if info is not None else None
+    if (node_class is None or node_class.is_custom) and "load" in words_of(node["class_type"]):
+        yield from (value for value in given.values() if _names_medium(value))
     if node_class is None:
-        if "load" in words_of(node["class_type"]):
-            yield from (value for value in given.values() if _names_medium(value))
         return
     for name, one in inputs_of(node_class, given).items():
-        value = given.get(name)
-        if isinstance(value, str) and takes_uploads(node_class, one) and _in_input_folder(one, value):
-            is_choice_of_its_own = not _ending(value) and value in (one.options or ())
-            if value and not is_choice_of_its_own:
-                yield value
+        if takes_uploads(node_class, one) and _names_upload(one, given.get(name)):
+            yield given[name]
+
+
+def _names_upload(one: Input, value: object) -> bool:
+    """Whether a value is a name in the input folder, and no choice like "none"."""
+    if not isinstance(value, str) or not value or _LEADS_ELSEWHERE.match(value) or not _in_input_folder(one, value):
+        return False
+    return bool(_ending(value)) or value not in (one.options or ())
 
 
 def _names_medium(value: object) -> bool:

@@ -21,6 +21,7 @@ from comfyledger.comfyui.graph.read import (
     check_inputs,
     describe,
     fill,
+    plan_workflow,
 )
 from comfyledger.errors import Refused
 from support.graphs import DIFFUSION, GRAPHS, ROOM, WILD, diffusion, image, node, plan_of, read_graph, refusal
@@ -282,15 +283,15 @@ def test_anything_is_read_or_refused(source: Any) -> None:
 def saving(graph: dict[str, Any]) -> dict[str, Any]:
     """The same graph with an output that all others feed."""
     others = {i: n for i, n in graph.items() if n["class_type"] != "SaveImage" and "filename_prefix" not in n["inputs"]}
-    feeding = {f"images{k}": [node_id, 0] for k, node_id in enumerate(others)}
+    feeding = {f"images{k or ''}": [node_id, 0] for k, node_id in enumerate(others)}
     return {**others, "save": node("SaveImage", filename_prefix="x", **feeding)}
 
 
 @settings(max_examples=120, deadline=None)
 @given(GRAPHS.map(saving), st.data())
 def test_filling_in_changes_the_named_addresses_and_nothing_else(graph: dict[str, Any], draw: Any) -> None:
+    graph, plan = plan_workflow(graph)
     before = copy.deepcopy(graph)
-    plan = plan_of(graph)
     texts = [f"{i}.{k}" for i, n in graph.items() for k, v in n["inputs"].items() if isinstance(v, str)]
     prefixes = {output.prefix: f"ours-{output.node}" for output in plan.every_output}
     texts = [address for address in texts if address not in (*prefixes, plan.batch_size, *plan.seeds)]

@@ -356,6 +356,18 @@ def test_a_node_that_comfyui_does_not_run_for_its_own_sake_is_no_output() -> Non
     assert refusal(known, "CreateVideo", images=["1", 0]).code == "workflow_no_output"
 
 
+def test_a_saver_that_nothing_leads_to_is_left_out_where_another_is_fed() -> None:
+    """As by ComfyUI, which runs the others. Alone it is kept, for the mistake to be told."""
+    fed, unfed = save("1", 0), save("1", 9)
+    missing = node("SaveImage", filename_prefix="x")
+    for other in (unfed, missing):
+        graph = {"1": node("Make"), "8": other}
+        assert plan_workflow(graph, NOTHING_NAMED, INFO)[1].output == "8"
+        _, plan = plan_workflow(graph | {"9": fed}, NOTHING_NAMED, INFO)
+        assert ([one.node for one in plan.every_output], plan.left_out) == (["9"], ("8",))
+    assert outputs_of({"1": node("Make"), "8": unfed, "9": fed}) == ["8", "9"]
+
+
 def test_what_a_node_gives_out_that_was_meant_to_save_is_saved() -> None:
     graph = {"1": node("Make"), "9": node("CreateVideo", images=["1", 0], filename_prefix="x")}
     planned, plan = plan_workflow(graph, NOTHING_NAMED, INFO)

@@ -136,7 +136,7 @@ def _one_a_link(graph: Graph, several: Sequence[Candidate]) -> list[Candidate]:
     """Of several savers of the same link the one that saves it best; of equal ones the first."""
     best: dict[object, Candidate] = {}
     for one in several:
-        link = _saved(graph, one) or one.node
+        link = saved(graph, one) or one.node
         if link not in best or _quality(graph, one) > _quality(graph, best[link]):
             best[link] = one
     return list(best.values())
@@ -153,7 +153,7 @@ def _fullness(one: Candidate) -> int:
     return int(one.medium == "image" and one.direct and not one.saver.each)
 
 
-def _saved(graph: Graph, one: Candidate) -> tuple[str, int] | None:
+def saved(graph: Graph, one: Candidate) -> tuple[str, int] | None:
     """The link to what a candidate saves."""
     if one.link is not None:
         return one.link.node, one.link.slot
@@ -166,7 +166,7 @@ def _saved(graph: Graph, one: Candidate) -> tuple[str, int] | None:
 
 def _source(graph: Graph, one: Candidate) -> str:
     """The node that makes what a candidate saves, whatever form it has got since."""
-    link = _saved(graph, one)
+    link = saved(graph, one)
     return _made_by(graph, link[0]) if link else one.node
 
 
@@ -181,7 +181,7 @@ def _made_by(graph: Graph, node_id: str) -> str:
 
 def _shows_no_work(graph: Graph, one: Candidate) -> bool:
     """Whether what it saves is loaded from a file, or made from a mask and from nothing else."""
-    link = _saved(graph, one)
+    link = saved(graph, one)
     if one.saver.type == "MASK" or link is None:
         return one.saver.type == "MASK"
     node = graph[link[0]]
@@ -202,7 +202,7 @@ def _compared(graph: Graph, several: Sequence[Candidate]) -> Compared:
     nodes: dict[str, int] = dict.fromkeys(above, 0)
     links: dict[tuple[str, int], int] = {}
     for place, one in enumerate(several):
-        link = _saved(graph, one) if one.saver.beside else None  # what it shows beside is another candidate
+        link = saved(graph, one) if one.saver.beside else None  # what it shows beside is another candidate
         nodes[link[0] if link else one.node] |= 1 << place
     ready = [node_id for node_id in above if not waiting[node_id]]
     while ready:
@@ -240,7 +240,7 @@ def _goes_into_another(compared: Compared, place: int) -> bool:
 def _users(compared: Compared, place: int) -> int:
     """A film contains the sound that is linked to it, and not another output of the same node."""
     one = compared.several[place]
-    link = _saved(compared.graph, one)
+    link = saved(compared.graph, one)
     if one.medium == "audio" and link is not None:
         return compared.fed_by_link.get(link, 0)
     return compared.fed_by_node[compared.sources[place]]

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from comfyledger.comfyui.graph.meant import Candidate, Link, results
+from comfyledger.comfyui.graph.meant import Candidate, Link, results, saved
 from comfyledger.comfyui.graph.nodes import (
     NAMED_MAX,
     Graph,
@@ -72,7 +72,8 @@ def choose_outputs(graph: Graph, asked: Sequence[str] | None = None, info: Objec
     Raises Refused: workflow_no_output, workflow_output_ambiguous, workflow_output_unsupported.
     """
     found = list(_candidates(graph, info))
-    chosen = _meant(graph, found) if asked is None else [_named(graph, found, node_id) for node_id in asked]
+    living = [one for one in found if not _is_unfed(graph, one, info)]
+    chosen = _meant(graph, living or found) if asked is None else [_named(graph, found, node_id) for node_id in asked]
     linked = dict(graph)
     made_of = [_output(linked, one) for one in chosen]
     outputs = tuple(output for output, _ in made_of)
@@ -236,6 +237,17 @@ def _named(graph: Graph, found: Iterable[Candidate], node_id: str) -> Candidate:
     if one is None or not one.usable:
         raise _unsupported(graph, [node_id])
     return one
+
+
+def _is_unfed(graph: Graph, one: Candidate, info: ObjectInfo | None) -> bool:
+    """Whether nothing leads to what it saves: no link, or one to an output that the class does not have any more.
+    ComfyUI runs the other outputs of such a graph.
+    """
+    if not one.saver.saves:
+        return False
+    link = saved(graph, one)
+    source = info.get(graph[link[0]]["class_type"]) if link is not None and info is not None else None
+    return link is None or (source is not None and link[1] >= len(source.outputs))
 
 
 def _usable(one: Candidate) -> bool:

@@ -178,11 +178,11 @@ def test_a_bypassed_node_hands_on_the_input_of_the_same_type() -> None:
     assert "2" not in graph_of(said)
 
 
-def test_a_reroute_hands_on_its_input() -> None:
+def test_a_reroute_hands_on_its_input_and_what_only_the_page_shows_is_left_out() -> None:
     reroutes = [node(2, "Reroute", links={"": 1}), node(3, "Reroute (rgthree)", links={"": 2})]
-    said = chain(
-        *reroutes, node(4, "Note", ["text"]), links=[[1, 1, 0, 2, 0], [2, 2, 0, 3, 0], [3, 3, 0, 9, 0]], feeds=3
-    )
+    page = [node(4, "Note", ["text"]), node(5, "Fast Muter (rgthree)", links={"": 1})]
+    links = [[1, 1, 0, 2, 0], [2, 2, 0, 3, 0], [3, 3, 0, 9, 0]]
+    said = chain(*reroutes, *page, links=links, feeds=3)
     assert inputs_of(said) == {"1": {"width": 8, "height": 8}, "9": {"filename_prefix": "x", "images": ["1", 0]}}
 
 

@@ -21,7 +21,28 @@ SET_NODE: Final = "SetNode"
 GET_NODE: Final = "GetNode"
 PASSES: Final = frozenset({"Reroute", "Reroute (rgthree)", SET_NODE})
 """Nodes of the page that hand on their input."""
-PAGE_ONLY: Final = PASSES | EVERYWHERE | {GET_NODE, PRIMITIVE, "Note", "MarkdownNote"}
+PAGE_ONLY: Final = frozenset(
+    {
+        *PASSES,
+        *EVERYWHERE,
+        GET_NODE,
+        PRIMITIVE,
+        "Note",
+        "MarkdownNote",
+        "Bookmark (rgthree)",
+        "Fast Actions Button (rgthree)",
+        "Fast Bypasser (rgthree)",
+        "Fast Groups Bypasser (rgthree)",
+        "Fast Groups Muter (rgthree)",
+        "Fast Muter (rgthree)",
+        "Label (rgthree)",
+        "Mute / Bypass Relay (rgthree)",
+        "Mute / Bypass Repeater (rgthree)",
+        "Node Collector (rgthree)",
+        "Node Combiner (rgthree)",
+        "Random Unmuter (rgthree)",
+    }
+)
 """Nodes that ComfyUI itself never sees: of the page, and of the extensions KJNodes, rgthree and cg-use-everywhere."""
 
 _ANY: Final = frozenset({"*", ""})

@@ -25,7 +25,7 @@ START_S: Final = 20.0
 """For Python to start and to import, on a machine that is busy."""
 CONVERT_S: Final = 5.0
 IDLE_S: Final = 300.0
-"""After so long without a document the process ends. It holds one answer of `/object_info`, mostly 20 to 100 MB."""
+"""After so long without a document the process ends. It has some 20 MB, and what `/object_info` answered."""
 WAITING_MAX: Final = 16
 """Documents that wait for their turn. More are refused with `busy`."""
 KEPT_VARIABLES: Final = ("HOME", "PYTHONHOME", "PYTHONPATH")

@@ -1,6 +1,6 @@
 """What the stand-in refuses, in the words of ComfyUI 0.29.0, and what it says in `/object_info`.
 
-Every expectation below was compared with the answer of a real ComfyUI 0.29.0 to the same graph.
+Types and texts are those with which a real ComfyUI 0.29.0 answered to the same mistakes.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import pytest
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph.nodes import upstream
 from comfyledger.comfyui.object_info import ObjectInfo, read_object_info
-from comfyledger.sim.comfyui.checks.validate import Refusal, check
+from comfyledger.sim.comfyui.checks.validate import Refusal, Runnable, check
 from comfyledger.sim.comfyui.installed import Installed
 from support.checked_graphs import RIGHT, WRONG, Case, Graph, changed
 from support.graphs import node
@@ -56,11 +56,15 @@ def info(installed: Installed) -> ObjectInfo:
     return read_object_info(json.dumps(installed.object_info()).encode(), "digest")
 
 
-def is_refused(installed: Installed, graph: Graph) -> bool:
-    """By the stand-in. Only what the output needs is sent to it."""
+def answered(installed: Installed, graph: Graph) -> Runnable | Refusal:
+    """What the stand-in says. Only what the output needs is sent to it."""
     needed = upstream(graph, ["9"])
     sent = {node_id: copy.deepcopy(graph[node_id]) for node_id in graph if node_id in needed}
-    return isinstance(check({"prompt": sent, "partial_execution_targets": ["9"]}, installed), Refusal)
+    return check({"prompt": sent, "partial_execution_targets": ["9"]}, installed)
+
+
+def is_refused(installed: Installed, graph: Graph) -> bool:
+    return isinstance(answered(installed, graph), Refusal)
 
 
 @pytest.mark.parametrize("case", [*WRONG.values(), *RIGHT.values()], ids=[*WRONG, *RIGHT])
@@ -70,7 +74,29 @@ def test_every_mistake_is_found_and_no_other(installed: Installed, info: ObjectI
     assert is_refused(installed, case.graph) is bool(case.mistakes)
 
 
+CASES = {**WRONG, **{f"right: {name}": case for name, case in RIGHT.items()}}
+ANSWERS = Path(__file__).parents[1] / "recordings" / "comfyui-0.29.0" / "refusals.json"
+"""What a real ComfyUI 0.29.0 answered to the cases that have classes of its own: status, error, and the type and the
+beginning of the details of each error by node."""
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "comfyui-0.33.0"
+
+
+def said(answer: Runnable | Refusal) -> dict[str, Any]:
+    """An answer of the stand-in in the form of the recorded ones. Lists of choices are cut off: they differ."""
+    plain: dict[str, Any] = {"status": 200}
+    if isinstance(answer, Refusal):
+        plain = {"status": 400, "error": answer.error["type"]}
+        plain |= {"node": answer.error["extra_info"]["node_id"]} if answer.error["extra_info"] else {}
+    nodes = {
+        node_id: sorted([error["type"], error["details"].partition(" not in ")[0]] for error in found["errors"])
+        for node_id, found in answer.node_errors.items()
+    }
+    return plain | ({"nodes": nodes} if nodes else {})
+
+
+@pytest.mark.parametrize(("name", "real"), json.loads(ANSWERS.read_text("utf-8")).items())
+def test_the_stand_in_answers_what_a_real_comfyui_answered(installed: Installed, name: str, real: Any) -> None:
+    assert said(answered(installed, CASES[name].graph)) == real
 
 
 def recorded() -> Iterator[tuple[str, Graph, set[tuple[str, str]]]]:

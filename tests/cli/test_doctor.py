@@ -118,10 +118,14 @@ def test_a_broken_workflow_is_a_failure_and_the_others_are_checked(
 
     monkeypatch.setattr(inspect, "examine", examine)
     more = "[workflows.empty-image]\nfile = 'sample:empty-image'\n[workflows.lost]\nfile = 'lost.json'\n"
-    config.write_text(config.read_text() + more)
+    (config.parent / "drawn.json").write_text('{"nodes": [], "links": []}')
+    config.write_text(config.read_text() + more + "[workflows.drawn]\nfile = 'drawn.json'\n")
     result = run("doctor", "--config", str(config))
     assert (result.exit_code, seen) == (FOUND, ["empty-image"])
-    assert "[workflows.lost]" in result.stdout.splitlines()[0]
+    lost, drawn, *_ = result.stdout.splitlines()
+    assert "[workflows.lost]" in lost
+    assert drawn.startswith("ok ")
+    assert "Workflow drawn is in the UI format." in drawn
 
 
 HANGING = """

@@ -63,13 +63,13 @@ async def _examined(ctx: click.Context, config_path: Path | None, probe: bool) -
         refused = Diagnosis("configuration", "failure", refusal.message, refusal.hint)
         bounds = checks.Bounds()
         return checks.Report((refused, *await checks.installed(bounds)), bounds.overdue)
-    workflows, broken = _workflows(found)
+    workflows, others = _workflows(found)
     report = await checks.examine(found, workflows, lambda: str(uuid.uuid4()), probe=probe)
-    return checks.Report((*broken, *report.diagnoses), report.overdue)
+    return checks.Report((*others, *report.diagnoses), report.overdue)
 
 
 def _workflows(found: Settings) -> tuple[dict[str, Planned], list[Diagnosis]]:
-    """The workflows that can be used, and a diagnosis for each of the others."""
+    """The workflows that can be checked against a ComfyUI, and a diagnosis for each of the others."""
     from msgspec.structs import replace
 
     from comfyledger.admission.configured import made_ready, read_workflows
@@ -77,16 +77,19 @@ def _workflows(found: Settings) -> tuple[dict[str, Planned], list[Diagnosis]]:
     from comfyledger.maintenance.doctor.judge import Diagnosis
 
     workflows: dict[str, Planned] = {}
-    broken = []
+    others = []
     for name, workflow in found.workflows.items():
         try:
             source = read_workflows(replace(found, workflows={name: workflow}))[name]
-            if source.graph is not None:
-                made = made_ready(source)
-                workflows[name] = Planned(made.graph, made.plan)
+            if source.graph is None:
+                text = f"Workflow {name} is in the UI format. `comfyledger workflow check FILE` says whether it fits."
+                others.append(Diagnosis("configuration", "ok", text))
+                continue
+            made = made_ready(source)
+            workflows[name] = Planned(made.graph, made.plan)
         except Refused as refusal:
-            broken.append(Diagnosis("configuration", "failure", refusal.message, refusal.hint))
-    return workflows, broken
+            others.append(Diagnosis("configuration", "failure", refusal.message, refusal.hint))
+    return workflows, others
 
 
 def _say_report(report: Report) -> None:

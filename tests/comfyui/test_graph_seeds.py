@@ -284,6 +284,17 @@ def test_a_seed_nodes_own_seed_comes_before_what_is_linked_to_it() -> None:
     assert plan(seeded(["n1", 0], **nodes)).seeds == ("n1.seed",)
 
 
+def test_a_seed_in_a_bundle_of_values_is_followed() -> None:
+    nodes = {
+        "n1": node("Context Big (rgthree)", steps=["n3", 0], seed=["n2", 0], model=["4", 0]),
+        "n2": node("JWInteger", value=5),
+        "n3": node("JWInteger", value=20),
+    }
+    graph = seeded(["n1", 5], **nodes)
+    for found in (plan(graph), plan(graph, known())):
+        assert (found.seeds, found.seeds_unclear) == (("n2.value",), ())
+
+
 def test_a_number_beside_a_circle_is_found() -> None:
     nodes = {"n1": node("Any Switch (rgthree)", any_01=["n1", 0], any_02=["n2", 0]), "n2": node("JWInteger", value=5)}
     assert plan(seeded(["n1", 0], **nodes)).seeds == ("n2.value",)
@@ -467,6 +478,13 @@ def test_an_output_with_two_batch_sizes_makes_all_unclear() -> None:
     graph["20"] = node("EmptyImage", width=64, batch_size=1)
     found = plan(graph, named=Named(("9", "19")))
     assert (found.batch_size, found.batch_sizes_unclear) == (None, ("15.batch_size", "20.batch_size"))
+
+
+def test_a_linked_batch_size_comes_from_the_input_of_that_name() -> None:
+    graph = diffusion()
+    graph["5"]["inputs"]["batch_size"] = ["n1", 2]
+    graph["n1"] = node("Sizes", value=64, batch_size=1)
+    assert plan(graph).batch_size == "n1.batch_size"
 
 
 def test_of_the_outputs_of_a_loader_only_a_latent_or_an_image_counts() -> None:

@@ -67,7 +67,7 @@ class Numbers:
         self._info = info
         self._inputs: dict[str, dict[str, Input]] = {}
         self._fed: dict[str, list[Place]] | None = None
-        self._giving: dict[str, list[str]] = {}
+        self._giving: dict[Place, list[str]] = {}
         self._steps_left = STEPS_MAX
 
     def node_class(self, node_id: str) -> NodeClass | None:
@@ -185,12 +185,19 @@ class Numbers:
         chosen = self.chosen(node_id)
         if chosen is not None:
             return [(node_id, chosen)] if chosen in inputs else []
-        if node_id not in self._giving:
-            self._giving[node_id] = [name for name in inputs if self._gives_on((node_id, name))]
-        names = self._giving[node_id]
-        alike = [name for name in names if name == wanted or (is_seed_name(name) and is_seed_name(wanted))]
-        linked = [name for name in names if is_link(self._graph, inputs[name])]
-        return [(node_id, name) for name in alike or linked or names]
+        kind = "seed" if is_seed_name(wanted) else wanted.rpartition(".")[2]
+        if (node_id, kind) not in self._giving:
+            self._giving[node_id, kind] = self._names_behind(node_id, kind)
+        return [(node_id, name) for name in self._giving[node_id, kind]]
+
+    def _names_behind(self, node_id: str, kind: str) -> list[str]:
+        inputs = self._graph[node_id]["inputs"]
+        names = [name for name in inputs if self._gives_on((node_id, name))]
+        if kind == "seed":
+            alike = list(filter(is_seed_name, names if self.node_class(node_id) is not None else inputs))
+        else:
+            alike = [name for name in names if name == kind]
+        return alike or [name for name in names if is_link(self._graph, inputs[name])] or names
 
     def _gives_on(self, place: Place) -> bool:
         """Whether a node gives on the number of this input, as it is or computed with."""

@@ -13,13 +13,26 @@ PURE = sorted(
     [
         *(PACKAGE / "core").rglob("*.py"),
         *(PACKAGE / "wire").rglob("*.py"),
-        *(PACKAGE / "comfyui" / "graph").glob("*.py"),
+        *(PACKAGE / "comfyui" / "graph").rglob("*.py"),
         *(PACKAGE / "comfyui" / name for name in ("messages.py", "fields.py", "object_info.py")),
     ]
 )
 ALLOWED = {
     *("__future__", "bisect", "collections", "collections.abc", "difflib", "enum", "functools", "hashlib", "heapq"),
-    *("itertools", "json", "math", "re", "string", "struct", "types", "typing", "unicodedata", "urllib.parse", "zlib"),
+    *(
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "re",
+        "string",
+        "struct",
+        "types",
+        "typing",
+        "unicodedata",
+        "urllib.parse",
+        "zlib",
+    ),
     *("msgspec", "msgspec.structs"),
 }
 FROM_UUID = {"UUID", "uuid5"}

@@ -14,6 +14,7 @@ from PIL import Image
 
 from comfyledger.client import read_workflow, workflow_files
 from comfyledger.sim.comfyui.media.stills import animated_png, animated_webp
+from comfyledger.wire.strict import PARTS_MAX
 from support.graphs import diffusion, refusal
 
 PICTURES = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
@@ -43,7 +44,8 @@ def test_standard_input_is_read_like_a_file(monkeypatch: pytest.MonkeyPatch, is_
         (b"[" * 100_000, "workflow_invalid"),
         (b'{"1": 1, "1": 2}', "invalid_field"),
         (b'{"1": NaN}', "workflow_invalid"),
-        (b" " * 2**20 + b"{}", "graph_too_large"),
+        (b" " * workflow_files.WORKFLOW_BYTES_MAX + b"{}", "graph_too_large"),
+        (b'{"nodes":[' + b"[]," * PARTS_MAX + b"[]]}", "graph_too_large"),
         (b"RIFF\0\0\0\0WEBP", "workflow_invalid"),
     ],
 )
@@ -55,6 +57,13 @@ def test_a_file_without_a_workflow_is_refused_by_code(tmp_path: Path, content: b
 @pytest.mark.parametrize("path", ["none.json", ".", "a\0b.json"])
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, path: str) -> None:
     assert refusal(read_workflow, f"{tmp_path}/{path}").code == "workflow_invalid"
+
+
+def test_the_indentation_of_a_file_does_not_count(tmp_path: Path) -> None:
+    graph = {str(place): {"class_type": "A", "inputs": {"a": 1}} for place in range(12_000)}
+    (tmp_path / "g.json").write_text(json.dumps(graph, indent=4))
+    assert (tmp_path / "g.json").stat().st_size > 2**20 > len(json.dumps(graph))
+    assert read_workflow(tmp_path / "g.json") == graph
 
 
 def test_no_more_of_a_file_is_held_than_a_request_may_have() -> None:

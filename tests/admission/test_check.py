@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comfyledger.admission.check import PARTS_MAX, Ground, check, check_any_form
+from comfyledger.admission.check import Ground, check, check_any_form
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph.checks import Level
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import CODES, NodeMistake, Refused
+from comfyledger.wire.strict import PARTS_MAX
 from support.graphs import ROOM, diffusion
 
 LOOSE = Ground(ROOM)

@@ -23,12 +23,11 @@ from comfyledger.comfyui.graph.nodes import printable, upstream
 from comfyledger.comfyui.graph.plan import addresses_of_the_run
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import NodeMistake, Refused
+from comfyledger.wire.strict import has_many_parts
 
 LISTED_MAX: Final = 100
 """Entries in each list of a report."""
 CLASS_CHARS: Final = 200
-PARTS_MAX: Final = 200_000
-"""Lists and objects in a document. Decoded, even an empty one takes 60 bytes. The largest known has 12,000."""
 UNKNOWN_HINT: Final = "Start ComfyUI and the daemon, or export the workflow in ComfyUI: Workflow > Export (API)."
 
 
@@ -73,7 +72,7 @@ async def check_any_form(source: bytes | Mapping[str, Any], ground: Ground, conv
 
 def _holds_document(source: bytes | Mapping[str, Any]) -> bool:
     """Whether what is too large for a graph is a document, which has much beside the graph."""
-    if isinstance(source, bytes) and source.count(b"[") + source.count(b"{") > PARTS_MAX:
+    if isinstance(source, bytes) and has_many_parts(source):
         return False
     try:
         decoded = msgspec.json.decode(source) if isinstance(source, bytes) else source

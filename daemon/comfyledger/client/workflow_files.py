@@ -16,11 +16,11 @@ from typing import Any, BinaryIO, Final, NoReturn
 
 from comfyledger.errors import Refused
 from comfyledger.wire.picture import EXPORT_HINT, HEAD_BYTES, graph_in_picture, is_picture
-from comfyledger.wire.strict import check_once, finite
+from comfyledger.wire.strict import PARTS_MAX, check_once, finite, has_many_parts
 
 STDIN: Final = "-"
-WORKFLOW_BYTES_MAX: Final = 2**20
-"""A request has no room for more."""
+WORKFLOW_BYTES_MAX: Final = 2**21
+"""Twice what a request has room for by default: files are indented, and a request is not."""
 PIPED_BYTES_MAX: Final = 2**28
 """Of a picture that comes through a pipe, which is kept on disk meanwhile."""
 PIECE_BYTES: Final = 2**20
@@ -54,6 +54,9 @@ def workflow_text(path: str | os.PathLike[str], bytes_max: int) -> bytes:
 
 def workflow_in(text: bytes) -> dict[str, Any]:
     """The JSON object in a text, without the numbers that ComfyUI does not look at. Raises Refused."""
+    if has_many_parts(text):
+        message = f"The workflow has more than {PARTS_MAX:,} lists and objects."
+        raise Refused("graph_too_large", message, hint="Remove nodes that are not needed.")
     try:
         decoded = text.decode("utf-8-sig")
         value = json.loads(decoded)

@@ -21,6 +21,8 @@ PATH_CHARS_MAX: Final = 200
 HEAD_CHARS: Final = 65_536
 """Of a frame above the limit only so much is looked at, and its last few characters."""
 TAIL_CHARS: Final = 512
+PARTS_MAX: Final = 200_000
+"""Lists and objects in a workflow. Decoded, even an empty one takes 60 bytes. The largest known has 12,000."""
 _TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}:,]|[^][{}:,"\s]+')
 _LAST: Final = re.compile(r'"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*\}\s*\Z')
 _NOT_FINITE_HINT: Final = "JSON has no NaN and no infinity: give a number, or omit the field."
@@ -88,6 +90,14 @@ def _literal(token: str) -> Any:
         return json.loads(token, parse_int=_integer)
     except ValueError:
         return None
+
+
+# ---- what is too much
+
+
+def has_many_parts(text: bytes) -> bool:
+    """Whether JSON may have more than `PARTS_MAX` lists and objects. It is told before anything is decoded."""
+    return text.count(b"[") + text.count(b"{") > PARTS_MAX
 
 
 # ---- what is not JSON

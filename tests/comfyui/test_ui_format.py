@@ -362,6 +362,17 @@ def test_an_input_of_the_subgraph_may_be_named_instead_of_a_widget_within() -> N
     assert inputs_of(proxied([["5", "height"], ["-1", "wide"]], [32, 16]))["2:5"] == {"width": 16, "height": 32}
 
 
+@pytest.mark.parametrize("name", ["width", "wide"])
+def test_a_widget_two_subgraphs_deep_is_named_by_the_input_or_by_itself(name: str) -> None:
+    said = nested(outer_values=[48])
+    outer, inner = said["definitions"]["subgraphs"]
+    inner["inputs"][0]["name"] = "wide"
+    outer["nodes"][0]["inputs"] = []
+    outer["inputs"] = []
+    said["nodes"][0]["properties"] = {"proxyWidgets": [["4", name]]}
+    assert inputs_of(said)["2:4:5"]["width"] == 48
+
+
 def test_a_value_that_the_page_has_set_aside_counts() -> None:
     said = proxied([], [8])
     aside = [{"originalEntry": ["-1", "wide"], "hostValue": 64}, {"originalEntry": ["-1", "wide"], "hostValue": 65}, 1]

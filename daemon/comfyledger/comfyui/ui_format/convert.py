@@ -70,8 +70,8 @@ def read_document(text: bytes, info: ObjectInfo, graph_bytes_max: int) -> dict[s
 def convert(document: Mapping[str, Any], info: ObjectInfo, graph_bytes_max: int) -> dict[str, Any]:
     """The graph of a document.
 
-    Raises Refused: workflow_invalid (the path is the node or the place); graph_too_large; comfyui_refused for nodes
-    that an output needs and whose classes the server does not have, all of them at once.
+    Raises Refused: workflow_invalid (the path is the node or the place); graph_too_large; workflow_failed_validation
+    for nodes that an output needs and whose classes the server does not have, all of them at once.
     """
     read_in = read(document)
     order = leaves_first(read_in)
@@ -278,7 +278,7 @@ def _check_no_groups(graph: Mapping[str, Any], unknown: Iterable[str]) -> None:
         raise invalid(
             f"The workflow has group nodes: {some_of(titled(graph, groups))}.",
             groups[0],
-            "Convert them to nodes or to subgraphs in ComfyUI.",
+            "Open the workflow in ComfyUI, which makes subgraphs of them, and save it.",
         )
 
 

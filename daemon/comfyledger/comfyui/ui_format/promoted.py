@@ -30,8 +30,6 @@ class Entry(NamedTuple):
 
     node: str
     widget: str
-    of_inner: str
-    """The node that the widget is of, where `node` is again one of a subgraph; empty if that is not said."""
     value: Any
 
 
@@ -48,7 +46,7 @@ def promote(document: Document, order: Iterable[Level], renamed: Mapping[str, Ma
             host.promoted |= _set_aside(host)
         for host, inside, entries in hosts:
             if entries:
-                _by_name(host, inside, entries)
+                _by_name(document, host, inside, entries)
         for host, inside, _ in hosts:
             for port in inside.inputs:
                 if port.name not in host.promoted and (value := _inner_value(inside, port)) is not MISSING:
@@ -102,14 +100,12 @@ def _entries(host: Node, new_ids: Mapping[str, str]) -> list[Entry]:
         match one:
             case [str(), str(widget), *_] if len(widget) > NAME_CHARS_MAX:
                 return []
-            case [str(node), str(widget)]:
-                inner = ""
-            case [str(node), str(widget), str(inner)]:
+            case [str(node), str(widget)] | [str(node), str(widget), str()]:
                 pass
             case _:
                 return []
         value = given[place] if place < len(given) and given[place] is not None else MISSING
-        entries.append(Entry(new_ids.get(node, node), widget, inner, value))
+        entries.append(Entry(new_ids.get(node, node), widget, value))
     return entries
 
 
@@ -126,7 +122,7 @@ def _set_aside(host: Node) -> dict[str, Any]:
     return values
 
 
-def _by_name(host: Node, inside: Level, entries: list[Entry]) -> None:
+def _by_name(document: Document, host: Node, inside: Level, entries: list[Entry]) -> None:
     ports = {
         (node.id, slot.name): port.name
         for port in reversed(inside.inputs)
@@ -143,6 +139,8 @@ def _by_name(host: Node, inside: Level, entries: list[Entry]) -> None:
             name = _port_of_primitive(inside, node, entry)
         else:
             widget = _widget(node, entry.widget)
+            if node.type in document.subgraphs and widget not in node.promoted:
+                widget = _port_to(document.subgraphs[node.type], widget)
             name = ports.get((node.id, widget)) or _port_of_widget(inside, node, widget)
             ports[node.id, widget] = name
         if name and entry.value is not MISSING:
@@ -154,6 +152,12 @@ def _widget(node: Node, name: str) -> str:
     while value_of(node, name) is MISSING and (prefix := _PREFIX.match(name)) and prefix.end() < len(name):
         name = name[prefix.end() :]
     return name
+
+
+def _port_to(inside: Level, widget: str) -> str:
+    """The input of a subgraph that leads to a widget of this name; the name itself if none does."""
+    ports = (port for port in inside.inputs if any(slot.name == widget for _, slot in _targets(inside, port)))
+    return next((port.name for port in ports), widget)
 
 
 def _port_of_widget(inside: Level, node: Node, widget: str) -> str:

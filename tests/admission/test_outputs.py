@@ -96,6 +96,14 @@ def test_a_request_names_the_outputs_of_its_graph() -> None:
     assert command.prompts[0].images == (1, 2, 3)
 
 
+def test_without_a_name_every_result_of_a_graph_is_an_image_of_each_shot() -> None:
+    angles = {f"3{i}": node("Turn", image=["1", 0]) for i in range(3)}
+    angles |= {f"4{i}": node("SaveImage", images=[f"3{i}", 0], filename_prefix="x") for i in range(3)}
+    command = command_of(quantity=2, workflow={"1": FILM["1"], **angles})
+    assert nodes_of(command) == ["40", "41", "42"]
+    assert (runs(command), command.media) == ([(1, 2, 3), (4, 5, 6)], ("image", "image", "image"))
+
+
 def test_a_request_names_other_outputs_than_the_configuration() -> None:
     whole = given(FILM, graphs.Named(("12",), inputs={"prompt": "20.text"}))
     assert nodes_of(command_of({"w": whole}, quantity=1)) == ["12"]

@@ -121,6 +121,23 @@ async def test_nobody_waits_for_a_slow_server_longer_than_the_bound(tmp_path: Pa
     assert names(await known.fresh(100.1)) == ["SaveImage"]
 
 
+async def test_who_sends_waits_for_what_a_new_connection_says(tmp_path: Path) -> None:
+    server = Server(SAVER)
+    known = of(server, tmp_path)
+    assert await known.latest() is None
+    await known.fresh(100.0)
+    server.go.clear()
+    server.classes = BLUR
+    known.renew(101.0)
+    waiting = asyncio.create_task(known.latest())
+    await until(lambda: server.calls == 2, "the server is asked")
+    assert names(known.current()) == ["SaveImage"]
+    server.go.set()
+    assert names(await waiting) == ["ImageBlur"]
+    assert names(await known.latest()) == ["ImageBlur"]
+    assert server.calls == 2
+
+
 async def test_what_the_server_before_a_restart_says_late_is_not_used(tmp_path: Path) -> None:
     server = Server(SAVER)
     server.go.clear()

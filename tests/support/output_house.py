@@ -114,6 +114,9 @@ class House:
     def current(self) -> None:
         """Nobody knows its node classes."""
 
+    async def latest(self) -> None:
+        """As it is."""
+
     async def fresh(self, _: float, wait_s: float | None = 0.0) -> None:
         """Nor does it say them."""
 

@@ -32,6 +32,9 @@ class Classes:
     def current(self) -> ObjectInfo | None:
         return self.known
 
+    async def latest(self) -> ObjectInfo | None:
+        return self.known
+
     async def fresh(self, _: float, wait_s: float | None = 0.0) -> ObjectInfo | None:
         self.asked.append("fresh")
         return self.at_once
@@ -61,6 +64,14 @@ def check_of(classes: Classes, level: CheckLevel = "full") -> NodeCheck:
 async def test_a_prompt_is_held_only_by_a_fresh_answer(classes: Classes, mistakes: int, asked: list[str]) -> None:
     assert len(await check_of(classes).mistakes("b1", NOISE, {})) == mistakes
     assert classes.asked == asked
+
+
+async def test_what_a_new_connection_says_is_waited_for() -> None:
+    class Renewed(Classes):
+        async def latest(self) -> ObjectInfo | None:
+            return LACKING
+
+    assert len(await check_of(Renewed(HAVING, LACKING)).mistakes("b1", NOISE, {})) == 1
 
 
 async def test_a_batch_that_continues_is_held_again_only_by_a_later_answer() -> None:

@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import hashlib
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -55,6 +56,14 @@ class NodeClasses:
     def current(self) -> ObjectInfo | None:
         """What the server said last, maybe before this start of the daemon; None if it was never seen."""
         return self._known.info if self._known is not None else None
+
+    async def latest(self) -> ObjectInfo | None:
+        """As `current`, after a call that is under way: at a new connection the server may be another one."""
+        if self._call is not None and not self._call.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WAIT_S):
+                    await self._answered(self._call)
+        return self.current()
 
     async def fresh(self, now: float, wait_s: float | None = WAIT_S) -> ObjectInfo | None:
         """What the server has now, at most `FRESH_S` old; None if it cannot be asked, or does not answer in time.

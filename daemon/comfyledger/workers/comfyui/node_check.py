@@ -36,7 +36,7 @@ class NodeCheck:
         if self._checks.level == "off":
             return ()
         continues, now = self._held.get(batch_id) is not None, asyncio.get_running_loop().time()
-        info = self._classes.current()
+        info = await self._classes.latest()
         if info is not None and not self._checks.mistakes(template, [inputs], info).every:
             return ()
         info = await (self._classes.next(now) if continues else self._classes.fresh(now, None))

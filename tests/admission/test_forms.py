@@ -49,6 +49,15 @@ def test_the_size_of_a_graph_in_a_picture_is_limited(tmp_path: Path) -> None:
     assert "graph_bytes_max" in refused.hint
 
 
+def test_a_document_in_a_picture_may_be_as_large_as_one_in_a_file(tmp_path: Path) -> None:
+    document = {"nodes": [{"id": 1, "type": "Note", "widgets_values": ["x" * 600]}]}
+    pictures = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    settings = settings_of(tmp_path / "p.png", animated_png(pictures, 8.0, {"workflow": document}))
+    limited = replace(settings, limits=Limits(graph_bytes_max=200))
+    assert json.loads(read_workflows(limited)["w"].document or b"") == document
+    assert refusal(read_workflows, replace(settings, limits=Limits(graph_bytes_max=50))).code == "config_invalid"
+
+
 def test_what_a_configured_workflow_has_beside_its_nodes_is_told(tmp_path: Path) -> None:
     content = json.dumps({"input": {"webhook": "x", "workflow": {**diffusion(), "_comment": "c"}}}).encode()
     prepared = made_ready(read_workflows(settings_of(tmp_path / "p.json", content))["w"])

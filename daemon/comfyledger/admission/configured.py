@@ -77,9 +77,10 @@ def _content(path: Path, graph_bytes_max: int) -> bytes:
     with path.open("rb") as file:
         picture = is_picture(file.read(HEAD_BYTES))
         file.seek(0)
+        most = document_bytes_max(graph_bytes_max)
         if picture:
-            return graph_in_picture(file, graph_bytes_max)
-        most = len(codecs.BOM_UTF8) + document_bytes_max(graph_bytes_max)
+            return graph_in_picture(file, most)
+        most += len(codecs.BOM_UTF8)
         content = file.read(most + 1)
     if len(content) > most:
         hint = "Remove nodes that are not needed, or raise [limits] graph_bytes_max."

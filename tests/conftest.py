@@ -27,8 +27,6 @@ FOREIGN = ("COMFYLEDGER_", "CLOUDINARY_")
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 4 * 1024**3
 """Several times what all tests write."""
-NEW_OBJECTS = 20_000
-"""After how many the garbage collector runs. Its full runs look through what thousands of tests before have left."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,7 +66,6 @@ def pytest_collection_finish() -> None:
     """Thousands of tests and their modules stay until the end, so no collection of garbage need look through them."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(NEW_OBJECTS)
 
 
 @pytest.fixture(autouse=True)

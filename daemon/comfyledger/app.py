@@ -126,8 +126,8 @@ async def _run(settings: Settings) -> None:
         async with asyncio.TaskGroup() as group:
             comfyui = await first_answers(daemon.backends.values()) if logs.speaks_to_people() else []
             entrances = await open_server(settings, context, stack)
-            await _report_ready(settings, context, entrances, comfyui)
             tasks = [group.create_task(loop) for loop in daemon.loops()]
+            await _report_ready(settings, context, entrances, comfyui)
             watchdog = Watchdog(notifier, context.view, lanes_of(settings), watchdog_s(os.environ, os.getpid()))
             _spare_collector()
             notifier.say(READY)
@@ -221,6 +221,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     progress.abouts.extend(renderer.about for renderer in background.renderers.values())
     context = await _context(settings, state, engine, progress, stores, backends, workflows, tools, notifier)
     await background.sweep_and_check()
+    await engine.load()
     return Daemon(context, backends, background, preparer)
 
 

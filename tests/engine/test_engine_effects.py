@@ -39,6 +39,21 @@ async def test_a_start_goes_on_with_what_was_owed_before(make: Any) -> None:
     ]
 
 
+async def test_what_is_open_is_seen_before_the_loop_runs_and_is_loaded_once(make: Any) -> None:
+    """The door opens before the loop runs, and whoever comes in may ask at once."""
+    before = make()
+    before.start()
+    await before.submit(submission("r1", quantity=2))
+    await before.close()
+    after = make()
+    await after.engine.load()
+    assert after.engine.view.batch("batch-app-r1").batch_id == "batch-app-r1"
+    counts = after.engine.view.open_counts()
+    after.start()
+    await until(lambda: len(after.effects) == 2)
+    assert after.engine.view.open_counts() == {**counts, "running": 2}
+
+
 async def test_a_worker_that_dies_is_logged_and_its_work_retried_with_back_off(rig: Any) -> None:
     async def die(effect: Effect) -> None:
         if effect.kind == "follow":

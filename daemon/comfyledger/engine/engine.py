@@ -80,7 +80,7 @@ class Engine:
         self._thread = LedgerThread("ledger-writer")
         self._tasks: set[asyncio.Task[None]] = set()
         self._perform: Perform | None = None
-        self._scrubbing = self._looking = False
+        self._is_loaded = self._scrubbing = self._looking = False
         self._failure: Unusable | None = None
         self.view: Final = EngineView(self._state, self._inbox, self._first_use)
 
@@ -131,12 +131,18 @@ class Engine:
 
     # ---- the loop
 
+    async def load(self) -> None:
+        """Learn once what is open, so that the view shows it before the loop runs. Raises Unusable."""
+        if not self._is_loaded:
+            rows = await self._in_thread(self._ledger.open_rows)
+            self._state.apply(rows, self._steady_ms())
+            self._is_loaded = True
+
     async def run(self, perform: Perform, ask: Ask) -> None:
         """Work until cancelled. Raises Unusable when a disk failed: then the process must end."""
         self._perform, self._first_use.ask = perform, ask
         try:
-            rows = await self._in_thread(self._ledger.open_rows)
-            self._state.apply(rows, self._steady_ms())
+            await self.load()
             log.info("engine.started", position=self._state.position, **self._state.owed.open_counts())
             self._scrub_if_owed()
             while True:

@@ -86,7 +86,7 @@ def test_every_message_of_the_wire_is_documented_field_by_field(title: str) -> N
 
 
 def test_nothing_is_documented_that_is_not_on_the_wire() -> None:
-    for title in ("Requests", "Unrequested messages", "Results and their parts"):
+    for title in ("Requests", "Other messages of the daemon", "Results and their parts"):
         assert set(re.findall(r"^### (.+)$", section(WIRE, title, "##"), re.MULTILINE)) <= set(WIRE_HEADED)
 
 

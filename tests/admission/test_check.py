@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,6 +66,14 @@ def test_a_class_that_comfyui_lacks_is_named_and_is_no_matter_of_structure() -> 
 
 def test_of_classes_that_nobody_knows_none_is_called_unknown() -> None:
     assert check(diffusion(), LOOSE).report.unknown_classes == []
+
+
+def test_a_class_is_shown_without_characters_that_control_a_terminal() -> None:
+    graph = diffusion()
+    graph["9"] = {"class_type": "Save\u2028Image\x1b", "inputs": {"images": ["8", 0], "filename_prefix": "x"}}
+    report = check(graph, Ground(ROOM, KNOWN, "full")).report
+    assert [one.class_type for one in report.outputs] == ["Save?Image?"]
+    assert msgspec.json.encode(report)
 
 
 def test_a_class_of_a_node_that_is_not_run_is_not_missed() -> None:
@@ -187,6 +196,7 @@ def test_whatever_a_workflow_holds_the_report_says_yes_or_names_a_code(
 ) -> None:
     report = check(graph, Ground(ROOM, KNOWN, strict)).report
     assert report.verdict == "accepted" or report.code in CODES
+    assert msgspec.json.encode(report)
 
 
 @given(st.binary(max_size=200))

@@ -65,6 +65,11 @@ def test_a_file_that_cannot_be_read_is_a_line_and_stops_no_other(run: Any, tmp_p
     assert [row["code"] for row in found] == ["workflow_invalid"] * 4 + ["graph_too_large", ""]
 
 
+def test_a_file_whose_name_is_no_utf_8_is_a_line_like_any_other(run: Any, tmp_path: Path) -> None:
+    found = rows(run("workflow", "check", "--json", f"{tmp_path}/\udcff.json", graph_file(tmp_path)))
+    assert [row["verdict"] for row in found] == ["refused", "accepted"]
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_saved_answer_tells_what_comfyui_lacks(run: Any, tmp_path: Path, pack: Any) -> None:
     info = saved(tmp_path, "info", pack(INFO))

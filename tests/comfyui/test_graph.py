@@ -56,6 +56,7 @@ def test_bytes_that_hold_no_json_object_are_invalid(text: bytes) -> None:
 def test_a_value_that_is_no_json_is_invalid() -> None:
     assert refusal(read_graph, {"1": object()}, ROOM).code == "workflow_invalid"
     assert refusal(read_graph, {"1": "\ud800"}, ROOM).code == "workflow_invalid"
+    assert refusal(read_graph, json.dumps(image(text="\ud800")).encode(), ROOM).code == "workflow_invalid"
 
 
 def test_deep_nesting_is_invalid_and_a_plain_list_is_not() -> None:

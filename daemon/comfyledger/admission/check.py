@@ -98,7 +98,10 @@ def check(source: bytes | Mapping[str, Any], ground: Ground, named: graphs.Named
 
 def _planned(graph: graphs.Graph, plan: graphs.Plan, info: ObjectInfo | None) -> wire.WorkflowReport:
     run = upstream(graph, [output.node for output in plan.every_output])
-    outputs = [wire.OutputFound(one.node, str(graph[one.node]["class_type"]), one.medium) for one in plan.every_output]
+    classes = (printable(graph[one.node]["class_type"], CLASS_CHARS) for one in plan.every_output)
+    outputs = [
+        wire.OutputFound(one.node, name, one.medium) for one, name in zip(plan.every_output, classes, strict=True)
+    ]
     return replace(
         _needing(graph, info, run),
         medium=outputs[0].medium,

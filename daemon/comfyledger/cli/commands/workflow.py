@@ -79,7 +79,8 @@ async def _check(
 def _row(path: str, report: wire.WorkflowReport) -> dict[str, Any]:
     """Every field, also those without a value: scripts want each."""
     fields = (name for name in report.__struct_fields__ if name not in NOT_SHOWN)
-    return {"file": path, **{name: msgspec.to_builtins(getattr(report, name)) for name in fields}}
+    name = path.encode("utf-8", "backslashreplace").decode()  # the bytes of a name need not be UTF-8
+    return {"file": name, **{name: msgspec.to_builtins(getattr(report, name)) for name in fields}}
 
 
 @workflow.command()

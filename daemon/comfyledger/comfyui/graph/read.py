@@ -130,7 +130,9 @@ def _json(text: bytes) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
-        return finite(json.loads(text.decode("utf-8-sig")), "$")
+        value = finite(json.loads(text.decode("utf-8-sig")), "$")
+        msgspec.json.encode(value)  # half a surrogate pair can be read, and nobody could write it
+        return value
 
 
 def _check_size(size_bytes: int, graph_bytes_max: int) -> None:

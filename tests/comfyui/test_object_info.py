@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -90,3 +91,16 @@ def test_a_body_without_an_object_is_no_answer() -> None:
     assert "A" in read_object_info(json.dumps({"A": described({})}).encode(), "x")
     with pytest.raises(BadFrame):
         read_object_info(b"[]", "x")
+
+
+@pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")], ids=["as Python writes it", "without spaces"])
+def test_a_number_without_end_is_no_limit(separators: tuple[str, str]) -> None:
+    odd = {"low": -math.inf, "high": math.inf, "odd": math.nan}
+    given = {"text": ["STRING", {"default": "max: Infinity"}]}
+    endless = {name: ["FLOAT", {"min": value, "max": value, "list": [value, value]}] for name, value in odd.items()}
+    said = json.dumps({"Scale": described(given | endless)}, separators=separators)
+    found = read_object_info(said.encode(), "digest").get("Scale")
+    assert found is not None
+    inputs = inputs_of(found, {})
+    assert inputs["text"].config == {"default": "max: Infinity"}
+    assert [(inputs[name].low, inputs[name].high) for name in odd] == [(None, None)] * 3

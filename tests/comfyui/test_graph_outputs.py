@@ -184,6 +184,18 @@ def test_a_strangers_saver_without_prefix_is_replaced() -> None:
         assert refusal(plan_of, nothing).code == "workflow_output_unsupported"
 
 
+@pytest.mark.parametrize("class_type", ["show_text", "DisplayString", "TextPreview", "PreviewText", "Save Text File"])
+def test_a_text_that_a_stranger_shows_or_saves_is_saved(class_type: str) -> None:
+    for name in ("text", "string", "value"):
+        for more in ({}, {"filename_prefix": "x"}):
+            (output,) = plan_of(SOURCE | {"2": node(class_type, **{name: ["1", 0]}, **more)}).every_output
+            assert (output.node, output.medium) == ("comfyledger", "file")
+    assert plan_of(SOURCE | {"2": node(class_type, text=["1", 0]), "9": save("1")}).output == "9"
+    assert plan_of(SOURCE | {"2": node("SaveImageWithText", images=["1", 0], text=["1", 0])}).outputs == ()
+    assert refusal(plan_of, SOURCE | {"2": node(class_type, text="a")}).code.startswith("workflow_")
+    assert refusal(plan_of, SOURCE | {"2": node("CLIPTextEncode", text=["1", 0])}).code == "workflow_no_output"
+
+
 def test_a_prefix_that_is_a_link_or_missing_is_replaced() -> None:
     for inputs in ({"filename_prefix": ["1", 0]}, {}):
         graph = {"1": node("StringConcat"), "9": node("SaveImage", images=["1", 0], **inputs)}

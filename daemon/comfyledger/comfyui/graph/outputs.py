@@ -43,6 +43,10 @@ IMAGE_NAMES: Final = ("images", "image")
 LATENT_NAMES: Final = ("samples", "latent", "latents")
 MEDIA_WORDS: Final = ("video", "animated", "webm", "gif", "mp4", "audio", "3d", "mesh", "glb")
 """Words in the class name of a node that saves something other than images (ComfyUI, VideoHelperSuite)."""
+SHOWING_WORDS: Final = ("save", "preview", "show", "display")
+TEXT_WORDS: Final = ("text", "string")
+TEXT_NAMES: Final = ("text", "string", "value")
+"""Words in the class names of nodes that save or show a text, and their inputs."""
 LEFT_OUT_MAX: Final = 100
 OURS_ID: Final = "comfyledger"
 """The id of a saver of ours, and the beginning of the next ones."""
@@ -192,17 +196,18 @@ def _sounds(graph: Graph, saver: Saver, inputs: Mapping[str, Any]) -> bool:
 
 def _by_name(graph: Graph, node: Graph) -> Saver | None:
     """What a node of an unknown class seems to do; None if it seems to save and show nothing."""
-    inputs, lowered = node["inputs"], node["class_type"].casefold()
+    inputs, name = node["inputs"], folded(node)
     saves = takes_prefix(inputs, node["class_type"])
-    if not saves and "save" not in lowered and "preview" not in lowered:
+    if not saves and not any(word in name for word in SHOWING_WORDS):
         return None
-    name = folded(node)
     link = next((name for name in IMAGE_NAMES if is_link(graph, inputs.get(name))), "")
     media = [word for word in MEDIA_WORDS if word in name]
-    if name.startswith("preview"):
+    if name.startswith("preview") and (link or "text" not in name):
         return _SAVES_PIXELS._replace(saves=link, role="preview" if link else "other")
     if saves and media:
         return Saver(_SAVES_PIXELS.source, link, honours=True, medium=_medium_of(media[0]), metadata=True)
+    if text := _text_shown(graph, inputs, name):
+        return Saver(_SAVES_PIXELS.source, text, "STRING", role="text")
     if saves:
         return Saver(
             _SAVES_PIXELS.source, link, honours=True, each=True, medium="image", role="saver" if link else "other"
@@ -210,6 +215,13 @@ def _by_name(graph: Graph, node: Graph) -> Saver | None:
     if "saveimage" in name or "imagesave" in name:
         return _SAVES_PIXELS._replace(saves=link, role="saver" if link else "other")
     return _SAVES_PIXELS._replace(role="other") if media and "save" in name else None
+
+
+def _text_shown(graph: Graph, inputs: Mapping[str, Any], name: str) -> str:
+    """The input with the text that a node shows or saves, by its name: ShowText, DisplayString, Save Text File."""
+    if not any(word in name for word in TEXT_WORDS) or any(is_link(graph, inputs.get(one)) for one in IMAGE_NAMES):
+        return ""
+    return next((one for one in TEXT_NAMES if is_link(graph, inputs.get(one))), "")
 
 
 def _medium_of(word: str) -> Medium:

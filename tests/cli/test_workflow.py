@@ -158,6 +158,40 @@ def test_a_person_reads_every_finding() -> None:
         assert word in text
 
 
+# ---- the UI format, without a daemon
+
+CLASSES = {
+    "EmptyImage": {"input": {"required": {"width": ["INT", {}], "color": ["INT", {}]}}, "output": ["IMAGE"]},
+    "SaveImage": {
+        "input": {"required": {"images": ["IMAGE"], "filename_prefix": ["STRING", {}]}},
+        "output": [],
+        "output_node": True,
+    },
+}
+DOCUMENT = {
+    "nodes": [
+        {"id": 1, "type": "EmptyImage", "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [5]}],
+         "widgets_values": [64, 7]},
+        {"id": 9, "type": "SaveImage", "inputs": [{"name": "images", "type": "IMAGE", "link": 5}],
+         "widgets_values": ["x"]},
+    ],
+    "links": [[5, 1, 0, 9, 0, "IMAGE"]],
+    "version": 0.4,
+}  # fmt: skip
+
+
+def test_a_document_is_converted_and_checked_with_a_saved_answer(run: Any, tmp_path: Path) -> None:
+    info = ["--object-info", saved(tmp_path, "info", json.dumps(CLASSES).encode())]
+    lacking = {**DOCUMENT, "nodes": [{**DOCUMENT["nodes"][0], "type": "Lacking"}, DOCUMENT["nodes"][1]]}  # type: ignore[dict-item,index]
+    files = [graph_file(tmp_path, graph=DOCUMENT), graph_file(tmp_path, "2.json", lacking)]
+    good, bad = rows(run("workflow", "check", "--strict", "--json", *info, *files))
+    assert (good["verdict"], good["checked"], good["inputs"]) == ("accepted", "full", {})
+    assert (bad["code"], bad["unknown_classes"]) == ("workflow_failed_validation", ["Lacking"])
+    graph = json.loads(run("workflow", "convert", *info, files[0]).stdout)
+    assert graph["1"]["inputs"] == {"width": 64, "color": 7}
+    assert graph["9"]["inputs"]["images"] == ["1", 0]
+
+
 # ---- convert
 
 

@@ -63,3 +63,10 @@ def test_what_a_configured_workflow_has_beside_its_nodes_is_told(tmp_path: Path)
     prepared = made_ready(read_workflows(settings_of(tmp_path / "p.json", content))["w"])
     assert "no nodes, left out: input.webhook, input.workflow._comment" in prepared.found
     assert prepared.plan.no_nodes == ("input.webhook", "input.workflow._comment")
+
+
+def test_of_a_file_no_more_is_read_than_a_workflow_may_have() -> None:
+    endless = Settings(workflows={"w": Workflow(file="/dev/zero")}, limits=Limits(graph_bytes_max=1_000))
+    refused = refusal(read_workflows, endless)
+    assert refused.code == "config_invalid"
+    assert "The workflow has more than 8,003 bytes." in refused.message

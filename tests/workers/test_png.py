@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
+from comfyledger.sim.comfyui.view import _bomb
 from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.media.media_file import pin
 from comfyledger.workers.media.pictures.png import PASSES, SAMPLES
@@ -206,11 +207,7 @@ def pinned_alone(path: Path) -> tuple[str, int]:
 
 
 def test_a_picture_of_a_gigabyte_passes_through_a_buffer(tmp_path: Path) -> None:
-    packing, side = zlib.compressobj(9), 16_384
-    row = bytes(1 + 3 * side)
-    packed = b"".join(packing.compress(row * 64) for _ in range(side // 64)) + packing.flush()
-    ihdr = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
-    (tmp_path / "bomb").write_bytes(HEAD + ihdr + chunk(b"IDAT", packed) + chunk(b"IEND"))
+    (tmp_path / "bomb").write_bytes(_bomb())
     assert (tmp_path / "bomb").stat().st_size < MIB
     outcome, peak = pinned_alone(tmp_path / "bomb")
     assert "width=16384" in outcome

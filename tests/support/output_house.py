@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from comfyledger.comfyui.answers import HistoryEntry, NodeErrors, PromptAnswer
 from comfyledger.comfyui.client import FileMissing
 from comfyledger.comfyui.messages import ExecutionError, ViewFile
+from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.comfyui.watch import Ending
 from comfyledger.comfyui.workflow_checks import WorkflowChecks
 from comfyledger.core.commands import SubmitBatch
@@ -55,6 +56,7 @@ class House:
 
     def __init__(self, spool: Spool, command: SubmitBatch, bounds: Bounds) -> None:
         self.ledger = given(command)
+        self.graph: dict[str, Any] = GRAPH
         self.spool = spool
         self.on_disk: set[str] = set()
         self.posted: list[tuple[dict[str, Any], list[str]]] = []
@@ -67,9 +69,9 @@ class House:
         part: Any = self
         secrets = Secrets({"text-to-image": {"1.api_key": SECRET}})
         check = NodeCheck(part, WorkflowChecks("full"))
-        self.renderer = Renderer(
-            part, part, part, part, spool, part, bounds, secrets, wants_previews=lambda _: False, node_check=check
-        )
+        self.node_classes: ObjectInfo | None = None
+        more: dict[str, Any] = {"wants_previews": lambda _: False, "node_check": check, "version": part}
+        self.renderer = Renderer(part, part, part, part, spool, part, bounds, secrets, **more)
 
     # ---- rows
 
@@ -86,7 +88,7 @@ class House:
         return [self.ledger.image(index) for index in indexes]
 
     async def texts(self, digests: list[str]) -> dict[str, bytes]:
-        return {digest: msgspec.json.encode(GRAPH) for digest in digests}
+        return {digest: msgspec.json.encode(self.graph) for digest in digests}
 
     # ---- reporter and history cleanup
 
@@ -111,14 +113,18 @@ class House:
     async def ready(self) -> bool:
         return True
 
-    def current(self) -> None:
-        """Nobody knows its node classes."""
+    def current(self) -> ObjectInfo | None:
+        """Its node classes, as far as they are known."""
+        return self.node_classes
 
     async def latest(self) -> None:
         """As it is."""
 
     async def fresh(self, _: float, wait_s: float | None = 0.0) -> None:
-        """Nor does it say them."""
+        """It does not say them now."""
+
+    async def known(self) -> str:
+        return "0.29.0"
 
     def sending(self, _: str) -> str:
         return "client"

@@ -101,7 +101,6 @@ async def test_the_values_of_the_prompt_are_checked_too() -> None:
 
 
 def test_unneeded_nodes_of_missing_classes_are_left_out_and_no_others() -> None:
-    filled = {**GRAPH, "1": node("Noise", seed=7)}
-    assert check_of(Classes(HAVING), "off").without_unneeded(filled, NOISE) == {"1": filled["1"], "9": GRAPH["9"]}
-    assert check_of(Classes(LACKING)).without_unneeded(filled, NOISE) == {"1": filled["1"], "9": GRAPH["9"]}
-    assert check_of(Classes(None)).without_unneeded(filled, NOISE) == filled
+    assert check_of(Classes(HAVING), "off").unneeded(NOISE) == ("7",)
+    assert check_of(Classes(LACKING)).unneeded(NOISE) == ("7",)
+    assert check_of(Classes(None)).unneeded(NOISE) == ()

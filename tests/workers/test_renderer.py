@@ -82,7 +82,7 @@ class Backend:
         self.ending = ending
         part: Any = self
         bounds = Bounds(10**6, 10**6, True)
-        more: dict[str, Any] = {"wants_previews": lambda _: False, "node_check": part}
+        more: dict[str, Any] = {"wants_previews": lambda _: False, "node_check": part, "version": part}
         renderer = Renderer(part, part, part, part, part, part, bounds, NO_SECRETS, **more)
         await renderer.follow(FollowPrompt("b1", 1, 1, "main", PROMPT_ID, self.prompt_row.images))
         (report,) = self.reports

@@ -94,8 +94,6 @@ class ComfyUI:
         self._address = place.url.rstrip("/")
         self.login = login_header(place)
         """The authentication header of each call; empty if the URL names no user."""
-        self.version = ""
-        """The version that the server reported last; empty before the first report."""
         self._session = session
         self._extra_data = {key: str(value) for key, value in (extra_data or {}).items()}
         self._whole = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=connect_timeout_s)

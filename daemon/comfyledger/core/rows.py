@@ -160,6 +160,8 @@ class PromptRow(msgspec.Struct, frozen=True, gc=False):
     the prompt is done. Then those that were chosen; as `files`."""
     outputs: tuple[int, ...] = ()
     """The outputs (from 1) that the attempt was asked for; empty for all of them."""
+    left_out: tuple[str, ...] | None = None
+    """The nodes that are not sent in the attempt; None if that was not recorded."""
 
     @property
     def at_comfyui(self) -> bool:

@@ -13,6 +13,7 @@ import structlog
 from comfyledger import wire
 from comfyledger.comfyui.client import ComfyUI, NotReached, unreached_text
 from comfyledger.comfyui.node_classes import NodeClasses
+from comfyledger.comfyui.server_version import ServerVersion
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.values import backend_lane
 from comfyledger.ledger.ports import Reader
@@ -37,6 +38,7 @@ class Backend(msgspec.Struct, frozen=True):
     watcher: Watcher
     cleanup: HistoryCleanup
     node_classes: NodeClasses
+    version: ServerVersion
     wants_previews: Callable[[str], bool]
     """Whether somebody watches the pictures of a batch, by its id."""
 
@@ -46,7 +48,7 @@ class Backend(msgspec.Struct, frozen=True):
             self.name,
             self.client.url,
             connected=self.watcher.is_up,
-            version=self.client.version,
+            version=self.version.text,
             reconnects=max(0, self.watcher.connects - 1),
             deaf=self.watcher.deaf,
             sweeps=self.watcher.sweeps,
@@ -68,8 +70,9 @@ def build_backends(
         client = _client(session, one, keys[name])
         cleanup = HistoryCleanup(client, reader)
         node_classes = NodeClasses(client, settings.node_classes_path / f"{name}.json.gz")
-        watcher = _watcher(one, name, client, progress, reporter, cleanup, node_classes)
-        return Backend(name, client, watcher, cleanup, node_classes, progress.wants_previews)
+        version = ServerVersion(client)
+        watcher = _watcher(one, name, client, progress, reporter, cleanup, node_classes, version)
+        return Backend(name, client, watcher, cleanup, node_classes, version, progress.wants_previews)
 
     return {name: backend(name, one) for name, one in settings.comfyui.items()}
 
@@ -93,14 +96,15 @@ def _watcher(
     reporter: Reporter,
     cleanup: HistoryCleanup,
     node_classes: NodeClasses,
+    version: ServerVersion,
 ) -> Watcher:
     lane = backend_lane(name)
 
     async def connected() -> None:
         node_classes.renew(asyncio.get_running_loop().time())
+        version.renew()
         reporter.probe_soon(lane)
         await reporter.works(lane)
-        await _log_unknown_version(client)
         await cleanup.forget_left()
 
     async def stuck(trouble: NotReached) -> None:
@@ -118,23 +122,6 @@ def _watcher(
     )
 
 
-# ---- the version, for people; nothing depends on it
-
-
-async def _log_unknown_version(client: ComfyUI) -> None:
-    """Ask for the version once for each connection."""
-    try:
-        await _learn_version(client)
-    except NotReached as trouble:
-        log.info("comfyui.version_unknown", url=client.url, error=trouble.text)
-
-
-async def _learn_version(client: ComfyUI) -> None:
-    system = (await client.system_stats()).get("system")
-    found = system.get("comfyui_version") if isinstance(system, dict) else None
-    client.version = str(found or "")[:32]
-
-
 async def first_answers(backends: Iterable[Backend]) -> list[ComfyUISeen]:
     """What each ComfyUI answers within `FIRST_ANSWER_S`. Asked for a person at a terminal only."""
     return await asyncio.gather(*map(_first_answer, backends))
@@ -144,10 +131,10 @@ async def _first_answer(backend: Backend) -> ComfyUISeen:
     client = backend.client
     try:
         async with asyncio.timeout(FIRST_ANSWER_S):
-            await _learn_version(client)
+            await backend.version.learn()
     except NotReached as trouble:
         return ComfyUISeen(backend.name, client.url, trouble=trouble.text)
     except TimeoutError as late:
         return ComfyUISeen(backend.name, client.url, trouble=unreached_text(late))
     await backend.node_classes.fresh(asyncio.get_running_loop().time(), FIRST_ANSWER_S)
-    return ComfyUISeen(backend.name, client.url, client.version)
+    return ComfyUISeen(backend.name, client.url, backend.version.text)

@@ -99,6 +99,7 @@ def _renderer(
         secrets,
         wants_previews=backend.wants_previews,
         node_check=NodeCheck(backend.node_classes, checks),
+        version=backend.version,
         fetches_max=settings.limits.fetches_max,
     )
 

@@ -85,6 +85,16 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.outputs or (classic_output(self.output),)
 
 
+def prefixes(plan: Plan, batch_id: str, first_number: int, attempt: int) -> list[str]:
+    """A folder for each batch and file prefixes for each attempt, so that ComfyUI's counters never collide.
+
+    One for each output. The first one is as it was when there was only one. `first_number`: of the prompt's first
+    image.
+    """
+    prefix = f"comfyledger/{batch_id.lower()}/{first_number}-a{attempt}"
+    return [prefix, *(f"{prefix}-o{number}" for number in range(2, len(plan.outputs) + 1))]
+
+
 def addresses_of_the_run(plan: Plan) -> dict[str, str]:
     """The addresses that the run fills in itself, each with what to use instead."""
     taken = dict.fromkeys(plan.seeds, "Use `seed`.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -179,16 +179,18 @@ def fill(
     batch_size: int,
     inputs: Mapping[str, Any],
     secrets: Mapping[str, str] = _NONE,
+    left_out: Collection[str] = (),
 ) -> dict[str, Any]:
     """The graph of one attempt. `prefixes`: one for each of `plan.every_output`, in its order. `inputs` and the plan's
     secrets are by address, as `check_inputs` returns them.
 
-    Every seed gets the same number. Without an input for it the batch size is omitted. Raises Refused (unknown_input)
-    for an address that is not there.
+    Every seed gets the same number. Without an input for it the batch size is omitted. `left_out`: nodes that are not
+    sent. Raises Refused (unknown_input) for an address that is not there.
     """
     values = {**inputs, **dict.fromkeys(plan.seeds, seed), **{address: secrets[address] for address in plan.secrets}}
     values |= dict.fromkeys(plan.every_batch_size, batch_size)
-    return _with(template, plan, values, prefixes)
+    filled = _with(template, plan, values, prefixes)
+    return {node_id: node for node_id, node in filled.items() if node_id not in left_out}
 
 
 def _with(graph: Graph, plan: Plan, values: Mapping[str, Any], prefixes: Sequence[str | None]) -> dict[str, Any]:

@@ -129,7 +129,8 @@ def _submit_intended(draft: Draft, prompt: PromptRow, report: SubmitIntended) ->
         wire_id = prompt_uuid(report.batch_id, report.prompt, report.attempt)
         about = (report.batch_id, report.prompt, report.attempt, wire_id, prompt.backend)
         over = bool(prompt.waiting) and not awaits_choice(draft, prompt)
-        draft.emit(PromptSubmitting(*about, outputs=_asked_for(draft, prompt), choice_over=over))
+        seen = (report.version, report.left_out)
+        draft.emit(PromptSubmitting(*about, _asked_for(draft, prompt), over, *seen))
     return Wanted(go=True, attempt=report.attempt)
 
 

@@ -36,6 +36,18 @@ class PromptSubmitting(Event, frozen=True):
             "image has received them."
         ),
     ] = False
+    version: Annotated[
+        str,
+        Meta(description="The version of this ComfyUI; empty if it is not known.", examples=["0.29.0"]),
+    ] = ""
+    left_out: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Nodes that are not sent, because no output needs them and ComfyUI lacks their class; null if "
+            "that was not recorded.",
+            examples=[["12"]],
+        ),
+    ] = None
 
 
 class PromptAccepted(Event, frozen=True):

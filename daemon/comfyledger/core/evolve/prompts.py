@@ -30,7 +30,7 @@ def prompt_submitting(state: Slice, event: PromptSubmitting) -> tuple[Row, ...]:
     prompt = state.the_prompt(event.batch_id, event.prompt)
     begun = replace(prompt, state="submitting", attempt=event.attempt, prompt_id=event.prompt_id)
     waiting = () if event.choice_over else prompt.waiting
-    return (replace(begun, files=(), outputs=event.outputs, waiting=waiting),)
+    return (replace(begun, files=(), outputs=event.outputs, waiting=waiting, left_out=event.left_out),)
 
 
 def prompt_accepted(state: Slice, event: PromptAccepted) -> tuple[Row, ...]:

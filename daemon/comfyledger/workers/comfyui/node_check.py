@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from comfyledger.comfyui.graph.nodes import Graph
 from comfyledger.comfyui.node_classes import NodeClasses
 from comfyledger.comfyui.workflow_checks import Recent, Template, WorkflowChecks
 from comfyledger.errors import NodeMistake
@@ -45,11 +44,10 @@ class NodeCheck:
             self._held.put(batch_id, True)
         return found
 
-    def without_unneeded(self, graph: Graph, template: Template) -> dict[str, Any]:
-        """A filled graph without the nodes that feed no output and whose class ComfyUI lacks."""
+    def unneeded(self, template: Template) -> tuple[str, ...]:
+        """The nodes that feed no output and whose class ComfyUI lacks, as far as it is known, sorted."""
         info = self._classes.current()
-        unneeded = self._checks.unneeded_unknown(template, info) if info is not None else frozenset()
-        return {node_id: node for node_id, node in graph.items() if node_id not in unneeded}
+        return tuple(sorted(self._checks.unneeded_unknown(template, info))) if info is not None else ()
 
     async def refused(self) -> None:
         """ComfyUI refused a prompt, so what is known of it may be out of date."""

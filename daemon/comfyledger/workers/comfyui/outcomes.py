@@ -15,7 +15,7 @@ import msgspec
 
 from comfyledger.comfyui.answers import HistoryEntry
 from comfyledger.comfyui.client import ComfyUI, NotGiven
-from comfyledger.comfyui.graph.plan import Output, Plan
+from comfyledger.comfyui.graph.plan import Output, Plan, prefixes
 from comfyledger.comfyui.messages import ViewFile
 from comfyledger.core.media import PROVED, extension_of
 from comfyledger.core.reports import PromptHasFailed, PromptHasFinished, PromptIsGone, PromptReport
@@ -223,15 +223,10 @@ class Outcomes:
             return False
 
     async def prefixes(self, batch: BatchRow, prompt: PromptRow, attempt: int) -> list[str]:
-        """A folder for each batch and file prefixes for each attempt, so that ComfyUI's counters never collide.
-
-        One for each output of the plan. The first one is as it was when there was only one.
-        """
+        """The file prefixes of an attempt, one for each output of the plan."""
         first = await self._row_cache.image(batch.batch_id, prompt.images[0])
         number = first.number if first is not None else prompt.images[0]
-        prefix = f"comfyledger/{batch.batch_id.lower()}/{number}-a{attempt}"
-        others = range(2, len(batch.plan.get("outputs", ())) + 1)
-        return [prefix, *(f"{prefix}-o{number}" for number in others)]
+        return prefixes(msgspec.convert(batch.plan, Plan), batch.batch_id, number, attempt)
 
 
 def report_of(report: type[PromptReport], effect: PromptEffect, **more: Any) -> PromptReport:

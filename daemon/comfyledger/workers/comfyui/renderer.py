@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.server_version import ServerVersion
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.workers.comfyui.fetch import FETCHES_MAX, Bounds, Fetcher
 from comfyledger.workers.comfyui.follow import Follower
@@ -39,10 +40,13 @@ class Renderer:
         *,
         wants_previews: Callable[[str], bool],
         node_check: NodeCheck,
+        version: ServerVersion,
         fetches_max: int = FETCHES_MAX,
     ) -> None:
         outcomes = Outcomes(comfyui, row_cache, history_cleanup, reporter)
-        submitter = Submitter(comfyui, watcher, row_cache, outcomes, reporter, secrets, wants_previews, node_check)
+        submitter = Submitter(
+            comfyui, watcher, row_cache, outcomes, reporter, secrets, wants_previews, node_check, version
+        )
         follower = Follower(comfyui, watcher, row_cache, outcomes, reporter, submitter.posted)
         fetcher = Fetcher(comfyui, row_cache, spool, outcomes, reporter, bounds, secrets, fetches_max)
         self.submit = submitter.submit

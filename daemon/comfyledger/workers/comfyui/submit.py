@@ -18,9 +18,16 @@ from comfyledger import crash_points
 from comfyledger.comfyui.answers import NodeErrors, PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.graph import checks, read
+from comfyledger.comfyui.server_version import ServerVersion
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.comfyui.workflow_checks import Template
-from comfyledger.core.reports import PromptDoesNotFit, PromptWasAccepted, PromptWasRefused, SubmitIntended
+from comfyledger.core.reports import (
+    PromptDoesNotFit,
+    PromptReport,
+    PromptWasAccepted,
+    PromptWasRefused,
+    SubmitIntended,
+)
 from comfyledger.core.results import Wanted
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import SubmitPrompt
@@ -81,6 +88,7 @@ class Submitter:
         secrets: Secrets,
         wants_previews: Callable[[str], bool],
         node_check: NodeCheck,
+        version: ServerVersion,
     ) -> None:
         self._comfyui = comfyui
         self._watcher = watcher
@@ -90,6 +98,7 @@ class Submitter:
         self._secrets = secrets
         self._wants_previews = wants_previews
         self._node_check = node_check
+        self._version = version
         self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._posting: dict[str, asyncio.Event] = {}
 
@@ -115,9 +124,10 @@ class Submitter:
 
     async def _intend_and_send(self, effect: SubmitPrompt, prompt_id: str) -> None:
         crash_points.at("prompt.owed")
-        if not effect.resumed and not await self._fits(effect):
+        parts = await self._parts(effect) if not effect.resumed else None
+        if parts is not None and not await self._fits(effect, parts):
             return
-        wanted = await self._reporter.report(report_of(SubmitIntended, effect))
+        wanted = await self._reporter.report(await self._intent(effect, parts))
         crash_points.at("prompt.intended")
         if not isinstance(wanted, Wanted) or not wanted.go:
             return
@@ -200,16 +210,20 @@ class Submitter:
         await self._outcomes.forget_entry(effect)
         await self._node_check.refused()
 
-    async def _fits(self, effect: SubmitPrompt) -> bool:
+    async def _fits(self, effect: SubmitPrompt, parts: Parts) -> bool:
         """Whether ComfyUI would take the prompt. If not, its batch is held."""
-        parts = await self._parts(effect)
-        if parts is None:
-            return True
         mistakes = await self._node_check.mistakes(effect.batch_id, parts.template, parts.inputs)
         if mistakes:
             words = self._reporter.error_text(checks.summary(mistakes))
             await self._reporter.report(report_of(PromptDoesNotFit, effect, words=words))
         return not mistakes
+
+    async def _intent(self, effect: SubmitPrompt, parts: Parts | None) -> PromptReport:
+        """What is recorded before an attempt is sent. It was recorded already if the attempt is resumed."""
+        if parts is None:
+            return report_of(SubmitIntended, effect)
+        left_out = self._node_check.unneeded(parts.template)
+        return report_of(SubmitIntended, effect, version=await self._version.known(), left_out=left_out)
 
     async def _parts(self, effect: SubmitPrompt) -> Parts | None:
         """What the graph of an attempt is made of; None if its texts were forgotten."""
@@ -234,7 +248,8 @@ class Submitter:
         secrets = self._secrets.of(batch.workflow)
         if lacking := [address for address in plan.secrets if address not in secrets]:
             return Unfit("secret_missing", _lacking(batch.workflow, lacking[0]))
-        filled = read.fill(
+        recorded = prompt.left_out
+        graph = read.fill(
             template.graph,
             plan,
             prefixes=await self._outcomes.prefixes(batch, prompt, effect.attempt),
@@ -242,8 +257,8 @@ class Submitter:
             batch_size=min((await images_per_output(self._row_cache, batch, prompt)).values()),
             inputs=inputs,
             secrets=secrets,
+            left_out=recorded if recorded is not None else self._node_check.unneeded(template),
         )
-        graph = self._node_check.without_unneeded(filled, template)
         return Job(prompt_id, graph, {output.node: number for number, output in asked_for(batch, prompt)})
 
     async def _template(self, digest: str) -> dict[str, Any] | None:

@@ -242,7 +242,9 @@ def test_links_that_an_extension_makes_are_those_that_the_document_lists() -> No
     assert inputs_of(everywhere(controller=77))["9"] == {"filename_prefix": "x"}
 
 
-@pytest.mark.parametrize("link", [{"downstream": "2:9"}, {"downstream_slot": 3}, {"type": "MASK"}, {"upstream": 77}])
+@pytest.mark.parametrize(
+    "link", [{"downstream": "2:9"}, {"downstream_slot": 3}, {"type": "MASK"}, {"upstream": 77}, {"upstream_slot": -1}]
+)
 def test_links_of_an_extension_that_lead_nowhere_are_refused(link: Any) -> None:
     with pytest.raises(Refused, match="Anything Everywhere") as refused:
         graph_of(everywhere(**link))

@@ -125,7 +125,7 @@ def test_two_nodes_of_one_id_are_refused() -> None:
 
 # ---- anything anywhere
 
-ODD: list[Any] = [None, True, -1, 0, 1e300, 10**400, "", "1", "sub", "x" * 2_000, "\ud800"]
+ODD: list[Any] = [None, True, -1, -77, 0, 1e300, 10**400, "", "1", "sub", "x" * 2_000, "\ud800"]
 ODD += [[], {}, [[]], [None], {"a": 1}, [1, 2, 3, 4, 5]]
 
 

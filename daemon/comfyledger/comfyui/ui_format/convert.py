@@ -21,6 +21,7 @@ from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.comfyui.ui_format.choices import first_choice
 from comfyledger.comfyui.ui_format.document import (
     NODES_MAX,
+    SLOTS_MAX,
     Document,
     Level,
     Node,
@@ -40,8 +41,6 @@ GRAPHS_A_DOCUMENT: Final = 8
 """A document has sizes, positions, colours and slots beside the graph: so much longer may it be than the graph."""
 NESTED_MAX: Final = 32
 """Subgraphs in subgraphs."""
-SLOTS_MAX: Final = 100_000
-"""Inputs of all nodes of a graph, and inputs and outputs of its subgraphs."""
 GROUP_NODE: Final = ("workflow>", "workflow/")
 
 
@@ -197,7 +196,7 @@ def _graph(document: Document, info: ObjectInfo, graph_bytes_max: int) -> tuple[
 def _size_bytes(node_id: str, node: dict[str, Any]) -> int:
     try:
         return len(msgspec.json.encode({node_id: node}))
-    except (ValueError, RecursionError):
+    except (ValueError, OverflowError, RecursionError):
         raise invalid(f"Node {printable(node_id)} has a value that JSON does not have.", node_id) from None
 
 

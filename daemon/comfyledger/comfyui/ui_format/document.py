@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from comfyledger.comfyui.graph.nodes import ID_CHARS_MAX, is_int, printable
+from comfyledger.comfyui.graph.nodes import ID_CHARS_MAX, printable
 from comfyledger.errors import Refused
 from comfyledger.wire.picture import EXPORT_HINT
 
@@ -24,6 +24,8 @@ NEVER: Final = 2
 BYPASS: Final = 4
 IDS_MAX: Final = 2**53
 TYPE_CHARS_MAX: Final = 1_000
+SLOTS_MAX: Final = 100_000
+"""Inputs of all nodes of a graph, and inputs and outputs of its subgraphs."""
 NODES_MAX: Final = 10_000
 """Of a document, and of the graph that it becomes."""
 
@@ -230,8 +232,13 @@ def _links(said: object, path: str) -> Iterator[tuple[str, Link]]:
             case _:
                 raise invalid("A link of the workflow is no link.", f"{path}[{place}]")
         ids = (_key(key), _key(origin), _key(target))
-        if ids[0] is not None and ids[1] is not None and ids[2] is not None and is_int(slot):
+        if ids[0] is not None and ids[1] is not None and ids[2] is not None and _is_slot(slot):
             yield ids[0], Link(ids[1], slot, ids[2])
+
+
+def _is_slot(value: object) -> bool:
+    """Whether a value may be the number of an input or an output."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= SLOTS_MAX
 
 
 def _ports(said: Mapping[str, Any], side: str, path: str) -> list[Port]:

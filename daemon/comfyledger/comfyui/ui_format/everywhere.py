@@ -49,7 +49,7 @@ def _add(document: Document, said: object, key: str) -> None:
     number, output = said.get("downstream_slot"), said.get("upstream_slot")
     if target is None or origin is None or not isinstance(number, int) or not isinstance(output, int):
         raise _unclear(controller)
-    if not 0 <= number < len(target.slots) or target.slots[number].type != said.get("type"):
+    if output < 0 or not 0 <= number < len(target.slots) or target.slots[number].type != said.get("type"):
         raise _unclear(controller)
     if target.slots[number].link is None:
         target.slots[number].link = key

@@ -53,6 +53,8 @@ BESIDE_WORDS: Final = ("concat", "concan", "stitch", "sidebyside", "grid", "comp
 """Words in the names of nodes that put pictures side by side."""
 COMPARED_MAX: Final = 64
 """With how many others one saver is compared. Graphs of people have a few, and thousands must not take minutes."""
+BESIDE_MAX: Final = 8
+"""More pictures side by side are no comparison of a result with what it was made from."""
 
 
 class Link(NamedTuple):
@@ -265,9 +267,11 @@ def _is_comparison(compared: Compared, place: int) -> bool:
 
 
 def _beside(graph: Graph, node_id: str) -> set[str]:
-    """The makers of the pictures that a node puts side by side; empty if it is no such node."""
+    """The makers of the pictures that a node puts side by side; empty if it is no such node, or if there are many."""
     waiting, seen, parts = [node_id], {node_id}, set[str]()
     while waiting:
+        if len(seen) > 2 * BESIDE_MAX:
+            return set()
         node = graph[waiting.pop()]
         if not _is_beside(node):
             continue

@@ -221,6 +221,20 @@ async def app_held_again(app: Any, batch_id: str) -> bool:
     return len([event for event in await app.log() if event["kind"] == "batch_held"]) == 2
 
 
+async def test_after_comfyui_has_refused_a_prompt_the_next_request_uses_no_number(seen: Any, at_once: None) -> None:
+    install(seen, checkpoints=["other.safetensors"])
+    async with seen.app() as app:
+        lost = await app.submit("lost", **TEXT_TO_IMAGE)
+        (batch,) = await app.settled(lost["batch_id"])
+        classes = seen.context.node_classes["main"]
+        before = classes.known
+        await until(lambda: classes.known is not before or asked(seen) > 1, "ComfyUI is asked again")
+        await classes.latest()
+        with seen.unchanged():
+            assert (await refusal(app, **TEXT_TO_IMAGE))["code"] == CODE
+    assert batch["failed"] == 1
+
+
 async def test_a_node_that_nobody_needs_is_not_sent_if_comfyui_lacks_it(seen: Any) -> None:
     graph = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},

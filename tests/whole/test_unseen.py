@@ -40,8 +40,11 @@ async def test_a_comfyui_that_was_never_seen_is_asked_at_first_contact(house: Ho
         assert (await refusal(app, workflow=DOCUMENT, inputs={}))["code"] == "backend_unknown"
         await house.comfyui.again()
         (settled,) = await app.settled(right["batch_id"])
-        held = await app.batch(wrong["batch_id"])
         assert (await known(app) or 0) > 0
+    house.daemon.signal(signal.SIGKILL)
+    await house.daemon.begin()
+    async with house.app() as app:
+        held = await app.batch(wrong["batch_id"])
     assert settled["stored"] == 3
     assert (held["held"], held["pending"]) == ("unfit", 1)
     assert "none-such.safetensors" in held["held_text"]

@@ -62,10 +62,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "whole" not in item.path.parts)
 
 
+def pytest_collectstart() -> None:
+    """Until all tests are there, nearly nothing becomes garbage."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Thousands of tests and their modules stay until the end, so no collection of garbage need look through them."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,5 @@
-"""Hostile input without end: frames of the wire, requests over HTTP and frames of ComfyUI, mutated from good ones by
-a seed that repeats the run.
+"""Hostile input without end: frames of the wire, requests over HTTP, frames of ComfyUI and documents in its UI format,
+mutated from good ones by a seed that repeats the run.
 
     python tests/fuzzing.py --inputs 1000000 --seed 7
 
@@ -27,6 +27,7 @@ from comfyledger import wire, workflows
 from comfyledger.admission import admit
 from comfyledger.comfyui import answers, fields, messages
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.comfyui.ui_format.convert import read_document
 from comfyledger.core.naming.names import Templates
 from comfyledger.errors import CODES, Refused
 from comfyledger.queries.dependencies import AdmissionPolicy, IdSource
@@ -36,6 +37,7 @@ from comfyledger.server.v1.reading import KEY_HEADER
 from comfyledger.wire.problems import problem_of
 from comfyledger.wire.routes import ROUTES, Route
 from support.admission_builders import admitted, given
+from support.ui_documents import INFO, of_everything
 
 RECORDINGS: Final = Path(__file__).parent / "recordings"
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
@@ -267,11 +269,30 @@ def comfyui_reader() -> Callable[[bytes], str]:
     return read
 
 
+# ---- the UI format of ComfyUI
+
+
+def document_reader() -> Callable[[bytes], str]:
+    """Converts a document; the code of its refusal."""
+
+    def read(frame: bytes) -> str:
+        try:
+            json.dumps(read_document(frame, INFO, 524_288))
+        except Refused as refused:
+            return refused.code if refused.code in CODES else f"unknown code {refused.code}"
+        return "taken"
+
+    return read
+
+
 # ---- a run
+
+DOCUMENT_EVERY: Final = 20
+"""A document is larger than a frame, and converting it takes longer."""
 
 
 def fuzz(inputs: int, seed: int, told: Callable[[str], None] = lambda _: None) -> dict[str, Counter[str]]:
-    """So many inputs to either reader; what came of them. Whatever is raised comes through, with the frame noted."""
+    """So many inputs to each reader; what came of them. Whatever is raised comes through, with the frame noted."""
     mutator = Mutator(seed)
     asked = tuple({"type": kind, "id": 1, "data": data} for kind, data in ASKED)
     said = comfyui_frames()
@@ -279,10 +300,13 @@ def fuzz(inputs: int, seed: int, told: Callable[[str], None] = lambda _: None) -
         "wire": (wire_reader(), asked),
         "http": (http_reader(), http_requests()),
         "comfyui": (comfyui_reader(), said),
+        "documents": (document_reader(), (of_everything(),)),
     }
     ends: dict[str, Counter[str]] = {name: Counter() for name in readers}
     for number in range(inputs):
         for name, (read, good) in readers.items():
+            if name == "documents" and number % DOCUMENT_EVERY:
+                continue
             binary = name == "comfyui" and number % 10 == 0
             frame = mutator.binary() if binary else mutator.frame(mutator.choice(good))
             try:
@@ -303,7 +327,7 @@ def main() -> None:
     print(f"seed {given.seed}", flush=True)
     ends = fuzz(given.inputs, given.seed, lambda line: print(line, file=sys.stderr, flush=True))
     for name, counts in ends.items():
-        print(f"{name}: {given.inputs:,} inputs, {dict(counts.most_common())}")
+        print(f"{name}: {counts.total():,} inputs, {dict(counts.most_common())}")
     print("nothing was raised that is not meant to be")
 
 

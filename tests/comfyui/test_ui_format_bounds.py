@@ -13,7 +13,7 @@ import pytest
 
 from comfyledger.comfyui.ui_format.convert import convert, read_document
 from comfyledger.errors import Refused
-from support.ui_documents import BYTES_MAX, INFO, Document, document, graph_of, node, subgraph
+from support.ui_documents import BYTES_MAX, INFO, Document, document, graph_of, node, of_everything, subgraph
 
 
 def refusal(said: Any, bytes_max: int = BYTES_MAX) -> Refused:
@@ -129,38 +129,6 @@ ODD: list[Any] = [None, True, -1, -77, 0, 1e300, 10**400, "", "1", "sub", "x" * 
 ODD += [[], {}, [[]], [None], {"a": 1}, [1, 2, 3, 4, 5]]
 
 
-PROPERTIES = {
-    "proxyWidgets": [["6", "value"], ["5", "radius", "1"], ["-1", "image"]],
-    "proxyWidgetErrorQuarantine": [{"originalEntry": ["-1", "image"], "hostValue": None}],
-}
-
-
-def whole() -> Document:
-    """A document with one of everything."""
-    inside = subgraph(
-        "sub",
-        node(5, "Blur", [3], links={"image": 1}),
-        node(6, "PrimitiveNode", [64, "fixed"], outputs=[{"type": "INT", "links": [3]}]),
-        links=[[1, -10, 0, 5, 0, "IMAGE"], [2, 5, 0, -20, 0, "IMAGE"], [3, 6, 0, 5, 1, "INT"]],
-        inputs=[("image", "IMAGE", [1])],
-        outputs=[("image", "IMAGE", [2])],
-    )
-    return document(
-        node(1, "Empty", {"width": 8}),
-        node(2, "sub", [3], links={"image": 1}, properties=PROPERTIES),
-        node(3, "SetNode", ["it"], links={"IMAGE": 2}),
-        node(4, "GetNode", ["it"]),
-        node(7, "Sample", [1, "fixed"], links={"image": 3}, mode=4, outputs=[{"type": "IMAGE", "links": [4]}]),
-        node(8, "Nowhere", [1], widgets_values_named={"n": 1}),
-        node(9, "Save", ["x"], links={"images": 4}),
-        node(10, "Anything Everywhere", mode=2),
-        links=[[1, 1, 0, 2, 0, "IMAGE"], [2, 2, 0, 3, 0], [3, 4, 0, 7, 4], [4, 7, 0, 9, 0]],
-        definitions={"subgraphs": [inside]},
-        extra={"ue_links": [{"downstream": 9, "downstream_slot": 0, "upstream": "1", "controller": 10, "type": "*"}]},
-        last_node_id=9,
-    )
-
-
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The way to every value in a document."""
     yield path
@@ -190,12 +158,12 @@ def is_answered(said: Any) -> bool:
 
 
 def test_the_whole_document_is_converted() -> None:
-    assert graph_of(whole())["9"]["inputs"]["images"] == ["2:5", 0]
+    assert graph_of(of_everything())["9"]["inputs"]["images"] == ["2:5", 0]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_an_odd_value_anywhere_is_answered(odd: Any) -> None:
-    said = whole()
+    said = of_everything()
     for path in places(said):
         if path:
             assert is_answered(put(said, path, odd)), (path, odd)
@@ -203,7 +171,7 @@ def test_an_odd_value_anywhere_is_answered(odd: Any) -> None:
 
 def test_several_odd_values_are_answered() -> None:
     dice = random.Random(7)
-    said = whole()
+    said = of_everything()
     ways = [path for path in places(said) if path]
     for _ in range(500):
         changed = said

@@ -19,6 +19,7 @@ def test_no_input_raises_what_is_not_meant_to_be_raised() -> None:
     assert set(ends["http"]) <= set(CODES) | {"taken"}
     assert set(ends["comfyui"]) == {"taken", "bad frame"}
     assert min(ends["comfyui"].values()) > INPUTS // 50
+    assert set(ends["documents"]) == {"taken", "workflow_invalid", "workflow_failed_validation"}
 
 
 def test_the_fuzzer_begins_with_every_kind_of_frame_that_was_recorded() -> None:

@@ -85,3 +85,35 @@ def graph_of(said: Mapping[str, Any], info: ObjectInfo = INFO) -> dict[str, Any]
 def inputs_of(said: Mapping[str, Any], info: ObjectInfo = INFO) -> dict[str, Any]:
     """What each node of the graph gets, by id."""
     return {node_id: one["inputs"] for node_id, one in graph_of(said, info).items()}
+
+
+PROPERTIES = {
+    "proxyWidgets": [["6", "value"], ["5", "radius", "1"], ["-1", "image"]],
+    "proxyWidgetErrorQuarantine": [{"originalEntry": ["-1", "image"], "hostValue": None}],
+}
+
+
+def of_everything() -> Document:
+    """A document with one of everything."""
+    inside = subgraph(
+        "sub",
+        node(5, "Blur", [3], links={"image": 1}),
+        node(6, "PrimitiveNode", [64, "fixed"], outputs=[{"type": "INT", "links": [3]}]),
+        links=[[1, -10, 0, 5, 0, "IMAGE"], [2, 5, 0, -20, 0, "IMAGE"], [3, 6, 0, 5, 1, "INT"]],
+        inputs=[("image", "IMAGE", [1])],
+        outputs=[("image", "IMAGE", [2])],
+    )
+    return document(
+        node(1, "Empty", {"width": 8}),
+        node(2, "sub", [3], links={"image": 1}, properties=PROPERTIES),
+        node(3, "SetNode", ["it"], links={"IMAGE": 2}),
+        node(4, "GetNode", ["it"]),
+        node(7, "Sample", [1, "fixed"], links={"image": 3}, mode=4, outputs=[{"type": "IMAGE", "links": [4]}]),
+        node(8, "Nowhere", [1], widgets_values_named={"n": 1}),
+        node(9, "Save", ["x"], links={"images": 4}),
+        node(10, "Anything Everywhere", mode=2),
+        links=[[1, 1, 0, 2, 0, "IMAGE"], [2, 2, 0, 3, 0], [3, 4, 0, 7, 4], [4, 7, 0, 9, 0]],
+        definitions={"subgraphs": [inside]},
+        extra={"ue_links": [{"downstream": 9, "downstream_slot": 0, "upstream": "1", "controller": 10, "type": "*"}]},
+        last_node_id=9,
+    )

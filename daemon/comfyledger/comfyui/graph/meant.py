@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from comfyledger.comfyui.graph.nodes import Graph, folded, is_link, upstream
+from comfyledger.comfyui.graph.nodes import CLASSES_KEPT, Graph, folded, is_link, upstream
 from comfyledger.comfyui.graph.savers import SAVERS, Role, Saver, Type
 from comfyledger.core.media import Medium
 
@@ -53,8 +53,12 @@ BESIDE_WORDS: Final = ("concat", "concan", "stitch", "sidebyside", "grid", "comp
 """Words in the names of nodes that put pictures side by side."""
 COMPARED_MAX: Final = 64
 """With how many others one saver is compared. Graphs of people have a few, and thousands must not take minutes."""
+FORMS_MAX: Final = 64
+"""How many changes of form are followed to what a picture is made from."""
 BESIDE_MAX: Final = 8
 """More pictures side by side are no comparison of a result with what it was made from."""
+BESIDE_INPUTS_MAX: Final = 32
+"""A node that puts pictures side by side and has more inputs gets too many pictures."""
 
 
 class Link(NamedTuple):
@@ -88,6 +92,8 @@ class Compared(NamedTuple):
     several: Sequence[Candidate]
     sources: Sequence[str]
     """The node that makes what each of them saves."""
+    beside: Mapping[str, set[str]]
+    """What each of these nodes puts side by side."""
     fed_by_node: Mapping[str, int]
     """Which savers a node feeds."""
     fed_by_link: Mapping[tuple[str, int], int]
@@ -174,11 +180,17 @@ def _source(graph: Graph, one: Candidate) -> str:
 
 def _made_by(graph: Graph, node_id: str) -> str:
     seen: set[str] = set()
-    while node_id not in seen and any(word in folded(graph[node_id]) for word in FORM_WORDS):
+    while node_id not in seen and len(seen) < FORMS_MAX and _names(folded(graph[node_id]), FORM_WORDS):
         seen.add(node_id)
         inputs = graph[node_id]["inputs"]
         node_id = next((inputs[name][0] for name in CONTENT_NAMES if is_link(graph, inputs.get(name))), node_id)
     return node_id
+
+
+@functools.lru_cache(maxsize=CLASSES_KEPT)
+def _names(name: str, words: tuple[str, ...]) -> bool:
+    """Whether the name of a class has one of the words."""
+    return any(word in name for word in words)
 
 
 def _shows_no_work(graph: Graph, one: Candidate) -> bool:
@@ -216,7 +228,9 @@ def _compared(graph: Graph, several: Sequence[Candidate]) -> Compared:
             waiting[source] -= 1
             if not waiting[source]:
                 ready.append(source)
-    return Compared(graph, several, [_source(graph, one) for one in several], nodes, links)
+    sources = [_source(graph, one) for one in several]
+    beside = {source: _beside(graph, source) for source in sources}
+    return Compared(graph, several, sources, beside, nodes, links)
 
 
 def _links(graph: Graph, node_id: str) -> set[tuple[str, int]]:
@@ -260,7 +274,7 @@ def _places(bits: int) -> Iterator[int]:
 
 def _is_comparison(compared: Compared, place: int) -> bool:
     """Whether it puts what another one saves beside what that was made from, and beside nothing else."""
-    parts = _beside(compared.graph, compared.sources[place])
+    parts = compared.beside[compared.sources[place]]
     feeds = [compared.fed_by_node[part] for part in parts]
     users = functools.reduce(operator.and_, feeds) if feeds else 0
     return any(user != place and compared.sources[user] in parts for user in _places(users))
@@ -268,22 +282,21 @@ def _is_comparison(compared: Compared, place: int) -> bool:
 
 def _beside(graph: Graph, node_id: str) -> set[str]:
     """The makers of the pictures that a node puts side by side; empty if it is no such node, or if there are many."""
-    waiting, seen, parts = [node_id], {node_id}, set[str]()
+    waiting, seen = [node_id], {node_id}
     while waiting:
         if len(seen) > 2 * BESIDE_MAX:
             return set()
         node = graph[waiting.pop()]
         if not _is_beside(node):
             continue
-        for name, value in node["inputs"].items():
-            if name.startswith("image") and is_link(graph, value):
-                maker = _made_by(graph, value[0])
-                parts.add(maker)
-                if maker not in seen:
-                    seen.add(maker)
-                    waiting.append(maker)
-    return {part for part in parts if not _is_beside(graph[part])}
+        if len(node["inputs"]) > BESIDE_INPUTS_MAX:
+            return set()
+        pictures = [value for name, value in node["inputs"].items() if name.startswith("image")]
+        makers = {_made_by(graph, value[0]) for value in pictures if is_link(graph, value)} - seen
+        seen |= makers
+        waiting += makers
+    return {part for part in seen - {node_id} if not _is_beside(graph[part])}
 
 
 def _is_beside(node: Graph) -> bool:
-    return any(word in folded(node) for word in BESIDE_WORDS)
+    return _names(folded(node), BESIDE_WORDS)

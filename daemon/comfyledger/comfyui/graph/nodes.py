@@ -11,10 +11,11 @@ in one pass.
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from comfyledger.errors import Refused
 
@@ -22,6 +23,9 @@ Graph = Mapping[str, Any]
 
 ID_CHARS_MAX = 128
 """ComfyUI's own ids are short numbers, joined by ":" inside subgraphs. They are written to the event log."""
+NAME_CHARS_MAX: Final = 512
+"""Of a node class, and of an input. Each is looked at many times, and those of people have fewer than a hundred."""
+CLASSES_KEPT: Final = 4_096
 NAMED_MAX = 8
 """How many things one sentence names."""
 COMPARED_MAX = 500
@@ -53,6 +57,10 @@ def _node_fault(node_id: str, node: object) -> str:
         return "has no class_type"
     if not isinstance(node.get("inputs"), dict):
         return "has no inputs"
+    if len(node["class_type"]) > NAME_CHARS_MAX:
+        return f"has a class_type longer than {NAME_CHARS_MAX} characters"
+    if max(map(len, node["inputs"]), default=0) > NAME_CHARS_MAX:
+        return f"has an input with a name longer than {NAME_CHARS_MAX} characters"
     return ""
 
 
@@ -159,7 +167,12 @@ def _literal_addresses(graph: Graph, nodes: Iterable[str]) -> Iterator[str]:
 
 def folded(node: Graph) -> str:
     """ "Image Save" and "image_save" are one word."""
-    return "".join(filter(str.isalnum, node["class_type"].casefold()))
+    return _folded(node["class_type"])
+
+
+@functools.lru_cache(maxsize=CLASSES_KEPT)
+def _folded(class_type: str) -> str:
+    return "".join(filter(str.isalnum, class_type.casefold()))
 
 
 # Sentences

@@ -6,11 +6,12 @@ that also decides something else, nothing is guessed.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from comfyledger.comfyui.graph.nodes import Graph, by_number, folded, is_int, is_link, printable
+from comfyledger.comfyui.graph.nodes import CLASSES_KEPT, Graph, by_number, folded, is_int, is_link, printable
 from comfyledger.comfyui.graph.outputs import IMAGE_NAMES, LATENT_NAMES
 from comfyledger.comfyui.graph.whole_numbers import ALL_SEEDS, BATCH_SIZE, Numbers, Place, is_seed_name
 from comfyledger.comfyui.object_info import ObjectInfo
@@ -147,7 +148,7 @@ def _counted(graph: Graph, numbers: Numbers, output: str) -> list[str]:
     waiting = list(seen)
     while waiting:
         node_id = waiting.pop()
-        if _RECOUNTS.fullmatch(folded(graph[node_id])):
+        if _recounts(folded(graph[node_id])):
             continue
         chosen = numbers.chosen(node_id)
         for name, value in graph[node_id]["inputs"].items():
@@ -156,6 +157,11 @@ def _counted(graph: Graph, numbers: Numbers, output: str) -> list[str]:
                 seen[value[0]] = None
                 waiting.append(value[0])
     return sorted(seen, key=by_number)
+
+
+@functools.lru_cache(maxsize=CLASSES_KEPT)
+def _recounts(name: str) -> bool:
+    return _RECOUNTS.fullmatch(name) is not None
 
 
 def _carries(numbers: Numbers, place: Place) -> bool:

@@ -31,7 +31,7 @@ _NUMBERS: Final = frozenset({"value", "int", "integer", "number", "num", "int_va
 _PASSING: Final = re.compile(r"|any[a-z]*_?\d*|input_?[a-z\d]?|value_?[a-z\d]|[a-e]|x|y|(on|if)_(true|false)")
 """Inputs that nodes of unknown classes give on when they are linked."""
 _PASSING_CLASSES: Final = ("reroute", "switch", "math", "anything", "passthrough", "toint")
-_TEXTS: Final = re.compile(r".*(text|string|prefix|name|title|source|label|note).*")
+_TEXTS: Final = re.compile(r"text|string|prefix|name|title|source|label|note")
 """Inputs that show or write a number, in nodes of unknown classes."""
 _SWITCH: Final = "ComfySwitchNode"
 _BOOLEAN: Final = "PrimitiveBoolean"
@@ -106,7 +106,7 @@ class Numbers:
             return {place} if self.can_hold(place) else set()
         found: set[Place] = set()
 
-        def behind(at: Place) -> Iterable[Place]:
+        def behind(at: Place) -> Sequence[Place]:
             value = self._value(at)
             if is_link(self._graph, value):
                 return self._behind(value[0], value[1], place[1])
@@ -121,7 +121,7 @@ class Numbers:
         than are looked at.
         """
 
-        def after(at: Place) -> Iterable[Place]:
+        def after(at: Place) -> Sequence[Place]:
             return self.fed_by(at[0]) if self._gives_on(at) else ()
 
         return self._walk(after(place), after)
@@ -151,17 +151,19 @@ class Numbers:
                         self._fed.setdefault(value[0], []).append((target, name))
         return self._fed.get(node_id, ())
 
-    def _walk(self, waiting: Iterable[Place], further: Callable[[Place], Iterable[Place]]) -> list[Place] | None:
+    def _walk(self, waiting: Iterable[Place], further: Callable[[Place], Sequence[Place]]) -> list[Place] | None:
         seen: dict[Place, None] = {}
         left = list(waiting)
         while left:
-            if self._steps_left == 0:
+            if self._steps_left <= 0:
                 return None
             self._steps_left -= 1
             place = left.pop()
             if place not in seen:
                 seen[place] = None
-                left += further(place)
+                more = further(place)
+                self._steps_left -= len(more)
+                left += more
         return list(seen)
 
     def _value(self, place: Place) -> Any:
@@ -219,7 +221,7 @@ class Numbers:
     def _is_no_number(self, place: Place) -> bool:
         one = self.described(place)
         if one is None:
-            return _TEXTS.fullmatch(place[1].casefold()) is not None
+            return _TEXTS.search(place[1].casefold()) is not None
         return not {"INT", "FLOAT"} & set(one.type.split(","))
 
 

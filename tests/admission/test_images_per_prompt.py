@@ -87,7 +87,7 @@ def test_more_than_a_node_takes_is_refused_with_the_number() -> None:
     inputs = {"required": {"prompt": ["STRING"], "number_of_images": ["INT", {"min": 1, "max": 10}]}}
     info = ObjectInfo({"GrokImageNode": {"input": inputs, "output": ["IMAGE"]}}, "digest")
     assert len(admitted(SERVICE, info, quantity=10, images_per_prompt=10).prompts) == 1
-    with pytest.raises(Refused, match=r"is at most 10 where 1\.number_of_images decides it, not 11") as refused:
+    with pytest.raises(Refused, match=r"is 11, but the batch size 1\.number_of_images may be 10 at most") as refused:
         admitted(SERVICE, info, quantity=11, images_per_prompt=11)
     assert (refused.value.code, refused.value.path) == ("workflow_batch_size", "$.data.images_per_prompt")
     assert len(admitted(SERVICE, quantity=11, images_per_prompt=11).prompts) == 1, "nothing is known of it"
@@ -97,7 +97,7 @@ def test_one_batch_size_beside_an_output_that_has_none_makes_one_of_each() -> No
     other = {"2": node("LoadImage", image="a.png"), "12": node("SaveImage", images=["2", 0], filename_prefix="y")}
     asked: dict[str, Any] = {"graph": EMPTY | other, "outputs": ("9", "12"), "quantity": 2}
     assert [prompt.images for prompt in admitted(**asked).prompts] == [(1, 2), (3, 4)]
-    with pytest.raises(Refused, match=r"at most 1 where 1\.batch_size decides it, not 2\. Omit") as refused:
+    with pytest.raises(Refused, match=r"is 2, but the batch size 1\.batch_size may be 1 at most\. Omit") as refused:
         admitted(images_per_prompt=2, **asked)
     assert (refused.value.code, refused.value.path) == ("workflow_batch_size", "$.data.images_per_prompt")
 
@@ -107,7 +107,9 @@ def test_a_workflow_that_makes_one_by_its_own_settings_is_not_asked_for_several(
     graph = EMPTY | {"2": node("EmptyImage", width=8, height=8, batch_size=1, color=0)}
     graph["9"] = node("SaveImage", images=["1", 0], mask=["2", 0], filename_prefix="x")
     assert runs(graph, quantity=2) == [(1,), (2,)]
-    with pytest.raises(Refused, match=r"which of 1\.batch_size, 2\.batch_size would make more") as refused:
+    with pytest.raises(
+        Refused, match=r"which of these inputs sets the batch size: 1\.batch_size, 2\.batch_size\."
+    ) as refused:
         admitted(graph, quantity=2, images_per_prompt=2)
     assert (refused.value.code, refused.value.path) == ("workflow_batch_size", "$.data.images_per_prompt")
     graph["1"] = node("EmptyImage", width=8, height=8, batch_size=2, color=0)

@@ -119,7 +119,7 @@ def _check_batch_size(message: wire.SubmitBatch, workflow: ReadyWorkflow) -> Non
     if plan.batch_size is not None and plan.batch_size_max is not None and count > plan.batch_size_max:
         raise Refused(
             "workflow_batch_size",
-            f"images_per_prompt is at most {plan.batch_size_max} where {plan.batch_size} decides it, not {count}.",
+            f"images_per_prompt is {count}, but the batch size {plan.batch_size} may be {plan.batch_size_max} at most.",
             hint=f"Send images_per_prompt = {plan.batch_size_max}, or less."
             if plan.batch_size_max > 1
             else "Omit images_per_prompt.",
@@ -128,8 +128,8 @@ def _check_batch_size(message: wire.SubmitBatch, workflow: ReadyWorkflow) -> Non
     if count > 1 and graphs.makes_one(plan, workflow.graph):
         raise Refused(
             "workflow_batch_size",
-            f"The workflow makes one image in each run, and which of {', '.join(plan.batch_sizes_unclear)} would make"
-            " more is not clear.",
+            "The workflow makes one image in each run; it is not clear which of these inputs sets the batch size:"
+            f" {', '.join(plan.batch_sizes_unclear)}.",
             hint="Omit images_per_prompt, or name the input as batch_size in [workflows.NAME].",
             path="$.data.images_per_prompt",
         )

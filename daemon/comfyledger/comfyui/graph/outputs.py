@@ -285,8 +285,8 @@ def _ambiguous(graph: Graph, nodes: Sequence[str]) -> Refused:
         "workflow_output_ambiguous",
         f"The workflow has {len(nodes)} outputs, and a batch has at most {OUTPUTS_MAX}:"
         f" {some_of(titled(graph, nodes))}.",
-        hint=f'Name the one that counts, output = "{printable(nodes[0])}", or several, outputs = [{listed}]:'
-        " in the request, or in [workflows.NAME] of the configuration.",
+        hint="In the request or in [workflows.NAME], name one output, for example"
+        f' output = "{printable(nodes[0])}", or several: outputs = [{listed}].',
         path=printable(nodes[0]),
     )
 

@@ -257,7 +257,10 @@ def _check_convertible(graph: dict[str, Any], info: ObjectInfo, nodes: Mapping[s
 def _unknown(graph: Mapping[str, Any], nodes: list[str], info: ObjectInfo) -> Refused:
     if mistakes := find_mistakes(graph, nodes, info, level="classes"):
         return refusal(mistakes)
-    text = f"ComfyUI has replaced the class of node {node_text(graph, nodes[0])}, so its values cannot be told apart."
+    text = (
+        f"ComfyUI has replaced the class of node {node_text(graph, nodes[0])}, so it is not known which value belongs"
+        " to which input."
+    )
     return invalid(text, nodes[0], "Replace the node in ComfyUI.")
 
 
@@ -265,7 +268,7 @@ def _odd_choice(graph: Mapping[str, Any], node_id: str, name: str) -> Refused:
     choice = printable(str(graph[node_id]["inputs"].get(name)))
     return invalid(
         f"ComfyUI does not have the choice {choice} of {printable(name)} of node {node_text(graph, node_id)}, so the"
-        " values behind it cannot be told apart.",
+        " values behind it may belong to other inputs.",
         node_id,
         "Update ComfyUI, or make another choice there.",
     )

@@ -32,7 +32,7 @@ class PromptSubmitting(Event, frozen=True):
     choice_over: Annotated[
         bool,
         Meta(
-            description="Whether files of an earlier attempt are dropped: `retry --take` chose them, but no "
+            description="Whether files of an earlier attempt that `retry --take` had chosen are dropped, because no "
             "image has received them."
         ),
     ] = False

@@ -20,8 +20,8 @@ class OutputFound(Answer, frozen=True):
 
 
 class WorkflowReport(Answer, frozen=True):
-    """What was found in a workflow, and whether it is accepted. The lists below are about nodes that are run; of a
-    workflow whose outputs are not known, about all nodes."""
+    """What was found in a workflow, and whether it is accepted. Except for `not_run`, the lists below
+    cover the nodes that are run, or all nodes if the outputs of the workflow are not known."""
 
     verdict: Annotated[Literal["accepted", "refused"], Meta(description="Whether it can be used.")]
     code: Annotated[

@@ -94,7 +94,7 @@ class Subscribe(Message, frozen=True):
         bool,
         Meta(
             description="Also send previews, as `preview`. This sends `progress` as well. A prompt that was sent to "
-            "ComfyUI before has none, unless ComfyUI runs with `--preview-method`."
+            "ComfyUI before the subscription began has none, unless ComfyUI runs with `--preview-method`."
         ),
     ] = False
 

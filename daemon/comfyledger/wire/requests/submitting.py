@@ -133,8 +133,9 @@ class SubmitBatch(Message, frozen=True):
             ge=1,
             le=IMAGES_PER_PROMPT_MAX,
             description="How many images ComfyUI renders in one run (its `batch_size`). Only neighbouring images with"
-            " equal inputs and without seeds of their own share a run. For a workflow whose batch size the daemon does"
-            " not set: how many it makes by itself; then the images come in multiples of this.",
+            " equal inputs and without seeds of their own share a run. If the daemon does not set the workflow's batch"
+            " size, give here how many images the workflow makes in one run; the number of images must then be a"
+            " multiple of it.",
             examples=[4],
         ),
     ] = 1

@@ -167,6 +167,7 @@ SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.GetBatch: wire.GetBatch("b"),
     wire.ListBatches: wire.ListBatches(username="Areg", limit=3),
     wire.GetImage: wire.GetImage("b/1"),
+    wire.GetRecipe: wire.GetRecipe("b/1", graph=True),
     wire.ListImages: wire.ListImages(state="parked"),
     wire.Cancel: wire.Cancel("b", [1]),
     wire.Retry: wire.Retry("b"),

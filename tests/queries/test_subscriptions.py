@@ -294,5 +294,14 @@ def test_every_request_is_known_to_these_tests() -> None:
     """A message that is added without a test here is noticed."""
     tested = {"hello", "submit_batch", "open_series", "get_batch", "list_batches", "get_image", "list_images"}
     tested |= {"cancel", "retry", "pause", "resume", "subscribe", "unsubscribe", "server_info"}
-    tested |= {"read_log", "explain", "survey_store", "raise_series", "recover", "forget", "check_workflow"}
+    tested |= {
+        "read_log",
+        "explain",
+        "survey_store",
+        "raise_series",
+        "recover",
+        "forget",
+        "check_workflow",
+        "get_recipe",
+    }
     assert set(REQUESTS) == tested

@@ -26,6 +26,7 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("get_batch", {"batch_id": "x"}, "read"),
     ("list_batches", {}, "read"),
     ("get_image", {"image": "x/1"}, "read"),
+    ("get_recipe", {"image": "x/1"}, "read"),
     ("list_images", {}, "read"),
     ("unsubscribe", {"subscription": "s9"}, "read"),
     ("read_log", {}, "read"),

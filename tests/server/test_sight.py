@@ -102,6 +102,8 @@ def requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any
         ("submit", "get_image", {"image": image}),
         ("submit", "get_image", {"image": image.upper()}),
         ("submit", "get_image", {"image": f"{batch}/1"}),
+        ("submit", "get_recipe", {"image": image, "graph": True}),
+        ("submit", "get_recipe", {"image": f"{batch}/1"}),
         ("submit", "list_images", {"batch_id": batch}),
         ("submit", "list_images", {"username": user}),
         ("submit", "list_images", {"state": "stored", "username": user}),
@@ -201,11 +203,11 @@ async def test_the_same_requests_find_what_a_token_may_see(two: Two) -> None:
     found = set()
     async with two.door.raw() as raw:
         for _, kind, data in requests_about(two.names()):
-            if kind in {"get_batch", "get_image", "explain", "read_log", "list_images", "list_batches"}:
+            if kind in {"get_batch", "get_image", "get_recipe", "explain", "read_log", "list_images", "list_batches"}:
                 answer = await raw.ask(kind, **data)
                 text = json.dumps(answer)
                 found |= {kind} if answer["type"] == "result" and two.theirs["batch_id"] in text else set()
-    assert found == {"get_batch", "get_image", "explain", "read_log", "list_images", "list_batches"}
+    assert found == {"get_batch", "get_image", "get_recipe", "explain", "read_log", "list_images", "list_batches"}
 
 
 @in_module

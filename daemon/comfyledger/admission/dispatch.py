@@ -27,7 +27,7 @@ from comfyledger.core.results import Accepted, Changed
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import ImageFilter
-from comfyledger.queries import explain, listings, serialize
+from comfyledger.queries import explain, listings, recipe, serialize
 from comfyledger.queries.dependencies import Dependencies
 
 
@@ -40,7 +40,7 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
             return await _open_series(context, label, message)
         case wire.GetBatch() | wire.ListBatches() | wire.GetImage() | wire.ListImages() | wire.ServerInfo():
             return await _read(context, message)
-        case wire.ReadLog() | wire.Explain() | wire.CheckWorkflow():
+        case wire.ReadLog() | wire.Explain() | wire.GetRecipe() | wire.CheckWorkflow():
             return await _tell(context, message)
         case wire.Recover():
             return await recover.recover(context, label, message)
@@ -63,12 +63,16 @@ async def _series_of(context: Dependencies, message: wire.Message) -> tuple[str,
     return tuple(output.series for output in batch.every_output) if batch is not None else ()
 
 
-async def _tell(context: Dependencies, message: wire.ReadLog | wire.Explain | wire.CheckWorkflow) -> wire.Answer:
+async def _tell(
+    context: Dependencies, message: wire.ReadLog | wire.Explain | wire.GetRecipe | wire.CheckWorkflow
+) -> wire.Answer:
     match message:
         case wire.ReadLog():
             return await explain.read_log(context, message)
         case wire.Explain():
             return await explain.explain(context, message)
+        case wire.GetRecipe():
+            return await recipe.recipe(context.reader, message)
         case wire.CheckWorkflow():
             return await check_workflow(context, message)
 
@@ -240,7 +244,10 @@ async def _get_image(context: Dependencies, name: str) -> wire.ImageInfo:
     image = await listings.find_image(context.reader, name)
     if image is None:
         raise listings.unknown_image(name)
-    return (await listings.shown(context.reader, [image]))[0]
+    (info,) = await listings.shown(context.reader, [image])
+    batch = await context.reader.batch(image.batch_id)
+    prompt = await context.reader.prompt(image.batch_id, image.prompt)
+    return info if batch is None or prompt is None else serialize.with_run(info, batch, prompt)
 
 
 async def _server_info(context: Dependencies) -> wire.Info:

@@ -35,6 +35,7 @@ SECTIONS: Final = {
     "What happened": {
         "log": "Show the events of the log.",
         "explain": "Show the history of an image, what is still owed, and why it waits.",
+        "recipe": "Show what made an image: workflow, inputs, seed, run, ComfyUI and times.",
         "export": "Write events with their texts, or images, for other programs.",
     },
     "Stores": {

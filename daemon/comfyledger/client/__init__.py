@@ -153,6 +153,10 @@ class Client:
         """An image by its public id, its file name, or `<batch_id>/<index>`."""
         return await self._link.ask(wire.GetImage(image), wire.ImageInfo)
 
+    async def recipe(self, image: str, *, graph: bool = False) -> wire.Recipe:
+        """What made an image; with `graph` also the graph that was sent. Raises Refused(unknown_image)."""
+        return await self._link.ask(wire.GetRecipe(image, graph), wire.Recipe)
+
     async def url_of(self, image: str) -> str:
         """An address of an image's file that a browser shows without a token, until it expires (`[door] file_url_s`).
 

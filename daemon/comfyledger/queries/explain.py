@@ -256,7 +256,7 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
         events=await _shown(context.reader, shown),
         owed=reasons.owed(image, prompt, there),
         batch=await _batch_info(context, batch),
-        image=serialize.image_info(image, texts),
+        image=serialize.with_run(serialize.image_info(image, texts), batch, prompt),
         series=key,
         number=image.number,
         next=series.next if series is not None else 0,

@@ -8,7 +8,7 @@ import msgspec
 
 from comfyledger import wire
 from comfyledger.core.results import Accepted
-from comfyledger.core.rows import BatchRow, ImageRow, LaneRow
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow
 from comfyledger.core.values import image_id
 from comfyledger.ledger.ports import Reader
 
@@ -69,6 +69,11 @@ def image_info(row: ImageRow, texts: Mapping[str, str]) -> wire.ImageInfo:
         medium=row.medium,
         output=row.output,
     )
+
+
+def with_run(info: wire.ImageInfo, batch: BatchRow, prompt: PromptRow) -> wire.ImageInfo:
+    """An image with the essentials of its recipe."""
+    return msgspec.structs.replace(info, workflow=batch.workflow, seed=prompt.seed, run=list(prompt.images))
 
 
 def batch_info(row: BatchRow, tagged: Tagged, images: Iterable[wire.ImageInfo] = ()) -> wire.BatchInfo:

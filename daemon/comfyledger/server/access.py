@@ -125,6 +125,7 @@ NEEDED: Final[dict[type[wire.Message], Right]] = {
     wire.GetBatch: "read",
     wire.ListBatches: "read",
     wire.GetImage: "read",
+    wire.GetRecipe: "read",
     wire.ListImages: "read",
     wire.Subscribe: "read",
     wire.Unsubscribe: "read",

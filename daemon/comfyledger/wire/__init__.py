@@ -43,6 +43,7 @@ from comfyledger.wire.answers.events import (
 )
 from comfyledger.wire.answers.mistakes import MistakeInfo, mistake_info, node_mistake
 from comfyledger.wire.answers.parts import Answer
+from comfyledger.wire.answers.recipes import Recipe, RecipeGap, RecipeOutput
 from comfyledger.wire.answers.server import (
     BackendInfo,
     ErrorInfo,
@@ -76,6 +77,7 @@ from comfyledger.wire.requests.reading import (
     Explain,
     GetBatch,
     GetImage,
+    GetRecipe,
     ImageState,
     ListBatches,
     ListImages,
@@ -137,6 +139,7 @@ __all__ = [
     "Forgotten",
     "GetBatch",
     "GetImage",
+    "GetRecipe",
     "Hello",
     "Id",
     "ImageAsked",
@@ -167,6 +170,9 @@ __all__ = [
     "Progress",
     "RaiseSeries",
     "ReadLog",
+    "Recipe",
+    "RecipeGap",
+    "RecipeOutput",
     "Recover",
     "Recovered",
     "RecoveryStep",

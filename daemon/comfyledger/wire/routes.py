@@ -89,6 +89,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", f"{BATCH}/retry", "retry", "Take up what failed, was parked or held."),
     Route("GET", "/v1/images", "list_images", "Images, newest batch first.", renamed=_PAGE),
     Route("GET", f"{IMAGE}/story", "explain", "Everything that happened to an image.", renamed={"image": "what"}),
+    Route("GET", f"{IMAGE}/recipe", "get_recipe", "What made an image."),
     Route("GET", IMAGE, "get_image", "One image, by public id or by batch_id/index."),
     Route("GET", "/v1/explain", "explain", "The story of an image, a batch or a gap."),
     Route("GET", "/v1/events", "read_log", "A page of the log, or the log as it grows.", stream="subscribe"),

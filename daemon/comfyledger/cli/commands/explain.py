@@ -98,7 +98,17 @@ def _image_line(image: wire.ImageInfo, batch: wire.BatchInfo) -> str:
 def _image_facts(found: wire.Explanation, image: wire.ImageInfo) -> list[str]:
     urls = [f"{upload.store}: {upload.url}" for upload in image.uploads if upload.url]
     ended, time = _ENDED.get(image.state), took(found.events)
-    return [*([ended] if ended else []), *urls, *([f"It took {time}."] if time else [])]
+    return [*filter(None, (ended, _recipe(image))), *urls, *([f"It took {time}."] if time else [])]
+
+
+def _recipe(image: wire.ImageInfo) -> str:
+    """The essentials of its recipe; empty if it has none any more."""
+    if image.seed is None or image.state in {"forgetting", "forgotten"}:
+        return ""
+    others = [str(index) for index in image.run if index != image.index]
+    beside = f", in one run with {'images' if len(others) > 1 else 'image'} {', '.join(others)}" if others else ""
+    what = f"workflow {image.workflow}" if image.workflow else "a graph of the request"
+    return f"Recipe: {what}, seed {image.seed}{beside}. See `comfyledger recipe {image.image_id}`."
 
 
 def _batch_line(batch: wire.BatchInfo) -> str:

@@ -17,6 +17,7 @@ from comfyledger.wire.answers.events import (
     Unsubscribed,
 )
 from comfyledger.wire.answers.parts import Answer
+from comfyledger.wire.answers.recipes import Recipe
 from comfyledger.wire.answers.server import ErrorInfo, Info, Waiting, Welcome
 from comfyledger.wire.answers.workflows import WorkflowReport
 
@@ -37,6 +38,7 @@ RESULTS: Final[dict[str, type[Answer]]] = {
     "get_batch": BatchInfo,
     "list_batches": Batches,
     "get_image": ImageInfo,
+    "get_recipe": Recipe,
     "list_images": Images,
     "cancel": ChangedCount,
     "retry": ChangedCount,

@@ -193,6 +193,18 @@ class ImageInfo(Answer, frozen=True):
     ] = ""
     medium: ExpectedMedium = "image"
     output: OutputOfBatch = 1
+    workflow: Annotated[
+        str,
+        Meta(
+            description="The configured name of its workflow; empty for a graph of the request. This and the two "
+            "fields below are only in the answers to `get_image` and `explain`; `get_recipe` has more.",
+            examples=["text-to-image"],
+        ),
+    ] = ""
+    seed: Annotated[int | None, Meta(description="The seed of the run that makes it.", examples=[7])] = None
+    run: Annotated[
+        list[int], Meta(description="The images that the same run makes, as indexes in the batch.", examples=[[1]])
+    ] = []
 
 
 class OutputInfo(Answer, frozen=True):

@@ -52,6 +52,20 @@ class GetImage(Message, frozen=True):
     ]
 
 
+class GetRecipe(Message, frozen=True):
+    """What made an image: workflow, inputs, seed, the images of its run, ComfyUI and its version, and times; with
+    `graph` also the graph that was sent."""
+
+    image: Annotated[
+        str,
+        Meta(
+            description="As for `get_image`.",
+            examples=["Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1"],
+        ),
+    ]
+    graph: Annotated[bool, Meta(description="Also answer with the graph that was sent, secrets masked.")] = False
+
+
 class ListImages(Message, frozen=True):
     """Images, newest batch first, page by page."""
 

@@ -1,0 +1,178 @@
+"""What made an image: the answer to `get_recipe`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from comfyledger.core.media import Medium
+from comfyledger.wire.answers.batches import ImageGiven, IndexInBatch, NumberInSeries, PublicId
+from comfyledger.wire.answers.parts import Answer, BatchId
+
+
+class RecipeOutput(Answer, frozen=True):
+    """An output node of the workflow."""
+
+    node: Annotated[str, Meta(description="The id of the node in the graph.", examples=["9"])]
+    medium: Annotated[Medium, Meta(description="What its files are expected to be.")]
+    address: Annotated[
+        str, Meta(description="The input that gets the prefix, by address.", examples=["9.filename_prefix"])
+    ]
+    prefix: Annotated[
+        str,
+        Meta(
+            description="What the names of its files began with, below ComfyUI's output folder; empty if nothing was"
+            " sent.",
+            examples=["comfyledger/01m82da9ejbqzaazjr4d2rm95d/1-a1"],
+        ),
+    ] = ""
+    is_run: Annotated[
+        bool, Meta(description="Whether the attempt asked for it. A later attempt asks for what still waits.")
+    ] = True
+
+
+class RecipeGap(Answer, frozen=True):
+    """A part of a recipe that is not known."""
+
+    what: Annotated[
+        Literal["inputs", "graph", "attempt", "version", "left_out"],
+        Meta(description="The field that is missing; `attempt` stands for everything about the run."),
+    ]
+    code: Annotated[
+        Literal["forgotten", "not_sent", "not_recorded"],
+        Meta(description="Why: it was `forgotten`, nothing was sent to ComfyUI (`not_sent`), or `not_recorded`."),
+    ]
+    text: Annotated[
+        str, Meta(description="The same as a sentence.", examples=["The version of ComfyUI was not recorded."])
+    ]
+
+
+class Recipe(Answer, frozen=True):
+    """What made an image. Of an image without a file yet: what will make it. A time is 0 until it has happened."""
+
+    image_id: Annotated[
+        str, Meta(description="The image: `<batch_id>/<index>`.", examples=["01M82DA9EJBQZAAZJR4D2RM95D/1"])
+    ]
+    batch_id: BatchId
+    index: IndexInBatch
+    number: NumberInSeries
+    public_id: PublicId
+    state: Annotated[str, Meta(description="The state of the image, as in `get_image`.", examples=["stored"])]
+    username: Annotated[str, Meta(description="The user, as the client wrote it.", examples=["Areg"])]
+    character: Annotated[str, Meta(description="The character, as the client wrote it.", examples=["Opal Fever"])]
+    workflow: Annotated[
+        str,
+        Meta(
+            description="The configured name of the workflow; empty for a graph of the request.",
+            examples=["text-to-image"],
+        ),
+    ]
+    inputs: Annotated[
+        dict[str, Any] | None,
+        Meta(
+            description="What the request filled in: by its name in the workflow, else by address. `null` if it was "
+            "forgotten.",
+            examples=[{"prompt": "a fox in snow"}],
+        ),
+    ]
+    defaults: Annotated[
+        dict[str, Any],
+        Meta(
+            description="The named inputs that the request did not fill in, with the values in the workflow.",
+            examples=[{"steps": 20}],
+        ),
+    ]
+    seed: Annotated[int, Meta(description="The seed of the run.", examples=[7])]
+    seeds: Annotated[list[str], Meta(description="The inputs that got the seed, by address.", examples=[["3.seed"]])]
+    batch_size: Annotated[int, Meta(description="How many images of an output the run was to make.", examples=[2])]
+    batch_sizes: Annotated[
+        list[str],
+        Meta(
+            description="The inputs that got this number, by address; empty if the workflow makes as many by itself.",
+            examples=[["5.batch_size"]],
+        ),
+    ]
+    outputs: Annotated[list[RecipeOutput], Meta(description="The output nodes of the workflow.")]
+    images: Annotated[
+        list[ImageGiven],
+        Meta(description="The images of the prompt, in the order of ComfyUI's files; this one is among them."),
+    ]
+    backend: Annotated[str, Meta(description="The ComfyUI that renders it.", examples=["main"])]
+    prompt: Annotated[int, Meta(description="The prompt that renders it, from 1.", examples=[1])]
+    attempt: Annotated[
+        int,
+        Meta(
+            description="The attempt that made the file, else the last one; 0 if nothing was sent to ComfyUI.",
+            examples=[1],
+        ),
+    ] = 0
+    prompt_id: Annotated[
+        str,
+        Meta(description="ComfyUI's id of the run.", examples=["5f1b0c1e-7d0a-5a5e-9c51-0d3a1d1f7c11"]),
+    ] = ""
+    version: Annotated[
+        str, Meta(description="The version of ComfyUI at that time; empty if it is not known.", examples=["0.29.0"])
+    ] = ""
+    left_out: Annotated[
+        list[str] | None,
+        Meta(
+            description="Nodes that were not sent, because no output needs them and ComfyUI lacked their class; `null`"
+            " if that was not recorded.",
+            examples=[["12"]],
+        ),
+    ] = None
+    requested_at_ms: Annotated[
+        int,
+        Meta(description="When the batch was accepted, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458]),
+    ] = 0
+    submitted_at_ms: Annotated[
+        int,
+        Meta(
+            description="When the attempt was about to be sent, in milliseconds since 1970, UTC.",
+            examples=[1_795_377_407_501],
+        ),
+    ] = 0
+    finished_at_ms: Annotated[
+        int,
+        Meta(
+            description="When its files were known to be written, in milliseconds since 1970, UTC.",
+            examples=[1_795_377_411_020],
+        ),
+    ] = 0
+    kept_at_ms: Annotated[
+        int,
+        Meta(
+            description="When the file was in the spool, in milliseconds since 1970, UTC.", examples=[1_795_377_411_104]
+        ),
+    ] = 0
+    stored_at_ms: Annotated[
+        dict[str, int],
+        Meta(
+            description="When each store that has it got it, by store, in milliseconds since 1970, UTC.",
+            examples=[{"folder": 1_795_377_411_130}],
+        ),
+    ] = {}
+    sha256: Annotated[
+        str,
+        Meta(
+            description="SHA-256 of the bytes that all stores get, in hexadecimal; empty until they are kept.",
+            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ] = ""
+    masked: Annotated[
+        list[str],
+        Meta(
+            description="The inputs that the configuration fills in with secrets, by address. `graph` has `***` there.",
+            examples=[["9.api_key"]],
+        ),
+    ] = []
+    missing: Annotated[list[RecipeGap], Meta(description="What is not known, and why.")] = []
+    graph: Annotated[
+        dict[str, Any] | None,
+        Meta(
+            description="The graph that was sent, in ComfyUI's API format, if the request says `graph`. Secrets are "
+            "masked.",
+            examples=[{"1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64}}}],
+        ),
+    ] = None

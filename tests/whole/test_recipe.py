@@ -1,0 +1,69 @@
+"""A recipe is exact: whoever posts its graph to ComfyUI by hand gets the bytes that are stored."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from typing import Any
+
+from support.command_line import said
+from support.graphs import node
+from support.processes import House
+from support.waiting import until
+
+GRAPH: dict[str, Any] = {
+    "1": node("NoiseImage", width=64, height=64, seed=1, batch_size=1),
+    "7": node("NoteOfMine", text="no output needs it, and ComfyUI lacks its class"),
+    "9": node("SaveImage", images=["1", 0], filename_prefix="x"),
+}
+WITH_METADATA = "[spool]\nstrip_metadata = false\n"
+"""The graph is in the bytes then, so that equal bytes mean equal graphs."""
+
+
+async def made_by_hand(house: House, graph: dict[str, Any]) -> list[bytes]:
+    """The files that a graph makes."""
+    body = json.dumps({"prompt": graph}).encode()
+    asked = urllib.request.Request(f"{house.comfyui.url}/prompt", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=10.0) as answer:
+        prompt_id = json.load(answer)["prompt_id"]
+    history = await until(lambda: house.comfyui.history(prompt_id), "it is rendered")
+    files = history[prompt_id]["outputs"]["9"]["images"]
+    return [(house.comfyui.output / file["subfolder"] / file["filename"]).read_bytes() for file in files]
+
+
+async def test_the_graph_of_a_recipe_posted_by_hand_gives_the_stored_bytes(house: House) -> None:
+    await house.begin(WITH_METADATA)
+    async with house.app() as app:
+        asked = await app.submit(
+            "r1", quantity=4, images_per_prompt=2, workflow=GRAPH, inputs={"1.width": 80, "1.height": 72}
+        )
+        (batch,) = await app.settled(asked["batch_id"])
+    assert batch["stored"] == 4
+    stored = {name: path.read_bytes() for name, path in house.stored().items()}
+    assert len(set(stored.values())) == 4
+    shutil.rmtree(house.comfyui.output / "comfyledger")  # the stand-in draws the name of each file, with its counter
+    await house.comfyui.restart()  # it has nothing left that it could take from its cache
+    for first in (0, 2):
+        graph = json.loads(await said(house, "recipe", asked["names"][first], "--graph"))
+        assert sorted(graph) == ["1", "9"]
+        assert await made_by_hand(house, graph) == [stored[name] for name in asked["public_ids"][first : first + 2]]
+
+
+async def test_a_secret_is_masked_and_the_rest_is_ready_for_comfyui(house: House) -> None:
+    secret = "sk-named-in-the-environment-5555"
+    keyed = {**GRAPH, "9": node("SaveImage", images=["1", 0], filename_prefix="x", api_key="")}
+    (house.folder / "keyed.json").write_text(json.dumps(keyed))
+    section = '[workflows.keyed]\nfile = "keyed.json"\nsecrets = { "9.api_key" = "env:NAMED" }\n'
+    house.daemon.environment |= {"NAMED": secret}
+    await house.begin(f'default_workflow = "keyed"\n{section}')
+    async with house.app() as app:
+        asked = await app.submit("r1", quantity=1, workflow="keyed", inputs={})
+        (batch,) = await app.settled(asked["batch_id"])
+    assert batch["stored"] == 1
+    words = await said(house, "recipe", f"{asked['batch_id']}/1", "--graph")
+    assert secret not in words
+    assert "Secrets are masked as ***: 9.api_key." in words
+    graph, _ = json.JSONDecoder().raw_decode(words[words.index("{") :])
+    assert graph["9"]["inputs"]["api_key"] == "***"
+    assert len(await made_by_hand(house, graph)) == 1

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from comfyledger.admission.workflows import fitting
 from comfyledger.admission.workflows.fitting import OWN_BYTES_MAX, ready, unfit
 from comfyledger.comfyui import node_classes
 from comfyledger.comfyui.client import ComfyUI, NotReached
 from comfyledger.comfyui.node_classes import Known
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.comfyui.ui_format.process import Converter
+from comfyledger.comfyui.workflow_checks import WorkflowChecks
 from comfyledger.queries.dependencies import workflow_tools
+from comfyledger.queries.large_graphs import LARGE_BYTES
 from support.admission_builders import given
 from support.waiting import until
 from support.wire_app import Refusal, of_kind
@@ -121,6 +125,34 @@ async def test_a_value_of_one_image_is_refused_at_its_place(seen: Any) -> None:
         refused = await refusal(app, workflow="text-to-image", quantity=None, images=images, inputs={})
     assert (refused["code"], refused["path"]) == (CODE, "$.data.images[1].inputs.width")
     assert len(refused["mistakes"]) == 2
+
+
+def noting(call: Any, note: Any) -> Any:
+    def called(*args: Any, **named: Any) -> Any:
+        note()
+        return call(*args, **named)
+
+    return called
+
+
+def in_thread(main: threading.Thread) -> bool:
+    return threading.current_thread() is not main
+
+
+async def test_a_large_graph_is_read_planned_and_checked_beside_the_event_loop(
+    seen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, threads = threading.current_thread(), list[bool]()
+    for module, name in ((fitting, "source_of"), (fitting, "make_ready"), (WorkflowChecks, "mistakes")):
+        monkeypatch.setattr(module, name, noting(getattr(module, name), lambda: threads.append(in_thread(main))))
+    noted = {"1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}}
+    graph = {**noted, "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}}
+    large = {**graph, "5": {"class_type": "Note", "inputs": {"text": "x" * LARGE_BYTES}}}
+    async with seen.app() as app:
+        for workflow, is_large in ((graph, False), (large, True)):
+            await app.submit(f"large {is_large}", workflow=workflow, quantity=1, inputs={}, dry_run=True)
+            assert threads == [is_large] * 3
+            threads.clear()
 
 
 async def test_a_model_that_was_added_is_found(seen: Any, at_once: None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -104,3 +105,14 @@ def test_a_number_without_end_is_no_limit(separators: tuple[str, str]) -> None:
     inputs = inputs_of(found, {})
     assert inputs["text"].config == {"default": "max: Infinity"}
     assert [(inputs[name].low, inputs[name].high) for name in odd] == [(None, None)] * 3
+
+
+def test_names_that_a_server_does_not_have_are_not_remembered() -> None:
+    """Strangers may ask for any name, in each request for others."""
+    one = info(Known=described({}))
+    tracemalloc.start()
+    try:
+        assert all(one.get(f"unknown {place}") is None for place in range(5_000))
+        assert tracemalloc.get_traced_memory()[0] < 10_000
+    finally:
+        tracemalloc.stop()

@@ -8,6 +8,7 @@ structure alone: form, outputs, seeds, batch size. With it, it is what a submiss
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -54,18 +55,28 @@ Convert = Callable[[bytes | Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """Turns a document in the UI format into a graph. Raises Refused."""
 
 
-async def check_any_form(source: bytes | Mapping[str, Any], ground: Ground, convert: Convert | None) -> Checked:
+Run = Callable[[Callable[[], Checked]], Awaitable[Checked]]
+"""Calls a function, maybe in another thread, and gives its result."""
+
+
+async def at_once(call: Callable[[], Checked]) -> Checked:
+    return call()
+
+
+async def check_any_form(
+    source: bytes | Mapping[str, Any], ground: Ground, convert: Convert | None, run: Run = at_once
+) -> Checked:
     """The report about a workflow that may be in the UI format. `convert`: None if no node classes are known, without
-    which nobody can tell the values in a document apart.
+    which nobody can tell the values in a document apart. `run`: how checks are run.
     """
-    checked = check(source, ground)
+    checked = await run(partial(check, source, ground))
     is_document = checked.report.code == "workflow_ui_format"
     if not is_document and not (checked.report.code == "graph_too_large" and _holds_document(source)):
         return checked
     try:
         if convert is None:
             raise Refused("backend_unknown", hint=UNKNOWN_HINT)
-        return check(await convert(source), ground)
+        return await run(partial(check, await convert(source), ground))
     except Refused as refusal:
         return Checked(_unconverted(refusal), None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -41,7 +42,7 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
         case wire.GetBatch() | wire.ListBatches() | wire.GetImage() | wire.ListImages() | wire.ServerInfo():
             return await _read(context, message)
         case wire.ReadLog() | wire.Explain() | wire.GetRecipe() | wire.CheckWorkflow():
-            return await _tell(context, message)
+            return await _tell(context, message, raw)
         case wire.Recover():
             return await recover.recover(context, label, message)
         case wire.Forget():
@@ -64,7 +65,7 @@ async def _series_of(context: Dependencies, message: wire.Message) -> tuple[str,
 
 
 async def _tell(
-    context: Dependencies, message: wire.ReadLog | wire.Explain | wire.GetRecipe | wire.CheckWorkflow
+    context: Dependencies, message: wire.ReadLog | wire.Explain | wire.GetRecipe | wire.CheckWorkflow, raw: bytes
 ) -> wire.Answer:
     match message:
         case wire.ReadLog():
@@ -74,7 +75,7 @@ async def _tell(
         case wire.GetRecipe():
             return await recipe.recipe(context.reader, message)
         case wire.CheckWorkflow():
-            return await check_workflow(context, message)
+            return await check_workflow(context, message, raw)
 
 
 async def _read(
@@ -156,7 +157,7 @@ def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccep
     )
 
 
-async def check_workflow(context: Dependencies, message: wire.CheckWorkflow) -> wire.WorkflowReport:
+async def check_workflow(context: Dependencies, message: wire.CheckWorkflow, raw: bytes) -> wire.WorkflowReport:
     """What a submission would say of a graph. Raises nothing for a graph that it would refuse."""
     policy, classes = context.policy, context.node_classes[context.policy.backend]
     is_asked = False
@@ -170,7 +171,8 @@ async def check_workflow(context: Dependencies, message: wire.CheckWorkflow) -> 
         is_asked,
         policy.node_classes_denied,
     )
-    report, graph = await check.check_any_form(message.workflow, ground, _converting(context, known))
+    run = partial(context.tools.large_graphs.run, len(raw))
+    report, graph = await check.check_any_form(message.workflow, ground, _converting(context, known), run)
     return replace(report, graph=graph) if message.convert else report
 
 

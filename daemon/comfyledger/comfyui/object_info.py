@@ -93,8 +93,10 @@ class ObjectInfo:
 
     def get(self, class_type: str) -> NodeClass | None:
         """The class of this name; None if the server has none, or describes it in a way that is not understood."""
+        if class_type not in self._raw:  # not remembered: strangers ask for any name
+            return None
         if class_type not in self._read:
-            self._read[class_type] = _node_class(class_type, self._raw.get(class_type))
+            self._read[class_type] = _node_class(class_type, self._raw[class_type])
         return self._read[class_type]
 
 

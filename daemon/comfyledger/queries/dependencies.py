@@ -20,6 +20,7 @@ from comfyledger.engine import Engine, EngineView, Question
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
 from comfyledger.plugins import OpenedStore
+from comfyledger.queries.large_graphs import LargeGraphs
 from comfyledger.queries.limited_reader import LimitedReader
 from comfyledger.settings import Secret
 
@@ -62,6 +63,7 @@ class WorkflowTools(msgspec.Struct, frozen=True):
     """By what decides how a workflow is planned, the digest of the node classes among it."""
     converted: Recent[tuple[str, str], dict[str, Any]]
     """Graphs by the digests of the document and of the node classes."""
+    large_graphs: LargeGraphs
 
 
 READY_KEPT: Final = 64
@@ -70,7 +72,9 @@ CONVERTED_KEPT: Final = 32
 
 def workflow_tools(level: CheckLevel, graph_bytes_max: int) -> WorkflowTools:
     """Close its converter at the end."""
-    return WorkflowTools(WorkflowChecks(level), Converter(graph_bytes_max), Recent(READY_KEPT), Recent(CONVERTED_KEPT))
+    return WorkflowTools(
+        WorkflowChecks(level), Converter(graph_bytes_max), Recent(READY_KEPT), Recent(CONVERTED_KEPT), LargeGraphs()
+    )
 
 
 class AdmissionPolicy(msgspec.Struct, frozen=True):

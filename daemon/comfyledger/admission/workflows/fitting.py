@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -23,8 +24,9 @@ from comfyledger.comfyui.node_classes import Known
 from comfyledger.comfyui.workflow_checks import Template
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import Dependencies, ReadyWorkflow, WorkflowSource
+from comfyledger.queries.large_graphs import LARGE_BYTES
 
-OWN_BYTES_MAX: Final = 32_768
+OWN_BYTES_MAX: Final = LARGE_BYTES
 """The size up to which a graph that comes with a request is remembered: that of most. Strangers send what they like."""
 
 
@@ -33,7 +35,7 @@ async def admitted(
 ) -> admit.Admitted | wire.BatchAccepted:
     """The request as a command, or the first reply to the request that it repeats. Raises Refused."""
     admit.check_message(message, context.policy)
-    source = source_of(message, context.policy)
+    source = await context.tools.large_graphs.run(len(raw), partial(source_of, message, context.policy))
     request = _Request(context, label, message, raw, source)
     classes = context.node_classes[context.policy.backend]
     before = classes.known
@@ -79,7 +81,7 @@ class _Request:
         """Raises Refused, also for what ComfyUI would refuse."""
         made = await self._made(known)
         if known is not None:
-            self._check(made, known)
+            await self._context.tools.large_graphs.run(len(self._raw), partial(self._check, made, known))
         return made
 
     async def admitted_unchecked(self, known: Known | None) -> admit.Admitted:
@@ -110,7 +112,7 @@ class _Request:
     async def _made(self, known: Known | None) -> admit.Admitted:
         context = self._context
         try:
-            workflow = await ready(context, self._source, known)
+            workflow = await ready(context, self._source, known, len(self._raw))
         except Refused as refusal:
             raise below(refusal, self._message) from refusal
         return admit.admit(
@@ -151,17 +153,20 @@ class _Request:
 # ---- workflows that are ready
 
 
-async def ready(context: Dependencies, source: WorkflowSource, known: Known | None) -> ReadyWorkflow:
+async def ready(
+    context: Dependencies, source: WorkflowSource, known: Known | None, size_bytes: int = 0
+) -> ReadyWorkflow:
     """A workflow for a ComfyUI with these node classes; None if they are not known.
 
-    What was made is kept, of a request that carries its own graph only if that is small. Raises Refused:
-    backend_unknown for a document in the UI format while nothing is known.
+    `size_bytes`: of the request. What was made is kept, of a request that carries its own graph only if that is small.
+    Raises Refused: backend_unknown for a document in the UI format while nothing is known.
     """
     graph, info = await _graph(context, source, known), known.info if known is not None else None
     key = (*_identity(source, graph), source.named.outputs, info.digest if info is not None else "")
     kept = context.tools.ready.get(key) if key[0] else None
     if kept is None:
-        kept = make_ready(source, graph, info, context.policy.node_classes_denied)
+        call = partial(make_ready, source, graph, info, context.policy.node_classes_denied)
+        kept = await context.tools.large_graphs.run(size_bytes, call)
         if key[0]:
             context.tools.ready.put(key, kept)
     return kept

@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -107,8 +106,11 @@ def read_object_info(body: bytes, digest: str) -> ObjectInfo:
     without an end, which Python writes as `Infinity`, are no limits.
     """
     for text in (body, _without_infinities(body)):
-        with suppress(ValueError, RecursionError):
-            return ObjectInfo(msgspec.json.decode(text, type=dict[str, msgspec.Raw]), digest)
+        try:
+            classes = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        except (ValueError, RecursionError):
+            continue
+        return ObjectInfo(classes, digest)
     return ObjectInfo(json_object(body), digest)
 
 

@@ -258,12 +258,12 @@ def test_ten_thousand_nodes_in_a_line_are_quick() -> None:
     graph = {str(i): node("Step", image=[str(i + 1), 0], seed=[str(i + 1), 0]) for i in range(10_000)}
     graph["10000"] = node("EmptyImage", seed=4, batch_size=1)
     graph["save"] = node("SaveImage", images=["0", 0], filename_prefix="x")
-    began = time.perf_counter()
+    began = time.process_time()
     plan = plan_of(read_graph(graph, 10 * ROOM))
     fill(as_template(graph, plan), plan, prefixes=["p"], seed=1, batch_size=1, inputs={})
     describe(plan, graph)
     refusal(check_inputs, graph, plan, {"77.sed": 1})
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert plan.seeds == ("10000.seed",)
 
 
@@ -357,6 +357,6 @@ def test_a_file_in_which_a_key_stands_twice_is_refused_with_its_place(text: byte
 
 def test_a_key_that_stands_twice_among_very_many_is_found_at_once() -> None:
     keys = ",".join(f'"{i}":0' for i in range(50_000))
-    began = time.perf_counter()
+    began = time.process_time()
     assert "occurs twice" in refusal(read_graph, f'{{{keys},"49999":1}}'.encode(), ROOM).message
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -105,17 +105,17 @@ def test_a_wrapper_without_a_graph_is_refused_with_what_to_do(no_graph: Any) -> 
 @pytest.mark.parametrize("wrapper", ["prompt", "input"])
 def test_wrappers_in_very_many_wrappers_are_refused_at_once(depth: int, wrapper: str) -> None:
     text = f'{{"{wrapper}":'.encode() * depth + b'{"1":{"class_type":"A","inputs":{}}}' + b"}" * depth
-    began = time.perf_counter()
+    began = time.process_time()
     assert refusal(read_graph, text, 10 * ROOM).code == "workflow_invalid"
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_very_many_entries_that_are_no_nodes_are_quick_and_bounded() -> None:
     beside = {f"note{i}": "x" for i in range(100_000)}
     links = {str(i): node("Note", image=[f"gone{i}", 0]) for i in range(10_000)}
-    began = time.perf_counter()
+    began = time.process_time()
     read = read_graph(image(**beside, **links), 100 * ROOM)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert len(read.no_nodes) == NO_NODES_MAX
     assert not read.nodes.keys() & beside.keys()
 

@@ -292,6 +292,6 @@ def test_thousands_of_pictures_side_by_side_are_quick() -> None:
     graph: dict[str, Any] = {"0": node("EmptyImage"), "x": node("EmptyImage")}
     graph |= {str(i): node("ImageStitch", image1=[str(i - 1), 0], image2=["x", 0]) for i in range(1, 1_500)}
     graph |= {f"s{i}": save(str(i)) for i in range(1, 1_500)}
-    began = time.perf_counter()
+    began = time.process_time()
     assert plan_of(graph).output == "s1499"
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3

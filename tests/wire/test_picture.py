@@ -64,10 +64,10 @@ def test_an_animated_picture_gives_its_graph(made: Any) -> None:
 def test_a_text_that_inflates_to_much_more_is_refused_before_it_does() -> None:
     bomb = PNG + chunk(b"zTXt", b"prompt\0\0" + zlib.compress(bytes(200 * 2**20), 1))
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         assert refused(bomb).code == "graph_too_large"
-        assert time.perf_counter() - began < 1
+        assert time.process_time() - began < 1
         assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
     finally:
         tracemalloc.stop()
@@ -87,9 +87,9 @@ def test_a_chunk_that_says_it_has_gigabytes_is_not_read() -> None:
 
 
 def test_very_many_chunks_are_refused_at_once() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert "parts" in refused(PNG + chunk(b"abCd", b"") * 1_000_000).message
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize("keyword", ["prompt", "workflow"])

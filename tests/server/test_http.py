@@ -166,7 +166,7 @@ async def test_an_image_is_found_by_either_name_and_has_a_story(http: Http) -> N
     _, story, _ = await http("GET", f"/v1/images/{image['public_id']}/story")
     _, same, _ = await http("GET", f"/v1/explain?what={image['public_id']}")
     assert story == same
-    assert (story["subject"], story["image"]) == ("image", image)
+    assert (story["subject"], story["image"]) == ("image", by_id)
 
 
 @in_module

@@ -344,6 +344,22 @@ def test_a_number_whose_image_came_to_nothing_says_that_it_stays_used(batch: Any
     assert any("There is no image of this number" in line and "stays used" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("known", "line"),
+    [
+        ({"workflow": "portrait", "seed": 7, "run": [1]}, "Recipe: workflow portrait, seed 7."),
+        ({"seed": 0, "run": [1, 2]}, "Recipe: a graph of the request, seed 0, in one run with image 2."),
+        ({"seed": 7, "run": [3, 1, 2]}, "Recipe: a graph of the request, seed 7, in one run with images 3, 2."),
+        ({}, ""),
+        ({"seed": 7, "run": [1], "state": "forgotten"}, ""),
+    ],
+)
+def test_the_essentials_of_a_recipe_are_named(batch: Any, known: dict[str, Any], line: str) -> None:
+    image = msgspec.structs.replace(IMAGE, **known)
+    lines = [one for one in heading(told(subject="image", image=image, batch=batch())) if one.startswith("Recipe")]
+    assert lines == ([f"{line} See `comfyledger recipe {IMAGE.image_id}`."] if line else [])
+
+
 def test_a_story_is_a_timeline_with_an_ending(door: Any, run: Any, batch: Any) -> None:
     stored = wire.UploadInfo("disk", "stored", 1, "file:///x.png")
     image = msgspec.structs.replace(IMAGE, uploads=[stored])

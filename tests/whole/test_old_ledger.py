@@ -100,6 +100,19 @@ async def ended_as_expected(app: App, before: Frame) -> None:
         story = await app.ask("explain", what=now["image_id"])
         assert story["subject"] == "image"
         assert story["events"]
+        await still_has_a_recipe(app, now, is_old=was["state"] == "stored")
+
+
+async def still_has_a_recipe(app: App, image: Frame, *, is_old: bool) -> None:
+    """What the old release did not record is missing and said; the rest is there, the graph too."""
+    recipe = await app.ask("get_recipe", image=image["image_id"], graph=True)
+    gaps = {(gap["what"], gap["code"]) for gap in recipe.get("missing", [])}
+    is_forgotten = image["state"] == "forgotten"
+    assert ("graph" in recipe) == (recipe.get("attempt", 0) > 0 and not is_forgotten)
+    assert is_forgotten == (("graph", "forgotten") in gaps)
+    if is_old and image["state"] == "stored":
+        assert gaps == {("version", "not_recorded"), ("left_out", "not_recorded")}
+        assert recipe["submitted_at_ms"] < min(recipe["stored_at_ms"].values())
 
 
 def check_accounts(old: OldHouse) -> None:

@@ -61,7 +61,7 @@ CODES: Final[dict[str, str]] = {
     "seed_out_of_range": "A seed is below zero or above 2^53-1, or a node of the workflow does not take it.",
     "comfyui_refused": "ComfyUI refused the graph, or could not be asked.",
     "series_unanswered": "A store could not say which numbers it holds, so no number was given.",
-    "storage_full": "A disk is nearly full, or parked images fill it; new work is refused until there is space.",
+    "storage_full": "A disk is nearly full, or parked images take more than their limit; new work is refused.",
     # queries and control
     "unknown_store": "No store of this name is configured.",
     "store_unavailable": "The store cannot be used now.",

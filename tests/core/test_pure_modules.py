@@ -18,7 +18,7 @@ PURE = sorted(
     ]
 )
 ALLOWED = {
-    *("__future__", "bisect", "collections", "collections.abc", "contextlib", "difflib", "enum", "functools"),
+    *("__future__", "bisect", "collections", "collections.abc", "difflib", "enum", "functools"),
     *("hashlib", "heapq", "itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing"),
     *("unicodedata", "urllib.parse", "zlib"),
     *("msgspec", "msgspec.structs"),

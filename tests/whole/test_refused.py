@@ -35,7 +35,8 @@ async def check_refused(house: House, bad: dict[str, Any], said: str) -> None:
 
 async def test_a_graph_with_a_node_that_comfyui_lacks_fails_at_once(house: House) -> None:
     await house.begin(UNCHECKED, seconds_per_image=0.02)
-    await check_refused(house, graph({"class_type": "NodeOfMine" + "x" * 5_000, "inputs": {}}), "NodeOfMine")
+    lacking = {"class_type": "NodeOfMine", "inputs": {}, "_meta": {"title": "Node of mine" + "x" * 5_000}}
+    await check_refused(house, graph(lacking), "Node of mine")
 
 
 async def test_a_200_with_errors_on_our_output_is_a_refusal(house: House) -> None:

@@ -41,7 +41,7 @@ def _check(message: wire.Forget) -> None:
         hint = "Give `batch_id`, with `images` for some of its images, or `username` for all batches of a user."
         raise Refused("invalid_field", "Give either a batch or a user.", hint=hint, path="$.data.batch_id")
     if message.username is not None and message.images:
-        hint = "Give `batch_id` together with `images`."
+        hint = "Give `batch_id` instead of `username`, or omit `images`."
         raise Refused("invalid_field", "`images` are indexes within a batch.", hint=hint, path="$.data.images")
     check_before(message.before)
 

@@ -48,7 +48,9 @@ def check_quantity(message: wire.SubmitBatch, count: int, quantity_max: int) -> 
         raise Refused(
             "quantity_out_of_range",
             f"A batch has 1 to {quantity_max} images, not {count}.",
-            hint="Send several batches, or raise [limits] quantity_max.",
+            hint="Send several batches, or raise [limits] quantity_max."
+            if count > 0
+            else "Ask for at least one image.",
             path=f"$.data.{field}",
         )
 

@@ -34,7 +34,7 @@ EXIT_CODES: Final = {
     USAGE: "the command line is not valid",
     NOT_STORED: "the batch ended with images that are not stored",
     NO_DAEMON: "no daemon answers",
-    NO_LEDGER: "`run` alone: the ledger cannot be opened or written, or a disk failed",
+    NO_LEDGER: "only `run`: the ledger cannot be opened or written, or a disk failed",
     FOUND: "`audit` or `replay --check`: something is not as the log says; `doctor`: something is broken",
     INTERRUPTED: "interrupted",
 }

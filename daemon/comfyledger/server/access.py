@@ -165,7 +165,7 @@ def check_reads_all(caller: Caller) -> None:
     """Raises Refused(forbidden) for a caller that sees only its own work."""
     if not caller.read_all:
         hint = "`comfyledger token add LABEL --read-all` makes a token that sees all labels."
-        text = f"The token of {caller.label} sees only its own work, and this request shows the work of all labels."
+        text = f"The token of {caller.label} sees only its own work, and this request concerns the work of all labels."
         raise Refused("forbidden", text, hint=hint)
 
 

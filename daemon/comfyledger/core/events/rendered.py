@@ -32,7 +32,7 @@ class PromptSubmitting(Event, frozen=True):
     choice_over: Annotated[
         bool,
         Meta(
-            description="Whether files of an earlier attempt that `retry --take` had chosen are dropped, because no "
+            description="Whether files of an earlier attempt are dropped: `retry --take` had chosen them, but no "
             "image has received them."
         ),
     ] = False

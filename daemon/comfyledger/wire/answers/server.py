@@ -116,7 +116,8 @@ class Info(Answer, frozen=True):
     storage_full: Annotated[
         bool,
         Meta(
-            description="A disk is nearly full, or parked images fill it: new batches are refused until there is room."
+            description="A disk is nearly full, or parked images take more than `parked_max_bytes`: new batches"
+            " are refused until there is room."
         ),
     ]
     uptime_s: Annotated[int, Meta(description="Seconds since the daemon started.", examples=[86_400])]

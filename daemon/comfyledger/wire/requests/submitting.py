@@ -134,8 +134,8 @@ class SubmitBatch(Message, frozen=True):
             le=IMAGES_PER_PROMPT_MAX,
             description="How many images ComfyUI renders in one run (its `batch_size`). Only neighbouring images with"
             " equal inputs and without seeds of their own share a run. If the daemon does not set the workflow's batch"
-            " size, give here how many images the workflow makes in one run; the number of images must then be a"
-            " multiple of it.",
+            " size, give here how many images the workflow makes in one run. Then images with the same seed of their"
+            " own share a run as well, and each sequence of neighbouring equal images must be a multiple of it.",
             examples=[4],
         ),
     ] = 1

@@ -227,6 +227,17 @@ async def test_a_prompt_id_of_another_label_is_as_one_that_does_not_exist(two: T
 
 
 @in_module
+async def test_a_label_reads_its_own_recipes_whole(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limited_reader, "WINDOW", 1)
+    monkeypatch.setattr(limited_reader, "WINDOWS_MAX", 2)
+    name = {"image": two.ours["images"][0]["image_id"], "graph": True}
+    async with two.door.app() as admin:
+        expected = await admin.ask("get_recipe", **name)
+    assert await (await two.app(two.headers["submit"])).ask("get_recipe", **name) == expected
+    assert "missing" not in expected
+
+
+@in_module
 async def test_lists_pages_and_counts_hold_only_what_a_label_has(two: Two) -> None:
     async with two.door.app() as admin:
         await admin.ask("pause", scope="user:Mina")

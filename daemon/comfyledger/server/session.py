@@ -286,7 +286,7 @@ class Session:
 
     def _push_waiting(self, request_id: wire.Id, message: wire.Message) -> None:
         if isinstance(message, wire.SubmitBatch | wire.OpenSeries):
-            text = "The stores are being asked which numbers they hold."
+            text = "The stores are asked which numbers they hold, or ComfyUI which nodes it has."
             self._pushes.put(wire.frame("waiting", wire.Waiting("series_unanswered", text), request_id))
 
     def _push_progress(self, kind: str, data: wire.Answer) -> None:

@@ -149,7 +149,8 @@ def _check_multiples(message: wire.SubmitBatch, groups: Sequence[Alike]) -> None
         asked = f"quantity is {count}" if message.images is None else f"`images` has {entries}"
         raise Refused(
             "workflow_batch_size",
-            f"Each run makes {step} images, because the daemon does not set how many, and {asked}.",
+            f"Each run makes {step} images (images_per_prompt), and the daemon cannot change that in this workflow;"
+            f" {asked}, which is not a multiple of {step}.",
             hint=f"Ask for {' or '.join(near)}, or name the workflow's batch size as batch_size in [workflows.NAME].",
             path="$.data.quantity" if message.images is None else f"$.data.images[{group.places[0]}]",
         )

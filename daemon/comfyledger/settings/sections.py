@@ -122,7 +122,8 @@ class ComfyUI(Section, frozen=True):
     queue_depth: Annotated[int, Meta(ge=1, le=64)] = 3
     """Our prompts in its queue. Two leave no gap between long prompts, and a third covers short ones."""
     sweep_interval_s: Seconds = 15.0
-    """Seconds of silence of its websocket, while prompts are outstanding, after which each prompt is looked up."""
+    """Within how many seconds a completion is found while its websocket is silent: each prompt that it has not
+    mentioned for half of this time is looked up."""
     connect_timeout_s: Seconds = 5.0
     request_timeout_s: Seconds = 30.0
     """Seconds for one HTTP call. A file gets the time that its bytes take at `transfer_min_bytes_per_s` in addition."""

@@ -203,6 +203,7 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     state = open_state(settings, os.environ, stack, notifier)
     session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
     engine = _engine(settings, state.ledger)
+    stack.push_async_callback(engine.stop)
     stores = open_stores(store_kinds(), settings.stores, settings.state_path)
     for opened in stores.values():
         if opened.waiting is not None:

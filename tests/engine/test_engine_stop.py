@@ -122,6 +122,15 @@ async def test_the_writers_thread_ends(rig: Any) -> None:
     assert writers() == []
 
 
+async def test_the_thread_of_an_engine_that_never_runs_ends_too(make: Any) -> None:
+    rig = make()
+    await rig.engine.load()
+    assert writers() == ["ledger-writer"]
+    await rig.engine.stop()
+    await rig.engine.stop()
+    assert writers() == []
+
+
 async def test_an_engine_that_cannot_read_its_ledger_ends_and_answers(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,10 @@ from comfyledger.engine import Engine, EngineView
 from support.ledger_builders import submission
 
 SOURCE = Path(comfyledger.__file__).parent
-CALLS = {"command", "report", "load", "run", "set_brake", "series_waiting", "look_for_lock", "probe_soon", "observe"}
+CALLS = {
+    *("command", "report", "load", "run", "stop", "set_brake", "series_waiting"),
+    *("look_for_lock", "probe_soon", "observe"),
+}
 SHOWN = [name for name in vars(EngineView) if not name.startswith("_")]
 
 

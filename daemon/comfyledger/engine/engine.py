@@ -155,7 +155,7 @@ class Engine:
                 if group or self._looking:
                     await self._commit(group)
         finally:
-            await self._stop()
+            await self.stop()
 
     async def _wait_for_work(self, taken_ms: int) -> None:
         """Until a message comes, an effect ends, or one is due after `taken_ms`: none falls between take and wait."""
@@ -287,8 +287,11 @@ class Engine:
         finally:
             self._state.jobs.remove(since)
 
-    async def _stop(self) -> None:
-        """Refuse every waiting message and every later one, such as the report of a worker that is ending."""
+    async def stop(self) -> None:
+        """Refuse every waiting message and every later one, such as the report of a worker that is ending.
+
+        `run` does it at its end. It is for an engine that has loaded and never runs, and does nothing the second time.
+        """
         self._state.stopped = True
         for waiting in (*self._inbox.reports, *self._inbox.commands):
             waiting.fail(_stopping())

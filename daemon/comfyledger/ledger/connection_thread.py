@@ -41,9 +41,9 @@ class LedgerThread:
         return future
 
     def end(self) -> None:
-        """Do the calls that are waiting, then stop. Blocks until that is done."""
-        self._ended = True
-        if self._begun:
+        """Do the calls that are waiting, then stop. Blocks until that is done. The second time nothing happens."""
+        is_first, self._ended = not self._ended, True
+        if self._begun and is_first:
             self._jobs.put(None)
             self._thread.join()
 

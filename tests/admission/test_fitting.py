@@ -127,6 +127,13 @@ async def test_a_value_of_one_image_is_refused_at_its_place(seen: Any) -> None:
     assert len(refused["mistakes"]) == 2
 
 
+async def test_a_value_of_a_sweep_is_refused_at_its_place(seen: Any) -> None:
+    each = {"steps": [20, 30], "width": [64, 128, 99_999]}
+    async with seen.app() as app:
+        refused = await refusal(app, workflow="text-to-image", quantity=2, inputs_each=each, inputs={})
+    assert (refused["code"], refused["path"]) == (CODE, "$.data.inputs_each.width[2]")
+
+
 def noting(call: Any, note: Any) -> Any:
     def called(*args: Any, **named: Any) -> Any:
         note()

@@ -101,6 +101,14 @@ def test_inputs_are_json_scalars_or_text_or_files(door: Any, run: Any, tmp_path:
     }
 
 
+def test_a_sweep_keeps_its_order_and_a_repeated_name_has_more_values(door: Any, run: Any) -> None:
+    door.answers["submit_batch"] = ACCEPTED
+    typed = ["z=4,7.5", "a=b,c d", 'p=["x, y"]', "z=null", "a=e"]
+    run("submit", "a", "b", *(word for one in typed for word in ("--each", one)))
+    sent = door.requests("submit_batch")[0]["inputs_each"]
+    assert list(sent.items()) == [("z", [4, 7.5, None]), ("a", ["b", "c d", "e"]), ("p", ["x, y"])]
+
+
 def test_images_and_graphs_come_from_files(door: Any, run: Any, tmp_path: Path) -> None:
     door.answers["submit_batch"] = ACCEPTED
     (tmp_path / "i.json").write_text('[{"inputs": {"color": 1}, "seed": 2}]')
@@ -117,6 +125,8 @@ def test_images_and_graphs_come_from_files(door: Any, run: Any, tmp_path: Path) 
     [
         ("--input", "color"),
         ("--input", "p=@/no/such/file"),
+        ("--each", "color"),
+        ("--each", "color=[1"),
         ("--metadata", "[1]"),
         ("--metadata", "{"),
         ("--images", "/no/such/file"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import msgspec
 
 from comfyledger import wire
+from comfyledger.admission import sweep
 from comfyledger.admission.shots import check_quantity, check_seeds, prompts_of, shots_asked
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.commands import OpenSeries, SubmitBatch
@@ -107,6 +108,8 @@ def request_digest(raw: bytes, secret: bytes) -> str:
     """
     body = msgspec.json.decode(raw)
     body.pop("request_id", None)
+    if isinstance(body.get("inputs_each"), dict):
+        body["inputs_each"] = list(body["inputs_each"].items())  # another order gives the numbers to other images
     return _digest(body, secret)
 
 
@@ -167,19 +170,22 @@ def _inputs(
     message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ReadyWorkflow
 ) -> list[dict[str, Any]]:
     """The inputs of each image, by address: those of the batch with its own on top."""
-    common = _checked(workflow, message.inputs, "$.data.inputs") if message.inputs else {}
-    own = (
-        _checked(workflow, image.inputs, f"$.data.images[{place}].inputs") if image.inputs else {}
-        for place, image in enumerate(asked)
-    )
-    return [{**common, **one} for one in own]
+    common = _checked(workflow, message.inputs, "$.data.inputs.{}".format) if message.inputs else {}
+    found: list[dict[str, Any]] = []
+    for place, image in enumerate(asked):
+        if place and image is asked[place - 1]:
+            found.append(found[-1])
+        else:
+            own = _checked(workflow, image.inputs, partial(sweep.own_path, message, place)) if image.inputs else {}
+            found.append({**common, **own})
+    return found
 
 
-def _checked(workflow: ReadyWorkflow, inputs: Mapping[str, Any], root: str) -> dict[str, Any]:
+def _checked(workflow: ReadyWorkflow, inputs: Mapping[str, Any], path_of: Callable[[str], str]) -> dict[str, Any]:
     try:
         return graphs.check_inputs(workflow.graph, workflow.plan, inputs)
     except Refused as refusal:
-        raise refusal.below(root) from refusal
+        raise refusal.at(path_of(refusal.path)) from refusal
 
 
 def _metadata(message: wire.SubmitBatch, ids: IdSource) -> Blob | None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from comfyledger import wire
+from comfyledger.admission import sweep
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX, Blob, PromptFixed, blob_of
 from comfyledger.errors import Refused
@@ -30,6 +31,8 @@ class Alike(NamedTuple):
 
 def shots_asked(message: wire.SubmitBatch, quantity_max: int) -> list[wire.ImageAsked]:
     """One entry for each shot. Raises Refused: quantity_and_images, quantity_out_of_range."""
+    if message.inputs_each:
+        return _swept(message, quantity_max)
     if (message.quantity is None) == (message.images is None):
         raise Refused(
             "quantity_and_images",
@@ -41,9 +44,23 @@ def shots_asked(message: wire.SubmitBatch, quantity_max: int) -> list[wire.Image
     return list(message.images) if message.images is not None else [wire.ImageAsked()] * count
 
 
+def _swept(message: wire.SubmitBatch, quantity_max: int) -> list[wire.ImageAsked]:
+    """Counted first: a few lists have more combinations than memory has room for."""
+    if message.images is not None:
+        raise Refused(
+            "quantity_and_images",
+            "`inputs_each` makes the images itself.",
+            hint="Give either `images` or `inputs_each`.",
+            path="$.data.inputs_each",
+        )
+    check_quantity(message, sweep.shots_of(message), quantity_max)
+    return sweep.expanded(message)
+
+
 def check_quantity(message: wire.SubmitBatch, count: int, quantity_max: int) -> None:
     """`count`: of images. Raises Refused(quantity_out_of_range)."""
-    field = "quantity" if message.images is None else "images"
+    fields = {"inputs_each": message.inputs_each, "images": message.images is not None, "quantity": True}
+    field = next(name for name, is_meant in fields.items() if is_meant)
     if not 1 <= count <= quantity_max:
         raise Refused(
             "quantity_out_of_range",
@@ -147,6 +164,8 @@ def _check_multiples(message: wire.SubmitBatch, groups: Sequence[Alike]) -> None
         near = [f"{multiple}" for multiple in (count - count % step, count - count % step + step) if multiple]
         entries = "1 equal entry" if count == 1 else f"{count} equal entries in a row"
         asked = f"quantity is {count}" if message.images is None else f"`images` has {entries}"
+        if message.inputs_each:
+            asked = f"{count} equal images follow each other"
         raise Refused(
             "workflow_batch_size",
             f"Each run makes {step} images (images_per_prompt), and the daemon cannot change that in this workflow;"

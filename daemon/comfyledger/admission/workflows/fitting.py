@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from comfyledger import wire
-from comfyledger.admission import admit, repeats
+from comfyledger.admission import admit, repeats, sweep
 from comfyledger.admission.workflows.ready import below, make_ready, source_of
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.node_classes import Known
@@ -142,11 +142,13 @@ class _Request:
         """Where a request gives the value at an address."""
         message = self._message
         names = (address, *(name for name, at in named.items() if at == address))
-        own = message.images[shot].inputs if message.images is not None else {}
-        for inputs, root in ((own, f"$.data.images[{shot}].inputs"), (message.inputs, "$.data.inputs")):
-            for name in names:
-                if name in inputs:
-                    return f"{root}.{name}"
+        own = sweep.own_inputs(message, shot)
+        for name in names:
+            if name in own:
+                return sweep.own_path(message, shot, name)
+        for name in names:
+            if name in message.inputs:
+                return f"$.data.inputs.{name}"
         return f"$.data.workflow.{address}"
 
 

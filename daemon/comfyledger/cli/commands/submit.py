@@ -6,7 +6,7 @@ import json
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,25 @@ def input_pair(given: str) -> tuple[str, wire.Scalar]:
     if not found or not name:
         raise click.BadParameter(f"{given!r} is not NAME=VALUE.")
     return name, _read(text[1:]).removesuffix("\n") if text.startswith("@") else scalar(text)
+
+
+def input_values(given: str) -> tuple[str, list[wire.Scalar]]:
+    """Parse NAME=V1,V2: each as in `input_pair`. Texts with commas come as a JSON list."""
+    name, found, text = given.partition("=")
+    if not found or not name:
+        raise click.BadParameter(f"{given!r} is not NAME=V1,V2.")
+    if not text.startswith("["):
+        return name, [scalar(one) for one in text.split(",")]
+    values: list[wire.Scalar] = _json(text, list, "list")
+    return name, values
+
+
+def _swept(each: Iterable[tuple[str, list[wire.Scalar]]]) -> dict[str, list[wire.Scalar]]:
+    """The values of an input that is named again are more of its values."""
+    found: dict[str, list[wire.Scalar]] = {}
+    for name, values in each:
+        found.setdefault(name, []).extend(values)
+    return found
 
 
 def workflow_or_graph(given: str) -> str | dict[str, Any]:
@@ -117,6 +136,13 @@ def scalar(text: str) -> wire.Scalar:
     help="A JSON scalar, text or @FILE; may be repeated.",
 )
 @click.option(
+    "--each",
+    type=input_values,
+    metavar="NAME=V1,V2",
+    multiple=True,
+    help="Several values of an input, or a JSON list of them; may be repeated. One image for each combination.",
+)
+@click.option(
     "--images",
     type=images_file,
     metavar="FILE",
@@ -138,6 +164,7 @@ async def submit(
     watched: bool,
     as_json: bool,
     inputs: tuple[Any, ...],
+    each: tuple[Any, ...],
     outputs: tuple[str, ...],
     **asked: Any,
 ) -> int:
@@ -145,7 +172,9 @@ async def submit(
     if asked["quantity"] is None and asked["images"] is None:
         asked["quantity"] = 1
     with _request_named(request_id) as named:
-        batch = await client.submit(request_id=named, inputs=dict(inputs), outputs=outputs or None, **asked)
+        batch = await client.submit(
+            request_id=named, inputs=dict(inputs), inputs_each=_swept(each), outputs=outputs or None, **asked
+        )
     if as_json:
         say_json({"request_id": named, **plain(batch)})
     else:

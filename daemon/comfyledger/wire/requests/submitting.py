@@ -16,6 +16,8 @@ Scalar = str | int | float | bool | None
 Label = Annotated[str, Meta(min_length=1, max_length=64)]
 InputName = Annotated[str, Meta(max_length=255)]
 NodeId = Annotated[str, Meta(min_length=1, max_length=128)]
+INPUTS_EACH_MAX: Final = 16
+"""Inputs of a sweep. More with two values each would be more images than a batch can have."""
 OUTPUTS_MAX: Final = 16
 """Outputs of one batch."""
 
@@ -76,7 +78,7 @@ class SubmitBatch(Message, frozen=True):
         int | None,
         Meta(
             description="How many images with equal inputs; with several outputs, how many from each. Either this or "
-            "`images`.",
+            "`images`. With `inputs_each`: of each combination, by default 1.",
             examples=[8],
         ),
     ] = None
@@ -117,6 +119,15 @@ class SubmitBatch(Message, frozen=True):
             description="Values for all images, by the names that the configuration gives (`prompt`) or by address "
             "(`6.text`). A value must have the type that the graph has there.",
             examples=[{"prompt": "embedding:opal-fever, red coat"}],
+        ),
+    ] = {}
+    inputs_each: Annotated[
+        dict[InputName, Annotated[list[Scalar], Meta(min_length=1)]],
+        Meta(
+            max_length=INPUTS_EACH_MAX,
+            description="Several values for each of these inputs: one image for each combination of them, or "
+            "`quantity` images. The last input changes fastest. They override `inputs`. Not together with `images`.",
+            examples=[{"sampler": ["euler", "heun"], "cfg": [4.0, 7.0]}],
         ),
     ] = {}
     seed: Annotated[

@@ -161,6 +161,6 @@ def test_a_series_at_its_end_refuses_before_another_gave_a_number() -> None:
     ledger = given(shots("b1", 1), RaiseSeries("app", stores("folder")[0], (SeriesFound(of("video"), NUMBER_MAX),)))
     collided(ledger, 1, 2)
     before = len(ledger.log)
-    with pytest.raises(Refused, match="no number left"):
+    with pytest.raises(Refused, match="Too few numbers are left"):
         ledger.when(renumber(*MEDIA))
     assert len(ledger.log) == before

@@ -179,7 +179,7 @@ def test_new_numbers_are_for_collisions_only_and_not_during_another_upload() -> 
 def test_several_collisions_get_consecutive_numbers_or_none_is_left() -> None:
     ledger = given(submit(quantity=2), *(one_kept(index) for index in (1, 2)), unwanted(1), unwanted(2))
     ledger.given(raising(("Areg", 10**15 - 2)))
-    with pytest.raises(Refused, match="no number left"):
+    with pytest.raises(Refused, match="Too few numbers are left"):
         ledger.when(renumbering(1, 2))
     assert ledger.numbers() == [1, 2]
     assert ledger.when(renumbering(2)).answer == Changed(1)

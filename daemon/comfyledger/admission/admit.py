@@ -142,7 +142,7 @@ def _check_depth(metadata: Mapping[str, Any]) -> None:
     raise Refused(
         "invalid_field",
         f"metadata is nested more than {METADATA_LEVELS_MAX} levels deep.",
-        hint="Send a string that contains JSON instead.",
+        hint="Replace the deepest part by a string that contains its JSON.",
         path="$.data.metadata",
     )
 

@@ -169,7 +169,9 @@ class Pinned(msgspec.Struct, frozen=True, gc=False):
 class Evidence(msgspec.Struct, frozen=True, gc=False):
     """What was found in one place: a store, or the old ledger of a restore."""
 
-    store: Annotated[str, Meta(description="The store's name in the configuration.", examples=["folder"])]
+    store: Annotated[
+        str, Meta(description="The store's name in the configuration, or `old ledger`.", examples=["folder"])
+    ]
     identity: Annotated[
         str, Meta(description="The identity of the store: which place it was.", examples=["folder:/srv/images"])
     ]

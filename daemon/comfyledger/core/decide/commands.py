@@ -145,7 +145,7 @@ def _named(draft: Draft, command: SubmitBatch) -> tuple[ImageNamed, ...]:
             series = command.series[place]
             number = following[series.key]
             if number > NUMBER_MAX:
-                raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")
+                raise Refused("quantity_out_of_range", f"Too few numbers are left: the highest is {NUMBER_MAX}.")
             following[series.key] = number + 1
             name = name_of(series, number)
             named.append(ImageNamed(index, number, name.folder, name.file, prompt.index, place + 1))

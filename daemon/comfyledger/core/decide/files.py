@@ -73,7 +73,7 @@ def _add_images(draft: Draft, prompt: PromptRow, output: OutputFiles, command: R
     series = draft.state.the_batch(prompt.batch_id).every_output[output.output - 1].series
     more = len(output.places) - len(output.images)
     if draft.state.the_series(series).next + more > NUMBER_MAX + 1:
-        raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")
+        raise Refused("quantity_out_of_range", f"Too few numbers are left: the highest is {NUMBER_MAX}.")
     for _ in range(more):
         number = draft.state.the_series(series).next
         name = name_after(fellow.folder, fellow.file, number)

@@ -57,7 +57,7 @@ def renumber_images(draft: Draft, command: RenumberImages) -> Changed:
     collided = [image for image in _images(draft, batch, command.images) if is_renumberable(image)]
     for key, count in Counter(batch.series_of(image.output) for image in collided).items():
         if draft.state.the_series(key).next + count > NUMBER_MAX + 1:
-            raise Refused("quantity_out_of_range", f"The series has no number left below {NUMBER_MAX}.")
+            raise Refused("quantity_out_of_range", f"Too few numbers are left: the highest is {NUMBER_MAX}.")
     for image in collided:
         _renumber(draft, batch.series_of(image.output), image, command.label)
     return Changed(len(collided))

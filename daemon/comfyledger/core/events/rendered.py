@@ -32,8 +32,8 @@ class PromptSubmitting(Event, frozen=True):
     choice_over: Annotated[
         bool,
         Meta(
-            description="Whether files of an earlier attempt are dropped: `retry --take` had chosen them, but no "
-            "image has received them."
+            description="Whether an earlier choice by `retry --take` ends with this attempt: files that it chose and "
+            "that no image has received are dropped."
         ),
     ] = False
     version: Annotated[
@@ -69,7 +69,8 @@ class PromptRefused(Event, frozen=True):
         str,
         Meta(
             description="ComfyUI's code, for example `prompt_outputs_failed_validation`; or, from the daemon "
-            "itself, `forgotten` (its graph or inputs were erased) or `secret_missing` (a secret is not configured).",
+            "itself, `forgotten` (its graph or inputs were erased), `secret_missing` (a secret is not configured) or "
+            "`comfyui_refused` (ComfyUI gave no code).",
             examples=["prompt_outputs_failed_validation"],
         ),
     ]
@@ -125,7 +126,11 @@ class FilesTaken(Event, frozen=True):
     ]
     files: Annotated[
         tuple[int, ...],
-        Meta(description="The place of each chosen file, in the order of the prompt's images.", examples=[[1]]),
+        Meta(
+            description="The place of each chosen file among the files of the run, from 1, in the order of the "
+            "prompt's images.",
+            examples=[[1]],
+        ),
     ]
     take: Annotated[Take, Meta(description="Which files were chosen: the value of `take` in the request.")]
     by: By

@@ -52,7 +52,7 @@ class ImageAsked(Message, frozen=True):
 
 
 class SubmitBatch(Message, frozen=True):
-    """Asks for images. The answer comes after the batch and its numbers are on stable storage."""
+    """Asks for images. The answer comes once the batch and its numbers are on stable storage."""
 
     request_id: Annotated[
         str,

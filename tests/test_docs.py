@@ -259,6 +259,7 @@ SECTIONS: dict[str, tuple[type[settings.Section], settings.Section | None]] = {
     "logging": (settings.Logging, settings.Logging()),
     "comfyui.main": (settings.ComfyUI, settings.ComfyUI()),
     "workflows.mine": (settings.Workflow, None),
+    "characters.opal-fever": (settings.Character, None),
 }
 MACHINE = {"door.unix_path", "door.unix_group", "state_dir", "ledger.path", "spool.path"}
 """Keys whose default depends on the machine: they are shown, and not set."""
@@ -273,6 +274,7 @@ NOT_KEYS = {
     "comfyui",
     "stores",
     "workflows",
+    "characters",
     "plugins",
 }
 UNITS = {"_s": "second", "_days": "day", "bytes_max": "byte", "pixels_max": "pixel", "chars_max": "character"}
@@ -313,7 +315,7 @@ def test_config_toml_shows_every_key_with_its_default_unit_and_reason() -> None:
     for name, default in documented_keys().items():
         comment, is_set = shown[name]
         assert len(comment.split()) >= 4, f"{name} has no reason"
-        assert is_set != (name in MACHINE or name.startswith("workflows.mine")), name
+        assert is_set != (name in MACHINE or name.startswith(("workflows.mine", "characters."))), name
         if is_set:
             value: Any = raw
             for part in name.split("."):

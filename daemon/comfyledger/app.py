@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from secrets import randbelow
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ import structlog
 from ulid import ULID
 
 from comfyledger import __version__, logs
+from comfyledger.admission.characters.known import read_characters
 from comfyledger.admission.configured import keys_of_backends, read_workflows, secrets_of_workflows
 from comfyledger.admission.workflows import fitting
 from comfyledger.client.finding import find_state_dir
@@ -37,6 +39,7 @@ from comfyledger.ledger.observers import Observer
 from comfyledger.ledger.ports import BatchFilter, Ledger, Reader
 from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
+from comfyledger.queries.characters import Characters
 from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, WorkflowSource, WorkflowTools, workflow_tools
 from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
@@ -119,10 +122,12 @@ def _flat(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 async def _run(settings: Settings) -> None:
     stop, notifier = asyncio.Event(), notifier_of(os.environ)
-    signal_handlers.install_signal_handlers(settings, stop, notifier)
+    reloading = signal_handlers.Reloading(settings, notifier)
+    signal_handlers.install_signal_handlers(stop, reloading)
     async with AsyncExitStack() as stack:
         daemon = await build(settings, stack, notifier)
         context = daemon.context
+        reloading.take_in = partial(reread_characters, context)
         async with asyncio.TaskGroup() as group:
             comfyui = await first_answers(daemon.backends.values()) if logs.speaks_to_people() else []
             entrances = await open_server(settings, context, stack)
@@ -200,6 +205,7 @@ class Daemon(msgspec.Struct, frozen=True):
 async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = SILENT) -> Daemon:
     """Everything but the sockets of the server. `stack` closes it. Raises Refused, Unusable."""
     workflows = read_workflows(settings)
+    characters = Characters(read_characters(settings, workflows, settings.default_workflow))
     state = open_state(settings, os.environ, stack, notifier)
     session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
     engine = _engine(settings, state.ledger)
@@ -220,7 +226,9 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     checks = tools.checks
     background = build_background(settings, state, engine, stores, backends, secrets, reporter, checks, time.time)
     progress.abouts.extend(renderer.about for renderer in background.renderers.values())
-    context = await _context(settings, state, engine, progress, stores, backends, workflows, tools, notifier)
+    context = await _context(
+        settings, state, engine, progress, stores, backends, workflows, characters, tools, notifier
+    )
     await background.sweep_and_check()
     await engine.load()
     return Daemon(context, backends, background, preparer)
@@ -270,6 +278,7 @@ async def _context(
     stores: dict[str, OpenedStore],
     backends: Mapping[str, Backend],
     workflows: dict[str, WorkflowSource],
+    characters: Characters,
     tools: WorkflowTools,
     notifier: Notifier,
 ) -> Context:
@@ -291,6 +300,7 @@ async def _context(
         comfyui={name: backend.client for name, backend in backends.items()},
         node_classes={name: backend.node_classes for name, backend in backends.items()},
         tools=tools,
+        characters=characters,
         backends=lambda: [backend.info() for backend in backends.values()],
         uptime_s=lambda: int(time.monotonic() - started),
         version=__version__,
@@ -299,6 +309,26 @@ async def _context(
         disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path},
         notifier=notifier,
     )
+
+
+async def reread_characters(context: Context, load: Callable[[], Settings]) -> Settings:
+    """Replace the characters by those of the configuration that `load` reads. Raises Refused, and changes nothing then.
+
+    Requests continue meanwhile, with the characters of before.
+    """
+    policy, characters = context.policy, context.characters
+    try:
+        found = load()
+        before = characters.now
+        characters.now = await asyncio.to_thread(
+            read_characters, found, policy.workflows, policy.default_workflow, before
+        )
+    except Refused as refusal:
+        characters.not_reread = str(refusal)
+        raise
+    characters.not_reread = ""
+    log.info("characters.read", characters=len(characters.now.by_slug), problems=len(characters.now.problems))
+    return found
 
 
 def _counting(metrics: Metrics) -> Observer:

@@ -45,6 +45,7 @@ CODES: Final[dict[str, str]] = {
     "name_unusable": "A name has no usable character, or is too long.",
     "name_taken": "The name is already in use.",
     "unknown_workflow": "No workflow of this name is configured.",
+    "unknown_character": "No character of this name is configured.",
     "workflow_ui_format": "The workflow is in ComfyUI's UI format, not in its API format.",
     "workflow_invalid": "The workflow cannot be read or is malformed.",
     "workflow_no_output": "The workflow has no node that saves or shows a file, or lacks the node that was named.",

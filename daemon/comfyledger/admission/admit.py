@@ -16,6 +16,7 @@ import msgspec
 
 from comfyledger import wire
 from comfyledger.admission import sweep
+from comfyledger.admission.characters import merge
 from comfyledger.admission.shots import check_quantity, check_seeds, prompts_of, shots_asked
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.commands import OpenSeries, SubmitBatch
@@ -25,6 +26,7 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.core.values import Blob, StoreRef, blob_of
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, ReadyWorkflow
+from comfyledger.settings import CharacterDefaults
 
 METADATA_LEVELS_MAX: Final = 64
 SERIES_KEPT: Final = 4_096
@@ -37,6 +39,8 @@ class Admitted(msgspec.Struct, frozen=True):
     command: SubmitBatch
     workflow: ReadyWorkflow
     inputs: list[dict[str, Any]]
+    of_character: frozenset[str] = frozenset()
+    """The addresses that the character's defaults fill in, at least in part."""
 
 
 def check_message(message: wire.SubmitBatch, policy: AdmissionPolicy) -> None:
@@ -57,17 +61,19 @@ def admit(
     stores: Sequence[StoreRef],
     secret: bytes,
     ids: IdSource,
+    defaults: CharacterDefaults | None = None,
 ) -> Admitted:
     """Fix everything in a request but its numbers, after `check_message`. Raises Refused.
 
-    `workflow`: the one that the request means. `raw`: the data of the frame as sent, for the digest; `secret` is its
-    key.
+    `workflow`: the one that the request means. `defaults`: those of its character, if it takes them. `raw`: the data of
+    the frame as sent, for the digest; `secret` is its key.
     """
     asked = shots_asked(message, policy.quantity_max)
     of_images = _series(policy.templates, message.username, message.character, message.premade)
     media = tuple(output.medium for output in workflow.plan.every_output)
     check_quantity(message, len(asked) * len(media), policy.quantity_max)
-    inputs = _inputs(message, asked, workflow)
+    filled = _filling(defaults, workflow)
+    inputs = _merged(_inputs(message, asked, workflow), filled)
     prompts, texts = prompts_of(message, asked, inputs, workflow, policy.backend, ids)
     metadata = _metadata(message, ids)
     command = SubmitBatch(
@@ -91,7 +97,7 @@ def admit(
         metadata=metadata.digest if metadata else None,
         trust=policy.trust,
     )
-    return Admitted(command, workflow, inputs)
+    return Admitted(command, workflow, inputs, filled.addresses)
 
 
 def open_series(
@@ -179,6 +185,28 @@ def _inputs(
             own = _checked(workflow, image.inputs, partial(sweep.own_path, message, place)) if image.inputs else {}
             found.append({**common, **own})
     return found
+
+
+def _merged(inputs: list[dict[str, Any]], filled: merge.Filling) -> list[dict[str, Any]]:
+    """The inputs of each image with the defaults of its character. What is one object stays one."""
+    if not filled.addresses:
+        return inputs
+    found: list[dict[str, Any]] = []
+    for place, own in enumerate(inputs):
+        found.append(found[-1] if place and own is inputs[place - 1] else merge.merged(own, filled))
+    return found
+
+
+def _filling(defaults: CharacterDefaults | None, workflow: ReadyWorkflow) -> merge.Filling:
+    """What the character fills in. Raises Refused if it does not fit the workflow, which a request may have chosen."""
+    if defaults is None:
+        return merge.NOTHING
+    try:
+        return merge.filling(defaults, workflow)
+    except Refused as refusal:
+        text = f"The character's defaults do not fit the workflow: {refusal.message}"
+        hint = "Name no workflow, so that its own is used, or send `character_defaults: false`."
+        raise Refused(refusal.code, text, hint=hint, path="$.data.character") from refusal
 
 
 def _checked(workflow: ReadyWorkflow, inputs: Mapping[str, Any], path_of: Callable[[str], str]) -> dict[str, Any]:

@@ -271,4 +271,6 @@ async def _server_info(context: Dependencies) -> wire.Info:
         backends=context.backends(),
         stores=[wire.StoreInfo(one.name, one.kind, one.identity, one.problem) for one in context.stores.values()],
         workflows=sorted(context.policy.workflows),
+        characters=len(context.characters.now.by_slug),
+        character_problems=context.characters.problems(),
     )

@@ -20,6 +20,7 @@ from comfyledger.engine import Engine, EngineView, Question
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
 from comfyledger.plugins import OpenedStore
+from comfyledger.queries.characters import Characters
 from comfyledger.queries.large_graphs import LargeGraphs
 from comfyledger.queries.limited_reader import LimitedReader
 from comfyledger.settings import Secret
@@ -112,6 +113,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     node_classes: Mapping[str, NodeClasses]
     """What each ComfyUI has, by the name of the backend."""
     tools: WorkflowTools
+    characters: Characters
     backends: Callable[[], list[wire.BackendInfo]]
     uptime_s: Callable[[], int]
     version: str

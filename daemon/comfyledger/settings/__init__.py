@@ -3,6 +3,8 @@
 """
 
 from comfyledger.core.urls import MASK as MASK
+from comfyledger.settings.characters import CharacterFile as CharacterFile
+from comfyledger.settings.characters import read_character_files as read_character_files
 from comfyledger.settings.mistakes import Invalid as Invalid
 from comfyledger.settings.mistakes import Mistake as Mistake
 from comfyledger.settings.reading import Read as Read
@@ -11,6 +13,8 @@ from comfyledger.settings.reading import load as load
 from comfyledger.settings.secret_sources import is_source as is_source
 from comfyledger.settings.secret_sources import read_secret as read_secret
 from comfyledger.settings.sections import FILE_URL_S_MAX as FILE_URL_S_MAX
+from comfyledger.settings.sections import Character as Character
+from comfyledger.settings.sections import CharacterDefaults as CharacterDefaults
 from comfyledger.settings.sections import ComfyUI as ComfyUI
 from comfyledger.settings.sections import Door as Door
 from comfyledger.settings.sections import LedgerFile as LedgerFile

@@ -17,6 +17,7 @@ from comfyledger.core.naming.names import check_templates
 from comfyledger.core.urls import reached, shown_url
 from comfyledger.errors import Refused
 from comfyledger.settings.addresses import is_any, listed_host, origin_of, suggested_host
+from comfyledger.settings.characters import character_mistakes
 from comfyledger.settings.mistakes import Mistake
 from comfyledger.settings.secret_sources import HINT, is_source
 from comfyledger.settings.sections import SAMPLES_BY_DEFAULT, ComfyUI, Door, Secret, Settings, Workflow
@@ -35,6 +36,7 @@ def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Setting
     settings = replace(
         settings,
         state_dir=str(state),
+        characters_dir=_path(settings.characters_dir, base),
         door=replace(settings.door, unix_path=_path(settings.door.unix_path, base)),
         ledger=replace(settings.ledger, path=_path(settings.ledger.path, base)),
         spool=replace(settings.spool, path=_path(settings.spool.path, base)),
@@ -181,6 +183,7 @@ def _check(settings: Settings, mistakes: list[Mistake]) -> None:
     if settings.default_workflow not in settings.workflows:
         hint = f"Choose one of: {', '.join(sorted(settings.workflows))}."
         mistakes.append(Mistake("default_workflow", f"{settings.default_workflow!r} is not configured.", hint))
+    mistakes += character_mistakes(settings.characters, settings.workflows)
     if len(settings.comfyui) != 1:
         text = "Exactly one ComfyUI can be configured so far."
         mistakes.append(Mistake("comfyui", text, "Keep one [comfyui.NAME] section."))

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from comfyledger.settings.mistakes import EVERY_KEY, Mistake
-from comfyledger.settings.sections import Name, Section, Settings, Workflow
+from comfyledger.settings.sections import Character, Name, Section, Settings, Workflow
 
 _NOT_KEYS: Final = frozenset({"source"})
 _STAND_IN: Final[dict[tuple[type[Section], str], str]] = {(Workflow, "file"): "sample:empty-image"}
@@ -24,6 +24,11 @@ S = TypeVar("S", bound=Section)
 def convert(raw: Mapping[str, Any], mistakes: list[Mistake]) -> Settings:
     """The settings as far as they can be read. Mistakes are added to `mistakes`."""
     return _section(raw, Settings, "", mistakes)
+
+
+def convert_character(raw: Mapping[str, Any], path: str, mistakes: list[Mistake]) -> Character:
+    """A character as far as it can be read. Mistakes are added to `mistakes`, with paths below `path`."""
+    return _section(raw, Character, path, mistakes)
 
 
 def keys_of(kind: type[Section]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from comfyledger.core.naming.names import Templates
 Positive = Annotated[int, Meta(ge=1)]
 FILE_URL_S_MAX: Final = 604_800
 Seconds = Annotated[float, Meta(gt=0)]
+InputValue = str | int | float | bool
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
@@ -169,6 +170,43 @@ class Workflow(Section, frozen=True):
         return self.outputs or (None if self.output is None else (self.output,))
 
 
+class CharacterDefaults(Section, frozen=True):
+    """What a character gives a request. Empty: nothing."""
+
+    workflow: str = ""
+    """The configured workflow of a request that names none."""
+    inputs: dict[str, InputValue] = {}
+    """Values of inputs, by name or address: negative = "blurry". Those of a request take precedence."""
+    prompt: str = ""
+    """What becomes of the input `prompt`: "portrait of embedding:opal-fever, {prompt}"."""
+
+
+class Character(Section, frozen=True):
+    """`[characters.NAME]`: what is the same in all pictures of a character. NAME is matched as in names of files, so
+    `Opal Fever` is `opal-fever`.
+    """
+
+    display_name: str = ""
+    """How people call it. Default: NAME."""
+    workflow: str = ""
+    """The configured workflow of a request that names none. Default: `default_workflow`."""
+    inputs: dict[str, InputValue] = {}
+    """Values of inputs, by name or address: negative = "blurry". Those of a request take precedence."""
+    prompt: str = ""
+    """What becomes of the input `prompt`. `{prompt}` stands for the text of the request, and must be there."""
+    premade: CharacterDefaults = CharacterDefaults()
+    """What differs for `premade: true`."""
+    own: CharacterDefaults = CharacterDefaults()
+    """What differs for a user's own character."""
+
+    def defaults(self, *, premade: bool) -> CharacterDefaults:
+        """What a request gets in one of the two collections."""
+        differs = self.premade if premade else self.own
+        return CharacterDefaults(
+            differs.workflow or self.workflow, {**self.inputs, **differs.inputs}, differs.prompt or self.prompt
+        )
+
+
 class Limits(Section, frozen=True):
     """`[limits]`: a limit on everything."""
 
@@ -236,6 +274,11 @@ class Settings(Section, frozen=True):
     """Whether the stores are asked for their highest number before a series gives its first number."""
     default_workflow: str = "empty-image"
     """The workflow of a request that names none."""
+    characters_dir: str = ""
+    """A folder with a file NAME.toml for each character, which holds what `[characters.NAME]` would hold."""
+    character_defaults_for: tuple[str, ...] = ()
+    """Labels whose requests use the defaults of characters unless they say `character_defaults: false`. `*` stands for
+    any text."""
     door: Door = Door()
     ledger: LedgerFile = LedgerFile()
     spool: Spool = Spool()
@@ -251,6 +294,8 @@ class Settings(Section, frozen=True):
     """`[plugins.KIND]`: options of all stores of a kind. A store's own section takes precedence."""
     workflows: dict[str, Workflow] = {}
     """The workflows. Default: the two included samples."""
+    characters: dict[str, Character] = {}
+    """Characters, beside those of `characters_dir`."""
     source: str = ""
     """The file that this was read from. Not a key."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from comfyledger.admission.characters.known import read_characters
 from comfyledger.admission.configured import read_workflows, secrets_of_workflows
 from comfyledger.errors import Refused
 from comfyledger.plugins import open_stores, store_kinds
@@ -25,10 +26,11 @@ def refuse_mistakes(settings: Settings, environ: Mapping[str, str]) -> None:
 
 
 def mistakes_of(settings: Settings, environ: Mapping[str, str]) -> list[Mistake]:
-    """The mistakes about stores, workflows, secrets and the token, in this order. Changes nothing."""
+    """The mistakes about stores, workflows, secrets, characters and the token, in this order. Changes nothing."""
     alone = [*_of_workflows(settings), *_of_secrets(settings, environ)]
     together = [] if alone else _of_all_secrets(settings, environ)
-    return [*_of_stores(settings), *alone, *together, *_of_token(settings.token_path, environ)]
+    characters = [] if alone else _of_characters(settings)
+    return [*_of_stores(settings), *alone, *together, *characters, *_of_token(settings.token_path, environ)]
 
 
 def _of_stores(settings: Settings) -> Iterator[Mistake]:
@@ -68,6 +70,18 @@ def _of_all_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[
         secrets_of_workflows(settings, read_workflows(settings), environ)
     except Refused as refusal:
         yield Mistake(refusal.path or "spool.strip_metadata", refusal.message, refusal.hint)
+
+
+def _of_characters(settings: Settings) -> Iterator[Mistake]:
+    """What does not fit the workflows. That a workflow is not configured is a mistake of the file, and said already.
+
+    The files of `characters_dir` prevent nothing.
+    """
+    alone = msgspec.structs.replace(settings, characters_dir="")
+    try:
+        read_characters(alone, read_workflows(settings), settings.default_workflow)
+    except Invalid as invalid:
+        yield from (one for one in invalid.key_mistakes if not one.path.endswith(".workflow"))
 
 
 def _sources(settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from comfyledger import wire
 from comfyledger.admission import admit, repeats, sweep
+from comfyledger.admission.characters import merge
 from comfyledger.admission.workflows.ready import below, make_ready, source_of
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.node_classes import Known
@@ -25,6 +26,7 @@ from comfyledger.comfyui.workflow_checks import Template
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import Dependencies, ReadyWorkflow, WorkflowSource
 from comfyledger.queries.large_graphs import LARGE_BYTES
+from comfyledger.settings import CharacterDefaults
 
 OWN_BYTES_MAX: Final = LARGE_BYTES
 """The size up to which a graph that comes with a request is remembered: that of most. Strangers send what they like."""
@@ -35,8 +37,10 @@ async def admitted(
 ) -> admit.Admitted | wire.BatchAccepted:
     """The request as a command, or the first reply to the request that it repeats. Raises Refused."""
     admit.check_message(message, context.policy)
-    source = await context.tools.large_graphs.run(len(raw), partial(source_of, message, context.policy))
-    request = _Request(context, label, message, raw, source)
+    defaults = merge.defaults_of(message, label, context.characters.now)
+    own = defaults.workflow if defaults is not None else ""
+    source = await context.tools.large_graphs.run(len(raw), partial(source_of, message, context.policy, own))
+    request = _Request(context, label, message, raw, source, defaults)
     classes = context.node_classes[context.policy.backend]
     before = classes.known
     if before is None or not request.is_converted(before):
@@ -65,13 +69,20 @@ class _Request:
     """One request, and what can be made of it with the node classes of a ComfyUI."""
 
     def __init__(
-        self, context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes, source: WorkflowSource
+        self,
+        context: Dependencies,
+        label: str,
+        message: wire.SubmitBatch,
+        raw: bytes,
+        source: WorkflowSource,
+        defaults: CharacterDefaults | None,
     ) -> None:
         self._context = context
         self._label = label
         self._message = message
         self._raw = raw
         self._source = source
+        self._defaults = defaults
 
     def is_converted(self, known: Known) -> bool:
         """Whether the graph is there without asking another process."""
@@ -124,6 +135,7 @@ class _Request:
             stores=context.store_refs(),
             secret=context.view.secret,
             ids=context.ids,
+            defaults=self._defaults,
         )
 
     def _check(self, made: admit.Admitted, known: Known) -> None:
@@ -135,11 +147,14 @@ class _Request:
             raise checks.refusal(found.workflow).below("$.data.workflow")
         if found.images:
             shot, mistakes = next(iter(found.images.items()))
-            field = self._field(shot, f"{mistakes[0].node}.{mistakes[0].input}", workflow.plan.inputs)
+            address = f"{mistakes[0].node}.{mistakes[0].input}"
+            field = self._field(shot, address, workflow.plan.inputs)
+            if field is None:
+                field = "$.data.character" if address in made.of_character else f"$.data.workflow.{address}"
             raise checks.refusal(found.every).at(field)
 
-    def _field(self, shot: int, address: str, named: Mapping[str, str]) -> str:
-        """Where a request gives the value at an address."""
+    def _field(self, shot: int, address: str, named: Mapping[str, str]) -> str | None:
+        """Where a request gives the value at an address; None if it does not."""
         message = self._message
         names = (address, *(name for name, at in named.items() if at == address))
         own = sweep.own_inputs(message, shot)
@@ -149,7 +164,7 @@ class _Request:
         for name in names:
             if name in message.inputs:
                 return f"$.data.inputs.{name}"
-        return f"$.data.workflow.{address}"
+        return None
 
 
 # ---- workflows that are ready

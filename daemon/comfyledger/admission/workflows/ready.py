@@ -24,9 +24,9 @@ from comfyledger.queries.dependencies import AdmissionPolicy, ReadyWorkflow, Wor
 _OF_OUTPUTS: Final = frozenset({"workflow_no_output", "workflow_output_unsupported"})
 
 
-def source_of(message: wire.SubmitBatch, policy: AdmissionPolicy) -> WorkflowSource:
-    """The workflow that a request names or carries. Raises Refused."""
-    wanted = policy.default_workflow if message.workflow is None else message.workflow
+def source_of(message: wire.SubmitBatch, policy: AdmissionPolicy, of_character: str = "") -> WorkflowSource:
+    """The workflow that a request names or carries, else that of its character, else the default. Raises Refused."""
+    wanted = of_character or policy.default_workflow if message.workflow is None else message.workflow
     outputs = _outputs(message)
     try:
         if isinstance(wanted, str):

@@ -51,6 +51,8 @@ def _say_daemon(info: wire.Info) -> None:
     say(f"comfyledger {info.version}, up for {duration(info.uptime_s)}", "bold")
     say(f"ledger {info.ledger_id}, epoch {info.epoch}, position {info.position}")
     say("open: " + (", ".join(f"{count} {what}" for what, count in info.open.items()) or "nothing"))
+    for problem in info.character_problems:
+        say(f"characters: {problem}", "yellow")
     if info.storage_full:
         say(f"New work is refused until there is room. {info.storage_text}", "bold red")
     if info.locked_text:

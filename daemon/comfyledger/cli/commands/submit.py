@@ -148,6 +148,12 @@ def scalar(text: str) -> wire.Scalar:
     metavar="FILE",
     help='Instead of --quantity: a JSON list of {"inputs", "seed"}, one for each image.',
 )
+@click.option(
+    "--character-defaults/--no-character-defaults",
+    default=None,
+    help="Whether workflow, inputs and template of the configured character are used. Default: what the daemon is"
+    " configured to do.",
+)
 @click.option("--seed", type=int, help="The seed of the first prompt; each further prompt adds one.")
 @click.option("--images-per-prompt", type=int, default=1, show_default=True, help="How many images each run makes.")
 @click.option("--priority", type=click.Choice(wire.PRIORITIES), default="normal", show_default=True)

@@ -150,6 +150,15 @@ class Info(Answer, frozen=True):
             examples=["sqlite3 (process 4242) holds a lock of the ledger."],
         ),
     ] = ""
+    characters: Annotated[int, Meta(description="How many characters have defaults.", examples=[2])] = 0
+    character_problems: Annotated[
+        list[str],
+        Meta(
+            description="Files of characters that cannot be used, each with its mistakes. The first entry says why the"
+            " configuration was not read again at the last SIGHUP, if it was not.",
+            examples=[["/etc/comfyledger/characters/opal-fever.toml: It is not TOML: Invalid value (at line 1)."]],
+        ),
+    ] = []
 
 
 class ErrorInfo(Answer, frozen=True):

@@ -130,6 +130,15 @@ class SubmitBatch(Message, frozen=True):
             examples=[{"sampler": ["euler", "heun"], "cfg": [4.0, 7.0]}],
         ),
     ] = {}
+    character_defaults: Annotated[
+        bool | None,
+        Meta(
+            description="Whether the character's defaults of the configuration are used: its workflow and its inputs "
+            "where the request gives none, and its template around the `prompt`. Default: only for labels that "
+            "`character_defaults_for` of the configuration names, and only if the character is known.",
+            examples=[True],
+        ),
+    ] = None
     seed: Annotated[
         int | None,
         Meta(

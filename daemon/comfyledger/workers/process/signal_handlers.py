@@ -1,7 +1,7 @@
 """Signal handlers: SIGTERM and SIGINT stop the daemon, SIGHUP reads its configuration again.
 
-Only `[logging]` changes while the daemon runs. For all else the log names the keys that need a restart. An invalid
-configuration is logged and changes nothing.
+`[logging]` and the characters change while the daemon runs. For all else the log names the keys that need a restart. An
+invalid configuration is logged and changes nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +21,12 @@ from comfyledger.errors import Refused
 from comfyledger.settings import Settings
 from comfyledger.workers.process.notify import READY, Notifier
 
-AT_ONCE: Final = frozenset({"logging", "source"})
+AT_ONCE: Final = frozenset({"logging", "source", "characters", "characters_dir", "character_defaults_for"})
 
 log = structlog.get_logger("comfyledger.signals")
 
 
-def install_signal_handlers(running: Settings, stop: asyncio.Event, notifier: Notifier) -> None:
+def install_signal_handlers(stop: asyncio.Event, reloading: Reloading) -> None:
     """Install the handlers. At a terminal SIGHUP stops the daemon, because the terminal has closed."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -33,20 +34,53 @@ def install_signal_handlers(running: Settings, stop: asyncio.Event, notifier: No
     if os.isatty(0):
         loop.add_signal_handler(signal.SIGHUP, stop.set)
     else:
-        loop.add_signal_handler(signal.SIGHUP, reload, running, notifier)
+        loop.add_signal_handler(signal.SIGHUP, reloading.begin)
 
 
-def reload(running: Settings, notifier: Notifier) -> None:
-    """Read the file that `running` came from. Sends READY again however that ends."""
-    notifier.reloading()
-    try:
-        found = settings.load(Path(running.source) if running.source else None, Path(running.state_dir))
-    except Refused as refusal:
-        log.error("config.not_reloaded", error=str(refusal))
-    else:
-        logs.configure(level=found.logging.level, layout=found.logging.format)
-        log.info("config.reloaded", logging_level=found.logging.level, restart_needed=differing(running, found))
-    notifier.say(READY)
+Load = Callable[[], Settings]
+"""Reads the file again. Raises Refused."""
+
+
+async def _load_only(load: Load) -> Settings:
+    return load()
+
+
+class Reloading:
+    """Reads the file that `running` came from again, one time after the other.
+
+    `take_in` loads it and applies what changes besides `[logging]`. It may take a while; it raises Refused if it
+    changes nothing.
+    """
+
+    def __init__(self, running: Settings, notifier: Notifier) -> None:
+        self.take_in: Callable[[Load], Awaitable[Settings]] = _load_only
+        self._running, self._notifier = running, notifier
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self) -> None:
+        self._notifier.reloading()
+        task = asyncio.get_running_loop().create_task(self._reload())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload(self) -> None:
+        """Sends READY again however that ends."""
+        async with self._lock:
+            try:
+                found = await self.take_in(self._load)
+            except Refused as refusal:
+                log.error("config.not_reloaded", error=str(refusal))
+            else:
+                logs.configure(level=found.logging.level, layout=found.logging.format)
+                waits = differing(self._running, found)
+                log.info("config.reloaded", logging_level=found.logging.level, restart_needed=waits)
+            finally:
+                self._notifier.say(READY)
+
+    def _load(self) -> Settings:
+        source = self._running.source
+        return settings.load(Path(source) if source else None, Path(self._running.state_dir))
 
 
 def differing(running: Settings, found: Settings) -> list[str]:

@@ -1,0 +1,86 @@
+"""What a request becomes with the defaults of its character. PURE.
+
+The inputs of the request take precedence, each for itself. The template wraps the prompt: that of the image, else that
+of the batch, else that of the character's own inputs, else nothing. By then every input is known by its address, so it
+does not matter how a request calls it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from comfyledger import wire
+from comfyledger.comfyui.graph import read as graphs
+from comfyledger.errors import Refused
+from comfyledger.queries.characters import CharacterSet, NamedCharacter
+from comfyledger.queries.dependencies import ReadyWorkflow
+from comfyledger.settings import CharacterDefaults
+from comfyledger.settings.characters import PLACE
+
+PROMPT: Final = "prompt"
+"""The input that a template is about."""
+
+
+class Filling(NamedTuple):
+    """The defaults of a character for one workflow."""
+
+    inputs: Mapping[str, Any]
+    """By address."""
+    prompt_at: str = ""
+    """The address of the prompt; empty without a template."""
+    template: str = ""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Where it puts something."""
+        return frozenset(self.inputs) | ({self.prompt_at} if self.prompt_at else set())
+
+
+NOTHING: Final = Filling({})
+
+
+def defaults_of(message: wire.SubmitBatch, label: str, characters: CharacterSet) -> CharacterDefaults | None:
+    """The defaults that a request takes; None for none. Raises Refused(unknown_character) only if it asks for them."""
+    if message.character_defaults is False:
+        return None
+    if message.character_defaults is None and not characters.is_default_for(label):
+        return None
+    found = characters.named(message.character)
+    if found is not None:
+        return found.character.defaults(premade=message.premade)
+    if message.character_defaults is None:
+        return None
+    raise Refused(
+        "unknown_character",
+        f"No defaults are known for the character {message.character[:64]!r}.",
+        hint=_hint(message.character, characters.by_slug),
+        path="$.data.character",
+    )
+
+
+def _hint(typed: str, known: Mapping[str, NamedCharacter]) -> str:
+    near = difflib.get_close_matches(typed[:64].lower().replace(" ", "-"), list(known), n=1)
+    meant = f"Did you mean {known[near[0]].name!r}? " if near else ""
+    return f"{meant}Configure it, or leave `character_defaults` out."
+
+
+def filling(defaults: CharacterDefaults, workflow: ReadyWorkflow) -> Filling:
+    """Raises Refused as `check_inputs` does, with the path `inputs.NAME`, or `prompt` for the template."""
+    try:
+        inputs = graphs.check_inputs(workflow.graph, workflow.plan, defaults.inputs)
+    except Refused as refusal:
+        raise refusal.below("inputs") from refusal
+    if not defaults.prompt:
+        return Filling(inputs)
+    prompt_at = next(iter(graphs.check_inputs(workflow.graph, workflow.plan, {PROMPT: ""})))
+    return Filling(inputs, prompt_at, defaults.prompt)
+
+
+def merged(own: Mapping[str, Any], filled: Filling) -> dict[str, Any]:
+    """The inputs of an image by address. `own`: those of the request. No brace of a prompt means anything."""
+    values = {**filled.inputs, **own}
+    if filled.prompt_at:
+        values[filled.prompt_at] = filled.template.replace(PLACE, str(values.get(filled.prompt_at, "")))
+    return values

@@ -1,0 +1,307 @@
+"""Characters: what their defaults make of a request, and which of them can be used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from comfyledger import settings, wire
+from comfyledger.admission.characters.known import read_characters
+from comfyledger.admission.characters.merge import NOTHING, Filling, defaults_of, filling, merged
+from comfyledger.admission.configured import made_ready, read_workflows
+from comfyledger.errors import Refused
+from comfyledger.queries.characters import NO_CHARACTERS, CharacterSet, NamedCharacter
+from comfyledger.settings import Character, CharacterDefaults, Invalid, Settings
+from support.door import Door, opened
+from support.wire_app import Refusal
+
+SETTINGS = settings.load(None, Path("/nonexistent"))
+WORKFLOWS = read_workflows(SETTINGS)
+SAMPLE = made_ready(WORKFLOWS["text-to-image"])
+OPAL = Character(
+    workflow="text-to-image",
+    inputs={"negative": "blurry", "steps": 30},
+    prompt="portrait of embedding:opal-fever, {prompt}",
+    premade=CharacterDefaults(prompt="classic {prompt}", inputs={"steps": 12}),
+)
+texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("{}"), max_size=40)
+values = st.dictionaries(st.sampled_from(["1.a", "2.b", "6.text"]), texts)
+
+
+# ---- merging
+
+
+@for_all(values, values)
+def test_each_input_of_a_request_takes_precedence_and_the_others_stay(
+    own: dict[str, Any], given: dict[str, Any]
+) -> None:
+    assert merged(own, Filling(given)) == {**given, **own}
+
+
+@for_all(values, values, texts, texts)
+def test_the_template_wraps_the_prompt_and_no_brace_of_a_prompt_means_anything(
+    own: dict[str, Any], given: dict[str, Any], before: str, after: str
+) -> None:
+    template = f"{before.replace('{prompt}', '')}|{{prompt}}|{after.replace('{prompt}', '')}"
+    made = merged(own, Filling(given, "6.text", template))
+    prompt = own.get("6.text", given.get("6.text", ""))
+    first, _, last = template.partition("{prompt}")
+    assert made == {**given, **own, "6.text": f"{first}{prompt}{last}"}
+
+
+@for_all(values)
+def test_without_defaults_nothing_changes(own: dict[str, Any]) -> None:
+    assert merged(own, NOTHING) == own
+
+
+def test_defaults_are_known_by_address_like_the_inputs_of_a_request() -> None:
+    found = filling(CharacterDefaults(inputs={"negative": "blurry", "3.cfg": 5.0}, prompt="a {prompt}"), SAMPLE)
+    assert found == Filling({"7.text": "blurry", "3.cfg": 5.0}, "6.text", "a {prompt}")
+    assert found.addresses == {"7.text", "3.cfg", "6.text"}
+
+
+@pytest.mark.parametrize(
+    ("defaults", "code", "path"),
+    [
+        (CharacterDefaults(inputs={"negativ": "x"}), "unknown_input", "inputs.negativ"),
+        (CharacterDefaults(inputs={"steps": "many"}), "invalid_field", "inputs.steps"),
+        (CharacterDefaults(inputs={"3.seed": 5}), "invalid_field", "inputs.3.seed"),
+    ],
+)
+def test_defaults_must_fit_the_workflow(defaults: CharacterDefaults, code: str, path: str) -> None:
+    with pytest.raises(Refused) as refused:
+        filling(defaults, SAMPLE)
+    assert (refused.value.code, refused.value.path) == (code, path)
+
+
+def test_a_template_needs_a_workflow_with_a_prompt() -> None:
+    with pytest.raises(Refused) as refused:
+        filling(CharacterDefaults(prompt="a {prompt}"), made_ready(WORKFLOWS["empty-image"]))
+    assert (refused.value.code, refused.value.path) == ("unknown_input", "prompt")
+
+
+def test_what_a_collection_says_takes_precedence_within_a_character() -> None:
+    assert OPAL.defaults(premade=False) == CharacterDefaults(OPAL.workflow, OPAL.inputs, OPAL.prompt)
+    both = {"negative": "blurry", "steps": 12}
+    assert OPAL.defaults(premade=True) == CharacterDefaults("text-to-image", both, "classic {prompt}")
+
+
+# ---- who gets them
+
+KNOWN = CharacterSet({"opal-fever": NamedCharacter("opal-fever", OPAL)})
+
+
+def asked(character: str, wanted: bool | None) -> wire.SubmitBatch:
+    return wire.SubmitBatch("r", "Areg", character, quantity=1, character_defaults=wanted)
+
+
+@pytest.mark.parametrize("typed", ["opal-fever", "Opal Fever", "OPAL  FEVER", "Ópal fever"])
+def test_a_character_is_known_in_every_spelling_that_gives_the_same_names(typed: str) -> None:
+    assert defaults_of(asked(typed, True), "app", KNOWN) == OPAL.defaults(premade=False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "labels", "gets"),
+    [
+        (None, (), False),
+        (None, ("other",), False),
+        (None, ("app",), True),
+        (None, ("a*",), True),
+        (None, ("[a]pp", "?pp"), False),
+        (True, (), True),
+        (False, ("*",), False),
+    ],
+)
+def test_only_who_asks_gets_defaults_or_whom_the_operator_names(
+    wanted: bool | None, labels: tuple[str, ...], gets: bool
+) -> None:
+    known = CharacterSet(KNOWN.by_slug, labels)
+    assert (defaults_of(asked("Opal Fever", wanted), "app", known) is not None) is gets
+
+
+def test_an_unknown_character_is_refused_only_where_the_request_asks_for_defaults() -> None:
+    everybody = CharacterSet(KNOWN.by_slug, ("*",))
+    assert defaults_of(asked("Opal Fevr", None), "app", everybody) is None
+    with pytest.raises(Refused) as refused:
+        defaults_of(asked("Opal Fevr", True), "app", everybody)
+    assert (refused.value.code, refused.value.path) == ("unknown_character", "$.data.character")
+    assert "Did you mean 'opal-fever'?" in refused.value.hint
+
+
+# ---- the configuration and its files
+
+
+def loaded(tmp_path: Path, text: str) -> Settings:
+    (tmp_path / "config.toml").write_text(text)
+    return settings.load(tmp_path / "config.toml")
+
+
+def read(found: Settings, before: CharacterSet = NO_CHARACTERS) -> CharacterSet:
+    return read_characters(found, WORKFLOWS, found.default_workflow, before)
+
+
+@pytest.mark.parametrize(
+    ("section", "path", "words"),
+    [
+        ('[characters.x]\nprompt = "a portrait"', "characters.x.prompt", "has no {prompt}"),
+        ('[characters.x.own]\nprompt = "a portrait"', "characters.x.own.prompt", "has no {prompt}"),
+        ('[characters.x]\nworkflow = "flux"', "characters.x.workflow", "is not configured"),
+        ('[characters.x.premade]\nworkflow = "flux"', "characters.x.premade.workflow", "is not configured"),
+        ('[characters."!"]', "characters.!", "no letter or digit"),
+        ('[characters.opal-fever]\n[characters."Opal Fever"]', "characters.Opal Fever", "the same character"),
+        ("[characters.x]\ninputs = { steps = [1] }", "characters.x.inputs.steps", "Expected"),
+        ('[characters.x]\npromt = "{prompt}"', "characters.x.promt", "unknown"),
+    ],
+)
+def test_a_mistake_is_named_with_its_section(tmp_path: Path, section: str, path: str, words: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        loaded(tmp_path, section)
+    (mistake,) = refused.value.key_mistakes
+    assert (mistake.path, words in mistake.message) == (path, True), mistake
+
+
+def test_inputs_that_the_workflow_lacks_are_refused_at_the_start(tmp_path: Path) -> None:
+    found = loaded(tmp_path, '[characters.x]\nworkflow = "text-to-image"\ninputs = { negativ = "blurry" }')
+    with pytest.raises(Invalid) as refused:
+        read(found)
+    (mistake,) = refused.value.key_mistakes
+    assert mistake.path == "characters.x.inputs.negativ"
+    assert "negative" in mistake.hint
+
+
+def folder_of(tmp_path: Path, **files: str) -> Settings:
+    """A configuration with a folder of characters. `files`: their texts, with `_` for `-` in the names."""
+    (tmp_path / "who").mkdir(exist_ok=True)
+    for name, text in files.items():
+        (tmp_path / "who" / f"{name.replace('_', '-')}.toml").write_text(text)
+    return loaded(tmp_path, 'characters_dir = "who"\n[characters.here]\ndisplay_name = "Here"')
+
+
+def test_each_file_is_a_character_and_a_bad_one_does_not_stop_the_others(tmp_path: Path) -> None:
+    good = 'workflow = "text-to-image"\nprompt = "a {prompt}"'
+    bad = {
+        "lacks": 'workflow = "flux"',
+        "mistyped": good.replace("prompt =", "promt ="),
+        "torn": "workflow = ",
+        "unfit": f"{good}\ninputs = {{ stps = 3 }}",
+        "here": good,
+        "large": "#" * 70_000,
+    }
+    found = folder_of(tmp_path, opal_fever=good, **bad)
+    os.mkfifo(tmp_path / "who" / "pipe.toml")
+    (tmp_path / "who" / "Opal Fever.toml").write_text(good)
+    (tmp_path / "who" / ".hidden.toml").write_text("=")
+    (tmp_path / "who" / "notes.txt").write_text("=")
+    known = read(found)
+    assert list(known.by_slug) == ["here", "opal-fever"]
+    assert known.by_slug["here"].character.display_name == "Here"
+    named = sorted(Path(problem.partition(": ")[0]).stem for problem in known.problems)
+    assert named == sorted([*bad, "pipe", "opal-fever"])  # "Opal Fever" sorts before "opal-fever"
+
+
+def test_a_file_that_became_bad_keeps_its_character_and_a_removed_one_ends_it(tmp_path: Path) -> None:
+    before = read(folder_of(tmp_path, one='display_name = "One"', two='display_name = "Two"'))
+    (tmp_path / "who" / "two.toml").unlink()
+    after = read(folder_of(tmp_path, one="display_name = "), before)
+    assert list(after.by_slug) == ["here", "one"]
+    assert after.by_slug["one"].character.display_name == "One"
+    assert "stays as it was" in after.problems[0]
+
+
+def test_a_folder_that_cannot_be_read_keeps_its_characters(tmp_path: Path) -> None:
+    before = read(folder_of(tmp_path, one='display_name = "One"'))
+    (tmp_path / "who").rename(tmp_path / "away")
+    after = read(loaded(tmp_path, 'characters_dir = "who"'), before)
+    assert list(after.by_slug) == ["one"]
+    assert "cannot be read" in after.problems[0]
+
+
+# ---- a request
+
+CHARACTERS = """
+    [characters.opal-fever]
+    workflow = "text-to-image"
+    inputs = { negative = "blurry", checkpoint = "v1-5-pruned-emaonly.safetensors" }
+    prompt = "portrait of embedding:opal-fever, {prompt}"
+    [characters.lost]
+    workflow = "text-to-image"
+    inputs = { checkpoint = "none-such.safetensors" }
+"""
+
+
+@pytest_asyncio.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    async with opened(tmp_path, CHARACTERS) as found:
+        yield found
+
+
+async def made_with(door: Door, batch_id: str, index: int) -> dict[str, Any]:
+    async with door.app() as app:
+        found = await app.ask("get_recipe", image=f"{batch_id}/{index}")
+    return dict(found["inputs"])
+
+
+async def test_what_resulted_is_kept_with_the_batch_like_typed_inputs(door: Door) -> None:
+    asked = {"quantity": 1, "character_defaults": True}
+    async with door.app("app") as app:
+        typed = await app.submit("r1", inputs={"prompt": "red {coat}"}, **asked)
+        by_address = await app.submit("r2", inputs={"6.text": "red {coat}", "7.text": ""}, **asked)
+        images = [{"inputs": {"prompt": "one"}}, {"inputs": {"negative": "two"}}]
+        each = await app.submit("r3", inputs={}, images=images, character_defaults=True)
+        sweep = await app.ask(
+            "submit_batch",
+            request_id="r4",
+            username="Areg",
+            character="Opal Fever",
+            inputs_each={"prompt": ["one", "two"], "negative": ["x", "y"]},
+            character_defaults=True,
+        )
+    checkpoint = {"checkpoint": "v1-5-pruned-emaonly.safetensors"}
+    wrapped = "portrait of embedding:opal-fever, "
+    whole = {**checkpoint, "prompt": f"{wrapped}red {{coat}}", "negative": "blurry"}
+    assert await made_with(door, typed["batch_id"], 1) == whole
+    assert await made_with(door, by_address["batch_id"], 1) == {**whole, "negative": ""}
+    assert await made_with(door, each["batch_id"], 1) == {**whole, "prompt": f"{wrapped}one"}
+    assert await made_with(door, sweep["batch_id"], 3) == {**whole, "prompt": f"{wrapped}two", "negative": "x"}
+    assert await made_with(door, each["batch_id"], 2) == {**whole, "prompt": wrapped, "negative": "two"}
+
+
+async def test_without_asking_nothing_changes(door: Door) -> None:
+    async with door.app("app") as app:
+        asked = await app.submit("r1", inputs={"prompt": "red"}, quantity=1, workflow="text-to-image")
+    assert await made_with(door, asked["batch_id"], 1) == {"prompt": "red"}
+
+
+async def test_a_repeat_gets_the_first_answer_after_its_character_changed_and_after_it_went(door: Door) -> None:
+    asked: dict[str, Any] = {"inputs": {"prompt": "red"}, "quantity": 1, "character_defaults": True}
+    async with door.app("app") as app:
+        first = await app.submit("r1", **asked)
+        now = door.context.characters.now
+        changed = NamedCharacter("opal-fever", Character(workflow="text-to-image", prompt="sketch, {prompt}"))
+        for replaced in ({"opal-fever": changed}, {}):
+            door.context.characters.now = CharacterSet(replaced)
+            assert (await app.submit("r1", **asked))["batch_id"] == first["batch_id"]
+        with pytest.raises(Refusal, match="unknown_character"):
+            await app.submit("r2", **asked)
+        door.context.characters.now = now
+    assert (await made_with(door, first["batch_id"], 1))["prompt"].startswith("portrait")
+
+
+async def test_defaults_that_cannot_be_used_are_the_fault_of_the_character(door: Door) -> None:
+    faults = []
+    async with door.app("app") as app:
+        for asked in ({"character": "Lost"}, {"character": "Opal Fever", "workflow": "empty-image"}):
+            with door.unchanged(), pytest.raises(Refusal) as refused:
+                await app.submit("r1", inputs={}, quantity=1, character_defaults=True, **asked)
+            faults.append((refused.value.code, refused.value.data["path"]))
+    assert faults == [
+        ("workflow_failed_validation", "$.data.character"),
+        ("unknown_input", "$.data.character"),
+    ]

@@ -68,6 +68,7 @@ CODES: Final[dict[str, str]] = {
     "store_unavailable": "The store cannot be used now.",
     "unknown_batch": "There is no batch of this id.",
     "unknown_image": "There is no image of this name.",
+    "recipe_forgotten": "The recipe of the image was forgotten, so it cannot be used again.",
     "unknown_scope": "There is nothing of this kind to pause or resume.",
     "take_missing": "The run gave more files than images; choose with take.",
     "nothing_to_do": "There is nothing to change.",

@@ -337,6 +337,16 @@ def test_a_number_without_an_image_says_why(story: wire.Explanation, said: str) 
     assert ending(story) == []
 
 
+@pytest.mark.parametrize("subject", ["image", "batch"])
+def test_what_was_made_like_an_image_names_it(batch: Any, subject: str) -> None:
+    of = batch()
+    image = IMAGE if subject == "image" else None
+    made = msgspec.structs.replace(of, like="01JD0000000000000000ABCDEF/2")
+    line = "Made like 01JD0000000000000000ABCDEF/2."
+    assert line in heading(told(subject=subject, image=image, batch=made))
+    assert not any("Made like" in one for one in heading(told(subject=subject, image=image, batch=of)))
+
+
 @pytest.mark.parametrize("state", ["cancelled", "failed"])
 def test_a_number_whose_image_came_to_nothing_says_that_it_stays_used(batch: Any, state: str) -> None:
     image = msgspec.structs.replace(IMAGE, state=state)

@@ -67,3 +67,18 @@ def test_a_file_without_a_graph_asks_nobody(
 def test_a_wrapped_graph_is_sent_whole_so_that_the_daemon_names_the_rest(door: Any, run: Any, tmp_path: Path) -> None:
     (tmp_path / "g.json").write_text(json.dumps({"input": {"workflow": diffusion()}, "_meta": 1}))
     assert sent(door, run, tmp_path / "g.json") == {"input": {"workflow": diffusion()}, "_meta": 1}
+
+
+def test_like_sends_the_image_and_what_was_typed_alone(door: Any, run: Any) -> None:
+    door.answers["submit_batch"] = ACCEPTED
+    assert run("submit", "--like", "f/n_1", "--seed", "+1", "--request-id", "r2").exit_code == 0
+    assert run("submit", "Nare", "Sun", "--like", "b1/2", "--seed", "random", "--request-id", "r3").exit_code == 0
+    bare, full = door.requests("submit_batch")
+    assert bare == {"request_id": "r2", "like": "f/n_1", "seed": "+1"}
+    assert full == {"request_id": "r3", "like": "b1/2", "seed": "random", "username": "Nare", "character": "Sun"}
+
+
+@pytest.mark.parametrize("words", [(), ("Areg",), ("Areg", "Opal", "--seed", "often"), ("a", "b", "--seed", "+x")])
+def test_what_no_daemon_could_take_asks_nobody(door: Any, run: Any, words: tuple[str, ...]) -> None:
+    assert run("submit", *words).exit_code == base.USAGE
+    assert door.requests("submit_batch") == []

@@ -104,3 +104,28 @@ async def test_each_route_needs_the_same_right(lasting_door: Any, right: Right, 
             assert answer.status == (200 if read_all else 403)
     assert found == wanted
     assert {one[:2] for one in found} == {(route.method, route.path) for route in ROUTES}
+
+
+@in_module
+async def test_a_recipe_with_a_graph_needs_the_right_of_that_graph(lasting_door: Any) -> None:
+    async with lasting_door.app() as app:
+        of_graph = await app.submit("of a graph", quantity=1, workflow=GRAPH, inputs={})
+        configured = await app.submit("configured", quantity=1, workflow="text-to-image", inputs={})
+    wanted = {
+        ("read", "graph"): "forbidden",
+        ("submit_configured", "graph"): "forbidden $.data.like",
+        ("submit_configured", "configured"): "",
+        ("submit_configured", "other"): "",
+        ("submit", "graph"): "",
+    }
+    found = {}
+    asked = {
+        "graph": {"like": f"{of_graph['batch_id']}/1"},
+        "configured": {"like": f"{configured['batch_id']}/1"},
+        "other": {"like": f"{of_graph['batch_id']}/1", "workflow": "text-to-image"},
+    }
+    for right, what in wanted:
+        async with lasting_door.raw(additional_headers=given(lasting_door, right, read_all=True)) as raw:
+            answer = await raw.ask("submit_batch", request_id="again", dry_run=True, **asked[what])
+        found[right, what] = f"{answer['data'].get('code', '')} {answer['data'].get('path', '')}".strip()
+    assert found == wanted

@@ -104,6 +104,8 @@ def requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any
         ("submit", "get_image", {"image": f"{batch}/1"}),
         ("submit", "get_recipe", {"image": image, "graph": True}),
         ("submit", "get_recipe", {"image": f"{batch}/1"}),
+        ("submit", "submit_batch", {"request_id": "again", "like": image, "dry_run": True}),
+        ("submit", "submit_batch", {"request_id": "again", "like": f"{batch}/1", "workflow": "x"}),
         ("submit", "list_images", {"batch_id": batch}),
         ("submit", "list_images", {"username": user}),
         ("submit", "list_images", {"state": "stored", "username": user}),
@@ -151,7 +153,6 @@ NAMES_NOTHING = {
     "hello",
     "unsubscribe",
     "server_info",
-    "submit_batch",
     "open_series",
     "survey_store",
     "raise_series",
@@ -427,7 +428,7 @@ def http_requests_about(name: dict[str, str]) -> list[tuple[Right, Route, URL, d
 
 
 NAMES_NOTHING_OVER_HTTP = {
-    *(("POST", path) for path in ("/v1/batches", "/v1/workflows/check", "/v1/series", STORE)),
+    *(("POST", path) for path in ("/v1/workflows/check", "/v1/series", STORE)),
     *(("GET", path) for path in ("/v1/server", "/v1/workflows", "/v1/backends", "/v1/stores", STORE)),
 }
 

@@ -67,3 +67,22 @@ async def test_a_secret_is_masked_and_the_rest_is_ready_for_comfyui(house: House
     graph, _ = json.JSONDecoder().raw_decode(words[words.index("{") :])
     assert graph["9"]["inputs"]["api_key"] == "***"
     assert len(await made_by_hand(house, graph)) == 1
+
+
+async def test_the_run_of_an_image_is_made_again_from_the_same_graph(house: House) -> None:
+    await house.begin()
+    async with house.app() as app:
+        asked = await app.submit("r1", quantity=4, images_per_prompt=2, workflow=GRAPH, inputs={"1.width": 80})
+        await app.settled(asked["batch_id"])
+        words = await said(house, "submit", "--like", asked["public_ids"][3], "--request-id", "r2", "--json")
+        again, _ = json.JSONDecoder().raw_decode(words[words.index("{") :])
+        (batch,) = await app.settled(again["batch_id"])
+        before, after = [
+            (await app.ask("get_recipe", image=name, graph=True))["graph"]
+            for name in (asked["public_ids"][3], again["public_ids"][0])
+        ]
+    assert (batch["stored"], again["numbers"]) == (2, [5, 6])
+    prefixes = {graph["9"]["inputs"].pop("filename_prefix") for graph in (before, after)}
+    assert (before, len(prefixes)) == (after, 2)
+    story = await said(house, "explain", again["public_ids"][0])
+    assert f"Made like {asked['batch_id']}/4." in story

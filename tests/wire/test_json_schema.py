@@ -75,7 +75,7 @@ def test_every_frame_of_the_documents_fits_its_side(frame: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     "frame",
     [
-        {"type": "submit_batch", "id": 1, "data": {"request_id": "r", "username": "Areg"}},
+        {"type": "submit_batch", "id": 1, "data": {"username": "Areg", "character": "Opal Fever"}},
         {"type": "submit_batch", "data": {"request_id": "r", "username": "A", "character": "O", "quantty": 1}},
         {"type": "list_batches", "id": 1, "data": {"limit": 501}},
         {"type": "server_info", "id": 1, "dta": {}},

@@ -17,19 +17,20 @@ import msgspec
 from comfyledger import wire
 from comfyledger.admission import sweep
 from comfyledger.admission.characters import merge
-from comfyledger.admission.shots import check_quantity, check_seeds, prompts_of, shots_asked
+from comfyledger.admission.shots import check_quantity, check_seeds, prompts_of, shots_asked, whose
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.commands import OpenSeries, SubmitBatch
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series, Templates, series_of
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.values import Blob, StoreRef, blob_of
+from comfyledger.core.values import Blob, Origin, StoreRef, blob_of
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, ReadyWorkflow
 from comfyledger.settings import CharacterDefaults
 
 METADATA_LEVELS_MAX: Final = 64
 SERIES_KEPT: Final = 4_096
+_NONE: Final[Mapping[str, Any]] = {}
 _OF_OUTPUTS: Final = frozenset({"workflow_no_output", "workflow_output_unsupported"})
 
 
@@ -41,6 +42,8 @@ class Admitted(msgspec.Struct, frozen=True):
     inputs: list[dict[str, Any]]
     of_character: frozenset[str] = frozenset()
     """The addresses that the character's defaults fill in, at least in part."""
+    of_recipe: frozenset[str] = frozenset()
+    """The addresses that the recipe fills in, unless the request does."""
 
 
 def check_message(message: wire.SubmitBatch, policy: AdmissionPolicy) -> None:
@@ -48,7 +51,7 @@ def check_message(message: wire.SubmitBatch, policy: AdmissionPolicy) -> None:
     _check_request_id(message.request_id)
     check_seeds(message, shots_asked(message, policy.quantity_max))
     _check_depth(message.metadata)
-    _series(policy.templates, message.username, message.character, message.premade)
+    _series(policy.templates, *whose(message))
 
 
 def admit(
@@ -62,18 +65,23 @@ def admit(
     secret: bytes,
     ids: IdSource,
     defaults: CharacterDefaults | None = None,
+    origin: Origin | None = None,
+    before: Mapping[str, Any] = _NONE,
 ) -> Admitted:
     """Fix everything in a request but its numbers, after `check_message`. Raises Refused.
 
-    `workflow`: the one that the request means. `defaults`: those of its character, if it takes them. `raw`: the data of
-    the frame as sent, for the digest; `secret` is its key.
+    `workflow`: the one that the request means. `defaults`: those of its character, if it takes them. `origin`: the
+    image whose recipe is used again, `before` its inputs, under those of the request. `raw`: the data of the frame as
+    sent, for the digest; `secret` is its key.
     """
+    username, character, premade = whose(message)
     asked = shots_asked(message, policy.quantity_max)
-    of_images = _series(policy.templates, message.username, message.character, message.premade)
+    of_images = _series(policy.templates, username, character, premade)
     media = tuple(output.medium for output in workflow.plan.every_output)
     check_quantity(message, len(asked) * len(media), policy.quantity_max)
     filled = _filling(defaults, workflow)
-    inputs = _merged(_inputs(message, asked, workflow), filled)
+    recorded = _of_recipe(workflow, before)
+    inputs = _merged(_inputs(message, asked, workflow, recorded), filled)
     prompts, texts = prompts_of(message, asked, inputs, workflow, policy.backend, ids)
     metadata = _metadata(message, ids)
     command = SubmitBatch(
@@ -81,10 +89,10 @@ def admit(
         request_id=message.request_id,
         request_digest=request_digest(raw, secret),
         batch_id=ids.batch_id(),
-        username=message.username,
-        user_key=fold(message.username),
-        character=message.character,
-        premade=message.premade,
+        username=username,
+        user_key=fold(username),
+        character=character,
+        premade=premade,
         series=(of_images,) if media == ("image",) else _every_series(message, policy.templates, media),
         media=media,
         prompts=prompts,
@@ -96,8 +104,9 @@ def admit(
         texts=(*texts, *([metadata] if metadata else ())),
         metadata=metadata.digest if metadata else None,
         trust=policy.trust,
+        origin=origin,
     )
-    return Admitted(command, workflow, inputs, filled.addresses)
+    return Admitted(command, workflow, inputs, filled.addresses, frozenset(recorded))
 
 
 def open_series(
@@ -169,14 +178,15 @@ def _series(templates: Templates, username: str, character: str, premade: bool, 
 
 
 def _every_series(message: wire.SubmitBatch, templates: Templates, media: Iterable[Medium]) -> tuple[Series, ...]:
-    return tuple(_series(templates, message.username, message.character, message.premade, medium) for medium in media)
+    return tuple(_series(templates, *whose(message), medium) for medium in media)
 
 
 def _inputs(
-    message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ReadyWorkflow
+    message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ReadyWorkflow, before: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The inputs of each image, by address: those of the batch with its own on top."""
+    """The inputs of each image, by address: those of a recipe, of the batch, and its own, the later ones on top."""
     common = _checked(workflow, message.inputs, "$.data.inputs.{}".format) if message.inputs else {}
+    common = {**before, **common}
     found: list[dict[str, Any]] = []
     for place, image in enumerate(asked):
         if place and image is asked[place - 1]:
@@ -185,6 +195,14 @@ def _inputs(
             own = _checked(workflow, image.inputs, partial(sweep.own_path, message, place)) if image.inputs else {}
             found.append({**common, **own})
     return found
+
+
+def _of_recipe(workflow: ReadyWorkflow, before: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a recipe by address."""
+    try:
+        return graphs.check_inputs(workflow.graph, workflow.plan, before)
+    except Refused as refusal:
+        raise refusal.at("$.data.like") from refusal
 
 
 def _merged(inputs: list[dict[str, Any]], filled: merge.Filling) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX, Blob, PromptFixe
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import IdSource, ReadyWorkflow
 
-SEED_HINT = "Without a seed the daemon makes one up."
+SEED_HINT = 'With "seed": "random" the daemon makes one up.'
 
 
 class Alike(NamedTuple):
@@ -57,6 +57,25 @@ def _swept(message: wire.SubmitBatch, quantity_max: int) -> list[wire.ImageAsked
     return sweep.expanded(message)
 
 
+def whose(message: wire.SubmitBatch) -> tuple[str, str, bool]:
+    """User, character and premade. Raises Refused (invalid_field) if one is missing: only `like` completes them."""
+    for field, value in (("username", message.username), ("character", message.character)):
+        if value is None:
+            hint = "Give it, or name an image with `like`."
+            raise Refused("invalid_field", f"The field {field} is missing.", hint=hint, path=f"$.data.{field}")
+    return message.username or "", message.character or "", bool(message.premade)
+
+
+def first_seed(message: wire.SubmitBatch) -> int | None:
+    """The seed of the first prompt; None if one is made up. What `like` adds to a seed was added before."""
+    return message.seed if isinstance(message.seed, int) else None
+
+
+def per_prompt(message: wire.SubmitBatch) -> int:
+    """How many shots a run makes."""
+    return message.images_per_prompt or 1
+
+
 def check_quantity(message: wire.SubmitBatch, count: int, quantity_max: int) -> None:
     """`count`: of images. Raises Refused(quantity_out_of_range)."""
     fields = {"inputs_each": message.inputs_each, "images": message.images is not None, "quantity": True}
@@ -73,14 +92,17 @@ def check_quantity(message: wire.SubmitBatch, count: int, quantity_max: int) -> 
 
 
 def check_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) -> None:
-    """Raises Refused (seed_out_of_range) for a seed that no workflow takes."""
+    """Raises Refused: seed_out_of_range for a seed that no workflow takes, invalid_field for `+1` without `like`."""
+    if isinstance(message.seed, str) and message.seed != "random":
+        text = f"{message.seed} adds to the seed of an image, and no image is named."
+        raise Refused("invalid_field", text, hint="Name an image with `like`, or give a number.", path="$.data.seed")
     for path, seed in _given_seeds(message, asked):
         if not 0 <= seed <= SEED_MAX:
             raise Refused("seed_out_of_range", f"A seed is 0 to {SEED_MAX}.", hint=SEED_HINT, path=path)
 
 
 def _given_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) -> list[tuple[str, int]]:
-    given = [("$.data.seed", message.seed)]
+    given = [("$.data.seed", first_seed(message))]
     given += [(f"$.data.images[{place}].seed", image.seed) for place, image in enumerate(asked)]
     return [(path, seed) for path, seed in given if seed is not None]
 
@@ -105,13 +127,13 @@ def prompts_of(
     groups = [Alike(seed, values, list(places)) for (seed, values), places in each]
     if plan.batch_size is None:
         _check_multiples(message, groups)
-    seeds = _Seeds(message.seed, plan.seed_range, ids)
+    seeds = _Seeds(first_seed(message), plan.seed_range, ids)
     texts = _Texts(ids)
     outputs = len(plan.every_output)
     prompts: list[PromptFixed] = []
     for group in groups:
         alone = group.seed is not None and plan.batch_size is not None
-        step = 1 if alone else message.images_per_prompt
+        step = 1 if alone else per_prompt(message)
         for start in range(0, len(group.places), step):
             shots = group.places[start : start + step]
             images = tuple(image for shot in shots for image in range(shot * outputs + 1, (shot + 1) * outputs + 1))
@@ -134,7 +156,7 @@ def _check_seeds_fit(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]
 
 def _check_batch_size(message: wire.SubmitBatch, workflow: ReadyWorkflow) -> None:
     """Raises Refused (workflow_batch_size) for `images_per_prompt` that the workflow cannot make."""
-    plan, count = workflow.plan, message.images_per_prompt
+    plan, count = workflow.plan, per_prompt(message)
     if plan.batch_size is not None and plan.batch_size_max is not None and count > plan.batch_size_max:
         raise Refused(
             "workflow_batch_size",
@@ -156,7 +178,7 @@ def _check_batch_size(message: wire.SubmitBatch, workflow: ReadyWorkflow) -> Non
 
 def _check_multiples(message: wire.SubmitBatch, groups: Sequence[Alike]) -> None:
     """Raises Refused (workflow_batch_size) if a run would make images that nobody asked for."""
-    step = message.images_per_prompt
+    step = per_prompt(message)
     for group in groups:
         count = len(group.places)
         if count % step == 0:

@@ -83,9 +83,9 @@ class Client:
         self,
         *,
         request_id: str,
-        username: str,
-        character: str,
-        premade: bool = False,
+        username: str | None = None,
+        character: str | None = None,
+        premade: bool | None = None,
         quantity: int | None = None,
         images: Sequence[wire.ImageAsked | Mapping[str, Any]] | None = None,
         workflow: str | Mapping[str, Any] | os.PathLike[str] | None = None,
@@ -94,12 +94,13 @@ class Client:
         inputs: Mapping[str, wire.Scalar] | None = None,
         inputs_each: Mapping[str, Sequence[wire.Scalar]] | None = None,
         character_defaults: bool | None = None,
-        seed: int | None = None,
-        images_per_prompt: int = 1,
+        seed: int | str | None = None,
+        images_per_prompt: int | None = None,
         priority: wire.Priority = "normal",
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
         dry_run: bool = False,
+        like: str | None = None,
     ) -> wire.BatchAccepted:
         """Request a batch. Use a new `request_id` for each; the same id with the same body gets the same answer.
 
@@ -127,6 +128,7 @@ class Client:
             tags=list(tags),
             metadata=dict(metadata or {}),
             dry_run=dry_run,
+            like=like,
         )
         return await self._link.ask(message, wire.BatchAccepted)
 

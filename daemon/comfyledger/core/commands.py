@@ -9,7 +9,7 @@ import msgspec
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series
 from comfyledger.core.results import Accepted, Changed, Forgotten, Raised, SeriesNext
-from comfyledger.core.values import Blob, Evidence, Plan, PromptFixed, StoreRef, Take
+from comfyledger.core.values import Blob, Evidence, Origin, Plan, PromptFixed, StoreRef, Take
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -49,6 +49,8 @@ class SubmitBatch(Command[Accepted], frozen=True):
     trust: bool = False
     unchecked: bool = False
     """Whether ComfyUI could not be asked if it would refuse the graph."""
+    origin: Origin | None = None
+    """The image whose recipe is asked for again."""
 
 
 class OpenSeries(Command[SeriesNext], frozen=True):

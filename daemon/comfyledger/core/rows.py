@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from comfyledger.core.media import Medium, medium_of
-from comfyledger.core.values import ImageNamed, OutputFile, OutputNamed, Pinned, Plan, StoreRef, output_nodes
+from comfyledger.core.values import ImageNamed, Origin, OutputFile, OutputNamed, Pinned, Plan, StoreRef, output_nodes
 
 ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten"]
 PromptState = Literal["queued", "submitting", "accepted", "finished", "cancelling", "done"]
@@ -103,6 +103,8 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
     """Images that were not requested, made from surplus files of a run."""
     outputs: tuple[OutputNamed, ...] = ()
     """Empty for one output whose files are images; see `every_output`."""
+    origin: Origin | None = None
+    """The image whose recipe it was made from."""
 
     @property
     def every_output(self) -> tuple[OutputNamed, ...]:

@@ -90,6 +90,13 @@ class OutputNamed(msgspec.Struct, frozen=True, gc=False):
     ]
 
 
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """The image whose recipe a batch was made from."""
+
+    batch_id: Annotated[str, Meta(description="The batch of the image.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])]
+    image: Annotated[int, Meta(description="Index of the image in its batch, from 1.", examples=[1])]
+
+
 class PromptFixed(msgspec.Struct, frozen=True, gc=False):
     """One run of ComfyUI. It never changes."""
 

@@ -103,6 +103,7 @@ def batch_info(row: BatchRow, tagged: Tagged, images: Iterable[wire.ImageInfo] =
         metadata=tagged.metadata,
         images=list(images),
         outputs=[wire.OutputInfo(output.node, output.medium, output.series) for output in row.outputs],
+        like=image_id(row.origin.batch_id, row.origin.image) if row.origin is not None else "",
     )
 
 

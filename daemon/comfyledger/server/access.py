@@ -10,6 +10,7 @@ from aiohttp import web
 from comfyledger import wire
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
+from comfyledger.queries.listings import find_image
 from comfyledger.server.tokens import ANYBODY, Caller, Keyring, Right
 from comfyledger.settings import Door
 from comfyledger.settings.addresses import authority_of, host_of, is_any, listed_host
@@ -177,8 +178,8 @@ async def check_request(caller: Caller, message: wire.Message, reader: Reader) -
     check_right(caller, NEEDED[type(message)])
     if isinstance(message, OF_ALL):
         check_reads_all(caller)
-    if isinstance(message, wire.SubmitBatch) and isinstance(message.workflow, dict):
-        _check_graph(caller)
+    if isinstance(message, wire.SubmitBatch) and not caller.may("submit"):
+        await _check_graph(caller, message, reader)
     if isinstance(message, wire.Cancel | wire.Retry) and not caller.may("operate"):
         batch = await reader.batch(message.batch_id)
         if batch is not None and batch.label != caller.label:
@@ -187,8 +188,17 @@ async def check_request(caller: Caller, message: wire.Message, reader: Reader) -
             raise Refused("forbidden", text, hint=hint, path="$.data.batch_id")
 
 
-def _check_graph(caller: Caller) -> None:
-    if not caller.may("submit"):
+async def _check_graph(caller: Caller, message: wire.SubmitBatch, reader: Reader) -> None:
+    """Raises Refused(forbidden) for a graph in the request, or in the recipe that it wants again."""
+    is_recorded = message.workflow is None and message.like is not None and await _has_graph(message.like, reader)
+    if is_recorded or isinstance(message.workflow, dict):
         text = f"The token of {caller.label} may submit configured workflows only; a graph needs the right `submit`."
         hint = "Name a configured workflow. Or `comfyledger token add LABEL --right submit` makes a token that may."
-        raise Refused("forbidden", text, hint=hint, path="$.data.workflow")
+        raise Refused("forbidden", text, hint=hint, path="$.data.like" if is_recorded else "$.data.workflow")
+
+
+async def _has_graph(name: str, reader: Reader) -> bool:
+    """Whether an image was made from a graph of its request."""
+    image = await find_image(reader, name)
+    batch = await reader.batch(image.batch_id) if image is not None else None
+    return batch is not None and not batch.workflow

@@ -21,7 +21,7 @@ STATUSES: Final[dict[str, int]] = {
     "forbidden_host": 421,
     **dict.fromkeys(("unknown_path", "unknown_batch", "unknown_image", "unknown_store", "unknown_subscription"), 404),
     "method_not_allowed": 405,
-    **dict.fromkeys(("request_id_conflict", "name_taken", "nothing_to_do", "take_missing"), 409),
+    **dict.fromkeys(("request_id_conflict", "name_taken", "nothing_to_do", "take_missing", "recipe_forgotten"), 409),
     "epoch_changed": 410,
     "frame_too_large": 413,
     "graph_too_large": 413,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from comfyledger import wire
+from comfyledger.admission.shots import whose
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.errors import Refused
 from comfyledger.queries.characters import CharacterSet, NamedCharacter
@@ -47,15 +48,16 @@ def defaults_of(message: wire.SubmitBatch, label: str, characters: CharacterSet)
         return None
     if message.character_defaults is None and not characters.is_default_for(label):
         return None
-    found = characters.named(message.character)
+    _, name, premade = whose(message)
+    found = characters.named(name)
     if found is not None:
-        return found.character.defaults(premade=message.premade)
+        return found.character.defaults(premade=premade)
     if message.character_defaults is None:
         return None
     raise Refused(
         "unknown_character",
-        f"No defaults are known for the character {message.character[:64]!r}.",
-        hint=_hint(message.character, characters.by_slug),
+        f"No defaults are known for the character {name[:64]!r}.",
+        hint=_hint(name, characters.by_slug),
         path="$.data.character",
     )
 

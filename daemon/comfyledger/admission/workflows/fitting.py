@@ -19,6 +19,8 @@ from msgspec.structs import replace
 from comfyledger import wire
 from comfyledger.admission import admit, repeats, sweep
 from comfyledger.admission.characters import merge
+from comfyledger.admission.workflows.again import Again
+from comfyledger.admission.workflows.again import again as completed_again
 from comfyledger.admission.workflows.ready import below, make_ready, source_of
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.node_classes import Known
@@ -36,11 +38,7 @@ async def admitted(
     context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes
 ) -> admit.Admitted | wire.BatchAccepted:
     """The request as a command, or the first reply to the request that it repeats. Raises Refused."""
-    admit.check_message(message, context.policy)
-    defaults = merge.defaults_of(message, label, context.characters.now)
-    own = defaults.workflow if defaults is not None else ""
-    source = await context.tools.large_graphs.run(len(raw), partial(source_of, message, context.policy, own))
-    request = _Request(context, label, message, raw, source, defaults)
+    request = await _request(context, label, message, raw)
     classes = context.node_classes[context.policy.backend]
     before = classes.known
     if before is None or not request.is_converted(before):
@@ -65,6 +63,19 @@ async def admitted(
     return await request.admitted(classes.known)
 
 
+async def _request(context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes) -> _Request:
+    """The request, completed and checked as far as it can be without its workflow. Raises Refused."""
+    again = await completed_again(context.reader, message, context.policy)
+    message = message if again is None else again.message
+    admit.check_message(message, context.policy)
+    if again is not None and again.workflow is not None:
+        return _Request(context, label, message, raw, again.workflow, None, again)
+    defaults = merge.defaults_of(message, label, context.characters.now) if again is None else None
+    own = defaults.workflow if defaults is not None else ""
+    source = await context.tools.large_graphs.run(len(raw), partial(source_of, message, context.policy, own))
+    return _Request(context, label, message, raw, source, defaults, again)
+
+
 class _Request:
     """One request, and what can be made of it with the node classes of a ComfyUI."""
 
@@ -74,8 +85,9 @@ class _Request:
         label: str,
         message: wire.SubmitBatch,
         raw: bytes,
-        source: WorkflowSource,
+        source: WorkflowSource | ReadyWorkflow,
         defaults: CharacterDefaults | None,
+        again: Again | None,
     ) -> None:
         self._context = context
         self._label = label
@@ -83,10 +95,14 @@ class _Request:
         self._raw = raw
         self._source = source
         self._defaults = defaults
+        self._again = again
 
     def is_converted(self, known: Known) -> bool:
         """Whether the graph is there without asking another process."""
-        return self._source.graph is not None or converted_before(self._context, self._source, known) is not None
+        source = self._source
+        if isinstance(source, ReadyWorkflow) or source.graph is not None:
+            return True
+        return converted_before(self._context, source, known) is not None
 
     async def admitted(self, known: Known | None) -> admit.Admitted:
         """Raises Refused, also for what ComfyUI would refuse."""
@@ -121,11 +137,12 @@ class _Request:
         return False
 
     async def _made(self, known: Known | None) -> admit.Admitted:
-        context = self._context
-        try:
-            workflow = await ready(context, self._source, known, len(self._raw))
-        except Refused as refusal:
-            raise below(refusal, self._message) from refusal
+        context, workflow, again = self._context, self._source, self._again
+        if isinstance(workflow, WorkflowSource):
+            try:
+                workflow = await ready(context, workflow, known, len(self._raw))
+            except Refused as refusal:
+                raise below(refusal, self._message) from refusal
         return admit.admit(
             self._message,
             workflow,
@@ -136,6 +153,8 @@ class _Request:
             secret=context.view.secret,
             ids=context.ids,
             defaults=self._defaults,
+            origin=again.origin if again is not None else None,
+            before=again.inputs if again is not None else {},
         )
 
     def _check(self, made: admit.Admitted, known: Known) -> None:
@@ -144,14 +163,13 @@ class _Request:
         template = Template(workflow.key, workflow.graph, workflow.plan)
         found = self._context.tools.checks.mistakes(template, made.inputs, known.info)
         if found.workflow:
-            raise checks.refusal(found.workflow).below("$.data.workflow")
+            refusal = checks.refusal(found.workflow)
+            raise refusal.at("$.data.like") if self._is_recorded else refusal.below("$.data.workflow")
         if found.images:
             shot, mistakes = next(iter(found.images.items()))
             address = f"{mistakes[0].node}.{mistakes[0].input}"
             field = self._field(shot, address, workflow.plan.inputs)
-            if field is None:
-                field = "$.data.character" if address in made.of_character else f"$.data.workflow.{address}"
-            raise checks.refusal(found.every).at(field)
+            raise checks.refusal(found.every).at(field or self._field_beside(address, made))
 
     def _field(self, shot: int, address: str, named: Mapping[str, str]) -> str | None:
         """Where a request gives the value at an address; None if it does not."""
@@ -165,6 +183,19 @@ class _Request:
             if name in message.inputs:
                 return f"$.data.inputs.{name}"
         return None
+
+    def _field_beside(self, address: str, made: admit.Admitted) -> str:
+        """Where a value comes from that the request does not give."""
+        if address in made.of_character:
+            return "$.data.character"
+        if self._is_recorded or address in made.of_recipe:
+            return "$.data.like"
+        return f"$.data.workflow.{address}"
+
+    @property
+    def _is_recorded(self) -> bool:
+        """Whether the graph is that of a recipe."""
+        return isinstance(self._source, ReadyWorkflow)
 
 
 # ---- workflows that are ready

@@ -82,7 +82,7 @@ def heading(found: wire.Explanation) -> list[str]:
         case "image" if found.image is not None and found.batch is not None:
             return [found.image.public_id, _image_line(found.image, found.batch), *_image_facts(found, found.image)]
         case "batch" if found.batch is not None:
-            return [f"batch {found.batch.batch_id}", _batch_line(found.batch)]
+            return [f"batch {found.batch.batch_id}", _batch_line(found.batch), *filter(None, (_origin(found),))]
         case "gap":
             return [f"number {found.number} of {found.series}", f"There is no image of it: {_PASSED[found.code]}."]
         case _:
@@ -98,7 +98,7 @@ def _image_line(image: wire.ImageInfo, batch: wire.BatchInfo) -> str:
 def _image_facts(found: wire.Explanation, image: wire.ImageInfo) -> list[str]:
     urls = [f"{upload.store}: {upload.url}" for upload in image.uploads if upload.url]
     ended, time = _ENDED.get(image.state), took(found.events)
-    return [*filter(None, (ended, _recipe(image))), *urls, *([f"It took {time}."] if time else [])]
+    return [*filter(None, (ended, _recipe(image), _origin(found))), *urls, *([f"It took {time}."] if time else [])]
 
 
 def _recipe(image: wire.ImageInfo) -> str:
@@ -109,6 +109,11 @@ def _recipe(image: wire.ImageInfo) -> str:
     beside = f", in one run with {'images' if len(others) > 1 else 'image'} {', '.join(others)}" if others else ""
     what = f"workflow {image.workflow}" if image.workflow else "a graph of the request"
     return f"Recipe: {what}, seed {image.seed}{beside}. See `comfyledger recipe {image.image_id}`."
+
+
+def _origin(found: wire.Explanation) -> str:
+    """From which image it descends; empty if from none."""
+    return f"Made like {found.batch.like}." if found.batch is not None and found.batch.like else ""
 
 
 def _batch_line(batch: wire.BatchInfo) -> str:

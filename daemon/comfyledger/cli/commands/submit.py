@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import uuid
 from collections import Counter
@@ -61,6 +62,16 @@ def workflow_or_graph(given: str) -> str | dict[str, Any]:
         raise click.BadParameter(f"{given!r}: {refusal.message} {refusal.hint}") from refusal
 
 
+def seed_or_change(given: str) -> int | str:
+    """A number, `random`, or `+` and a number."""
+    if given == "random" or re.fullmatch(r"\+[0-9]{1,16}", given):
+        return given
+    try:
+        return int(given)
+    except ValueError as error:
+        raise click.BadParameter(f"{given!r} is not a number, `random` or `+1`.") from error
+
+
 def images_file(path: str) -> list[Any]:
     images: list[Any] = _json(_read(path), list, "list")
     return images
@@ -109,9 +120,14 @@ def scalar(text: str) -> wire.Scalar:
 
 
 @click.command()
-@click.argument("username")
-@click.argument("character")
-@click.option("--quantity", "-n", type=int, help="How many images. Default: 1.")
+@click.argument("username", required=False)
+@click.argument("character", required=False)
+@click.option(
+    "--like",
+    metavar="NAME",
+    help="Use the recipe of this image again. What is omitted is as in the recipe, USERNAME and CHARACTER too.",
+)
+@click.option("--quantity", "-n", type=int, help="How many images. Default: 1; with --like as many as the run made.")
 @click.option("--premade", is_flag=True, help="The character exists already: files go to another folder.")
 @click.option(
     "--workflow",
@@ -154,8 +170,14 @@ def scalar(text: str) -> wire.Scalar:
     help="Whether workflow, inputs and template of the configured character are used. Default: what the daemon is"
     " configured to do.",
 )
-@click.option("--seed", type=int, help="The seed of the first prompt; each further prompt adds one.")
-@click.option("--images-per-prompt", type=int, default=1, show_default=True, help="How many images each run makes.")
+@click.option(
+    "--seed",
+    type=seed_or_change,
+    metavar="SEED",
+    help="The seed of the first prompt; each further prompt adds one. `random` makes one up; with --like, +1 is the"
+    " seed of the image and one more.",
+)
+@click.option("--images-per-prompt", type=int, help="How many images each run makes. Default: 1.")
 @click.option("--priority", type=click.Choice(wire.PRIORITIES), default="normal", show_default=True)
 @click.option("--tag", "tags", multiple=True, help="A tag of the batch; may be repeated.")
 @click.option("--metadata", type=json_object, metavar="JSON", help="A JSON object that is kept with the batch.")
@@ -175,8 +197,12 @@ async def submit(
     **asked: Any,
 ) -> int:
     """Ask for images of CHARACTER for USERNAME."""
-    if asked["quantity"] is None and asked["images"] is None:
-        asked["quantity"] = 1
+    if asked["like"] is None:
+        if asked["character"] is None:
+            raise click.UsageError("Give USERNAME and CHARACTER, or --like NAME.")
+        if asked["quantity"] is None and asked["images"] is None:
+            asked["quantity"] = 1
+    asked["premade"] = asked["premade"] or None
     with _request_named(request_id) as named:
         batch = await client.submit(
             request_id=named, inputs=dict(inputs), inputs_each=_swept(each), outputs=outputs or None, **asked

@@ -84,6 +84,7 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
             priority=command.priority,
             metadata=command.metadata,
             unchecked=command.unchecked,
+            origin=command.origin,
         )
     )
     return Accepted(command.batch_id, recorded.position, images, repeated=False, media=command.media)

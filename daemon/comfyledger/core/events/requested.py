@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from comfyledger.core.events.event import BatchId, By, CausedBy, Event, Folder, Series, Words
-from comfyledger.core.values import Evidence, ImageNamed, OutputNamed, Plan, PromptFixed, StoreRef
+from comfyledger.core.values import Evidence, ImageNamed, Origin, OutputNamed, Plan, PromptFixed, StoreRef
 
 
 class SeriesOpened(Event, frozen=True):
@@ -109,6 +109,9 @@ class BatchRequested(Event, frozen=True):
             "classes. It is checked before it is sent."
         ),
     ] = False
+    origin: Annotated[
+        Origin | None, Meta(description="The image whose recipe was asked for again with `like`, if there is one.")
+    ] = None
 
 
 class BatchHeld(Event, frozen=True):

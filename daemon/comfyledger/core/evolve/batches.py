@@ -49,6 +49,7 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
         at_ms=recorded.at_ms,
         metadata=event.metadata,
         pending=len(event.images),
+        origin=event.origin,
     )
     if batch.every_output != event.outputs:
         batch = replace(batch, outputs=event.outputs)

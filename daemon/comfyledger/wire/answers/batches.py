@@ -268,6 +268,13 @@ class BatchInfo(Answer, frozen=True):
             examples=["ComfyUI does not have the model 'flux.safetensors'."],
         ),
     ] = ""
+    like: Annotated[
+        str,
+        Meta(
+            description="The image whose recipe it was made from, `<batch_id>/<index>`; empty if there is none.",
+            examples=["01M82DA9EJBQZAAZJR4D2RM95D/1"],
+        ),
+    ] = ""
 
 
 class Batches(Answer, frozen=True):

@@ -16,6 +16,8 @@ Scalar = str | int | float | bool | None
 Label = Annotated[str, Meta(min_length=1, max_length=64)]
 InputName = Annotated[str, Meta(max_length=255)]
 NodeId = Annotated[str, Meta(min_length=1, max_length=128)]
+SeedChange = Annotated[str, Meta(pattern=r"^(random|\+[0-9]{1,16})$")]
+"""A seed in words: one that is made up, or the one of a recipe and so many more."""
 INPUTS_EACH_MAX: Final = 16
 """Inputs of a sweep. More with two values each would be more images than a batch can have."""
 OUTPUTS_MAX: Final = 16
@@ -64,21 +66,29 @@ class SubmitBatch(Message, frozen=True):
         ),
     ]
     username: Annotated[
-        str, Meta(description="The user whom the images are for. Keeps its case in names.", examples=["Areg"])
-    ]
-    character: Annotated[
-        str,
+        str | None,
         Meta(
-            description="The character that they show. Becomes a slug in names: `Opal Fever` gives `opal-fever`.",
+            description="The user whom the images are for. Keeps its case in names. Required without `like`.",
+            examples=["Areg"],
+        ),
+    ] = None
+    character: Annotated[
+        str | None,
+        Meta(
+            description="The character that they show. Becomes a slug in names: `Opal Fever` gives `opal-fever`. "
+            "Required without `like`.",
             examples=["Opal Fever"],
         ),
-    ]
-    premade: Annotated[bool, Meta(description="Whether the character exists already; chooses the folder.")] = False
+    ] = None
+    premade: Annotated[
+        bool | None,
+        Meta(description="Whether the character exists already; chooses the folder. Default: false."),
+    ] = None
     quantity: Annotated[
         int | None,
         Meta(
             description="How many images with equal inputs; with several outputs, how many from each. Either this or "
-            "`images`. With `inputs_each`: of each combination, by default 1.",
+            "`images`. With `inputs_each`: of each combination, by default 1. With `like` it may be omitted.",
             examples=[8],
         ),
     ] = None
@@ -140,25 +150,25 @@ class SubmitBatch(Message, frozen=True):
         ),
     ] = None
     seed: Annotated[
-        int | None,
+        int | SeedChange | None,
         Meta(
-            description="The seed of the first prompt, 0 to 2^53-1; the next prompts count up from it. If absent, one"
-            " within 0 to 2^31-1 is made up, within the range of each node that gets it.",
+            description="The seed of the first prompt, 0 to 2^53-1; the next prompts count up from it. If absent, or"
+            " `random`, one within 0 to 2^31-1 is made up, within the range of each node that gets it. With `like`,"
+            " `+1` is the seed of the image and one more.",
             examples=[7],
         ),
     ] = None
     images_per_prompt: Annotated[
-        int,
+        Annotated[int, Meta(ge=1, le=IMAGES_PER_PROMPT_MAX)] | None,
         Meta(
-            ge=1,
-            le=IMAGES_PER_PROMPT_MAX,
             description="How many images ComfyUI renders in one run (its `batch_size`). Only neighbouring images with"
             " equal inputs and without seeds of their own share a run. If the daemon does not set the workflow's batch"
             " size, give here how many images the workflow makes in one run. Then images with the same seed of their"
-            " own share a run as well, and each sequence of neighbouring equal images must be a multiple of it.",
+            " own share a run as well, and each sequence of neighbouring equal images must be a multiple of it."
+            " Default: 1.",
             examples=[4],
         ),
-    ] = 1
+    ] = None
     priority: Annotated[
         Priority,
         Meta(
@@ -181,6 +191,16 @@ class SubmitBatch(Message, frozen=True):
             "use up the `request_id`."
         ),
     ] = False
+    like: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=1024)] | None,
+        Meta(
+            description="An image whose recipe is used again: its public id or `<batch_id>/<index>`. What the request"
+            " omits is as in the recipe: user, character, `premade`, the graph, inputs, seed, `images_per_prompt`, and"
+            " as many images as the run made. `inputs` are put on top of those of the recipe. With a `workflow`, the"
+            " named inputs of the recipe go to it. The batch records the image as its origin.",
+            examples=["Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1"],
+        ),
+    ] = None
 
 
 class CheckWorkflow(Message, frozen=True):

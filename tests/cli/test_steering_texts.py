@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyledger.cli.commands.export import _csv_writer, _line_writer
-from comfyledger.cli.commands.submit import json_object
+from comfyledger.cli.typed_values import json_object
 from comfyledger.cli.ui.terminal import clean, escaped_json
 from comfyledger.maintenance.export import ExportedEvent, ExportedImage
 

@@ -1,47 +1,38 @@
-"""`submit`: requests a batch."""
+"""`submit`: requests a batch, or one for each row of a file."""
 
 from __future__ import annotations
 
-import json
-import re
-import sys
+import asyncio
+import functools
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from comfyledger import wire
-from comfyledger.cli.base import DONE, asks_daemon, json_option
+from comfyledger.cli.base import DONE, REFUSED, asks_daemon, json_option
+from comfyledger.cli.rows.row_file import RowFile, opened
+from comfyledger.cli.rows.row_report import AGAIN, LINE_EVERY_ROWS, RowReport
+from comfyledger.cli.rows.row_request import NEEDED, RequestIds, near
+from comfyledger.cli.rows.send_rows import send_rows
+from comfyledger.cli.typed_values import (
+    images_file,
+    input_pair,
+    input_values,
+    json_object,
+    seed_or_change,
+    workflow_or_graph,
+)
+from comfyledger.cli.ui.bars import meter
 from comfyledger.cli.ui.progress_view import follow_all, screen
 from comfyledger.cli.ui.terminal import plain, say, say_aside, say_json, say_table
-from comfyledger.client import Client, read_workflow
+from comfyledger.client import Client
 from comfyledger.errors import Refused
 
 _UNDECIDED: Final = frozenset({"not_running", "timeout", "protocol_version", "internal"})
 """The connection or the answer was lost, so the daemon may have made the batch."""
-
-
-def input_pair(given: str) -> tuple[str, wire.Scalar]:
-    """Parse NAME=VALUE. VALUE is a JSON scalar, `@FILE` for the text of a file, or else text."""
-    name, found, text = given.partition("=")
-    if not found or not name:
-        raise click.BadParameter(f"{given!r} is not NAME=VALUE.")
-    return name, _read(text[1:]).removesuffix("\n") if text.startswith("@") else scalar(text)
-
-
-def input_values(given: str) -> tuple[str, list[wire.Scalar]]:
-    """Parse NAME=V1,V2: each as in `input_pair`. Texts with commas come as a JSON list."""
-    name, found, text = given.partition("=")
-    if not found or not name:
-        raise click.BadParameter(f"{given!r} is not NAME=V1,V2.")
-    if not text.startswith("["):
-        return name, [scalar(one) for one in text.split(",")]
-    values: list[wire.Scalar] = _json(text, list, "list")
-    return name, values
 
 
 def _swept(each: Iterable[tuple[str, list[wire.Scalar]]]) -> dict[str, list[wire.Scalar]]:
@@ -52,71 +43,62 @@ def _swept(each: Iterable[tuple[str, list[wire.Scalar]]]) -> dict[str, list[wire
     return found
 
 
-def workflow_or_graph(given: str) -> str | dict[str, Any]:
-    """The name of a configured workflow, or the workflow in a file: a path, or a name that ends as such files do."""
-    if "/" not in given and not given.lower().endswith((".json", ".png", ".webp")):
-        return given
+def _rows_in(path: str, is_csv: bool) -> RowFile:
     try:
-        return read_workflow(given)
-    except Refused as refusal:
-        raise click.BadParameter(f"{given!r}: {refusal.message} {refusal.hint}") from refusal
-
-
-def seed_or_change(given: str) -> int | str:
-    """A number, `random`, or `+` and a number."""
-    if given == "random" or re.fullmatch(r"\+[0-9]{1,16}", given):
-        return given
-    try:
-        return int(given)
-    except ValueError as error:
-        raise click.BadParameter(f"{given!r} is not a number, `random` or `+1`.") from error
-
-
-def images_file(path: str) -> list[Any]:
-    images: list[Any] = _json(_read(path), list, "list")
-    return images
-
-
-def json_object(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = _json(text, dict, "object")
-    return found
-
-
-def _read(path: str) -> str:
-    """The text of a file; `-` is standard input."""
-    try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
-        return text.removeprefix("\ufeff")
-    except (OSError, UnicodeDecodeError) as error:
+        rows = RowFile(opened(path), is_csv)
+        click.get_current_context().call_on_close(rows.close)
+        rows.total = rows.count()
+    except (OSError, ValueError) as error:
         raise click.BadParameter(f"{path!r} cannot be read: {error}") from error
+    return rows
 
 
-def _json(text: str, kind: type, called: str) -> Any:
-    try:
-        found = json.loads(text, object_pairs_hook=_without_double)
-    except (ValueError, RecursionError) as error:
-        raise click.BadParameter(f"This is not JSON: {error}") from error
-    if not isinstance(found, kind):
-        raise click.BadParameter(f"This is not a JSON {called}.")
-    return found
+def _csv(_: click.Context, __: click.Parameter, path: str | None) -> RowFile | None:
+    return None if path is None else _rows_in(path, is_csv=True)
 
 
-def _without_double(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises ValueError if a key is there twice: nobody can tell which value was meant."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        double = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"the key {double[:100]!r} is there twice in one object")
-    return found
+def _jsonl(_: click.Context, __: click.Parameter, path: str | None) -> RowFile | None:
+    return None if path is None else _rows_in(path, is_csv=False)
 
 
-def scalar(text: str) -> wire.Scalar:
-    """A number, true, false, null or a quoted string, as in JSON; any other text stays text."""
-    try:
-        value = json.loads(text, parse_constant=str)
-    except (ValueError, RecursionError):
-        return text
-    return value if isinstance(value, str | int | float | bool | None) else text
+def _understood(work: Callable[..., None]) -> Callable[..., None]:
+    """Look at the options together, before anybody is asked. Raises UsageError."""
+
+    @functools.wraps(work)
+    def call(csv: RowFile | None, jsonl: RowFile | None, **options: Any) -> None:
+        if csv is not None and jsonl is not None:
+            raise click.UsageError("Give either --csv or --jsonl.")
+        rows = csv if csv is not None else jsonl
+        if rows is None:
+            _check_alone(options)
+        else:
+            _check_of_rows(options, rows)
+        work(rows=rows, **options)
+
+    return call
+
+
+def _check_alone(options: dict[str, Any]) -> None:
+    if options["like"] is None and options["character"] is None:
+        raise click.UsageError("Give USERNAME and CHARACTER, or --like NAME.")
+    if options["run"]:
+        raise click.UsageError("--run names a submission of a file; give it with --csv or --jsonl.")
+
+
+def _check_of_rows(options: dict[str, Any], rows: RowFile) -> None:
+    if options["watched"]:
+        raise click.UsageError("--watch shows one batch. See `comfyledger status`, and `comfyledger watch BATCH`.")
+    if options["request_id"] is not None:
+        raise click.UsageError("Each row has a request id of its own. --run NAME makes others.")
+    if options["images"] is not None:
+        raise click.UsageError("Each row is a batch of equal images; --images does not go with it.")
+    if options["like"] is not None:
+        raise click.UsageError("--like asks for one batch; it does not go with a file of rows.")
+    columns = rows.columns()
+    for name in NEEDED:
+        if columns is not None and name not in columns and options[name] is None:
+            hint = near(name, columns)
+            raise click.UsageError(f"The file has no column {name}, and {name.upper()} is not given.{hint}")
 
 
 @click.command()
@@ -181,13 +163,25 @@ def scalar(text: str) -> wire.Scalar:
 @click.option("--priority", type=click.Choice(wire.PRIORITIES), default="normal", show_default=True)
 @click.option("--tag", "tags", multiple=True, help="A tag of the batch; may be repeated.")
 @click.option("--metadata", type=json_object, metavar="JSON", help="A JSON object that is kept with the batch.")
+@click.option(
+    "--csv",
+    callback=_csv,
+    metavar="FILE",
+    help="A batch for each row of a CSV file, - for standard input. Columns are username, character, quantity, premade,"
+    " seed, workflow, priority, tags, output, images_per_prompt; all others are inputs. Options are defaults.",
+)
+@click.option("--jsonl", callback=_jsonl, metavar="FILE", help="The same, with a JSON object in each line.")
+@click.option("--run", default="", metavar="NAME", help="Submit the rows of a file once more, under another name.")
 @click.option("--request-id", help="The same request under the same id makes no second batch. Default: a new id.")
 @click.option("--dry-run", is_flag=True, help="Check everything, and give no numbers.")
 @click.option("--watch", "watched", is_flag=True, help="Show the batch until it is settled.")
 @json_option
+@_understood
 @asks_daemon
 async def submit(
     client: Client,
+    rows: RowFile | None,
+    run: str,
     request_id: str | None,
     watched: bool,
     as_json: bool,
@@ -197,16 +191,14 @@ async def submit(
     **asked: Any,
 ) -> int:
     """Ask for images of CHARACTER for USERNAME."""
-    if asked["like"] is None:
-        if asked["character"] is None:
-            raise click.UsageError("Give USERNAME and CHARACTER, or --like NAME.")
-        if asked["quantity"] is None and asked["images"] is None:
-            asked["quantity"] = 1
+    if asked["like"] is None and asked["quantity"] is None and asked["images"] is None:
+        asked["quantity"] = 1
     asked["premade"] = asked["premade"] or None
+    asked |= {"inputs": dict(inputs), "inputs_each": _swept(each), "outputs": outputs or None}
+    if rows is not None:
+        return await _submit_rows(client, rows, RequestIds(run), asked, as_json)
     with _request_named(request_id) as named:
-        batch = await client.submit(
-            request_id=named, inputs=dict(inputs), inputs_each=_swept(each), outputs=outputs or None, **asked
-        )
+        batch = await client.submit(request_id=named, **asked)
     if as_json:
         say_json({"request_id": named, **plain(batch)})
     else:
@@ -215,6 +207,19 @@ async def submit(
         return DONE
     with screen(as_json) as shown_on:
         return await follow_all(client, [batch.batch_id], shown_on)
+
+
+async def _submit_rows(client: Client, rows: RowFile, ids: RequestIds, defaults: dict[str, Any], as_json: bool) -> int:
+    with meter(as_json, LINE_EVERY_ROWS) as shown:
+        report = RowReport(shown, rows.total, as_json)
+        try:
+            await send_rows(client, rows, defaults, ids, report)
+        except (Refused, asyncio.CancelledError):
+            shown.say(AGAIN)
+            raise
+        finally:
+            report.say_end()
+    return REFUSED if report.failed else DONE
 
 
 @contextmanager

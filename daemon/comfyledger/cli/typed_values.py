@@ -1,0 +1,102 @@
+"""What is typed on the command line, or stands in a file named there, as values of a request."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from comfyledger import wire
+from comfyledger.client import read_workflow
+from comfyledger.errors import Refused
+
+
+def input_pair(given: str) -> tuple[str, wire.Scalar]:
+    """Parse NAME=VALUE. VALUE is a JSON scalar, `@FILE` for the text of a file, or else text."""
+    name, found, text = given.partition("=")
+    if not found or not name:
+        raise click.BadParameter(f"{given!r} is not NAME=VALUE.")
+    return name, _read(text[1:]).removesuffix("\n") if text.startswith("@") else scalar(text)
+
+
+def input_values(given: str) -> tuple[str, list[wire.Scalar]]:
+    """Parse NAME=V1,V2: each as in `input_pair`. Texts with commas come as a JSON list."""
+    name, found, text = given.partition("=")
+    if not found or not name:
+        raise click.BadParameter(f"{given!r} is not NAME=V1,V2.")
+    if not text.startswith("["):
+        return name, [scalar(one) for one in text.split(",")]
+    values: list[wire.Scalar] = _json(text, list, "list")
+    return name, values
+
+
+def workflow_or_graph(given: str) -> str | dict[str, Any]:
+    """The name of a configured workflow, or the workflow in a file: a path, or a name that ends as such files do."""
+    if "/" not in given and not given.lower().endswith((".json", ".png", ".webp")):
+        return given
+    try:
+        return read_workflow(given)
+    except Refused as refusal:
+        raise click.BadParameter(f"{given!r}: {refusal.message} {refusal.hint}") from refusal
+
+
+def seed_or_change(given: str) -> int | str:
+    """A number, `random`, or `+` and a number."""
+    if given == "random" or re.fullmatch(r"\+[0-9]{1,16}", given):
+        return given
+    try:
+        return int(given)
+    except ValueError as error:
+        raise click.BadParameter(f"{given!r} is not a number, `random` or `+1`.") from error
+
+
+def images_file(path: str) -> list[Any]:
+    images: list[Any] = _json(_read(path), list, "list")
+    return images
+
+
+def json_object(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = _json(text, dict, "object")
+    return found
+
+
+def _read(path: str) -> str:
+    """The text of a file; `-` is standard input."""
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
+        return text.removeprefix("\ufeff")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path!r} cannot be read: {error}") from error
+
+
+def _json(text: str, kind: type, called: str) -> Any:
+    try:
+        found = json.loads(text, object_pairs_hook=without_double)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"This is not JSON: {error}") from error
+    if not isinstance(found, kind):
+        raise click.BadParameter(f"This is not a JSON {called}.")
+    return found
+
+
+def without_double(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises ValueError if a key is there twice: nobody can tell which value was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        double = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {double[:100]!r} is there twice in one object")
+    return found
+
+
+def scalar(text: str) -> wire.Scalar:
+    """A number, true, false, null or a quoted string, as in JSON; any other text stays text."""
+    try:
+        value = json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, str | int | float | bool | None) else text

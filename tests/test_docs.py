@@ -169,6 +169,7 @@ SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.GetImage: wire.GetImage("b/1"),
     wire.GetRecipe: wire.GetRecipe("b/1", graph=True),
     wire.ListImages: wire.ListImages(state="parked"),
+    wire.ListCharacters: wire.ListCharacters(before="opal-fever"),
     wire.Cancel: wire.Cancel("b", [1]),
     wire.Retry: wire.Retry("b"),
     wire.Recover: wire.Recover("old", dry_run=True),

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from comfyledger import settings, wire
+from comfyledger.admission import dispatch
 from comfyledger.admission.characters.known import read_characters
 from comfyledger.admission.characters.merge import NOTHING, Filling, defaults_of, filling, merged
 from comfyledger.admission.configured import made_ready, read_workflows
@@ -20,6 +22,7 @@ from comfyledger.errors import Refused
 from comfyledger.queries.characters import NO_CHARACTERS, CharacterSet, NamedCharacter
 from comfyledger.settings import Character, CharacterDefaults, Invalid, Settings
 from support.door import Door, opened
+from support.waiting import until
 from support.wire_app import Refusal
 
 SETTINGS = settings.load(None, Path("/nonexistent"))
@@ -239,6 +242,7 @@ CHARACTERS = """
 @pytest_asyncio.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     async with opened(tmp_path, CHARACTERS) as found:
+        await until(lambda: found.context.node_classes["main"].known, "ComfyUI has said what it has")
         yield found
 
 
@@ -305,3 +309,69 @@ async def test_defaults_that_cannot_be_used_are_the_fault_of_the_character(door:
         ("workflow_failed_validation", "$.data.character"),
         ("unknown_input", "$.data.character"),
     ]
+
+
+# ---- the list
+
+
+async def test_the_list_has_the_defaults_of_both_collections_and_what_comfyui_lacks(door: Door) -> None:
+    async with door.app("app") as app:
+        found = (await app.ask("list_characters"))["characters"]
+    assert [one["name"] for one in found] == ["lost", "opal-fever"]
+    lost, opal = found
+    assert (
+        opal["own"]
+        == opal["premade"]
+        == {
+            "workflow": "text-to-image",
+            "inputs": {"negative": "blurry", "checkpoint": "v1-5-pruned-emaonly.safetensors"},
+            "prompt": "portrait of embedding:opal-fever, {prompt}",
+        }
+    )
+    assert "missing" not in opal
+    (text,) = lost["missing"]["main"]
+    assert "none-such.safetensors" in text
+
+
+async def test_a_collection_of_its_own_is_compared_too(door: Door) -> None:
+    differs = CharacterDefaults("text-to-image", {"checkpoint": "of-premade.safetensors"})
+    both = Character(workflow="empty-image", premade=differs)
+    door.context.characters.now = CharacterSet({"x": NamedCharacter("x", both, "/x.toml")})
+    async with door.app("app") as app:
+        (one,) = (await app.ask("list_characters"))["characters"]
+    assert (one["own"]["workflow"], one["premade"]["workflow"]) == ("empty-image", "text-to-image")
+    assert "of-premade.safetensors" in one["missing"]["main"][0]
+    assert one["file"] == "/x.toml"
+
+
+async def test_pages_follow_each_other_without_gap_also_where_a_character_went_meanwhile(door: Door) -> None:
+    named = {f"c{place}": NamedCharacter(f"c{place}", Character()) for place in range(5)}
+    door.context.characters.now = CharacterSet(named)
+    async with door.app("app") as app:
+        first = await app.ask("list_characters", limit=2)
+        assert ([one["name"] for one in first["characters"]], first["more"]) == (["c0", "c1"], True)
+        door.context.characters.now = CharacterSet({key: one for key, one in named.items() if key != "c1"})
+        rest = await app.ask("list_characters", before=first["next_cursor"], limit=3)
+    assert ([one["name"] for one in rest["characters"]], rest["more"]) == (["c2", "c3", "c4"], False)
+
+
+async def test_over_http_a_page_links_to_the_next_one(door: Door) -> None:
+    headers = {"Authorization": f"Bearer {door.token}"}
+    async with aiohttp.ClientSession(door.url, headers=headers) as http:
+        first = await http.get("/v1/characters?limit=1")
+        rest = await http.get(first.links["next"]["url"])
+        names = [one["name"] for page in (first, rest) for one in (await page.json())["characters"]]
+    assert (names, "Link" in rest.headers) == (["lost", "opal-fever"], False)
+
+
+async def test_problems_are_shown_to_who_sees_all_labels(door: Door) -> None:
+    door.context.characters.now = CharacterSet(problems=("/who/torn.toml: It is not TOML.",))
+    shown = [await dispatch._server_info(one) for one in (door.context, door.context.limited_to("app"))]
+    assert [one.character_problems for one in shown] == [["/who/torn.toml: It is not TOML."], []]
+
+
+async def test_what_is_not_known_is_not_missing(door: Door) -> None:
+    door.context.node_classes["main"]._known = None
+    async with door.app("app") as app:
+        lost, _ = (await app.ask("list_characters"))["characters"]
+    assert (lost.get("missing"), lost["unchecked"]) == (None, ["main"])

@@ -303,5 +303,6 @@ def test_every_request_is_known_to_these_tests() -> None:
         "forget",
         "check_workflow",
         "get_recipe",
+        "list_characters",
     }
     assert set(REQUESTS) == tested

@@ -36,6 +36,7 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("submit_batch", {**BATCH, "workflow": GRAPH}, "submit"),
     ("check_workflow", {"workflow": GRAPH}, "submit"),
     ("open_series", {"username": "a", "character": "b"}, "submit_configured"),
+    ("list_characters", {}, "submit_configured"),
     ("cancel", {"batch_id": "x"}, "submit_configured"),
     ("retry", {"batch_id": "x"}, "submit_configured"),
     ("pause", {"scope": "batch:x"}, "operate"),

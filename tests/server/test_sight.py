@@ -157,7 +157,7 @@ NAMES_NOTHING = {
     "survey_store",
     "raise_series",
 }
-NAMES_NOTHING |= {"check_workflow"}
+NAMES_NOTHING |= {"check_workflow", "list_characters"}
 """Requests with tests of their own below. `survey_store` and `raise_series` are refused whatever they name."""
 
 
@@ -429,7 +429,7 @@ def http_requests_about(name: dict[str, str]) -> list[tuple[Right, Route, URL, d
 
 NAMES_NOTHING_OVER_HTTP = {
     *(("POST", path) for path in ("/v1/workflows/check", "/v1/series", STORE)),
-    *(("GET", path) for path in ("/v1/server", "/v1/workflows", "/v1/backends", "/v1/stores", STORE)),
+    *(("GET", path) for path in ("/v1/server", "/v1/workflows", "/v1/characters", "/v1/backends", "/v1/stores", STORE)),
 }
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from comfyledger import crash_points, wire
 from comfyledger.admission import admit, check, forget, recover, repeats, store_import
+from comfyledger.admission.characters import listing
 from comfyledger.admission.workflows import fitting
 from comfyledger.comfyui.node_classes import Known
 from comfyledger.core.commands import (
@@ -43,6 +44,8 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
             return await _read(context, message)
         case wire.ReadLog() | wire.Explain() | wire.GetRecipe() | wire.CheckWorkflow():
             return await _tell(context, message, raw)
+        case wire.ListCharacters():
+            return await listing.list_characters(context, message)
         case wire.Recover():
             return await recover.recover(context, label, message)
         case wire.Forget():
@@ -272,5 +275,5 @@ async def _server_info(context: Dependencies) -> wire.Info:
         stores=[wire.StoreInfo(one.name, one.kind, one.identity, one.problem) for one in context.stores.values()],
         workflows=sorted(context.policy.workflows),
         characters=len(context.characters.now.by_slug),
-        character_problems=context.characters.problems(),
+        character_problems=context.characters.problems() if context.only is None else [],
     )

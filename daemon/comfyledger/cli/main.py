@@ -56,6 +56,7 @@ SECTIONS: Final = {
         "doctor": "Check configuration, disks, clock, ComfyUI, stores, plugins and daemon.",
         "systemd": "Print, install or remove systemd units that run the daemon as a service.",
         "workflow": "Check workflows, print their API format, or add one to the configuration.",
+        "characters": "List the characters that have defaults, and what ComfyUI lacks for them.",
         "schema": "Print the JSON Schema of all messages, or other documents that tools read.",
     },
     "To try it out": {

@@ -189,6 +189,10 @@ class Client:
         message = wire.ListImages(batch_id, username, cast(Any, state), before, limit)
         return await self._link.ask(message, wire.Images)
 
+    async def list_characters(self, *, before: str | None = None, limit: int = 50) -> wire.Characters:
+        """A page of the characters that have defaults, with what each backend lacks for them."""
+        return await self._link.ask(wire.ListCharacters(before, limit), wire.Characters)
+
     async def cancel(self, batch_id: str, images: Sequence[int] = ()) -> wire.ChangedCount:
         return await self._link.ask(wire.Cancel(batch_id, list(images)), wire.ChangedCount)
 

@@ -136,6 +136,7 @@ NEEDED: Final[dict[type[wire.Message], Right]] = {
     wire.SubmitBatch: "submit_configured",
     wire.CheckWorkflow: "submit",
     wire.OpenSeries: "submit_configured",
+    wire.ListCharacters: "submit_configured",
     wire.Cancel: "submit_configured",
     wire.Retry: "submit_configured",
     wire.Recover: "operate",

@@ -28,6 +28,7 @@ from comfyledger.wire.answers.changes import (
     SeriesRaised,
     Survey,
 )
+from comfyledger.wire.answers.characters import CharacterDefaultsInfo, CharacterInfo, Characters
 from comfyledger.wire.answers.events import (
     Explanation,
     LoggedEvent,
@@ -80,6 +81,7 @@ from comfyledger.wire.requests.reading import (
     GetRecipe,
     ImageState,
     ListBatches,
+    ListCharacters,
     ListImages,
     ReadLog,
     ServerInfo,
@@ -130,6 +132,9 @@ __all__ = [
     "Batches",
     "Cancel",
     "ChangedCount",
+    "CharacterDefaultsInfo",
+    "CharacterInfo",
+    "Characters",
     "CheckWorkflow",
     "Envelope",
     "ErrorInfo",
@@ -153,6 +158,7 @@ __all__ = [
     "LaneInfo",
     "Limit",
     "ListBatches",
+    "ListCharacters",
     "ListImages",
     "LogPage",
     "LoggedEvent",

@@ -91,6 +91,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", f"{IMAGE}/story", "explain", "Everything that happened to an image.", renamed={"image": "what"}),
     Route("GET", f"{IMAGE}/recipe", "get_recipe", "What made an image."),
     Route("GET", IMAGE, "get_image", "One image, by public id or by batch_id/index."),
+    Route("GET", "/v1/characters", "list_characters", "Characters with their defaults, by name.", renamed=_PAGE),
     Route("GET", "/v1/explain", "explain", "The story of an image, a batch or a gap."),
     Route("GET", "/v1/events", "read_log", "A page of the log, or the log as it grows.", stream="subscribe"),
     Route("POST", "/v1/workflows/check", "check_workflow", "What would be done with a workflow."),

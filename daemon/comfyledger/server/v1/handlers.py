@@ -86,7 +86,7 @@ def _headers(request: web.Request, answer: Answer) -> dict[str, str]:
     match answer:
         case wire.BatchAccepted(dry_run=False, batch_id=batch_id):
             return {"Location": BATCH.format(batch_id=batch_id)}
-        case wire.Batches() | wire.Images() if answer.more:
+        case wire.Batches() | wire.Images() | wire.Characters() if answer.more:
             return {"Link": _next_link(request, answer.next_cursor)}
         case _:
             return {}

@@ -6,6 +6,7 @@ from typing import Final
 
 from comfyledger.wire.answers.batches import BatchAccepted, Batches, BatchInfo, ImageInfo, Images, SeriesInfo
 from comfyledger.wire.answers.changes import ChangedCount, Forgotten, Recovered, SeriesRaised, Survey
+from comfyledger.wire.answers.characters import Characters
 from comfyledger.wire.answers.events import (
     Explanation,
     LoggedEvent,
@@ -40,6 +41,7 @@ RESULTS: Final[dict[str, type[Answer]]] = {
     "get_image": ImageInfo,
     "get_recipe": Recipe,
     "list_images": Images,
+    "list_characters": Characters,
     "cancel": ChangedCount,
     "retry": ChangedCount,
     "recover": Recovered,

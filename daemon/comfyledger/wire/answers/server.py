@@ -150,7 +150,9 @@ class Info(Answer, frozen=True):
             examples=["sqlite3 (process 4242) holds a lock of the ledger."],
         ),
     ] = ""
-    characters: Annotated[int, Meta(description="How many characters have defaults.", examples=[2])] = 0
+    characters: Annotated[
+        int, Meta(description="How many characters have defaults; `list_characters` has them.", examples=[2])
+    ] = 0
     character_problems: Annotated[
         list[str],
         Meta(

@@ -82,6 +82,16 @@ class ListImages(Message, frozen=True):
     limit: PageSize = 50
 
 
+class ListCharacters(Message, frozen=True):
+    """The characters that have defaults, by name, page by page, and what each ComfyUI lacks for them."""
+
+    before: Annotated[
+        Typed | None,
+        Meta(description="Continue after this character of an earlier page.", examples=["opal-fever"]),
+    ] = None
+    limit: PageSize = 50
+
+
 class Subscribe(Message, frozen=True):
     """Events of the log: first all after a position, then new ones as they come, without gap or duplicate."""
 

@@ -35,11 +35,11 @@ TAGS: Final = {
     "events": "What happened: pages of the log, or a stream of it.",
     "control": "Stop and continue work, take up what failed, erase what is to be forgotten.",
     "series": "Numbers: open a series, and continue above what a store holds.",
-    "server": "The daemon, its ComfyUIs, stores and workflows.",
+    "server": "The daemon, its ComfyUIs, stores, workflows and characters.",
 }
 _TAG_OF: Final = {
     **dict.fromkeys(("pause", "resume", "recover", "forget"), "control"),
-    **dict.fromkeys(("server", "workflows", "backends", "stores"), "server"),
+    **dict.fromkeys(("server", "workflows", "characters", "backends", "stores"), "server"),
     **{part: part for part in ("batches", "images", "events", "series")},
     "explain": "images",
 }

@@ -132,12 +132,18 @@ async def test_the_request_is_made_again_under_new_numbers(door: Any) -> None:
         recipes = [(await app.ask("get_recipe", image=f"{one['batch_id']}/1")) for one in (first, second, third)]
         batch = await app.batch(second["batch_id"])
         story = await app.ask("explain", what=f"{second['batch_id']}/1")
+        source = [
+            await app.ask("explain", what=what)
+            for what in (f"{first['batch_id']}/2", f"{first['batch_id']}/1", first["batch_id"])
+        ]
     assert (second["numbers"], third["numbers"]) == ([3, 4], [5])
     assert (repeat["batch_id"], repeat["repeated"]) == (second["batch_id"], True)
     assert [one["seed"] for one in recipes] == [5, 5, 6]
     assert [one["inputs"] for one in recipes] == [recipes[0]["inputs"]] * 3
     assert (batch["like"], story["batch"]["like"]) == (like, like)
     event = next(one for one in story["events"] if one["kind"] == "batch_requested")
+    made = [one.get("made_like", []) for one in source]
+    assert made == [[second["batch_id"]], [third["batch_id"]], [second["batch_id"], third["batch_id"]]]
     assert event["data"]["origin"] == {"batch_id": first["batch_id"], "image": 2}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from comfyledger import wire
 from comfyledger.cli import base
-from comfyledger.cli.commands.explain import ending, heading
+from comfyledger.cli.commands.explain import descent, ending, heading
 from comfyledger.cli.ui.timeline import WORDS, passed, sentence, timeline, took
 from comfyledger.core.events import KINDS
 
@@ -345,6 +345,14 @@ def test_what_was_made_like_an_image_names_it(batch: Any, subject: str) -> None:
     line = "Made like 01JD0000000000000000ABCDEF/2."
     assert line in heading(told(subject=subject, image=image, batch=made))
     assert not any("Made like" in one for one in heading(told(subject=subject, image=image, batch=of)))
+
+
+def test_batches_that_were_made_like_an_image_are_named(batch: Any) -> None:
+    story = told(subject="image", image=IMAGE, batch=batch(), made_like=["b2", "b3"])
+    lines = ["Batch b2 was made like it.", "Batch b3 was made like it."]
+    assert descent(story) == lines
+    assert descent(msgspec.structs.replace(story, made_like_more=True)) == [*lines, "There may be others."]
+    assert descent(told(subject="image", image=IMAGE, batch=batch())) == []
 
 
 @pytest.mark.parametrize("state", ["cancelled", "failed"])

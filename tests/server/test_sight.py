@@ -556,3 +556,18 @@ async def test_an_admin_that_sees_its_own_forgets_its_own_of_a_shared_user(open_
         left = [(await theirs.batch(batch_id)).get("forgotten", 0) for batch_id in batches]
     assert recovered["looked_at"] == 1
     assert (forgotten["batches"], forgotten["images"], left) == (1, 1, [1, 0])
+
+
+@in_module
+async def test_what_another_label_made_like_an_image_is_not_named(two: Two) -> None:
+    image = two.ours["images"][0]["image_id"]
+    app = await two.app(two.headers["submit"])
+    async with two.door.app() as admin:
+        theirs = await admin.ask("submit_batch", request_id="like ours", like=image)
+        ours = await app.ask("submit_batch", request_id="like our own", like=image)
+        await admin.settled(theirs["batch_id"], ours["batch_id"])
+        every = (await admin.ask("explain", what=image))["made_like"]
+        whole = (await admin.ask("explain", what=two.ours["batch_id"]))["made_like"]
+    assert sorted(every) == sorted(whole) == sorted([theirs["batch_id"], ours["batch_id"]])
+    assert (await app.ask("explain", what=image))["made_like"] == [ours["batch_id"]]
+    assert (await app.ask("explain", what=two.ours["batch_id"]))["made_like"] == [ours["batch_id"]]

@@ -200,6 +200,16 @@ class Turns(msgspec.Struct, frozen=True):
     batches: int = 0
 
 
+class Descent(msgspec.Struct, frozen=True):
+    """The batches that were made like an image, or like any image of a batch, oldest first.
+
+    `more`: not every batch was looked at, so there may be others.
+    """
+
+    batch_ids: tuple[str, ...] = ()
+    more: bool = False
+
+
 class Reader(Protocol):
     """Reads committed rows and events while the ledger is written. Each call is one short read of one moment.
 
@@ -277,6 +287,13 @@ class Reader(Protocol):
         """The prompts of a batch that are not done, and the other open or held batches, counted up to a limit.
 
         With a label, only its batches are counted.
+        """
+        ...
+
+    async def descent(self, batch_id: str, image: int | None, user_key: str, label: str | None = None) -> Descent:
+        """What was made like an image of a batch, or like any of them without `image`, for one user.
+
+        Looks at the later batches of the user, up to a limit; with a label, only at those of the label.
         """
         ...
 

@@ -248,6 +248,7 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
     shown, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), STORY_EVENTS_MAX)
     key = batch.series_of(image.output)
     series = await context.reader.series(key)
+    like = await context.reader.descent(batch_id, index, batch.user_key)
     texts = await serialize.texts_of(context.reader, serialize.digests_in([image]))
     there = msgspec.structs.replace(there, texts={**there.texts, **texts})
     return wire.Explanation(
@@ -261,6 +262,8 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
         number=image.number,
         next=series.next if series is not None else 0,
         left_out=left_out,
+        made_like=list(like.batch_ids),
+        made_like_more=like.more,
     )
 
 
@@ -273,6 +276,7 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
     shown, left_out = bounded(await _with_lanes(context, batch, prompts, lines, not batch.settled), WHOLE_MAX)
     images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=batch.images))
     there = await _situation(context, batch)
+    like = await context.reader.descent(batch_id, None, batch.user_key)
     texts = await serialize.texts_of(context.reader, serialize.digests_in(images))
     there = msgspec.structs.replace(there, texts={**there.texts, **texts})
     return wire.Explanation(
@@ -283,6 +287,8 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
         batch=await _batch_info(context, batch),
         series=batch.series,
         left_out=left_out,
+        made_like=list(like.batch_ids),
+        made_like_more=like.more,
     )
 
 

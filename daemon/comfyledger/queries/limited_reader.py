@@ -15,7 +15,7 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.core.values import USER_LANES
 from comfyledger.ledger.eventlog import Head, Line
-from comfyledger.ledger.ports import BatchFilter, ImageFilter, LogLines, LogWanted, Reader, Turns
+from comfyledger.ledger.ports import BatchFilter, Descent, ImageFilter, LogLines, LogWanted, Reader, Turns
 
 WINDOW: Final = 4_000
 """Positions in one read of the log: fewer than the lines that one read may examine, so that no read ends early because
@@ -168,6 +168,10 @@ class LimitedReader(Reader):
 
     async def turns(self, batch_id: str, label: str | None = None) -> Turns:
         return await self._reader.turns(batch_id, self._label) if await self._owns(batch_id) else Turns()
+
+    async def descent(self, batch_id: str, image: int | None, user_key: str, label: str | None = None) -> Descent:
+        owned = await self._owns(batch_id)
+        return await self._reader.descent(batch_id, image, user_key, self._label) if owned else Descent()
 
     async def parked_bytes(self, batch_ids: list[str]) -> int:
         return await self._reader.parked_bytes([one for one in batch_ids if await self._owns(one)])

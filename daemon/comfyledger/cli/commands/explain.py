@@ -72,7 +72,7 @@ def say_explanation(found: wire.Explanation) -> None:
     if found.left_out:
         counts = ", ".join(f"{count} {kind}" for kind, count in found.left_out.items())
         say(f"  Left out: {counts}. See `comfyledger log --batch {_batch_id(found)}`.")
-    for line in ending(found):
+    for line in (*descent(found), *ending(found)):
         say(line)
 
 
@@ -122,6 +122,12 @@ def _batch_line(batch: wire.BatchInfo) -> str:
     return (
         f"{batch.status}: {batch.username} · {batch.character}, asked for by {batch.label}: {said} of {batch.quantity}"
     )
+
+
+def descent(found: wire.Explanation) -> list[str]:
+    """The batches that were made like it."""
+    more = "There may be others." if found.made_like_more and found.made_like else ""
+    return [*(f"Batch {batch_id} was made like it." for batch_id in found.made_like), *filter(None, (more,))]
 
 
 def ending(found: wire.Explanation) -> list[str]:

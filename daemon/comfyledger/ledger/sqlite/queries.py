@@ -17,7 +17,7 @@ import msgspec
 
 from comfyledger.core.rows import PromptRow, SeriesRow
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.ports import LogLines, LogWanted, Turns
+from comfyledger.ledger.ports import Descent, LogLines, LogWanted, Turns
 from comfyledger.ledger.sqlite import projections
 from comfyledger.ledger.sqlite.log_table import COLUMNS, read_head
 
@@ -29,6 +29,10 @@ CLOCK_SET_BACK_MS: Final = 3_600_000
 """By how much a clock may have been set back, so that a page by time still misses nothing. Otherwise times rise with
 the positions. The range of positions is wider by this on both sides, and then each line's own time decides."""
 CANDIDATES_MAX: Final = 20
+LATER_MAX: Final = 2_000
+"""How many later batches of a user are looked at for those that were made like an image: about 12 ms."""
+DESCENT_MAX: Final = 100
+"""How many batches one answer names as made like an image."""
 WAITING_COUNT_MAX: Final = 10_000
 OF_LABEL: Final = "batch_id IN (SELECT batch_id FROM requests WHERE label = ?)"
 """The batches of a label: every batch has the request that asked for it. Costs what this label has, not all."""
@@ -151,6 +155,25 @@ def prompt_place(connection: sqlite3.Connection, prompt_id: str, after: int, upt
 def prompts(connection: sqlite3.Connection, batch_id: str) -> list[PromptRow]:
     sql = "SELECT row FROM prompts WHERE batch_id = ? ORDER BY prompt"
     return [projections.decode_prompt(raw) for (raw,) in connection.execute(sql, (batch_id,))]
+
+
+def descent(
+    connection: sqlite3.Connection, batch_id: str, image: int | None, user_key: str, label: str | None = None
+) -> Descent:
+    """See `ports.Reader.descent`. Looks at LATER_MAX batches at most, along the index of the user's batches.
+
+    A row is searched as text, which takes a fraction of the time of reading it. Quotes in texts are escaped there.
+    """
+    place = f'"origin":{{"batch_id":"{batch_id}",' + (f'"image":{image}}}' if image is not None else "")
+    of_label = f" AND {OF_LABEL}" if label is not None else ""
+    sql = (
+        "SELECT batch_id, instr(row, ?) FROM batches INDEXED BY batches_by_user"  # noqa: S608
+        f" WHERE user_key = ? AND batch_id > ?{of_label} ORDER BY batch_id LIMIT ?"
+    )
+    values = (place, user_key, batch_id, *([label] if label is not None else []), LATER_MAX + 1)
+    rows = connection.execute(sql, values).fetchall()
+    found = [later for later, has in rows[:LATER_MAX] if has]
+    return Descent(tuple(found[:DESCENT_MAX]), len(rows) > LATER_MAX or len(found) > DESCENT_MAX)
 
 
 def turns(connection: sqlite3.Connection, batch_id: str, label: str | None = None) -> Turns:

@@ -19,7 +19,7 @@ from comfyledger.errors import Refused
 from comfyledger.ledger import ports
 from comfyledger.ledger.connection_thread import LedgerThread
 from comfyledger.ledger.eventlog import Head, Line
-from comfyledger.ledger.ports import BatchFilter, ImageFilter, LogLines, LogWanted, Turns
+from comfyledger.ledger.ports import BatchFilter, Descent, ImageFilter, LogLines, LogWanted, Turns
 from comfyledger.ledger.sqlite import blobs, log_table, projections, queries, schema_objects
 from comfyledger.ledger.sqlite.locking import is_lock
 
@@ -167,6 +167,9 @@ class Reader(ports.Reader):
 
     async def turns(self, batch_id: str, label: str | None = None) -> Turns:
         return await self._run(queries.turns, batch_id, label)
+
+    async def descent(self, batch_id: str, image: int | None, user_key: str, label: str | None = None) -> Descent:
+        return await self._run(queries.descent, batch_id, image, user_key, label)
 
     async def parked_bytes(self, batch_ids: list[str]) -> int:
 

@@ -171,6 +171,20 @@ class Explanation(Answer, frozen=True):
             examples=[{"prompt_submitting": 400}],
         ),
     ] = {}
+    made_like: Annotated[
+        list[str],
+        Meta(
+            description="The batches of the same user that were made like the image, or like any image of the batch "
+            "(`like` of `submit_batch`), oldest first.",
+            examples=[["01M82DA9EJBQZAAZJR4D2RM95D"]],
+        ),
+    ] = []
+    made_like_more: Annotated[
+        bool,
+        Meta(
+            description="Whether there may be others: the next 2000 batches of the user are looked at, and 100 named."
+        ),
+    ] = False
 
 
 class Progress(Answer, frozen=True):

@@ -181,8 +181,8 @@ async def test_what_cannot_be_used_again_is_refused_and_changes_nothing(door: An
         await app.settled(first["batch_id"])
         with door.unchanged():
             assert await refusal(app, like="none/1") == ("unknown_image", "$.data.like")
-            assert await refusal(app, username="Areg", quantity=1) == ("invalid_field", "$.data.character")
-            assert await refusal(app, character="Opal", quantity=1) == ("invalid_field", "$.data.username")
+            assert await refusal(app, username="Areg", quantity=1) == ("invalid_field", "$.data")
+            assert await refusal(app, character="Opal", quantity=1) == ("invalid_field", "$.data")
             wrong = {"username": "Areg", "character": "Opal", "quantity": 1}
             assert await refusal(app, **wrong, seed="+1") == ("invalid_field", "$.data.seed")
             assert await refusal(app, **wrong, seed="often") == ("invalid_field", "$.data.seed")

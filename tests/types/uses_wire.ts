@@ -19,8 +19,8 @@ request("submit_batch", 1, batch);
 request("server_info", 2, {});
 // @ts-expect-error: the field is `request_id`
 request("submit_batch", 3, { requestId: "order-1001", username: "Areg", character: "Opal Fever" });
-// @ts-expect-error: `character` is missing
-request("submit_batch", 4, { request_id: "order-1001", username: "Areg" });
+// @ts-expect-error: `request_id` is missing
+request("submit_batch", 4, { username: "Areg", character: "Opal Fever" });
 // @ts-expect-error: there is no such message
 request("submit_bacth", 5, batch);
 // @ts-expect-error: a priority is one of three words

@@ -62,7 +62,7 @@ def whose(message: wire.SubmitBatch) -> tuple[str, str, bool]:
     for field, value in (("username", message.username), ("character", message.character)):
         if value is None:
             hint = "Give it, or name an image with `like`."
-            raise Refused("invalid_field", f"The field {field} is missing.", hint=hint, path=f"$.data.{field}")
+            raise Refused("invalid_field", f"The field {field} is missing.", hint=hint, path="$.data")
     return message.username or "", message.character or "", bool(message.premade)
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from comfyledger import wire
 from comfyledger.cli import base
+from comfyledger.errors import Refused
 from comfyledger.sim.comfyui.media.stills import animated_png, animated_webp
 from support.graphs import diffusion
 
@@ -76,6 +77,20 @@ def test_like_sends_the_image_and_what_was_typed_alone(door: Any, run: Any) -> N
     bare, full = door.requests("submit_batch")
     assert bare == {"request_id": "r2", "like": "f/n_1", "seed": "+1"}
     assert full == {"request_id": "r3", "like": "b1/2", "seed": "random", "username": "Nare", "character": "Sun"}
+
+
+@pytest.mark.parametrize(("name", "found"), [("n_17", True), ("none_17", False), ("f/n_17", False)])
+def test_like_takes_a_name_without_its_folder(door: Any, run: Any, name: str, found: bool) -> None:
+    def answer(data: dict[str, Any]) -> wire.BatchAccepted:
+        if data["like"] != "b1/3":
+            raise Refused("unknown_image")
+        return ACCEPTED
+
+    image = wire.ImageInfo("b1/3", "b1", 3, 17, "n_17", "f/n_17", "stored", 1)
+    door.answers["submit_batch"] = answer
+    door.answers["explain"] = wire.Explanation("image", "e1", [], [], image=image if found else None)
+    assert run("submit", "--like", name).exit_code == (base.DONE if found else base.REFUSED)
+    assert bool(door.requests("explain")) == ("/" not in name)
 
 
 @pytest.mark.parametrize("words", [(), ("Areg",), ("Areg", "Opal", "--seed", "often"), ("a", "b", "--seed", "+x")])

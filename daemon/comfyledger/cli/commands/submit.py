@@ -198,7 +198,7 @@ async def submit(
     if rows is not None:
         return await _submit_rows(client, rows, RequestIds(run), asked, as_json)
     with _request_named(request_id) as named:
-        batch = await client.submit(request_id=named, **asked)
+        batch = await _submitted(client, {"request_id": named, **asked})
     if as_json:
         say_json({"request_id": named, **plain(batch)})
     else:
@@ -207,6 +207,20 @@ async def submit(
         return DONE
     with screen(as_json) as shown_on:
         return await follow_all(client, [batch.batch_id], shown_on)
+
+
+async def _submitted(client: Client, asked: dict[str, Any]) -> wire.BatchAccepted:
+    """By the whole name that --like gives, else by what `explain` finds for it."""
+    try:
+        return await client.submit(**asked)
+    except Refused as refusal:
+        name = asked["like"]
+        if refusal.code != "unknown_image" or name is None or "/" in name:
+            raise
+        image = (await client.explain(name)).image
+        if image is None:
+            raise
+        return await client.submit(**{**asked, "like": image.image_id})
 
 
 async def _submit_rows(client: Client, rows: RowFile, ids: RequestIds, defaults: dict[str, Any], as_json: bool) -> int:

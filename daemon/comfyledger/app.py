@@ -41,6 +41,7 @@ from comfyledger.metrics import Metrics
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.queries.characters import Characters
 from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, WorkflowSource, WorkflowTools, workflow_tools
+from comfyledger.queries.embeddings import Embeddings
 from comfyledger.queries.progress import ProgressFeed
 from comfyledger.queries.subscription import FrameCache
 from comfyledger.server.access import access_of
@@ -299,6 +300,7 @@ async def _context(
         stores=stores,
         comfyui={name: backend.client for name, backend in backends.items()},
         node_classes={name: backend.node_classes for name, backend in backends.items()},
+        embeddings={name: Embeddings(backend.client) for name, backend in backends.items()},
         tools=tools,
         characters=characters,
         backends=lambda: [backend.info() for backend in backends.values()],

@@ -18,8 +18,10 @@ from comfyledger.admission import dispatch
 from comfyledger.admission.characters.known import read_characters
 from comfyledger.admission.characters.merge import NOTHING, Filling, defaults_of, filling, merged
 from comfyledger.admission.configured import made_ready, read_workflows
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.errors import Refused
 from comfyledger.queries.characters import NO_CHARACTERS, CharacterSet, NamedCharacter
+from comfyledger.queries.embeddings import FRESH_S, Embeddings, missing_embeddings
 from comfyledger.settings import Character, CharacterDefaults, Invalid, Settings
 from support.door import Door, opened
 from support.waiting import until
@@ -368,6 +370,73 @@ async def test_problems_are_shown_to_who_sees_all_labels(door: Door) -> None:
     door.context.characters.now = CharacterSet(problems=("/who/torn.toml: It is not TOML.",))
     shown = [await dispatch._server_info(one) for one in (door.context, door.context.limited_to("app"))]
     assert [one.character_problems for one in shown] == [["/who/torn.toml: It is not TOML."], []]
+
+
+KNOWN_EMBEDDINGS = frozenset({"opal-fever", "styles/ink", "v1.5"})
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("portrait of embedding:opal-fever, red coat", []),
+        ("embedding:opal-fever", []),
+        ("(embedding:opal-fever:1.2), (embedding:styles/ink)", []),
+        ("embedding:styles\\ink.pt embedding:opal-fever.safetensors<lora:x>", []),
+        ("embedding:v1.5, (embedding:v1.5:0.8)", []),
+        ("noembedding:x, embedding: , embedding:,", []),
+        ("embedding:opal-fevr, embedding:ink embedding:opal-fevr", ["opal-fevr", "ink"]),
+        ("embedding:opal-fever.ckpt", ["opal-fever.ckpt"]),
+    ],
+)
+def test_embeddings_are_found_in_a_text_as_comfyui_finds_them(text: str, missing: list[str]) -> None:
+    assert missing_embeddings(text, KNOWN_EMBEDDINGS) == missing
+
+
+async def test_a_missing_embedding_is_listed_and_comfyui_is_asked_once(door: Door) -> None:
+    named = {
+        f"c{place}": NamedCharacter(
+            f"c{place}", Character(workflow="text-to-image", prompt=f"embedding:{name} {{prompt}}")
+        )
+        for place, name in enumerate(["opal-fever", "opal-fevr"])
+    }
+    door.context.characters.now = CharacterSet(named)
+    asked = Counted(door.context.comfyui["main"])
+    door.context.embeddings["main"]._comfyui = asked  # type: ignore[assignment]
+    async with door.app("app") as app:
+        for _ in range(2):
+            right, wrong = (await app.ask("list_characters"))["characters"]
+    assert ("missing" in right, "unchecked" in right) == (False, False)
+    assert wrong["missing"] == {"main": ["The embedding 'opal-fevr' is not there."]}
+    assert asked.paths == ["/embeddings"]
+
+
+class Counted:
+    """A client that remembers what was asked. With `answer`, that is what comes."""
+
+    def __init__(self, comfyui: ComfyUI | None = None, answer: bytes = b"") -> None:
+        self.comfyui, self.answer = comfyui, answer
+        self.paths: list[str] = []
+
+    async def bytes_of(self, path: str) -> bytes:
+        self.paths.append(path)
+        return self.answer if self.comfyui is None else await self.comfyui.bytes_of(path)
+
+
+@pytest.mark.parametrize("answer", [b"", b"{}", b"[1]", b'["\xff"]', b"[" * 100_000])
+async def test_an_answer_that_is_no_list_of_names_counts_as_none_until_it_is_asked_again(answer: bytes) -> None:
+    asked = Counted(answer=answer)
+    embeddings = Embeddings(asked)  # type: ignore[arg-type]
+    assert [await embeddings.known(now) for now in (0.0, FRESH_S - 1)] == [None, None]
+    asked.answer = b'["a\\\\b"]'
+    assert [await embeddings.known(now) for now in (FRESH_S - 0.5, FRESH_S)] == [None, frozenset({"a/b"})]
+    assert len(asked.paths) == 2
+
+
+async def test_a_comfyui_that_cannot_be_asked_for_embeddings_is_not_checked(door: Door) -> None:
+    door.context.embeddings["main"]._comfyui = Counted(answer=b"{}")  # type: ignore[assignment]
+    async with door.app("app") as app:
+        _, opal = (await app.ask("list_characters"))["characters"]
+    assert ("missing" in opal, opal["unchecked"]) == (False, ["main"])
 
 
 async def test_what_is_not_known_is_not_missing(door: Door) -> None:

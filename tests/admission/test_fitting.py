@@ -87,10 +87,10 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def away(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on ComfyUI cannot be asked what it has."""
 
-    async def silent(_: ComfyUI) -> bytes:
+    async def silent(_: ComfyUI, path: str) -> bytes:
         raise NotReached("not_reached", "It cannot be reached.", sent=False)
 
-    monkeypatch.setattr(ComfyUI, "object_info_bytes", silent)
+    monkeypatch.setattr(ComfyUI, "bytes_of", silent)
 
 
 async def test_a_dry_run_says_the_same_as_the_request(seen: Any) -> None:

@@ -30,7 +30,7 @@ class Server:
         self.go = asyncio.Event()
         self.go.set()
 
-    async def object_info_bytes(self) -> bytes:
+    async def bytes_of(self, path: str) -> bytes:
         self.calls += 1
         await self.go.wait()
         self.ended += 1

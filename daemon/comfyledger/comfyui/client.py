@@ -237,9 +237,9 @@ class ComfyUI:
             raise NotReached("unknown_answer", "/object_info: ComfyUI's answer names no node class.", sent=True)
         return known
 
-    async def object_info_bytes(self) -> bytes:
-        """The same as the server sent it. Raises NotReached."""
-        return _good(*await self._call("GET", "/object_info"))
+    async def bytes_of(self, path: str) -> bytes:
+        """What the server answers to a GET, as it sent it. Raises NotReached."""
+        return _good(*await self._call("GET", path))
 
     async def _json(self, path: str) -> dict[str, Any]:
         status, raw = await self._call("GET", path)

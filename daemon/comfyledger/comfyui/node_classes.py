@@ -112,7 +112,7 @@ class NodeClasses:
 
     async def _ask(self) -> bool:
         try:
-            body = await self._comfyui.object_info_bytes()
+            body = await self._comfyui.bytes_of("/object_info")
             known = await asyncio.to_thread(_read, body, self._known)
         except NotReached as trouble:
             log.info("comfyui.node_classes_unknown", url=self._comfyui.url, error=trouble.text)

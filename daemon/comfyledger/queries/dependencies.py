@@ -21,6 +21,7 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
 from comfyledger.plugins import OpenedStore
 from comfyledger.queries.characters import Characters
+from comfyledger.queries.embeddings import Embeddings
 from comfyledger.queries.large_graphs import LargeGraphs
 from comfyledger.queries.limited_reader import LimitedReader
 from comfyledger.settings import Secret
@@ -112,6 +113,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     comfyui: Mapping[str, ComfyUI]
     node_classes: Mapping[str, NodeClasses]
     """What each ComfyUI has, by the name of the backend."""
+    embeddings: Mapping[str, Embeddings]
+    """What embeddings each ComfyUI has, by the name of the backend."""
     tools: WorkflowTools
     characters: Characters
     backends: Callable[[], list[wire.BackendInfo]]

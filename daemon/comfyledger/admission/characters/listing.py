@@ -1,7 +1,7 @@
 """Answers `list_characters`: each character with its defaults, and what each ComfyUI lacks for them.
 
-It is compared with what ComfyUI said last; nobody is asked. What a prompt names (`embedding:opal-fever`) is not looked
-for, because `/object_info` does not say it.
+It is compared with the node classes that ComfyUI said last. The embeddings that its texts name are asked for, because
+ComfyUI renders without a missing one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from comfyledger.core.naming.slugs import slug
 from comfyledger.errors import Refused
 from comfyledger.queries.characters import NamedCharacter
 from comfyledger.queries.dependencies import Dependencies
+from comfyledger.queries.embeddings import missing_embeddings
 from comfyledger.settings import CharacterDefaults
+from comfyledger.settings.characters import PLACE
 
 MISSING_MAX: Final = 20
+NAME_CHARS: Final = 200
 
 
 async def list_characters(context: Dependencies, message: wire.ListCharacters) -> wire.Characters:
@@ -43,14 +46,17 @@ async def _info(context: Dependencies, named: NamedCharacter) -> wire.CharacterI
     missing: dict[str, list[str]] = {}
     unchecked = []
     for backend, classes in context.node_classes.items():
-        if classes.known is None:
-            unchecked.append(backend)
-            continue
-        lacks = await _missing(context, classes.known, own)
-        if premade != own:
-            lacks += await _missing(context, classes.known, premade)
+        lacks: list[str] = []
+        is_checked = classes.known is not None
+        for defaults in [own] if premade == own else [own, premade]:
+            if classes.known is not None:
+                lacks += await _missing(context, classes.known, defaults)
+            found = await _missing_embeddings(context, backend, defaults)
+            lacks += found or []
+            is_checked = is_checked and found is not None
         if lacks:
             missing[backend] = list(dict.fromkeys(lacks))[:MISSING_MAX]
+        unchecked += [] if is_checked else [backend]
     return wire.CharacterInfo(
         named.name,
         named.character.display_name or named.name,
@@ -60,6 +66,18 @@ async def _info(context: Dependencies, named: NamedCharacter) -> wire.CharacterI
         missing,
         unchecked,
     )
+
+
+async def _missing_embeddings(context: Dependencies, backend: str, defaults: CharacterDefaults) -> list[str] | None:
+    """None if ComfyUI had to be asked and could not."""
+    texts = [defaults.prompt.replace(PLACE, ""), *(one for one in defaults.inputs.values() if isinstance(one, str))]
+    if not any(missing_embeddings(text, frozenset()) for text in texts):
+        return []
+    known = await context.embeddings[backend].known(asyncio.get_running_loop().time())
+    if known is None:
+        return None
+    names = (name for text in texts for name in missing_embeddings(text, known))
+    return [f"The embedding {name[:NAME_CHARS]!r} is not there." for name in names]
 
 
 def _defaults(context: Dependencies, defaults: CharacterDefaults) -> wire.CharacterDefaultsInfo:

@@ -19,7 +19,7 @@ from comfyledger.sim.comfyui.pictures import Picture, plan_save, save
 
 PIXELS_MAX: Final = 16_384
 SEED_MAX: Final = 2**64 - 1
-ListName = Literal["checkpoints", "loras", "vaes", "samplers", "schedulers", "input_images"]
+ListName = Literal["checkpoints", "loras", "vaes", "samplers", "schedulers", "input_images", "embeddings"]
 LISTS: Final[Mapping[ListName, list[str]]] = {
     "checkpoints": ["random-sd15.safetensors", "v1-5-pruned-emaonly.safetensors"],
     "loras": ["film-grain.safetensors", "styles/ink.safetensors"],
@@ -27,6 +27,7 @@ LISTS: Final[Mapping[ListName, list[str]]] = {
     "samplers": ["euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_sde", "ddim", "lcm"],
     "schedulers": ["normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform"],
     "input_images": ["example.png", "pose.png"],
+    "embeddings": ["opal-fever", "styles/ink"],
 }
 """What a stand-in has from its start. ComfyUI finds models and pictures in its folders; custom nodes add samplers."""
 

@@ -136,6 +136,7 @@ class SimComfyUI:
             web.get("/view", self._get_view),
             web.get("/features", self._get_features),
             web.get("/system_stats", self._get_system_stats),
+            web.get("/embeddings", self._get_embeddings),
             web.get("/object_info", self._get_object_info),
             web.get("/object_info/{node}", self._get_object_info),
         ]
@@ -279,6 +280,9 @@ class SimComfyUI:
         }
         device = {"name": "cpu", "type": "cpu", "index": None, "vram_total": 0, "vram_free": 0}
         return _json({"system": system, "devices": [device]})
+
+    async def _get_embeddings(self, _: web.Request) -> web.Response:
+        return _json(self._installed.lists["embeddings"])
 
     async def _get_object_info(self, request: web.Request) -> web.Response:
         return _json(self._installed.object_info(request.match_info.get("node")))

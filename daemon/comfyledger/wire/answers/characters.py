@@ -45,15 +45,14 @@ class CharacterInfo(Answer, frozen=True):
     missing: Annotated[
         dict[str, list[str]],
         Meta(
-            description="By backend, what ComfyUI lacks for it: node classes, models, files, choices; at most 20 "
-            "sentences each. A backend that lacks nothing is not there. Embeddings and LoRAs within a prompt are not "
-            "looked for.",
+            description="By backend, what ComfyUI lacks for it: node classes, models, files, choices, and the "
+            "embeddings that its texts name; at most 20 sentences each. A backend that lacks nothing is not there.",
             examples=[{"main": ["Node 4 (CheckpointLoaderSimple): ckpt_name is 'sd15', which ComfyUI does not have."]}],
         ),
     ] = {}
     unchecked: Annotated[
         list[str],
-        Meta(description="Backends that have not said yet what they have.", examples=[["main"]]),
+        Meta(description="Backends that have not said all that they have.", examples=[["main"]]),
     ] = []
 
 

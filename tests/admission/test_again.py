@@ -70,6 +70,16 @@ def test_images_that_were_added_from_surplus_files_are_not_asked_for_again() -> 
     assert (asked.quantity, asked.images_per_prompt) == (1, 1)
 
 
+def test_a_run_with_several_outputs_is_asked_for_in_shots() -> None:
+    ledger = given(submit(quantity=4, per_prompt=2, outputs=2))
+    two = {**GRAPH, "2": GRAPH["1"], "10": node("SaveImage", images=["2", 0], filename_prefix="x")}
+    batch = replace(ledger.batch(), plan=msgspec.to_builtins(ready(two).plan))
+    made = source()._replace(batch=batch, prompt=ledger.prompt(2), image=ledger.image(5), inputs={})
+    assert made.prompt.images == (5, 6, 7, 8)
+    asked = again(made, workflow="w").message
+    assert (asked.quantity, asked.images_per_prompt) == (2, 2)
+
+
 def test_what_a_request_gives_is_kept() -> None:
     asked = again(username="Nare", character="Sun", premade=False, quantity=5, images_per_prompt=1, seed=9).message
     assert (asked.username, asked.character, asked.premade) == ("Nare", "Sun", False)

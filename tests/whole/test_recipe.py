@@ -66,6 +66,10 @@ async def test_a_secret_is_masked_and_the_rest_is_ready_for_comfyui(house: House
     assert "Secrets are masked as ***: 9.api_key." in words
     graph, _ = json.JSONDecoder().raw_decode(words[words.index("{") :])
     assert graph["9"]["inputs"]["api_key"] == "***"
+    async with house.app() as app:
+        again = await app.ask("submit_batch", request_id="r2", like=f"{asked['batch_id']}/1")
+        (batch,) = await app.settled(again["batch_id"])
+    assert batch["stored"] == 1, "the secret is filled in as for the first one"
     assert len(await made_by_hand(house, graph)) == 1
 
 

@@ -84,6 +84,11 @@ def _of_characters(settings: Settings) -> Iterator[Mistake]:
         yield from (one for one in invalid.key_mistakes if not one.path.endswith(".workflow"))
 
 
+def character_problems(settings: Settings) -> tuple[str, ...]:
+    """What is wrong with files of `characters_dir`, for settings without mistakes. The daemon starts nevertheless."""
+    return read_characters(settings, read_workflows(settings), settings.default_workflow).problems
+
+
 def _sources(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Every place that holds a secret, after the section and the key that name it."""
     for name, comfyui in settings.comfyui.items():

@@ -72,7 +72,7 @@ def _add_files(
         if file.key not in found and kept is not None and kept.file == file.path:
             found[file.key] = kept
         whole = text if found.get(file.key) is not kept or kept is None else f"{text} The character stays as it was."
-        log.error("character.unusable", file=file.path, error=whole)
+        log.warning("character.unusable", file=file.path, error=whole)
         yield f"{file.path}: {whole}"
 
 

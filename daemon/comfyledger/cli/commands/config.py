@@ -32,19 +32,22 @@ def config() -> None:
 def check(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
     """List all mistakes of a configuration, or its main settings if there are none."""
     from comfyledger import logs, settings
-    from comfyledger.startup.usable import mistakes_of
+    from comfyledger.startup.usable import character_problems, mistakes_of
 
     logs.configure(level="error", layout="auto")  # mistakes in the options of plugins are listed below
     read = settings.examine(config_of(ctx, config_path), ctx.obj.state_dir)
     mistakes = [*read.mistakes, *mistakes_of(read.settings, os.environ)]
+    problems = () if mistakes else character_problems(read.settings)
     if as_json:
         listed = [{"path": one.path, "message": one.message, "hint": one.hint} for one in mistakes]
-        say_json({**_main(read), "usable": not mistakes, "mistakes": listed})
+        say_json({**_main(read), "usable": not mistakes, "mistakes": listed, "character_problems": list(problems)})
     elif mistakes:
         _say_mistakes(read, mistakes)
     else:
         for key, value in _main(read).items():
             say(f"{key + ':':<11}{_shown(value)}")
+        for problem in problems:
+            say(f"A character cannot be used: {problem}")
         say("The configuration can be used.")
     ctx.exit(REFUSED if mistakes else DONE)
 

@@ -50,7 +50,7 @@ class StoreRef(msgspec.Struct, frozen=True, gc=False):
 OutputPlace = Annotated[
     int,
     Meta(
-        description="The output of the batch that it comes from, from 1.",
+        description="The output that it comes from: its place among the outputs of the batch, from 1.",
         examples=[1],
     ),
 ]
@@ -63,7 +63,10 @@ class ImageNamed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     number: Annotated[int, Meta(description="Its number in the series.", examples=[1])]
     folder: Annotated[
         str,
-        Meta(description="The folder, as written, not folded.", examples=["Areg/premade_characters/opal-fever/images"]),
+        Meta(
+            description="The folder, as written, case not folded.",
+            examples=["Areg/premade_characters/opal-fever/images"],
+        ),
     ]
     file: Annotated[
         str, Meta(description="The file name as written, without extension.", examples=["Areg_opal-fever_image_1"])
@@ -80,7 +83,9 @@ class OutputNamed(msgspec.Struct, frozen=True, gc=False):
     """An output of a batch: a node of the graph whose files become images."""
 
     node: Annotated[str, Meta(description="The id of the node in the graph.", examples=["9"])]
-    medium: Annotated[Medium, Meta(description="What its files are expected to be, as it stands in their names.")]
+    medium: Annotated[
+        Medium, Meta(description="The medium that its files are expected to have, as it stands in their names.")
+    ]
     series: Annotated[
         str,
         Meta(
@@ -98,7 +103,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
 
 
 class PromptFixed(msgspec.Struct, frozen=True, gc=False):
-    """One run of ComfyUI. It never changes."""
+    """A prompt: what ComfyUI renders in one run. It never changes."""
 
     index: Annotated[int, Meta(description="The prompt, from 1.", examples=[1])]
     images: Annotated[
@@ -126,7 +131,7 @@ class OutputFile(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             examples=["comfyledger/01m82da9ejbqzaazjr4d2rm95d"],
         ),
     ]
-    type: Annotated[str, Meta(description="ComfyUI's folder that it is in: `output`.", examples=["output"])]
+    type: Annotated[str, Meta(description="Which of ComfyUI's folders the file is in: `output`.", examples=["output"])]
     output: OutputPlace = 1
 
 
@@ -153,15 +158,14 @@ Extension = Annotated[
 HowChecked = Annotated[
     Checked,
     Meta(
-        description="How far it was checked: `whole`; `structure` if the parts were checked and the content was not "
-        "decoded; `length` for a file of which nothing but its length can be "
-        "compared."
+        description="How far the file was checked: `whole`; `structure` if the parts were checked but the "
+        "content was not decoded; `length` if only its length could be compared."
     ),
 ]
 
 
 class Pinned(msgspec.Struct, frozen=True, gc=False):
-    """A file that is whole, with the bytes that every store gets."""
+    """A checked file, with the bytes that every store gets."""
 
     image: Annotated[int, Meta(description="The place of the file among those of its run, from 1.", examples=[1])]
     sha256: Sha256

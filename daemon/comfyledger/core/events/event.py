@@ -22,7 +22,10 @@ PromptIndex = Annotated[int, Meta(description="The prompt, from 1.", examples=[1
 Attempt = Annotated[int, Meta(description="The attempt, counted from 1 for each prompt.", examples=[1])]
 By = Annotated[str, Meta(description="The label of the client.", examples=["my-app"])]
 FolderGiven = Annotated[
-    str, Meta(description="The folder, as written, not folded.", examples=["Areg/premade_characters/opal-fever/images"])
+    str,
+    Meta(
+        description="The folder, as written, case not folded.", examples=["Areg/premade_characters/opal-fever/images"]
+    ),
 ]
 FileGiven = Annotated[
     str, Meta(description="The file name as written, without extension.", examples=["Areg_opal-fever_image_1"])
@@ -37,7 +40,7 @@ Series = Annotated[
 Folder = Annotated[
     str,
     Meta(
-        description="The folder of its images, as written, not folded.",
+        description="The folder of its images, as written, case not folded.",
         examples=["Areg/premade_characters/opal-fever/images"],
     ),
 ]

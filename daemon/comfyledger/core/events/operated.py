@@ -46,7 +46,10 @@ class LaneResumed(Event, frozen=True):
             examples=["backend/main"],
         ),
     ]
-    cause: Annotated[Literal["person", "trouble"], Meta(description="Which of the two pauses has ended.")]
+    cause: Annotated[
+        Literal["person", "trouble"],
+        Meta(description="Which pause has ended: that of a person, or that for the lane's own trouble."),
+    ]
     by: CausedBy = ""
 
 
@@ -71,8 +74,8 @@ class LedgerRestored(Event, frozen=True):
     first: Annotated[
         int,
         Meta(
-            description="The first number of a series that is unknown and that no store holds. It is above 1 if "
-            "numbers of a series that the backup does not know may have been given after the backup.",
+            description="The first number of a series that the backup does not know and that no store holds. It is "
+            "above 1 if numbers of such a series may have been given after the backup.",
             examples=[1],
         ),
     ] = 1

@@ -27,13 +27,13 @@ class PromptSubmitting(Event, frozen=True):
     backend: Annotated[str, Meta(description="The ComfyUI that it goes to.", examples=["main"])]
     outputs: Annotated[
         tuple[int, ...],
-        Meta(description="The outputs that are asked for, from 1; empty for all of them.", examples=[[2]]),
+        Meta(description="The places of the outputs that are asked for, from 1; empty if all are.", examples=[[2]]),
     ] = ()
     choice_over: Annotated[
         bool,
         Meta(
-            description="Whether an earlier choice by `retry --take` ends with this attempt: files that it chose and "
-            "that no image has received are dropped."
+            description="Whether an earlier choice by `retry --take` ends with this attempt: files that were "
+            "chosen but that no image has received are dropped."
         ),
     ] = False
     version: Annotated[
@@ -59,7 +59,7 @@ class PromptAccepted(Event, frozen=True):
 
 
 class PromptRefused(Event, frozen=True):
-    """ComfyUI refused the graph. All pending images of the batch fail with it, except those of prompts that ComfyUI has
+    """ComfyUI refused the graph. All pending images of the batch fail, except those of prompts that ComfyUI has
     accepted."""
 
     batch_id: BatchId
@@ -69,8 +69,8 @@ class PromptRefused(Event, frozen=True):
         str,
         Meta(
             description="ComfyUI's code, for example `prompt_outputs_failed_validation`; or, from the daemon "
-            "itself, `forgotten` (its graph or inputs were erased), `secret_missing` (a secret is not configured) or "
-            "`comfyui_refused` (ComfyUI gave no code).",
+            "itself, `forgotten` (the graph or the inputs were erased), `secret_missing` (a secret is not configured) "
+            "or `comfyui_refused` (ComfyUI gave no code).",
             examples=["prompt_outputs_failed_validation"],
         ),
     ]
@@ -79,20 +79,24 @@ class PromptRefused(Event, frozen=True):
 
 class PromptFinished(Event, frozen=True):
     """ComfyUI wrote the files of a run. If an output gave fewer files than it has images, the images without a file
-    fail as `wrong_count`. If it gave more, `files_waiting` follows. If the run failed after some outputs had given
-    theirs, `code` says why; once these files are kept, `prompt_failed` follows for the others."""
+    fail as `wrong_count`. If an output gave more, `files_waiting` follows. If the run failed after some outputs had
+    given their files, `code` says why; once these files are kept, `prompt_failed` follows for the other outputs."""
 
     batch_id: BatchId
     prompt: PromptIndex
     attempt: Attempt
     files: Annotated[
         tuple[OutputFile, ...],
-        Meta(description="What the output nodes wrote, one after the other, each in the order of its images."),
+        Meta(
+            description="The files that the output nodes wrote: output by output, and for each output in the "
+            "order of its images."
+        ),
     ]
     code: Annotated[
         str,
         Meta(
-            description="Why other outputs of the run gave no file, as in `prompt_failed`; empty if all did.",
+            description="Why some outputs of the run gave no file, as in `prompt_failed`; empty if all "
+            "outputs gave files.",
             examples=["execution_error"],
         ),
     ] = ""
@@ -100,8 +104,8 @@ class PromptFinished(Event, frozen=True):
 
 
 class FilesWaiting(Event, frozen=True):
-    """Outputs of a run gave more files than images. These files wait in the spool until `retry` with `take` chooses
-    some of them. Their images are parked as `wrong_count`."""
+    """Outputs of a run gave more files than they have images. These files wait in the spool until `retry` with `take`
+    chooses some of them. The images of these outputs are parked as `wrong_count`."""
 
     batch_id: BatchId
     prompt: PromptIndex
@@ -111,7 +115,10 @@ class FilesWaiting(Event, frozen=True):
     ]
     files: Annotated[
         tuple[Pinned, ...],
-        Meta(description="The files in their order; `image` is the place of each among the files of the run, from 1."),
+        Meta(
+            description="The files in the order of the run; `image` is the place of each file among the files "
+            "of the run, from 1."
+        ),
     ]
     words: Words = None
 
@@ -137,7 +144,7 @@ class FilesTaken(Event, frozen=True):
 
 
 class ImageAdded(Event, frozen=True):
-    """A batch got one more image, with the next number of its series, for an extra file."""
+    """A batch got one more image, with the next number of its series, for a surplus file that a person chose."""
 
     batch_id: BatchId
     prompt: PromptIndex
@@ -178,8 +185,8 @@ class PromptFailed(Event, frozen=True):
 
 
 class PromptLost(Event, frozen=True):
-    """ComfyUI was restarted and does not know the attempt any more, and its files are not on its disk. Another attempt
-    is owed."""
+    """ComfyUI was restarted and does not know the attempt any more, and the files of the attempt are not on ComfyUI's
+    disk. Another attempt is owed."""
 
     batch_id: BatchId
     prompt: PromptIndex
@@ -187,8 +194,9 @@ class PromptLost(Event, frozen=True):
     running: Annotated[
         bool,
         Meta(
-            description="It was running when ComfyUI stopped: a strike. From the first strike on it runs alone; after"
-            " `poison_strikes_max` strikes its images fail as `poison`."
+            description="Whether the prompt was running when ComfyUI stopped, which is a strike. From the "
+            "first strike on, the prompt runs alone; after `poison_strikes_max` strikes its "
+            "images fail as `poison`."
         ),
     ] = False
 

@@ -11,21 +11,22 @@ from comfyledger.core.values import Evidence, ImageNamed, Origin, OutputNamed, P
 
 
 class SeriesOpened(Event, frozen=True):
-    """The stores were asked for their highest number under a series, before its first number was given."""
+    """A series begins. Before its first number was given, the stores were asked for the highest number that they hold,
+    unless `asked` is false."""
 
     series: Series
     folder: Folder
     next: Annotated[int, Meta(description="The first number that will be given.", examples=[58])]
     evidence: Annotated[tuple[Evidence, ...], Meta(description="What each store answered.")] = ()
     asked: Annotated[
-        bool, Meta(description='Whether the stores were asked; not if `first_use = "trust"` skipped the question.')
+        bool, Meta(description='Whether the stores were asked; false if `first_use = "trust"` skipped the question.')
     ] = True
     by: CausedBy = ""
 
 
 class SeriesRaised(Event, frozen=True):
-    """An import found that a store holds higher numbers of a series, or a restore raised the series above what may
-    have been given after the backup."""
+    """An import found that a store holds higher numbers of a series, or a restore raised the series above all numbers
+    that may have been given after the backup."""
 
     series: Series
     folder: Folder
@@ -73,7 +74,7 @@ class BatchRequested(Event, frozen=True):
     template: Annotated[
         str,
         Meta(
-            description="Digest of the graph before seeds, batch size and prefix.",
+            description="Digest of the graph before seeds, batch size and prefix are filled in.",
             examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
         ),
     ]
@@ -98,19 +99,24 @@ class BatchRequested(Event, frozen=True):
     outputs: Annotated[
         tuple[OutputNamed, ...],
         Meta(
-            description="Every output with its series, at least one. Images take turns: the first image belongs to "
-            "the first output, the second image to the next."
+            description="Every output with its series; empty in events of older releases, whose batches have "
+            "one output. Images take turns: the first image belongs to the first output, the "
+            "second image to the next output."
         ),
     ] = ()
     unchecked: Annotated[
         bool,
         Meta(
-            description="Whether ComfyUI could not be asked, so that the workflow was not checked against its node "
-            "classes. It is checked before it is sent."
+            description="True if ComfyUI could not be asked, so that the workflow was not checked against "
+            "ComfyUI's node classes. The workflow is then checked before a prompt is sent."
         ),
     ] = False
     origin: Annotated[
-        Origin | None, Meta(description="The image whose recipe was asked for again with `like`, if there is one.")
+        Origin | None,
+        Meta(
+            description="The image that the request named in `like`, so that its recipe is used again; null "
+            "if it named none."
+        ),
     ] = None
 
 
@@ -121,9 +127,10 @@ class BatchHeld(Event, frozen=True):
     reason: Annotated[
         str,
         Meta(
-            description="Why: `person` (`pause`), `removed` or `interrupted` (somebody did it at ComfyUI's own page),"
-            " `failing` (the first three prompts all failed alike), or `unfit` (ComfyUI would refuse the workflow: it "
-            "lacks a node class or a model, for example).",
+            description="Why: `person` (`pause`), `removed` or `interrupted` (somebody removed or interrupted "
+            "a prompt at ComfyUI's own page), `failing` (the first three prompts all failed "
+            "alike), or `unfit` (ComfyUI would refuse the workflow, for example because ComfyUI "
+            "lacks a node class or a model).",
             examples=["removed"],
         ),
     ]

@@ -68,7 +68,7 @@ class ImageUploaded(Event, frozen=True):
             examples=["file:///srv/images/Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1.png"],
         ),
     ]
-    replayed: Annotated[bool, Meta(description="The store had the image before this call.")] = False
+    replayed: Annotated[bool, Meta(description="Whether the store had the image before this call.")] = False
     details: Annotated[
         dict[str, str | int], Meta(description="Further values from the store.", examples=[{"version": 1_795_377_407}])
     ] = {}
@@ -94,8 +94,8 @@ class ImageParked(Event, frozen=True):
 
 
 class StoreDropped(Event, frozen=True):
-    """A person gave up what a batch owes to a store: `recover --drop-store`. What the store has stays there. An image
-    that all its other stores have becomes stored."""
+    """A person gave up what a batch owes to a store: `recover --drop-store`. Files that the store already has stay
+    there. An image becomes stored if all its other stores have it."""
 
     batch_id: BatchId
     store: StoreName
@@ -105,7 +105,7 @@ class StoreDropped(Event, frozen=True):
 
 class StoreOwed(Event, frozen=True):
     """`recover` uploads images to a store again, because the store lost or refused them. Or it uploads them to a store
-    that the batch did not have, which is then added to the batch. The attempt number continues from the earlier
+    that the batch did not have; this store is then added to the batch. The attempt number continues from the earlier
     uploads."""
 
     batch_id: BatchId
@@ -152,8 +152,9 @@ class ImageFailed(Event, frozen=True):
     code: Annotated[
         str,
         Meta(
-            description="The code of the refusal or of the last failure; `poison` if ComfyUI stopped too often while "
-            "it ran them, or the daemon while it checked a file.",
+            description="The code of the refusal or of the last failure; `poison` if ComfyUI stopped too "
+            "often while it ran the prompt, or if the daemon died too often while it checked a "
+            "file.",
             examples=["execution_error"],
         ),
     ]
@@ -183,7 +184,7 @@ class ImageForgotten(Event, frozen=True):
     batch_id: BatchId
     images: ImageIndexes
     prompts: PromptIndexes
-    stores: Annotated[bool, Meta(description="Whether the stores are asked to delete them.")]
+    stores: Annotated[bool, Meta(description="Whether the stores are asked to delete the images.")]
     by: By
 
 
@@ -215,7 +216,9 @@ class ImageDeleted(Event, frozen=True):
         ),
     ]
     store: StoreName
-    found: Annotated[bool, Meta(description="Whether the store still had it when it was asked.")] = True
+    found: Annotated[
+        bool, Meta(description="Whether the store still had the image when it was asked to delete it.")
+    ] = True
 
 
 class ImageLeft(Event, frozen=True):

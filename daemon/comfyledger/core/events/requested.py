@@ -11,8 +11,8 @@ from comfyledger.core.values import Evidence, ImageNamed, Origin, OutputNamed, P
 
 
 class SeriesOpened(Event, frozen=True):
-    """A series begins. Before its first number was given, the stores were asked for the highest number that they hold,
-    unless `asked` is false."""
+    """A series begins. Before its first number was given, the stores were asked for the highest number of the series
+    that they hold, unless `asked` is false."""
 
     series: Series
     folder: Folder

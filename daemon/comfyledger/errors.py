@@ -88,7 +88,8 @@ CODES: Final[dict[str, str]] = {
 
 
 class NodeMistake(NamedTuple):
-    """Something in a workflow for which ComfyUI would refuse it. Every text is cut to a bound and printable."""
+    """A mistake in a workflow, for which ComfyUI would refuse the workflow. Every text is cut to a bound and
+    printable."""
 
     node: str
     """Id of the node."""

@@ -22,7 +22,12 @@ PublicId = Annotated[
 ExpectedMedium = Annotated[
     Medium, Meta(description="What it is expected to be, as its name says. `extension` says what the file is.")
 ]
-OutputOfBatch = Annotated[int, Meta(description="The output of the batch that it comes from, from 1.", examples=[1])]
+OutputOfBatch = Annotated[
+    int,
+    Meta(
+        description="The output that it comes from, as its number among the outputs of the batch, from 1.", examples=[1]
+    ),
+]
 More = Annotated[bool, Meta(description="Whether another page follows.")]
 NextCursor = Annotated[
     str,
@@ -85,7 +90,9 @@ class BatchAccepted(Answer, frozen=True):
             ],
         ),
     ] = []
-    images: Annotated[list[ImageGiven], Meta(description="The same, as one entry for each image.")] = []
+    images: Annotated[
+        list[ImageGiven], Meta(description="The numbers, names and public ids again, as one entry for each image.")
+    ] = []
     repeated: Annotated[bool, Meta(description="Whether this repeats an earlier answer: nothing new was made.")] = False
     dry_run: Annotated[bool, Meta(description="Whether this was a dry run: nothing was made.")] = False
     found: Annotated[
@@ -113,8 +120,8 @@ class UploadInfo(Answer, frozen=True):
     state: Annotated[
         str,
         Meta(
-            description="What it is: `owed`, `uploading`, `stored`, `parked` or `dropped` (given up); of a forgotten "
-            "image also `deleting`, `deleted` or `foreign` (not ours, so it stays).",
+            description="The state of the upload: `owed`, `uploading`, `stored`, `parked` or `dropped` (given up); of "
+            "a forgotten image also `deleting`, `deleted` or `foreign` (not ours, so it stays).",
             examples=["stored"],
         ),
     ]
@@ -146,16 +153,18 @@ class ImageInfo(Answer, frozen=True):
     state: Annotated[
         str,
         Meta(
-            description="What it is: `pending`, `kept`, `stored`, `parked`, `failed`, `cancelled`, `forgetting` (a "
-            "store has yet to delete it) or `forgotten`.",
+            description="The state of the image: `pending`, `kept`, `stored`, `parked`, `failed`, `cancelled`, "
+            "`forgetting` (a store has yet to delete it) or `forgotten`.",
             examples=["stored"],
         ),
     ]
-    prompt: Annotated[int, Meta(description="The prompt that renders it, from 1.", examples=[1])]
+    prompt: Annotated[
+        int, Meta(description="The prompt that renders it, as its number in the batch, from 1.", examples=[1])
+    ]
     sha256: Annotated[
         str,
         Meta(
-            description="SHA-256 of the bytes that all stores get, in hexadecimal; empty until they are kept.",
+            description="SHA-256 of the bytes that all stores get, in hexadecimal; empty until the image is kept.",
             examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
         ),
     ] = ""
@@ -184,8 +193,8 @@ class ImageInfo(Answer, frozen=True):
     file_url: Annotated[
         str,
         Meta(
-            description="A signed address of the file, for browsers: it needs no token and expires. Empty without a "
-            "file, and where the daemon listens at no port.",
+            description="A signed address of the file, for browsers: it needs no token and expires. Empty if there is "
+            "no file, or if the daemon listens at no port.",
             examples=[
                 "http://127.0.0.1:9831/v1/images/01M82DA9EJBQZAAZJR4D2RM95D/1/file?expires=1795985280&signature=5f0c"
             ],
@@ -196,8 +205,8 @@ class ImageInfo(Answer, frozen=True):
     workflow: Annotated[
         str,
         Meta(
-            description="The configured name of its workflow; empty for a graph of the request. This and the two "
-            "fields below are only in the answers to `get_image` and `explain`; `get_recipe` has more.",
+            description="The configured name of its workflow; empty for a graph of the request. This field and the "
+            "two fields below are only in the answers to `get_image` and `explain`; `get_recipe` has more.",
             examples=["text-to-image"],
         ),
     ] = ""
@@ -219,11 +228,14 @@ class BatchInfo(Answer, frozen=True):
     """A batch, and how many of its images are in which state."""
 
     batch_id: BatchId
-    status: Annotated[str, Meta(description="What it is: `open`, `held`, `settled` or `cancelled`.", examples=["open"])]
+    status: Annotated[
+        str, Meta(description="The state of the batch: `open`, `held`, `settled` or `cancelled`.", examples=["open"])
+    ]
     held: Annotated[
         str,
         Meta(
-            description="Why it is held: `person`, `removed`, `interrupted`, `failing` or `unfit`; empty if it is not.",
+            description="Why the batch is held: `person`, `removed`, `interrupted`, `failing` or `unfit`; empty if it "
+            "is not held.",
             examples=["removed"],
         ),
     ]
@@ -231,7 +243,11 @@ class BatchInfo(Answer, frozen=True):
     character: Annotated[str, Meta(description="The character, as the client wrote it.", examples=["Opal Fever"])]
     premade: Annotated[bool, Meta(description="Whether the character existed already, as in the request.")]
     workflow: Annotated[
-        str, Meta(description="Its configured name; empty if the request carried a graph.", examples=["text-to-image"])
+        str,
+        Meta(
+            description="The configured name of the workflow; empty if the request carried a graph.",
+            examples=["text-to-image"],
+        ),
     ]
     priority: Annotated[str, Meta(description="As in the request: `high`, `normal` or `low`.", examples=["normal"])]
     label: Annotated[str, Meta(description="The client that requested it.", examples=["my-app"])]
@@ -243,7 +259,7 @@ class BatchInfo(Answer, frozen=True):
     quantity: Annotated[int, Meta(description="How many images it has.", examples=[8])]
     pending: Annotated[int, Meta(description="Images that are not rendered yet.", examples=[1])]
     kept: Annotated[
-        int, Meta(description="Images that are rendered and in the spool, and not in every store yet.", examples=[0])
+        int, Meta(description="Images that are rendered and in the spool, but not yet in every store.", examples=[0])
     ]
     stored: Annotated[int, Meta(description="Images in every store.", examples=[1])]
     parked: Annotated[
@@ -259,19 +275,19 @@ class BatchInfo(Answer, frozen=True):
     images: Annotated[list[ImageInfo], Meta(description="Its images; only from `get_batch`.")] = []
     outputs: Annotated[
         list[OutputInfo],
-        Meta(description="Its outputs, in order. Left out if there is one output and its medium is `image`."),
+        Meta(description="Its outputs, in order. Omitted if there is one output and its medium is `image`."),
     ] = []
     held_text: Annotated[
         str,
         Meta(
-            description="For `unfit`: why ComfyUI would refuse the workflow.",
+            description="If `held` is `unfit`: why ComfyUI would refuse the workflow.",
             examples=["ComfyUI does not have the model 'flux.safetensors'."],
         ),
     ] = ""
     like: Annotated[
         str,
         Meta(
-            description="The image whose recipe it was made from, `<batch_id>/<index>`; empty if there is none.",
+            description="The image whose recipe the batch was made from, `<batch_id>/<index>`; empty if there is none.",
             examples=["01M82DA9EJBQZAAZJR4D2RM95D/1"],
         ),
     ] = ""

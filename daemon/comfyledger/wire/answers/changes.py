@@ -15,8 +15,8 @@ class ChangedCount(Answer, frozen=True):
     images: Annotated[
         int,
         Meta(
-            description="How many images were changed. For `pause` and `resume` of a batch: how many are pending; of "
-            "another scope: 0.",
+            description="How many images were changed. For `pause` and `resume` of a batch: how many are pending. For "
+            "any other scope: 0.",
             examples=[2],
         ),
     ]
@@ -66,7 +66,7 @@ class Recovered(Answer, frozen=True):
 class Forgotten(Answer, frozen=True):
     """What was forgotten, or would be."""
 
-    batches: Annotated[int, Meta(description="How many batches have something forgotten.", examples=[2])]
+    batches: Annotated[int, Meta(description="In how many batches something was forgotten.", examples=[2])]
     images: Annotated[int, Meta(description="How many images of these batches.", examples=[2])]
     texts: Annotated[
         int, Meta(description="How many texts were erased from the ledger; not counted in a dry run.", examples=[5])
@@ -95,7 +95,9 @@ class SeriesHeld(Answer, frozen=True):
         ),
     ]
     stem: Annotated[str, Meta(description="The file name before the number.", examples=["Areg_opal-fever_image_"])]
-    highest: Annotated[int, Meta(description="The highest number. A number is 1 to 15 digits 0 to 9.", examples=[57])]
+    highest: Annotated[
+        int, Meta(description="The highest number. A number has 1 to 15 digits, each 0 to 9.", examples=[57])
+    ]
     second: Annotated[int, Meta(description="The second highest number; 0 if there is none.", examples=[56])]
     images: Annotated[int, Meta(description="How many files of the series are on this page.", examples=[2])]
     suffix: Annotated[str, Meta(description="The file name after the number.", examples=[".final"])] = ""
@@ -103,7 +105,7 @@ class SeriesHeld(Answer, frozen=True):
         tuple[int, ...],
         Meta(
             description="For each length in digits, the lowest and the highest number of that length. This is enough "
-            "to find an outlier. Empty if these are just `highest` and `second`.",
+            "to find an outlier. Empty if these numbers are just `highest` and `second`.",
             examples=[[1, 9, 10, 57]],
         ),
     ] = ()

@@ -12,7 +12,7 @@ Value = str | int | float | bool | None
 
 
 class CharacterDefaultsInfo(Answer, frozen=True):
-    """What a request for a character gets where it gives nothing itself."""
+    """The values that a request for a character gets where the request itself gives none."""
 
     workflow: Annotated[str, Meta(description="The configured workflow.", examples=["text-to-image"])]
     inputs: Annotated[
@@ -33,8 +33,14 @@ class CharacterInfo(Answer, frozen=True):
 
     name: Annotated[str, Meta(description="Its name in the configuration.", examples=["opal-fever"])]
     display_name: Annotated[str, Meta(description="How people call it.", examples=["Opal Fever"])]
-    own: Annotated[CharacterDefaultsInfo, Meta(description="For a user's own character.")]
-    premade: Annotated[CharacterDefaultsInfo, Meta(description="For a character that exists already.")]
+    own: Annotated[
+        CharacterDefaultsInfo,
+        Meta(description="The defaults for a request with `premade` false: the user's own character."),
+    ]
+    premade: Annotated[
+        CharacterDefaultsInfo,
+        Meta(description="The defaults for a request with `premade` true: a character that exists already."),
+    ]
     file: Annotated[
         str,
         Meta(
@@ -45,8 +51,9 @@ class CharacterInfo(Answer, frozen=True):
     missing: Annotated[
         dict[str, list[str]],
         Meta(
-            description="By backend, what ComfyUI lacks for it: node classes, models, files, choices, and the "
-            "embeddings that its texts name; at most 20 sentences each. A backend that lacks nothing is not there.",
+            description="What each backend lacks for the character, by the name of the backend: node classes, models, "
+            "files, choices, and the embeddings that the character's texts name; at most 20 sentences for each "
+            "backend. A backend that lacks nothing is omitted.",
             examples=[{"main": ["Node 4 (CheckpointLoaderSimple): ckpt_name is 'sd15', which ComfyUI does not have."]}],
         ),
     ] = {}
@@ -59,7 +66,7 @@ class CharacterInfo(Answer, frozen=True):
 class Characters(Answer, frozen=True):
     """A page of characters."""
 
-    characters: Annotated[list[CharacterInfo], Meta(description="By name, as in names of files.")]
+    characters: Annotated[list[CharacterInfo], Meta(description="Sorted by name, as it is written in names of files.")]
     more: Annotated[bool, Meta(description="Whether another page follows.")]
     next_cursor: Annotated[
         str,

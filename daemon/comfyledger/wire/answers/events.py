@@ -29,7 +29,9 @@ EventTexts = Annotated[
         examples=[{"words": "Another file has this name."}],
     ),
 ]
-RunningPrompt = Annotated[int, Meta(description="The running prompt, from 1.", examples=[1])]
+RunningPrompt = Annotated[
+    int, Meta(description="The running prompt, as its number in the batch, from 1.", examples=[1])
+]
 RenderedImages = Annotated[
     list[int], Meta(description="The images that it renders, as indexes in the batch.", examples=[[2]])
 ]
@@ -97,7 +99,7 @@ class LogPage(Answer, frozen=True):
     position: Annotated[
         int, Meta(description="The position of the last event that was checked, matching or not.", examples=[14])
     ]
-    more: Annotated[bool, Meta(description="Whether there are events beyond it.")]
+    more: Annotated[bool, Meta(description="Whether there are events beyond this position.")]
 
 
 class OwedInfo(Answer, frozen=True):
@@ -116,7 +118,7 @@ class OwedInfo(Answer, frozen=True):
         Meta(
             description="Why it waits: `held`, `paused`, `turn` (others go first), `alone` (a prompt with a strike "
             "runs alone), `submitting`, `at_comfyui`, `under_way`, `asking` (the stores are asked for numbers), "
-            "the code of a lane's trouble, or that of a failure.",
+            "the code of a lane's trouble, or the code of a failure.",
             examples=["not_reached"],
         ),
     ]
@@ -182,7 +184,8 @@ class Explanation(Answer, frozen=True):
     made_like_more: Annotated[
         bool,
         Meta(
-            description="Whether there may be others: the next 2000 batches of the user are looked at, and 100 named."
+            description="Whether there may be more such batches: only the next 2,000 batches of the user are checked, "
+            "and at most 100 are named."
         ),
     ] = False
 

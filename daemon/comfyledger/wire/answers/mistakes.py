@@ -11,7 +11,7 @@ from comfyledger.wire.answers.parts import Answer
 
 
 class MistakeInfo(Answer, frozen=True):
-    """Something in a workflow for which ComfyUI would refuse it."""
+    """A mistake in a workflow, for which ComfyUI would refuse the workflow."""
 
     node: Annotated[str, Meta(description="The id of the node.", examples=["4"])]
     class_type: Annotated[str, Meta(description="The class of the node.", examples=["CheckpointLoaderSimple"])]
@@ -35,7 +35,8 @@ class MistakeInfo(Answer, frozen=True):
         str, Meta(description="The input; empty if the node as a whole is meant.", examples=["ckpt_name"])
     ] = ""
     found: Annotated[
-        str, Meta(description="What the workflow has there, cut off; empty if it has nothing.", examples=["sd15"])
+        str,
+        Meta(description="The value that the workflow has there, cut off; empty if there is none.", examples=["sd15"]),
     ] = ""
     near: Annotated[
         list[str],

@@ -28,7 +28,11 @@ class RecipeOutput(Answer, frozen=True):
         ),
     ] = ""
     is_run: Annotated[
-        bool, Meta(description="Whether the attempt asked for it. A later attempt asks for what still waits.")
+        bool,
+        Meta(
+            description="Whether the attempt asked ComfyUI for this output. A later attempt asks only for outputs "
+            "whose images still wait."
+        ),
     ] = True
 
 
@@ -41,7 +45,10 @@ class RecipeGap(Answer, frozen=True):
     ]
     code: Annotated[
         Literal["forgotten", "not_sent", "not_recorded"],
-        Meta(description="Why: it was `forgotten`, nothing was sent to ComfyUI (`not_sent`), or `not_recorded`."),
+        Meta(
+            description="Why it is not known: it was erased (`forgotten`), nothing was sent to ComfyUI (`not_sent`), "
+            "or it was never recorded (`not_recorded`)."
+        ),
     ]
     text: Annotated[
         str, Meta(description="The same as a sentence.", examples=["The version of ComfyUI was not recorded."])
@@ -49,7 +56,7 @@ class RecipeGap(Answer, frozen=True):
 
 
 class Recipe(Answer, frozen=True):
-    """What made an image. Of an image without a file yet: what will make it. A time is 0 until it has happened."""
+    """What made an image. If the image has no file yet: what will make it. A time that has not come yet is 0."""
 
     image_id: Annotated[
         str, Meta(description="The image: `<batch_id>/<index>`.", examples=["01M82DA9EJBQZAAZJR4D2RM95D/1"])
@@ -71,8 +78,8 @@ class Recipe(Answer, frozen=True):
     inputs: Annotated[
         dict[str, Any] | None,
         Meta(
-            description="What the request filled in: by its name in the workflow, else by address. `null` if it was "
-            "forgotten.",
+            description="The inputs that the request filled in, by their names in the workflow. An input without a "
+            "name is shown by its address. `null` if the inputs were forgotten.",
             examples=[{"prompt": "a fox in snow"}],
         ),
     ]
@@ -85,25 +92,29 @@ class Recipe(Answer, frozen=True):
     ]
     seed: Annotated[int, Meta(description="The seed of the run.", examples=[7])]
     seeds: Annotated[list[str], Meta(description="The inputs that got the seed, by address.", examples=[["3.seed"]])]
-    batch_size: Annotated[int, Meta(description="How many images of an output the run was to make.", examples=[2])]
+    batch_size: Annotated[int, Meta(description="How many images the run was to make from each output.", examples=[2])]
     batch_sizes: Annotated[
         list[str],
         Meta(
-            description="The inputs that got this number, by address; empty if the workflow makes as many by itself.",
+            description="The inputs that got `batch_size`, by address; empty if the workflow makes that many images "
+            "by itself.",
             examples=[["5.batch_size"]],
         ),
     ]
     outputs: Annotated[list[RecipeOutput], Meta(description="The output nodes of the workflow.")]
     images: Annotated[
         list[ImageGiven],
-        Meta(description="The images of the prompt, in the order of ComfyUI's files; this one is among them."),
+        Meta(description="The images of the prompt, in the order of ComfyUI's files; this image is among them."),
     ]
     backend: Annotated[str, Meta(description="The ComfyUI that renders it.", examples=["main"])]
-    prompt: Annotated[int, Meta(description="The prompt that renders it, from 1.", examples=[1])]
+    prompt: Annotated[
+        int, Meta(description="The prompt that renders it, as its number in the batch, from 1.", examples=[1])
+    ]
     attempt: Annotated[
         int,
         Meta(
-            description="The attempt that made the file, else the last one; 0 if nothing was sent to ComfyUI.",
+            description="The attempt that made the file; if there is no file yet, the last attempt; 0 if nothing was "
+            "sent to ComfyUI.",
             examples=[1],
         ),
     ] = 0
@@ -112,7 +123,10 @@ class Recipe(Answer, frozen=True):
         Meta(description="ComfyUI's id of the run.", examples=["5f1b0c1e-7d0a-5a5e-9c51-0d3a1d1f7c11"]),
     ] = ""
     version: Annotated[
-        str, Meta(description="The version of ComfyUI at that time; empty if it is not known.", examples=["0.29.0"])
+        str,
+        Meta(
+            description="The version of ComfyUI at the time of the run; empty if it is not known.", examples=["0.29.0"]
+        ),
     ] = ""
     left_out: Annotated[
         list[str] | None,
@@ -136,7 +150,8 @@ class Recipe(Answer, frozen=True):
     finished_at_ms: Annotated[
         int,
         Meta(
-            description="When its files were known to be written, in milliseconds since 1970, UTC.",
+            description="When the daemon knew that the files of the attempt were written, in milliseconds since 1970, "
+            "UTC.",
             examples=[1_795_377_411_020],
         ),
     ] = 0
@@ -149,14 +164,14 @@ class Recipe(Answer, frozen=True):
     stored_at_ms: Annotated[
         dict[str, int],
         Meta(
-            description="When each store that has it got it, by store, in milliseconds since 1970, UTC.",
+            description="For each store that has the file: when it got the file, in milliseconds since 1970, UTC.",
             examples=[{"folder": 1_795_377_411_130}],
         ),
     ] = {}
     sha256: Annotated[
         str,
         Meta(
-            description="SHA-256 of the bytes that all stores get, in hexadecimal; empty until they are kept.",
+            description="SHA-256 of the bytes that all stores get, in hexadecimal; empty until the image is kept.",
             examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
         ),
     ] = ""

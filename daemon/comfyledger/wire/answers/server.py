@@ -31,7 +31,8 @@ class Welcome(Answer, frozen=True):
         Literal["read", "submit_configured", "submit", "operate", "admin"], Meta(description="What the token may do.")
     ] = "admin"
     read_all: Annotated[
-        bool, Meta(description="Whether it sees the batches of all labels; otherwise those of `label` only.")
+        bool,
+        Meta(description="Whether the token sees the batches of all labels; otherwise it sees only those of `label`."),
     ] = True
 
 
@@ -81,13 +82,16 @@ class BackendInfo(Answer, frozen=True):
     connected: Annotated[bool, Meta(description="Whether its websocket is open.")]
     version: Annotated[str, Meta(description="The version of ComfyUI, if known.", examples=["0.29.0"])] = ""
     reconnects: Annotated[int, Meta(description="How often the websocket was opened again.", examples=[1])] = 0
-    deaf: Annotated[int, Meta(description="How often it was open and delivered nothing.", examples=[0])] = 0
+    deaf: Annotated[int, Meta(description="How often the websocket was open and delivered nothing.", examples=[0])] = 0
     sweeps: Annotated[
-        int, Meta(description="How often prompts were looked up because it was silent.", examples=[12])
+        int, Meta(description="How often prompts were looked up because the websocket was silent.", examples=[12])
     ] = 0
     node_classes: Annotated[
         int | None,
-        Meta(description="How many node classes it has, as it said last; null if it was never asked.", examples=[946]),
+        Meta(
+            description="How many node classes ComfyUI has, by its last answer; `null` if it was never asked.",
+            examples=[946],
+        ),
     ] = None
 
 
@@ -116,15 +120,15 @@ class Info(Answer, frozen=True):
     storage_full: Annotated[
         bool,
         Meta(
-            description="A disk is nearly full, or parked images take more than `parked_max_bytes`: new batches"
-            " are refused until there is room."
+            description="Whether new batches are refused, because a disk is nearly full or parked images take more "
+            "than `parked_max_bytes`."
         ),
     ]
     uptime_s: Annotated[int, Meta(description="Seconds since the daemon started.", examples=[86_400])]
     open: Annotated[
         dict[str, int],
         Meta(
-            description="The number of open `batches`, `prompts` and `uploads`, and of calls `running` now.",
+            description="The number of open `batches`, `prompts` and `uploads`, and of calls that run now (`running`).",
             examples=[{"batches": 1, "prompts": 1, "uploads": 0, "running": 1}],
         ),
     ]
@@ -151,13 +155,13 @@ class Info(Answer, frozen=True):
         ),
     ] = ""
     characters: Annotated[
-        int, Meta(description="How many characters have defaults; `list_characters` has them.", examples=[2])
+        int, Meta(description="How many characters have defaults; `list_characters` lists them.", examples=[2])
     ] = 0
     character_problems: Annotated[
         list[str],
         Meta(
-            description="Files of characters that cannot be used, each with its mistakes. The first entry says why the"
-            " configuration was not read again at the last SIGHUP, if it was not.",
+            description="Files of characters that cannot be used, each with its mistakes. If the configuration could "
+            "not be read again at the last SIGHUP, the first entry says why.",
             examples=[["/etc/comfyledger/characters/opal-fever.toml: It is not TOML: Invalid value (at line 1)."]],
         ),
     ] = []
@@ -195,5 +199,11 @@ class Waiting(Answer, frozen=True):
     """A request was read and cannot be answered yet. A `result` or an `error` with the same `id` follows.
     `waiting` is sent once, after half a second. A request waits in memory only."""
 
-    code: Annotated[str, Meta(description="Always `series_unanswered`.", examples=["series_unanswered"])]
+    code: Annotated[
+        str,
+        Meta(
+            description="Always `series_unanswered`, also if the request waits for ComfyUI.",
+            examples=["series_unanswered"],
+        ),
+    ]
     message: Sentence

@@ -20,13 +20,16 @@ class OutputFound(Answer, frozen=True):
 
 
 class WorkflowReport(Answer, frozen=True):
-    """What was found in a workflow, and whether it is accepted. Except for `not_run`, the lists below
-    cover the nodes that are run, or all nodes if the outputs of the workflow are not known."""
+    """What was found in a workflow, and whether it is accepted. The lists below are about the nodes that are run,
+    except `not_run`. If the outputs of the workflow are not known, the lists are about all nodes."""
 
-    verdict: Annotated[Literal["accepted", "refused"], Meta(description="Whether it can be used.")]
+    verdict: Annotated[Literal["accepted", "refused"], Meta(description="Whether the workflow can be used.")]
     code: Annotated[
         str,
-        Meta(description="Why it is refused: one of the error codes. Empty if it is not.", examples=["unknown_input"]),
+        Meta(
+            description="Why the workflow is refused: one of the error codes. Empty if it is accepted.",
+            examples=["unknown_input"],
+        ),
     ] = ""
     message: Annotated[
         str, Meta(description="The same as a sentence.", examples=["The workflow has no input 6.txt."])
@@ -38,7 +41,7 @@ class WorkflowReport(Answer, frozen=True):
     )
     outputs: Annotated[
         list[OutputFound],
-        Meta(description="Every output, in the order of its images. A node that the daemon adds is named as well."),
+        Meta(description="Every output, in the order of its images. Includes a node that the daemon adds."),
     ] = []
     seeds: Annotated[
         list[str], Meta(description="The inputs that get the seed, by address.", examples=[["3.seed"]])

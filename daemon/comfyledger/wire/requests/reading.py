@@ -14,7 +14,9 @@ Kinds = Annotated[list[Word], Meta(max_length=200)]
 ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten"]
 PageSize = Annotated[Limit, Meta(description="Size of one page.", examples=[50])]
 OnlyBatch = Annotated[BatchId | None, Meta(description="Only this batch.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])]
-OnlyUser = Annotated[Typed | None, Meta(description="Only what is of this user, ignoring case.", examples=["Areg"])]
+OnlyUser = Annotated[
+    Typed | None, Meta(description="Only what belongs to this user, ignoring case.", examples=["Areg"])
+]
 OnlyKinds = Annotated[
     Kinds | None, Meta(description="Only these kinds of event.", examples=[["image_uploaded", "batch_settled"]])
 ]
@@ -32,7 +34,7 @@ class ListBatches(Message, frozen=True):
     """Batches, newest first, page by page."""
 
     username: OnlyUser = None
-    open_only: Annotated[bool, Meta(description="Only those that are open or held.")] = False
+    open_only: Annotated[bool, Meta(description="Only batches that are open or held.")] = False
     before: Annotated[
         BatchId | None,
         Meta(description="Continue after this batch of an earlier page.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"]),
@@ -71,7 +73,7 @@ class ListImages(Message, frozen=True):
 
     batch_id: OnlyBatch = None
     username: OnlyUser = None
-    state: Annotated[ImageState | None, Meta(description="Only those in this state.")] = None
+    state: Annotated[ImageState | None, Meta(description="Only images in this state.")] = None
     before: Annotated[
         ImageName | None,
         Meta(
@@ -118,13 +120,13 @@ class Subscribe(Message, frozen=True):
         bool,
         Meta(
             description="Also send previews, as `preview`. This sends `progress` as well. A prompt that was sent to "
-            "ComfyUI before the subscription began has none, unless ComfyUI runs with `--preview-method`."
+            "ComfyUI before the subscription began has no previews, unless ComfyUI runs with `--preview-method`."
         ),
     ] = False
 
 
 class ReadLog(Message, frozen=True):
-    """A page of past events: of one batch, of one user, or all. With `reverse` the newest come first."""
+    """A page of past events: of one batch, of one user, or all. With `reverse` the newest events come first."""
 
     after: Annotated[Position, Meta(description="Only positions above this.", examples=[2])] = 0
     upto: Annotated[

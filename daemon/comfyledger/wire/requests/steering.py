@@ -35,8 +35,8 @@ class Retry(Message, frozen=True):
 
 
 class Recover(Message, frozen=True):
-    """Tries again what is parked, failed or missing, a page of images at a time, newest batch first. Send it again
-    with the `cursor` of the answer until that is empty."""
+    """Tries again what is parked, failed or missing, a page of images at a time, newest batch first. Send the request
+    again with the `cursor` of the answer, until `cursor` is empty."""
 
     drop_store: Annotated[
         Word | None,
@@ -44,13 +44,14 @@ class Recover(Message, frozen=True):
     ] = None
     dry_run: Annotated[bool, Meta(description="Say what would be done, and change nothing.")] = False
     batch_id: Annotated[
-        BatchId | None, Meta(description="Only of this batch.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])
+        BatchId | None, Meta(description="Only images of this batch.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])
     ] = None
-    username: Annotated[Typed | None, Meta(description="Only of this user's batches.", examples=["Areg"])] = None
+    username: Annotated[Typed | None, Meta(description="Only images of this user's batches.", examples=["Areg"])] = None
     store: Annotated[
         Word | None,
         Meta(
-            description="Only what is owed to this store, which must be configured. Nothing is rendered again then.",
+            description="Only what is owed to this store. The store must be configured. With `store`, nothing is "
+            "rendered again.",
             examples=["folder"],
         ),
     ] = None
@@ -60,8 +61,8 @@ class Recover(Message, frozen=True):
     since_position: Annotated[
         Position | None,
         Meta(
-            description="Only batches that were requested at this position or later. With `store`, also images that "
-            "were never meant for this store: it is filled with them.",
+            description="Only batches that were requested at this position or later. With `store`, images that were "
+            "never meant for this store are uploaded to it, too.",
             examples=[1200],
         ),
     ] = None
@@ -69,7 +70,7 @@ class Recover(Message, frozen=True):
         Moment | None,
         Meta(
             description="Only batches that were requested at this time or later, in milliseconds since 1970, UTC. "
-            "With `store`, as `since_position`.",
+            "With `store`, the same as for `since_position`.",
             examples=[1_795_377_407_458],
         ),
     ] = None
@@ -83,8 +84,8 @@ class Recover(Message, frozen=True):
     new_number: Annotated[
         bool,
         Meta(
-            description="Give images parked with `collision` the next numbers of their series, instead of trying them"
-            " again."
+            description="Give images parked with `collision` the next numbers of their series, instead of trying the "
+            "same numbers again."
         ),
     ] = False
     cursor: Annotated[
@@ -105,11 +106,11 @@ class Forget(Message, frozen=True):
     before: Annotated[
         BatchId | None,
         Meta(
-            description="With `username`: continue after this batch, `before` of the last answer.",
+            description="With `username`: continue after this batch. Give the `before` of the last answer.",
             examples=["01M82DA9EJBQZAAZJR4D2RM95D"],
         ),
     ] = None
-    stores: Annotated[bool, Meta(description="Ask the stores to delete their files as well.")] = False
+    stores: Annotated[bool, Meta(description="Also ask the stores to delete their files.")] = False
     dry_run: Annotated[bool, Meta(description="Only count; change nothing.")] = False
 
 
@@ -126,8 +127,8 @@ class Pause(Message, frozen=True):
 
 
 class Resume(Message, frozen=True):
-    """Undoes a pause, or lets a held batch continue. Refused with `nothing_to_do` if it is neither paused nor held. A
-    lane in trouble resumes by itself."""
+    """Undoes a pause, or lets a held batch continue. Refused with `nothing_to_do` if the scope is neither paused nor
+    held. A lane in trouble resumes by itself."""
 
     scope: Annotated[
         Scope,
@@ -139,8 +140,8 @@ class Resume(Message, frozen=True):
 
 
 class SurveyStore(Message, frozen=True):
-    """One page of what a store holds already, as series under the naming templates. It makes one call to the store and
-    changes nothing there."""
+    """One page of the files that a store holds already, grouped into series by the naming templates. The request makes
+    one call to the store and changes nothing there."""
 
     store: StoreAsked
     prefix: Annotated[
@@ -158,8 +159,8 @@ class SurveyStore(Message, frozen=True):
 
 
 class SeriesFound(Message, frozen=True):
-    """A series that a store holds, in `raise_series`. What is not a series under the naming templates is refused with
-    `invalid_field`."""
+    """A series that a store holds, in `raise_series`. An entry that is not a series under the naming templates is
+    refused with `invalid_field`."""
 
     folder: Annotated[
         NamePart, Meta(description="The folder of its images.", examples=["Areg/premade_characters/opal-fever/images"])
@@ -170,7 +171,8 @@ class SeriesFound(Message, frozen=True):
     counts: Annotated[
         bool,
         Meta(
-            description="`false` if all numbers that were found are ignored as outliers; `highest` does not count then."
+            description="`false` if all numbers that were found are ignored as outliers. Then `highest` is ignored, "
+            "too."
         ),
     ] = True
 

@@ -26,14 +26,14 @@ OUTPUTS_MAX: Final = 16
 
 class Hello(Message, frozen=True):
     """Names the client. Optional: without it the label is `default`. Each label has its own request ids, so two apps
-    may use the same id without a conflict. A token of `comfyledger token add` has a label of its own; this field
-    changes nothing then."""
+    may use the same id without a conflict. A token of `comfyledger token add` has its own label; with such a token,
+    `client` changes nothing."""
 
     client: Annotated[Label, Meta(description="The label that request ids belong to.", examples=["my-app"])]
     protocol: Annotated[
         int,
         Meta(
-            description="The client's version of the protocol. Any other than the daemon's is refused with "
+            description="The client's version of the protocol. If the daemon has another version, it refuses with "
             "`protocol_version`.",
             examples=[1],
         ),
@@ -75,51 +75,55 @@ class SubmitBatch(Message, frozen=True):
     character: Annotated[
         str | None,
         Meta(
-            description="The character that they show. Becomes a slug in names: `Opal Fever` gives `opal-fever`. "
-            "Required without `like`.",
+            description="The character that the images show. Becomes a slug in names: `Opal Fever` gives "
+            "`opal-fever`. Required without `like`.",
             examples=["Opal Fever"],
         ),
     ] = None
     premade: Annotated[
         bool | None,
-        Meta(description="Whether the character exists already; chooses the folder. Default: false."),
+        Meta(
+            description="Whether the character exists already; chooses the folder. Default: false, or with `like` as "
+            "in the recipe."
+        ),
     ] = None
     quantity: Annotated[
         int | None,
         Meta(
-            description="How many images with equal inputs; with several outputs, how many from each. Either this or "
-            "`images`. With `inputs_each`: of each combination, by default 1. With `like` it may be omitted.",
+            description="How many images with equal inputs; with several outputs, how many from each output. Give "
+            "either this or `images`. With `inputs_each`: how many of each combination; default: 1. With `like` "
+            "it may be omitted.",
             examples=[8],
         ),
     ] = None
     images: Annotated[
         list[ImageAsked] | None,
         Meta(
-            description="One entry for each image, with its own inputs and seed; with several outputs, for one image "
-            "from each. Either this or `quantity`."
+            description="One entry for each image, with the inputs and the seed of this image alone. With several "
+            "outputs, each entry stands for one image from each output. Give either this or `quantity`."
         ),
     ] = None
     workflow: Annotated[
         Annotated[str, Meta(max_length=255)] | dict[str, Any] | None,
         Meta(
             description="The name of a configured workflow, or a workflow in ComfyUI's API or UI format. Default: "
-            "`default_workflow` of the configuration.",
+            "`default_workflow` of the configuration, or with `like` the graph of the recipe.",
             examples=["text-to-image"],
         ),
     ] = None
     output: Annotated[
         NodeId | None,
         Meta(
-            description="The id of the node whose files become images. Default: those that the configuration "
-            "names, else every result that the workflow saves.",
+            description="The id of the node whose files become images. Default: the nodes that the configuration "
+            "names; if it names none, every result that the workflow saves.",
             examples=["9"],
         ),
     ] = None
     outputs: Annotated[
         Annotated[list[NodeId], Meta(min_length=1, max_length=OUTPUTS_MAX)] | None,
         Meta(
-            description="Several such nodes, instead of `output`. Each unit of `quantity` gives one image for each, in "
-            "this order.",
+            description="Several such nodes, instead of `output`. Each unit of `quantity` gives one image from each "
+            "node, in this order.",
             examples=[["9", "12"]],
         ),
     ] = None
@@ -135,44 +139,48 @@ class SubmitBatch(Message, frozen=True):
         dict[InputName, Annotated[list[Scalar], Meta(min_length=1)]],
         Meta(
             max_length=INPUTS_EACH_MAX,
-            description="Several values for each of these inputs: one image for each combination of them, or "
-            "`quantity` images. The last input changes fastest. They override `inputs`. Not together with `images`.",
+            description="Several values for each of these inputs. Each combination of the values gives one image, or "
+            "`quantity` images. The last input changes fastest. These values override `inputs`. Cannot be given "
+            "together with `images`.",
             examples=[{"sampler": ["euler", "heun"], "cfg": [4.0, 7.0]}],
         ),
     ] = {}
     character_defaults: Annotated[
         bool | None,
         Meta(
-            description="Whether the character's defaults of the configuration are used: its workflow and its inputs "
-            "where the request gives none, and its template around the `prompt`. Default: only for labels that "
-            "`character_defaults_for` of the configuration names, and only if the character is known.",
+            description="Whether the defaults that the configuration has for the character are used: its workflow and "
+            "its inputs where the request gives none, and its template around the `prompt`. Default: true if "
+            "`character_defaults_for` of the configuration names the label and the character is known, else "
+            "false. With `like`, `true` is refused.",
             examples=[True],
         ),
     ] = None
     seed: Annotated[
         int | SeedChange | None,
         Meta(
-            description="The seed of the first prompt, 0 to 2^53-1; the next prompts count up from it. If absent, or"
-            " `random`, one within 0 to 2^31-1 is made up, within the range of each node that gets it. With `like`,"
-            " `+1` is the seed of the image and one more.",
+            description="The seed of the first prompt, 0 to 2^53-1; the next prompts count up from it. If `random`, "
+            "or if absent without `like`, a seed from 0 to 2^31-1 is made up that is in the range of each node "
+            "that gets it. With `like`, an absent seed is the seed of the recipe, and `+1` is the seed of the "
+            "recipe plus one.",
             examples=[7],
         ),
     ] = None
     images_per_prompt: Annotated[
         Annotated[int, Meta(ge=1, le=IMAGES_PER_PROMPT_MAX)] | None,
         Meta(
-            description="How many images ComfyUI renders in one run (its `batch_size`). Only neighbouring images with"
-            " equal inputs and without seeds of their own share a run. If the daemon does not set the workflow's batch"
-            " size, give here how many images the workflow makes in one run. Then images with the same seed of their"
-            " own share a run as well, and each sequence of neighbouring equal images must be a multiple of it."
-            " Default: 1.",
+            description="How many images ComfyUI renders in one run (its `batch_size`). Only neighbouring images with "
+            "equal inputs share a run, and only if they have no `seed` in `images`. If the daemon does not set "
+            "the workflow's batch size, give here how many images the workflow makes in one run. In this case, "
+            "neighbouring images that have the same `seed` in `images` share a run, too, and the length of each "
+            "sequence of neighbouring equal images must be a multiple of this number. Default: 1, or with `like` "
+            "as many as the run made.",
             examples=[4],
         ),
     ] = None
     priority: Annotated[
         Priority,
         Meta(
-            description="How urgent it is, compared with other batches. A priority that was not served for "
+            description="How urgent the batch is, compared with other batches. A priority that was not served for "
             "`priority_age_s` seconds counts as the next higher one."
         ),
     ] = "normal"
@@ -187,17 +195,18 @@ class SubmitBatch(Message, frozen=True):
     dry_run: Annotated[
         bool,
         Meta(
-            description="Answer as to the same request without it, but give no number and do not "
-            "use up the `request_id`."
+            description="Only check the request. What would be refused is refused, but no number is given and the "
+            "`request_id` is not used up."
         ),
     ] = False
     like: Annotated[
         Annotated[str, Meta(min_length=1, max_length=1024)] | None,
         Meta(
-            description="An image whose recipe is used again: its public id or `<batch_id>/<index>`. What the request"
-            " omits is as in the recipe: user, character, `premade`, the graph, inputs, seed, `images_per_prompt`, and"
-            " as many images as the run made. `inputs` are put on top of those of the recipe. With a `workflow`, the"
-            " named inputs of the recipe go to it. The batch records the image as its origin.",
+            description="An image whose recipe is used again: its public id or `<batch_id>/<index>`. What the request "
+            "omits is taken from the recipe: user, character, `premade`, the graph, inputs, seed and "
+            "`images_per_prompt`. By default the batch has as many images as the run made. `inputs` override the "
+            "same inputs of the recipe. If the request gives a `workflow`, this workflow gets the named inputs of "
+            "the recipe. The batch records the image as its origin.",
             examples=["Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1"],
         ),
     ] = None
@@ -220,14 +229,14 @@ class CheckWorkflow(Message, frozen=True):
             " verdict is about form, outputs, seeds and batch size alone."
         ),
     ] = False
-    convert: Annotated[bool, Meta(description="Also answer with the graph as it was read.")] = False
+    convert: Annotated[bool, Meta(description="Also answer with the graph, in ComfyUI's API format.")] = False
 
 
 class OpenSeries(Message, frozen=True):
-    """Asks the stores for the numbers of a user and character now, instead of at the first batch. The answer has the
-    next number, without giving it."""
+    """Asks the stores for the numbers of a user and character now, instead of at the first batch. The answer shows the
+    next number, but does not give it to an image."""
 
     username: Annotated[str, Meta(description="The user, as in `submit_batch`.", examples=["Areg"])]
     character: Annotated[str, Meta(description="The character, as in `submit_batch`.", examples=["Opal Fever"])]
     premade: Annotated[bool, Meta(description="Whether the character exists already, as in `submit_batch`.")] = False
-    medium: Annotated[Medium, Meta(description="What the files are that the series numbers.")] = "image"
+    medium: Annotated[Medium, Meta(description="The medium of the files in the series.")] = "image"

@@ -74,14 +74,14 @@ _HELP: Final = {
     ),
     "disk_free_bytes": "Free bytes on the disks of ledger and spool; no sample for a disk that cannot be read.",
     "log_lines_dropped": (
-        "Log lines that were dropped because standard error accepted none: its reader is gone or does not read, "
-        "or its disk is full."
+        "Log lines that were dropped because they could not be written to standard error: its reader is gone or "
+        "does not read, or its disk is full."
     ),
     "notifications_dropped": "Messages to systemd (sd_notify) that could not be sent.",
     "store_usable": "1 if the store can be used, 0 if its plugin is broken or it is not prepared yet.",
     "plugin_errors": (
-        "Calls to the store's plugin that failed: it raised an undocumented error, or gave no answer in time, or an "
-        "invalid one."
+        "Calls to the store's plugin that failed: the plugin raised an undocumented error, gave an invalid answer, or "
+        "gave no answer in time."
     ),
     "oldest_owed_image_timestamp_seconds": (
         "When the oldest unfinished batch was accepted, in seconds since 1970. Held batches do not count; no "
@@ -110,13 +110,13 @@ _HELP: Final = {
     ),
     "prompt_attempts": "Runs at ComfyUI that ended: finished, failed, refused, lost (ComfyUI was restarted), removed.",
     "uploads": (
-        "Answers of stores about an image: stored, found (it was there before) or parked. A fault of the store "
-        "itself pauses its lane instead."
+        "Answers of stores about an image: stored, found (the file was in the store before) or parked. A fault of "
+        "the store itself pauses its lane instead."
     ),
     "lane_pauses": "How often a lane was paused, by cause: person or trouble.",
     "kept_bytes": "Bytes of images that were written to the spool.",
-    "kept_media_bytes": "The same bytes by what the files are: image, video, audio, model or file.",
-    "uploaded_bytes": "Bytes of images that the store accepted, without those that it had before.",
+    "kept_media_bytes": "Bytes of files that were written to the spool, by medium: image, video, audio, model or file.",
+    "uploaded_bytes": "Bytes of images that the store accepted; files that it had before do not count.",
     "commit_duration_seconds": "Seconds from the start of a group of messages until it is on stable storage.",
     "commit_messages": "Messages that one commit decided.",
     "event_loop_lag_seconds": "Seconds by which the event loop woke a task too late, measured twice a second.",

@@ -55,7 +55,7 @@ class Deposit(msgspec.Struct, frozen=True):
     public_id: str
     """Folder and name, joined by "/", without extension; never escapes its root, portable alphabet only."""
     extension: str
-    """Without dot, 1 to 8 characters a-z and 0-9. What it is of: `medium_of`."""
+    """Without dot: `safetensors`, or 1 to 8 characters a-z and 0-9. `medium_of` gives its medium."""
     path: Path
     sha256: str
     md5: str

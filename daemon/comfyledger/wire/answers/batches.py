@@ -20,7 +20,7 @@ PublicId = Annotated[
     ),
 ]
 ExpectedMedium = Annotated[
-    Medium, Meta(description="What it is expected to be, as its name says. `extension` says what the file is.")
+    Medium, Meta(description="What the image is expected to be, as its name says. `extension` says what the file is.")
 ]
 OutputOfBatch = Annotated[
     int,
@@ -45,7 +45,7 @@ class ImageGiven(Answer, frozen=True):
     number: NumberInSeries
     name: FileName
     public_id: PublicId
-    medium: Annotated[Medium, Meta(description="What it is expected to be, as its name says.")] = "image"
+    medium: Annotated[Medium, Meta(description="What the image is expected to be, as its name says.")] = "image"
     output: OutputOfBatch = 1
 
 
@@ -133,7 +133,7 @@ class UploadInfo(Answer, frozen=True):
             examples=["file:///srv/images/Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1.png"],
         ),
     ] = ""
-    code: Annotated[str, Meta(description="Why it was parked.", examples=["collision"])] = ""
+    code: Annotated[str, Meta(description="Why the upload was parked.", examples=["collision"])] = ""
     text: Annotated[
         str, Meta(description="The error text from the store.", examples=["Another file has this name."])
     ] = ""
@@ -181,7 +181,9 @@ class ImageInfo(Answer, frozen=True):
             examples=["png"],
         ),
     ] = ""
-    code: Annotated[str, Meta(description="Why it failed, was parked or cancelled.", examples=["collision"])] = ""
+    code: Annotated[
+        str, Meta(description="Why the image failed, was parked or was cancelled.", examples=["collision"])
+    ] = ""
     text: Annotated[
         str,
         Meta(
@@ -250,10 +252,13 @@ class BatchInfo(Answer, frozen=True):
         ),
     ]
     priority: Annotated[str, Meta(description="As in the request: `high`, `normal` or `low`.", examples=["normal"])]
-    label: Annotated[str, Meta(description="The client that requested it.", examples=["my-app"])]
+    label: Annotated[str, Meta(description="The label of the client that requested the batch.", examples=["my-app"])]
     request_id: Annotated[str, Meta(description="The request id of the batch.", examples=["order-1001"])]
     requested_at_ms: Annotated[
-        int, Meta(description="When it was requested, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458])
+        int,
+        Meta(
+            description="When the batch was requested, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458]
+        ),
     ]
     position: Annotated[int, Meta(description="The position of `batch_requested`.", examples=[14])]
     quantity: Annotated[int, Meta(description="How many images it has.", examples=[8])]

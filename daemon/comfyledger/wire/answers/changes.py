@@ -40,7 +40,7 @@ class RecoveryStep(Answer, frozen=True):
     ]
     images: Annotated[int, Meta(description="How many images.", examples=[2])]
     store: Annotated[str, Meta(description="The store; empty for `render`.", examples=["folder"])] = ""
-    code: Annotated[str, Meta(description="Why it was parked or failed.", examples=["collision"])] = ""
+    code: Annotated[str, Meta(description="Why the images were parked or failed.", examples=["collision"])] = ""
     examples: Annotated[
         list[str],
         Meta(
@@ -54,7 +54,7 @@ class Recovered(Answer, frozen=True):
     """How many images and batches were recovered or given up, or would be."""
 
     batches: Annotated[int, Meta(description="How many batches were changed, on this page.", examples=[2])]
-    images: Annotated[int, Meta(description="How many images of these batches.", examples=[2])]
+    images: Annotated[int, Meta(description="How many images of these batches were changed.", examples=[2])]
     dry_run: Annotated[bool, Meta(description="Whether this was a dry run: nothing was changed.")] = False
     steps: Annotated[
         list[RecoveryStep], Meta(description="What was done or would be done, and what is only reported.")
@@ -67,11 +67,11 @@ class Forgotten(Answer, frozen=True):
     """What was forgotten, or would be."""
 
     batches: Annotated[int, Meta(description="In how many batches something was forgotten.", examples=[2])]
-    images: Annotated[int, Meta(description="How many images of these batches.", examples=[2])]
+    images: Annotated[int, Meta(description="How many images of these batches were forgotten.", examples=[2])]
     texts: Annotated[
         int, Meta(description="How many texts were erased from the ledger; not counted in a dry run.", examples=[5])
     ] = 0
-    deletions: Annotated[int, Meta(description="How many files stores are asked to delete.", examples=[16])] = 0
+    deletions: Annotated[int, Meta(description="How many files the stores are asked to delete.", examples=[16])] = 0
     left: Annotated[
         dict[str, int],
         Meta(

@@ -16,7 +16,7 @@ EventKind = Annotated[
     str, Meta(description="The kind of event, which says what is in `data`.", examples=["image_uploaded"])
 ]
 EventTime = Annotated[
-    int, Meta(description="When it was written, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458])
+    int, Meta(description="When the event was written, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458])
 ]
 EventStream = Annotated[
     str, Meta(description="The batch id, `series/…`, `lane/…` or `ledger`.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])
@@ -40,9 +40,11 @@ RenderedImages = Annotated[
 class Subscribed(Answer, frozen=True):
     """A subscription began."""
 
-    subscription: Annotated[str, Meta(description="Its id on this connection.", examples=["s1"])]
+    subscription: Annotated[str, Meta(description="The id of the subscription on this connection.", examples=["s1"])]
     epoch: Epoch
-    position: Annotated[int, Meta(description="Where it begins: all events after this follow.", examples=[14])]
+    position: Annotated[
+        int, Meta(description="Where the subscription begins: all events after this position follow.", examples=[14])
+    ]
 
 
 class Unsubscribed(Answer, frozen=True):

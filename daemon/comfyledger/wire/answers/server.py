@@ -51,7 +51,7 @@ class LaneInfo(Answer, frozen=True):
     code: Annotated[
         str, Meta(description="The lane's own trouble; empty if it has none.", examples=["not_reached"])
     ] = ""
-    text: Annotated[str, Meta(description="The error text about it.", examples=["Connection refused"])] = ""
+    text: Annotated[str, Meta(description="The error text about the trouble.", examples=["Connection refused"])] = ""
     since_ms: Annotated[
         int, Meta(description="Since when it is paused, in milliseconds since 1970, UTC.", examples=[1_795_377_407_458])
     ] = 0
@@ -105,7 +105,10 @@ class StoreInfo(Answer, frozen=True):
     ]
     problem: Annotated[
         str,
-        Meta(description="Why it cannot be used; empty if it can.", examples=["The folder /srv/images is not there."]),
+        Meta(
+            description="Why the store cannot be used; empty if it can.",
+            examples=["The folder /srv/images is not there."],
+        ),
     ] = ""
 
 

@@ -60,7 +60,8 @@ class WorkflowReport(Answer, frozen=True):
     unknown_classes: Annotated[
         list[str],
         Meta(
-            description="Node classes that ComfyUI does not have. Empty if its classes are not known.",
+            description="Node classes that ComfyUI does not have. Also empty if the daemon does not know which "
+            "classes ComfyUI has.",
             examples=[["FaceDetailer"]],
         ),
     ] = []

@@ -38,7 +38,7 @@ async def forget(context: Dependencies, label: str, message: wire.Forget) -> wir
 
 def _check(message: wire.Forget) -> None:
     if (message.batch_id is None) == (message.username is None):
-        hint = "Give `batch_id`, with `images` for some of its images, or `username` for all batches of a user."
+        hint = "Give `batch_id`, and `images` to forget only some images. Or give `username` for all batches of a user."
         raise Refused("invalid_field", "Give either a batch or a user.", hint=hint, path="$.data.batch_id")
     if message.username is not None and message.images:
         hint = "Give `batch_id` instead of `username`, or omit `images`."

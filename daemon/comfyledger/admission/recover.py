@@ -77,7 +77,7 @@ async def _filter(context: Dependencies, message: wire.Recover) -> ImageFilter:
 def _read_cursor(cursor: str) -> tuple[str, int]:
     batch_id, _, index = cursor.rpartition("/")
     if not batch_id or not index.isascii() or not index.isdigit() or len(index) > 6:
-        text = "`cursor` must be the one of the previous reply."
+        text = "`cursor` must be the cursor of the previous reply."
         raise Refused("invalid_field", text, hint="Send the first request without a cursor.", path="$.data.cursor")
     return batch_id, int(index)
 
@@ -214,7 +214,7 @@ def commands_of(
 async def _drop_store(context: Dependencies, label: str, store: str, message: wire.Recover) -> wire.Recovered:
     """Give up what is owed to a store. Raises Refused(nothing_to_do) if nothing is owed."""
     if message != wire.Recover(store, message.dry_run):
-        text = "`drop_store` gives up a store in all batches, so only `dry_run` may be given beside it."
+        text = "`drop_store` gives up a store in all batches. Only `dry_run` may be given with it."
         raise Refused("invalid_field", text, hint="Omit the other fields.", path="$.data.drop_store")
     owing = await context.reader.owing(store)
     if not owing:

@@ -18,7 +18,7 @@ from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX, Blob, PromptFixe
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import IdSource, ReadyWorkflow
 
-SEED_HINT = 'With "seed": "random" the daemon makes one up.'
+SEED_HINT = 'With "seed": "random" the daemon chooses a seed.'
 
 
 class Alike(NamedTuple):
@@ -49,7 +49,7 @@ def _swept(message: wire.SubmitBatch, quantity_max: int) -> list[wire.ImageAsked
     if message.images is not None:
         raise Refused(
             "quantity_and_images",
-            "`inputs_each` makes the images itself.",
+            "With `inputs_each`, the combinations of its values are the images.",
             hint="Give either `images` or `inputs_each`.",
             path="$.data.inputs_each",
         )
@@ -61,7 +61,7 @@ def whose(message: wire.SubmitBatch) -> tuple[str, str, bool]:
     """User, character and premade. Raises Refused (invalid_field) if one is missing: only `like` completes them."""
     for field, value in (("username", message.username), ("character", message.character)):
         if value is None:
-            hint = "Give it, or name an image with `like`."
+            hint = "Give the field, or name an image with `like`."
             raise Refused("invalid_field", f"The field {field} is missing.", hint=hint, path="$.data")
     return message.username or "", message.character or "", bool(message.premade)
 
@@ -94,8 +94,10 @@ def check_quantity(message: wire.SubmitBatch, count: int, quantity_max: int) -> 
 def check_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) -> None:
     """Raises Refused: seed_out_of_range for a seed that no workflow takes, invalid_field for `+1` without `like`."""
     if isinstance(message.seed, str) and message.seed != "random":
-        text = f"{message.seed} adds to the seed of an image, and no image is named."
-        raise Refused("invalid_field", text, hint="Name an image with `like`, or give a number.", path="$.data.seed")
+        text = f"{message.seed} adds to the seed of an image, but no image is named."
+        raise Refused(
+            "invalid_field", text, hint="Name an image with `like`, or give a whole number.", path="$.data.seed"
+        )
     for path, seed in _given_seeds(message, asked):
         if not 0 <= seed <= SEED_MAX:
             raise Refused("seed_out_of_range", f"A seed is 0 to {SEED_MAX}.", hint=SEED_HINT, path=path)

@@ -94,7 +94,7 @@ def opened_store(context: Dependencies, name: str) -> tuple[OpenedStore, Store]:
     """A configured store that can be used. Raises Refused(unknown_store, plugin_broken, store_unavailable)."""
     opened = context.stores.get(name)
     if opened is None:
-        hint = f"Configured: {', '.join(context.stores) or 'none'}."
+        hint = f"Configured stores: {', '.join(context.stores) or 'none'}."
         raise Refused("unknown_store", f"There is no store {name[:64]!r}.", hint=hint, path="$.data.store")
     if opened.waiting is not None:
         raise unavailable(name, LaneFault("unknown", f"It could not be prepared yet: {opened.problem}"))

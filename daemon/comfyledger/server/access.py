@@ -36,7 +36,7 @@ class Access(msgspec.Struct, frozen=True):
         self._check_hosts(request)
         for origin in request.headers.getall("Origin", ()):
             if not self.takes_origin(request, origin):
-                hint = "List the page's origin in [door] allowed_origins if it is yours."
+                hint = "If the page is yours, list its origin in [door] allowed_origins."
                 raise Refused(
                     "forbidden_origin", f"Requests from the page {origin[:200]!r} are not allowed.", hint=hint
                 )
@@ -100,7 +100,7 @@ def _bearer(request: web.Request) -> str:
     given = request.headers.getall("Authorization", ())
     if len(given) > 1:
         text = f"The request has {len(given)} Authorization headers."
-        raise Refused("unauthorized", text, hint="Send one.", path="header.Authorization")
+        raise Refused("unauthorized", text, hint="Send one such header.", path="header.Authorization")
     scheme, _, token = given[0].partition(" ") if given else ("", "", "")
     return token.strip() if scheme.lower() == "bearer" else ""
 
@@ -154,7 +154,7 @@ def check_right(caller: Caller, needed: Right) -> None:
         hint = f"`comfyledger token add LABEL --right {needed}` makes a token with the right `{needed}`."
         raise Refused(
             "forbidden",
-            f"The token of {caller.label} has the right `{caller.right}`; this needs `{needed}`.",
+            f"The token of {caller.label} has the right `{caller.right}`; this request needs `{needed}`.",
             hint=hint,
         )
 
@@ -194,7 +194,7 @@ async def _check_graph(caller: Caller, message: wire.SubmitBatch, reader: Reader
     is_recorded = message.workflow is None and message.like is not None and await _has_graph(message.like, reader)
     if is_recorded or isinstance(message.workflow, dict):
         text = f"The token of {caller.label} may submit configured workflows only; a graph needs the right `submit`."
-        hint = "Name a configured workflow. Or `comfyledger token add LABEL --right submit` makes a token that may."
+        hint = "Name a configured workflow. `comfyledger token add LABEL --right submit` makes a token for graphs."
         raise Refused("forbidden", text, hint=hint, path="$.data.like" if is_recorded else "$.data.workflow")
 
 

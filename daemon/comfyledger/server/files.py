@@ -157,7 +157,7 @@ def _signature_in(request: web.Request) -> tuple[str, str] | None:
             raise Refused("unknown_field", text, hint=hint, path=f"query.{name[:64]}")
         if len(request.query.getall(name)) > 1:
             text = f"The parameter {name!r} occurs twice."
-            raise Refused("invalid_field", text, hint="Give it once.", path=f"query.{name}")
+            raise Refused("invalid_field", text, hint="Give the parameter once.", path=f"query.{name}")
     if not request.query:
         return None
     return request.query.get("expires", ""), request.query.get("signature", "")

@@ -89,7 +89,7 @@ async def listen(door: Door, local: Iterable[Path], context: Context, stack: Asy
         else:
             server, url = await _on_socket(path, door.unix_mode, _group(door.unix_group), make, stack)
     except OSError as error:
-        hint = "Choose another port or path in [door]: another program uses this one, or it cannot be used."
+        hint = "Another program uses this port or path, or it cannot be used: choose another one in [door]."
         raise Refused("config_invalid", f"The server cannot listen: {error.strerror or error}.", hint=hint) from error
     stack.callback(server.close)
     context.file_urls.door_url = "" if url.startswith(UNIX) else url

@@ -153,7 +153,7 @@ def add(path: Path, label: str, right: Right, now_s: float, *, read_all: bool = 
     """Make a token for a label that has none. Raises Refused(invalid_field, config_invalid), OSError."""
     with _changing(path) as tokens:
         if label in tokens:
-            hint = f"`comfyledger token rotate {label}` gives it a new one."
+            hint = f"`comfyledger token rotate {label}` gives the label a new token."
             raise Refused("invalid_field", f"The label {label!r} has a token already.", hint=hint)
         return _made(tokens, label, right, now_s, read_all=read_all)
 
@@ -192,7 +192,7 @@ def _made(tokens: dict[str, Token], label: str, right: Right, now_s: float, *, r
 
 def _known(tokens: Mapping[str, Token], label: str) -> Token:
     if label not in tokens:
-        hint = f"Labels: {', '.join(tokens)}." if tokens else "`comfyledger token add LABEL` makes one."
+        hint = f"Labels with a token: {', '.join(tokens)}." if tokens else "`comfyledger token add LABEL` makes one."
         raise Refused("invalid_field", f"There is no token for {label[:80]!r}.", hint=hint)
     return tokens[label]
 

@@ -27,7 +27,7 @@ def read_secret(source: str, environ: Mapping[str, str]) -> Secret:
     kind, _, rest = source.partition(":")
     found = environ.get(rest, "") if kind == "env" else _read(kind, rest, environ)
     if not found.strip():
-        hint = "Set it, or remove this setting from the configuration."
+        hint = "Provide the secret there, or remove this setting from the configuration."
         raise Refused("config_invalid", f"There is no secret at {source}.", hint=hint)
     return Secret(found.strip())
 

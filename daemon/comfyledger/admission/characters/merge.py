@@ -65,7 +65,7 @@ def defaults_of(message: wire.SubmitBatch, label: str, characters: CharacterSet)
 def _hint(typed: str, known: Mapping[str, NamedCharacter]) -> str:
     near = difflib.get_close_matches(typed[:64].lower().replace(" ", "-"), list(known), n=1)
     meant = f"Did you mean {known[near[0]].name!r}? " if near else ""
-    return f"{meant}`comfyledger characters` lists those that have them."
+    return f"{meant}`comfyledger characters` lists the characters that have defaults."
 
 
 def filling(defaults: CharacterDefaults, workflow: ReadyWorkflow) -> Filling:

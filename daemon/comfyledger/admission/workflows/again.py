@@ -77,8 +77,8 @@ def completed(message: wire.SubmitBatch, source: Source, policy: AdmissionPolicy
     made = sum(index <= batch.asked_for for index in prompt.images) // len(plan.every_output)
     has_quantity = message.quantity is not None or message.images is not None or bool(message.inputs_each)
     if message.character_defaults:
-        text = "The recipe has what the character's defaults made of its request."
-        raise Refused("invalid_field", text, hint="Omit it.", path="$.data.character_defaults")
+        text = "The recipe already contains the defaults of the character."
+        raise Refused("invalid_field", text, hint="Omit `character_defaults`.", path="$.data.character_defaults")
     filled = replace(
         message,
         username=batch.username if message.username is None else message.username,
@@ -108,7 +108,7 @@ def _by_name(plan: graphs.Plan, inputs: dict[str, Any]) -> dict[str, Any]:
     named = recipe.by_name(plan, inputs)
     unnamed = [name for name in named if name not in plan.inputs]
     if unnamed:
-        text = f"The recipe fills in {unnamed[0]}, which has no name that another workflow could know."
+        text = f"The recipe fills in {unnamed[0]}, and this input has no name by which another workflow could know it."
         hint = "Omit `workflow`, or give all inputs without `like`."
         raise Refused("unknown_input", text, hint=hint, path=PATH)
     return named
@@ -118,8 +118,8 @@ def _recorded(message: wire.SubmitBatch, source: Source, plan: graphs.Plan, poli
     name = source.batch.workflow
     if message.output is not None or message.outputs is not None:
         field = "outputs" if message.output is None else "output"
-        hint = "Omit it, or give the `workflow` too."
-        text = "A request with `like` has the outputs of the recipe."
+        hint = f"Omit `{field}`, or give a `workflow` too."
+        text = "A request with `like` and without `workflow` uses the outputs of the recipe."
         raise Refused("invalid_field", text, hint=hint, path=f"$.data.{field}")
     if name and name not in policy.workflows:
         text = f"The workflow {name} of this image is no longer configured."

@@ -84,8 +84,8 @@ def _outputs(message: wire.SubmitBatch) -> tuple[str, ...] | None:
     if message.output is None:
         return _no_node_twice(message.outputs) if message.outputs is not None else None
     if message.outputs is not None:
-        hint = "One node is an `output`; several are `outputs`."
-        raise Refused("invalid_field", "There are both `output` and `outputs`.", hint=hint, path="$.data.output")
+        hint = "Name one node as `output`, or several nodes as `outputs`."
+        raise Refused("invalid_field", "The request has both `output` and `outputs`.", hint=hint, path="$.data.output")
     return (message.output,)
 
 

@@ -91,8 +91,8 @@ def plan_workflow(
 def _telling(graph: Graph, node_id: str) -> Refused:
     return Refused(
         "workflow_output_unsupported",
-        f"Node {node_text(graph, node_id)} may write the secrets of the workflow into files from which they cannot be"
-        " taken out.",
+        f"Node {node_text(graph, node_id)} may write the secrets of the workflow into files from which the daemon"
+        " cannot remove them.",
         hint="Save with another node, for example SaveImage or SaveVideo.",
         path=printable(node_id),
     )

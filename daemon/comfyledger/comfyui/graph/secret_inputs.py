@@ -55,10 +55,11 @@ _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SCHEME: Final = re.compile(r"(?:bearer|basic|token) \S+", re.IGNORECASE)
 """The word before a key in an Authorization header. No other secret is written with a space."""
 _HINT: Final = (
-    'Name it in the configuration, like [workflows.NAME] secrets = { "12.api_key" = "env:MY_KEY" }, and omit it here.'
+    'Name the input in the configuration, for example [workflows.NAME] secrets = { "12.api_key" = "env:MY_KEY" },'
+    " and omit its value here."
 )
 
-_NESTED_HINT: Final = "A secret inside an object cannot be filled in: give the node an input of its own for it."
+_NESTED_HINT: Final = "A secret inside an object cannot be filled in. Give the node a separate input for the secret."
 
 
 def words_of(name: str) -> list[str]:

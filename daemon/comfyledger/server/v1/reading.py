@@ -60,7 +60,7 @@ async def read_body(request: web.Request, route: Route, bytes_max: int) -> Body:
     """
     for name, _ in _parameters(request, route):
         text = "A POST takes its fields in the body."
-        raise Refused("unknown_field", text, hint="Send them as JSON.", path=f"query.{name[:64]}")
+        raise Refused("unknown_field", text, hint="Send the fields in the body, as JSON.", path=f"query.{name[:64]}")
     hard_max = bytes_max * HARD_LIMIT if route.request is wire.SubmitBatch else bytes_max
     return body_of(request, route, await _read_bytes(request, bytes_max, hard_max))
 
@@ -129,7 +129,7 @@ def header_of(request: web.Request, name: str) -> str | None:
     given = request.headers.getall(name, ())
     if len(given) > 1:
         text = f"The header {name} occurs {len(given)} times."
-        raise Refused("invalid_field", text, hint="Send it once.", path=f"header.{name}")
+        raise Refused("invalid_field", text, hint="Send the header once.", path=f"header.{name}")
     return given[0] if given else None
 
 
@@ -163,7 +163,7 @@ async def _read_bytes(request: web.Request, bytes_max: int, hard_max: int) -> by
                     raise _too_large(bytes_max)
     except TimeoutError:
         text = f"The body did not arrive within {BODY_S:.0f} s."
-        raise Refused("timeout", text, hint="Send it faster, or in smaller requests.") from None
+        raise Refused("timeout", text, hint="Send the body faster, or in smaller requests.") from None
     return bytes(body) or b"{}"
 
 
@@ -177,7 +177,7 @@ def _check_type(request: web.Request) -> None:
         raise Refused("content_type", text, hint=hint, path="header.Content-Type")
     if coding != "identity":
         text = f"The body is compressed: {coding[:100]!r}."
-        raise Refused("content_type", text, hint="Send it uncompressed.", path="header.Content-Encoding")
+        raise Refused("content_type", text, hint="Send the body uncompressed.", path="header.Content-Encoding")
 
 
 def _too_large(bytes_max: int) -> Refused:

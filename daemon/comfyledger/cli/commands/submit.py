@@ -157,7 +157,7 @@ def _check_of_rows(options: dict[str, Any], rows: RowFile) -> None:
     type=seed_or_change,
     metavar="SEED",
     help="The seed of the first prompt; each further prompt adds one. `random` makes one up; with --like, +1 is the"
-    " seed of the image and one more.",
+    " seed of the image plus one.",
 )
 @click.option("--images-per-prompt", type=int, help="How many images each run makes. Default: 1.")
 @click.option("--priority", type=click.Choice(wire.PRIORITIES), default="normal", show_default=True)

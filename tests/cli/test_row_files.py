@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from comfyledger import wire
 from comfyledger.cli import base
+from comfyledger.cli.commands.submit import submit_rows
 from comfyledger.cli.rows import send_rows
 from comfyledger.cli.rows.row_file import RowFile
 from comfyledger.cli.rows.row_request import RequestIds, fields_of
@@ -203,7 +205,8 @@ def test_rows_of_a_character_are_accepted_in_their_order(ledger: Ledger, submit:
             raise Refused("busy")
 
     ledger.refuse = refuse
-    submit(HEAD + "".join(f"Areg,c{number % 3},{number}\n" for number in range(60)))
+    result = submit(HEAD + "".join(f"Areg,c{number % 3},{number}\n" for number in range(60)))
+    assert result.stderr.count("waiting") == 1
     sent = [(body["character"], body["inputs"]["prompt"]) for body in ledger.bodies.values()]
     for character in range(3):
         assert [place for name, place in sent if name == f"c{character}"] == list(range(character, 60, 3))
@@ -276,6 +279,25 @@ def test_what_is_not_about_one_row_ends_and_says_how_to_continue(
     assert result.exit_code != base.DONE
     assert "run the same command again" in result.stderr
     assert len(door.requests("submit_batch")) <= send_rows.AT_ONCE
+
+
+async def test_an_interrupted_command_says_how_to_continue(capsys: pytest.CaptureFixture[str]) -> None:
+    class Silent:
+        asked = asyncio.Event()
+
+        async def submit(self, **_: Any) -> None:
+            self.asked.set()
+            await asyncio.Event().wait()
+
+    rows, client = RowFile(io.BytesIO(HEAD.encode() + b"a,b,c\n" * 20), is_csv=True), Silent()
+    sending = asyncio.create_task(submit_rows(cast("Any", client), rows, RequestIds(""), {}, as_json=False))
+    await client.asked.wait()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    said = capsys.readouterr()
+    assert "run the same command again" in said.err
+    assert "0 new" in said.out
 
 
 @pytest.mark.parametrize(

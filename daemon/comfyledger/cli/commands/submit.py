@@ -196,7 +196,7 @@ async def submit(
     asked["premade"] = asked["premade"] or None
     asked |= {"inputs": dict(inputs), "inputs_each": _swept(each), "outputs": outputs or None}
     if rows is not None:
-        return await _submit_rows(client, rows, RequestIds(run), asked, as_json)
+        return await submit_rows(client, rows, RequestIds(run), asked, as_json)
     with _request_named(request_id) as named:
         batch = await _submitted(client, {"request_id": named, **asked})
     if as_json:
@@ -223,7 +223,8 @@ async def _submitted(client: Client, asked: dict[str, Any]) -> wire.BatchAccepte
         return await client.submit(**{**asked, "like": image.image_id})
 
 
-async def _submit_rows(client: Client, rows: RowFile, ids: RequestIds, defaults: dict[str, Any], as_json: bool) -> int:
+async def submit_rows(client: Client, rows: RowFile, ids: RequestIds, defaults: dict[str, Any], as_json: bool) -> int:
+    """Send the rows of a file and say what became of them. Returns the exit code."""
     with meter(as_json, LINE_EVERY_ROWS) as shown:
         report = RowReport(shown, rows.total, as_json)
         try:

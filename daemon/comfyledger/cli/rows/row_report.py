@@ -25,7 +25,7 @@ class RowReport:
         self._total = total
         self._as_json = as_json
         self._hints: set[tuple[str, str]] = set()
-        self._waits = ""
+        self._waited: tuple[str, int] | None = None
         self.new = self.before = self.checked = self.failed = 0
 
     def accepted(self, row: Row, request_id: str, batch: wire.BatchAccepted) -> None:
@@ -51,11 +51,11 @@ class RowReport:
         self._count()
 
     def waits(self, refusal: Refused) -> None:
-        """Said once for each reason, until a row goes through."""
-        text = f"waiting, {self._done:,} of {self._total:,} rows are done: {refusal.message}"
-        if self._waits != refusal.code:
-            self._shown.wait(text)
-        self._waits = refusal.code
+        """In a pipe said once for each reason and page of rows: at a limit each row may have to wait."""
+        now = refusal.code, self._done // LINE_EVERY_ROWS
+        if self._shown.is_live or self._waited != now:
+            self._shown.wait(f"waiting, {self._done:,} of {self._total:,} rows are done: {refusal.message}")
+        self._waited = now
 
     def say_end(self) -> None:
         if self._as_json:
@@ -72,7 +72,6 @@ class RowReport:
         return self.new + self.before + self.checked + self.failed
 
     def _count(self) -> None:
-        self._waits = ""
         text = f"{self._done:,} of {self._total:,} rows, {self.failed:,} refused"
         self._shown.count(self._done, text)
         self._shown.progress(self._done, self._total, text)

@@ -51,6 +51,11 @@ class Meter:
         self._task = shown.add_task("", total=None)
         self._counted = 0
 
+    @property
+    def is_live(self) -> bool:
+        """Whether lines are redrawn in place."""
+        return not self._shown.disable
+
     def say(self, text: str) -> None:
         """A line that stays."""
         if self._shown.disable:

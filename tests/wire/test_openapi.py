@@ -126,3 +126,9 @@ def test_what_may_be_left_out_is_optional_for_every_tool() -> None:
     ]
     assert [field for field in fields if "default" in field] == []
     assert schema("SubmitBatchBody")["properties"]["priority"]["description"].endswith(' Default: `"normal"`.')
+
+
+def test_a_batch_is_asked_for_with_a_body_although_no_field_alone_is_required() -> None:
+    said = {route.kind: operation(route).get("requestBody", {}) for route in ROUTES if route.method == "POST"}
+    assert said["submit_batch"]["required"] is True
+    assert said["cancel"]["required"] is False

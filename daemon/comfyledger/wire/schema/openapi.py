@@ -169,6 +169,10 @@ def _parameter(where: str, name: str, field: str, kind: Schema) -> Schema:
     return {"name": name, "in": where, "required": required, "description": text, "schema": schema, **style, **shown}
 
 
+_NEEDS_BODY: Final = frozenset({"submit_batch"})
+"""Requests of which no field alone is required, and that are refused without any: a user and a character, or `like`."""
+
+
 def _body(route: Route, schemas: dict[str, Schema]) -> Schema:
     """The request's fields that do not stand in the path. `request_id` may stand in a header."""
     name = route.request.__name__
@@ -183,7 +187,7 @@ def _body(route: Route, schemas: dict[str, Schema]) -> Schema:
         "schema": {"$ref": COMPONENTS + name},
         "example": {field: one for field, one in shown.items() if field in fields},
     }
-    return {"required": bool(required), "content": {JSON: content}}
+    return {"required": bool(required) or route.kind in _NEEDS_BODY, "content": {JSON: content}}
 
 
 def _file() -> dict[str, Any]:

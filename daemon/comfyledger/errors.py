@@ -70,7 +70,7 @@ CODES: Final[dict[str, str]] = {
     "unknown_image": "There is no image of this name.",
     "recipe_forgotten": "The recipe of the image was forgotten, so it cannot be used again.",
     "unknown_scope": "There is nothing of this name to pause or resume.",
-    "take_missing": "A run gave more files than it has images; say with take which files to use.",
+    "take_missing": "A run gave more files than it has images; choose with `take` which files to use.",
     "nothing_to_do": "There is nothing to change.",
     "unknown_position": "The log has no such position.",
     "epoch_changed": "The ledger was restored; positions of the earlier epoch are no longer valid.",

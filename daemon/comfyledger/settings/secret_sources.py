@@ -13,7 +13,7 @@ from typing import Final
 from comfyledger.errors import Refused
 from comfyledger.settings.sections import Secret
 
-HINT: Final = 'Say where the secret is: "env:NAME", "file:PATH" or "credential:NAME".'
+HINT: Final = "Correct the place of the secret, or let the user of the daemon read the file."
 _KINDS: Final = frozenset({"env", "file", "credential"})
 
 

@@ -32,8 +32,8 @@ class PromptSubmitting(Event, frozen=True):
     choice_over: Annotated[
         bool,
         Meta(
-            description="Whether an earlier choice by `retry --take` ends with this attempt: files that were "
-            "chosen but that no image has received are dropped."
+            description="Whether this attempt drops files that an earlier `retry --take` chose and that no image has "
+            "received."
         ),
     ] = False
     version: Annotated[

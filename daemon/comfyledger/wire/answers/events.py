@@ -186,8 +186,8 @@ class Explanation(Answer, frozen=True):
     made_like_more: Annotated[
         bool,
         Meta(
-            description="Whether there may be more such batches: only the next 2,000 batches of the user are checked, "
-            "and at most 100 are named."
+            description="Whether there may be more such batches: only the 2,000 batches that the user "
+            "requested next after the image's batch are checked, and at most 100 are named."
         ),
     ] = False
 

@@ -60,7 +60,7 @@ CODES: Final[dict[str, str]] = {
     "graph_too_large": "The workflow is above the size limit.",
     "unknown_input": "The workflow has no input of this name.",
     "seed_out_of_range": "A seed is below zero or above 2^53-1, or a node of the workflow does not take it.",
-    "comfyui_refused": "ComfyUI refused the graph, or could not be asked.",
+    "comfyui_refused": "ComfyUI refused the graph and gave no code.",
     "series_unanswered": "A store could not say which numbers it holds, so no number was given.",
     "storage_full": "A disk is nearly full, or parked images take more than their limit; new work is refused.",
     # queries and control

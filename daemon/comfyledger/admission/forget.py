@@ -74,7 +74,7 @@ async def _planned(context: Dependencies, message: wire.Forget, batch_id: str) -
 def _check_indexes(batch: BatchRow, indexes: list[int]) -> None:
     unknown = [index for index in indexes if index > batch.images]
     if unknown:
-        text = f"The batch has no image {min(unknown)}; it has 1 to {batch.images}."
+        text = f"The batch has no image {min(unknown)}; its images are 1 to {batch.images}."
         hint = f"`comfyledger images --batch {batch.batch_id}` lists them."
         raise Refused("unknown_image", text, hint=hint, path="$.data.images")
 

@@ -197,7 +197,7 @@ def chosen_images(draft: Draft, batch: BatchRow, indexes: tuple[int, ...]) -> li
     named = frozenset(indexes)
     unknown = named - {image.index for image in images}
     if unknown:
-        text = f"The batch has no image {min(unknown)}; it has 1 to {len(images)}."
+        text = f"The batch has no image {min(unknown)}; its images are 1 to {len(images)}."
         raise Refused("unknown_image", text, hint=f"`comfyledger images --batch {batch.batch_id}` lists them.")
     return [image for image in images if not indexes or image.index in named]
 

@@ -33,8 +33,7 @@ class SeriesRaised(Event, frozen=True):
     next: Annotated[
         int,
         Meta(
-            description="The number that will be given next. Lower numbers without a batch were not given by this "
-            "ledger.",
+            description="The number that will be given next. Lower numbers without a batch in this log were skipped.",
             examples=[58],
         ),
     ]

@@ -164,7 +164,8 @@ class Explanation(Answer, frozen=True):
         str,
         Meta(
             description="Why a number was skipped: `held` (a store held higher ones when the series was opened), "
-            "`raised`, or `unknown`.",
+            "`raised` (an import or a restore raised the series above it), or `unknown` (no event that the token sees "
+            "explains it).",
             examples=["held"],
         ),
     ] = ""

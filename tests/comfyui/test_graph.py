@@ -109,7 +109,7 @@ def test_an_unknown_input_is_refused_with_the_nearest_and_all_there_is(asked: st
     refused = refusal(check_inputs, diffusion(), DIFFUSION, {asked: "x"})
     assert (refused.code, refused.path) == ("unknown_input", asked)
     assert nearest in refused.hint
-    assert "It has prompt, " in refused.hint
+    assert "The workflow has prompt, " in refused.hint
 
 
 @pytest.mark.parametrize(

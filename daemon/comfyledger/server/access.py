@@ -57,12 +57,10 @@ class Access(msgspec.Struct, frozen=True):
         """
         named = request.headers.getall("Host", [])
         target = authority_of(request.raw_path)
-        if target is not None:
-            named = [*named, target]
-        if not named or len(named) > 1 + (target is not None):
+        if len(named) > 1 or not (named or target):
             hint = "Send one Host header."
             raise Refused("forbidden_host", f"The request has {len(named)} Host headers.", hint=hint)
-        for name in named:
+        for name in [*named, *([target] if target is not None else [])]:
             if host_of(name) not in self.hosts:
                 hint = "Use 127.0.0.1, or list the name in [door] allowed_hosts."
                 raise Refused("forbidden_host", f"This daemon does not answer for the host {name[:200]!r}.", hint=hint)

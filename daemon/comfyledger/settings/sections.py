@@ -211,7 +211,8 @@ class Limits(Section, frozen=True):
     """`[limits]`: a limit on everything."""
 
     open_images_max: Positive = 100_000
-    """Images of one label that are neither stored nor given up. A batch that would exceed this is refused."""
+    """Images of one label that still have to be rendered or stored; failed and parked ones do not count. A batch that
+    would exceed this is refused."""
     quantity_max: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
     """Images of one batch."""
     graph_bytes_max: Positive = 524_288

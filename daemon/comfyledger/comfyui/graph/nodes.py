@@ -153,7 +153,7 @@ def unknown_input(graph: Graph, names: Mapping[str, str], asked: str, address: s
     near = difflib.get_close_matches(address[:COMPARED_CHARS_MAX], known, n=1)
     hint = [f"Did you mean {printable(word)}?" for word in near]
     if known:
-        hint.append(f"It has {some_of(map(printable, known))}.")
+        hint.append(f"The workflow has {some_of(map(printable, known))}.")
     message = f"The workflow has no input {printable(address)}."
     return Refused("unknown_input", message, hint=" ".join(hint), path=printable(asked))
 

@@ -26,7 +26,7 @@ CODES: Final[dict[str, str]] = {
     "invalid_field": "A field is missing, or its value has the wrong type or is out of range.",
     "unknown_path": "There is nothing at this path.",
     "method_not_allowed": "This path does not take this method.",
-    "content_type": "The content type of the body is not application/json.",
+    "content_type": "The body is not application/json, or it is compressed.",
     "protocol_version": "The daemon does not support the client's protocol version.",
     # access
     "unauthorized": "The token is missing or wrong.",

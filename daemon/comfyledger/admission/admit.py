@@ -141,7 +141,7 @@ def _check_request_id(request_id: str) -> None:
     if not 1 <= len(request_id.encode()) <= wire.REQUEST_ID_BYTES_MAX:
         raise Refused(
             "invalid_field",
-            f"request_id has 1 to {wire.REQUEST_ID_BYTES_MAX} bytes.",
+            f"request_id must have 1 to {wire.REQUEST_ID_BYTES_MAX} bytes.",
             hint="Send a new string for each batch, for example a UUID.",
             path="$.data.request_id",
         )

@@ -100,7 +100,7 @@ def check_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) -> 
         )
     for path, seed in _given_seeds(message, asked):
         if not 0 <= seed <= SEED_MAX:
-            raise Refused("seed_out_of_range", f"A seed is 0 to {SEED_MAX}.", hint=SEED_HINT, path=path)
+            raise Refused("seed_out_of_range", f"A seed must be 0 to {SEED_MAX}.", hint=SEED_HINT, path=path)
 
 
 def _given_seeds(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked]) -> list[tuple[str, int]]:

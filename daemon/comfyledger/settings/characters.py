@@ -48,7 +48,8 @@ def character_mistakes(characters: Mapping[str, Character], workflows: Collectio
 def _mistakes(name: str, character: Character, workflows: Collection[str]) -> Iterator[Mistake]:
     path = f"characters.{name}"
     if not slug(name).strip("-_."):
-        yield Mistake(path, "The name has no letter or digit that a file name can hold.", "Use letters of any script.")
+        text = "The name has no letter or digit that a file name can hold."
+        yield Mistake(path, text, "Use letters or digits of any language.")
     for place, one in ((path, character), (f"{path}.premade", character.premade), (f"{path}.own", character.own)):
         if one.workflow and one.workflow not in workflows:
             hint = f"Choose one of: {', '.join(sorted(workflows))}."

@@ -278,7 +278,8 @@ def _bounded(typed: str, field: str) -> str:
 
 def _usable(value: str, field: str) -> str:
     if not value.strip("-_."):
-        raise _unusable(field, "has no letter or digit that a file name can hold", "Use letters of any script.")
+        what, hint = "has no letter or digit that a file name can hold", "Use letters or digits of any language."
+        raise _unusable(field, what, hint)
     return value
 
 

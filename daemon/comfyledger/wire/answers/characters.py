@@ -59,7 +59,11 @@ class CharacterInfo(Answer, frozen=True):
     ] = {}
     unchecked: Annotated[
         list[str],
-        Meta(description="Backends that have not said all that they have.", examples=[["main"]]),
+        Meta(
+            description="Backends of which the daemon does not know all node classes, models or embeddings; for these "
+            "`missing` may lack something.",
+            examples=[["main"]],
+        ),
     ] = []
 
 

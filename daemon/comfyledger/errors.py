@@ -50,7 +50,7 @@ CODES: Final[dict[str, str]] = {
     "workflow_invalid": "The workflow cannot be read or is malformed.",
     "workflow_no_output": "No node of the workflow saves or shows a file, or the node that was named does not exist.",
     "workflow_output_ambiguous": "The workflow has more outputs than a batch can have.",
-    "workflow_output_unsupported": "The files of the workflow's output cannot be got, or may not be kept.",
+    "workflow_output_unsupported": "The daemon cannot get the files of the workflow's output, or must not keep them.",
     "workflow_unsafe_path": "The workflow names a file outside ComfyUI's folders.",
     "workflow_node_denied": "The workflow uses a node class that graphs in requests may not use.",
     "secret_input": "This input holds a secret; only the configuration may set it.",

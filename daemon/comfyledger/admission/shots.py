@@ -189,11 +189,11 @@ def _check_multiples(message: wire.SubmitBatch, groups: Sequence[Alike]) -> None
         entries = "1 equal entry" if count == 1 else f"{count} equal entries in a row"
         asked = f"quantity is {count}" if message.images is None else f"`images` has {entries}"
         if message.inputs_each:
-            asked = f"{count} equal images follow each other"
+            asked = f"the sweep has {count} equal images in a row"
         raise Refused(
             "workflow_batch_size",
             f"Each run makes {step} images (images_per_prompt), and the daemon cannot change that in this workflow;"
-            f" {asked}, which is not a multiple of {step}.",
+            f" {asked}, and {count} is not a multiple of {step}.",
             hint=f"Ask for {' or '.join(near)}, or name the workflow's batch size as batch_size in [workflows.NAME].",
             path="$.data.quantity" if message.images is None else f"$.data.images[{group.places[0]}]",
         )

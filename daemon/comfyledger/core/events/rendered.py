@@ -175,8 +175,8 @@ class PromptFailed(Event, frozen=True):
             description="Why: `execution_error`, `timeout` (it ran longer than `render_timeout_s`), `wrong_count` (no"
             " file; in older releases also more files than images), `file_missing`, `broken`, `too_slow` "
             "(a file did not arrive in time), `redirected` (a file is only at another address), `poison` "
-            "(the daemon stopped too often while it checked a file), `not_rendered` (the attempt gave no file for an "
-            "image that was retried meanwhile), or `http_STATUS`.",
+            "(the daemon stopped too often while it checked a file), `not_rendered` (an image was retried "
+            "while the attempt ran, and the attempt made no file for it), or `http_STATUS`.",
             examples=["execution_error"],
         ),
     ]

@@ -29,7 +29,7 @@ class CharacterDefaultsInfo(Answer, frozen=True):
 
 
 class CharacterInfo(Answer, frozen=True):
-    """A character of the configuration, and what keeps it from being rendered."""
+    """A character of the configuration, and what each ComfyUI lacks for it."""
 
     name: Annotated[str, Meta(description="Its name in the configuration.", examples=["opal-fever"])]
     display_name: Annotated[str, Meta(description="How people call it.", examples=["Opal Fever"])]

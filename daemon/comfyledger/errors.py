@@ -37,7 +37,7 @@ CODES: Final[dict[str, str]] = {
     "forbidden_host": "The request names a host for which this daemon does not answer.",
     "busy": "The daemon is overloaded, or another program locks its ledger; the request was not accepted.",
     "rate_limited": "The client sends too many frames or requests per second.",
-    "too_many_open": "The client has too many images that are not stored yet.",
+    "too_many_open": "The client has too many images that still have to be rendered or stored.",
     # batches
     "request_id_conflict": "The request_id was used before with another body.",
     "quantity_and_images": "Give either quantity or images.",

@@ -90,6 +90,7 @@ async def test_a_daemon_that_dies_together_with_comfyui_blames_nobody(house: Hou
     async with house.app() as app:
         asked = await app.submit("r1", quantity=1)
         await until(lambda: house.comfyui.control()["held_at"], "the prompt runs")
+        await until(lambda: log_of(app, asked, "prompt_accepted"), "the daemon knows that ComfyUI has it")
     house.daemon.signal(signal.SIGKILL)
     await house.comfyui.restart()
     await house.daemon.begin()

@@ -72,6 +72,23 @@ def test_what_every_image_replaces_is_not_looked_at_in_the_workflow() -> None:
     assert kinds(checked.mistakes(wrong(), [{"1.model": "a"}, {}], INFO).every) == [("model", "value_not_in_list")]
 
 
+def test_what_stands_where_a_file_is_loaded_does_not_count() -> None:
+    checked = WorkflowChecks("full")
+    nothing = template("null", **{"1": node("Noise", model=None, width=8)})
+    assert checked.mistakes(nothing, [{}, {}], INFO, [{"1.model"}, {"1.model"}]).every == ()
+    assert checked.mistakes(nothing, [{"1.width": 9}], INFO, [{"1.model"}]).every == ()
+    assert checked.mistakes(wrong(), [{"1.model": "a"}, {}], INFO, [(), {"1.model"}]).every == ()
+    assert kinds(checked.mistakes(wrong(), [{}, {}], INFO, [{"1.model"}, ()]).every) == [("model", "value_not_in_list")]
+
+
+def test_a_file_for_a_node_whose_inputs_depend_on_its_values_does_not_count_either() -> None:
+    mode = {"key": "plain", "inputs": {"required": {}}}
+    grown = {"required": {"mode": ["COMFY_DYNAMICCOMBO_V3", {"options": [mode]}], "model": [["a"]]}}
+    info = ObjectInfo(CLASSES | {"Noise": {"input": grown, "output": ["IMAGE"]}}, "two")
+    graph = template("dynamic", **{"1": node("Noise", mode="plain", model=None)})
+    assert WorkflowChecks("full").mistakes(graph, [{"1.mode": "plain"}], info, [{"1.model"}]).every == ()
+
+
 def test_the_same_question_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     found = checks.find_mistakes

@@ -82,19 +82,27 @@ class WorkflowChecks:
         self._found: Recent[tuple[Hashable, ...], _Found] = Recent(RESULTS_KEPT)
         self._unknown: Recent[tuple[str, str], frozenset[str]] = Recent(RESULTS_KEPT)
 
-    def mistakes(self, template: Template, images: Sequence[Mapping[str, Any]], info: ObjectInfo) -> Mistakes:
+    def mistakes(
+        self,
+        template: Template,
+        images: Sequence[Mapping[str, Any]],
+        info: ObjectInfo,
+        loads: Sequence[Collection[str]] = (),
+    ) -> Mistakes:
         """Why ComfyUI would refuse a workflow with these values. `images`: the values of each image, by address.
+        `loads`: for each image the addresses that get the name of a file that ComfyUI need not have yet; empty if no
+        image has any.
 
         What every image replaces is not looked at in the workflow.
         """
         if self.level == "off":
             return Mistakes()
-        given = any(images)
-        replaced: frozenset[str] = frozenset(images[0]).intersection(*images[1:]) if given else frozenset()
+        replaced = _in_every(images, loads)
         found = self._of_workflow(template, replaced, info)
-        if found.mistakes or self.level == "classes" or not given:
+        if found.mistakes or self.level == "classes" or not any(images):
             return Mistakes(found.mistakes)
-        return Mistakes((), checks.find_image_mistakes(template.graph, images, info, feeding=found.feeding))
+        by_image = checks.find_image_mistakes(template.graph, images, info, feeding=found.feeding, loads=loads)
+        return Mistakes((), by_image)
 
     def _of_workflow(self, template: Template, replaced: frozenset[str], info: ObjectInfo) -> _Found:
         outputs = tuple(output.node for output in template.plan.every_output)
@@ -118,3 +126,9 @@ class WorkflowChecks:
         return self._unknown.put(
             key, frozenset(node_id for node_id in others if template.graph[node_id]["class_type"] not in info)
         )
+
+
+def _in_every(images: Sequence[Mapping[str, Any]], loads: Sequence[Collection[str]]) -> frozenset[str]:
+    """The addresses at which every image has a value or a file of its own."""
+    filled = [frozenset({*values, *files}) for values, files in zip(images, loads or [()] * len(images), strict=True)]
+    return filled[0].intersection(*filled[1:]) if filled else frozenset()

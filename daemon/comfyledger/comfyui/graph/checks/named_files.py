@@ -49,11 +49,21 @@ def names_model(value: object) -> bool:
     return isinstance(value, str) and _ending(value) in _MODELS
 
 
+def names_medium(value: object) -> bool:
+    """Whether a value is the file name of a picture, a video, a sound or another file that people upload."""
+    return isinstance(value, str) and _ending(value) in _MEDIA and not _LEADS_ELSEWHERE.match(value)
+
+
+def marks_of(one: Input) -> list[str]:
+    """The marks of an input that say what people upload for it: `image_upload`, `video_upload`, ..."""
+    return [mark for mark in _UPLOADED if one.config.get(mark) is True]
+
+
 def takes_uploads(node_class: NodeClass, one: Input) -> bool:
     """Whether an input names a file that people upload. ComfyUI then looks whether the file is there, and not whether
     its name is in the list.
     """
-    is_marked = one.type == COMBO and any(one.config.get(mark) is True for mark in _UPLOADED)
+    is_marked = one.type == COMBO and bool(marks_of(one))
     return is_marked or (node_class.name, one.name) in _UNMARKED
 
 
@@ -143,7 +153,7 @@ def _files_of(node: Mapping[str, Any], info: ObjectInfo | None) -> Iterator[str]
     given = node["inputs"]
     node_class = info.get(node["class_type"]) if info is not None else None
     if (node_class is None or node_class.is_custom) and "load" in words_of(node["class_type"]):
-        yield from (value for value in given.values() if _names_medium(value))
+        yield from (value for value in given.values() if names_medium(value))
     if node_class is None:
         return
     for name, one in inputs_of(node_class, given).items():
@@ -156,10 +166,6 @@ def _names_upload(one: Input, value: object) -> bool:
     if not isinstance(value, str) or not value or _LEADS_ELSEWHERE.match(value) or not _in_input_folder(one, value):
         return False
     return bool(_ending(value)) or value not in (one.options or ())
-
-
-def _names_medium(value: object) -> bool:
-    return isinstance(value, str) and _ending(value) in _MEDIA and not _LEADS_ELSEWHERE.match(value)
 
 
 def _wanted(graph: Graph, nodes: Iterable[str] | None) -> list[str]:

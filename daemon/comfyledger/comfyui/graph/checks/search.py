@@ -7,6 +7,7 @@ question whether the class of its node is known.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain, repeat
 from typing import Any, Final, Literal
 
 from comfyledger.comfyui.graph.checks.inputs import Fault, fault_of, leads_to_node
@@ -56,19 +57,20 @@ def find_image_mistakes(
     info: ObjectInfo,
     *,
     feeding: Collection[str],
+    loads: Iterable[Collection[str]] = (),
 ) -> dict[int, tuple[NodeMistake, ...]]:
     """The mistakes of values that a request gives to its images, by the place of the image; right ones are left out.
 
-    `images`: for each image its values by address. The graph has no mistakes. `feeding`: its nodes that are run, as
-    `upstream` finds them. Only nodes that get a value are looked at, so that a thousand images cost little. It ends at
-    MISTAKES_MAX mistakes.
+    `images`: for each image its values by address. `loads`: for each image the addresses that get a file; what stands
+    there does not count. The graph has no mistakes. `feeding`: its nodes that are run, as `upstream` finds them. Only
+    nodes that get a value are looked at, so that a thousand images cost little. It ends at MISTAKES_MAX mistakes.
     """
     server = Server(info)
     found: dict[int, tuple[NodeMistake, ...]] = {}
     left = MISTAKES_MAX
-    for place, values in enumerate(images):
+    for place, (values, filled) in enumerate(zip(images, chain(loads, repeat(())), strict=False)):
         nodes = _by_node(values, feeding)
-        mistakes = tuple(one for node_id, given in nodes for one in _of_values(server, graph, node_id, given))
+        mistakes = tuple(one for node_id, given in nodes for one in _of_values(server, graph, node_id, given, filled))
         if mistakes:
             found[place] = mistakes[:left]
             left -= len(found[place])
@@ -131,13 +133,15 @@ def _by_node(values: Mapping[str, Any], feeding: Collection[str]) -> Iterator[tu
     yield from nodes.items()
 
 
-def _of_values(server: Server, graph: Graph, node_id: str, values: Mapping[str, Any]) -> Iterator[NodeMistake]:
+def _of_values(
+    server: Server, graph: Graph, node_id: str, values: Mapping[str, Any], filled: Collection[str]
+) -> Iterator[NodeMistake]:
     """The mistakes of a node that gets values. A dynamic choice may bring other inputs, so then all are looked at."""
     node = {**graph[node_id], "inputs": {**graph[node_id]["inputs"], **values}}
     node_class = server.class_of(node)
     if node_class is not None:
         only = None if server.is_dynamic(node_class) else values
-        yield from _of_node(server, graph, node_id, node, only=only)
+        yield from _of_node(server, graph, node_id, node, only=only, but=filled)
 
 
 def _unknown_class(server: Server, graph: Graph, node_id: str) -> NodeMistake:

@@ -8,16 +8,17 @@ import msgspec
 import pytest
 
 from comfyledger.core import events as module
-from comfyledger.core.commands import PauseLane, ResumeLane
+from comfyledger.core.commands import ForgetInput, PauseLane, ResumeLane
 from comfyledger.core.events import KIND_OF, KINDS, Event, Recorded, stream_of
 from comfyledger.core.evolve import evolve as fold
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.evolve.transitions import COUNT
 from comfyledger.core.keys import BatchKey
-from comfyledger.core.reports import LaneWorks
+from comfyledger.core.reports import InputGone, LaneWorks
 from comfyledger.core.rows import BatchRow, ImageState, Slice, TemplateRow
 from support.core_builders import (
     PlainLedger,
+    adding,
     cancel,
     deleted,
     dropping,
@@ -32,11 +33,14 @@ from support.core_builders import (
     interrupted,
     kept,
     laid_by,
+    loading,
     lost,
+    made_from,
     miscounted,
     one_kept,
     one_stored,
     owing,
+    pinned,
     raising,
     refused,
     release,
@@ -44,6 +48,8 @@ from support.core_builders import (
     renumbering,
     restoring,
     retry,
+    sending,
+    sources_of,
     stuck,
     submit,
     taking,
@@ -90,6 +96,12 @@ GOLDEN = {
     "lane_paused": "lane cause code words",
     "lane_resumed": "lane cause",
     "ledger_restored": "epoch_before epoch position_before evidence margin by first",
+    "input_added": "sha256 size_bytes extension width height by checked",
+    "input_sent": "sha256 size_bytes extension backend name",
+    "input_forgotten": "sha256 labels by",
+    "input_erased": "sha256 reason",
+    "input_removed": "sha256 backend found",
+    "sources_fixed": "batch_id prompt loads",
 }
 """Kinds and fields as ledgers hold them. What stands here is never renamed or removed; what is new is added."""
 
@@ -118,6 +130,9 @@ def eventful() -> PlainLedger:
         *(taking("all", batch="b5"), kept(1, 3, prompt=1, batch="b5")),
         *(stuck(lane), stuck(lane, "full"), LaneWorks(lane), PauseLane("app", lane), ResumeLane("app", lane)),
         restoring(("Areg", 120), ("Kim", 3)),
+        *(adding("1f"), sending("1f"), submit("b6", 1, loads=(loading("1f"),)), one_stored(1, batch="b6")),
+        *(submit("b7", 1, loads=(made_from("b6"),)), sources_of("b7", made_from("b6", sha256=pinned(1).sha256))),
+        *(ForgetInput("app", "1f"), InputGone("1f", "main")),
     )
 
 
@@ -160,7 +175,9 @@ def test_an_event_of_a_later_version_with_more_fields_can_be_read(event: Event) 
 
 @pytest.mark.parametrize("event", of_each_kind(), ids=lambda event: KIND_OF[type(event)])
 def test_an_event_belongs_to_a_stream(event: Event) -> None:
-    about = next((value for key in ("batch_id", "series", "lane") if (value := getattr(event, key, ""))), "ledger")
+    about = next(
+        (value for key in ("batch_id", "series", "lane", "sha256") if (value := getattr(event, key, ""))), "ledger"
+    )
     assert stream_of(event).endswith(about)
     assert about
 

@@ -6,13 +6,14 @@ nothing down and knows no SQL; what it does is what the engine does for one mess
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
 
 from comfyledger.core.commands import (
+    AddInput,
     CancelBatch,
     DropStore,
     Forget,
@@ -32,6 +33,7 @@ from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.events import (
     BatchHeld,
     BatchRequested,
+    BatchSettled,
     BlobErased,
     Event,
     FilesWaiting,
@@ -40,7 +42,16 @@ from comfyledger.core.events import (
     Recorded,
 )
 from comfyledger.core.evolve.evolve import evolve, touches
-from comfyledger.core.keys import BatchImages, BatchPrompts, BatchTexts, Key, ManyKey, gathered
+from comfyledger.core.keys import (
+    BatchImages,
+    BatchInputs,
+    BatchPrompts,
+    BatchTexts,
+    InputUses,
+    Key,
+    ManyKey,
+    gathered,
+)
 from comfyledger.core.naming.names import Series, Templates, series_of
 from comfyledger.core.reports import (
     DeletionDone,
@@ -48,6 +59,7 @@ from comfyledger.core.reports import (
     FilesKept,
     FilesLaidBy,
     ImageIsLost,
+    InputSending,
     LaneStuck,
     PromptDoesNotFit,
     PromptHasFailed,
@@ -56,6 +68,7 @@ from comfyledger.core.reports import (
     PromptWasAccepted,
     PromptWasInterrupted,
     PromptWasRefused,
+    SourcesFound,
     SubmitIntended,
     UploadDone,
     UploadIntended,
@@ -64,6 +77,8 @@ from comfyledger.core.reports import (
 from comfyledger.core.rows import (
     BatchRow,
     ImageRow,
+    InputRow,
+    InputUse,
     LaneRow,
     PromptRow,
     Row,
@@ -74,7 +89,17 @@ from comfyledger.core.rows import (
     TextRow,
     row_id,
 )
-from comfyledger.core.values import Evidence, OutputFile, Pinned, PromptFixed, StoreRef, Take, blob_of
+from comfyledger.core.values import (
+    Evidence,
+    ImageAt,
+    LoadedFile,
+    OutputFile,
+    Pinned,
+    PromptFixed,
+    StoreRef,
+    Take,
+    blob_of,
+)
 
 POLICY = Policy(render_attempts_max=3)
 BACKEND = "main"
@@ -138,9 +163,23 @@ class PlainLedger:
         return gathered(keys, lambda key: self.rows.get(key.row_id), self._many)
 
     def _many(self, key: ManyKey) -> list[Row]:
-        if isinstance(key, BatchTexts):
-            return list(self.texts(key.batch_id))
-        return of_batch(self.rows, key)
+        match key:
+            case BatchTexts(batch_id=batch_id):
+                return list(self.texts(batch_id))
+            case BatchInputs(batch_id=batch_id):
+                return list(inputs_of(self.rows, batch_id))
+            case InputUses(sha256=sha256):
+                return [self.use_of(sha256)]
+            case _:
+                return of_batch(self.rows, key)
+
+    def use_of(self, sha256: str) -> InputUse:
+        """Who uses an input, by the prompts that load it."""
+        return use_of(self.rows, sha256, "", self._settled_ms())
+
+    def _settled_ms(self) -> dict[str, int]:
+        """By batch: when it was settled last."""
+        return {entry.event.batch_id: entry.at_ms for entry in self.log if isinstance(entry.event, BatchSettled)}
 
     def texts(self, batch: str = "b1") -> list[TextRow]:
         """The texts that events of a batch have named and none has erased."""
@@ -208,6 +247,7 @@ class PlainLedger:
             ),
             *prompts,
             *(row for row in self.rows.values() if isinstance(row, ImageRow) and row.state in {"kept", "forgetting"}),
+            *(row for row in self.rows.values() if isinstance(row, InputRow) and row.is_going),
         ]
 
 
@@ -217,6 +257,29 @@ def of_batch(rows: dict[RowId, Row], key: ManyKey) -> list[Row]:
     kinds = {BatchPrompts: PromptRow, BatchImages: ImageRow, BatchTexts: TextRow}
     kind = kinds[type(key)]
     return [row for row in rows.values() if isinstance(row, kind) and row.batch_id == key.batch_id]
+
+
+def use_of(rows: dict[RowId, Row], sha256: str, but: str, settled_ms: Mapping[str, int]) -> InputUse:
+    """Who uses an input, `elsewhere` without the batch `but`. `settled_ms`: by batch, when it was settled."""
+    users = {
+        row.batch_id
+        for row in rows.values()
+        if isinstance(row, PromptRow) and any(load.sha256 == sha256 for load in row.loads)
+    }
+    batches = [row for row in rows.values() if isinstance(row, BatchRow) and row.batch_id in users]
+    ended = [settled_ms.get(row.batch_id, 0) for row in batches if row.settled]
+    elsewhere = [row for row in batches if row.batch_id != but and row.forgotten < row.images]
+    return InputUse(sha256, sum(not row.settled for row in batches), max(ended, default=0), len(elsewhere))
+
+
+def inputs_of(rows: dict[RowId, Row], batch_id: str) -> Iterator[Row]:
+    """The inputs of a batch and the copies of its images, each with who uses it."""
+    loads = (row.loads for row in rows.values() if isinstance(row, PromptRow) and row.batch_id == batch_id)
+    images = (row for row in rows.values() if isinstance(row, ImageRow) and row.batch_id == batch_id)
+    named = {load.sha256 for one in loads for load in one} | {image.sha256 for image in images}
+    for row in [row for row in rows.values() if isinstance(row, InputRow) and row.sha256 in named]:
+        yield row
+        yield use_of(rows, row.sha256, batch_id, {})
 
 
 def _joined(texts: Iterable[TextRow]) -> list[TextRow]:
@@ -270,9 +333,10 @@ def submit(
     priority: int = 1,
     trust: bool = True,
     outputs: int = 1,
+    loads: tuple[LoadedFile, ...] = (),
 ) -> SubmitBatch:
     """`quantity` and `per_prompt` count shots: each gives an image for each output. All outputs but the first are
-    videos, in series of their own.
+    videos, in series of their own. `loads`: what each prompt loads.
     """
     nodes = [{"node": str(8 + number), "prefix": f"{8 + number}.filename_prefix"} for number in range(1, outputs + 1)]
     return SubmitBatch(
@@ -286,7 +350,7 @@ def submit(
         premade=True,
         series=tuple(series_of_output(number, user, character) for number in range(1, outputs + 1)),
         media=tuple("image" if number == 1 else "video" for number in range(1, outputs + 1)),
-        prompts=fixed(quantity * outputs, per_prompt * outputs, backend),
+        prompts=tuple(replace(one, loads=loads) for one in fixed(quantity * outputs, per_prompt * outputs, backend)),
         workflow="text-to-image",
         template=blob_of(b"{}", b"salt", key="graph"),
         plan={"output": "9"} | ({"outputs": nodes} if outputs > 1 else {}),
@@ -294,6 +358,18 @@ def submit(
         priority=priority,
         trust=trust,
     )
+
+
+def loading(sha256: str) -> LoadedFile:
+    return LoadedFile("5.image", sha256=sha256, extension="png", size_bytes=10)
+
+
+def made_from(batch: str = "b1", image: int = 1, *, sha256: str = "") -> LoadedFile:
+    return LoadedFile("5.image", ImageAt(batch, image), sha256)
+
+
+def adding(sha256: str, label: str = "app") -> AddInput:
+    return AddInput(label, sha256, 10, "png", 64, 64, "whole")
 
 
 def cancel(*images: int, batch: str = "b1") -> CancelBatch:
@@ -347,6 +423,14 @@ def renumbering(*images: int, batch: str = "b1", user: str = "Areg") -> Renumber
 
 
 # ---- reports
+
+
+def sending(sha256: str, backend: str = BACKEND) -> InputSending:
+    return InputSending(sha256, "png", 10, backend, f"comfyledger/{sha256}.png")
+
+
+def sources_of(batch: str, *loads: LoadedFile, prompt: int = 1) -> SourcesFound:
+    return SourcesFound(batch, prompt, loads)
 
 
 def intended(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> SubmitIntended:

@@ -8,8 +8,8 @@ import msgspec
 
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series
-from comfyledger.core.results import Accepted, Changed, Forgotten, Raised, SeriesNext
-from comfyledger.core.values import Blob, Evidence, Origin, Plan, PromptFixed, StoreRef, Take
+from comfyledger.core.results import Accepted, Changed, Forgotten, InputKnown, Raised, SeriesNext
+from comfyledger.core.values import Blob, Checked, Evidence, Origin, Plan, PromptFixed, StoreRef, Take
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -152,6 +152,24 @@ class Forget(Command[Forgotten], frozen=True):
     batch_id: str
     images: tuple[int, ...] = ()
     stores: bool = False
+
+
+class AddInput(Command[InputKnown], frozen=True):
+    """An input file was uploaded: its bytes are checked and on stable storage in the folder of inputs."""
+
+    sha256: str
+    size_bytes: int
+    extension: str
+    width: int
+    height: int
+    checked: Checked
+
+
+class ForgetInput(Command[Changed], frozen=True):
+    """The labels named have no need of an input any more. Without any, none that has it does."""
+
+    sha256: str
+    labels: tuple[str, ...] = ()
 
 
 class HoldBatch(Command[Changed], frozen=True):

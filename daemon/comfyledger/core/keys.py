@@ -79,6 +79,16 @@ class LaneKey(msgspec.Struct, frozen=True, gc=False):
         return ("lane", self.name, "")
 
 
+class InputKey(msgspec.Struct, frozen=True, gc=False):
+    """An input by its sha256."""
+
+    sha256: str
+
+    @property
+    def row_id(self) -> RowId:
+        return ("input", self.sha256, "")
+
+
 class PromptImages(msgspec.Struct, frozen=True, gc=False):
     """The images of one prompt."""
 
@@ -104,10 +114,25 @@ class BatchTexts(msgspec.Struct, frozen=True, gc=False):
     batch_id: str
 
 
-OneKey = SeriesKey | RequestKey | TemplateKey | BatchKey | PromptKey | ImageKey | LaneKey
+class BatchInputs(msgspec.Struct, frozen=True, gc=False):
+    """The inputs that a batch loads, and the copies of its images that others load, each with who else uses it."""
+
+    batch_id: str
+
+
+class InputUses(msgspec.Struct, frozen=True, gc=False):
+    """Who uses an input. `batch_id`: always empty; no batch is left out of `elsewhere`."""
+
+    sha256: str
+    batch_id: str = ""
+
+
+OneKey = SeriesKey | RequestKey | TemplateKey | BatchKey | PromptKey | ImageKey | LaneKey | InputKey
 """Names at most one row, by its `row_id`."""
-ManyKey = BatchPrompts | BatchImages | BatchTexts
-"""Names rows of one type that belong to one batch."""
+ThroughTables = BatchTexts | BatchInputs | InputUses
+"""Name rows that are found through tables alone. What the group has changed must be in the tables before."""
+ManyKey = BatchPrompts | BatchImages | ThroughTables
+"""Names rows that belong together, mostly of one type and one batch."""
 Key = OneKey | PromptImages | ManyKey
 
 One = Callable[[OneKey], Row | None]
@@ -133,12 +158,12 @@ def _named(key: Key, one: One, many: Many) -> Iterator[Row]:
     match key:
         case RequestKey():
             yield from _request_with_batch(key, one, many)
-        case SeriesKey() | TemplateKey() | BatchKey() | PromptKey() | ImageKey() | LaneKey():
+        case SeriesKey() | TemplateKey() | BatchKey() | PromptKey() | ImageKey() | LaneKey() | InputKey():
             if (row := one(key)) is not None:
                 yield row
         case PromptImages():
             yield from _images_of_prompt(key, one)
-        case BatchPrompts() | BatchImages() | BatchTexts():
+        case BatchPrompts() | BatchImages() | BatchTexts() | BatchInputs() | InputUses():
             yield from many(key)
         case _:
             assert_never(key)

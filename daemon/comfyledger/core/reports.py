@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from comfyledger.core.naming.names import Series
-from comfyledger.core.values import Blob, Evidence, OutputFile, Pinned
+from comfyledger.core.values import Blob, Evidence, ImageAt, LoadedFile, OutputFile, Pinned
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
@@ -181,3 +183,58 @@ class SeriesAnswered(Report, frozen=True):
     series: Series
     evidence: tuple[Evidence, ...]
     by: str = ""
+
+
+class InputReport(Report, frozen=True):
+    """A report on one input."""
+
+    sha256: str
+
+
+class InputSending(InputReport, frozen=True):
+    """A worker is about to upload the bytes to a backend. The answer says whether they are still wanted there."""
+
+    extension: str
+    size_bytes: int
+    backend: str
+    name: str
+
+
+class InputUnused(InputReport, frozen=True):
+    """No open batch seems to need the input. The answer says whether it is erased now."""
+
+    reason: Literal["forgotten", "expired", "quota"]
+
+
+class InputRemoving(InputReport, frozen=True):
+    """A worker is about to remove the bytes from a backend, or from the daemon's own folder (`backend` is empty). The
+    answer says whether that is still wanted."""
+
+    backend: str
+
+
+class InputGone(InputReport, frozen=True):
+    """The place does not have the bytes any more. `found`: it had them until then."""
+
+    backend: str
+    found: bool = True
+
+
+class SourceReport(Report, frozen=True):
+    """A report on the images that a prompt waits for, because it is made from them."""
+
+    batch_id: str
+    prompt: int
+
+
+class SourcesFound(SourceReport, frozen=True):
+    """All of them have bytes. `loads`: all files of the prompt, each with its sha256."""
+
+    loads: tuple[LoadedFile, ...]
+
+
+class SourceEnded(SourceReport, frozen=True):
+    """One of them came to an end without bytes. `words` say how, for people."""
+
+    source: ImageAt
+    words: Blob

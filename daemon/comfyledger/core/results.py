@@ -54,14 +54,22 @@ class Changed(msgspec.Struct, frozen=True):
     left: dict[str, int] = {}
 
 
+class InputKnown(msgspec.Struct, frozen=True):
+    """An input is in the ledger. `new`: this label did not have it before."""
+
+    sha256: str
+    new: bool
+
+
 class Forgotten(msgspec.Struct, frozen=True):
-    """How many images were forgotten and texts erased, how many copies stores will be asked to delete, and how many
-    each store keeps because it is not asked."""
+    """How many images were forgotten, texts erased and inputs forgotten, how many copies stores will be asked to
+    delete, and how many each store keeps because it is not asked."""
 
     images: int
     texts: int = 0
     deletions: int = 0
     left: dict[str, int] = {}
+    inputs: int = 0
 
 
 class Wanted(msgspec.Struct, frozen=True):

@@ -12,11 +12,24 @@ from typing import Any, Final, Literal
 import msgspec
 
 from comfyledger.core.media import Medium, medium_of
-from comfyledger.core.values import ImageNamed, Origin, OutputFile, OutputNamed, Pinned, Plan, StoreRef, output_nodes
+from comfyledger.core.values import (
+    Checked,
+    ImageNamed,
+    LoadedFile,
+    Origin,
+    OutputFile,
+    OutputNamed,
+    Pinned,
+    Plan,
+    StoreRef,
+    output_nodes,
+)
 
 ImageState = Literal["pending", "kept", "stored", "parked", "failed", "cancelled", "forgetting", "forgotten"]
 PromptState = Literal["queued", "submitting", "accepted", "finished", "cancelling", "done"]
 UploadState = Literal["owed", "uploading", "stored", "parked", "dropped", "deleting", "deleted", "foreign"]
+InputState = Literal["", "kept", "removing"]
+InputCopyState = Literal["sent", "removing", "removed"]
 
 
 class SeriesRow(msgspec.Struct, frozen=True, gc=False):
@@ -164,6 +177,15 @@ class PromptRow(msgspec.Struct, frozen=True, gc=False):
     """The outputs (from 1) that the attempt was asked for; empty for all of them."""
     left_out: tuple[str, ...] | None = None
     """The nodes that are not sent in the attempt; None if that was not recorded."""
+    loads: tuple[LoadedFile, ...] = ()
+    """The files that the graph loads."""
+    depth: int = 0
+    """How many images in a row it is made from."""
+
+    @property
+    def lacks_sources(self) -> bool:
+        """Whether it waits for images that it is made from: their bytes are not known."""
+        return any(not load.sha256 for load in self.loads)
 
     @property
     def at_comfyui(self) -> bool:
@@ -250,10 +272,67 @@ class LaneRow(msgspec.Struct, frozen=True, gc=False):
     since_ms: int = 0
 
 
+class InputCopy(msgspec.Struct, frozen=True, gc=False):
+    """A copy of an input at a backend. `name`: as ComfyUI has it, below its input folder."""
+
+    backend: str
+    name: str
+    state: InputCopyState = "sent"
+
+
+class InputRow(msgspec.Struct, frozen=True, gc=False):
+    """A file given to ComfyUI, by its bytes: an input, or an image of the ledger that another prompt loads.
+
+    `labels`: the clients that uploaded it and may name it. Of an image there are none, and nothing is kept.
+    """
+
+    sha256: str
+    extension: str
+    size_bytes: int = 0
+    width: int = 0
+    height: int = 0
+    checked: Checked = "whole"
+    labels: tuple[str, ...] = ()
+    here: InputState = ""
+    """Whether the daemon has the bytes; empty if it has not."""
+    forgetting: bool = False
+    """Nobody may use it any more. It is erased once no open prompt needs it."""
+    copies: tuple[InputCopy, ...] = ()
+    """By the name of the backend; at most one of each."""
+    added_ms: int = 0
+    """When it was uploaded last, in milliseconds since 1970."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a new batch may use it."""
+        return self.here == "kept" and not self.forgetting
+
+    @property
+    def is_going(self) -> bool:
+        """Whether bytes of it are still to be removed somewhere."""
+        return self.here == "removing" or any(copy.state == "removing" for copy in self.copies)
+
+    def copy_at(self, backend: str) -> InputCopy | None:
+        return next((copy for copy in self.copies if copy.backend == backend), None)
+
+
+class InputUse(msgspec.Struct, frozen=True, gc=False):
+    """Who uses an input. It is read, and never saved through a slice.
+
+    `open`: how many batches that are not settled. `ended_ms`: when the last other one was settled, 0 for none.
+    `elsewhere`: how many batches that are not forgotten, without the one in question.
+    """
+
+    sha256: str
+    open: int = 0
+    ended_ms: int = 0
+    elsewhere: int = 0
+
+
 UNOPENED: Final = ""
 """The key of the row that all unused series share: what such a series begins with."""
 
-Row = SeriesRow | RequestRow | TemplateRow | TextRow | BatchRow | PromptRow | ImageRow | LaneRow
+Row = SeriesRow | RequestRow | TemplateRow | TextRow | BatchRow | PromptRow | ImageRow | LaneRow | InputRow | InputUse
 
 
 RowId = tuple[str, str, str | int]
@@ -269,6 +348,8 @@ _IDS: Final[dict[type, Callable[[Any], RowId]]] = {
     BatchRow: lambda row: ("batch", row.batch_id, ""),
     PromptRow: lambda row: ("prompt", row.batch_id, row.index),
     LaneRow: lambda row: ("lane", row.name, ""),
+    InputRow: lambda row: ("input", row.sha256, ""),
+    InputUse: lambda row: ("input_use", row.sha256, ""),
 }
 """By type, since a fold asks for two of them with each event."""
 
@@ -332,6 +413,19 @@ class Slice:
     def lane(self, name: str) -> LaneRow:
         row = self._rows.get(("lane", name, ""))
         return row if isinstance(row, LaneRow) else LaneRow(name)
+
+    def input(self, sha256: str) -> InputRow | None:
+        return self._rows.get(("input", sha256, ""))  # type: ignore[return-value]
+
+    def input_use(self, sha256: str) -> InputUse:
+        """Who uses an input, if that was loaded; else nobody."""
+        row = self._rows.get(("input_use", sha256, ""))
+        return row if isinstance(row, InputUse) else InputUse(sha256)
+
+    def inputs(self) -> list[InputRow]:
+        """The loaded inputs, by sha256."""
+        found = [row for row in self._rows.values() if isinstance(row, InputRow)]
+        return sorted(found, key=lambda row: row.sha256)
 
     def images(self, batch_id: str) -> list[ImageRow]:
         """The loaded images of a batch, by index."""

@@ -102,7 +102,31 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     image: Annotated[int, Meta(description="Index of the image in its batch, from 1.", examples=[1])]
 
 
-class PromptFixed(msgspec.Struct, frozen=True, gc=False):
+class ImageAt(msgspec.Struct, frozen=True, gc=False):
+    """An image of the ledger. Its number and name may change, this does not."""
+
+    batch_id: Annotated[str, Meta(description="Its batch.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])]
+    image: Annotated[int, Meta(description="Its index in the batch, from 1.", examples=[1])]
+
+
+class LoadedFile(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A file that a prompt loads: an input, or an earlier image as its source. Of a source the bytes are not known
+    until they are used."""
+
+    at: Annotated[str, Meta(description="The input of the graph that gets its name.", examples=["5.image"])]
+    source: Annotated[ImageAt | None, Meta(description="The image that it is; null for an input.")] = None
+    sha256: Annotated[
+        str,
+        Meta(
+            description="SHA-256 of its bytes, in hexadecimal; empty for a source that was not used yet.",
+            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ] = ""
+    extension: Annotated[str, Meta(description="What the bytes are.", examples=["png"])] = ""
+    size_bytes: Annotated[int, Meta(description="How many bytes they are.", examples=[165_514])] = 0
+
+
+class PromptFixed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A prompt: what ComfyUI renders in one run. It never changes."""
 
     index: Annotated[int, Meta(description="The prompt, from 1.", examples=[1])]
@@ -118,6 +142,15 @@ class PromptFixed(msgspec.Struct, frozen=True, gc=False):
             examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
         ),
     ] = None
+    loads: Annotated[tuple[LoadedFile, ...], Meta(description="The files that its graph loads.")] = ()
+    depth: Annotated[
+        int,
+        Meta(
+            description="How many images in a row it is made from: 0 without a source, else one more than the deepest"
+            " of its sources.",
+            examples=[1],
+        ),
+    ] = 0
 
 
 class OutputFile(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

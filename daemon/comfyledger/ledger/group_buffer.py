@@ -13,11 +13,11 @@ from comfyledger.core.events import BlobErased, Recorded
 from comfyledger.core.keys import (
     BatchImages,
     BatchPrompts,
-    BatchTexts,
     Key,
     ManyKey,
     OneKey,
     TemplateKey,
+    ThroughTables,
     gathered,
 )
 from comfyledger.core.rows import ImageRow, PromptRow, Row, RowId, Slice, TemplateRow
@@ -52,12 +52,12 @@ class Together:
         return gathered(keys, self._one, self._many)
 
     def prepare(self, keys: tuple[Key, ...]) -> None:
-        """Flush before a message reads texts, which are found through tables, and after an erasure.
+        """Flush before a message reads what is found through tables alone, and after an erasure.
 
         An erased graph may still be cached here. It would keep the same graph from being stored under another digest.
         Raises as `flush` does.
         """
-        if self._erases or any(isinstance(key, BatchTexts) for key in keys):
+        if self._erases or any(isinstance(key, ThroughTables) for key in keys):
             self.flush()
         if self._erases:
             self._know_nothing()

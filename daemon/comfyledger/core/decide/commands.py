@@ -18,6 +18,7 @@ from comfyledger.core.commands import (
     SubmitBatch,
 )
 from comfyledger.core.decide.files import take_files
+from comfyledger.core.decide.inputs import check_inputs
 from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import (
     BatchCancelled,
@@ -51,10 +52,12 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
     """Give numbers and names, or say what the request was answered before.
 
     Raises Refused(request_id_conflict): a number is never given for a request_id that means something else already.
+    Raises Refused(input_missing).
     """
     used = draft.state.request(command.label, command.request_id)
     if used is not None:
         return _answered_before(draft, command, used.digest, used.batch_id)
+    check_inputs(draft, command.prompts)
     unknown = _opened(draft, command, command.series)
     if unknown is not None:
         return unknown

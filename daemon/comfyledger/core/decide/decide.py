@@ -12,10 +12,12 @@ from typing import Any, Final
 import msgspec
 
 from comfyledger.core.commands import (
+    AddInput,
     CancelBatch,
     Command,
     DropStore,
     Forget,
+    ForgetInput,
     HoldBatch,
     OpenSeries,
     OweStore,
@@ -41,13 +43,17 @@ from comfyledger.core.decide.commands import (
     submit_batch,
 )
 from comfyledger.core.decide.forget import forget
+from comfyledger.core.decide.inputs import add_input, forget_input
 from comfyledger.core.decide.recorder import Decision, Draft, Policy
 from comfyledger.core.decide.recovery import owe_store, renumber_images, restore_ledger
 from comfyledger.core.decide.reports import decide_report
 from comfyledger.core.keys import (
+    BatchInputs,
     BatchKey,
     BatchTexts,
     ImageKey,
+    InputKey,
+    InputUses,
     Key,
     LaneKey,
     RequestKey,
@@ -59,15 +65,20 @@ from comfyledger.core.keys import (
 from comfyledger.core.reports import (
     ImageIsLost,
     ImageReport,
+    InputReport,
+    InputUnused,
     LaneStuck,
     LaneWorks,
     PromptReport,
     PromptWasRefused,
     Report,
     SeriesAnswered,
+    SourceEnded,
+    SourceReport,
+    SourcesFound,
 )
 from comfyledger.core.rows import UNOPENED, Slice
-from comfyledger.core.values import store_lane
+from comfyledger.core.values import ImageAt, store_lane
 
 Message = Command[Any] | Report
 
@@ -76,7 +87,13 @@ __all__: Final = ["Decision", "Message", "Policy", "decide", "needs"]
 
 def needs(message: Message) -> tuple[Key, ...]:
     """The keys of the rows that `decide` and the events that it makes need."""
-    return _needs_of_command(message) if isinstance(message, Command) else _needs_of_report(message)
+    match message:
+        case AddInput() | ForgetInput() | InputReport():
+            return _of_input(message)
+        case Command():
+            return _needs_of_command(message)
+        case _:
+            return _needs_of_report(message)
 
 
 def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
@@ -86,6 +103,7 @@ def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
                 RequestKey(label, request_id),
                 *_series(*(one.key for one in series)),
                 TemplateKey(template.key),
+                *(InputKey(load.sha256) for one in command.prompts for load in one.loads if load.source is None),
             )
         case OpenSeries() | RaiseSeries() | RestoreLedger():
             return _series(*_keys_of(command))
@@ -113,6 +131,8 @@ def _needs_of_report(report: Report) -> tuple[Key, ...]:
             return _series(series.key)
         case LaneStuck(lane=lane) | LaneWorks(lane=lane):
             return (LaneKey(lane),)
+        case SourceReport(batch_id=batch_id, prompt=prompt):
+            return (*_of_prompt(batch_id, prompt), *(ImageKey(one.batch_id, one.image) for one in _sources(report)))
         case ImageIsLost(batch_id=batch_id, prompt=prompt):
             return _of_prompt(batch_id, prompt)
         case ImageReport(batch_id=batch_id, image=image):
@@ -123,6 +143,20 @@ def _needs_of_report(report: Report) -> tuple[Key, ...]:
             return _of_prompt(batch_id, prompt)
         case _:
             raise TypeError(f"no needs for {type(report).__name__}")
+
+
+def _of_input(message: AddInput | ForgetInput | InputReport) -> tuple[Key, ...]:
+    """With who uses it, where it may be erased."""
+    uses = (InputUses(message.sha256),) if isinstance(message, ForgetInput | InputUnused) else ()
+    return (InputKey(message.sha256), *uses)
+
+
+def _sources(report: SourceReport) -> Iterator[ImageAt]:
+    match report:
+        case SourcesFound(loads=loads):
+            yield from (load.source for load in loads if load.source is not None)
+        case SourceEnded(source=source):
+            yield source
 
 
 def _keys_of(command: OpenSeries | RaiseSeries | RestoreLedger) -> Iterator[str]:
@@ -141,8 +175,9 @@ def _series(*keys: str) -> tuple[Key, ...]:
 
 
 def _whole_for(command: CancelBatch | RetryBatch | Forget) -> tuple[Key, ...]:
-    texts = (BatchTexts(command.batch_id),) if isinstance(command, Forget) else ()
-    return (*whole_batch(command.batch_id), *texts)
+    batch_id = command.batch_id
+    of_texts = (BatchTexts(batch_id), BatchInputs(batch_id)) if isinstance(command, Forget) else ()
+    return (*whole_batch(batch_id), *of_texts)
 
 
 def _of_prompt(batch_id: str, prompt: int) -> tuple[Key, ...]:
@@ -173,6 +208,8 @@ _COMMANDS: Final[dict[type[Command[Any]], Callable[[Draft, Any], msgspec.Struct]
     CancelBatch: cancel_batch,
     RetryBatch: retry_batch,
     Forget: forget,
+    AddInput: add_input,
+    ForgetInput: forget_input,
     HoldBatch: hold_batch,
     ReleaseBatch: release_batch,
     PauseLane: pause_lane,

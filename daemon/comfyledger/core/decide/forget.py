@@ -6,8 +6,11 @@ of an image that a person may have typed is erased. This module finds those text
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from comfyledger.core.commands import Forget
 from comfyledger.core.decide.commands import batch_or_refuse, chosen_images
+from comfyledger.core.decide.inputs import forget_inputs
 from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import BlobErased, ImageDeleted, ImageForgotten, ImageLeft
 from comfyledger.core.evolve.forgetting import as_forgotten
@@ -32,8 +35,9 @@ def forget(draft: Draft, command: Forget) -> Forgotten:
     if digests:
         draft.emit(BlobErased(batch.batch_id, digests, by=command.label))
     draft.settle(batch.batch_id)
+    inputs = forget_inputs(draft, batch, going, command.label)
     after = [draft.state.the_image(batch.batch_id, index) for index in indexes]
-    return summed_up(after, len(digests))
+    return replace(summed_up(after, len(digests)), inputs=inputs)
 
 
 def to_forget(images: list[ImageRow], *, stores: bool) -> list[ImageRow]:

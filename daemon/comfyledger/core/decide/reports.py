@@ -6,9 +6,11 @@ from __future__ import annotations
 import msgspec
 
 from comfyledger.core.decide.forget import deletion_report
+from comfyledger.core.decide.inputs import input_report
 from comfyledger.core.decide.prompts import prompt_report
 from comfyledger.core.decide.recorder import Draft, Policy
 from comfyledger.core.decide.recovery import image_lost
+from comfyledger.core.decide.sources import source_report
 from comfyledger.core.events import (
     ImageParked,
     ImageUploaded,
@@ -21,11 +23,13 @@ from comfyledger.core.reports import (
     DeletionReport,
     ImageIsLost,
     ImageReport,
+    InputReport,
     LaneStuck,
     LaneWorks,
     PromptReport,
     Report,
     SeriesAnswered,
+    SourceReport,
     UploadDone,
     UploadIntended,
     UploadRefused,
@@ -38,6 +42,11 @@ def decide_report(draft: Draft, report: Report, policy: Policy) -> msgspec.Struc
     match report:
         case PromptReport():
             return prompt_report(draft, report, policy)
+        case InputReport():
+            return input_report(draft, report)
+        case SourceReport():
+            source_report(draft, report)
+            return None
         case DeletionReport():
             deletion_report(draft, report)
             return None
@@ -46,12 +55,8 @@ def decide_report(draft: Draft, report: Report, policy: Policy) -> msgspec.Struc
             return None
         case ImageReport():
             return _image_report(draft, report)
-        case LaneStuck():
-            _lane_stuck(draft, report)
-            return None
-        case LaneWorks(lane=lane):
-            if draft.state.lane(lane).code:
-                draft.emit(LaneResumed(lane, cause="trouble"))
+        case LaneStuck() | LaneWorks():
+            _lane_report(draft, report)
             return None
         case SeriesAnswered():
             return _series_answered(draft, report)
@@ -102,9 +107,13 @@ def _upload_intended(draft: Draft, report: UploadIntended, upload: Upload) -> Wa
     return Wanted(go=True, attempt=attempt)
 
 
-def _lane_stuck(draft: Draft, report: LaneStuck) -> None:
+def _lane_report(draft: Draft, report: LaneStuck | LaneWorks) -> None:
     """One event for each trouble, however many calls meet it. Another code of the same lane is another event."""
-    if draft.state.lane(report.lane).code != report.code:
+    code = draft.state.lane(report.lane).code
+    if isinstance(report, LaneWorks):
+        if code:
+            draft.emit(LaneResumed(report.lane, cause="trouble"))
+    elif code != report.code:
         words = report.words.digest if report.words else None
         draft.emit(LanePaused(report.lane, cause="trouble", code=report.code, words=words))
 

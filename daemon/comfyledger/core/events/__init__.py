@@ -14,6 +14,24 @@ import msgspec
 from comfyledger.core.events.event import (
     Event as Event,
 )
+from comfyledger.core.events.inputs import (
+    InputAdded as InputAdded,
+)
+from comfyledger.core.events.inputs import (
+    InputErased as InputErased,
+)
+from comfyledger.core.events.inputs import (
+    InputForgotten as InputForgotten,
+)
+from comfyledger.core.events.inputs import (
+    InputRemoved as InputRemoved,
+)
+from comfyledger.core.events.inputs import (
+    InputSent as InputSent,
+)
+from comfyledger.core.events.inputs import (
+    SourcesFixed as SourcesFixed,
+)
 from comfyledger.core.events.operated import (
     LanePaused as LanePaused,
 )
@@ -156,6 +174,12 @@ KINDS: Final[dict[str, type[Event]]] = {
     "lane_paused": LanePaused,
     "lane_resumed": LaneResumed,
     "ledger_restored": LedgerRestored,
+    "input_added": InputAdded,
+    "input_sent": InputSent,
+    "input_forgotten": InputForgotten,
+    "input_erased": InputErased,
+    "input_removed": InputRemoved,
+    "sources_fixed": SourcesFixed,
 }
 """Every kind of event with its type. The names are written into ledgers and never change."""
 
@@ -174,7 +198,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 
 def stream_of(event: Event) -> str:
-    """The stream that an event belongs to: its batch, else its series, else its lane, else `ledger`."""
+    """The stream that an event belongs to: its batch, its series, its lane, its input, else `ledger`."""
     match event:
         case SeriesOpened() | SeriesRaised():
             return f"series/{event.series}"
@@ -182,6 +206,8 @@ def stream_of(event: Event) -> str:
             return f"lane/{event.lane}"
         case LedgerRestored():
             return "ledger"
+        case InputAdded() | InputSent() | InputForgotten() | InputErased() | InputRemoved():
+            return f"input/{event.sha256}"
         case _:
             batch_id: str = event.batch_id  # type: ignore[attr-defined]
             return batch_id

@@ -70,7 +70,16 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
         for image in event.images
     )
     prompts = (
-        PromptRow(event.batch_id, prompt.index, prompt.images, prompt.seed, prompt.backend, prompt.inputs)
+        PromptRow(
+            event.batch_id,
+            prompt.index,
+            prompt.images,
+            prompt.seed,
+            prompt.backend,
+            prompt.inputs,
+            loads=prompt.loads,
+            depth=prompt.depth,
+        )
         for prompt in event.prompts
     )
     request = RequestRow(event.label, event.request_id, event.request_digest, event.batch_id)

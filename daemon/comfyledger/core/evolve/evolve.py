@@ -33,6 +33,11 @@ from comfyledger.core.events import (
     ImageParked,
     ImageRenumbered,
     ImageUploaded,
+    InputAdded,
+    InputErased,
+    InputForgotten,
+    InputRemoved,
+    InputSent,
     LanePaused,
     LaneResumed,
     LedgerRestored,
@@ -46,12 +51,14 @@ from comfyledger.core.events import (
     Recorded,
     SeriesOpened,
     SeriesRaised,
+    SourcesFixed,
     StoreDropped,
     StoreOwed,
     UploadStarted,
 )
 from comfyledger.core.evolve.batches import batch_changed, batch_requested, images_ended
 from comfyledger.core.evolve.forgetting import forgetting
+from comfyledger.core.evolve.inputs import input_added, input_changed, sources_fixed
 from comfyledger.core.evolve.prompts import (
     files_taken,
     files_waiting,
@@ -71,6 +78,7 @@ from comfyledger.core.keys import (
     BatchImages,
     BatchKey,
     ImageKey,
+    InputKey,
     Key,
     LaneKey,
     SeriesKey,
@@ -87,6 +95,8 @@ def touches(event: Event) -> tuple[Key, ...]:
             return tuple(SeriesKey(key) for key in _series_touched(event))
         case LanePaused(lane=lane) | LaneResumed(lane=lane):
             return (LaneKey(lane),)
+        case InputAdded() | InputSent() | InputForgotten() | InputErased() | InputRemoved():
+            return (InputKey(event.sha256),)
         case BatchHeld() | BatchResumed() | BatchSettled() | BatchCancelled() | BlobErased():
             return (BatchKey(event.batch_id),)
         case BatchReopened(batch_id=batch_id):
@@ -182,6 +192,11 @@ _CHANGES: Final[dict[type[Event], Callable[[Slice, Any], tuple[Row, ...]]]] = {
     BlobErased: forgetting,
     ImageDeleted: forgetting,
     ImageLeft: forgetting,
+    InputSent: input_changed,
+    InputForgotten: input_changed,
+    InputErased: input_changed,
+    InputRemoved: input_changed,
+    SourcesFixed: sources_fixed,
 }
 """By type: a rebuild and an audit ask this for every event of months."""
 
@@ -189,6 +204,7 @@ _DATED: Final[dict[type[Event], Callable[[Slice, Any, Recorded], tuple[Row, ...]
     BatchRequested: batch_requested,
     LanePaused: _lane,
     LaneResumed: _lane,
+    InputAdded: input_added,
 }
 """Whose rows also say when or where in the log it was."""
 

@@ -16,7 +16,17 @@ import msgspec
 
 from comfyledger.core.events import KINDS, NUMBERING, BatchRequested, BlobErased, Event, ImageForgotten, Recorded
 from comfyledger.core.evolve.evolve import evolve, touches
-from comfyledger.core.keys import Key, LaneKey, OneKey, RequestKey, SeriesKey, TemplateKey, whole_batch
+from comfyledger.core.keys import (
+    InputKey,
+    InputUses,
+    Key,
+    LaneKey,
+    OneKey,
+    RequestKey,
+    SeriesKey,
+    TemplateKey,
+    whole_batch,
+)
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Slice
 from comfyledger.errors import ComfyledgerError
 from comfyledger.ledger.eventlog import Line, decode
@@ -93,9 +103,9 @@ def _whole(keys: Iterable[Key]) -> Iterator[Key]:
     """The keys, each part of a batch replaced by the whole batch."""
     batches = set()
     for key in keys:
-        if isinstance(key, SeriesKey | LaneKey):
+        if isinstance(key, SeriesKey | LaneKey | InputKey):
             yield key
-        elif not isinstance(key, RequestKey | TemplateKey):  # no event touches one of these
+        elif not isinstance(key, RequestKey | TemplateKey | InputUses):  # no event touches one of these
             batches.add(key.batch_id)
     for batch_id in batches:
         yield from whole_batch(batch_id)

@@ -1,0 +1,69 @@
+"""What the events about inputs make of the rows: where the bytes are, who may use them, and what a prompt loads."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from comfyledger.core.events import (
+    InputAdded,
+    InputErased,
+    InputForgotten,
+    InputRemoved,
+    InputSent,
+    Recorded,
+    SourcesFixed,
+)
+from comfyledger.core.rows import InputCopy, InputCopyState, InputRow, Row, Slice
+
+InputEvent = InputSent | InputForgotten | InputErased | InputRemoved
+
+
+def input_added(state: Slice, event: InputAdded, recorded: Recorded) -> tuple[Row, ...]:
+    """Copies that were to be removed are wanted again; those that were removed are sent again when they are needed."""
+    before = state.input(event.sha256) or InputRow(event.sha256, event.extension)
+    return (
+        replace(
+            before,
+            extension=event.extension,
+            size_bytes=event.size_bytes,
+            width=event.width,
+            height=event.height,
+            checked=event.checked,
+            labels=tuple(sorted({*before.labels, event.by})),
+            here="kept",
+            forgetting=False,
+            copies=_copies(before, "removing", "sent"),
+            added_ms=recorded.at_ms,
+        ),
+    )
+
+
+def input_changed(state: Slice, event: InputEvent) -> tuple[Row, ...]:
+    row = state.input(event.sha256)
+    match event:
+        case InputSent():
+            row = row or InputRow(event.sha256, event.extension, event.size_bytes)
+            others = (copy for copy in row.copies if copy.backend != event.backend)
+            copies = (*others, InputCopy(event.backend, event.name))
+            return (replace(row, copies=tuple(sorted(copies, key=lambda copy: copy.backend))),)
+        case _ if row is None:
+            return ()
+        case InputForgotten(labels=labels):
+            left = tuple(label for label in row.labels if label not in labels)
+            return (replace(row, labels=left, forgetting=not left),)
+        case InputErased(reason=reason):
+            copies = _copies(row, "sent", "removing") if reason == "forgotten" else row.copies
+            return (replace(row, here="removing" if row.here else "", copies=copies),)
+        case InputRemoved(backend=""):
+            return (replace(row, here=""),)
+        case InputRemoved(backend=backend):
+            copies = tuple(replace(one, state="removed") if one.backend == backend else one for one in row.copies)
+            return (replace(row, copies=copies),)
+
+
+def _copies(row: InputRow, before: InputCopyState, after: InputCopyState) -> tuple[InputCopy, ...]:
+    return tuple(replace(copy, state=after) if copy.state == before else copy for copy in row.copies)
+
+
+def sources_fixed(state: Slice, event: SourcesFixed) -> tuple[Row, ...]:
+    return (replace(state.the_prompt(event.batch_id, event.prompt), loads=event.loads),)

@@ -1,0 +1,104 @@
+"""Laws of inputs: who may use them, how long they stay, and where they are removed."""
+
+from __future__ import annotations
+
+import pytest
+
+from comfyledger.core.commands import ForgetInput
+from comfyledger.core.reports import InputGone, InputRemoving, InputUnused
+from comfyledger.core.results import InputKnown, Wanted
+from comfyledger.core.rows import InputRow
+from comfyledger.errors import Refused
+from support.core_builders import (
+    PlainLedger,
+    adding,
+    forget,
+    given,
+    loading,
+    made_from,
+    one_kept,
+    one_stored,
+    sending,
+    sources_of,
+    submit,
+)
+
+
+def row_of(ledger: PlainLedger, sha256: str = "1f") -> InputRow:
+    return ledger.rows["input", sha256, ""]  # type: ignore[return-value]
+
+
+def test_the_same_bytes_are_one_input_of_every_label_that_uploads_them() -> None:
+    ledger = given()
+    assert ledger.when(adding("1f")).answer == InputKnown("1f", new=True)
+    assert ledger.when(adding("1f")).kinds == []
+    assert ledger.when(adding("1f", "other")).answer == InputKnown("1f", new=True)
+    assert row_of(ledger).labels == ("app", "other")
+
+
+def test_a_batch_with_an_input_that_is_not_there_is_refused_and_uses_no_number() -> None:
+    ledger = given()
+    with pytest.raises(Refused) as refused:
+        ledger.when(submit(loads=(loading("1f"),)))
+    assert (refused.value.code, ledger.log) == ("input_missing", [])
+    assert ledger.given(adding("1f")).when(submit(loads=(loading("1f"),))).kinds[-1] == "batch_requested"
+
+
+def test_what_an_open_batch_needs_is_not_erased() -> None:
+    ledger = given(adding("1f"), submit(quantity=1, loads=(loading("1f"),)))
+    assert ledger.when(InputUnused("1f", "expired")).answer == Wanted(go=False)
+    ledger.given(one_stored())
+    assert ledger.when(InputUnused("1f", "expired")).kinds == ["input_erased"]
+    assert (row_of(ledger).here, row_of(ledger).is_usable) == ("removing", False)
+
+
+def test_an_expired_input_keeps_its_copies_and_a_forgotten_one_loses_them_everywhere() -> None:
+    ledger = given(adding("1f"), sending("1f", "main"), sending("1f", "big"))
+    ledger.given(InputUnused("1f", "expired"))
+    assert [copy.state for copy in row_of(ledger).copies] == ["sent", "sent"]
+    ledger.given(adding("1f"), ForgetInput("app", "1f"))
+    assert [copy.state for copy in row_of(ledger).copies] == ["removing", "removing"]
+    ledger.given(InputGone("1f", "big"), InputGone("1f", ""), InputGone("1f", "main", found=False))
+    assert not row_of(ledger).is_going
+    assert row_of(ledger).here == ""
+
+
+def test_a_forgotten_input_stays_until_the_last_open_batch_has_ended() -> None:
+    ledger = given(adding("1f"), submit(quantity=1, loads=(loading("1f"),)))
+    assert ledger.when(ForgetInput("app", "1f")).kinds == ["input_forgotten"]
+    with pytest.raises(Refused, match="no input"):
+        ledger.when(submit("b2", loads=(loading("1f"),)))
+    assert ledger.when(sending("1f")).kinds == ["input_sent"]
+    ledger.given(one_stored())
+    assert ledger.when(InputUnused("1f", "forgotten")).kinds == ["input_erased"]
+
+
+def test_one_label_gives_up_its_own_input_only() -> None:
+    ledger = given(adding("1f"), adding("1f", "other"))
+    assert ledger.when(ForgetInput("app", "1f", ("app",))).kinds == ["input_forgotten"]
+    assert row_of(ledger).is_usable
+    with pytest.raises(Refused, match="no input"):
+        ledger.when(ForgetInput("app", "1f", ("app",)))
+
+
+def test_an_input_goes_with_the_last_batch_that_was_made_from_it() -> None:
+    ledger = given(adding("1f"), *(submit(batch, 1, loads=(loading("1f"),)) for batch in ("b1", "b2")))
+    ledger.given(one_stored(), one_stored(batch="b2"))
+    assert "input_forgotten" not in ledger.when(forget()).kinds
+    assert ledger.when(forget(batch="b2")).kinds[-2:] == ["input_forgotten", "input_erased"]
+
+
+def test_forgetting_an_image_removes_the_copies_that_others_load() -> None:
+    ledger = given(submit(quantity=1), one_kept(), submit("b2", 1, loads=(made_from(),)))
+    sha256 = ledger.image().sha256
+    ledger.given(sources_of("b2", made_from(sha256=sha256)), sending(sha256), one_stored(batch="b2"))
+    assert ledger.when(forget()).kinds[-2:] == ["input_forgotten", "input_erased"]
+    assert [copy.state for copy in row_of(ledger, sha256).copies] == ["removing"]
+
+
+def test_an_input_that_is_added_again_is_not_removed() -> None:
+    ledger = given(adding("1f"), sending("1f"), ForgetInput("app", "1f"), adding("1f"))
+    for backend in ("", "main"):
+        assert ledger.when(InputRemoving("1f", backend)).answer == Wanted(go=False)
+        assert ledger.when(InputGone("1f", backend)).kinds == []
+    assert row_of(ledger).is_usable

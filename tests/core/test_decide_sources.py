@@ -1,0 +1,60 @@
+"""Laws of chains: a prompt waits for the images that it is made from, and uses just their bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from comfyledger.core.reports import SourceEnded
+from comfyledger.core.values import ImageAt, blob_of
+from support.core_builders import (
+    PlainLedger,
+    cancel,
+    failing,
+    forget,
+    given,
+    made_from,
+    one_kept,
+    sources_of,
+    submit,
+    unwanted,
+    uploading,
+)
+
+
+def chained() -> PlainLedger:
+    return given(submit(quantity=1), submit("b2", 1, loads=(made_from(),)))
+
+
+def ended(batch: str = "b2") -> SourceEnded:
+    return SourceEnded(batch, 1, ImageAt("b1", 1), blob_of(b"the image failed", b"salt"))
+
+
+def test_the_bytes_of_a_source_are_fixed_once() -> None:
+    ledger = chained().given(one_kept())
+    load = made_from(sha256=ledger.image().sha256)
+    assert ledger.when(sources_of("b2", load)).kinds == ["sources_fixed"]
+    assert ledger.prompt(batch="b2").loads == (load,)
+    assert ledger.when(sources_of("b2", load)).kinds == []
+
+
+def test_a_parked_image_has_bytes_and_is_used() -> None:
+    ledger = chained().given(one_kept(), uploading(), unwanted())
+    assert ledger.image().state == "parked"
+    assert ledger.when(sources_of("b2", made_from(sha256=ledger.image().sha256))).kinds == ["sources_fixed"]
+
+
+@pytest.mark.parametrize("sha256", ["", "other bytes"])
+def test_a_report_that_does_not_fit_the_source_changes_nothing(sha256: str) -> None:
+    ledger = chained().given(one_kept())
+    assert ledger.when(sources_of("b2", made_from(sha256=sha256))).kinds == []
+
+
+@pytest.mark.parametrize("ending", [cancel(), failing(), (one_kept(), forget())], ids=["cancelled", "failed", "gone"])
+def test_a_source_that_ended_fails_the_image(ending: object) -> None:
+    ledger = chained().given(*(ending if isinstance(ending, tuple) else (ending,)))
+    assert ledger.when(ended()).kinds == ["image_failed", "batch_settled"]
+    assert (ledger.image(batch="b2").code, ledger.states("b2")) == ("input_failed", ["failed"])
+
+
+def test_an_image_that_is_still_to_be_made_fails_nothing() -> None:
+    assert chained().when(ended()).kinds == []

@@ -41,14 +41,14 @@ def test_a_batch_with_an_input_that_is_not_there_is_refused_and_uses_no_number()
     with pytest.raises(Refused) as refused:
         ledger.when(submit(loads=(loading("1f"),)))
     assert (refused.value.code, ledger.log) == ("input_missing", [])
-    assert ledger.given(adding("1f")).when(submit(loads=(loading("1f"),))).kinds[-1] == "batch_requested"
+    assert ledger.given(adding("1f")).when(submit(loads=(loading("1f"),))).kinds[-1] == "BatchRequested"
 
 
 def test_what_an_open_batch_needs_is_not_erased() -> None:
     ledger = given(adding("1f"), submit(quantity=1, loads=(loading("1f"),)))
     assert ledger.when(InputUnused("1f", "expired")).answer == Wanted(go=False)
     ledger.given(one_stored())
-    assert ledger.when(InputUnused("1f", "expired")).kinds == ["input_erased"]
+    assert ledger.when(InputUnused("1f", "expired")).kinds == ["InputErased"]
     assert (row_of(ledger).here, row_of(ledger).is_usable) == ("removing", False)
 
 
@@ -65,17 +65,17 @@ def test_an_expired_input_keeps_its_copies_and_a_forgotten_one_loses_them_everyw
 
 def test_a_forgotten_input_stays_until_the_last_open_batch_has_ended() -> None:
     ledger = given(adding("1f"), submit(quantity=1, loads=(loading("1f"),)))
-    assert ledger.when(ForgetInput("app", "1f")).kinds == ["input_forgotten"]
+    assert ledger.when(ForgetInput("app", "1f")).kinds == ["InputForgotten"]
     with pytest.raises(Refused, match="no input"):
         ledger.when(submit("b2", loads=(loading("1f"),)))
-    assert ledger.when(sending("1f")).kinds == ["input_sent"]
+    assert ledger.when(sending("1f")).kinds == ["InputSent"]
     ledger.given(one_stored())
-    assert ledger.when(InputUnused("1f", "forgotten")).kinds == ["input_erased"]
+    assert ledger.when(InputUnused("1f", "forgotten")).kinds == ["InputErased"]
 
 
 def test_one_label_gives_up_its_own_input_only() -> None:
     ledger = given(adding("1f"), adding("1f", "other"))
-    assert ledger.when(ForgetInput("app", "1f", ("app",))).kinds == ["input_forgotten"]
+    assert ledger.when(ForgetInput("app", "1f", ("app",))).kinds == ["InputForgotten"]
     assert row_of(ledger).is_usable
     with pytest.raises(Refused, match="no input"):
         ledger.when(ForgetInput("app", "1f", ("app",)))
@@ -84,15 +84,15 @@ def test_one_label_gives_up_its_own_input_only() -> None:
 def test_an_input_goes_with_the_last_batch_that_was_made_from_it() -> None:
     ledger = given(adding("1f"), *(submit(batch, 1, loads=(loading("1f"),)) for batch in ("b1", "b2")))
     ledger.given(one_stored(), one_stored(batch="b2"))
-    assert "input_forgotten" not in ledger.when(forget()).kinds
-    assert ledger.when(forget(batch="b2")).kinds[-2:] == ["input_forgotten", "input_erased"]
+    assert "InputForgotten" not in ledger.when(forget()).kinds
+    assert ledger.when(forget(batch="b2")).kinds[-2:] == ["InputForgotten", "InputErased"]
 
 
 def test_forgetting_an_image_removes_the_copies_that_others_load() -> None:
     ledger = given(submit(quantity=1), one_kept(), submit("b2", 1, loads=(made_from(),)))
     sha256 = ledger.image().sha256
     ledger.given(sources_of("b2", made_from(sha256=sha256)), sending(sha256), one_stored(batch="b2"))
-    assert ledger.when(forget()).kinds[-2:] == ["input_forgotten", "input_erased"]
+    assert ledger.when(forget()).kinds[-2:] == ["InputForgotten", "InputErased"]
     assert [copy.state for copy in row_of(ledger, sha256).copies] == ["removing"]
 
 

@@ -32,7 +32,7 @@ def ended(batch: str = "b2") -> SourceEnded:
 def test_the_bytes_of_a_source_are_fixed_once() -> None:
     ledger = chained().given(one_kept())
     load = made_from(sha256=ledger.image().sha256)
-    assert ledger.when(sources_of("b2", load)).kinds == ["sources_fixed"]
+    assert ledger.when(sources_of("b2", load)).kinds == ["SourcesFixed"]
     assert ledger.prompt(batch="b2").loads == (load,)
     assert ledger.when(sources_of("b2", load)).kinds == []
 
@@ -40,7 +40,7 @@ def test_the_bytes_of_a_source_are_fixed_once() -> None:
 def test_a_parked_image_has_bytes_and_is_used() -> None:
     ledger = chained().given(one_kept(), uploading(), unwanted())
     assert ledger.image().state == "parked"
-    assert ledger.when(sources_of("b2", made_from(sha256=ledger.image().sha256))).kinds == ["sources_fixed"]
+    assert ledger.when(sources_of("b2", made_from(sha256=ledger.image().sha256))).kinds == ["SourcesFixed"]
 
 
 @pytest.mark.parametrize("sha256", ["", "other bytes"])
@@ -52,7 +52,7 @@ def test_a_report_that_does_not_fit_the_source_changes_nothing(sha256: str) -> N
 @pytest.mark.parametrize("ending", [cancel(), failing(), (one_kept(), forget())], ids=["cancelled", "failed", "gone"])
 def test_a_source_that_ended_fails_the_image(ending: object) -> None:
     ledger = chained().given(*(ending if isinstance(ending, tuple) else (ending,)))
-    assert ledger.when(ended()).kinds == ["image_failed", "batch_settled"]
+    assert ledger.when(ended()).kinds == ["ImageFailed", "BatchSettled"]
     assert (ledger.image(batch="b2").code, ledger.states("b2")) == ("input_failed", ["failed"])
 
 

@@ -40,13 +40,14 @@ class LogUnreadable(LedgerUnusable):
 
 # ---- appending
 
-Noted = tuple[Event, BatchRow | None]
-"""An event, and its batch as it is after the message that recorded the event; None without a batch."""
+Noted = tuple[Event, BatchRow | None, int]
+"""An event, its batch as it is after the message that recorded the event (None without a batch), and its time in
+milliseconds."""
 
 
 def noted(recorded: tuple[Recorded, ...], state: Slice) -> list[Noted]:
-    """The events of one message, each with its batch as it is after them."""
-    return [(entry.event, state.batch(getattr(entry.event, "batch_id", ""))) for entry in recorded]
+    """The events of one message, each with its batch as it is after them, and its time."""
+    return [(entry.event, state.batch(getattr(entry.event, "batch_id", "")), entry.at_ms) for entry in recorded]
 
 
 class Ledger(Protocol):

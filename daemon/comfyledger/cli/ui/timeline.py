@@ -258,6 +258,11 @@ def _lane_resumed(data: Fields) -> str:
     )
 
 
+def _input_removed(data: Fields) -> str:
+    place = f"ComfyUI {data['backend']}" if data.get("backend") else "the folder of input files"
+    return f"removed from {place}" + ("" if data.get("found", True) else ", which did not have it")
+
+
 WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "series_opened": _series_opened,
     "series_raised": _series_raised,
@@ -294,5 +299,11 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "lane_paused": _lane_paused,
     "lane_resumed": _lane_resumed,
     "ledger_restored": _ledger_restored,
+    "input_added": lambda data: f"the input file was added by {data['by']}",
+    "input_sent": lambda data: f"it is uploaded to ComfyUI {data['backend']} as {data['name']}",
+    "input_forgotten": lambda data: f"forgotten{_by(data)}",
+    "input_erased": lambda data: f"nothing needs the input file any more, it is removed ({data['reason']})",
+    "input_removed": _input_removed,
+    "sources_fixed": lambda data: f"all {_count(len(data['loads']), 'file')} that it is made from are there",
 }
 """The sentence of each kind, from the fields of the event. An error text of ComfyUI or a store follows it."""

@@ -17,10 +17,13 @@ from msgspec.structs import astuple
 from comfyledger.core.events import BatchRequested, Event, ImageAdded, ImageRenumbered
 from comfyledger.core.keys import (
     BatchImages,
+    BatchInputs,
     BatchKey,
     BatchPrompts,
     BatchTexts,
     ImageKey,
+    InputKey,
+    InputUses,
     Key,
     LaneKey,
     ManyKey,
@@ -35,6 +38,7 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import (
     BatchRow,
     ImageRow,
+    InputRow,
     LaneRow,
     PromptRow,
     RequestRow,
@@ -44,7 +48,7 @@ from comfyledger.core.rows import (
     TemplateRow,
 )
 from comfyledger.errors import Refused
-from comfyledger.ledger.sqlite import blobs
+from comfyledger.ledger.sqlite import blobs, input_uses
 
 _encoder = msgspec.json.Encoder()
 _series = msgspec.json.Decoder(SeriesRow)
@@ -53,12 +57,14 @@ _batch = msgspec.json.Decoder(BatchRow)
 _prompt = msgspec.json.Decoder(PromptRow)
 _image = msgspec.json.Decoder(ImageRow)
 _lane = msgspec.json.Decoder(LaneRow)
+_input = msgspec.json.Decoder(InputRow)
 
 decode_batch = _batch.decode
 decode_image = _image.decode
 decode_prompt = _prompt.decode
 decode_lane = _lane.decode
 decode_request = _request.decode
+decode_input = _input.decode
 
 _ONE: Final[dict[type[OneKey], tuple[msgspec.json.Decoder[Any], str]]] = {
     SeriesKey: (_series, "SELECT row FROM series WHERE key = ?"),
@@ -67,6 +73,7 @@ _ONE: Final[dict[type[OneKey], tuple[msgspec.json.Decoder[Any], str]]] = {
     PromptKey: (_prompt, "SELECT row FROM prompts WHERE batch_id = ? AND prompt = ?"),
     ImageKey: (_image, "SELECT row FROM images WHERE batch_id = ? AND image = ?"),
     LaneKey: (_lane, "SELECT row FROM lanes WHERE name = ?"),
+    InputKey: (_input, "SELECT row FROM inputs WHERE sha256 = ?"),
 }
 """Decoder and statement by the type of key. The fields of the key are the parameters, in their order."""
 _MANY: Final[dict[type[ManyKey], tuple[msgspec.json.Decoder[Any], str]]] = {
@@ -91,9 +98,15 @@ def load_one(connection: sqlite3.Connection, key: OneKey) -> Row | None:
 
 
 def load_many(connection: sqlite3.Connection, key: ManyKey) -> Iterable[Row]:
-    """The rows of a batch: its prompts, its images, or its texts that were not erased. Raises sqlite3.Error."""
-    if isinstance(key, BatchTexts):
-        return blobs.texts_of(connection, key.batch_id)
+    """The rows that belong together: prompts, images, texts and inputs of a batch, who uses an input. Raises
+    sqlite3.Error."""
+    match key:
+        case BatchTexts(batch_id=batch_id):
+            return blobs.texts_of(connection, batch_id)
+        case BatchInputs(batch_id=batch_id):
+            return input_uses.of_batch(connection, batch_id)
+        case InputUses(sha256=sha256):
+            return (input_uses.use_of(connection, sha256),)
     decoder, sql = _MANY[type(key)]
     return [decoder.decode(raw) for (raw,) in connection.execute(sql, (key.batch_id,))]
 
@@ -126,6 +139,11 @@ _SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]
     LaneRow: (
         "INSERT INTO lanes (name, row) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET row = excluded.row",
         lambda row, raw: (row.name, raw),
+    ),
+    InputRow: (
+        "INSERT INTO inputs (sha256, state, row) VALUES (?, ?, ?)"
+        " ON CONFLICT (sha256) DO UPDATE SET state = excluded.state, row = excluded.row",
+        lambda row, raw: (row.sha256, "going" if row.is_going else row.here, raw),
     ),
 }
 """How a row of each type is written, and its columns. Templates and texts are found through their blobs instead."""
@@ -187,3 +205,4 @@ def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:
     for state in ("kept", "forgetting"):  # each from its own partial index
         sql = f"SELECT row FROM images WHERE state = '{state}' ORDER BY batch_id, image"  # noqa: S608
         yield from (_image.decode(raw) for (raw,) in connection.execute(sql))
+    yield from (_input.decode(raw) for (raw,) in connection.execute("SELECT row FROM inputs WHERE state = 'going'"))

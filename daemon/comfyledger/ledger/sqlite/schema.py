@@ -22,7 +22,7 @@ from comfyledger.ledger.sqlite import schema_objects
 APPLICATION_ID: Final = 0x434C4447
 """`CLDG`, in the header of the file: marks it as a comfyledger ledger."""
 
-USER_VERSION: Final = 2
+USER_VERSION: Final = 3
 """Version of the tables. A ledger with a newer one is refused: it may hold what this code would misread."""
 
 JOURNAL_SIZE_LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -42,6 +42,12 @@ def _forgetting(db: sqlite_utils.Database) -> None:
     _run(db, _FORGETTING)
 
 
+@migrations(name="0003_inputs")
+def _inputs(db: sqlite_utils.Database) -> None:
+    """Input files, and which batches use them."""
+    _run(db, _INPUTS)
+
+
 def _run(db: sqlite_utils.Database, statements: Iterable[str]) -> None:
     for statement in statements:
         db.execute(statement)
@@ -52,6 +58,14 @@ _FORGETTING: Final = (
     """CREATE TABLE template_uses (template TEXT NOT NULL, batch_id TEXT NOT NULL,
         PRIMARY KEY (template, batch_id)) STRICT, WITHOUT ROWID""",
     "INSERT INTO template_uses (template, batch_id) SELECT row ->> '$.template', batch_id FROM batches",
+)
+
+_INPUTS: Final = (
+    "CREATE TABLE inputs (sha256 TEXT PRIMARY KEY, state TEXT NOT NULL, row TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE INDEX inputs_going ON inputs (sha256) WHERE state = 'going'",
+    """CREATE TABLE input_uses (sha256 TEXT NOT NULL, batch_id TEXT NOT NULL, ended_ms INTEGER NOT NULL,
+        PRIMARY KEY (sha256, batch_id)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX input_uses_by_batch ON input_uses (batch_id)",
 )
 
 _BIRTH: Final = (
@@ -91,7 +105,7 @@ _BIRTH: Final = (
     "CREATE TABLE lanes (name TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID",
 )
 
-_STATEMENTS: Final = {"0001_birth": _BIRTH, "0002_forgetting": _FORGETTING}
+_STATEMENTS: Final = {"0001_birth": _BIRTH, "0002_forgetting": _FORGETTING, "0003_inputs": _INPUTS}
 """By the names of the migrations. Their text never changes, because ledgers of older releases are compared with it."""
 ALL: Final = frozenset(_STATEMENTS)
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.ledger.sqlite.blobs import HUSK
 from comfyledger.ledger.sqlite.schema import USER_VERSION
 from comfyledger.maintenance.audit.findings import Progress, Tally
@@ -29,6 +29,8 @@ TABLES: Final[dict[str, tuple[tuple[str, ...], type | None]]] = {
     "lanes": (("name",), LaneRow),
     "events_by_user": (("user", "position"), None),
     "template_uses": (("template", "batch_id"), None),
+    "inputs": (("sha256",), InputRow),
+    "input_uses": (("sha256", "batch_id"), None),
 }
 """Every projection with its primary key, and the type of the JSON in its last column if it has one."""
 

@@ -31,7 +31,7 @@ from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Slice
 from comfyledger.errors import ComfyledgerError
 from comfyledger.ledger.eventlog import Line, decode
 from comfyledger.ledger.ports import LogReader, LogUnreadable
-from comfyledger.ledger.sqlite import blobs, projections, schema
+from comfyledger.ledger.sqlite import blobs, input_uses, projections, schema
 from comfyledger.maintenance.audit.chain import pages
 from comfyledger.maintenance.audit.findings import Progress, Tally
 
@@ -186,6 +186,8 @@ class Scratch:
         if type(event) in _NAMING:
             projections.give_names(self.connection, event)
             blobs.note_templates(self.connection, event, batch)
+        if type(event) in input_uses.NOTED:
+            input_uses.note(self.connection, event, batch, line.at_ms)
         return batch
 
 

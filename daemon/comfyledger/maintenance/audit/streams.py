@@ -27,6 +27,11 @@ from comfyledger.core.events import (
     BlobErased,
     Event,
     ImageForgotten,
+    InputAdded,
+    InputErased,
+    InputForgotten,
+    InputRemoved,
+    InputSent,
     LanePaused,
     LaneResumed,
     LedgerRestored,
@@ -36,8 +41,8 @@ from comfyledger.core.events import (
 )
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.evolve.recovery import series_renumbered
-from comfyledger.core.keys import LaneKey, SeriesKey
-from comfyledger.core.rows import BatchRow, LaneRow, Row, SeriesRow, Slice
+from comfyledger.core.keys import InputKey, LaneKey, SeriesKey
+from comfyledger.core.rows import BatchRow, InputRow, LaneRow, Row, SeriesRow, Slice
 from comfyledger.ledger.eventlog import Head, decode
 from comfyledger.ledger.sqlite import projections
 from comfyledger.ledger.sqlite.log_table import one_moment
@@ -46,7 +51,8 @@ from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import CANNOT, NAMING_TEXTS, Scratch, Working, texts_of
 
 EVENTS_A_RANGE: Final = 20_000
-_OF_NO_BATCH: Final = (SeriesOpened, SeriesRaised, LedgerRestored, LanePaused, LaneResumed)
+_OF_INPUTS: Final = (InputAdded, InputSent, InputForgotten, InputErased, InputRemoved)
+_OF_NO_BATCH: Final = (SeriesOpened, SeriesRaised, LedgerRestored, LanePaused, LaneResumed, *_OF_INPUTS)
 _KINDS_OF_NO_BATCH: Final = frozenset(KIND_OF[kind] for kind in _OF_NO_BATCH)
 _OF_SERIES: Final = (*_OF_NO_BATCH, BatchRequested, *NUMBERING)
 
@@ -139,16 +145,16 @@ def templates_agree(live: sqlite3.Connection) -> bool:
     return bool(held == used)
 
 
-# ---- series and lanes
+# ---- series, lanes and inputs
 
 
 def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
-    """Whether series and lanes agree with the log. `folder` is for a scratch file. Faults of the ledger are False."""
+    """Whether series, lanes and inputs agree with the log; False for a faulty ledger. `folder`: for a scratch file."""
     scratch, tally = Scratch(folder / "series.db"), Tally()
     try:
         with one_moment(live):
             _fold_series(live, Working(scratch.connection))
-            for table in ("series", "lanes"):
+            for table in ("series", "lanes", "inputs"):
                 compare_table(live, scratch.connection, table, tally, silent)
     except CANNOT:
         return False
@@ -160,12 +166,12 @@ def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
 def _fold_series(live: sqlite3.Connection, working: Working) -> None:
     for position, at, kind, schema, data in live.execute(_SERIES):
         event = decode(kind, schema, data)
-        working.hold(key for key in touches(event) if isinstance(key, SeriesKey | LaneKey))
+        working.hold(key for key in touches(event) if isinstance(key, SeriesKey | LaneKey | InputKey))
         if isinstance(event, NUMBERING):
             working.put((series_renumbered(working, event),))
         else:
             rows = evolve(working, Recorded(position, at, event))
-            working.put(row for row in rows if isinstance(row, (SeriesRow, LaneRow)))
+            working.put(row for row in rows if isinstance(row, (SeriesRow, LaneRow, InputRow)))
         working.drop_if_full()
     working.drop()
 

@@ -28,6 +28,7 @@ class Box:
         self.sim = sim
         self.http = http
         self.output = output
+        self.input = output.with_name(f"{output.name}-input")
 
     async def get(self, path: str, **params: str) -> tuple[int, bytes]:
         async with self.http.get(self.sim.url + path, params=params) as response:
@@ -36,6 +37,15 @@ class Box:
     async def post(self, path: str, body: Any = None) -> tuple[int, bytes]:
         async with self.http.post(self.sim.url + path, json=body) as response:
             return response.status, await response.read()
+
+    async def upload(
+        self, content: bytes, filename: str = "a.png", path: str = "/upload/image", **fields: str
+    ) -> tuple[int, Any]:
+        """The status, and the answer or None."""
+        form = aiohttp.FormData(fields, quote_fields=False, default_to_multipart=True)
+        form.add_field("image", content, filename=filename, content_type="application/octet-stream")
+        async with self.http.post(self.sim.url + path, data=form) as response:
+            return response.status, await response.json() if response.status == 200 else None
 
     async def submit(self, graph: dict[str, Any], **more: Any) -> str:
         body = {"prompt": graph, "prompt_id": str(uuid.uuid4()), "client_id": "me", **more}

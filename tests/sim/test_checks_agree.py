@@ -19,6 +19,7 @@ from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph.nodes import upstream
 from comfyledger.comfyui.object_info import ObjectInfo, read_object_info
 from comfyledger.sim.comfyui.checks.validate import Refusal, Runnable, check
+from comfyledger.sim.comfyui.folders import Folders
 from comfyledger.sim.comfyui.installed import Installed
 from support.checked_graphs import RIGHT, WRONG, Case, Graph, changed
 from support.graphs import node
@@ -47,8 +48,13 @@ SLOTS = [0, 0, 0, 1, 2, -1, 9]
 
 
 @pytest.fixture(scope="module")
-def installed() -> Installed:
-    return Installed()
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    folder = tmp_path_factory.mktemp("input")
+    for name in ("example.png", "pose.png"):
+        (folder / name).touch()
+    installed = Installed(Folders(folder, folder, folder))
+    installed.look()
+    return installed
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     comfyui.add_argument("--port", type=int, default=8188, help="0 takes a free one (default: 8188)")
     comfyui.add_argument("--control-port", type=int, default=0, help="for /control and /ledger (default: a free one)")
     comfyui.add_argument("--output", type=Path, required=True, help="the folder for finished pictures")
+    comfyui.add_argument("--input", type=Path, help="the folder for input files (default: beside the output folder)")
     comfyui.add_argument("--seconds-per-image", type=float, default=0.0, help="how long a picture takes (default: 0)")
     comfyui.add_argument("--disable-metadata", action="store_true", help="write no graph into the files")
     comfyui.add_argument(
@@ -82,6 +83,7 @@ def _add_cloudinary(parser: argparse.ArgumentParser) -> None:
 def _comfyui(asked: argparse.Namespace) -> SimOptions:
     return SimOptions(
         output=asked.output,
+        input=asked.input,
         port=asked.port,
         control_port=asked.control_port,
         seconds_per_image=asked.seconds_per_image,

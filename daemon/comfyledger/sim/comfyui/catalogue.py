@@ -7,8 +7,9 @@ from typing import Final
 
 from comfyledger.sim.comfyui import nodes
 from comfyledger.sim.comfyui.common import loaders, values
+from comfyledger.sim.comfyui.media import loaders as file_loaders
 from comfyledger.sim.comfyui.media import savers, sources
 
 NODES: Final[Mapping[str, nodes.NodeClass]] = {
-    node.name: node for node in (*nodes.CLASSES, *loaders.CLASSES, *values.CLASSES, *sources.CLASSES, *savers.CLASSES)
+    node.name: node for part in (nodes, loaders, values, file_loaders, sources, savers) for node in part.CLASSES
 }

@@ -52,6 +52,11 @@ ViewFault = Literal[
 bytes only; with rubbish after its end or without any bytes; an HTML page; less than the announced length; 404; nothing;
 one byte a second; a reset; a redirect to itself; a body without an end; or a PNG of 0.8 MB with 268 million pixels."""
 
+UploadFault = Literal["cut", "short", "answer_lost", "unanswered", "other_name"]
+"""What happens to an upload: half of the file is written and the connection is reset; half of it is written and the
+answer is as for all of it; the whole is written and the connection is reset, or stays open without an answer; or it is
+written under another name, which the answer names."""
+
 Doubling = Literal["at_once", "later"]
 """When the next prompt is posted a second time under its id: at once (recording `duplicate_id`), or after the prompt
 that follows it (recording `duplicate_later`)."""
@@ -95,6 +100,8 @@ class Control(msgspec.Struct, forbid_unknown_fields=True):
     """What happens to the next files, one each."""
     view_of: dict[str, ViewFault] | None = None
     """What always happens to files whose path contains this text, such as a batch id in lower case."""
+    upload_next: list[UploadFault] | None = None
+    """What happens to the next uploads, one each."""
     miscount_next: list[int] | None = None
     """How many more files, or fewer, the next prompts name in their outputs."""
     double_next: list[Doubling] | None = None
@@ -176,6 +183,7 @@ _SWITCHES: Final = (
     "refuse",
     "view_next",
     "view_of",
+    "upload_next",
     "miscount_next",
     "double_next",
     "deaf",
@@ -197,6 +205,7 @@ class Faults:
         self.refuse: dict[str, Refuse] = {}
         self.view_next: list[ViewFault] = []
         self.view_of: dict[str, ViewFault] = {}
+        self.upload_next: list[UploadFault] = []
         self.miscount_next: list[int] = []
         self.double_next: list[Doubling] = []
         self.deaf = False
@@ -248,6 +257,10 @@ class Faults:
                 return fault
         return self.view_next.pop(0) if self.view_next else None
 
+    def take_upload(self) -> UploadFault | None:
+        """The fault for the upload that has come."""
+        return self.upload_next.pop(0) if self.upload_next else None
+
     def take_miscount(self) -> int:
         """How many more files, or fewer, the prompt that has ended names."""
         return self.miscount_next.pop(0) if self.miscount_next else 0
@@ -264,7 +277,7 @@ class Faults:
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One HTTP request. `order` counts over requests, files and prompts together."""
+    """One HTTP request. `order` counts over requests, files, uploads and prompts together."""
 
     order: int
     method: str
@@ -281,6 +294,23 @@ class Written(msgspec.Struct, frozen=True):
     path: str
 
 
+class Uploaded(msgspec.Struct, frozen=True):
+    """One file that a client put into a folder. `filename` is as it was sent, `name` as it was answered. Size and
+    `sha256` are those of what was sent. `written` is False if these bytes were there already.
+    """
+
+    order: int
+    filename: str
+    subfolder: str
+    type: str
+    overwrite: bool
+    name: str
+    size_bytes: int
+    sha256: str
+    written: bool
+    fault: UploadFault | None
+
+
 class Ran(msgspec.Struct, frozen=True):
     """One prompt that ended; `outcome` is the type of its last message, `preview_method` what its sender asked for."""
 
@@ -294,12 +324,13 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """The requests, files and prompts of the stand-in, the newest LEDGER_ENTRIES_MAX of each kind."""
+    """The requests, files, uploads and prompts of the stand-in, the newest LEDGER_ENTRIES_MAX of each kind."""
 
     def __init__(self) -> None:
         self._count = 0
         self.requests: deque[Request] = deque(maxlen=LEDGER_ENTRIES_MAX)
         self.files: deque[Written] = deque(maxlen=LEDGER_ENTRIES_MAX)
+        self.uploads: deque[Uploaded] = deque(maxlen=LEDGER_ENTRIES_MAX)
         self.prompts: deque[Ran] = deque(maxlen=LEDGER_ENTRIES_MAX)
         self.taken_out: deque[str] = deque(maxlen=LEDGER_ENTRIES_MAX)
         """Prompts that were cleared or interrupted without their id, as ComfyUI's own page does it."""
@@ -315,6 +346,7 @@ class Ledger:
             "count": self._count,
             "requests": list(self.requests),
             "files": list(self.files),
+            "uploads": list(self.uploads),
             "prompts": list(self.prompts),
             "taken_out": list(self.taken_out),
         }

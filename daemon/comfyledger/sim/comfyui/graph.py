@@ -1,6 +1,7 @@
 """The order in which a graph runs, and which results of it are cached. PURE: no time, no files.
 
-A result is identified by its signature: the class, its plain inputs, and the signatures of the nodes it is linked to.
+A result is identified by its signature: the class, its plain inputs, the file that it loads if the class says so, and
+the signatures of the nodes it is linked to.
 Node ids do not count, so two nodes with equal inputs share one result (recording `two_saves`), and with another name
 prefix only the saving runs again (`retry_new_prefix`). At the start of each prompt everything that its graph does not
 mention is dropped (`duplicate_later`).
@@ -81,8 +82,8 @@ def needed(graph: Graph, output: str) -> list[str]:
     return list(found)
 
 
-def sign(graph: Graph, outputs: list[str]) -> dict[str, str]:
-    """The signature of every node that the outputs need."""
+def sign(graph: Graph, outputs: list[str], fingerprints: Mapping[str, str]) -> dict[str, str]:
+    """The signature of every node that the outputs need. `fingerprints` tell the files of loaders apart, by node."""
     signed: dict[str, str] = {}
     for node_id in (node_id for output in outputs for node_id in needed(graph, output)):
         node = graph[node_id]
@@ -90,7 +91,7 @@ def sign(graph: Graph, outputs: list[str]) -> dict[str, str]:
             name: ["link", signed[value[0]], value[1]] if is_link(value) else ["plain", value]
             for name, value in node["inputs"].items()
         }
-        text = json.dumps([node["class_type"], inputs], sort_keys=True)
+        text = json.dumps([node["class_type"], inputs, fingerprints.get(node_id)], sort_keys=True)
         signed[node_id] = hashlib.sha256(text.encode()).hexdigest()
     return signed
 

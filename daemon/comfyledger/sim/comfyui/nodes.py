@@ -15,21 +15,21 @@ from typing import Any, Final, Literal
 import msgspec
 
 from comfyledger.comfyui.messages import ViewFile
+from comfyledger.sim.comfyui.folders import Folders, Medium
 from comfyledger.sim.comfyui.pictures import Picture, plan_save, save
 
 PIXELS_MAX: Final = 16_384
 SEED_MAX: Final = 2**64 - 1
-ListName = Literal["checkpoints", "loras", "vaes", "samplers", "schedulers", "input_images", "embeddings"]
+ListName = Literal["checkpoints", "loras", "vaes", "samplers", "schedulers", "embeddings"]
 LISTS: Final[Mapping[ListName, list[str]]] = {
     "checkpoints": ["random-sd15.safetensors", "v1-5-pruned-emaonly.safetensors"],
     "loras": ["film-grain.safetensors", "styles/ink.safetensors"],
     "vaes": ["pixel_space", "vae-ft-mse-840000.safetensors"],
     "samplers": ["euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_sde", "ddim", "lcm"],
     "schedulers": ["normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform"],
-    "input_images": ["example.png", "pose.png"],
     "embeddings": ["opal-fever", "styles/ink"],
 }
-"""What a stand-in has from its start. ComfyUI finds models and pictures in its folders; custom nodes add samplers."""
+"""What a stand-in has from its start. ComfyUI finds models in its folders; custom nodes add samplers."""
 
 
 class Latent(msgspec.Struct, frozen=True):
@@ -45,8 +45,7 @@ class Latent(msgspec.Struct, frozen=True):
 class Surroundings(msgspec.Struct, frozen=True):
     """What a node may use besides its inputs."""
 
-    output: Path
-    temp: Path
+    folders: Folders
     temp_suffix: str
     texts: Mapping[str, Any]
     """Prompt and workflow."""
@@ -81,6 +80,24 @@ class ListOf(msgspec.Struct, frozen=True):
     name: ListName
 
 
+class FilesOf(msgspec.Struct, frozen=True):
+    """Stands in an input's description for the names that lie in the input folder now. `first` come before them."""
+
+    media: tuple[Medium, ...]
+    first: tuple[str, ...] = ()
+
+
+class Loads(msgspec.Struct, frozen=True):
+    """The file that a class loads: which input names it, and how the class looks after it."""
+
+    name: str
+    refusal: str = ""
+    """What the class says of a name that is not there. Empty: the name is compared with the list, as by a class that
+    says nothing."""
+    fingerprint: Literal["", "sha256", "mtime"] = ""
+    """By what the class notices that the file is another one. Empty: not at all, so its results stay cached."""
+
+
 class NodeClass(msgspec.Struct, frozen=True):
     """A node class. `images` is the number of images that a run makes, for a class that takes time for each of them."""
 
@@ -93,8 +110,7 @@ class NodeClass(msgspec.Struct, frozen=True):
     steps: Callable[[Inputs], int] = lambda inputs: 0
     optional: Mapping[str, Config] = msgspec.field(default_factory=dict)
     module: str = "nodes"
-    needs_file: str = ""
-    """The input whose file the class itself looks for, instead of comparing the name with the list."""
+    loads: Loads | None = None
 
     @property
     def is_v3(self) -> bool:
@@ -155,12 +171,12 @@ def _decode(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
 
 
 def _save_image(inputs: Inputs, around: Surroundings) -> Saved:
-    return _written(around.output, "output", inputs["filename_prefix"], inputs["images"], around)
+    return _written(around.folders.output, "output", inputs["filename_prefix"], inputs["images"], around)
 
 
 def _preview_image(inputs: Inputs, around: Surroundings) -> Saved:
     prefix = f"ComfyUI_temp_{around.temp_suffix}"
-    return _written(around.temp, "temp", prefix, inputs["images"], around)
+    return _written(around.folders.temp, "temp", prefix, inputs["images"], around)
 
 
 def _written(root: Path, kind: str, prefix: str, pictures: tuple[Picture, ...], around: Surroundings) -> Saved:

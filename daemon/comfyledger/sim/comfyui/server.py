@@ -22,10 +22,13 @@ from aiohttp import web
 
 from comfyledger.sim.comfyui.checks.validate import Refusal, check
 from comfyledger.sim.comfyui.faults import Breakpoints, Control, Faults, Ledger, Request
+from comfyledger.sim.comfyui.folders import Folders
 from comfyledger.sim.comfyui.installed import Installed
+from comfyledger.sim.comfyui.pictures import Picture, save
 from comfyledger.sim.comfyui.prompt_queue import Item, PromptQueue
 from comfyledger.sim.comfyui.sockets import FEATURES, Sockets
-from comfyledger.sim.comfyui.view import view
+from comfyledger.sim.comfyui.uploads import Uploads
+from comfyledger.sim.comfyui.view import find, view
 from comfyledger.sim.comfyui.worker import Shared, Worker
 
 HOST: Final = "127.0.0.1"
@@ -39,6 +42,9 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Port 0 takes a free one. Previews and other temporary files go beside `output`, into `<output>-temp`."""
 
     output: Path
+    input: Path | None = None
+    """The folder for files that loaders load. None: beside `output`, `<output>-input`. A new one gets `example.png`, as
+    ComfyUI comes with one."""
     port: int = 0
     control_port: int = 0
     seconds_per_image: float = 0.0
@@ -53,11 +59,11 @@ class SimComfyUI:
     """A running stand-in; `serve` makes one. An async context manager that stops it at its end."""
 
     def __init__(self, options: SimOptions, now: Callable[[], float], random: Random) -> None:
-        output = Path(os.path.abspath(options.output))
+        folders = _folders(options)
         self.url = self.control_url = ""
         self.ledger = Ledger()
         self.sockets = Sockets()
-        self._installed = Installed()
+        self._installed = Installed(folders)
         self.breakpoints = Breakpoints(self.sockets.settled)
         self._faults = Faults(self.breakpoints, options.seconds_per_image)
         self._queue = PromptQueue(self._tell_depth)
@@ -67,14 +73,14 @@ class SimComfyUI:
             self.sockets,
             self._faults,
             self.ledger,
-            output,
-            output.with_name(f"{output.name}-temp"),
+            folders,
             not options.disable_metadata,
             options.preview_method,
             now,
             random,
         )
         self._worker = Worker(self._shared, self._pool)
+        self._uploads = Uploads(folders, self._faults, self.ledger)
         self._has_jobs = not options.without_jobs
         self._held_back: Item | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,7 +94,8 @@ class SimComfyUI:
 
     async def start(self, options: SimOptions) -> None:
         """Listen, and begin to work."""
-        self._shared.output.mkdir(parents=True, exist_ok=True)
+        self._shared.folders.output.mkdir(parents=True, exist_ok=True)
+        _furnish(self._shared.folders.input)
         self.url = await self._listen(self._api(), options.port)
         self.control_url = await self._listen(self._control_api(), options.control_port)
         self._tasks = [
@@ -134,6 +141,7 @@ class SimComfyUI:
             web.post("/queue", self._post_queue),
             web.post("/interrupt", self._post_interrupt),
             web.get("/view", self._get_view),
+            web.post("/upload/image", self._uploads.post),
             web.get("/features", self._get_features),
             web.get("/system_stats", self._get_system_stats),
             web.get("/embeddings", self._get_embeddings),
@@ -141,8 +149,9 @@ class SimComfyUI:
             web.get("/object_info/{node}", self._get_object_info),
         ]
         for route in routes:
-            app.router.add_route(route.method, route.path, route.handler)
-            app.router.add_route(route.method, f"/api{route.path}", route.handler)
+            for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+                app.router.add_route(method, route.path, route.handler)
+                app.router.add_route(method, f"/api{route.path}", route.handler)
         if self._has_jobs:
             app.router.add_get("/api/jobs/{prompt_id}", self._get_job)
             app.router.add_post("/api/jobs/{prompt_id}/cancel", self._post_cancel)
@@ -157,9 +166,11 @@ class SimComfyUI:
 
     @web.middleware
     async def _write_down(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        """Read the body once, and put the request into the ledger as soon as it is there."""
+        """Read the body once, and put the request into the ledger as soon as it is there: at once if it is a form,
+        whose files are read as they come.
+        """
         sent: Any = {}
-        if request.body_exists:
+        if request.body_exists and not request.content_type.startswith("multipart/"):
             try:
                 sent = msgspec.json.decode(await request.read())
             except msgspec.DecodeError:
@@ -188,6 +199,7 @@ class SimComfyUI:
 
     async def _post_prompt(self, request: web.Request) -> web.Response:
         sent = request[_SENT]
+        self._installed.look()
         found = check(sent, self._installed)
         if isinstance(found, Refusal):
             return _json(found, status=400)
@@ -251,18 +263,10 @@ class SimComfyUI:
         return _json({"cancelled": self._queue.delete(prompt_id)})
 
     async def _get_view(self, request: web.Request) -> web.StreamResponse:
-        filename = request.query.get("filename", "")
-        folders = {"output": self._shared.output, "temp": self._shared.temp}
-        folder = folders.get(request.query.get("type", "output"))
-        if filename.startswith("/") or ".." in filename or folder is None:
-            return web.Response(status=400)
-        wanted = _below(folder, request.query.get("subfolder", ""))
-        if wanted is None:
-            return web.Response(status=403)
-        path = wanted / Path(filename).name
-        if not filename or not path.is_file():
-            return web.Response(status=404)
-        return await view(request, path, self._faults.take_view(str(path)))
+        wanted = find(request.query, self._shared.folders)
+        if isinstance(wanted, int):
+            return web.Response(status=wanted)
+        return await view(request, wanted, self._faults.take_view(str(wanted)))
 
     async def _get_features(self, _: web.Request) -> web.Response:
         return _json(FEATURES)
@@ -285,6 +289,7 @@ class SimComfyUI:
         return _json(self._installed.lists["embeddings"])
 
     async def _get_object_info(self, request: web.Request) -> web.Response:
+        self._installed.look()
         return _json(self._installed.object_info(request.match_info.get("node")))
 
     async def _get_ledger(self, _: web.Request) -> web.Response:
@@ -322,7 +327,7 @@ class SimComfyUI:
     def _delete_files_of(self, prompt_id: str) -> None:
         for file in self.ledger.files:
             if (file.prompt_id, file.type) == (prompt_id, "output"):
-                (self._shared.output / file.path).unlink(missing_ok=True)
+                (self._shared.folders.output / file.path).unlink(missing_ok=True)
 
     async def _forget(self) -> None:
         self._tasks[0].cancel()
@@ -341,9 +346,17 @@ async def serve(
     return running
 
 
-def _below(folder: Path, subfolder: str) -> Path | None:
-    wanted = Path(os.path.abspath(folder / subfolder))
-    return wanted if wanted.is_relative_to(folder) else None
+def _folders(options: SimOptions) -> Folders:
+    output = Path(os.path.abspath(options.output))
+    beside = output.with_name(f"{output.name}-input")
+    return Folders(output, output.with_name(f"{output.name}-temp"), Path(os.path.abspath(options.input or beside)))
+
+
+def _furnish(folder: Path) -> None:
+    """Make the input folder if it is missing. One that is there stays as it is, empty too."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        save(Picture(64, 64, seed="example"), folder / "example.png", {})
 
 
 def _prompt_id(request: web.Request) -> str | None:

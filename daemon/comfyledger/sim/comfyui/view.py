@@ -9,7 +9,7 @@ import asyncio
 import mimetypes
 import struct
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -17,28 +17,49 @@ from typing import Final
 from aiohttp import web
 
 from comfyledger.sim.comfyui.faults import ViewFault
+from comfyledger.sim.comfyui.folders import Folders, below
 
+_ACTIVE: Final = frozenset({"text/html", "application/xhtml+xml", "text/javascript", "text/css", "message/rfc822"})
 _PAGE: Final = b"<!DOCTYPE html><html><body><h1>Sign in to go on</h1></body></html>"
 _BOMB_SIDE: Final = 16_384
 _RUBBISH: Final = b"\0rubbish"
 _LACKING_BYTES: Final[dict[str, int]] = {"cut_1": 1, "cut_4": 4, "cut_20": 20, "cut_1000": 1_000}
 
 
+def find(query: Mapping[str, str], folders: Folders) -> Path | int:
+    """The file that a query names, or the status of the refusal, in the order of ComfyUI's own checks."""
+    filename = query.get("filename")
+    if filename is None:
+        return 404
+    folder = folders.of(query.get("type", "output"))
+    if not filename or filename.startswith("/") or ".." in filename or folder is None:
+        return 400
+    wanted = below(folder, query.get("subfolder", ""))
+    if wanted is None:
+        return 403
+    path = wanted / Path(filename).name
+    return path if path.is_file() else 404
+
+
 async def view(request: web.Request, path: Path, fault: ViewFault | None) -> web.StreamResponse:
     """The file, or what stands in its place."""
-    headers = {"X-Content-Type-Options": "nosniff", "Content-Disposition": f'filename="{path.name}"'}
+    headers = _headers(path)
     if fault is None:
         return web.FileResponse(path, headers=headers)
     whole = await asyncio.to_thread(path.read_bytes)
     if fault in _INSTEAD:
         return await _INSTEAD[fault](request, whole)
     body = await asyncio.to_thread(_body, fault, whole)
-    return web.Response(body=body, headers=headers, content_type=_content_type(path))
+    return web.Response(body=body, headers=headers)
 
 
-def _content_type(path: Path) -> str:
-    """As ComfyUI guesses it."""
-    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+def _headers(path: Path) -> dict[str, str]:
+    """As ComfyUI gives them: what a browser might run is not shown but kept."""
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    shown = f'filename="{path.name.replace(chr(92), chr(92) * 2).replace(chr(34), chr(92) + chr(34))}"'
+    if kind in _ACTIVE or kind.endswith(("+xml", "/xml")):
+        kind, shown = "application/octet-stream", f"attachment; {shown}"
+    return {"X-Content-Type-Options": "nosniff", "Content-Disposition": shown, "Content-Type": kind}
 
 
 def _body(fault: ViewFault, whole: bytes) -> bytes:

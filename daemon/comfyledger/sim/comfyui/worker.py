@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -20,6 +19,8 @@ import msgspec
 from comfyledger.comfyui.messages import ViewFile
 from comfyledger.sim.comfyui.catalogue import NODES
 from comfyledger.sim.comfyui.faults import Faults, Ledger, MadeToFail, Ran, Written
+from comfyledger.sim.comfyui.fingerprints import fingerprints
+from comfyledger.sim.comfyui.folders import Folders
 from comfyledger.sim.comfyui.graph import Cache, Order, Result, is_link, sign
 from comfyledger.sim.comfyui.nodes import NodeClass, Saved, Surroundings
 from comfyledger.sim.comfyui.pictures import preview_jpeg
@@ -43,8 +44,7 @@ class Shared(msgspec.Struct, frozen=True):
     sockets: Sockets
     faults: Faults
     ledger: Ledger
-    output: Path
-    temp: Path
+    folders: Folders
     keeps_metadata: bool
     preview_method: str
     now: Callable[[], float]
@@ -113,7 +113,7 @@ class Run:
         self._cache = cache
         self._interrupt = interrupt
         self._pool = pool
-        self._signatures = sign(item.graph, item.outputs)
+        self._signatures: dict[str, str] = {}
         self._states: dict[str, dict[str, Any]] = {}
         self._messages: list[tuple[str, dict[str, Any]]] = []
         self._outputs: dict[str, Any] = {}
@@ -124,6 +124,7 @@ class Run:
         """Run all nodes that must run, and send how it ended."""
         self._note("execution_start", {})
         await self._shared.faults.breakpoints.stop_at("start")
+        self._signatures = await self._signed()
         self._cache.keep_only(set(self._signatures.values()))
         done = [n for n in self._item.graph if n in self._signatures and self._cache.get(self._signatures[n])]
         self._note("execution_cached", {"nodes": done})
@@ -154,6 +155,15 @@ class Run:
         for step in range(frames):
             about = {"prompt_id": self._item.prompt_id, "node": self.node_id}
             self.send("progress", {"value": step, "max": frames} | about)
+
+    async def _signed(self) -> dict[str, str]:
+        """The signatures of the nodes. Loaders look at their files, in a thread of their own."""
+        item, folders = self._item, self._shared.folders
+        found: dict[str, str] = {}
+        if any(NODES[node["class_type"]].loads for node in item.graph.values()):
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._pool, fingerprints, item.graph, folders, item.prompt_id)
+        return sign(item.graph, item.outputs, found)
 
     async def _nodes(self, order: Order) -> None:
         failing: bool | None = None
@@ -192,12 +202,12 @@ class Run:
         self._state(node_id, steps or 1.0, steps or 1.0, "finished")
 
     async def _result(self, node: NodeClass, node_id: str, inputs: dict[str, Any]) -> Result:
-        """Run a node. Files are written in a thread of their own."""
+        """Run a node. Files are read and written in a thread of their own."""
         around = self._surroundings()
         loop = asyncio.get_running_loop()
         values = (
             await loop.run_in_executor(self._pool, node.run, inputs, around)
-            if node.is_output
+            if node.is_output or node.loads
             else node.run(inputs, around)
         )
         if not isinstance(values, Saved):
@@ -302,8 +312,7 @@ class Run:
         metadata = {"prompt": self._item.graph, **(self._item.extra.get("extra_pnginfo") or {})}
         suffix = "".join(shared.random.choices("abcdefghijklmnopqrstupvxyz", k=5))
         return Surroundings(
-            shared.output,
-            shared.temp,
+            shared.folders,
             suffix,
             metadata,
             shared.keeps_metadata,

@@ -1,8 +1,9 @@
-"""How the stand-in checks a graph: ComfyUI's checks in ComfyUI's order, with its texts and shapes. PURE.
+"""How the stand-in checks a graph: ComfyUI's checks in ComfyUI's order, with its texts and shapes.
 
 It takes the parsed body of `POST /prompt` and returns what will run, or the refusal. As in ComfyUI, a text that spells
 a number becomes that number in the graph itself, and whatever goes wrong within a check is an error of its node. The
 source is `execution.py` of ComfyUI 0.29.0; the recordings `invalid` and `partly_invalid` have some of its answers.
+Nothing is read but the input folder: a loader's name must be there.
 
 Where ComfyUI calls itself for the nodes above, a check here is a generator that says which node it needs first: graphs
 may be longer than Python's stack.
@@ -164,7 +165,7 @@ class _Checks:
             elif isinstance(inputs[one.name], list):
                 above_is_valid &= yield from self._link(node_id, one, inputs[one.name], problems)
             else:
-                problems += _value_problems(inputs, one, looks_itself=node.needs_file == one.name)
+                problems += _value_problems(inputs, one, looks_itself=_looks_itself(node, one))
         problems += self._file_problems(node, inputs)
         # A cycle that was found on the way has already left its problem with this node.
         valid, known = self.found.get(node_id, (True, []))
@@ -205,16 +206,16 @@ class _Checks:
         """A class that looks for its file itself says so in its own words. Raises TypeError or AttributeError if there
         is no text to look for, as ComfyUI does.
         """
-        name = node.needs_file
-        if name and name not in inputs:
-            raise TypeError(f"{node.name}.VALIDATE_INPUTS() missing 1 required positional argument: '{name}'")
-        if name:
-            wanted: Any = None if is_link(inputs[name]) else inputs[name]
-            file = wanted[: -len(" [input]")] if wanted.endswith("[input]") else wanted
-            # Nothing is the folder itself, and that exists.
-            if file and file not in self._installed.lists["input_images"]:
-                message, details = "Custom validation failed for node", f"{name} - Invalid image file: {wanted}"
-                yield _problem("custom_validation_failed", message, details, {"input_name": name})
+        loads = node.loads
+        if loads is None or not loads.refusal:
+            return
+        if loads.name not in inputs:
+            function = "validate_inputs" if node.is_v3 else "VALIDATE_INPUTS"
+            raise TypeError(f"{node.name}.{function}() missing 1 required positional argument: '{loads.name}'")
+        wanted: Any = None if is_link(inputs[loads.name]) else inputs[loads.name]
+        if not self._installed.folders.exists(wanted):
+            message, details = "Custom validation failed for node", f"{loads.name} - {loads.refusal}: {wanted}"
+            yield _problem("custom_validation_failed", message, details, {"input_name": loads.name})
 
     def _note_cycle(self, node_id: str) -> None:
         path = [*self._path[self._path.index(node_id) :], node_id]
@@ -223,6 +224,10 @@ class _Checks:
         for each in nodes:
             about = {"node_id": each, "cycle_nodes": nodes}
             self.found[each] = (False, [_problem("dependency_cycle", "Dependency cycle detected", details, about)])
+
+
+def _looks_itself(node: NodeClass, one: Described) -> bool:
+    return node.loads is not None and bool(node.loads.refusal) and node.loads.name == one.name
 
 
 def _missing(one: Described) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The node classes of the stand-in that load something by its name: LoRAs, VAEs, pictures from the input folder.
+"""The node classes of the stand-in that load a model by its name: LoRAs and VAEs.
 
 Names, inputs and types are those of ComfyUI 0.29.0.
 """
@@ -8,20 +8,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from comfyledger.sim.comfyui.nodes import Inputs, ListOf, NodeClass, Surroundings, digest, fraction
-from comfyledger.sim.comfyui.pictures import Picture
 
-INPUT_PX: Final = 64
 _STRENGTH: Final = fraction(1.0, -100.0, 100.0)
 
 
 def _with_lora(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
     model = digest(inputs["model"], inputs["lora_name"], inputs["strength_model"])
     return model, digest(inputs.get("clip"), inputs["lora_name"], inputs.get("strength_clip"))
-
-
-def _loaded(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
-    picture = Picture(INPUT_PX, INPUT_PX, seed=inputs["image"])
-    return (picture,), inputs["image"]
 
 
 CLASSES: Final = (
@@ -44,18 +37,4 @@ CLASSES: Final = (
         lambda inputs, around: _with_lora(inputs, around)[:1],
     ),
     NodeClass("VAELoader", {"vae_name": [ListOf("vaes")]}, ("VAE",), lambda inputs, _: (inputs["vae_name"],)),
-    NodeClass(
-        "LoadImage",
-        {"image": [ListOf("input_images"), {"image_upload": True}]},
-        ("IMAGE", "MASK"),
-        _loaded,
-        needs_file="image",
-    ),
-    NodeClass(
-        "LoadImageMask",
-        {"image": [ListOf("input_images"), {"image_upload": True}], "channel": [["alpha", "red", "green", "blue"]]},
-        ("MASK",),
-        lambda inputs, _: (inputs["image"],),
-        needs_file="image",
-    ),
 )

@@ -28,7 +28,7 @@ _IMAGES_MODULE, _VIDEO, _AUDIO = "comfy_extras.nodes_images", "comfy_extras.node
 
 
 def _plan(inputs: Inputs, around: Surroundings, ending: str, first: Picture = _NO_SIZE) -> SavePlan:
-    return plan_save(around.output, inputs["filename_prefix"], first, around.now, ending)
+    return plan_save(around.folders.output, inputs["filename_prefix"], first, around.now, ending)
 
 
 def _write(plan: SavePlan, contents: Sequence[bytes]) -> list[ViewFile]:
@@ -85,7 +85,7 @@ def _video_combine(inputs: Inputs, around: Surroundings) -> Saved:
     sound = inputs.get("audio", ())
     silent = Clip(inputs["images"], inputs["frame_rate"])
     extension, made = _FORMATS[inputs["format"]]
-    root, kind = (around.output, "output") if inputs["save_output"] else (around.temp, "temp")
+    root, kind = (around.folders.output, "output") if inputs["save_output"] else (around.folders.temp, "temp")
     plan = plan_save(root, inputs["filename_prefix"], silent.pictures[0], around.now, f".{extension}")
     name = plan.filename(0)
     still = name.removesuffix(extension) + "png"
@@ -150,7 +150,7 @@ def _save_advanced(inputs: Inputs, around: Surroundings) -> Saved:
 
 def _save_was(inputs: Inputs, around: Surroundings) -> Saved:
     """Nothing is saved where the folder of the prefix is missing, and nothing is said about it."""
-    start = around.output / f"{inputs['filename_prefix']}{inputs['filename_delimiter']}"
+    start = around.folders.output / f"{inputs['filename_prefix']}{inputs['filename_delimiter']}"
     written: list[ViewFile] = []
     for picture in inputs["images"] if start.parent.is_dir() else ():
         path = next(path for n in count(1) if not (path := start.with_name(f"{start.name}{n:04}.png")).exists())

@@ -1,0 +1,293 @@
+"""The input folder of the stand-in: what comes in, what `/view` says of it, and what loaders make of it.
+
+Statuses, names, headers and texts are those with which a real ComfyUI 0.29.0 (aiohttp 3.14, PyAV 18.1) answered to the
+same calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from PIL import Image
+
+from comfyledger.sim.comfyui.server import SimOptions, serve
+from support.graphs import node
+
+
+def png(colour: int, px: int = 8) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (px, px), (colour, 0, 0)).save(out, "PNG", compress_level=0)
+    return out.getvalue()
+
+
+def loading(image: Any, loader: str = "LoadImage") -> dict[str, Any]:
+    return {
+        "1": node(loader, image=image),
+        "9": node("SaveImage", images=["1", 0], filename_prefix=f"p/{uuid.uuid4()}"),
+    }
+
+
+async def made(box: Any, graph: dict[str, Any]) -> tuple[tuple[int, int], bytes]:
+    """Size and first pixels of the picture that a graph gives; further down its own name is drawn."""
+    (file,) = (await box.finished(await box.submit(graph))).outputs["9"]
+    with Image.open(box.output / file.subfolder / file.filename) as image:
+        return image.size, image.crop((0, 0, image.width, 2)).tobytes()
+
+
+async def error_of(box: Any, graph: dict[str, Any]) -> tuple[str, str, str]:
+    error = (await box.finished(await box.submit(graph))).error
+    return error.node_id, error.exception_type, error.exception_message
+
+
+# ---- uploads
+
+
+@pytest.mark.parametrize(
+    ("filename", "fields", "answer"),
+    [
+        ("new.png", {}, ("new.png", "", "input")),
+        ("a.png", {}, ("a (1).png", "", "input")),
+        ("b.png", {}, ("b.png", "", "input")),
+        ("a.png", {"overwrite": "true"}, ("a.png", "", "input")),
+        ("a.png", {"overwrite": "1"}, ("a.png", "", "input")),
+        ("a.png", {"overwrite": "True"}, ("a (1).png", "", "input")),
+        ("a.png", {"subfolder": "x/y"}, ("a.png", "x/y", "input")),
+        ("a.png", {"subfolder": "x//z/"}, ("a.png", "x//z/", "input")),
+        ("../a.png", {"subfolder": "x"}, ("../a (1).png", "x", "input")),
+        ("a.png", {"type": "output"}, ("a.png", "", "output")),
+        ("a.png", {"type": "temp"}, ("a.png", "", "temp")),
+    ],
+)
+@pytest.mark.parametrize("path", ["/upload/image", "/api/upload/image"])
+async def test_an_upload_lies_where_its_answer_says(
+    box: Any, path: str, filename: str, fields: dict[str, str], answer: tuple[str, str, str]
+) -> None:
+    (box.input / "a.png").write_bytes(png(1))
+    (box.input / "b.png").write_bytes(png(2))
+    status, told = await box.upload(png(2), filename, path, **fields)
+    assert (status, told) == (200, dict(zip(("name", "subfolder", "type"), answer, strict=True)))
+    folder = {"input": box.input, "output": box.output}.get(answer[2], box.output.with_name("output-temp"))
+    in_folder = Path(os.path.normpath(folder / answer[1] / answer[0]))
+    assert in_folder.read_bytes() == png(2)
+    if "overwrite" not in fields:
+        assert (box.input / "a.png").read_bytes() == png(1)
+
+
+@pytest.mark.parametrize(
+    ("filename", "fields", "status"),
+    [
+        ("a.png", {"subfolder": ".."}, 400),
+        ("a.png", {"subfolder": "/tmp"}, 400),
+        ("../a.png", {}, 400),
+        ("/etc/a.png", {}, 500),
+        ("a.png", {"type": "elsewhere"}, 500),
+        ("", {}, 500),
+        ("a" * 300, {}, 500),
+        ("no/such/a.png", {}, 500),
+    ],
+)
+async def test_an_upload_stays_in_its_folders(box: Any, filename: str, fields: dict[str, str], status: int) -> None:
+    before = sorted(box.input.parent.rglob("*.png"))
+    assert await box.upload(png(1), filename, **fields) == (status, None)
+    assert sorted(box.input.parent.rglob("*.png")) == before
+    assert (await box.ledger())["uploads"] == []
+
+
+async def test_a_form_without_a_file_is_refused(box: Any) -> None:
+    form = aiohttp.FormData({"subfolder": "x"}, default_to_multipart=True)
+    async with box.http.post(f"{box.sim.url}/upload/image", data=form) as response:
+        assert response.status == 400
+    assert (await box.post("/upload/image", {"image": "x"}))[0] == 400
+
+
+async def test_too_large_an_upload_is_refused(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comfyledger.sim.comfyui.server.BODY_BYTES_MAX", 1_000_000)
+    async with await serve(SimOptions(output=box.output)) as box.sim:
+        assert await box.upload(bytes(1_100_000), "big.bin") == (413, None)
+        assert (await box.upload(bytes(900_000), "fits.bin"))[0] == 200
+
+
+async def test_the_ledger_names_every_upload_in_order(box: Any) -> None:
+    await box.upload(png(1), subfolder="s")
+    await box.upload(png(1), subfolder="s")
+    await box.upload(png(2), subfolder="s")
+    await box.upload(png(3), subfolder="s", overwrite="true")
+    uploads = (await box.ledger())["uploads"]
+    told = [(one["filename"], one["name"], one["sha256"], one["overwrite"], one["written"]) for one in uploads]
+    first, second, third = (hashlib.sha256(png(colour)).hexdigest() for colour in (1, 2, 3))
+    assert told == [
+        ("a.png", "a.png", first, False, True),
+        ("a.png", "a.png", first, False, False),
+        ("a.png", "a (1).png", second, False, True),
+        ("a.png", "a.png", third, True, True),
+    ]
+    assert {(one["subfolder"], one["type"], one["size_bytes"]) for one in uploads} == {("s", "input", len(png(1)))}
+    orders = [one["order"] for one in uploads]
+    assert orders == sorted(set(orders))
+
+
+# ---- what /view says of them
+
+
+async def test_a_file_is_unchanged_until_it_is_written_again(box: Any) -> None:
+    """The ETag is the time of the last change in nanoseconds and the size: `"18ec883aa8a9b7e8-400"`."""
+    await box.upload(png(1), subfolder="s")
+    params = {"filename": "a.png", "subfolder": "s", "type": "input"}
+
+    async def asked(method: str = "GET", **headers: str) -> tuple[int, bytes, Any]:
+        async with box.http.request(method, f"{box.sim.url}/view", params=params, headers=headers) as response:
+            return response.status, await response.read(), response.headers
+
+    status, body, headers = await asked()
+    assert (status, body) == (200, png(1))
+    stat = (box.input / "s" / "a.png").stat()
+    assert headers["ETag"] == f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
+    same = {"If-None-Match": headers["ETag"]}
+    for method in ("GET", "HEAD"):
+        assert (await asked(method, **same))[:2] == (304, b"")
+    assert (await asked(**{"If-Modified-Since": headers["Last-Modified"]}))[:2] == (304, b"")
+    assert (await asked("HEAD"))[2]["Content-Length"] == str(len(png(1)))
+    assert (await asked(Range="bytes=-5"))[:2] == (206, png(1)[-5:])
+    await box.upload(png(2), subfolder="s", overwrite="true")
+    assert (await asked(**same))[:2] == (200, png(2))
+    (box.input / "s" / "a.png").unlink()
+    assert (await asked(**same))[:2] == (404, b"")
+
+
+async def test_what_a_browser_might_run_is_an_attachment(box: Any) -> None:
+    (box.input / "a.svg").write_text("<svg/>")
+    async with box.http.get(f"{box.sim.url}/view", params={"filename": "a.svg", "type": "input"}) as response:
+        assert response.headers["Content-Disposition"] == 'attachment; filename="a.svg"'
+        assert response.headers["Content-Type"] == "application/octet-stream"
+
+
+# ---- what loaders make of them
+
+
+async def test_a_new_input_folder_has_an_example_and_an_emptied_one_stays_empty(box: Any) -> None:
+    (example,) = box.input.iterdir()
+    assert example.name == "example.png"
+    example.unlink()
+    async with await serve(SimOptions(output=box.output)):
+        assert list(box.input.iterdir()) == []
+
+
+async def test_object_info_lists_the_top_level_of_the_folder(box: Any) -> None:
+    for name in ("b.PNG", "a.webp", ".c.gif", "d.txt", "e.mp4"):
+        (box.input / name).touch()
+    await box.upload(png(1), subfolder="deep")
+    (box.input / "folder.png").mkdir()
+    for loader in ("LoadImage", "LoadImageMask"):
+        info = (await (await box.http.get(f"{box.sim.url}/object_info/{loader}")).json())[loader]
+        names = [".c.gif", "a.webp", "b.PNG", "example.png"]
+        assert info["input"]["required"]["image"] == [names, {"image_upload": True}]
+
+
+async def test_what_is_loaded_decides_what_is_made(box: Any) -> None:
+    for name, content in (("a.png", png(1)), ("b.png", png(1)), ("c.png", png(2))):
+        await box.upload(content, name, subfolder="deep")
+    await box.upload(png(1, px=16), "large.png")
+    a, b, c = [await made(box, loading(f"deep/{name}.png")) for name in "abc"]
+    assert a == b != c
+    assert a[0] == (8, 8)
+    assert (await made(box, loading("large.png [input]")))[0] == (16, 16)
+
+
+async def test_a_file_that_was_replaced_is_loaded_anew(box: Any) -> None:
+    """ComfyUI compares the bytes of pictures before each prompt (`IS_CHANGED`)."""
+    await box.upload(png(1))
+    before = await made(box, loading("a.png"))
+    await box.upload(png(2), overwrite="true")
+    after = await made(box, loading("a.png"))
+    assert before != after
+    assert (await box.ledger())["prompts"][-1]["executed"] == ["1", "9"]
+    assert await made(box, loading("a.png")) == after
+    assert (await box.ledger())["prompts"][-1]["executed"] == ["9"]
+
+
+@pytest.mark.parametrize("image", ["gone.png", "deep/gone.png", "../output/a.png", "gone.png [output]", "/etc/hosts"])
+async def test_a_name_that_is_not_there_is_refused(box: Any, image: str) -> None:
+    status, body = await box.post("/prompt", {"prompt": loading(image)})
+    assert status == 400
+    assert f"image - Invalid image file: {image}" in body.decode()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "text"),
+    [
+        (None, "av.error.FileNotFoundError", "[Errno 2] No such file or directory: '{path}'\n"),
+        (b"", "av.error.InvalidDataError", "[Errno 1094995529] Invalid data found when processing input: '{path}'\n"),
+        (b"no picture", "PIL.UnidentifiedImageError", "cannot identify image file '{path}'\n"),
+        (png(1)[:-20], None, None),
+    ],
+    ids=["gone", "empty", "broken", "cut"],
+)
+async def test_a_file_that_is_gone_or_broken_ends_its_prompt(
+    box: Any, content: bytes | None, kind: str | None, text: str | None
+) -> None:
+    """A cut PNG is loaded without complaint, as by ComfyUI."""
+    path = box.input / "a.png"
+    path.write_bytes(png(1))
+    await box.control(hold=["start"])
+    prompt_id = await box.submit(loading("a.png"))
+    await box.held_at("start")
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    await box.control(hold=[])
+    entry = await box.finished(prompt_id)
+    if kind is None:
+        assert entry.ended == "success"
+    else:
+        assert entry.error.node_id == "1"
+        assert (entry.error.exception_type, entry.error.exception_message) == (kind, text and text.format(path=path))
+
+
+# ---- faults
+
+
+async def test_a_cut_upload_leaves_half_a_file_and_no_answer(box: Any) -> None:
+    await box.control(upload_next=["cut"])
+    with pytest.raises(aiohttp.ClientError):
+        await box.upload(png(1))
+    assert (box.input / "a.png").read_bytes() == png(1)[: len(png(1)) // 2]
+    assert [one["fault"] for one in (await box.ledger())["uploads"]] == ["cut"]
+    assert (await box.upload(png(1), overwrite="true"))[0] == 200
+
+
+async def test_a_short_upload_is_answered_as_a_whole_one(box: Any) -> None:
+    await box.control(upload_next=["short"])
+    assert await box.upload(png(1)) == (200, {"name": "a.png", "subfolder": "", "type": "input"})
+    assert (box.input / "a.png").read_bytes() == png(1)[: len(png(1)) // 2]
+
+
+async def test_a_lost_answer_leaves_the_whole_file(box: Any) -> None:
+    await box.control(upload_next=["answer_lost", "unanswered"])
+    with pytest.raises(aiohttp.ClientError):
+        await box.upload(png(1))
+    assert (box.input / "a.png").read_bytes() == png(1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await box.upload(png(2), overwrite="true")
+    assert (box.input / "a.png").read_bytes() == png(2)
+
+
+async def test_an_upload_may_be_answered_with_another_name(box: Any) -> None:
+    await box.control(upload_next=["other_name"])
+    assert (await box.upload(png(1), overwrite="true"))[1]["name"] == "a (1).png"
+    assert not (box.input / "a.png").exists()
+
+
+async def test_an_upload_may_be_refused(box: Any) -> None:
+    await box.control(refuse={"/upload/image": {"status": 503, "next": 1}})
+    assert await box.upload(bytes(2_000_000)) == (503, None)
+    assert (await box.ledger())["uploads"] == []
+    assert (await box.upload(png(1)))[0] == 200

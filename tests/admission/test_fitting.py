@@ -14,9 +14,10 @@ import pytest
 from comfyledger.admission.workflows import fitting
 from comfyledger.admission.workflows.fitting import OWN_BYTES_MAX, ready, unfit
 from comfyledger.comfyui import node_classes
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.node_classes import Known
 from comfyledger.comfyui.object_info import ObjectInfo
+from comfyledger.comfyui.transfer import NotReached
 from comfyledger.comfyui.ui_format.process import Converter
 from comfyledger.comfyui.workflow_checks import WorkflowChecks
 from comfyledger.queries.dependencies import workflow_tools

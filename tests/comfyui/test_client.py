@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from comfyledger.comfyui.answers import HistoryEntry
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.transfer import NotReached
 
 ENTRY = {"p": {"outputs": {"9": {"images": []}}, "status": {"status_str": "success", "completed": True}}}
 EMPTY_QUEUE = {"queue_running": [], "queue_pending": []}

@@ -11,9 +11,10 @@ from typing import Any, cast
 import pytest
 
 from comfyledger.comfyui import node_classes
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.node_classes import FRESH_S, NodeClasses
 from comfyledger.comfyui.object_info import ObjectInfo
+from comfyledger.comfyui.transfer import NotReached
 from support.waiting import until
 
 SAVER = {"SaveImage": {"input": {"required": {}}, "output": []}}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from comfyledger.comfyui import server_version
-from comfyledger.comfyui.client import NotReached
 from comfyledger.comfyui.server_version import ServerVersion
+from comfyledger.comfyui.transfer import NotReached
 
 
 class Server:

@@ -13,9 +13,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from comfyledger.client.connecting import _Direct
-from comfyledger.comfyui.client import ANSWER_BYTES_MAX, PIECE_BYTES, ComfyUI, FileMissing, NotGiven, NotReached
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.direct import Direct, redirection_of
 from comfyledger.comfyui.messages import ViewFile
+from comfyledger.comfyui.transfer import ANSWER_BYTES_MAX, PIECE_BYTES, FileMissing, NotGiven, NotReached
 from support.waiting import pause
 
 pytestmark = pytest.mark.usefixtures("quick_time")

@@ -13,8 +13,9 @@ import aiohttp
 import pytest
 
 from comfyledger.comfyui.answers import PromptAnswer
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.messages import Preview, Progress
+from comfyledger.comfyui.transfer import NotReached
 from comfyledger.comfyui.watch import DEAF_GRACE_S, RECONNECT_FIRST_S, Ending, Watcher
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
 from support.waiting import until

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from comfyledger.comfyui.answers import HistoryEntry
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.messages import (
     Executing,
     ExecutionError,
@@ -27,6 +27,7 @@ from comfyledger.comfyui.messages import (
     Progress,
 )
 from comfyledger.comfyui.running import Running
+from comfyledger.comfyui.transfer import NotReached
 from comfyledger.comfyui.watch import Ending, Watcher
 from comfyledger.sim.comfyui.server import SimOptions, serve
 from support.waiting import until

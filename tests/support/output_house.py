@@ -12,9 +12,9 @@ import msgspec
 from msgspec.structs import replace
 
 from comfyledger.comfyui.answers import HistoryEntry, NodeErrors, PromptAnswer
-from comfyledger.comfyui.client import FileMissing
 from comfyledger.comfyui.messages import ExecutionError, ViewFile
 from comfyledger.comfyui.object_info import ObjectInfo
+from comfyledger.comfyui.transfer import FileMissing
 from comfyledger.comfyui.watch import Ending
 from comfyledger.comfyui.workflow_checks import WorkflowChecks
 from comfyledger.core.commands import SubmitBatch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from comfyledger.comfyui.client import NotReached
+from comfyledger.comfyui.transfer import NotReached
 from comfyledger.ledger.eventlog import Head
 from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
 

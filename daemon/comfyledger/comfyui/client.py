@@ -7,13 +7,10 @@ busy ComfyUI it has hundreds of megabytes.
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, BinaryIO, Final, Literal, TypeVar
 
 import aiohttp
 import msgspec
@@ -31,43 +28,26 @@ from comfyledger.comfyui.answers import (
 )
 from comfyledger.comfyui.direct import login_header, redirected
 from comfyledger.comfyui.fields import BadFrame, json_object
+from comfyledger.comfyui.input_folder import InputFile, UploadForm, check_taken, parts_of, telling_etag
 from comfyledger.comfyui.messages import ViewFile
-from comfyledger.comfyui.web_page import begins_as_message, flaw_of, may_be_message
+from comfyledger.comfyui.transfer import (
+    PIECE_BYTES,
+    FileMissing,
+    NotGiven,
+    NotReached,
+    bounded,
+    no_message,
+    not_reached,
+    paced,
+    unpacked,
+    words,
+)
+from comfyledger.comfyui.web_page import flaw_of, may_be_message
 from comfyledger.core.urls import reached, shown_url
 
-ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
-"""The limit of a JSON answer. `/queue` carries everybody's whole graphs."""
-PIECE_BYTES: Final = 262_144
 TRANSFER_MIN_BYTES_PER_S: Final = 8_192
 PLAIN: Final = {"Accept-Encoding": "identity"}
-UNPACKED: Final = {"gzip", "x-gzip", "deflate"}
-"""Encodings that a proxy may use although none was requested."""
-
-
-class NotReached(Exception):
-    """The call got no usable answer. `sent`: the request may have arrived all the same."""
-
-    def __init__(self, code: str, text: str, *, sent: bool) -> None:
-        self.code = code
-        self.text = text
-        self.sent = sent
-        super().__init__(f"{code}: {text}")
-
-
-class NotGiven(NotReached):
-    """A file did not come, or not to its end. The next call tells whether that is the file's fault or the server's.
-
-    `final`: the same call would be answered alike.
-    """
-
-    def __init__(self, code: str, text: str, *, final: bool = False) -> None:
-        self.final = final
-        super().__init__(code, text, sent=True)
-
-
-class FileMissing(Exception):
-    """`/view` does not have the file."""
-
+HTTP_NOT_MODIFIED: Final = 304
 
 T = TypeVar("T")
 Where = Literal["waiting", "running", "gone"] | HistoryEntry
@@ -194,6 +174,63 @@ class ComfyUI:
         they take at `transfer_min_bytes_per_s`. So a server that sends single bytes is cut off, whatever length it
         announced.
         """
+        async with self._viewed(file, {}) as response:
+            yield self._pieces_of(response, file)
+
+    @asynccontextmanager
+    async def input_file(self, name: str, etag: str = "") -> AsyncIterator[InputFile | None]:
+        """A file of the input folder, as `view`; None if it is still the one with this ETag.
+
+        Raises FileMissing, NotGiven, NotReached.
+        """
+        subfolder, filename = parts_of(name)
+        file = ViewFile(filename, subfolder, "input")
+        async with self._viewed(file, {"If-None-Match": etag} if etag else {}) as response:
+            if response.status == HTTP_NOT_MODIFIED:
+                yield None
+            else:
+                yield InputFile(self._pieces_of(response, file), telling_etag(response.headers))
+
+    async def upload(self, name: str, file: BinaryIO, size_bytes: int) -> None:
+        """Write a file into the input folder, in place of what has its name there.
+
+        It may take `request_timeout_s` and the time that its bytes take at `transfer_min_bytes_per_s`; if ComfyUI stops
+        to take them, it ends sooner. Raises NotTaken, NotRead, NotReached.
+        """
+        form, loop = UploadForm(name, size_bytes), asyncio.get_running_loop()
+        began, taken = loop.time(), 0
+
+        def sent(so_far: int) -> None:
+            nonlocal taken
+            taken = so_far
+            limit.reschedule(began + self._base_s + taken / self._min_bytes_per_s)
+
+        try:
+            async with (
+                asyncio.timeout(self._base_s) as limit,
+                self._session.post(
+                    f"{self._address}/upload/image",
+                    data=form.body(file, sent),
+                    headers=PLAIN | self.login | form.headers,
+                    timeout=self._pieces,
+                    allow_redirects=False,
+                ) as response,
+            ):
+                status, answer = response.status, await self._answer(response, "/upload/image")
+        except aiohttp.ServerTimeoutError as error:
+            raise not_reached(error) from error
+        except TimeoutError as error:
+            text = f"ComfyUI took {taken} of {size_bytes} bytes of a file in {loop.time() - began:.0f} s: too slow."
+            raise NotReached("too_slow", text, sent=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise form.broken or not_reached(error) from error
+        if 300 <= status < 400:
+            raise _no_answer(status, answer)
+        check_taken(name, size_bytes, status, answer)
+
+    @asynccontextmanager
+    async def _viewed(self, file: ViewFile, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer of `/view` with the file in it, or that it was not modified if `headers` ask so."""
         params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         try:
             async with asyncio.timeout(self._base_s):
@@ -201,22 +238,26 @@ class ComfyUI:
                     f"{self._address}/view",
                     params=params,
                     timeout=self._pieces,
-                    headers=PLAIN | self.login,
+                    headers=PLAIN | self.login | headers,
                     allow_redirects=False,
                 )
             async with response:
-                _check_view(response, file)
-                pieces = _paced(response, self._base_s, self._min_bytes_per_s)
-                unpacked = _unpacked(pieces, response, self._session.auto_decompress)
-                yield _no_message(unpacked) if may_be_message(response.headers, file.filename) else unpacked
+                if not (response.status == HTTP_NOT_MODIFIED and headers):
+                    _check_view(response, file)
+                yield response
         except aiohttp.ClientConnectorError as error:
-            raise _not_reached(error) from error
+            raise not_reached(error) from error
         except aiohttp.ClientPayloadError as error:
             raise NotGiven("cut_short", "ComfyUI did not send the whole file.") from error
         except TimeoutError as error:
             raise NotGiven("too_slow", f"ComfyUI did not begin to send the file within {self._base_s:g} s.") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise NotGiven("cut_short", f"The connection broke: {_words(error)}") from error
+            raise NotGiven("cut_short", f"The connection broke: {words(error)}") from error
+
+    def _pieces_of(self, response: aiohttp.ClientResponse, file: ViewFile) -> AsyncIterator[bytes]:
+        pieces = paced(response, self._base_s, self._min_bytes_per_s)
+        plain = unpacked(pieces, response, self._session.auto_decompress)
+        return no_message(plain) if may_be_message(response.headers, file.filename) else plain
 
     async def has(self, file: ViewFile) -> bool:
         """Whether `/view` has a file. Raises NotReached."""
@@ -258,14 +299,19 @@ class ComfyUI:
                 timeout=self._whole,
                 allow_redirects=False,
             ) as response:
-                if 300 <= response.status < 400:
-                    return response.status, redirected(path, response.headers.get("Location", "")).encode()
-                pieces = response.content.iter_chunked(PIECE_BYTES)
-                return response.status, await _bounded(_unpacked(pieces, response, self._session.auto_decompress))
+                return response.status, await self._answer(response, path)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise not_reached(error) from error
+
+    async def _answer(self, response: aiohttp.ClientResponse, path: str) -> bytes:
+        """The body. For a redirect it is a text about it."""
+        if 300 <= response.status < 400:
+            return redirected(path, response.headers.get("Location", "")).encode()
+        pieces = response.content.iter_chunked(PIECE_BYTES)
+        try:
+            return await bounded(unpacked(pieces, response, self._session.auto_decompress))
         except NotGiven as error:
             raise NotReached(error.code, error.text, sent=True) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _not_reached(error) from error
 
 
 def _check_view(response: aiohttp.ClientResponse, file: ViewFile) -> None:
@@ -282,77 +328,6 @@ def _check_view(response: aiohttp.ClientResponse, file: ViewFile) -> None:
         raise NotGiven(f"http_{status}", text, final=not is_passing)
     if flaw := flaw_of(file.filename, response.content_type, response.headers):
         raise NotGiven(flaw.code, flaw.text, final=flaw.final)
-
-
-async def _no_message(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces of a file as they come. Raises NotGiven if a web page or a message comes instead."""
-    is_first = True
-    async for piece in pieces:
-        if is_first and begins_as_message(piece):
-            raise NotGiven("web_page", "ComfyUI's address sent a web page or a message instead of the file.")
-        is_first = False
-        yield piece
-
-
-async def _paced(response: aiohttp.ClientResponse, base_s: float, min_bytes_per_s: int) -> AsyncIterator[bytes]:
-    """The bytes, as long as they arrive fast enough. Only the waiting counts, not the processing. Raises NotGiven."""
-    loop, taken, waited_s = asyncio.get_running_loop(), 0, 0.0
-    pieces = aiter(response.content.iter_chunked(PIECE_BYTES))
-    while True:
-        since = loop.time()
-        try:
-            async with asyncio.timeout(base_s + taken / min_bytes_per_s - waited_s):
-                piece = await anext(pieces, b"")
-        except TimeoutError as error:
-            text = f"ComfyUI sent {taken} bytes of the file in {waited_s + loop.time() - since:.0f} s: too slow."
-            raise NotGiven("too_slow", text) from error
-        waited_s += loop.time() - since
-        taken += len(piece)
-        if not piece:
-            return
-        yield piece
-
-
-async def _unpacked(
-    pieces: AsyncIterator[bytes], response: aiohttp.ClientResponse, is_done: bool
-) -> AsyncIterator[bytes]:
-    """The decoded bytes. We request no compression. If an answer is compressed all the same, it is decompressed in
-    pieces, so that the caller can stop at a limit. `is_done`: aiohttp has decompressed it. Raises NotGiven.
-    """
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding in {"", "identity"} or is_done:
-        async for piece in pieces:
-            yield piece
-    elif encoding not in UNPACKED:
-        raise NotGiven("encoded", f"The answer is encoded as {encoding[:40]!r}, which was not requested.", final=True)
-    else:
-        async for piece in _inflated(pieces):
-            yield piece
-
-
-async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    try:
-        async for piece in pieces:
-            left = piece
-            while out := inflate.decompress(left, PIECE_BYTES):
-                left = inflate.unconsumed_tail
-                yield out
-    except zlib.error as error:
-        raise NotGiven("encoded", f"The answer cannot be decompressed: {error}") from error
-    if not inflate.eof:
-        raise NotGiven("cut_short", "The compressed answer is incomplete.")
-
-
-async def _bounded(pieces: AsyncIterator[bytes]) -> bytes:
-    found: list[bytes] = []
-    size = 0
-    async for piece in pieces:
-        size += len(piece)
-        if size > ANSWER_BYTES_MAX:
-            raise NotReached("answer_too_large", f"The answer is larger than {ANSWER_BYTES_MAX} bytes.", sent=True)
-        found.append(piece)
-    return b"".join(found)
 
 
 def _good(status: int, raw: bytes) -> bytes:
@@ -375,24 +350,3 @@ def _read(parse: Callable[[bytes], T], body: bytes) -> T:
         return parse(body)
     except BadFrame as error:
         raise NotReached("unknown_answer", str(error)[:500], sent=True) from error
-
-
-def _not_reached(error: BaseException) -> NotReached:
-    """The error of a call. A connection refused before a byte was sent differs from silence after it."""
-    sent = not isinstance(error, aiohttp.ClientConnectorError)
-    code = "timeout" if isinstance(error, TimeoutError) else "not_reached"
-    return NotReached(code, unreached_text(error), sent=sent)
-
-
-def unreached_text(error: BaseException) -> str:
-    """Why there is no connection, for people: without the system's own numbers and addresses."""
-    if isinstance(error, TimeoutError):
-        return "It did not answer in time."
-    text = _words(error)
-    found = re.search(r"\[Errno (\d+)\]", text)
-    number = (error.errno if isinstance(error, OSError) else None) or (int(found[1]) if found else 0)
-    return f"It cannot be reached: {os.strerror(number) if number > 0 else text}."[:500]
-
-
-def _words(error: BaseException) -> str:
-    return (str(error) or type(error).__name__)[:500]

@@ -18,9 +18,10 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from comfyledger.comfyui.client import ANSWER_BYTES_MAX, ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.fields import BadFrame
 from comfyledger.comfyui.object_info import ObjectInfo, read_object_info
+from comfyledger.comfyui.transfer import ANSWER_BYTES_MAX, NotReached
 from comfyledger.durable import write_whole
 
 FRESH_S: Final = 10.0

@@ -11,7 +11,8 @@ from typing import Final
 
 import structlog
 
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.transfer import NotReached
 
 WAIT_S: Final = 1.0
 """How long a prompt waits for the answer. It is sent without it then."""

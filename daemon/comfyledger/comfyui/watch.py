@@ -24,7 +24,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from comfyledger.comfyui.answers import HistoryEntry
-from comfyledger.comfyui.client import ComfyUI, NotReached, Where, unreached_text
+from comfyledger.comfyui.client import ComfyUI, Where
 from comfyledger.comfyui.direct import direct_websocket, redirection_of
 from comfyledger.comfyui.fields import BadFrame
 from comfyledger.comfyui.messages import (
@@ -39,6 +39,7 @@ from comfyledger.comfyui.messages import (
     parse_text,
 )
 from comfyledger.comfyui.running import Running, remember
+from comfyledger.comfyui.transfer import NotReached, unreached_text
 from comfyledger.core.backoff import backoff
 
 TEXT_BYTES_MAX: Final = 8 * 1024 * 1024

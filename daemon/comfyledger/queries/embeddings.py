@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.transfer import NotReached
 
 FRESH_S: Final = 10.0
 WAIT_S: Final = 5.0

@@ -11,9 +11,10 @@ import msgspec
 import structlog
 
 from comfyledger import wire
-from comfyledger.comfyui.client import ComfyUI, NotReached, unreached_text
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.node_classes import NodeClasses
 from comfyledger.comfyui.server_version import ServerVersion
+from comfyledger.comfyui.transfer import NotReached, unreached_text
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.core.values import backend_lane
 from comfyledger.ledger.ports import Reader

@@ -16,11 +16,12 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from comfyledger.comfyui.answers import HistoryEntry, RefusalAnswer
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.direct import Direct, direct_websocket
 from comfyledger.comfyui.fields import BadFrame
 from comfyledger.comfyui.messages import Status, parse_text
 from comfyledger.comfyui.object_info import ObjectInfo
+from comfyledger.comfyui.transfer import NotReached
 from comfyledger.maintenance.doctor.comfyui_judge import (
     End,
     Planned,

@@ -17,8 +17,9 @@ from typing import Final
 import msgspec
 
 from comfyledger import crash_points
-from comfyledger.comfyui.client import ComfyUI, FileMissing, NotGiven, NotReached
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.messages import ViewFile
+from comfyledger.comfyui.transfer import FileMissing, NotGiven, NotReached
 from comfyledger.core.output_files import OutputFiles, by_output
 from comfyledger.core.reports import FilesKept, FilesLaidBy, PromptReport
 from comfyledger.core.results import Taken

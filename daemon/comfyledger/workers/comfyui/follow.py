@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from comfyledger import crash_points
 from comfyledger.comfyui.answers import HistoryEntry
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.transfer import NotReached
 from comfyledger.comfyui.watch import Ending, Watcher
 from comfyledger.core.reports import PromptWasInterrupted
 from comfyledger.core.scheduling.effects import CancelPrompt, FollowPrompt

@@ -12,7 +12,8 @@ import msgspec
 import structlog
 
 from comfyledger import crash_points
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.transfer import NotReached
 from comfyledger.core.values import prompt_uuid
 from comfyledger.ledger.ports import Reader
 

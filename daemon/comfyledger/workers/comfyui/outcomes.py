@@ -14,9 +14,10 @@ from typing import Any, Final
 import msgspec
 
 from comfyledger.comfyui.answers import HistoryEntry
-from comfyledger.comfyui.client import ComfyUI, NotGiven
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.graph.plan import Output, Plan, prefixes
 from comfyledger.comfyui.messages import ViewFile
+from comfyledger.comfyui.transfer import NotGiven
 from comfyledger.core.media import PROVED, extension_of
 from comfyledger.core.reports import PromptHasFailed, PromptHasFinished, PromptIsGone, PromptReport
 from comfyledger.core.results import Wanted

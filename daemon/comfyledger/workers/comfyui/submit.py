@@ -16,9 +16,10 @@ import msgspec
 
 from comfyledger import crash_points
 from comfyledger.comfyui.answers import NodeErrors, PromptAnswer, RefusalAnswer
-from comfyledger.comfyui.client import ComfyUI, NotReached
+from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.graph import checks, read
 from comfyledger.comfyui.server_version import ServerVersion
+from comfyledger.comfyui.transfer import NotReached
 from comfyledger.comfyui.watch import Watcher
 from comfyledger.comfyui.workflow_checks import Template
 from comfyledger.core.reports import (

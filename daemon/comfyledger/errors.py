@@ -7,7 +7,7 @@ field at fault. The codes are part of the wire's contract: one is never renamed 
     ├── Refused          a request cannot be done as asked; nothing was changed
     └── Unusable         a disk can no longer be trusted; the process ends
         ├── LedgerUnusable   the ledger cannot be opened, or can no longer be written
-        └── SpoolUnusable    an fsync of the spool failed
+        └── SpoolUnusable    an fsync of the spool or of an input failed
 """
 
 from __future__ import annotations
@@ -179,4 +179,5 @@ class LedgerUnusable(Unusable):
 
 
 class SpoolUnusable(Unusable):
-    """An fsync of the spool failed. A second one would report success for pages that the kernel has dropped."""
+    """An fsync of the spool or of an input failed. A second one would report success for pages that the kernel has
+    dropped."""

@@ -47,6 +47,16 @@ def test_a_spool_in_use_is_refused_by_any_path(root: Path, ledger: Path, tmp_pat
     use(link, ledger)
 
 
+def test_a_folder_of_inputs_is_locked_in_the_same_way(root: Path, ledger: Path) -> None:
+    held = hold_spool(root, "01A", ledger, "inputs")
+    assert held is not None
+    with pytest.raises(SpoolUnusable, match=r"Another daemon uses the folder of inputs.*\[inputs\] path"):
+        hold_spool(root, "01A", ledger, "inputs")
+    held.close()
+    with pytest.raises(SpoolUnusable, match=r"The folder of inputs .* belongs to another ledger.*\[inputs\] path"):
+        hold_spool(root, "01B", ledger, "inputs")
+
+
 def test_another_ledger_never_gets_a_spool_with_files_that_it_would_sweep(root: Path, ledger: Path) -> None:
     use(root, ledger)
     for _ in range(2):

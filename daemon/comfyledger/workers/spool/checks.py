@@ -3,31 +3,40 @@
 Each check says what it costs: memory of decoders, or time. Together they stay below one bound, in the order of asking.
 A file whose check the process did not survive is checked alone, so that the next death blames nobody else.
 
-A file that is being checked lies in the spool under a temporary name. A start that finds one there counts a strike
+A file that is being checked lies in its folder under a temporary name. A start that finds one there counts a strike
 against it: the kernel kills the process that needs most memory, so this file may be the reason. Each strike is one byte
-in a file beside it, named by the image and the attempt, so that a new attempt begins without strikes.
+in a file beside it. What the file is called there is up to its owner: the spool names the image and the attempt, so
+that a new attempt begins without strikes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from comfyledger.workers.media.broken_file import DECODE_BYTES_MAX
+from comfyledger.workers.media.broken_file import DECODE_BYTES_MAX, Walked
+from comfyledger.workers.media.media_file import is_heavy
+from comfyledger.workers.spool.files import HEAD_BYTES, to_end
 
 ALL: Final = DECODE_BYTES_MAX
 LONG: Final = ALL // 2
 """The cost of a check that takes long but little memory. Two at once leave threads for others."""
-CHECKED: Final = re.compile(r"\.([1-9][0-9]*)-a([0-9]+)-[0-9]+\.pinned")
-STRUCK: Final = re.compile(r"\.([1-9][0-9]*)-a([0-9]+)\.strikes")
+LARGE_BYTES: Final = 64 * 1_048_576
+"""A file above this takes seconds to copy and to hash."""
+CHECKED: Final = re.compile(r"\.([0-9a-z-]+)-[0-9]+\.pinned")
+STRUCK: Final = re.compile(r"\.([0-9a-z-]+)\.strikes")
 
-Key = tuple[str, int, int]
-"""Batch, index, attempt."""
+Key = tuple[str, str]
+"""The folder of a file, and what it is called there."""
+T = TypeVar("T")
 
 
 class Checks:
@@ -69,6 +78,37 @@ class Checks:
                 self._free -= cost
                 first.set_result(None)
 
+    async def run(
+        self, source: BytesIO | Path, walk: Callable[[], Walked], finish: Callable[[Walked], T], *, is_suspect: bool
+    ) -> T:
+        """Walk, then prove and place, in turn with others. A file with strikes is checked alone.
+
+        Both run in threads. Raises Broken, NoPlace, and whatever else they raise.
+        """
+        cost = await _cost_of_walk(source)
+        async with self.turn(ALL if is_suspect else cost):
+            walked = await to_end(walk)
+            if is_suspect:
+                return await to_end(partial(finish, walked))
+        async with self.turn(max(cost, walked.decode_bytes if walked.is_decodable else 0)):
+            return await to_end(partial(finish, walked))
+
+
+async def _cost_of_walk(source: BytesIO | Path) -> int:
+    """The cost of a walk for `Checks`: 0 for most files, which are quick. Raises Broken."""
+    head, size_bytes = await to_end(partial(_on_disk, source)) if isinstance(source, Path) else _held(source)
+    return LONG if size_bytes > LARGE_BYTES or is_heavy(head) else 0
+
+
+def _held(source: BytesIO) -> tuple[bytes, int]:
+    with source.getbuffer() as content:
+        return bytes(content[:HEAD_BYTES]), len(content)
+
+
+def _on_disk(path: Path) -> tuple[bytes, int]:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
+
 
 class Strikes:
     """Strikes of the files below one folder. `found` is called at the start for each file there."""
@@ -83,7 +123,7 @@ class Strikes:
         found = checked or STRUCK.fullmatch(path.name)
         if found is None:
             return
-        key = (path.parent.name, int(found[1]), int(found[2]))
+        key = (path.parent.name, found[1])
         with self._place(key).open("ab") as file:
             file.write(b"x" if checked else b"")
             self._count[key] = file.tell()
@@ -96,13 +136,13 @@ class Strikes:
         if self._count.pop(key, 0):
             self._place(key).unlink(missing_ok=True)
 
-    def acquit_all(self, batch_id: str, index: int) -> bool:
-        """Forget the strikes of all attempts at an image. Returns whether there were any."""
-        found = [key for key in list(self._count) if key[:2] == (batch_id, index)]
+    def acquit_all(self, folder: str, start: str) -> bool:
+        """Forget the strikes of all files of a folder whose names begin so. Returns whether there were any."""
+        found = [key for key in list(self._count) if key[0] == folder and key[1].startswith(start)]
         for key in found:
             self.acquit(key)
         return bool(found)
 
     def _place(self, key: Key) -> Path:
-        batch_id, index, attempt = key
-        return self._root / batch_id / f".{index}-a{attempt}.strikes"
+        folder, name = key
+        return self._root / folder / f".{name}.strikes"

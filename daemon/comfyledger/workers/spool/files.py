@@ -1,4 +1,5 @@
-"""Single files of the spool: receive, create, compare, sync and remove them. Nothing here knows of images.
+"""Single files of the spool and of the folder of inputs: receive, create, compare, sync and remove them. Nothing here
+knows of images.
 
 If the disk does not take a file, `NoPlace` is raised; a stream that breaks off raises its own error. A failed fsync
 raises SpoolUnusable and ends the process: a second one would report success for data that the kernel has dropped.
@@ -53,18 +54,21 @@ def has_bytes(path: Path, pinned: ProvedFile) -> bool:
         return False
 
 
-async def received(raw: Path, chunks: AsyncIterator[bytes], bytes_max: Callable[[bytes], int]) -> BytesIO | Path:
+async def received(
+    raw: Path, chunks: AsyncIterator[bytes], bytes_max: Callable[[bytes], int], held_bytes: int = 0
+) -> BytesIO | Path:
     """The bytes of a stream: in memory if they are few, else in `raw`, written in large pieces in threads.
 
     Threads, because a disk may make its writer wait. `bytes_max`: how many bytes a file may have that begins so.
+    `held_bytes`: how many are few; 0 for HELD_BYTES.
     """
-    held, written, head = BytesIO(), 0, b""
+    held, written, head, held_bytes = BytesIO(), 0, b"", held_bytes or HELD_BYTES
     async for chunk in chunks:
         held.write(chunk)
         head += chunk[: HEAD_BYTES - len(head)]
         if written + held.tell() > (limit := bytes_max(head)):
             raise Broken("too_large", f"The file is larger than {limit} bytes.")
-        if held.tell() >= HELD_BYTES:
+        if held.tell() >= held_bytes:
             await to_end(partial(append, raw, held.getvalue(), first=not written))
             written += held.tell()
             held = BytesIO()
@@ -153,5 +157,5 @@ def sync_folder(folder: Path) -> None:
 
 
 def _failed(path: Path, error: OSError) -> SpoolUnusable:
-    text = f"The disk failed the spool: {path} could not be synced ({error.strerror})."
+    text = f"The disk failed: {path} could not be synced ({error.strerror})."
     return SpoolUnusable(text, hint="Check the disk; then start again. What was not recorded as kept is fetched again.")

@@ -1,8 +1,8 @@
-"""State folder and spool belong to one daemon at a time, and the spool to one ledger.
+"""State folder, spool and folder of inputs belong to one daemon at a time, the last two also to one ledger.
 
-The spool is locked by the folder's own inode. A later daemon with another ledger, or with a copy of this one, would
-delete or replace files that no store has yet. So a file in the spool names the ledger that it belongs to. In the state
-folder a file is locked, because commands that change tokens lock the folder itself for a moment.
+Spool and folder of inputs are locked by the folder's own inode. A later daemon with another ledger, or with a copy of
+this one, would delete or replace files that nobody else has. So a file in each of them names the ledger that it belongs
+to. In the state folder a file is locked, because commands that change tokens lock the folder itself for a moment.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import structlog
@@ -23,7 +23,10 @@ from comfyledger.ledger.file_lock import Hold, Taken, hold_file, hold_folder
 
 STATE_LOCK: Final = "daemon.lock"
 OWNER: Final = ".ledger"
-"""The file in the root of the spool that names its ledger."""
+"""The file in such a folder that names its ledger."""
+
+Section = Literal["spool", "inputs"]
+NAMES: Final[dict[Section, str]] = {"spool": "spool", "inputs": "folder of inputs"}
 
 log = structlog.get_logger("comfyledger.holding")
 
@@ -33,7 +36,7 @@ _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errn
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """The ledger that a spool belongs to, and its path. `inode`: that of the spool; a copy of the spool has another."""
+    """The ledger that a folder belongs to, and its path. `inode`: that of the folder; a copy of it has another."""
 
     ledger_id: str
     ledger: str
@@ -61,17 +64,19 @@ def hold_state(folder: Path) -> Hold | None:
         raise Unusable(f"Another daemon uses the state folder {folder}.", hint=hint) from error
 
 
-def hold_spool(root: Path, ledger_id: str, ledger: Path) -> Hold | None:
-    """Lock a spool, which must exist, for this daemon. None if the file system has no locks.
+def hold_spool(root: Path, ledger_id: str, ledger: Path, section: Section = "spool") -> Hold | None:
+    """Lock a spool or a folder of inputs, which must exist, for this daemon. None if the file system has no locks.
 
     Raises SpoolUnusable if another daemon uses it, or if it is another ledger's; OSError.
     """
+    name = NAMES[section]
     try:
         held = _where_locks_are(lambda: hold_folder(root), root)
     except Taken as error:
-        raise SpoolUnusable(f"Another daemon uses the spool {root}.", hint="Choose another [spool] path.") from error
+        hint = f"Choose another [{section}] path."
+        raise SpoolUnusable(f"Another daemon uses the {name} {root}.", hint=hint) from error
     try:
-        _own(root, Owner(ledger_id, str(ledger.resolve()), root.stat().st_ino))
+        _own(root, Owner(ledger_id, str(ledger.resolve()), root.stat().st_ino), section)
     except BaseException:
         if held is not None:
             held.close()
@@ -89,19 +94,19 @@ def _where_locks_are(take: Callable[[], Hold], folder: Path) -> Hold | None:
         return None
 
 
-def _own(root: Path, own: Owner) -> None:
-    """Write the owner of the spool, unless it belongs to another ledger."""
+def _own(root: Path, own: Owner, section: Section) -> None:
+    """Write the owner of the folder, unless it belongs to another ledger."""
     found = _owner(root / OWNER)
     if found == own:
         return
     if found is not None:
-        _check_same(root, found, own)
+        _check_same(root, found, own, section)
     beside = root / f"{OWNER}.new"
     try:
         beside.write_bytes(msgspec.json.encode(own))
         beside.replace(root / OWNER)
     except OSError as error:
-        log.warning("spool.owner_not_written", spool=str(root), error=str(error))
+        log.warning("folder.owner_not_written", folder=str(root), error=str(error))
 
 
 def _owner(path: Path) -> Owner | None:
@@ -111,17 +116,18 @@ def _owner(path: Path) -> Owner | None:
     return None
 
 
-def _check_same(root: Path, found: Owner, own: Owner) -> None:
-    """A ledger that was moved keeps its spool. A copy of a ledger that is still in its place does not get it.
+def _check_same(root: Path, found: Owner, own: Owner, section: Section) -> None:
+    """A ledger that was moved keeps its folder. A copy of a ledger that is still in its place does not get it.
 
-    If both were copied, as with a whole state folder, there are two spools. Raises SpoolUnusable.
+    If both were copied, as with a whole state folder, there are two folders. Raises SpoolUnusable.
     """
+    name = NAMES[section]
     if found.ledger_id != own.ledger_id:
-        text = f"The spool {root} belongs to another ledger ({found.ledger_id}, {found.ledger})."
-        hint = f"Choose another [spool] path; or remove {root / OWNER}, which gives up the files in the spool."
+        text = f"The {name} {root} belongs to another ledger ({found.ledger_id}, {found.ledger})."
+        hint = f"Choose another [{section}] path; or remove {root / OWNER}, which gives up the files in the {name}."
         raise SpoolUnusable(text, hint=hint)
     is_copied = found.inode != own.inode
     if not is_copied and os.path.exists(found.ledger) and not os.path.samefile(found.ledger, own.ledger):
-        text = f"The spool {root} belongs to the ledger {found.ledger}, of which {own.ledger} is a copy."
-        hint = f"Choose another [spool] path; or, if the ledger was moved, move {found.ledger} away."
+        text = f"The {name} {root} belongs to the ledger {found.ledger}, of which {own.ledger} is a copy."
+        hint = f"Choose another [{section}] path; or, if the ledger was moved, move {found.ledger} away."
         raise SpoolUnusable(text, hint=hint)

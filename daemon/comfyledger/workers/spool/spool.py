@@ -24,11 +24,9 @@ from comfyledger import crash_points
 from comfyledger.core.media import EXTENSION, UNNAMED, is_extension
 from comfyledger.errors import SpoolUnusable
 from comfyledger.workers.media.broken_file import Broken, Walked
-from comfyledger.workers.media.media_file import ProvedFile, is_heavy, is_picture, proved, walk
-from comfyledger.workers.spool.checks import ALL, LONG, Checks, Strikes
+from comfyledger.workers.media.media_file import ProvedFile, is_picture, proved, walk
+from comfyledger.workers.spool.checks import Checks, Strikes
 from comfyledger.workers.spool.files import (
-    HEAD_BYTES,
-    Walking,
     copied,
     create,
     discard,
@@ -46,8 +44,6 @@ TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 STRIKES_MAX: Final = 3
 EXTENSIONS_MAX: Final = 32
 """Up to this many names of one image are tried; with more, its folder is read."""
-LARGE_BYTES: Final = 64 * 1_048_576
-"""A file above this takes seconds to copy and to hash."""
 
 
 class Spool:
@@ -56,10 +52,10 @@ class Spool:
     `strikes_max`: how often the process may die while it checks one file, before the file is given up.
     """
 
-    def __init__(self, root: Path, strikes_max: int = STRIKES_MAX) -> None:
+    def __init__(self, root: Path, strikes_max: int = STRIKES_MAX, checks: Checks | None = None) -> None:
         """Make the folder for its owner only, if it is missing. Its name is on stable storage then.
 
-        Raises SpoolUnusable.
+        `checks`: those of whoever checks files beside it, because they share the memory. Raises SpoolUnusable.
         """
         self._root = root
         self._serial = count(1)
@@ -69,7 +65,7 @@ class Spool:
         """Extensions of the files that are here, as far as the sweep at the start has seen and this process has kept
         them."""
         self._going = threading.Lock()
-        self._checks = Checks()
+        self._checks = checks or Checks()
         self._strikes = Strikes(root)
         self._strikes_max = strikes_max
         try:
@@ -114,7 +110,7 @@ class Spool:
         folder = self.path_of(batch_id, index, UNNAMED).parent
         temporary = f".{index}-a{attempt}-{next(self._serial)}"
         raw, pinned = folder / f"{temporary}.raw", folder / f"{temporary}.pinned"
-        key = (batch_id, index, attempt)
+        key = (batch_id, f"{index}-a{attempt}")
         strikes = self._strikes.of(key)
         try:
             if strikes >= self._strikes_max:
@@ -123,7 +119,9 @@ class Spool:
             source = await received(raw, chunks, limit)
             crash_points.at("spool.received")
             work = partial(walk, strip=strip, pixels_max=pixels_max, named=named)
-            kept = await self._checked(source, pinned, work, batch_id, index, is_suspect=strikes > 0)
+            place = partial(self._place, source, pinned, batch_id, index)
+            copying = partial(copied, source, pinned, work)
+            kept = await self._checks.run(source, copying, place, is_suspect=strikes > 0)
             self._strikes.acquit(key)
             return kept
         except BaseException as error:
@@ -133,20 +131,7 @@ class Spool:
             self._remove_if_empty(folder)
             raise
 
-    async def _checked(
-        self, source: BytesIO | Path, pinned: Path, work: Walking, batch_id: str, index: int, *, is_suspect: bool
-    ) -> ProvedFile:
-        """Walk, then prove and place, in turn with others. A file with strikes is checked alone."""
-        cost = await _cost_of_walk(source)
-        async with self._checks.turn(ALL if is_suspect else cost):
-            walked = await to_end(partial(copied, source, pinned, work))
-            place = partial(self._place, source, pinned, walked, batch_id, index)
-            if is_suspect:
-                return await to_end(place)
-        async with self._checks.turn(max(cost, walked.decode_bytes if walked.is_decodable else 0)):
-            return await to_end(place)
-
-    def _place(self, source: BytesIO | Path, pinned: Path, walked: Walked, batch_id: str, index: int) -> ProvedFile:
+    def _place(self, source: BytesIO | Path, pinned: Path, batch_id: str, index: int, walked: Walked) -> ProvedFile:
         """Prove, sync, rename, sync the folders."""
         with pinned.open("r+b") as sink:
             result = proved(sink, walked)
@@ -212,12 +197,12 @@ class Spool:
 
     def acquit(self, batch_id: str, index: int) -> None:
         """Forget the strikes of this image, because no file of it is expected any more."""
-        if self._strikes.acquit_all(batch_id, index):
+        if self._strikes.acquit_all(batch_id, f"{index}-a"):
             self._remove_if_empty(self._root / batch_id)
 
     def remove(self, batch_id: str, index: int) -> bool:
         """Delete the file of an image, and the folder after the last one. False if there was none."""
-        self._strikes.acquit_all(batch_id, index)
+        self._strikes.acquit_all(batch_id, f"{index}-a")
         return self.remove_among(batch_id, (index,)) > 0
 
     def remove_among(self, batch_id: str, indexes: Container[int]) -> int:
@@ -229,7 +214,7 @@ class Spool:
         for index, path in self._kept(batch_id):
             if index in indexes:
                 gone += discard(path)
-                self._strikes.acquit_all(batch_id, index)
+                self._strikes.acquit_all(batch_id, f"{index}-a")
         self._remove_if_empty(self._root / batch_id)
         return gone
 
@@ -241,7 +226,7 @@ class Spool:
         """Delete files durably: the deletion is on stable storage. Raises OSError, SpoolUnusable."""
         chosen = set(indexes)
         for index in chosen:
-            self._strikes.acquit_all(batch_id, index)
+            self._strikes.acquit_all(batch_id, f"{index}-a")
         discard(*(path for index, path in self._kept(batch_id) if index in chosen))
         folder = self._root / batch_id
         with suppress(FileNotFoundError):
@@ -315,19 +300,3 @@ def _is_unwanted(path: Path, known: Callable[[str, int], bool]) -> bool:
 def _bytes_max(picture: int, other: int, named: str, head: bytes) -> int:
     """How large a file may be that begins so and has this name."""
     return max(picture, other) if other and not is_picture(head, named) else picture
-
-
-async def _cost_of_walk(source: BytesIO | Path) -> int:
-    """The cost of a walk for `Checks`: 0 for most files, which are quick. Raises Broken."""
-    head, size_bytes = await to_end(partial(_on_disk, source)) if isinstance(source, Path) else _held(source)
-    return LONG if size_bytes > LARGE_BYTES or is_heavy(head) else 0
-
-
-def _held(source: BytesIO) -> tuple[bytes, int]:
-    with source.getbuffer() as content:
-        return bytes(content[:HEAD_BYTES]), len(content)
-
-
-def _on_disk(path: Path) -> tuple[bytes, int]:
-    with path.open("rb") as file:
-        return file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size

@@ -90,10 +90,10 @@ def test_a_listed_host_is_as_a_header_would_name_it(entry: str, host: str) -> No
     assert listed_host(entry) == host
 
 
-def wrong(tmp_path: Path, key: str, entry: str) -> list[settings.Mistake]:
+def wrong(tmp_path: Path, key: str, entry: str, section: str = "door") -> list[settings.Mistake]:
     path = tmp_path / "config.toml"
-    path.write_text(f"[door]\n{key} = ['{entry}']")
-    return [one for one in settings.examine(path, None, {}).mistakes if one.path == f"door.{key}"]
+    path.write_text(f"[{section}]\n{key} = ['{entry}']")
+    return [one for one in settings.examine(path, None, {}).mistakes if one.path == f"{section}.{key}"]
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,38 @@ def test_an_origin_that_no_page_has_is_refused_with_what_to_write(tmp_path: Path
 )
 def test_what_a_browser_can_send_is_taken(tmp_path: Path, key: str, entry: str) -> None:
     assert wrong(tmp_path, key, entry) == []
+
+
+# ---- servers from which inputs are fetched
+
+
+@pytest.mark.parametrize(
+    ("entry", "origin"),
+    [
+        ("images.example", "https://images.example"),
+        ("Images.Example:8443", "https://images.example:8443"),
+        ("https://images.example:443", "https://images.example"),
+        ("http://10.0.0.7:8080", "http://10.0.0.7:8080"),
+        ("http://[fd00::7]", "http://[fd00::7]"),
+        ("localhost", "https://localhost"),
+    ],
+)
+def test_a_server_of_inputs_is_an_origin(tmp_path: Path, entry: str, origin: str) -> None:
+    assert wrong(tmp_path, "url_hosts", entry, "inputs") == []
+    assert settings.Inputs(url_hosts=(entry,)).origins == {origin}
+
+
+@pytest.mark.parametrize(
+    ("entry", "write"),
+    [
+        ("https://images.example/folder", "https://images.example"),
+        ("https://me:secret@images.example", "https://images.example"),
+        ("ftp://images.example", ""),
+        ("*.example", ""),
+        ("", ""),
+    ],
+)
+def test_an_entry_that_is_no_server_is_refused_with_what_to_write(tmp_path: Path, entry: str, write: str) -> None:
+    (mistake,) = wrong(tmp_path, "url_hosts", entry, "inputs")
+    assert f'"{write}"' in mistake.hint if write else "https://images.example" in mistake.hint
+    assert "secret" not in str(mistake)

@@ -255,6 +255,7 @@ SECTIONS: dict[str, tuple[type[settings.Section], settings.Section | None]] = {
     "door": (settings.Door, settings.Door()),
     "ledger": (settings.LedgerFile, settings.LedgerFile()),
     "spool": (settings.Spool, settings.Spool()),
+    "inputs": (settings.Inputs, settings.Inputs()),
     "naming": (settings.Naming, settings.Naming()),
     "limits": (settings.Limits, settings.Limits()),
     "logging": (settings.Logging, settings.Logging()),
@@ -262,13 +263,14 @@ SECTIONS: dict[str, tuple[type[settings.Section], settings.Section | None]] = {
     "workflows.mine": (settings.Workflow, None),
     "characters.opal-fever": (settings.Character, None),
 }
-MACHINE = {"door.unix_path", "door.unix_group", "state_dir", "ledger.path", "spool.path"}
+MACHINE = {"door.unix_path", "door.unix_group", "state_dir", "ledger.path", "spool.path", "inputs.path"}
 """Keys whose default depends on the machine: they are shown, and not set."""
 NOT_KEYS = {
     "source",
     "door",
     "ledger",
     "spool",
+    "inputs",
     "naming",
     "limits",
     "logging",
@@ -302,7 +304,7 @@ def documented_keys() -> dict[str, Any]:
         f"{place}.{field.name}" if place else field.name: getattr(defaults, field.name, None)
         for place, (kind, defaults) in SECTIONS.items()
         for field in msgspec.structs.fields(kind)
-        if field.name not in NOT_KEYS
+        if place or field.name not in NOT_KEYS
     }
 
 
@@ -353,6 +355,7 @@ def test_what_config_toml_shows_and_does_not_set_can_be_set(tmp_path: Path, monk
     defaults = settings.load(None)
     assert (loaded.state_dir, loaded.stores) == (defaults.state_dir, defaults.stores)
     assert (loaded.ledger_path, loaded.spool_path) == (defaults.ledger_path, defaults.spool_path)
+    assert loaded.inputs_path == defaults.inputs_path
 
 
 # ---- the README

@@ -119,6 +119,8 @@ def test_only_the_daemon_may_write_outside_the_ledgers_folder(tmp_path: Path) ->
         path = "/srv/ledger/ledger.db"
         [spool]
         path = "/var/lib/comfyledger/spool"
+        [inputs]
+        path = "/srv/inputs"
         [comfyui.main]
         output_dir = "/srv/comfyui/output"
         [stores.disk]
@@ -127,7 +129,7 @@ def test_only_the_daemon_may_write_outside_the_ledgers_folder(tmp_path: Path) ->
     """
     there = place(tmp_path, config)
     made = {name: systemd_units.rendered(name, text, there) for name, text in SHIPPED.items()}
-    outside = '-/srv/ledger "-/mnt/my images" -/run/apps -/srv/comfyui/output'
+    outside = '-/srv/ledger -/srv/inputs "-/mnt/my images" -/run/apps -/srv/comfyui/output'
     assert line(made["comfyledger.service"], "ReadWritePaths") == [f"-/var/lib/comfyledger {outside}"]
     assert line(made["comfyledger-audit.service"], "ReadWritePaths") == ["-/var/lib/comfyledger -/srv/ledger"]
     assert line(made["comfyledger-backup.service"], "ReadWritePaths") == [
@@ -138,7 +140,7 @@ def test_only_the_daemon_may_write_outside_the_ledgers_folder(tmp_path: Path) ->
     assert beside.endswith(" g+r /srv/ledger/ledger.db-wal /srv/ledger/ledger.db-shm /srv/ledger/ledger.db.mark")
     folders = made["comfyledger.tmpfiles"].removeprefix(SHIPPED["comfyledger.tmpfiles"]).splitlines()
     owned = ":0750 :comfyledger :comfyledger -"
-    assert folders == [f"d {one} {owned}" for one in ("/srv/ledger", '"/mnt/my images"', "/run/apps")], (
+    assert folders == [f"d {one} {owned}" for one in ("/srv/ledger", "/srv/inputs", '"/mnt/my images"', "/run/apps")], (
         "ComfyUI's folder is not ours to make"
     )
 

@@ -48,7 +48,8 @@ def place_of(settings: Settings, program: Path, read: Iterable[Path], systemd: i
     """The place that a configuration describes. `program` is the command, in the environment that holds it."""
     roots = [Path(options["root"]) for options in settings.stores.values() if isinstance(options.get("root"), str)]
     door = [Path(settings.door.unix_path).parent] if settings.door.unix_path else []
-    made = (settings.state_path, settings.ledger_path.parent, settings.spool_path, *roots, *door)
+    own = (settings.state_path, settings.ledger_path.parent, settings.spool_path, settings.inputs_path)
+    made = (*own, *roots, *door)
     outputs = [Path(one.output_dir) for one in settings.comfyui.values() if one.output_dir]
     config = Path(settings.source).absolute() if settings.source else None
     return Place(

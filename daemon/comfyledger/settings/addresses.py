@@ -99,6 +99,15 @@ def origin_of(entry: str) -> str:
     return f"{scheme}://{shown}" + (f":{int(port)}" if port and port != _DEFAULT_PORTS.get(scheme) else "")
 
 
+def fetched_origin(entry: str) -> str:
+    """The origin that an entry of `[inputs] url_hosts` allows: scheme, host and port, as `origin_of` writes them. A
+    name alone means https. Empty if the entry names no server.
+    """
+    found = origin_of(entry if "://" in entry else f"https://{entry}")
+    bare = entry.partition("://")[2] or entry
+    return found if found.startswith(("http://", "https://")) and not re.search("[/?#@]", bare) else ""
+
+
 def _in_ascii(host: str) -> str:
     """As browsers send a name with letters beyond ASCII (`xn--...`)."""
     if host.isascii():

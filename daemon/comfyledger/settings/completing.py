@@ -5,7 +5,7 @@ other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from comfyledger.core.naming.names import check_templates
 from comfyledger.core.urls import reached, shown_url
 from comfyledger.errors import Refused
-from comfyledger.settings.addresses import is_any, listed_host, origin_of, suggested_host
+from comfyledger.settings.addresses import fetched_origin, is_any, listed_host, origin_of, suggested_host
 from comfyledger.settings.characters import character_mistakes
 from comfyledger.settings.mistakes import Mistake
 from comfyledger.settings.secret_sources import HINT, is_source
@@ -40,6 +40,7 @@ def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Setting
         door=replace(settings.door, unix_path=_path(settings.door.unix_path, base)),
         ledger=replace(settings.ledger, path=_path(settings.ledger.path, base)),
         spool=replace(settings.spool, path=_path(settings.spool.path, base)),
+        inputs=replace(settings.inputs, path=_path(settings.inputs.path, base)),
         comfyui={
             name: replace(
                 comfyui,
@@ -173,6 +174,15 @@ def _headers(door: Door) -> Iterator[Mistake]:
             yield Mistake("door.allowed_origins", text, hint)
 
 
+def _url_hosts(entries: Iterable[str]) -> Iterator[Mistake]:
+    for entry in entries:
+        if not fetched_origin(entry):
+            meant = origin_of(entry if "://" in entry else f"https://{entry}")
+            hint = f'Write "{meant}".' if meant.startswith("http") else 'Write a server like "https://images.example".'
+            text = f"{shown_url(entry)!r} is not a server: an entry has a name or an address, and perhaps a port."
+            yield Mistake("inputs.url_hosts", text, hint)
+
+
 def _check(settings: Settings, mistakes: list[Mistake]) -> None:
     try:
         check_templates(settings.naming.templates)
@@ -180,6 +190,7 @@ def _check(settings: Settings, mistakes: list[Mistake]) -> None:
         mistakes.append(Mistake(f"naming.{refusal.path}".rstrip("."), refusal.message, refusal.hint))
     mistakes += _wider(settings.door)
     mistakes += _headers(settings.door)
+    mistakes += _url_hosts(settings.inputs.url_hosts)
     if settings.default_workflow not in settings.workflows:
         hint = f"Choose one of: {', '.join(sorted(settings.workflows))}."
         mistakes.append(Mistake("default_workflow", f"{settings.default_workflow!r} is not configured.", hint))

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from comfyledger.core.naming.names import Templates
+from comfyledger.settings.addresses import fetched_origin
 
 Positive = Annotated[int, Meta(ge=1)]
 FILE_URL_S_MAX: Final = 604_800
@@ -113,6 +114,27 @@ class Spool(Section, frozen=True):
     parked_max_bytes: Positive = 10_737_418_240
     """Bytes that the files of parked images may take. Above this new batches are refused, because many parked files
     would fill the disk."""
+
+
+class Inputs(Section, frozen=True):
+    """`[inputs]`: files that apps give for workflows to load."""
+
+    path: str = ""
+    """The folder. Default: `inputs` in the state folder."""
+    bytes_max: Positive = 2_147_483_648
+    """Bytes of one file. A larger one is refused."""
+    keep_days: Annotated[float, Meta(ge=0)] = 30.0
+    """Days that a file stays after the last batch that loads it is settled, or after it came if none does."""
+    quota_bytes: Positive = 21_474_836_480
+    """Bytes that all files may take. Above this further ones are refused."""
+    url_hosts: tuple[str, ...] = ()
+    """Servers from which the daemon may fetch a file: "https://images.example". A name alone means https. Empty: none.
+    """
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The servers, as scheme, host and port."""
+        return frozenset(map(fetched_origin, self.url_hosts))
 
 
 class ComfyUI(Section, frozen=True):
@@ -270,7 +292,8 @@ class Settings(Section, frozen=True):
     """The whole configuration."""
 
     state_dir: str = ""
-    """The folder of ledger, spool and token. Default: COMFYLEDGER_STATE_DIR, else `~/.local/state/comfyledger`."""
+    """The folder of ledger, spool, inputs and token. Default: COMFYLEDGER_STATE_DIR, else
+    `~/.local/state/comfyledger`."""
     first_use: Literal["ask", "trust"] = "ask"
     """Whether the stores are asked for their highest number before a series gives its first number."""
     default_workflow: str = "empty-image"
@@ -283,6 +306,7 @@ class Settings(Section, frozen=True):
     door: Door = Door()
     ledger: LedgerFile = LedgerFile()
     spool: Spool = Spool()
+    inputs: Inputs = Inputs()
     naming: Naming = Naming()
     limits: Limits = Limits()
     logging: Logging = Logging()
@@ -311,6 +335,10 @@ class Settings(Section, frozen=True):
     @property
     def spool_path(self) -> Path:
         return Path(self.spool.path) if self.spool.path else self.state_path / "spool"
+
+    @property
+    def inputs_path(self) -> Path:
+        return Path(self.inputs.path) if self.inputs.path else self.state_path / "inputs"
 
     @property
     def token_path(self) -> Path:

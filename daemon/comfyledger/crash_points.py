@@ -51,6 +51,10 @@ POINTS: Final[dict[str, str]] = {
     "fetch.logged": "That the files of a prompt are kept is logged.",
     "history.deleting": "Our entry in ComfyUI's history is about to be deleted.",
     "history.deleted": "Our entry in ComfyUI's history is deleted.",
+    # an input
+    "input.received": "All bytes of an input have come; nothing of it is checked.",
+    "input.pinned": "An input is checked and synced, under a temporary name.",
+    "input.kept": "An input and its folder are on stable storage; that is not logged.",
     # a store
     "upload.owed": "An image is to be put into a store; that is not logged.",
     "upload.intended": "That an image will be put into a store is logged; the call is about to go out.",

@@ -31,6 +31,7 @@ from comfyledger.workers.media.pictures import exr, gif, heif, jxl, png, tiff
 from comfyledger.workers.media.pictures.jpeg import decode_jpeg, walk_jpeg
 from comfyledger.workers.media.pictures.webp import decode_webp, walk_webp
 from comfyledger.workers.media.sound import flac, mp3, ogg, wav
+from comfyledger.workers.media.unwritten import Unwritten
 from comfyledger.workers.media.video import avi, boxes, matroska
 
 HASHED_BYTES: Final = 1_048_576
@@ -73,6 +74,11 @@ def walk(source: BinaryIO, sink: BinaryIO, *, strip: bool, pixels_max: int, name
     walked = WALKS[kind](source, sink, strip, pixels_max)
     check_pixels(walked.width * walked.height * walked.frames, pixels_max)
     return walked
+
+
+def walk_alone(file: BinaryIO, *, pixels_max: int, named: str = "") -> Walked:
+    """The first half of `pin` for a file that stays as it is: nothing is copied. Raises as `pin` does."""
+    return walk(file, Unwritten(), strip=False, pixels_max=pixels_max, named=named)
 
 
 def proved(sink: BinaryIO, walked: Walked) -> ProvedFile:

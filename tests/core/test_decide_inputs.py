@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from comfyledger.core.commands import ForgetInput
@@ -16,6 +17,7 @@ from support.core_builders import (
     given,
     loading,
     made_from,
+    name_of,
     one_kept,
     one_stored,
     sending,
@@ -58,7 +60,8 @@ def test_an_expired_input_keeps_its_copies_and_a_forgotten_one_loses_them_everyw
     assert [copy.state for copy in row_of(ledger).copies] == ["sent", "sent"]
     ledger.given(adding("1f"), ForgetInput("app", "1f"))
     assert [copy.state for copy in row_of(ledger).copies] == ["removing", "removing"]
-    ledger.given(InputGone("1f", "big"), InputGone("1f", ""), InputGone("1f", "main", found=False))
+    name = name_of("1f")
+    ledger.given(InputGone("1f", "big", name), InputGone("1f", ""), InputGone("1f", "main", name, found=False))
     assert not row_of(ledger).is_going
     assert row_of(ledger).here == ""
 
@@ -98,7 +101,20 @@ def test_forgetting_an_image_removes_the_copies_that_others_load() -> None:
 
 def test_an_input_that_is_added_again_is_not_removed() -> None:
     ledger = given(adding("1f"), sending("1f"), ForgetInput("app", "1f"), adding("1f"))
-    for backend in ("", "main"):
-        assert ledger.when(InputRemoving("1f", backend)).answer == Wanted(go=False)
-        assert ledger.when(InputGone("1f", backend)).kinds == []
+    for place in (("", ""), ("main", name_of("1f"))):
+        assert ledger.when(InputRemoving("1f", *place)).answer == Wanted(go=False)
+        assert ledger.when(InputGone("1f", *place)).kinds == []
     assert row_of(ledger).is_usable
+
+
+def test_one_backend_may_have_a_file_under_two_names_and_loses_both() -> None:
+    other = msgspec.structs.replace(sending("1f"), name="comfyledger-1f.png")
+    ledger = given(adding("1f"), sending("1f"))
+    assert ledger.when(other).kinds == ["InputSent"]
+    assert [ledger.when(report).kinds for report in (sending("1f"), other)] == [[], []]
+    ledger.given(ForgetInput("app", "1f"), InputGone("1f", other.backend, other.name))
+    assert [(copy.name, copy.state) for copy in row_of(ledger).copies] == [
+        (other.name, "removed"),
+        (name_of("1f"), "removing"),
+    ]
+    assert ledger.when(sending("1f")).kinds == ["InputSent"]

@@ -37,6 +37,7 @@ from support.core_builders import (
     lost,
     made_from,
     miscounted,
+    name_of,
     one_kept,
     one_stored,
     owing,
@@ -100,7 +101,7 @@ GOLDEN = {
     "input_sent": "sha256 size_bytes extension backend name",
     "input_forgotten": "sha256 labels by",
     "input_erased": "sha256 reason",
-    "input_removed": "sha256 backend found",
+    "input_removed": "sha256 backend found name",
     "sources_fixed": "batch_id prompt loads",
 }
 """Kinds and fields as ledgers hold them. What stands here is never renamed or removed; what is new is added."""
@@ -132,7 +133,7 @@ def eventful() -> PlainLedger:
         restoring(("Areg", 120), ("Kim", 3)),
         *(adding("1f"), sending("1f"), submit("b6", 1, loads=(loading("1f"),)), one_stored(1, batch="b6")),
         *(submit("b7", 1, loads=(made_from("b6"),)), sources_of("b7", made_from("b6", sha256=pinned(1).sha256))),
-        *(ForgetInput("app", "1f"), InputGone("1f", "main")),
+        *(ForgetInput("app", "1f"), InputGone("1f", "main", name_of("1f"))),
     )
 
 

@@ -426,7 +426,12 @@ def renumbering(*images: int, batch: str = "b1", user: str = "Areg") -> Renumber
 
 
 def sending(sha256: str, backend: str = BACKEND) -> InputSending:
-    return InputSending(sha256, "png", 10, backend, f"comfyledger/{sha256}.png")
+    return InputSending(sha256, "png", 10, backend, name_of(sha256))
+
+
+def name_of(sha256: str) -> str:
+    """The name of an input below ComfyUI's input folder."""
+    return f"comfyledger/{sha256}.png"
 
 
 def sources_of(batch: str, *loads: LoadedFile, prompt: int = 1) -> SourcesFound:

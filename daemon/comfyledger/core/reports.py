@@ -207,16 +207,18 @@ class InputUnused(InputReport, frozen=True):
 
 
 class InputRemoving(InputReport, frozen=True):
-    """A worker is about to remove the bytes from a backend, or from the daemon's own folder (`backend` is empty). The
-    answer says whether that is still wanted."""
+    """A worker is about to remove the bytes from a backend, or from the daemon's own folder (`backend` and `name`
+    are empty). The answer says whether that is still wanted."""
 
     backend: str
+    name: str = ""
 
 
 class InputGone(InputReport, frozen=True):
     """The place does not have the bytes any more. `found`: it had them until then."""
 
     backend: str
+    name: str = ""
     found: bool = True
 
 

@@ -298,7 +298,7 @@ class InputRow(msgspec.Struct, frozen=True, gc=False):
     forgetting: bool = False
     """Nobody may use it any more. It is erased once no open prompt needs it."""
     copies: tuple[InputCopy, ...] = ()
-    """By the name of the backend; at most one of each."""
+    """By backend and name; at most one of each. A loader that takes names from its list needs another name."""
     added_ms: int = 0
     """When it was uploaded last, in milliseconds since 1970."""
 
@@ -312,8 +312,8 @@ class InputRow(msgspec.Struct, frozen=True, gc=False):
         """Whether bytes of it are still to be removed somewhere."""
         return self.here == "removing" or any(copy.state == "removing" for copy in self.copies)
 
-    def copy_at(self, backend: str) -> InputCopy | None:
-        return next((copy for copy in self.copies if copy.backend == backend), None)
+    def copy_at(self, backend: str, name: str) -> InputCopy | None:
+        return next((copy for copy in self.copies if (copy.backend, copy.name) == (backend, name)), None)
 
 
 class InputUse(msgspec.Struct, frozen=True, gc=False):

@@ -105,11 +105,11 @@ def input_report(draft: Draft, report: InputReport) -> msgspec.Struct | None:
             return _sending(draft, row, report)
         case InputUnused():
             return _unused(draft, row, report)
-        case InputRemoving(backend=backend):
-            return Wanted(go=row is not None and _is_removing(row, backend))
-        case InputGone(backend=backend, found=found):
-            if row is not None and _is_removing(row, backend):
-                draft.emit(InputRemoved(report.sha256, backend, found))
+        case InputRemoving(backend=backend, name=name):
+            return Wanted(go=row is not None and _is_removing(row, backend, name))
+        case InputGone(backend=backend, name=name, found=found):
+            if row is not None and _is_removing(row, backend, name):
+                draft.emit(InputRemoved(report.sha256, backend, found, name))
             return None
         case _:
             raise TypeError(f"no decision for {type(report).__name__}")
@@ -117,8 +117,8 @@ def input_report(draft: Draft, report: InputReport) -> msgspec.Struct | None:
 
 def _sending(draft: Draft, row: InputRow | None, report: InputSending) -> Wanted:
     """Known to be there already, or recorded now. An open prompt needs it, so it is not being erased."""
-    copy = row.copy_at(report.backend) if row is not None else None
-    if copy is None or (copy.name, copy.state) != (report.name, "sent"):
+    copy = row.copy_at(report.backend, report.name) if row is not None else None
+    if copy is None or copy.state != "sent":
         draft.emit(InputSent(report.sha256, report.size_bytes, report.extension, report.backend, report.name))
     return Wanted(go=True)
 
@@ -133,6 +133,6 @@ def _unused(draft: Draft, row: InputRow | None, report: InputUnused) -> Wanted:
     return Wanted(go=True)
 
 
-def _is_removing(row: InputRow, backend: str) -> bool:
-    copy = row.copy_at(backend)
+def _is_removing(row: InputRow, backend: str, name: str) -> bool:
+    copy = row.copy_at(backend, name)
     return row.here == "removing" if not backend else copy is not None and copy.state == "removing"

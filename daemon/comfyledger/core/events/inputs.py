@@ -88,6 +88,13 @@ class InputRemoved(Event, frozen=True):
         Meta(description="The ComfyUI; empty for the daemon's own folder of inputs.", examples=["main"]),
     ] = ""
     found: Annotated[bool, Meta(description="Whether they were there until then.")] = True
+    name: Annotated[
+        str,
+        Meta(
+            description="The name below ComfyUI's input folder; empty for the daemon's own folder.",
+            examples=["comfyledger/47/478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15.png"],
+        ),
+    ] = ""
 
 
 class SourcesFixed(Event, frozen=True):

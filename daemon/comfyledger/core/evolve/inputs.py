@@ -43,9 +43,9 @@ def input_changed(state: Slice, event: InputEvent) -> tuple[Row, ...]:
     match event:
         case InputSent():
             row = row or InputRow(event.sha256, event.extension, event.size_bytes)
-            others = (copy for copy in row.copies if copy.backend != event.backend)
-            copies = (*others, InputCopy(event.backend, event.name))
-            return (replace(row, copies=tuple(sorted(copies, key=lambda copy: copy.backend))),)
+            before = row.copy_at(event.backend, event.name)
+            copies = (*(copy for copy in row.copies if copy is not before), InputCopy(event.backend, event.name))
+            return (replace(row, copies=tuple(sorted(copies, key=lambda copy: (copy.backend, copy.name)))),)
         case _ if row is None:
             return ()
         case InputForgotten(labels=labels):
@@ -56,8 +56,9 @@ def input_changed(state: Slice, event: InputEvent) -> tuple[Row, ...]:
             return (replace(row, here="removing" if row.here else "", copies=copies),)
         case InputRemoved(backend=""):
             return (replace(row, here=""),)
-        case InputRemoved(backend=backend):
-            copies = tuple(replace(one, state="removed") if one.backend == backend else one for one in row.copies)
+        case InputRemoved(backend=backend, name=name):
+            gone = row.copy_at(backend, name)
+            copies = tuple(replace(copy, state="removed") if copy is gone else copy for copy in row.copies)
             return (replace(row, copies=copies),)
 
 

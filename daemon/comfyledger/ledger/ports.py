@@ -14,7 +14,7 @@ import msgspec
 
 from comfyledger.core.events import Event, Recorded
 from comfyledger.core.keys import Key, ManyKey, OneKey
-from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, Row, SeriesRow, Slice
+from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, Row, SeriesRow, Slice
 from comfyledger.core.values import Blob
 from comfyledger.errors import ComfyledgerError, LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line
@@ -167,6 +167,17 @@ class ImageFilter(msgspec.Struct, frozen=True):
     label: str | None = None
 
 
+class InputFilter(msgspec.Struct, frozen=True):
+    """Which usable inputs to list, newest first; what is not None must fit.
+
+    `before`: continue after the input that was added at this time, in milliseconds since 1970, with this sha256.
+    """
+
+    label: str | None = None
+    before: tuple[int, str] | None = None
+    limit: int = 50
+
+
 class LogWanted(msgspec.Struct, frozen=True):
     """Which lines: positions above `after` up to `upto`; what is not None must fit. Times in milliseconds since 1970.
 
@@ -273,6 +284,16 @@ class Reader(Protocol):
     async def name_place(self, key: str) -> tuple[str, int] | None:
         """Batch and index of the image that was given a name. `key`: folder, `/` and file, folded."""
         ...
+
+    async def input(self, sha256: str, label: str | None = None) -> InputRow | None:
+        """An input, or an image that another prompt loads, usable or not; with a label, only an input that it has."""
+        ...
+
+    async def these_inputs(self, sha256s: Sequence[str]) -> list[InputRow]:
+        """Those of some inputs that exist."""
+        ...
+
+    async def inputs(self, wanted: InputFilter) -> list[InputRow]: ...
 
     async def series(self, key: str) -> SeriesRow | None: ...
 

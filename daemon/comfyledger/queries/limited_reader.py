@@ -7,15 +7,16 @@ next number then counts the images of every label, and positions count the event
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.core.values import USER_LANES
 from comfyledger.ledger.eventlog import Head, Line
-from comfyledger.ledger.ports import BatchFilter, Descent, ImageFilter, LogLines, LogWanted, Reader, Turns
+from comfyledger.ledger.ports import BatchFilter, Descent, ImageFilter, InputFilter, LogLines, LogWanted, Reader, Turns
 
 WINDOW: Final = 4_000
 """Positions in one read of the log: fewer than the lines that one read may examine, so that no read ends early because
@@ -156,6 +157,23 @@ class LimitedReader(Reader):
     async def _own(self, place: tuple[str, int] | None) -> tuple[str, int] | None:
         owned = await self._owns(place[0] if place is not None else NO_BATCH)
         return place if owned else None
+
+    # ---- inputs
+
+    async def input(self, sha256: str, label: str | None = None) -> InputRow | None:
+        row = await self._reader.input(sha256, self._label)
+        return row if row is None else self._shown(row)
+
+    async def these_inputs(self, sha256s: Sequence[str]) -> list[InputRow]:
+        return [self._shown(row) for row in await self._reader.these_inputs(sha256s) if self._label in row.labels]
+
+    async def inputs(self, wanted: InputFilter) -> list[InputRow]:
+        rows = await self._reader.inputs(msgspec.structs.replace(wanted, label=self._label))
+        return [self._shown(row) for row in rows]
+
+    def _shown(self, row: InputRow) -> InputRow:
+        """Without the other labels that have the same bytes."""
+        return msgspec.structs.replace(row, labels=(self._label,))
 
     # ---- series, lanes and counts
 

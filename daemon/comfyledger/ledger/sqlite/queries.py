@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache
 from typing import Final
 
 import msgspec
 
-from comfyledger.core.rows import PromptRow, SeriesRow
+from comfyledger.core.rows import InputRow, PromptRow, SeriesRow
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.ports import Descent, LogLines, LogWanted, Turns
+from comfyledger.ledger.ports import Descent, InputFilter, LogLines, LogWanted, Turns
 from comfyledger.ledger.sqlite import projections
 from comfyledger.ledger.sqlite.log_table import COLUMNS, read_head
 
@@ -187,3 +187,32 @@ def turns(connection: sqlite3.Connection, batch_id: str, label: str | None = Non
     )
     count = connection.execute(others, (batch_id, label, WAITING_COUNT_MAX)).fetchone()[0]
     return Turns(own.fetchone()[0], count)
+
+
+# ---- inputs
+
+
+def input_row(connection: sqlite3.Connection, sha256: str, label: str | None = None) -> InputRow | None:
+    row = connection.execute("SELECT row FROM inputs WHERE sha256 = ?", (sha256,)).fetchone()
+    found = projections.decode_input(row[0]) if row else None
+    return found if found is not None and (label is None or label in found.labels) else None
+
+
+def these_inputs(connection: sqlite3.Connection, sha256s: Sequence[str]) -> list[InputRow]:
+    sql = "SELECT i.row FROM json_each(?) j JOIN inputs i ON i.sha256 = j.value"
+    rows = connection.execute(sql, (msgspec.json.encode(sha256s).decode(),))
+    return [projections.decode_input(raw) for (raw,) in rows]
+
+
+def inputs(connection: sqlite3.Connection, wanted: InputFilter) -> list[InputRow]:
+    """A page of usable inputs. Reads every input."""
+    at, after = wanted.before or (2**63 - 1, "")
+    sql = (
+        "SELECT row FROM inputs WHERE row ->> '$.here' = 'kept' AND NOT row ->> '$.forgetting'"
+        " AND json_array_length(row, '$.labels') > 0"
+        " AND (?1 IS NULL OR EXISTS (SELECT 1 FROM json_each(row, '$.labels') WHERE value = ?1))"
+        " AND (row ->> '$.added_ms' < ?2 OR row ->> '$.added_ms' = ?2 AND sha256 > ?3)"
+        " ORDER BY row ->> '$.added_ms' DESC, sha256 LIMIT ?4"
+    )
+    rows = connection.execute(sql, (wanted.label, at, after, wanted.limit))
+    return [projections.decode_input(raw) for (raw,) in rows]

@@ -7,19 +7,19 @@ checkpointed meanwhile.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.errors import Refused
 from comfyledger.ledger import ports
 from comfyledger.ledger.connection_thread import LedgerThread
 from comfyledger.ledger.eventlog import Head, Line
-from comfyledger.ledger.ports import BatchFilter, Descent, ImageFilter, LogLines, LogWanted, Turns
+from comfyledger.ledger.ports import BatchFilter, Descent, ImageFilter, InputFilter, LogLines, LogWanted, Turns
 from comfyledger.ledger.sqlite import blobs, log_table, projections, queries, schema_objects
 from comfyledger.ledger.sqlite.locking import is_lock
 
@@ -152,6 +152,15 @@ class Reader(ports.Reader):
 
     async def name_place(self, key: str) -> tuple[str, int] | None:
         return await self._run(queries.name_place, key)
+
+    async def input(self, sha256: str, label: str | None = None) -> InputRow | None:
+        return await self._run(queries.input_row, sha256, label)
+
+    async def these_inputs(self, sha256s: Sequence[str]) -> list[InputRow]:
+        return await self._run(queries.these_inputs, sha256s)
+
+    async def inputs(self, wanted: InputFilter) -> list[InputRow]:
+        return await self._run(queries.inputs, wanted)
 
     async def series(self, key: str) -> SeriesRow | None:
         return await self._run(queries.series_row, key)

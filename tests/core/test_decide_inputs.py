@@ -6,16 +6,20 @@ import msgspec
 import pytest
 
 from comfyledger.core.commands import ForgetInput
+from comfyledger.core.decide.decide import Message
 from comfyledger.core.reports import InputGone, InputRemoving, InputUnused
 from comfyledger.core.results import InputKnown, Wanted
 from comfyledger.core.rows import InputRow
+from comfyledger.core.values import ImageAt
 from comfyledger.errors import Refused
 from support.core_builders import (
     PlainLedger,
+    Then,
     adding,
     forget,
     given,
     loading,
+    lost,
     made_from,
     name_of,
     one_kept,
@@ -91,10 +95,34 @@ def test_an_input_goes_with_the_last_batch_that_was_made_from_it() -> None:
     assert ledger.when(forget(batch="b2")).kinds[-2:] == ["InputForgotten", "InputErased"]
 
 
+def test_a_label_keeps_its_input_though_another_label_forgets_its_batches() -> None:
+    ledger = given(adding("1f"), adding("1f", "other"))
+    ledger.given(submit("b1", 1, loads=(loading("1f"),)), one_stored())
+    ledger.given(submit("b2", 1, label="other", loads=(loading("1f"),)), one_stored(batch="b2"))
+    assert ledger.when(forget()).answer.inputs == 1
+    assert (row_of(ledger).labels, row_of(ledger).is_usable) == (("other",), True)
+    assert ledger.when(forget(batch="b2")).kinds[-2:] == ["InputForgotten", "InputErased"]
+
+
+def test_an_input_that_a_label_only_borrowed_stays_until_it_is_given_back() -> None:
+    ledger = given(adding("1f"), *(submit(f"b{number}", 1, loads=(loading("1f"),)) for number in (1, 3)))
+    ledger.given(submit("b2", 1, label="reads all", loads=(loading("1f"),)))
+    ledger.given(*(one_stored(batch=batch) for batch in ("b1", "b2", "b3")))
+    assert [ledger.when(forget(batch=batch)).answer.inputs for batch in ("b1", "b2", "b3")] == [0, 0, 1]
+
+
+def test_forgetting_one_image_of_a_batch_leaves_what_the_others_were_made_from() -> None:
+    ledger = given(adding("1f"), submit(quantity=2, loads=(loading("1f"),)), one_stored(1), one_stored(2))
+    assert ledger.when(forget(1)).answer.inputs == 0
+    assert ledger.when(forget(2)).answer.inputs == 1
+
+
 def test_forgetting_an_image_removes_the_copies_that_others_load() -> None:
     ledger = given(submit(quantity=1), one_kept(), submit("b2", 1, loads=(made_from(),)))
     sha256 = ledger.image().sha256
-    ledger.given(sources_of("b2", made_from(sha256=sha256)), sending(sha256), one_stored(batch="b2"))
+    ledger.given(
+        sources_of("b2", made_from(sha256=sha256)), sending(sha256, source=ImageAt("b1", 1)), one_stored(batch="b2")
+    )
     assert ledger.when(forget()).kinds[-2:] == ["InputForgotten", "InputErased"]
     assert [copy.state for copy in row_of(ledger, sha256).copies] == ["removing"]
 
@@ -117,4 +145,22 @@ def test_one_backend_may_have_a_file_under_two_names_and_loses_both() -> None:
         (other.name, "removed"),
         (name_of("1f"), "removing"),
     ]
-    assert ledger.when(sending("1f")).kinds == ["InputSent"]
+    assert ledger.given(adding("1f")).when(other).kinds == ["InputSent"]
+
+
+def test_what_is_forgotten_goes_to_no_backend_any_more() -> None:
+    ledger = given(adding("1f"), submit(quantity=1, loads=(loading("1f"),)), ForgetInput("app", "1f"))
+    assert ledger.when(sending("1f")).answer == Wanted(go=True)
+    ledger.given(one_stored())
+    for report in (sending("1f"), sending("1f", "big"), sending("2e")):
+        assert ledger.when(report) == Then(Wanted(go=False), ())
+
+
+@pytest.mark.parametrize("way", [forget(), lost()], ids=["forgotten", "lost"])
+def test_an_image_that_has_gone_goes_to_no_backend(way: Message) -> None:
+    ledger = given(submit(quantity=1), one_kept(), submit("b2", 1, loads=(made_from(),)))
+    sha256 = ledger.image().sha256
+    ledger.given(sources_of("b2", made_from(sha256=sha256)))
+    assert ledger.when(sending(sha256, "big", ImageAt("b1", 1))).answer == Wanted(go=True)
+    ledger.given(way)
+    assert ledger.when(sending(sha256, source=ImageAt("b1", 1))) == Then(Wanted(go=False), ())

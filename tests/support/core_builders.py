@@ -268,8 +268,9 @@ def use_of(rows: dict[RowId, Row], sha256: str, but: str, settled_ms: Mapping[st
     }
     batches = [row for row in rows.values() if isinstance(row, BatchRow) and row.batch_id in users]
     ended = [settled_ms.get(row.batch_id, 0) for row in batches if row.settled]
-    elsewhere = [row for row in batches if row.batch_id != but and row.forgotten < row.images]
-    return InputUse(sha256, sum(not row.settled for row in batches), max(ended, default=0), len(elsewhere))
+    elsewhere = {row.label for row in batches if row.batch_id != but and row.forgotten < row.images}
+    settled = max(ended, default=0)
+    return InputUse(sha256, sum(not row.settled for row in batches), settled, tuple(sorted(elsewhere)))
 
 
 def inputs_of(rows: dict[RowId, Row], batch_id: str) -> Iterator[Row]:
@@ -425,8 +426,8 @@ def renumbering(*images: int, batch: str = "b1", user: str = "Areg") -> Renumber
 # ---- reports
 
 
-def sending(sha256: str, backend: str = BACKEND) -> InputSending:
-    return InputSending(sha256, "png", 10, backend, name_of(sha256))
+def sending(sha256: str, backend: str = BACKEND, source: ImageAt | None = None) -> InputSending:
+    return InputSending(sha256, "png", 10, backend, name_of(sha256), source)
 
 
 def name_of(sha256: str) -> str:

@@ -192,12 +192,16 @@ class InputReport(Report, frozen=True):
 
 
 class InputSending(InputReport, frozen=True):
-    """A worker is about to upload the bytes to a backend. The answer says whether they are still wanted there."""
+    """A worker is about to upload the bytes to a backend. The answer says whether they are still wanted there.
+
+    `source`: the image that they are the bytes of; None for an input.
+    """
 
     extension: str
     size_bytes: int
     backend: str
     name: str
+    source: ImageAt | None
 
 
 class InputUnused(InputReport, frozen=True):

@@ -320,13 +320,13 @@ class InputUse(msgspec.Struct, frozen=True, gc=False):
     """Who uses an input. It is read, and never saved through a slice.
 
     `open`: how many batches that are not settled. `ended_ms`: when the last other one was settled, 0 for none.
-    `elsewhere`: how many batches that are not forgotten, without the one in question.
+    `elsewhere`: the labels of the batches that are not forgotten, without the batch in question.
     """
 
     sha256: str
     open: int = 0
     ended_ms: int = 0
-    elsewhere: int = 0
+    elsewhere: tuple[str, ...] = ()
 
 
 UNOPENED: Final = ""

@@ -66,6 +66,7 @@ from comfyledger.core.reports import (
     ImageIsLost,
     ImageReport,
     InputReport,
+    InputSending,
     InputUnused,
     LaneStuck,
     LaneWorks,
@@ -146,9 +147,11 @@ def _needs_of_report(report: Report) -> tuple[Key, ...]:
 
 
 def _of_input(message: AddInput | ForgetInput | InputReport) -> tuple[Key, ...]:
-    """With who uses it, where it may be erased."""
-    uses = (InputUses(message.sha256),) if isinstance(message, ForgetInput | InputUnused) else ()
-    return (InputKey(message.sha256), *uses)
+    """With who uses it, where it may be erased or sent, and the image that it is."""
+    uses = (InputUses(message.sha256),) if isinstance(message, ForgetInput | InputUnused | InputSending) else ()
+    source = message.source if isinstance(message, InputSending) else None
+    image = (ImageKey(source.batch_id, source.image),) if source is not None else ()
+    return (InputKey(message.sha256), *uses, *image)
 
 
 def _sources(report: SourceReport) -> Iterator[ImageAt]:

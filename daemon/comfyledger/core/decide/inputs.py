@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from comfyledger.core.commands import AddInput, ForgetInput
 from comfyledger.core.decide.recorder import Draft
+from comfyledger.core.decide.sources import has_bytes
 from comfyledger.core.events import InputAdded, InputErased, InputForgotten, InputRemoved, InputSent
 from comfyledger.core.reports import InputGone, InputRemoving, InputReport, InputSending, InputUnused
 from comfyledger.core.results import Changed, InputKnown, Wanted
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, PromptRow
+from comfyledger.core.rows import BatchRow, ImageRow, InputRow, InputUse, PromptRow
 from comfyledger.core.values import PromptFixed
 from comfyledger.errors import Refused
 
@@ -62,25 +64,46 @@ def missing(sha256: str) -> Refused:
 
 
 def forget_inputs(draft: Draft, batch: BatchRow, images: Sequence[ImageRow], by: str) -> int:
-    """Forget what belongs to images that were just forgotten: copies of them that others load, and for the label of
-    their batch the inputs that nothing else was made from. Returns how many inputs are forgotten.
+    """Forget what belongs to images that were just forgotten. Returns how many inputs."""
+    alive = {image.index for image in draft.state.images(batch.batch_id) if not image.is_forgotten}
+    known = [(row, draft.state.input_use(row.sha256)) for row in draft.state.inputs()]
+    going = inputs_to_forget(batch, draft.state.prompts(batch.batch_id), images, alive, known)
+    for row, labels in going:
+        _forget(draft, row, labels, by)
+    return len(going)
+
+
+def inputs_to_forget(
+    batch: BatchRow,
+    prompts: Sequence[PromptRow],
+    images: Iterable[ImageRow],
+    alive: AbstractSet[int],
+    known: Iterable[tuple[InputRow, InputUse]],
+) -> list[tuple[InputRow, tuple[str, ...]]]:
+    """What belongs to images that are forgotten, each with the labels that lose it: the copies of them that others
+    load, and the inputs that nothing else was made from.
+
+    `alive`: the indexes of the images of the batch that stay. `known`: what a forget of the batch may concern.
     """
     copies = {image.sha256 for image in images if image.sha256}
-    inputs = _loaded_by_forgotten(draft, batch.batch_id)
-    count = 0
-    for row in draft.state.inputs():
-        is_input = row.sha256 in inputs and not draft.state.input_use(row.sha256).elsewhere
-        going = (batch.label,) if is_input and batch.label in row.labels else ()
-        if not row.forgetting and (going or (row.sha256 in copies and not row.labels)):
-            _forget(draft, row, going, by)
-            count += 1
-    return count
+    inputs = _loaded_by_forgotten(prompts, alive)
+    found = [
+        (row, (batch.label,) if row.sha256 in inputs and _is_last_of_label(row, use, batch.label) else ())
+        for row, use in known
+        if not row.forgetting
+    ]
+    return [(row, labels) for row, labels in found if labels or (row.sha256 in copies and not row.labels)]
 
 
-def _loaded_by_forgotten(draft: Draft, batch_id: str) -> set[str]:
+def _is_last_of_label(row: InputRow, use: InputUse, label: str) -> bool:
+    """Whether a label loses an input with the batch in question: no other batch of it was made from the input, nor one
+    of a label that never uploaded it.
+    """
+    return label in row.labels and not any(other == label or other not in row.labels for other in use.elsewhere)
+
+
+def _loaded_by_forgotten(prompts: Sequence[PromptRow], alive: AbstractSet[int]) -> set[str]:
     """The inputs of prompts of which all images are forgotten, and of no other prompt of the batch."""
-    alive = {image.index for image in draft.state.images(batch_id) if not image.is_forgotten}
-    prompts = draft.state.prompts(batch_id)
     over, others = (
         _loaded(prompt for prompt in prompts if alive.isdisjoint(prompt.images) is is_over) for is_over in (True, False)
     )
@@ -116,11 +139,20 @@ def input_report(draft: Draft, report: InputReport) -> msgspec.Struct | None:
 
 
 def _sending(draft: Draft, row: InputRow | None, report: InputSending) -> Wanted:
-    """Known to be there already, or recorded now. An open prompt needs it, so it is not being erased."""
+    """Known to be there already, or recorded now. What was erased or forgotten meanwhile is not sent any more."""
+    if not _may_be_sent(draft, row, report):
+        return Wanted(go=False)
     copy = row.copy_at(report.backend, report.name) if row is not None else None
     if copy is None or copy.state != "sent":
         draft.emit(InputSent(report.sha256, report.size_bytes, report.extension, report.backend, report.name))
     return Wanted(go=True)
+
+
+def _may_be_sent(draft: Draft, row: InputRow | None, report: InputSending) -> bool:
+    if report.source is not None:
+        image = draft.state.image(report.source.batch_id, report.source.image)
+        return image is not None and has_bytes(image) and image.sha256 == report.sha256
+    return row is not None and (not row.forgetting or draft.state.input_use(row.sha256).open > 0)
 
 
 def _unused(draft: Draft, row: InputRow | None, report: InputUnused) -> Wanted:

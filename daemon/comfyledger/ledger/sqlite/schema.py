@@ -63,8 +63,8 @@ _FORGETTING: Final = (
 _INPUTS: Final = (
     "CREATE TABLE inputs (sha256 TEXT PRIMARY KEY, state TEXT NOT NULL, row TEXT NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE INDEX inputs_going ON inputs (sha256) WHERE state = 'going'",
-    """CREATE TABLE input_uses (sha256 TEXT NOT NULL, batch_id TEXT NOT NULL, ended_ms INTEGER NOT NULL,
-        PRIMARY KEY (sha256, batch_id)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE input_uses (sha256 TEXT NOT NULL, label TEXT NOT NULL, batch_id TEXT NOT NULL,
+        ended_ms INTEGER NOT NULL, PRIMARY KEY (sha256, label, batch_id)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX input_uses_by_batch ON input_uses (batch_id)",
 )
 

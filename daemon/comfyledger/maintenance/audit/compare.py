@@ -30,7 +30,7 @@ TABLES: Final[dict[str, tuple[tuple[str, ...], type | None]]] = {
     "events_by_user": (("user", "position"), None),
     "template_uses": (("template", "batch_id"), None),
     "inputs": (("sha256",), InputRow),
-    "input_uses": (("sha256", "batch_id"), None),
+    "input_uses": (("sha256", "label", "batch_id"), None),
 }
 """Every projection with its primary key, and the type of the JSON in its last column if it has one."""
 

@@ -1,0 +1,57 @@
+"""Who uses an input: what the table says is what the rows say."""
+
+from __future__ import annotations
+
+from comfyledger.core.decide.decide import Message
+from comfyledger.core.keys import BatchInputs, InputUses
+from comfyledger.ledger.ports import Ledger
+from support.core_builders import (
+    PlainLedger,
+    adding,
+    forget,
+    given,
+    loading,
+    made_from,
+    one_kept,
+    one_stored,
+    pinned,
+    sources_of,
+    submit,
+)
+from support.ledger_builders import take
+
+LIFE: list[Message] = [
+    adding("1f"),
+    adding("1f", "other"),
+    submit("b1", 1, loads=(loading("1f"),)),
+    submit("b2", 2, label="other", loads=(loading("1f"),)),
+    *one_kept(batch="b1"),
+    submit("b3", 1, loads=(made_from(), loading("1f"))),
+    sources_of("b3", made_from(sha256=pinned(1).sha256), loading("1f")),
+    *one_stored(1, batch="b2"),
+    *one_stored(2, batch="b2"),
+    forget(1, batch="b2"),
+    forget(2, batch="b2"),
+    forget(batch="b3"),
+]
+
+
+def uses(state: Ledger | PlainLedger) -> list[tuple[int, tuple[str, ...]]]:
+    """Of the input as a whole, and seen from the first batch."""
+    found = [state.load((key,)).input_use("1f") for key in (InputUses("1f"), BatchInputs("b1"))]
+    return [(use.open, use.elsewhere) for use in found]
+
+
+def test_the_table_agrees_with_the_rows_after_each_message(ledger: Ledger) -> None:
+    plain = given()
+    for message in LIFE:
+        plain.given(message)
+        take(ledger, message)
+        assert uses(ledger) == uses(plain), message
+
+
+def test_the_last_use_is_when_the_last_batch_was_settled(ledger: Ledger) -> None:
+    take(ledger, *LIFE[:3])
+    assert ledger.load([InputUses("1f")]).input_use("1f").ended_ms == 0
+    take(ledger, *one_stored(batch="b1"))
+    assert ledger.load([InputUses("1f")]).input_use("1f").ended_ms > 0

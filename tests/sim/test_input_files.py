@@ -1,6 +1,6 @@
-"""The input folder of the stand-in: what comes in, what `/view` says of it, and what loaders make of it.
+"""The input folder of the stand-in: what comes in, and what `/view` says of it.
 
-Statuses, names, headers and texts are those with which a real ComfyUI 0.29.0 (aiohttp 3.14, PyAV 18.1) answered to the
+Statuses, names and headers are those with which a real ComfyUI 0.29.0 (aiohttp 3.14) answered to the
 same calls.
 """
 
@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import io
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +18,12 @@ import pytest
 from PIL import Image
 
 from comfyledger.sim.comfyui.server import SimOptions, serve
-from support.graphs import node
 
 
 def png(colour: int, px: int = 8) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (px, px), (colour, 0, 0)).save(out, "PNG", compress_level=0)
     return out.getvalue()
-
-
-def loading(image: Any, loader: str = "LoadImage") -> dict[str, Any]:
-    return {
-        "1": node(loader, image=image),
-        "9": node("SaveImage", images=["1", 0], filename_prefix=f"p/{uuid.uuid4()}"),
-    }
-
-
-async def made(box: Any, graph: dict[str, Any]) -> tuple[tuple[int, int], bytes]:
-    """Size and first pixels of the picture that a graph gives; further down its own name is drawn."""
-    (file,) = (await box.finished(await box.submit(graph))).outputs["9"]
-    with Image.open(box.output / file.subfolder / file.filename) as image:
-        return image.size, image.crop((0, 0, image.width, 2)).tobytes()
-
-
-async def error_of(box: Any, graph: dict[str, Any]) -> tuple[str, str, str]:
-    error = (await box.finished(await box.submit(graph))).error
-    return error.node_id, error.exception_type, error.exception_message
 
 
 # ---- uploads
@@ -167,88 +146,6 @@ async def test_what_a_browser_might_run_is_an_attachment(box: Any) -> None:
     async with box.http.get(f"{box.sim.url}/view", params={"filename": "a.svg", "type": "input"}) as response:
         assert response.headers["Content-Disposition"] == 'attachment; filename="a.svg"'
         assert response.headers["Content-Type"] == "application/octet-stream"
-
-
-# ---- what loaders make of them
-
-
-async def test_a_new_input_folder_has_an_example_and_an_emptied_one_stays_empty(box: Any) -> None:
-    (example,) = box.input.iterdir()
-    assert example.name == "example.png"
-    example.unlink()
-    async with await serve(SimOptions(output=box.output)):
-        assert list(box.input.iterdir()) == []
-
-
-async def test_object_info_lists_the_top_level_of_the_folder(box: Any) -> None:
-    for name in ("b.PNG", "a.webp", ".c.gif", "d.txt", "e.mp4"):
-        (box.input / name).touch()
-    await box.upload(png(1), subfolder="deep")
-    (box.input / "folder.png").mkdir()
-    for loader in ("LoadImage", "LoadImageMask"):
-        info = (await (await box.http.get(f"{box.sim.url}/object_info/{loader}")).json())[loader]
-        names = [".c.gif", "a.webp", "b.PNG", "example.png"]
-        assert info["input"]["required"]["image"] == [names, {"image_upload": True}]
-
-
-async def test_what_is_loaded_decides_what_is_made(box: Any) -> None:
-    for name, content in (("a.png", png(1)), ("b.png", png(1)), ("c.png", png(2))):
-        await box.upload(content, name, subfolder="deep")
-    await box.upload(png(1, px=16), "large.png")
-    a, b, c = [await made(box, loading(f"deep/{name}.png")) for name in "abc"]
-    assert a == b != c
-    assert a[0] == (8, 8)
-    assert (await made(box, loading("large.png [input]")))[0] == (16, 16)
-
-
-async def test_a_file_that_was_replaced_is_loaded_anew(box: Any) -> None:
-    """ComfyUI compares the bytes of pictures before each prompt (`IS_CHANGED`)."""
-    await box.upload(png(1))
-    before = await made(box, loading("a.png"))
-    await box.upload(png(2), overwrite="true")
-    after = await made(box, loading("a.png"))
-    assert before != after
-    assert (await box.ledger())["prompts"][-1]["executed"] == ["1", "9"]
-    assert await made(box, loading("a.png")) == after
-    assert (await box.ledger())["prompts"][-1]["executed"] == ["9"]
-
-
-@pytest.mark.parametrize("image", ["gone.png", "deep/gone.png", "../output/a.png", "gone.png [output]", "/etc/hosts"])
-async def test_a_name_that_is_not_there_is_refused(box: Any, image: str) -> None:
-    status, body = await box.post("/prompt", {"prompt": loading(image)})
-    assert status == 400
-    assert f"image - Invalid image file: {image}" in body.decode()
-
-
-@pytest.mark.parametrize(
-    ("content", "kind", "text"),
-    [
-        (None, "av.error.FileNotFoundError", "[Errno 2] No such file or directory: '{path}'\n"),
-        (b"", "av.error.InvalidDataError", "[Errno 1094995529] Invalid data found when processing input: '{path}'\n"),
-        (b"no picture", "PIL.UnidentifiedImageError", "cannot identify image file '{path}'\n"),
-        (png(1)[:-20], None, None),
-    ],
-    ids=["gone", "empty", "broken", "cut"],
-)
-async def test_a_file_that_is_gone_or_broken_ends_its_prompt(
-    box: Any, content: bytes | None, kind: str | None, text: str | None
-) -> None:
-    """A cut PNG is loaded without complaint, as by ComfyUI."""
-    path = box.input / "a.png"
-    path.write_bytes(png(1))
-    await box.control(hold=["start"])
-    prompt_id = await box.submit(loading("a.png"))
-    await box.held_at("start")
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
-    await box.control(hold=[])
-    entry = await box.finished(prompt_id)
-    if kind is None:
-        assert entry.ended == "success"
-    else:
-        assert entry.error.node_id == "1"
-        assert (entry.error.exception_type, entry.error.exception_message) == (kind, text and text.format(path=path))
 
 
 # ---- faults

@@ -96,6 +96,9 @@ class Loads(msgspec.Struct, frozen=True):
     says nothing."""
     fingerprint: Literal["", "sha256", "mtime"] = ""
     """By what the class notices that the file is another one. Empty: not at all, so its results stay cached."""
+    takes_all: bool = False
+    """Whether its check takes all inputs. Then none is compared with its range, a refusal names each, and "none" and
+    nothing are no file."""
 
 
 class NodeClass(msgspec.Struct, frozen=True):

@@ -213,9 +213,11 @@ class _Checks:
             function = "validate_inputs" if node.is_v3 else "VALIDATE_INPUTS"
             raise TypeError(f"{node.name}.{function}() missing 1 required positional argument: '{loads.name}'")
         wanted: Any = None if is_link(inputs[loads.name]) else inputs[loads.name]
-        if not self._installed.folders.exists(wanted):
-            message, details = "Custom validation failed for node", f"{loads.name} - {loads.refusal}: {wanted}"
-            yield _problem("custom_validation_failed", message, details, {"input_name": loads.name})
+        is_none = loads.takes_all and (not wanted or wanted == "none")
+        if not is_none and not self._installed.folders.exists(wanted):
+            for name in _named(node, inputs) if loads.takes_all else [loads.name]:
+                message, details = "Custom validation failed for node", f"{name} - {loads.refusal}: {wanted}"
+                yield _problem("custom_validation_failed", message, details, {"input_name": name})
 
     def _note_cycle(self, node_id: str) -> None:
         path = [*self._path[self._path.index(node_id) :], node_id]
@@ -227,7 +229,12 @@ class _Checks:
 
 
 def _looks_itself(node: NodeClass, one: Described) -> bool:
-    return node.loads is not None and bool(node.loads.refusal) and node.loads.name == one.name
+    loads = node.loads
+    return loads is not None and bool(loads.refusal) and (loads.takes_all or loads.name == one.name)
+
+
+def _named(node: NodeClass, inputs: Mapping[str, Any]) -> Iterator[str]:
+    return (name for name in inputs if name in node.required or name in node.optional)
 
 
 def _missing(one: Described) -> Iterator[Problem]:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from comfyledger.comfyui.messages import ViewFile
 from comfyledger.sim.comfyui.media import clips, sounds, stills
-from comfyledger.sim.comfyui.media.sources import Clip
+from comfyledger.sim.comfyui.media.files import copied
+from comfyledger.sim.comfyui.media.sources import Clip, MeshFile, opened
 from comfyledger.sim.comfyui.nodes import Inputs, NodeClass, Saved, Surroundings, choice, fraction, option, shown, whole
 from comfyledger.sim.comfyui.pictures import Picture, SavePlan, draw, plan_save, save
 
@@ -51,7 +52,7 @@ def _frames(pictures: Sequence[Picture], name: str) -> list[Image.Image]:
 
 
 def _save_video(inputs: Inputs, around: Surroundings) -> Saved:
-    clip: Clip = inputs["video"]
+    clip = opened(inputs["video"])
     files = _write(_plan(inputs, around, "_.mp4", clip.pictures[0]), [clips.mp4(clip.mark, around.metadata)])
     return shown("images", files, clip, animated=True)
 
@@ -163,7 +164,11 @@ def _save_was(inputs: Inputs, around: Surroundings) -> Saved:
 
 
 def _save_glb(inputs: Inputs, around: Surroundings) -> Saved:
-    contents = [stills.glb(mesh, around.metadata) for mesh in inputs["mesh"]]
+    """A body that comes from a file is copied."""
+    body = inputs["mesh"]
+    if isinstance(body, MeshFile):
+        return shown("3d", _write(_plan(inputs, around, f"_{body.path.suffix}"), [copied(body.path)]))
+    contents = [stills.glb(mesh, around.metadata) for mesh in body]
     return shown("3d", _write(_plan(inputs, around, "_.glb"), contents))
 
 

@@ -6,15 +6,19 @@ images come out of it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from comfyledger.sim.comfyui.media.files import video_file
 from comfyledger.sim.comfyui.media.sounds import Sound
 from comfyledger.sim.comfyui.media.stills import Mesh
 from comfyledger.sim.comfyui.nodes import Inputs, Latent, NodeClass, Surroundings, choice, fraction, whole
 from comfyledger.sim.comfyui.pictures import Picture
 
+CLIP_FPS: Final = 8.0
+_CLIP_PX: Final = 64
 _RATE: Final = 44_100
 _VIDEO, _AUDIO, _3D = "comfy_extras.nodes_video", "comfy_extras.nodes_audio", "comfy_extras.nodes_hunyuan3d"
 
@@ -32,12 +36,35 @@ class Clip(msgspec.Struct, frozen=True):
         return " ".join(["video", self.pictures[0].mark, *(sound.mark for sound in self.sounds)])
 
 
+class ClipFile(msgspec.Struct, frozen=True):
+    """A video that is read when somebody needs it."""
+
+    path: Path
+
+    def opened(self) -> Clip:
+        """One second of pictures that no other bytes give. Raises CannotLoad."""
+        mark = video_file(self.path)
+        pictures = (Picture(_CLIP_PX, _CLIP_PX, seed=f"{mark}/{k}") for k in range(round(CLIP_FPS)))
+        return Clip(tuple(pictures), CLIP_FPS, (Sound(1.0, _RATE, 2, mark),))
+
+
+class MeshFile(msgspec.Struct, frozen=True):
+    """A body in a file, which savers copy."""
+
+    path: Path
+
+
+def opened(video: Clip | ClipFile) -> Clip:
+    """A video whose pictures are needed now. Raises CannotLoad."""
+    return video.opened() if isinstance(video, ClipFile) else video
+
+
 def _create_video(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
     return (Clip(inputs["images"], inputs["fps"], inputs.get("audio", ())),)
 
 
 def _video_components(inputs: Inputs, _: Surroundings) -> tuple[Any, ...]:
-    clip: Clip = inputs["video"]
+    clip = opened(inputs["video"])
     return clip.pictures, clip.sounds, clip.fps, 8
 
 

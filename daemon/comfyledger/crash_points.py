@@ -55,6 +55,12 @@ POINTS: Final[dict[str, str]] = {
     "input.received": "All bytes of an input have come; nothing of it is checked.",
     "input.pinned": "An input is checked and synced, under a temporary name.",
     "input.kept": "An input and its folder are on stable storage; that is not logged.",
+    # an input at ComfyUI
+    "input.sending": "A file is about to be uploaded to ComfyUI; that is logged.",
+    "input.uploaded": "ComfyUI has taken a file; its bytes are not read back.",
+    "input.verified": "ComfyUI has all bytes of a file; the prompt that loads it is not sent.",
+    "input.removing": "A forgotten file is about to be overwritten at ComfyUI.",
+    "input.removed": "A forgotten file is overwritten at ComfyUI; that is not logged.",
     # a store
     "upload.owed": "An image is to be put into a store; that is not logged.",
     "upload.intended": "That an image will be put into a store is logged; the call is about to go out.",

@@ -24,6 +24,7 @@ class InputFolder:
         self.asked: list[str] = []
         self.uploaded: list[str] = []
         self.fields: dict[str, Any] = {}
+        self.bytes_sent = 0
         self.url = ""
 
     def path(self, name: str) -> Path:
@@ -48,7 +49,7 @@ class InputFolder:
             case "/upload/image":
                 return await self._upload(request)
             case "/view":
-                return self._view(request)
+                return await self._view(request)
         return web.json_response({})
 
     async def _upload(self, request: web.Request) -> web.Response:
@@ -60,12 +61,25 @@ class InputFolder:
         self.uploaded.append(name)
         return web.json_response({"name": image.filename, "subfolder": fields["subfolder"], "type": fields["type"]})
 
-    def _view(self, request: web.Request) -> web.StreamResponse:
+    async def _view(self, request: web.Request) -> web.StreamResponse:
+        """With the headers of aiohttp's FileResponse. What goes out is counted."""
         path = self.folder / request.query["subfolder"] / request.query["filename"]
         if not path.is_file():
             return web.Response(status=404)
-        disposition = f'filename="{path.name}"'
-        return web.FileResponse(path, headers={"Content-Disposition": disposition})
+        found = path.stat()
+        etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+        headers = {"Content-Disposition": f'filename="{path.name}"', "ETag": etag}
+        is_known = request.headers.get("If-None-Match") == etag
+        response = web.StreamResponse(status=304 if is_known else 200, headers=headers)
+        response.last_modified = found.st_mtime
+        response.content_length = 0 if is_known else found.st_size
+        await response.prepare(request)
+        with path.open("rb") as file:
+            while not is_known and (piece := file.read(65_536)):
+                await response.write(piece)
+                self.bytes_sent += len(piece)
+        await response.write_eof()
+        return response
 
 
 @asynccontextmanager

@@ -11,8 +11,8 @@ import asyncio
 import errno
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -133,6 +133,16 @@ def discard(*paths: Path) -> bool:
             path.unlink()
             found = True
     return found
+
+
+@contextmanager
+def entered(name: str | Path, above: int | None = None) -> Iterator[int]:
+    """A folder by its descriptor, so that a link put in its place has no effect. Raises OSError for a link."""
+    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
 
 
 def sync_file(file: BinaryIO) -> None:

@@ -11,8 +11,8 @@ import asyncio
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from comfyledger.core.media import EXTENSION
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import WAITING_FIRST, waiting_index
 from comfyledger.ledger.ports import ImageFilter, Reader
+from comfyledger.workers.spool.files import entered
 from comfyledger.workers.spool.spool import Spool
 
 SWEEP_EVERY_S: Final = 3_600.0
@@ -76,18 +77,18 @@ class Outputs:
 
     def _old(self) -> list[tuple[str, list[str]]]:
         """Batches with old files of ours, and the names of these files."""
-        with suppress(FileNotFoundError), _folder(self._ours) as ours:
+        with suppress(FileNotFoundError), entered(self._ours) as ours:
             return [(name, files) for name in _batch_folders(ours) if (files := self._old_in(ours, name))]
         return []
 
     def _old_in(self, ours: int, name: str) -> list[str]:
         latest = self._now_s() - self._keep_s
-        with _folder(name, ours) as folder:
+        with entered(name, ours) as folder:
             return [file for file in os.listdir(folder) if OUTPUT.fullmatch(file) and _is_old(folder, file, latest)]
 
     def _remove(self, name: str, files: list[str]) -> int:
-        with _folder(self._ours) as ours:
-            with _folder(name, ours) as folder:
+        with entered(self._ours) as ours:
+            with entered(name, ours) as folder:
                 for file in files:
                     os.unlink(file, dir_fd=folder)
             with suppress(OSError):  # other files are in it
@@ -185,16 +186,6 @@ class Retention:
 
 def _every_store_has(row: ImageRow) -> bool:
     return row.state == "stored" and bool(row.uploads)
-
-
-@contextmanager
-def _folder(name: str | Path, above: int | None = None) -> Iterator[int]:
-    """A folder by its descriptor, so that a link put in its place has no effect. Raises OSError for a link."""
-    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
-    try:
-        yield folder
-    finally:
-        os.close(folder)
 
 
 def _batch_folders(ours: int) -> list[str]:

@@ -94,6 +94,21 @@ async def test_too_large_an_upload_is_refused(box: Any, monkeypatch: pytest.Monk
         assert (await box.upload(bytes(900_000), "fits.bin"))[0] == 200
 
 
+async def test_an_upload_that_ends_too_early_leaves_nothing(box: Any) -> None:
+    host, port = box.sim.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    writer.write(
+        b"POST /upload/image HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"Content-Length: 1000000\r\n\r\n" + head + bytes(500_000)
+    )
+    await writer.drain()
+    writer.close()
+    assert (await box.upload(png(1), "b.png"))[0] == 200
+    assert sorted(path.name for path in box.input.iterdir()) == ["b.png", "example.png"]
+    assert [one["filename"] for one in (await box.ledger())["uploads"]] == ["b.png"]
+
+
 async def test_the_ledger_names_every_upload_in_order(box: Any) -> None:
     await box.upload(png(1), subfolder="s")
     await box.upload(png(1), subfolder="s")

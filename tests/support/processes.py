@@ -115,14 +115,16 @@ class Process:
 
 
 class StandIn(Process):
-    """The stand-in for ComfyUI. A restart keeps its ports and its output folder, and forgets the rest, as ComfyUI."""
+    """The stand-in for ComfyUI. A restart keeps its ports and its folders, and forgets the rest, as ComfyUI."""
 
     def __init__(self, folder: Path, seconds_per_image: float) -> None:
         self.output = folder / "comfyui-output"
+        self.input = folder / "comfyui-output-input"
         self._folder = folder
         self._speed = ["--seconds-per-image", str(seconds_per_image)]
         self.url = self._control = ""
         self._asked_before: list[Frame] = []
+        self._uploaded_before: list[Frame] = []
         super().__init__("comfyui", folder, self._words(0, 0))
 
     def _words(self, port: int, control: int) -> list[str]:
@@ -142,7 +144,7 @@ class StandIn(Process):
 
     async def restart(self, away_s: float = 0.0) -> None:
         """Kill it and start it again under the same addresses, after so many seconds."""
-        self._asked_before = self.requests()
+        self._asked_before, self._uploaded_before = self.requests(), self.uploads()
         self.signal(signal.SIGKILL)
         await pause(away_s)
         await self.again()
@@ -166,6 +168,10 @@ class StandIn(Process):
     def requests(self) -> list[Frame]:
         """What was asked, before a restart as well."""
         return [*self._asked_before, *self.ledger()["requests"]]
+
+    def uploads(self) -> list[Frame]:
+        """The files that were uploaded, in order, before a restart as well."""
+        return [*self._uploaded_before, *self.ledger()["uploads"]]
 
     def posted(self) -> list[str]:
         """The prompt ids in the order in which they were posted."""

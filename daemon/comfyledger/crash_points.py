@@ -31,6 +31,7 @@ POINTS: Final[dict[str, str]] = {
     "event.sending": "An event is about to be sent to a subscriber.",
     "event.sent": "An event is sent to a subscriber.",
     # a prompt
+    "sources.found": "All images that a prompt is made from have their bytes; that is not logged.",
     "prompt.owed": "A prompt is to be sent; that is not logged.",
     "prompt.intended": "That a prompt will be sent is logged.",
     "prompt.sought": "A prompt that may have been sent before has been looked for.",

@@ -7,23 +7,29 @@ from collections import Counter
 from collections.abc import Iterable, Sized
 from typing import Any
 
+from msgspec.structs import replace
+
 from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.sources import has_bytes, has_ended
 from comfyledger.core.output_files import by_output
-from comfyledger.core.reports import LaneStuck, LaneWorks
+from comfyledger.core.reports import InputGone, InputRemoving, LaneStuck, LaneWorks, SourceEnded
 from comfyledger.core.results import Wanted
 from comfyledger.core.rows import Row, RowId, row_id
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import (
-    CancelPrompt,
     DeleteImage,
     Effect,
     EffectKey,
     FetchPrompt,
+    FindSources,
     FollowPrompt,
+    PromptEffect,
+    RemoveInput,
     SubmitPrompt,
     UploadImage,
 )
 from comfyledger.core.scheduling.pending_work import PendingWork
+from comfyledger.core.values import blob_of
 from comfyledger.errors import Refused
 from support.core_builders import (
     PlainLedger,
@@ -33,6 +39,7 @@ from support.core_builders import (
     intended,
     kept,
     laid,
+    sources_of,
     uploaded,
     uploading,
     wrote,
@@ -82,10 +89,10 @@ class PlainEngine:
             self.running[effect.key] = effect
         return effects
 
-    def done(self, *effects: Effect) -> None:
+    def done(self, *effects: Effect, died: bool = False) -> None:
         for effect in effects:
             del self.running[effect.key]
-            self.owed.done(effect.key, self.now_ms)
+            self.owed.done(effect.key, self.now_ms, died=died)
 
     def wait(self, ms: int) -> PlainEngine:
         self.now_ms += ms
@@ -102,6 +109,24 @@ class PlainEngine:
     def perform(self, effect: Effect) -> None:
         """Do an effect as a worker does to whom nothing ever happens."""
         match effect:
+            case PromptEffect():
+                self._render(effect)
+            case UploadImage(image=image, store=store):
+                if self._go(uploading(image.index, store, batch=image.batch_id)):
+                    self.post(uploaded(image.index, store, batch=image.batch_id))
+            case DeleteImage(image=image, store=store):
+                self.post(deleted(image.index, store, batch=image.batch_id))
+            case FindSources():
+                self._look_up(effect)
+            case RemoveInput(sha256=sha256, backend=backend, name=name):
+                if self._go(InputRemoving(sha256, backend, name)):
+                    self.post(InputGone(sha256, backend, name))
+        if self.owed.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
+            self.post(LaneWorks(effect.lane))
+        self.done(effect)
+
+    def _render(self, effect: PromptEffect) -> None:
+        match effect:
             case SubmitPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
                 if self._go(intended(prompt, attempt, batch=batch)):
                     self.post(accepted(prompt, attempt, batch=batch))
@@ -111,16 +136,19 @@ class PlainEngine:
                 self.post(gone(prompt, attempt, batch=batch) if cancelling else end)
             case FetchPrompt():
                 self._fetched(effect)
-            case UploadImage(image=image, store=store):
-                if self._go(uploading(image.index, store, batch=image.batch_id)):
-                    self.post(uploaded(image.index, store, batch=image.batch_id))
-            case DeleteImage(image=image, store=store):
-                self.post(deleted(image.index, store, batch=image.batch_id))
-            case CancelPrompt():
+            case _:
                 pass
-        if self.owed.in_trouble(effect.lane) and not isinstance(effect, FollowPrompt):
-            self.post(LaneWorks(effect.lane))
-        self.done(effect)
+
+    def _look_up(self, effect: FindSources) -> None:
+        """Report what the sources are, or the first that ended."""
+        sources = [load.source for load in effect.loads if load.source is not None]
+        rows = {source: self.ledger.image(source.image, source.batch_id) for source in sources}
+        ended = [source for source, row in rows.items() if has_ended(row)]
+        if ended:
+            self.post(SourceEnded(effect.batch_id, effect.prompt, ended[0], blob_of(b"it ended", b"salt")))
+        elif all(map(has_bytes, rows.values())):
+            loads = [replace(load, sha256=rows[load.source].sha256) if load.source else load for load in effect.loads]
+            self.post(sources_of(effect.batch_id, *loads, prompt=effect.prompt))
 
     def files_expected(self, effect: FollowPrompt) -> list[int]:
         """How many files each output of the batch gives, if the attempt was asked for it."""
@@ -168,6 +196,7 @@ def kept_in_memory(owed: PendingWork) -> int:
     """How many entries an index holds in all of its private collections."""
     queue = owed._queue
     plain: list[Sized] = [owed._batches, owed._prompts, owed._open, owed._users, owed._images, owed._wanted]
+    plain += [owed._inputs, owed._again, owed._sources._effects, owed._sources._waiting]
     plain += [owed._running, owed._later, owed._failed_in_row, queue._alone]
     total = sum(map(len, plain))
     for calls in owed._calls.values():

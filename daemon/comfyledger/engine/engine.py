@@ -335,14 +335,16 @@ class Engine:
         """
         key: EffectKey = effect.key
         assert self._perform is not None  # noqa: S101 (set by run, before any effect is taken)
+        died = True
         try:
             await self._perform(effect)
+            died = False
         except Unusable as error:
             self._failure = error
         except Exception:
             log.exception("effect.died", effect=list(key))
         finally:
-            self._state.owed.done(key, self._steady_ms())
+            self._state.owed.done(key, self._steady_ms(), died=died)
             self._inbox.wake.set()
 
 

@@ -22,6 +22,7 @@ from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.dispatch import Workers
 from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
+from comfyledger.workers.sources import SourceFinder
 from comfyledger.workers.spool.disk_guard import DiskGuard, Needed
 from comfyledger.workers.spool.retention import Outputs, Retention
 from comfyledger.workers.stores.delete import Deleter, SpoolFollower
@@ -69,7 +70,7 @@ def build_background(
     disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
     uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
     return Background(
-        workers=Workers(renderers, uploader, deleter, reporter, disk_guard),
+        workers=Workers(renderers, uploader, deleter, SourceFinder(rows, reporter), reporter, disk_guard),
         asker=Asker(stores, engine, random.Random()),  # noqa: S311 (jitter)
         renderers=renderers,
         retention=Retention(spool, reader, settings.spool.keep_days, now_s, list(_outputs(settings, state, now_s))),

@@ -14,6 +14,7 @@ from comfyledger.core.scheduling.effects import (
     DeleteImage,
     Effect,
     FetchPrompt,
+    FindSources,
     FollowPrompt,
     PromptEffect,
     SubmitPrompt,
@@ -22,6 +23,7 @@ from comfyledger.core.scheduling.effects import (
 from comfyledger.errors import Unusable
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.reporting import Reporter
+from comfyledger.workers.sources import SourceFinder
 from comfyledger.workers.spool.disk_guard import DiskGuard
 from comfyledger.workers.stores.delete import Deleter
 from comfyledger.workers.stores.upload import Uploader
@@ -30,11 +32,12 @@ log = structlog.get_logger("comfyledger.work")
 
 
 class Workers(msgspec.Struct, frozen=True):
-    """All workers: a renderer for each backend, one uploader and one deleter for all stores."""
+    """All workers: a renderer for each backend, one uploader and one deleter for all stores, one finder of sources."""
 
     renderers: Mapping[str, Renderer]
     uploader: Uploader
     deleter: Deleter
+    sources: SourceFinder
     reporter: Reporter
     disk_guard: DiskGuard
 
@@ -47,6 +50,8 @@ class Workers(msgspec.Struct, frozen=True):
                 await self._with_store(effect, self.deleter.delete(effect))
             case PromptEffect():
                 await self._render(effect)
+            case FindSources():
+                await self.sources.find(effect)
             case _:
                 raise TypeError(f"no worker runs {type(effect).__name__}")
 

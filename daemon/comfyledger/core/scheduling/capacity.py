@@ -25,10 +25,20 @@ class Limits(msgspec.Struct, frozen=True):
     """Of one user among them: slow files of one user never take every place."""
     uploads_max: int = 8
     cancels_max: int = 4
+    sources_max: int = 16
+    """Prompts whose sources are looked up."""
+    removals_max: int = 2
+    """Inputs that are removed."""
     priority_age_ms: int = 600_000
 
     def of(self, kind: str) -> int:
-        return {"fetch": self.fetches_max, "upload": self.uploads_max, "cancel": self.cancels_max}.get(kind, 1_000_000)
+        return {
+            "fetch": self.fetches_max,
+            "upload": self.uploads_max,
+            "cancel": self.cancels_max,
+            "sources": self.sources_max,
+            "input": self.removals_max,
+        }.get(kind, 1_000_000)
 
 
 class Calls:

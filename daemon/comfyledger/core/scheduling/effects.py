@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from comfyledger.core.rows import ImageRow, PromptRow, Upload
-from comfyledger.core.values import OutputFile, Pinned, backend_lane, store_lane
+from comfyledger.core.rows import ImageRow, InputRow, PromptRow, Upload
+from comfyledger.core.values import LoadedFile, OutputFile, Pinned, backend_lane, store_lane
 
 EffectKey = tuple[str, str, int, int | str]
 
@@ -111,6 +111,51 @@ class UploadImage(StoreEffect, frozen=True):
 
 class DeleteImage(StoreEffect, frozen=True):
     """Have one store delete a forgotten image."""
+
+
+class FindSources(Effect, frozen=True):
+    """Look whether the images that a queued prompt is made from have their bytes, or have come to an end without.
+
+    It reads the ledger alone, so its lane is never in trouble. It waits for a change of these images, not for a time.
+    """
+
+    batch_id: str
+    prompt: int
+    loads: tuple[LoadedFile, ...]
+    """All files that the prompt loads."""
+
+    @property
+    def key(self) -> EffectKey:
+        return ("sources", self.batch_id, self.prompt, 0)
+
+    @property
+    def lane(self) -> str:
+        return "sources"
+
+
+class RemoveInput(Effect, frozen=True):
+    """Remove the bytes of an input from one place: a backend, where they have this name, or the daemon's own folder
+    (`backend` and `name` are empty).
+    """
+
+    sha256: str
+    backend: str
+    name: str
+
+    @property
+    def key(self) -> EffectKey:
+        return ("input", self.sha256, 0, f"{self.backend}:{self.name}")
+
+    @property
+    def lane(self) -> str:
+        return backend_lane(self.backend) if self.backend else "inputs"
+
+
+def effects_of_input(row: InputRow) -> list[RemoveInput]:
+    """From where the bytes of an input are to be removed."""
+    copies = [RemoveInput(row.sha256, copy.backend, copy.name) for copy in row.copies if copy.state == "removing"]
+    own = [RemoveInput(row.sha256, "", "")] if row.here == "removing" else []
+    return [*own, *copies]
 
 
 def next_submit(row: PromptRow) -> SubmitPrompt:

@@ -11,20 +11,23 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Row
+from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, Row
 from comfyledger.core.scheduling.capacity import Calls, Limits
 from comfyledger.core.scheduling.effects import (
     Effect,
     EffectKey,
     FetchPrompt,
+    FindSources,
     SubmitPrompt,
     effects_of_image,
+    effects_of_input,
     effects_of_prompt,
     next_submit,
 )
 from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS, Lanes, backoff_ms
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
 from comfyledger.core.scheduling.prompt_queue import PromptId, PromptQueue
+from comfyledger.core.scheduling.source_waits import SourceWaits
 from comfyledger.core.values import backend_lane, user_lane
 
 _QUEUE: Final = "queue"
@@ -41,6 +44,10 @@ class PendingWork:
         self._open: dict[str, set[int]] = {}
         self._users: dict[str, set[str]] = {}
         self._images: dict[tuple[str, int], ImageRow] = {}
+        self._inputs: dict[str, InputRow] = {}
+        self._sources = SourceWaits()
+        self._again: set[EffectKey] = set()
+        """Sources that changed while they were looked up."""
         self._wanted: dict[EffectKey, Effect] = {}
         self._running: dict[EffectKey, Effect] = {}
         self._calls: dict[tuple[str, str], Calls] = {}
@@ -64,6 +71,8 @@ class PendingWork:
                     self._image(row)
                 case LaneRow():
                     self._lane_row(row, now_ms)
+                case InputRow():
+                    self._input(row)
                 case _:
                     pass
         for batch_id in {row.batch_id for row in order if isinstance(row, (BatchRow, PromptRow))}:
@@ -100,6 +109,7 @@ class PendingWork:
             self._enqueue(batch, row, now_ms)
         self._count_place(row.backend, place)
         self._owe(effects_of_prompt(before) if before else (), effects_of_prompt(row))
+        self._await_sources(batch, row)
 
     def _count_place(self, backend: str, place: tuple[str, int]) -> None:
         """A prompt takes one of its backend's places while it may be there, and while its first submit runs."""
@@ -113,6 +123,14 @@ class PendingWork:
         if effects:
             self._images[place] = row
         self._owe(effects_of_image(before) if before else (), effects)
+        for effect in self._sources.of(place):
+            self._look_again(effect)
+
+    def _input(self, row: InputRow) -> None:
+        before, effects = self._inputs.pop(row.sha256, None), effects_of_input(row)
+        if effects:
+            self._inputs[row.sha256] = row
+        self._owe(effects_of_input(before) if before else (), effects)
 
     def _lane_row(self, row: LaneRow, now_ms: int) -> None:
         pause_changed = self._lanes.apply(row, now_ms)
@@ -124,7 +142,8 @@ class PendingWork:
 
     def _enqueue(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
         free = not batch.held and not self.paused(user_lane(batch.user_key))
-        if row.state == "queued" and free and next_submit(row).key not in self._running:
+        ready = row.state == "queued" and not row.lacks_sources
+        if ready and free and next_submit(row).key not in self._running:
             self._queue.add(batch, row, now_ms)
 
     def _requeue(self, batch_id: str, now_ms: int) -> None:
@@ -134,6 +153,24 @@ class PendingWork:
             row = self._prompts[batch_id, index]
             self._queue.discard(batch, row)
             self._enqueue(batch, row, now_ms)
+            self._await_sources(batch, row)
+
+    # ---- prompts that wait for images
+
+    def _await_sources(self, batch: BatchRow, row: PromptRow) -> None:
+        """Owe a look at the sources of a prompt that has come to wait for them, or waits for others now."""
+        place = (row.batch_id, row.index)
+        before = self._sources.effect(place)
+        after = self._sources.put(batch, row)
+        if before != after:
+            self._owe((before,) if before else (), (after,) if after else ())
+
+    def _look_again(self, effect: FindSources) -> None:
+        """A look that runs may have read what was before, so it runs once more."""
+        if effect.key in self._running:
+            self._again.add(effect.key)
+        else:
+            self._wait(effect)
 
     # ---- what may start
 
@@ -202,17 +239,26 @@ class PendingWork:
         if effect.kind != "follow":
             self._lanes.called(effect.lane, now_ms)
 
-    def done(self, key: EffectKey, now_ms: int) -> None:
-        """An effect has ended. If the state still wants it, it is owed again after a growing delay."""
+    def done(self, key: EffectKey, now_ms: int, *, died: bool = False) -> None:
+        """An effect has ended. If the state still wants it, it is owed again after a growing delay.
+
+        `died`: its worker raised an error. A look at sources that did not die waits for their next change.
+        """
         effect = self._running.pop(key, None)
         if effect is None:
             return
         self._calls_of(effect).ended(key)
         if isinstance(effect, SubmitPrompt):
             self._submit_ended(effect, now_ms)
+        is_late = key in self._again
+        self._again.discard(key)
         if key not in self._wanted:
             return
-        if self.in_trouble(effect.lane) and effect.kind != "follow":
+        if isinstance(effect, FindSources) and not died:
+            self._failed_in_row.pop(key, None)
+            if is_late:
+                self._wait(self._wanted[key])
+        elif self.in_trouble(effect.lane) and effect.kind != "follow":
             self._wait(self._wanted[key])
         else:
             times = self._failed_in_row[key] = self._failed_in_row.get(key, 0) + 1
@@ -275,6 +321,8 @@ class PendingWork:
             self._wanted[effect.key] = effect
             if effect.key not in self._running:
                 self._wait(effect)
+            elif isinstance(effect, FindSources):
+                self._again.add(effect.key)
         for effect in before:
             if effect.key not in self._wanted:
                 self._failed_in_row.pop(effect.key, None)

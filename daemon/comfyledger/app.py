@@ -290,6 +290,7 @@ async def _context(
         engine=engine,
         view=engine.view,
         reader=state.reader,
+        unlimited=state.reader,
         access=access_of(settings.door, state.keyring),
         file_urls=FileUrls(engine.view.secret, settings.file_urls_path, settings.door, time.time),
         door=settings.door,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from comfyledger import wire
-from comfyledger.admission import admit
+from comfyledger.admission import admit, levels
+from comfyledger.admission.files.find import NO_FILES, Files
 from comfyledger.admission.workflows.ready import below, make_ready, source_of
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.object_info import ObjectInfo
@@ -33,12 +34,13 @@ def command_of(
     quantity_max: int = 1_000,
     info: ObjectInfo | None = None,
     made_up: int = 5,
+    files: Files = NO_FILES,
     **asked: Any,
 ) -> SubmitBatch:
     """What a request means; "w" is its workflow unless it says another. `made_up`: the seed that chance gives."""
     policy = AdmissionPolicy(Templates(), workflows or {}, "w", "main", quantity_max, 524_288, trust=False)
     ids = IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: made_up)
-    return admitted(wire.SubmitBatch("r1", "Areg", "Opal Fever", **asked), b"{}", policy, ids, info).command
+    return admitted(wire.SubmitBatch("r1", "Areg", "Opal Fever", **asked), b"{}", policy, ids, info, files).command
 
 
 def admitted(
@@ -47,6 +49,7 @@ def admitted(
     policy: AdmissionPolicy,
     ids: IdSource,
     info: ObjectInfo | None = None,
+    files: Files = NO_FILES,
 ) -> admit.Admitted:
     """As the daemon admits a request while ComfyUI has said `info`, without the checks. Raises Refused."""
     admit.check_message(message, policy)
@@ -55,4 +58,8 @@ def admitted(
         workflow = make_ready(source, source.graph or {}, info, policy.node_classes_denied)
     except Refused as refusal:
         raise below(refusal, message) from refusal
-    return admit.admit(message, workflow, raw=raw, label="a", policy=policy, stores=(), secret=b"s", ids=ids)
+    ground = levels.Ground(workflow, files, info)
+    below_request = levels.lower(ground, source.files, None, {})
+    return admit.admit(
+        message, ground, below_request, raw=raw, label="a", policy=policy, stores=(), secret=b"s", ids=ids
+    )

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from markdown_it import MarkdownIt
@@ -133,6 +133,13 @@ def components(types: list[type]) -> dict[str, Any]:
     return msgspec.json.schema_components(types, ref_template="#/$defs/{name}")[1]
 
 
+SCALARS: Final = ["string", "integer", "number", "boolean", "null"]
+
+
+def default_in_words(field: dict[str, Any]) -> str:
+    return f"`{json.dumps(field['default'])}`" if "default" in field else "absent"
+
+
 def in_words(schema: dict[str, Any]) -> str:
     """A type as the tables show it."""
     if "$ref" in schema:
@@ -142,8 +149,10 @@ def in_words(schema: dict[str, Any]) -> str:
         return " or ".join(f'`"{value}"`' for value in schema["enum"])
     if "anyOf" in schema:
         kinds = [choice.get("type") for choice in schema["anyOf"]]
-        scalar = kinds == ["string", "integer", "number", "boolean", "null"]
-        return "scalar" if scalar else " or ".join(map(in_words, schema["anyOf"]))
+        others = [choice for choice in schema["anyOf"] if choice.get("type") not in SCALARS]
+        is_scalar = [kind for kind in kinds if kind in SCALARS] == SCALARS
+        words = ["scalar", *map(in_words, others)] if is_scalar else map(in_words, schema["anyOf"])
+        return " or ".join(words)
     match schema.get("type"):
         case "array":
             most = f", at most {schema['maxItems']}" if "maxItems" in schema else ""
@@ -172,7 +181,7 @@ def fields_in_words(schema: dict[str, Any]) -> list[list[str]]:
         [
             f"`{name}`",
             in_words(field),
-            "required" if name in schema["required"] else f"`{json.dumps(field['default'])}`",
+            "required" if name in schema["required"] else default_in_words(field),
             field["description"],
         ]
         for name, field in schema["properties"].items()

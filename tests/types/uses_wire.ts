@@ -13,9 +13,13 @@ export const batch: SubmitBatch = {
   character: "Opal Fever",
   premade: true,
   images: [{ seed: 7, inputs: { steps: 30, prompt: "a red coat", tiled: false } }],
+  inputs: { "5.image": { input: "sha256:478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15" } },
+  inputs_each: { pose: [{ image: "Areg_opal-fever_image_1" }, { image: { request_id: "order-1000", index: 2 } }] },
   priority: "high",
 };
 request("submit_batch", 1, batch);
+// @ts-expect-error: an image is given by its number or by its request
+export const half: SubmitBatch = { ...batch, inputs: { pose: { image: { username: "Areg", index: 2 } } } };
 request("server_info", 2, {});
 // @ts-expect-error: the field is `request_id`
 request("submit_batch", 3, { requestId: "order-1001", username: "Areg", character: "Opal Fever" });

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
 from comfyledger import wire
-from comfyledger.admission import sweep
-from comfyledger.admission.characters import merge
+from comfyledger.admission import levels
 from comfyledger.admission.shots import check_quantity, check_seeds, prompts_of, shots_asked, whose
-from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.commands import OpenSeries, SubmitBatch
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series, Templates, series_of
@@ -26,11 +24,9 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.core.values import Blob, Origin, StoreRef, blob_of
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import AdmissionPolicy, IdSource, ReadyWorkflow
-from comfyledger.settings import CharacterDefaults
 
 METADATA_LEVELS_MAX: Final = 64
 SERIES_KEPT: Final = 4_096
-_NONE: Final[Mapping[str, Any]] = {}
 _OF_OUTPUTS: Final = frozenset({"workflow_no_output", "workflow_output_unsupported"})
 
 
@@ -40,10 +36,9 @@ class Admitted(msgspec.Struct, frozen=True):
     command: SubmitBatch
     workflow: ReadyWorkflow
     inputs: list[dict[str, Any]]
-    of_character: frozenset[str] = frozenset()
-    """The addresses that the character's defaults fill in, at least in part."""
-    of_recipe: frozenset[str] = frozenset()
-    """The addresses that the recipe fills in, unless the request does."""
+    """Values and files."""
+    below: levels.Lower
+    """What the request takes from elsewhere."""
 
 
 def check_message(message: wire.SubmitBatch, policy: AdmissionPolicy) -> None:
@@ -56,7 +51,8 @@ def check_message(message: wire.SubmitBatch, policy: AdmissionPolicy) -> None:
 
 def admit(
     message: wire.SubmitBatch,
-    workflow: ReadyWorkflow,
+    ground: levels.Ground,
+    below: levels.Lower,
     *,
     raw: bytes,
     label: str,
@@ -64,24 +60,21 @@ def admit(
     stores: Sequence[StoreRef],
     secret: bytes,
     ids: IdSource,
-    defaults: CharacterDefaults | None = None,
     origin: Origin | None = None,
-    before: Mapping[str, Any] = _NONE,
 ) -> Admitted:
     """Fix everything in a request but its numbers, after `check_message`. Raises Refused.
 
-    `workflow`: the one that the request means. `defaults`: those of its character, if it takes them. `origin`: the
-    image whose recipe is used again, `before` its inputs, under those of the request. `raw`: the data of the frame as
-    sent, for the digest; `secret` is its key.
+    `ground`: with the workflow that the request means. `below`: what is filled in where the request gives nothing.
+    `origin`: the image whose recipe is used again. `raw`: the data of the frame as sent, for the digest; `secret` is
+    its key.
     """
+    workflow = ground.workflow
     username, character, premade = whose(message)
     asked = shots_asked(message, policy.quantity_max)
     of_images = _series(policy.templates, username, character, premade)
     media = tuple(output.medium for output in workflow.plan.every_output)
     check_quantity(message, len(asked) * len(media), policy.quantity_max)
-    filled = _filling(defaults, workflow)
-    recorded = _of_recipe(workflow, before)
-    inputs = _merged(_inputs(message, asked, workflow, recorded), filled)
+    inputs = levels.inputs_of(message, asked, ground, below)
     prompts, texts = prompts_of(message, asked, inputs, workflow, policy.backend, ids)
     metadata = _metadata(message, ids)
     command = SubmitBatch(
@@ -106,7 +99,7 @@ def admit(
         trust=policy.trust,
         origin=origin,
     )
-    return Admitted(command, workflow, inputs, filled.addresses, frozenset(recorded))
+    return Admitted(command, workflow, inputs, below)
 
 
 def open_series(
@@ -179,59 +172,6 @@ def _series(templates: Templates, username: str, character: str, premade: bool, 
 
 def _every_series(message: wire.SubmitBatch, templates: Templates, media: Iterable[Medium]) -> tuple[Series, ...]:
     return tuple(_series(templates, *whose(message), medium) for medium in media)
-
-
-def _inputs(
-    message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ReadyWorkflow, before: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """The inputs of each image, by address: those of a recipe, of the batch, and its own, the later ones on top."""
-    common = _checked(workflow, message.inputs, "$.data.inputs.{}".format) if message.inputs else {}
-    common = {**before, **common}
-    found: list[dict[str, Any]] = []
-    for place, image in enumerate(asked):
-        if place and image is asked[place - 1]:
-            found.append(found[-1])
-        else:
-            own = _checked(workflow, image.inputs, partial(sweep.own_path, message, place)) if image.inputs else {}
-            found.append({**common, **own})
-    return found
-
-
-def _of_recipe(workflow: ReadyWorkflow, before: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a recipe by address."""
-    try:
-        return graphs.check_inputs(workflow.graph, workflow.plan, before)
-    except Refused as refusal:
-        raise refusal.at("$.data.like") from refusal
-
-
-def _merged(inputs: list[dict[str, Any]], filled: merge.Filling) -> list[dict[str, Any]]:
-    """The inputs of each image with the defaults of its character. What is one object stays one."""
-    if not filled.addresses:
-        return inputs
-    found: list[dict[str, Any]] = []
-    for place, own in enumerate(inputs):
-        found.append(found[-1] if place and own is inputs[place - 1] else merge.merged(own, filled))
-    return found
-
-
-def _filling(defaults: CharacterDefaults | None, workflow: ReadyWorkflow) -> merge.Filling:
-    """What the character fills in. Raises Refused if it does not fit the workflow, which a request may have chosen."""
-    if defaults is None:
-        return merge.NOTHING
-    try:
-        return merge.filling(defaults, workflow)
-    except Refused as refusal:
-        text = f"The character's defaults do not fit the workflow: {refusal.message}"
-        hint = "Name no workflow, so that its own is used, or send `character_defaults: false`."
-        raise Refused(refusal.code, text, hint=hint, path="$.data.character") from refusal
-
-
-def _checked(workflow: ReadyWorkflow, inputs: Mapping[str, Any], path_of: Callable[[str], str]) -> dict[str, Any]:
-    try:
-        return graphs.check_inputs(workflow.graph, workflow.plan, inputs)
-    except Refused as refusal:
-        raise refusal.at(path_of(refusal.path)) from refusal
 
 
 def _metadata(message: wire.SubmitBatch, ids: IdSource) -> Blob | None:

@@ -54,7 +54,8 @@ def _read(name: str, workflow: Workflow, graph_bytes_max: int) -> WorkflowSource
         no_nodes=source.named.no_nodes,
     )
     graph = None if source.graph is None else graphs.without(source.graph, found)
-    return WorkflowSource(name, graph, source.document, named, {at: Secret(value) for at, value in found.items()})
+    secrets = {at: Secret(value) for at, value in found.items()}
+    return WorkflowSource(name, graph, source.document, named, secrets, source.files)
 
 
 def _source(workflow: Workflow, graph_bytes_max: int) -> tuple[bytes, dict[str, str]]:

@@ -117,10 +117,10 @@ def prompts_of(
     backend: str,
     ids: IdSource,
 ) -> tuple[tuple[PromptFixed, ...], tuple[Blob, ...]]:
-    """Neighbours with equal inputs and no seed of their own share prompts of at most `images_per_prompt` shots. Where
-    the daemon does not set how many a run makes, each prompt has exactly so many.
+    """Neighbours with equal inputs and files, and no seed of their own, share prompts of at most `images_per_prompt`
+    shots. Where the daemon does not set how many a run makes, each prompt has exactly so many.
 
-    `inputs`: of each shot, by address. Raises Refused: seed_out_of_range, workflow_batch_size.
+    `inputs`: values and files of each shot, by address. Raises Refused: seed_out_of_range, workflow_batch_size.
     """
     plan = workflow.plan
     _check_seeds_fit(message, asked, workflow)
@@ -136,13 +136,22 @@ def prompts_of(
     for group in groups:
         alone = group.seed is not None and plan.batch_size is not None
         step = 1 if alone else per_prompt(message)
+        values, files = without_files(group.inputs)
+        loads = tuple(files[address].loaded(address) for address in sorted(files))
+        depth = max((file.depth for file in files.values()), default=0)
         for start in range(0, len(group.places), step):
             shots = group.places[start : start + step]
             images = tuple(image for shot in shots for image in range(shot * outputs + 1, (shot + 1) * outputs + 1))
             index = len(prompts) + 1
             seed = group.seed if group.seed is not None else seeds.of(index)
-            prompts.append(PromptFixed(index, images, seed, backend, texts.digest(group.inputs)))
+            prompts.append(PromptFixed(index, images, seed, backend, texts.digest(values), loads, depth))
     return tuple(prompts), texts.blobs
+
+
+def without_files(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, graphs.GivenFile]]:
+    """The values and the files among inputs, by address."""
+    files = {address: value for address, value in inputs.items() if isinstance(value, graphs.GivenFile)}
+    return {address: value for address, value in inputs.items() if address not in files}, files
 
 
 def _check_seeds_fit(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ReadyWorkflow) -> None:

@@ -24,7 +24,7 @@ def expanded(message: wire.SubmitBatch) -> list[wire.ImageAsked]:
     return [shot for shot in combined for _ in range(_of_each(message))]
 
 
-def own_inputs(message: wire.SubmitBatch, shot: int) -> Mapping[str, wire.Scalar]:
+def own_inputs(message: wire.SubmitBatch, shot: int) -> Mapping[str, wire.InputValue]:
     """What the request gives for one shot alone. The first shot is 0."""
     if message.images is not None:
         return message.images[shot].inputs

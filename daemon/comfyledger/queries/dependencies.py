@@ -32,7 +32,7 @@ class WorkflowSource(msgspec.Struct, frozen=True):
 
     `graph`: in the API format. If there is none, `document` has it in the UI format, which only a ComfyUI's node
     classes make a graph of. `named`: what is said about it. `secrets`: values in the file that must not be stored, by
-    address; `graph` is without them.
+    address. `files`: what it loads, by address. `graph` is without both.
     """
 
     name: str
@@ -40,6 +40,7 @@ class WorkflowSource(msgspec.Struct, frozen=True):
     document: bytes = b""
     named: graphs.Named = graphs.NOTHING_NAMED
     secrets: dict[str, Secret] = {}
+    files: dict[str, wire.FileAsked] = {}
 
 
 class ReadyWorkflow(msgspec.Struct, frozen=True):
@@ -107,6 +108,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """Takes commands. What can be read of it is in `view`."""
     view: EngineView
     reader: Reader
+    unlimited: Reader
+    """Shows everything, whoever asks: only for what the operator configured, and what a recipe has already used."""
     policy: AdmissionPolicy
     ids: IdSource
     stores: Mapping[str, OpenedStore]

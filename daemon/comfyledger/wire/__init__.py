@@ -73,6 +73,7 @@ from comfyledger.wire.frames import (
     streamed_event,
 )
 from comfyledger.wire.requests import REQUESTS, TYPE_OF
+from comfyledger.wire.requests.files import FileAsked, ImageWanted, InputValue, Scalar
 from comfyledger.wire.requests.parts import PRIORITIES, SUBPROTOCOL, Id, Limit, Message, Priority
 from comfyledger.wire.requests.reading import (
     Explain,
@@ -110,7 +111,6 @@ from comfyledger.wire.requests.submitting import (
     ImageAsked,
     Label,
     OpenSeries,
-    Scalar,
     SubmitBatch,
 )
 from comfyledger.wire.strict import finite, id_in
@@ -140,6 +140,7 @@ __all__ = [
     "ErrorInfo",
     "Explain",
     "Explanation",
+    "FileAsked",
     "Forget",
     "Forgotten",
     "GetBatch",
@@ -151,9 +152,11 @@ __all__ = [
     "ImageGiven",
     "ImageInfo",
     "ImageState",
+    "ImageWanted",
     "Images",
     "Index",
     "Info",
+    "InputValue",
     "Label",
     "LaneInfo",
     "Limit",

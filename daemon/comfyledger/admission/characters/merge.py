@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from comfyledger import wire
+from comfyledger.admission.files.find import NO_FILES, Files, filled
 from comfyledger.admission.shots import whose
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import Refused
 from comfyledger.queries.characters import CharacterSet, NamedCharacter
 from comfyledger.queries.dependencies import ReadyWorkflow
@@ -68,10 +70,12 @@ def _hint(typed: str, known: Mapping[str, NamedCharacter]) -> str:
     return f"{meant}`comfyledger characters` lists the characters that have defaults."
 
 
-def filling(defaults: CharacterDefaults, workflow: ReadyWorkflow) -> Filling:
+def filling(
+    defaults: CharacterDefaults, workflow: ReadyWorkflow, files: Files = NO_FILES, info: ObjectInfo | None = None
+) -> Filling:
     """Raises Refused as `check_inputs` does, with the path `inputs.NAME`, or `prompt` for the template."""
     try:
-        inputs = graphs.check_inputs(workflow.graph, workflow.plan, defaults.inputs)
+        inputs = graphs.check_inputs(workflow.graph, workflow.plan, filled(defaults.inputs, files), info)
     except Refused as refusal:
         raise refusal.below("inputs") from refusal
     if not defaults.prompt:
@@ -80,9 +84,10 @@ def filling(defaults: CharacterDefaults, workflow: ReadyWorkflow) -> Filling:
     return Filling(inputs, prompt_at, defaults.prompt)
 
 
-def merged(own: Mapping[str, Any], filled: Filling) -> dict[str, Any]:
+def merged(own: Mapping[str, Any], of_character: Filling) -> dict[str, Any]:
     """The inputs of an image by address. `own`: those of the request. No brace of a prompt means anything."""
-    values = {**filled.inputs, **own}
-    if filled.prompt_at:
-        values[filled.prompt_at] = filled.template.replace(PLACE, str(values.get(filled.prompt_at, "")))
+    values = {**of_character.inputs, **own}
+    if of_character.prompt_at:
+        prompt = str(values.get(of_character.prompt_at, ""))
+        values[of_character.prompt_at] = of_character.template.replace(PLACE, prompt)
     return values

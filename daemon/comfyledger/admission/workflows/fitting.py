@@ -17,12 +17,16 @@ import msgspec
 from msgspec.structs import replace
 
 from comfyledger import wire
-from comfyledger.admission import admit, repeats, sweep
+from comfyledger.admission import admit, levels, repeats, sweep
 from comfyledger.admission.characters import merge
+from comfyledger.admission.files import find
+from comfyledger.admission.files.find import Files
+from comfyledger.admission.shots import without_files
 from comfyledger.admission.workflows.again import Again
 from comfyledger.admission.workflows.again import again as completed_again
 from comfyledger.admission.workflows.ready import below, make_ready, source_of
 from comfyledger.comfyui.graph import checks
+from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.node_classes import Known
 from comfyledger.comfyui.workflow_checks import Template
 from comfyledger.errors import Refused
@@ -69,11 +73,31 @@ async def _request(context: Dependencies, label: str, message: wire.SubmitBatch,
     message = message if again is None else again.message
     admit.check_message(message, context.policy)
     if again is not None and again.workflow is not None:
-        return _Request(context, label, message, raw, again.workflow, None, again)
+        return _Request(context, label, message, raw, again.workflow, None, again, await _files(context, message))
     defaults = merge.defaults_of(message, label, context.characters.now) if again is None else None
     own = defaults.workflow if defaults is not None else ""
     source = await context.tools.large_graphs.run(len(raw), partial(source_of, message, context.policy, own))
-    return _Request(context, label, message, raw, source, defaults, again)
+    files = await _files(context, message, source, defaults)
+    return _Request(context, label, message, raw, source, defaults, again, files)
+
+
+async def _files(
+    context: Dependencies,
+    message: wire.SubmitBatch,
+    source: WorkflowSource | None = None,
+    defaults: CharacterDefaults | None = None,
+) -> Files:
+    """The files that a request names, and those of its workflow and character, which count if it gives none in their
+    place. What the operator configured is found for everybody. Raises Refused.
+    """
+    found: dict[wire.FileAsked, graphs.GivenFile] = {}
+    if source is not None and source.files:
+        reader = context.unlimited if source.name else context.reader
+        found |= await find.find_lower(reader, source.files.values())
+    if defaults is not None:
+        of_character = (value for value in defaults.inputs.values() if isinstance(value, wire.FileAsked))
+        found |= await find.find_lower(context.unlimited, of_character)
+    return {**found, **await find.find(context.reader, find.files_of(message))}
 
 
 class _Request:
@@ -88,6 +112,7 @@ class _Request:
         source: WorkflowSource | ReadyWorkflow,
         defaults: CharacterDefaults | None,
         again: Again | None,
+        files: Files,
     ) -> None:
         self._context = context
         self._label = label
@@ -96,6 +121,8 @@ class _Request:
         self._source = source
         self._defaults = defaults
         self._again = again
+        self._files = files
+        self._of_graph = source.files if isinstance(source, WorkflowSource) else {}
 
     def is_converted(self, known: Known) -> bool:
         """Whether the graph is there without asking another process."""
@@ -143,25 +170,27 @@ class _Request:
                 workflow = await ready(context, workflow, known, len(self._raw))
             except Refused as refusal:
                 raise below(refusal, self._message) from refusal
+        ground = levels.Ground(workflow, self._files, known.info if known is not None else None)
+        below_request = levels.lower(ground, self._of_graph, self._defaults, again.inputs if again is not None else {})
         return admit.admit(
             self._message,
-            workflow,
+            ground,
+            below_request,
             raw=self._raw,
             label=self._label,
             policy=context.policy,
             stores=context.store_refs(),
             secret=context.view.secret,
             ids=context.ids,
-            defaults=self._defaults,
             origin=again.origin if again is not None else None,
-            before=again.inputs if again is not None else {},
         )
 
     def _check(self, made: admit.Admitted, known: Known) -> None:
         """Raises Refused (workflow_failed_validation)."""
         workflow = made.workflow
         template = Template(workflow.key, workflow.graph, workflow.plan)
-        found = self._context.tools.checks.mistakes(template, made.inputs, known.info)
+        values, loads = _split(made)
+        found = self._context.tools.checks.mistakes(template, values, known.info, loads)
         if found.workflow:
             refusal = checks.refusal(found.workflow)
             raise refusal.at("$.data.like") if self._is_recorded else refusal.below("$.data.workflow")
@@ -186,9 +215,9 @@ class _Request:
 
     def _field_beside(self, address: str, made: admit.Admitted) -> str:
         """Where a value comes from that the request does not give."""
-        if address in made.of_character:
+        if address in made.below.of_character.addresses:
             return "$.data.character"
-        if self._is_recorded or address in made.of_recipe:
+        if self._is_recorded or address in made.below.of_recipe:
             return "$.data.like"
         return f"$.data.workflow.{address}"
 
@@ -196,6 +225,14 @@ class _Request:
     def _is_recorded(self) -> bool:
         """Whether the graph is that of a recipe."""
         return isinstance(self._source, ReadyWorkflow)
+
+
+def _split(made: admit.Admitted) -> tuple[list[dict[str, Any]], list[dict[str, graphs.GivenFile]]]:
+    """The values of each shot, and its files; an empty list if no shot has any."""
+    if not any(prompt.loads for prompt in made.command.prompts):
+        return made.inputs, []
+    parts = [without_files(inputs) for inputs in made.inputs]
+    return [values for values, _ in parts], [files for _, files in parts]
 
 
 # ---- workflows that are ready

@@ -43,7 +43,8 @@ def read_source(content: bytes | Mapping[str, Any], graph_bytes_max: int) -> Wor
     read = graphs.read_workflow(content, graph_bytes_max, document_bytes_max(graph_bytes_max))
     if isinstance(read, bytes):
         return WorkflowSource("", None, read)
-    return WorkflowSource("", read.nodes, named=graphs.Named(no_nodes=read.no_nodes))
+    graph, files = graphs.files_in(read.nodes)
+    return WorkflowSource("", graph, named=graphs.Named(no_nodes=read.no_nodes), files=files)
 
 
 def document_bytes_max(graph_bytes_max: int) -> int:

@@ -118,8 +118,9 @@ def locate(graph: Graph, address: str) -> tuple[str, str] | None:
 
 def present_value(
     graph: Graph, address: str, asked: str, names: Mapping[str, str], taken: Mapping[str, str]
-) -> bool | int | float | str:
-    """The literal at an address that callers may fill in. `asked` is what the caller named it.
+) -> bool | int | float | str | None:
+    """The literal at an address that callers may fill in; None where a file's name will stand. `asked` is what the
+    caller named it.
 
     Raises Refused: unknown_input if it is not there; invalid_field if it is a link, a list or an object, or if the run
     itself fills it in (`taken`: address to hint).
@@ -134,9 +135,9 @@ def present_value(
     if is_link(graph, value):
         source = node_text(graph, value[0])
         raise unfit(asked, f"{printable(address)} is linked to node {source}.", "Name an input of that node.")
-    if not kind_of(value):
+    if value is not None and not kind_of(value):
         raise unfit(asked, f"{printable(address)} is not a text, a number, true or false.", "")
-    literal: bool | int | float | str = value
+    literal: bool | int | float | str | None = value
     return literal
 
 

@@ -18,6 +18,7 @@ import msgspec
 
 from comfyledger.comfyui.graph.find import NOTHING_NAMED, Named, plan_workflow
 from comfyledger.comfyui.graph.forms import ReadGraph, graph_in
+from comfyledger.comfyui.graph.given_files import GivenFile, check_file, files_in
 from comfyledger.comfyui.graph.nodes import (
     Graph,
     check_nodes,
@@ -35,12 +36,14 @@ from comfyledger.comfyui.graph.paths import check_graph, check_input
 from comfyledger.comfyui.graph.plan import Output, Plan, addresses_of_the_run
 from comfyledger.comfyui.graph.savers import SAVERS
 from comfyledger.comfyui.graph.secret_inputs import check_no_secrets, check_not_secret, secrets_in, without
+from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import Refused
 from comfyledger.wire.picture import EXPORT_HINT
 from comfyledger.wire.strict import check_once, finite
 
 __all__ = [
     "NOTHING_NAMED",
+    "GivenFile",
     "Graph",
     "Named",
     "Output",
@@ -52,6 +55,7 @@ __all__ = [
     "check_inputs",
     "check_no_secrets",
     "describe",
+    "files_in",
     "fill",
     "findings",
     "makes_one",
@@ -223,12 +227,13 @@ def _place(graph: Graph, address: str) -> tuple[str, str]:
     return place
 
 
-def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a request, by address. A request gives a name ("prompt") or an address ("6.text").
+def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any], info: ObjectInfo | None = None) -> dict[str, Any]:
+    """The inputs of a request, by address. A request gives a name ("prompt") or an address ("6.text"). A value may be a
+    `GivenFile`. `info`: what ComfyUI says of its nodes, if it is known; it says which inputs take a file.
 
     Raises Refused: workflow_unsafe_path; secret_input; unknown_input, with the nearest one; invalid_field for a value
     of another kind than the present one, for a link, for what the run fills in itself, for what would change the medium
-    of an output, and for an input that is given twice. The path is what the request called the input.
+    of an output, and for an input that is given twice; input_not_taken. The path is what the request called the input.
     """
     taken = addresses_of_the_run(plan)
     checked: dict[str, Any] = {}
@@ -236,8 +241,10 @@ def check_inputs(graph: Graph, plan: Plan, inputs: Mapping[str, Any]) -> dict[st
         address = plan.inputs.get(asked, asked)
         check_not_secret(address, value, printable(asked), plan.secrets)
         present = present_value(graph, address, asked, plan.inputs, taken)
-        if kind_of(value) != kind_of(present):
-            message = f"{printable(asked)} must be {kind_of(present)}."
+        if isinstance(value, GivenFile):
+            check_file(graph, address, value, asked, info)
+        elif kind_of(value) != (kind_of(present) or "a text"):
+            message = f"{printable(asked)} must be {kind_of(present) or 'a text'}."
             raise Refused("invalid_field", message, path=printable(asked))
         if address in checked:
             raise Refused("invalid_field", f"{printable(address)} is given twice.", path=printable(asked))

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from comfyledger.core.media import Medium
+from comfyledger.wire.requests.files import InputValue
 from comfyledger.wire.requests.parts import Message, Priority
 
 PROTOCOL: Final = 1
 REQUEST_ID_BYTES_MAX: Final = 128
 IMAGES_PER_PROMPT_MAX: Final = 64
-Scalar = str | int | float | bool | None
 Label = Annotated[str, Meta(min_length=1, max_length=64)]
 InputName = Annotated[str, Meta(max_length=255)]
 NodeId = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -44,7 +44,7 @@ class ImageAsked(Message, frozen=True):
     """One image of `images` in `submit_batch`."""
 
     inputs: Annotated[
-        dict[InputName, Scalar],
+        dict[InputName, InputValue],
         Meta(
             description="Values for this image alone; they override those of the batch.",
             examples=[{"prompt": "embedding:opal-fever, red coat"}],
@@ -128,7 +128,7 @@ class SubmitBatch(Message, frozen=True):
         ),
     ] = None
     inputs: Annotated[
-        dict[InputName, Scalar],
+        dict[InputName, InputValue],
         Meta(
             description="Values for all images, by the names that the configuration gives (`prompt`) or by address "
             "(`6.text`). A value must have the type that the graph has there.",
@@ -136,7 +136,7 @@ class SubmitBatch(Message, frozen=True):
         ),
     ] = {}
     inputs_each: Annotated[
-        dict[InputName, Annotated[list[Scalar], Meta(min_length=1)]],
+        dict[InputName, Annotated[list[InputValue], Meta(min_length=1)]],
         Meta(
             max_length=INPUTS_EACH_MAX,
             description="Several values for each of these inputs. Each combination of the values gives one image, or "

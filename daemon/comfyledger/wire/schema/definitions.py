@@ -22,6 +22,11 @@ _EVENT: Final = "Event"
 ERROR_CODE: Final = "ErrorCode"
 EVENT_OF_KIND: Final = "EventOfKind"
 _OF_KIND: Final = {"kind", "data"}
+_ALTERNATIVES: Final = {
+    "FileAsked": ((("input",), ()), (("image",), ())),
+    "ImageWanted": ((("username", "character", "number"), ("premade", "medium")), (("request_id", "index"), ())),
+}
+"""Types of which only some fields go together: the required and the optional ones of each alternative."""
 _SHAPE: Final = {"properties", "additionalProperties"}
 
 
@@ -65,7 +70,11 @@ def as_components(schemas: dict[str, Schema]) -> dict[str, Schema]:
 
 
 def _refine(found: dict[str, Schema]) -> None:
-    """Says what the types alone do not: the error codes, and which fields an event of a kind has."""
+    """Says what the types alone do not: the error codes, which fields go together, and which fields an event of a kind
+    has.
+    """
+    for name, alternatives in _ALTERNATIVES.items():
+        found[name] = _any_of(found[name], alternatives)
     for name in {"ErrorInfo", "SubscriptionEnded", "Problem"} & set(found):
         code = found[name]["properties"]["code"]
         found[name]["properties"]["code"] = reference(ERROR_CODE) | {"description": code["description"]}
@@ -83,6 +92,17 @@ def _refine(found: dict[str, Schema]) -> None:
             "properties": fields,
             "required": [field for field in head["required"] if field not in _OF_KIND],
         }
+
+
+def _any_of(whole: Schema, alternatives: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]) -> Schema:
+    """An object that has the fields of one of the alternatives."""
+    head = {key: one for key, one in whole.items() if key in {"title", "description"}}
+    found = []
+    for required, optional in alternatives:
+        properties = {field: whole["properties"][field] for field in (*required, *optional)}
+        shape = {"properties": properties, "required": [*required], "additionalProperties": False}
+        found.append({"type": "object"} | shape)
+    return head | {"anyOf": found}
 
 
 def _alone(schema: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Files that a request gives to inputs of its workflow."""

@@ -1,0 +1,77 @@
+"""Finds the files that a request names: input files of the ledger.
+
+What a caller may not see is answered as what does not exist. What stands at a lower level, in a workflow or with a
+character, counts only where nothing overrides it; so it is refused only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from comfyledger import wire
+from comfyledger.comfyui.graph import read as graphs
+from comfyledger.core.decide.inputs import missing
+from comfyledger.core.media import medium_of
+from comfyledger.errors import Refused
+from comfyledger.ledger.ports import Reader
+
+Files = Mapping[wire.FileAsked, graphs.GivenFile]
+NO_FILES: Final[Files] = {}
+_UNKNOWN: Final = graphs.GivenFile()
+
+
+async def find(reader: Reader, asked: Iterable[tuple[str, wire.FileAsked]]) -> dict[wire.FileAsked, graphs.GivenFile]:
+    """The files by what names them. `asked`: each with the field that names it. Raises Refused(input_missing)."""
+    found: dict[wire.FileAsked, graphs.GivenFile] = {}
+    for path, file in asked:
+        if file not in found:
+            try:
+                found[file] = await _find(reader, file)
+            except Refused as refusal:
+                raise refusal.at(path) from refusal
+    return found
+
+
+async def find_lower(reader: Reader, asked: Iterable[wire.FileAsked]) -> dict[wire.FileAsked, graphs.GivenFile]:
+    """The files by what names them. One that cannot be used has the refusal, for whoever finds that it counts."""
+    found: dict[wire.FileAsked, graphs.GivenFile] = {}
+    for file in asked:
+        try:
+            found[file] = await _find(reader, file)
+        except Refused as refusal:
+            found[file] = graphs.GivenFile(refusal=refusal)
+    return found
+
+
+async def _find(reader: Reader, asked: wire.FileAsked) -> graphs.GivenFile:
+    sha256 = asked.sha256
+    row = await reader.input(sha256) if sha256 else None
+    if row is None or not row.is_usable:
+        raise missing(sha256)
+    called = f"sha256:{sha256[:12]}…"
+    return graphs.GivenFile(sha256, row.extension, row.size_bytes, medium_of(row.extension), called=called)
+
+
+def files_of(message: wire.SubmitBatch) -> Iterator[tuple[str, wire.FileAsked]]:
+    """The files that a request gives as inputs, each with its field."""
+    yield from _files(message.inputs, "$.data.inputs.")
+    for place, image in enumerate(message.images or ()):
+        yield from _files(image.inputs, f"$.data.images[{place}].inputs.")
+    for name, values in message.inputs_each.items():
+        for place, value in enumerate(values):
+            yield from _files({f"{name}[{place}]": value}, "$.data.inputs_each.")
+
+
+def _files(inputs: Mapping[str, wire.InputValue], path: str) -> Iterator[tuple[str, wire.FileAsked]]:
+    for name, value in inputs.items():
+        if isinstance(value, wire.FileAsked):
+            yield f"{path}{name}", value
+
+
+def filled(inputs: Mapping[str, wire.InputValue], files: Files) -> dict[str, object]:
+    """The inputs with the files in place of what names them. Of a file that was not looked for nothing is known."""
+    return {
+        name: files.get(value, _UNKNOWN) if isinstance(value, wire.FileAsked) else value
+        for name, value in inputs.items()
+    }

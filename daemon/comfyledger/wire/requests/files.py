@@ -1,0 +1,99 @@
+"""How a request gives a file to an input of a workflow: an input file by its bytes, or an earlier image."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from msgspec import UNSET, Meta, UnsetType
+
+from comfyledger.core.media import Medium
+from comfyledger.wire.requests.parts import Message
+
+SHA256: Final = "sha256:"
+ADDRESS: Final = "https://"
+_INPUT: Final = re.compile(rf"{SHA256}[0-9a-f]{{64}}|{ADDRESS}[^/\s]\S*", re.IGNORECASE)
+Name = Annotated[str, Meta(max_length=1_000)]
+
+
+class ImageWanted(Message, frozen=True):
+    """An earlier image by its number (`username`, `character`, `number`), or by the request that asked for it
+    (`request_id`, `index`). The image need not be made yet."""
+
+    username: Annotated[Name | UnsetType, Meta(description="Its user, as in `submit_batch`.", examples=["Areg"])] = (
+        UNSET
+    )
+    character: Annotated[
+        Name | UnsetType, Meta(description="Its character, as in `submit_batch`.", examples=["Opal Fever"])
+    ] = UNSET
+    number: Annotated[
+        Annotated[int, Meta(ge=0, le=2**53)] | UnsetType, Meta(description="Its number in the series.", examples=[17])
+    ] = UNSET
+    premade: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="Which collection it is in, as in `submit_batch`. If absent, both are searched, and a number"
+            " that both have is refused.",
+            examples=[True],
+        ),
+    ] = UNSET
+    medium: Annotated[
+        Medium | UnsetType, Meta(description="The medium of its series. Default: `image`.", examples=["image"])
+    ] = UNSET
+    request_id: Annotated[
+        Annotated[str, Meta(max_length=128)] | UnsetType,
+        Meta(description="The `request_id` of its batch, of the same client.", examples=["order-1001"]),
+    ] = UNSET
+    index: Annotated[
+        Annotated[int, Meta(ge=1, le=2**31 - 1)] | UnsetType,
+        Meta(description="Its index in that batch, from 1.", examples=[1]),
+    ] = UNSET
+
+    def __post_init__(self) -> None:
+        named = {field for field in self.__struct_fields__ if getattr(self, field) is not UNSET}
+        if named != {"request_id", "index"} and not _BY_NUMBER <= named <= _BY_NUMBER | {"premade", "medium"}:
+            raise ValueError("An image is given by username, character and number, or by request_id and index")
+
+
+_BY_NUMBER: Final = {"username", "character", "number"}
+
+
+class FileAsked(Message, frozen=True):
+    """A file for an input of the workflow, in place of a value: an input file, or an earlier image. It has exactly one
+    of the two fields."""
+
+    input: Annotated[
+        Annotated[str, Meta(max_length=2_000)] | UnsetType,
+        Meta(
+            description="An input file, by `sha256:` and its SHA-256; or an address that begins with `https://`, whose"
+            " host `[inputs] url_hosts` allows. The daemon fetches the file once.",
+            examples=["sha256:478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ] = UNSET
+    image: Annotated[
+        Name | ImageWanted | UnsetType,
+        Meta(
+            description="An earlier image: its public id, its file name, `<batch_id>/<index>`, or an object. The image"
+            " need not be made yet: what is made from it waits for it.",
+            examples=["Areg/premade_characters/opal-fever/images/Areg_opal-fever_image_1"],
+        ),
+    ] = UNSET
+
+    def __post_init__(self) -> None:
+        if (self.input is UNSET) == (self.image is UNSET):
+            raise ValueError("A file is given by exactly one of `input` and `image`")
+        if self.input is not UNSET and not _INPUT.fullmatch(self.input):
+            raise ValueError(
+                f"An `input` is {SHA256} and 64 hexadecimal digits, or an address that begins with {ADDRESS}"
+            )
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 that it names, in hexadecimal; empty for an address, and for an image."""
+        is_sha256 = self.input is not UNSET and self.input[: len(SHA256)].lower() == SHA256
+        return str(self.input)[len(SHA256) :].lower() if is_sha256 else ""
+
+
+Scalar = str | int | float | bool | None
+InputValue = str | int | float | bool | FileAsked | None
+"""A value of an input of a workflow."""

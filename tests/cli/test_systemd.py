@@ -123,13 +123,14 @@ def test_only_the_daemon_may_write_outside_the_ledgers_folder(tmp_path: Path) ->
         path = "/srv/inputs"
         [comfyui.main]
         output_dir = "/srv/comfyui/output"
+        input_dir = "/srv/comfyui/input"
         [stores.disk]
         kind = "folder"
         root = "/mnt/my images"
     """
     there = place(tmp_path, config)
     made = {name: systemd_units.rendered(name, text, there) for name, text in SHIPPED.items()}
-    outside = '-/srv/ledger -/srv/inputs "-/mnt/my images" -/run/apps -/srv/comfyui/output'
+    outside = '-/srv/ledger -/srv/inputs "-/mnt/my images" -/run/apps -/srv/comfyui/output -/srv/comfyui/input'
     assert line(made["comfyledger.service"], "ReadWritePaths") == [f"-/var/lib/comfyledger {outside}"]
     assert line(made["comfyledger-audit.service"], "ReadWritePaths") == ["-/var/lib/comfyledger -/srv/ledger"]
     assert line(made["comfyledger-backup.service"], "ReadWritePaths") == [

@@ -104,6 +104,15 @@ def test_an_output_folder_that_cannot_be_cleared_is_a_failure(disk: judge.Disk |
     assert one.verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("disk", "verdict"),
+    [(DISK, "ok"), (replace(DISK, exists=False), "failure"), (replace(DISK, can_write=False), "failure")],
+)
+def test_an_input_folder_where_nothing_can_be_deleted_is_a_failure(disk: judge.Disk, verdict: str) -> None:
+    (one,) = judge.of_input("main", disk)
+    assert (one.area, one.verdict) == ("input main", verdict)
+
+
 def test_one_series_for_all_media_is_remarked_and_is_no_fault() -> None:
     (one,) = judge.of_naming("{username}_{character}_image_{number}")
     assert (one.verdict, "[naming] file" in one.mend) == ("ok", True)

@@ -50,7 +50,8 @@ def place_of(settings: Settings, program: Path, read: Iterable[Path], systemd: i
     door = [Path(settings.door.unix_path).parent] if settings.door.unix_path else []
     own = (settings.state_path, settings.ledger_path.parent, settings.spool_path, settings.inputs_path)
     made = (*own, *roots, *door)
-    outputs = [Path(one.output_dir) for one in settings.comfyui.values() if one.output_dir]
+    folders = (folder for one in settings.comfyui.values() for folder in (one.output_dir, one.input_dir))
+    comfyui = [Path(folder) for folder in folders if folder]
     config = Path(settings.source).absolute() if settings.source else None
     return Place(
         program=program,
@@ -59,7 +60,7 @@ def place_of(settings: Settings, program: Path, read: Iterable[Path], systemd: i
         ledger=settings.ledger_path,
         token=settings.token_path,
         read=_outermost([*read, *([config] if config else [])]),
-        written=_outermost([*made, *outputs]),
+        written=_outermost([*made, *comfyui]),
         made=_outermost(made),
         systemd=systemd,
     )

@@ -45,6 +45,7 @@ def complete(settings: Settings, base: Path, mistakes: list[Mistake]) -> Setting
             name: replace(
                 comfyui,
                 output_dir=_path(comfyui.output_dir, base),
+                input_dir=_path(comfyui.input_dir, base),
                 extra_data=_sources(comfyui.extra_data, base, f"comfyui.{name}.extra_data", mistakes),
             )
             for name, comfyui in (settings.comfyui or {"main": ComfyUI()}).items()

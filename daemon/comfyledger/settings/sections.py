@@ -160,6 +160,9 @@ class ComfyUI(Section, frozen=True):
     """Its output folder, if it is on this machine and our files there shall be deleted. Empty: nothing is deleted."""
     output_keep_days: Annotated[float, Meta(ge=0)] = 7.0
     """Days that a file stays in `output_dir` after every store has its image."""
+    input_dir: str = ""
+    """Its input folder, if it is on this machine and forgotten inputs shall be deleted there. Empty: ComfyUI has no
+    call that deletes, so they are overwritten and an empty file or a picture of one pixel stays."""
     extra_data: dict[str, str] = {}
     """Keys of nodes that cost money, sent beside each graph and never stored: api_key_comfy_org = "env:COMFY_ORG_KEY".
     Each value says where the secret is: `env:NAME`, `file:PATH` or `credential:NAME` (systemd)."""

@@ -184,6 +184,17 @@ def of_output(backend: str, disk: Disk | None) -> list[Diagnosis]:
     return [Diagnosis(area, "ok", f"{disk.path} is cleared of files that every store has; {gib(disk.free)} are free.")]
 
 
+def of_input(backend: str, disk: Disk) -> list[Diagnosis]:
+    """ComfyUI's input folder, if one is configured."""
+    area, key = f"input {backend}", f"[comfyui.{backend}] input_dir"
+    if not disk.exists:
+        return [Diagnosis(area, "failure", f"{disk.path} does not exist, so no forgotten input is deleted.", key)]
+    if not disk.can_write:
+        text = f"{disk.path} cannot be written by {disk.user}, so no forgotten input is deleted."
+        return [Diagnosis(area, "failure", text, f"{key}, or its permissions")]
+    return [Diagnosis(area, "ok", f"Forgotten inputs are deleted in {disk.path}.")]
+
+
 def of_naming(file: str) -> list[Diagnosis]:
     """A remark on the template of file names. Both ways of counting are right."""
     if "{medium}" in file:

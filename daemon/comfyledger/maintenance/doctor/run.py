@@ -101,6 +101,7 @@ class Doctor:
             self._bounds.check("disk ledger", self._disk("ledger", ledger, settings.ledger.free_min_bytes)),
             self._bounds.check("disk spool", self._disk("spool", spool, settings.spool.free_min_bytes)),
             *(self._bounds.check(f"output {name}", self._output(name)) for name in settings.comfyui),
+            *(self._bounds.check(f"input {name}", self._input(name)) for name in settings.comfyui),
             *(self._comfyui(name) for name in settings.comfyui),
             self._bounds.check("stores", self._stores(), STORE_S + CALL_S),
             self._bounds.check("token", self._token()),
@@ -135,6 +136,13 @@ class Doctor:
         keeper = await self._keeper()
         seen = await machine.in_thread(lambda: machine.disk_of(Path(folder), keeper)) if folder else None
         return judge.of_output(name, seen)
+
+    async def _input(self, name: str) -> Found:
+        folder = self._settings.comfyui[name].input_dir
+        if not folder:
+            return []
+        keeper = await self._keeper()
+        return judge.of_input(name, await machine.in_thread(lambda: machine.disk_of(Path(folder), keeper)))
 
     async def _token(self) -> Found:
         return rights.of_token(await machine.in_thread(lambda: machine.token(self._settings)))

@@ -14,9 +14,8 @@ from typing import Any, Final, get_args
 import msgspec
 
 from comfyledger import wire
-from comfyledger.core.media import EXTENSION, KINDS, Medium, extension_of
+from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import NUMBER_DIGITS_MAX, series_of
-from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
@@ -24,6 +23,7 @@ from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.ports import ImageFilter, LogWanted, Reader
 from comfyledger.queries import reasons, serialize
 from comfyledger.queries.dependencies import Dependencies
+from comfyledger.queries.names_asked import numbered, place_named, places_in_series
 from comfyledger.queries.subscription import checked
 
 PAGE_LINES: Final = 500
@@ -43,10 +43,6 @@ PROMPT_LINES_MAX: Final = 1_000_000
 """How far back a prompt id is searched, in reads of `PROMPT_SLICE` lines so that others may read in between."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_EXTENSION: Final = re.compile(rf"\.(?![0-9]+$){EXTENSION}$", re.IGNORECASE)
-_NUMBERED: Final = re.compile(rf"(.*?)([0-9]{{1,{NUMBER_DIGITS_MAX}}})([^0-9]*)")
-"""A leaf: the last run of digits is its number (see `core.naming`)."""
-
 
 class _Words(msgspec.Struct):
     words: str | None = None
@@ -164,35 +160,24 @@ async def _prompt_story(context: Dependencies, prompt_id: str) -> wire.Explanati
 
 async def _named(context: Dependencies, what: str) -> wire.Explanation:
     """By a name as it was given, with an extension or without, else by the series and number that it contains."""
-    key = fold(what)
-    bare = _EXTENSION.sub("", key)
-    for name in dict.fromkeys((key, bare)):
-        place = await context.reader.name_place(name)
-        if place is not None:
-            return await _image_story(context, *place)
-    key = bare if extension_of(key) in KINDS else key  # the template may end in a dot and a word of its own
-    folder, _, leaf = key.rpartition("/")
-    parts = _NUMBERED.fullmatch(leaf)
+    place = await place_named(context.reader, what)
+    if place is not None:
+        return await _image_story(context, *place)
+    found = await numbered(context.reader, what)
     hint = (
         "`comfyledger images` and `comfyledger batches` list names and ids; <batch_id>/<index> and ComfyUI's prompt id"
         " work, too."
     )
-    if parts is None or not parts[1]:
+    if found is None:
         raise _unknown(what, hint)
-    end = f"/{parts[1]}" + (f"#{parts[3]}" if parts[3] else "")
-    keys = [folder + end] if folder else [row.key for row in await context.reader.series_ending(end)]
-    if not keys:
+    if not found.keys:
         raise _unknown(what, f"No series has this name. {hint}")
-    return await _in_series(context, keys, int(parts[2]), what)
+    return await _in_series(context, found.keys, found.number, what)
 
 
 async def _in_series(context: Dependencies, keys: Sequence[str], number: int, what: str) -> wire.Explanation:
     """The image with a number in one of several series, or why there is none."""
-    found = []
-    for key in keys:
-        prefix, _, suffix = key.partition("#")
-        place = await context.reader.name_place(f"{prefix}{number}{suffix}")
-        found += [place] if place is not None else []
+    found = await places_in_series(context.reader, keys, number)
     if len(found) > 1:
         ids = ", ".join(f"{batch_id}/{index}" for batch_id, index in found)
         raise _unknown(what, f"Give one of: {ids}.", "Several images match {}.")

@@ -348,6 +348,7 @@ def _policy(settings: Settings, workflows: dict[str, WorkflowSource]) -> Admissi
         quantity_max=settings.limits.quantity_max,
         graph_bytes_max=settings.limits.graph_bytes_max,
         node_classes_denied=settings.limits.node_classes_denied,
+        chain_depth_max=settings.limits.chain_depth_max,
         trust=settings.first_use == "trust",
     )
 

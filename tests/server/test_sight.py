@@ -17,6 +17,7 @@ import pytest_asyncio
 from yarl import URL
 
 from comfyledger import wire
+from comfyledger.core.commands import AddInput
 from comfyledger.core.rows import LaneRow
 from comfyledger.engine import Question
 from comfyledger.ledger.ports import BatchFilter, ImageFilter, LogWanted, Reader
@@ -30,8 +31,9 @@ from support.waiting import DEADLINE_S, until
 from support.wire_app import App, Frame, of_kind
 
 in_module = pytest.mark.asyncio(loop_scope="module")
-NOWHERE = {"user": "Nino", "character": "Pale Bear", "batch": "01ZZZZZZZZZZZZZZZZZZZZZZZZ"}
+NOWHERE = {"user": "Nino", "character": "Pale Bear", "batch": "01ZZZZZZZZZZZZZZZZZZZZZZZZ", "input": "0" * 64}
 """Names that nothing has, as long as those of the batch of `theirs`."""
+INPUT = "ab" * 32
 SERIES = {"folder": "Mina/characters/gray-wolf/images", "stem": "Mina_gray-wolf_image_", "highest": 9}
 SAMPLED = {"workflow": "text-to-image", "inputs": {"width": 64, "height": 64, "steps": 4}}
 
@@ -57,6 +59,7 @@ class Two:
         asked = await app.submit("r1", "Mina", 2, character="Gray Wolf")
         (self.theirs,) = await app.settled(asked["batch_id"])
         self.prompt_id = of_kind(await self._log(app), "prompt_submitting")[0]["data"]["prompt_id"]
+        await self.door.context.engine.command(AddInput("theirs", INPUT, 7, "png", 4, 4, "whole"))
         for right in ("submit", "operate", "admin"):
             self.headers[right] = limited(self.door, f"ours-{right}", right)  # type: ignore[arg-type]
         app = await self.app(self.headers["submit"])
@@ -75,7 +78,7 @@ class Two:
 
     def names(self) -> dict[str, str]:
         """What is theirs, by the names of `NOWHERE`."""
-        return {"user": "Mina", "character": "Gray Wolf", "batch": self.theirs["batch_id"]}
+        return {"user": "Mina", "character": "Gray Wolf", "batch": self.theirs["batch_id"], "input": INPUT}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -91,10 +94,23 @@ def image_of(name: dict[str, str], number: int = 1) -> str:
     return f"{user}/characters/{character}/images/{user}_{character}_image_{number}"
 
 
+def made_from(file: dict[str, Any]) -> dict[str, Any]:
+    """A request for an image that is made from a file."""
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    asked = {"request_id": "from", "username": "Areg", "character": "Opal Fever", "quantity": 1, "dry_run": True}
+    return {**asked, "workflow": graph, "inputs": {"1.image": file}}
+
+
 def requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any]]]:
     """Every request that can name something, about what has this name, each with the right that it needs."""
     batch, user, character = name["batch"], name["user"], name["character"]
     image, leaf = image_of(name), image_of(name).rpartition("/")[2]
+    number = {"username": user, "character": character, "number": 1}
+    files: list[dict[str, Any]] = [{"image": one} for one in (image, leaf, f"{batch}/1", number)]
+    files += [{"input": f"sha256:{name['input']}"}]
     return [
         ("submit", "get_batch", {"batch_id": batch}),
         ("submit", "list_batches", {"username": user}),
@@ -106,6 +122,7 @@ def requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any
         ("submit", "get_recipe", {"image": f"{batch}/1"}),
         ("submit", "submit_batch", {"request_id": "again", "like": image, "dry_run": True}),
         ("submit", "submit_batch", {"request_id": "again", "like": f"{batch}/1", "workflow": "x"}),
+        *(("submit", "submit_batch", made_from(one)) for one in files),
         ("submit", "list_images", {"batch_id": batch}),
         ("submit", "list_images", {"username": user}),
         ("submit", "list_images", {"state": "stored", "username": user}),
@@ -209,6 +226,14 @@ async def test_the_same_requests_find_what_a_token_may_see(two: Two) -> None:
                 text = json.dumps(answer)
                 found |= {kind} if answer["type"] == "result" and two.theirs["batch_id"] in text else set()
     assert found == {"get_batch", "get_image", "get_recipe", "explain", "read_log", "list_images", "list_batches"}
+
+
+@in_module
+async def test_a_token_that_may_see_a_file_may_use_it(two: Two) -> None:
+    made = [data for _, _, data in requests_about(two.names()) if data.get("request_id") == "from"]
+    async with two.door.raw() as raw:
+        answers = [(await raw.ask("submit_batch", **data))["type"] for data in made]
+    assert answers == ["result"] * 5
 
 
 @in_module

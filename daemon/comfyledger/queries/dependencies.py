@@ -91,6 +91,7 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
     graph_bytes_max: int
     trust: bool
     node_classes_denied: tuple[str, ...] = ()
+    chain_depth_max: int = 16
 
 
 class IdSource(msgspec.Struct, frozen=True):

@@ -44,6 +44,7 @@ PROMPT_LINES_MAX: Final = 1_000_000
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
+
 class _Words(msgspec.Struct):
     words: str | None = None
 

@@ -247,6 +247,8 @@ class Limits(Section, frozen=True):
     all that ComfyUI would refuse, only whether it has the node classes, or nothing."""
     node_classes_denied: tuple[str, ...] = ()
     """Node classes that a graph in a request may not use. `*` stands for any text."""
+    chain_depth_max: Annotated[int, Meta(ge=1, le=64)] = 16
+    """How many images in a row an image may be made from."""
     render_attempts_max: Annotated[int, Meta(ge=1, le=100)] = 3
     """Attempts of one prompt that may fail before its images fail. `retry` starts the count again."""
     poison_strikes_max: Annotated[int, Meta(ge=1, le=100)] = 3

@@ -1,4 +1,4 @@
-"""Finds the files that a request names: input files of the ledger.
+"""Finds the files that a request names: input files, and images of the ledger.
 
 What a caller may not see is answered as what does not exist. What stands at a lower level, in a workflow or with a
 character, counts only where nothing overrides it; so it is refused only then.
@@ -7,45 +7,66 @@ character, counts only where nothing overrides it; so it is refused only then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
+
+from msgspec import UNSET
 
 from comfyledger import wire
+from comfyledger.admission.files.images import image_asked, source
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.decide.inputs import missing
 from comfyledger.core.media import medium_of
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
+from comfyledger.queries.dependencies import AdmissionPolicy
 
 Files = Mapping[wire.FileAsked, graphs.GivenFile]
 NO_FILES: Final[Files] = {}
 _UNKNOWN: Final = graphs.GivenFile()
 
 
-async def find(reader: Reader, asked: Iterable[tuple[str, wire.FileAsked]]) -> dict[wire.FileAsked, graphs.GivenFile]:
-    """The files by what names them. `asked`: each with the field that names it. Raises Refused(input_missing)."""
-    found: dict[wire.FileAsked, graphs.GivenFile] = {}
-    for path, file in asked:
-        if file not in found:
+class Finder(NamedTuple):
+    """Who asks, and what may be found."""
+
+    reader: Reader
+    """Shows what the caller may see."""
+    label: str
+    """The client, whose request ids are meant."""
+    policy: AdmissionPolicy
+
+    async def find(self, asked: Iterable[tuple[str, wire.FileAsked]]) -> dict[wire.FileAsked, graphs.GivenFile]:
+        """The files by what names them. `asked`: each with the field that names it.
+
+        Raises Refused: input_missing, unknown_image, input_failed, chain_too_deep, invalid_field.
+        """
+        found: dict[wire.FileAsked, graphs.GivenFile] = {}
+        for path, file in asked:
+            if file not in found:
+                try:
+                    found[file] = await self._find(file)
+                except Refused as refusal:
+                    raise refusal.at(path) from refusal
+        return found
+
+    async def find_lower(self, asked: Iterable[wire.FileAsked]) -> dict[wire.FileAsked, graphs.GivenFile]:
+        """The files by what names them. One that cannot be used has the refusal, for whoever finds that it counts."""
+        found: dict[wire.FileAsked, graphs.GivenFile] = {}
+        for file in asked:
             try:
-                found[file] = await _find(reader, file)
+                found[file] = await self._find(file)
             except Refused as refusal:
-                raise refusal.at(path) from refusal
-    return found
+                found[file] = graphs.GivenFile(refusal=refusal)
+        return found
+
+    async def _find(self, asked: wire.FileAsked) -> graphs.GivenFile:
+        if asked.image is UNSET:
+            return await input_file(self.reader, asked.sha256)
+        image = await image_asked(self.reader, self.label, asked.image, self.policy.templates)
+        return await source(self.reader, image, self.policy.chain_depth_max)
 
 
-async def find_lower(reader: Reader, asked: Iterable[wire.FileAsked]) -> dict[wire.FileAsked, graphs.GivenFile]:
-    """The files by what names them. One that cannot be used has the refusal, for whoever finds that it counts."""
-    found: dict[wire.FileAsked, graphs.GivenFile] = {}
-    for file in asked:
-        try:
-            found[file] = await _find(reader, file)
-        except Refused as refusal:
-            found[file] = graphs.GivenFile(refusal=refusal)
-    return found
-
-
-async def _find(reader: Reader, asked: wire.FileAsked) -> graphs.GivenFile:
-    sha256 = asked.sha256
+async def input_file(reader: Reader, sha256: str) -> graphs.GivenFile:
+    """An input as a file. Raises Refused(input_missing)."""
     row = await reader.input(sha256) if sha256 else None
     if row is None or not row.is_usable:
         raise missing(sha256)

@@ -19,8 +19,7 @@ from msgspec.structs import replace
 from comfyledger import wire
 from comfyledger.admission import admit, levels, repeats, sweep
 from comfyledger.admission.characters import merge
-from comfyledger.admission.files import find
-from comfyledger.admission.files.find import Files
+from comfyledger.admission.files.find import Files, Finder, files_of
 from comfyledger.admission.shots import without_files
 from comfyledger.admission.workflows.again import Again
 from comfyledger.admission.workflows.again import again as completed_again
@@ -73,16 +72,19 @@ async def _request(context: Dependencies, label: str, message: wire.SubmitBatch,
     message = message if again is None else again.message
     admit.check_message(message, context.policy)
     if again is not None and again.workflow is not None:
-        return _Request(context, label, message, raw, again.workflow, None, again, await _files(context, message))
+        return _Request(
+            context, label, message, raw, again.workflow, None, again, await _files(context, label, message)
+        )
     defaults = merge.defaults_of(message, label, context.characters.now) if again is None else None
     own = defaults.workflow if defaults is not None else ""
     source = await context.tools.large_graphs.run(len(raw), partial(source_of, message, context.policy, own))
-    files = await _files(context, message, source, defaults)
+    files = await _files(context, label, message, source, defaults)
     return _Request(context, label, message, raw, source, defaults, again, files)
 
 
 async def _files(
     context: Dependencies,
+    label: str,
     message: wire.SubmitBatch,
     source: WorkflowSource | None = None,
     defaults: CharacterDefaults | None = None,
@@ -91,13 +93,14 @@ async def _files(
     place. What the operator configured is found for everybody. Raises Refused.
     """
     found: dict[wire.FileAsked, graphs.GivenFile] = {}
+    finder = Finder(context.reader, label, context.policy)
+    of_operator = Finder(context.unlimited, label, context.policy)
     if source is not None and source.files:
-        reader = context.unlimited if source.name else context.reader
-        found |= await find.find_lower(reader, source.files.values())
+        found |= await (of_operator if source.name else finder).find_lower(source.files.values())
     if defaults is not None:
         of_character = (value for value in defaults.inputs.values() if isinstance(value, wire.FileAsked))
-        found |= await find.find_lower(context.unlimited, of_character)
-    return {**found, **await find.find(context.reader, find.files_of(message))}
+        found |= await of_operator.find_lower(of_character)
+    return {**found, **await finder.find(files_of(message))}
 
 
 class _Request:

@@ -159,6 +159,7 @@ def test_the_problem_that_is_shown_is_one() -> None:
     assert problem.status == status_of(problem.code)
 
 
+SHA256 = "478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"
 SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.Hello: wire.Hello("my-app"),
     wire.SubmitBatch: wire.SubmitBatch("r", "Areg", "Opal Fever", images=[wire.ImageAsked({"prompt": "x"}, 7)]),
@@ -170,6 +171,9 @@ SAMPLES: dict[type[wire.Message], wire.Message] = {
     wire.GetRecipe: wire.GetRecipe("b/1", graph=True),
     wire.ListImages: wire.ListImages(state="parked"),
     wire.ListCharacters: wire.ListCharacters(before="opal-fever"),
+    wire.AddInput: wire.AddInput("https://images.example/portrait.png"),
+    wire.ListInputs: wire.ListInputs(before=f"1795377407458-{SHA256}"),
+    wire.ForgetInput: wire.ForgetInput(f"sha256:{SHA256}", all_labels=True),
     wire.Cancel: wire.Cancel("b", [1]),
     wire.Retry: wire.Retry("b"),
     wire.Recover: wire.Recover("old", dry_run=True),

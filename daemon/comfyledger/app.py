@@ -57,6 +57,7 @@ from comfyledger.startup.usable import refuse_mistakes
 from comfyledger.workers.batch_log import BatchLog
 from comfyledger.workers.comfyui.fetch import SLOW_TIMES
 from comfyledger.workers.file_source import FileSource
+from comfyledger.workers.inputs.fetch import InputFetcher
 from comfyledger.workers.process import signal_handlers
 from comfyledger.workers.process.notify import READY, SILENT, STOPPING, Notifier, notifier_of, watchdog_s
 from comfyledger.workers.process.watchdog import Watchdog, lanes_of
@@ -299,6 +300,8 @@ async def _context(
         progress=progress,
         event_frames=FrameCache(),
         stores=stores,
+        inputs=state.inputs,
+        input_fetcher=InputFetcher(settings.inputs.origins),
         comfyui={name: backend.client for name, backend in backends.items()},
         node_classes={name: backend.node_classes for name, backend in backends.items()},
         embeddings={name: Embeddings(backend.client) for name, backend in backends.items()},

@@ -304,5 +304,8 @@ def test_every_request_is_known_to_these_tests() -> None:
         "check_workflow",
         "get_recipe",
         "list_characters",
+        "add_input",
+        "list_inputs",
+        "forget_input",
     }
     assert set(REQUESTS) == tested

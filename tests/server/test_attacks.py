@@ -227,7 +227,7 @@ async def test_whatever_is_typed_ends_below_the_stores_root_under_a_plain_name(d
     assert not [name for name in files if any(sign in name for sign in steering)]
     numbers = [name.rpartition("_")[2] for name in files]
     assert all(number.isascii() and number.isdigit() for number in numbers)
-    stray = {path.name for path in tmp_path.iterdir()} - {"config.toml", "state", "images", "output"}
+    stray = {path.name for path in tmp_path.iterdir()} - {"config.toml", "state", "images", "output", "output-input"}
     assert not stray
 
 

@@ -11,7 +11,7 @@ from yarl import URL
 from comfyledger import wire
 from comfyledger.server import tokens
 from comfyledger.server.tokens import RIGHTS, Right
-from comfyledger.wire.routes import FILE, ROUTES
+from comfyledger.wire.routes import FILE, INPUTS, ROUTES
 from support.http_requests import as_http
 
 in_module = pytest.mark.asyncio(loop_scope="module")
@@ -37,6 +37,10 @@ ASKED: list[tuple[str, dict[str, Any], Right]] = [
     ("check_workflow", {"workflow": GRAPH}, "submit"),
     ("open_series", {"username": "a", "character": "b"}, "submit_configured"),
     ("list_characters", {}, "submit_configured"),
+    ("list_inputs", {}, "read"),
+    ("add_input", {"url": "http://nowhere.example/x.png"}, "submit_configured"),
+    ("forget_input", {"input": "x"}, "submit_configured"),
+    ("forget_input", {"input": "x", "all_labels": True}, "admin"),
     ("cancel", {"batch_id": "x"}, "submit_configured"),
     ("retry", {"batch_id": "x"}, "submit_configured"),
     ("pause", {"scope": "batch:x"}, "operate"),
@@ -101,6 +105,8 @@ async def test_each_route_needs_the_same_right(lasting_door: Any, right: Right, 
         for path in (FILE.format(image="x/1"), "/images/x"):
             async with http.get(lasting_door.url + path) as answer:
                 assert answer.status == 404, "who may read may read files"
+        async with http.put(f"{lasting_door.url}{INPUTS}", data=b"nothing") as answer:
+            assert answer.status == (422 if RIGHTS.index(right) >= RIGHTS.index("submit_configured") else 403)
         async with http.get(f"{lasting_door.url}/metrics") as answer:
             assert answer.status == (200 if read_all else 403)
     assert found == wanted

@@ -25,7 +25,8 @@ from comfyledger.queries import limited_reader
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.server import tokens
 from comfyledger.server.tokens import Right
-from comfyledger.wire.routes import BATCH, ROUTES, STORE, Route
+from comfyledger.wire.routes import BATCH, INPUTS, ROUTES, STORE, Route
+from support import spool_files
 from support.http_requests import as_http
 from support.waiting import DEADLINE_S, until
 from support.wire_app import App, Frame, of_kind
@@ -43,6 +44,12 @@ def limited(door: Any, label: str, right: Right = "submit") -> dict[str, str]:
     token = tokens.add(door.folder / "state" / "tokens.json", label, right, 0.0)
     door.context.access.keyring.refresh()
     return {"Authorization": f"Bearer {token}"}
+
+
+async def added(door: Any, headers: dict[str, str], content: bytes) -> str:
+    """Add an input. Returns its digest."""
+    async with aiohttp.ClientSession(headers=headers) as http, http.put(door.url + INPUTS, data=content) as answer:
+        return str((await answer.json())["input"]).removeprefix("sha256:")
 
 
 class Two:
@@ -145,6 +152,9 @@ def requests_about(name: dict[str, str]) -> list[tuple[Right, str, dict[str, Any
         ("submit", "explain", {"what": image_of(name, 3)}),
         ("submit", "explain", {"what": "1", "username": user, "character": character}),
         ("submit", "explain", {"what": "7", "username": user, "character": character}),
+        ("submit", "list_inputs", {"before": f"9999999999999-{name['input']}"}),
+        ("submit", "forget_input", {"input": f"sha256:{name['input']}"}),
+        ("admin", "forget_input", {"input": f"sha256:{name['input']}", "all_labels": True}),
         ("submit", "cancel", {"batch_id": batch}),
         ("submit", "cancel", {"batch_id": batch, "images": [1]}),
         ("submit", "retry", {"batch_id": batch}),
@@ -174,7 +184,7 @@ NAMES_NOTHING = {
     "survey_store",
     "raise_series",
 }
-NAMES_NOTHING |= {"check_workflow", "list_characters"}
+NAMES_NOTHING |= {"check_workflow", "list_characters", "add_input"}
 """Requests with tests of their own below. `survey_store` and `raise_series` are refused whatever they name."""
 
 
@@ -453,7 +463,7 @@ def http_requests_about(name: dict[str, str]) -> list[tuple[Right, Route, URL, d
 
 
 NAMES_NOTHING_OVER_HTTP = {
-    *(("POST", path) for path in ("/v1/workflows/check", "/v1/series", STORE)),
+    *(("POST", path) for path in ("/v1/workflows/check", "/v1/series", STORE, INPUTS)),
     *(("GET", path) for path in ("/v1/server", "/v1/workflows", "/v1/characters", "/v1/backends", "/v1/stores", STORE)),
 }
 
@@ -524,6 +534,22 @@ async def streams_until(answer: aiohttp.ClientResponse, batch_id: str) -> set[st
     return found
 
 
+@in_module
+async def test_bytes_that_another_label_has_are_new_and_their_owner_is_not_named(two: Two) -> None:
+    headers, content = limited(two.door, "fourth"), spool_files.image()
+    sha256 = await added(two.door, limited(two.door, "fifth"), content)
+    async with aiohttp.ClientSession(headers=headers) as http:
+        statuses = [(await http.put(two.door.url + INPUTS, data=content)).status for _ in range(2)]
+        listed = (await (await http.get(two.door.url + INPUTS)).json())["inputs"]
+        gone = await http.delete(f"{two.door.url}{INPUTS}/sha256:{sha256}")
+        again = await http.delete(f"{two.door.url}{INPUTS}/sha256:{sha256}")
+    assert statuses == [201, 200]
+    assert [(one["input"], one["labels"]) for one in listed] == [(f"sha256:{sha256}", ["fourth"])]
+    assert (gone.status, "labels" in await gone.json(), again.status) == (200, False, 404)
+    row = await two.door.context.reader.input(sha256)
+    assert row.labels == ("fifth",)
+
+
 # ---- how long it takes
 
 
@@ -556,6 +582,8 @@ async def test_another_labels_things_cost_the_reads_of_what_does_not_exist(two: 
                 await reader.name_place(image.lower()),
                 await reader.prompt_place(two.prompt_id if user == "mina" else "x", 0, 1_000),
                 await reader.series(image[:-1].lower()),
+                await reader.input(name["input"]),
+                *await reader.these_inputs([name["input"]]),
                 *await reader.prompts(batch),
                 *await reader.these_images(batch, (1, 2)),
                 *await reader.images(ImageFilter(batch_id=batch)),

@@ -17,7 +17,7 @@ def as_http(route: Route, data: dict[str, Any]) -> tuple[URL, dict[str, Any] | N
     if not set(fields.values()) <= set(rest) or not set(rest) <= {*fields.values(), *route.fields.values()}:
         return None
     path = route.path.format(**{parameter: quote(str(rest.pop(field))) for parameter, field in fields.items()})
-    if route.method == "POST":
+    if route.has_body:
         return URL(path, encoded=True), rest
     outside = {field: parameter for parameter, field in route.fields.items()}
     words = {outside[field]: str(value).lower() if value is True else str(value) for field, value in rest.items()}

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from comfyledger.errors import CODES
 from comfyledger.wire.answers import RESULTS
 from comfyledger.wire.problems import status_of
-from comfyledger.wire.routes import FILE, ROUTES, Route
+from comfyledger.wire.routes import FILE, INPUTS, ROUTES, Route
 from comfyledger.wire.schema.openapi import TAGS, openapi
 
 DOCUMENT = openapi("0.1.0")
@@ -46,7 +46,7 @@ def test_the_document_is_valid_openapi() -> None:
 
 def test_every_path_and_method_of_the_routes_is_there_and_no_other() -> None:
     said = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    assert said == {(route.path, route.method.lower()) for route in ROUTES} | {(FILE, "get")}
+    assert said == {(route.path, route.method.lower()) for route in ROUTES} | {(FILE, "get"), (INPUTS, "put")}
 
 
 @ROUTE
@@ -54,7 +54,7 @@ def test_every_field_of_a_request_has_one_place(route: Route) -> None:
     said = operation(route)
     places = {name: route.renamed.get(name, name) for name in route.in_path}
     wanted = {field.name for field in msgspec.structs.fields(route.request)}
-    if route.method == "GET":
+    if not route.has_body:
         places |= route.fields
     if route.stream:
         places |= route.as_stream.fields
@@ -92,8 +92,7 @@ def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
         for given in one["parameters"]:
             if "example" in given:
                 yield f"{one['operationId']} {given['name']}", given["schema"], given["example"]
-        if "requestBody" in one:
-            content = contents(one["requestBody"])
+        if "requestBody" in one and "schema" in (content := contents(one["requestBody"])):
             yield f"{one['operationId']} body", content["schema"], content["example"]
     content = contents(DOCUMENT["components"]["responses"]["Problem"])
     yield "problem", content["schema"], content["example"]

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from comfyledger import crash_points, wire
-from comfyledger.admission import admit, check, forget, recover, repeats, store_import
+from comfyledger.admission import admit, check, forget, inputs, recover, repeats, store_import
 from comfyledger.admission.characters import listing
 from comfyledger.admission.workflows import fitting
 from comfyledger.comfyui.node_classes import Known
@@ -46,14 +46,14 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
             return await _tell(context, message, raw)
         case wire.ListCharacters():
             return await listing.list_characters(context, message)
+        case wire.AddInput() | wire.ListInputs() | wire.ForgetInput():
+            return await _about_input(context, label, message)
         case wire.Recover():
             return await recover.recover(context, label, message)
         case wire.Forget():
             return await forget.forget(context, label, message)
-        case wire.SurveyStore():
-            return await store_import.survey_store(context, message)
-        case wire.RaiseSeries():
-            return await store_import.raise_series(context, label, message)
+        case wire.SurveyStore() | wire.RaiseSeries():
+            return await _about_store(context, label, message)
         case _:
             series = await _series_of(context, message)
             return await _changed(context, _steering(context, label, message, series), _PATHS[type(message)])
@@ -79,6 +79,24 @@ async def _tell(
             return await recipe.recipe(context.reader, message)
         case wire.CheckWorkflow():
             return await check_workflow(context, message, raw)
+
+
+async def _about_store(context: Dependencies, label: str, message: wire.SurveyStore | wire.RaiseSeries) -> wire.Answer:
+    if isinstance(message, wire.SurveyStore):
+        return await store_import.survey_store(context, message)
+    return await store_import.raise_series(context, label, message)
+
+
+async def _about_input(
+    context: Dependencies, label: str, message: wire.AddInput | wire.ListInputs | wire.ForgetInput
+) -> wire.Answer:
+    match message:
+        case wire.AddInput():
+            return await inputs.fetch(context, label, message)
+        case wire.ListInputs():
+            return await inputs.list_inputs(context, message)
+        case wire.ForgetInput():
+            return await inputs.forget_input(context, label, message)
 
 
 async def _read(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from comfyledger.core.commands import OpenSeries, RetryBatch, SubmitBatch
+from comfyledger.core.commands import AddInput, OpenSeries, RetryBatch, SubmitBatch
 from comfyledger.core.decide.decide import Message, decide, needs
 from comfyledger.core.decide.recorder import Decision, Policy
 from comfyledger.core.events import BatchReopened
@@ -149,8 +149,10 @@ def _take_room(command: SubmitBatch, room: dict[str, int]) -> None:
 
 
 def _adds_work(message: Message, decision: Decision) -> bool:
-    """Whether more would be rendered. A repeated request adds nothing."""
+    """Whether more would be rendered or kept. A repeated request adds nothing."""
     match message:
+        case AddInput():
+            return bool(decision.recorded)
         case SubmitBatch():
             return bool(decision.recorded) or isinstance(decision.answer, SeriesUnknown)
         case RetryBatch():

@@ -25,6 +25,8 @@ from comfyledger.queries.embeddings import Embeddings
 from comfyledger.queries.large_graphs import LargeGraphs
 from comfyledger.queries.limited_reader import LimitedReader
 from comfyledger.settings import Secret
+from comfyledger.workers.inputs.fetch import InputFetcher
+from comfyledger.workers.inputs.store import InputStore
 
 
 class WorkflowSource(msgspec.Struct, frozen=True):
@@ -114,6 +116,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     policy: AdmissionPolicy
     ids: IdSource
     stores: Mapping[str, OpenedStore]
+    inputs: InputStore
+    input_fetcher: InputFetcher
     comfyui: Mapping[str, ComfyUI]
     node_classes: Mapping[str, NodeClasses]
     """What each ComfyUI has, by the name of the backend."""

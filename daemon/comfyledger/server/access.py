@@ -135,6 +135,9 @@ NEEDED: Final[dict[type[wire.Message], Right]] = {
     wire.CheckWorkflow: "submit",
     wire.OpenSeries: "submit_configured",
     wire.ListCharacters: "submit_configured",
+    wire.AddInput: "submit_configured",
+    wire.ListInputs: "read",
+    wire.ForgetInput: "submit_configured",
     wire.Cancel: "submit_configured",
     wire.Retry: "submit_configured",
     wire.Recover: "operate",
@@ -175,6 +178,8 @@ async def check_request(caller: Caller, message: wire.Message, reader: Reader) -
     `reader`: limited to what the caller may see.
     """
     check_right(caller, NEEDED[type(message)])
+    if isinstance(message, wire.ForgetInput) and message.all_labels:
+        check_right(caller, "admin")
     if isinstance(message, OF_ALL):
         check_reads_all(caller)
     if isinstance(message, wire.SubmitBatch) and not caller.may("submit"):

@@ -64,6 +64,8 @@ class Websockets:
 WEBSOCKETS: Final = web.AppKey("sockets", Websockets)
 HELD: Final = web.AppKey("held", dict[asyncio.Task[None], Client])
 """Long answers over HTTP, by the task that each one runs."""
+UPLOADS: Final = web.AppKey("uploads", asyncio.Semaphore)
+"""Limits how many input files come at the same time."""
 CONNECTIONS: Final = web.AppKey("connections", Connections)
 REFUSALS: Final = web.AppKey("refusals", RateLimitedLog)
 RATES: Final = web.AppKey("rates", dict[bytes, TokenBucket])

@@ -20,6 +20,7 @@ from comfyledger.server.app_keys import (
     HELD,
     RATES,
     REFUSALS,
+    UPLOADS,
     WEBSOCKETS,
     Client,
     Context,
@@ -29,7 +30,7 @@ from comfyledger.server.app_keys import (
 from comfyledger.server.connections import ConnectionLimits, Connections
 from comfyledger.server.rate_limit import RateLimitedLog
 from comfyledger.server.session import Session
-from comfyledger.server.v1 import documents, guard, handlers
+from comfyledger.server.v1 import documents, guard, handlers, inputs
 from comfyledger.wire import SUBPROTOCOL
 
 HARD_LIMIT: Final = 8
@@ -60,7 +61,10 @@ def make_app(context: Context, limits: ConnectionLimits) -> web.Application:
     app[REFUSALS] = RateLimitedLog(log, asyncio.get_running_loop().time)
     app[RATES] = {}
     app[HELD] = {}
-    app.add_routes([web.get("/ws", _socket), *files.routes(), *documents.routes(), *handlers.routes()])
+    app[UPLOADS] = asyncio.Semaphore(inputs.UPLOADS_MAX)
+    app.add_routes(
+        [web.get("/ws", _socket), *files.routes(), *documents.routes(), *handlers.routes(), *inputs.routes()]
+    )
     app.on_response_prepare.append(guard.add_headers)
     app.on_shutdown.append(_close_sockets)
     app.cleanup_ctx.append(_token_watcher)

@@ -20,6 +20,7 @@ from comfyledger.workers.comfyui.fetch import Bounds
 from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.dispatch import Workers
+from comfyledger.workers.inputs.store import InputStore
 from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
 from comfyledger.workers.sources import SourceFinder
@@ -39,15 +40,17 @@ class Background(msgspec.Struct, frozen=True):
     retention: Retention
     follower: SpoolFollower
     disk_guard: DiskGuard
+    inputs: InputStore
 
     async def sweep_and_check(self) -> None:
-        """Once before the first batch: remove what a crash left in the spool, and check the room on the disks."""
+        """Once before the first batch: remove what a crash left of files, and check the room on the disks."""
         await self.retention.sweep_at_start()
+        await self.inputs.sweep()
         await self.disk_guard.look()
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """Each runs until it is cancelled."""
-        return [self.retention.run(), self.follower.run(), self.disk_guard.run()]
+        return [self.retention.run(), self.follower.run(), self.disk_guard.run(), self.inputs.watch()]
 
 
 def build_background(
@@ -76,6 +79,7 @@ def build_background(
         retention=Retention(spool, reader, settings.spool.keep_days, now_s, list(_outputs(settings, state, now_s))),
         follower=SpoolFollower(engine.view, reader, spool),
         disk_guard=disk_guard,
+        inputs=state.inputs,
     )
 
 

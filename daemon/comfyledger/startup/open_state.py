@@ -1,4 +1,4 @@
-"""Opens what lies on disk: the locks of the state folder and the spool, the ledger, the spool and the tokens.
+"""Opens what lies on disk: the locks of state folder, spool and inputs, the ledger, the files and the tokens.
 
 The lock of the state folder comes first, so that a second daemon changes nothing that belongs to the first one.
 """
@@ -18,7 +18,11 @@ from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.server.file_urls import make_salt
 from comfyledger.server.tokens import Keyring, find_token
 from comfyledger.settings import Settings
+from comfyledger.workers.inputs.known import known_to
+from comfyledger.workers.inputs.room import Bounds
+from comfyledger.workers.inputs.store import InputStore
 from comfyledger.workers.process.notify import Notifier
+from comfyledger.workers.spool.checks import Checks
 from comfyledger.workers.spool.folder_lock import hold_spool, hold_state
 from comfyledger.workers.spool.spool import Spool
 
@@ -31,6 +35,7 @@ class State(msgspec.Struct, frozen=True):
     ledger: Ledger
     reader: Reader
     spool: Spool
+    inputs: InputStore
     keyring: Keyring
 
 
@@ -43,7 +48,8 @@ def open_state(settings: Settings, environ: Mapping[str, str], stack: AsyncExitS
     stack.callback(ledger.close)
     if ledger.foreign:
         log.warning("ledger.foreign_objects", objects=ledger.foreign)
-    spool = Spool(settings.spool_path, settings.limits.poison_strikes_max)
+    checks, strikes_max = Checks(), settings.limits.poison_strikes_max
+    spool = Spool(settings.spool_path, strikes_max, checks)
     _keep(stack, hold_spool(settings.spool_path, ledger.ledger_id, settings.ledger_path))
     with in_state_folder(settings):
         keyring = _keyring(settings, environ)
@@ -51,7 +57,14 @@ def open_state(settings: Settings, environ: Mapping[str, str], stack: AsyncExitS
             make_salt(settings.file_urls_path)
     reader = Reader(settings.ledger_path)
     stack.push_async_callback(reader.close)
-    return State(ledger, reader, spool, keyring)
+    inputs = InputStore(settings.inputs_path, _bounds(settings), checks, known_to(reader), strikes_max)
+    _keep(stack, hold_spool(settings.inputs_path, ledger.ledger_id, settings.ledger_path, "inputs"))
+    return State(ledger, reader, spool, inputs, keyring)
+
+
+def _bounds(settings: Settings) -> Bounds:
+    inputs, spool = settings.inputs, settings.spool
+    return Bounds(inputs.bytes_max, spool.pixels_max, inputs.quota_bytes, spool.free_min_bytes)
 
 
 def _keep(stack: AsyncExitStack, held: Hold | None) -> None:

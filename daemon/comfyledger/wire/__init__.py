@@ -42,6 +42,7 @@ from comfyledger.wire.answers.events import (
     SubscriptionEnded,
     Unsubscribed,
 )
+from comfyledger.wire.answers.inputs import InputInfo, Inputs
 from comfyledger.wire.answers.mistakes import MistakeInfo, mistake_info, node_mistake
 from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.recipes import Recipe, RecipeGap, RecipeOutput
@@ -74,6 +75,7 @@ from comfyledger.wire.frames import (
 )
 from comfyledger.wire.requests import REQUESTS, TYPE_OF
 from comfyledger.wire.requests.files import FileAsked, ImageWanted, InputValue, Scalar
+from comfyledger.wire.requests.inputs import AddInput, ForgetInput, ListInputs
 from comfyledger.wire.requests.parts import PRIORITIES, SUBPROTOCOL, Id, Limit, Message, Priority
 from comfyledger.wire.requests.reading import (
     Explain,
@@ -124,6 +126,7 @@ __all__ = [
     "RESULTS",
     "SUBPROTOCOL",
     "TYPE_OF",
+    "AddInput",
     "Answer",
     "Asked",
     "BackendInfo",
@@ -142,6 +145,7 @@ __all__ = [
     "Explanation",
     "FileAsked",
     "Forget",
+    "ForgetInput",
     "Forgotten",
     "GetBatch",
     "GetImage",
@@ -156,13 +160,16 @@ __all__ = [
     "Images",
     "Index",
     "Info",
+    "InputInfo",
     "InputValue",
+    "Inputs",
     "Label",
     "LaneInfo",
     "Limit",
     "ListBatches",
     "ListCharacters",
     "ListImages",
+    "ListInputs",
     "LogPage",
     "LoggedEvent",
     "Message",

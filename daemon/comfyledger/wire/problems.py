@@ -19,12 +19,14 @@ STATUSES: Final[dict[str, int]] = {
     "forbidden_origin": 403,
     **dict.fromkeys(("signature_invalid", "signature_expired"), 403),
     "forbidden_host": 421,
+    "input_missing": 404,
     **dict.fromkeys(("unknown_path", "unknown_batch", "unknown_image", "unknown_store", "unknown_subscription"), 404),
     "method_not_allowed": 405,
     **dict.fromkeys(("request_id_conflict", "name_taken", "nothing_to_do", "take_missing", "recipe_forgotten"), 409),
     "epoch_changed": 410,
     "frame_too_large": 413,
     "graph_too_large": 413,
+    "input_too_large": 413,
     "content_type": 415,
     "rate_limited": 429,
     "too_many_open": 429,
@@ -32,6 +34,8 @@ STATUSES: Final[dict[str, int]] = {
     **dict.fromkeys(("busy", "storage_full", "ledger_locked", "ledger_unusable", "not_running"), 503),
     **dict.fromkeys(("plugin_broken", "series_unanswered", "store_unavailable", "backend_unknown"), 503),
     "timeout": 408,
+    "url_failed": 502,
+    "inputs_full": 507,
 }
 """By code. Every other code is the request's own fault: 422 if its JSON could be read, else 400."""
 UNREADABLE: Final = frozenset({"not_json", "not_utf8", "binary_frame", "bad_envelope"})
@@ -98,7 +102,7 @@ def _place(path: str, route: Route | None) -> str:
     for name in route.in_path:
         if field == route.renamed.get(name, name):
             return f"path.{name}"
-    if route.method == "GET":
+    if not route.has_body:
         names = {known: name for name, known in route.fields.items()}
         return f"query.{names.get(field, field)}{rest}" if inner else "query"
     return f"$.{inner}" if field else f"${inner}"

@@ -1,8 +1,8 @@
 """The HTTP routes below `/v1`: which request each one is, and from where its fields come.
 
-A route is the same request as on the websocket. Fields that are in the path come from there. Of a GET the others come
-from the query, of a POST from the body, which is a JSON object. The server and the OpenAPI document are made from this
-table.
+A route is the same request as on the websocket. Fields that are in the path come from there. Of a GET or DELETE the
+others come from the query, of a POST from the body, which is a JSON object. The server and the OpenAPI document are
+made from this table.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Route(msgspec.Struct, frozen=True, dict=True):
     Events, if a client accepts `text/event-stream`.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     kind: str
     summary: str
@@ -54,6 +54,11 @@ class Route(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def request(self) -> type[Message]:
         return REQUESTS[self.kind]
+
+    @cached_property
+    def has_body(self) -> bool:
+        """Whether its fields come in a body."""
+        return self.method == "POST"
 
     @cached_property
     def waits(self) -> bool:
@@ -78,6 +83,8 @@ class Route(msgspec.Struct, frozen=True, dict=True):
 BATCHES, BATCH, IMAGE = "/v1/batches", "/v1/batches/{batch_id}", "/v1/images/{image}"
 FILE: Final = f"{IMAGE}/file"
 """The bytes of an image, for a token or a signature. It is no request of the websocket, so it is not in the table."""
+INPUTS: Final = "/v1/inputs"
+"""PUT takes the bytes of an input file. It is no request of the websocket, so it is not in the table."""
 STORE: Final = "/v1/stores/{store}/series"
 _PAGE: Final = {"cursor": "before"}
 
@@ -92,6 +99,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", f"{IMAGE}/recipe", "get_recipe", "What made an image."),
     Route("GET", IMAGE, "get_image", "One image, by public id or by batch_id/index."),
     Route("GET", "/v1/characters", "list_characters", "Characters with their defaults, by name.", renamed=_PAGE),
+    Route("POST", INPUTS, "add_input", "Have the daemon fetch an input file.", status=201),
+    Route("GET", INPUTS, "list_inputs", "Input files, newest first.", renamed=_PAGE),
+    Route("DELETE", f"{INPUTS}/{{input}}", "forget_input", "Give up an input file."),
     Route("GET", "/v1/explain", "explain", "The history of an image, a batch or a number without an image."),
     Route("GET", "/v1/events", "read_log", "A page of the log, or the log as it grows.", stream="subscribe"),
     Route("POST", "/v1/workflows/check", "check_workflow", "What would be done with a workflow."),

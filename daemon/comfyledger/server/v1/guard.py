@@ -29,8 +29,9 @@ BUCKETS_MAX: Final = 1_024
 """Rates of so many tokens are remembered. Revoked ones are among them until the daemon has seen as many others."""
 EXPOSED: Final = "Content-Range, ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After"
 PREFLIGHT: Final = {
-    "Access-Control-Allow-Methods": "GET, HEAD, POST",
-    "Access-Control-Allow-Headers": "Authorization, Comfyledger-Client, Content-Type, Idempotency-Key, Last-Event-ID",
+    "Access-Control-Allow-Methods": "DELETE, GET, HEAD, POST, PUT",
+    "Access-Control-Allow-Headers": "Authorization, Comfyledger-Client, Content-Disposition, Content-Type,"
+    " Idempotency-Key, Last-Event-ID",
     "Access-Control-Max-Age": "600",
 }
 
@@ -58,12 +59,17 @@ async def expect(request: web.Request) -> web.Response | None:
     if request.version < HttpVersion11:
         return None
     if wanted.lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
+        await send_continue(request)
         return None
     request[HEADERS] = dict(FIXED)
     text = f"The request expects {wanted[:100]!r}."
     return problem(Refused("invalid_field", text, hint="Omit the header Expect.", path="header.Expect"))
+
+
+async def send_continue(request: web.Request) -> None:
+    """Ask for a body that the client holds back. It counts as no part of the answer."""
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0
 
 
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -45,7 +45,7 @@ def routes() -> list[web.RouteDef]:
 def _route(route: Route) -> web.RouteDef:
     path = route.path.replace("{image}", "{image:.+}")
     handle = functools.partial(_handle, route)
-    make = web.get if route.method == "GET" else web.post
+    make = {"GET": web.get, "POST": web.post, "DELETE": web.delete}[route.method]
     return make(path, handle, expect_handler=expect)
 
 
@@ -59,7 +59,8 @@ async def _handle(route: Route, request: web.Request) -> web.StreamResponse:
     label, wait_s = label_of(request, caller), read_wait(request) if route.waits else None
     answer = await _answer(request, route, context, caller, label)
     headers = _headers(request, answer)
-    status = 200 if isinstance(answer, wire.BatchAccepted) and answer.dry_run else route.status
+    is_old = isinstance(answer, wire.InputInfo) and not answer.new
+    status = 200 if is_old or (isinstance(answer, wire.BatchAccepted) and answer.dry_run) else route.status
     if wait_s is not None and isinstance(answer, wire.BatchAccepted | wire.BatchInfo) and answer.batch_id:
         is_new = route.request is wire.SubmitBatch
         answer = await settled(request, context, caller, answer.batch_id, wait_s, is_new=is_new)
@@ -70,7 +71,7 @@ async def _handle(route: Route, request: web.Request) -> web.StreamResponse:
 
 
 async def _answer(request: web.Request, route: Route, context: Context, caller: Caller, label: str) -> Answer:
-    if route.method == "GET":
+    if not route.has_body:
         return await answering.answer(context, caller, label, read_get(request, route), b"")
     body = await read_body(request, route, context.door.frame_bytes_max)
     try:
@@ -86,7 +87,7 @@ def _headers(request: web.Request, answer: Answer) -> dict[str, str]:
     match answer:
         case wire.BatchAccepted(dry_run=False, batch_id=batch_id):
             return {"Location": BATCH.format(batch_id=batch_id)}
-        case wire.Batches() | wire.Images() | wire.Characters() if answer.more:
+        case wire.Batches() | wire.Images() | wire.Inputs() | wire.Characters() if answer.more:
             return {"Link": _next_link(request, answer.next_cursor)}
         case _:
             return {}

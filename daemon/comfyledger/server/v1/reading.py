@@ -49,7 +49,7 @@ _with_id: Final = msgspec.json.Decoder(_WithId)
 
 
 def read_get(request: web.Request, route: Route) -> Message:
-    """The message of a GET. Raises Refused(unknown_field, invalid_field)."""
+    """The message of a GET or a DELETE. Raises Refused(unknown_field, invalid_field)."""
     return read_query(route, _path_fields(request, route), _parameters(request, route))
 
 

@@ -17,6 +17,7 @@ from comfyledger.wire.answers.events import (
     SubscriptionEnded,
     Unsubscribed,
 )
+from comfyledger.wire.answers.inputs import InputInfo, Inputs
 from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.recipes import Recipe
 from comfyledger.wire.answers.server import ErrorInfo, Info, Waiting, Welcome
@@ -42,6 +43,9 @@ RESULTS: Final[dict[str, type[Answer]]] = {
     "get_recipe": Recipe,
     "list_images": Images,
     "list_characters": Characters,
+    "add_input": InputInfo,
+    "list_inputs": Inputs,
+    "forget_input": InputInfo,
     "cancel": ChangedCount,
     "retry": ChangedCount,
     "recover": Recovered,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from comfyledger.wire.requests.inputs import AddInput, ForgetInput, ListInputs
 from comfyledger.wire.requests.parts import Message
 from comfyledger.wire.requests.reading import (
     Explain,
@@ -32,6 +33,9 @@ REQUESTS: Final[dict[str, type[Message]]] = {
     "get_recipe": GetRecipe,
     "list_images": ListImages,
     "list_characters": ListCharacters,
+    "add_input": AddInput,
+    "list_inputs": ListInputs,
+    "forget_input": ForgetInput,
     "cancel": Cancel,
     "retry": Retry,
     "recover": Recover,

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from comfyledger.core.media import BYTES
 from comfyledger.errors import CODES
 from comfyledger.wire.answers import RESULTS
 from comfyledger.wire.answers.batches import BatchAccepted, BatchInfo
 from comfyledger.wire.answers.events import StreamedEvent
+from comfyledger.wire.answers.inputs import InputInfo
 from comfyledger.wire.problems import CONTENT_TYPE, Problem, status_of
 from comfyledger.wire.requests.reading import Subscribe
 from comfyledger.wire.requests.submitting import SubmitBatch
@@ -18,6 +20,7 @@ from comfyledger.wire.routes import (
     CLIENT_HEADER,
     EVENT_STREAM,
     FILE,
+    INPUTS,
     KEY_HEADER,
     LAST_EVENT_ID,
     LISTS,
@@ -32,6 +35,7 @@ JSON: Final = "application/json"
 TAGS: Final = {
     "batches": "Ask for images, look at batches, give them up or try them again.",
     "images": "Look at images, at their files and at their history.",
+    "inputs": "Files for workflows to load: add, list and forget them.",
     "events": "What happened: pages of the log, or a stream of it.",
     "control": "Stop and continue work, take up what failed, erase what is to be forgotten.",
     "series": "Numbers: open a series, and continue above what a store holds.",
@@ -40,7 +44,7 @@ TAGS: Final = {
 _TAG_OF: Final = {
     **dict.fromkeys(("pause", "resume", "recover", "forget"), "control"),
     **dict.fromkeys(("server", "workflows", "characters", "backends", "stores"), "server"),
-    **{part: part for part in ("batches", "images", "events", "series")},
+    **{part: part for part in ("batches", "images", "inputs", "events", "series")},
     "explain": "images",
 }
 """By the first part of the path behind /v1. `/v1/stores/{store}/series` is about series."""
@@ -55,6 +59,7 @@ def openapi(version: str) -> dict[str, Any]:
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     paths[FILE] = {"get": _file()}
+    paths[INPUTS]["put"] = _put_input()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -95,7 +100,7 @@ def operation_id(route: Route) -> str:
 
 def _operation(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
     parts = route.path.removeprefix("/v1/").split("/")
-    body = _body(route, schemas) if route.method == "POST" else None
+    body = _body(route, schemas) if route.has_body else None
     asked = [route, *([route.as_stream] if route.stream else [])]
     about = {} if route.part else {"description": "\n\n".join(_words(one.request.__doc__ or "") for one in asked)}
     return {
@@ -124,7 +129,7 @@ def _all_parameters(asked: list[Route], schemas: dict[str, Schema]) -> list[Sche
 def _parameters(route: Route, kind: Schema) -> Iterator[Schema]:
     for name in route.in_path:
         yield _parameter("path", name, route.renamed.get(name, name), kind)
-    if route.method == "GET":
+    if not route.has_body:
         for name, field in route.fields.items():
             yield _parameter("query", name, field, kind)
     if route.waits:
@@ -221,6 +226,35 @@ _IMAGE: Final = "The image: its public id, folder included, or `<batch_id>/<inde
 _SIGNATURE: Final = "The signature of image, variant and `expires`, in hexadecimal. Given together with `expires`."
 
 
+def _put_input() -> dict[str, Any]:
+    """The bytes of an input file: no request of the websocket, so not in the table of routes."""
+    answer = {"$ref": COMPONENTS + InputInfo.__name__}
+    return {
+        "operationId": "put_input",
+        "tags": ["inputs"],
+        "summary": "Add an input file.",
+        "description": _words(_PUT),
+        "parameters": [
+            _given("query", "name", _NAMED, {"type": "string", "minLength": 1, "maxLength": 255}, "portrait.png"),
+            _given("header", CLIENT_HEADER, _LABEL, {"type": "string", "minLength": 1, "maxLength": 64}, "my-app"),
+        ],
+        "requestBody": {"required": True, "description": "The file itself.", "content": {BYTES: {}}},
+        "responses": {
+            "200": _answered("The input file, which this client had already.", answer),
+            "201": _answered("The new input file.", answer),
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    }
+
+
+_PUT: Final = """The body is the file as it is, with or without a length. The same bytes are the same input file. Its
+content type is ignored. With `Expect: 100-continue` a refusal comes before the body is sent."""
+_NAMED: Final = (
+    "The name of the file. Only its extension counts, and only where the bytes do not say what they are. "
+    "`filename` in the header `Content-Disposition` does the same."
+)
+
+
 # ---- answers
 
 
@@ -234,6 +268,8 @@ def _responses(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
     found = {str(route.status): _answered(text, schema)}
     if route.stream:
         found["200"]["content"][EVENT_STREAM] = {"schema": {"$ref": COMPONENTS + StreamedEvent.__name__}}
+    if answer is InputInfo and route.status == 201:
+        found["200"] = _answered("The input file, which this client had already.", schema)
     if answer is BatchAccepted:
         batch = {"$ref": COMPONENTS + BatchInfo.__name__}
         found["201"]["headers"] = {"Location": {"description": "The batch.", "schema": {"type": "string"}}}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,7 @@ import structlog
 from comfyledger import crash_points
 from comfyledger.errors import Refused, SpoolUnusable
 from comfyledger.workers.inputs import folder
+from comfyledger.workers.inputs.known import Known
 from comfyledger.workers.inputs.room import Bounds, Room
 from comfyledger.workers.media.broken_file import Broken, Walked
 from comfyledger.workers.media.media_file import ProvedFile, proved, walk_alone
@@ -42,8 +43,6 @@ log = structlog.get_logger("comfyledger.inputs")
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-Known = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
-"""Of these digests, the ones whose bytes the ledger says are here, with their extensions."""
 
 
 class Adding(Protocol[T_co]):

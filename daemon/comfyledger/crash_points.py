@@ -55,6 +55,8 @@ POINTS: Final[dict[str, str]] = {
     # an input
     "input.received": "All bytes of an input have come; nothing of it is checked.",
     "input.pinned": "An input is checked and synced, under a temporary name.",
+    "input.deleting": "An input that nothing needs is about to be deleted here; that it goes is logged.",
+    "input.deleted": "An input is durably deleted here; that it has gone is not logged.",
     "input.kept": "An input and its folder are on stable storage; that is not logged.",
     # an input at ComfyUI
     "input.sending": "A file is about to be uploaded to ComfyUI; that is logged.",

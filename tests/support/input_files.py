@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,24 @@ class Client:
         self._book.owners.setdefault(file.sha256, set()).add(self._label)
         self.recorded.append(file)
         return file
+
+
+class Remover:
+    """Who removes a file. `before`: called before it is recorded that the file has gone."""
+
+    def __init__(self, book: Book, sha256: str, before: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._book, self._sha256, self._before = book, sha256, before
+        self.recorded: list[bool] = []
+        self.was_known: list[bool] = []
+
+    async def is_unwanted(self) -> bool:
+        return self._sha256 not in self._book.here
+
+    async def record(self, *, found: bool) -> None:
+        if self._before is not None:
+            await self._before()
+        self.recorded.append(found)
+        self.was_known.append(self._sha256 in self._book.here)
 
 
 def opened(root: Path, book: Book, **bounds: Any) -> InputStore:

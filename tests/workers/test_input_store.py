@@ -22,7 +22,7 @@ from comfyledger.workers.inputs.store import InputStore
 from comfyledger.workers.media.broken_file import Broken
 from comfyledger.workers.spool import files as files_module
 from comfyledger.workers.spool.files import NoPlace
-from support.input_files import Book, Client, add, digest, opened
+from support.input_files import Book, Client, Remover, add, digest, opened
 from support.media_builders import wav
 from support.spool_files import image, stream
 
@@ -340,22 +340,37 @@ async def test_what_is_added_again_meanwhile_is_not_removed(
     store: InputStore, root: Path, book: Book, client: Client
 ) -> None:
     await add(store, client)
-
-    async def is_unwanted() -> bool:
-        return digest(PNG) not in book.here
-
+    remover = Remover(book, digest(PNG))
     book.forget(digest(PNG))
     adding = asyncio.create_task(add(store, client))
-    while not store._turns:
+    while not store.is_busy(digest(PNG)):
         await asyncio.sleep(0)
-    assert not await store.remove(digest(PNG), is_unwanted)
+    await store.remove(digest(PNG), remover)
     await adding
-    assert files(root) == {place(PNG)}
+    assert (files(root), remover.recorded) == ({place(PNG)}, [])
     book.forget(digest(PNG))
-    assert await store.remove(digest(PNG), is_unwanted)
-    assert not await store.remove(digest(PNG), is_unwanted)
-    assert files(root) == set()
+    for _ in range(2):
+        await store.remove(digest(PNG), remover)
+    assert (files(root), remover.recorded) == (set(), [True, False])
     assert store.used_bytes == 0
+
+
+async def test_nobody_adds_the_same_bytes_before_it_is_recorded_that_they_have_gone(
+    store: InputStore, root: Path, book: Book, client: Client
+) -> None:
+    await add(store, client)
+    book.forget(digest(PNG))
+    again = list[asyncio.Task[object]]()
+
+    async def adds_again() -> None:
+        again.append(asyncio.create_task(add(store, client)))
+        await asyncio.sleep(0.01)
+
+    remover = Remover(book, digest(PNG), adds_again)
+    await store.remove(digest(PNG), remover)
+    assert remover.was_known == [False]
+    await again[0]
+    assert files(root) == {place(PNG)}
 
 
 # ---- the start

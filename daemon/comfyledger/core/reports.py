@@ -205,9 +205,10 @@ class InputSending(InputReport, frozen=True):
 
 
 class InputUnused(InputReport, frozen=True):
-    """No open batch seems to need the input. The answer says whether it is erased now."""
+    """No open batch seems to need the input; or its file is `missing`, whoever needs it. The answer says whether it is
+    erased now."""
 
-    reason: Literal["forgotten", "expired", "quota"]
+    reason: Literal["forgotten", "expired", "quota", "missing"]
 
 
 class InputRemoving(InputReport, frozen=True):

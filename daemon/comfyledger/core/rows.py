@@ -118,6 +118,8 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
     """Empty for one output whose files are images; see `every_output`."""
     origin: Origin | None = None
     """The image whose recipe it was made from."""
+    loads_files: bool = False
+    """Whether one of its prompts loads an input or an image."""
 
     @property
     def every_output(self) -> tuple[OutputNamed, ...]:
@@ -306,6 +308,11 @@ class InputRow(msgspec.Struct, frozen=True, gc=False):
     def is_usable(self) -> bool:
         """Whether a new batch may use it."""
         return self.here == "kept" and not self.forgetting
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is to be erased as soon as no open prompt needs it."""
+        return self.forgetting and (self.here == "kept" or any(copy.state == "sent" for copy in self.copies))
 
     @property
     def is_going(self) -> bool:

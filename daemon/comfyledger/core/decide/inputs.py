@@ -156,10 +156,10 @@ def _may_be_sent(draft: Draft, row: InputRow | None, report: InputSending) -> bo
 
 
 def _unused(draft: Draft, row: InputRow | None, report: InputUnused) -> Wanted:
-    is_there = row is not None and (row.here == "kept" or any(copy.state == "sent" for copy in row.copies))
-    if row is None or not is_there or draft.state.input_use(report.sha256).open:
+    """What was forgotten goes everywhere; anything else goes from the daemon's own folder alone."""
+    if row is None or not (row.is_ending if report.reason == "forgotten" else row.is_usable):
         return Wanted(go=False)
-    if row.forgetting != (report.reason == "forgotten"):
+    if draft.state.input_use(report.sha256).open and report.reason != "missing":
         return Wanted(go=False)
     draft.emit(InputErased(report.sha256, report.reason))
     return Wanted(go=True)

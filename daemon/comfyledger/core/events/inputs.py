@@ -66,15 +66,15 @@ class InputForgotten(Event, frozen=True):
 
 
 class InputErased(Event, frozen=True):
-    """No open batch needs the input, and the daemon removes its bytes. If it was forgotten, its copies at every ComfyUI
-    are removed too; `input_removed` says when that is done."""
+    """No open batch needs the input, and the daemon removes its bytes; or they are gone. If it was forgotten, its
+    copies at every ComfyUI are removed too; `input_removed` says when that is done."""
 
     sha256: InputSha256
     reason: Annotated[
-        Literal["forgotten", "expired", "quota"],
+        Literal["forgotten", "expired", "quota", "missing"],
         Meta(
-            description="Why: `forgotten`, `expired` (unused for `keep_days`), or `quota` (others needed its room; "
-            "`quota_bytes`)."
+            description="Why: `forgotten`, `expired` (unused for `keep_days`), `quota` (others needed its room; "
+            "`quota_bytes`), or `missing` (its file was not there at a start of the daemon)."
         ),
     ]
 

@@ -50,6 +50,7 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
         metadata=event.metadata,
         pending=len(event.images),
         origin=event.origin,
+        loads_files=any(prompt.loads for prompt in event.prompts),
     )
     if batch.every_output != event.outputs:
         batch = replace(batch, outputs=event.outputs)

@@ -55,6 +55,16 @@ class Adding(Protocol[T_co]):
         """Make it durable in the ledger that the file is here. It is not cancelled."""
 
 
+class Removing(Protocol):
+    """Whoever removes a file."""
+
+    async def is_unwanted(self) -> bool:
+        """Whether the ledger still says that nothing needs the file."""
+
+    async def record(self, *, found: bool) -> None:
+        """Make it durable in the ledger that the file is not here any more. `found`: it was."""
+
+
 class Turn:
     """Who is busy with the same bytes. `proved`: what the turn before found, while nobody has removed it."""
 
@@ -88,6 +98,8 @@ class InputStore:
         self._rooted: set[str] = set()
         """Folders whose names in the root are on stable storage."""
         self._turns: dict[str, Turn] = {}
+        self.make_room: Callable[[int], Awaitable[None]] | None = None
+        """Called before a file of so many bytes is kept, to remove others that nothing needs."""
         self._failure: SpoolUnusable | None = None
         self._failed = asyncio.Event()
         try:
@@ -173,6 +185,8 @@ class InputStore:
             raise Broken("poison", f"The daemon died {strikes} times while it checked this file.")
         size_bytes = await to_end(partial(folder.size_of, source))
         if not await adding.knows(sha256):
+            if self.make_room is not None:
+                await self.make_room(size_bytes)
             self._room.check_quota(self.used_bytes, size_bytes)
         self._sizes.setdefault(sha256, size_bytes)
         extension = (await self._known((sha256,))).get(sha256, "")
@@ -230,19 +244,24 @@ class InputStore:
             file.close()
         return None
 
-    async def remove(self, sha256: str, is_unwanted: Callable[[], Awaitable[bool]]) -> bool:
-        """Delete a file durably, if it is still unwanted when nobody adds the same bytes. Returns whether it was here.
+    async def remove(self, sha256: str, removing: Removing) -> None:
+        """Delete a file durably and record it, if it is still unwanted when nobody adds the same bytes.
 
-        Raises NoPlace, SpoolUnusable, and whatever `is_unwanted` raises.
+        Raises NoPlace, SpoolUnusable, and whatever `removing` raises.
         """
         async with self._turn(sha256) as turn:
-            if not await is_unwanted():
-                return False
-            turn.proved = None
-            self._sizes.pop(sha256, None)
-            return await to_end(partial(self._discard, sha256))
+            if await removing.is_unwanted():
+                turn.proved = None
+                found = await to_end(partial(self._discard, sha256))
+                self._sizes.pop(sha256, None)
+                await removing.record(found=found)
+
+    def is_busy(self, sha256: str) -> bool:
+        """Whether somebody adds or removes these bytes."""
+        return sha256 in self._turns
 
     def _discard(self, sha256: str) -> bool:
+        crash_points.at("input.deleting")
         gone = folder.discard_each(self._root, sha256)
         if gone:
             sync_folder(gone[0].parent)

@@ -20,6 +20,7 @@ from comfyledger.ledger.sqlite.log_table import LogTable, one_moment, read_head
 from comfyledger.maintenance.audit.chain import links_hold
 from comfyledger.maintenance.audit.findings import Tally, silent
 from comfyledger.maintenance.audit.fold import Scratch
+from comfyledger.maintenance.audit.parallel import Folders
 from comfyledger.maintenance.audit.run import audit
 from comfyledger.maintenance.audit.streams import Account, counted, range_agrees, ranges, series_agree, templates_agree
 from comfyledger.maintenance.open_read_only import open_read_only
@@ -68,7 +69,8 @@ def _told(tally: Tally, whole: bool) -> None:
 
 def whole(path: Path, tally: Tally) -> dict[str, float]:
     """`getrusage` counts in KiB here. For a child it may report what this process had when the child began."""
-    took = seconds(lambda: audit(path, path.parent / "no-spool", None, time.time(), tally, silent))
+    folders = Folders(str(path.parent / "no-spool"), str(path.parent / "no-inputs"))
+    took = seconds(lambda: audit(path, folders, None, time.time(), tally, silent))
     kib = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {"whole": took, "peak_bytes": kib * 1024}
 

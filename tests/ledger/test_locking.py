@@ -119,6 +119,7 @@ from comfyledger.maintenance.restore import Wanted, restore
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.ledger.sqlite.reader import Reader
 from support.ledger_builders import NOW_MS, submission, take
+from support.ledger_on_disk import folders_of
 
 root = Path(sys.argv[1])
 
@@ -161,7 +162,7 @@ for request in ("first", "later"):
     asyncio.run(read(ledger))
     backup(ledger, root / f"{request}.db", 0.0, silent)
     backup(ledger, root / f"{request}.db", 0.0, silent, force=True)
-    audit(ledger, root / "spool", None, 0.0, Tally(), silent)
+    audit(ledger, folders_of(root), None, 0.0, Tally(), silent)
     replay(ledger, 1, root / f"{request}-at.db", silent)
     take(opened, Forget("app", f"batch-app-{request}"))
     assert opened.scrub()

@@ -15,6 +15,7 @@ from comfyledger.maintenance.audit.run import audit
 from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.maintenance.rebuild import rebuild
 from support.ledger_builders import check_tables, raw, submission, take
+from support.ledger_on_disk import folders_of
 
 
 def changed(path: Path, *statements: str) -> None:
@@ -37,7 +38,7 @@ def used(path: Path) -> Path:
 def whole(path: Path) -> list[str]:
     """What an audit finds, and in what it does not count as found."""
     tally = Tally()
-    audited = audit(path, path.parent / "spool", None, 0.0, tally, silent)
+    audited = audit(path, folders_of(path.parent), None, 0.0, tally, silent)
     assert tally.kinds == ()
     return list(audited.foreign)
 
@@ -202,7 +203,7 @@ def test_what_no_log_can_give_back_comes_from_a_backup(used: Path, table: str) -
         Ledger.open(used)
     assert "comfyledger restore" in refused.value.hint
     tally = Tally()
-    audit(used, used.parent / "spool", None, 0.0, tally, silent)
+    audit(used, folders_of(used.parent), None, 0.0, tally, silent)
     assert "schema_changed" in {kind.kind for kind in tally.kinds}
 
 

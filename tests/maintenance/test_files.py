@@ -1,13 +1,16 @@
-"""The file itself, the texts beside the log, and the spool: what is missing, foreign or changed is named."""
+"""The file itself, the texts beside the log, the spool and the inputs: what is missing, foreign or changed is named."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from comfyledger.core.commands import AddInput, ForgetInput
+from comfyledger.core.reports import InputGone
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit.findings import EXAMPLES_MAX, MENDS, Tally, silent
@@ -15,7 +18,7 @@ from comfyledger.maintenance.audit.run import audit
 from comfyledger.maintenance.audit.spool import check_spool
 from comfyledger.maintenance.open_read_only import open_read_only
 from support.ledger_builders import submission
-from support.ledger_on_disk import Place, render, rows, take_group
+from support.ledger_on_disk import Place, folders_of, render, rows, take_group
 
 R1, R2 = "batch-app-r1", "batch-app-r2"
 
@@ -33,7 +36,7 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path, name: str) -> None:
     rows(tmp_path / "foreign.db", "CREATE TABLE mine (a)")
     (tmp_path / "empty.db").touch()
     with pytest.raises(LedgerUnusable):
-        audit(tmp_path / name, tmp_path / "spool", None, 0.0, Tally(), silent)
+        audit(tmp_path / name, folders_of(tmp_path), None, 0.0, Tally(), silent)
 
 
 def test_a_dropped_trigger_is_found(place: Place) -> None:
@@ -163,6 +166,58 @@ def test_a_link_in_the_spool_is_not_followed(place: Place, tmp_path: Path) -> No
     (tmp_path / "far" / "1.png").write_text("x")
     os.symlink(tmp_path / "far", place.spool / "link")
     assert place.kinds() == {"spool_foreign": [str(place.spool / "link")]}
+
+
+# ---- the inputs
+
+PICTURE = b"a picture that somebody gave"
+SHA256 = hashlib.sha256(PICTURE).hexdigest()
+
+
+@pytest.fixture
+def lying(place: Place) -> Path:
+    """The file of an input that the ledger knows."""
+    ledger = Ledger.open(place.path)
+    take_group(ledger, AddInput("app", SHA256, len(PICTURE), "png", 8, 8, "whole"))
+    ledger.close()
+    path = place.folder / "inputs" / SHA256[:2] / f"{SHA256}.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(PICTURE)
+    return path
+
+
+def test_an_input_that_lies_where_it_should_is_right(place: Place, lying: Path) -> None:
+    (lying.parent / f".{SHA256}-3.pinned").write_text("x")
+    (lying.parent / f".{SHA256}.strikes").write_text("x")
+    (lying.parent.parent / ".3.raw").write_text("x")
+    (lying.parent.parent / ".ledger").write_text("{}")
+    assert place.kinds() == {}
+
+
+def test_an_input_that_is_gone_or_changed_is_found(place: Place, lying: Path) -> None:
+    lying.write_bytes(PICTURE[:-1] + b"?")
+    assert place.kinds() == {"input_changed": [str(lying)]}
+    lying.unlink()
+    assert place.kinds() == {"input_missing": [str(lying)]}
+
+
+def test_an_input_that_is_being_removed_may_be_there_or_not(place: Place, lying: Path) -> None:
+    ledger = Ledger.open(place.path)
+    take_group(ledger, ForgetInput("app", SHA256))
+    assert place.kinds() == {}
+    lying.write_bytes(b"a stub")
+    assert place.kinds() == {}
+    take_group(ledger, InputGone(SHA256, ""))
+    ledger.close()
+    assert place.kinds() == {"input_foreign": [str(lying)]}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", f"{SHA256}.png", f"00/{SHA256}.png", f"{SHA256[:2]}/{SHA256}.webp"])
+def test_a_file_among_the_inputs_that_the_ledger_does_not_know_is_found(place: Place, lying: Path, name: str) -> None:
+    path = place.folder / "inputs" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(PICTURE)
+    assert place.kinds() == {"input_foreign": [str(path)]}
 
 
 # ---- findings

@@ -15,7 +15,7 @@ from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.maintenance.audit import parallel, run
 from comfyledger.maintenance.audit.findings import EXAMPLES_MAX, Tally
 from comfyledger.maintenance.open_read_only import open_read_only
-from support.ledger_on_disk import Place
+from support.ledger_on_disk import Place, folders_of
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +110,7 @@ def test_who_is_interrupted_waits_for_nothing_and_leaves_no_process(
     monkeypatch.setattr(subprocess, "Popen", Noting)
     monkeypatch.setattr(parallel, "EVENTS_A_SEGMENT", 1)
     with open_read_only(place.path) as live:
-        scope = parallel.Scope(str(place.path), read_head(live), str(place.spool), 0.0)
+        scope = parallel.Scope(str(place.path), read_head(live), folders_of(place.folder), 0.0)
         with pytest.raises(KeyboardInterrupt):
             parallel.check_in_parallel(live, scope, interrupted)
     assert started

@@ -21,7 +21,7 @@ from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.audit import parallel, streams
 from comfyledger.maintenance.audit.findings import Progress, Tally, silent
-from comfyledger.maintenance.audit.parallel import Known, Scope, Task
+from comfyledger.maintenance.audit.parallel import Folders, Known, Scope, Task
 from comfyledger.maintenance.audit.run import Audited, audit
 from comfyledger.maintenance.audit.spool import YOUNG_S
 from comfyledger.maintenance.open_read_only import open_read_only
@@ -61,6 +61,11 @@ def render(ledger: Ledger, spool: Path, batch_id: str, indexes: Sequence[int], s
             take_group(ledger, UploadIntended(*up), UploadDone(*up, url="file:///x.png"))
 
 
+def folders_of(state: Path) -> Folders:
+    """The folders of files in a state folder."""
+    return Folders(str(state / "spool"), str(state / "inputs"))
+
+
 class Place:
     """A state folder with a ledger of two batches: three images stored, then two kept of three."""
 
@@ -82,7 +87,7 @@ class Place:
 
     def look(self, anchor: Path | None = None) -> tuple[Audited, Tally]:
         tally = Tally()
-        found = audit(self.path, self.spool, anchor, now_s=self.later_s(), tally=tally, progress=silent)
+        found = audit(self.path, folders_of(self.folder), anchor, now_s=self.later_s(), tally=tally, progress=silent)
         return found, tally
 
     def later_s(self) -> float:
@@ -122,7 +127,7 @@ def seen_in_parts(path: Path) -> Known:
     """What an audit of a long log sees, in parts of a few events each."""
     small = (patch.object(parallel, "EVENTS_A_SEGMENT", 5), patch.object(streams, "EVENTS_A_RANGE", 7))
     with open_read_only(path) as live, patch.object(parallel, "answers_to", answered_here), small[0], small[1]:
-        scope = Scope(str(path), read_head(live), str(path.parent / "spool"), 0.0)
+        scope = Scope(str(path), read_head(live), folders_of(path.parent), 0.0)
         return parallel.check_in_parallel(live, scope, silent)
 
 

@@ -194,15 +194,20 @@ async def test_a_batch_that_is_forgotten_takes_its_input_along(house: House) -> 
 
 
 async def test_a_burst_of_batches_is_one_sweep(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweeps: list[int] = []
+    first, sweeps = list[int](), list[int]()
 
     async def counted() -> int:
         sweeps.append(1)
         return 0
 
+    async def whole() -> int:
+        first.append(1)
+        return 0
+
+    monkeypatch.setattr(house.retention, "clear", whole)
     monkeypatch.setattr(house.retention, "clear_forgotten", counted)
     async with house.sweeping():
-        await asyncio.sleep(0.01)
+        await until(lambda: first, "the first sweep is over")
         for number in range(50):
             house.take(AddInput("app", f"{number:064x}", 1, "png", 1, 1, "whole"))
             house.take(submit(f"b{number}", 1, loads=(loading(f"{number:064x}"),)))

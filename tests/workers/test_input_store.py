@@ -25,6 +25,7 @@ from comfyledger.workers.spool.files import NoPlace
 from support.input_files import Book, Client, Remover, add, digest, opened
 from support.media_builders import wav
 from support.spool_files import image, stream
+from support.waiting import until
 
 PNG = image()
 
@@ -364,7 +365,7 @@ async def test_nobody_adds_the_same_bytes_before_it_is_recorded_that_they_have_g
 
     async def adds_again() -> None:
         again.append(asyncio.create_task(add(store, client)))
-        await asyncio.sleep(0.01)
+        await until(lambda: store._turns[digest(PNG)].users == 2, "it waits for its turn")
 
     remover = Remover(book, digest(PNG), adds_again)
     await store.remove(digest(PNG), remover)

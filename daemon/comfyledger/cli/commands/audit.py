@@ -39,14 +39,15 @@ EXAMPLES_SHOWN = 3
 def audit(
     ctx: click.Context, config_path: Path | None, stores: bool, deep: bool, anchor: Path | None, as_json: bool
 ) -> None:
-    """Compare log, tables, texts, spool and stores with each other. Changes nothing; the daemon may run."""
+    """Compare log, tables, texts, spool, inputs and stores with each other. Changes nothing; the daemon may run."""
     from comfyledger.maintenance.audit.findings import Tally
+    from comfyledger.maintenance.audit.parallel import Folders
     from comfyledger.maintenance.audit.run import audit as compare
 
     found = settings_of(ctx, config_path)
-    tally = Tally()
+    tally, folders = Tally(), Folders(str(found.spool_path), str(found.inputs_path))
     with refusing(), bars() as progress:
-        audited = compare(found.ledger_path, found.spool_path, anchor, time.time(), tally, progress)
+        audited = compare(found.ledger_path, folders, anchor, time.time(), tally, progress)
         if stores:
             with redirect_stdout(sys.stderr):  # Log lines of plugins must not be among the JSON.
                 asyncio.run(_audit_stores(found, deep, tally, progress))

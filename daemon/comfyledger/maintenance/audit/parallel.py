@@ -28,6 +28,7 @@ from comfyledger.maintenance.audit import compare
 from comfyledger.maintenance.audit.chain import is_at, links_hold
 from comfyledger.maintenance.audit.file import check_file
 from comfyledger.maintenance.audit.findings import Kind, Progress, Tally, part, silent
+from comfyledger.maintenance.audit.inputs import check_inputs
 from comfyledger.maintenance.audit.spool import check_spool
 from comfyledger.maintenance.audit.streams import (
     Account,
@@ -49,12 +50,19 @@ NICENESS: Final = 10
 """So that rendering on the same machine goes first."""
 
 
+class Folders(msgspec.Struct, frozen=True):
+    """The folders of the files that a ledger has rows about."""
+
+    spool: str
+    inputs: str
+
+
 class Scope(msgspec.Struct, frozen=True):
-    """What is checked: a ledger's chain up to a head, and its spool. `now_s` is the wall clock."""
+    """What is checked: a ledger's chain up to a head, and its files. `now_s` is the wall clock."""
 
     path: str
     head: Head
-    spool: str
+    folders: Folders
     now_s: float
 
 
@@ -105,13 +113,15 @@ def _sum(accounts: Iterable[Account | None]) -> Account | None:
 
 
 def check_rest(live: sqlite3.Connection, scope: Scope, tally: Tally, progress: Progress) -> None:
-    """Check what is neither chain nor projection: the file itself, the texts, and the spool."""
+    """Check what is neither chain nor projection: the file itself, the texts, the spool and the inputs."""
     with part("the file", tally):
         check_file(live, tally, progress)
     with part("the texts", tally):
         compare.check_texts(live, tally, progress)
     with part("the rows of the images", tally):
-        check_spool(live, Path(scope.spool), scope.now_s, tally, progress)
+        check_spool(live, Path(scope.folders.spool), scope.now_s, tally, progress)
+    with part("the rows of the inputs", tally):
+        check_inputs(live, Path(scope.folders.inputs), scope.now_s, tally, progress)
 
 
 # ---- the processes

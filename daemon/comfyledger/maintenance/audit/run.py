@@ -1,4 +1,4 @@
-"""An audit: the chain and its anchor, the file, the projections, the texts, the spool and, if asked for, the stores.
+"""An audit: the chain and its anchor, the file, the projections, the texts, the files and, if asked for, the stores.
 
 It changes nothing and needs no daemon. Each part is checked whatever the others found, so that one damaged page does
 not hide a lost image.
@@ -21,7 +21,7 @@ from comfyledger.ledger.sqlite.log_table import LogTable, one_moment, read_head
 from comfyledger.maintenance.audit import chain, compare, parallel
 from comfyledger.maintenance.audit.findings import Progress, Tally, part
 from comfyledger.maintenance.audit.fold import Scratch
-from comfyledger.maintenance.audit.parallel import Known, Scope
+from comfyledger.maintenance.audit.parallel import Folders, Known, Scope
 from comfyledger.maintenance.audit.stores import Comparison
 from comfyledger.maintenance.open_read_only import Identity, identity_of, open_read_only
 from comfyledger.plugins import OpenedStore, prepared
@@ -48,7 +48,7 @@ class Audited(msgspec.Struct, frozen=True):
         return schema_objects.listed(self.foreign)
 
 
-def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tally, progress: Progress) -> Audited:
+def audit(path: Path, folders: Folders, anchor: Path | None, now_s: float, tally: Tally, progress: Progress) -> Audited:
     """Audit everything but the stores. `now_s` is the wall clock, because files carry its times.
 
     Raises LedgerUnusable if the file is no ledger, Refused if the anchor is none, OSError if something cannot be read.
@@ -60,7 +60,7 @@ def audit(path: Path, spool: Path, anchor: Path | None, now_s: float, tally: Tal
         audited = Audited(identity_of(live), Head(), foreign=schema.named_foreign(live))
         with part("the log", log):
             audited = msgspec.structs.replace(audited, head=chain.fixed_head(LogTable(live), log))
-        _check_all(live, Scope(str(path), audited.head, str(spool), now_s), log, tally, progress)
+        _check_all(live, Scope(str(path), audited.head, folders, now_s), log, tally, progress)
         if anchor is not None:
             with part("the log", log):
                 audited = _anchored(live, audited, known, anchor, log)

@@ -28,8 +28,8 @@ _PAGE: Final = 500
 _KEPT: Final = re.compile(rf"([1-9][0-9]{{0,14}})\.({EXTENSION})")
 _TEMPORARY: Final = re.compile(r"\.[1-9][0-9]*-a[0-9]+-[0-9]+\.(?:raw|pinned)")
 """The names of kept files, and of files that are still being written. The daemon removes the latter at its start."""
-_OWNER: Final = frozenset({".ledger", ".ledger.new"})
-"""Files of `workers/spool/folder_lock.py`: they name the ledger that the spool belongs to."""
+OWNER: Final = frozenset({".ledger", ".ledger.new"})
+"""Files of `workers/spool/folder_lock.py`: they name the ledger that a folder belongs to."""
 _IMAGES: Final = "SELECT row FROM images WHERE (batch_id, image) > (?, ?) ORDER BY batch_id, image LIMIT ?"
 
 
@@ -41,8 +41,8 @@ def check_spool(connection: sqlite3.Connection, root: Path, now_s: float, tally:
         if row.sha256 and (row.batch_id in folders or _must_stay(row)) and _wrong(root, row):
             _add_if_still_wrong(connection, root, row, tally)
         progress("files of the spool", number, total)
-    for path in _files(root):
-        if not _TEMPORARY.fullmatch(path.name) and not _is_known(connection, root, path) and _is_old(path, now_s):
+    for path in files_in(root):
+        if not _TEMPORARY.fullmatch(path.name) and not _is_known(connection, root, path) and is_old(path, now_s):
             sentence = f"The ledger does not know this file, or has forgotten it: {path.relative_to(root)}."
             tally.add("spool_foreign", str(path), sentence)
 
@@ -91,12 +91,12 @@ def _row(connection: sqlite3.Connection, batch_id: str, index: int) -> ImageRow 
     return projections.load(connection, (ImageKey(batch_id, index),)).image(batch_id, index)
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Every file in the spool. Links to folders are not followed."""
+def files_in(root: Path) -> Iterator[Path]:
+    """Every file in a folder like the spool, and in the folders in it. Links to folders are not followed."""
     for entry in _entries(root):
         if entry.is_dir(follow_symlinks=False):
             yield from (Path(inner.path) for inner in _entries(Path(entry.path)))
-        elif entry.name not in _OWNER:
+        elif entry.name not in OWNER:
             yield Path(entry.path)
 
 
@@ -122,8 +122,8 @@ def _waits(connection: sqlite3.Connection, batch_id: str, index: int) -> bool:
     return row is not None and any(waiting_index(prompt, file.image) == index for file in row.waiting)
 
 
-def _is_old(path: Path, now_s: float) -> bool:
-    """False if it has gone meanwhile."""
+def is_old(path: Path, now_s: float) -> bool:
+    """Whether the daemon is not about to record a file; False if it has gone meanwhile."""
     with suppress(FileNotFoundError):
         return now_s - path.lstat().st_mtime >= YOUNG_S
     return False

@@ -24,11 +24,12 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, BinaryIO, Self, cast
 
 from comfyledger import wire
 from comfyledger.client.finding import Address, find_daemon
 from comfyledger.client.link import Feed, Link, Pushed
+from comfyledger.client.uploading import Uploader
 from comfyledger.client.workflow_files import read_workflow
 from comfyledger.core.media import Medium
 from comfyledger.errors import Refused
@@ -59,6 +60,7 @@ class Client:
             return find_daemon(url, token, state_dir, os.environ)
 
         self._link = Link(find, name, timeout_s, wait, on_waiting)
+        self._uploader = Uploader(find, name, timeout_s)
 
     async def __aenter__(self) -> Self:
         """Connect. Raises Refused(not_running, unauthorized, forbidden_host, forbidden_origin, protocol_version)."""
@@ -192,6 +194,26 @@ class Client:
     async def list_characters(self, *, before: str | None = None, limit: int = 50) -> wire.Characters:
         """A page of the characters that have defaults, with what each backend lacks for them."""
         return await self._link.ask(wire.ListCharacters(before, limit), wire.Characters)
+
+    async def add_input(
+        self, file: str | os.PathLike[str] | bytes | BinaryIO, *, name: str | None = None
+    ) -> wire.InputInfo:
+        """Send a file for workflows to load: a path, bytes, or an open binary file, which is read to its end.
+
+        Its `input` goes into a request as `{"input": ...}`. The same bytes are the same input file. `name` says what
+        bytes are that do not say it themselves; default: the name of the path. It needs no open connection.
+
+        Raises Refused(input_broken, input_too_large, inputs_full, storage_full), OSError of the file.
+        """
+        return await self._uploader.upload(file, name)
+
+    async def list_inputs(self, *, before: str | None = None, limit: int = 50) -> wire.Inputs:
+        """A page of the input files that can be used, newest first."""
+        return await self._link.ask(wire.ListInputs(before, limit), wire.Inputs)
+
+    async def forget_input(self, input: str, *, all_labels: bool = False) -> wire.InputInfo:
+        """Give up an input file. Raises Refused(input_missing)."""
+        return await self._link.ask(wire.ForgetInput(input, all_labels), wire.InputInfo)
 
     async def cancel(self, batch_id: str, images: Sequence[int] = ()) -> wire.ChangedCount:
         return await self._link.ask(wire.Cancel(batch_id, list(images)), wire.ChangedCount)

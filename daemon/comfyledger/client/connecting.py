@@ -45,7 +45,7 @@ class Stranger(OSError):
 async def connected(address: Address) -> AsyncIterator[ClientConnection]:
     """Raises OSError, EOFError, InvalidHandshake, InvalidURI; `why_not` turns each into a refusal."""
     headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
-    through: dict[str, Any] = {"unix": True, "sock": await _socket(address)} if address.unix_path else {}
+    through: dict[str, Any] = {"unix": True, "sock": await trusted_socket(address)} if address.unix_path else {}
     opened = await _Direct(
         address.websocket,
         **through,
@@ -70,7 +70,7 @@ class _Direct(connect):
         return exc
 
 
-async def _socket(address: Address) -> socket.socket:
+async def trusted_socket(address: Address) -> socket.socket:
     """A socket connected to a process that may see the token. Raises OSError."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:

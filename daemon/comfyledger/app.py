@@ -225,11 +225,13 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     backends = build_backends(settings, session, keys, progress, reporter, state.reader)
     tools = workflow_tools(settings.limits.check_workflows, settings.limits.graph_bytes_max)
     stack.push_async_callback(tools.converter.close)
-    checks = tools.checks
-    background = build_background(settings, state, engine, stores, backends, secrets, reporter, checks, time.time)
+    images = FileSource(stores, state.reader, state.spool)
+    background = build_background(
+        settings, state, engine, stores, backends, secrets, reporter, tools.checks, images, time.time
+    )
     progress.abouts.extend(renderer.about for renderer in background.renderers.values())
     context = await _context(
-        settings, state, engine, progress, stores, backends, workflows, characters, tools, notifier
+        settings, state, engine, progress, stores, backends, workflows, characters, tools, images, notifier
     )
     await background.sweep_and_check()
     await engine.load()
@@ -282,6 +284,7 @@ async def _context(
     workflows: dict[str, WorkflowSource],
     characters: Characters,
     tools: WorkflowTools,
+    images: FileSource,
     notifier: Notifier,
 ) -> Context:
     """What the server answers from."""
@@ -311,7 +314,7 @@ async def _context(
         uptime_s=lambda: int(time.monotonic() - started),
         version=__version__,
         metrics=metrics,
-        file_source=FileSource(stores, state.reader, state.spool),
+        file_source=images,
         disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path},
         notifier=notifier,
     )

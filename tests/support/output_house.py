@@ -21,13 +21,13 @@ from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.reports import Report
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.scheduling.effects import FetchPrompt, FollowPrompt, SubmitPrompt, effects_of_prompt
-from comfyledger.core.values import Blob, blob_of
+from comfyledger.core.values import Blob, LoadedFile, blob_of
 from comfyledger.workers.comfyui.fetch import Bounds
 from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.reporting import Secrets
 from comfyledger.workers.spool.spool import Spool
-from support.core_builders import given, submit
+from support.core_builders import adding, given, submit
 from support.media_builders import movie, png
 
 NODES = ("9", "10")
@@ -55,7 +55,7 @@ class House:
     """The workers, and all that they see of the world."""
 
     def __init__(self, spool: Spool, command: SubmitBatch, bounds: Bounds) -> None:
-        self.ledger = given(command)
+        self.ledger = given(*(adding(load.sha256) for load in _loads(command)), command)
         self.graph: dict[str, Any] = GRAPH
         self.spool = spool
         self.on_disk: set[str] = set()
@@ -71,6 +71,7 @@ class House:
         check = NodeCheck(part, WorkflowChecks("full"))
         self.node_classes: ObjectInfo | None = None
         more: dict[str, Any] = {"wants_previews": lambda _: False, "node_check": check, "version": part}
+        more["input_files"] = part
         self.renderer = Renderer(part, part, part, part, spool, part, bounds, secrets, **more)
 
     # ---- rows
@@ -194,6 +195,10 @@ class House:
         words = self.ledger.image(index).words
         texts = [blob for report in self.reports for blob in _blobs(report)]
         return next(blob.content.decode() for blob in texts if blob.digest == words)
+
+
+def _loads(command: SubmitBatch) -> list[LoadedFile]:
+    return [load for prompt in command.prompts for load in prompt.loads]
 
 
 def _blobs(report: Report) -> list[Blob]:

@@ -83,6 +83,7 @@ class Backend:
         part: Any = self
         bounds = Bounds(10**6, 10**6, True)
         more: dict[str, Any] = {"wants_previews": lambda _: False, "node_check": part, "version": part}
+        more["input_files"] = part
         renderer = Renderer(part, part, part, part, part, part, bounds, NO_SECRETS, **more)
         await renderer.follow(FollowPrompt("b1", 1, 1, "main", PROMPT_ID, self.prompt_row.images))
         (report,) = self.reports

@@ -107,7 +107,7 @@ class UploadForm:
 def check_taken(name: str, size_bytes: int, status: int, answer: bytes) -> None:
     """Raises NotTaken unless ComfyUI wrote the file under its name, and NotReached if a proxy answered instead."""
     if status == _TOO_LARGE:
-        text = f"ComfyUI takes no file of {size_bytes:,} bytes. Start it with a larger --max-upload-size (in MB)."
+        text = f"ComfyUI takes no file of {size_bytes:,} bytes. Start it with a larger --max-upload-size."
         raise NotTaken("input_too_large", text, final=True)
     if status in _LANE:
         raise NotReached(f"http_{status}", f"ComfyUI answered with HTTP {status} to an upload.", sent=True)

@@ -69,7 +69,8 @@ class PromptHasFinished(PromptReport, frozen=True):
 
 
 class PromptHasFailed(PromptReport, frozen=True):
-    """`code`: execution_error, timeout, file_missing, broken, too_slow, redirected, poison or http_STATUS.
+    """`code`: execution_error, timeout, file_missing, broken, too_slow, redirected, poison, input_failed or
+    http_STATUS.
 
     `final`: another attempt would end in the same way, so none is made.
     """

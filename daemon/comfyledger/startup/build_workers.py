@@ -10,17 +10,21 @@ from typing import Any
 import msgspec
 
 from comfyledger.comfyui.workflow_checks import WorkflowChecks
-from comfyledger.core.values import backend_lane
+from comfyledger.core.reports import InputSending
+from comfyledger.core.results import Wanted
+from comfyledger.core.values import LoadedFile, backend_lane
 from comfyledger.engine import Engine
 from comfyledger.plugins import OpenedStore
 from comfyledger.settings import Settings
 from comfyledger.startup.build_comfyui import Backend
 from comfyledger.startup.open_state import State
 from comfyledger.workers.comfyui.fetch import Bounds
+from comfyledger.workers.comfyui.input_files import InputFiles
 from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.dispatch import Workers
-from comfyledger.workers.inputs.remove import InputRemover
+from comfyledger.workers.file_source import FileSource
+from comfyledger.workers.inputs.loaded_bytes import LoadedBytes
 from comfyledger.workers.inputs.store import InputStore
 from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
@@ -63,19 +67,20 @@ def build_background(
     secrets: Secrets,
     reporter: Reporter,
     checks: WorkflowChecks,
+    images: FileSource,
     now_s: Callable[[], float],
 ) -> Background:
     """Nothing of it runs yet. `now_s`: the wall clock, to which the age of files is compared."""
     reader, spool = state.reader, state.spool
     rows = RowCache(engine.view, reader)
+    held = LoadedBytes(state.inputs, images, rows)
     renderers = {
-        name: _renderer(settings, one, rows, state, secrets, reporter, checks) for name, one in backends.items()
+        name: _renderer(settings, one, rows, state, secrets, reporter, checks, held) for name, one in backends.items()
     }
     disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
     uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
-    sources, remover = SourceFinder(rows, reporter), InputRemover(state.inputs, reporter)
     return Background(
-        workers=Workers(renderers, uploader, deleter, sources, remover, reporter, disk_guard),
+        workers=Workers(renderers, uploader, deleter, SourceFinder(rows, reporter), reporter, disk_guard),
         asker=Asker(stores, engine, random.Random()),  # noqa: S311 (jitter)
         renderers=renderers,
         retention=Retention(spool, reader, settings.spool.keep_days, now_s, list(_outputs(settings, state, now_s))),
@@ -93,6 +98,7 @@ def _renderer(
     secrets: Secrets,
     reporter: Reporter,
     checks: WorkflowChecks,
+    held: LoadedBytes,
 ) -> Renderer:
     spool = settings.spool
     return Renderer(
@@ -107,8 +113,19 @@ def _renderer(
         wants_previews=backend.wants_previews,
         node_check=NodeCheck(backend.node_classes, checks),
         version=backend.version,
+        input_files=_input_files(settings, backend, reporter, held),
         fetches_max=settings.limits.fetches_max,
     )
+
+
+def _input_files(settings: Settings, backend: Backend, reporter: Reporter, held: LoadedBytes) -> InputFiles:
+    async def intend(load: LoadedFile, name: str) -> bool:
+        report = InputSending(load.sha256, load.extension, load.size_bytes, backend.name, name, load.source)
+        answer = await reporter.report(report)
+        return isinstance(answer, Wanted) and answer.go
+
+    folder = settings.comfyui[backend.name].input_dir
+    return InputFiles(backend.client, backend.node_classes, held, intend, Path(folder) if folder else None)
 
 
 def _outputs(settings: Settings, state: State, now_s: Callable[[], float]) -> Iterator[Outputs]:

@@ -23,7 +23,6 @@ from comfyledger.core.scheduling.effects import (
 )
 from comfyledger.errors import Unusable
 from comfyledger.workers.comfyui.renderer import Renderer
-from comfyledger.workers.inputs.remove import InputRemover
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.sources import SourceFinder
 from comfyledger.workers.spool.disk_guard import DiskGuard
@@ -34,14 +33,12 @@ log = structlog.get_logger("comfyledger.work")
 
 
 class Workers(msgspec.Struct, frozen=True):
-    """All workers: a renderer for each backend, one uploader and one deleter for all stores, one finder of sources, one
-    remover of inputs from the daemon's own folder."""
+    """All workers: a renderer for each backend, one uploader and one deleter for all stores, one finder of sources."""
 
     renderers: Mapping[str, Renderer]
     uploader: Uploader
     deleter: Deleter
     sources: SourceFinder
-    input_remover: InputRemover
     reporter: Reporter
     disk_guard: DiskGuard
 
@@ -53,9 +50,9 @@ class Workers(msgspec.Struct, frozen=True):
             case DeleteImage():
                 await self._with_store(effect, self.deleter.delete(effect))
             case PromptEffect():
-                await self._render(effect)
-            case RemoveInput(backend=""):
-                await self.input_remover.remove(effect.sha256)
+                await self._at_backend(effect)
+            case RemoveInput() if effect.backend:
+                await self._at_backend(effect)
             case FindSources():
                 await self.sources.find(effect)
             case _:
@@ -71,7 +68,7 @@ class Workers(msgspec.Struct, frozen=True):
             log.exception("effect.died", effect=list(effect.key))
             await self.reporter.stuck(effect.lane, "internal", f"{type(error).__name__}: {error}")
 
-    async def _render(self, effect: PromptEffect) -> None:
+    async def _at_backend(self, effect: PromptEffect | RemoveInput) -> None:
         renderer = self.renderers.get(effect.backend)
         if renderer is None:
             await self.reporter.stuck(effect.lane, "unconfigured", f"There is no [comfyui.{effect.backend}] any more.")
@@ -85,6 +82,8 @@ class Workers(msgspec.Struct, frozen=True):
                 await renderer.follow(effect)
             case CancelPrompt():
                 await renderer.cancel(effect)
+            case RemoveInput():
+                await renderer.remove_input(effect)
             case FetchPrompt():
                 await self.disk_guard.fetch(partial(renderer.fetch, effect))
             case _:

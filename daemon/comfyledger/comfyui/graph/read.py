@@ -64,6 +64,7 @@ __all__ = [
     "read_workflow",
     "secrets_in",
     "seeds_text",
+    "with_values",
     "without",
 ]
 
@@ -199,10 +200,17 @@ def fill(
 
 def _with(graph: Graph, plan: Plan, values: Mapping[str, Any], prefixes: Sequence[str | None]) -> dict[str, Any]:
     """A copy that shares all nodes except those that get a value."""
-    places = [(*_place(graph, address), value) for address, value in values.items()]
-    places += [
-        (*_prefix_place(graph, output), prefix) for output, prefix in zip(plan.every_output, prefixes, strict=True)
-    ]
+    outputs = zip(plan.every_output, prefixes, strict=True)
+    prefixed = [(*_prefix_place(graph, output), prefix) for output, prefix in outputs]
+    return _filled(graph, [*((*_place(graph, address), value) for address, value in values.items()), *prefixed])
+
+
+def with_values(graph: Graph, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with these values, by address. It shares all other nodes. Raises Refused (unknown_input)."""
+    return _filled(graph, ((*_place(graph, address), value) for address, value in values.items()))
+
+
+def _filled(graph: Graph, places: Iterable[tuple[str, str, Any]]) -> dict[str, Any]:
     filled = dict(graph)
     touched: set[str] = set()
     for node_id, name, value in places:

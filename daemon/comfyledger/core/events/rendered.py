@@ -176,7 +176,8 @@ class PromptFailed(Event, frozen=True):
             " file; in older releases also more files than images), `file_missing`, `broken`, `too_slow` "
             "(a file did not arrive in time), `redirected` (a file is only at another address), `poison` "
             "(the daemon stopped too often while it checked a file), `not_rendered` (an image was retried "
-            "while the attempt ran, and the attempt made no file for it), or `http_STATUS`.",
+            "while the attempt ran, and the attempt made no file for it), `input_failed` (a file that the prompt "
+            "loads cannot be had, or ComfyUI does not take it), or `http_STATUS`.",
             examples=["execution_error"],
         ),
     ]

@@ -30,6 +30,7 @@ from comfyledger.comfyui.node_classes import NodeClasses
 from comfyledger.comfyui.transfer import FileMissing, NotGiven, NotReached
 from comfyledger.core.media import extension_of, medium_of
 from comfyledger.core.values import LoadedFile
+from comfyledger.workers.inputs.loaded_bytes import BytesGone, BytesLater
 from comfyledger.workers.spool.files import entered
 
 NAMES_KEPT: Final = 10_000
@@ -44,14 +45,6 @@ nothing takes the place of every other file."""
 log = structlog.get_logger("comfyledger.inputs")
 
 T = TypeVar("T")
-
-
-class BytesGone(Exception):
-    """The bytes of a file are not here, nor in a store. The text says which and why."""
-
-
-class BytesLater(Exception):
-    """The bytes of a file cannot be had now."""
 
 
 class FileFault(Exception):
@@ -71,7 +64,8 @@ class Bytes(Protocol):
 
 
 Intend = Callable[[LoadedFile, str], Awaitable[bool]]
-"""Makes it durable that a file will be sent under a name; says whether it may be."""
+"""Makes it durable that a file will be under a name, and says whether it may be. It is asked before each use: the file
+may have been forgotten meanwhile."""
 
 
 class InputFiles:
@@ -87,7 +81,7 @@ class InputFiles:
         self._folder = folder
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._etags: OrderedDict[str, str] = OrderedDict()
-        """By name, of files whose bytes were read; empty if the ETag does not tell the next change."""
+        """By name, of files whose bytes were read."""
 
     async def placed(self, graph: Graph, loads: Sequence[LoadedFile]) -> dict[str, str]:
         """Have every file in the input folder. Returns the name for each address of the graph.
@@ -135,8 +129,8 @@ class InputFiles:
 
     async def _place(self, name: str, load: LoadedFile) -> None:
         async with self._turn(load.sha256):
-            if name not in self._etags and not await self._intend(load, name):
-                raise FileFault(f"The input file sha256:{load.sha256} is being removed.", final=True)
+            if not await self._intend(load, name):
+                raise FileFault(_forgotten(load), final=True)
             if await self._holds(name, load):
                 return
             crash_points.at("input.sending")
@@ -163,7 +157,8 @@ class InputFiles:
         return False
 
     def _remember(self, name: str, etag: str) -> None:
-        self._etags[name] = etag
+        if etag:
+            self._etags[name] = etag
         while len(self._etags) > NAMES_KEPT:
             self._etags.popitem(last=False)
 
@@ -197,6 +192,12 @@ class InputFiles:
                 await self._comfyui.system_stats()
                 raise FileFault(trouble.text, final=isinstance(trouble, NotGiven) and trouble.final) from trouble
             raise
+
+
+def _forgotten(load: LoadedFile) -> str:
+    if load.source is None:
+        return f"The input sha256:{load.sha256} was forgotten."
+    return "The image that it is made from was forgotten, or has other bytes now. Retry the batch to look again."
 
 
 async def _is(found: InputFile, load: LoadedFile) -> bool:

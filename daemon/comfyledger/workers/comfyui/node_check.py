@@ -7,7 +7,7 @@ releases. A model may have been removed since.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from comfyledger.comfyui.node_classes import NodeClasses
@@ -26,8 +26,12 @@ class NodeCheck:
         self._checks = checks
         self._held: Recent[str, bool] = Recent(HELD_KEPT)
 
-    async def mistakes(self, batch_id: str, template: Template, inputs: Mapping[str, Any]) -> tuple[NodeMistake, ...]:
+    async def mistakes(
+        self, batch_id: str, template: Template, inputs: Mapping[str, Any], loads: Collection[str] = ()
+    ) -> tuple[NodeMistake, ...]:
         """Why ComfyUI would refuse a prompt of a batch, by a fresh answer; empty if it would not, or cannot be asked.
+
+        `loads`: the addresses that get a file. ComfyUI has it when the prompt is sent, and need not list it before.
 
         A batch that was held before and continues is not held again by an answer from before it did: somebody may have
         installed meanwhile what was missing.
@@ -36,10 +40,10 @@ class NodeCheck:
             return ()
         continues, now = self._held.get(batch_id) is not None, asyncio.get_running_loop().time()
         info = await self._classes.latest()
-        if info is not None and not self._checks.mistakes(template, [inputs], info).every:
+        if info is not None and not self._checks.mistakes(template, [inputs], info, [loads]).every:
             return ()
         info = await (self._classes.next(now) if continues else self._classes.fresh(now, None))
-        found = self._checks.mistakes(template, [inputs], info).every if info is not None else ()
+        found = self._checks.mistakes(template, [inputs], info, [loads]).every if info is not None else ()
         if found:
             self._held.put(batch_id, True)
         return found

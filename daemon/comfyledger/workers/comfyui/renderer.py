@@ -10,9 +10,11 @@ from collections.abc import Callable
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.server_version import ServerVersion
 from comfyledger.comfyui.watch import Watcher
+from comfyledger.workers.comfyui.copy_remover import CopyRemover
 from comfyledger.workers.comfyui.fetch import FETCHES_MAX, Bounds, Fetcher
 from comfyledger.workers.comfyui.follow import Follower
 from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
+from comfyledger.workers.comfyui.input_files import InputFiles
 from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.outcomes import Outcomes
 from comfyledger.workers.comfyui.submit import Submitter
@@ -22,7 +24,8 @@ from comfyledger.workers.spool.spool import Spool
 
 
 class Renderer:
-    """One backend's worker: `submit`, `follow`, `cancel` and `fetch`. `comfyui` and `watcher` are of the same server.
+    """One backend's worker: `submit`, `follow`, `cancel`, `fetch`, `remove_input`. `comfyui` and `watcher` are of
+    the same server.
 
     `about` is what is being followed, by prompt_id: the progress feed reads it.
     """
@@ -41,14 +44,16 @@ class Renderer:
         wants_previews: Callable[[str], bool],
         node_check: NodeCheck,
         version: ServerVersion,
+        input_files: InputFiles,
         fetches_max: int = FETCHES_MAX,
     ) -> None:
         outcomes = Outcomes(comfyui, row_cache, history_cleanup, reporter)
         submitter = Submitter(
-            comfyui, watcher, row_cache, outcomes, reporter, secrets, wants_previews, node_check, version
+            comfyui, watcher, row_cache, outcomes, reporter, secrets, wants_previews, node_check, version, input_files
         )
         follower = Follower(comfyui, watcher, row_cache, outcomes, reporter, submitter.posted)
         fetcher = Fetcher(comfyui, row_cache, spool, outcomes, reporter, bounds, secrets, fetches_max)
         self.submit = submitter.submit
         self.follow, self.cancel, self.about = follower.follow, follower.cancel, follower.about
         self.fetch = fetcher.fetch
+        self.remove_input = CopyRemover(comfyui, input_files, reporter).remove

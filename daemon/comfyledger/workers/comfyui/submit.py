@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import structlog
 
 from comfyledger import crash_points
 from comfyledger.comfyui.answers import NodeErrors, PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.graph import checks, read
+from comfyledger.comfyui.graph.nodes import locate
 from comfyledger.comfyui.server_version import ServerVersion
 from comfyledger.comfyui.transfer import NotReached
 from comfyledger.comfyui.watch import Watcher
@@ -32,16 +34,21 @@ from comfyledger.core.reports import (
 from comfyledger.core.results import Wanted
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import SubmitPrompt
-from comfyledger.core.values import prompt_uuid
+from comfyledger.core.values import LoadedFile, prompt_uuid
+from comfyledger.workers.comfyui.input_files import FileFault, InputFiles
 from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.outcomes import Outcomes, asked_for, images_per_output, report_of
+from comfyledger.workers.inputs.loaded_bytes import BytesLater
 from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
 
 TEMPLATES_KEPT: Final = 32
 TURN_S: Final = 1.0
 """How long a prompt waits for those that were begun before it. People expect this order; it is not promised."""
+HTTP_REFUSED: Final = 400
 HTTP_TOO_LARGE: Final = 413
+
+log = structlog.get_logger("comfyledger.work")
 
 
 class Unfit(msgspec.Struct, frozen=True):
@@ -66,6 +73,12 @@ class Job(msgspec.Struct, frozen=True):
     prompt_id: str
     graph: dict[str, Any]
     outputs: dict[str, int]
+    loads: tuple[LoadedFile, ...] = ()
+    """What the graph loads. It has their names only when they are at ComfyUI."""
+
+    def with_files(self, names: Mapping[str, str]) -> dict[str, Any]:
+        """The graph with the name of a file at each address."""
+        return read.with_values(self.graph, names)
 
     def touched_by(self, error: NodeErrors) -> list[int]:
         """The outputs that will not run because of an error."""
@@ -90,6 +103,7 @@ class Submitter:
         wants_previews: Callable[[str], bool],
         node_check: NodeCheck,
         version: ServerVersion,
+        input_files: InputFiles,
     ) -> None:
         self._comfyui = comfyui
         self._watcher = watcher
@@ -100,6 +114,7 @@ class Submitter:
         self._wants_previews = wants_previews
         self._node_check = node_check
         self._version = version
+        self._input_files = input_files
         self._templates: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._posting: dict[str, asyncio.Event] = {}
 
@@ -137,7 +152,6 @@ class Submitter:
             words = self._reporter.error_text(job.text) if job.text else None
             await self._reporter.report(report_of(PromptWasRefused, effect, code=job.code, words=words))
             return
-        await self._turn(prompt_id)
         await self._send(effect, job)
 
     async def _turn(self, prompt_id: str) -> None:
@@ -156,21 +170,65 @@ class Submitter:
         if effect.resumed and await self._outcomes.has_begun(effect):
             await self._outcomes.gone(effect, restarted=True)
             return
+        try:
+            answer = await self._answer(effect, job)
+        except FileFault as fault:
+            await self._outcomes.failed(effect, "input_failed", fault.text, final=fault.final)
+        except BytesLater as later:
+            log.info("prompt.waits_for_bytes", batch_id=effect.batch_id, prompt=effect.prompt, error=str(later))
+        else:
+            if answer is not None:
+                await self._reporter.works(effect.lane)
+                await self._take(effect, job, answer)
+
+    async def _answer(self, effect: SubmitPrompt, job: Job) -> PromptAnswer | RefusalAnswer | None:
+        """What ComfyUI says to the prompt, once all files that it loads are there. If it refuses the prompt and one of
+        them is not there any more, that is why: once more. None if nobody wants it when the files are there.
+
+        Raises FileFault, BytesLater, NotReached.
+        """
+        graph = await self._with_files(effect, job)
+        if job.loads and not await self._is_wanted(effect):
+            return None
+        await self._turn(job.prompt_id)
+        answer = await self._post(effect, job, graph)
+        is_refused = isinstance(answer, RefusalAnswer) and answer.status == HTTP_REFUSED and job.loads
+        if is_refused and not await self._input_files.are_there(job.graph, job.loads):
+            answer = await self._post(effect, job, await self._with_files(effect, job))
+        return answer
+
+    async def _with_files(self, effect: SubmitPrompt, job: Job) -> dict[str, Any]:
+        """The graph that names the files, which are at ComfyUI then."""
+        if not job.loads:
+            return job.graph
+        if self._reporter.in_trouble(effect.lane):  # a file that does not go must not be the one call that probes
+            await self._comfyui.system_stats()
+            await self._reporter.works(effect.lane)
+        return job.with_files(await self._input_files.placed(job.graph, job.loads))
+
+    async def _is_wanted(self, effect: SubmitPrompt) -> bool:
+        """Whether it was not cancelled meanwhile: a large file takes its time."""
+        prompt = await self._row_cache.prompt(effect.batch_id, effect.prompt)
+        return prompt is not None and prompt.state == "submitting"
+
+    async def _post(self, effect: SubmitPrompt, job: Job, graph: dict[str, Any]) -> PromptAnswer | RefusalAnswer:
         client_id = self._watcher.sending(job.prompt_id)
         crash_points.at("prompt.posting")
         answer = await self._comfyui.post_prompt(
-            job.graph,
+            graph,
             prompt_id=job.prompt_id,
             client_id=client_id,
             outputs=list(job.outputs),
             previews=self._wants_previews(effect.batch_id),
         )
         crash_points.at("prompt.answered")
-        await self._reporter.works(effect.lane)
+        return answer
+
+    async def _take(self, effect: SubmitPrompt, job: Job, answer: PromptAnswer | RefusalAnswer) -> None:
         match answer:
             case PromptAnswer():
                 await self._answered(effect, job, answer)
-            case RefusalAnswer(status=400):
+            case RefusalAnswer(status=status) if status == HTTP_REFUSED:
                 await self._refused(effect, answer)
             case RefusalAnswer():
                 final = answer.status == HTTP_TOO_LARGE
@@ -213,7 +271,8 @@ class Submitter:
 
     async def _fits(self, effect: SubmitPrompt, parts: Parts) -> bool:
         """Whether ComfyUI would take the prompt. If not, its batch is held."""
-        mistakes = await self._node_check.mistakes(effect.batch_id, parts.template, parts.inputs)
+        loads = [load.at for load in parts.prompt.loads]
+        mistakes = await self._node_check.mistakes(effect.batch_id, parts.template, parts.inputs, loads)
         if mistakes:
             words = self._reporter.error_text(checks.summary(mistakes))
             await self._reporter.report(report_of(PromptDoesNotFit, effect, words=words))
@@ -260,7 +319,8 @@ class Submitter:
             secrets=secrets,
             left_out=recorded if recorded is not None else self._node_check.unneeded(template),
         )
-        return Job(prompt_id, graph, {output.node: number for number, output in asked_for(batch, prompt)})
+        outputs = {output.node: number for number, output in asked_for(batch, prompt)}
+        return Job(prompt_id, graph, outputs, tuple(load for load in prompt.loads if locate(graph, load.at)))
 
     async def _template(self, digest: str) -> dict[str, Any] | None:
         if digest not in self._templates:

@@ -1,0 +1,75 @@
+"""The bytes of what a prompt loads: of an input from the folder of inputs, of an earlier image from the spool or a
+store. They are exactly those that were recorded, or there are none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO, Final
+
+from comfyledger.core.rows import ImageRow
+from comfyledger.core.values import ImageAt, LoadedFile
+from comfyledger.errors import Refused
+from comfyledger.workers.file_source import FileSource
+from comfyledger.workers.inputs.store import InputStore
+from comfyledger.workers.row_cache import RowCache
+
+_LATER: Final = frozenset({"busy", "store_unavailable"})
+
+
+class BytesGone(Exception):
+    """The bytes of a file are not here, nor in a store. The text says which and what to do."""
+
+
+class BytesLater(Exception):
+    """The bytes of a file cannot be had now."""
+
+
+class LoadedBytes:
+    """Of one daemon."""
+
+    def __init__(self, inputs: InputStore, images: FileSource, rows: RowCache) -> None:
+        self._inputs = inputs
+        self._images = images
+        self._rows = rows
+
+    @asynccontextmanager
+    async def open(self, load: LoadedFile) -> AsyncIterator[BinaryIO]:
+        """The open file, at its beginning. Raises BytesGone, BytesLater."""
+        if load.source is None:
+            file = await self._input(load)
+            try:
+                yield file
+            finally:
+                file.close()
+        else:
+            image = await self._image(load.source, load.sha256)
+            async with self._opened(image) as file:
+                yield file
+
+    async def _input(self, load: LoadedFile) -> BinaryIO:
+        file = await asyncio.to_thread(self._inputs.open, load.sha256, load.extension)
+        if file is None:
+            hint = "Add the file again with `comfyledger input add FILE`, then retry the batch."
+            raise BytesGone(f"The bytes of the input sha256:{load.sha256} are not here any more. {hint}")
+        return file
+
+    async def _image(self, source: ImageAt, sha256: str) -> ImageRow:
+        image = await self._rows.image(source.batch_id, source.image)
+        if image is None or image.is_forgotten:
+            raise BytesGone("The image that it is made from was forgotten.")
+        if image.sha256 != sha256:
+            text = f"{image.public_id}, which it is made from, has other bytes now than it had."
+            raise BytesGone(f"{text} Retry the batch to use those.")
+        return image
+
+    @asynccontextmanager
+    async def _opened(self, image: ImageRow) -> AsyncIterator[BinaryIO]:
+        try:
+            async with self._images.open(image) as file:
+                yield file
+        except Refused as refusal:
+            text = f"{image.public_id}, which it is made from: {refusal.message}"
+            raise (BytesLater if refusal.code in _LATER else BytesGone)(text) from refusal

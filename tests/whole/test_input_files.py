@@ -1,0 +1,78 @@
+"""Files that prompts load lie at ComfyUI when it needs them, whatever happened to its input folder meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+from support.loaded_pictures import DARK, INPUT, NAME, RED, SHA256, add, loading
+from support.processes import House
+from support.wire_app import App, Frame
+
+
+async def made(app: App, request_id: str, **more: Any) -> Frame:
+    """The batch that loads the file, at its end."""
+    asked = {"workflow": loading(), "inputs": {"5.image": INPUT}, "quantity": 1, **more}
+    reply = await app.submit(request_id, **asked)
+    (batch,) = await app.settled(reply["batch_id"])
+    return batch
+
+
+def loaded(house: House, batch: Frame) -> set[bytes]:
+    """The first pixels that were made of the file: they follow from its bytes. Further down a name is drawn."""
+    return {house.drawn(house.stored()[image["public_id"]])[: 64 * 3] for image in batch["images"]}
+
+
+async def kinds(app: App) -> list[str]:
+    return [event["kind"] for event in await app.log()]
+
+
+async def test_a_file_is_sent_again_after_its_folder_was_emptied_and_comfyui_restarted(house: House) -> None:
+    await house.begin()
+    await add(house, RED)
+    async with house.app("app") as app:
+        first = await made(app, "r1", quantity=3)
+        second = await made(app, "r2")
+        assert [one["filename"] for one in house.comfyui.uploads()] == [f"{SHA256}.png"]
+        shutil.rmtree(house.comfyui.input)
+        await house.comfyui.restart()
+        third = await made(app, "r3")
+        assert len(house.comfyui.uploads()) == 2
+        assert loaded(house, first) == loaded(house, second) == loaded(house, third)
+        assert (await kinds(app)).count("input_sent") == 1
+
+
+async def test_a_file_that_was_replaced_while_comfyui_knew_it_is_sent_again(house: House) -> None:
+    await house.begin()
+    await add(house, RED)
+    async with house.app("app") as app:
+        first = await made(app, "r1")
+        (house.comfyui.input / NAME).write_bytes(DARK)
+        second = await made(app, "r2")
+    assert (house.comfyui.input / NAME).read_bytes() == RED
+    assert loaded(house, first) == loaded(house, second)
+
+
+@pytest.mark.parametrize("fault", ["cut", "short", "answer_lost"])
+async def test_an_upload_that_goes_wrong_is_made_again(house: House, fault: str) -> None:
+    await house.begin()
+    house.comfyui.control(upload_next=[fault])
+    await add(house, RED)
+    async with house.app("app") as app:
+        batch = await made(app, "r1")
+    assert [image["state"] for image in batch["images"]] == ["stored"]
+    assert (house.comfyui.input / NAME).read_bytes() == RED
+
+
+async def test_a_file_that_comfyui_writes_under_another_name_fails_its_image_with_the_reason(house: House) -> None:
+    await house.begin()
+    house.comfyui.control(upload_next=["other_name"])
+    await add(house, RED)
+    async with house.app("app") as app:
+        batch = await made(app, "r1")
+        (image,) = batch["images"]
+        assert (image["state"], image["code"]) == ("failed", "input_failed")
+        again = await app.submit("r2", quantity=1)
+        assert (await app.settled(again["batch_id"]))[0]["images"][0]["state"] == "stored", "others go on"

@@ -1,0 +1,93 @@
+"""Where the bytes come from that a prompt loads, and what it means that there are none."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, BinaryIO
+
+import pytest
+from msgspec.structs import replace
+
+from comfyledger.core.rows import ImageRow
+from comfyledger.core.values import ImageAt, LoadedFile
+from comfyledger.errors import Refused
+from comfyledger.workers.inputs.loaded_bytes import BytesGone, BytesLater, LoadedBytes
+from support.core_builders import forget, given, one_kept, one_stored, pinned, submit
+
+SHA256 = pinned(1).sha256
+INPUT, SOURCE = LoadedFile("5.image", None, SHA256, "png", 4), LoadedFile("5.image", ImageAt("b1", 1), SHA256, "png", 4)
+
+
+class Place:
+    """The folder of inputs, the spool and the ledger, of one image."""
+
+    def __init__(self) -> None:
+        self.file: BinaryIO | None = io.BytesIO(b"PNG!")
+        self.row: ImageRow | None = given(submit(quantity=1), one_kept()).image()
+        self.refusal: Refused | None = None
+        part: Any = self
+        images: Any = Images(self)
+        self.bytes = LoadedBytes(part, images, part)
+
+    def open(self, sha256: str, extension: str) -> BinaryIO | None:
+        assert (sha256, extension) == (SHA256, "png")
+        return self.file
+
+    async def image(self, batch_id: str, index: int) -> ImageRow | None:
+        return self.row
+
+    async def read(self, load: LoadedFile) -> bytes:
+        async with self.bytes.open(load) as file:
+            return file.read()
+
+
+class Images:
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    @asynccontextmanager
+    async def open(self, _: ImageRow) -> AsyncIterator[BinaryIO]:
+        if self._place.refusal is not None:
+            raise self._place.refusal
+        yield io.BytesIO(b"image")
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place()
+
+
+async def test_an_input_is_read_from_its_folder_and_closed(place: Place) -> None:
+    assert await place.read(INPUT) == b"PNG!"
+    assert place.file is not None
+    assert place.file.closed
+
+
+async def test_an_input_that_is_not_there_is_gone(place: Place) -> None:
+    place.file = None
+    with pytest.raises(BytesGone, match="comfyledger input add"):
+        await place.read(INPUT)
+
+
+async def test_a_source_is_read_as_an_image_is(place: Place) -> None:
+    assert await place.read(SOURCE) == b"image"
+
+
+async def test_a_source_that_was_forgotten_or_has_other_bytes_is_gone(place: Place) -> None:
+    ledger = given(submit(quantity=1), *one_stored(), forget())
+    assert place.row is not None
+    for row in (None, ledger.image(), replace(place.row, sha256="other")):
+        place.row = row
+        with pytest.raises(BytesGone):
+            await place.read(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("busy", BytesLater), ("store_unavailable", BytesLater), ("unknown_image", BytesGone)]
+)
+async def test_a_store_that_cannot_answer_now_is_asked_later(place: Place, code: str, kind: type[Exception]) -> None:
+    place.refusal = Refused(code, "No.")
+    with pytest.raises(kind, match="No"):
+        await place.read(SOURCE)

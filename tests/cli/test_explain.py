@@ -99,7 +99,11 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         (
             {"batch_id": BATCH, "by": "cli", "render": [1], "images": [1, 2], "upload": [3]},
             "retried by cli: images 1, 2 to be rendered again; images 3 to be stored again",
-        )
+        ),
+        (
+            {"by": "cli", "render": [1], "images": [1], "source": {"batch_id": "01SOURCE", "image": 2}},
+            "retried by cli with 01SOURCE/2, which they are made from: images 1 to be rendered again",
+        ),
     ],
     "prompt_submitting": [
         ({**RENDER, "prompt_id": "p", "backend": "main"}, "attempt 1 goes to ComfyUI main (prompt id p)"),

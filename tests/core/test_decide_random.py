@@ -15,16 +15,19 @@ from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
 
-from comfyledger.core.commands import OpenSeries, PauseLane, ResumeLane
+from comfyledger.core.commands import MadeFrom, OpenSeries, PauseLane, ResumeLane
 from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.sources import has_bytes, has_ended
 from comfyledger.core.reports import ImageIsLost, LaneWorks, SeriesAnswered
-from comfyledger.core.rows import BatchRow, LaneRow, PromptRow, Row
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Row
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import (
     DeleteImage,
     Effect,
     FetchPrompt,
+    FindSources,
     FollowPrompt,
     PromptEffect,
     StoreEffect,
@@ -32,13 +35,14 @@ from comfyledger.core.scheduling.effects import (
     UploadImage,
 )
 from comfyledger.core.scheduling.pending_work import PendingWork
-from comfyledger.core.values import EVERYTHING, Evidence, backend_lane, store_lane, user_lane
+from comfyledger.core.values import EVERYTHING, Evidence, ImageAt, LoadedFile, backend_lane, store_lane, user_lane
 from support.core_builders import (
     PlainLedger,
     accepted,
     cancel,
     deleted,
     dropping,
+    ended,
     failed,
     fallen,
     foreign,
@@ -57,6 +61,7 @@ from support.core_builders import (
     restoring,
     retry,
     series,
+    sources_of,
     stores,
     stuck,
     submit,
@@ -80,7 +85,7 @@ LANES = (
     *map(store_lane, STORES),
     *map(backend_lane, BACKENDS),
 )
-WIDE = Limits(queue_depth=10_000, fetches_max=10_000, uploads_max=10_000, cancels_max=10_000)
+WIDE = Limits(queue_depth=10_000, fetches_max=10_000, uploads_max=10_000, cancels_max=10_000, sources_max=10_000)
 Resolve = Callable[[PlainLedger], Message]
 Move = Callable[["Run"], None]
 
@@ -91,9 +96,24 @@ some_images = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 # ---- messages
 
 
+def sources_before(batch: str) -> st.SearchStrategy[tuple[ImageAt, ...]]:
+    """Images of earlier batches, which may not exist, or none."""
+    earlier = BATCHES[: BATCHES.index(batch)]
+    if not earlier:
+        return st.just(())
+    some = st.lists(
+        st.builds(ImageAt, st.sampled_from(earlier), st.sampled_from([1, 1, 1, 2, 3])), min_size=1, max_size=2
+    )
+    return st.one_of(st.just(()), some.map(tuple))
+
+
 def submits_of(*batches: str) -> st.SearchStrategy[Message]:
+    return st.sampled_from(batches).flatmap(submits_to)
+
+
+def submits_to(batch: str) -> st.SearchStrategy[Message]:
     return st.builds(
-        lambda batch, quantity, per_prompt, user, into, backend, priority, trust, outputs: submit(
+        lambda quantity, per_prompt, user, into, backend, priority, trust, outputs, sources: submit(
             batch,
             quantity,
             per_prompt=per_prompt,
@@ -104,8 +124,9 @@ def submits_of(*batches: str) -> st.SearchStrategy[Message]:
             backend=backend,
             priority=priority,
             trust=trust,
+            loads=tuple(LoadedFile(f"{place}.image", one) for place, one in enumerate(sources, 5)),
+            depth=BATCHES.index(batch) if sources else 0,
         ),
-        st.sampled_from(batches),
         st.integers(1, 5),
         st.integers(1, 3),
         st.sampled_from(USERS),
@@ -114,9 +135,12 @@ def submits_of(*batches: str) -> st.SearchStrategy[Message]:
         st.integers(0, 2),
         st.sampled_from([True, True, True, False]),
         st.sampled_from([1, 1, 2, 3]),
+        sources_before(batch),
     )
 
 
+made = st.lists(st.builds(MadeFrom, batch_ids, st.lists(st.integers(0, 3), max_size=3).map(tuple)), max_size=3)
+EVERY = tuple(MadeFrom(batch, (1, 2, 3, 4, 5)) for batch in BATCHES)
 lanes = st.sampled_from(LANES)
 found = st.tuples(st.sampled_from(USERS), st.integers(1, 60))
 answers = st.builds(
@@ -127,7 +151,8 @@ answers = st.builds(
 steering = st.one_of(
     st.builds(lambda batch, images: cancel(*images, batch=batch), batch_ids, some_images),
     st.builds(lambda batch, images: retry(*images, batch=batch), batch_ids, some_images),
-    st.builds(lambda batch: retry(batch=batch), batch_ids),
+    st.builds(lambda batch: retry(batch=batch, also=EVERY), batch_ids),
+    st.builds(lambda images, batch, also: retry(*images, batch=batch, also=also), some_images, batch_ids, made),
     st.builds(
         lambda take, batch, user: taking(take, batch=batch, user=user, outputs=3),
         st.sampled_from(["first", "last", "all"]),
@@ -179,6 +204,7 @@ def rogue_prompt_report(kind: int, batch: str, prompt: int, ahead: int, count: i
         row = ledger.rows.get(("prompt", batch, prompt))
         attempt = ahead + (row.attempt if isinstance(row, PromptRow) else 0)
         queued = isinstance(row, PromptRow) and row.state == "queued"
+        loads = row.loads if isinstance(row, PromptRow) else ()
         return (
             intended(prompt, attempt + (7 if queued and ahead == 1 else 0), batch=batch),
             accepted(prompt, attempt, batch=batch),
@@ -192,13 +218,15 @@ def rogue_prompt_report(kind: int, batch: str, prompt: int, ahead: int, count: i
             laid_by(count, prompt, attempt, batch=batch),
             ImageIsLost(batch, count, STORES[count % 2], prompt, attempt),
             unfit(prompt, attempt, batch=batch),
+            sources_of(batch, *(replace(load, sha256=f"{count}") for load in loads), prompt=prompt),
+            ended(batch, BATCHES[count % 2], prompt=prompt, image=count),
         )[kind]
 
     return resolve
 
 
 rogues = st.builds(
-    rogue_prompt_report, st.integers(0, 11), batch_ids, st.integers(-1, 4), st.integers(-1, 2), st.integers(0, 4)
+    rogue_prompt_report, st.integers(0, 13), batch_ids, st.integers(-1, 4), st.integers(-1, 2), st.integers(0, 4)
 )
 image_reports = st.builds(
     lambda make, image, store, batch: make(image, store, batch=batch),
@@ -224,7 +252,9 @@ class Run:
     """An engine, and a second index that is fed alike but never asked, so that nothing of it ever runs."""
 
     def __init__(self) -> None:
-        limits = Limits(queue_depth=2, uploads_max=2, fetches_max=2, cancels_max=1, priority_age_ms=5_000)
+        limits = Limits(
+            queue_depth=2, uploads_max=2, fetches_max=2, cancels_max=1, sources_max=2, priority_age_ms=5_000
+        )
         self.engine = PlainEngine(limits)
         self.feed_both()
 
@@ -281,6 +311,9 @@ _FILES: dict[int, Callable[[int, int], int]] = {
 def end(engine: PlainEngine, effect: Effect, how: int) -> None:
     if how <= 5:
         engine.perform(effect)
+        return
+    if isinstance(effect, FindSources):
+        engine.done(effect, died=True)
         return
     if isinstance(effect, FollowPrompt) and how in _FILES:
         counts = [_FILES[how](count, number) for number, count in enumerate(engine.files_expected(effect), 1)]
@@ -373,6 +406,7 @@ def check_effect(ledger: PlainLedger, effect: Effect) -> None:
     elif isinstance(effect, SubmitPrompt) and not effect.resumed:
         batch, prompt = ledger.batch(effect.batch_id), ledger.prompt(effect.prompt, effect.batch_id)
         assert (prompt.state, prompt.attempt + 1, batch.held) == ("queued", effect.attempt, "")
+        assert not prompt.lacks_sources
         assert paused.isdisjoint({EVERYTHING, effect.lane, user_lane(batch.user_key)})
 
 
@@ -391,6 +425,29 @@ def check_depth(run: Run) -> None:
     taken = Counter(row.backend for row in rows)
     assert max(taken.values(), default=0) <= run.engine.limits.queue_depth
     assert all(taken[row.backend] == 1 for row in rows if row.strikes)
+
+
+def check_sources(run: Run) -> None:
+    """Nothing is sent without its sources. A prompt that waits for some is being looked at, or is about to be, unless
+    they are still to come.
+    """
+    ledger, owed = run.engine.ledger, run.engine.owed
+    later = {key for _, key in owed._later}
+    awake = {key for calls in owed._calls.values() for key in calls._waiting} | later | owed._running.keys()
+    for row in rows_of(ledger, PromptRow):
+        assert not (row.lacks_sources and (row.at_comfyui or row.state == "finished")), f"sent without sources: {row}"
+        key = ("sources", row.batch_id, row.index, 0)
+        waits = row.state == "queued" and row.lacks_sources and not ledger.batch(row.batch_id).held
+        assert (key in owed._wanted) == waits
+        if waits and key not in awake:
+            sources = sources_in(ledger, row)
+            assert not any(map(has_ended, sources)), f"nobody ends {row}"
+            assert not all(map(has_bytes, sources)), f"nobody begins {row}"
+
+
+def sources_in(ledger: PlainLedger, prompt: PromptRow) -> list[ImageRow | None]:
+    places = [("image", load.source.batch_id, load.source.image) for load in prompt.loads if load.source is not None]
+    return [ledger.rows.get(place) for place in places]  # type: ignore[misc]
 
 
 def check_index(run: Run) -> None:
@@ -429,7 +486,19 @@ def check(run: Run) -> None:
     for batch in rows_of(ledger, BatchRow):
         check_batch(ledger, batch)
     check_depth(run)
+    check_sources(run)
     check_index(run)
+
+
+def check_all_wait_for_a_choice(ledger: PlainLedger) -> None:
+    """What is still open waits for an image of which a person must choose the file, or for what waits for that."""
+    for prompt in rows_of(ledger, PromptRow):
+        if prompt.state != "done":
+            sources = [image for image in sources_in(ledger, prompt) if image is not None]
+            assert any(image.awaits_choice or image.state == "pending" for image in sources), f"not done: {prompt}"
+    undecided = {image.batch_id for image in rows_of(ledger, ImageRow) if image.awaits_choice}
+    open_still = [batch.batch_id for batch in rows_of(ledger, BatchRow) if not batch.settled]
+    assert undecided or not open_still
 
 
 def check_all_can_end(run: Run) -> None:
@@ -438,6 +507,9 @@ def check_all_can_end(run: Run) -> None:
     engine.post(ResumeLane("app", lane) for lane in LANES)
     engine.post(LaneWorks(lane) for lane in LANES)
     engine.post(release(batch) for batch in BATCHES)
+    engine.work()
+    check_all_wait_for_a_choice(engine.ledger)
+    engine.post(taking("first", batch=batch) for batch in BATCHES)
     engine.work()
     assert all(batch.settled for batch in rows_of(engine.ledger, BatchRow))
     assert all(prompt.state == "done" for prompt in rows_of(engine.ledger, PromptRow))
@@ -456,3 +528,7 @@ def test_after_any_messages_the_ledger_is_sound_and_every_image_can_end(played: 
     check_fold(run.engine.ledger)
     check_all_can_end(run)
     check(run)
+    run.engine.post(retry(batch=batch, also=EVERY) for batch in BATCHES)
+    check(run)
+    check_all_can_end(run)
+    check_fold(run.engine.ledger)

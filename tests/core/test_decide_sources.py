@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from comfyledger.core.reports import SourceEnded
-from comfyledger.core.values import ImageAt, blob_of
 from support.core_builders import (
     PlainLedger,
     cancel,
+    ended,
     failing,
     forget,
     given,
@@ -23,10 +22,6 @@ from support.core_builders import (
 
 def chained() -> PlainLedger:
     return given(submit(quantity=1), submit("b2", 1, loads=(made_from(),)))
-
-
-def ended(batch: str = "b2") -> SourceEnded:
-    return SourceEnded(batch, 1, ImageAt("b1", 1), blob_of(b"the image failed", b"salt"))
 
 
 def test_the_bytes_of_a_source_are_fixed_once() -> None:

@@ -69,7 +69,7 @@ GOLDEN = {
     "batch_resumed": "batch_id",
     "batch_cancelled": "batch_id by",
     "batch_settled": "batch_id stored parked failed cancelled forgotten",
-    "batch_reopened": "batch_id by render images upload",
+    "batch_reopened": "batch_id by render images upload source",
     "prompt_submitting": "batch_id prompt attempt prompt_id backend outputs choice_over version left_out",
     "prompt_accepted": "batch_id prompt attempt",
     "prompt_refused": "batch_id prompt attempt code words",

@@ -18,6 +18,7 @@ from comfyledger.core.commands import (
     DropStore,
     Forget,
     HoldBatch,
+    MadeFrom,
     OweStore,
     RaiseSeries,
     ReleaseBatch,
@@ -68,6 +69,7 @@ from comfyledger.core.reports import (
     PromptWasAccepted,
     PromptWasInterrupted,
     PromptWasRefused,
+    SourceEnded,
     SourcesFound,
     SubmitIntended,
     UploadDone,
@@ -335,10 +337,12 @@ def submit(
     trust: bool = True,
     outputs: int = 1,
     loads: tuple[LoadedFile, ...] = (),
+    depth: int | None = None,
 ) -> SubmitBatch:
     """`quantity` and `per_prompt` count shots: each gives an image for each output. All outputs but the first are
-    videos, in series of their own. `loads`: what each prompt loads.
+    videos, in series of their own. `loads`: what each prompt loads. `depth`: 1 with a source, unless it is given.
     """
+    deep = int(any(load.source for load in loads)) if depth is None else depth
     nodes = [{"node": str(8 + number), "prefix": f"{8 + number}.filename_prefix"} for number in range(1, outputs + 1)]
     return SubmitBatch(
         label=label,
@@ -351,7 +355,9 @@ def submit(
         premade=True,
         series=tuple(series_of_output(number, user, character) for number in range(1, outputs + 1)),
         media=tuple("image" if number == 1 else "video" for number in range(1, outputs + 1)),
-        prompts=tuple(replace(one, loads=loads) for one in fixed(quantity * outputs, per_prompt * outputs, backend)),
+        prompts=tuple(
+            replace(one, loads=loads, depth=deep) for one in fixed(quantity * outputs, per_prompt * outputs, backend)
+        ),
         workflow="text-to-image",
         template=blob_of(b"{}", b"salt", key="graph"),
         plan={"output": "9"} | ({"outputs": nodes} if outputs > 1 else {}),
@@ -377,8 +383,10 @@ def cancel(*images: int, batch: str = "b1") -> CancelBatch:
     return CancelBatch("app", batch, images)
 
 
-def retry(*images: int, batch: str = "b1") -> RetryBatch:
-    return RetryBatch("app", batch, images)
+def retry(*images: int, batch: str = "b1", also: Sequence[str | MadeFrom] = ()) -> RetryBatch:
+    """`also`: batches of one prompt that are made from the images, or prompts of any batch."""
+    made = (MadeFrom(one, (1,)) if isinstance(one, str) else one for one in also)
+    return RetryBatch("app", batch, images, also=tuple(made))
 
 
 def forget(*images: int, batch: str = "b1", stores: bool = False) -> Forget:
@@ -437,6 +445,10 @@ def name_of(sha256: str) -> str:
 
 def sources_of(batch: str, *loads: LoadedFile, prompt: int = 1) -> SourcesFound:
     return SourcesFound(batch, prompt, loads)
+
+
+def ended(batch: str = "b2", source: str = "b1", *, prompt: int = 1, image: int = 1) -> SourceEnded:
+    return SourceEnded(batch, prompt, ImageAt(source, image), blob_of(b"it failed", b"salt"))
 
 
 def intended(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> SubmitIntended:

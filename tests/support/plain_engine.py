@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sized
 from typing import Any
 
-from msgspec.structs import replace
-
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.decide.sources import has_bytes, has_ended
+from comfyledger.core.decide.sources import has_ended
+from comfyledger.core.keys import ImageKey
 from comfyledger.core.output_files import by_output
 from comfyledger.core.reports import InputGone, InputRemoving, LaneStuck, LaneWorks, SourceEnded
 from comfyledger.core.results import Wanted
@@ -31,6 +30,7 @@ from comfyledger.core.scheduling.effects import (
 from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.core.values import blob_of
 from comfyledger.errors import Refused
+from comfyledger.workers.sources import with_bytes
 from support.core_builders import (
     PlainLedger,
     accepted,
@@ -142,12 +142,12 @@ class PlainEngine:
     def _look_up(self, effect: FindSources) -> None:
         """Report what the sources are, or the first that ended."""
         sources = [load.source for load in effect.loads if load.source is not None]
-        rows = {source: self.ledger.image(source.image, source.batch_id) for source in sources}
-        ended = [source for source, row in rows.items() if has_ended(row)]
-        if ended:
-            self.post(SourceEnded(effect.batch_id, effect.prompt, ended[0], blob_of(b"it ended", b"salt")))
-        elif all(map(has_bytes, rows.values())):
-            loads = [replace(load, sha256=rows[load.source].sha256) if load.source else load for load in effect.loads]
+        state = self.ledger.load(ImageKey(source.batch_id, source.image) for source in sources)
+        rows = {source: state.image(source.batch_id, source.image) for source in sources}
+        over = next((source for source, row in rows.items() if has_ended(row)), None)
+        if over is not None:
+            self.post(SourceEnded(effect.batch_id, effect.prompt, over, blob_of(b"it ended", b"salt")))
+        elif loads := with_bytes(effect.loads, rows):
             self.post(sources_of(effect.batch_id, *loads, prompt=effect.prompt))
 
     def files_expected(self, effect: FollowPrompt) -> list[int]:

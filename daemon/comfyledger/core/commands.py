@@ -130,17 +130,26 @@ class CancelBatch(Command[Changed], frozen=True):
     images: tuple[int, ...] = ()
 
 
+class MadeFrom(msgspec.Struct, frozen=True):
+    """Prompts of a batch, by index, that load images of another batch, or images that were made from those."""
+
+    batch_id: str
+    prompts: tuple[int, ...]
+
+
 class RetryBatch(Command[Changed], frozen=True):
     """Continue what failed, was parked or held, under the same numbers: a whole batch, or the images named.
 
     `take`: which files are taken, for prompts that gave more files than images and for no others. With "all" the other
-    files get the next numbers of `series`, which are the keys of the batch's series.
+    files get the next numbers of `series`, which are the keys of the batch's series. `also`: what may have failed
+    because these images did.
     """
 
     batch_id: str
     images: tuple[int, ...] = ()
     take: Take | None = None
     series: tuple[str, ...] = ()
+    also: tuple[MadeFrom, ...] = ()
 
 
 class Forget(Command[Forgotten], frozen=True):

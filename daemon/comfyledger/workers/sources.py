@@ -12,7 +12,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from comfyledger import crash_points
-from comfyledger.core.decide.sources import INPUT_FAILED, has_bytes, has_ended
+from comfyledger.core.decide.sources import has_bytes, has_ended
+from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.reports import SourceEnded, SourcesFound
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.scheduling.effects import FindSources

@@ -11,7 +11,8 @@ from msgspec import UNSET
 
 from comfyledger import wire
 from comfyledger.comfyui.graph import read as graphs
-from comfyledger.core.decide.sources import INPUT_FAILED, has_ended
+from comfyledger.core.decide.sources import has_ended
+from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.naming.names import Templates, series_of
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import ImageAt

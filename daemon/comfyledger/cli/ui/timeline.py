@@ -161,7 +161,9 @@ def _batch_settled(data: Fields) -> str:
 def _batch_reopened(data: Fields) -> str:
     parts = (("to be rendered again", data.get("images", ())), ("to be stored again", data.get("upload", ())))
     said = "; ".join(f"images {_indexes(images)} {what}" for what, images in parts if images)
-    return f"retried by {data['by']}" + (f": {said}" if said else "")
+    source = data.get("source")
+    of = f" with {source['batch_id']}/{source['image']}, which they are made from" if source else ""
+    return f"retried by {data['by']}{of}" + (f": {said}" if said else "")
 
 
 def _prompt_submitting(data: Fields) -> str:

@@ -13,17 +13,14 @@ from comfyledger.core.commands import (
     RaiseSeries,
     ReleaseBatch,
     ResumeLane,
-    RetryBatch,
     SeriesFound,
     SubmitBatch,
 )
-from comfyledger.core.decide.files import take_files
 from comfyledger.core.decide.inputs import check_inputs
 from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import (
     BatchCancelled,
     BatchHeld,
-    BatchReopened,
     BatchRequested,
     BatchResumed,
     ImageCancelled,
@@ -222,7 +219,7 @@ def cancel_batch(draft: Draft, command: CancelBatch) -> Changed:
         over = any(_awaits_taking(draft.state.the_prompt(batch.batch_id, index)) for index in prompts)
         draft.emit(ImageCancelled(batch.batch_id, indexes, prompts, by=command.label, choice_over=over))
     draft.settle(batch.batch_id)
-    return Changed(len(open_images), _left(chosen, open_images))
+    return Changed(len(open_images), left_as_they_are(chosen, open_images))
 
 
 def _awaits_taking(prompt: PromptRow) -> bool:
@@ -230,54 +227,13 @@ def _awaits_taking(prompt: PromptRow) -> bool:
     return prompt.state == "finished" and bool(prompt.waiting)
 
 
-def _left(chosen: list[ImageRow], changed: list[ImageRow]) -> dict[str, int]:
+def left_as_they_are(chosen: list[ImageRow], changed: list[ImageRow]) -> dict[str, int]:
     left: dict[str, int] = {}
     indexes = {image.index for image in changed}
     for image in chosen:
         if image.index not in indexes:
             left[image.state] = left.get(image.state, 0) + 1
     return left
-
-
-def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
-    """Retry exactly what failed, was parked or is held. Attempts continue to count, budgets are renewed.
-
-    Raises Refused(nothing_to_do) if there is no such image, and Refused(take_missing) if a person must first choose
-    files: another attempt would replace those that wait.
-    """
-    batch = batch_or_refuse(draft, command.batch_id)
-    chosen = chosen_images(draft, batch, command.images)
-    if command.take is not None:
-        return take_files(draft, command, chosen)
-    undecided = {image.prompt for image in draft.state.images(batch.batch_id) if image.awaits_choice}
-    failed = [image for image in chosen if image.state == "failed" and image.prompt not in undecided]
-    parked = [image for image in chosen if _is_parked(image)]
-    if not failed and not parked and not batch.held:
-        if any(image.awaits_choice or image.state == "failed" for image in chosen):
-            raise Refused("take_missing", hint=f"`comfyledger retry {batch.batch_id} --take first`, or last, or all.")
-        raise Refused(
-            "nothing_to_do",
-            "Nothing in this batch failed, was parked or is held.",
-            hint=f"`comfyledger images --batch {batch.batch_id}` shows the state of each image.",
-        )
-    render = tuple(sorted({image.prompt for image in failed}))
-    draft.emit(
-        BatchReopened(
-            batch.batch_id,
-            by=command.label,
-            render=render,
-            images=tuple(image.index for image in failed),
-            upload=tuple(image.index for image in parked),
-        )
-    )
-    return Changed(len(failed) + len(parked), _left(chosen, failed + parked))
-
-
-def _is_parked(image: ImageRow) -> bool:
-    """A store refused it, or no store has it because all of them were given up."""
-    if image.is_forgotten or image.awaits_choice:
-        return False
-    return image.state == "parked" or any(upload.state == "parked" for upload in image.uploads)
 
 
 def drop_store(draft: Draft, command: DropStore) -> Changed:

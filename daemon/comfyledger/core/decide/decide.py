@@ -39,7 +39,6 @@ from comfyledger.core.decide.commands import (
     raise_series,
     release_batch,
     resume_lane,
-    retry_batch,
     submit_batch,
 )
 from comfyledger.core.decide.forget import forget
@@ -47,6 +46,7 @@ from comfyledger.core.decide.inputs import add_input, forget_input
 from comfyledger.core.decide.recorder import Decision, Draft, Policy
 from comfyledger.core.decide.recovery import owe_store, renumber_images, restore_ledger
 from comfyledger.core.decide.reports import decide_report
+from comfyledger.core.decide.retry import retry_batch
 from comfyledger.core.keys import (
     BatchInputs,
     BatchKey,
@@ -118,9 +118,10 @@ def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
             return (LaneKey(lane),)
         case HoldBatch(batch_id=batch_id) | ReleaseBatch(batch_id=batch_id):
             return (BatchKey(batch_id),)
-        case RetryBatch(series=series) if series:
-            return (*map(SeriesKey, series), *whole_batch(command.batch_id))
-        case CancelBatch() | RetryBatch() | Forget():
+        case RetryBatch(batch_id=batch_id, series=series, also=also):
+            every = (batch_id, *(one.batch_id for one in also))
+            return (*map(SeriesKey, series), *(key for one in dict.fromkeys(every) for key in whole_batch(one)))
+        case CancelBatch() | Forget():
             return _whole_for(command)
         case _:
             raise TypeError(f"no needs for {type(command).__name__}")
@@ -177,7 +178,7 @@ def _series(*keys: str) -> tuple[Key, ...]:
     return tuple(SeriesKey(key) for key in (UNOPENED, *keys))
 
 
-def _whole_for(command: CancelBatch | RetryBatch | Forget) -> tuple[Key, ...]:
+def _whole_for(command: CancelBatch | Forget) -> tuple[Key, ...]:
     batch_id = command.batch_id
     of_texts = (BatchTexts(batch_id), BatchInputs(batch_id)) if isinstance(command, Forget) else ()
     return (*whole_batch(batch_id), *of_texts)

@@ -123,7 +123,7 @@ def _may_fail_again(prompt: PromptRow, policy: Policy) -> bool:
 
 def _submit_intended(draft: Draft, prompt: PromptRow, report: SubmitIntended) -> Wanted:
     batch = draft.state.batch(report.batch_id)
-    if batch is None or (batch.held and prompt.state == "queued"):
+    if batch is None or (prompt.state == "queued" and (batch.held or prompt.lacks_sources)):
         return Wanted(go=False)
     if prompt.state == "queued":
         wire_id = prompt_uuid(report.batch_id, report.prompt, report.attempt)

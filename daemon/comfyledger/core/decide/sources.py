@@ -6,12 +6,11 @@ from typing import Final
 
 from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import ImageFailed, SourcesFixed
+from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.reports import SourceEnded, SourceReport, SourcesFound
 from comfyledger.core.rows import ImageRow, PromptRow
 from comfyledger.core.values import LoadedFile
 
-INPUT_FAILED: Final = "input_failed"
-"""The code of images that one they are made from cannot be had for."""
 _ENDED: Final = frozenset({"failed", "cancelled", "forgetting", "forgotten"})
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from comfyledger.core.events.event import BatchId, By, CausedBy, Event, Folder, Series, Words
-from comfyledger.core.values import Evidence, ImageNamed, Origin, OutputNamed, Plan, PromptFixed, StoreRef
+from comfyledger.core.values import Evidence, ImageAt, ImageNamed, Origin, OutputNamed, Plan, PromptFixed, StoreRef
 
 
 class SeriesOpened(Event, frozen=True):
@@ -167,10 +167,18 @@ class BatchSettled(Event, frozen=True):
 
 
 class BatchReopened(Event, frozen=True):
-    """`retry` or `recover` tries images again, under their own numbers."""
+    """`retry` or `recover` tries images again, under their own numbers. The prompts of images that failed as
+    `input_failed` look for their sources anew."""
 
     batch_id: BatchId
     by: By
     render: Annotated[tuple[int, ...], Meta(description="Prompts to run again.", examples=[[1]])] = ()
     images: Annotated[tuple[int, ...], Meta(description="Images that wait for these prompts.", examples=[[1, 2]])] = ()
     upload: Annotated[tuple[int, ...], Meta(description="Images to be stored again.", examples=[[2]])] = ()
+    source: Annotated[
+        ImageAt | None,
+        Meta(
+            description="The image that these are made from and that is tried again, so they are too; null if they were"
+            " asked for themselves. A held batch stays held then."
+        ),
+    ] = None

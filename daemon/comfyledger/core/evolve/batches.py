@@ -15,6 +15,7 @@ from comfyledger.core.events import (
     ImageFailed,
     Recorded,
 )
+from comfyledger.core.evolve.inputs import INPUT_FAILED, without_sources
 from comfyledger.core.evolve.transitions import left_alone, moved, renewed
 from comfyledger.core.rows import (
     BatchRow,
@@ -114,12 +115,21 @@ def batch_changed(
 def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row, ...]:
     render = [state.the_image(batch.batch_id, index) for index in event.images]
     upload = [state.the_image(batch.batch_id, index) for index in event.upload]
-    prompts = [renewed(state.the_prompt(batch.batch_id, index)) for index in event.render]
+    prompts = [_again(state.the_prompt(batch.batch_id, index), render) for index in event.render]
     pending = [replace(image, state="pending", code="", words=None) for image in render]
     kept = [replace(image, state="kept", code="", words=None, uploads=_owed_again(image.uploads)) for image in upload]
     batch = moved(moved(batch, render, "pending"), upload, "kept")
-    batch = replace(batch, settled=False, cancelled=False, held="", held_words=None, failures=())
+    batch = replace(batch, settled=False, cancelled=False)
+    if event.source is None:
+        batch = replace(batch, held="", held_words=None, failures=())
     return (batch, *pending, *kept, *prompts)
+
+
+def _again(prompt: PromptRow, images: list[ImageRow]) -> PromptRow:
+    """If a source could not be had, it is looked for anew, unless an attempt uses what it has."""
+    lacked = any(image.prompt == prompt.index and image.code == INPUT_FAILED for image in images)
+    again = renewed(prompt)
+    return without_sources(again) if lacked and again.state == "queued" else again
 
 
 def _owed_again(uploads: tuple[Upload, ...]) -> tuple[Upload, ...]:

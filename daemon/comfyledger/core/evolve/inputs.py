@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from comfyledger.core.events import (
@@ -13,8 +15,11 @@ from comfyledger.core.events import (
     Recorded,
     SourcesFixed,
 )
-from comfyledger.core.rows import InputCopy, InputCopyState, InputRow, Row, Slice
+from comfyledger.core.rows import InputCopy, InputCopyState, InputRow, PromptRow, Row, Slice
+from comfyledger.core.values import LoadedFile
 
+INPUT_FAILED: Final = "input_failed"
+"""The code of images that one they are made from cannot be had for."""
 InputEvent = InputSent | InputForgotten | InputErased | InputRemoved
 
 
@@ -68,3 +73,9 @@ def _copies(row: InputRow, before: InputCopyState, after: InputCopyState) -> tup
 
 def sources_fixed(state: Slice, event: SourcesFixed) -> tuple[Row, ...]:
     return (replace(state.the_prompt(event.batch_id, event.prompt), loads=event.loads),)
+
+
+def without_sources(prompt: PromptRow) -> PromptRow:
+    """A prompt that is to look for the images that it is made from anew. Inputs are what they were."""
+    loads = (load if load.source is None else LoadedFile(load.at, load.source) for load in prompt.loads)
+    return replace(prompt, loads=tuple(loads))

@@ -25,6 +25,7 @@ from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.dispatch import Workers
 from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.inputs.loaded_bytes import LoadedBytes
+from comfyledger.workers.inputs.remove import InputRemover
 from comfyledger.workers.inputs.store import InputStore
 from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
@@ -79,8 +80,9 @@ def build_background(
     }
     disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
     uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
+    sources, remover = SourceFinder(rows, reporter), InputRemover(state.inputs, reporter)
     return Background(
-        workers=Workers(renderers, uploader, deleter, SourceFinder(rows, reporter), reporter, disk_guard),
+        workers=Workers(renderers, uploader, deleter, sources, remover, reporter, disk_guard),
         asker=Asker(stores, engine, random.Random()),  # noqa: S311 (jitter)
         renderers=renderers,
         retention=Retention(spool, reader, settings.spool.keep_days, now_s, list(_outputs(settings, state, now_s))),

@@ -23,6 +23,7 @@ from comfyledger.core.scheduling.effects import (
 )
 from comfyledger.errors import Unusable
 from comfyledger.workers.comfyui.renderer import Renderer
+from comfyledger.workers.inputs.remove import InputRemover
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.sources import SourceFinder
 from comfyledger.workers.spool.disk_guard import DiskGuard
@@ -33,12 +34,14 @@ log = structlog.get_logger("comfyledger.work")
 
 
 class Workers(msgspec.Struct, frozen=True):
-    """All workers: a renderer for each backend, one uploader and one deleter for all stores, one finder of sources."""
+    """All workers: a renderer for each backend, one uploader and one deleter for all stores, one finder of sources, one
+    remover of inputs from the daemon's own folder."""
 
     renderers: Mapping[str, Renderer]
     uploader: Uploader
     deleter: Deleter
     sources: SourceFinder
+    input_remover: InputRemover
     reporter: Reporter
     disk_guard: DiskGuard
 
@@ -51,7 +54,9 @@ class Workers(msgspec.Struct, frozen=True):
                 await self._with_store(effect, self.deleter.delete(effect))
             case PromptEffect():
                 await self._at_backend(effect)
-            case RemoveInput() if effect.backend:
+            case RemoveInput(backend=""):
+                await self.input_remover.remove(effect.sha256)
+            case RemoveInput():
                 await self._at_backend(effect)
             case FindSources():
                 await self.sources.find(effect)

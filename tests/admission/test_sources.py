@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from comfyledger.core.commands import AddInput, ForgetInput
 from comfyledger.core.values import ImageAt, LoadedFile
 from support.graphs import node
 from support.wire_app import Refusal
 
+CAT = "ab" * 32
 GRAPH = {
     "1": node("LoadImage", image="a.png"),
     "2": node("LoadVideo", file="a.mp4"),
@@ -31,6 +33,10 @@ async def refusal(app: Any, image: Any, **more: Any) -> dict[str, Any]:
 async def loads(door: Any, batch: dict[str, Any]) -> tuple[LoadedFile, ...]:
     prompt = await door.context.reader.prompt(batch["batch_id"], 1)
     return tuple(prompt.loads)
+
+
+async def add(door: Any) -> None:
+    await door.context.engine.command(AddInput("app", CAT, 7, "png", 4, 4, "whole"))
 
 
 async def paused(app: Any) -> None:
@@ -153,3 +159,33 @@ async def test_the_same_request_gets_the_same_answer_after_its_source_was_forgot
         await app.ask("forget", batch_id=first["batch_id"])
         again = await from_image(app, "r1", first["public_ids"][0])
     assert (again["batch_id"], again["repeated"]) == (second["batch_id"], True)
+
+
+async def test_a_recipe_that_is_used_again_loads_the_same(door: Any) -> None:
+    async with door.app("app") as app:
+        await paused(app)
+        first = await app.submit("r0", quantity=2)
+        await add(door)
+        at_both = {"1.image": {"image": f"{first['batch_id']}/1"}, "3.image": {"input": f"sha256:{CAT}"}}
+        graph = {**GRAPH, "3": node("LoadImage", image="a.png")}
+        made = await app.submit("r1", quantity=1, workflow=graph, inputs=at_both)
+        again = await app.ask("submit_batch", request_id="r2", like=f"{made['batch_id']}/1")
+        assert await loads(door, again) == await loads(door, made) != ()
+        other = {"1.image": {"image": f"{first['batch_id']}/2"}, "3.image": "b.png"}
+        changed = await app.ask("submit_batch", request_id="r3", like=f"{made['batch_id']}/1", inputs=other)
+        assert await loads(door, changed) == (LoadedFile("1.image", ImageAt(first["batch_id"], 2)),)
+
+
+async def test_what_a_recipe_cannot_load_any_more_is_refused_unless_it_is_replaced(door: Any) -> None:
+    async with door.app("app") as app:
+        await paused(app)
+        await add(door)
+        graph = {**GRAPH, "1": node("LoadImage", image={"input": f"sha256:{CAT}"})}
+        made = await app.submit("r1", quantity=1, workflow=graph, inputs={})
+        await door.context.engine.command(ForgetInput("app", CAT))
+        like = f"{made['batch_id']}/1"
+        with pytest.raises(Refusal) as caught:
+            await app.ask("submit_batch", request_id="r2", like=like)
+        assert (caught.value.data["code"], caught.value.data["path"]) == ("input_missing", "$.data.like")
+        again = await app.ask("submit_batch", request_id="r3", like=like, inputs={"1.image": "people/b.png"})
+        assert await loads(door, again) == ()

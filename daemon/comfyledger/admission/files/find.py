@@ -6,7 +6,7 @@ character, counts only where nothing overrides it; so it is refused only then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from msgspec import UNSET
@@ -16,8 +16,10 @@ from comfyledger.admission.files.images import image_asked, source
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.decide.inputs import missing
 from comfyledger.core.media import medium_of
+from comfyledger.core.values import LoadedFile, image_id
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import Reader
+from comfyledger.queries import listings
 from comfyledger.queries.dependencies import AdmissionPolicy
 
 Files = Mapping[wire.FileAsked, graphs.GivenFile]
@@ -50,19 +52,32 @@ class Finder(NamedTuple):
 
     async def find_lower(self, asked: Iterable[wire.FileAsked]) -> dict[wire.FileAsked, graphs.GivenFile]:
         """The files by what names them. One that cannot be used has the refusal, for whoever finds that it counts."""
-        found: dict[wire.FileAsked, graphs.GivenFile] = {}
-        for file in asked:
-            try:
-                found[file] = await self._find(file)
-            except Refused as refusal:
-                found[file] = graphs.GivenFile(refusal=refusal)
-        return found
+        return {file: await _or_refusal(self._find(file)) for file in asked}
+
+    async def find_loaded(self, loads: Iterable[LoadedFile]) -> dict[str, graphs.GivenFile]:
+        """The files that a prompt loads, by address, for another prompt. One that cannot be used has the refusal."""
+        return {load.at: await _or_refusal(self._loaded(load)) for load in loads}
+
+    async def _loaded(self, load: LoadedFile) -> graphs.GivenFile:
+        if load.source is None:
+            return await input_file(self.reader, load.sha256)
+        image = await self.reader.image(load.source.batch_id, load.source.image)
+        if image is None:
+            raise listings.unknown_image(image_id(load.source.batch_id, load.source.image))
+        return await source(self.reader, image, self.policy.chain_depth_max)
 
     async def _find(self, asked: wire.FileAsked) -> graphs.GivenFile:
         if asked.image is UNSET:
             return await input_file(self.reader, asked.sha256)
         image = await image_asked(self.reader, self.label, asked.image, self.policy.templates)
         return await source(self.reader, image, self.policy.chain_depth_max)
+
+
+async def _or_refusal(finding: Awaitable[graphs.GivenFile]) -> graphs.GivenFile:
+    try:
+        return await finding
+    except Refused as refusal:
+        return graphs.GivenFile(refusal=refusal)
 
 
 async def input_file(reader: Reader, sha256: str) -> graphs.GivenFile:

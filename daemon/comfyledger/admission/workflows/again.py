@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from comfyledger import wire
+from comfyledger.admission.files.find import Finder
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import Origin
@@ -27,8 +28,8 @@ PATH: Final = "$.data.like"
 class Again(NamedTuple):
     """A complete request.
 
-    `workflow`: the recorded one; None if the request names another. `inputs`: those of the recipe, by address, or by
-    name for another workflow.
+    `workflow`: the recorded one; None if the request names another. `inputs`: those of the recipe, values and files, by
+    address, or by name for another workflow.
     """
 
     message: wire.SubmitBatch
@@ -38,7 +39,7 @@ class Again(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What an image was made from. `template`: as it is stored."""
+    """What an image was made from. `template`: as it is stored. `inputs`: values and files."""
 
     batch: BatchRow
     prompt: PromptRow
@@ -47,12 +48,17 @@ class Source(NamedTuple):
     inputs: dict[str, Any]
 
 
-async def again(reader: Reader, message: wire.SubmitBatch, policy: AdmissionPolicy) -> Again | None:
-    """None for a request without `like`. Raises Refused: unknown_image, recipe_forgotten, and as `completed`."""
-    return None if message.like is None else completed(message, await _source(reader, message.like), policy)
+async def again(reader: Reader, message: wire.SubmitBatch, finder: Finder) -> Again | None:
+    """None for a request without `like`. `finder`: also of files that the caller may not name itself.
+
+    Raises Refused: unknown_image, recipe_forgotten, and as `completed`.
+    """
+    if message.like is None:
+        return None
+    return completed(message, await _source(reader, message.like, finder), finder.policy)
 
 
-async def _source(reader: Reader, name: str) -> Source:
+async def _source(reader: Reader, name: str, finder: Finder) -> Source:
     image = await listings.find_image(reader, name)
     batch = await reader.batch(image.batch_id) if image is not None else None
     prompt = await reader.prompt(image.batch_id, image.prompt) if image is not None else None
@@ -64,7 +70,8 @@ async def _source(reader: Reader, name: str) -> Source:
         text = f"The recipe of {image.public_id} was forgotten, so it cannot be used again."
         hint = "Name another image, or give everything without `like`."
         raise Refused("recipe_forgotten", text, hint=hint, path=PATH)
-    return Source(batch, prompt, image, template, msgspec.json.decode(inputs))
+    files = await finder.find_loaded(prompt.loads)
+    return Source(batch, prompt, image, template, {**msgspec.json.decode(inputs), **files})
 
 
 def completed(message: wire.SubmitBatch, source: Source, policy: AdmissionPolicy) -> Again:

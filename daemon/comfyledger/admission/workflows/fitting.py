@@ -68,7 +68,8 @@ async def admitted(
 
 async def _request(context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes) -> _Request:
     """The request, completed and checked as far as it can be without its workflow. Raises Refused."""
-    again = await completed_again(context.reader, message, context.policy)
+    of_operator = Finder(context.unlimited, label, context.policy)
+    again = await completed_again(context.reader, message, of_operator)
     message = message if again is None else again.message
     admit.check_message(message, context.policy)
     if again is not None and again.workflow is not None:

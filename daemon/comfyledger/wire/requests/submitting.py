@@ -203,7 +203,7 @@ class SubmitBatch(Message, frozen=True):
         Annotated[str, Meta(min_length=1, max_length=1024)] | None,
         Meta(
             description="An image whose recipe is used again: its public id or `<batch_id>/<index>`. What the request "
-            "omits is taken from the recipe: user, character, `premade`, the graph, inputs, seed and "
+            "omits is taken from the recipe: user, character, `premade`, the graph, inputs, files, seed and "
             "`images_per_prompt`. By default the batch has as many images as the run made. `inputs` override the "
             "same inputs of the recipe. If the request gives a `workflow`, this workflow gets the named inputs of "
             "the recipe. The batch records the image as its origin.",

@@ -113,6 +113,8 @@ class NodeMistake(NamedTuple):
     """At most three known names that are nearest to it."""
     message: str
     """One sentence for people, with node and class."""
+    is_file: bool = False
+    """Whether a file is missing in ComfyUI's input folder, which a request could bring along."""
 
 
 class ComfyledgerError(Exception):

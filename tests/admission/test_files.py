@@ -10,6 +10,7 @@ import pytest
 from comfyledger import wire
 from comfyledger.admission.workflows.ready import read_source
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.core.commands import AddInput, ForgetInput, SubmitBatch
 from comfyledger.core.values import LoadedFile
 from comfyledger.errors import Refused
@@ -32,6 +33,19 @@ def asked(sha256: str) -> wire.FileAsked:
     return wire.FileAsked(input=f"sha256:{sha256}")
 
 
+def said(name: str, spec: list[Any]) -> dict[str, Any]:
+    return {"input": {"required": {name: spec}}, "output": ["IMAGE"], "python_module": "nodes"}
+
+
+INFO = ObjectInfo(
+    {
+        "LoadImage": said("image", [["a.png"], {"image_upload": True}]),
+        "LoadVideo": said("file", ["COMBO", {"video_upload": True, "options": []}]),
+        "CLIPTextEncode": said("text", ["STRING", {}]),
+        "SaveImage": said("images", ["IMAGE", {}]),
+    },
+    "digest",
+)
 FILES = {
     asked(CAT): graphs.GivenFile(CAT, "png", 7, "image"),
     asked(DOG): graphs.GivenFile(DOG, "jpg", 8, "image"),
@@ -40,7 +54,7 @@ FILES = {
 
 
 def admitted(source: WorkflowSource | None = None, **more: Any) -> SubmitBatch:
-    return command_of({"w": source or given(GRAPH, NAMED)}, files=FILES, **more)
+    return command_of({"w": source or given(GRAPH, NAMED)}, files=FILES, **{"info": INFO, **more})
 
 
 def loaded(sha256: str, at: str = "1.image") -> LoadedFile:
@@ -129,6 +143,15 @@ def test_the_refusal_of_a_file_says_which_inputs_take_one() -> None:
     assert refusal(inputs={"3.text": asked(CAT)}).hint == "These inputs take one: 1.image, 2.file."
 
 
+def test_of_a_class_that_is_not_known_every_text_may_be_the_name_of_a_file() -> None:
+    command = admitted(quantity=1, inputs={"3.text": asked(CAT)}, info=None)
+    assert command.prompts[0].loads == (loaded(CAT, "3.text"),)
+    wide = {**GRAPH, "4": node("SomeLoader", width=3)}
+    with pytest.raises(Refused) as caught:
+        admitted(given(wide, NAMED), quantity=1, inputs={"4.width": asked(CAT)}, info=None)
+    assert caught.value.code == "input_not_taken"
+
+
 def test_a_file_where_the_run_fills_in_is_refused() -> None:
     refused = refusal(inputs={"9.filename_prefix": asked(CAT)})
     assert (refused.code, refused.path) == ("invalid_field", "$.data.inputs.9.filename_prefix")
@@ -187,3 +210,44 @@ async def test_the_same_request_gets_the_same_answer_after_its_input_was_forgott
         assert (await refused(app, **TAKEN))["code"] == "input_missing"
         again = await app.submit("r1", **TAKEN)
     assert (again["batch_id"], again["repeated"]) == (first["batch_id"], True)
+
+
+# ---- said without submitting
+
+
+def asking(value: Any) -> dict[str, Any]:
+    return {**GRAPH, "1": node("LoadImage", image=value)}
+
+
+async def test_check_workflow_says_what_a_submission_says_of_a_file(door: Any) -> None:
+    async with door.app("app") as app:
+        for strict, value, code in (
+            (False, {"input": f"sha256:{CAT}"}, ""),
+            (True, {"input": f"sha256:{CAT}"}, "input_missing"),
+            (True, {"image": "no-such"}, "unknown_image"),
+            (False, {"input": "cat.png"}, "invalid_field"),
+        ):
+            report = await app.ask("check_workflow", workflow=asking(value), strict=strict)
+            assert (report.get("code", ""), report.get("path", "")) == (code, "1.image" if code else "")
+        await add(door)
+        report = await app.ask("check_workflow", workflow=asking({"input": f"sha256:{CAT}"}), strict=True)
+        assert (report["verdict"], report["checked"]) == ("accepted", "full")
+        assert "files: 1.image" in report["found"]
+        wrong = {**GRAPH, "3": node("CLIPTextEncode", text={"input": f"sha256:{CAT}"}, clip=["1", 0])}
+        wrong["9"] = node("SaveImage", images=["3", 0], filename_prefix="x")
+        assert (await app.ask("check_workflow", workflow=wrong, strict=True))["code"] == "input_not_taken"
+
+
+async def test_the_refusal_of_a_missing_file_says_how_to_add_it(door: Any) -> None:
+    async with door.app("app") as app:
+        found = await refused(app, quantity=1, workflow=asking("gone.png"), inputs={})
+        report = await app.ask("check_workflow", workflow=asking("gone.png"), strict=True)
+    hint = 'Add the file with `comfyledger input add FILE`, and give {"input": "sha256:…"} as 1.image.'
+    assert (found["code"], found["hint"], report["hint"]) == ("workflow_failed_validation", hint, hint)
+
+
+async def test_a_dry_run_says_the_same(door: Any) -> None:
+    async with door.app("app") as app:
+        assert (await refused(app, **TAKEN, dry_run=True))["code"] == "input_missing"
+        await add(door)
+        assert (await app.submit("r1", **TAKEN, dry_run=True))["dry_run"] is True

@@ -15,12 +15,13 @@ import msgspec
 from msgspec.structs import replace
 
 from comfyledger import wire
+from comfyledger.admission.files.find import NO_FILES, Files, filled
 from comfyledger.admission.suggest import suggested_inputs
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.graph.checks import Level
 from comfyledger.comfyui.graph.forms import document_in
-from comfyledger.comfyui.graph.nodes import printable, upstream
+from comfyledger.comfyui.graph.nodes import printable, some_of, upstream
 from comfyledger.comfyui.graph.plan import addresses_of_the_run
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import NodeMistake, Refused
@@ -43,6 +44,8 @@ class Ground(NamedTuple):
     is_asked: bool = True
     """Whether `info` is what ComfyUI says now. Of what it said before nothing is refused: it may have changed."""
     node_classes_denied: tuple[str, ...] = ()
+    files: Files = NO_FILES
+    """The files that the workflow names, as far as they were looked for."""
 
 
 class Checked(NamedTuple):
@@ -94,17 +97,20 @@ def _holds_document(source: bytes | Mapping[str, Any]) -> bool:
 
 def check(source: bytes | Mapping[str, Any], ground: Ground, named: graphs.Named = graphs.NOTHING_NAMED) -> Checked:
     """The report about a workflow. Raises nothing for a workflow that is refused: that is what the report says."""
-    read = None
+    nodes: dict[str, Any] = {}
     try:
         read = graphs.read_graph(source, ground.graph_bytes_max)
-        graph, plan = graphs.plan_workflow(read.nodes, replace(named, no_nodes=read.no_nodes), ground.info)
+        nodes = read.nodes
+        emptied, files = graphs.files_in(nodes)
+        graph, plan = graphs.plan_workflow(emptied, replace(named, no_nodes=read.no_nodes), ground.info)
     except Refused as refusal:
-        nodes = read.nodes if read is not None else {}
         return Checked(_refused(_needing(nodes, ground.info, nodes), refusal), nodes or None)
     report = _planned(graph, plan, ground.info)
+    if files:
+        report = replace(report, found=[*report.found, f"files: {some_of(map(printable, files))}"])
     if ground.strict is not None:
-        report = _strictly(report, read.nodes, graph, plan, ground)
-    return Checked(report, read.nodes)
+        report = _strictly(report, emptied, graph, plan, files, ground)
+    return Checked(report, nodes)
 
 
 def _planned(graph: graphs.Graph, plan: graphs.Plan, info: ObjectInfo | None) -> wire.WorkflowReport:
@@ -155,10 +161,16 @@ def _unconverted(refusal: Refused) -> wire.WorkflowReport:
 
 
 def _strictly(
-    report: wire.WorkflowReport, source: graphs.Graph, graph: graphs.Graph, plan: graphs.Plan, ground: Ground
+    report: wire.WorkflowReport,
+    source: graphs.Graph,
+    graph: graphs.Graph,
+    plan: graphs.Plan,
+    files: Mapping[str, wire.FileAsked],
+    ground: Ground,
 ) -> wire.WorkflowReport:
-    """The report with the verdict of a submission. `source`: the graph without savers of ours."""
+    """The report with the verdict of a submission. `source`: the graph without savers of ours. `files`: by address."""
     try:
+        _check_files(graph, plan, files, ground)
         graphs.check_classes(source, ground.node_classes_denied)
         graphs.check_graph(graph, [output.prefix for output in plan.every_output])
         graphs.check_no_secrets(source)
@@ -166,13 +178,24 @@ def _strictly(
         return _refused(report, refusal)
     if ground.strict is None or ground.strict == "off":
         return report
-    mistakes = None if ground.info is None else _mistakes(graph, plan, ground.info, ground.strict)
+    run_fills = {*addresses_of_the_run(plan), *files}
+    mistakes = None if ground.info is None else _mistakes(graph, plan, ground.info, run_fills, ground.strict)
     if mistakes is None or (mistakes and not ground.is_asked):
         return replace(report, found=[*report.found, checks.UNCHECKED])
     report = replace(report, checked=ground.strict)
     return _refused(report, checks.refusal(mistakes)) if mistakes else report
 
 
-def _mistakes(graph: graphs.Graph, plan: graphs.Plan, info: ObjectInfo, level: Level) -> tuple[NodeMistake, ...]:
-    outputs, filled = [output.node for output in plan.every_output], addresses_of_the_run(plan)
-    return checks.find_mistakes(graph, outputs, info, filled=filled.keys(), level=level)
+def _check_files(graph: graphs.Graph, plan: graphs.Plan, files: Mapping[str, wire.FileAsked], ground: Ground) -> None:
+    """Raises Refused for a file that is not there, or that the input does not take."""
+    given = graphs.check_inputs(graph, plan, filled(files, ground.files), ground.info)
+    for address, file in given.items():
+        if file.refusal is not None:
+            raise file.refusal.at(address)
+
+
+def _mistakes(
+    graph: graphs.Graph, plan: graphs.Plan, info: ObjectInfo, filled: Collection[str], level: Level
+) -> tuple[NodeMistake, ...]:
+    outputs = [output.node for output in plan.every_output]
+    return checks.find_mistakes(graph, outputs, info, filled=filled, level=level)

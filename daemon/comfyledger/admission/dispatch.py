@@ -43,7 +43,7 @@ async def answer(context: Dependencies, label: str, message: wire.Message, raw: 
         case wire.GetBatch() | wire.ListBatches() | wire.GetImage() | wire.ListImages() | wire.ServerInfo():
             return await _read(context, message)
         case wire.ReadLog() | wire.Explain() | wire.GetRecipe() | wire.CheckWorkflow():
-            return await _tell(context, message, raw)
+            return await _tell(context, label, message, raw)
         case wire.ListCharacters():
             return await listing.list_characters(context, message)
         case wire.AddInput() | wire.ListInputs() | wire.ForgetInput():
@@ -68,7 +68,10 @@ async def _series_of(context: Dependencies, message: wire.Message) -> tuple[str,
 
 
 async def _tell(
-    context: Dependencies, message: wire.ReadLog | wire.Explain | wire.GetRecipe | wire.CheckWorkflow, raw: bytes
+    context: Dependencies,
+    label: str,
+    message: wire.ReadLog | wire.Explain | wire.GetRecipe | wire.CheckWorkflow,
+    raw: bytes,
 ) -> wire.Answer:
     match message:
         case wire.ReadLog():
@@ -78,7 +81,7 @@ async def _tell(
         case wire.GetRecipe():
             return await recipe.recipe(context.reader, message)
         case wire.CheckWorkflow():
-            return await check_workflow(context, message, raw)
+            return await check_workflow(context, label, message, raw)
 
 
 async def _about_store(context: Dependencies, label: str, message: wire.SurveyStore | wire.RaiseSeries) -> wire.Answer:
@@ -178,7 +181,9 @@ def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccep
     )
 
 
-async def check_workflow(context: Dependencies, message: wire.CheckWorkflow, raw: bytes) -> wire.WorkflowReport:
+async def check_workflow(
+    context: Dependencies, label: str, message: wire.CheckWorkflow, raw: bytes
+) -> wire.WorkflowReport:
     """What a submission would say of a graph. Raises nothing for a graph that it would refuse."""
     policy, classes = context.policy, context.node_classes[context.policy.backend]
     is_asked = False
@@ -191,6 +196,7 @@ async def check_workflow(context: Dependencies, message: wire.CheckWorkflow, raw
         context.tools.checks.level if message.strict else None,
         is_asked,
         policy.node_classes_denied,
+        await fitting.files_of_graph(context, label, message.workflow, len(raw)) if message.strict else {},
     )
     run = partial(context.tools.large_graphs.run, len(raw))
     report, graph = await check.check_any_form(message.workflow, ground, _converting(context, known), run)

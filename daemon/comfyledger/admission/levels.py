@@ -38,6 +38,10 @@ class Lower(NamedTuple):
     of_character: merge.Filling
     of_recipe: Mapping[str, Any]
 
+    def filled(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """What a shot gets. `own`: what its request gives, on top of a recipe."""
+        return {**self.of_graph, **merge.merged(own, self.of_character)}
+
 
 def lower(
     ground: Ground,
@@ -84,7 +88,7 @@ def _own(
 
 
 def _complete(own: Mapping[str, Any], below: Lower) -> dict[str, Any]:
-    inputs = {**below.of_graph, **merge.merged(own, below.of_character)}
+    inputs = below.filled(own)
     for address, value in inputs.items():
         if isinstance(value, graphs.GivenFile) and value.refusal is not None:
             raise value.refusal.at(_path_below(address, below)) from value.refusal

@@ -157,10 +157,15 @@ def _number_behind(graph: Graph, node_id: str, name: str) -> Iterator[str]:
         yield f"{value[0]}.{numbers[0]}"
 
 
+def _may_name_file(inputs: Graph, name: str) -> bool:
+    """A name, or null where the workflow gives an input file."""
+    return name in inputs and isinstance(inputs[name], str | None)
+
+
 def _files(graph: Graph, nodes: Iterable[str]) -> Iterator[tuple[str, str]]:
     for node_id in nodes:
         name = folded(graph[node_id])
         for loaded in LOADED_NAMES:
-            if "load" in name and isinstance(graph[node_id]["inputs"].get(loaded), str):
+            if "load" in name and _may_name_file(graph[node_id]["inputs"], loaded):
                 called = "mask" if loaded == "image" and "mask" in name else _FILE_NAMES.get(loaded, loaded)
                 yield called, f"{node_id}.{loaded}"

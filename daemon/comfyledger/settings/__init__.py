@@ -17,6 +17,7 @@ from comfyledger.settings.sections import Character as Character
 from comfyledger.settings.sections import CharacterDefaults as CharacterDefaults
 from comfyledger.settings.sections import ComfyUI as ComfyUI
 from comfyledger.settings.sections import Door as Door
+from comfyledger.settings.sections import InputFile as InputFile
 from comfyledger.settings.sections import Inputs as Inputs
 from comfyledger.settings.sections import LedgerFile as LedgerFile
 from comfyledger.settings.sections import Limits as Limits

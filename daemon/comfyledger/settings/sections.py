@@ -18,7 +18,6 @@ from comfyledger.settings.addresses import fetched_origin
 Positive = Annotated[int, Meta(ge=1)]
 FILE_URL_S_MAX: Final = 604_800
 Seconds = Annotated[float, Meta(gt=0)]
-InputValue = str | int | float | bool
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
@@ -33,6 +32,16 @@ class Secret(str):
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The root of all sections."""
+
+
+class InputFile(Section, frozen=True):
+    """An input file, in place of a value."""
+
+    input: Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+    """Its bytes: `sha256:` and their SHA-256, as `comfyledger input add FILE` prints it."""
+
+
+InputValue = str | int | float | bool | InputFile
 
 
 class Door(Section, frozen=True):
@@ -201,7 +210,8 @@ class CharacterDefaults(Section, frozen=True):
     workflow: str = ""
     """The configured workflow of a request that names none."""
     inputs: dict[str, InputValue] = {}
-    """Values of inputs, by name or address: negative = "blurry". Those of a request take precedence."""
+    """Values of inputs, by name or address: negative = "blurry". An input that takes a file may have an input file:
+    reference = { input = "sha256:..." }. Those of a request take precedence."""
     prompt: str = ""
     """What becomes of the input `prompt`: "portrait of embedding:opal-fever, {prompt}"."""
 
@@ -216,7 +226,8 @@ class Character(Section, frozen=True):
     workflow: str = ""
     """The configured workflow of a request that names none. Default: `default_workflow`."""
     inputs: dict[str, InputValue] = {}
-    """Values of inputs, by name or address: negative = "blurry". Those of a request take precedence."""
+    """Values of inputs, by name or address: negative = "blurry". An input that takes a file may have an input file:
+    reference = { input = "sha256:..." }. Those of a request take precedence."""
     prompt: str = ""
     """What becomes of the input `prompt`. `{prompt}` stands for the text of the request, and must be there."""
     premade: CharacterDefaults = CharacterDefaults()

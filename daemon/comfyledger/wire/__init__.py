@@ -28,7 +28,7 @@ from comfyledger.wire.answers.changes import (
     SeriesRaised,
     Survey,
 )
-from comfyledger.wire.answers.characters import CharacterDefaultsInfo, CharacterInfo, Characters
+from comfyledger.wire.answers.characters import CharacterDefaultsInfo, CharacterInfo, Characters, InputNamed
 from comfyledger.wire.answers.events import (
     Explanation,
     LoggedEvent,
@@ -161,6 +161,7 @@ __all__ = [
     "Index",
     "Info",
     "InputInfo",
+    "InputNamed",
     "InputValue",
     "Inputs",
     "Label",

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Final
 
 from comfyledger import wire
-from comfyledger.admission.characters.merge import filling, merged
+from comfyledger.admission import levels
+from comfyledger.admission.shots import without_files
 from comfyledger.admission.workflows import fitting
 from comfyledger.comfyui.node_classes import Known
 from comfyledger.comfyui.workflow_checks import Template
@@ -21,7 +22,7 @@ from comfyledger.errors import Refused
 from comfyledger.queries.characters import NamedCharacter
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.queries.embeddings import missing_embeddings
-from comfyledger.settings import CharacterDefaults
+from comfyledger.settings import CharacterDefaults, InputFile
 from comfyledger.settings.characters import PLACE
 
 MISSING_MAX: Final = 20
@@ -81,7 +82,11 @@ async def _missing_embeddings(context: Dependencies, backend: str, defaults: Cha
 
 
 def _defaults(context: Dependencies, defaults: CharacterDefaults) -> wire.CharacterDefaultsInfo:
-    return wire.CharacterDefaultsInfo(_workflow(context, defaults), dict(defaults.inputs), defaults.prompt)
+    inputs: dict[str, str | int | float | bool | wire.InputNamed | None] = {
+        name: wire.InputNamed(value.input) if isinstance(value, InputFile) else value
+        for name, value in defaults.inputs.items()
+    }
+    return wire.CharacterDefaultsInfo(_workflow(context, defaults), inputs, defaults.prompt)
 
 
 def _workflow(context: Dependencies, defaults: CharacterDefaults) -> str:
@@ -91,12 +96,16 @@ def _workflow(context: Dependencies, defaults: CharacterDefaults) -> str:
 async def _missing(context: Dependencies, known: Known, defaults: CharacterDefaults) -> list[str]:
     """Why ComfyUI would refuse the workflow with these defaults and no input of a request."""
     source = context.policy.workflows[_workflow(context, defaults)]
+    files = await fitting.files_configured(context, source, defaults)
     try:
-        workflow = await fitting.ready(context, source, known)
-        inputs = merged({}, filling(defaults, workflow))
+        ground = levels.Ground(await fitting.ready(context, source, known), files, known.info)
+        below = levels.lower(ground, source.files, defaults, {})
     except Refused as refusal:
         return [refusal.message]
+    workflow, inputs = ground.workflow, below.filled({})
     template = Template(workflow.key, workflow.graph, workflow.plan)
-    look = partial(context.tools.checks.mistakes, template, [inputs] if inputs else [], known.info)
+    values, loads = without_files(inputs)
+    look = partial(context.tools.checks.mistakes, template, [values], known.info, [loads])
     found = await context.tools.large_graphs.run(len(workflow.template), look)
-    return [mistake.message for mistake in found.every]
+    gone = [file.refusal.message for file in loads.values() if file.refusal is not None]
+    return gone + [mistake.message for mistake in found.every]

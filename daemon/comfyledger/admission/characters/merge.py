@@ -19,7 +19,7 @@ from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import Refused
 from comfyledger.queries.characters import CharacterSet, NamedCharacter
 from comfyledger.queries.dependencies import ReadyWorkflow
-from comfyledger.settings import CharacterDefaults
+from comfyledger.settings import CharacterDefaults, InputFile
 from comfyledger.settings.characters import PLACE
 
 PROMPT: Final = "prompt"
@@ -70,12 +70,20 @@ def _hint(typed: str, known: Mapping[str, NamedCharacter]) -> str:
     return f"{meant}`comfyledger characters` lists the characters that have defaults."
 
 
+def asked_by(defaults: CharacterDefaults) -> dict[str, wire.InputValue]:
+    """The inputs of a character as a request would give them."""
+    return {
+        name: wire.FileAsked(input=value.input) if isinstance(value, InputFile) else value
+        for name, value in defaults.inputs.items()
+    }
+
+
 def filling(
     defaults: CharacterDefaults, workflow: ReadyWorkflow, files: Files = NO_FILES, info: ObjectInfo | None = None
 ) -> Filling:
     """Raises Refused as `check_inputs` does, with the path `inputs.NAME`, or `prompt` for the template."""
     try:
-        inputs = graphs.check_inputs(workflow.graph, workflow.plan, filled(defaults.inputs, files), info)
+        inputs = graphs.check_inputs(workflow.graph, workflow.plan, filled(asked_by(defaults), files), info)
     except Refused as refusal:
         raise refusal.below("inputs") from refusal
     if not defaults.prompt:

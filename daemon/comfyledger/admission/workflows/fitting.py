@@ -23,7 +23,7 @@ from comfyledger.admission.files.find import Files, Finder, files_of
 from comfyledger.admission.shots import without_files
 from comfyledger.admission.workflows.again import Again
 from comfyledger.admission.workflows.again import again as completed_again
-from comfyledger.admission.workflows.ready import below, make_ready, source_of
+from comfyledger.admission.workflows.ready import below, make_ready, read_source, source_of
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.node_classes import Known
@@ -90,18 +90,34 @@ async def _files(
     source: WorkflowSource | None = None,
     defaults: CharacterDefaults | None = None,
 ) -> Files:
-    """The files that a request names, and those of its workflow and character, which count if it gives none in their
-    place. What the operator configured is found for everybody. Raises Refused.
-    """
-    found: dict[wire.FileAsked, graphs.GivenFile] = {}
+    """The files that a request names, and those of its workflow and character. Raises Refused."""
     finder = Finder(context.reader, label, context.policy)
-    of_operator = Finder(context.unlimited, label, context.policy)
-    if source is not None and source.files:
-        found |= await (of_operator if source.name else finder).find_lower(source.files.values())
-    if defaults is not None:
-        of_character = (value for value in defaults.inputs.values() if isinstance(value, wire.FileAsked))
-        found |= await of_operator.find_lower(of_character)
+    found = await files_configured(context, source, defaults)
+    if source is not None and not source.name:
+        found |= await finder.find_lower(source.files.values())
     return {**found, **await finder.find(files_of(message))}
+
+
+async def files_configured(
+    context: Dependencies, source: WorkflowSource | None, defaults: CharacterDefaults | None
+) -> dict[wire.FileAsked, graphs.GivenFile]:
+    """The files that the operator gives to a workflow and a character. They are found for everybody."""
+    of_workflow = [] if source is None or not source.name else list(source.files.values())
+    of_character = [] if defaults is None else list(merge.asked_by(defaults).values())
+    asked = [value for value in (*of_workflow, *of_character) if isinstance(value, wire.FileAsked)]
+    return await Finder(context.unlimited, "", context.policy).find_lower(asked) if asked else {}
+
+
+async def files_of_graph(
+    context: Dependencies, label: str, workflow: Mapping[str, Any], size_bytes: int
+) -> dict[wire.FileAsked, graphs.GivenFile]:
+    """The files that a workflow of a request names; none for one that cannot be read."""
+    call = partial(read_source, workflow, context.policy.graph_bytes_max)
+    try:
+        source = await context.tools.large_graphs.run(size_bytes, call)
+    except Refused:
+        return {}
+    return await Finder(context.reader, label, context.policy).find_lower(source.files.values())
 
 
 class _Request:
@@ -275,7 +291,7 @@ async def unfit(context: Dependencies) -> dict[str, str]:
             found[name] = refusal.message
             continue
         template = Template(workflow.key, workflow.graph, workflow.plan)
-        if mistakes := context.tools.checks.mistakes(template, [], known.info).every:
+        if mistakes := context.tools.checks.mistakes(template, [{}], known.info, [source.files]).every:
             found[name] = checks.summary(mistakes)
     return found
 

@@ -86,7 +86,7 @@ def _workflows(found: Settings) -> tuple[dict[str, Planned], list[Diagnosis]]:
                 others.append(Diagnosis("configuration", "ok", text))
                 continue
             made = made_ready(source)
-            workflows[name] = Planned(made.graph, made.plan)
+            workflows[name] = Planned(made.graph, made.plan, source.files)
         except Refused as refusal:
             others.append(Diagnosis("configuration", "failure", refusal.message, refusal.hint))
     return workflows, others

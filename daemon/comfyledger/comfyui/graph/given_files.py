@@ -78,10 +78,13 @@ def _found(nodes: Mapping[str, Any]) -> Iterator[tuple[str, FileAsked]]:
 
 def check_file(graph: Graph, address: str, file: GivenFile, asked: str, info: ObjectInfo | None) -> None:
     """Raises Refused(input_not_taken) if the input at an address takes no file, or none of this kind. `asked`: what the
-    caller named it.
+    caller named it. Of a class that is not known, every text may be the name of a file.
     """
     takes = takes_file(graph, address, info)
-    node = node_text(graph, address.partition(".")[0])
+    node_id, _, name = address.partition(".")
+    node, is_known = node_text(graph, node_id), info is not None and graph[node_id]["class_type"] in info
+    if takes is None and not is_known and isinstance(graph[node_id]["inputs"][name], str | None):
+        return
     if takes is None:
         text = f"The input {printable(address)} of node {node} takes no file."
         raise Refused("input_not_taken", text, hint=_hint(graph, info), path=printable(asked))

@@ -5,6 +5,7 @@ Behaviour as measured with ComfyUI 0.33.0. Versions before mid-2025 are only kno
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -34,6 +35,8 @@ class Planned(NamedTuple):
 
     graph: Graph
     plan: Plan
+    files: Collection[str] = ()
+    """The addresses that get an input file."""
 
 
 class Socket(msgspec.Struct, frozen=True):
@@ -88,7 +91,8 @@ def of_socket(area: str, socket: Socket) -> Diagnosis:
 def of_nodes(area: str, name: str, workflow: Planned, info: ObjectInfo) -> list[Diagnosis]:
     """Whether ComfyUI would take a workflow. A request may give other values, so a wrong one is a warning."""
     outputs = [output.node for output in workflow.plan.every_output]
-    mistakes = find_mistakes(workflow.graph, outputs, info, filled=addresses_of_the_run(workflow.plan).keys())
+    filled = {*addresses_of_the_run(workflow.plan), *workflow.files}
+    mistakes = find_mistakes(workflow.graph, outputs, info, filled=filled)
     found = [_of_mistake(area, name, mistake) for mistake in mistakes[:MISTAKES_SHOWN]]
     if len(mistakes) > MISTAKES_SHOWN:
         text = f"Workflow {name}: ComfyUI would not take {len(mistakes) - MISTAKES_SHOWN} other things either."

@@ -8,7 +8,20 @@ from msgspec import Meta
 
 from comfyledger.wire.answers.parts import Answer
 
-Value = str | int | float | bool | None
+
+class InputNamed(Answer, frozen=True):
+    """An input file, in place of a value."""
+
+    input: Annotated[
+        str,
+        Meta(
+            description="Its bytes, by `sha256:` and their SHA-256.",
+            examples=["sha256:478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ]
+
+
+Value = str | int | float | bool | InputNamed | None
 
 
 class CharacterDefaultsInfo(Answer, frozen=True):
@@ -17,7 +30,10 @@ class CharacterDefaultsInfo(Answer, frozen=True):
     workflow: Annotated[str, Meta(description="The configured workflow.", examples=["text-to-image"])]
     inputs: Annotated[
         dict[str, Value],
-        Meta(description="Values of inputs, by name or address.", examples=[{"negative": "blurry", "steps": 30}]),
+        Meta(
+            description="Values and files of inputs, by name or address.",
+            examples=[{"negative": "blurry", "steps": 30}],
+        ),
     ] = {}
     prompt: Annotated[
         str,

@@ -80,6 +80,7 @@ class Fault(NamedTuple):
     """What follows "Node 4 (KSampler): " in its sentence, without the nearest names."""
     found: str = ""
     near: tuple[str, ...] = ()
+    is_file: bool = False
 
 
 def leads_to_node(graph: Graph, value: object) -> bool:
@@ -208,7 +209,7 @@ def _of_file(server: Server, node_class: NodeClass, one: Input, value: object) -
         return Fault("invalid_input_type", text, _plain(value))
     if not is_surely_missing(node_class, one, value):
         return None
-    return _not_in_list(server, one, value, "which is not in ComfyUI's input folder")
+    return _not_in_list(server, one, value, "which is not in ComfyUI's input folder")._replace(is_file=True)
 
 
 def _not_in_list(server: Server, one: Input, value: object, what: str) -> Fault:

@@ -31,10 +31,17 @@ def refusal(mistakes: tuple[NodeMistake, ...]) -> Refused:
     return Refused(
         "workflow_failed_validation",
         f"ComfyUI would refuse the workflow: {told}",
-        hint=" ".join(dict.fromkeys(_HINTS.get(mistake.kind, _CHANGE) for mistake in mistakes[:TOLD_MAX])),
+        hint=" ".join(dict.fromkeys(map(_hint, mistakes[:TOLD_MAX]))),
         path=printable(f"{first.node}.{first.input}" if first.input else first.node, 200),
         mistakes=mistakes,
     )
+
+
+def _hint(mistake: NodeMistake) -> str:
+    if not mistake.is_file:
+        return _HINTS.get(mistake.kind, _CHANGE)
+    address = printable(f"{mistake.node}.{mistake.input}", 200)
+    return f'Add the file with `comfyledger input add FILE`, and give {{"input": "sha256:…"}} as {address}.'
 
 
 def summary(mistakes: tuple[NodeMistake, ...]) -> str:

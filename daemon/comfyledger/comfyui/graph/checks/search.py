@@ -200,4 +200,5 @@ def _mistake(graph: Graph, node_id: str, fault: Fault, name: str = "") -> NodeMi
         fault.found,
         fault.near,
         f"Node {node_text(graph, node_id)}: {fault.text}{nearest}.",
+        fault.is_file,
     )

@@ -55,7 +55,7 @@ LAG_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 
 BATCH_STATES: Final = ("open", "held")
 IMAGE_STATES: Final = ("pending", "kept", "stored", "parked", "failed", "cancelled", "forgotten")
-PROMPT_STATES: Final = ("queued", "submitting", "accepted", "finished", "cancelling")
+PROMPT_STATES: Final = ("queued", "waiting", "submitting", "accepted", "finished", "cancelling")
 ATTEMPTS: Final = {
     "prompt_finished": "finished",
     "prompt_failed": "failed",
@@ -90,10 +90,10 @@ _HELP: Final = {
     "batches": "Batches that are not settled: open or held.",
     "owed_images": "Images of open batches: pending (to be rendered) or kept (to be stored).",
     "prompts": (
-        "Prompts that are not done: queued wait here; submitting, accepted and cancelling are or may be at "
-        "ComfyUI; the files of finished are being fetched."
+        "Prompts that are not done: queued wait here for their turn, waiting for images that they are made from; "
+        "submitting, accepted and cancelling are or may be at ComfyUI; the files of finished are being fetched."
     ),
-    "calls_running": "Calls under way, by kind: submit, follow, fetch, cancel, upload, delete.",
+    "calls_running": "Calls under way, by kind: submit, follow, fetch, cancel, upload, delete, sources, input.",
     "lane_paused": (
         "1 while the lane is paused, by cause: person or trouble. Lanes: everything, spool, backend/NAME, store/NAME."
     ),

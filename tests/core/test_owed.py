@@ -315,7 +315,7 @@ def test_nothing_of_a_settled_batch_stays_in_memory(end: tuple[Message, ...]) ->
     lived.done(*lived.take())
     lived.given(end)
     lived.wait(600_000).take()
-    assert lived.owed.open_counts() == {"batches": 0, "prompts": 0, "uploads": 0, "running": 0}
+    assert lived.owed.open_counts() == {"batches": 0, "prompts": 0, "uploads": 0, "waiting": 0, "running": 0}
     assert kept_in_memory(lived.owed) == 0
 
 
@@ -354,6 +354,6 @@ def test_finished_work_leaves_nothing_behind() -> None:
 def test_counts_say_how_much_is_open() -> None:
     lived = engine(submit(quantity=5, into=("folder", "cloud")), one_kept(1))
     lived.take()
-    assert lived.owed.open_counts() == {"batches": 1, "prompts": 4, "uploads": 2, "running": 5}
+    assert lived.owed.open_counts() == {"batches": 1, "prompts": 4, "uploads": 2, "waiting": 0, "running": 5}
     assert lived.owed.user_of("b1") == "areg"
     assert lived.owed.user_of("b9") is None

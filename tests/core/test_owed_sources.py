@@ -108,6 +108,13 @@ def test_it_waits_for_every_source() -> None:
     assert not lived.ledger.prompt(batch="b2").lacks_sources
 
 
+def test_prompts_that_wait_are_counted() -> None:
+    lived = looked(submit("b3", 1, label="other", loads=(made_from("b2"),)), hold("b2"))
+    assert lived.owed.open_counts()["waiting"] == 2
+    assert lived.owed.open_counts_of("other")["waiting"] == 1
+    assert lived.owed.standing().prompts == {"queued": 1, "waiting": 2}
+
+
 def test_looks_are_bounded() -> None:
     lived = engine(submit(quantity=1), submit("b2", 5, loads=(made_from(),)), limits=Limits(sources_max=2))
     assert len(looks(lived.take())) == 2

@@ -264,9 +264,12 @@ async def _get_batch(context: Dependencies, batch_id: str) -> wire.BatchInfo:
         raise Refused("unknown_batch", f"There is no batch {batch_id[:64]!r}.", hint=hint, path="$.data.batch_id")
     images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=row.images))
     tagged = await serialize.tagged(context.reader, [row])
-    return serialize.batch_info(
-        row, tagged.get(batch_id, serialize.Tagged()), await listings.shown(context.reader, images)
-    )
+    prompts = {prompt.index: prompt for prompt in await context.reader.prompts(batch_id)} if row.pending else {}
+    infos = [
+        serialize.with_waits(info, prompts[info.prompt]) if info.prompt in prompts else info
+        for info in await listings.shown(context.reader, images)
+    ]
+    return serialize.batch_info(row, tagged.get(batch_id, serialize.Tagged()), infos)
 
 
 async def _get_image(context: Dependencies, name: str) -> wire.ImageInfo:

@@ -24,6 +24,7 @@ from comfyledger.ledger.ports import ImageFilter, LogWanted, Reader
 from comfyledger.queries import reasons, serialize
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.queries.names_asked import numbered, place_named, places_in_series
+from comfyledger.queries.situation import situation_of
 from comfyledger.queries.subscription import checked
 
 PAGE_LINES: Final = 500
@@ -229,21 +230,19 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
         raise _unknown(f"{batch_id}/{index}", "`comfyledger images` lists them.")
     prompt = next(row for row in prompts if row.index == image.prompt)
     lines = await _batch_lines(context, batch, lambda line: concerns(line, index, image.prompt))
-    there = await _situation(context, batch)
+    there = await situation_of(context.reader, batch, [prompt], [image])
     open_still = image.state in {"pending", "kept", "forgetting"}
     shown, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), STORY_EVENTS_MAX)
     key = batch.series_of(image.output)
     series = await context.reader.series(key)
     like = await context.reader.descent(batch_id, index, batch.user_key)
-    texts = await serialize.texts_of(context.reader, serialize.digests_in([image]))
-    there = msgspec.structs.replace(there, texts={**there.texts, **texts})
     return wire.Explanation(
         subject="image",
         epoch=context.view.epoch,
         events=await _shown(context.reader, shown),
         owed=reasons.owed(image, prompt, there),
         batch=await _batch_info(context, batch),
-        image=serialize.with_run(serialize.image_info(image, texts), batch, prompt),
+        image=serialize.with_run(serialize.image_info(image, there.texts), batch, prompt),
         series=key,
         number=image.number,
         next=series.next if series is not None else 0,
@@ -261,10 +260,8 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
     lines = await _batch_lines(context, batch, lambda _: True)
     shown, left_out = bounded(await _with_lanes(context, batch, prompts, lines, not batch.settled), WHOLE_MAX)
     images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=batch.images))
-    there = await _situation(context, batch)
+    there = await situation_of(context.reader, batch, prompts, images)
     like = await context.reader.descent(batch_id, None, batch.user_key)
-    texts = await serialize.texts_of(context.reader, serialize.digests_in(images))
-    there = msgspec.structs.replace(there, texts={**there.texts, **texts})
     return wire.Explanation(
         subject="batch",
         epoch=context.view.epoch,
@@ -287,14 +284,6 @@ def _owed_together(images: list[ImageRow], prompts: list[PromptRow], there: reas
 async def _batch_info(context: Dependencies, batch: BatchRow) -> wire.BatchInfo:
     tagged = await serialize.tagged(context.reader, [batch])
     return serialize.batch_info(batch, tagged.get(batch.batch_id, serialize.Tagged()))
-
-
-async def _situation(context: Dependencies, batch: BatchRow) -> reasons.Situation:
-    lanes = await context.reader.lanes()
-    texts = await serialize.texts_of(context.reader, [batch.held_words, *(lane.words for lane in lanes)])
-    return reasons.Situation(
-        batch, {lane.name: lane for lane in lanes}, texts, await context.reader.turns(batch.batch_id)
-    )
 
 
 # ---- which events belong to a story

@@ -13,9 +13,11 @@ from typing import Final
 import msgspec
 
 from comfyledger import wire
+from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.ledger.ports import Turns
+from comfyledger.queries.source_reasons import SOURCE, Sources, by_source, cannot_be_had, waiting_for
 
 SPOOL: Final = "spool"
 """The lane that is paused while the spool's disk has no room for new prompts."""
@@ -31,12 +33,13 @@ _LANES: Final = {"backend": "ComfyUI {}", "store": "The store {}", "user": "The 
 
 
 class Situation(msgspec.Struct, frozen=True):
-    """What an image of a batch depends on. `lanes` by name, `texts` by digest."""
+    """What an image of a batch depends on. `lanes` by name, `texts` by digest, `sources` that may be seen."""
 
     batch: BatchRow
     lanes: Mapping[str, LaneRow] = {}
     texts: Mapping[str, str] = {}
     turns: Turns = Turns()
+    sources: Sources = {}
 
 
 def lane_name(lane: str) -> str:
@@ -58,26 +61,34 @@ def owed(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.Owed
         case "forgetting":
             return [one for upload in image.uploads for one in _deleting(image, upload, there)]
         case "failed":
-            said = _said(f"It could not be rendered ({image.code})", image.words, there)
-            if prompt.waiting:
-                said = f"{said} It can be retried once a choice is made among the other files of its run."
-            command = _choice(image) if prompt.waiting else _retry(image)
-            return [wire.OwedInfo("decide", image.code, said, command, images=[image.index])]
+            return [_failed(image, prompt, there)]
         case _:
             return []
 
 
+def _failed(image: ImageRow, prompt: PromptRow, there: Situation) -> wire.OwedInfo:
+    said = _said(f"It could not be rendered ({image.code})", image.words, there)
+    command = _retry(image)
+    if prompt.waiting:
+        said = f"{said} It can be retried once a choice is made among the other files of its run."
+        command = _choice(image)
+    elif image.code == INPUT_FAILED and (advice := cannot_be_had(prompt, there.sources)) is not None:
+        said, command = f"{said} {advice[0]}", advice[1]
+    return wire.OwedInfo("decide", image.code, said, command, images=[image.index])
+
+
 def together(found: Iterable[wire.OwedInfo], batch_id: str) -> list[wire.OwedInfo]:
     """One entry for all images that wait for the same thing, with the sentence of the first."""
-    merged: dict[tuple[str, str, str, bool], wire.OwedInfo] = {}
-    for one in found:
-        key = (one.what, one.code, one.lane, " --take " in one.command)
+    merged: dict[tuple[str, ...], wire.OwedInfo] = {}
+    for one in by_source(found):
+        source = one.text if one.code in {SOURCE, INPUT_FAILED} else ""
+        key = (one.what, one.code, one.lane, str(" --take " in one.command), source)
         before = merged.get(key)
         if before is None:
             merged[key] = one
         elif one.images[0] not in before.images:
-            together = one.what == "decide" and one.code != "collision" and " --take " not in one.command
-            command = f"comfyledger retry {batch_id}" if together else one.command
+            of_image = one.command.startswith(f"comfyledger retry {batch_id} --image ")
+            command = f"comfyledger retry {batch_id}" if of_image else one.command
             merged[key] = msgspec.structs.replace(before, images=[*before.images, *one.images], command=command)
     return list(merged.values())
 
@@ -108,7 +119,7 @@ def _rendering(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wir
     if prompt.state == "queued":
         lanes = (EVERYTHING, user_lane(there.batch.user_key), backend)
         stops = [_pause(lane, there) for lane in lanes] + [_trouble(lane, there) for lane in (backend, SPOOL)]
-        why = [_held(there), *stops, _alone(prompt)]
+        why = [_held(there), *stops, _alone(prompt), *waiting_for(prompt, there.sources)]
         found = [one for one in why if one is not None] or [_turn(there.turns)]
     else:
         step = _after_fetching(prompt) if _has_no_file(image, prompt) else _at_comfyui(prompt)

@@ -11,6 +11,7 @@ from comfyledger.core.results import Accepted
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow
 from comfyledger.core.values import image_id
 from comfyledger.ledger.ports import Reader
+from comfyledger.queries.source_reasons import sources_of
 
 
 class Tagged(msgspec.Struct, frozen=True):
@@ -72,8 +73,17 @@ def image_info(row: ImageRow, texts: Mapping[str, str]) -> wire.ImageInfo:
 
 
 def with_run(info: wire.ImageInfo, batch: BatchRow, prompt: PromptRow) -> wire.ImageInfo:
-    """An image with the essentials of its recipe."""
-    return msgspec.structs.replace(info, workflow=batch.workflow, seed=prompt.seed, run=list(prompt.images))
+    """An image with the essentials of its recipe, and what it waits for."""
+    with_recipe = msgspec.structs.replace(info, workflow=batch.workflow, seed=prompt.seed, run=list(prompt.images))
+    return with_waits(with_recipe, prompt)
+
+
+def with_waits(info: wire.ImageInfo, prompt: PromptRow) -> wire.ImageInfo:
+    """An image with those that it waits for, if it does."""
+    if info.state != "pending" or not prompt.lacks_sources:
+        return info
+    waits_for = [image_id(source.batch_id, source.image) for source in sources_of([prompt])]
+    return msgspec.structs.replace(info, waits_for=waits_for)
 
 
 def batch_info(row: BatchRow, tagged: Tagged, images: Iterable[wire.ImageInfo] = ()) -> wire.BatchInfo:
@@ -101,7 +111,8 @@ def batch_info(row: BatchRow, tagged: Tagged, images: Iterable[wire.ImageInfo] =
         forgotten=row.forgotten,
         tags=tagged.tags,
         metadata=tagged.metadata,
-        images=list(images),
+        images=(shown := list(images)),
+        waiting=sum(bool(image.waits_for) for image in shown),
         outputs=[wire.OutputInfo(output.node, output.medium, output.series) for output in row.outputs],
         like=image_id(row.origin.batch_id, row.origin.image) if row.origin is not None else "",
     )

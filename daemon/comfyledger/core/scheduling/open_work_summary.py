@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
 from comfyledger.core.rows import BatchRow, PromptRow
 
-PERSON = "person"
+PERSON: Final = "person"
 """The code of a lane that a person paused and that has no trouble of its own."""
+WAITING: Final = "waiting"
 
 
 class OpenWorkSummary(msgspec.Struct, frozen=True):
@@ -22,6 +24,7 @@ class OpenWorkSummary(msgspec.Struct, frozen=True):
     batches: dict[str, int] = {}
     images: dict[str, int] = {}
     prompts: dict[str, int] = {}
+    """Of the queued ones, `waiting` are those that wait for images that they are made from."""
     running: dict[str, int] = {}
     """Calls under way, by kind of effect."""
     paused: frozenset[str] = frozenset()
@@ -47,9 +50,13 @@ def summary_of(
     return OpenWorkSummary(
         batches=dict(Counter(row.status for row in rows)),
         images={"pending": sum(row.pending for row in rows), "kept": sum(row.kept for row in rows)},
-        prompts=dict(Counter[str](row.state for row in prompts)),
+        prompts=dict(Counter(_state_of(row) for row in prompts)),
         running=dict(Counter(running)),
         paused=frozenset(paused),
         troubles=dict(troubles),
         oldest_ms=min(owing, default=None),
     )
+
+
+def _state_of(row: PromptRow) -> str:
+    return WAITING if row.state == "queued" and row.lacks_sources else row.state

@@ -353,6 +353,7 @@ class PendingWork:
             "batches": len(self._batches),
             "prompts": len(self._prompts),
             "uploads": sum(len(effects_of_image(row)) for row in self._images.values()),
+            "waiting": sum(row.lacks_sources for row in self._prompts.values()),
             "running": len(self._running),
         }
 
@@ -364,6 +365,7 @@ class PendingWork:
             "batches": len(own),
             "prompts": sum(batch_id in own for batch_id, _ in self._prompts),
             "uploads": sum(len(effects_of_image(row)) for row in images),
+            "waiting": sum(row.lacks_sources for row in self._prompts.values() if row.batch_id in own),
             "running": sum(batch_id in own for _, batch_id, *_ in self._running),
         }
 

@@ -216,6 +216,14 @@ class ImageInfo(Answer, frozen=True):
     run: Annotated[
         list[int], Meta(description="The images that the same run makes, as indexes in the batch.", examples=[[1]])
     ] = []
+    waits_for: Annotated[
+        list[str],
+        Meta(
+            description="The images that it is made from, `<batch_id>/<index>`, until all of them have their bytes. "
+            "Only in the answers to `get_batch`, `get_image` and `explain`.",
+            examples=[["01M82DA9EJBQZAAZJR4D2RM95D/1"]],
+        ),
+    ] = []
 
 
 class OutputInfo(Answer, frozen=True):
@@ -296,6 +304,14 @@ class BatchInfo(Answer, frozen=True):
             examples=["01M82DA9EJBQZAAZJR4D2RM95D/1"],
         ),
     ] = ""
+    waiting: Annotated[
+        int,
+        Meta(
+            description="Of the pending images, those that wait for images that they are made from; only from "
+            "`get_batch`.",
+            examples=[1],
+        ),
+    ] = 0
 
 
 class Batches(Answer, frozen=True):

@@ -119,8 +119,9 @@ class OwedInfo(Answer, frozen=True):
         str,
         Meta(
             description="Why it waits: `held`, `paused`, `turn` (others go first), `alone` (a prompt with a strike "
-            "runs alone), `submitting`, `at_comfyui`, `under_way`, `asking` (the stores are asked for numbers), "
-            "the code of a lane's trouble, or the code of a failure.",
+            "runs alone), `source` (an image that it is made from has no bytes yet), `submitting`, `at_comfyui`, "
+            "`under_way`, `asking` (the stores are asked for numbers), the code of a lane's trouble, or the "
+            "code of a failure.",
             examples=["not_reached"],
         ),
     ]

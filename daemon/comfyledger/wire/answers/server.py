@@ -131,8 +131,9 @@ class Info(Answer, frozen=True):
     open: Annotated[
         dict[str, int],
         Meta(
-            description="The number of open `batches`, `prompts` and `uploads`, and of calls that run now (`running`).",
-            examples=[{"batches": 1, "prompts": 1, "uploads": 0, "running": 1}],
+            description="The number of open `batches`, `prompts` and `uploads`, of prompts among them that wait for "
+            "images that they are made from (`waiting`), and of calls that run now (`running`).",
+            examples=[{"batches": 1, "prompts": 1, "uploads": 0, "waiting": 0, "running": 1}],
         ),
     ]
     lanes: Annotated[list[LaneInfo], Meta(description="Paused lanes: by a person or for trouble.")]

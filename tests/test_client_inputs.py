@@ -30,6 +30,13 @@ INFO = wire.InputInfo("sha256:" + "ab" * 32, len(PNG), "png", "image", 16, 16, n
 Answering = Callable[["Server", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
+class Pipe(io.BytesIO):
+    """An open file that can be read once."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class Server:
     """A server that answers each PUT with the next of its `answers`, and keeps what it was sent."""
 
@@ -82,11 +89,11 @@ async def served(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 # ---- to a daemon
 
 
-@pytest.mark.parametrize("kind", ["path", "text", "bytes", "file"])
+@pytest.mark.parametrize("kind", ["path", "text", "bytes", "file", "pipe"])
 async def test_a_file_is_sent_however_it_is_given(door: Any, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "portrait.png"
     path.write_bytes(PNG)
-    given: Any = {"path": path, "text": str(path), "bytes": PNG, "file": io.BytesIO(PNG)}[kind]
+    given: Any = {"path": path, "text": str(path), "bytes": PNG, "file": io.BytesIO(PNG), "pipe": Pipe(PNG)}[kind]
     async with Client(state_dir=door.folder / "state", name="app") as client:
         added, again = await client.add_input(given), await client.add_input(PNG)
         listed = await client.list_inputs()
@@ -118,12 +125,12 @@ async def test_a_large_file_is_refused_before_it_is_sent(open_door: Any, tmp_pat
     assert refused.value.code == "input_too_large"
 
 
-@pytest.mark.parametrize("kind", ["path", "file"])
+@pytest.mark.parametrize("kind", ["path", "pipe"])
 async def test_a_large_file_arrives_whole(door: Any, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x.abc"
     path.write_bytes(os.urandom(5_000_000))
-    with path.open("rb") as file:
-        added = await Client(door.url, door.token).add_input(path if kind == "path" else file, name="x.abc")
+    given = path if kind == "path" else Pipe(path.read_bytes())
+    added = await Client(door.url, door.token).add_input(given, name="x.abc")
     assert added.size_bytes == 5_000_000
     stored = door.context.inputs.open(added.input.removeprefix("sha256:"), "abc")
     assert stored is not None
@@ -243,7 +250,7 @@ async def test_an_early_answer_ends_the_sending(served: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("given", ["path", "bytes"])
+@pytest.mark.parametrize("given", ["path", "bytes", "file"])
 async def test_a_file_is_sent_again_after_a_broken_connection(served: Any, tmp_path: Path, given: str) -> None:
     async def break_off(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(10)
@@ -252,15 +259,17 @@ async def test_a_file_is_sent_again_after_a_broken_connection(served: Any, tmp_p
     path = tmp_path / "x.png"
     path.write_bytes(PNG)
     server, client = await served(drop, break_off, take_all)
-    assert await client.add_input(path if given == "path" else PNG) == INFO
+    file = io.BytesIO(b"before" + PNG)
+    file.seek(6)
+    assert await client.add_input({"path": path, "bytes": PNG, "file": file}[given]) == INFO
     assert server.bodies == [PNG]
     assert len(server.heads) == 3
 
 
-async def test_an_open_file_is_not_sent_twice(served: Any) -> None:
+async def test_a_pipe_is_not_sent_twice(served: Any) -> None:
     server, client = await served(drop)
     with pytest.raises(Refused) as refused:
-        await client.add_input(io.BytesIO(PNG))
+        await client.add_input(Pipe(PNG))
     assert (refused.value.code, len(server.heads)) == ("not_running", 1)
 
 

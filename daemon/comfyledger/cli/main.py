@@ -31,6 +31,7 @@ SECTIONS: Final = {
         "retry": "Retry what failed, was parked or is held, under the same numbers.",
         "pause": "Start no new work in SCOPE.",
         "resume": "Undo a pause, or let a held batch continue.",
+        "input": "Add files for workflows to load, list them, or give them up.",
     },
     "What happened": {
         "log": "Show the events of the log.",
@@ -44,7 +45,7 @@ SECTIONS: Final = {
         "forget": "Erase prompts, inputs, graphs, error texts and files for good.",
     },
     "The ledger": {
-        "audit": "Compare log, tables, texts, spool and stores with each other.",
+        "audit": "Compare log, tables, texts, spool, inputs and stores with each other.",
         "replay": "Compute the tables again from the log, to look at, compare or replace them.",
         "backup": "Copy the ledger into FILE, or into FOLDER under a name with date and position.",
         "restore": "Restore the ledger from a backup FILE, or with --accept-loss from its remains.",
@@ -68,6 +69,7 @@ SECTIONS: Final = {
 
 _PLACES: Final = {
     "token": ("tokens", "token"),
+    "input": ("inputs", "inputs"),
     "import": ("import_store", "import_store"),
     **{name: ("batches", name) for name in ("images", "cancel", "retry", "pause", "resume")},
 }

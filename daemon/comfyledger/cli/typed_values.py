@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from comfyledger import wire
+from comfyledger.cli.adding import FileToAdd
 from comfyledger.client import read_workflow
 from comfyledger.errors import Refused
 
+HEAD_BYTES: Final = 65_536
+_INPUT: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
-def input_pair(given: str) -> tuple[str, wire.Scalar]:
-    """Parse NAME=VALUE. VALUE is a JSON scalar, `@FILE` for the text of a file, or else text."""
+
+def input_pair(given: str) -> tuple[str, wire.InputValue | FileToAdd]:
+    """Parse NAME=VALUE. VALUE is a JSON scalar, the name of an input file, `@FILE` for a file, or else text.
+
+    A file of text is its text; any other file becomes an input file.
+    """
     name, found, text = given.partition("=")
     if not found or not name:
         raise click.BadParameter(f"{given!r} is not NAME=VALUE.")
-    return name, _read(text[1:]).removesuffix("\n") if text.startswith("@") else scalar(text)
+    if _INPUT.fullmatch(text):
+        return name, wire.FileAsked(input=text)
+    if not text.startswith("@"):
+        return name, scalar(text)
+    if _is_binary(text[1:]):
+        return name, FileToAdd(Path(text[1:]))
+    return name, _read(text[1:]).removesuffix("\n")
 
 
 def input_values(given: str) -> tuple[str, list[wire.Scalar]]:
@@ -63,6 +77,21 @@ def images_file(path: str) -> list[Any]:
 def json_object(text: str) -> dict[str, Any]:
     found: dict[str, Any] = _json(text, dict, "object")
     return found
+
+
+def _is_binary(path: str) -> bool:
+    """Whether a file holds what is no text in UTF-8, as far as its beginning shows. A pipe is read as text."""
+    if path == "-":
+        return False
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return True
+    except OSError as error:
+        raise click.BadParameter(f"{path!r} cannot be read: {error}") from error
+    return b"\0" in head
 
 
 def _read(path: str) -> str:

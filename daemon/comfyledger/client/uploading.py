@@ -41,6 +41,7 @@ ANSWER_S: Final = 600.0
 """How long it may take to check a file and answer."""
 ANSWER_BYTES_MAX: Final = 1_048_576
 NAME_CHARS_MAX: Final = 255
+UNSEEKABLE: Final = -1
 DELAY_MIN_S: Final = 0.1
 DELAY_MAX_S: Final = 5.0
 
@@ -76,13 +77,13 @@ class Uploader:
 
     async def upload(self, given: InputFile, name: str | None) -> wire.InputInfo:
         """Raises Refused with the daemon's reason; Refused(not_running, timeout), OSError of the file."""
-        tries = 0
-        loop = asyncio.get_running_loop()
-        ends_at: float | None = None
+        tries, ends_at, loop = 0, None, asyncio.get_running_loop()
+        start = None if isinstance(given, str | bytes | os.PathLike) else await asyncio.to_thread(_start_of, given)
+        is_once = start == UNSEEKABLE
         while True:
             address = self._find()
             try:
-                async with _opened(given, name) as body:
+                async with _opened(given, start, name) as body:
                     return _read(address, await self._sent(address, body))
             except Unreadable as unreadable:
                 raise unreadable.error from unreadable
@@ -92,7 +93,7 @@ class Uploader:
                 trouble = why_not(address, error)
             ends_at = loop.time() + (self._timeout_s or 0.0) if ends_at is None else ends_at
             is_over = self._timeout_s is not None and loop.time() >= ends_at
-            if trouble.code != "not_running" or not isinstance(given, str | bytes | os.PathLike) or is_over:
+            if trouble.code != "not_running" or is_once or is_over:
                 raise trouble
             tries += 1
             spread = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
@@ -147,8 +148,8 @@ async def _last_words(answering: asyncio.Task[bytes], sending: asyncio.Task[None
 
 
 @asynccontextmanager
-async def _opened(given: InputFile, name: str | None) -> AsyncIterator[Body]:
-    """Raises OSError."""
+async def _opened(given: InputFile, start: int | None, name: str | None) -> AsyncIterator[Body]:
+    """`start`: of an open file. Raises Unreadable."""
     if isinstance(given, bytes):
         yield Body(io.BytesIO(given), len(given), name or "")
     elif isinstance(given, str | os.PathLike):
@@ -159,7 +160,21 @@ async def _opened(given: InputFile, name: str | None) -> AsyncIterator[Body]:
         with file:
             yield Body(file, os.fstat(file.fileno()).st_size, name or os.path.basename(given))
     else:
-        yield Body(given, None, name or "")
+        yield Body(given, await asyncio.to_thread(_rest_of, given, start or 0), name or "")
+
+
+def _start_of(file: BinaryIO) -> int:
+    """Where an open file is; UNSEEKABLE if it can be read once only."""
+    return file.tell() if file.seekable() else UNSEEKABLE
+
+
+def _rest_of(file: BinaryIO, start: int) -> int | None:
+    """How many bytes an open file has from there on, where it is then; None if that is not known."""
+    if start == UNSEEKABLE:
+        return None
+    size_bytes = file.seek(0, os.SEEK_END) - start
+    file.seek(start)
+    return size_bytes
 
 
 @asynccontextmanager

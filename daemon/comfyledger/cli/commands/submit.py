@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from comfyledger import wire
+from comfyledger.cli.adding import with_files_added
 from comfyledger.cli.base import DONE, REFUSED, asks_daemon, json_option
 from comfyledger.cli.rows.row_file import RowFile, opened
 from comfyledger.cli.rows.row_report import AGAIN, LINE_EVERY_ROWS, RowReport
@@ -131,7 +132,8 @@ def _check_of_rows(options: dict[str, Any], rows: RowFile) -> None:
     type=input_pair,
     metavar="NAME=VALUE",
     multiple=True,
-    help="A JSON scalar, text or @FILE; may be repeated.",
+    help="A JSON scalar, text, the name of an input file (sha256:...), or @FILE; may be repeated. Text in FILE is the"
+    " value; a picture or any other file is added as an input file.",
 )
 @click.option(
     "--each",
@@ -194,7 +196,11 @@ async def submit(
     if asked["like"] is None and asked["quantity"] is None and asked["images"] is None:
         asked["quantity"] = 1
     asked["premade"] = asked["premade"] or None
-    asked |= {"inputs": dict(inputs), "inputs_each": _swept(each), "outputs": outputs or None}
+    asked |= {
+        "inputs": await with_files_added(client, dict(inputs), as_json),
+        "inputs_each": _swept(each),
+        "outputs": outputs or None,
+    }
     if rows is not None:
         return await submit_rows(client, rows, RequestIds(run), asked, as_json)
     with _request_named(request_id) as named:

@@ -59,7 +59,7 @@ def missing(sha256: str) -> Refused:
     return Refused(
         "input_missing",
         f"There is no input sha256:{sha256[:64]}.",
-        hint="Add the file: PUT /v1/inputs, or `add_input` of the Python client.",
+        hint="Add the file: `comfyledger input add FILE`, PUT /v1/inputs, or `add_input` of the Python client.",
     )
 
 

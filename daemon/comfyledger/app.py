@@ -315,7 +315,7 @@ async def _context(
         version=__version__,
         metrics=metrics,
         file_source=images,
-        disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path},
+        disks={"ledger": settings.ledger_path.parent, "spool": settings.spool_path, "inputs": settings.inputs_path},
         notifier=notifier,
     )
 

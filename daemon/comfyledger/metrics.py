@@ -72,7 +72,15 @@ _HELP: Final = {
         "Messages that wait for a decision: report from workers, command from clients, and first_use for batches of a "
         "new series, while the stores are asked for its numbers."
     ),
-    "disk_free_bytes": "Free bytes on the disks of ledger and spool; no sample for a disk that cannot be read.",
+    "disk_free_bytes": (
+        "Free bytes on the disks of ledger, spool and inputs; no sample for a disk that cannot be read."
+    ),
+    "inputs": "Input files that the daemon keeps.",
+    "inputs_bytes": "Bytes of the input files that the daemon keeps.",
+    "input_removals": (
+        "Input files that nothing needs and that are still to be removed, by lane: inputs (the daemon's own folder) or "
+        "backend/NAME."
+    ),
     "log_lines_dropped": (
         "Log lines that were dropped because they could not be written to standard error: its reader is gone or "
         "does not read, or its disk is full."
@@ -95,7 +103,8 @@ _HELP: Final = {
     ),
     "calls_running": "Calls under way, by kind: submit, follow, fetch, cancel, upload, delete, sources, input.",
     "lane_paused": (
-        "1 while the lane is paused, by cause: person or trouble. Lanes: everything, spool, backend/NAME, store/NAME."
+        "1 while the lane is paused, by cause: person or trouble. Lanes: everything, spool, inputs, backend/NAME, "
+        "store/NAME."
     ),
     "users_paused": "Users whose work a person paused.",
     "comfyui_connected": "1 while ComfyUI's websocket is connected.",
@@ -176,6 +185,10 @@ class Now(msgspec.Struct, frozen=True):
     notifications_dropped: int = 0
     plugin_errors: dict[str, dict[str, int]] = {}
     """Errors of the plugin of each store, by call."""
+    inputs: int = 0
+    inputs_bytes: int = 0
+    removals: dict[str, int] = {}
+    """Inputs that are still to be removed, by lane."""
 
 
 class Metrics:
@@ -328,6 +341,9 @@ class _Gauges(Collector):
         yield _gauge("door_connections", {(): now.connections})
         yield _gauge("messages_waiting", _by(now.queued), "lane")
         yield _gauge("disk_free_bytes", _by(now.free), "disk")
+        yield _gauge("inputs", {(): now.inputs})
+        yield _gauge("inputs_bytes", {(): now.inputs_bytes})
+        yield _gauge("input_removals", _by(now.removals), "lane")
         yield _gauge("store_usable", _by(now.stores), "store")
         yield _plugin_errors(now)
         yield _total("log_lines_dropped", now.log_lines_dropped)

@@ -351,6 +351,25 @@ def test_status_says_that_all_lanes_work_only_where_they_do(
     assert ("all work" in text) == (not changed)
 
 
+def test_status_says_what_inputs_take_and_where_they_are_still_to_be_removed(door: Any, run: Any) -> None:
+    held = wire.InputsHeld(2, 3 * 2**20, 2**30, {"": 1, "main": 2, "old": 1})
+    backends = [wire.BackendInfo("main", "http://x", connected=True)]
+    door.answers |= {
+        "server_info": replace(INFO, inputs=held, backends=backends),
+        "list_batches": wire.Batches([], False),
+    }
+    said = run("status").stdout
+    for words in (
+        "inputs: 2 files, 3.0 of 1,024 MiB",
+        "still to be removed here: 1 file",
+        "at the ComfyUI main: 2 files",
+        "at the ComfyUI old, which is not configured any more: 1 file",
+    ):
+        assert words in said
+    door.answers["server_info"] = replace(INFO, inputs=wire.InputsHeld(0, 0, 2**30))
+    assert "inputs" not in run("status").stdout
+
+
 # ---- steering
 
 

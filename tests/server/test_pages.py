@@ -258,7 +258,7 @@ async def test_a_door_that_can_do_everything_is_ready(door: Any) -> None:
     async with aiohttp.ClientSession() as http, http.get(f"{door.url}/readyz") as answer:
         said = await answer.json()
     assert answer.status == HTTPStatus.OK
-    lanes = dict.fromkeys(("everything", "spool", "backend/main", "store/folder"), "ok")
+    lanes = dict.fromkeys(("everything", "spool", "inputs", "backend/main", "store/folder"), "ok")
     comfyui = {"main": {"connected": True, "reconnects": 0, "deaf_sockets": 0}}
     assert said == {"ready": True, "reasons": [], "lanes": lanes, "comfyui": comfyui}
 

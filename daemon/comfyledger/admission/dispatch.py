@@ -303,4 +303,10 @@ async def _server_info(context: Dependencies) -> wire.Info:
         workflows=sorted(context.policy.workflows),
         characters=len(context.characters.now.by_slug),
         character_problems=context.characters.problems() if context.only is None else [],
+        inputs=_inputs_held(context) if context.only is None else None,
     )
+
+
+def _inputs_held(context: Dependencies) -> wire.InputsHeld:
+    kept = context.inputs
+    return wire.InputsHeld(kept.files, kept.used_bytes, kept.quota_bytes, context.view.open_work().removals)

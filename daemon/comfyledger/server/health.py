@@ -16,15 +16,17 @@ from comfyledger.metrics import Now
 from comfyledger.server.app_keys import Context
 
 SPOOL: Final = "spool"
+INPUTS: Final = "inputs"
 
 
 async def now_of(context: Context, connections: int) -> Now:
     """What a scrape shows. A thread reads the free space, so that a disk that hangs delays only the scrape."""
     view = context.view
+    standing = view.open_work()
     return Now(
         version=context.version,
         position=view.position,
-        standing=view.open_work(),
+        standing=standing,
         queued=view.queued,
         lanes=_lanes(context),
         backends=tuple(context.backends()),
@@ -35,7 +37,16 @@ async def now_of(context: Context, connections: int) -> Now:
         log_lines_dropped=logs.dropped(),
         notifications_dropped=context.notifier.dropped,
         plugin_errors={name: dict(opened.died) for name, opened in context.stores.items()},
+        inputs=context.inputs.files,
+        inputs_bytes=context.inputs.used_bytes,
+        removals=_removals(context, standing),
     )
+
+
+def _removals(context: Context, standing: OpenWorkSummary) -> dict[str, int]:
+    """By lane, with each place that is configured."""
+    owed = dict.fromkeys(("", *context.comfyui), 0) | standing.removals
+    return {backend_lane(backend) if backend else INPUTS: count for backend, count in owed.items()}
 
 
 def readiness(context: Context, is_known: bool) -> tuple[list[dict[str, str]], dict[str, Any]]:
@@ -78,7 +89,7 @@ def _reason(refusal: Refused, is_known: bool) -> dict[str, str]:
 
 def _lanes(context: Context) -> tuple[str, ...]:
     """The lanes that every daemon of this configuration has."""
-    return (EVERYTHING, SPOOL, *map(backend_lane, context.comfyui), *map(store_lane, context.stores))
+    return (EVERYTHING, SPOOL, INPUTS, *map(backend_lane, context.comfyui), *map(store_lane, context.stores))
 
 
 def _shown(context: Context, standing: OpenWorkSummary) -> list[str]:

@@ -42,7 +42,7 @@ from comfyledger.wire.answers.events import (
     SubscriptionEnded,
     Unsubscribed,
 )
-from comfyledger.wire.answers.inputs import InputInfo, Inputs
+from comfyledger.wire.answers.inputs import InputInfo, Inputs, InputsHeld
 from comfyledger.wire.answers.mistakes import MistakeInfo, mistake_info, node_mistake
 from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.recipes import Recipe, RecipeGap, RecipeOutput
@@ -164,6 +164,7 @@ __all__ = [
     "InputNamed",
     "InputValue",
     "Inputs",
+    "InputsHeld",
     "Label",
     "LaneInfo",
     "Limit",

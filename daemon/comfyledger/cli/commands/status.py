@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import click
 
@@ -10,8 +11,10 @@ from comfyledger import wire
 from comfyledger.cli.base import DONE, json_option, list_batches
 from comfyledger.cli.commands.batches import say_batches
 from comfyledger.cli.offline_ledger import OfflineLedger, reads_ledger
-from comfyledger.cli.ui.terminal import clock, duration, plain, say, say_json, say_table
+from comfyledger.cli.ui.terminal import clock, duration, plain, say, say_json, say_table, several
 from comfyledger.client import Client
+
+MIB: Final = 1_048_576
 
 
 @click.command()
@@ -30,6 +33,7 @@ async def status(client: Client | OfflineLedger, as_json: bool) -> int:
     _say_lanes([*info.lanes, *_unusable(info)])
     say_waiting(info)
     _say_ends(info)
+    _say_inputs(info)
     _say_open(batches)
     return DONE
 
@@ -110,6 +114,19 @@ def _say_ends(info: wire.Info) -> None:
     )
     rows = ((store.name, store.kind, store.problem or "works", store.identity) for store in info.stores)
     say_table(("STORE", "KIND", "STATE", "IDENTITY"), rows)
+
+
+def _say_inputs(info: wire.Info) -> None:
+    held = info.inputs
+    if held is None or not (held.files or held.removals):
+        return
+    room = f"{held.size_bytes / MIB:,.1f} of {held.quota_bytes / MIB:,.0f} MiB"
+    say(f"inputs: {several(held.files, 'file')}, {room}")
+    known = {one.name for one in info.backends}
+    for name, count in held.removals.items():
+        place = f"at the ComfyUI {name}" if name else "here"
+        gone = "" if not name or name in known else ", which is not configured any more"
+        say(f"  still to be removed {place}{gone}: {several(count, 'file')}", "yellow")
 
 
 def _say_open(batches: list[wire.BatchInfo]) -> None:

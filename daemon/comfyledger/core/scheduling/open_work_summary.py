@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from comfyledger.core.rows import BatchRow, PromptRow
+from comfyledger.core.scheduling.effects import RemoveInput
 
 PERSON: Final = "person"
 """The code of a lane that a person paused and that has no trouble of its own."""
@@ -32,6 +33,8 @@ class OpenWorkSummary(msgspec.Struct, frozen=True):
     troubles: dict[str, str] = {}
     """Lanes in trouble, with their codes."""
     oldest_ms: int | None = None
+    removals: dict[str, int] = {}
+    """What is still to be removed of erased inputs, by backend; empty for the daemon's own folder."""
 
     def why(self, lane: str) -> str:
         """Why a lane is paused: its code, or `person`; empty if it works."""
@@ -44,6 +47,7 @@ def summary_of(
     running: Iterable[str],
     paused: Iterable[str],
     troubles: Mapping[str, str],
+    removals: Iterable[RemoveInput] = (),
 ) -> OpenWorkSummary:
     rows = [row for row in batches if not row.settled]
     owing = [row.at_ms for row in rows if not row.held and row.pending + row.kept]
@@ -55,6 +59,7 @@ def summary_of(
         paused=frozenset(paused),
         troubles=dict(troubles),
         oldest_ms=min(owing, default=None),
+        removals=dict(Counter(effect.backend for effect in removals)),
     )
 
 

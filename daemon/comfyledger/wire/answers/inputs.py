@@ -56,3 +56,19 @@ class Inputs(Answer, frozen=True):
             examples=["1795377407458-478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
         ),
     ] = ""
+
+
+class InputsHeld(Answer, frozen=True):
+    """The input files that the daemon keeps, and what is still to be removed of others."""
+
+    files: Annotated[int, Meta(description="How many files it keeps.", examples=[12])]
+    size_bytes: Annotated[int, Meta(description="How many bytes they have.", examples=[1_288_490_188])]
+    quota_bytes: Annotated[int, Meta(description="How many bytes they may have.", examples=[21_474_836_480])]
+    removals: Annotated[
+        dict[str, int],
+        Meta(
+            description="How many files are still to be removed: by the name of the ComfyUI, or under an empty name in "
+            "the daemon's own folder.",
+            examples=[{"main": 1}],
+        ),
+    ] = {}

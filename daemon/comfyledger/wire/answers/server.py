@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from comfyledger.wire.answers.inputs import InputsHeld
 from comfyledger.wire.answers.mistakes import MistakeInfo
 from comfyledger.wire.answers.parts import Answer, Epoch, Sentence, Series
 
@@ -42,8 +43,8 @@ class LaneInfo(Answer, frozen=True):
     lane: Annotated[
         str,
         Meta(
-            description="The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, or `spool` while its disk"
-            " has no room for new prompts.",
+            description="The lane: `everything`, `backend/NAME`, `store/NAME`, `user/NAME`, `spool` while its disk has"
+            " no room for new prompts, or `inputs` while its disk does not delete files.",
             examples=["backend/main"],
         ),
     ]
@@ -169,6 +170,9 @@ class Info(Answer, frozen=True):
             examples=[["/etc/comfyledger/characters/opal-fever.toml: It is not TOML: Invalid value (at line 1)."]],
         ),
     ] = []
+    inputs: Annotated[
+        InputsHeld | None, Meta(description="The input files; `null` for a token that sees one label only.")
+    ] = None
 
 
 class ErrorInfo(Answer, frozen=True):

@@ -43,6 +43,7 @@ class Room:
     def __init__(self, root: Path, bounds: Bounds) -> None:
         self._root = root
         self._bounds = bounds
+        self.quota_bytes = bounds.quota_bytes
 
     def bytes_max(self, head: bytes) -> int:
         """How large a file may be that begins so."""
@@ -65,7 +66,7 @@ class Room:
 
     def check_quota(self, used_bytes: int, size_bytes: int) -> None:
         """Raises NoRoom if all files would take more than they may."""
-        most = self._bounds.quota_bytes
+        most = self.quota_bytes
         if used_bytes + size_bytes > most:
             text = f"Inputs take {in_words(used_bytes)} and may take {in_words(most)}"
             raise NoRoom(f"{text}; the file has {in_words(size_bytes)}.", is_quota=True)

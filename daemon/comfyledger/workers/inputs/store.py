@@ -114,8 +114,17 @@ class InputStore:
         return dict(self._sizes)
 
     @property
+    def files(self) -> int:
+        return len(self._sizes)
+
+    @property
     def used_bytes(self) -> int:
         return sum(self._sizes.values())
+
+    @property
+    def quota_bytes(self) -> int:
+        """What all files may take."""
+        return self._room.quota_bytes
 
     def path_of(self, sha256: str, extension: str) -> Path:
         """Raises ValueError."""

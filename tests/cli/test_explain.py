@@ -248,6 +248,25 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
             "the ledger was restored from a backup at position 40 by cli: epoch e2, margin 0",
         ),
     ],
+    "input_added": [({"sha256": "47", "by": "app"}, "the input file was added by app")],
+    "input_sent": [
+        (
+            {"sha256": "47", "backend": "main", "name": "comfyledger/47.png"},
+            "it is uploaded to ComfyUI main as comfyledger/47.png",
+        )
+    ],
+    "input_forgotten": [({"sha256": "47", "labels": ["app"], "by": "cli"}, "forgotten by cli")],
+    "input_erased": [
+        ({"sha256": "47", "reason": "quota"}, "nothing needs the input file any more, it is removed (quota)")
+    ],
+    "input_removed": [
+        ({"sha256": "47", "backend": "main"}, "removed from ComfyUI main"),
+        ({"sha256": "47", "found": False}, "removed from the folder of input files, which did not have it"),
+    ],
+    "sources_fixed": [
+        ({**RENDER, "loads": [{"source": {}}, {"source": {}}]}, "the 2 images that it is made from are there"),
+        ({**RENDER, "loads": [{"source": {}}, {}]}, "the 1 image that it is made from is there"),
+    ],
 }
 
 
@@ -355,7 +374,10 @@ def test_batches_that_were_made_like_an_image_are_named(batch: Any) -> None:
     story = told(subject="image", image=IMAGE, batch=batch(), made_like=["b2", "b3"])
     lines = ["Batch b2 was made like it.", "Batch b3 was made like it."]
     assert descent(story) == lines
-    assert descent(msgspec.structs.replace(story, made_like_more=True)) == [*lines, "There may be others."]
+    others = [*lines, "There are others that were made like it."]
+    assert descent(msgspec.structs.replace(story, made_like_more=True)) == others
+    loaded = msgspec.structs.replace(story, loaded_by=["b4"], loaded_by_more=True)
+    assert descent(loaded) == [*lines, "Batch b4 loads it.", "There are others that load it."]
     assert descent(told(subject="image", image=IMAGE, batch=batch())) == []
 
 

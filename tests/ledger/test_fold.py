@@ -24,7 +24,7 @@ def test_the_tables_equal_the_fold_of_the_log(path: Path, seed: int) -> None:
 
 def test_the_random_load_leads_to_every_kind_of_event(ledger: Ledger, path: Path) -> None:
     """Else the test above would say less than it seems to."""
-    run_load(ledger, 14, groups=500)
+    run_load(ledger, 20, groups=500)
     kinds = Counter(line.kind for line in check_tables(path))
     assert set(kinds) == set(KINDS)
 

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from comfyledger.core.commands import CancelBatch, HoldBatch, PauseLane
 from comfyledger.core.events import LanePaused, Recorded
-from comfyledger.core.values import Origin
 from comfyledger.ledger.eventlog import lines_of
-from comfyledger.ledger.ports import Descent, LogWanted
+from comfyledger.ledger.ports import LogWanted
 from comfyledger.ledger.sqlite import queries
 from comfyledger.ledger.sqlite.log_table import append, read_head
 from comfyledger.ledger.sqlite.queries import CLOCK_SET_BACK_MS
@@ -119,28 +117,3 @@ async def test_a_page_beside_the_writer_leaves_no_transaction_open(ledger: Ledge
     await reader.log_lines(LogWanted(limit=1))
     busy, _, _ = ledger._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     assert busy == 0
-
-
-async def test_what_was_made_like_an_image_is_found_in_bounded_steps(
-    ledger: Ledger, reader: Reader, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    like = [
-        replace(submission(f"r{n}"), origin=Origin("batch-app-r1", image)) for n, image in ((2, 1), (3, 12), (4, 1))
-    ]
-    quoted = replace(submission("r5"), character='"origin":{"batch_id":"batch-app-r1","image":1}')
-    of_ann = replace(submission("r6", user="Ann"), origin=Origin("batch-app-r1", 1))
-    of_other = replace(submission("r7", label="other"), origin=Origin("batch-app-r1", 1))
-    take(ledger, submission("r1"), *like, quoted, of_ann, of_other)
-    own = ("batch-app-r2", "batch-app-r4")
-    user = connection.execute("SELECT user_key FROM batches WHERE batch_id = 'batch-app-r1'").fetchone()[0]
-    asked = ("batch-app-r1", 1, user)
-    assert await reader.descent(*asked) == Descent((*own, "batch-other-r7"))
-    assert await reader.descent(*asked, "app") == Descent(own)
-    assert await reader.descent("batch-app-r1", None, user, "app") == Descent((own[0], "batch-app-r3", own[1]))
-    assert await reader.descent("batch-app-r1", 11, user) == Descent()
-    assert await reader.descent("batch-app-r1", 1, "none") == Descent()
-    monkeypatch.setattr(queries, "LATER_MAX", 2)
-    assert await reader.descent(*asked, "app") == Descent(own[:1], more=True)
-    monkeypatch.setattr(queries, "LATER_MAX", 100)
-    monkeypatch.setattr(queries, "DESCENT_MAX", 1)
-    assert await reader.descent(*asked, "app") == Descent(own[:1], more=True)

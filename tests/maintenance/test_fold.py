@@ -25,6 +25,15 @@ from support.ledger_load import run_load
 from support.ledger_on_disk import Place, contents, rows, seen_in_parts, take_group
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """With a row in every table."""
+    place = Place(tmp_path_factory.mktemp("filled") / "state")
+    place.fill()
+    place.give()
+    return place
+
+
 def found_in(path: Path) -> dict[str, list[str]]:
     """What the fold of the whole log finds; stream by stream the answer is the same, without a name."""
     tally = Tally()
@@ -37,7 +46,7 @@ def found_in(path: Path) -> dict[str, list[str]]:
 def columns() -> list[tuple[str, str]]:
     """Every column of every projection but the JSON rows, as a ledger is born with them."""
     memory = raw(Path(":memory:"))
-    for statement in (*schema._BIRTH, *schema._FORGETTING):
+    for statement in (*schema._BIRTH, *schema._FORGETTING, *schema._INPUTS):
         memory.execute(statement)
     found = [(table, name) for table in TABLES for _, name, *_ in memory.execute(f"PRAGMA table_info({table})")]
     memory.close()

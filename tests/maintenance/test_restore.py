@@ -353,7 +353,7 @@ def test_an_existing_ledger_is_replaced_only_if_told_so(home: Home) -> None:
 
 
 def test_a_backup_that_is_not_whole_is_refused(home: Home) -> None:
-    overwrite(home.file, home.file.stat().st_size // 2, 64)
+    overwrite(home.file, home.file.read_bytes().index(b"prompt_finished"), 64)
     refused(home, LedgerUnusable, "is not whole")
 
 

@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,19 +18,21 @@ from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.decide.decide import Message, Policy, decide, needs
 from comfyledger.core.events import BatchRequested, ImageAdded, ImageRenumbered, Recorded
 from comfyledger.core.evolve.evolve import evolve, touches
-from comfyledger.core.keys import gathered
+from comfyledger.core.keys import Key, gathered
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Templates, series_of
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import (
     BatchRow,
     ImageRow,
+    InputRow,
     LaneRow,
     PromptRow,
     RequestRow,
     Row,
     RowId,
     SeriesRow,
+    Slice,
     row_id,
 )
 from comfyledger.core.values import PromptFixed, StoreRef, blob_of
@@ -44,6 +46,12 @@ from support.core_builders import of_batch
 GRAPH = b'{"9":{"class_type":"SaveImage"}}'
 FOLDER = StoreRef("folder", "folder:/images")
 NOW_MS = 1_700_000_000_000
+
+
+class Rows(Protocol):
+    """A ledger, or a model of one."""
+
+    def load(self, keys: Iterable[Key]) -> Slice: ...
 
 
 def submission(
@@ -181,6 +189,7 @@ _TABLES: dict[str, tuple[type, tuple[str, ...]]] = {
     "prompts": (PromptRow, ("batch_id", "index", "state")),
     "images": (ImageRow, ("batch_id", "index", "prompt", "user_key", "state")),
     "lanes": (LaneRow, ("name",)),
+    "inputs": (InputRow, ("sha256", "here", "added_ms", "is_usable", "is_ending", "is_going")),
 }
 
 

@@ -16,11 +16,22 @@ from msgspec.structs import replace
 
 from comfyledger.core.decide.decide import Message, Policy
 from comfyledger.core.events import BlobErased, Recorded
-from comfyledger.core.keys import BatchKey, ImageKey, LaneKey, OneKey, PromptKey, RequestKey, SeriesKey, TemplateKey
+from comfyledger.core.keys import (
+    BatchKey,
+    ImageKey,
+    InputKey,
+    LaneKey,
+    OneKey,
+    PromptKey,
+    RequestKey,
+    SeriesKey,
+    TemplateKey,
+)
 from comfyledger.core.rows import Row, RowId, Slice, TemplateRow, row_id
 from comfyledger.errors import Refused
 from comfyledger.ledger.commit_group import Outcome, Terms, decide_group
-from comfyledger.ledger.ports import Ledger, LogReader, Reader
+from comfyledger.ledger.log_reader import LogReader
+from comfyledger.ledger.ports import Ledger, Reader
 from comfyledger.ledger.sqlite.log_table import LogTable
 from comfyledger.ledger.sqlite.reader import Reader as SqliteReader
 from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
@@ -164,6 +175,7 @@ _KEYS: Final[dict[str, Callable[..., OneKey]]] = {
     "prompt": PromptKey,
     "image": ImageKey,
     "lane": lambda name, _: LaneKey(name),
+    "input": lambda sha256, _: InputKey(sha256),
 }
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal
 
-import msgspec
+from msgspec.structs import replace
 
 from comfyledger.core.commands import (
     CancelBatch,
@@ -24,9 +24,10 @@ from comfyledger.core.commands import (
     RetryBatch,
     SeriesFound,
     SeriesSeen,
+    SubmitBatch,
 )
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.keys import BatchKey, ImageKey, Key, PromptKey
+from comfyledger.core.keys import BatchKey, ImageKey, PromptKey
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Series
 from comfyledger.core.reports import (
@@ -50,11 +51,11 @@ from comfyledger.core.reports import (
     UploadIntended,
     UploadRefused,
 )
-from comfyledger.core.rows import Slice
-from comfyledger.core.values import Blob, Evidence, OutputFile, Pinned, blob_of
+from comfyledger.core.values import Blob, Evidence, LoadedFile, OutputFile, Pinned, blob_of
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.writer import Ledger
-from support.ledger_builders import FOLDER, submission, take_one
+from support.input_load import InputLoad
+from support.ledger_builders import FOLDER, Rows, submission, take_one
 
 USERS = ("Areg", "areg", "Ann", "Bob")
 KEPT = Pinned(1, "5" * 64, "5" * 32, 100, 8, 8, "png")
@@ -64,18 +65,13 @@ FILES = ((FILE,), (FILE,), (FILE,), (FILE, VIDEO), (FILE, FILE))
 MEDIA: tuple[tuple[Medium, ...], ...] = (("image",), ("image",), ("image", "video"), ("video",))
 
 
-class Rows(Protocol):
-    """A ledger, or a model of one."""
-
-    def load(self, keys: Iterable[Key]) -> Slice: ...
-
-
 class Load:
     """Random messages about batches that exist; most reports fit the attempt that their prompt is at."""
 
     def __init__(self, ledger: Rows, seed: int) -> None:
         self._ledger = ledger
         self._random = random.Random(seed)
+        self._inputs = InputLoad(ledger, self._random)
         self._batches: list[str] = []
         self._made = self._spoken = 0
 
@@ -83,6 +79,7 @@ class Load:
         if not self._batches or self._random.random() < 0.03:
             return self._submit()
         kinds: list[Callable[[str], Message]] = [self._command, self._lane, *[self._render] * 12, *[self._upload] * 8]
+        kinds += [self._inputs.about_an_input] * 3
         return self._random.choice(kinds)(self._random.choice(self._batches[-6:]))
 
     def _words(self) -> Blob:
@@ -98,7 +95,8 @@ class Load:
             return SeriesAnswered(series, (Evidence("folder", "folder:/images", self._random.randrange(60)),))
         label, quantity = "app" if self._made % 3 else "other", self._random.randint(1, 4)
         media = MEDIA[self._made % len(MEDIA)]
-        command = submission(f"r{self._made}", user=user, quantity=quantity, prompt="typed", label=label, media=media)
+        asked = submission(f"r{self._made}", user=user, quantity=quantity, prompt="typed", label=label, media=media)
+        command = loading_too(asked, self._inputs.loads(self._batches))
         self._batches.append(command.batch_id)
         return command
 
@@ -153,6 +151,8 @@ class Load:
         index = self._random.randint(1, 4)
         row = self._ledger.load((PromptKey(batch_id, index),)).prompt(batch_id, index)
         attempt = row.attempt if row else 1
+        if row is not None and row.lacks_sources and self._random.random() < 0.9:
+            return self._inputs.about_sources(row, self._words())
         if row is not None and row.state == "queued" and self._random.random() < 0.8:
             return SubmitIntended(batch_id, index, attempt + 1)
         if row is not None and row.waiting and row.state == "done":
@@ -161,9 +161,9 @@ class Load:
             return RetryBatch("app", batch_id, (), take, (self._series_of(batch_id),))
         if row is not None and row.state == "finished" and self._random.random() < 0.6:
             if len(row.files) > len(row.images):
-                files = tuple(msgspec.structs.replace(KEPT, image=place + 1) for place in range(len(row.files)))
+                files = tuple(replace(KEPT, image=place + 1) for place in range(len(row.files)))
                 return FilesLaidBy(batch_id, index, attempt, files, self._words())
-            kept = tuple(msgspec.structs.replace(KEPT, image=image) for image in row.images)
+            kept = tuple(replace(KEPT, image=image) for image in row.images)
             return FilesKept(batch_id, index, attempt, kept)
         about = (batch_id, index, attempt + self._random.choice([0, 0, 0, 0, 0, -1, 1]))
         made: list[Message] = [
@@ -199,6 +199,11 @@ class Load:
             ImageIsLost(*about, prompt=about[1], attempt=self._random.randint(1, 2)),
         ]
         return self._random.choice(made)
+
+
+def loading_too(command: SubmitBatch, loads: tuple[LoadedFile, ...]) -> SubmitBatch:
+    """The same batch, each of its prompts with these files."""
+    return replace(command, prompts=tuple(replace(one, loads=loads) for one in command.prompts))
 
 
 def run_load(ledger: Ledger, seed: int, groups: int) -> None:

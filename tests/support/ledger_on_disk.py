@@ -10,12 +10,20 @@ from pathlib import Path
 from unittest.mock import patch
 
 import msgspec
+from msgspec.structs import replace
 
-from comfyledger.core.commands import PauseLane
+from comfyledger.core.commands import AddInput, PauseLane
 from comfyledger.core.decide.decide import Message, Policy
-from comfyledger.core.reports import FilesKept, PromptHasFinished, SubmitIntended, UploadDone, UploadIntended
+from comfyledger.core.reports import (
+    FilesKept,
+    InputSending,
+    PromptHasFinished,
+    SubmitIntended,
+    UploadDone,
+    UploadIntended,
+)
 from comfyledger.core.rows import ImageRow
-from comfyledger.core.values import OutputFile, Pinned
+from comfyledger.core.values import ImageAt, LoadedFile, Origin, OutputFile, Pinned
 from comfyledger.ledger.commit_group import Terms, decide_group
 from comfyledger.ledger.sqlite.log_table import read_head
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -27,6 +35,8 @@ from comfyledger.maintenance.audit.spool import YOUNG_S
 from comfyledger.maintenance.open_read_only import open_read_only
 from support.ledger_builders import NOW_MS, raw, submission
 
+GIVEN = b"what a client gave" * 20
+INPUT = hashlib.sha256(GIVEN).hexdigest()
 TERMS = Terms(NOW_MS, Policy(), None)
 
 
@@ -79,6 +89,20 @@ class Place:
         take_group(ledger, submission("r1", prompt="typed"), submission("r2", user="Ann"), PauseLane("app", "user/bob"))
         render(ledger, self.spool, "batch-app-r1", (1, 2, 3))
         render(ledger, self.spool, "batch-app-r2", (1, 2), store=False)
+        ledger.close()
+
+    def give(self) -> None:
+        """Add an input that a third batch loads beside an image of the first."""
+        ledger = Ledger.open(self.path)
+        source = LoadedFile("6.image", ImageAt("batch-app-r1", 1))
+        asked = submission("r3", quantity=1)
+        prompts = (replace(asked.prompts[0], loads=(LoadedFile("5.image", sha256=INPUT), source)),)
+        file = self.folder / "inputs" / INPUT[:2] / f"{INPUT}.png"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(GIVEN)
+        take_group(ledger, AddInput("app", INPUT, len(GIVEN), "png", 8, 8, "whole"))
+        take_group(ledger, replace(asked, prompts=prompts, origin=Origin("batch-app-r1", 2)))
+        take_group(ledger, InputSending(INPUT, "png", len(GIVEN), "main", "comfyledger/given.png", None))
         ledger.close()
 
     def copy_to(self, folder: Path) -> Place:

@@ -155,7 +155,7 @@ async def forget_input(context: Dependencies, label: str, message: wire.ForgetIn
         raise Refused("input_missing", text, hint="`comfyledger input list` shows them.", path="$.data.input")
     sha256 = named[1].lower()
     row = await context.reader.input(sha256)
-    labels = row.labels if row is not None and message.all_labels else (label,)
+    labels = row.every_label if row is not None and message.all_labels else (label,)
     try:
         await context.engine.command(ForgetInput(label, sha256, labels))
     except Refused as refusal:

@@ -299,6 +299,8 @@ class InputRow(msgspec.Struct, frozen=True, gc=False):
     """Whether the daemon has the bytes; empty if it has not."""
     forgetting: bool = False
     """Nobody may use it any more. It is erased once no open prompt needs it."""
+    labels_before: tuple[str, ...] = ()
+    """Those that had it when its bytes were erased here. They may still have its copies removed."""
     copies: tuple[InputCopy, ...] = ()
     """By backend and name; at most one of each. A loader that takes names from its list needs another name."""
     added_ms: int = 0
@@ -308,6 +310,11 @@ class InputRow(msgspec.Struct, frozen=True, gc=False):
     def is_usable(self) -> bool:
         """Whether a new batch may use it."""
         return self.here == "kept" and not self.forgetting
+
+    @property
+    def every_label(self) -> tuple[str, ...]:
+        """The labels that have it, and those that had it before its bytes were erased here."""
+        return tuple(sorted({*self.labels, *self.labels_before}))
 
     @property
     def is_ending(self) -> bool:

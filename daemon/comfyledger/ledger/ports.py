@@ -6,7 +6,7 @@ in `tests/ledger/contract/` hold for every implementation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -14,9 +14,20 @@ import msgspec
 
 from comfyledger.core.events import Event, Recorded
 from comfyledger.core.keys import Key, ManyKey, OneKey
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, Row, SeriesRow, Slice
+from comfyledger.core.rows import (
+    BatchRow,
+    ImageRow,
+    InputRow,
+    InputUse,
+    LaneRow,
+    PromptRow,
+    RequestRow,
+    Row,
+    SeriesRow,
+    Slice,
+)
 from comfyledger.core.values import Blob
-from comfyledger.errors import ComfyledgerError, LedgerUnusable
+from comfyledger.errors import ComfyledgerError
 from comfyledger.ledger.eventlog import Head, Line
 
 # ---- errors
@@ -32,10 +43,6 @@ class LedgerLocked(ComfyledgerError):
 
 class RowRefused(ComfyledgerError):
     """The tables refused a row of one message of the group. The group was rolled back; the ledger is unchanged."""
-
-
-class LogUnreadable(LedgerUnusable):
-    """A part of the log cannot be read; the message says why. Other parts may be readable."""
 
 
 # ---- appending
@@ -213,12 +220,27 @@ class Turns(msgspec.Struct, frozen=True):
 
 
 class Descent(msgspec.Struct, frozen=True):
-    """The batches that were made like an image, or like any image of a batch, oldest first.
-
-    `more`: not every batch was looked at, so there may be others.
+    """The batches that were made from an image, or from any image of a batch, oldest first: those that were made like
+    it, and those that load it. The other fields say whether there are more than an answer names.
     """
 
-    batch_ids: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+    like_more: bool = False
+    loading: tuple[str, ...] = ()
+    loading_more: bool = False
+
+
+class Dependent(msgspec.Struct, frozen=True):
+    """Prompts of a batch, by index, that load an image, or an image that was made from it, and so on."""
+
+    batch_id: str
+    prompts: tuple[int, ...]
+
+
+class Dependents(msgspec.Struct, frozen=True):
+    """What images are loaded by, through all levels, nearest first. `more`: there may be others beyond a limit."""
+
+    found: tuple[Dependent, ...] = ()
     more: bool = False
 
 
@@ -286,14 +308,35 @@ class Reader(Protocol):
         ...
 
     async def input(self, sha256: str, label: str | None = None) -> InputRow | None:
-        """An input, or an image that another prompt loads, usable or not; with a label, only an input that it has."""
+        """An input, or an image that another prompt loads, usable or not; with a label, an input that it has, or had
+        before its bytes were erased. A label sees each as if no other had the same bytes.
+        """
         ...
 
-    async def these_inputs(self, sha256s: Sequence[str]) -> list[InputRow]:
-        """Those of some inputs that exist."""
+    async def these_inputs(self, sha256s: Sequence[str], label: str | None = None) -> list[InputRow]:
+        """Those of some inputs that exist; with a label, as `input`."""
         ...
 
     async def inputs(self, wanted: InputFilter) -> list[InputRow]: ...
+
+    async def input_use(self, sha256: str) -> InputUse:
+        """Who uses an input. Open batches are counted up to a limit."""
+        ...
+
+    async def inputs_kept(self, after: str = "", limit: int = 1_000) -> list[InputRow]:
+        """Inputs of which the daemon has bytes, usable or not, by sha256 and after one."""
+        ...
+
+    async def inputs_going(self, limit: int = 1_000) -> list[InputRow]:
+        """Inputs whose bytes are still to be removed somewhere."""
+        ...
+
+    async def inputs_unused(self, ended_before_ms: int, limit: int) -> list[InputRow]:
+        """What may be erased because no open batch needs it: first what was forgotten and has bytes somewhere, then
+        usable inputs that were added, and whose last batch was settled, before a time; of these, the first the one that
+        was needed longest ago.
+        """
+        ...
 
     async def series(self, key: str) -> SeriesRow | None: ...
 
@@ -312,11 +355,12 @@ class Reader(Protocol):
         """
         ...
 
-    async def descent(self, batch_id: str, image: int | None, user_key: str, label: str | None = None) -> Descent:
-        """What was made like an image of a batch, or like any of them without `image`, for one user.
+    async def descent(self, batch_id: str, image: int | None, label: str | None = None) -> Descent:
+        """What was made from an image of a batch, or from any of them without `image`; with a label, its batches."""
+        ...
 
-        Looks at the later batches of the user, up to a limit; with a label, only at those of the label.
-        """
+    async def dependents(self, batch_id: str, images: Sequence[int] | None) -> Dependents:
+        """Which prompts load these images of a batch, or any of them, through all levels and up to a limit."""
         ...
 
     async def parked_bytes(self, batch_ids: list[str]) -> int:
@@ -332,41 +376,4 @@ class Reader(Protocol):
 
     async def lanes(self) -> list[LaneRow]:
         """Every lane that was ever paused."""
-        ...
-
-
-# ---- reading a whole log
-
-Link = tuple[int, bytes, bytes, int, int, bytes, bytes]
-"""A line as the chain covers it: position, stream, kind, schema, time in milliseconds, data, and the stored hash."""
-
-
-class LogEnd(msgspec.Struct, frozen=True):
-    """The last event, and the last position that was ever given: they differ if events were cut off at the end."""
-
-    head: Head
-    given: int
-
-
-class LogReader(Protocol):
-    """Reads a log from end to end, for audits, copies and rebuilding. The log may be damaged in any way.
-
-    Each call is one short read, while a daemon may write. Positions below 1 exist only if somebody inserted them.
-    Every method raises LogUnreadable for what cannot be read.
-    """
-
-    def end(self) -> LogEnd:
-        """Both at one moment."""
-        ...
-
-    def head_at(self, position: int) -> Head | None:
-        """The end of the log as it was at a position; None if no event has this position. 0 is before the first."""
-        ...
-
-    def page(self, *, after: int, limit: int, upto: int | None = None) -> list[Line]:
-        """The next lines after a position, oldest first. Text that is not UTF-8 has surrogate escapes."""
-        ...
-
-    def links(self, *, after: int, upto: int) -> Iterator[Link]:
-        """All lines above one position up to another, as stored. For speed, nothing of them is decoded."""
         ...

@@ -22,7 +22,7 @@ from comfyledger.durable import sync_folder
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.eventlog import Head
 from comfyledger.ledger.file_lock import Hold, made
-from comfyledger.ledger.ports import LogUnreadable
+from comfyledger.ledger.log_reader import LogUnreadable
 from comfyledger.ledger.sqlite.log_table import LogTable, one_moment, read_head
 from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.file import check_file

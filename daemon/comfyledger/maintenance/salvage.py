@@ -21,7 +21,7 @@ from comfyledger.core.media import EXTENSION
 from comfyledger.core.naming.slugs import fold
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.eventlog import Head, Line
-from comfyledger.ledger.ports import LogReader, LogUnreadable
+from comfyledger.ledger.log_reader import LogReader, LogUnreadable
 from comfyledger.ledger.sqlite.log_table import LogTable
 from comfyledger.maintenance.audit import chain
 from comfyledger.maintenance.audit.findings import Progress, Tally

@@ -235,7 +235,7 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
     shown, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), STORY_EVENTS_MAX)
     key = batch.series_of(image.output)
     series = await context.reader.series(key)
-    like = await context.reader.descent(batch_id, index, batch.user_key)
+    made = await context.reader.descent(batch_id, index)
     return wire.Explanation(
         subject="image",
         epoch=context.view.epoch,
@@ -247,8 +247,10 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
         number=image.number,
         next=series.next if series is not None else 0,
         left_out=left_out,
-        made_like=list(like.batch_ids),
-        made_like_more=like.more,
+        made_like=list(made.like),
+        made_like_more=made.like_more,
+        loaded_by=list(made.loading),
+        loaded_by_more=made.loading_more,
     )
 
 
@@ -261,7 +263,7 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
     shown, left_out = bounded(await _with_lanes(context, batch, prompts, lines, not batch.settled), WHOLE_MAX)
     images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=batch.images))
     there = await situation_of(context.reader, batch, prompts, images)
-    like = await context.reader.descent(batch_id, None, batch.user_key)
+    made = await context.reader.descent(batch_id, None)
     return wire.Explanation(
         subject="batch",
         epoch=context.view.epoch,
@@ -270,8 +272,10 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
         batch=await _batch_info(context, batch),
         series=batch.series,
         left_out=left_out,
-        made_like=list(like.batch_ids),
-        made_like_more=like.more,
+        made_like=list(made.like),
+        made_like_more=made.like_more,
+        loaded_by=list(made.loading),
+        loaded_by_more=made.loading_more,
     )
 
 

@@ -13,10 +13,20 @@ from typing import Final
 import msgspec
 
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.rows import BatchRow, ImageRow, InputRow, InputUse, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.core.values import USER_LANES
 from comfyledger.ledger.eventlog import Head, Line
-from comfyledger.ledger.ports import BatchFilter, Descent, ImageFilter, InputFilter, LogLines, LogWanted, Reader, Turns
+from comfyledger.ledger.ports import (
+    BatchFilter,
+    Dependents,
+    Descent,
+    ImageFilter,
+    InputFilter,
+    LogLines,
+    LogWanted,
+    Reader,
+    Turns,
+)
 
 WINDOW: Final = 4_000
 """Positions in one read of the log: fewer than the lines that one read may examine, so that no read ends early because
@@ -161,19 +171,27 @@ class LimitedReader(Reader):
     # ---- inputs
 
     async def input(self, sha256: str, label: str | None = None) -> InputRow | None:
-        row = await self._reader.input(sha256, self._label)
-        return row if row is None else self._shown(row)
+        return await self._reader.input(sha256, self._label)
 
-    async def these_inputs(self, sha256s: Sequence[str]) -> list[InputRow]:
-        return [self._shown(row) for row in await self._reader.these_inputs(sha256s) if self._label in row.labels]
+    async def these_inputs(self, sha256s: Sequence[str], label: str | None = None) -> list[InputRow]:
+        return await self._reader.these_inputs(sha256s, self._label)
 
     async def inputs(self, wanted: InputFilter) -> list[InputRow]:
-        rows = await self._reader.inputs(msgspec.structs.replace(wanted, label=self._label))
-        return [self._shown(row) for row in rows]
+        return await self._reader.inputs(msgspec.structs.replace(wanted, label=self._label))
 
-    def _shown(self, row: InputRow) -> InputRow:
-        """Without the other labels that have the same bytes."""
-        return msgspec.structs.replace(row, labels=(self._label,))
+    async def input_use(self, sha256: str) -> InputUse:
+        """Not shown: it would tell of the batches of others."""
+        return InputUse(sha256)
+
+    async def inputs_kept(self, after: str = "", limit: int = 1_000) -> list[InputRow]:
+        """These are lists for the daemon itself. A label has `inputs`."""
+        return []
+
+    async def inputs_going(self, limit: int = 1_000) -> list[InputRow]:
+        return []
+
+    async def inputs_unused(self, ended_before_ms: int, limit: int) -> list[InputRow]:
+        return []
 
     # ---- series, lanes and counts
 
@@ -187,9 +205,17 @@ class LimitedReader(Reader):
     async def turns(self, batch_id: str, label: str | None = None) -> Turns:
         return await self._reader.turns(batch_id, self._label) if await self._owns(batch_id) else Turns()
 
-    async def descent(self, batch_id: str, image: int | None, user_key: str, label: str | None = None) -> Descent:
+    async def descent(self, batch_id: str, image: int | None, label: str | None = None) -> Descent:
         owned = await self._owns(batch_id)
-        return await self._reader.descent(batch_id, image, user_key, self._label) if owned else Descent()
+        return await self._reader.descent(batch_id, image, self._label) if owned else Descent()
+
+    async def dependents(self, batch_id: str, images: Sequence[int] | None) -> Dependents:
+        """With the levels that lead through batches of others left out of the answer, not of the search."""
+        if not await self._owns(batch_id):
+            return Dependents()
+        every = await self._reader.dependents(batch_id, images)
+        own = [one for one in every.found if await self._owns(one.batch_id)]
+        return msgspec.structs.replace(every, found=tuple(own))
 
     async def parked_bytes(self, batch_ids: list[str]) -> int:
         return await self._reader.parked_bytes([one for one in batch_ids if await self._owns(one)])

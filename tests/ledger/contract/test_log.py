@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from comfyledger.core.commands import CancelBatch, PauseLane
 from comfyledger.ledger.eventlog import GENESIS, Head, Line, chained, linked
-from comfyledger.ledger.ports import Ledger, Link, LogEnd, LogReader
+from comfyledger.ledger.log_reader import Link, LogEnd, LogReader
+from comfyledger.ledger.ports import Ledger
 from support.ledger_builders import submission, take, take_one
 from support.ledger_kinds import TERMS, Kind, beside, together
 

@@ -125,9 +125,15 @@ def _batch_line(batch: wire.BatchInfo) -> str:
 
 
 def descent(found: wire.Explanation) -> list[str]:
-    """The batches that were made like it."""
-    more = "There may be others." if found.made_like_more and found.made_like else ""
-    return [*(f"Batch {batch_id} was made like it." for batch_id in found.made_like), *filter(None, (more,))]
+    """The batches that were made like it, and those that load it."""
+    like = [f"Batch {batch_id} was made like it." for batch_id in found.made_like]
+    loading = [f"Batch {batch_id} loads it." for batch_id in found.loaded_by]
+    return [
+        *like,
+        *(["There are others that were made like it."] if found.made_like_more else []),
+        *loading,
+        *(["There are others that load it."] if found.loaded_by_more else []),
+    ]
 
 
 def ending(found: wire.Explanation) -> list[str]:

@@ -265,6 +265,11 @@ def _input_removed(data: Fields) -> str:
     return f"removed from {place}" + ("" if data.get("found", True) else ", which did not have it")
 
 
+def _sources_fixed(data: Fields) -> str:
+    count = sum(load.get("source") is not None for load in data["loads"])
+    return f"the {_count(count, 'image')} that it is made from {'is' if count == 1 else 'are'} there"
+
+
 WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "series_opened": _series_opened,
     "series_raised": _series_raised,
@@ -306,6 +311,6 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "input_forgotten": lambda data: f"forgotten{_by(data)}",
     "input_erased": lambda data: f"nothing needs the input file any more, it is removed ({data['reason']})",
     "input_removed": _input_removed,
-    "sources_fixed": lambda data: f"all {_count(len(data['loads']), 'file')} that it is made from are there",
+    "sources_fixed": _sources_fixed,
 }
 """The sentence of each kind, from the fields of the event. An error text of ComfyUI or a store follows it."""

@@ -37,9 +37,10 @@ def add_input(draft: Draft, command: AddInput) -> InputKnown:
 
 
 def forget_input(draft: Draft, command: ForgetInput) -> Changed:
-    """Raises Refused(input_missing) if none of the labels has it."""
+    """Raises Refused(input_missing) if none of the labels has it, or had it before its bytes were erased here."""
     row = draft.state.input(command.sha256)
-    going = tuple(label for label in row.labels if label in (command.labels or row.labels)) if row is not None else ()
+    having = row.every_label if row is not None else ()
+    going = tuple(label for label in having if label in (command.labels or having))
     if row is None or not going:
         raise missing(command.sha256)
     _forget(draft, row, going, command.label)
@@ -99,7 +100,7 @@ def _is_last_of_label(row: InputRow, use: InputUse, label: str) -> bool:
     """Whether a label loses an input with the batch in question: no other batch of it was made from the input, nor one
     of a label that never uploaded it.
     """
-    return label in row.labels and not any(other == label or other not in row.labels for other in use.elsewhere)
+    return label in row.every_label and not any(other == label or other not in row.labels for other in use.elsewhere)
 
 
 def _loaded_by_forgotten(prompts: Sequence[PromptRow], alive: AbstractSet[int]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,7 +16,7 @@ from comfyledger.core.events import (
     Recorded,
     SourcesFixed,
 )
-from comfyledger.core.rows import InputCopy, InputCopyState, InputRow, PromptRow, Row, Slice
+from comfyledger.core.rows import InputCopy, InputCopyState, InputRow, InputState, PromptRow, Row, Slice
 from comfyledger.core.values import LoadedFile
 
 INPUT_FAILED: Final = "input_failed"
@@ -35,6 +36,7 @@ def input_added(state: Slice, event: InputAdded, recorded: Recorded) -> tuple[Ro
             height=event.height,
             checked=event.checked,
             labels=tuple(sorted({*before.labels, event.by})),
+            labels_before=_without(before.labels_before, (event.by,)),
             here="kept",
             forgetting=False,
             copies=_copies(before, "removing", "sent"),
@@ -54,17 +56,22 @@ def input_changed(state: Slice, event: InputEvent) -> tuple[Row, ...]:
         case _ if row is None:
             return ()
         case InputForgotten(labels=labels):
-            left = tuple(label for label in row.labels if label not in labels)
-            return (replace(row, labels=left, forgetting=not left),)
+            left = _without(row.labels, labels)
+            return (replace(row, labels=left, labels_before=_without(row.labels_before, labels), forgetting=not left),)
         case InputErased(reason=reason):
             copies = _copies(row, "sent", "removing") if reason == "forgotten" else row.copies
-            return (replace(row, here="removing" if row.here else "", copies=copies),)
+            here: InputState = "removing" if row.here else ""
+            return (replace(row, here=here, labels=(), labels_before=row.every_label, copies=copies),)
         case InputRemoved(backend=""):
             return (replace(row, here=""),)
         case InputRemoved(backend=backend, name=name):
             gone = row.copy_at(backend, name)
             copies = tuple(replace(copy, state="removed") if copy is gone else copy for copy in row.copies)
             return (replace(row, copies=copies),)
+
+
+def _without(labels: tuple[str, ...], going: Collection[str]) -> tuple[str, ...]:
+    return tuple(label for label in labels if label not in going)
 
 
 def _copies(row: InputRow, before: InputCopyState, after: InputCopyState) -> tuple[InputCopy, ...]:

@@ -19,7 +19,7 @@ import structlog
 
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.file_lock import Hold, Taken, lock, locked_file
-from comfyledger.ledger.ports import LogUnreadable
+from comfyledger.ledger.log_reader import LogUnreadable
 
 BESIDE: Final = ("", "-wal", "-shm")
 """The suffixes of a ledger's files while it is open. A write-ahead log belongs to a path, not to an inode."""

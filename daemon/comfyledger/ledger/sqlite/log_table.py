@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from comfyledger.ledger import ports
+from comfyledger.ledger import log_reader
 from comfyledger.ledger.eventlog import Head, Line
-from comfyledger.ledger.ports import Link, LogEnd, LogUnreadable
+from comfyledger.ledger.log_reader import Link, LogEnd, LogUnreadable
 
 COLUMNS: Final = "e.position, e.stream, e.kind, e.schema, e.at, e.data, e.hash"
 """Those of `events e`, in the order of the fields of `Line`."""
@@ -75,7 +75,7 @@ def read_page(
     return [Line(*row) for row in connection.execute(sql, (*parameters, limit))]
 
 
-class LogTable(ports.LogReader):
+class LogTable(log_reader.LogReader):
     """The log of an open connection, which may be read-only. It must not be used by two threads at once."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

@@ -141,9 +141,11 @@ _SAVED: Final[dict[type[Row], tuple[str, Callable[[Any, str], tuple[Any, ...]]]]
         lambda row, raw: (row.name, raw),
     ),
     InputRow: (
-        "INSERT INTO inputs (sha256, state, row) VALUES (?, ?, ?)"
-        " ON CONFLICT (sha256) DO UPDATE SET state = excluded.state, row = excluded.row",
-        lambda row, raw: (row.sha256, "going" if row.is_going else row.here, raw),
+        "INSERT INTO inputs (sha256, here, added_ms, is_usable, is_ending, is_going, row) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (sha256) DO UPDATE SET here = excluded.here, added_ms = excluded.added_ms,"
+        " is_usable = excluded.is_usable, is_ending = excluded.is_ending, is_going = excluded.is_going,"
+        " row = excluded.row",
+        lambda row, raw: (row.sha256, row.here, row.added_ms, row.is_usable, row.is_ending, row.is_going, raw),
     ),
 }
 """How a row of each type is written, and its columns. Templates and texts are found through their blobs instead."""
@@ -205,4 +207,4 @@ def open_rows(connection: sqlite3.Connection) -> Iterator[Row]:
     for state in ("kept", "forgetting"):  # each from its own partial index
         sql = f"SELECT row FROM images WHERE state = '{state}' ORDER BY batch_id, image"  # noqa: S608
         yield from (_image.decode(raw) for (raw,) in connection.execute(sql))
-    yield from (_input.decode(raw) for (raw,) in connection.execute("SELECT row FROM inputs WHERE state = 'going'"))
+    yield from (_input.decode(raw) for (raw,) in connection.execute("SELECT row FROM inputs WHERE is_going"))

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from functools import cache
 from typing import Final
 
 import msgspec
 
-from comfyledger.core.rows import InputRow, PromptRow, SeriesRow
+from comfyledger.core.rows import PromptRow, SeriesRow
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.ports import Descent, InputFilter, LogLines, LogWanted, Turns
+from comfyledger.ledger.ports import LogLines, LogWanted, Turns
 from comfyledger.ledger.sqlite import projections
 from comfyledger.ledger.sqlite.log_table import COLUMNS, read_head
 
@@ -29,10 +29,6 @@ CLOCK_SET_BACK_MS: Final = 3_600_000
 """By how much a clock may have been set back, so that a page by time still misses nothing. Otherwise times rise with
 the positions. The range of positions is wider by this on both sides, and then each line's own time decides."""
 CANDIDATES_MAX: Final = 20
-LATER_MAX: Final = 2_000
-"""How many later batches of a user are looked at for those that were made like an image: about 12 ms."""
-DESCENT_MAX: Final = 100
-"""How many batches one answer names as made like an image."""
 WAITING_COUNT_MAX: Final = 10_000
 OF_LABEL: Final = "batch_id IN (SELECT batch_id FROM requests WHERE label = ?)"
 """The batches of a label: every batch has the request that asked for it. Costs what this label has, not all."""
@@ -157,25 +153,6 @@ def prompts(connection: sqlite3.Connection, batch_id: str) -> list[PromptRow]:
     return [projections.decode_prompt(raw) for (raw,) in connection.execute(sql, (batch_id,))]
 
 
-def descent(
-    connection: sqlite3.Connection, batch_id: str, image: int | None, user_key: str, label: str | None = None
-) -> Descent:
-    """See `ports.Reader.descent`. Looks at LATER_MAX batches at most, along the index of the user's batches.
-
-    A row is searched as text, which takes a fraction of the time of reading it. Quotes in texts are escaped there.
-    """
-    place = f'"origin":{{"batch_id":"{batch_id}",' + (f'"image":{image}}}' if image is not None else "")
-    of_label = f" AND {OF_LABEL}" if label is not None else ""
-    sql = (
-        "SELECT batch_id, instr(row, ?) FROM batches INDEXED BY batches_by_user"  # noqa: S608
-        f" WHERE user_key = ? AND batch_id > ?{of_label} ORDER BY batch_id LIMIT ?"
-    )
-    values = (place, user_key, batch_id, *([label] if label is not None else []), LATER_MAX + 1)
-    rows = connection.execute(sql, values).fetchall()
-    found = [later for later, has in rows[:LATER_MAX] if has]
-    return Descent(tuple(found[:DESCENT_MAX]), len(rows) > LATER_MAX or len(found) > DESCENT_MAX)
-
-
 def turns(connection: sqlite3.Connection, batch_id: str, label: str | None = None) -> Turns:
     """See `ports.Reader.turns`. Other batches are counted up to WAITING_COUNT_MAX."""
     own = connection.execute(
@@ -187,32 +164,3 @@ def turns(connection: sqlite3.Connection, batch_id: str, label: str | None = Non
     )
     count = connection.execute(others, (batch_id, label, WAITING_COUNT_MAX)).fetchone()[0]
     return Turns(own.fetchone()[0], count)
-
-
-# ---- inputs
-
-
-def input_row(connection: sqlite3.Connection, sha256: str, label: str | None = None) -> InputRow | None:
-    row = connection.execute("SELECT row FROM inputs WHERE sha256 = ?", (sha256,)).fetchone()
-    found = projections.decode_input(row[0]) if row else None
-    return found if found is not None and (label is None or label in found.labels) else None
-
-
-def these_inputs(connection: sqlite3.Connection, sha256s: Sequence[str]) -> list[InputRow]:
-    sql = "SELECT i.row FROM json_each(?) j JOIN inputs i ON i.sha256 = j.value"
-    rows = connection.execute(sql, (msgspec.json.encode(sha256s).decode(),))
-    return [projections.decode_input(raw) for (raw,) in rows]
-
-
-def inputs(connection: sqlite3.Connection, wanted: InputFilter) -> list[InputRow]:
-    """A page of usable inputs. Reads every input."""
-    at, after = wanted.before or (2**63 - 1, "")
-    sql = (
-        "SELECT row FROM inputs WHERE row ->> '$.here' = 'kept' AND NOT row ->> '$.forgetting'"
-        " AND json_array_length(row, '$.labels') > 0"
-        " AND (?1 IS NULL OR EXISTS (SELECT 1 FROM json_each(row, '$.labels') WHERE value = ?1))"
-        " AND (row ->> '$.added_ms' < ?2 OR row ->> '$.added_ms' = ?2 AND sha256 > ?3)"
-        " ORDER BY row ->> '$.added_ms' DESC, sha256 LIMIT ?4"
-    )
-    rows = connection.execute(sql, (wanted.label, at, after, wanted.limit))
-    return [projections.decode_input(raw) for (raw,) in rows]

@@ -14,13 +14,22 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 import msgspec
 
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.rows import BatchRow, ImageRow, InputRow, InputUse, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.errors import Refused
 from comfyledger.ledger import ports
 from comfyledger.ledger.connection_thread import LedgerThread
 from comfyledger.ledger.eventlog import Head, Line
-from comfyledger.ledger.ports import BatchFilter, Descent, ImageFilter, InputFilter, LogLines, LogWanted, Turns
-from comfyledger.ledger.sqlite import blobs, log_table, projections, queries, schema_objects
+from comfyledger.ledger.ports import (
+    BatchFilter,
+    Dependents,
+    Descent,
+    ImageFilter,
+    InputFilter,
+    LogLines,
+    LogWanted,
+    Turns,
+)
+from comfyledger.ledger.sqlite import blobs, image_uses, input_rows, log_table, projections, queries, schema_objects
 from comfyledger.ledger.sqlite.locking import is_lock
 
 P = ParamSpec("P")
@@ -154,13 +163,31 @@ class Reader(ports.Reader):
         return await self._run(queries.name_place, key)
 
     async def input(self, sha256: str, label: str | None = None) -> InputRow | None:
-        return await self._run(queries.input_row, sha256, label)
+        return await self._run(input_rows.one, sha256, label)
 
-    async def these_inputs(self, sha256s: Sequence[str]) -> list[InputRow]:
-        return await self._run(queries.these_inputs, sha256s)
+    async def these_inputs(self, sha256s: Sequence[str], label: str | None = None) -> list[InputRow]:
+        return await self._run(input_rows.these, sha256s, label)
 
     async def inputs(self, wanted: InputFilter) -> list[InputRow]:
-        return await self._run(queries.inputs, wanted)
+        return await self._run(input_rows.usable, wanted)
+
+    async def input_use(self, sha256: str) -> InputUse:
+        return await self._run(input_rows.use, sha256)
+
+    async def inputs_kept(self, after: str = "", limit: int = 1_000) -> list[InputRow]:
+        return await self._run(input_rows.kept, after, limit)
+
+    async def inputs_going(self, limit: int = 1_000) -> list[InputRow]:
+        return await self._run(input_rows.going, limit)
+
+    async def inputs_unused(self, ended_before_ms: int, limit: int) -> list[InputRow]:
+        ending = await self._run(input_rows.ending, limit)
+        found: list[input_rows.Idle] = []
+        after, more = "", len(ending) < limit
+        while more:
+            found, after = await self._run(input_rows.idle, ended_before_ms, after, found, limit - len(ending))
+            more = bool(after)
+        return [*ending, *(row for _, row in found)]
 
     async def series(self, key: str) -> SeriesRow | None:
         return await self._run(queries.series_row, key)
@@ -177,8 +204,11 @@ class Reader(ports.Reader):
     async def turns(self, batch_id: str, label: str | None = None) -> Turns:
         return await self._run(queries.turns, batch_id, label)
 
-    async def descent(self, batch_id: str, image: int | None, user_key: str, label: str | None = None) -> Descent:
-        return await self._run(queries.descent, batch_id, image, user_key, label)
+    async def descent(self, batch_id: str, image: int | None, label: str | None = None) -> Descent:
+        return await self._run(image_uses.descent, batch_id, image, label)
+
+    async def dependents(self, batch_id: str, images: Sequence[int] | None) -> Dependents:
+        return await self._run(image_uses.dependents, batch_id, images)
 
     async def parked_bytes(self, batch_ids: list[str]) -> int:
 

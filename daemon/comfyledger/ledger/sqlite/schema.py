@@ -44,7 +44,7 @@ def _forgetting(db: sqlite_utils.Database) -> None:
 
 @migrations(name="0003_inputs")
 def _inputs(db: sqlite_utils.Database) -> None:
-    """Input files, and which batches use them."""
+    """Input files, and who is made from them or from an image."""
     _run(db, _INPUTS)
 
 
@@ -61,11 +61,26 @@ _FORGETTING: Final = (
 )
 
 _INPUTS: Final = (
-    "CREATE TABLE inputs (sha256 TEXT PRIMARY KEY, state TEXT NOT NULL, row TEXT NOT NULL) STRICT, WITHOUT ROWID",
-    "CREATE INDEX inputs_going ON inputs (sha256) WHERE state = 'going'",
+    """CREATE TABLE inputs (sha256 TEXT PRIMARY KEY, here TEXT NOT NULL, added_ms INTEGER NOT NULL,
+        is_usable INTEGER NOT NULL, is_ending INTEGER NOT NULL, is_going INTEGER NOT NULL, row TEXT NOT NULL)
+        STRICT, WITHOUT ROWID""",
+    "CREATE INDEX inputs_here ON inputs (sha256) WHERE here <> ''",
+    "CREATE INDEX inputs_newest ON inputs (added_ms DESC, sha256) WHERE is_usable",
+    "CREATE INDEX inputs_ending ON inputs (sha256) WHERE is_ending",
+    "CREATE INDEX inputs_going ON inputs (sha256) WHERE is_going",
+    """CREATE TABLE input_labels (sha256 TEXT NOT NULL, label TEXT NOT NULL, added_ms INTEGER NOT NULL,
+        has INTEGER NOT NULL, PRIMARY KEY (sha256, label)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX input_labels_newest ON input_labels (label, added_ms DESC, sha256) WHERE has",
     """CREATE TABLE input_uses (sha256 TEXT NOT NULL, label TEXT NOT NULL, batch_id TEXT NOT NULL,
         ended_ms INTEGER NOT NULL, PRIMARY KEY (sha256, label, batch_id)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX input_uses_by_batch ON input_uses (batch_id)",
+    "CREATE INDEX input_uses_ended ON input_uses (sha256, ended_ms)",
+    """CREATE TABLE image_uses (batch_id TEXT NOT NULL, image INTEGER NOT NULL, kind TEXT NOT NULL,
+        label TEXT NOT NULL, by_batch TEXT NOT NULL,
+        PRIMARY KEY (batch_id, image, kind, label, by_batch)) STRICT, WITHOUT ROWID""",
+    """INSERT INTO image_uses (batch_id, image, kind, label, by_batch)
+        SELECT row ->> '$.origin.batch_id', row ->> '$.origin.image', 'like', row ->> '$.label', batch_id FROM batches
+        WHERE row ->> '$.origin.batch_id' IS NOT NULL""",
 )
 
 _BIRTH: Final = (

@@ -22,7 +22,7 @@ from comfyledger.ledger import ports
 from comfyledger.ledger.eventlog import Head, Line, lines_of
 from comfyledger.ledger.file_lock import Hold
 from comfyledger.ledger.ports import LedgerLocked, Noted, RowRefused, StorageFull, noted
-from comfyledger.ledger.sqlite import blobs, input_uses, mark, projections, schema, schema_objects
+from comfyledger.ledger.sqlite import blobs, image_uses, input_uses, mark, projections, schema, schema_objects
 from comfyledger.ledger.sqlite.locking import OPEN_WAIT_S, hold, holder_of, is_lock, patiently
 from comfyledger.ledger.sqlite.log_table import append, read_head
 from comfyledger.ledger.sqlite.mark import Marking
@@ -239,6 +239,7 @@ class Ledger(ports.Ledger):
             projections.give_names(self._connection, event)
             blobs.note_templates(self._connection, event, batch)
             input_uses.note(self._connection, event, batch, at_ms)
+            image_uses.note(self._connection, event)
             if isinstance(event, BlobErased):
                 blobs.erase(self._connection, event.digests)
                 self.scrub_owed = True

@@ -18,7 +18,7 @@ from comfyledger.core.upcasts import schema_of
 from comfyledger.durable import sync_file
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.eventlog import Head, Line, chained, decode, linked
-from comfyledger.ledger.ports import LogReader, LogUnreadable
+from comfyledger.ledger.log_reader import LogReader, LogUnreadable
 from comfyledger.maintenance.audit.findings import Progress, Tally
 from comfyledger.maintenance.open_read_only import Identity
 

@@ -30,7 +30,9 @@ TABLES: Final[dict[str, tuple[tuple[str, ...], type | None]]] = {
     "events_by_user": (("user", "position"), None),
     "template_uses": (("template", "batch_id"), None),
     "inputs": (("sha256",), InputRow),
+    "input_labels": (("sha256", "label"), None),
     "input_uses": (("sha256", "label", "batch_id"), None),
+    "image_uses": (("batch_id", "image", "kind", "label", "by_batch"), None),
 }
 """Every projection with its primary key, and the type of the JSON in its last column if it has one."""
 

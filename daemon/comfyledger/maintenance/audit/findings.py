@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.ledger.ports import LogUnreadable
+from comfyledger.ledger.log_reader import LogUnreadable
 
 EXAMPLES_MAX: Final = 100
 """Examples kept of one kind; all are counted."""

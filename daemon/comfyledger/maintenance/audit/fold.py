@@ -30,8 +30,8 @@ from comfyledger.core.keys import (
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Slice
 from comfyledger.errors import ComfyledgerError
 from comfyledger.ledger.eventlog import Line, decode
-from comfyledger.ledger.ports import LogReader, LogUnreadable
-from comfyledger.ledger.sqlite import blobs, input_uses, projections, schema
+from comfyledger.ledger.log_reader import LogReader, LogUnreadable
+from comfyledger.ledger.sqlite import blobs, image_uses, input_uses, projections, schema
 from comfyledger.maintenance.audit.chain import pages
 from comfyledger.maintenance.audit.findings import Progress, Tally
 
@@ -41,7 +41,7 @@ CANNOT: Final = (ComfyledgerError, msgspec.MsgspecError, sqlite3.Error, LookupEr
 """Raised by folding an event that no daemon can have written."""
 
 _NAMING: Final = frozenset((BatchRequested, *NUMBERING, ImageForgotten))
-"""Events that also write names_given or template_uses."""
+"""Events that also write names_given, template_uses or image_uses."""
 NAMING_TEXTS: Final = frozenset(
     kind for kind in KINDS.values() if kind is BatchRequested or "words" in kind.__struct_fields__
 )
@@ -186,6 +186,7 @@ class Scratch:
         if type(event) in _NAMING:
             projections.give_names(self.connection, event)
             blobs.note_templates(self.connection, event, batch)
+            image_uses.note(self.connection, event)
         if type(event) in input_uses.NOTED:
             input_uses.note(self.connection, event, batch, line.at_ms)
         return batch

@@ -24,7 +24,7 @@ _PAGE: Final = 500
 _KEPT: Final = re.compile(rf"([0-9a-f]{{64}})\.({EXTENSION})")
 _ON_ITS_WAY: Final = re.compile(r"\.(?:[0-9a-f]{64}-)?[0-9]+\.(?:raw|pinned)|\.[0-9a-f]{64}\.strikes")
 """Files that are still being written or checked, and how often the daemon died meanwhile. It removes them itself."""
-_INPUTS: Final = "SELECT row FROM inputs WHERE sha256 > ? ORDER BY sha256 LIMIT ?"
+_INPUTS: Final = "SELECT sha256, row FROM inputs WHERE sha256 > ? ORDER BY sha256 LIMIT ?"
 
 
 def check_inputs(connection: sqlite3.Connection, root: Path, now_s: float, tally: Tally, progress: Progress) -> None:
@@ -44,10 +44,8 @@ def _rows(connection: sqlite3.Connection) -> Iterator[InputRow]:
     """Every input by sha256, in pages. The fold reports rows that cannot be read."""
     after = ""
     while page := connection.execute(_INPUTS, (after, _PAGE)).fetchall():
-        for (raw,) in page:
-            row = projections.decode_input(raw)
-            after = row.sha256
-            yield row
+        yield from (projections.decode_input(raw) for _, raw in page)
+        after = page[-1][0]
 
 
 def _path_of(root: Path, row: InputRow) -> Path:

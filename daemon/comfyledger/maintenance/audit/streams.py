@@ -24,6 +24,7 @@ from comfyledger.core.events import (
     KIND_OF,
     NUMBERING,
     BatchRequested,
+    BatchSettled,
     BlobErased,
     Event,
     ImageForgotten,
@@ -38,13 +39,14 @@ from comfyledger.core.events import (
     Recorded,
     SeriesOpened,
     SeriesRaised,
+    SourcesFixed,
 )
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.evolve.recovery import series_renumbered
 from comfyledger.core.keys import InputKey, LaneKey, SeriesKey
 from comfyledger.core.rows import BatchRow, InputRow, LaneRow, Row, SeriesRow, Slice
 from comfyledger.ledger.eventlog import Head, decode
-from comfyledger.ledger.sqlite import projections
+from comfyledger.ledger.sqlite import image_uses, input_uses, projections
 from comfyledger.ledger.sqlite.log_table import one_moment
 from comfyledger.maintenance.audit.compare import HELD, compare_table, same_row
 from comfyledger.maintenance.audit.findings import Tally, silent
@@ -70,6 +72,11 @@ _ROWS: Final = tuple(
 )
 _NAMED: Final = "SELECT n.name, n.batch_id, n.image FROM json_each(?) j CROSS JOIN names_given n ON n.name = j.value"
 _HELD: Final = "SELECT b.digest, b.key <> '' FROM json_each(?) j CROSS JOIN blobs b ON b.digest = j.value"
+_INPUTS_USED: Final = "SELECT sha256, label, ended_ms FROM input_uses WHERE batch_id = ?"
+_IMAGES_USED: Final = (
+    "SELECT u.batch_id, u.image, u.kind, u.label, u.by_batch FROM json_each(?) j JOIN image_uses u"
+    " ON u.batch_id = j.value ->> 0 AND u.image = j.value ->> 1 AND u.by_batch = ?"
+)
 _USED: Final = "SELECT count(*) FROM template_uses WHERE template = ? AND batch_id = ?"
 _OF_USER: Final = (
     "SELECT count(*) FROM events e JOIN events_by_user u ON u.user = ? AND u.position = e.position WHERE e.stream = ?"
@@ -103,6 +110,8 @@ class Account(msgspec.Struct):
     requests: int = 0
     names: int = 0
     uses: int = 0
+    input_uses: int = 0
+    image_uses: int = 0
     texts: int = 0
 
     def add(self, other: Account) -> None:
@@ -134,7 +143,15 @@ def counted(live: sqlite3.Connection, head: Head) -> Account:
     return Account(head.position, head.position * (head.position + 1) // 2, *counts)
 
 
-_COUNTED: Final = ("events_by_user", "requests", "names_given", "template_uses", f"blobs WHERE key = '' AND {HELD}")
+_COUNTED: Final = (
+    "events_by_user",
+    "requests",
+    "names_given",
+    "template_uses",
+    "input_uses",
+    "image_uses",
+    f"blobs WHERE key = '' AND {HELD}",
+)
 
 
 def templates_agree(live: sqlite3.Connection) -> bool:
@@ -153,8 +170,8 @@ def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
     scratch, tally = Scratch(folder / "series.db"), Tally()
     try:
         with one_moment(live):
-            _fold_series(live, Working(scratch.connection))
-            for table in ("series", "lanes", "inputs"):
+            _fold_series(live, scratch.connection)
+            for table in ("series", "lanes", "inputs", "input_labels"):
                 compare_table(live, scratch.connection, table, tally, silent)
     except CANNOT:
         return False
@@ -163,7 +180,8 @@ def series_agree(live: sqlite3.Connection, folder: Path) -> bool:
     return not tally
 
 
-def _fold_series(live: sqlite3.Connection, working: Working) -> None:
+def _fold_series(live: sqlite3.Connection, scratch: sqlite3.Connection) -> None:
+    working = Working(scratch)
     for position, at, kind, schema, data in live.execute(_SERIES):
         event = decode(kind, schema, data)
         working.hold(key for key in touches(event) if isinstance(key, SeriesKey | LaneKey | InputKey))
@@ -172,6 +190,8 @@ def _fold_series(live: sqlite3.Connection, working: Working) -> None:
         else:
             rows = evolve(working, Recorded(position, at, event))
             working.put(row for row in rows if isinstance(row, (SeriesRow, LaneRow, InputRow)))
+        if isinstance(event, _OF_INPUTS):
+            input_uses.note_labels(scratch, event, at)
         working.drop_if_full()
     working.drop()
 
@@ -234,6 +254,17 @@ class _RangeCheck:
         of_user = self._live.execute(_OF_USER, (batch.user_key, batch.batch_id)).fetchone()[0]
         if (uses, of_user) != (folded.is_using, folded.events):
             raise Differs
+        self._compare_loaded(folded, batch)
+
+    def _compare_loaded(self, folded: Folded, batch: BatchRow) -> None:
+        """Compare which inputs and images the batch is made from. Of most batches there are none, as the counts say."""
+        wanted = {(sha256, batch.label, ended_ms) for sha256, ended_ms in folded.inputs.items()}
+        if wanted and set(self._live.execute(_INPUTS_USED, (batch.batch_id,))) != wanted:
+            raise Differs
+        if folded.sources:
+            places = msgspec.json.encode([use[:2] for use in folded.sources]).decode()
+            if set(self._live.execute(_IMAGES_USED, (places, batch.batch_id))) != set(folded.sources):
+                raise Differs
 
     def _compare_texts(self, folded: Folded) -> None:
         """A graph is kept while any batch uses it, all other texts until they are erased."""
@@ -263,6 +294,10 @@ class Folded:
         self.names: list[tuple[str, str, int]] = []
         self.texts: dict[str, str] = {}
         """Digests of texts that were not erased, each with the kind of its text."""
+        self.inputs: dict[str, int] = {}
+        """The inputs that the batch uses, each with the time at which the use ended; 0 while it is open."""
+        self.sources: list[image_uses.Use] = []
+        """The images that the batch was made from."""
         self.events = self._positions = 0
         self.is_using = self.is_elsewhere = False
         self._head = head
@@ -288,6 +323,8 @@ class Folded:
             state.put(evolve(state, Recorded(position, at, event)))
             if type(event) in _IN_OTHER_TABLES:
                 self._note(event)
+            if type(event) in input_uses.NOTED:
+                self._note_inputs(event, at)
 
     def _note(self, event: Event) -> None:
         self.names += projections.names_given(event)
@@ -296,6 +333,7 @@ class Folded:
         match event:
             case BatchRequested():
                 self.is_using = True
+                self.sources = image_uses.uses(event)
             case ImageForgotten():
                 batch = self.state.the_batch(self.stream)
                 self.is_using = self.is_using and batch.forgotten != batch.images
@@ -304,6 +342,20 @@ class Folded:
                     self.texts.pop(digest, None)
             case _:
                 pass
+
+    def _note_inputs(self, event: Event, at_ms: int) -> None:
+        batch = self.state.the_batch(self.stream)
+        match event:
+            case BatchRequested(prompts=prompts):
+                self.inputs = dict.fromkeys((load.sha256 for one in prompts for load in one.loads if load.sha256), 0)
+            case SourcesFixed(loads=loads):
+                self.inputs = dict.fromkeys((load.sha256 for load in loads), 0) | self.inputs
+            case BatchSettled():
+                self.inputs = dict.fromkeys(self.inputs, at_ms)
+            case ImageForgotten():
+                self.inputs = {} if batch.forgotten == batch.images else self.inputs
+            case _ if not batch.settled:
+                self.inputs = dict.fromkeys(self.inputs, 0)
 
     @property
     def at_head(self) -> Account:
@@ -314,7 +366,10 @@ class Folded:
         texts = sum(kind != "template" for kind in self.texts.values())
         if self.is_elsewhere or not self.events:
             return Account(self.events, self._positions, texts=texts)
-        return Account(self.events, self._positions, self.events, 1, len(self.names), int(self.is_using), texts)
+        made_from = len(self.inputs), len(self.sources)
+        return Account(
+            self.events, self._positions, self.events, 1, len(self.names), int(self.is_using), *made_from, texts
+        )
 
 
 _IN_OTHER_TABLES: Final = NAMING_TEXTS | {BatchRequested, *NUMBERING, ImageForgotten, BlobErased}

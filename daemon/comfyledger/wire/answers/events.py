@@ -180,17 +180,25 @@ class Explanation(Answer, frozen=True):
     made_like: Annotated[
         list[str],
         Meta(
-            description="The batches of the same user that were made like the image, or like any image of the batch "
+            description="The batches that were made like the image, or like any image of the batch "
             "(`like` of `submit_batch`), oldest first.",
             examples=[["01M82DA9EJBQZAAZJR4D2RM95D"]],
         ),
     ] = []
     made_like_more: Annotated[
         bool,
+        Meta(description="Whether there are more such batches: at most 100 are named."),
+    ] = False
+    loaded_by: Annotated[
+        list[str],
         Meta(
-            description="Whether there may be more such batches: only the 2,000 batches that the user "
-            "requested next after the image's batch are checked, and at most 100 are named."
+            description="The batches that load the image, or any image of the batch, as a source, oldest first.",
+            examples=[["01M82DA9EJBQZAAZJR4D2RM95D"]],
         ),
+    ] = []
+    loaded_by_more: Annotated[
+        bool,
+        Meta(description="Whether there are more such batches: at most 100 are named."),
     ] = False
 
 

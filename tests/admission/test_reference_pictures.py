@@ -102,6 +102,16 @@ def test_a_wrong_reference_picture_is_a_mistake_of_the_configuration(tmp_path: P
         read_all(tmp_path)
 
 
+@pytest.mark.parametrize("file", [{"input": "https://images.example/a.png"}, {"image": "Areg_opal-fever_image_1"}])
+def test_a_configured_workflow_names_its_files_by_their_bytes(tmp_path: Path, file: dict[str, str]) -> None:
+    graph = {**REFERENCE, "1": {"class_type": "LoadImage", "inputs": {"image": file}}}
+    (tmp_path / "reference.json").write_text(json.dumps(graph))
+    (tmp_path / "config.toml").write_text(WITH_PICTURE.partition("[characters")[0])
+    with pytest.raises(Refused) as caught:
+        read_workflows(settings.load(tmp_path / "config.toml", tmp_path))
+    assert (caught.value.code, caught.value.path) == ("config_invalid", "1.image")
+
+
 async def test_a_configured_workflow_may_have_an_input_file(tmp_path: Path) -> None:
     graph = {**REFERENCE, "1": {"class_type": "LoadImage", "inputs": {"image": {"input": f"sha256:{CAT}"}}}}
     (tmp_path / "reference.json").write_text(json.dumps(graph))

@@ -333,3 +333,26 @@ async def test_an_input_is_fetched_from_a_server_that_is_listed(
         assert other.value.code == "url_not_allowed"
         assert server()[1:] == ["/a/x.png", "/b.png"]
         assert kept(door) == [f"{NAME.removeprefix('sha256:')}.png"]
+
+
+async def test_a_request_may_give_the_address_of_a_file_which_is_fetched_once(
+    open_door: Any, tmp_path: Path, server: Callable[[], list[str]]
+) -> None:
+    (address,) = server()
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    asked = {"workflow": graph, "quantity": 1, "inputs": {"1.image": {"input": f"{address}/a.png"}}}
+    async with open_door(tmp_path, f'[inputs]\nurl_hosts = ["{address}"]') as door, door.app("app") as app:
+        await app.ask("pause", scope="everything")
+        assert (await app.submit("r1", **asked, dry_run=True))["dry_run"]
+        assert server()[1:] == []
+        batch = await app.submit("r1", **asked)
+        prompt = await door.context.reader.prompt(batch["batch_id"], 1)
+        assert [load.sha256 for load in prompt.loads] == [NAME.removeprefix("sha256:")]
+        assert (await app.submit("r1", **asked))["repeated"]
+        assert server()[1:] == ["/a.png"]
+        with pytest.raises(Refusal) as other:
+            await app.submit("r2", **{**asked, "inputs": {"1.image": {"input": "https://elsewhere.example/a.png"}}})
+        assert (other.value.code, other.value.data["path"]) == ("url_not_allowed", "$.data.inputs.1.image")

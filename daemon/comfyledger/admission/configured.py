@@ -44,6 +44,11 @@ def made_ready(source: WorkflowSource) -> ReadyWorkflow:
 def _read(name: str, workflow: Workflow, graph_bytes_max: int) -> WorkflowSource:
     raw, inputs = _source(workflow, graph_bytes_max)
     source = read_source(raw, graph_bytes_max)
+    for address, file in source.files.items():
+        if not file.sha256:
+            text = f"{address} is no input file by its sha256, and a configured workflow may have no other file."
+            hint = "`comfyledger input add FILE` prints what to write."
+            raise Refused("invalid_field", text, hint=hint, path=address)
     found = graphs.secrets_in(source.graph or {})
     named = graphs.Named(
         outputs=workflow.every_output,

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from comfyledger import crash_points, wire
 from comfyledger.admission import admit, check, forget, inputs, recover, repeats, store_import
 from comfyledger.admission.characters import listing
+from comfyledger.admission.files import of_request
 from comfyledger.admission.workflows import fitting
 from comfyledger.comfyui.node_classes import Known
 from comfyledger.core.commands import (
@@ -196,7 +197,7 @@ async def check_workflow(
         context.tools.checks.level if message.strict else None,
         is_asked,
         policy.node_classes_denied,
-        await fitting.files_of_graph(context, label, message.workflow, len(raw)) if message.strict else {},
+        await of_request.of_graph(context, label, message.workflow, len(raw)) if message.strict else {},
     )
     run = partial(context.tools.large_graphs.run, len(raw))
     report, graph = await check.check_any_form(message.workflow, ground, _converting(context, known), run)

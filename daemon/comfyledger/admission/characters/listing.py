@@ -13,6 +13,7 @@ from typing import Final
 
 from comfyledger import wire
 from comfyledger.admission import levels
+from comfyledger.admission.files import of_request
 from comfyledger.admission.shots import without_files
 from comfyledger.admission.workflows import fitting
 from comfyledger.comfyui.node_classes import Known
@@ -96,7 +97,7 @@ def _workflow(context: Dependencies, defaults: CharacterDefaults) -> str:
 async def _missing(context: Dependencies, known: Known, defaults: CharacterDefaults) -> list[str]:
     """Why ComfyUI would refuse the workflow with these defaults and no input of a request."""
     source = context.policy.workflows[_workflow(context, defaults)]
-    files = await fitting.files_configured(context, source, defaults)
+    files = await of_request.configured(context, source, defaults)
     try:
         ground = levels.Ground(await fitting.ready(context, source, known), files, known.info)
         below = levels.lower(ground, source.files, defaults, {})

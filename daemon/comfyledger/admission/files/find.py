@@ -6,7 +6,7 @@ character, counts only where nothing overrides it; so it is refused only then.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from msgspec import UNSET
@@ -22,6 +22,8 @@ from comfyledger.ledger.ports import Reader
 from comfyledger.queries import listings
 from comfyledger.queries.dependencies import AdmissionPolicy
 
+Fetch = Callable[[str], Awaitable[str]]
+"""Gives the SHA-256 of the file at an address; empty if it was not fetched. Raises Refused."""
 Files = Mapping[wire.FileAsked, graphs.GivenFile]
 NO_FILES: Final[Files] = {}
 _UNKNOWN: Final = graphs.GivenFile()
@@ -35,11 +37,13 @@ class Finder(NamedTuple):
     label: str
     """The client, whose request ids are meant."""
     policy: AdmissionPolicy
+    fetch: Fetch | None = None
+    """Adds the file at an address. None if none may be fetched."""
 
     async def find(self, asked: Iterable[tuple[str, wire.FileAsked]]) -> dict[wire.FileAsked, graphs.GivenFile]:
         """The files by what names them. `asked`: each with the field that names it.
 
-        Raises Refused: input_missing, unknown_image, input_failed, chain_too_deep, invalid_field.
+        Raises Refused: input_missing, unknown_image, input_failed, chain_too_deep, invalid_field, and as `fetch` does.
         """
         found: dict[wire.FileAsked, graphs.GivenFile] = {}
         for path, file in asked:
@@ -58,6 +62,12 @@ class Finder(NamedTuple):
         """The files that a prompt loads, by address, for another prompt. One that cannot be used has the refusal."""
         return {load.at: await _or_refusal(self._loaded(load)) for load in loads}
 
+    async def _fetched(self, url: str) -> graphs.GivenFile:
+        if self.fetch is None:
+            raise Refused("url_not_allowed", hint="Name the input by its sha256.")
+        sha256 = await self.fetch(url)
+        return await input_file(self.reader, sha256) if sha256 else _UNKNOWN
+
     async def _loaded(self, load: LoadedFile) -> graphs.GivenFile:
         if load.source is None:
             return await input_file(self.reader, load.sha256)
@@ -67,6 +77,8 @@ class Finder(NamedTuple):
         return await source(self.reader, image, self.policy.chain_depth_max)
 
     async def _find(self, asked: wire.FileAsked) -> graphs.GivenFile:
+        if asked.url:
+            return await self._fetched(asked.url)
         if asked.image is UNSET:
             return await input_file(self.reader, asked.sha256)
         image = await image_asked(self.reader, self.label, asked.image, self.policy.templates)

@@ -19,11 +19,12 @@ from msgspec.structs import replace
 from comfyledger import wire
 from comfyledger.admission import admit, levels, repeats, sweep
 from comfyledger.admission.characters import merge
+from comfyledger.admission.files import of_request
 from comfyledger.admission.files.find import Files, Finder, files_of
 from comfyledger.admission.shots import without_files
 from comfyledger.admission.workflows.again import Again
 from comfyledger.admission.workflows.again import again as completed_again
-from comfyledger.admission.workflows.ready import below, make_ready, read_source, source_of
+from comfyledger.admission.workflows.ready import below, make_ready, source_of
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.node_classes import Known
@@ -42,6 +43,8 @@ async def admitted(
 ) -> admit.Admitted | wire.BatchAccepted:
     """The request as a command, or the first reply to the request that it repeats. Raises Refused."""
     request = await _request(context, label, message, raw)
+    if isinstance(request, wire.BatchAccepted):
+        return request
     classes = context.node_classes[context.policy.backend]
     before = classes.known
     if before is None or not request.is_converted(before):
@@ -66,58 +69,30 @@ async def admitted(
     return await request.admitted(classes.known)
 
 
-async def _request(context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes) -> _Request:
-    """The request, completed and checked as far as it can be without its workflow. Raises Refused."""
+async def _request(
+    context: Dependencies, label: str, message: wire.SubmitBatch, raw: bytes
+) -> _Request | wire.BatchAccepted:
+    """The request, completed and checked as far as it can be without its workflow; or the first reply to a request that
+    would fetch a file again. Raises Refused.
+    """
     of_operator = Finder(context.unlimited, label, context.policy)
     again = await completed_again(context.reader, message, of_operator)
     message = message if again is None else again.message
     admit.check_message(message, context.policy)
+    source: WorkflowSource | ReadyWorkflow
     if again is not None and again.workflow is not None:
-        return _Request(
-            context, label, message, raw, again.workflow, None, again, await _files(context, label, message)
-        )
-    defaults = merge.defaults_of(message, label, context.characters.now) if again is None else None
-    own = defaults.workflow if defaults is not None else ""
-    source = await context.tools.large_graphs.run(len(raw), partial(source_of, message, context.policy, own))
-    files = await _files(context, label, message, source, defaults)
+        source, defaults, of_graph = again.workflow, None, dict[str, wire.FileAsked]()
+    else:
+        defaults = merge.defaults_of(message, label, context.characters.now) if again is None else None
+        own = defaults.workflow if defaults is not None else ""
+        source = await context.tools.large_graphs.run(len(raw), partial(source_of, message, context.policy, own))
+        of_graph = source.files
+    if any(file.url for file in (*(file for _, file in files_of(message)), *of_graph.values())):
+        repeated = await repeats.answered_before(context, label, raw)
+        if repeated is not None:
+            return repeated
+    files = await of_request.of_request(context, label, message, source, defaults)
     return _Request(context, label, message, raw, source, defaults, again, files)
-
-
-async def _files(
-    context: Dependencies,
-    label: str,
-    message: wire.SubmitBatch,
-    source: WorkflowSource | None = None,
-    defaults: CharacterDefaults | None = None,
-) -> Files:
-    """The files that a request names, and those of its workflow and character. Raises Refused."""
-    finder = Finder(context.reader, label, context.policy)
-    found = await files_configured(context, source, defaults)
-    if source is not None and not source.name:
-        found |= await finder.find_lower(source.files.values())
-    return {**found, **await finder.find(files_of(message))}
-
-
-async def files_configured(
-    context: Dependencies, source: WorkflowSource | None, defaults: CharacterDefaults | None
-) -> dict[wire.FileAsked, graphs.GivenFile]:
-    """The files that the operator gives to a workflow and a character. They are found for everybody."""
-    of_workflow = [] if source is None or not source.name else list(source.files.values())
-    of_character = [] if defaults is None else list(merge.asked_by(defaults).values())
-    asked = [value for value in (*of_workflow, *of_character) if isinstance(value, wire.FileAsked)]
-    return await Finder(context.unlimited, "", context.policy).find_lower(asked) if asked else {}
-
-
-async def files_of_graph(
-    context: Dependencies, label: str, workflow: Mapping[str, Any], size_bytes: int
-) -> dict[wire.FileAsked, graphs.GivenFile]:
-    """The files that a workflow of a request names; none for one that cannot be read."""
-    call = partial(read_source, workflow, context.policy.graph_bytes_max)
-    try:
-        source = await context.tools.large_graphs.run(size_bytes, call)
-    except Refused:
-        return {}
-    return await Finder(context.reader, label, context.policy).find_lower(source.files.values())
 
 
 class _Request:

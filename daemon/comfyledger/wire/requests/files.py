@@ -11,8 +11,7 @@ from comfyledger.core.media import Medium
 from comfyledger.wire.requests.parts import Message
 
 SHA256: Final = "sha256:"
-ADDRESS: Final = "https://"
-_INPUT: Final = re.compile(rf"{SHA256}[0-9a-f]{{64}}|{ADDRESS}[^/\s]\S*", re.IGNORECASE)
+_INPUT: Final = re.compile(rf"{SHA256}[0-9a-f]{{64}}|https?://[^/\s]\S*", re.IGNORECASE)
 Name = Annotated[str, Meta(max_length=1_000)]
 
 
@@ -65,8 +64,8 @@ class FileAsked(Message, frozen=True):
     input: Annotated[
         Annotated[str, Meta(max_length=2_000)] | UnsetType,
         Meta(
-            description="An input file, by `sha256:` and its SHA-256; or an address that begins with `https://`, whose"
-            " host `[inputs] url_hosts` allows. The daemon fetches the file once.",
+            description="An input file, by `sha256:` and its SHA-256; or the address of a file on a server that"
+            " `[inputs] url_hosts` names, which the daemon then adds as an input.",
             examples=["sha256:478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
         ),
     ] = UNSET
@@ -83,15 +82,17 @@ class FileAsked(Message, frozen=True):
         if (self.input is UNSET) == (self.image is UNSET):
             raise ValueError("A file is given by exactly one of `input` and `image`")
         if self.input is not UNSET and not _INPUT.fullmatch(self.input):
-            raise ValueError(
-                f"An `input` is {SHA256} and 64 hexadecimal digits, or an address that begins with {ADDRESS}"
-            )
+            raise ValueError(f"An `input` is {SHA256} and 64 hexadecimal digits, or an address like https://HOST/FILE")
 
     @property
     def sha256(self) -> str:
         """The SHA-256 that it names, in hexadecimal; empty for an address, and for an image."""
-        is_sha256 = self.input is not UNSET and self.input[: len(SHA256)].lower() == SHA256
-        return str(self.input)[len(SHA256) :].lower() if is_sha256 else ""
+        return str(self.input)[len(SHA256) :].lower() if self.input is not UNSET and not self.url else ""
+
+    @property
+    def url(self) -> str:
+        """The address that it names; empty for a SHA-256, and for an image."""
+        return self.input if self.input is not UNSET and "://" in self.input else ""
 
 
 Scalar = str | int | float | bool | None

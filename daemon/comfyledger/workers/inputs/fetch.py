@@ -71,6 +71,10 @@ class InputFetcher:
             except (NotAllowed, aiohttp.ClientError, OSError, TimeoutError, TooSlow) as error:
                 raise _failed(error, url) from error
 
+    def check(self, url: str) -> None:
+        """Raises Refused(invalid_field, url_not_allowed) for what is never fetched. Nobody is asked."""
+        self._target(url)
+
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -111,6 +112,29 @@ def test_an_output_folder_that_cannot_be_cleared_is_a_failure(disk: judge.Disk |
 def test_an_input_folder_where_nothing_can_be_deleted_is_a_failure(disk: judge.Disk, verdict: str) -> None:
     (one,) = judge.of_input("main", disk)
     assert (one.area, one.verdict) == ("input main", verdict)
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict", "words"),
+    [
+        (judge.InputsSeen(12, 3 * GIB), "ok", "12 input files take 3.00 GiB of the 20.00 GiB"),
+        (judge.InputsSeen(1, 3, strange=2), "warning", "has 2 files that the ledger does not know"),
+        (judge.InputsSeen(removals={"": 1}), "warning", "1 input files are still to be deleted here"),
+        (judge.InputsSeen(removals={"main": 4}), "warning", "4 forgotten input files .* at the ComfyUI main."),
+        (judge.InputsSeen(removals={"old": 4}), "warning", "at the ComfyUI old, which is not configured any more"),
+    ],
+)
+def test_inputs_that_are_still_to_be_removed_are_told_with_the_place(
+    seen: judge.InputsSeen, verdict: str, words: str
+) -> None:
+    *_, last = judge.of_inputs(seen, 20 * GIB, ["main"])
+    assert (last.area, last.verdict) == ("inputs", verdict)
+    assert re.search(words, last.sentence)
+
+
+@pytest.mark.parametrize("seen", [None, judge.InputsSeen()])
+def test_without_inputs_nothing_is_said_of_them(seen: judge.InputsSeen | None) -> None:
+    assert judge.of_inputs(seen, GIB, ["main"]) == []
 
 
 def test_one_series_for_all_media_is_remarked_and_is_no_fault() -> None:

@@ -7,7 +7,7 @@ about a store in the store's own plugin. Nothing is looked up and no clock is re
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -21,6 +21,8 @@ SQLITE_MENDED: Final = (3, 51, 3)
 CLOCK_STEP_S: Final = 0.5
 CLOCK_OFF_S: Final = 5.0
 AHEAD_S: Final = 60.0
+MINIMUM: Final = {"inputs": "spool"}
+"""The section of the configuration that says how much must be free on a disk, if it is another one."""
 PERHAPS_REMOTE: Final = re.compile(
     r"9p|virtiofs|davfs|afs|glusterfs|fuse\.(sshfs|glusterfs|s3fs|rclone|goofys|davfs2?|gcsfuse|ceph|ceph-fuse|mfs)"
 )
@@ -82,6 +84,18 @@ class LedgerSeen(msgspec.Struct, frozen=True):
     trouble: tuple[str, str] | None = None
     foreign: str = ""
     journal_mode: str = "wal"
+
+
+class InputsSeen(msgspec.Struct, frozen=True):
+    """What the ledger says of input files. `strange`: files in their folder that it does not know.
+
+    `removals`: how many are still to be removed, by backend; empty for the daemon's own folder.
+    """
+
+    files: int = 0
+    size_bytes: int = 0
+    strange: int = 0
+    removals: Mapping[str, int] = {}
 
 
 class DaemonSeen(msgspec.Struct, frozen=True):
@@ -164,11 +178,10 @@ def of_disk(section: str, disk: Disk, free_min: int, *, refuses_network: bool) -
 def _of_little_room(area: str, disk: Disk, free_min: int, section: str) -> Diagnosis:
     """Below the minimum nothing new is accepted. Below twice the minimum is a warning."""
     text = f"{disk.path} has {gib(disk.free)} free, and {gib(free_min)} are needed"
+    mend = f"make space, or [{MINIMUM.get(section, section)}] free_min_bytes"
     if disk.free < free_min:
-        return Diagnosis(
-            area, "failure", f"{text}: nothing new is accepted.", f"make space, or [{section}] free_min_bytes"
-        )
-    return Diagnosis(area, "warning", f"{text}: little is left.", f"make space, or [{section}] free_min_bytes")
+        return Diagnosis(area, "failure", f"{text}: nothing new is accepted.", mend)
+    return Diagnosis(area, "warning", f"{text}: little is left.", mend)
 
 
 def of_output(backend: str, disk: Disk | None) -> list[Diagnosis]:
@@ -193,6 +206,29 @@ def of_input(backend: str, disk: Disk) -> list[Diagnosis]:
         text = f"{disk.path} cannot be written by {disk.user}, so no forgotten input is deleted."
         return [Diagnosis(area, "failure", text, f"{key}, or its permissions")]
     return [Diagnosis(area, "ok", f"Forgotten inputs are deleted in {disk.path}.")]
+
+
+def of_inputs(seen: InputsSeen | None, quota_bytes: int, backends: Collection[str]) -> list[Diagnosis]:
+    """`backends`: those of the configuration."""
+    if seen is None or seen == InputsSeen():
+        return []
+    room = f"take {gib(seen.size_bytes)} of the {gib(quota_bytes)} that they may take"
+    found = [Diagnosis("inputs", "ok", f"{seen.files:,} input files {room}.")]
+    if seen.strange:
+        text = f"The folder of inputs has {seen.strange:,} files that the ledger does not know."
+        found.append(Diagnosis("inputs", "warning", text, "restart the daemon, which removes them"))
+    return [*found, *(_of_removals(name, count, backends) for name, count in sorted(seen.removals.items()))]
+
+
+def _of_removals(backend: str, count: int, backends: Collection[str]) -> Diagnosis:
+    if not backend:
+        return Diagnosis(
+            "inputs", "warning", f"{count:,} input files are still to be deleted here.", "start the daemon"
+        )
+    text = f"{count:,} forgotten input files are still to be removed at the ComfyUI {backend}"
+    if backend in backends:
+        return Diagnosis("inputs", "warning", f"{text}.", "start that ComfyUI and the daemon")
+    return Diagnosis("inputs", "warning", f"{text}, which is not configured any more.", f"[comfyui.{backend}] again")
 
 
 def of_naming(file: str) -> list[Diagnosis]:

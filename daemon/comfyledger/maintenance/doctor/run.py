@@ -24,6 +24,7 @@ from comfyledger.guarded import Guarded
 from comfyledger.maintenance.doctor import judge, machine, rights
 from comfyledger.maintenance.doctor.comfyui import PROBE_S, Examination
 from comfyledger.maintenance.doctor.comfyui_judge import Planned
+from comfyledger.maintenance.doctor.inputs import inputs as files_of_inputs
 from comfyledger.maintenance.doctor.judge import Diagnosis
 from comfyledger.plugin_api import Store, StoreTrouble
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
@@ -93,13 +94,15 @@ class Doctor:
     async def examine(self) -> list[Diagnosis]:
         """Run every check that needs a configuration."""
         settings = self._settings
-        ledger, spool = settings.ledger_path.parent, settings.spool_path
+        ledger, spool, inputs = settings.ledger_path.parent, settings.spool_path, settings.inputs_path
         since = time.time() - time.monotonic()
         found = await asyncio.gather(
             self._bounds.check("configuration", self._configuration()),
             self._bounds.check("ledger", self._ledger()),
             self._bounds.check("disk ledger", self._disk("ledger", ledger, settings.ledger.free_min_bytes)),
             self._bounds.check("disk spool", self._disk("spool", spool, settings.spool.free_min_bytes)),
+            self._bounds.check("disk inputs", self._disk("inputs", inputs, settings.spool.free_min_bytes)),
+            self._bounds.check("inputs", self._inputs()),
             *(self._bounds.check(f"output {name}", self._output(name)) for name in settings.comfyui),
             *(self._bounds.check(f"input {name}", self._input(name)) for name in settings.comfyui),
             *(self._comfyui(name) for name in settings.comfyui),
@@ -143,6 +146,11 @@ class Doctor:
             return []
         keeper = await self._keeper()
         return judge.of_input(name, await machine.in_thread(lambda: machine.disk_of(Path(folder), keeper)))
+
+    async def _inputs(self) -> Found:
+        settings = self._settings
+        seen = await machine.in_thread(lambda: files_of_inputs(settings.ledger_path, settings.inputs_path))
+        return judge.of_inputs(seen, settings.inputs.quota_bytes, settings.comfyui)
 
     async def _token(self) -> Found:
         return rights.of_token(await machine.in_thread(lambda: machine.token(self._settings)))

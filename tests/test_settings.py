@@ -46,7 +46,7 @@ def test_an_unknown_key_names_the_nearest_known_one(tmp_path: Path, text: str, m
         ("[door]\nport = '1'", "door.port"),
         ("[door]\nhost = '0.0.0.0'", "not loopback"),
         ("[comfyui.a]\nurl = 'nothing'", "not a URL"),
-        ("[comfyui.a]\n[comfyui.b]", "Exactly one ComfyUI"),
+        ("[comfyui.a]\n[comfyui.b]", "[comfyui.a] and [comfyui.b] have the same address"),
         ("[comfyui.'a b']", "comfyui"),
         ("[stores.x]\nroot = '/x'", "no `kind`"),
         ("default_workflow = 'nope'", "nope"),

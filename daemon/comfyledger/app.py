@@ -240,12 +240,11 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
 
 def _engine(settings: Settings, ledger: Ledger) -> Engine:
     limits = settings.limits
-    depth = min(comfyui.queue_depth for comfyui in settings.comfyui.values())
     return Engine(
         ledger,
         policy=Policy(limits.render_attempts_max, limits.poison_strikes_max),
         limits=Limits(
-            queue_depth=depth,
+            queue_depths={name: comfyui.queue_depth for name, comfyui in settings.comfyui.items()},
             fetches_max=limits.fetches_max * SLOW_TIMES,
             fetches_user_max=limits.fetches_max * SLOW_TIMES // 2,
             uploads_max=limits.uploads_max,

@@ -85,7 +85,9 @@ LANES = (
     *map(store_lane, STORES),
     *map(backend_lane, BACKENDS),
 )
-WIDE = Limits(queue_depth=10_000, fetches_max=10_000, uploads_max=10_000, cancels_max=10_000, sources_max=10_000)
+WIDE = Limits(
+    {"main": 10_000, "other": 10_000}, fetches_max=10_000, uploads_max=10_000, cancels_max=10_000, sources_max=10_000
+)
 Resolve = Callable[[PlainLedger], Message]
 Move = Callable[["Run"], None]
 
@@ -253,7 +255,7 @@ class Run:
 
     def __init__(self) -> None:
         limits = Limits(
-            queue_depth=2, uploads_max=2, fetches_max=2, cancels_max=1, sources_max=2, priority_age_ms=5_000
+            {"main": 2, "other": 2}, uploads_max=2, fetches_max=2, cancels_max=1, sources_max=2, priority_age_ms=5_000
         )
         self.engine = PlainEngine(limits)
         self.feed_both()
@@ -325,7 +327,7 @@ def end(engine: PlainEngine, effect: Effect, how: int) -> None:
         begin = (
             uploading(effect.image.index, effect.store, batch=effect.image.batch_id)
             if isinstance(effect, UploadImage)
-            else intended(effect.prompt, effect.attempt, batch=effect.batch_id)
+            else intended(effect.prompt, effect.attempt, batch=effect.batch_id, backend=effect.backend)
         )
         if not engine._go(begin):
             engine.done(effect)
@@ -413,18 +415,19 @@ def check_effect(ledger: PlainLedger, effect: Effect) -> None:
 def check_depth(run: Run) -> None:
     """At most `queue_depth` prompts of ours are in a ComfyUI, or on their way to it; a suspect is there alone."""
     ledger = run.engine.ledger
-    there = {(row.batch_id, row.index) for row in rows_of(ledger, PromptRow) if row.at_comfyui}
+    there = {(row.batch_id, row.index): row.backend for row in rows_of(ledger, PromptRow) if row.at_comfyui}
     coming = {
-        (effect.batch_id, effect.prompt)
+        (effect.batch_id, effect.prompt): effect.backend
         for effect in run.engine.running.values()
         if isinstance(effect, SubmitPrompt)
         and ledger.prompt(effect.prompt, effect.batch_id).state == "queued"
         and ledger.prompt(effect.prompt, effect.batch_id).attempt < effect.attempt
     }
-    rows = [ledger.prompt(index, batch_id) for batch_id, index in there | coming]
-    taken = Counter(row.backend for row in rows)
-    assert max(taken.values(), default=0) <= run.engine.limits.queue_depth
-    assert all(taken[row.backend] == 1 for row in rows if row.strikes)
+    placed = there | coming
+    taken = Counter(placed.values())
+    assert max(taken.values(), default=0) <= run.engine.limits.queue_depths["main"]
+    suspects = (name for (batch_id, index), name in placed.items() if ledger.prompt(index, batch_id).strikes)
+    assert all(taken[name] == 1 for name in suspects)
 
 
 def check_sources(run: Run) -> None:

@@ -28,6 +28,7 @@ from support.core_builders import (
     rendered,
     rendering,
     retry,
+    stuck,
     submit,
     unwanted,
     uploading,
@@ -40,7 +41,7 @@ PAIR = submit(quantity=2, per_prompt=2)
 
 
 def engine(*messages: object, depth: int = 3) -> PlainEngine:
-    return PlainEngine(Limits(queue_depth=depth)).given(*messages)  # type: ignore[arg-type]
+    return PlainEngine(Limits({"main": depth})).given(*messages)  # type: ignore[arg-type]
 
 
 def kinds(effects: list[Effect]) -> list[str]:
@@ -139,8 +140,30 @@ def test_no_more_than_queue_depth_prompts_are_in_a_comfyui() -> None:
 
 
 def test_each_backend_has_a_queue_of_its_own() -> None:
-    lived = engine(submit("b1", 9), submit("b2", 9, backend="other"), depth=2)
-    assert Counter(effect.lane for effect in lived.take()) == {BACKEND: 2, backend_lane("other"): 2}
+    lived = PlainEngine(Limits({"main": 2, "other": 3})).given(submit("b1", 9))
+    assert Counter(effect.lane for effect in lived.take()) == {BACKEND: 2, backend_lane("other"): 3}
+
+
+def test_the_idlest_backend_takes_the_next_prompt() -> None:
+    lived = PlainEngine(Limits({"main": 3, "other": 3})).given(submit("b1", 1))
+    assert [effect.lane for effect in lived.take()] == [BACKEND]
+    lived.given(submit("b2", 2))
+    assert [effect.lane for effect in lived.take()] == [backend_lane("other"), BACKEND]
+
+
+def test_a_batch_goes_to_the_backend_that_it_names_and_no_other() -> None:
+    lived = PlainEngine(Limits({"main": 1, "other": 9})).given(submit("b1", 3, backend="main"), submit("b2", 1))
+    assert {effect.lane: prompts([effect]) for effect in lived.take()} == {
+        BACKEND: [("b1", 1)],
+        backend_lane("other"): [("b2", 1)],
+    }
+
+
+def test_a_backend_in_trouble_takes_nothing_while_another_works() -> None:
+    lived = PlainEngine(Limits({"main": 3, "other": 1})).given(stuck(BACKEND), submit("b1", 3))
+    assert [effect.lane for effect in lived.take()] == [backend_lane("other")]
+    lived.given(stuck(backend_lane("other")))
+    assert BACKEND in [effect.lane for effect in lived.wait(2_000).take()]
 
 
 def test_a_prompt_being_cancelled_keeps_its_place_until_it_is_gone() -> None:
@@ -202,7 +225,7 @@ def test_a_higher_priority_goes_first() -> None:
 
 
 def test_uploads_and_fetches_are_bounded_for_each_lane() -> None:
-    lived = PlainEngine(Limits(queue_depth=20, uploads_max=2, fetches_max=1))
+    lived = PlainEngine(Limits({"main": 20}, uploads_max=2, fetches_max=1))
     lived.given(submit("b1", 6, into=("folder", "cloud")), *(one_kept(index) for index in range(1, 4)))
     lived.given(rendered(4), rendered(5))
     effects = lived.take()
@@ -217,7 +240,7 @@ def test_uploads_and_fetches_are_bounded_for_each_lane() -> None:
 
 
 def test_files_of_one_user_leave_places_for_those_of_others() -> None:
-    lived = PlainEngine(Limits(queue_depth=20, fetches_max=4, fetches_user_max=2))
+    lived = PlainEngine(Limits({"main": 20}, fetches_max=4, fetches_user_max=2))
     lived.given(submit("b1", 5), submit("b2", 2, user="Mara"))
     lived.given(*(rendered(index) for index in range(1, 6)), rendered(1, batch="b2"), rendered(2, batch="b2"))
     fetches = [effect for effect in lived.take() if isinstance(effect, FetchPrompt)]

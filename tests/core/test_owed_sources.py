@@ -133,9 +133,7 @@ def test_it_is_sent_once_its_bytes_are_known() -> None:
 
 
 def test_a_chain_ends_when_all_works() -> None:
-    lived = engine(
-        *CHAIN, submit("b3", 1, backend="other", loads=(made_from("b2"),)), submit("b4", 1, loads=(made_from("b3"),))
-    ).work()
+    lived = engine(*CHAIN, submit("b3", 1, loads=(made_from("b2"),)), submit("b4", 1, loads=(made_from("b3"),))).work()
     assert [lived.ledger.states(batch) for batch in ("b1", "b2", "b3", "b4")] == [["stored"]] * 4
     assert kept_in_memory(lived.owed) == 0
 

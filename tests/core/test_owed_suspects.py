@@ -10,7 +10,7 @@ from comfyledger.core.decide.decide import Message
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, SubmitPrompt
 from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS
-from comfyledger.core.values import user_lane
+from comfyledger.core.values import backend_lane, user_lane
 from support.core_builders import accepted, cancel, fallen, finished, gone, hold, intended, rendering, submit
 from support.plain_engine import PlainEngine, kept_in_memory
 
@@ -18,7 +18,7 @@ STRUCK: tuple[Message, ...] = (*rendering(1), fallen(1))
 
 
 def engine(*messages: object, depth: int = 3) -> PlainEngine:
-    return PlainEngine(Limits(queue_depth=depth)).given(*messages)  # type: ignore[arg-type]
+    return PlainEngine(Limits({"main": depth})).given(*messages)  # type: ignore[arg-type]
 
 
 def submits(effects: list[Effect]) -> list[tuple[str, int]]:
@@ -59,7 +59,7 @@ def test_bystanders_go_on_between_two_runs_of_a_suspect() -> None:
 def test_a_suspect_keeps_its_place_among_users_and_no_more() -> None:
     lived = engine(submit("b1", 1), submit("b2", 30, user="Mara"), STRUCK, depth=2)
     runs = [batch for _ in range(6) for batch, _ in one_after_another(lived)]
-    assert runs.index("b1") <= lived.limits.queue_depth
+    assert runs.index("b1") <= lived.limits.queue_depths["main"]
 
 
 def one_after_another(lived: PlainEngine) -> list[tuple[str, int]]:
@@ -133,8 +133,10 @@ def test_a_suspect_whose_turn_was_broken_off_gets_another() -> None:
 
 
 def test_each_backend_keeps_its_own_suspects_apart() -> None:
-    lived = engine(submit("b1", 1), STRUCK, submit("b2", 5, user="Mara", backend="other"))
-    assert len(submits(lived.take())) == 4
+    lived = PlainEngine(Limits({"main": 3, "other": 3})).given(submit("b1", 1), STRUCK, submit("b2", 5, user="Mara"))
+    taken = lived.take()
+    assert {effect.batch_id for effect in taken if effect.lane == backend_lane("main")} == {"b1"}
+    assert len(submits(taken)) == 4
 
 
 def test_a_suspect_is_one_after_a_crash_as_well() -> None:

@@ -24,7 +24,7 @@ FOLDER = store_lane("folder")
 
 
 def engine(*messages: object, depth: int = 3) -> PlainEngine:
-    return PlainEngine(Limits(queue_depth=depth)).given(*messages)  # type: ignore[arg-type]
+    return PlainEngine(Limits({"main": depth})).given(*messages)  # type: ignore[arg-type]
 
 
 def kinds(effects: list[Effect]) -> list[str]:

@@ -75,7 +75,7 @@ class Workers:
     async def perform(self, effect: Effect) -> None:
         match effect:
             case SubmitPrompt(batch, prompt, attempt):
-                wanted = await self._engine.report(SubmitIntended(batch, prompt, attempt))
+                wanted = await self._engine.report(SubmitIntended(batch, prompt, attempt, "main"))
                 assert isinstance(wanted, Wanted)
                 await self._engine.report(PromptWasAccepted(batch, prompt, attempt))
             case FollowPrompt(batch, prompt, attempt, images=images):

@@ -27,7 +27,7 @@ async def test_a_start_goes_on_with_what_was_owed_before(make: Any) -> None:
     before = make()
     before.start()
     await before.submit(submission("r1", quantity=2))
-    await before.engine.report(SubmitIntended("batch-app-r1", 1, 1))
+    await before.engine.report(SubmitIntended("batch-app-r1", 1, 1, "main"))
     await before.engine.report(PromptWasAccepted("batch-app-r1", 1, 1))
     await before.close()
     after = make()
@@ -63,7 +63,7 @@ async def test_a_worker_that_dies_is_logged_and_its_work_retried_with_back_off(r
     with capture_logs() as logs:
         await rig.submit(submission("r1", quantity=1))
         await until(lambda: kinds(rig) == ["submit"])
-        await rig.engine.report(SubmitIntended("batch-app-r1", 1, 1))
+        await rig.engine.report(SubmitIntended("batch-app-r1", 1, 1, "main"))
         await rig.engine.report(PromptWasAccepted("batch-app-r1", 1, 1))
         await until(lambda: kinds(rig).count("follow") == 1)
         for times, delay_ms in ((1, 1_000), (2, 2_000), (3, 4_000)):

@@ -208,7 +208,7 @@ async def test_the_words_of_a_server_are_kept_only_if_an_event_names_them(rig: A
     """What no event names could never be found again to be forgotten."""
     words = [blob_of(text, b"salt") for text in (b"out of memory", b"too late", b"unreachable", b"again")]
     await rig.submit(submission("r1", quantity=1))
-    await rig.engine.report(SubmitIntended("batch-app-r1", 1, 1))
+    await rig.engine.report(SubmitIntended("batch-app-r1", 1, 1, "main"))
     await rig.engine.report(PromptHasFailed("batch-app-r1", 1, 1, "execution_error", words[0]))
     await rig.engine.report(PromptHasFailed("batch-app-r1", 1, 1, "execution_error", words[1]))
     await rig.engine.report(LaneStuck("store/folder", "not_reached", words[2]))
@@ -221,7 +221,7 @@ async def test_the_words_of_a_server_are_kept_only_if_an_event_names_them(rig: A
 
 async def test_the_words_of_a_report_that_ends_a_cancelled_prompt_are_not_kept(rig: Any) -> None:
     await rig.submit(submission("r1", quantity=1))
-    await rig.engine.report(SubmitIntended("batch-app-r1", 1, 1))
+    await rig.engine.report(SubmitIntended("batch-app-r1", 1, 1, "main"))
     await rig.engine.command(CancelBatch("app", "batch-app-r1"))
     words = blob_of(b"interrupted in KSampler", b"salt")
     await rig.engine.report(PromptHasFailed("batch-app-r1", 1, 1, "execution_error", words))

@@ -172,7 +172,7 @@ async def test_an_engine_that_is_stopped_while_the_lock_lasts_answers_everybody(
     rig.start()
     await rig.submit(submission("r1", quantity=1))
     rig.stranger.execute("BEGIN IMMEDIATE")
-    waiting = rig.send(SubmitIntended("batch-app-r1", 1, 1), submission("r2"))
+    waiting = rig.send(SubmitIntended("batch-app-r1", 1, 1, "main"), submission("r2"))
     await until(lambda: rig.engine.view.is_locked)
     await rig.stop()
     for task in waiting:

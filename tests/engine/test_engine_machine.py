@@ -103,7 +103,7 @@ class EngineMachine(Lives):
         per_prompt = more.pop("per_prompt", 1)
         made = submission(request, user=who[0], character=who[1], quantity=quantity, trust=SPELLED[who] == AREG, **more)
         outputs = len(made.media)
-        return replace(made, batch_id=f"b{self.count}", prompts=fixed(quantity * outputs, per_prompt * outputs, "main"))
+        return replace(made, batch_id=f"b{self.count}", prompts=fixed(quantity * outputs, per_prompt * outputs))
 
     def fresh(self, *asked: tuple[tuple[str, str], int]) -> list[SubmitBatch]:
         """Every third is one of images and videos."""
@@ -268,7 +268,7 @@ class EngineMachine(Lives):
         """Ask whether the work is still wanted, as a worker does before its call goes out."""
         position = self.life.engine.view.position
         if isinstance(effect, SubmitPrompt):
-            question: Report = intended(effect.prompt, effect.attempt, batch=effect.batch_id)
+            question: Report = intended(effect.prompt, effect.attempt, batch=effect.batch_id, backend=effect.backend)
         else:
             question = uploading(effect.image.index, effect.store, batch=effect.image.batch_id)
         (answer,) = await self.life.send(question)

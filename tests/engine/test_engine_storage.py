@@ -85,7 +85,7 @@ async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig:
     await rig.on_thread(lambda: room(rig.ledger, 0))
     workers = rig.send(
         LaneStuck("store/folder", "not_reached", LARGE),
-        SubmitIntended("batch-app-r1", 1, 1),
+        SubmitIntended("batch-app-r1", 1, 1, "main"),
         PromptWasAccepted("batch-app-r1", 1, 1),
     )
     await until(lambda: rig.engine.view.shortage)
@@ -105,7 +105,7 @@ async def test_reports_wait_in_their_order_and_are_taken_once_there_is_room(rig:
 async def test_a_large_command_does_not_keep_reports_out_of_the_space_left(rig: Any) -> None:
     await rig.submit(submission("r1", quantity=1))
     await rig.on_thread(lambda: room(rig.ledger, 3))
-    workers = rig.send(SubmitIntended("batch-app-r1", 1, 1))
+    workers = rig.send(SubmitIntended("batch-app-r1", 1, 1, "main"))
     clients = rig.send(*(submission(f"r{n}", prompt="x" * 200_000) for n in range(2, 9)))
     await asyncio.gather(*clients, return_exceptions=True)
     flood: list[asyncio.Task[Any]] = []

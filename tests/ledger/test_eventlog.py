@@ -24,7 +24,7 @@ MESSAGES = (
     HoldBatch("app", "batch-app-r1"),
     PauseLane("app", "store/folder"),
     ReleaseBatch("app", "batch-app-r1"),
-    SubmitIntended("batch-app-r2", 1, 1),
+    SubmitIntended("batch-app-r2", 1, 1, "main"),
     CancelBatch("app", "batch-app-r1", (2,)),
 )
 

@@ -158,7 +158,7 @@ def test_every_error_text_about_an_image_is_erased_not_only_the_last(ledger: Led
             about = (asked.batch_id, prompt, attempt)
             words = blob_of(f"out of memory, prompt {prompt}, attempt {attempt}".encode(), bytes([prompt, attempt]))
             failed = PromptHasFailed(*about, "execution_error", words)
-            report(ledger, SubmitIntended(*about), PromptWasAccepted(*about), failed)
+            report(ledger, SubmitIntended(*about, "main"), PromptWasAccepted(*about), failed)
     forget(ledger, asked.batch_id, 1)
     assert ledger.scrub()
     assert files_with(path, "out of memory, prompt 1") == []

@@ -128,6 +128,6 @@ def test_typed_text_lies_in_blobs_and_never_in_the_log(ledger: Ledger, path: Pat
 
 def test_an_event_on_a_batch_that_did_not_change_is_its_users_all_the_same(ledger: Ledger, path: Path) -> None:
     take(ledger, submission("r1"))
-    take(ledger, SubmitIntended("batch-app-r1", 2, 1))
+    take(ledger, SubmitIntended("batch-app-r1", 2, 1, "main"))
     assert [line.kind for line in check_tables(path)] == ["series_opened", "batch_requested", "prompt_submitting"]
     assert raw(path).execute("SELECT user, position FROM events_by_user").fetchall() == [("areg", 2), ("areg", 3)]

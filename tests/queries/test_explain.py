@@ -61,7 +61,9 @@ def troubled(name: str, code: str = "not_reached") -> LaneRow:
 
 
 def there(*rows: LaneRow, held: str = "", failures: tuple[str, ...] = ()) -> Situation:
-    return Situation(replace(BATCH_ROW, held=held, failures=failures), lanes(*rows), TEXTS, Turns(4, 2))
+    return Situation(
+        replace(BATCH_ROW, held=held, failures=failures), lanes(*rows), TEXTS, Turns(4, 2), backends=("main",)
+    )
 
 
 def uploads(**states: Upload) -> tuple[Upload, ...]:
@@ -453,3 +455,11 @@ async def test_pages_of_the_log_are_what_a_subscription_shows(door: Any) -> None
         newest = await app.ask("read_log", batch_id=first["batch_id"], reverse=True, limit=1)
         assert [one["kind"] for one in newest["events"]] == ["batch_settled"]
         assert newest["more"]
+
+
+def test_a_prompt_that_another_backend_may_take_waits_for_no_backend_in_trouble() -> None:
+    row = LaneRow("backend/main", code="not_reached")
+    situation = replace(there(row), backends=("main", "other"))
+    assert [one.code for one in owed(PENDING, PROMPT, situation)] == ["turn"]
+    pinned = replace(situation, batch=replace(situation.batch, backend="main"))
+    assert [one.code for one in owed(PENDING, PROMPT, pinned)] == ["not_reached"]

@@ -55,7 +55,7 @@ PLAN = {
 }
 TEMPLATE = {**GRAPH, "7": node("NoteOfMine", api_key=None)}
 INPUTS = {"1.width": 128, "9.note": "x"}
-SENT = SubmitIntended("b1", 1, 1, "0.29.0", ())
+SENT = SubmitIntended("b1", 1, 1, "main", "0.29.0", ())
 
 
 def run_of(ledger: PlainLedger, index: int = 1) -> Run:
@@ -130,7 +130,7 @@ def test_images_that_were_added_from_surplus_files_were_not_asked_for() -> None:
 
 
 def test_the_graph_is_filled_in_as_it_was_sent() -> None:
-    ledger = given(submit(quantity=2, per_prompt=2), SubmitIntended("b1", 1, 1, "0.29.0", ("7",)), accepted(1))
+    ledger = given(submit(quantity=2, per_prompt=2), SubmitIntended("b1", 1, 1, "main", "0.29.0", ("7",)), accepted(1))
     found = recipe_of(made(ledger, 2), with_graph=True)
     noise = node("NoiseImage", width=128, height=64, seed=1, batch_size=2)
     saver = node("SaveImage", images=["1", 0], filename_prefix="comfyledger/b1/1-a1")

@@ -24,7 +24,7 @@ FAILED = replace(PENDING, state="failed", code="input_failed", words="w")
 
 def there(*sources: ImageRow, batch: BatchRow = BATCH, lanes: tuple[LaneRow, ...] = ()) -> Situation:
     seen = {ImageAt(one.batch_id, one.index): one for one in sources}
-    return Situation(batch, {row.name: row for row in lanes}, {"w": "it failed."}, sources=seen)
+    return Situation(batch, {row.name: row for row in lanes}, {"w": "it failed."}, sources=seen, backends=("main",))
 
 
 @pytest.mark.parametrize(

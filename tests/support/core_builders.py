@@ -315,10 +315,10 @@ def stores(*names: str) -> tuple[StoreRef, ...]:
     return tuple(StoreRef(name, f"{name}:/there") for name in names)
 
 
-def fixed(quantity: int, per_prompt: int, backend: str) -> tuple[PromptFixed, ...]:
+def fixed(quantity: int, per_prompt: int) -> tuple[PromptFixed, ...]:
     """`quantity` images, `per_prompt` of them in each prompt but perhaps the last."""
     groups = [range(first, min(first + per_prompt, quantity + 1)) for first in range(1, quantity + 1, per_prompt)]
-    return tuple(PromptFixed(index, tuple(group), index, backend) for index, group in enumerate(groups, 1))
+    return tuple(PromptFixed(index, tuple(group), index) for index, group in enumerate(groups, 1))
 
 
 def submit(
@@ -332,7 +332,7 @@ def submit(
     character: str = "Opal Fever",
     label: str = "app",
     into: tuple[str, ...] = ("folder",),
-    backend: str = BACKEND,
+    backend: str = "",
     priority: int = 1,
     trust: bool = True,
     outputs: int = 1,
@@ -355,15 +355,14 @@ def submit(
         premade=True,
         series=tuple(series_of_output(number, user, character) for number in range(1, outputs + 1)),
         media=tuple("image" if number == 1 else "video" for number in range(1, outputs + 1)),
-        prompts=tuple(
-            replace(one, loads=loads, depth=deep) for one in fixed(quantity * outputs, per_prompt * outputs, backend)
-        ),
+        prompts=tuple(replace(one, loads=loads, depth=deep) for one in fixed(quantity * outputs, per_prompt * outputs)),
         workflow="text-to-image",
         template=blob_of(b"{}", b"salt", key="graph"),
         plan={"output": "9"} | ({"outputs": nodes} if outputs > 1 else {}),
         stores=stores(*into),
         priority=priority,
         trust=trust,
+        backend=backend,
     )
 
 
@@ -451,8 +450,8 @@ def ended(batch: str = "b2", source: str = "b1", *, prompt: int = 1, image: int 
     return SourceEnded(batch, prompt, ImageAt(source, image), blob_of(b"it failed", b"salt"))
 
 
-def intended(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> SubmitIntended:
-    return SubmitIntended(batch, prompt, attempt)
+def intended(prompt: int = 1, attempt: int = 1, *, batch: str = "b1", backend: str = BACKEND) -> SubmitIntended:
+    return SubmitIntended(batch, prompt, attempt, backend)
 
 
 def accepted(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptWasAccepted:

@@ -154,7 +154,7 @@ class Load:
         if row is not None and row.lacks_sources and self._random.random() < 0.9:
             return self._inputs.about_sources(row, self._words())
         if row is not None and row.state == "queued" and self._random.random() < 0.8:
-            return SubmitIntended(batch_id, index, attempt + 1)
+            return SubmitIntended(batch_id, index, attempt + 1, "main")
         if row is not None and row.waiting and row.state == "done":
             takes: tuple[Literal["first", "last", "all"], ...] = ("first", "last", "all")
             take = self._random.choice(takes)
@@ -167,7 +167,7 @@ class Load:
             return FilesKept(batch_id, index, attempt, kept)
         about = (batch_id, index, attempt + self._random.choice([0, 0, 0, 0, 0, -1, 1]))
         made: list[Message] = [
-            SubmitIntended(*about),
+            SubmitIntended(*about, "main"),
             PromptWasAccepted(*about),
             PromptWasAccepted(*about),
             PromptHasFinished(*about, files=self._random.choice(FILES)),

@@ -65,7 +65,7 @@ def render(ledger: Ledger, spool: Path, batch_id: str, indexes: Sequence[int], s
         file.write_bytes(picture(batch_id, index))
         files = (OutputFile("a.png", "", "output"),)
         done = (PromptHasFinished(*about, files=files), FilesKept(*about, files=(pinned(batch_id, index),)))
-        take_group(ledger, SubmitIntended(*about), *done)
+        take_group(ledger, SubmitIntended(*about, "main"), *done)
         if store:
             up = (batch_id, index, "folder")
             take_group(ledger, UploadIntended(*up), UploadDone(*up, url="file:///x.png"))

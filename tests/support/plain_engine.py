@@ -51,7 +51,7 @@ class PlainEngine:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.ledger = PlainLedger()
-        self.limits = limits or Limits(queue_depth=3)
+        self.limits = limits or Limits({"main": 3})
         self.owed = PendingWork(self.limits)
         self.now_ms = 0
         self.running: dict[EffectKey, Effect] = {}
@@ -128,7 +128,7 @@ class PlainEngine:
     def _render(self, effect: PromptEffect) -> None:
         match effect:
             case SubmitPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
-                if self._go(intended(prompt, attempt, batch=batch)):
+                if self._go(intended(prompt, attempt, batch=batch, backend=effect.backend)):
                     self.post(accepted(prompt, attempt, batch=batch))
             case FollowPrompt(batch_id=batch, prompt=prompt, attempt=attempt):
                 cancelling = self.ledger.prompt(prompt, batch).state == "cancelling"

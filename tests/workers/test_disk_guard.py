@@ -243,13 +243,13 @@ async def one_parked_one_failed(guarded: GuardedLedger) -> str:
     await guarded.engine.command(command)
     b = command.batch_id
     for report in (
-        SubmitIntended(b, 1, 1),
+        SubmitIntended(b, 1, 1, "main"),
         PromptWasAccepted(b, 1, 1),
         PromptHasFinished(b, 1, 1, files=(OutputFile("1.png", "", "output"),)),
         FilesKept(b, 1, 1, files=(Pinned(1, "5" * 64, "5" * 32, 3 * MIB, 64, 64, "png"),)),
         UploadIntended(b, 1, "folder"),
         UploadRefused(b, 1, "folder", "collision"),
-        SubmitIntended(b, 2, 1),
+        SubmitIntended(b, 2, 1, "main"),
         PromptWasRefused(b, 2, 1, code="comfyui_refused"),
     ):
         await guarded.engine.report(report)

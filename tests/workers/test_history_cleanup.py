@@ -39,7 +39,7 @@ class EmptyLog:
 
 def entries() -> tuple[ComfyUI, HistoryCleanup]:
     comfyui = ComfyUI()
-    return comfyui, HistoryCleanup(comfyui, EmptyLog())  # type: ignore[arg-type]
+    return comfyui, HistoryCleanup(comfyui, "main", EmptyLog())  # type: ignore[arg-type]
 
 
 async def test_what_is_used_up_during_a_call_goes_together_with_the_next() -> None:

@@ -53,14 +53,14 @@ async def test_version_and_nodes_that_are_not_sent_are_recorded(
 async def test_after_a_crash_an_attempt_is_sent_as_it_was_recorded(
     house: House, recorded: tuple[str, ...], nodes: list[str]
 ) -> None:
-    house.ledger.when(SubmitIntended("b1", 1, 1, "0.29.0", recorded))
+    house.ledger.when(SubmitIntended("b1", 1, 1, "main", "0.29.0", recorded))
     house.node_classes = HAVING if recorded else LACKING
     await house.submit(resumed=True)
     assert sent(house) == nodes
 
 
 async def test_an_attempt_of_an_earlier_release_is_sent_without_what_comfyui_lacks_now(house: House) -> None:
-    house.ledger.when(SubmitIntended("b1", 1, 1))
+    house.ledger.when(SubmitIntended("b1", 1, 1, "main"))
     house.node_classes = LACKING
     await house.submit(resumed=True)
     assert sent(house) == ["1", "10", "9"]

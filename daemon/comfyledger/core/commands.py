@@ -51,6 +51,10 @@ class SubmitBatch(Command[Accepted], frozen=True):
     """Whether ComfyUI could not be asked if it would refuse the graph."""
     origin: Origin | None = None
     """The image whose recipe is asked for again."""
+    needs: tuple[str, ...] = ()
+    """Tags that a backend must have."""
+    backend: str = ""
+    """The only backend that may render it; empty if any may."""
 
 
 class OpenSeries(Command[SeriesNext], frozen=True):

@@ -24,12 +24,13 @@ class PromptReport(Report, frozen=True):
 
 
 class SubmitIntended(PromptReport, frozen=True):
-    """A worker is about to POST this attempt. The answer says whether it is still wanted.
+    """A worker is about to POST this attempt to a backend. The answer says whether it is still wanted there.
 
     `version`: of the ComfyUI; empty if it did not say it. `left_out`: nodes that are not sent; None if the graph is
     not there any more.
     """
 
+    backend: str
     version: str = ""
     left_out: tuple[str, ...] | None = None
 

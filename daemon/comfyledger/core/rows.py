@@ -120,6 +120,10 @@ class BatchRow(msgspec.Struct, frozen=True, gc=False):
     """The image whose recipe it was made from."""
     loads_files: bool = False
     """Whether one of its prompts loads an input or an image."""
+    needs: tuple[str, ...] = ()
+    """Tags that a backend must have to render it."""
+    backend: str = ""
+    """The only backend that may render it; empty if any may."""
 
     @property
     def every_output(self) -> tuple[OutputNamed, ...]:
@@ -160,7 +164,8 @@ class PromptRow(msgspec.Struct, frozen=True, gc=False):
     index: int
     images: tuple[int, ...]
     seed: int
-    backend: str
+    backend: str = ""
+    """Where the last attempt was sent; empty before the first."""
     inputs: str | None = None
     state: PromptState = "queued"
     attempt: int = 0

@@ -19,7 +19,12 @@ def _one_output(fields: Fields) -> Fields:
     return fields | {"outputs": [output]}
 
 
-UPCASTERS: Final[dict[str, tuple[Upcaster, ...]]] = {"batch_requested": (_one_output,)}
+def _bound_late(fields: Fields) -> Fields:
+    """Each prompt was bound to the one ComfyUI that was configured. Now any may take it that was not sent yet."""
+    return fields | {"prompts": [prompt | {"backend": ""} for prompt in fields["prompts"]]}
+
+
+UPCASTERS: Final[dict[str, tuple[Upcaster, ...]]] = {"batch_requested": (_one_output, _bound_late)}
 """By kind."""
 
 

@@ -34,6 +34,18 @@ def reached(url: str) -> Reached:
     return Reached(place, unquote(parts.username or ""), unquote(parts.password or ""))
 
 
+def place_of(url: str) -> tuple[str, int, str]:
+    """Host, port and path of a URL as far as they tell two servers apart. Raises ValueError as `reached` does."""
+    parts = urlsplit(reached(url).url)
+    host = (parts.hostname or "").rstrip(".")
+    return _LOOPBACK.get(host, host), parts.port or _PORTS[parts.scheme], parts.path.rstrip("/")
+
+
+_LOOPBACK: Final = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}
+"""Names of this machine under which one server answers mostly."""
+_PORTS: Final = {"http": 80, "https": 443}
+
+
 def shown_url(text: str) -> str:
     """A URL with a mask in place of userinfo, query and fragment; also a text that is meant to be a URL and is none."""
     scheme, found, rest = text.partition("://")

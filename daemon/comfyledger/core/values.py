@@ -134,7 +134,14 @@ class PromptFixed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         tuple[int, ...], Meta(description="Indexes of its images, in the order of ComfyUI's files.", examples=[[1, 2]])
     ]
     seed: Annotated[int, Meta(description="The seed of the run, 0 to 2^53-1.", examples=[7])]
-    backend: Annotated[str, Meta(description="The ComfyUI that renders it.", examples=["main"])]
+    backend: Annotated[
+        str,
+        Meta(
+            description="Always empty: which ComfyUI renders a prompt is chosen when it is sent. Older releases "
+            "named one here.",
+            examples=[""],
+        ),
+    ] = ""
     inputs: Annotated[
         str | None,
         Meta(

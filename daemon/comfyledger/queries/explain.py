@@ -230,7 +230,7 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
         raise _unknown(f"{batch_id}/{index}", "`comfyledger images` lists them.")
     prompt = next(row for row in prompts if row.index == image.prompt)
     lines = await _batch_lines(context, batch, lambda line: concerns(line, index, image.prompt))
-    there = await situation_of(context.reader, batch, [prompt], [image])
+    there = await situation_of(context.reader, batch, [prompt], [image], context.comfyui)
     open_still = image.state in {"pending", "kept", "forgetting"}
     shown, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), STORY_EVENTS_MAX)
     key = batch.series_of(image.output)
@@ -262,7 +262,7 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
     lines = await _batch_lines(context, batch, lambda _: True)
     shown, left_out = bounded(await _with_lanes(context, batch, prompts, lines, not batch.settled), WHOLE_MAX)
     images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=batch.images))
-    there = await situation_of(context.reader, batch, prompts, images)
+    there = await situation_of(context.reader, batch, prompts, images, context.comfyui)
     made = await context.reader.descent(batch_id, None)
     return wire.Explanation(
         subject="batch",
@@ -311,7 +311,8 @@ async def _with_lanes(
 ) -> list[Line]:
     """The events with the lane events in between, which show why an hour passed."""
     names = [EVERYTHING, reasons.SPOOL, user_lane(batch.user_key), *(store_lane(store.name) for store in batch.stores)]
-    names += dict.fromkeys(backend_lane(prompt.backend) for prompt in prompts)
+    backends = [one for prompt in prompts for one in ([prompt.backend] if prompt.backend else context.comfyui)]
+    names += dict.fromkeys(map(backend_lane, backends))
     upto = None if open_still or not lines else lines[-1].position
     beside: list[Line] = []
     for name in names:

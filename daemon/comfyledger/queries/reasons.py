@@ -15,6 +15,7 @@ import msgspec
 from comfyledger import wire
 from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
+from comfyledger.core.scheduling.prompt_queue import bound_to
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.ledger.ports import Turns
 from comfyledger.queries.source_reasons import SOURCE, Sources, by_source, cannot_be_had, waiting_for
@@ -33,13 +34,15 @@ _LANES: Final = {"backend": "ComfyUI {}", "store": "The store {}", "user": "The 
 
 
 class Situation(msgspec.Struct, frozen=True):
-    """What an image of a batch depends on. `lanes` by name, `texts` by digest, `sources` that may be seen."""
+    """What an image of a batch depends on. `lanes` by name, `texts` by digest, `sources` that may be seen, and
+    the names of all `backends`."""
 
     batch: BatchRow
     lanes: Mapping[str, LaneRow] = {}
     texts: Mapping[str, str] = {}
     turns: Turns = Turns()
     sources: Sources = {}
+    backends: tuple[str, ...] = ()
 
 
 def lane_name(lane: str) -> str:
@@ -115,17 +118,24 @@ def _said(sentence: str, words: str | None, there: Situation) -> str:
 
 
 def _rendering(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wire.OwedInfo]:
-    backend = backend_lane(prompt.backend)
     if prompt.state == "queued":
-        lanes = (EVERYTHING, user_lane(there.batch.user_key), backend)
-        stops = [_pause(lane, there) for lane in lanes] + [_trouble(lane, there) for lane in (backend, SPOOL)]
+        lanes = (EVERYTHING, user_lane(there.batch.user_key))
+        stops = [*(_pause(lane, there) for lane in lanes), *_stopped_backends(prompt, there), _trouble(SPOOL, there)]
         why = [_held(there), *stops, _alone(prompt), *waiting_for(prompt, there.sources)]
         found = [one for one in why if one is not None] or [_turn(there.turns)]
     else:
         step = _after_fetching(prompt) if _has_no_file(image, prompt) else _at_comfyui(prompt)
-        found = [one for one in (_trouble(backend, there), step) if one is not None]
+        found = [one for one in (_trouble(backend_lane(prompt.backend), there), step) if one is not None]
     what = "fetch" if prompt.state == "finished" and not _has_no_file(image, prompt) else "render"
     return [msgspec.structs.replace(one, what=what, images=[image.index]) for one in found]
+
+
+def _stopped_backends(prompt: PromptRow, there: Situation) -> list[wire.OwedInfo]:
+    """What stops the backends that may take a prompt; empty if one of them may take it now."""
+    bound = bound_to(there.batch, prompt)
+    lanes = [backend_lane(name) for name in ([bound] if bound else there.backends)]
+    stops = [[one for one in (_pause(lane, there), _trouble(lane, there)) if one is not None] for lane in lanes]
+    return [one for stop in stops for one in stop] if all(stops) else []
 
 
 def _has_no_file(image: ImageRow, prompt: PromptRow) -> bool:

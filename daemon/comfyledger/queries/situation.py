@@ -13,9 +13,13 @@ from comfyledger.queries.source_reasons import sources_of
 
 
 async def situation_of(
-    reader: Reader, batch: BatchRow, prompts: Iterable[PromptRow], images: Iterable[ImageRow]
+    reader: Reader,
+    batch: BatchRow,
+    prompts: Iterable[PromptRow],
+    images: Iterable[ImageRow],
+    backends: Iterable[str],
 ) -> Situation:
-    """What these images of a batch depend on. `prompts`: theirs."""
+    """What these images of a batch depend on. `prompts`: theirs. `backends`: the names of all."""
     lanes = await reader.lanes()
     digests = (batch.held_words, *(lane.words for lane in lanes), *serialize.digests_in(images))
     return Situation(
@@ -24,6 +28,7 @@ async def situation_of(
         await serialize.texts_of(reader, digests),
         await reader.turns(batch.batch_id),
         await read_sources(reader, prompts),
+        tuple(backends),
     )
 
 

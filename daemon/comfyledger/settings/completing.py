@@ -5,7 +5,8 @@ other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ import platformdirs
 from msgspec.structs import replace
 
 from comfyledger.core.naming.names import check_templates
-from comfyledger.core.urls import reached, shown_url
+from comfyledger.core.urls import place_of, reached, shown_url
 from comfyledger.errors import Refused
 from comfyledger.settings.addresses import fetched_origin, is_any, listed_host, origin_of, suggested_host
 from comfyledger.settings.characters import character_mistakes
@@ -196,8 +197,18 @@ def _check(settings: Settings, mistakes: list[Mistake]) -> None:
         hint = f"Choose one of: {', '.join(sorted(settings.workflows))}."
         mistakes.append(Mistake("default_workflow", f"{settings.default_workflow!r} is not configured.", hint))
     mistakes += character_mistakes(settings.characters, settings.workflows)
-    if len(settings.comfyui) != 1:
-        text = "Exactly one ComfyUI can be configured so far."
-        mistakes.append(Mistake("comfyui", text, "Keep one [comfyui.NAME] section."))
+    mistakes += _named_twice(settings.comfyui)
     for name, comfyui in settings.comfyui.items():
         mistakes += _address(f"comfyui.{name}.url", comfyui.url)
+
+
+def _named_twice(comfyui: Mapping[str, ComfyUI]) -> Iterator[Mistake]:
+    """Two names of one server would send it twice as many prompts as it may have."""
+    named: dict[tuple[str, int, str], str] = {}
+    for name, one in comfyui.items():
+        with suppress(ValueError):  # `_address` names it
+            first = named.setdefault(place_of(one.url), name)
+            if first != name:
+                text = f"[comfyui.{first}] and [comfyui.{name}] have the same address."
+                hint = "Keep one of them: its queue_depth says how many prompts it may have."
+                yield Mistake(f"comfyui.{name}.url", text, hint)

@@ -69,7 +69,7 @@ def build_backends(
 
     def backend(name: str, one: ComfyUISettings) -> Backend:
         client = _client(session, one, keys[name])
-        cleanup = HistoryCleanup(client, reader)
+        cleanup = HistoryCleanup(client, name, reader)
         node_classes = NodeClasses(client, settings.node_classes_path / f"{name}.json.gz")
         version = ServerVersion(client)
         watcher = _watcher(one, name, client, progress, reporter, cleanup, node_classes, version)

@@ -58,6 +58,8 @@ class Workers(msgspec.Struct, frozen=True):
                 await self.input_remover.remove(effect.sha256)
             case RemoveInput():
                 await self._at_backend(effect)
+            case RemoveInput():
+                await self.input_remover.remove(effect.sha256)
             case FindSources():
                 await self.sources.find(effect)
             case _:

@@ -85,6 +85,8 @@ def submit_batch(draft: Draft, command: SubmitBatch) -> Accepted | SeriesUnknown
             metadata=command.metadata,
             unchecked=command.unchecked,
             origin=command.origin,
+            needs=command.needs,
+            backend=command.backend,
         )
     )
     return Accepted(command.batch_id, recorded.position, images, repeated=False, media=command.media)

@@ -40,7 +40,7 @@ from comfyledger.core.reports import (
     SubmitIntended,
 )
 from comfyledger.core.results import Taken, Wanted
-from comfyledger.core.rows import ImageRow, PromptRow
+from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import Blob, prompt_uuid
 
 _AT_COMFYUI: Final = frozenset({"submitting", "accepted", "cancelling"})
@@ -123,15 +123,23 @@ def _may_fail_again(prompt: PromptRow, policy: Policy) -> bool:
 
 def _submit_intended(draft: Draft, prompt: PromptRow, report: SubmitIntended) -> Wanted:
     batch = draft.state.batch(report.batch_id)
-    if batch is None or (prompt.state == "queued" and (batch.held or prompt.lacks_sources)):
+    if batch is None or not _may_begin(batch, prompt, report.backend):
         return Wanted(go=False)
     if prompt.state == "queued":
         wire_id = prompt_uuid(report.batch_id, report.prompt, report.attempt)
-        about = (report.batch_id, report.prompt, report.attempt, wire_id, prompt.backend)
+        about = (report.batch_id, report.prompt, report.attempt, wire_id, report.backend)
         over = bool(prompt.waiting) and not awaits_choice(draft, prompt)
         seen = (report.version, report.left_out)
         draft.emit(PromptSubmitting(*about, _asked_for(draft, prompt), over, *seen))
     return Wanted(go=True, attempt=report.attempt)
+
+
+def _may_begin(batch: BatchRow, prompt: PromptRow, backend: str) -> bool:
+    """Whether an attempt may go to a backend: a new one unless the batch is held or a
+    source is lacking, one that was begun where it was."""
+    if prompt.state == "queued":
+        return not batch.held and not prompt.lacks_sources and batch.backend in {"", backend}
+    return prompt.backend == backend
 
 
 def awaits_choice(draft: Draft, prompt: PromptRow) -> bool:

@@ -117,6 +117,14 @@ class BatchRequested(Event, frozen=True):
             "if it named none."
         ),
     ] = None
+    needs: Annotated[
+        tuple[str, ...],
+        Meta(description="Tags that a ComfyUI must have to render it.", examples=[["flux"]]),
+    ] = ()
+    backend: Annotated[
+        str,
+        Meta(description="The only ComfyUI that may render it; empty if any may.", examples=["big"]),
+    ] = ""
 
 
 class BatchHeld(Event, frozen=True):

@@ -52,6 +52,8 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
         pending=len(event.images),
         origin=event.origin,
         loads_files=any(prompt.loads for prompt in event.prompts),
+        needs=event.needs,
+        backend=event.backend,
     )
     if batch.every_output != event.outputs:
         batch = replace(batch, outputs=event.outputs)
@@ -77,8 +79,7 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
             prompt.index,
             prompt.images,
             prompt.seed,
-            prompt.backend,
-            prompt.inputs,
+            inputs=prompt.inputs,
             loads=prompt.loads,
             depth=prompt.depth,
         )

@@ -28,7 +28,7 @@ FAILING_ALIKE: Final = 3
 
 def prompt_submitting(state: Slice, event: PromptSubmitting) -> tuple[Row, ...]:
     prompt = state.the_prompt(event.batch_id, event.prompt)
-    begun = replace(prompt, state="submitting", attempt=event.attempt, prompt_id=event.prompt_id)
+    begun = replace(prompt, state="submitting", attempt=event.attempt, prompt_id=event.prompt_id, backend=event.backend)
     waiting = () if event.choice_over else prompt.waiting
     return (replace(begun, files=(), outputs=event.outputs, waiting=waiting, left_out=event.left_out),)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -17,9 +17,12 @@ _SOUGHT_MAX: Final = 1_000
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How much may be under way at once, for each lane."""
+    """How much may be under way at once, for each lane.
 
-    queue_depth: int = 3
+    `queue_depths`: by the name of each backend, how many prompts it may have. Default: as without a configuration.
+    """
+
+    queue_depths: Mapping[str, int] = msgspec.field(default_factory=lambda: {"main": 3})
     fetches_max: int = 4
     fetches_user_max: int = 1_000_000
     """Of one user among them: slow files of one user never take every place."""

@@ -158,9 +158,14 @@ def effects_of_input(row: InputRow) -> list[RemoveInput]:
     return [*own, *copies]
 
 
-def next_submit(row: PromptRow) -> SubmitPrompt:
-    """The submit that begins the next attempt of a queued prompt."""
-    return SubmitPrompt(row.batch_id, row.index, row.attempt + 1, row.backend)
+def next_submit(row: PromptRow, backend: str) -> SubmitPrompt:
+    """The submit that begins the next attempt of a queued prompt, at a backend."""
+    return SubmitPrompt(row.batch_id, row.index, row.attempt + 1, backend)
+
+
+def next_submit_key(row: PromptRow) -> EffectKey:
+    """The key of that submit, which is the same at each backend: so only one of them begins it."""
+    return next_submit(row, "").key
 
 
 def effects_of_prompt(row: PromptRow) -> tuple[Effect, ...]:

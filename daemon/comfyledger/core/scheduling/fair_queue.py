@@ -55,10 +55,10 @@ class FairQueue:
 
         A priority that has waited unserved for one more age counts as one class higher, so that none starves.
         """
-        waiting = [(level, ring) for level, ring in enumerate(self._rings) if ring.users]
-        if not waiting:
+        found = self._first(now_ms)
+        if found is None:
             return None
-        _, ring = min(waiting, key=lambda entry: (self._rank(entry[0], entry[1], now_ms), entry[0]))
+        _, ring = found
         ring.since_ms = now_ms
         user, batches = next(iter(ring.users.items()))
         batch_id, prompts = next(iter(batches.items()))
@@ -70,6 +70,18 @@ class FairQueue:
         if not batches:
             del ring.users[user]
         return batch_id, prompt
+
+    def peek(self, now_ms: int) -> tuple[int, str] | None:
+        """The rank of the prompt that is next (the lower, the sooner) and its user; None if nothing waits."""
+        found = self._first(now_ms)
+        return (found[0], next(iter(found[1].users))) if found is not None else None
+
+    def _first(self, now_ms: int) -> tuple[int, _Ring] | None:
+        waiting = [(self._rank(level, ring, now_ms), level) for level, ring in enumerate(self._rings) if ring.users]
+        if not waiting:
+            return None
+        rank, level = min(waiting)
+        return rank, self._rings[level]
 
     def _rank(self, level: int, ring: _Ring, now_ms: int) -> int:
         return level - max(0, now_ms - ring.since_ms) // self._age_ms

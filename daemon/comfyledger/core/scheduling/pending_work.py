@@ -23,6 +23,7 @@ from comfyledger.core.scheduling.effects import (
     effects_of_input,
     effects_of_prompt,
     next_submit,
+    next_submit_key,
 )
 from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS, Lanes, backoff_ms
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
@@ -107,15 +108,25 @@ class PendingWork:
             self._prompts[place] = row
             self._open.setdefault(row.batch_id, set()).add(row.index)
             self._enqueue(batch, row, now_ms)
-        self._count_place(row.backend, place)
+        submit = self._running.get(next_submit_key(row))
+        was = before.backend if before is not None else ""
+        for backend in {row.backend, was, submit.backend if isinstance(submit, SubmitPrompt) else ""} - {""}:
+            self._count_place(backend, place)
         self._owe(effects_of_prompt(before) if before else (), effects_of_prompt(row))
         self._await_sources(batch, row)
 
     def _count_place(self, backend: str, place: tuple[str, int]) -> None:
-        """A prompt takes one of its backend's places while it may be there, and while its first submit runs."""
+        """A prompt takes one of a backend's places while it may be there, and while its first submit there runs."""
         row = self._prompts.get(place)
-        taken = row is not None and (row.at_comfyui or next_submit(row).key in self._running)
+        taken = row is not None and (self._is_at(row, backend) or self._is_going_to(row, backend))
         self._queue.count_place(backend, place, taken=taken)
+
+    def _is_at(self, row: PromptRow, backend: str) -> bool:
+        return row.at_comfyui and row.backend == backend
+
+    def _is_going_to(self, row: PromptRow, backend: str) -> bool:
+        submit = self._running.get(next_submit_key(row))
+        return submit is not None and submit.lane == backend_lane(backend)
 
     def _image(self, row: ImageRow) -> None:
         place = (row.batch_id, row.index)
@@ -143,7 +154,7 @@ class PendingWork:
     def _enqueue(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
         free = not batch.held and not self.paused(user_lane(batch.user_key))
         ready = row.state == "queued" and not row.lacks_sources
-        if ready and free and next_submit(row).key not in self._running:
+        if ready and free and next_submit_key(row) not in self._running:
             self._queue.add(batch, row, now_ms)
 
     def _requeue(self, batch_id: str, now_ms: int) -> None:
@@ -185,8 +196,7 @@ class PendingWork:
         started: list[Effect] = []
         for (lane, kind), calls in list(self._calls.items()):
             started += self._start_waiting(lane, kind, calls, now_ms)
-        for backend in self._queue.backends():
-            started += self._start_prompts(backend, now_ms)
+        started += self._start_prompts(now_ms)
         return started
 
     def _start_waiting(self, lane: str, kind: str, calls: Calls, now_ms: int) -> list[Effect]:
@@ -209,20 +219,37 @@ class PendingWork:
         """The user whose place an effect takes; only fetches take one."""
         return self.user_of(effect.batch_id) if isinstance(effect, FetchPrompt) else None
 
-    def _start_prompts(self, backend: str, now_ms: int) -> list[Effect]:
-        lane = backend_lane(backend)
-        if self._lanes.is_paused(lane):
-            return []
+    def _start_prompts(self, now_ms: int) -> list[Effect]:
+        """The backend that has the fewest prompts takes the next one, until none takes another."""
         started: list[Effect] = []
-        while self._queue.has_place(backend) and self._may_call(lane, "submit", now_ms):
-            picked = self._queue.pick(backend, now_ms)
-            if picked is None:
-                break
-            effect = next_submit(self._prompts[picked])
-            self._start(effect, now_ms)
-            self._count_place(backend, picked)
-            started.append(effect)
+        free = [one for one in self._limits.queue_depths if not self._lanes.is_paused(backend_lane(one))]
+        works = {one for one in free if not self._lanes.in_trouble(backend_lane(one))}
+        order = [(self._queue.count_at(one), place, one) for place, one in enumerate(free)]
+        heapq.heapify(order)
+        while order:
+            count, place, backend = order[0]
+            effect = self._start_prompt(backend, now_ms, only_its_own=bool(works) and backend not in works)
+            if effect is None:
+                heapq.heappop(order)
+            else:
+                started.append(effect)
+                heapq.heapreplace(order, (count + 1, place, backend))
         return started
+
+    def _start_prompt(self, backend: str, now_ms: int, *, only_its_own: bool) -> Effect | None:
+        """The submit of the prompt that goes to a backend next; None if it has no place, or nothing is for it.
+
+        `only_its_own`: of a backend in trouble while others work. Its first call may take long, and the prompt with it.
+        """
+        if not self._queue.has_place(backend) or not self._may_call(backend_lane(backend), "submit", now_ms):
+            return None
+        picked = self._queue.pick(backend, now_ms, only_its_own=only_its_own)
+        if picked is None:
+            return None
+        effect = next_submit(self._prompts[picked], backend)
+        self._start(effect, now_ms)
+        self._count_place(backend, picked)
+        return effect
 
     def _may_call(self, lane: str, kind: str, now_ms: int) -> bool:
         """A lane in trouble is tried by one call at a time. Following does not count as a call: it waits for the

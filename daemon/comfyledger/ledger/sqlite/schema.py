@@ -22,7 +22,7 @@ from comfyledger.ledger.sqlite import schema_objects
 APPLICATION_ID: Final = 0x434C4447
 """`CLDG`, in the header of the file: marks it as a comfyledger ledger."""
 
-USER_VERSION: Final = 3
+USER_VERSION: Final = 4
 """Version of the tables. A ledger with a newer one is refused: it may hold what this code would misread."""
 
 JOURNAL_SIZE_LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -46,6 +46,12 @@ def _forgetting(db: sqlite_utils.Database) -> None:
 def _inputs(db: sqlite_utils.Database) -> None:
     """Input files, and who is made from them or from an image."""
     _run(db, _INPUTS)
+
+
+@migrations(name="0004_bound_late")
+def _bound_late(db: sqlite_utils.Database) -> None:
+    """Prompts that were never sent are bound to no ComfyUI."""
+    _run(db, _BOUND_LATE)
 
 
 def _run(db: sqlite_utils.Database, statements: Iterable[str]) -> None:
@@ -82,6 +88,8 @@ _INPUTS: Final = (
         SELECT row ->> '$.origin.batch_id', row ->> '$.origin.image', 'like', row ->> '$.label', batch_id FROM batches
         WHERE row ->> '$.origin.batch_id' IS NOT NULL""",
 )
+
+_BOUND_LATE: Final = ("UPDATE prompts SET row = json_set(row, '$.backend', '') WHERE row ->> '$.attempt' = 0",)
 
 _BIRTH: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
@@ -120,7 +128,12 @@ _BIRTH: Final = (
     "CREATE TABLE lanes (name TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID",
 )
 
-_STATEMENTS: Final = {"0001_birth": _BIRTH, "0002_forgetting": _FORGETTING, "0003_inputs": _INPUTS}
+_STATEMENTS: Final = {
+    "0001_birth": _BIRTH,
+    "0002_forgetting": _FORGETTING,
+    "0003_inputs": _INPUTS,
+    "0004_bound_late": _BOUND_LATE,
+}
 """By the names of the migrations. Their text never changes, because ledgers of older releases are compared with it."""
 ALL: Final = frozenset(_STATEMENTS)
 

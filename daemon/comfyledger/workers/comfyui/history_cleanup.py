@@ -34,9 +34,13 @@ class _Attempt(msgspec.Struct):
 
 
 class HistoryCleanup:
-    """Our entries at one ComfyUI. One call runs at a time; the next one deletes all that were used up meanwhile."""
+    """Our entries at one ComfyUI. One call runs at a time; the next one deletes all that were used up meanwhile.
 
-    def __init__(self, comfyui: ComfyUI, reader: Reader) -> None:
+    `backend`: its name.
+    """
+
+    def __init__(self, comfyui: ComfyUI, backend: str, reader: Reader) -> None:
+        self._backend = backend
         self._comfyui = comfyui
         self._reader = reader
         self._left: dict[str, None] = {}
@@ -82,9 +86,15 @@ class HistoryCleanup:
         about = [
             (line.kind, msgspec.json.decode(line.data, type=_Attempt)) for line in lines if line.kind in ENTRY_EVENTS
         ]
-        used_up = [one for kind, one in about if kind in USED_UP or not await self._is_to_be_fetched(one)]
+        used_up = [one for kind, one in about if await self._is_used_up(kind, one)]
         return [prompt_uuid(one.batch_id, one.prompt, one.attempt) for one in used_up]
 
-    async def _is_to_be_fetched(self, one: _Attempt) -> bool:
+    async def _is_used_up(self, kind: str, one: _Attempt) -> bool:
+        """Whether nothing reads the entry of an attempt again, and it may be here.
+
+        Where an attempt was before the last one of its prompt is not asked: to delete what is not there does no harm.
+        """
         row = await self._reader.prompt(one.batch_id, one.prompt)
-        return row is not None and (row.state, row.attempt) == ("finished", one.attempt)
+        if row is None or row.attempt != one.attempt:
+            return kind in USED_UP
+        return row.backend == self._backend and (kind in USED_UP or row.state != "finished")

@@ -281,9 +281,10 @@ class Submitter:
     async def _intent(self, effect: SubmitPrompt, parts: Parts | None) -> PromptReport:
         """What is recorded before an attempt is sent. It was recorded already if the attempt is resumed."""
         if parts is None:
-            return report_of(SubmitIntended, effect)
+            return report_of(SubmitIntended, effect, backend=effect.backend)
         left_out = self._node_check.unneeded(parts.template)
-        return report_of(SubmitIntended, effect, version=await self._version.known(), left_out=left_out)
+        version = await self._version.known()
+        return report_of(SubmitIntended, effect, backend=effect.backend, version=version, left_out=left_out)
 
     async def _parts(self, effect: SubmitPrompt) -> Parts | None:
         """What the graph of an attempt is made of; None if its texts were forgotten."""

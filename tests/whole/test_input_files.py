@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from comfyledger.workers.comfyui.input_files import PIXEL
 from support.loaded_pictures import DARK, INPUT, NAME, RED, SHA256, add, loading
 from support.processes import House
+from support.waiting import until
 from support.wire_app import App, Frame
 
 
@@ -76,3 +78,28 @@ async def test_a_file_that_comfyui_writes_under_another_name_fails_its_image_wit
         assert (image["state"], image["code"]) == ("failed", "input_failed")
         again = await app.submit("r2", quantity=1)
         assert (await app.settled(again["batch_id"]))[0]["images"][0]["state"] == "stored", "others go on"
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+async def test_a_forgotten_file_is_overwritten_or_deleted_at_comfyui(house: House, is_local: bool) -> None:
+    await house.begin()
+    if is_local:
+        house.configure(comfyui=f'input_dir = "{house.comfyui.input}"')
+        house.daemon.end()
+        await house.daemon.begin()
+    await add(house, RED)
+    async with house.app("app") as app:
+        await made(app, "r1")
+        assert (house.comfyui.input / NAME).read_bytes() == RED
+        await app.ask("subscribe", kinds=["input_removed"])
+        await app.ask("forget_input", input=f"sha256:{SHA256}")
+        await until(lambda: len(removed(app)) == 2, "it is removed here and there")
+    assert sorted(removed(app)) == [("", "", True), ("main", NAME, True)]
+    left = [path.stat().st_size for path in house.comfyui.input.glob("comfyledger/*/*")]
+    assert left == ([] if is_local else [len(PIXEL)])
+    assert not list((house.state / "inputs").glob("*/*"))
+
+
+def removed(app: App) -> list[tuple[str, str, bool]]:
+    gone = (event["data"] for event in app.events if event["kind"] == "input_removed")
+    return [(data.get("backend", ""), data.get("name", ""), data.get("found", True)) for data in gone]

@@ -15,6 +15,7 @@ import pytest
 
 from support.documents import HTTP, ROOT, blocks
 from support.processes import House
+from support.spool_files import image
 from support.wire_app import Frame, of_kind
 
 CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
@@ -56,10 +57,9 @@ async def output(house: House, *command: str, text: str = "") -> str:
 
 
 def here(house: House, block: str) -> str:
-    """A block as it must be for the house's folder and port."""
-    return block.replace("~/.local/state/comfyledger", str(house.state)).replace(
-        "http://127.0.0.1:9831", house.daemon.url
-    )
+    """A block as it must be for the house's folder, port and picture."""
+    placed = block.replace("~/.local/state/comfyledger", str(house.state)).replace("~/", f"{house.folder}/")
+    return placed.replace("http://127.0.0.1:9831", house.daemon.url)
 
 
 def without_addresses(batch: Frame) -> Frame:
@@ -75,11 +75,13 @@ def marked(mark: str, language: str) -> list[str]:
 @CURL
 async def test_every_line_of_curl_that_is_shown_does_what_it_says(house: House) -> None:
     await house.begin()
+    (house.folder / "portrait.png").write_bytes(image())
     script = "\n".join(["set -e; shopt -s expand_aliases", *(here(house, block) for block in marked("curl", "bash"))])
     first, again, *more = map(json.loads, (await output(house, "bash", text=script)).splitlines())
     assert without_addresses(first) == without_addresses(again)
     assert (first["status"], first["stored"]) == ("settled", 2)
-    assert len(more) == 8
+    assert len(more) == 10
+    assert more[-1]["inputs"][0]["input"] == more[-2]["input"]
     assert len(house.stored()) == len(house.comfyui.posted()) == 2
 
 

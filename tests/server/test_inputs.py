@@ -138,6 +138,28 @@ async def test_inputs_are_listed_page_by_page_and_given_up(door: Any) -> None:
     assert sorted(listed) == sorted(names[1:])
 
 
+async def test_what_is_given_up_is_deleted_and_that_is_recorded(door: Any) -> None:
+    kinds = ["input_added", "input_forgotten", "input_erased", "input_removed"]
+
+    async def recorded() -> list[str]:
+        async with door.app() as app:
+            page = await app.ask("read_log", kinds=kinds)
+        return [event["kind"] for event in page["events"]]
+
+    await put(door, PNG)
+    async with door.app() as app:
+        await app.ask("forget_input", input=NAME)
+
+    async def all_recorded() -> bool:
+        return await recorded() == kinds
+
+    await until(all_recorded, "it is deleted")
+    assert kept(door) == []
+    assert (await put(door, PNG))[0] == 201
+    assert await recorded() == [*kinds, "input_added"]
+    assert len(kept(door)) == 1
+
+
 async def test_an_operator_gives_up_what_others_have(door: Any) -> None:
     for label in ("one", "two"):
         await put(door, PNG, headers={"Comfyledger-Client": label})

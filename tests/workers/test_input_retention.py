@@ -51,7 +51,6 @@ class House:
             quota_bytes,
             lambda: self.ledger.now_ms,  # type: ignore[arg-type]
         )
-        self.store.make_room = self.retention.make_room
 
     # ---- what the daemon would read
 
@@ -291,7 +290,7 @@ async def test_what_is_missing_at_the_start_may_be_added_again(house: House) -> 
     house.store.path_of(NAMES[0], "png").unlink()
     again = House(house.store.path_of(NAMES[0], "png").parent.parent)
     again.ledger = house.ledger
-    await again.retention.sweep_at_start()
+    await again.store.sweep()
     assert await again.retention.report_missing() == 1
     assert await again.carried_out() == [1]
     assert await again.retention.report_missing() == 0

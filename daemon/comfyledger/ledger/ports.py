@@ -334,7 +334,7 @@ class Reader(Protocol):
     async def inputs_unused(self, ended_before_ms: int, limit: int) -> list[InputRow]:
         """What may be erased because no open batch needs it: first what was forgotten and has bytes somewhere, then
         usable inputs that were added, and whose last batch was settled, before a time; of these, the first the one that
-        was needed longest ago.
+        was needed longest ago. With the time 0 only what was forgotten, which is found at once.
         """
         ...
 

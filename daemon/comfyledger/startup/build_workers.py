@@ -26,6 +26,7 @@ from comfyledger.workers.dispatch import Workers
 from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.inputs.loaded_bytes import LoadedBytes
 from comfyledger.workers.inputs.remove import InputRemover
+from comfyledger.workers.inputs.retention import InputRetention
 from comfyledger.workers.inputs.store import InputStore
 from comfyledger.workers.reporting import Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
@@ -47,6 +48,7 @@ class Background(msgspec.Struct, frozen=True):
     follower: SpoolFollower
     disk_guard: DiskGuard
     inputs: InputStore
+    input_retention: InputRetention
 
     async def sweep_and_check(self) -> None:
         """Once before the first batch: remove what a crash left of files, and check the room on the disks."""
@@ -56,7 +58,10 @@ class Background(msgspec.Struct, frozen=True):
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """Each runs until it is cancelled."""
-        return [self.retention.run(), self.follower.run(), self.disk_guard.run(), self.inputs.watch()]
+        return [self.retention.run(), self.follower.run(), self.disk_guard.run(), *self._of_inputs()]
+
+    def _of_inputs(self) -> list[Coroutine[Any, Any, None]]:
+        return [self.inputs.watch(), self.input_retention.run()]
 
 
 def build_background(
@@ -89,7 +94,30 @@ def build_background(
         follower=SpoolFollower(engine.view, reader, spool),
         disk_guard=disk_guard,
         inputs=state.inputs,
+        input_retention=_input_retention(settings, state, engine, reporter, remover, now_s),
     )
+
+
+def _input_retention(
+    settings: Settings,
+    state: State,
+    engine: Engine,
+    reporter: Reporter,
+    remover: InputRemover,
+    now_s: Callable[[], float],
+) -> InputRetention:
+    inputs = settings.inputs
+    made = InputRetention(
+        state.inputs,
+        state.reader,
+        reporter,
+        remover,
+        inputs.keep_days,
+        inputs.quota_bytes,
+        lambda: int(now_s() * 1_000),
+    )
+    engine.observe(made.committed)
+    return made
 
 
 def _renderer(

@@ -128,6 +128,7 @@ async def test_what_was_forgotten_comes_first_once_its_last_batch_has_ended(kind
             together(ledger, [CancelBatch("app", "batch-app-r1")], NOW_MS)
         assert [row.sha256 for row in await reader.inputs_unused(NOW_MS + 99, 10)] == [B, A]
         assert [row.sha256 for row in await reader.inputs_unused(NOW_MS, 1)] == [B]
+        assert [row.sha256 for row in await reader.inputs_unused(0, 10)] == [B]
         with kind.opened() as ledger:
             together(ledger, [InputUnused(B, "forgotten")], NOW_MS)
         assert [row.sha256 for row in await reader.inputs_unused(NOW_MS + 99, 10)] == [A]

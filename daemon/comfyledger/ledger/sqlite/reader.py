@@ -183,7 +183,7 @@ class Reader(ports.Reader):
     async def inputs_unused(self, ended_before_ms: int, limit: int) -> list[InputRow]:
         ending = await self._run(input_rows.ending, limit)
         found: list[input_rows.Idle] = []
-        after, more = "", len(ending) < limit
+        after, more = "", ended_before_ms > 0 and len(ending) < limit
         while more:
             found, after = await self._run(input_rows.idle, ended_before_ms, after, found, limit - len(ending))
             more = bool(after)

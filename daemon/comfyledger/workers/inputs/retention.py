@@ -71,10 +71,7 @@ class InputRetention:
         self._now_ms = now_ms
         self._wake = asyncio.Event()
         self._room = asyncio.Lock()
-
-    async def sweep_at_start(self) -> int:
-        """Delete files that no event knows. Call it before anything is added. Returns how many. Raises OSError."""
-        return await self._store.sweep()
+        store.make_room = self.make_room
 
     def committed(self, committed: Committed) -> None:
         """Look soon if a batch that loads files has ended. An observer of commits."""

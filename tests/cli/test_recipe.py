@@ -115,6 +115,22 @@ def test_the_graph_is_all_that_stands_on_standard_output(door: Any, run: Any) ->
     assert door.requests("get_recipe") == [{"image": "f/n_17", "graph": True}]
 
 
+def test_files_are_told_by_the_inputs_that_load_them(door: Any, run: Any) -> None:
+    name = f"comfyledger/ab/{'ab' * 32}.png"
+    files = [
+        wire.RecipeFile("picture", "5.image", "", "ab" * 32, "png", 1_500, name),
+        wire.RecipeFile("6.image", "6.image", f"{BATCH}/2", "cd" * 32, "jpg", 7, "x"),
+        wire.RecipeFile("7.image", "7.image", f"{BATCH}/3"),
+    ]
+    door.answers["get_recipe"] = replace(RECIPE, files=files, graph=GRAPH, left_out=[])
+    found = told(run("recipe", "f/n_17").stdout)
+    assert ("picture", f"input sha256:{'ab' * 32}, png, 1,500 bytes") in found
+    assert ("6.image", f"image {BATCH}/2, sha256:{'cd' * 32}, jpg, 7 bytes") in found
+    assert ("7.image", f"image {BATCH}/3, not used yet") in found
+    aside = run("recipe", "f/n_17", "--graph").stderr
+    assert " ".join(aside.split()) == f"ComfyUI must have in its input folder: {name}, x."
+
+
 def test_without_a_graph_the_reason_is_said(door: Any, run: Any) -> None:
     door.answers["get_recipe"] = replace(RECIPE, missing=[ERASED])
     result = run("recipe", "f/n_17", "--graph")

@@ -12,8 +12,11 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
-from comfyledger.core.events import KIND_OF
+from comfyledger import wire
+from comfyledger.core.commands import AddInput, ForgetInput
+from comfyledger.core.events import KIND_OF, BatchRequested, PromptSubmitting, SourcesFixed
 from comfyledger.core.reports import SubmitIntended
+from comfyledger.core.values import ImageAt, LoadedFile
 from comfyledger.queries import recipe
 from comfyledger.queries.recipe import Made, Run, recipe_of
 from support.core_builders import (
@@ -247,3 +250,83 @@ async def test_an_image_that_waits_has_a_recipe(
         await app.settled(asked["batch_id"])
         found = await app.ask("get_recipe", image=asked["public_ids"][0], graph=True)
     assert "missing" not in found
+
+
+# ---- files
+
+CAT, DOG = "ab" * 32, "cd" * 32
+PICTURES = {"1": node("LoadImage", image=None), "9": node("SaveImage", images=["1", 0], filename_prefix="x")}
+OF_PICTURES = {
+    "output": "9",
+    "prefix": "9.filename_prefix",
+    "seeds": [],
+    "batch_size": None,
+    "inputs": {"p": "1.image"},
+}
+
+
+def loading(loads: tuple[LoadedFile, ...], *reports: Any, **more: Any) -> Made:
+    ledger = given(submit(quantity=1), *reports)
+    prompt = replace(ledger.prompt(1), loads=loads)
+    run = Run(ledger.image(), prompt)
+    for entry in ledger.log:
+        event = entry.event
+        if isinstance(event, BatchRequested):
+            event = replace(event, prompts=tuple(replace(one, loads=loads) for one in event.prompts))
+        run.take(event, entry.at_ms)
+    found = Made(replace(ledger.batch(), plan=OF_PICTURES), prompt, ledger.image(), [ledger.image()], PICTURES, {}, run)
+    return found._replace(**more)
+
+
+INPUT = LoadedFile("1.image", None, CAT, "png", 7)
+SOURCE = LoadedFile("1.image", ImageAt("b0", 2))
+
+
+def test_the_graph_has_the_name_that_the_file_had_at_comfyui() -> None:
+    found = recipe_of(loading((INPUT,), SENT, accepted(1)), with_graph=True)
+    name = f"comfyledger/ab/{CAT}.png"
+    assert found.files == [wire.RecipeFile("p", "1.image", "", CAT, "png", 7, name)]
+    assert found.graph is not None
+    assert found.graph["1"]["inputs"] == {"image": name}
+    assert (found.inputs, found.defaults) == ({}, {})
+
+
+def test_a_source_that_was_not_used_yet_has_no_bytes() -> None:
+    found = recipe_of(loading((SOURCE,)), with_graph=True)
+    assert found.files == [wire.RecipeFile("p", "1.image", "b0/2")]
+    assert found.graph is None
+
+
+def test_an_attempt_has_the_bytes_that_it_loaded() -> None:
+    """A retry may find other bytes of the same image."""
+    first, later = (replace(SOURCE, sha256=sha256, extension="png", size_bytes=7) for sha256 in (CAT, DOG))
+    found = loading((SOURCE,))
+    sent = PromptSubmitting("b1", 1, 0, "id", "main")
+    for event in (SourcesFixed("b1", 1, (first,)), sent, SourcesFixed("b1", 1, (later,))):
+        found.run.take(event, 1)
+    assert found.loads == (first,)
+    assert [file.sha256 for file in recipe_of(found, with_graph=True).files] == [CAT]
+
+
+def test_files_of_a_forgotten_image_are_absent_and_said() -> None:
+    found = loading((INPUT,), SENT, accepted(1), gone=frozenset({"forgotten"}))
+    found = found._replace(image=replace(found.image, state="forgotten"), template=None, inputs=None)
+    told = recipe_of(found, with_graph=True)
+    assert (told.files, told.graph) == ([], None)
+    assert ("files", "forgotten") in gaps(found)
+
+
+async def test_the_recipe_of_an_image_says_which_files_are_gone(door: Door) -> None:
+    graph = {**PICTURES, "1": node("LoadImage", image={"input": f"sha256:{CAT}"})}
+    command = AddInput("app", CAT, 7, "png", 4, 4, "whole")
+    async with door.app("app") as app:
+        await app.ask("pause", scope="everything")
+        await door.context.engine.command(command)
+        batch = await app.submit("r1", quantity=1, workflow=graph, inputs={})
+        name = batch["public_ids"][0]
+        found = await app.ask("get_recipe", image=name)
+        assert [file["sha256"] for file in found["files"]] == [CAT]
+        assert [gap["what"] for gap in found["missing"]] == ["attempt"]
+        await door.context.engine.command(ForgetInput("app", CAT))
+        found = await app.ask("get_recipe", image=name)
+    assert ("files", "forgotten") in [(gap["what"], gap["code"]) for gap in found["missing"]]

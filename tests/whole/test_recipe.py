@@ -9,6 +9,7 @@ from typing import Any
 
 from support.command_line import said
 from support.graphs import node
+from support.loaded_pictures import INPUT, RED, add
 from support.processes import House
 from support.waiting import until
 
@@ -90,3 +91,32 @@ async def test_the_run_of_an_image_is_made_again_from_the_same_graph(house: Hous
     assert (before, len(prefixes)) == (after, 2)
     story = await said(house, "explain", again["public_ids"][0])
     assert f"Made like {asked['batch_id']}/4." in story
+
+
+async def test_a_graph_that_loads_an_input_and_an_image_is_exact_too(house: House) -> None:
+    await house.begin(WITH_METADATA)
+    await add(house, RED)
+    pictures = {"images.image0": ["1", 0], "images.image1": ["2", 0]}
+    graph = {
+        "1": node("LoadImage", image="example.png"),
+        "2": node("LoadImage", image=INPUT),
+        "3": node("BatchImagesNode", **pictures),
+        "9": node("SaveImage", images=["3", 0], filename_prefix="x"),
+    }
+    async with house.app("app") as app:
+        first = await app.submit("r1", quantity=1)
+        source = {"1.image": {"image": first["names"][0]}}
+        made = await app.submit("r2", quantity=2, images_per_prompt=2, workflow=graph, inputs=source)
+        batches = await app.settled(first["batch_id"], made["batch_id"])
+        assert [batch["stored"] for batch in batches] == [1, 2]
+        stored = {name: path.read_bytes() for name, path in house.stored().items()}
+        shutil.rmtree(house.comfyui.output / "comfyledger")
+        await house.comfyui.restart()
+        by_hand = json.loads((await said(house, "recipe", made["names"][0], "--graph")).partition("\nComfyUI must")[0])
+        assert await made_by_hand(house, by_hand) == [stored[name] for name in made["public_ids"]]
+        again = await app.ask("submit_batch", request_id="r3", like=f"{made['batch_id']}/1")
+        (batch,) = await app.settled(again["batch_id"])
+        recipes = [await app.ask("get_recipe", image=f"{one['batch_id']}/1") for one in (made, again)]
+    assert batch["stored"] == 2
+    assert recipes[0]["files"] == recipes[1]["files"]
+    assert [file.get("image", "") for file in recipes[0]["files"]] == [f"{first['batch_id']}/1", ""]

@@ -80,7 +80,7 @@ async def _tell(
         case wire.Explain():
             return await explain.explain(context, message)
         case wire.GetRecipe():
-            return await recipe.recipe(context.reader, message)
+            return await recipe.recipe(context, message)
         case wire.CheckWorkflow():
             return await check_workflow(context, label, message, raw)
 

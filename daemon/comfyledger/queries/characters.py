@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from comfyledger.core.naming.slugs import slug
-from comfyledger.settings import Character
+from comfyledger.settings import Character, InputFile
 
 
 class NamedCharacter(msgspec.Struct, frozen=True):
@@ -33,6 +33,11 @@ class CharacterSet(msgspec.Struct, frozen=True):
     def named(self, typed: str) -> NamedCharacter | None:
         """The character that a request means, in any spelling that gives the same names of files."""
         return self.by_slug.get(slug(typed)) if self.by_slug else None
+
+    def gives(self, sha256: str) -> bool:
+        """Whether a character has an input file."""
+        file = InputFile(f"sha256:{sha256}")
+        return any(file in one.character.every_input for one in self.by_slug.values())
 
     def is_default_for(self, label: str) -> bool:
         """Whether the operator wants defaults for this label."""

@@ -112,7 +112,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     view: EngineView
     reader: Reader
     unlimited: Reader
-    """Shows everything, whoever asks: only for what the operator configured, and what a recipe has already used."""
+    """Shows everything, whoever asks: only for what the operator configured."""
     policy: AdmissionPolicy
     ids: IdSource
     stores: Mapping[str, OpenedStore]
@@ -152,6 +152,11 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
         shown = labels if self.only is None else tuple(label for label in labels if label == self.only)
         since_ms = question.since_ms if shown[:1] == labels[:1] else 0  # the first may be another's
         return wire.WaitingInfo(f"{series.folder}/{series.stem}", question.reason, len(shown), since_ms)
+
+    def is_configured(self, sha256: str) -> bool:
+        """Whether the operator gives an input file to everybody, with a workflow or with a character."""
+        of_workflows = (file for one in self.policy.workflows.values() for file in one.files.values())
+        return any(file.sha256 == sha256 for file in of_workflows) or self.characters.now.gives(sha256)
 
     async def check_shown(self, batch_id: str) -> None:
         """Raises Refused(unknown_batch), worded as by the engine, for a batch that is not shown."""

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from comfyledger import wire
 from comfyledger.comfyui.graph import read
+from comfyledger.comfyui.graph.input_names import input_names
 from comfyledger.comfyui.graph.nodes import is_link, locate
 from comfyledger.comfyui.graph.plan import Plan, addresses_of_the_run, prefixes
+from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.core.events import (
     BatchRequested,
     Event,
@@ -25,20 +27,24 @@ from comfyledger.core.events import (
     ImageUploaded,
     PromptFinished,
     PromptSubmitting,
+    SourcesFixed,
 )
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.urls import MASK
-from comfyledger.core.values import image_id
+from comfyledger.core.values import LoadedFile, image_id
 from comfyledger.ledger.eventlog import decode
 from comfyledger.ledger.ports import LogWanted, Reader
 from comfyledger.queries import listings
+from comfyledger.queries.dependencies import Dependencies
 
+Gone = Literal["forgotten", "erased"]
 PAGE_LINES: Final = 500
 LINES_MAX: Final = 50_000
 """Lines read of one batch: several times those of the largest one, unless `quantity_max` was raised far."""
 KINDS: Final = frozenset(
     (
         "batch_requested",
+        "sources_fixed",
         "image_added",
         "image_renumbered",
         "prompt_submitting",
@@ -50,6 +56,8 @@ KINDS: Final = frozenset(
 SENTENCES: Final[dict[tuple[str, str], str]] = {
     ("inputs", "forgotten"): "The inputs were forgotten, as requested.",
     ("graph", "forgotten"): "The graph was forgotten, as requested.",
+    ("files", "forgotten"): "Files that it was made from were forgotten, as requested.",
+    ("files", "erased"): "Input files that it was made from are not kept any more.",
     ("attempt", "not_sent"): "It was not sent to ComfyUI.",
     ("attempt", "not_recorded"): "The attempt that made it was not found in the log.",
     ("version", "not_recorded"): "The version of ComfyUI was not recorded.",
@@ -69,6 +77,7 @@ class Attempt(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...] | None
     outputs: tuple[int, ...]
     images: tuple[int, ...]
+    loads: tuple[LoadedFile, ...]
     first_number: int
     submitted_at_ms: int
 
@@ -81,6 +90,7 @@ class Run:
         self._prompt = prompt.index
         self._attempt = image.attempt or prompt.attempt
         self._images: tuple[int, ...] = ()
+        self._loads: tuple[LoadedFile, ...] = ()
         self._first_number = 0
         self._stored: dict[str, int] = {}
         self.attempt: Attempt | None = None
@@ -101,8 +111,11 @@ class Run:
     def take(self, event: Event, at_ms: int) -> None:
         match event:
             case BatchRequested():
-                self._images = next(one.images for one in event.prompts if one.index == self._prompt)
+                prompt = next(one for one in event.prompts if one.index == self._prompt)
+                self._images, self._loads = prompt.images, prompt.loads
                 self._first_number = next(one.number for one in event.images if one.index == self._images[0])
+            case SourcesFixed(prompt=self._prompt, loads=loads):
+                self._loads = loads
             case ImageAdded(prompt=self._prompt, image=index):
                 self._images = (*self._images, index)
             case ImageRenumbered(image=index, number=number) if index in self._images[:1]:
@@ -120,11 +133,13 @@ class Run:
 
     def _sent(self, event: PromptSubmitting, at_ms: int) -> Attempt:
         seen = (event.version, event.left_out, event.outputs)
-        return Attempt(event.attempt, event.prompt_id, *seen, self._images, self._first_number, at_ms)
+        return Attempt(event.attempt, event.prompt_id, *seen, self._images, self._loads, self._first_number, at_ms)
 
 
 class Made(NamedTuple):
-    """What a recipe is made of. `template` and `inputs`: None if they were forgotten. `images`: all of the prompt."""
+    """What a recipe is made of. `template` and `inputs`: None if they were forgotten. `images`: all of the prompt.
+    `gone`: why input files that it loads are not there any more. `info`: what its ComfyUI says of its nodes now.
+    """
 
     batch: BatchRow
     prompt: PromptRow
@@ -133,10 +148,27 @@ class Made(NamedTuple):
     template: Mapping[str, Any] | None
     inputs: Mapping[str, Any] | None
     run: Run
+    gone: frozenset[Gone] = frozenset()
+    info: ObjectInfo | None = None
+
+    @property
+    def loads(self) -> tuple[LoadedFile, ...]:
+        """The files of the attempt, else those of the next one; none if they were forgotten."""
+        if self.image.is_forgotten:
+            return ()
+        return self.run.attempt.loads if self.run.attempt is not None else self.prompt.loads
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The names of the files at ComfyUI, by address."""
+        if self.template is None:
+            return {}
+        return input_names(self.template, [load for load in self.loads if load.sha256], self.info)
 
 
-async def recipe(reader: Reader, message: wire.GetRecipe) -> wire.Recipe:
+async def recipe(context: Dependencies, message: wire.GetRecipe) -> wire.Recipe:
     """Raises Refused(unknown_image)."""
+    reader = context.reader
     image = await listings.find_image(reader, message.image)
     batch = await reader.batch(image.batch_id) if image is not None else None
     prompt = await reader.prompt(image.batch_id, image.prompt) if image is not None else None
@@ -144,8 +176,26 @@ async def recipe(reader: Reader, message: wire.GetRecipe) -> wire.Recipe:
         raise listings.unknown_image(message.image)
     run = await _run(reader, batch, prompt, image)
     images = await reader.these_images(batch.batch_id, prompt.images)
-    made = Made(batch, prompt, image, images, *await _texts(reader, batch, prompt, image), run)
+    texts = await _texts(reader, batch, prompt, image)
+    classes = context.node_classes.get(prompt.backend)
+    info = classes.current() if classes is not None else None
+    made = Made(batch, prompt, image, images, *texts, run, await _gone(context, prompt, image), info)
     return recipe_of(made, with_graph=message.graph)
+
+
+async def _gone(context: Dependencies, prompt: PromptRow, image: ImageRow) -> frozenset[Gone]:
+    """Why input files of a prompt could not be loaded by another one."""
+    if image.is_forgotten:
+        return frozenset(("forgotten",)) if prompt.loads else frozenset()
+    found: set[Gone] = set()
+    for sha256 in {load.sha256 for load in prompt.loads if load.source is None}:
+        reader = context.unlimited if context.is_configured(sha256) else context.reader
+        row = await reader.input(sha256)
+        if row is None or row.forgetting:
+            found.add("forgotten")
+        elif not row.is_usable:
+            found.add("erased")
+    return frozenset(found)
 
 
 async def _run(reader: Reader, batch: BatchRow, prompt: PromptRow, image: ImageRow) -> Run:
@@ -192,7 +242,8 @@ def recipe_of(made: Made, *, with_graph: bool) -> wire.Recipe:
         character=batch.character,
         workflow=batch.workflow,
         inputs=None if made.inputs is None else by_name(plan, made.inputs),
-        defaults={} if made.inputs is None or made.template is None else defaults(plan, made.template, made.inputs),
+        defaults=_defaults(plan, made),
+        files=files(plan, made),
         seed=prompt.seed,
         seeds=list(plan.seeds),
         batch_size=batch_size(made.images, attempt),
@@ -238,7 +289,7 @@ def graph_of(made: Made, plan: Plan, attempt: Attempt) -> dict[str, Any] | None:
         prefixes=_prefixes(plan, made.batch, attempt),
         seed=made.prompt.seed,
         batch_size=batch_size(made.images, attempt),
-        inputs=made.inputs,
+        inputs={**made.inputs, **made.names},
         secrets=dict.fromkeys(plan.secrets, MASK),
         left_out=attempt.left_out or (),
     )
@@ -267,6 +318,30 @@ def defaults(plan: Plan, template: Mapping[str, Any], inputs: Mapping[str, Any])
     return {name: value for name, value in values.items() if not is_link(template, value)}
 
 
+def _defaults(plan: Plan, made: Made) -> dict[str, Any]:
+    if made.inputs is None or made.template is None:
+        return {}
+    return defaults(plan, made.template, {**made.inputs, **{load.at: "" for load in made.loads}})
+
+
+def files(plan: Plan, made: Made) -> list[wire.RecipeFile]:
+    """The files that the graph loads, with their names in the workflow and at ComfyUI."""
+    called = {address: name for name, address in plan.inputs.items()}
+    names = made.names
+    return [
+        wire.RecipeFile(
+            called.get(load.at, load.at),
+            load.at,
+            image_id(load.source.batch_id, load.source.image) if load.source is not None else "",
+            load.sha256,
+            load.extension,
+            load.size_bytes,
+            names.get(load.at, ""),
+        )
+        for load in made.loads
+    ]
+
+
 def _prefixes(plan: Plan, batch: BatchRow, attempt: Attempt) -> list[str]:
     return prefixes(plan, batch.batch_id, attempt.first_number, attempt.number)
 
@@ -285,6 +360,7 @@ def missing(made: Made) -> list[wire.RecipeGap]:
     """What is not known of an image, and why."""
     attempt = made.run.attempt
     gaps = {("inputs", "forgotten"): made.inputs is None, ("graph", "forgotten"): made.template is None}
+    gaps |= {("files", code): True for code in sorted(made.gone)}
     if attempt is None:
         is_sent = bool(made.image.attempt or made.prompt.attempt)
         gaps["attempt", "not_recorded" if is_sent else "not_sent"] = True

@@ -235,6 +235,11 @@ class Character(Section, frozen=True):
     own: CharacterDefaults = CharacterDefaults()
     """What differs for a user's own character."""
 
+    @property
+    def every_input(self) -> list[InputValue]:
+        """The values of all inputs, in both collections."""
+        return [value for one in (self, self.premade, self.own) for value in one.inputs.values()]
+
     def defaults(self, *, premade: bool) -> CharacterDefaults:
         """What a request gets in one of the two collections."""
         differs = self.premade if premade else self.own

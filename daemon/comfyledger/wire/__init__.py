@@ -45,7 +45,7 @@ from comfyledger.wire.answers.events import (
 from comfyledger.wire.answers.inputs import InputInfo, Inputs, InputsHeld
 from comfyledger.wire.answers.mistakes import MistakeInfo, mistake_info, node_mistake
 from comfyledger.wire.answers.parts import Answer
-from comfyledger.wire.answers.recipes import Recipe, RecipeGap, RecipeOutput
+from comfyledger.wire.answers.recipes import Recipe, RecipeFile, RecipeGap, RecipeOutput
 from comfyledger.wire.answers.server import (
     BackendInfo,
     ErrorInfo,
@@ -189,6 +189,7 @@ __all__ = [
     "RaiseSeries",
     "ReadLog",
     "Recipe",
+    "RecipeFile",
     "RecipeGap",
     "RecipeOutput",
     "Recover",

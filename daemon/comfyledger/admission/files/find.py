@@ -58,9 +58,9 @@ class Finder(NamedTuple):
         """The files by what names them. One that cannot be used has the refusal, for whoever finds that it counts."""
         return {file: await _or_refusal(self._find(file)) for file in asked}
 
-    async def find_loaded(self, loads: Iterable[LoadedFile]) -> dict[str, graphs.GivenFile]:
-        """The files that a prompt loads, by address, for another prompt. One that cannot be used has the refusal."""
-        return {load.at: await _or_refusal(self._loaded(load)) for load in loads}
+    async def find_loaded(self, load: LoadedFile) -> graphs.GivenFile:
+        """A file that a prompt loads, for another prompt. One that cannot be used has the refusal."""
+        return await _or_refusal(self._loaded(load))
 
     async def _fetched(self, url: str) -> graphs.GivenFile:
         if self.fetch is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from comfyledger.admission.characters import merge
 from comfyledger.admission.files.find import Files, Finder, files_of
 from comfyledger.admission.workflows.ready import read_source
 from comfyledger.comfyui.graph import read as graphs
+from comfyledger.core.values import LoadedFile
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import Dependencies, ReadyWorkflow, WorkflowSource
 from comfyledger.settings import CharacterDefaults
@@ -46,6 +47,16 @@ async def configured(
     of_character = [] if defaults is None else list(merge.asked_by(defaults).values())
     asked = [value for value in (*of_workflow, *of_character) if isinstance(value, wire.FileAsked)]
     return await Finder(context.unlimited, "", context.policy).find_lower(asked) if asked else {}
+
+
+async def loaded_by(context: Dependencies, label: str, loads: Iterable[LoadedFile]) -> dict[str, graphs.GivenFile]:
+    """The files that a prompt loads, by address, for another prompt. One that cannot be used has the refusal."""
+    finder, of_operator = (Finder(reader, label, context.policy) for reader in (context.reader, context.unlimited))
+    found = {}
+    for load in loads:
+        is_configured = load.source is None and context.is_configured(load.sha256)
+        found[load.at] = await (of_operator if is_configured else finder).find_loaded(load)
+    return found
 
 
 async def of_graph(

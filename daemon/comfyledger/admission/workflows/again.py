@@ -13,14 +13,13 @@ import msgspec
 from msgspec.structs import replace
 
 from comfyledger import wire
-from comfyledger.admission.files.find import Finder
+from comfyledger.admission.files.of_request import loaded_by
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import Origin
 from comfyledger.errors import Refused
-from comfyledger.ledger.ports import Reader
 from comfyledger.queries import listings, recipe
-from comfyledger.queries.dependencies import AdmissionPolicy, ReadyWorkflow
+from comfyledger.queries.dependencies import AdmissionPolicy, Dependencies, ReadyWorkflow
 
 PATH: Final = "$.data.like"
 
@@ -48,17 +47,15 @@ class Source(NamedTuple):
     inputs: dict[str, Any]
 
 
-async def again(reader: Reader, message: wire.SubmitBatch, finder: Finder) -> Again | None:
-    """None for a request without `like`. `finder`: also of files that the caller may not name itself.
-
-    Raises Refused: unknown_image, recipe_forgotten, and as `completed`.
-    """
+async def again(context: Dependencies, label: str, message: wire.SubmitBatch) -> Again | None:
+    """None for a request without `like`. Raises Refused: unknown_image, recipe_forgotten, and as `completed`."""
     if message.like is None:
         return None
-    return completed(message, await _source(reader, message.like, finder), finder.policy)
+    return completed(message, await _source(context, label, message.like), context.policy)
 
 
-async def _source(reader: Reader, name: str, finder: Finder) -> Source:
+async def _source(context: Dependencies, label: str, name: str) -> Source:
+    reader = context.reader
     image = await listings.find_image(reader, name)
     batch = await reader.batch(image.batch_id) if image is not None else None
     prompt = await reader.prompt(image.batch_id, image.prompt) if image is not None else None
@@ -70,7 +67,7 @@ async def _source(reader: Reader, name: str, finder: Finder) -> Source:
         text = f"The recipe of {image.public_id} was forgotten, so it cannot be used again."
         hint = "Name another image, or give everything without `like`."
         raise Refused("recipe_forgotten", text, hint=hint, path=PATH)
-    files = await finder.find_loaded(prompt.loads)
+    files = await loaded_by(context, label, prompt.loads)
     return Source(batch, prompt, image, template, {**msgspec.json.decode(inputs), **files})
 
 

@@ -20,7 +20,7 @@ from comfyledger import wire
 from comfyledger.admission import admit, levels, repeats, sweep
 from comfyledger.admission.characters import merge
 from comfyledger.admission.files import of_request
-from comfyledger.admission.files.find import Files, Finder, files_of
+from comfyledger.admission.files.find import Files, files_of
 from comfyledger.admission.shots import without_files
 from comfyledger.admission.workflows.again import Again
 from comfyledger.admission.workflows.again import again as completed_again
@@ -75,8 +75,7 @@ async def _request(
     """The request, completed and checked as far as it can be without its workflow; or the first reply to a request that
     would fetch a file again. Raises Refused.
     """
-    of_operator = Finder(context.unlimited, label, context.policy)
-    again = await completed_again(context.reader, message, of_operator)
+    again = await completed_again(context, label, message)
     message = message if again is None else again.message
     admit.check_message(message, context.policy)
     source: WorkflowSource | ReadyWorkflow

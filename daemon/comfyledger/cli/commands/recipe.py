@@ -62,8 +62,11 @@ def _say_graph(found: wire.Recipe) -> int:
     click.echo(json.dumps(found.graph, indent=2))
     if found.masked:
         say_aside(f"Secrets are masked as ***: {', '.join(found.masked)}.")
+    names = [file.file for file in found.files if file.file]
+    if names:
+        say_aside(f"ComfyUI must have in its input folder: {_listed(names)}.")
     for gap in found.missing:
-        if gap.what == "left_out":
+        if gap.what in {"left_out", "files"}:
             say_aside(gap.text)
     return DONE
 
@@ -75,6 +78,7 @@ def facts(found: wire.Recipe) -> Iterator[tuple[str, str]]:
     yield "workflow", found.workflow or "a graph of the request"
     for name, value in (found.inputs or {}).items():
         yield name, _words(value)
+    yield from ((file.input, _file_words(file)) for file in found.files)
     for name, value in found.defaults.items():
         yield name, f"{_words(value)} (as in the workflow)"
     yield "seed", f"{found.seed}{f' at {_listed(found.seeds)}' if found.seeds else ', which the workflow does not use'}"
@@ -88,6 +92,14 @@ def facts(found: wire.Recipe) -> Iterator[tuple[str, str]]:
     yield from _times(found)
     yield from [("sha256", found.sha256)] if found.sha256 else []
     yield from (("missing", gap.text) for gap in found.missing)
+
+
+def _file_words(file: wire.RecipeFile) -> str:
+    what = f"image {file.image}" if file.image else f"input sha256:{file.sha256}"
+    if not file.sha256:
+        return f"{what}, not used yet"
+    bytes_of_image = f", sha256:{file.sha256}" if file.image else ""
+    return f"{what}{bytes_of_image}, {file.extension}, {file.size_bytes:,} bytes"
 
 
 def _times(found: wire.Recipe) -> Iterator[tuple[str, str]]:

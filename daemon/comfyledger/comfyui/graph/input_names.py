@@ -8,7 +8,7 @@ at the top level, which every loader takes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from comfyledger.comfyui.graph.checks.named_files import marks_of, names_medium, names_model
@@ -16,6 +16,7 @@ from comfyledger.comfyui.graph.nodes import Graph, locate
 from comfyledger.comfyui.graph.secret_inputs import words_of
 from comfyledger.comfyui.object_info import COMBO, Input, NodeClass, ObjectInfo, inputs_of
 from comfyledger.core.media import Medium, medium_of
+from comfyledger.core.values import LoadedFile
 
 PREFIX: Final = "comfyledger"
 _LOADING: Final = frozenset({"load", "loader", "upload", "read", "reader"})
@@ -97,6 +98,17 @@ def input_name(sha256: str, extension: str, *, top_level: bool) -> str:
     if top_level:
         return f"{PREFIX}-{sha256}.{extension}"
     return f"{PREFIX}/{sha256[:2]}/{sha256}.{extension}"
+
+
+def input_names(graph: Graph, loads: Iterable[LoadedFile], info: ObjectInfo | None) -> dict[str, str]:
+    """The names of files whose bytes are known, by address. What is not known to look elsewhere gets a name at the top
+    level.
+    """
+    taken = {load.at: (load, takes_file(graph, load.at, info)) for load in loads}
+    return {
+        at: input_name(load.sha256, load.extension, top_level=takes is None or takes.top_level)
+        for at, (load, takes) in taken.items()
+    }
 
 
 def _as_described(node_class: NodeClass, one: Input) -> TakesFile | None:

@@ -36,18 +36,52 @@ class RecipeOutput(Answer, frozen=True):
     ] = True
 
 
+class RecipeFile(Answer, frozen=True):
+    """A file that the graph loads: an input file, or an earlier image."""
+
+    input: Annotated[
+        str,
+        Meta(description="The input that gets it, by its name in the workflow, else by address.", examples=["picture"]),
+    ]
+    address: Annotated[str, Meta(description="The same input by address.", examples=["5.image"])]
+    image: Annotated[
+        str,
+        Meta(
+            description="The image that it is, `<batch_id>/<index>`; empty for an input file.",
+            examples=["01M82DA9EJBQZAAZJR4D2RM95D/1"],
+        ),
+    ] = ""
+    sha256: Annotated[
+        str,
+        Meta(
+            description="SHA-256 of its bytes, in hexadecimal; empty for an image that was not used yet.",
+            examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
+        ),
+    ] = ""
+    extension: Annotated[str, Meta(description="What the bytes are; empty if not known yet.", examples=["png"])] = ""
+    size_bytes: Annotated[int, Meta(description="How many bytes they are; 0 if not known yet.", examples=[165_514])] = 0
+    file: Annotated[
+        str,
+        Meta(
+            description="Its name below ComfyUI's input folder, as in `graph`; empty while its bytes are not known.",
+            examples=["comfyledger/47/478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15.png"],
+        ),
+    ] = ""
+
+
 class RecipeGap(Answer, frozen=True):
     """A part of a recipe that is not known."""
 
     what: Annotated[
-        Literal["inputs", "graph", "attempt", "version", "left_out"],
+        Literal["inputs", "graph", "files", "attempt", "version", "left_out"],
         Meta(description="The field that is missing; `attempt` stands for everything about the run."),
     ]
     code: Annotated[
-        Literal["forgotten", "not_sent", "not_recorded"],
+        Literal["forgotten", "erased", "not_sent", "not_recorded"],
         Meta(
-            description="Why it is not known: it was erased (`forgotten`), nothing was sent to ComfyUI (`not_sent`), "
-            "or it was never recorded (`not_recorded`)."
+            description="Why it is not known: it was erased on request (`forgotten`), nothing was sent to ComfyUI "
+            "(`not_sent`), or it was never recorded (`not_recorded`). An input file whose bytes are not kept any more "
+            "is `erased`."
         ),
     ]
     text: Annotated[
@@ -175,6 +209,10 @@ class Recipe(Answer, frozen=True):
             examples=["478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15"],
         ),
     ] = ""
+    files: Annotated[
+        list[RecipeFile],
+        Meta(description="The files that the graph loads, by address. Empty if they were forgotten."),
+    ] = []
     masked: Annotated[
         list[str],
         Meta(

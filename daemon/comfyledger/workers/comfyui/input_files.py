@@ -23,7 +23,7 @@ import structlog
 
 from comfyledger import crash_points
 from comfyledger.comfyui.client import ComfyUI
-from comfyledger.comfyui.graph.input_names import input_name, takes_file
+from comfyledger.comfyui.graph.input_names import input_names
 from comfyledger.comfyui.graph.nodes import Graph
 from comfyledger.comfyui.input_folder import InputFile, NotRead, NotTaken
 from comfyledger.comfyui.node_classes import NodeClasses
@@ -118,10 +118,7 @@ class InputFiles:
             return was_there
 
     def _names(self, graph: Graph, loads: Iterable[LoadedFile]) -> dict[str, str]:
-        info = self._classes.current()
-        taken = {load.at: takes_file(graph, load.at, info) for load in loads}
-        at_top = {at for at, one in taken.items() if one is None or one.top_level}
-        return {load.at: input_name(load.sha256, load.extension, top_level=load.at in at_top) for load in loads}
+        return input_names(graph, loads, self._classes.current())
 
     def _turn(self, sha256: str) -> asyncio.Lock:
         """Held while somebody looks at the file, sends it or removes it."""

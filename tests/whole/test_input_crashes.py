@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from support.doomed_lives import Seen, die, last_life
-from support.ledger_builders import log_of
+from support.ledger_builders import check_tables, log_of
 from support.loaded_pictures import INPUT, NAME, RED, SHA256, add, loading
 from support.processes import Doomed, House
 from support.waiting import until
@@ -46,7 +46,7 @@ async def test_a_file_is_whole_at_comfyui_and_known_to_the_ledger_whatever_dies(
     assert [image["state"] for image in batch["images"]] == ["stored"] * 2
     assert (house.comfyui.input / NAME).read_bytes() == RED
     assert 1 <= len(house.comfyui.uploads()) - since <= len(places) + 1
-    sent = [line for line in log_of(house.state / "ledger.db") if line.kind == "input_sent"]
+    sent = [line for line in check_tables(house.state / "ledger.db") if line.kind == "input_sent"]
     assert [SHA256 in line.data for line in sent] == [True]
     assert house.daemon.errors() == []
 
@@ -73,6 +73,7 @@ async def test_a_forgotten_file_is_removed_once_whatever_dies(house: House, plac
     gone = [f'"{name}"' for name in ("main", NAME)]
     await until(lambda: any(gone[0] in line and gone[1] in line for line in removals(house)), "that is logged")
     assert len(removals(house)) == 2
+    check_tables(house.state / "ledger.db")
     assert (house.comfyui.input / NAME).stat().st_size < 100
     assert house.daemon.errors() == []
 

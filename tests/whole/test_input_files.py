@@ -100,6 +100,23 @@ async def test_a_forgotten_file_is_overwritten_or_deleted_at_comfyui(house: Hous
     assert not list((house.state / "inputs").glob("*/*"))
 
 
+async def test_what_a_running_prompt_loads_is_overwritten_after_its_batch_has_ended(house: House) -> None:
+    await house.begin()
+    await add(house, RED)
+    house.comfyui.control(hold=["start"])
+    async with house.app("app") as app:
+        reply = await app.submit("r1", quantity=1, workflow=loading(), inputs={"5.image": INPUT})
+        await until(lambda: house.comfyui.queue()["queue_running"], "the prompt runs")
+        await app.ask("forget_input", input=f"sha256:{SHA256}")
+        assert (house.comfyui.input / NAME).read_bytes() == RED
+        house.comfyui.control(hold=[])
+        (batch,) = await app.settled(reply["batch_id"])
+        await app.ask("subscribe", kinds=["input_removed"])
+        await until(lambda: len(removed(app)) == 2, "it is removed here and there")
+    assert [image["state"] for image in batch["images"]] == ["stored"]
+    assert (house.comfyui.input / NAME).read_bytes() == PIXEL
+
+
 def removed(app: App) -> list[tuple[str, str, bool]]:
     gone = (event["data"] for event in app.events if event["kind"] == "input_removed")
     return [(data.get("backend", ""), data.get("name", ""), data.get("found", True)) for data in gone]

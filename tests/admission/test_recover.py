@@ -14,7 +14,7 @@ from comfyledger.admission.recover import commands_of, compare_with_store
 from comfyledger.admission.recover_plan import Scope, Step, steps_of, stored_in, summed
 from comfyledger.core.commands import OweStore, RenumberImages, RetryBatch
 from comfyledger.core.decide.decide import Message
-from comfyledger.core.rows import ImageRow
+from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.core.values import StoreRef
 from comfyledger.errors import Refused
 from comfyledger.plugin_api import Held, LaneFault, Page, StoreTrouble
@@ -202,7 +202,10 @@ async def test_an_image_that_changed_since_the_page_is_left_as_it_is() -> None:
     async def command(_: object) -> None:
         raise next(refusals)
 
-    context: Any = SimpleNamespace(engine=SimpleNamespace(command=command))
+    async def batch(_: object) -> BatchRow:
+        return ledger.batch()
+
+    context: Any = SimpleNamespace(engine=SimpleNamespace(command=command), unlimited=SimpleNamespace(batch=batch))
     about = (context, "cli", [Step("render", ledger.image())], {"b1": ledger.batch()}, Scope(PLACES))
     assert [await recover._carry_out(*about) for _ in range(2)] == [0, 0]
     with pytest.raises(Refused, match="full"):

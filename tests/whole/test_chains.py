@@ -13,7 +13,7 @@ from support.doomed_lives import Seen, die, last_life
 from support.ledger_builders import check_tables
 from support.processes import House
 from support.waiting import until
-from support.wire_app import App, Frame
+from support.wire_app import App, Frame, Refusal
 
 NAMES = [f"Areg_opal-fever_{name}" for name in ("image_1", "image_2", "video_1")]
 
@@ -81,6 +81,42 @@ async def test_a_link_that_fails_ends_the_chain_with_its_name(house: House) -> N
         told = await app.ask("explain", what=NAMES[1])
         assert told["owed"][0]["command"] == f"comfyledger retry {replies[0]['batch_id']} --image 1"
     assert len(house.comfyui.posted()) == 3
+
+
+async def test_a_retry_of_the_first_link_makes_the_whole_chain(house: House) -> None:
+    await house.begin()
+    async with house.app("app") as app:
+        replies = await fail_all(app, house)
+        before = await app.log()
+        for place, failed in enumerate(replies[:-1], 1):
+            with pytest.raises(Refusal) as refusal:
+                await app.ask("retry", batch_id=replies[place]["batch_id"])
+            assert (refusal.value.code, refusal.value.data["hint"].split("`")[1]) == (
+                "input_failed",
+                f"comfyledger retry {failed['batch_id']} --image 1",
+            )
+        assert (await app.log())[len(before) :] == [], "a refused retry changes nothing"
+        assert (await app.ask("retry", batch_id=replies[0]["batch_id"]))["images"] == 3
+        await until(lambda: app_settled(app) == 6, "all are settled again")
+        images = [await image_of(app, reply) for reply in replies]
+        assert [fate(image) for image in images] == [("stored", "")] * 3
+        check_bytes(house, images, await app.log())
+
+
+def app_settled(app: App) -> int:
+    """How often batches were settled, as far as the first subscription says."""
+    first = next((event["subscription"] for event in app.events), None)
+    return sum((event["kind"], event["subscription"]) == ("batch_settled", first) for event in app.events)
+
+
+async def test_a_recovery_makes_the_whole_chain_whatever_it_finds_first(house: House) -> None:
+    await house.begin()
+    async with house.app("app") as app:
+        replies = await fail_all(app, house)
+        recovered = await app.ask("recover")
+        assert recovered["images"] == 3
+        await until(lambda: app_settled(app) == 6, "all are settled again")
+        assert [fate(await image_of(app, reply)) for reply in replies] == [("stored", "")] * 3
 
 
 async def test_a_link_that_is_cancelled_ends_the_chain(house: House) -> None:
@@ -173,6 +209,8 @@ async def test_a_link_that_is_forgotten_ends_what_is_not_made_yet(house: House, 
         replies = await forgotten(app)
         images = await ends(app, replies)
         assert [fate(image) for image in images] == [("forgotten", ""), *[("failed", "input_failed")] * 2]
+        with pytest.raises(Refusal, match=f"{NAMES[0]}, which image 1 is made from, was forgotten"):
+            await app.ask("retry", batch_id=replies[1]["batch_id"])
     assert house.comfyui.uploads() == []
 
 

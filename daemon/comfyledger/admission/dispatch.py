@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from comfyledger import crash_points, wire
-from comfyledger.admission import admit, check, forget, inputs, recover, repeats, store_import
+from comfyledger.admission import admit, check, forget, inputs, recover, repeats, retries, store_import
 from comfyledger.admission.characters import listing
 from comfyledger.admission.files import of_request
 from comfyledger.admission.workflows import fitting
@@ -220,6 +220,8 @@ async def _changed(context: Dependencies, command: Command[Changed], path: str) 
     try:
         if isinstance(command, CancelBatch | RetryBatch | HoldBatch | ReleaseBatch):
             await context.check_shown(command.batch_id)
+        if isinstance(command, RetryBatch):
+            command = await retries.completed(context, command)
         changed = await context.engine.command(command)
     except Refused as refusal:
         raise refusal.below("$.data.images" if refusal.code == "unknown_image" else path) from refusal

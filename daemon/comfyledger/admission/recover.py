@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from comfyledger import wire
+from comfyledger.admission import retries
 from comfyledger.admission.recover_plan import Scope, Step, done, is_there, steps_of, stored_in, summed
 from comfyledger.admission.store_import import opened_store, unavailable
 from comfyledger.core.commands import Command, DropStore, OweStore, RenumberImages, RetryBatch
+from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.results import Changed
 from comfyledger.core.rows import BatchRow, ImageRow
@@ -177,14 +179,15 @@ async def _carry_out(
     context: Dependencies, label: str, steps: Sequence[Step], batches: dict[str, BatchRow], scope: Scope
 ) -> int:
     """The number of images that recover. An image that changed since the page was read is left as it is, and so is one
-    of a run whose files wait for a choice.
+    of a run whose files wait for a choice, and one that is made from an image that has ended.
     """
     images = 0
     for command in commands_of(label, steps, batches, scope):
         try:
-            images += (await context.engine.command(command)).images
+            whole = await retries.completed(context, command) if isinstance(command, RetryBatch) else command
+            images += (await context.engine.command(whole)).images
         except Refused as refusal:
-            if refusal.code not in {"nothing_to_do", "take_missing"}:
+            if refusal.code not in {"nothing_to_do", "take_missing", INPUT_FAILED}:
                 raise
     return images
 

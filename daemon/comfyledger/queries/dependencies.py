@@ -112,7 +112,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     view: EngineView
     reader: Reader
     unlimited: Reader
-    """Shows everything, whoever asks: only for what the operator configured."""
+    """Shows everything, whoever asks: only for what the operator configured, and for what a retry takes up."""
     policy: AdmissionPolicy
     ids: IdSource
     stores: Mapping[str, OpenedStore]

@@ -50,7 +50,7 @@ def _waits(image: ImageRow | None) -> tuple[str, str]:
         return "It waits for an image that it is made from.", ""
     it_waits = f"It waits for {image.file}, which"
     if has_ended(image):
-        return f"{it_waits} {_how_it_ended(image)}.", _retry(image)
+        return f"{it_waits} {how_it_ended(image)}.", _retry(image)
     if image.awaits_choice:
         command = f"comfyledger retry {image.batch_id} --take first"
         return f"{it_waits} needs a person to choose among the files of its run.", command
@@ -69,11 +69,12 @@ def cannot_be_had(prompt: PromptRow, sources: Sources) -> tuple[str, str] | None
         if image is not None and has_ended(image):
             if image.state == "failed":
                 return f"A retry of {image.file} tries this again, too.", _retry(image)
-            return f"{image.file} {_how_it_ended(image)}: request it again, made from another image.", ""
+            return f"{image.file} {how_it_ended(image)}: request it again, made from another image.", ""
     return None
 
 
-def _how_it_ended(image: ImageRow) -> str:
+def how_it_ended(image: ImageRow) -> str:
+    """Words about an image that has ended, like `failed (execution_error)`."""
     return f"failed ({image.code})" if image.state == "failed" else _ENDED[image.state]
 
 

@@ -17,6 +17,8 @@ from comfyledger.errors import Refused
 def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
     """Retry exactly what failed, was parked or is held. Attempts continue to count, budgets are renewed.
 
+    The answer counts the images, and those of the same label that failed because these did.
+
     Raises Refused(nothing_to_do) if there is no such image, and Refused(take_missing) if a person must first choose
     files: another attempt would replace those that wait.
     """
@@ -45,8 +47,11 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
             upload=tuple(image.index for image in parked),
         )
     )
-    _take_up_what_is_made_from(draft, command, {ImageAt(batch.batch_id, image.index) for image in failed})
-    return Changed(len(failed) + len(parked), left_as_they_are(chosen, failed + parked))
+    again = {ImageAt(batch.batch_id, image.index) for image in failed}
+    also = _take_up_what_is_made_from(draft, command, again)
+    mine = [event for event in also if draft.state.the_batch(event.batch_id).label == batch.label]
+    count = len(failed) + len(parked) + sum(len(event.images) for event in mine)
+    return Changed(count, left_as_they_are(chosen, failed + parked))
 
 
 def _is_parked(image: ImageRow) -> bool:
@@ -56,10 +61,9 @@ def _is_parked(image: ImageRow) -> bool:
     return image.state == "parked" or any(upload.state == "parked" for upload in image.uploads)
 
 
-def _take_up_what_is_made_from(draft: Draft, command: RetryBatch, again: set[ImageAt]) -> None:
-    """Try again what failed because images could not be had that are tried `again` now, level by level.
-
-    A batch that somebody cancelled stays as it is.
+def _take_up_what_is_made_from(draft: Draft, command: RetryBatch, again: set[ImageAt]) -> list[BatchReopened]:
+    """Try again what failed because images could not be had that are tried `again` now, level by level. Returns the
+    events. A batch that somebody cancelled stays as it is.
     """
     known = (draft.state.prompt(one.batch_id, index) for one in command.also for index in one.prompts)
     prompts = sorted((prompt for prompt in known if prompt is not None), key=lambda prompt: prompt.depth)
@@ -72,10 +76,14 @@ def _take_up_what_is_made_from(draft: Draft, command: RetryBatch, again: set[Ima
             again |= {ImageAt(prompt.batch_id, index) for index in images}
             taken.setdefault(prompt.batch_id, []).append(prompt)
             sources.setdefault(prompt.batch_id, source)
+    events = []
     for batch_id, of_batch in taken.items():
         images = tuple(sorted(index for prompt in of_batch for index in _lacking_an_input(draft, prompt)))
         render = tuple(sorted(prompt.index for prompt in of_batch))
-        draft.emit(BatchReopened(batch_id, by=command.label, render=render, images=images, source=sources[batch_id]))
+        events.append(BatchReopened(batch_id, by=command.label, render=render, images=images, source=sources[batch_id]))
+    for event in events:
+        draft.emit(event)
+    return events
 
 
 def _lacking_an_input(draft: Draft, prompt: PromptRow) -> tuple[int, ...]:

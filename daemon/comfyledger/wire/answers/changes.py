@@ -15,7 +15,8 @@ class ChangedCount(Answer, frozen=True):
     images: Annotated[
         int,
         Meta(
-            description="How many images were changed. For `pause` and `resume` of a batch: how many are pending. For "
+            description="How many images were changed. For `retry`, with those of the same label that failed because "
+            "these did. For `pause` and `resume` of a batch: how many are pending. For "
             "any other scope: 0.",
             examples=[2],
         ),

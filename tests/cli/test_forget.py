@@ -20,7 +20,7 @@ def forgetful(door: Any) -> None:
     def answer(asked: dict[str, Any]) -> wire.Forgotten:
         before = "B2" if asked.get("username") and not asked.get("before") else ""
         dry_run = asked.get("dry_run", False)
-        return wire.Forgotten(1, 2, 0 if dry_run else 3, 2, {"disk": 1}, before, dry_run)
+        return wire.Forgotten(1, 2, 0 if dry_run else 3, 2, {"disk": 1}, before, dry_run, 0 if dry_run else 1)
 
     door.answers["forget"] = answer
 
@@ -38,13 +38,14 @@ def test_nothing_is_forgotten_before_a_person_agrees(door: Any, run: Any) -> Non
     assert asked(door)[1:] == [(True, ""), (False, "")]
     assert "Forgotten: 2 images of 1 batch;" in result.stdout
     assert "keep 1 in disk" in result.stdout
-    assert "Texts erased: 3" in result.stdout
+    assert "Texts erased: 3. Input files forgotten: 1." in result.stdout
 
 
 def test_a_dry_run_changes_nothing(door: Any, run: Any) -> None:
     result = run("forget", BATCH, "--dry-run")
     assert (result.exit_code, asked(door)) == (base.DONE, [(True, "")])
     assert "Would be forgotten" in result.stdout
+    assert "Input files that nothing else was made from go as well." in " ".join(result.stdout.split())
 
 
 def test_a_user_is_forgotten_to_the_last_page(door: Any, run: Any) -> None:
@@ -52,7 +53,7 @@ def test_a_user_is_forgotten_to_the_last_page(door: Any, run: Any) -> None:
     assert asked(door) == [(True, ""), (True, "B2"), (False, ""), (False, "B2")]
     assert all(one["stores"] for one in door.requests("forget"))
     said = json.loads(result.stdout)
-    assert said == {"batches": 2, "images": 4, "texts": 6, "deletions": 4, "left": {"disk": 2}}
+    assert said == {"batches": 2, "images": 4, "texts": 6, "deletions": 4, "left": {"disk": 2}, "inputs": 2}
 
 
 def test_images_are_named_by_index_or_by_name(door: Any, run: Any) -> None:

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from comfyledger.core.reports import InputUnused
 from comfyledger.engine import engine as engine_module
 from comfyledger.server import tokens
 from comfyledger.server.v1 import held
@@ -158,6 +159,19 @@ async def test_what_is_given_up_is_deleted_and_that_is_recorded(door: Any) -> No
     assert (await put(door, PNG))[0] == 201
     assert await recorded() == [*kinds, "input_added"]
     assert len(kept(door)) == 1
+
+
+async def test_a_client_gives_up_what_has_expired_here_and_is_still_at_comfyui(door: Any) -> None:
+    path = door.folder / "state" / "tokens.json"
+    token = tokens.add(path, "one", "submit_configured", 0.0)
+    door.context.access.keyring.refresh()
+    await put(door, PNG, token=token)
+    await put(door, PNG)
+    await door.context.engine.report(InputUnused(NAME.removeprefix("sha256:"), "expired"))
+    async with aiohttp.ClientSession(door.url, headers={"Authorization": f"Bearer {token}"}) as http:
+        answers = [await http.delete(f"{INPUTS}/{NAME}") for _ in range(2)]
+        assert [answer.status for answer in answers] == [200, 404]
+        assert "labels" not in await answers[0].json()
 
 
 async def test_an_operator_gives_up_what_others_have(door: Any) -> None:

@@ -92,4 +92,5 @@ def _together(done: list[Forgotten], before: str, dry_run: bool) -> wire.Forgott
         left=left,
         before=before,
         dry_run=dry_run,
+        inputs=sum(one.inputs for one in done),
     )

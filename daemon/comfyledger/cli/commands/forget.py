@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 import click
 
@@ -12,6 +13,8 @@ from comfyledger.cli.commands.batches import image_option
 from comfyledger.cli.ui.bars import live_line
 from comfyledger.cli.ui.terminal import say, say_json, several
 from comfyledger.client import Client
+
+INPUTS: Final = "Input files that nothing else was made from go as well."
 
 
 @click.command()
@@ -33,7 +36,8 @@ async def forget(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Erase prompts, inputs, graphs, error texts and files for good. Numbers and names stay used.
+    """Erase prompts, inputs, graphs, error texts and files for good. Numbers and names stay used. Input files that
+    nothing else was made from are erased too.
 
     WHAT is a batch, an image as BATCH_ID/INDEX, or the whole name of an image, folder included. Without --stores the
     files in the stores stay. Earlier backups still hold the erased texts.
@@ -45,7 +49,7 @@ async def forget(
     if dry_run:
         return _say(plan, as_json)
     if not yes and not as_json:
-        click.confirm(f"{_counted(plan)} This cannot be undone. Forget them?", abort=True, err=True)
+        click.confirm(f"{_counted(plan)} {INPUTS} This cannot be undone. Forget them?", abort=True, err=True)
     return _say(await _forget(client, asked, dry_run=False, as_json=as_json), as_json)
 
 
@@ -95,6 +99,7 @@ def _with(done: wire.Forgotten, page: wire.Forgotten) -> wire.Forgotten:
         done.deletions + page.deletions,
         left,
         dry_run=done.dry_run,
+        inputs=done.inputs + page.inputs,
     )
 
 
@@ -109,7 +114,8 @@ def _say(found: wire.Forgotten, as_json: bool) -> int:
     if as_json:
         say_json(found)
     elif found.dry_run:
-        say(f"Would be forgotten: {_counted(found)}")
+        say(f"Would be forgotten: {_counted(found)} {INPUTS}")
     else:
-        say(f"Forgotten: {_counted(found)} Texts erased: {found.texts:,}.")
+        inputs = f" Input files forgotten: {found.inputs:,}." if found.inputs else ""
+        say(f"Forgotten: {_counted(found)} Texts erased: {found.texts:,}.{inputs}")
     return DONE

@@ -93,7 +93,7 @@ def inputs_to_forget(
         for row, use in known
         if not row.forgetting
     ]
-    return [(row, labels) for row, labels in found if labels or (row.sha256 in copies and not row.labels)]
+    return [(row, labels) for row, labels in found if labels or (row.sha256 in copies and not row.every_label)]
 
 
 def _is_last_of_label(row: InputRow, use: InputUse, label: str) -> bool:

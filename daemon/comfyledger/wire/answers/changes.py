@@ -84,6 +84,14 @@ class Forgotten(Answer, frozen=True):
         str, Meta(description="For the next page of a user; empty at the end.", examples=["01M82DA9EJBQZAAZJR4D2RM95D"])
     ] = ""
     dry_run: Annotated[bool, Meta(description="Whether this was a dry run: nothing was changed.")] = False
+    inputs: Annotated[
+        int,
+        Meta(
+            description="How many input files were forgotten too, because nothing else was made from them, and copies "
+            "of these images that ComfyUI loads; not counted in a dry run.",
+            examples=[1],
+        ),
+    ] = 0
 
 
 class SeriesHeld(Answer, frozen=True):

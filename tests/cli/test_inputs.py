@@ -14,7 +14,7 @@ import pytest
 
 from comfyledger.cli import adding, base
 from comfyledger.cli.adding import FileToAdd
-from comfyledger.cli.typed_values import input_pair
+from comfyledger.cli.typed_values import input_pair, input_values
 from comfyledger.client import Client
 from comfyledger.wire import FileAsked
 from support.door import door as real_door
@@ -124,3 +124,23 @@ def test_a_file_of_text_is_its_text_and_any_other_is_an_input_file(tmp_path: Pat
     assert input_pair(f"p=@{tmp_path}/zeros.txt") == ("p", FileToAdd(tmp_path / "zeros.txt"))
     assert input_pair(f"p={NAME}") == ("p", FileAsked(input=NAME))
     assert input_pair("p=sha256:no") == ("p", "sha256:no")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (NAME, FileAsked(input=NAME)),
+        ("image:Areg_opal-fever_image_1", FileAsked(image="Areg_opal-fever_image_1")),
+        ("image:Nino K/x", FileAsked(image="Nino K/x")),
+        ("image: a fox", "image: a fox"),
+        (f'"{NAME}"', NAME),
+        ('"image:fox"', "image:fox"),
+    ],
+)
+def test_a_file_may_be_named_and_quotes_make_it_a_text(typed: str, meant: Any) -> None:
+    assert input_pair(f"p={typed}") == ("p", meant)
+    assert input_values(f"p={typed},7") == ("p", [meant, 7])
+
+
+def test_a_list_has_files_as_objects_and_texts_in_quotes() -> None:
+    assert input_values('p=["image:fox", {"image": "x"}]') == ("p", ["image:fox", {"image": "x"}])

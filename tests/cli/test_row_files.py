@@ -52,6 +52,23 @@ def test_a_quoted_cell_may_have_separators_quotes_and_lines() -> None:
     assert rows_of(text) == [(2, first), (4, {"username": "Bo", "character": "Jade", "prompt": "x"})]
 
 
+def test_a_cell_may_name_a_file_and_quotes_make_it_a_text() -> None:
+    sha256 = f"sha256:{'ab' * 32}"
+    text = f'username,p,q,r\nAreg,{sha256},image:a/b_1,image: a fox\nBo,"""{sha256}""","""image:fox""",x\n'
+    files = {"p": {"input": sha256}, "q": {"image": "a/b_1"}}
+    assert rows_of(text) == [
+        (2, {"username": "Areg", **files, "r": "image: a fox"}),
+        (3, {"username": "Bo", "p": sha256, "q": "image:fox", "r": "x"}),
+    ]
+    assert fields_of(rows_of(text)[0][1])["inputs"] == {**files, "r": "image: a fox"}
+
+
+def test_a_line_of_json_names_a_file_as_the_wire_does() -> None:
+    cells = {"p": {"image": {"request_id": "r", "index": 2}}, "q": "image:fox"}
+    ((_, found),) = rows_of(json.dumps(cells), is_csv=False)
+    assert fields_of(found)["inputs"] == cells
+
+
 def test_a_row_may_have_fewer_cells_and_empty_ones_too_many() -> None:
     assert rows_of("username,character,,\nAreg\n") == [(2, {"username": "Areg"})]
     assert rows_of("username,character,,\nAreg,b,,,\n") == [(2, {"username": "Areg", "character": "b"})]

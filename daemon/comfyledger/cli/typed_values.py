@@ -19,34 +19,43 @@ from comfyledger.errors import Refused
 
 HEAD_BYTES: Final = 65_536
 _INPUT: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_IMAGE: Final = re.compile(r"image:(\S.*)")
 
 
 def input_pair(given: str) -> tuple[str, wire.InputValue | FileToAdd]:
-    """Parse NAME=VALUE. VALUE is a JSON scalar, the name of an input file, `@FILE` for a file, or else text.
+    """Parse NAME=VALUE. VALUE is as in `input_value`, or `@FILE` for a file.
 
     A file of text is its text; any other file becomes an input file.
     """
     name, found, text = given.partition("=")
     if not found or not name:
         raise click.BadParameter(f"{given!r} is not NAME=VALUE.")
-    if _INPUT.fullmatch(text):
-        return name, wire.FileAsked(input=text)
     if not text.startswith("@"):
-        return name, scalar(text)
+        return name, input_value(text)
     if _is_binary(text[1:]):
         return name, FileToAdd(Path(text[1:]))
     return name, _read(text[1:]).removesuffix("\n")
 
 
-def input_values(given: str) -> tuple[str, list[wire.Scalar]]:
-    """Parse NAME=V1,V2: each as in `input_pair`. Texts with commas come as a JSON list."""
+def input_values(given: str) -> tuple[str, list[wire.InputValue]]:
+    """Parse NAME=V1,V2: each as in `input_value`. Texts with commas come as a JSON list, and files there as objects."""
     name, found, text = given.partition("=")
     if not found or not name:
         raise click.BadParameter(f"{given!r} is not NAME=V1,V2.")
     if not text.startswith("["):
-        return name, [scalar(one) for one in text.split(",")]
-    values: list[wire.Scalar] = _json(text, list, "list")
+        return name, [input_value(one) for one in text.split(",")]
+    values: list[wire.InputValue] = _json(text, list, "list")
     return name, values
+
+
+def input_value(text: str) -> wire.InputValue:
+    """An input file, `sha256:` and 64 digits; an earlier image, `image:` and its name; else as `scalar`. A text that
+    begins so is written as in JSON, in quotes.
+    """
+    if _INPUT.fullmatch(text):
+        return wire.FileAsked(input=text)
+    image = _IMAGE.fullmatch(text)
+    return wire.FileAsked(image=image[1]) if image is not None else scalar(text)
 
 
 def workflow_or_graph(given: str) -> str | dict[str, Any]:

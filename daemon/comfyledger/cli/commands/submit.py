@@ -36,9 +36,9 @@ _UNDECIDED: Final = frozenset({"not_running", "timeout", "protocol_version", "in
 """The connection or the answer was lost, so the daemon may have made the batch."""
 
 
-def _swept(each: Iterable[tuple[str, list[wire.Scalar]]]) -> dict[str, list[wire.Scalar]]:
+def _swept(each: Iterable[tuple[str, list[wire.InputValue]]]) -> dict[str, list[wire.InputValue]]:
     """The values of an input that is named again are more of its values."""
-    found: dict[str, list[wire.Scalar]] = {}
+    found: dict[str, list[wire.InputValue]] = {}
     for name, values in each:
         found.setdefault(name, []).extend(values)
     return found
@@ -132,8 +132,8 @@ def _check_of_rows(options: dict[str, Any], rows: RowFile) -> None:
     type=input_pair,
     metavar="NAME=VALUE",
     multiple=True,
-    help="A JSON scalar, text, the name of an input file (sha256:...), or @FILE; may be repeated. Text in FILE is the"
-    " value; a picture or any other file is added as an input file.",
+    help="A JSON scalar, text, an input file (sha256:...), an earlier image (image:NAME), or @FILE; may be repeated."
+    " Text in FILE is the value; a picture or any other file is added as an input file.",
 )
 @click.option(
     "--each",

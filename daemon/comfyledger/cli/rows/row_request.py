@@ -14,7 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from comfyledger.cli.typed_values import scalar
+import msgspec
+
+from comfyledger import wire
+from comfyledger.cli.typed_values import input_value
 from comfyledger.errors import Refused
 
 NEEDED: Final = ("username", "character")
@@ -67,9 +70,16 @@ class RequestIds:
 
 
 def _input(column: str, cell: Any) -> Any:
-    if cell is None or isinstance(cell, str | int | float):
+    if cell is None or isinstance(cell, str | int | float) or _names_file(cell):
         return cell
-    raise _wrong(column, "a text, a number, true, false or null")
+    raise _wrong(column, 'a text, a number, true, false, null, or a file: {"input": ...} or {"image": ...}')
+
+
+def _names_file(cell: Any) -> bool:
+    try:
+        return isinstance(msgspec.convert(cell, wire.FileAsked), wire.FileAsked)
+    except msgspec.ValidationError:
+        return False
 
 
 def _text(column: str, cell: Any) -> str:
@@ -128,5 +138,9 @@ COLUMNS: Final[dict[str, Callable[[str, Any], Any]]] = {
 
 
 def from_texts(cells: Mapping[str, str]) -> dict[str, Any]:
-    """The cells of CSV: an input may be a JSON scalar, like on the command line."""
-    return {column: cell if column in COLUMNS else scalar(cell) for column, cell in cells.items()}
+    """The cells of CSV: an input may be a JSON scalar or a file, like on the command line."""
+    return {column: cell if column in COLUMNS else _typed(cell) for column, cell in cells.items()}
+
+
+def _typed(cell: str) -> Any:
+    return msgspec.to_builtins(input_value(cell))

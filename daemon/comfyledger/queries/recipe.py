@@ -73,6 +73,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
     number: int
     prompt_id: str
+    backend: str
     version: str
     left_out: tuple[str, ...] | None
     outputs: tuple[int, ...]
@@ -132,8 +133,8 @@ class Run:
                 pass
 
     def _sent(self, event: PromptSubmitting, at_ms: int) -> Attempt:
-        seen = (event.version, event.left_out, event.outputs)
-        return Attempt(event.attempt, event.prompt_id, *seen, self._images, self._loads, self._first_number, at_ms)
+        sent = (event.attempt, event.prompt_id, event.backend, event.version, event.left_out, event.outputs)
+        return Attempt(*sent, self._images, self._loads, self._first_number, at_ms)
 
 
 class Made(NamedTuple):
@@ -159,6 +160,11 @@ class Made(NamedTuple):
         return self.run.attempt.loads if self.run.attempt is not None else self.prompt.loads
 
     @property
+    def backend(self) -> str:
+        """The ComfyUI of the attempt; of none the one that is chosen already."""
+        return self.run.attempt.backend if self.run.attempt is not None else self.prompt.backend
+
+    @property
     def names(self) -> dict[str, str]:
         """The names of the files at ComfyUI, by address."""
         if self.template is None:
@@ -177,9 +183,9 @@ async def recipe(context: Dependencies, message: wire.GetRecipe) -> wire.Recipe:
     run = await _run(reader, batch, prompt, image)
     images = await reader.these_images(batch.batch_id, prompt.images)
     texts = await _texts(reader, batch, prompt, image)
-    classes = context.node_classes.get(prompt.backend)
-    info = classes.current() if classes is not None else None
-    made = Made(batch, prompt, image, images, *texts, run, await _gone(context, prompt, image), info)
+    made = Made(batch, prompt, image, images, *texts, run, await _gone(context, prompt, image))
+    classes = context.node_classes.get(made.backend)
+    made = made._replace(info=classes.current() if classes is not None else None)
     return recipe_of(made, with_graph=message.graph)
 
 
@@ -253,7 +259,7 @@ def recipe_of(made: Made, *, with_graph: bool) -> wire.Recipe:
             wire.ImageGiven(one.index, one.number, one.file, one.public_id, one.medium, one.output)
             for one in made.images
         ],
-        backend=prompt.backend,
+        backend=made.backend,
         prompt=prompt.index,
         requested_at_ms=batch.at_ms,
         finished_at_ms=made.run.finished_at_ms,

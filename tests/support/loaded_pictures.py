@@ -26,9 +26,9 @@ NAME = f"comfyledger/{SHA256[:2]}/{SHA256}.png"
 INPUT = {"input": f"sha256:{SHA256}"}
 
 
-async def add(house: House, body: bytes) -> None:
+async def add(house: House, body: bytes, label: str = "app") -> None:
     """Add a file as `curl -T` does."""
-    headers = {"Authorization": f"Bearer {house.daemon.token}", "Comfyledger-Client": "app"}
+    headers = {"Authorization": f"Bearer {house.daemon.token}", "Comfyledger-Client": label}
     url = f"{house.daemon.url}/v1/inputs"
     async with aiohttp.ClientSession() as http, http.put(url, data=body, headers=headers) as answer:
         said = json.loads(await answer.text())

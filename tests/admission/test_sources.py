@@ -189,3 +189,25 @@ async def test_what_a_recipe_cannot_load_any_more_is_refused_unless_it_is_replac
         assert (caught.value.data["code"], caught.value.data["path"]) == ("input_missing", "$.data.like")
         again = await app.ask("submit_batch", request_id="r3", like=like, inputs={"1.image": "people/b.png"})
         assert await loads(door, again) == ()
+
+
+async def test_an_explanation_shows_what_an_image_loads_and_what_loads_it(door: Any) -> None:
+    async with door.app("app") as app:
+        await paused(app)
+        await add(door)
+        first = await app.submit("r0", quantity=2)
+        graph = {**GRAPH, "3": node("LoadImage", image={"input": f"sha256:{CAT}"})}
+        second = await from_image(app, "r1", f"{first['batch_id']}/1", workflow=graph)
+        third = await from_image(app, "r2", f"{second['batch_id']}/1")
+        story = await app.ask("explain", what=f"{second['batch_id']}/1")
+        assert [(one["input"], one.get("image"), one.get("sha256")) for one in story["loads"]] == [
+            ("1.image", f"{first['batch_id']}/1", None),
+            ("3.image", None, CAT),
+        ]
+        assert story["loaded_by"] == [third["batch_id"]]
+        whole = await app.ask("explain", what=first["batch_id"])
+        assert ("loads" in whole, whole["loaded_by"]) == (False, [second["batch_id"]])
+        await app.ask("cancel", batch_id=third["batch_id"])
+        await app.ask("forget", batch_id=third["batch_id"])
+        for what in (third["batch_id"], f"{third['batch_id']}/1"):
+            assert "loads" not in await app.ask("explain", what=what)

@@ -378,6 +378,10 @@ def test_batches_that_were_made_like_an_image_are_named(batch: Any) -> None:
     assert descent(msgspec.structs.replace(story, made_like_more=True)) == others
     loaded = msgspec.structs.replace(story, loaded_by=["b4"], loaded_by_more=True)
     assert descent(loaded) == [*lines, "Batch b4 loads it.", "There are others that load it."]
+    files = [wire.RecipeFile("picture", "5.image", "b0/2"), wire.RecipeFile("7.image", "7.image", sha256="ab")]
+    loading = msgspec.structs.replace(story, loads=files, loads_more=True)
+    made = ["Made from image b0/2, as picture.", "Made from input sha256:ab, as 7.image."]
+    assert descent(loading) == [*made, "It was made from other files too.", *lines]
     assert descent(told(subject="image", image=IMAGE, batch=batch())) == []
 
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, get_args
 
 import msgspec
 
 from comfyledger import wire
+from comfyledger.comfyui.graph.plan import Plan
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import NUMBER_DIGITS_MAX, series_of
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
-from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
+from comfyledger.core.values import EVERYTHING, LoadedFile, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.eventlog import Line
-from comfyledger.ledger.ports import ImageFilter, LogWanted, Reader
-from comfyledger.queries import reasons, serialize
+from comfyledger.ledger.ports import Descent, ImageFilter, LogWanted, Reader
+from comfyledger.queries import reasons, recipe, serialize
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.queries.names_asked import numbered, place_named, places_in_series
 from comfyledger.queries.situation import situation_of
@@ -39,6 +40,7 @@ WHOLE_MAX: Final = 100
 EVERYDAY: Final = frozenset(
     ("prompt_submitting", "prompt_accepted", "prompt_finished", "image_kept", "upload_started", "image_uploaded")
 )
+LOADS_MAX: Final = 100
 PROMPT_SLICE: Final = 50_000
 PROMPT_LINES_MAX: Final = 1_000_000
 """How far back a prompt id is searched, in reads of `PROMPT_SLICE` lines so that others may read in between."""
@@ -247,10 +249,8 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
         number=image.number,
         next=series.next if series is not None else 0,
         left_out=left_out,
-        made_like=list(made.like),
-        made_like_more=made.like_more,
-        loaded_by=list(made.loading),
-        loaded_by_more=made.loading_more,
+        **_loading(batch, () if image.is_forgotten else prompt.loads),
+        **_descent(made),
     )
 
 
@@ -272,11 +272,34 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
         batch=await _batch_info(context, batch),
         series=batch.series,
         left_out=left_out,
-        made_like=list(made.like),
-        made_like_more=made.like_more,
-        loaded_by=list(made.loading),
-        loaded_by_more=made.loading_more,
+        **_loading(batch, _loads_of(prompts, images)),
+        **_descent(made),
     )
+
+
+def _loads_of(prompts: Iterable[PromptRow], images: Iterable[ImageRow]) -> Iterator[LoadedFile]:
+    """What prompts load whose images are not all forgotten."""
+    alive = {image.prompt for image in images if not image.is_forgotten}
+    yield from (load for prompt in prompts if prompt.index in alive for load in prompt.loads)
+
+
+def _loading(batch: BatchRow, loads: Iterable[LoadedFile]) -> dict[str, Any]:
+    """The files that a story names, each once for each input."""
+    found = list(dict.fromkeys(loads))
+    if not found:
+        return {}
+    shown = recipe.files(msgspec.convert(batch.plan, Plan), found[:LOADS_MAX], {})
+    return {"loads": shown, "loads_more": len(found) > LOADS_MAX}
+
+
+def _descent(made: Descent) -> dict[str, Any]:
+    """What was made from it, as a story names it."""
+    return {
+        "made_like": list(made.like),
+        "made_like_more": made.like_more,
+        "loaded_by": list(made.loading),
+        "loaded_by_more": made.loading_more,
+    }
 
 
 def _owed_together(images: list[ImageRow], prompts: list[PromptRow], there: reasons.Situation) -> list[wire.OwedInfo]:

@@ -249,7 +249,7 @@ def recipe_of(made: Made, *, with_graph: bool) -> wire.Recipe:
         workflow=batch.workflow,
         inputs=None if made.inputs is None else by_name(plan, made.inputs),
         defaults=_defaults(plan, made),
-        files=files(plan, made),
+        files=files(plan, made.loads, made.names),
         seed=prompt.seed,
         seeds=list(plan.seeds),
         batch_size=batch_size(made.images, attempt),
@@ -330,10 +330,9 @@ def _defaults(plan: Plan, made: Made) -> dict[str, Any]:
     return defaults(plan, made.template, {**made.inputs, **{load.at: "" for load in made.loads}})
 
 
-def files(plan: Plan, made: Made) -> list[wire.RecipeFile]:
-    """The files that the graph loads, with their names in the workflow and at ComfyUI."""
+def files(plan: Plan, loads: Iterable[LoadedFile], names: Mapping[str, str]) -> list[wire.RecipeFile]:
+    """Files that a graph loads. `names`: their names at ComfyUI, by address."""
     called = {address: name for name, address in plan.inputs.items()}
-    names = made.names
     return [
         wire.RecipeFile(
             called.get(load.at, load.at),
@@ -344,7 +343,7 @@ def files(plan: Plan, made: Made) -> list[wire.RecipeFile]:
             load.size_bytes,
             names.get(load.at, ""),
         )
-        for load in made.loads
+        for load in loads
     ]
 
 

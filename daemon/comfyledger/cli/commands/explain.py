@@ -125,15 +125,22 @@ def _batch_line(batch: wire.BatchInfo) -> str:
 
 
 def descent(found: wire.Explanation) -> list[str]:
-    """The batches that were made like it, and those that load it."""
+    """The files that it was made from, the batches that were made like it, and those that load it."""
+    loads = [f"Made from {_file(one)}." for one in found.loads]
     like = [f"Batch {batch_id} was made like it." for batch_id in found.made_like]
     loading = [f"Batch {batch_id} loads it." for batch_id in found.loaded_by]
     return [
+        *loads,
+        *(["It was made from other files too."] if found.loads_more else []),
         *like,
         *(["There are others that were made like it."] if found.made_like_more else []),
         *loading,
         *(["There are others that load it."] if found.loaded_by_more else []),
     ]
+
+
+def _file(one: wire.RecipeFile) -> str:
+    return f"image {one.image}, as {one.input}" if one.image else f"input sha256:{one.sha256}, as {one.input}"
 
 
 def ending(found: wire.Explanation) -> list[str]:

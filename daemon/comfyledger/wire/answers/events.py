@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from comfyledger.wire.answers.batches import BatchInfo, ImageInfo
 from comfyledger.wire.answers.parts import Answer, BatchId, Epoch, Sentence, Series
+from comfyledger.wire.answers.recipes import RecipeFile
 
 SubscriptionId = Annotated[str, Meta(description="The subscription that this is for.", examples=["s1"])]
 EventPosition = Annotated[int, Meta(description="The event's place in the log.", examples=[14])]
@@ -189,6 +190,14 @@ class Explanation(Answer, frozen=True):
         bool,
         Meta(description="Whether there are more such batches: at most 100 are named."),
     ] = False
+    loads: Annotated[
+        list[RecipeFile],
+        Meta(
+            description="The files that the image, or any image of the batch, is made from: input files and earlier "
+            "images, each once for each input of the workflow; `file` is empty."
+        ),
+    ] = []
+    loads_more: Annotated[bool, Meta(description="Whether there are more such files: at most 100 are named.")] = False
     loaded_by: Annotated[
         list[str],
         Meta(

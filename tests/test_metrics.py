@@ -33,6 +33,7 @@ from comfyledger.core.events import (
     stream_of,
 )
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow, Row, row_id
+from comfyledger.core.scheduling.effects import FollowPrompt, SubmitPrompt
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
 from comfyledger.core.values import ImageNamed, OutputNamed, PromptFixed, StoreRef
 from comfyledger.ledger.eventlog import Line, encode
@@ -225,8 +226,17 @@ def test_the_oldest_owed_image_is_of_a_batch_that_owes_and_is_not_held() -> None
         batch(batch_id="new", at_ms=4, pending=2),
         batch(batch_id="old", at_ms=3, kept=1),
     ]
-    standing = summary_of(batches, [PromptRow("new", 1, (1,), 7, "main")], ["follow"], ["store/x"], {"spool": "full"})
+    prompts = [PromptRow("new", 1, (1,), 7), PromptRow("new", 2, (2,), 7, "main", state="accepted")]
+    prompts.append(PromptRow("new", 3, (3,), 7, "main", state="finished"))
+    running = [
+        FollowPrompt("new", 2, 1, "main", "p", (2,)),
+        SubmitPrompt("new", 1, 1, "other"),
+        SubmitPrompt("new", 2, 1, "main"),
+    ]
+    standing = summary_of(batches, prompts, running, ["store/x"], {"spool": "full"})
     assert standing.oldest_ms == 3
+    assert standing.running == {"follow": 1, "submit": 2}
+    assert (standing.at_backends, standing.fetching) == ({"main": 1, "other": 1}, {"main": 1})
     assert standing.batches == {"open": 2, "held": 1}
     assert standing.images == {"pending": 3, "kept": 1}
     assert [standing.why(lane) for lane in ("spool", "store/x", "store/y")] == ["full", "person", ""]

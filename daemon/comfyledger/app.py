@@ -56,6 +56,7 @@ from comfyledger.startup.open_state import State, in_state_folder, open_state
 from comfyledger.startup.usable import refuse_mistakes
 from comfyledger.workers.batch_log import BatchLog
 from comfyledger.workers.comfyui.fetch import SLOW_TIMES
+from comfyledger.workers.comfyui.throughput import Throughput
 from comfyledger.workers.file_source import FileSource
 from comfyledger.workers.inputs.fetch import InputFetcher
 from comfyledger.workers.process import signal_handlers
@@ -170,7 +171,7 @@ async def _report_ready(
         position=context.view.position,
         ledger=str(settings.ledger_path),
     )
-    for one in context.backends():
+    for one in context.backends(context.view.open_work()):
         log.info("comfyui.used", comfyui=one.name, url=one.url)
     for name, store in context.stores.items():
         log.info("store.used", store=name, place=store.identity or store.problem)
@@ -288,7 +289,8 @@ async def _context(
 ) -> Context:
     """What the server answers from."""
     started, metrics = time.monotonic(), Metrics()
-    engine.observe(_counting(metrics), BatchLog())
+    throughput = Throughput(engine.view.prompt, time.monotonic)
+    engine.observe(_counting(metrics), BatchLog(), throughput)
     return Context(
         engine=engine,
         view=engine.view,
@@ -309,7 +311,7 @@ async def _context(
         embeddings={name: Embeddings(backend.client) for name, backend in backends.items()},
         tools=tools,
         characters=characters,
-        backends=lambda: [backend.info() for backend in backends.values()],
+        backends=lambda standing: [backend.info(standing, throughput) for backend in backends.values()],
         uptime_s=lambda: int(time.monotonic() - started),
         version=__version__,
         metrics=metrics,

@@ -279,11 +279,11 @@ async def test_a_paused_lane_shows_and_no_users_name(door: Any) -> None:
 
 async def test_without_any_comfyui_the_door_is_not_ready_and_deaf_sockets_show(door: Any) -> None:
     backends = [BackendInfo("main", "http://there", connected=False, reconnects=3, deaf=2)]
-    reasons, parts = readiness(replace(door.context, backends=lambda: backends), is_known=True)
+    reasons, parts = readiness(replace(door.context, backends=lambda _: backends), is_known=True)
     assert [reason["code"] for reason in reasons] == ["comfyui_not_connected"]
     assert parts["comfyui"] == {"main": {"connected": False, "reconnects": 3, "deaf_sockets": 2}}
     backends.append(BackendInfo("other", "http://here", connected=True))
-    assert readiness(replace(door.context, backends=lambda: backends), is_known=True)[0] == []
+    assert readiness(replace(door.context, backends=lambda _: backends), is_known=True)[0] == []
 
 
 async def test_without_room_the_door_is_not_ready(open_door: Any, tmp_path: Path) -> None:

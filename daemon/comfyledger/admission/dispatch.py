@@ -30,7 +30,7 @@ from comfyledger.core.results import Accepted, Changed
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import ImageFilter
-from comfyledger.queries import explain, listings, recipe, serialize
+from comfyledger.queries import backends, explain, listings, recipe, serialize
 from comfyledger.queries.dependencies import Dependencies
 
 
@@ -301,7 +301,7 @@ async def _server_info(context: Dependencies) -> wire.Info:
         open=context.open_counts(),
         lanes=shown,
         waiting=context.waiting(),
-        backends=context.backends(),
+        backends=list(backends.shown(context, shown)),
         stores=[wire.StoreInfo(one.name, one.kind, one.identity, one.problem) for one in context.stores.values()],
         workflows=sorted(context.policy.workflows),
         characters=len(context.characters.now.by_slug),

@@ -50,6 +50,10 @@ SECTIONS: Final = {
         "backup": "Copy the ledger into FILE, or into FOLDER under a name with date and position.",
         "restore": "Restore the ledger from a backup FILE, or with --accept-loss from its remains.",
     },
+    "ComfyUI": {
+        "backends": "List the ComfyUIs: state, version, prompts there, and what each has done.",
+        "drain": "Pause a ComfyUI, and show what it still has.",
+    },
     "The daemon": {
         "run": "Run the daemon until SIGTERM or Ctrl-C.",
         "config": "Check the configuration, print it, or print an example.",
@@ -70,6 +74,7 @@ SECTIONS: Final = {
 _PLACES: Final = {
     "token": ("tokens", "token"),
     "input": ("inputs", "inputs"),
+    "drain": ("backends", "drain"),
     "import": ("import_store", "import_store"),
     **{name: ("batches", name) for name in ("images", "cancel", "retry", "pause", "resume")},
 }

@@ -28,11 +28,11 @@ T = TypeVar("T")
 
 
 class Running:
-    """What one server is seen running. `timeout_s`: how long a prompt may run."""
+    """What one server is seen running. `prompt_id`: empty if nothing. `timeout_s`: how long a prompt may run."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._prompt_id = ""
+        self.prompt_id = ""
         self._since_s = 0.0
         self._fallen: OrderedDict[str, float] = OrderedDict()
         self._stopped: OrderedDict[str, bool] = OrderedDict()
@@ -48,29 +48,29 @@ class Running:
 
     def starts(self, prompt_id: str, now_s: float) -> None:
         """A prompt is seen running. If it ran when the socket closed, it has been running since then."""
-        if prompt_id != self._prompt_id:
-            self._prompt_id, self._since_s = prompt_id, self._fallen.pop(prompt_id, now_s)
+        if prompt_id != self.prompt_id:
+            self.prompt_id, self._since_s = prompt_id, self._fallen.pop(prompt_id, now_s)
 
     def ends(self, prompt_id: str) -> None:
-        if prompt_id == self._prompt_id:
-            self._prompt_id = ""
+        if prompt_id == self.prompt_id:
+            self.prompt_id = ""
 
     def fell(self) -> None:
         """The socket has closed, and perhaps the server has ended too: a lookup finds out."""
-        if self._prompt_id:
-            remember(self._fallen, self._prompt_id, self._since_s, FALLEN_KEPT)
-            self._prompt_id = ""
+        if self.prompt_id:
+            remember(self._fallen, self.prompt_id, self._since_s, FALLEN_KEPT)
+            self.prompt_id = ""
 
     def was(self, prompt_id: str) -> bool:
         """Whether a prompt that is gone was running by the last message about it."""
-        return prompt_id in self._fallen or prompt_id == self._prompt_id
+        return prompt_id in self._fallen or prompt_id == self.prompt_id
 
     # ---- too long
 
     def overdue(self, now_s: float) -> str | None:
         """The prompt that has run too long, unless it is handled already."""
-        due = self._prompt_id and self._prompt_id not in self._stopped and now_s - self._since_s >= self._timeout_s
-        return self._prompt_id if due else None
+        due = self.prompt_id and self.prompt_id not in self._stopped and now_s - self._since_s >= self._timeout_s
+        return self.prompt_id if due else None
 
     def stop(self, prompt_id: str, *, asked: bool) -> None:
         """The overdue prompt is handled. `asked`: the server was asked to end it; else it may finish."""

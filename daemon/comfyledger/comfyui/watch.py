@@ -133,6 +133,11 @@ class Watcher:
     def is_up(self) -> bool:
         return self._up.is_set()
 
+    @property
+    def runs_one(self) -> bool:
+        """Whether a prompt of ours is seen running."""
+        return self._running.prompt_id in self._outstanding
+
     # ---- for the workers
 
     async def ready(self) -> bool:

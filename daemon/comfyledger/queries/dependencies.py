@@ -15,6 +15,7 @@ from comfyledger.comfyui.ui_format.process import Converter
 from comfyledger.comfyui.workflow_checks import CheckLevel, Recent, WorkflowChecks
 from comfyledger.core.decide.commands import unknown_batch
 from comfyledger.core.naming.names import Templates
+from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.core.values import StoreRef
 from comfyledger.engine import Engine, EngineView, Question
 from comfyledger.errors import Refused
@@ -125,7 +126,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """What embeddings each ComfyUI has, by the name of the backend."""
     tools: WorkflowTools
     characters: Characters
-    backends: Callable[[], list[wire.BackendInfo]]
+    backends: Callable[[OpenWorkSummary], list[wire.BackendInfo]]
+    """How each ComfyUI is, given the open work. `problem` is a code only."""
     uptime_s: Callable[[], int]
     version: str
     only: str | None = None

@@ -29,7 +29,7 @@ async def now_of(context: Context, connections: int) -> Now:
         standing=standing,
         queued=view.queued,
         lanes=_lanes(context),
-        backends=tuple(context.backends()),
+        backends=tuple(context.backends(standing)),
         stores={name: opened.store is not None for name, opened in context.stores.items()},
         connections=connections,
         taking=view.is_running and view.shortage is None and not view.is_locked,
@@ -54,7 +54,8 @@ def readiness(context: Context, is_known: bool) -> tuple[list[dict[str, str]], d
 
     A reason contains paths and error texts of others only if the caller `is_known` by a token that sees all labels.
     """
-    standing, backends = context.view.open_work(), context.backends()
+    standing = context.view.open_work()
+    backends = context.backends(standing)
     reasons = [_reason(refusal, is_known) for refusal in _no_numbers(context)]
     if not any(backend.connected for backend in backends):
         reasons.append({"code": "comfyui_not_connected", "message": "No ComfyUI is connected."})

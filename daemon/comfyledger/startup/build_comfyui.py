@@ -16,6 +16,7 @@ from comfyledger.comfyui.node_classes import NodeClasses
 from comfyledger.comfyui.server_version import ServerVersion
 from comfyledger.comfyui.transfer import NotReached, unreached_text
 from comfyledger.comfyui.watch import Watcher
+from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.core.values import backend_lane
 from comfyledger.ledger.ports import Reader
 from comfyledger.queries.progress import ProgressFeed
@@ -23,6 +24,7 @@ from comfyledger.settings import ComfyUI as ComfyUISettings
 from comfyledger.settings import Secret, Settings
 from comfyledger.startup.greeting import ComfyUISeen
 from comfyledger.workers.comfyui.history_cleanup import HistoryCleanup
+from comfyledger.workers.comfyui.throughput import Throughput
 from comfyledger.workers.reporting import Reporter
 
 FIRST_ANSWER_S = 1.0
@@ -40,11 +42,13 @@ class Backend(msgspec.Struct, frozen=True):
     cleanup: HistoryCleanup
     node_classes: NodeClasses
     version: ServerVersion
+    queue_depth: int
     wants_previews: Callable[[str], bool]
     """Whether somebody watches the pictures of a batch, by its id."""
 
-    def info(self) -> wire.BackendInfo:
-        """How the connection is now, as the wire shows it."""
+    def info(self, standing: OpenWorkSummary, throughput: Throughput) -> wire.BackendInfo:
+        """How it is now, as the wire shows it. `problem` is only the code of its trouble."""
+        work = self._work(standing, throughput)
         return wire.BackendInfo(
             self.name,
             self.client.url,
@@ -54,7 +58,28 @@ class Backend(msgspec.Struct, frozen=True):
             deaf=self.watcher.deaf,
             sweeps=self.watcher.sweeps,
             node_classes=len(info) if (info := self.node_classes.current()) is not None else None,
+            state=self._state(standing, work),
+            problem=standing.troubles.get(backend_lane(self.name), "" if self.watcher.is_up else "not_reached"),
+            work=work,
         )
+
+    def _work(self, standing: OpenWorkSummary, throughput: Throughput) -> wire.BackendWork:
+        there = standing.at_backends.get(self.name, 0)
+        running = min(there, int(self.watcher.runs_one))
+        return wire.BackendWork(
+            self.queue_depth,
+            running,
+            there - running,
+            standing.fetching.get(self.name, 0),
+            throughput.ended(self.name),
+            throughput.images_per_hour(self.name),
+        )
+
+    def _state(self, standing: OpenWorkSummary, work: wire.BackendWork) -> wire.BackendState:
+        lane = backend_lane(self.name)
+        if lane in standing.paused:
+            return "draining" if work.running + work.waiting + work.fetching else "paused"
+        return "connected" if self.watcher.is_up and lane not in standing.troubles else "away"
 
 
 def build_backends(
@@ -73,7 +98,7 @@ def build_backends(
         node_classes = NodeClasses(client, settings.node_classes_path / f"{name}.json.gz")
         version = ServerVersion(client)
         watcher = _watcher(one, name, client, progress, reporter, cleanup, node_classes, version)
-        return Backend(name, client, watcher, cleanup, node_classes, version, progress.wants_previews)
+        return Backend(name, client, watcher, cleanup, node_classes, version, one.queue_depth, progress.wants_previews)
 
     return {name: backend(name, one) for name, one in settings.comfyui.items()}
 

@@ -48,6 +48,8 @@ from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.recipes import Recipe, RecipeFile, RecipeGap, RecipeOutput
 from comfyledger.wire.answers.server import (
     BackendInfo,
+    BackendState,
+    BackendWork,
     ErrorInfo,
     Info,
     LaneInfo,
@@ -130,6 +132,8 @@ __all__ = [
     "Answer",
     "Asked",
     "BackendInfo",
+    "BackendState",
+    "BackendWork",
     "BatchAccepted",
     "BatchInfo",
     "Batches",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from collections import Counter
+from typing import Final, get_args
 
 import click
 
@@ -15,6 +16,8 @@ from comfyledger.cli.ui.terminal import clock, duration, plain, say, say_json, s
 from comfyledger.client import Client
 
 MIB: Final = 1_048_576
+LISTED_MAX: Final = 8
+"""How many ComfyUIs are listed one by one."""
 
 
 @click.command()
@@ -99,21 +102,31 @@ def say_waiting(info: wire.Info) -> None:
 
 
 def _say_ends(info: wire.Info) -> None:
+    _say_backends(info.backends)
+    rows = ((store.name, store.kind, store.problem or "works", store.identity) for store in info.stores)
+    say_table(("STORE", "KIND", "STATE", "IDENTITY"), rows)
+
+
+def _say_backends(backends: list[wire.BackendInfo]) -> None:
+    """Each of a few; of many only how many are in each state, since the lanes above say which do not work."""
+    if len(backends) > LISTED_MAX:
+        states = Counter(one.state for one in backends)
+        counts = ", ".join(f"{states[state]} {state}" for state in get_args(wire.BackendState) if states[state])
+        say(f"{len(backends)} ComfyUIs: {counts}; `comfyledger backends` lists them")
+        return
     say_table(
         ("COMFYUI", "STATE", "VERSION", "NODES", "URL"),
         (
             (
                 backend.name,
-                "connected" if backend.connected else "not reached",
+                backend.state if backend.connected else "not reached",
                 backend.version or "?",
                 "?" if backend.node_classes is None else str(backend.node_classes),
                 backend.url,
             )
-            for backend in info.backends
+            for backend in backends
         ),
     )
-    rows = ((store.name, store.kind, store.problem or "works", store.identity) for store in info.stores)
-    say_table(("STORE", "KIND", "STATE", "IDENTITY"), rows)
 
 
 def _say_inputs(info: wire.Info) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from comfyledger.core.rows import BatchRow, PromptRow
-from comfyledger.core.scheduling.effects import RemoveInput
+from comfyledger.core.scheduling.effects import Effect, RemoveInput, SubmitPrompt
 
 PERSON: Final = "person"
 """The code of a lane that a person paused and that has no trouble of its own."""
@@ -36,6 +36,11 @@ class OpenWorkSummary(msgspec.Struct, frozen=True):
     removals: dict[str, int] = {}
     """What is still to be removed of erased inputs, by backend; empty for the daemon's own folder."""
 
+    at_backends: dict[str, int] = {}
+    """By backend: prompts that are or may be in its queue, those among them that are about to be sent."""
+    fetching: dict[str, int] = {}
+    """By backend: prompts whose files it has written and that are still to be fetched."""
+
     def why(self, lane: str) -> str:
         """Why a lane is paused: its code, or `person`; empty if it works."""
         return self.troubles.get(lane, "") or (PERSON if lane in self.paused else "")
@@ -44,23 +49,32 @@ class OpenWorkSummary(msgspec.Struct, frozen=True):
 def summary_of(
     batches: Iterable[BatchRow],
     prompts: Iterable[PromptRow],
-    running: Iterable[str],
+    running: Iterable[Effect],
     paused: Iterable[str],
     troubles: Mapping[str, str],
     removals: Iterable[RemoveInput] = (),
 ) -> OpenWorkSummary:
-    rows = [row for row in batches if not row.settled]
+    rows, prompts, running = [row for row in batches if not row.settled], list(prompts), list(running)
     owing = [row.at_ms for row in rows if not row.held and row.pending + row.kept]
     return OpenWorkSummary(
         batches=dict(Counter(row.status for row in rows)),
         images={"pending": sum(row.pending for row in rows), "kept": sum(row.kept for row in rows)},
         prompts=dict(Counter(_state_of(row) for row in prompts)),
-        running=dict(Counter(running)),
+        running=dict(Counter(effect.kind for effect in running)),
         paused=frozenset(paused),
         troubles=dict(troubles),
         oldest_ms=min(owing, default=None),
         removals=dict(Counter(effect.backend for effect in removals)),
+        at_backends=dict(Counter(_at_backends(prompts, running).values())),
+        fetching=dict(Counter(row.backend for row in prompts if row.state == "finished")),
     )
+
+
+def _at_backends(prompts: Iterable[PromptRow], running: Iterable[Effect]) -> dict[tuple[str, int], str]:
+    """The backend of each prompt that is there, or that a call under way sends there."""
+    there = {(row.batch_id, row.index): row.backend for row in prompts if row.at_comfyui}
+    sending = {(one.batch_id, one.prompt): one.backend for one in running if isinstance(one, SubmitPrompt)}
+    return there | sending
 
 
 def _state_of(row: PromptRow) -> str:

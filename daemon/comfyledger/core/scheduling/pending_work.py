@@ -397,7 +397,8 @@ class PendingWork:
         }
 
     def standing(self) -> OpenWorkSummary:
-        kinds = (effect.kind for effect in self._running.values())
         paused, troubles = self._lanes.paused_by_person, self._lanes.codes()
         removals = (effect for row in self._inputs.values() for effect in effects_of_input(row))
-        return summary_of(self._batches.values(), self._prompts.values(), kinds, paused, troubles, removals)
+        return summary_of(
+            self._batches.values(), self._prompts.values(), self._running.values(), paused, troubles, removals
+        )

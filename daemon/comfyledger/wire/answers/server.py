@@ -75,6 +75,38 @@ class WaitingInfo(Answer, frozen=True):
     ]
 
 
+class BackendWork(Answer, frozen=True):
+    """What one ComfyUI has of the daemon's work, and what it has done since the daemon's start."""
+
+    places: Annotated[int, Meta(description="How many prompts it may have at once (`queue_depth`).", examples=[2])]
+    running: Annotated[int, Meta(description="Prompts that it runs now, as far as it has said.", examples=[1])] = 0
+    waiting: Annotated[
+        int, Meta(description="Other prompts that are in its queue or on their way there.", examples=[1])
+    ] = 0
+    fetching: Annotated[
+        int, Meta(description="Prompts that it has finished and whose files are still to be fetched.", examples=[0])
+    ] = 0
+    ended: Annotated[
+        dict[str, int],
+        Meta(
+            description="Runs that ended there since the daemon's start: `finished`, `failed`, `refused`, `lost` "
+            "(ComfyUI was restarted) and `removed`.",
+            examples=[{"finished": 412, "failed": 1, "refused": 0, "lost": 0, "removed": 0}],
+        ),
+    ] = {}
+    images_per_hour: Annotated[
+        float,
+        Meta(
+            description="Images whose files came in the last hour. If the daemon started less than an hour ago, the "
+            "images since then, multiplied as if the hour went on like this.",
+            examples=[288.0],
+        ),
+    ] = 0.0
+
+
+BackendState = Literal["connected", "away", "draining", "paused"]
+
+
 class BackendInfo(Answer, frozen=True):
     """One ComfyUI, as the daemon sees it."""
 
@@ -93,6 +125,21 @@ class BackendInfo(Answer, frozen=True):
             description="How many node classes ComfyUI has, by its last answer; `null` if it was never asked.",
             examples=[946],
         ),
+    ] = None
+    state: Annotated[
+        BackendState,
+        Meta(
+            description="`connected`; `away`: it cannot be used now, see `problem`; `draining`: a person paused it, "
+            "and it still has prompts of the daemon's; `paused`: a person paused it, and it has none.",
+        ),
+    ] = "connected"
+    problem: Annotated[
+        str,
+        Meta(description="Why it cannot be used; empty if it can.", examples=["not_reached: Connection refused"]),
+    ] = ""
+    work: Annotated[
+        BackendWork | None,
+        Meta(description="What it has to do and has done; `null` for a token that sees one label only."),
     ] = None
 
 

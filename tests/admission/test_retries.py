@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from comfyledger.admission import retries
-from comfyledger.core.commands import RetryBatch
+from comfyledger.core.commands import MadeFrom, RetryBatch
 from comfyledger.core.reports import PromptHasFailed, SubmitIntended
 from comfyledger.errors import Refused
 from support.chains import LARGER
@@ -53,6 +53,8 @@ async def test_what_another_label_made_from_an_image_is_taken_up_and_not_counted
         await fail(door, first)
         for reply in (mine, theirs):
             await until_failed(app, reply)
+        whole = await retries.completed(door.context.limited_to("app"), RetryBatch("app", first["batch_id"]))
+        assert whole.also == tuple(MadeFrom(reply["batch_id"], (1,)) for reply in (mine, theirs))
         assert (await app.ask("retry", batch_id=first["batch_id"]))["images"] == 2
         assert [await states(app, reply) for reply in (first, mine, theirs)] == [["pending"]] * 3
 

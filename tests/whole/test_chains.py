@@ -11,7 +11,7 @@ import pytest
 from support.chains import chain, link, sources_fixed
 from support.doomed_lives import Seen, die, last_life
 from support.ledger_builders import check_tables
-from support.processes import House
+from support.processes import Doomed, House
 from support.waiting import until
 from support.wire_app import App, Frame, Refusal
 
@@ -190,11 +190,7 @@ async def forgotten_before_it_is_sent(app: App) -> list[Frame]:
     await app.settled(first["batch_id"])
     await app.ask("pause", scope="backend:main")
     replies = [first, *[await link(app, place) for place in (2, 3)]]
-
-    async def is_fixed() -> bool:
-        return "waiting" not in await app.batch(replies[1]["batch_id"])
-
-    await until(is_fixed, "the source is fixed")
+    await until_fixed(app, replies[1])
     await app.ask("forget", batch_id=first["batch_id"])
     await app.ask("resume", scope="backend:main")
     return replies
@@ -225,6 +221,39 @@ async def test_what_is_made_already_stays_when_its_source_is_forgotten(house: Ho
         original = house.stored()
         await until(lambda: copy.stat().st_size < 200, "its copy at ComfyUI is overwritten")
         assert images[1]["public_id"] in original
+
+
+# ---- the first link is lost
+
+
+async def test_a_link_that_is_rendered_again_gives_its_new_bytes_to_a_retry(house: House) -> None:
+    """The old bytes were fixed, and nobody has them any more."""
+    await house.begin()
+    async with house.app("app") as app:
+        await app.ask("pause", scope="store:folder")
+        first = await link(app, 1)
+        lost = (await app.counted("kept", 1, first["batch_id"]))["images"][0]["sha256"]
+        await app.ask("pause", scope="backend:main")
+        second = await link(app, 2)
+        await until_fixed(app, second)
+        for path in (house.state / "spool" / first["batch_id"]).glob("*.png"):
+            path.unlink()
+        await app.ask("resume", scope="store:folder")
+        await app.counted("pending", 1, first["batch_id"])
+        await app.ask("resume", scope="backend:main")
+        images = await ends(app, [first, second])
+        assert [fate(image) for image in images] == [("stored", ""), ("failed", "input_failed")]
+        assert (await app.ask("retry", batch_id=second["batch_id"]))["images"] == 1
+        await app.counted("stored", 1, second["batch_id"])
+        assert sources_fixed(await app.log()) == [lost, images[0]["sha256"]]
+    assert lost != images[0]["sha256"]
+
+
+async def until_fixed(app: App, reply: Frame) -> None:
+    async def is_fixed() -> bool:
+        return "waiting" not in await app.batch(reply["batch_id"])
+
+    await until(is_fixed, "the source is fixed")
 
 
 # ---- the daemon dies
@@ -280,3 +309,37 @@ async def test_a_chain_goes_on_wherever_the_daemon_dies(doomed: House, place: st
     assert len(posted) == len(set(posted)) == 3
     check_tables(doomed.state / "ledger.db")
     assert doomed.daemon.errors() == []
+
+
+async def test_a_chain_ends_with_its_first_link_though_the_daemon_dies_in_between(doomed: House) -> None:
+    doomed.comfyui.control(fail_next=3)
+    seen = Seen()
+    await die(doomed, "prompt.end_logged:3", seen, partial(ask, seen=seen))
+    await last_life(doomed, seen, partial(ask, seen=seen, to_the_end=True))
+    async with doomed.app("app") as app:
+        images = [await image_of(app, reply) for reply in seen.replies[-1]["links"]]
+    assert [fate(image) for image in images] == [
+        ("failed", "execution_error"),
+        *[("failed", "input_failed")] * 2,
+    ]
+    check_tables(doomed.state / "ledger.db")
+
+
+@pytest.mark.parametrize("place", ["group.written", "group.committed"])
+async def test_a_retry_takes_up_the_whole_chain_or_nothing(doomed: House, place: str) -> None:
+    doomed.daemon = Doomed(doomed)
+    await doomed.daemon.begin()
+    async with doomed.app("app") as app:
+        replies = await fail_all(app, doomed)
+    doomed.daemon.end()
+    ids = [reply["batch_id"] for reply in replies]
+    await die(doomed, place, Seen(), partial(App.ask, kind="retry", batch_id=ids[0]))
+    doomed.daemon = Doomed(doomed)
+    await doomed.daemon.begin()
+    async with doomed.app("app") as app:
+        if place == "group.written":
+            assert [fate(await image_of(app, reply))[0] for reply in replies] == ["failed"] * 3
+            await app.ask("retry", batch_id=ids[0])
+        for batch_id in ids:
+            await app.counted("stored", 1, batch_id)
+    check_tables(doomed.state / "ledger.db")

@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from comfyledger.core.commands import Forget
+from comfyledger.core.commands import Forget, ForgetInput
+from comfyledger.core.keys import InputKey
 from comfyledger.core.naming.names import Templates, series_of
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.eventlog import Head
@@ -25,6 +27,7 @@ from comfyledger.maintenance.open_read_only import Identity
 from comfyledger.maintenance.replay import replay
 from comfyledger.maintenance.salvage import Lost
 from comfyledger.plugin_api import Numbers, Series
+from support.core_builders import adding, sending
 from support.killed_restore import EPOCH, OWN, Home, Shelf, killed_at
 from support.ledger_builders import NOW_MS, check_tables, log_of, raw, submission, take, take_one
 from support.ledger_on_disk import contents, rows
@@ -278,6 +281,31 @@ def test_what_was_forgotten_after_the_backup_is_forgotten_again(home: Home, harm
     assert kinds == ["ledger_restored", "series_raised", "series_raised", "image_forgotten", "blob_erased"]
     assert b"typed" not in home.path.read_bytes()
     assert home.next_number() > 1_000
+
+
+def test_an_input_that_was_forgotten_after_the_backup_is_forgotten_again(home: Home) -> None:
+    ledger = Ledger.open(home.path)
+    take(ledger, *map(adding, ("1a", "1b", "1c", "1d")), adding("1d", "other"))
+    ledger.close()
+    backup(home.path, home.file, 0.0, silent, force=True)
+    ledger = Ledger.open(home.path)
+    take(ledger, *(sending(name) for name in ("1a", "1b")), adding("2e"), sending("2e"))
+    take(ledger, *(ForgetInput("app", name, ("app",)) for name in ("1a", "1c", "1d", "2e")), adding("1c"))
+    ledger.close()
+    restored = home.restore()
+    assert restored.forgotten == 2
+    kinds = [line.kind for line in check_tables(home.path)[restored.position_before :]]
+    assert Counter(kinds) >= Counter(["input_sent"] * 2 + ["input_forgotten"] * 2 + ["input_erased"])
+    ledger = Ledger.open(home.path)
+    kept = {name: ledger.load([InputKey(name)]).input(name) for name in ("1a", "1b", "1c", "1d", "2e")}
+    ledger.close()
+    assert {name: row.is_usable for name, row in kept.items() if row} == {
+        "1a": False,
+        "1b": True,
+        "1c": True,
+        "1d": True,
+    }
+    assert [copy.state for row in kept.values() if row for copy in row.copies] == ["removing", "sent"]
 
 
 def test_images_that_a_broken_log_makes_up_are_not_forgotten(home: Home) -> None:

@@ -16,8 +16,9 @@ from typing import Final
 
 import msgspec
 
-from comfyledger.core.commands import Forget, RestoreLedger, SeriesSeen
+from comfyledger.core.commands import Forget, ForgetInput, RestoreLedger, SeriesSeen
 from comfyledger.core.naming.names import outlier_in
+from comfyledger.core.reports import InputSending
 from comfyledger.core.rows import UNOPENED
 from comfyledger.core.values import Evidence
 from comfyledger.errors import LedgerUnusable, Refused
@@ -62,8 +63,8 @@ class Restored(msgspec.Struct, frozen=True):
     """What was restored, and what is known to be lost. `aside`: the old ledger's new path, empty if there was none.
 
     `margin` is at least the number of files in the spool whose batch is unknown (`strangers`). `forgotten`: how many
-    times images were forgotten again that had been forgotten after the backup. `acknowledged`: the position that the
-    old ledger reached by its mark, 0 if it has not lost its end.
+    times images and inputs were forgotten again that had been forgotten after the backup. `acknowledged`: the position
+    that the old ledger reached by its mark, 0 if it has not lost its end.
     """
 
     ledger_id: str
@@ -98,7 +99,8 @@ async def restore(wanted: Wanted, progress: Progress) -> Restored:
                     copy(source, scratch.path, progress)
             found = await _found(wanted, scratch.path, end, progress)
             replaced = mark.read_whole(held.path)
-            new = replace.write(scratch, found.command, found.forgets, wanted.now_ms, replaced)
+            again = (*_sendings(found.salvaged), *found.forgets)
+            new = replace.write(scratch, found.command, again, wanted.now_ms, replaced)
             at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wanted.now_ms / 1000))
             aside = replace.put_in_place(scratch, held, at, new)
     return found.restored(new.head.position, aside)
@@ -148,7 +150,7 @@ class _Found(msgspec.Struct, frozen=True):
     salvaged: Salvaged
     strangers: int
     command: RestoreLedger
-    forgets: tuple[Forget, ...]
+    forgets: tuple[Forget | ForgetInput, ...]
     stores_asked: bool
     acknowledged: int
 
@@ -204,14 +206,30 @@ async def _found(wanted: Wanted, scratch: Path, end: mark.Lost | None, progress:
     return _Found(backup, head, salvaged, lost_files, command, forgets, wanted.stores is not None, upto)
 
 
-def _forgets(connection: sqlite3.Connection, salvaged: Salvaged, by: str) -> tuple[Forget, ...]:
-    """The forgotten images of batches that the backup knows."""
+def _forgets(connection: sqlite3.Connection, salvaged: Salvaged, by: str) -> tuple[Forget | ForgetInput, ...]:
+    """The forgotten images of batches that the backup knows, and the forgotten inputs that it has."""
     sql = "SELECT 1 FROM batches WHERE batch_id = ?"
-    return tuple(
+    images = (
         Forget(by, one.batch_id, one.images, one.stores)
         for one in salvaged.forgotten
         if connection.execute(sql, (one.batch_id,)).fetchone() is not None
     )
+    inputs = _inputs_in(connection) if salvaged.lost is not None else frozenset[str]()
+    given_up = (one for one in salvaged.inputs_forgotten if one.sha256 in inputs)
+    return (*images, *(ForgetInput(by, one.sha256, one.labels) for one in given_up))
+
+
+def _sendings(salvaged: Salvaged) -> Iterator[InputSending]:
+    """Where copies of inputs were sent after the backup, so that a forget removes them there too."""
+    for one in salvaged.inputs_sent if salvaged.lost is not None else ():
+        yield InputSending(one.sha256, one.extension, one.size_bytes, one.backend, one.name, None)
+
+
+def _inputs_in(connection: sqlite3.Connection) -> frozenset[str]:
+    """A backup of an older release has none."""
+    with suppress(sqlite3.OperationalError):
+        return frozenset(sha256 for (sha256,) in connection.execute("SELECT sha256 FROM inputs"))
+    return frozenset()
 
 
 def _first_in(connection: sqlite3.Connection) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from comfyledger.core.events import InputAdded, InputForgotten, InputSent
 from comfyledger.core.media import EXTENSION
 from comfyledger.core.naming.slugs import fold
 from comfyledger.errors import LedgerUnusable
@@ -30,6 +31,7 @@ from comfyledger.plugin_api import Series
 
 PROBLEMS_MAX: Final = 20
 _BATCH: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+_OF_INPUTS: Final = {"input_added": InputAdded, "input_sent": InputSent, "input_forgotten": InputForgotten}
 _FILE: Final = re.compile(rf"[1-9][0-9]{{0,14}}\.{EXTENSION}")
 
 
@@ -62,11 +64,19 @@ class Forgotten(msgspec.Struct, frozen=True):
     stores: bool = False
 
 
+class InputLabels(msgspec.Struct, frozen=True):
+    """The labels that gave an input up, and did not add it again."""
+
+    sha256: str
+    labels: tuple[str, ...]
+
+
 class Salvaged(msgspec.Struct, frozen=True):
     """What was read. `whole`: the ledger continues the backup, and all of it could be read and verified.
 
     `lost` is None if the ledger does not continue the backup: then it is not known. `forgotten` are the images that
-    were forgotten on purpose, as far as the log could be read: a backup must not restore them.
+    were forgotten on purpose, as far as the log could be read: a backup must not restore them. So with
+    `inputs_forgotten`. `inputs_sent`: where copies of inputs may be.
     """
 
     ledger_id: str = ""
@@ -75,6 +85,8 @@ class Salvaged(msgspec.Struct, frozen=True):
     lost: Lost | None = None
     forgotten: tuple[Forgotten, ...] = ()
     problems: tuple[str, ...] = ()
+    inputs_forgotten: tuple[InputLabels, ...] = ()
+    inputs_sent: tuple[InputSent, ...] = ()
 
 
 class _Named(msgspec.Struct):
@@ -149,11 +161,21 @@ class _Reading:
         self._problems: list[str] = []
         self._lost: Lost | None = None
         self._forgotten: list[Forgotten] = []
+        self._given_up: dict[str, set[str]] = {}
+        self._sent: dict[tuple[str, str], InputSent] = {}
 
     def salvaged(self) -> Salvaged:
         whole = self._lost is not None and not self._problems
-        forgotten, problems = tuple(self._forgotten), tuple(self._problems)
-        return Salvaged(self._ledger_id, self._traces, whole, self._lost, forgotten, problems)
+        return Salvaged(
+            self._ledger_id,
+            self._traces,
+            whole,
+            self._lost,
+            tuple(self._forgotten),
+            tuple(self._problems),
+            tuple(InputLabels(sha256, tuple(sorted(labels))) for sha256, labels in self._given_up.items() if labels),
+            tuple(self._sent.values()),
+        )
 
     @contextmanager
     def part(self, what: str) -> Iterator[None]:
@@ -224,7 +246,19 @@ class _Reading:
                 self._saw(one.series, one.folder, one.number, one.file)
             elif kind == "image_forgotten":
                 self._forgotten.append(msgspec.json.decode(data, type=Forgotten))
+            elif kind in _OF_INPUTS:
+                self._read_input(msgspec.json.decode(data, type=_OF_INPUTS[kind]))
         return count
+
+    def _read_input(self, event: InputAdded | InputSent | InputForgotten) -> None:
+        """A log that is read backwards shows first that an input was added again: then it is forgotten all the same."""
+        match event:
+            case InputAdded():
+                self._given_up.get(event.sha256, set()).discard(event.by)
+            case InputSent():
+                self._sent[event.backend, event.name] = event
+            case InputForgotten():
+                self._given_up.setdefault(event.sha256, set()).update(event.labels)
 
     def _read_backwards(self, connection: sqlite3.Connection, after: int) -> None:
         sql = "SELECT kind, data FROM events WHERE position > ? ORDER BY position DESC"

@@ -13,8 +13,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from comfyledger.core.commands import Forget, RestoreLedger
+from comfyledger.core.commands import Forget, ForgetInput, RestoreLedger
 from comfyledger.core.decide.recorder import Policy
+from comfyledger.core.reports import InputSending
 from comfyledger.durable import sync_folder
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.commit_group import Terms, decide_group
@@ -28,6 +29,8 @@ from comfyledger.ledger.sqlite.writer import Ledger
 
 READERS_WAIT_S: Final = 5.0
 _HEADER: Final = b"SQLite format 3\0"
+Again = Forget | ForgetInput | InputSending
+"""What happened after the backup and is recorded once more."""
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -55,17 +58,17 @@ def bear(scratch: Hold, before: Mark) -> None:
         schema.set_meta(connection, "epoch", before.epoch)
 
 
-def write(scratch: Hold, command: RestoreLedger, forgets: Iterable[Forget], now_ms: int, replaced: Mark | None) -> Mark:
-    """Write the new epoch and the numbers that were seen into a copy that no other process knows; repeat the forgets.
+def write(scratch: Hold, command: RestoreLedger, again: Iterable[Again], now_ms: int, replaced: Mark | None) -> Mark:
+    """Write the new epoch and the numbers that were seen into a copy that no other process knows, and what is so again.
 
     `replaced`: the mark that lies where the copy will be. Returns the end of the copy, for its mark. Raises
     LedgerUnusable, sqlite3.Error, OSError.
     """
     ledger = Ledger(connect(scratch))
     try:
-        for one in (command, *forgets):
+        for one in (command, *again):
             (outcome,), _ = decide_group(ledger, [one], Terms(now_ms, Policy(), None))
-            if outcome.error is not None and not (isinstance(one, Forget) and isinstance(outcome.error, Refused)):
+            if outcome.error is not None and (one is command or not isinstance(outcome.error, Refused)):
                 raise outcome.error  # A broken log may name images that there are not.
         end = Mark(ledger.head, ledger.ledger_id, command.epoch)
     finally:

@@ -13,6 +13,7 @@ from comfyledger.core.commands import (
     DropStore,
     Forget,
     HoldBatch,
+    MadeFrom,
     OpenSeries,
     OweStore,
     PauseLane,
@@ -105,7 +106,7 @@ class Load:
         made: list[Message] = [
             CancelBatch("app", batch_id, indexes),
             RetryBatch("app", batch_id, indexes),
-            RetryBatch("app", batch_id),
+            RetryBatch("app", batch_id, also=tuple(MadeFrom(one, (1, 2)) for one in self._batches[-4:])),
             HoldBatch("app", batch_id),
             ReleaseBatch("app", batch_id),
             DropStore("app", "folder", (batch_id,)),

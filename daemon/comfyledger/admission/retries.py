@@ -12,7 +12,7 @@ from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.rows import BatchRow, ImageRow
 from comfyledger.core.values import ImageAt
 from comfyledger.errors import Refused
-from comfyledger.ledger.ports import Dependent, ImageFilter, Reader
+from comfyledger.ledger.ports import ImageFilter, Reader
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.queries.situation import read_sources
 from comfyledger.queries.source_reasons import how_it_ended, sources_of
@@ -49,10 +49,10 @@ async def _also(reader: Reader, images: list[ImageRow]) -> tuple[MadeFrom, ...]:
     if not images:
         return ()
     found = (await reader.dependents(images[0].batch_id, [image.index for image in images])).found
-    return tuple([MadeFrom(one.batch_id, one.prompts) for one in found if await _may_have_failed(reader, one)])
+    return tuple([one for one in found if await _may_have_failed(reader, one)])
 
 
-async def _may_have_failed(reader: Reader, one: Dependent) -> bool:
+async def _may_have_failed(reader: Reader, one: MadeFrom) -> bool:
     batch = await reader.batch(one.batch_id)
     return batch is not None and (batch.failed > 0 or not batch.settled)
 

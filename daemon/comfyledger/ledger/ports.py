@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from comfyledger.core.commands import MadeFrom
 from comfyledger.core.events import Event, Recorded
 from comfyledger.core.keys import Key, ManyKey, OneKey
 from comfyledger.core.rows import (
@@ -230,17 +231,10 @@ class Descent(msgspec.Struct, frozen=True):
     loading_more: bool = False
 
 
-class Dependent(msgspec.Struct, frozen=True):
-    """Prompts of a batch, by index, that load an image, or an image that was made from it, and so on."""
-
-    batch_id: str
-    prompts: tuple[int, ...]
-
-
 class Dependents(msgspec.Struct, frozen=True):
     """What images are loaded by, through all levels, nearest first. `more`: there may be others beyond a limit."""
 
-    found: tuple[Dependent, ...] = ()
+    found: tuple[MadeFrom, ...] = ()
     more: bool = False
 
 

@@ -32,7 +32,7 @@ class Filled:
 
     def __init__(self, kind: Kind) -> None:
         self.kind, self.model = kind, Model()
-        load = Load(self.model, 4)
+        load = Load(self.model, 29)
         with kind.opened() as ledger:
             for group in range(1_500 // GROUP):
                 messages: list[Message] = []

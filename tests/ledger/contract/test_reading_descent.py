@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from comfyledger.core.commands import SubmitBatch
+from comfyledger.core.commands import MadeFrom, SubmitBatch
 from comfyledger.core.values import ImageAt, LoadedFile, Origin
-from comfyledger.ledger.ports import Dependent, Dependents, Descent
+from comfyledger.ledger.ports import Dependents, Descent
 from comfyledger.ledger.sqlite import image_uses
 from comfyledger.queries.limited_reader import LimitedReader
 from support.ledger_builders import submission
@@ -67,15 +67,15 @@ async def test_dependents_are_found_through_all_levels(kind: Kind) -> None:
         found = await reader.dependents("batch-app-r1", (1,))
         assert found == Dependents(
             (
-                Dependent("batch-app-s1", (1, 3)),
-                Dependent("batch-app-s2", (2,)),
-                Dependent("batch-other-s3", (1,)),
-                Dependent("batch-app-s4", (1,)),
+                MadeFrom("batch-app-s1", (1, 3)),
+                MadeFrom("batch-app-s2", (2,)),
+                MadeFrom("batch-other-s3", (1,)),
+                MadeFrom("batch-app-s4", (1,)),
             )
         )
         every = await reader.dependents("batch-app-r1", None)
-        assert every.found[-1] == Dependent("batch-other-s3", (1,))
-        assert Dependent("batch-app-s4", (1, 2)) in every.found
+        assert every.found[-1] == MadeFrom("batch-other-s3", (1,))
+        assert MadeFrom("batch-app-s4", (1, 2)) in every.found
         assert await reader.dependents("batch-app-r2", None) == Dependents()
 
 

@@ -12,9 +12,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from comfyledger.core.commands import MadeFrom
 from comfyledger.core.events import BatchRequested, Event
 from comfyledger.core.rows import PromptRow
-from comfyledger.ledger.ports import Dependent, Dependents, Descent
+from comfyledger.ledger.ports import Dependents, Descent
 from comfyledger.ledger.sqlite import queries
 
 DESCENT_MAX: Final = 100
@@ -102,4 +103,4 @@ def _loading(rows: Iterable[PromptRow], places: set[Place]) -> list[PromptRow]:
 
 
 def _named(found: dict[str, dict[int, None]], *, more: bool) -> Dependents:
-    return Dependents(tuple(Dependent(batch_id, tuple(sorted(prompts))) for batch_id, prompts in found.items()), more)
+    return Dependents(tuple(MadeFrom(batch_id, tuple(sorted(prompts))) for batch_id, prompts in found.items()), more)

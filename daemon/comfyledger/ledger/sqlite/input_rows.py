@@ -26,7 +26,7 @@ Idle = tuple[int, InputRow]
 """When an input was needed last, and the input."""
 
 _OWN: Final = (
-    "SELECT i.row, l.label, l.added_ms, l.has FROM input_labels l JOIN inputs i ON i.sha256 = l.sha256"
+    "SELECT i.row, l.label, l.added_ms, l.has FROM input_labels l CROSS JOIN inputs i ON i.sha256 = l.sha256"
     " WHERE l.label = ?1"
 )
 _ALL: Final = "SELECT i.row FROM inputs i WHERE i.is_usable"

@@ -25,7 +25,14 @@ from comfyledger.core.commands import PauseLane, ResumeLane, SubmitBatch
 from comfyledger.core.reports import LaneWorks, Report
 from comfyledger.core.results import Accepted, Changed, Wanted
 from comfyledger.core.rows import PromptRow
-from comfyledger.core.scheduling.effects import Effect, FollowPrompt, SubmitPrompt, UploadImage
+from comfyledger.core.scheduling.effects import (
+    Effect,
+    FindSources,
+    FollowPrompt,
+    RemoveInput,
+    SubmitPrompt,
+    UploadImage,
+)
 from comfyledger.errors import Refused
 from support.core_builders import (
     accepted,
@@ -46,8 +53,10 @@ from support.core_builders import (
     uploaded,
     uploading,
 )
+from support.input_checks import check_loads
 from support.ledger_builders import check_tables, rows_in, submission
 from support.machine_engine import MachineEngine
+from support.machine_files import Files
 from support.machine_lives import FORGOTTEN, Lives
 from support.machine_messages import (
     AREG,
@@ -75,7 +84,7 @@ some_images = st.lists(st.integers(1, 4), max_size=2).map(tuple)
 which = st.integers(0, 30)
 
 
-class EngineMachine(Lives):
+class EngineMachine(Lives, Files):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="comfyledger-machine-"))
@@ -135,10 +144,14 @@ class EngineMachine(Lives):
             assert any(series not in self.model.next or series in self.model.unasked for series in outputs)
 
     def take_all(self, commands: Sequence[SubmitBatch], answers: Sequence[Any]) -> None:
-        """Of one group, in the order of the log: who waits for two series may come after who waits for one of them."""
+        """Of one group, in the order of the log: who waits for two series may come after who waits for one of them.
 
-        def order(pair: tuple[SubmitBatch, Any]) -> tuple[bool, int]:
-            return not isinstance(pair[1], Accepted) or pair[1].repeated, getattr(pair[1], "position", 0)
+        What was committed before a crash is only now answered.
+        """
+
+        def order(pair: tuple[SubmitBatch, Any]) -> tuple[bool, int, bool]:
+            answer = pair[1]
+            return (False, answer.position, answer.repeated) if isinstance(answer, Accepted) else (True, 0, False)
 
         for command, answer in sorted(zip(commands, answers, strict=True), key=order):
             self.take(command, answer)
@@ -280,6 +293,9 @@ class EngineMachine(Lives):
     async def end(self, effect: Effect, way: str = "well", twice: bool = False) -> None:
         """One effect under way comes to its end."""
         going = way not in {"dies", "silent"}
+        if going and isinstance(effect, FindSources | RemoveInput):
+            await self.sees_to(effect)
+            going = False
         if isinstance(effect, SubmitPrompt | UploadImage):
             going = await self.go(effect) and going
         if going:
@@ -396,6 +412,7 @@ class EngineMachine(Lives):
     def the_ledger_says_what_the_model_says(self) -> None:
         self.sound = False
         check_tables(self.life.path)
+        check_loads(rows_in(self.life.path))
         self.model.check(snapshot(self.life.path))
         self.loop.run_until_complete(self.life.check_index())
         for under in self.life.under.values():
@@ -414,14 +431,18 @@ class EngineMachine(Lives):
             shutil.rmtree(self.folder)
 
     async def everything_ends(self) -> None:
-        """Once nothing is stopped and nothing goes wrong, every image is stored but those that were cancelled."""
+        """Once nothing is stopped and nothing goes wrong, every image is stored but those that were cancelled or that
+        are made from such a one.
+        """
         await self.life.send(*(ResumeLane("app", lane) for lane in sorted(self.model.paused)))
         batches = sorted({batch_id for batch_id, _ in self.model.images})
         await self.all_settle(batches)
         again = [batch for batch in batches if self.model.retry(batch, ()) is not None]
         await self.life.send(*(retry(batch=batch) for batch in again))
         await self.all_settle(again)
-        assert set(self.model.images.values()) <= {"stored", "cancelled", *FORGOTTEN}
+        failed = set(self.model.in_state(self.model.images, "failed"))
+        assert failed <= self.failed_for_want_of_a_source()
+        assert set(self.model.images.values()) <= {"stored", "cancelled", "failed", *FORGOTTEN}
         assert kept_in_memory(self.life.engine._state.owed) == 0
         check_tables(self.life.path)
 

@@ -42,6 +42,7 @@ from comfyledger.ledger.ports import Ledger
 from comfyledger.ledger.sqlite.log_table import read_page
 from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
 from support.core_builders import of_batch
+from support.input_checks import tables_of_inputs
 
 GRAPH = b'{"9":{"class_type":"SaveImage"}}'
 FOLDER = StoreRef("folder", "folder:/images")
@@ -207,7 +208,7 @@ def rows_in(path: Path) -> dict[RowId, Row]:
 
 
 def check_tables(path: Path) -> list[Line]:
-    """The chain holds, the tables equal the fold of the log, and the names given are those of the log. The log."""
+    """The chain holds, and the tables equal what the log says: rows, names given, users, uses. Returns the log."""
     lines = log_of(path)
     assert first_broken(lines) is None
     rows = folded(lines)
@@ -215,6 +216,9 @@ def check_tables(path: Path) -> list[Line]:
     connection = raw(path)
     given = set(connection.execute("SELECT name, batch_id, image FROM names_given"))
     users = set(connection.execute("SELECT user, position FROM events_by_user"))
+    log = [Recorded(line.position, line.at_ms, decode(line.kind, line.schema, line.data)) for line in lines]
+    for table, wanted in tables_of_inputs(log, rows).items():
+        assert set(connection.execute(f"SELECT * FROM {table}")) == wanted
     connection.close()
     assert given == _names(lines)
     batches = {row.batch_id: row.user_key for row in rows.values() if isinstance(row, BatchRow)}

@@ -28,8 +28,11 @@ from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite.writer import Ledger
 from support.ledger_builders import NOW_MS, room
 
-WIDE = Limits({"main": 10_000}, fetches_max=10_000, uploads_max=10_000, cancels_max=10_000)
-NARROW = Limits({"main": 2}, uploads_max=2, fetches_max=2, cancels_max=1, priority_age_ms=5_000)
+ALL = 10_000
+WIDE = Limits({"main": ALL}, fetches_max=ALL, uploads_max=ALL, cancels_max=ALL, sources_max=ALL, removals_max=ALL)
+NARROW = Limits(
+    {"main": 2}, uploads_max=2, fetches_max=2, cancels_max=1, sources_max=2, removals_max=1, priority_age_ms=5_000
+)
 DEADLINE_S = 20.0
 TICKS = 25
 """Turns of the event loop in which all that needs no disk has come to rest."""

@@ -14,6 +14,7 @@ from comfyledger.wire.answers.mistakes import mistakes_of
 from comfyledger.wire.answers.parts import Answer
 from comfyledger.wire.answers.server import ErrorInfo
 from comfyledger.wire.requests import REQUESTS, TYPE_OF
+from comfyledger.wire.requests.files import keyed
 from comfyledger.wire.requests.parts import Id, Message
 from comfyledger.wire.strict import check_once, is_json, mended
 
@@ -116,7 +117,8 @@ def read_request(envelope: Envelope) -> Message:
         return message
     except msgspec.ValidationError as error:
         code = "unknown_field" if "unknown field" in str(error) else "invalid_field"
-        raise Refused(code, _sentence(error), path=_path(error, "$.data"), hint=_FIELDS_HINT) from error
+        path = keyed(_path(error, "$.data"), envelope.data)
+        raise Refused(code, _sentence(error), path=path, hint=_FIELDS_HINT) from error
     except RecursionError as error:
         raise Refused("not_json", "The JSON is nested too deeply.") from error
     except UnicodeError as error:
@@ -134,8 +136,9 @@ def _sentence(error: Exception) -> str:
 
 
 def _path(error: Exception, root: str) -> str:
-    """msgspec ends its sentences with where: "... - at `$.images[0].seed`"."""
+    """msgspec ends its sentences with where: "... - at `$.images[0].seed`", or "... - at `key` in `$.inputs`"."""
     _, found, place = str(error).partition(" - at `")
+    place = place.removeprefix("key` in `")
     return root + place.rstrip("`").removeprefix("$") if found else root
 
 

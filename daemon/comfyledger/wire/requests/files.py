@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from comfyledger.core.media import Medium
 from comfyledger.wire.requests.parts import Message
+from comfyledger.wire.strict import PATH_CHARS_MAX
 
 SHA256: Final = "sha256:"
 _INPUT: Final = re.compile(rf"{SHA256}[0-9a-f]{{64}}|https?://[^/\s]\S*", re.IGNORECASE)
@@ -98,3 +101,42 @@ class FileAsked(Message, frozen=True):
 Scalar = str | int | float | bool | None
 InputValue = str | int | float | bool | FileAsked | None
 """A value of an input of a workflow."""
+
+
+# ---- where one is wrong
+
+_ANY_KEY: Final = "[...]"
+"""What msgspec says in place of a key of an object."""
+_STEP: Final = re.compile(r"\.([a-z_]+)|\[([0-9]+)\]")
+_values: Final[Mapping[str, msgspec.json.Decoder[object]]] = {
+    "inputs": msgspec.json.Decoder(InputValue),
+    "inputs_each": msgspec.json.Decoder(Annotated[list[InputValue], Meta(min_length=1)]),
+}
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_entries: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def keyed(path: str, data: bytes | msgspec.Raw) -> str:
+    """The path of a wrong value below `$.data`, with the name of the input in place of `[...]`."""
+    way, found, rest = path.partition(_ANY_KEY)
+    if not found:
+        return path
+    steps = list(_STEP.finditer(way.removeprefix("$.data")))
+    values = _values.get(steps[-1][1] or "") if steps else None
+    if values is None:
+        return path
+    try:
+        for step in steps:
+            data = _fields.decode(data)[step[1]] if step[1] is not None else _entries.decode(data)[int(step[2])]
+        name = next(name for name, value in _fields.decode(data).items() if not _fits(value, values))
+    except (msgspec.DecodeError, RecursionError, LookupError, StopIteration):
+        return path
+    return f"{way}.{name[:PATH_CHARS_MAX]}{rest}"
+
+
+def _fits(value: msgspec.Raw, values: msgspec.json.Decoder[object]) -> bool:
+    try:
+        values.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

@@ -51,7 +51,7 @@ CODES: Final[dict[str, str]] = {
     "workflow_no_output": "No node of the workflow saves or shows a file, or the node that was named does not exist.",
     "workflow_output_ambiguous": "The workflow has more outputs than a batch can have.",
     "workflow_output_unsupported": "The daemon cannot get the files of the workflow's output, or must not keep them.",
-    "workflow_unsafe_path": "The workflow names a file outside ComfyUI's folders.",
+    "workflow_unsafe_path": "The workflow names a file outside ComfyUI's folders, or one of comfyledger's own.",
     "workflow_node_denied": "The workflow uses a node class that graphs in requests may not use.",
     "secret_input": "This input holds a secret; only the configuration may set it.",
     "workflow_batch_size": "The workflow cannot make the requested number of images in one run.",

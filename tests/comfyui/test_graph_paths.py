@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from comfyledger.comfyui.graph.input_names import input_name
 from comfyledger.comfyui.graph.read import check_graph, check_inputs
 from comfyledger.errors import Refused
 from support.graphs import plan_of
@@ -47,9 +48,37 @@ def test_a_file_outside_comfyuis_folders_is_refused_with_its_place(node_class: s
     assert refused.value.hint
 
 
+SHA256 = "1a" * 32
+NESTED = input_name(SHA256, "png", top_level=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("image", NESTED),
+        ("image", f"{NESTED} [input]"),
+        ("image", f"./{NESTED}"),
+        ("image", NESTED.replace("/", "\\").upper()),
+        ("image", NESTED.replace("/", "//")),
+        ("anything", input_name(SHA256, "mp4", top_level=True)),
+        ("text", f"a.png\n{NESTED}"),
+        ("files", ["a.png", NESTED]),
+        ("file", {"__value__": [{"name": NESTED}]}),
+    ],
+)
+def test_a_file_of_an_input_is_loaded_by_its_digest_and_not_by_its_name_at_comfyui(name: str, value: Any) -> None:
+    with pytest.raises(Refused) as refused:
+        check_graph(graph(name, value), ["9.filename_prefix"])
+    assert (refused.value.code, refused.value.path) == ("workflow_unsafe_path", f"7.{name}")
+    assert f'{{"input": "sha256:{SHA256}"}}' in refused.value.hint
+
+
 @pytest.mark.parametrize(
     ("node_class", "name", "value"),
     [
+        ("LoadImage", "image", f"comfyledger-{SHA256[2:]}.png"),
+        ("LoadImage", "image", f"mine/1a/{SHA256}.png"),
+        ("LoadImage", "image", "comfyledger/cat.png"),
         ("LoadImage", "image", "cat.png"),
         ("LoadImage", "image", "sub/cat..png"),
         ("Node", "ckpt_name", "sd15/v1-5.safetensors"),

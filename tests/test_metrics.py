@@ -38,8 +38,9 @@ from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summa
 from comfyledger.core.values import ImageNamed, OutputNamed, PromptFixed, StoreRef
 from comfyledger.ledger.eventlog import Line, encode
 from comfyledger.ledger.observers import Committed, notify_observers
-from comfyledger.metrics import LAG_EVERY_S, Metrics, Now
-from comfyledger.wire import BackendInfo
+from comfyledger.metrics import LAG_EVERY_S, Metrics
+from comfyledger.metrics.gauges import Now
+from comfyledger.wire import BackendInfo, BackendWork
 from comfyledger.workers.batch_log import BatchLog
 from support.documents import ROOT, rows
 
@@ -242,6 +243,24 @@ def test_the_oldest_owed_image_is_of_a_batch_that_owes_and_is_not_held() -> None
     assert [standing.why(lane) for lane in ("spool", "store/x", "store/y")] == ["full", "person", ""]
 
 
+def test_each_backend_has_its_places_and_its_runs_by_outcome() -> None:
+    work = BackendWork(3, 1, 1, 4, {"finished": 7, "failed": 0}, 5.0)
+    over = BackendWork(1, 1, 1)
+    backends = (BackendInfo("a", "u", connected=True, work=work), BackendInfo("b", "u", connected=True, work=over))
+    page = Metrics().page(Now(backends=backends)).decode()
+    found = dict(re.findall(r"^comfyledger_(comfyui_(?:places|prompts_total)\{.*\}) ([0-9.]+)$", page, re.MULTILINE))
+    assert found == {
+        'comfyui_places{backend="a",state="running"}': "1.0",
+        'comfyui_places{backend="a",state="waiting"}': "1.0",
+        'comfyui_places{backend="a",state="free"}': "1.0",
+        'comfyui_places{backend="b",state="running"}': "1.0",
+        'comfyui_places{backend="b",state="waiting"}': "1.0",
+        'comfyui_places{backend="b",state="free"}': "0.0",
+        'comfyui_prompts_total{backend="a",outcome="finished"}': "7.0",
+        'comfyui_prompts_total{backend="a",outcome="failed"}': "0.0",
+    }
+
+
 # ---- the line of a batch
 
 
@@ -283,7 +302,7 @@ def full() -> Metrics:
     metrics = Metrics()
     commit(metrics, REQUESTED, uploaded(1), LanePaused("spool", "trouble", "x"), rows=(image(1, "stored", 1),))
     standing = OpenWorkSummary({"open": 1}, {"kept": 1}, {}, {"upload": 1}, oldest_ms=5)
-    backend = BackendInfo("main", "u", connected=True)
+    backend = BackendInfo("main", "u", connected=True, work=BackendWork(2, ended={"finished": 1}))
     now = Now("1", 1, standing, {"report": 1}, ("spool",), (backend,), {"folder": True}, 1, True, {"spool": 1})
     metrics.page(msgspec.structs.replace(now, removals={"inputs": 1}))
     return metrics

@@ -12,7 +12,7 @@ from comfyledger import logs
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane
 from comfyledger.errors import CODES, Refused
-from comfyledger.metrics import Now
+from comfyledger.metrics.gauges import Now
 from comfyledger.server.app_keys import Context
 
 SPOOL: Final = "spool"

@@ -13,15 +13,8 @@ import msgspec
 
 from comfyledger.core.rows import PromptRow
 from comfyledger.ledger.observers import Committed
+from comfyledger.metrics import ATTEMPTS
 
-OUTCOMES: Final = {
-    "prompt_finished": "finished",
-    "prompt_failed": "failed",
-    "prompt_refused": "refused",
-    "prompt_lost": "lost",
-    "prompt_removed": "removed",
-}
-"""How a run can end, by the kind of its event."""
 WINDOW_S: Final = 3_600
 _MINUTE_S: Final = 60
 
@@ -48,7 +41,7 @@ class Throughput:
 
     def __call__(self, committed: Committed) -> None:
         for line in committed.lines:
-            if line.kind not in OUTCOMES and line.kind != "image_kept":
+            if line.kind not in ATTEMPTS and line.kind != "image_kept":
                 continue
             about = _DECODE(line.data)
             row = committed.rows.get(("prompt", about.batch_id, about.prompt))
@@ -58,12 +51,12 @@ class Throughput:
             if line.kind == "image_kept":
                 self._count_image(prompt.backend)
             else:
-                self._ended[prompt.backend][OUTCOMES[line.kind]] += 1
+                self._ended[prompt.backend][ATTEMPTS[line.kind]] += 1
 
     def ended(self, backend: str) -> dict[str, int]:
         """How many runs ended there, by outcome, each outcome included."""
         counts = self._ended.get(backend, Counter[str]())
-        return {outcome: counts.get(outcome, 0) for outcome in OUTCOMES.values()}
+        return {outcome: counts.get(outcome, 0) for outcome in ATTEMPTS.values()}
 
     def images_per_hour(self, backend: str) -> float:
         """From the files of the last hour, to a minute, or since the start if that is less than an hour ago."""

@@ -11,6 +11,7 @@ from support.core_builders import (
     failing,
     forget,
     given,
+    hold,
     made_from,
     one_kept,
     sources_of,
@@ -53,3 +54,9 @@ def test_a_source_that_ended_fails_the_image(ending: object) -> None:
 
 def test_an_image_that_is_still_to_be_made_fails_nothing() -> None:
     assert chained().when(ended()).kinds == []
+
+
+def test_nothing_becomes_of_a_batch_that_was_held_meanwhile() -> None:
+    ledger = chained().given(hold("b2"), failing())
+    assert ledger.when(ended()).kinds == []
+    assert (ledger.states("b2"), ledger.batch("b2").held) == (["pending"], "person")

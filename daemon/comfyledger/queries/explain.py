@@ -38,7 +38,15 @@ STORY_EVENTS_MAX: Final = 400
 WHOLE_MAX: Final = 100
 """The story of a batch with more events than this omits the everyday ones."""
 EVERYDAY: Final = frozenset(
-    ("prompt_submitting", "prompt_accepted", "prompt_finished", "image_kept", "upload_started", "image_uploaded")
+    (
+        "sources_fixed",
+        "prompt_submitting",
+        "prompt_accepted",
+        "prompt_finished",
+        "image_kept",
+        "upload_started",
+        "image_uploaded",
+    )
 )
 LOADS_MAX: Final = 100
 PROMPT_SLICE: Final = 50_000

@@ -37,14 +37,16 @@ def source_report(draft: Draft, report: SourceReport) -> None:
 def _sources_found(draft: Draft, report: SourcesFound) -> None:
     """Changes nothing if the prompt does not wait any more, or a source is not what the report says any more."""
     prompt = draft.state.prompt(report.batch_id, report.prompt)
-    if prompt is None or not _waits(prompt) or not all(_is_so(draft, load) for load in report.loads):
+    if prompt is None or not _waits(draft, prompt) or not all(_is_so(draft, load) for load in report.loads):
         return
     if [(load.at, load.source) for load in prompt.loads] == [(load.at, load.source) for load in report.loads]:
         draft.emit(SourcesFixed(report.batch_id, report.prompt, report.loads))
 
 
-def _waits(prompt: PromptRow) -> bool:
-    return prompt.state == "queued" and prompt.lacks_sources
+def _waits(draft: Draft, prompt: PromptRow) -> bool:
+    """A prompt of a held batch waits for the person first, and then looks again."""
+    is_held = bool(draft.state.the_batch(prompt.batch_id).held)
+    return prompt.state == "queued" and prompt.lacks_sources and not is_held
 
 
 def _is_so(draft: Draft, load: LoadedFile) -> bool:
@@ -58,7 +60,7 @@ def _source_ended(draft: Draft, report: SourceEnded) -> None:
     """Fail the images of a prompt that still waits for an image that has come to its end."""
     prompt = draft.state.prompt(report.batch_id, report.prompt)
     source = draft.state.image(report.source.batch_id, report.source.image)
-    if prompt is None or not _waits(prompt) or not has_ended(source):
+    if prompt is None or not _waits(draft, prompt) or not has_ended(source):
         return
     waiting = tuple(
         index

@@ -116,7 +116,8 @@ def batch_changed(
 def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row, ...]:
     render = [state.the_image(batch.batch_id, index) for index in event.images]
     upload = [state.the_image(batch.batch_id, index) for index in event.upload]
-    prompts = [_again(state.the_prompt(batch.batch_id, index), render) for index in event.render]
+    lacking = {image.prompt for image in render if image.code == INPUT_FAILED}
+    prompts = [_again(state.the_prompt(batch.batch_id, index), lacking) for index in event.render]
     pending = [replace(image, state="pending", code="", words=None) for image in render]
     kept = [replace(image, state="kept", code="", words=None, uploads=_owed_again(image.uploads)) for image in upload]
     batch = moved(moved(batch, render, "pending"), upload, "kept")
@@ -126,11 +127,12 @@ def _reopened(state: Slice, batch: BatchRow, event: BatchReopened) -> tuple[Row,
     return (batch, *pending, *kept, *prompts)
 
 
-def _again(prompt: PromptRow, images: list[ImageRow]) -> PromptRow:
-    """If a source could not be had, it is looked for anew, unless an attempt uses what it has."""
-    lacked = any(image.prompt == prompt.index and image.code == INPUT_FAILED for image in images)
+def _again(prompt: PromptRow, lacking: set[int]) -> PromptRow:
+    """If a source could not be had, it is looked for anew, unless an attempt uses what it has. `lacking`: the prompts
+    of which that is so, by index.
+    """
     again = renewed(prompt)
-    return without_sources(again) if lacked and again.state == "queued" else again
+    return without_sources(again) if prompt.index in lacking and again.state == "queued" else again
 
 
 def _owed_again(uploads: tuple[Upload, ...]) -> tuple[Upload, ...]:

@@ -26,6 +26,12 @@ def refused(tmp_path: Path, text: str) -> Refused:
     return caught.value
 
 
+def test_spool_and_inputs_have_a_folder_each(tmp_path: Path) -> None:
+    said = refused(tmp_path, "[spool]\npath = 'kept'\n[inputs]\npath = './kept/'").message
+    assert f"the same folder: {tmp_path / 'kept'}" in said
+    assert load(tmp_path, "[spool]\npath = 'kept'").spool_path == tmp_path / "kept"
+
+
 @pytest.mark.parametrize(
     ("text", "meant"),
     [

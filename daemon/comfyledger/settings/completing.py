@@ -193,6 +193,9 @@ def _check(settings: Settings, mistakes: list[Mistake]) -> None:
     mistakes += _wider(settings.door)
     mistakes += _headers(settings.door)
     mistakes += _url_hosts(settings.inputs.url_hosts)
+    if settings.inputs_path == settings.spool_path:
+        text = f"The inputs and the spool have the same folder: {settings.inputs_path}."
+        mistakes.append(Mistake("inputs.path", text, "Give each of them a folder of its own."))
     if settings.default_workflow not in settings.workflows:
         hint = f"Choose one of: {', '.join(sorted(settings.workflows))}."
         mistakes.append(Mistake("default_workflow", f"{settings.default_workflow!r} is not configured.", hint))

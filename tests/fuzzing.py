@@ -136,7 +136,7 @@ def _policy() -> AdmissionPolicy:
         Templates(),
         {"empty-image": given(graph, named, "empty-image")},
         "empty-image",
-        "main",
+        {"main": frozenset()},
         1_000,
         524_288,
         trust=False,

@@ -351,7 +351,7 @@ def _policy(settings: Settings, workflows: dict[str, WorkflowSource]) -> Admissi
         templates=settings.naming.templates,
         workflows=workflows,
         default_workflow=settings.default_workflow,
-        backend=next(iter(settings.comfyui)),
+        backends={name: frozenset(one.tags) for name, one in settings.comfyui.items()},
         quantity_max=settings.limits.quantity_max,
         graph_bytes_max=settings.limits.graph_bytes_max,
         node_classes_denied=settings.limits.node_classes_denied,

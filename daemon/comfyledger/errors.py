@@ -57,6 +57,7 @@ CODES: Final[dict[str, str]] = {
     "workflow_batch_size": "The workflow cannot make the requested number of images in one run.",
     "workflow_failed_validation": "ComfyUI would refuse the workflow.",
     "backend_unknown": "ComfyUI has not said yet which nodes it has, so the UI format cannot be read.",
+    "no_backend": "No ComfyUI of the configuration may render this.",
     "graph_too_large": "The workflow is above the size limit.",
     "unknown_input": "The workflow has no input of this name.",
     "input_missing": "There is no such input file.",

@@ -28,7 +28,8 @@ SMALL = {"workflow": GRAPH, "inputs": {"1.width": 80}}
 
 
 def policy(**more: Any) -> AdmissionPolicy:
-    return AdmissionPolicy(Templates(), {"w": configured(GRAPH)}, "w", "main", 1_000, 524_288, trust=False, **more)
+    backends = {"main": frozenset[str]()}
+    return AdmissionPolicy(Templates(), {"w": configured(GRAPH)}, "w", backends, 1_000, 524_288, trust=False, **more)
 
 
 def source(quantity: int = 4, per_prompt: int = 2, index: int = 3, name: str = "w") -> Source:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from comfyledger.admission.workflows import fitting
-from comfyledger.admission.workflows.fitting import OWN_BYTES_MAX, ready, unfit
+from comfyledger.admission.workflows import fitting, prepared
+from comfyledger.admission.workflows.fitting import unfit
+from comfyledger.admission.workflows.prepared import OWN_BYTES_MAX, ready
 from comfyledger.comfyui import node_classes
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.node_classes import Known
@@ -151,7 +152,7 @@ async def test_a_large_graph_is_read_planned_and_checked_beside_the_event_loop(
     seen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main, threads = threading.current_thread(), list[bool]()
-    for module, name in ((fitting, "source_of"), (fitting, "make_ready"), (WorkflowChecks, "mistakes")):
+    for module, name in ((fitting, "source_of"), (prepared, "make_ready"), (WorkflowChecks, "mistakes")):
         monkeypatch.setattr(module, name, noting(getattr(module, name), lambda: threads.append(in_thread(main))))
     noted = {"1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}}
     graph = {**noted, "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}}

@@ -38,7 +38,8 @@ def command_of(
     **asked: Any,
 ) -> SubmitBatch:
     """What a request means; "w" is its workflow unless it says another. `made_up`: the seed that chance gives."""
-    policy = AdmissionPolicy(Templates(), workflows or {}, "w", "main", quantity_max, 524_288, trust=False)
+    backends = {"main": frozenset[str]()}
+    policy = AdmissionPolicy(Templates(), workflows or {}, "w", backends, quantity_max, 524_288, trust=False)
     ids = IdSource(lambda: "01JD0000000000000000ABCDEF", lambda: b"salt", lambda: made_up)
     return admitted(wire.SubmitBatch("r1", "Areg", "Opal Fever", **asked), b"{}", policy, ids, info, files).command
 

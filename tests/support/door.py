@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from comfyledger.server.app_keys import Context
 from comfyledger.sim.comfyui.server import SimComfyUI, SimOptions, serve
 from support.waiting import until
 from support.wire_app import App, Frame
+
+ONE: Mapping[str, str] = {"main": ""}
+OUTPUTS = {"main": "output"}
 
 
 class Raw:
@@ -44,11 +47,12 @@ class Raw:
 class Door:
     """The open door of a daemon in this process."""
 
-    def __init__(self, folder: Path, url: str, context: Context, sim: SimComfyUI) -> None:
+    def __init__(self, folder: Path, url: str, context: Context, sims: dict[str, SimComfyUI]) -> None:
         self.folder = folder
         self.url = url
         self.context = context
-        self.sim = sim
+        self.sims = sims
+        self.sim = sims["main"]
 
     @property
     def token(self) -> str:
@@ -88,16 +92,24 @@ class Door:
 
 
 @asynccontextmanager
-async def opened(folder: Path, sections: str = "", seconds_per_image: float = 0.0) -> AsyncIterator[Door]:
-    """A daemon with its stand-in. `sections` come after [door], so that its keys can come first."""
+async def opened(
+    folder: Path, sections: str = "", seconds_per_image: float = 0.0, backends: Mapping[str, str] = ONE
+) -> AsyncIterator[Door]:
+    """A daemon with its stand-ins. `sections` come after [door], so that its keys can come first. `backends`: more keys
+    of each ComfyUI, by name; one is `main`.
+    """
     config = folder / "config.toml"
     async with AsyncExitStack() as stack:
-        options = SimOptions(output=folder / "output", seconds_per_image=seconds_per_image)
-        sim = await stack.enter_async_context(await serve(options))
+        sims: dict[str, SimComfyUI] = {}
+        for name in backends:
+            options = SimOptions(
+                output=folder / OUTPUTS.get(name, f"output-{name}"), seconds_per_image=seconds_per_image
+            )
+            sims[name] = await stack.enter_async_context(await serve(options))
+        comfyui = "\n".join(f'[comfyui.{name}]\nurl = "{sims[name].url}"\n{keys}' for name, keys in backends.items())
         config.write_text(f"""
             state_dir = "state"
-            [comfyui.main]
-            url = "{sim.url}"
+            {comfyui}
             [stores.folder]
             kind = "folder"
             root = "images"
@@ -113,7 +125,7 @@ async def opened(folder: Path, sections: str = "", seconds_per_image: float = 0.
             await until(
                 lambda: all(backend.watcher.is_up for backend in daemon.backends.values()), "ComfyUI is connected"
             )
-            yield Door(folder, url, daemon.context, sim)
+            yield Door(folder, url, daemon.context, sims)
         finally:
             for task in tasks:
                 task.cancel()

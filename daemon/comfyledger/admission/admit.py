@@ -39,6 +39,8 @@ class Admitted(msgspec.Struct, frozen=True):
     """Values and files."""
     below: levels.Lower
     """What the request takes from elsewhere."""
+    refused: Mapping[str, Refused] = {}
+    """What ComfyUIs say that would not take it, by name."""
 
 
 def check_message(message: wire.SubmitBatch, policy: AdmissionPolicy) -> None:
@@ -61,12 +63,13 @@ def admit(
     secret: bytes,
     ids: IdSource,
     origin: Origin | None = None,
+    needs: tuple[str, ...] = (),
 ) -> Admitted:
     """Fix everything in a request but its numbers, after `check_message`. Raises Refused.
 
     `ground`: with the workflow that the request means. `below`: what is filled in where the request gives nothing.
-    `origin`: the image whose recipe is used again. `raw`: the data of the frame as sent, for the digest; `secret` is
-    its key.
+    `origin`: the image whose recipe is used again. `needs`: tags that a
+    ComfyUI must have. `raw`: the data of the frame as sent, for the digest; `secret` is its key.
     """
     workflow = ground.workflow
     username, character, premade = whose(message)
@@ -75,7 +78,7 @@ def admit(
     media = tuple(output.medium for output in workflow.plan.every_output)
     check_quantity(message, len(asked) * len(media), policy.quantity_max)
     inputs = levels.inputs_of(message, asked, ground, below)
-    prompts, texts = prompts_of(message, asked, inputs, workflow, policy.backend, ids)
+    prompts, texts = prompts_of(message, asked, inputs, workflow, ids)
     metadata = _metadata(message, ids)
     command = SubmitBatch(
         label=label,
@@ -98,6 +101,8 @@ def admit(
         metadata=metadata.digest if metadata else None,
         trust=policy.trust,
         origin=origin,
+        needs=needs,
+        backend=message.backend or "",
     )
     return Admitted(command, workflow, inputs, below)
 

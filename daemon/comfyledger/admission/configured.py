@@ -60,7 +60,7 @@ def _read(name: str, workflow: Workflow, graph_bytes_max: int) -> WorkflowSource
     )
     graph = None if source.graph is None else graphs.without(source.graph, found)
     secrets = {at: Secret(value) for at, value in found.items()}
-    return WorkflowSource(name, graph, source.document, named, secrets, source.files)
+    return WorkflowSource(name, graph, source.document, named, secrets, source.files, workflow.needs)
 
 
 def _source(workflow: Workflow, graph_bytes_max: int) -> tuple[bytes, dict[str, str]]:

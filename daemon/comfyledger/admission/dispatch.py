@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Container
-from functools import partial
 from typing import Final
 
-from msgspec.structs import replace
-
 from comfyledger import crash_points, wire
-from comfyledger.admission import admit, check, forget, inputs, recover, repeats, retries, store_import
+from comfyledger.admission import (
+    admit,
+    allowed_backends,
+    check_each,
+    forget,
+    inputs,
+    recover,
+    repeats,
+    retries,
+    store_import,
+)
 from comfyledger.admission.characters import listing
-from comfyledger.admission.files import of_request
 from comfyledger.admission.workflows import fitting
-from comfyledger.comfyui.node_classes import Known
 from comfyledger.core.commands import (
     CancelBatch,
     Command,
@@ -27,6 +31,7 @@ from comfyledger.core.commands import (
 )
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.results import Accepted, Changed
+from comfyledger.core.scheduling.fit import allowed
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import ImageFilter
@@ -82,7 +87,7 @@ async def _tell(
         case wire.GetRecipe():
             return await recipe.recipe(context, message)
         case wire.CheckWorkflow():
-            return await check_workflow(context, label, message, raw)
+            return await check_each.check_workflow(context, label, message, raw)
 
 
 async def _about_store(context: Dependencies, label: str, message: wire.SurveyStore | wire.RaiseSeries) -> wire.Answer:
@@ -171,43 +176,21 @@ async def _accepted(context: Dependencies, command: SubmitBatch) -> Accepted:
 
 def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccepted:
     """No number is given and the request_id stays unused."""
-    quantity = sum(len(prompt.images) for prompt in admitted.command.prompts)
+    command, refused = admitted.command, admitted.refused
+    quantity = sum(len(prompt.images) for prompt in command.prompts)
+    found = [admitted.workflow.found]
+    if refused:
+        names = allowed(context.policy.backends, command.backend, command.needs)
+        fits = [name for name in names if name not in refused and context.node_classes[name].known is not None]
+        found.append(allowed_backends.told_where(fits, {name: refusal.message for name, refusal in refused.items()}))
     return wire.BatchAccepted(
         batch_id="",
         epoch=context.view.epoch,
         position=context.view.position,
         quantity=quantity,
         dry_run=True,
-        found=[admitted.workflow.found],
+        found=found,
     )
-
-
-async def check_workflow(
-    context: Dependencies, label: str, message: wire.CheckWorkflow, raw: bytes
-) -> wire.WorkflowReport:
-    """What a submission would say of a graph. Raises nothing for a graph that it would refuse."""
-    policy, classes = context.policy, context.node_classes[context.policy.backend]
-    is_asked = False
-    if message.strict or classes.known is None:
-        is_asked = await classes.fresh(asyncio.get_running_loop().time()) is not None
-    known = classes.known
-    ground = check.Ground(
-        policy.graph_bytes_max,
-        known.info if known is not None else None,
-        context.tools.checks.level if message.strict else None,
-        is_asked,
-        policy.node_classes_denied,
-        await of_request.of_graph(context, label, message.workflow, len(raw)) if message.strict else {},
-    )
-    run = partial(context.tools.large_graphs.run, len(raw))
-    report, graph = await check.check_any_form(message.workflow, ground, _converting(context, known), run)
-    return replace(report, graph=graph) if message.convert else report
-
-
-def _converting(context: Dependencies, known: Known | None) -> check.Convert | None:
-    if known is None:
-        return None
-    return lambda source: context.tools.converter.convert(source, known.body, known.info.digest)
 
 
 async def _open_series(context: Dependencies, label: str, message: wire.OpenSeries) -> wire.SeriesInfo:

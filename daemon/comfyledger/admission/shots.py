@@ -114,7 +114,6 @@ def prompts_of(
     asked: Sequence[wire.ImageAsked],
     inputs: Sequence[dict[str, Any]],
     workflow: ReadyWorkflow,
-    backend: str,
     ids: IdSource,
 ) -> tuple[tuple[PromptFixed, ...], tuple[Blob, ...]]:
     """Neighbours with equal inputs and files, and no seed of their own, share prompts of at most `images_per_prompt`
@@ -123,7 +122,7 @@ def prompts_of(
     `inputs`: values and files of each shot, by address. Raises Refused: seed_out_of_range, workflow_batch_size.
     """
     plan = workflow.plan
-    _check_seeds_fit(message, asked, workflow)
+    check_seeds_fit(message, asked, workflow)
     _check_batch_size(message, workflow)
     each = groupby(range(len(asked)), key=lambda place: (asked[place].seed, inputs[place]))
     groups = [Alike(seed, values, list(places)) for (seed, values), places in each]
@@ -144,7 +143,7 @@ def prompts_of(
             images = tuple(image for shot in shots for image in range(shot * outputs + 1, (shot + 1) * outputs + 1))
             index = len(prompts) + 1
             seed = group.seed if group.seed is not None else seeds.of(index)
-            prompts.append(PromptFixed(index, images, seed, backend, texts.digest(values), loads, depth))
+            prompts.append(PromptFixed(index, images, seed, inputs=texts.digest(values), loads=loads, depth=depth))
     return tuple(prompts), texts.blobs
 
 
@@ -154,7 +153,7 @@ def without_files(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
     return {address: value for address, value in inputs.items() if address not in files}, files
 
 
-def _check_seeds_fit(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ReadyWorkflow) -> None:
+def check_seeds_fit(message: wire.SubmitBatch, asked: Sequence[wire.ImageAsked], workflow: ReadyWorkflow) -> None:
     """Raises Refused (seed_out_of_range) for a seed that a node of the workflow does not take."""
     if workflow.plan.seed_range is None:
         return

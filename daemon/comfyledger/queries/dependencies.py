@@ -35,7 +35,7 @@ class WorkflowSource(msgspec.Struct, frozen=True):
 
     `graph`: in the API format. If there is none, `document` has it in the UI format, which only a ComfyUI's node
     classes make a graph of. `named`: what is said about it. `secrets`: values in the file that must not be stored, by
-    address. `files`: what it loads, by address. `graph` is without both.
+    address. `files`: what it loads, by address. `graph` is without both. `needs`: tags that a ComfyUI must have.
     """
 
     name: str
@@ -44,6 +44,7 @@ class WorkflowSource(msgspec.Struct, frozen=True):
     named: graphs.Named = graphs.NOTHING_NAMED
     secrets: dict[str, Secret] = {}
     files: dict[str, wire.FileAsked] = {}
+    needs: tuple[str, ...] = ()
 
 
 class ReadyWorkflow(msgspec.Struct, frozen=True):
@@ -89,7 +90,8 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
     templates: Templates
     workflows: Mapping[str, WorkflowSource]
     default_workflow: str
-    backend: str
+    backends: Mapping[str, frozenset[str]]
+    """The tags of each ComfyUI, in the order of the configuration."""
     quantity_max: int
     graph_bytes_max: int
     trust: bool

@@ -19,6 +19,7 @@ Positive = Annotated[int, Meta(ge=1)]
 FILE_URL_S_MAX: Final = 604_800
 Seconds = Annotated[float, Meta(gt=0)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+Tag = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class Secret(str):
@@ -151,6 +152,8 @@ class ComfyUI(Section, frozen=True):
 
     url: str = "http://127.0.0.1:8188"
     """Its address. For a proxy that asks for a login write `http://USER:PASSWORD@HOST`; both are shown nowhere."""
+    tags: tuple[Tag, ...] = ()
+    """Words of yours for what it can do, which workflows and requests may need: "flux", "48gb"."""
     queue_depth: Annotated[int, Meta(ge=1, le=64)] = 3
     """Our prompts in its queue. Two leave no gap between long prompts, and a third covers short ones."""
     sweep_interval_s: Seconds = 15.0
@@ -194,6 +197,8 @@ class Workflow(Section, frozen=True):
     """Address of the batch size, like "5.batch_size". Found if there is only one."""
     inputs: dict[str, str] = {}
     """Names for inputs: prompt = "6.text"."""
+    needs: tuple[Tag, ...] = ()
+    """Tags that a ComfyUI must have to run it. Nodes and models need none: they are found by themselves."""
     secrets: dict[str, str] = {}
     """Inputs that hold a secret, filled in just before the graph is sent and never stored: "12.api_key" = "env:MY_KEY".
     Each value says where the secret is: `env:NAME`, `file:PATH` or `credential:NAME` (systemd)."""

@@ -15,10 +15,11 @@ from comfyledger import wire
 from comfyledger.admission import levels
 from comfyledger.admission.files import of_request
 from comfyledger.admission.shots import without_files
-from comfyledger.admission.workflows import fitting
+from comfyledger.admission.workflows.prepared import ready
 from comfyledger.comfyui.node_classes import Known
 from comfyledger.comfyui.workflow_checks import Template
 from comfyledger.core.naming.slugs import slug
+from comfyledger.core.scheduling.fit import allowed
 from comfyledger.errors import Refused
 from comfyledger.queries.characters import NamedCharacter
 from comfyledger.queries.dependencies import Dependencies
@@ -51,6 +52,8 @@ async def _info(context: Dependencies, named: NamedCharacter) -> wire.CharacterI
         lacks: list[str] = []
         is_checked = classes.known is not None
         for defaults in [own] if premade == own else [own, premade]:
+            if not _may_render(context, backend, defaults):
+                continue
             if classes.known is not None:
                 lacks += await _missing(context, classes.known, defaults)
             found = await _missing_embeddings(context, backend, defaults)
@@ -68,6 +71,12 @@ async def _info(context: Dependencies, named: NamedCharacter) -> wire.CharacterI
         missing,
         unchecked,
     )
+
+
+def _may_render(context: Dependencies, backend: str, defaults: CharacterDefaults) -> bool:
+    """Whether a ComfyUI has the tags that the workflow needs."""
+    source = context.policy.workflows[_workflow(context, defaults)]
+    return backend in allowed(context.policy.backends, "", source.needs)
 
 
 async def _missing_embeddings(context: Dependencies, backend: str, defaults: CharacterDefaults) -> list[str] | None:
@@ -99,7 +108,7 @@ async def _missing(context: Dependencies, known: Known, defaults: CharacterDefau
     source = context.policy.workflows[_workflow(context, defaults)]
     files = await of_request.configured(context, source, defaults)
     try:
-        ground = levels.Ground(await fitting.ready(context, source, known), files, known.info)
+        ground = levels.Ground(await ready(context, source, known), files, known.info)
         below = levels.lower(ground, source.files, defaults, {})
     except Refused as refusal:
         return [refusal.message]

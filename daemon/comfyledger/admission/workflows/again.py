@@ -35,6 +35,8 @@ class Again(NamedTuple):
     workflow: ReadyWorkflow | None
     inputs: dict[str, Any]
     origin: Origin
+    needs: tuple[str, ...] = ()
+    """Tags of the recipe, where the request names neither others nor another workflow."""
 
 
 class Source(NamedTuple):
@@ -95,7 +97,8 @@ def completed(message: wire.SubmitBatch, source: Source, policy: AdmissionPolicy
     origin = Origin(batch.batch_id, source.image.index)
     if message.workflow is not None:
         return Again(filled, None, _by_name(plan, source.inputs), origin)
-    return Again(filled, _recorded(message, source, plan, policy), source.inputs, origin)
+    needs = batch.needs if message.needs is None else ()
+    return Again(filled, _recorded(message, source, plan, policy), source.inputs, origin, needs)
 
 
 def _seed(message: wire.SubmitBatch, before: int) -> int | str:

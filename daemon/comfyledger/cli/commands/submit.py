@@ -163,6 +163,8 @@ def _check_of_rows(options: dict[str, Any], rows: RowFile) -> None:
 )
 @click.option("--images-per-prompt", type=int, help="How many images each run makes. Default: 1.")
 @click.option("--priority", type=click.Choice(wire.PRIORITIES), default="normal", show_default=True)
+@click.option("--backend", metavar="NAME", help="The only ComfyUI that may render it. Default: every one that can.")
+@click.option("--need", "needs", metavar="TAG", multiple=True, help="A tag that a ComfyUI must have; may be repeated.")
 @click.option("--tag", "tags", multiple=True, help="A tag of the batch; may be repeated.")
 @click.option("--metadata", type=json_object, metavar="JSON", help="A JSON object that is kept with the batch.")
 @click.option(
@@ -190,6 +192,7 @@ async def submit(
     inputs: tuple[Any, ...],
     each: tuple[Any, ...],
     outputs: tuple[str, ...],
+    needs: tuple[str, ...],
     **asked: Any,
 ) -> int:
     """Ask for images of CHARACTER for USERNAME."""
@@ -200,6 +203,7 @@ async def submit(
         "inputs": await with_files_added(client, dict(inputs), as_json),
         "inputs_each": _swept(each),
         "outputs": outputs or None,
+        "needs": needs or None,
     }
     if rows is not None:
         return await submit_rows(client, rows, RequestIds(run), asked, as_json)

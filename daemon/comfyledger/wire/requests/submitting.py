@@ -22,6 +22,10 @@ INPUTS_EACH_MAX: Final = 16
 """Inputs of a sweep. More with two values each would be more images than a batch can have."""
 OUTPUTS_MAX: Final = 16
 """Outputs of one batch."""
+BACKEND_CHARS_MAX: Final = 64
+NEEDS_MAX: Final = 16
+Tag = Annotated[str, Meta(min_length=1, max_length=64)]
+"""A word of the operator for what a ComfyUI can do."""
 
 
 class Hello(Message, frozen=True):
@@ -184,6 +188,23 @@ class SubmitBatch(Message, frozen=True):
             "`priority_age_s` seconds counts as the next higher one."
         ),
     ] = "normal"
+    backend: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=BACKEND_CHARS_MAX)] | None,
+        Meta(
+            description="The name of the only ComfyUI that may render the batch. Default: every ComfyUI that can. It "
+            "is not taken over by `like`.",
+            examples=["big"],
+        ),
+    ] = None
+    needs: Annotated[
+        Annotated[list[Tag], Meta(max_length=NEEDS_MAX)] | None,
+        Meta(
+            description="Tags that a ComfyUI must have to render the batch, beside those that the configuration names "
+            "for the workflow. Missing nodes and models are noticed without tags. Default: none, or with `like` those "
+            "of the recipe.",
+            examples=[["flux"]],
+        ),
+    ] = None
     tags: Annotated[
         list[Annotated[str, Meta(max_length=255)]],
         Meta(max_length=50, description="For the client's own use; returned with the batch.", examples=[["shop"]]),

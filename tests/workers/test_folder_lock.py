@@ -147,4 +147,4 @@ def test_the_names_of_folders_that_are_made_are_on_stable_storage(
 
 def test_an_audit_does_not_take_the_owner_for_a_strangers_file(root: Path, ledger: Path) -> None:
     use(root, ledger)
-    assert list(inspected._files(root)) == []
+    assert list(inspected.files_in(root)) == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from msgspec.structs import replace
 
 from comfyledger.core.commands import MadeFrom, RetryBatch
@@ -16,13 +14,6 @@ from comfyledger.ledger.ports import ImageFilter, Reader
 from comfyledger.queries.dependencies import Dependencies
 from comfyledger.queries.situation import read_sources
 from comfyledger.queries.source_reasons import how_it_ended, sources_of
-
-_HINTS: Final = {
-    "failed": "`comfyledger retry {} --image {}` tries it again, and with it what is made from it.",
-    "cancelled": "Request it again, made from another image.",
-    "forgetting": "Request it again, made from another image.",
-    "forgotten": "Request it again, made from another image.",
-}
 
 
 async def completed(context: Dependencies, command: RetryBatch) -> RetryBatch:
@@ -75,4 +66,11 @@ async def _refusal(reader: Reader, image: ImageRow, place: ImageAt, source: Imag
     if source is None or seen is None:
         return Refused(INPUT_FAILED, f"Image {image.index} is made from an image that cannot be had.")
     text = f"{source.file}, which image {image.index} is made from, {how_it_ended(source)}."
-    return Refused(INPUT_FAILED, text, hint=_HINTS[source.state].format(source.batch_id, source.index))
+    return Refused(INPUT_FAILED, text, hint=_hint(source))
+
+
+def _hint(source: ImageRow) -> str:
+    if source.state == "failed":
+        retry = f"`comfyledger retry {source.batch_id} --image {source.index}`"
+        return f"{retry} tries it again, and with it what is made from it."
+    return "Request it again, made from another image."

@@ -15,7 +15,7 @@ from comfyledger.admission import dispatch
 from comfyledger.admission.characters.known import read_characters
 from comfyledger.admission.configured import read_workflows
 from comfyledger.admission.workflows.fitting import unfit
-from comfyledger.core.commands import AddInput
+from comfyledger.core.commands import AddInput, ForgetInput
 from comfyledger.errors import Refused
 from comfyledger.settings import Invalid
 from support.door import Door, opened
@@ -74,6 +74,33 @@ async def test_a_token_that_may_not_name_the_reference_picture_gets_it_through_t
     with pytest.raises(Refused) as caught:
         await dispatch.answer(limited, "app", named, b"{}")
     assert caught.value.code == "input_missing"
+
+
+async def test_what_a_token_made_with_the_reference_picture_it_can_make_again(pictured: Door) -> None:
+    await add_picture(pictured)
+    limited = pictured.context.limited_to("app")
+    async with pictured.app("app") as app:
+        await app.ask("pause", scope="everything")
+        made = await app.submit("r1", character="Fern", character_defaults=True, quantity=1, inputs={})
+    message = wire.SubmitBatch("r2", like=f"{made['batch_id']}/1", dry_run=True)
+    assert (await dispatch.answer(limited, "app", message, b"{}")).dry_run  # type: ignore[attr-defined]
+
+
+async def test_what_a_token_has_forgotten_another_ones_copy_does_not_bring_back(pictured: Door) -> None:
+    own, graph = "cd" * 32, {**REFERENCE, "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}
+    for label in ("app", "other"):
+        await pictured.context.engine.command(AddInput(label, own, 7, "png", 4, 4, "whole"))
+    limited = pictured.context.limited_to("app")
+    async with pictured.app("app") as app:
+        await app.ask("pause", scope="everything")
+        asked = {"workflow": graph, "quantity": 1, "inputs": {"1.image": {"input": f"sha256:{own}"}}}
+        made = await app.submit("r1", **asked)
+    message = wire.SubmitBatch("r2", like=f"{made['batch_id']}/1", dry_run=True)
+    assert (await dispatch.answer(limited, "app", message, b"{}")).dry_run  # type: ignore[attr-defined]
+    await pictured.context.engine.command(ForgetInput("app", own, ("app",)))
+    with pytest.raises(Refused) as caught:
+        await dispatch.answer(limited, "app", message, b"{}")
+    assert (caught.value.code, caught.value.path) == ("input_missing", "$.data.like")
 
 
 async def test_a_reference_picture_that_is_not_there_is_listed_and_refused(pictured: Door) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from comfyledger.admission.files.images import source
 from comfyledger.core.commands import AddInput, ForgetInput
+from comfyledger.core.rows import ImageRow, ImageState
 from comfyledger.core.values import ImageAt, LoadedFile
+from comfyledger.errors import Refused
 from support.graphs import node
 from support.wire_app import Refusal
 
@@ -126,6 +129,27 @@ async def test_nothing_is_made_from_a_cancelled_or_forgotten_image(door: Any) ->
         assert "was cancelled" in refused["message"]
         await app.ask("forget", batch_id=first["batch_id"])
         assert "was forgotten" in (await refusal(app, first["public_ids"][0]))["message"]
+
+
+class OneImage:
+    """A reader of one image that is made from nothing."""
+
+    async def prompt(self, batch_id: str, prompt: int) -> None:
+        return None
+
+
+@pytest.mark.parametrize("state", get_args(ImageState))
+async def test_an_image_in_each_state_is_a_source_or_says_why_not(state: ImageState) -> None:
+    image = ImageRow("b0", 2, 17, "f", "n_17", 1, "areg", state)
+    reader: Any = OneImage()
+    if state in {"pending", "kept", "stored", "parked"}:
+        found = await source(reader, image, 16)
+        assert (found.source, found.depth, found.refusal) == (ImageAt("b0", 2), 1, None)
+        return
+    with pytest.raises(Refused) as caught:
+        await source(reader, image, 16)
+    assert caught.value.code == "input_failed"
+    assert ("comfyledger retry b0" in caught.value.hint) == (state == "failed")
 
 
 async def test_the_medium_that_a_source_will_have_is_compared(door: Any) -> None:

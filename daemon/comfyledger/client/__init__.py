@@ -93,8 +93,8 @@ class Client:
         workflow: str | Mapping[str, Any] | os.PathLike[str] | None = None,
         output: str | None = None,
         outputs: Sequence[str] | None = None,
-        inputs: Mapping[str, wire.InputValue] | None = None,
-        inputs_each: Mapping[str, Sequence[wire.InputValue]] | None = None,
+        inputs: Mapping[str, wire.InputValue | Mapping[str, Any]] | None = None,
+        inputs_each: Mapping[str, Sequence[wire.InputValue | Mapping[str, Any]]] | None = None,
         character_defaults: bool | None = None,
         seed: int | str | None = None,
         images_per_prompt: int | None = None,
@@ -123,8 +123,10 @@ class Client:
             workflow=workflow,
             output=output,
             outputs=None if outputs is None else list(outputs),
-            inputs=dict(inputs or {}),
-            inputs_each={name: list(values) for name, values in (inputs_each or {}).items()},
+            inputs=cast("dict[str, wire.InputValue]", dict(inputs or {})),
+            inputs_each=cast(
+                "dict[str, list[wire.InputValue]]", {name: [*values] for name, values in (inputs_each or {}).items()}
+            ),
             character_defaults=character_defaults,
             seed=seed,
             images_per_prompt=images_per_prompt,

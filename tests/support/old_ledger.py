@@ -1,4 +1,4 @@
-"""What a killed daemon of release cc50378 left, opened again: unpacked, and with stand-ins around it.
+"""What a killed daemon of an old release left, opened again: unpacked, and with stand-ins around it.
 
 `fixtures/README.md` says what is in it and how it was made.
 """
@@ -20,16 +20,17 @@ from support.processes import Doomed, House
 from support.waiting import until
 from support.wire_app import App, Frame
 
-ARCHIVE = Path(__file__).parent.parent / "fixtures" / "ledger-cc50378.tar.xz"
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+Release = Literal["cc50378", "a7c63d2"]
 
 Knows = Literal["everything", "files", "nothing"]
 """What ComfyUI still has of the open prompts: all of them and their files, only files in its output folder, or nothing.
 """
 
 
-def unpack(folder: Path, *, output: bool = True) -> Frame:
-    """Everything that the release left, below a folder; what is expected of it. `output`: ComfyUI's files, too."""
-    with tarfile.open(ARCHIVE) as archive:
+def unpack(folder: Path, release: Release, *, output: bool = True) -> Frame:
+    """Everything that a release left, below a folder; what is expected of it. `output`: ComfyUI's files, too."""
+    with tarfile.open(FIXTURES / f"ledger-{release}.tar.xz") as archive:
         members = [one for one in archive if output or not one.name.startswith("comfyui-output/")]
         archive.extractall(folder, members, filter="data")
     return json.loads((folder / "expected.json").read_text())  # type: ignore[no-any-return]
@@ -44,9 +45,9 @@ class OldHouse(House):
         self.accounts = {"cloud": Account(folder), "archive": Account(folder, cloud="archive")}
         self.daemon = Doomed(self)
 
-    async def reopen(self, knows: Knows) -> None:
+    async def reopen(self, release: Release, knows: Knows) -> None:
         """Unpack it, and start today's daemon on it."""
-        self.left = unpack(self.folder, output=knows == "files")
+        self.left = unpack(self.folder, release, output=knows == "files")
         await self.comfyui.begin()
         for name, account in self.accounts.items():
             await account.begin()

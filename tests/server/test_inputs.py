@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
+from comfyledger import wire
+from comfyledger.admission import inputs
 from comfyledger.core.reports import InputUnused
 from comfyledger.engine import engine as engine_module
+from comfyledger.errors import Refused
 from comfyledger.server import tokens
 from comfyledger.server.v1 import held
 from comfyledger.server.v1 import inputs as inputs_module
@@ -172,6 +176,26 @@ async def test_a_client_gives_up_what_has_expired_here_and_is_still_at_comfyui(d
         answers = [await http.delete(f"{INPUTS}/{NAME}") for _ in range(2)]
         assert [answer.status for answer in answers] == [200, 404]
         assert "labels" not in await answers[0].json()
+
+
+class Late:
+    """A reader that has read before a file comes."""
+
+    def __init__(self, door: Any) -> None:
+        self._door = door
+
+    async def input(self, sha256: str) -> Any:
+        row = await self._door.context.reader.input(sha256)
+        await put(self._door, PNG, headers={"Comfyledger-Client": "one"})
+        return row
+
+
+async def test_what_comes_while_it_is_given_up_stays(door: Any) -> None:
+    context = msgspec.structs.replace(door.context, reader=Late(door))
+    with pytest.raises(Refused) as refused:
+        await inputs.forget_input(context, "one", wire.ForgetInput(NAME))
+    assert (refused.value.code, refused.value.path) == ("input_missing", "$.data.input")
+    assert len(kept(door)) == 1
 
 
 async def test_an_operator_gives_up_what_others_have(door: Any) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from comfyledger import wire
 from comfyledger.core.commands import AddInput, ForgetInput
+from comfyledger.core.decide.inputs import missing
 from comfyledger.core.media import medium_of
 from comfyledger.core.rows import InputRow
 from comfyledger.errors import ComfyledgerError, Refused
@@ -155,10 +156,11 @@ async def forget_input(context: Dependencies, label: str, message: wire.ForgetIn
         raise Refused("input_missing", text, hint="`comfyledger input list` shows them.", path="$.data.input")
     sha256 = named[1].lower()
     row = await context.reader.input(sha256)
-    labels = row.every_label if row is not None and message.all_labels else (label,)
+    if row is None:  # one that comes just now stays
+        raise missing(sha256).at("$.data.input")
+    labels = row.every_label if message.all_labels else (label,)
     try:
         await context.engine.command(ForgetInput(label, sha256, labels))
     except Refused as refusal:
         raise refusal.at("$.data.input") from refusal
-    assert row is not None  # noqa: S101 (else refused)
     return _info(replace(row, labels=tuple(one for one in row.labels if one not in labels)))

@@ -147,11 +147,12 @@ def test_one_series_for_all_media_is_remarked_and_is_no_fault() -> None:
     ("clock", "expected"),
     [
         (judge.Clock(0.0), ["ok"]),
-        (judge.Clock(0.4, "x", 4.9, 59.0), ["ok"]),
+        (judge.Clock(0.4, {"x": 4.9}, 59.0), ["ok"]),
         (judge.Clock(-0.5), ["warning"]),
-        (judge.Clock(0.0, "x", -5.0), ["warning"]),
-        (judge.Clock(0.0, "x", 5.0, 60.0), ["warning", "warning"]),
-        (judge.Clock(0.0, "x", 0.0, -1e9), ["ok"]),
+        (judge.Clock(0.0, {"x": -5.0}), ["warning"]),
+        (judge.Clock(0.0, {"x": 5.0, "y": None, "z": 0.0, "w": -9.0}), ["warning", "warning"]),
+        (judge.Clock(0.0, {"x": 5.0}, 60.0), ["warning", "warning"]),
+        (judge.Clock(0.0, {"x": 0.0}, -1e9), ["ok"]),
     ],
 )
 def test_a_clock_that_jumps_differs_or_went_back_is_a_warning(clock: judge.Clock, expected: list[str]) -> None:

@@ -127,6 +127,16 @@ async def test_outputs_of_every_medium_and_of_every_saver_go(tmp_path: Path) -> 
     assert not folder.exists()
 
 
+async def test_a_folder_that_cannot_be_cleared_does_not_keep_the_next_one(tmp_path: Path) -> None:
+    folder = written(tmp_path, *OLD)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "comfyledger").write_bytes(b"a file where a folder should be")
+    rows = Rows([numbered(1, "stored", 1)])
+    both = [Outputs(tmp_path / name, rows, 7, lambda: 100 * DAY_S) for name in ("broken", "output")]  # type: ignore[arg-type]
+    await Retention(Spool(tmp_path / "spool"), rows, 7, lambda: 0.0, both).clear()  # type: ignore[arg-type]
+    assert not folder.exists()
+
+
 async def test_a_young_output_stays(tmp_path: Path) -> None:
     folder = written(tmp_path, "1-a2_00001_.png", age_days=6.9)
     written(tmp_path, "1-a1_00001_.png")

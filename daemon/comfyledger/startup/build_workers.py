@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
@@ -159,10 +160,15 @@ def _input_files(settings: Settings, backend: Backend, reporter: Reporter, held:
 
 
 def _outputs(settings: Settings, state: State, now_s: Callable[[], float]) -> Iterator[Outputs]:
-    """ComfyUI's own output folders, where the configuration names them."""
+    """ComfyUI's own output folders, where the configuration names them. One that several share stays as long as the
+    most patient of them says."""
+    days: dict[str, float] = {}
     for one in settings.comfyui.values():
         if one.output_dir:
-            yield Outputs(Path(one.output_dir), state.reader, one.output_keep_days, now_s)
+            folder = os.path.realpath(one.output_dir)
+            days[folder] = max(days.get(folder, 0.0), one.output_keep_days)
+    for folder, keep_days in days.items():
+        yield Outputs(Path(folder), state.reader, keep_days, now_s)
 
 
 def _needed(settings: Settings) -> Needed:

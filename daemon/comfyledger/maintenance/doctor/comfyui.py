@@ -52,28 +52,31 @@ GRAPH: Final[dict[str, Any]] = {
 
 class Examination:
     """The checks of one ComfyUI. `ids` makes a UUID for each socket and prompt; `workflows` are the configured
-    ones."""
+    ones. `reach` learns the `version`, and `nodes` what ComfyUI would say to each workflow (`fits`)."""
 
     def __init__(self, name: str, comfyui: ComfyUI, workflows: Mapping[str, Planned], ids: Callable[[], str]) -> None:
         self._name, self._comfyui, self._workflows, self._ids = name, comfyui, workflows, ids
         self._area = f"comfyui {name}"
+        self.version = ""
+        self.fits: dict[str, list[Diagnosis]] = {}
 
     async def reach(self) -> Diagnosis:
         """If this is a failure, the other checks are skipped."""
-        url, version, problem = self._comfyui.url, "", ""
+        url, problem = self._comfyui.url, ""
         try:
             system = (await self._comfyui.system_stats()).get("system")
-            version = str(system.get("comfyui_version") or "")[:32] if isinstance(system, dict) else ""
+            self.version = str(system.get("comfyui_version") or "")[:32] if isinstance(system, dict) else ""
         except NotReached as trouble:
             problem = trouble.text
-        return of_reach(self._area, url, version, problem, self._name)
+        return of_reach(self._area, url, self.version, problem, self._name)
 
     async def nodes(self) -> list[Diagnosis]:
         try:
             info = ObjectInfo(await self._comfyui.object_info(), "")
         except NotReached as trouble:
             return [Diagnosis(self._area, "failure", f"The nodes cannot be listed: {trouble.text}", LOG)]
-        return [one for name, workflow in self._workflows.items() for one in of_nodes(self._area, name, workflow, info)]
+        self.fits = {name: of_nodes(self._area, name, workflow, info) for name, workflow in self._workflows.items()}
+        return [one for said in self.fits.values() for one in said]
 
     async def ids(self) -> list[Diagnosis]:
         try:

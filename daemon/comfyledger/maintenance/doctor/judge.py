@@ -55,14 +55,12 @@ class Disk(msgspec.Struct, frozen=True):
 
 
 class Clock(msgspec.Struct, frozen=True):
-    """In seconds. `step`: how far the wall clock moved against the monotonic one. `ahead`: how far another clock is
-    ahead of ours, which is that of `whose`. `log_ahead`: how far the newest event is ahead of our clock. None: not
-    known.
+    """In seconds. `step`: how far the wall clock moved against the monotonic one. `ahead`: how far each ComfyUI's clock
+    is ahead of ours, by its name. `log_ahead`: how far the newest event is ahead of our clock. None: not known.
     """
 
     step: float
-    whose: str = ""
-    ahead: float | None = None
+    ahead: Mapping[str, float | None] = {}
     log_ahead: float | None = None
 
 
@@ -245,20 +243,22 @@ def of_clock(clock: Clock) -> list[Diagnosis]:
     if abs(clock.step) >= CLOCK_STEP_S:
         text = f"The clock was changed by {clock.step:+.1f} s while the doctor ran."
         found.append(Diagnosis("clock", "warning", text, sync))
-    if clock.ahead is not None and abs(clock.ahead) >= CLOCK_OFF_S:
-        text = f"This machine's clock and {clock.whose}'s differ by {abs(clock.ahead):,.0f} s."
-        found.append(Diagnosis("clock", "warning", text, sync))
+    for whose, ahead in clock.ahead.items():
+        if ahead is not None and abs(ahead) >= CLOCK_OFF_S:
+            text = f"This machine's clock and that of ComfyUI {whose} differ by {abs(ahead):,.0f} s."
+            found.append(Diagnosis("clock", "warning", text, sync))
     if clock.log_ahead is not None and clock.log_ahead >= AHEAD_S:
         text = f"The log's newest event is {clock.log_ahead:,.0f} s in the future: the clock was set back."
         found.append(Diagnosis("clock", "warning", text, sync))
-    other = (
-        f" and agrees with {clock.whose}'s"
-        if clock.ahead is not None
-        else f"; {clock.whose} does not send its time"
-        if clock.whose
-        else ""
-    )
-    return found or [Diagnosis("clock", "ok", f"The clock runs evenly{other}.")]
+    return found or [Diagnosis("clock", "ok", f"The clock runs evenly{_others(clock)}.")]
+
+
+def _others(clock: Clock) -> str:
+    """Of clocks that agree: how many were compared."""
+    known = [whose for whose, ahead in clock.ahead.items() if ahead is not None]
+    if known:
+        return " and agrees with " + (f"that of ComfyUI {known[0]}" if len(known) == 1 else f"{len(known)} ComfyUIs")
+    return f"; {', '.join(clock.ahead)}: no time was sent" if clock.ahead else ""
 
 
 def of_daemon(seen: DaemonSeen, version: str) -> list[Diagnosis]:

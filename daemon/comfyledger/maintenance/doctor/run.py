@@ -21,7 +21,7 @@ from comfyledger import __version__
 from comfyledger.accounts import Keeper, keeper_of
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.guarded import Guarded
-from comfyledger.maintenance.doctor import judge, machine, rights
+from comfyledger.maintenance.doctor import backends, judge, machine, rights
 from comfyledger.maintenance.doctor.comfyui import PROBE_S, Examination
 from comfyledger.maintenance.doctor.comfyui_judge import Planned
 from comfyledger.maintenance.doctor.inputs import inputs as files_of_inputs
@@ -34,6 +34,8 @@ CHECK_S: Final = 6.0
 """For one check."""
 STORE_S: Final = 8.0
 """For one store, which may be far away."""
+COMFYUIS_AT_ONCE: Final = 8
+"""Each may answer with some 20 MB of node classes."""
 CALL_S: Final = 5.0
 """For one call to ComfyUI."""
 
@@ -105,7 +107,8 @@ class Doctor:
             self._bounds.check("inputs", self._inputs()),
             *(self._bounds.check(f"output {name}", self._output(name)) for name in settings.comfyui),
             *(self._bounds.check(f"input {name}", self._input(name)) for name in settings.comfyui),
-            *(self._comfyui(name) for name in settings.comfyui),
+            self._bounds.check("output", self._shared_folders()),
+            self._backends(),
             self._bounds.check("stores", self._stores(), STORE_S + CALL_S),
             self._bounds.check("token", self._token()),
             self._bounds.check("daemon", self._daemon()),
@@ -147,6 +150,11 @@ class Doctor:
         keeper = await self._keeper()
         return judge.of_input(name, await machine.in_thread(lambda: machine.disk_of(Path(folder), keeper)))
 
+    async def _shared_folders(self) -> Found:
+        output = {name: one.output_dir for name, one in self._settings.comfyui.items() if one.output_dir}
+        real = await machine.in_thread(lambda: {name: os.path.realpath(folder) for name, folder in output.items()})
+        return backends.of_shared_folders("output", real)
+
     async def _inputs(self) -> Found:
         settings = self._settings
         seen = await machine.in_thread(lambda: files_of_inputs(settings.ledger_path, settings.inputs_path))
@@ -161,16 +169,34 @@ class Doctor:
 
     async def _clock(self, since: float) -> Found:
         """Runs last, so that it compares the wall clock over the whole run."""
-        name, server = next(iter(self._settings.comfyui.items()))
-        ahead = await machine.clock_of(self._session, f"{server.url.rstrip('/')}/prompt")
+        servers = self._settings.comfyui
+        asked = (machine.clock_of(self._session, f"{one.url.rstrip('/')}/prompt") for one in servers.values())
+        ahead = dict(zip(servers, await asyncio.gather(*asked), strict=True))
         seen = await machine.in_thread(lambda: machine.ledger(self._settings.ledger_path))
         log_ahead = None if seen.newest_ms is None else seen.newest_ms / 1000 - time.time()
         step = time.time() - time.monotonic() - since
-        return judge.of_clock(judge.Clock(step, f"ComfyUI {name}", ahead, log_ahead))
+        return judge.of_clock(judge.Clock(step, ahead, log_ahead))
 
     # ---- ComfyUI
 
-    async def _comfyui(self, name: str) -> Found:
+    async def _backends(self) -> Found:
+        """Each ComfyUI, a few at a time, and what they are together if there are several."""
+        few = asyncio.Semaphore(COMFYUIS_AT_ONCE)
+
+        async def examined(name: str) -> tuple[Examination, Found]:
+            async with few:
+                return await self._comfyui(name)
+
+        found = await asyncio.gather(*map(examined, self._settings.comfyui))
+        each = [diagnosis for _, one in found for diagnosis in one]
+        if len(found) == 1:
+            return each
+        by_name = dict(zip(self._settings.comfyui, (examination for examination, _ in found), strict=True))
+        versions = {name: one.version for name, one in by_name.items() if one.version}
+        fits = {name: one.fits for name, one in by_name.items() if one.fits}
+        return [*each, *backends.of_versions(versions), *backends.of_workflows(self._workflows, fits)]
+
+    async def _comfyui(self, name: str) -> tuple[Examination, Found]:
         comfyui = ComfyUI(
             self._session, self._settings.comfyui[name].url, connect_timeout_s=CALL_S, request_timeout_s=CALL_S
         )
@@ -178,14 +204,16 @@ class Doctor:
         area = f"comfyui {name}"
         (reached,) = await self._bounds.check(area, _as_list(examination.reach()))
         if reached.verdict == "failure":
-            return [reached]
+            return examination, [reached]
         asked = [examination.probe()] if self._probe else [examination.ids(), examination.socket()]
         limit_s = PROBE_S + 2 * CHECK_S if self._probe else CHECK_S
-        found = await asyncio.gather(
+        *found, nodes = await asyncio.gather(
             *(self._bounds.check(area, check, limit_s) for check in asked),
             self._bounds.check(area, examination.nodes()),
         )
-        return [reached, *(diagnosis for one in found for diagnosis in one)]
+        if len(self._settings.comfyui) == 1 or not examination.fits:
+            found.append(nodes)
+        return examination, [reached, *(diagnosis for one in found for diagnosis in one)]
 
     # ---- stores
 

@@ -152,7 +152,7 @@ class Retention:
     async def clear(self) -> int:
         """Delete files that every store has had for long enough, and forgotten ones that are still there.
 
-        Returns how many. Raises OSError.
+        Returns how many. Raises OSError for the spool.
         """
         gone = 0
         for batch_id in await asyncio.to_thread(self._spool.batches):
@@ -160,8 +160,17 @@ class Retention:
             gone += await asyncio.to_thread(self._clear_batch, batch_id, rows)
         if gone:
             log.info("spool.cleared", files=gone)
+        return gone + await self._clear_outputs()
+
+    async def _clear_outputs(self) -> int:
+        """A folder that cannot be cleared is logged, and the next one is cleared all the same."""
+        gone = 0
         for outputs in self._outputs:
-            cleared = await outputs.clear()
+            try:
+                cleared = await outputs.clear()
+            except OSError as error:
+                log.warning("retention.failed", error=str(error))
+                continue
             gone += cleared
             if cleared:
                 log.info("outputs.cleared", files=cleared)

@@ -1,0 +1,71 @@
+"""Several ComfyUIs together: versions that differ, folders that they share, which workflow fits where. PURE."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from comfyledger.maintenance.doctor.judge import Diagnosis
+
+LACKING_SHOWN: Final = 5
+"""How many ComfyUIs that lack something are named for one workflow."""
+AREA: Final = "workflows"
+
+Fits = Mapping[str, Sequence[Diagnosis]]
+"""What one ComfyUI would say to each workflow, by the workflow's name."""
+
+
+def of_versions(versions: Mapping[str, str]) -> list[Diagnosis]:
+    """`versions`: by the name of each ComfyUI that has said its version."""
+    by_version: dict[str, list[str]] = defaultdict(list)
+    for name, version in versions.items():
+        by_version[version].append(name)
+    if len(by_version) < 2:
+        return []
+    said = "; ".join(f"{version} ({', '.join(names)})" for version, names in sorted(by_version.items()))
+    text = f"The ComfyUIs have different versions: {said}. One workflow may render differently on each."
+    return [Diagnosis("comfyui", "warning", text, "update the older ones")]
+
+
+def of_shared_folders(key: str, folders: Mapping[str, str]) -> list[Diagnosis]:
+    """`key`: of the configuration. `folders`: real paths, by the name of each ComfyUI that has one. No fault."""
+    sharing: dict[str, list[str]] = defaultdict(list)
+    for name, folder in folders.items():
+        sharing[folder].append(name)
+    return [
+        Diagnosis(f"{key} {names[0]}", "ok", f"{', '.join(names)} share {folder}; it is cleared once for all of them.")
+        for folder, names in sharing.items()
+        if len(names) > 1
+    ]
+
+
+def of_workflows(workflows: Iterable[str], fits: Mapping[str, Fits]) -> list[Diagnosis]:
+    """A line for each workflow. `fits`: by the name of each ComfyUI that could be asked."""
+    return [_of_workflow(name, {backend: one[name] for backend, one in fits.items()}) for name in workflows if fits]
+
+
+def _of_workflow(name: str, found: Fits) -> Diagnosis:
+    lacking = {backend: bad for backend, said in found.items() if (bad := [one for one in said if one.verdict != "ok"])}
+    if not lacking:
+        return Diagnosis(AREA, "ok", f"Workflow {name} fits all ComfyUIs: {', '.join(found)}.")
+    fitting = [backend for backend in found if backend not in lacking]
+    why = " ".join(_lacks(name, backend, bad) for backend, bad in list(lacking.items())[:LACKING_SHOWN])
+    more = f" {len(lacking) - LACKING_SHOWN} more lack something." if len(lacking) > LACKING_SHOWN else ""
+    if fitting:
+        return Diagnosis(
+            AREA, "warning", f"Workflow {name} fits {', '.join(fitting)} only. {why}{more}", _mend(lacking)
+        )
+    is_refused = all(any(one.verdict == "failure" for one in bad) for bad in lacking.values())
+    text = f"Workflow {name} fits no ComfyUI. {why}{more}"
+    return Diagnosis(AREA, "failure" if is_refused else "warning", text, _mend(lacking))
+
+
+def _lacks(name: str, backend: str, bad: Sequence[Diagnosis]) -> str:
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    return f"{backend}: {bad[0].sentence.removeprefix(f'Workflow {name}: ')}{more}"
+
+
+def _mend(lacking: Fits) -> str:
+    mends: Collection[str] = dict.fromkeys(bad[0].mend for bad in lacking.values())
+    return next(iter(mends))

@@ -1,0 +1,78 @@
+"""What the doctor says of several ComfyUIs together."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from comfyledger.comfyui.graph.find import plan_workflow
+from comfyledger.maintenance.doctor import backends, run
+from comfyledger.maintenance.doctor.comfyui_judge import Planned
+from comfyledger.maintenance.doctor.judge import Diagnosis
+from comfyledger.sim.comfyui import server
+from support.doctor_report import about, ids, verdicts
+
+FINE = Diagnosis("comfyui x", "ok", "Workflow w: ComfyUI has its nodes and their models.")
+LACKS = Diagnosis("comfyui x", "failure", "Workflow w: It lacks Foo.", "install the custom nodes")
+OTHER = Diagnosis("comfyui x", "warning", "Workflow w: a.safetensors is missing.", "install it")
+
+
+def of_workflow(**found: list[Diagnosis]) -> Diagnosis:
+    (one,) = backends.of_workflows(["w"], {name: {"w": said} for name, said in found.items()})
+    return one
+
+
+def test_a_workflow_that_fits_everywhere_is_one_line() -> None:
+    one = of_workflow(a=[FINE], b=[FINE])
+    assert (one.verdict, one.sentence) == ("ok", "Workflow w fits all ComfyUIs: a, b.")
+
+
+def test_a_workflow_that_fits_some_names_them_and_what_the_others_lack() -> None:
+    one = of_workflow(a=[FINE], b=[LACKS, OTHER], c=[OTHER])
+    assert one.verdict == "warning"
+    said = "Workflow w fits a only. b: It lacks Foo. (and 1 more) c: a.safetensors is missing."
+    assert (one.sentence, one.mend) == (said, "install the custom nodes")
+
+
+def test_a_workflow_that_fits_none_is_a_failure_unless_a_request_may_mend_it() -> None:
+    assert of_workflow(a=[LACKS], b=[LACKS]).verdict == "failure"
+    assert of_workflow(a=[LACKS], b=[OTHER]).verdict == "warning"
+
+
+def test_of_many_that_lack_something_the_first_are_named() -> None:
+    one = of_workflow(**{f"b{n}": [LACKS] for n in range(50)})
+    assert one.sentence.endswith(" 45 more lack something.")
+
+
+def test_versions_that_differ_are_a_warning_with_the_names() -> None:
+    assert backends.of_versions({"a": "0.29.0", "b": "0.29.0"}) == []
+    (one,) = backends.of_versions({"a": "0.33.0", "b": "0.29.0", "c": "0.33.0"})
+    assert "0.29.0 (b); 0.33.0 (a, c)" in one.sentence
+    assert one.verdict == "warning"
+
+
+def test_a_shared_output_folder_is_named_and_is_no_fault() -> None:
+    (one,) = backends.of_shared_folders("output", {"a": "/x", "b": "/y", "c": "/x"})
+    assert (one.verdict, one.sentence) == ("ok", "a, c share /x; it is cleared once for all of them.")
+
+
+async def test_every_comfyui_is_reached_and_all_are_compared(loaded: Any, tmp_path: Path) -> None:
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 1}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    async with AsyncExitStack() as stack:
+        options = server.SimOptions(output=tmp_path / "out")
+        big, small = [await stack.enter_async_context(await server.serve(options)) for _ in range(2)]
+        small._installed.change(None, ["EmptyImage"])
+        lines = f"output_dir = '{tmp_path}'\n[comfyui.big]\nurl = '{big.url}'\noutput_dir = '{tmp_path}/.'\n"
+        settings = loaded(f"{lines}[comfyui.small]\nurl = '{small.url}'\n")
+        found = await run.examine(settings, {"mine": Planned(*plan_workflow(graph))}, ids, probe=False)
+    assert verdicts(about(found, "comfyui main")) == ["failure"]
+    assert set(verdicts(about(found, "comfyui big"))) == set(verdicts(about(found, "comfyui small"))) == {"ok"}
+    (one,) = about(found, "workflows")
+    assert one.sentence.startswith("Workflow mine fits big only. small: Node 1 (EmptyImage)")
+    assert any("main, big share" in line.sentence for line in about(found, "output main"))
+    (clock,) = about(found, "clock")
+    assert clock.sentence.endswith("agrees with 2 ComfyUIs.")

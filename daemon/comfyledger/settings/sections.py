@@ -136,7 +136,7 @@ class Inputs(Section, frozen=True):
     keep_days: Annotated[float, Meta(ge=0)] = 30.0
     """Days that a file stays after the last batch that loads it is settled, or after it came if none does."""
     quota_bytes: Positive = 21_474_836_480
-    """Bytes that all files may take. Above this further ones are refused."""
+    """Bytes that all files may take. For a further one, files that no open batch needs make room, or it is refused."""
     url_hosts: tuple[str, ...] = ()
     """Servers from which the daemon may fetch a file: "https://images.example". A name alone means https. Empty: none.
     """

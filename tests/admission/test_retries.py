@@ -71,21 +71,33 @@ async def test_a_held_batch_stays_held_when_its_source_is_tried_again(door: Any)
     assert (batch["status"], batch["pending"]) == ("held", 2)
 
 
-async def test_a_retry_is_refused_while_no_image_has_a_source_to_wait_for(door: Any) -> None:
+async def test_a_retry_takes_up_the_failed_images_that_an_image_is_made_from(door: Any) -> None:
+    async with door.app("app") as app:
+        first, second = await begun(app, "r1", "r2")
+        both = await made_from(app, "r3", first, second)
+        last = await made_from(app, "r4", both)
+        for reply in (first, second):
+            await fail(door, reply)
+        await app.settled(last["batch_id"])
+        await app.ask("retry", batch_id=last["batch_id"])
+        assert [await states(app, one) for one in (first, second, both, last)] == [
+            *(["pending"], ["failed"], ["pending", "failed"], ["pending"])
+        ]
+        await app.ask("retry", batch_id=both["batch_id"], images=[2])
+        assert [await states(app, one) for one in (second, both)] == [["pending"], ["pending", "pending"]]
+
+
+async def test_a_retry_is_refused_while_every_image_has_a_source_that_cannot_be_retried(door: Any) -> None:
     async with door.app("app") as app:
         first, second = await begun(app, "r1", "r2")
         both = await made_from(app, "r3", first, second)
         for reply in (first, second):
-            await fail(door, reply)
+            await app.ask("cancel", batch_id=reply["batch_id"])
         await app.settled(both["batch_id"])
         with pytest.raises(Refusal) as refusal:
             await app.ask("retry", batch_id=both["batch_id"])
-        assert refusal.value.code == "input_failed"
-        assert first["names"][0] in refusal.value.data["message"]
-        await app.ask("retry", batch_id=second["batch_id"])
-        assert await states(app, both) == ["failed", "pending"]
-        with pytest.raises(Refusal, match="failed"):
-            await app.ask("retry", batch_id=both["batch_id"], images=[1])
+    assert refusal.value.code == "input_failed"
+    assert first["names"][0] in refusal.value.data["message"]
 
 
 async def test_a_refusal_names_no_source_that_may_not_be_seen(door: Any) -> None:

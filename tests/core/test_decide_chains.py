@@ -62,6 +62,24 @@ def load_of(ledger: PlainLedger, batch: str = "b2") -> LoadedFile:
 # ---- the retry of a source
 
 
+def test_a_retry_of_the_last_link_takes_up_the_first_one_and_all_between() -> None:
+    ledger = broken()
+    then = ledger.when(retry(batch="b3", also=("b2", "b3"), sources=("b1",)))
+    assert then.events == (
+        BatchReopened("b1", "app", render=(1,), images=(1,)),
+        BatchReopened("b3", "app", render=(1,), images=(1,)),
+        BatchReopened("b2", "app", render=(1,), images=(1,), source=ImageAt("b1", 1)),
+    )
+    assert then.answer.images == 3
+    assert [ledger.prompt(batch=batch).state for batch in ("b1", "b2", "b3")] == ["queued"] * 3
+
+
+def test_a_source_that_did_not_fail_is_not_retried_with_what_is_made_from_it() -> None:
+    ledger = broken().given(retry())
+    then = ledger.when(retry(batch="b3", also=("b2", "b3"), sources=("b1",)))
+    assert [event.batch_id for event in then.events] == ["b3"]
+
+
 def test_a_retry_of_a_source_takes_up_all_levels_that_failed_because_of_it() -> None:
     ledger = broken()
     then = ledger.when(retry(also=("b2", "b3")))

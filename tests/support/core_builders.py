@@ -16,6 +16,7 @@ from comfyledger.core.commands import (
     AddInput,
     CancelBatch,
     DropStore,
+    FailedSources,
     Forget,
     HoldBatch,
     MadeFrom,
@@ -382,10 +383,15 @@ def cancel(*images: int, batch: str = "b1") -> CancelBatch:
     return CancelBatch("app", batch, images)
 
 
-def retry(*images: int, batch: str = "b1", also: Sequence[str | MadeFrom] = ()) -> RetryBatch:
-    """`also`: batches of one prompt that are made from the images, or prompts of any batch."""
+def retry(
+    *images: int, batch: str = "b1", also: Sequence[str | MadeFrom] = (), sources: Sequence[str] = ()
+) -> RetryBatch:
+    """`also`: batches of one prompt that are made from the images, or prompts of any batch. `sources`: batches whose
+    first image they are made from.
+    """
     made = (MadeFrom(one, (1,)) if isinstance(one, str) else one for one in also)
-    return RetryBatch("app", batch, images, also=tuple(made))
+    failed = tuple(FailedSources(one, (1,)) for one in sources)
+    return RetryBatch("app", batch, images, also=tuple(made), sources=failed)
 
 
 def forget(*images: int, batch: str = "b1", stores: bool = False) -> Forget:

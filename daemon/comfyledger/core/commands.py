@@ -141,12 +141,19 @@ class MadeFrom(msgspec.Struct, frozen=True):
     prompts: tuple[int, ...]
 
 
+class FailedSources(msgspec.Struct, frozen=True):
+    """Images of a batch, by index, without which images of another batch cannot be made."""
+
+    batch_id: str
+    images: tuple[int, ...]
+
+
 class RetryBatch(Command[Changed], frozen=True):
     """Continue what failed, was parked or held, under the same numbers: a whole batch, or the images named.
 
     `take`: which files are taken, for prompts that gave more files than images and for no others. With "all" the other
     files get the next numbers of `series`, which are the keys of the batch's series. `also`: what may have failed
-    because these images did.
+    because these images did. `sources`: images that these are made from and that failed, which are retried with them.
     """
 
     batch_id: str
@@ -154,6 +161,7 @@ class RetryBatch(Command[Changed], frozen=True):
     take: Take | None = None
     series: tuple[str, ...] = ()
     also: tuple[MadeFrom, ...] = ()
+    sources: tuple[FailedSources, ...] = ()
 
 
 class Forget(Command[Forgotten], frozen=True):

@@ -118,8 +118,8 @@ def _needs_of_command(command: Command[Any]) -> tuple[Key, ...]:
             return (LaneKey(lane),)
         case HoldBatch(batch_id=batch_id) | ReleaseBatch(batch_id=batch_id):
             return (BatchKey(batch_id),)
-        case RetryBatch(batch_id=batch_id, series=series, also=also):
-            every = (batch_id, *(one.batch_id for one in also))
+        case RetryBatch(batch_id=batch_id, series=series, also=also, sources=sources):
+            every = (batch_id, *(one.batch_id for one in also), *(one.batch_id for one in sources))
             return (*map(SeriesKey, series), *(key for one in dict.fromkeys(every) for key in whole_batch(one)))
         case CancelBatch() | Forget():
             return _whole_for(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfyledger.core.commands import RetryBatch
+from comfyledger.core.commands import FailedSources, RetryBatch
 from comfyledger.core.decide.commands import batch_or_refuse, chosen_images, left_as_they_are
 from comfyledger.core.decide.files import take_files
 from comfyledger.core.decide.recorder import Draft
@@ -15,9 +15,10 @@ from comfyledger.errors import Refused
 
 
 def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
-    """Retry exactly what failed, was parked or is held. Attempts continue to count, budgets are renewed.
+    """Retry exactly what failed, was parked or is held, and the failed images that it is made from. Attempts continue
+    to count, budgets are renewed.
 
-    The answer counts the images, and those of the same label that failed because these did.
+    The answer counts the images, and those of the same label that are tried again with them.
 
     Raises Refused(nothing_to_do) if there is no such image, and Refused(take_missing) if a person must first choose
     files: another attempt would replace those that wait.
@@ -37,6 +38,7 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
             "Nothing in this batch failed, was parked or is held.",
             hint=f"`comfyledger images --batch {batch.batch_id}` shows the state of each image.",
         )
+    sources = {place for one in command.sources for place in _retry_sources(draft, command, one)}
     render = tuple(sorted({image.prompt for image in failed}))
     draft.emit(
         BatchReopened(
@@ -47,11 +49,22 @@ def retry_batch(draft: Draft, command: RetryBatch) -> Changed:
             upload=tuple(image.index for image in parked),
         )
     )
-    again = {ImageAt(batch.batch_id, image.index) for image in failed}
+    again = sources | {ImageAt(batch.batch_id, image.index) for image in failed}
     also = _take_up_what_is_made_from(draft, command, again)
-    mine = [event for event in also if draft.state.the_batch(event.batch_id).label == batch.label]
-    count = len(failed) + len(parked) + sum(len(event.images) for event in mine)
-    return Changed(count, left_as_they_are(chosen, failed + parked))
+    others = [place.batch_id for place in sources] + [event.batch_id for event in also for _ in event.images]
+    mine = [batch_id for batch_id in others if draft.state.the_batch(batch_id).label == batch.label]
+    return Changed(len(failed) + len(parked) + len(mine), left_as_they_are(chosen, failed + parked))
+
+
+def _retry_sources(draft: Draft, command: RetryBatch, sources: FailedSources) -> list[ImageAt]:
+    """Try images again without which others cannot be made, as far as they failed."""
+    rows = (draft.state.image(sources.batch_id, index) for index in sources.images)
+    undecided = {row.prompt for row in draft.state.images(sources.batch_id) if row.awaits_choice}
+    failed = [row for row in rows if row is not None and row.state == "failed" and row.prompt not in undecided]
+    if failed:
+        render, images = sorted({row.prompt for row in failed}), sorted(row.index for row in failed)
+        draft.emit(BatchReopened(sources.batch_id, by=command.label, render=tuple(render), images=tuple(images)))
+    return [ImageAt(row.batch_id, row.index) for row in failed]
 
 
 def _is_parked(image: ImageRow) -> bool:

@@ -19,6 +19,13 @@ from support.ledger_on_disk import Place, contents, rows
 ALL = [f"DELETE FROM {table}" for table in TABLES]
 
 
+@pytest.fixture
+def place(place: Place) -> Place:
+    """With a row in every table."""
+    place.give()
+    return place
+
+
 def tables(place: Place) -> dict[str, list[tuple[object, ...]]]:
     return {table: sorted(rows(place.path, f"SELECT * FROM {table}"), key=repr) for table in TABLES}
 

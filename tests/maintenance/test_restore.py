@@ -308,6 +308,15 @@ def test_an_input_that_was_forgotten_after_the_backup_is_forgotten_again(home: H
     assert [copy.state for row in kept.values() if row for copy in row.copies] == ["removing", "sent"]
 
 
+def test_an_input_whose_bytes_went_after_the_backup_is_said_to_be_missing(home: Home) -> None:
+    home.give()
+    backup(home.path, home.file, 0.0, silent, force=True)
+    (file,) = (path for path in (home.folder / "inputs").rglob("*") if path.is_file())
+    file.unlink()
+    home.restore()
+    assert home.kinds() == {"input_missing": [str(file)]}
+
+
 def test_images_that_a_broken_log_makes_up_are_not_forgotten(home: Home) -> None:
     ledger = Ledger.open(home.path)
     take(ledger, Forget("app", "batch-app-r1", (1,)))

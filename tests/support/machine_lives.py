@@ -35,7 +35,15 @@ MARGIN = 3
 FORGOTTEN = {"forgetting", "forgotten"}
 DROPPED = {"kept": {"kept", "parked"}}
 OWED = {"stored": {"kept"}, "parked": {"kept"}}
-BROKEN = ("DELETE FROM images WHERE image = 1", "UPDATE series SET next = 1", "DELETE FROM names_given")
+BROKEN = (
+    "DELETE FROM images WHERE image = 1",
+    "UPDATE series SET next = 1",
+    "DELETE FROM names_given",
+    "UPDATE inputs SET row = '{}'",
+    "DELETE FROM input_labels",
+    "UPDATE input_uses SET ended_ms = 7",
+    "DELETE FROM image_uses",
+)
 
 which = st.integers(0, 30)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.cloudinary_process import CloudHouse
+from support.fleet import Fleet
 from support.processes import House, StandIn
 
 FAILED = pytest.StashKey[bool]()
@@ -42,6 +43,14 @@ def kept(made: House, request: pytest.FixtureRequest) -> Iterator[House]:
 async def house(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[House]:
     """Nothing runs yet: a test calls `begin`."""
     with kept(House(tmp_path), request) as made:
+        yield made
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
+    """A house with two stand-ins for ComfyUI. Nothing runs yet: a test calls `begin_all`."""
+    made = Fleet(tmp_path)
+    with kept(made, request):
         yield made
 
 

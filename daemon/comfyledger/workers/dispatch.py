@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from comfyledger.core.reports import PromptIsGone
 from comfyledger.core.scheduling.effects import (
     CancelPrompt,
     DeleteImage,
@@ -22,6 +23,7 @@ from comfyledger.core.scheduling.effects import (
     UploadImage,
 )
 from comfyledger.errors import Unusable
+from comfyledger.workers.comfyui.outcomes import report_of
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.inputs.remove import InputRemover
 from comfyledger.workers.reporting import Reporter
@@ -58,8 +60,6 @@ class Workers(msgspec.Struct, frozen=True):
                 await self.input_remover.remove(effect.sha256)
             case RemoveInput():
                 await self._at_backend(effect)
-            case RemoveInput():
-                await self.input_remover.remove(effect.sha256)
             case FindSources():
                 await self.sources.find(effect)
             case _:
@@ -78,7 +78,7 @@ class Workers(msgspec.Struct, frozen=True):
     async def _at_backend(self, effect: PromptEffect | RemoveInput) -> None:
         renderer = self.renderers.get(effect.backend)
         if renderer is None:
-            await self.reporter.stuck(effect.lane, "unconfigured", f"There is no [comfyui.{effect.backend}] any more.")
+            await self._at_none(effect)
             return
         match effect:
             case SubmitPrompt(resumed=False) if self.disk_guard.spool_short:
@@ -95,3 +95,18 @@ class Workers(msgspec.Struct, frozen=True):
                 await self.disk_guard.fetch(partial(renderer.fetch, effect))
             case _:
                 raise TypeError(f"no worker runs {type(effect).__name__}")
+
+    async def _at_none(self, effect: PromptEffect | RemoveInput) -> None:
+        """What is at a ComfyUI that is not configured any more waits for it, since it may be rendering.
+
+        A cancelled prompt does not wait: nobody can be asked to stop it, and nobody wants its files.
+        """
+        if not isinstance(effect, CancelPrompt):
+            text = (
+                f"There is no [comfyui.{effect.backend}] any more. Put the section back, or cancel what was sent there."
+            )
+            await self.reporter.stuck(effect.lane, "unconfigured", text)
+            return
+        await self.reporter.report(report_of(PromptIsGone, effect, restarted=False))
+        if not self.reporter.has_work(effect.backend):
+            await self.reporter.works(effect.lane)

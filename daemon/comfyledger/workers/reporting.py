@@ -109,6 +109,11 @@ class Reporter:
     def in_trouble(self, lane: str) -> bool:
         return self._view.in_trouble(lane)
 
+    def has_work(self, backend: str) -> bool:
+        """Whether a ComfyUI has prompts or files of ours, or inputs that are to be removed there."""
+        work = self._view.open_work()
+        return any(backend in counts for counts in (work.at_backends, work.fetching, work.removals))
+
     async def works(self, lane: str) -> None:
         """Report that a lane has answered, if it was in trouble."""
         if self._view.in_trouble(lane):

@@ -40,6 +40,20 @@ def of_shared_folders(key: str, folders: Mapping[str, str]) -> list[Diagnosis]:
     ]
 
 
+def of_prompts_left(prompts: Mapping[str, int], configured: Collection[str]) -> list[Diagnosis]:
+    """`prompts`: how many are at each ComfyUI, by name. Those of one that is not configured any more wait for it."""
+    return [
+        Diagnosis(
+            f"comfyui {name}",
+            "warning",
+            f"{count:,} prompts are at the ComfyUI {name}, which is not configured any more, and wait for it.",
+            f"[comfyui.{name}] again, or cancel their batches and submit them again",
+        )
+        for name, count in sorted(prompts.items())
+        if name not in configured
+    ]
+
+
 def of_workflows(workflows: Iterable[str], fits: Mapping[str, Fits]) -> list[Diagnosis]:
     """A line for each workflow. `fits`: by the name of each ComfyUI that could be asked."""
     return [_of_workflow(name, {backend: one[name] for backend, one in fits.items()}) for name in workflows if fits]

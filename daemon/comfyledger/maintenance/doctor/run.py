@@ -26,6 +26,7 @@ from comfyledger.maintenance.doctor.comfyui import PROBE_S, Examination
 from comfyledger.maintenance.doctor.comfyui_judge import Planned
 from comfyledger.maintenance.doctor.inputs import inputs as files_of_inputs
 from comfyledger.maintenance.doctor.judge import Diagnosis
+from comfyledger.maintenance.doctor.prompts_left import prompts_at
 from comfyledger.plugin_api import Store, StoreTrouble
 from comfyledger.plugins import OpenedStore, open_stores, store_kinds
 from comfyledger.settings import Settings
@@ -109,6 +110,7 @@ class Doctor:
             *(self._bounds.check(f"input {name}", self._input(name)) for name in settings.comfyui),
             self._bounds.check("output", self._shared_folders()),
             self._backends(),
+            self._bounds.check("comfyui", self._prompts_left()),
             self._bounds.check("stores", self._stores(), STORE_S + CALL_S),
             self._bounds.check("token", self._token()),
             self._bounds.check("daemon", self._daemon()),
@@ -195,6 +197,10 @@ class Doctor:
         versions = {name: one.version for name, one in by_name.items() if one.version}
         fits = {name: one.fits for name, one in by_name.items() if one.fits}
         return [*each, *backends.of_versions(versions), *backends.of_workflows(self._workflows, fits)]
+
+    async def _prompts_left(self) -> Found:
+        prompts = await machine.in_thread(lambda: prompts_at(self._settings.ledger_path))
+        return backends.of_prompts_left(prompts, self._settings.comfyui)
 
     async def _comfyui(self, name: str) -> tuple[Examination, Found]:
         comfyui = ComfyUI(

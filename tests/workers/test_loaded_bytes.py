@@ -91,3 +91,10 @@ async def test_a_store_that_cannot_answer_now_is_asked_later(place: Place, code:
     place.refusal = Refused(code, "No.")
     with pytest.raises(kind, match="No"):
         await place.read(SOURCE)
+
+
+async def test_a_source_that_nobody_has_any_more_is_gone_with_the_command_that_brings_it_back(place: Place) -> None:
+    place.refusal = Refused("unknown_image", "No.", hint="`comfyledger recover --missing` restores it.")
+    with pytest.raises(BytesGone) as gone:
+        await place.read(SOURCE)
+    assert str(gone.value).endswith("No. `comfyledger recover --missing` restores it. Then retry the batch.")

@@ -154,7 +154,7 @@ class FileSource:
         if in_trouble:
             hint = "Repeat the request later; `comfyledger status` shows the store's problem."
             raise Refused("store_unavailable", hint=hint, retry_after_s=5.0)
-        hint = "`comfyledger recover` restores what is missing."
+        hint = "`comfyledger recover --missing` asks the stores and restores what they have lost."
         raise Refused("unknown_image", "The image's bytes are neither in the spool nor in a store.", hint=hint)
 
     async def _from_store(self, image: ImageRow, ref: StoreRef) -> BinaryIO | None:

@@ -72,4 +72,6 @@ class LoadedBytes:
                 yield file
         except Refused as refusal:
             text = f"{image.public_id}, which it is made from: {refusal.message}"
-            raise (BytesLater if refusal.code in _LATER else BytesGone)(text) from refusal
+            if refusal.code in _LATER:
+                raise BytesLater(text) from refusal
+            raise BytesGone(f"{text} {refusal.hint} Then retry the batch.") from refusal

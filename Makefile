@@ -30,8 +30,9 @@ $(DEMO_STAMP): pyproject.toml
 	@touch $(DEMO_STAMP)
 
 STORE ?= folder
-demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, four batches at the same time (STORE=cloudinary)
-	$(BIN)/comfyledger demo --store $(STORE)
+BACKENDS ?= 1
+demo: $(DEMO_STAMP) ## run the main job once: stand-in, daemon, four batches at the same time (STORE=cloudinary BACKENDS=2)
+	$(BIN)/comfyledger demo --store $(STORE) --backends $(BACKENDS)
 
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

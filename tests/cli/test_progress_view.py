@@ -133,7 +133,7 @@ def test_wide_signs_keep_columns_straight(capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_demo_configuration_is_toml_whatever_the_folder_is_called() -> None:
     folder = Path('/tmp/a "b" \\ é')
-    read = tomllib.loads(config_text(folder, "http://127.0.0.1:1") + folder_section(folder))
+    read = tomllib.loads(config_text(folder, {"main": "http://127.0.0.1:1"}) + folder_section(folder))
     assert read["stores"]["folder"] == {"kind": "folder", "root": str(folder / "images")}
     assert read["state_dir"] == str(folder / "state")
     assert read["door"]["port"] == 0

@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from comfyledger.cli.base import USAGE
 
-@pytest.mark.parametrize("store", ["folder", "cloudinary"])
-def test_the_demo_proves_eight_images_and_a_video(tmp_path: Path, store: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "comfyledger", "demo", "--store", store, "--seconds-per-image", "0"],
+
+def run(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "comfyledger", "demo", *words],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
         timeout=100,
     )
+
+
+@pytest.mark.parametrize("store", ["folder", "cloudinary"])
+def test_the_demo_proves_eight_images_and_a_video(tmp_path: Path, store: str) -> None:
+    done = run(tmp_path, "--store", store, "--seconds-per-image", "0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All 9 files are there, whole, each with its own number" in done.stdout
     assert "app-four asked for 1 video for Areg and was given 1\n" in done.stdout
     assert "Areg_opal-fever_video_1.mp4" in done.stdout
     assert list(tmp_path.iterdir()) == [], "what the demo wrote is removed"
+
+
+def test_several_stand_ins_share_the_batches_and_one_of_them_dies(tmp_path: Path) -> None:
+    done = run(tmp_path, "--backends", "2", "--seconds-per-image", "0.2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All 9 files are there, whole, each with its own number" in done.stdout
+    assert re.search(r"The stand-in gpu2 was killed while it had [1-9] prompts?, and started again\.", done.stdout)
+    shared = re.search(r"Together: gpu1 finished ([0-9]+) runs?, gpu2 finished ([0-9]+) runs?\.", done.stdout)
+    assert shared, done.stdout
+    assert (sum(map(int, shared.groups())), min(map(int, shared.groups())) > 0) == (9, True)
+    assert list(tmp_path.iterdir()) == [], "what the demo wrote is removed"
+
+
+def test_a_real_comfyui_is_not_one_of_several(tmp_path: Path) -> None:
+    assert run(tmp_path, "--backends", "2", "--comfyui", "http://127.0.0.1:1").returncode == USAGE

@@ -36,6 +36,10 @@ class Processes:
     def ids(self) -> list[int]:
         return [process.pid for process in self._running.values()]
 
+    @property
+    def names(self) -> list[str]:
+        return list(self._running)
+
     def start(self, name: str, arguments: Sequence[str]) -> None:
         """Run a module with this Python, in a session of its own: so Ctrl-C at the terminal does not reach it."""
         # Settings of the caller's own daemon do not apply to the demo's.
@@ -70,6 +74,12 @@ class Processes:
             if time.monotonic() > deadline:
                 raise DemoFailed(f"The {name} did not start within {START_S:g} s.")
             time.sleep(POLL_S)
+
+    def kill(self, name: str) -> None:
+        """End one at once, as a crash would."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
 
     def stop(self) -> None:
         """End all processes, the last one first."""

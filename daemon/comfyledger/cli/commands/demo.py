@@ -15,7 +15,7 @@ import sys
 import tempfile
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from rich.tree import Tree
 from comfyledger import wire
 from comfyledger.cli.base import DONE, REFUSED
 from comfyledger.cli.commands.log import event_line, read_past
+from comfyledger.cli.demo_backends import StandIns, shares
 from comfyledger.cli.demo_processes import DemoFailed, Processes
 from comfyledger.cli.demo_proof import BATCHES, CHARACTER, STORE_MARK, VIDEO_WORKFLOW, WORKFLOW, Asked, faults
 from comfyledger.cli.ui.progress_view import Screen, follow, screen
@@ -38,6 +39,7 @@ DOWNLOAD_S: Final = 30.0
 COMFYUI_TRIES: Final = 50
 COMFYUI_PAUSE_S: Final = 0.2
 LOG_LINES: Final = 12
+BACKENDS_MAX: Final = 8
 
 Given = tuple[Asked, wire.BatchAccepted]
 
@@ -51,19 +53,33 @@ Given = tuple[Asked, wire.BatchAccepted]
     show_default=True,
     help="Where images go: a folder, or a stand-in for Cloudinary.",
 )
+@click.option(
+    "--backends",
+    type=click.IntRange(1, BACKENDS_MAX),
+    default=1,
+    show_default=True,
+    help="How many stand-ins share the work. The last of several is killed in the middle and started again.",
+)
 @click.option("--keep", is_flag=True, help="Leave the daemon and the stand-in running, and keep the files.")
 @click.option("--seconds-per-image", type=float, default=0.3, show_default=True, help="How long the stand-in renders.")
 @click.pass_context
-def demo(ctx: click.Context, comfyui: str | None, store: str, keep: bool, seconds_per_image: float) -> None:
+def demo(
+    ctx: click.Context, comfyui: str | None, store: str, backends: int, keep: bool, seconds_per_image: float
+) -> None:
     """Render four batches at the same time, one of them a video, and check every number and file."""
+    if comfyui is not None and backends > 1:
+        raise click.UsageError("--backends counts stand-ins; omit --comfyui.")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="comfyledger-demo-"))
     processes = Processes(folder)
+    standins = StandIns(processes, seconds_per_image)
     well = kept = ended = False
     try:
         with _failures_reported(processes):
-            _start(processes, comfyui, store, seconds_per_image)
-            well = asyncio.run(_main_job(folder))
+            if comfyui is None:
+                standins.begin(backends)
+            _start(processes, standins.urls or {"main": str(comfyui)}, store)
+            well = asyncio.run(_main_job(folder, standins if backends > 1 else None))
         kept, ended = keep and bool(processes.ids), True
     finally:
         if not kept:
@@ -88,25 +104,20 @@ def _failures_reported(processes: Processes) -> Iterator[None]:
     except* (DemoFailed, Refused, TimeoutError) as errors:
         for error in errors.exceptions:
             say(f"The demo failed: {str(error) or f'it took longer than {DEADLINE_S:g} s.'}", "bold red")
-        for name in ("stand-in", "account", "daemon"):
+        for name in processes.names:
             for line in processes.last_words(name):
                 say(f"{name}: {line}", "dim")
 
 
-def _start(processes: Processes, comfyui: str | None, store: str, seconds_per_image: float) -> None:
+def _start(processes: Processes, comfyui: Mapping[str, str], store: str) -> None:
+    """Start the store's stand-in and the daemon. `comfyui`: addresses by name."""
     folder = processes.folder
-    if comfyui is None:
-        output = folder / "comfyui"
-        output.mkdir()
-        arguments = ("comfyui", "--port", "0", "--output", str(output), "--seconds-per-image", str(seconds_per_image))
-        processes.start("stand-in", ("comfyledger.sim", *arguments))
-        comfyui = processes.url_of("stand-in", processes.output("stand-in"))
     config = folder / "config.toml"
     section = _account(processes) if store == "cloudinary" else folder_section(folder)
     config.write_text(config_text(folder, comfyui) + section, encoding="utf-8")
     processes.start("daemon", ("comfyledger", "run", "--config", str(config)))
     daemon = processes.url_of("daemon", folder / "state" / "door.json")
-    say(f"ComfyUI at {comfyui}, the daemon at {daemon}, all files below {folder}", "dim")
+    say(f"ComfyUI at {', '.join(comfyui.values())}, the daemon at {daemon}, all files below {folder}", "dim")
 
 
 def _account(processes: Processes) -> str:
@@ -130,26 +141,27 @@ def folder_section(folder: Path) -> str:
     return f'[stores.folder]\nkind = "folder"\nroot = {quoted(str(folder / "images"))}\n'
 
 
-def config_text(folder: Path, comfyui: str) -> str:
+def config_text(folder: Path, comfyui: Mapping[str, str]) -> str:
     """The daemon's configuration for the demo, without the store."""
-    return (
-        f"state_dir = {quoted(str(folder / 'state'))}\n\n"
-        "[door]\nport = 0\n\n"
-        f"[comfyui.main]\nurl = {quoted(comfyui)}\n\n"
-    )
+    sections = "".join(f"[comfyui.{name}]\nurl = {quoted(url)}\n\n" for name, url in comfyui.items())
+    return f"state_dir = {quoted(str(folder / 'state'))}\n\n[door]\nport = 0\n\n{sections}"
 
 
-async def _main_job(folder: Path) -> bool:
-    """Whether everything is as promised."""
+async def _main_job(folder: Path, standins: StandIns | None) -> bool:
+    """Whether everything is as promised. `standins`: several, of which one is killed."""
     await _comfyui_answers(folder)
     async with asyncio.timeout(DEADLINE_S):
         with screen(as_json=False) as shown_on:
             async with asyncio.TaskGroup() as group:
                 asking = [group.create_task(_ask_and_follow(folder, asked, shown_on)) for asked in BATCHES]
+                killing = group.create_task(standins.kill_one(folder / "state")) if standins else None
         given = [task.result() for task in asking]
         await _downloaded(folder, given)
         _say_files(folder / "images")
         _say_numbers(given)
+        if killing is not None:
+            say(killing.result())
+            say(f"Together: {', '.join(await shares(folder / 'state'))}.")
         await _say_log(folder)
     found = await asyncio.to_thread(faults, folder / "images", given)
     for fault in found:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.keys import BatchInputs, InputUses
 from comfyledger.ledger.ports import Ledger
+from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
 from support.core_builders import (
     PlainLedger,
     adding,
@@ -20,6 +23,7 @@ from support.core_builders import (
 )
 from support.ledger_builders import take
 
+OF_FILES = re.compile(r"(INTO|FROM|JOIN|UPDATE) (inputs|input_uses|input_labels|image_uses)\b")
 LIFE: list[Message] = [
     adding("1f"),
     adding("1f", "other"),
@@ -55,3 +59,13 @@ def test_the_last_use_is_when_the_last_batch_was_settled(ledger: Ledger) -> None
     assert ledger.load([InputUses("1f")]).input_use("1f").ended_ms == 0
     take(ledger, *one_stored(batch="b1"))
     assert ledger.load([InputUses("1f")]).input_use("1f").ended_ms > 0
+
+
+def test_a_batch_that_loads_nothing_costs_no_statement_about_files(ledger: SqliteLedger) -> None:
+    """From its request until it is forgotten, and whatever others load meanwhile."""
+    take(ledger, *LIFE[:3])
+    said: list[str] = []
+    ledger._connection.set_trace_callback(said.append)
+    take(ledger, submit("b9", 1), *one_stored(batch="b9"))
+    ledger._connection.set_trace_callback(None)
+    assert [sql for sql in said if OF_FILES.search(sql)] == []

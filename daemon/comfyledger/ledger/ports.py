@@ -19,7 +19,6 @@ from comfyledger.core.rows import (
     BatchRow,
     ImageRow,
     InputRow,
-    InputUse,
     LaneRow,
     PromptRow,
     RequestRow,
@@ -313,16 +312,8 @@ class Reader(Protocol):
 
     async def inputs(self, wanted: InputFilter) -> list[InputRow]: ...
 
-    async def input_use(self, sha256: str) -> InputUse:
-        """Who uses an input. Open batches are counted up to a limit."""
-        ...
-
     async def inputs_kept(self, after: str = "", limit: int = 1_000) -> list[InputRow]:
         """Inputs of which the daemon has bytes, usable or not, by sha256 and after one."""
-        ...
-
-    async def inputs_going(self, limit: int = 1_000) -> list[InputRow]:
-        """Inputs whose bytes are still to be removed somewhere."""
         ...
 
     async def inputs_unused(self, ended_before_ms: int, limit: int) -> list[InputRow]:

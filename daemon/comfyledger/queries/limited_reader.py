@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, InputUse, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.core.values import USER_LANES
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.ports import (
@@ -179,15 +179,8 @@ class LimitedReader(Reader):
     async def inputs(self, wanted: InputFilter) -> list[InputRow]:
         return await self._reader.inputs(msgspec.structs.replace(wanted, label=self._label))
 
-    async def input_use(self, sha256: str) -> InputUse:
-        """Not shown: it would tell of the batches of others."""
-        return InputUse(sha256)
-
     async def inputs_kept(self, after: str = "", limit: int = 1_000) -> list[InputRow]:
         """These are lists for the daemon itself. A label has `inputs`."""
-        return []
-
-    async def inputs_going(self, limit: int = 1_000) -> list[InputRow]:
         return []
 
     async def inputs_unused(self, ended_before_ms: int, limit: int) -> list[InputRow]:

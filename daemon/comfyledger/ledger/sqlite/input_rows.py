@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from comfyledger.core.rows import InputRow, InputUse
+from comfyledger.core.rows import InputRow
 from comfyledger.ledger.ports import InputFilter
-from comfyledger.ledger.sqlite import input_uses, projections
+from comfyledger.ledger.sqlite import projections
 
 IDLE_PAGE: Final = 2_000
 """How many kept inputs one read examines, whether something needs them or not."""
@@ -80,17 +80,9 @@ def usable(connection: sqlite3.Connection, wanted: InputFilter) -> list[InputRow
     return _own(connection.execute(_OWN + " AND l.has" + _PAGE.format("l"), values))
 
 
-def use(connection: sqlite3.Connection, sha256: str) -> InputUse:
-    return input_uses.use_of(connection, sha256)
-
-
 def kept(connection: sqlite3.Connection, after: str, limit: int) -> list[InputRow]:
     sql = "SELECT row FROM inputs WHERE here <> '' AND sha256 > ? ORDER BY sha256 LIMIT ?"
     return _rows(connection.execute(sql, (after, limit)))
-
-
-def going(connection: sqlite3.Connection, limit: int) -> list[InputRow]:
-    return _rows(connection.execute("SELECT row FROM inputs WHERE is_going ORDER BY sha256 LIMIT ?", (limit,)))
 
 
 def ending(connection: sqlite3.Connection, limit: int) -> list[InputRow]:

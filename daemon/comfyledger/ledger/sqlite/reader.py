@@ -14,7 +14,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 import msgspec
 
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, InputUse, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.errors import Refused
 from comfyledger.ledger import ports
 from comfyledger.ledger.connection_thread import LedgerThread
@@ -171,14 +171,8 @@ class Reader(ports.Reader):
     async def inputs(self, wanted: InputFilter) -> list[InputRow]:
         return await self._run(input_rows.usable, wanted)
 
-    async def input_use(self, sha256: str) -> InputUse:
-        return await self._run(input_rows.use, sha256)
-
     async def inputs_kept(self, after: str = "", limit: int = 1_000) -> list[InputRow]:
         return await self._run(input_rows.kept, after, limit)
-
-    async def inputs_going(self, limit: int = 1_000) -> list[InputRow]:
-        return await self._run(input_rows.going, limit)
 
     async def inputs_unused(self, ended_before_ms: int, limit: int) -> list[InputRow]:
         ending = await self._run(input_rows.ending, limit)

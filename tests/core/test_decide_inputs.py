@@ -7,9 +7,9 @@ import pytest
 
 from comfyledger.core.commands import ForgetInput
 from comfyledger.core.decide.decide import Message
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.reports import InputGone, InputRemoving, InputUnused
 from comfyledger.core.results import InputKnown, Wanted
-from comfyledger.core.rows import InputRow
 from comfyledger.core.values import ImageAt
 from comfyledger.errors import Refused
 from support.core_builders import (

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from comfyledger.core.rows import InputRow
+from comfyledger.core.inputs import InputRow
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.workers.inputs.store import InputStore

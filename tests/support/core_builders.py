@@ -44,6 +44,7 @@ from comfyledger.core.events import (
     Recorded,
 )
 from comfyledger.core.evolve.evolve import evolve, touches
+from comfyledger.core.inputs import InputRow, InputUse
 from comfyledger.core.keys import (
     BatchImages,
     BatchInputs,
@@ -80,8 +81,6 @@ from comfyledger.core.reports import (
 from comfyledger.core.rows import (
     BatchRow,
     ImageRow,
-    InputRow,
-    InputUse,
     LaneRow,
     PromptRow,
     Row,

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from comfyledger.core.events import BatchRequested, BatchSettled, InputAdded, Recorded, SourcesFixed
-from comfyledger.core.rows import BatchRow, InputRow, PromptRow, Row, RowId
+from comfyledger.core.inputs import InputRow
+from comfyledger.core.rows import BatchRow, PromptRow, Row, RowId
 
 Found = set[tuple[Any, ...]]
 

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from comfyledger.core.commands import AddInput, ForgetInput
 from comfyledger.core.decide.decide import Message
+from comfyledger.core.inputs import InputCopy, InputRow
 from comfyledger.core.keys import ImageKey, InputKey
 from comfyledger.core.reports import InputGone, InputRemoving, InputSending, InputUnused, SourceEnded, SourcesFound
-from comfyledger.core.rows import ImageRow, InputCopy, InputRow, PromptRow
+from comfyledger.core.rows import ImageRow, PromptRow
 from comfyledger.core.values import Blob, ImageAt, LoadedFile
 from support.core_builders import name_of
 from support.ledger_builders import Rows

@@ -18,6 +18,7 @@ from comfyledger.core.commands import SubmitBatch
 from comfyledger.core.decide.decide import Message, Policy, decide, needs
 from comfyledger.core.events import BatchRequested, ImageAdded, ImageRenumbered, Recorded
 from comfyledger.core.evolve.evolve import evolve, touches
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.keys import Key, gathered
 from comfyledger.core.media import Medium
 from comfyledger.core.naming.names import Templates, series_of
@@ -25,7 +26,6 @@ from comfyledger.core.naming.slugs import fold
 from comfyledger.core.rows import (
     BatchRow,
     ImageRow,
-    InputRow,
     LaneRow,
     PromptRow,
     RequestRow,

@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from comfyledger.core.commands import AddInput, ForgetInput, SubmitBatch
 from comfyledger.core.decide.sources import has_bytes, has_ended
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.reports import InputGone, InputRemoving, InputSending, InputUnused, SourceEnded, SourcesFound
 from comfyledger.core.results import Changed, InputKnown, Wanted
-from comfyledger.core.rows import ImageRow, InputRow, PromptRow, Row, RowId
+from comfyledger.core.rows import ImageRow, PromptRow, Row, RowId
 from comfyledger.core.scheduling.effects import FindSources, RemoveInput
 from comfyledger.core.values import ImageAt, LoadedFile, blob_of
 from comfyledger.errors import Refused

@@ -13,8 +13,8 @@ import pytest
 
 from comfyledger.core.commands import AddInput, ForgetInput
 from comfyledger.core.decide.decide import Message
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.reports import Report
-from comfyledger.core.rows import InputRow
 from comfyledger.errors import Refused
 from comfyledger.ledger.observers import Committed
 from comfyledger.workers.inputs import retention as retention_module

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from comfyledger import wire
 from comfyledger.core.commands import AddInput, ForgetInput
 from comfyledger.core.decide.inputs import missing
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.media import medium_of
-from comfyledger.core.rows import InputRow
 from comfyledger.errors import ComfyledgerError, Refused
 from comfyledger.ledger.ports import InputFilter
 from comfyledger.queries.dependencies import Dependencies

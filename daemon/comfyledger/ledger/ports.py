@@ -14,18 +14,9 @@ import msgspec
 
 from comfyledger.core.commands import MadeFrom
 from comfyledger.core.events import Event, Recorded
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.keys import Key, ManyKey, OneKey
-from comfyledger.core.rows import (
-    BatchRow,
-    ImageRow,
-    InputRow,
-    LaneRow,
-    PromptRow,
-    RequestRow,
-    Row,
-    SeriesRow,
-    Slice,
-)
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, Row, SeriesRow, Slice
 from comfyledger.core.values import Blob
 from comfyledger.errors import ComfyledgerError
 from comfyledger.ledger.eventlog import Head, Line

@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.core.values import USER_LANES
 from comfyledger.ledger.eventlog import Head, Line
 from comfyledger.ledger.ports import (

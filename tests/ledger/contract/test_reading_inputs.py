@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from comfyledger.core.commands import AddInput, CancelBatch, ForgetInput, SubmitBatch
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.reports import InputGone, InputUnused
-from comfyledger.core.rows import InputRow
 from comfyledger.core.values import LoadedFile
 from comfyledger.ledger.ports import InputFilter, Ledger, Reader
 from comfyledger.ledger.sqlite import input_rows

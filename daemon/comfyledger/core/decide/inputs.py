@@ -11,9 +11,10 @@ from comfyledger.core.commands import AddInput, ForgetInput
 from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.decide.sources import has_bytes
 from comfyledger.core.events import InputAdded, InputErased, InputForgotten, InputRemoved, InputSent
+from comfyledger.core.inputs import InputRow, InputUse
 from comfyledger.core.reports import InputGone, InputRemoving, InputReport, InputSending, InputUnused
 from comfyledger.core.results import Changed, InputKnown, Wanted
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, InputUse, PromptRow
+from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import PromptFixed
 from comfyledger.errors import Refused
 

@@ -16,7 +16,8 @@ from comfyledger.core.events import (
     Recorded,
     SourcesFixed,
 )
-from comfyledger.core.rows import InputCopy, InputCopyState, InputRow, InputState, PromptRow, Row, Slice
+from comfyledger.core.inputs import InputCopy, InputCopyState, InputRow, InputState
+from comfyledger.core.rows import PromptRow, Row, Slice
 from comfyledger.core.values import LoadedFile
 
 INPUT_FAILED: Final = "input_failed"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from comfyledger.core.rows import ImageRow, InputRow, PromptRow, Upload
+from comfyledger.core.inputs import InputRow
+from comfyledger.core.rows import ImageRow, PromptRow, Upload
 from comfyledger.core.values import LoadedFile, OutputFile, Pinned, backend_lane, store_lane
 
 EffectKey = tuple[str, str, int, int | str]

@@ -11,7 +11,8 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, Row
+from comfyledger.core.inputs import InputRow
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Row
 from comfyledger.core.scheduling.capacity import Calls, Limits
 from comfyledger.core.scheduling.effects import (
     Effect,

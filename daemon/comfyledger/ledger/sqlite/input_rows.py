@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from comfyledger.core.rows import InputRow
+from comfyledger.core.inputs import InputRow
 from comfyledger.ledger.ports import InputFilter
 from comfyledger.ledger.sqlite import projections
 

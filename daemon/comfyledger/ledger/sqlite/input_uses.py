@@ -28,7 +28,8 @@ from comfyledger.core.events import (
     SourcesFixed,
     StoreOwed,
 )
-from comfyledger.core.rows import BatchRow, InputRow, InputUse, Row
+from comfyledger.core.inputs import InputRow, InputUse
+from comfyledger.core.rows import BatchRow, Row
 from comfyledger.core.values import LoadedFile
 
 _OPENING: Final = (BatchReopened, FilesTaken, ImageLost, ImageRenumbered, StoreOwed)

@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from comfyledger.core.events import BatchRequested, Event, ImageAdded, ImageRenumbered
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.keys import (
     BatchImages,
     BatchInputs,
@@ -35,18 +36,7 @@ from comfyledger.core.keys import (
     gathered,
 )
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import (
-    BatchRow,
-    ImageRow,
-    InputRow,
-    LaneRow,
-    PromptRow,
-    RequestRow,
-    Row,
-    SeriesRow,
-    Slice,
-    TemplateRow,
-)
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, Row, SeriesRow, Slice, TemplateRow
 from comfyledger.errors import Refused
 from comfyledger.ledger.sqlite import blobs, input_uses
 

@@ -13,8 +13,9 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.naming.slugs import fold
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.errors import Refused
 from comfyledger.ledger import ports
 from comfyledger.ledger.connection_thread import LedgerThread

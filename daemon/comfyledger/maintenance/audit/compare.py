@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from comfyledger.core.rows import BatchRow, ImageRow, InputRow, LaneRow, PromptRow, RequestRow, SeriesRow
+from comfyledger.core.inputs import InputRow
+from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, RequestRow, SeriesRow
 from comfyledger.ledger.sqlite.blobs import HUSK
 from comfyledger.ledger.sqlite.schema import USER_VERSION
 from comfyledger.maintenance.audit.findings import Progress, Tally

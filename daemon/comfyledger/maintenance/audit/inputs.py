@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.keys import InputKey
 from comfyledger.core.media import EXTENSION
-from comfyledger.core.rows import InputRow
 from comfyledger.ledger.sqlite import projections
 from comfyledger.maintenance.audit.findings import Progress, Tally
 from comfyledger.maintenance.audit.spool import files_in, is_old

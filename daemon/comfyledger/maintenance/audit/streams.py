@@ -43,8 +43,9 @@ from comfyledger.core.events import (
 )
 from comfyledger.core.evolve.evolve import evolve, touches
 from comfyledger.core.evolve.recovery import series_renumbered
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.keys import InputKey, LaneKey, SeriesKey
-from comfyledger.core.rows import BatchRow, InputRow, LaneRow, Row, SeriesRow, Slice
+from comfyledger.core.rows import BatchRow, LaneRow, Row, SeriesRow, Slice
 from comfyledger.ledger.eventlog import Head, decode
 from comfyledger.ledger.sqlite import image_uses, input_uses, projections
 from comfyledger.ledger.sqlite.log_table import one_moment

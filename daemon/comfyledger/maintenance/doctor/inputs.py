@@ -17,8 +17,8 @@ from typing import Final
 
 import msgspec
 
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.media import EXTENSION
-from comfyledger.core.rows import InputRow
 from comfyledger.core.scheduling.effects import effects_of_input
 from comfyledger.errors import LedgerUnusable
 from comfyledger.ledger.sqlite import projections

@@ -14,9 +14,10 @@ from typing import Final, Literal, Protocol
 
 import structlog
 
+from comfyledger.core.inputs import InputRow
 from comfyledger.core.reports import InputUnused
 from comfyledger.core.results import Wanted
-from comfyledger.core.rows import BatchRow, InputRow, Row
+from comfyledger.core.rows import BatchRow, Row
 from comfyledger.errors import Refused
 from comfyledger.ledger.observers import Committed
 from comfyledger.workers.inputs.remove import InputRemover

@@ -246,6 +246,7 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
         policy=Policy(limits.render_attempts_max, limits.poison_strikes_max),
         limits=Limits(
             queue_depths={name: comfyui.queue_depth for name, comfyui in settings.comfyui.items()},
+            tags=_tags(settings),
             fetches_max=limits.fetches_max * SLOW_TIMES,
             fetches_user_max=limits.fetches_max * SLOW_TIMES // 2,
             uploads_max=limits.uploads_max,
@@ -351,13 +352,18 @@ def _policy(settings: Settings, workflows: dict[str, WorkflowSource]) -> Admissi
         templates=settings.naming.templates,
         workflows=workflows,
         default_workflow=settings.default_workflow,
-        backends={name: frozenset(one.tags) for name, one in settings.comfyui.items()},
+        backends=_tags(settings),
         quantity_max=settings.limits.quantity_max,
         graph_bytes_max=settings.limits.graph_bytes_max,
         node_classes_denied=settings.limits.node_classes_denied,
         chain_depth_max=settings.limits.chain_depth_max,
         trust=settings.first_use == "trust",
     )
+
+
+def _tags(settings: Settings) -> dict[str, frozenset[str]]:
+    """Of each ComfyUI, in the order of the configuration."""
+    return {name: frozenset(one.tags) for name, one in settings.comfyui.items()}
 
 
 async def open_server(settings: Settings, context: Context, stack: AsyncExitStack) -> Entrances:

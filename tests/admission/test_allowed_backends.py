@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from comfyledger import wire
-from comfyledger.admission.allowed_backends import TOLD_MAX, backends_for, refused_by_all, told_of_all
+from comfyledger.admission.allowed_backends import backends_for, refused_by_all
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.transfer import NotReached
+from comfyledger.core.scheduling.fit_words import TOLD_MAX, told_of_all
 from comfyledger.errors import Refused
 from support.waiting import until
 from support.wire_app import Refusal, of_kind
@@ -109,6 +110,7 @@ async def test_what_one_of_two_takes_is_accepted_and_the_check_says_where_it_fit
         dry = await app.submit("r1", **SMALL, dry_run=True)
         report = await app.ask("check_workflow", workflow=OF_MINE, strict=True)
         batch = await app.submit("r1", **SMALL)
+        owed = {one["code"]: one["text"] for one in (await app.ask("explain", what=batch["batch_id"]))["owed"]}
         await install(two, "big", ["EmptyImage"])
         refused = await refusal(app, **SMALL)
         none = await app.ask("check_workflow", workflow=OF_MINE, strict=True)
@@ -118,6 +120,7 @@ async def test_what_one_of_two_takes_is_accepted_and_the_check_says_where_it_fit
     assert "EmptyImage" in where
     assert (report["verdict"], report["found"][-1]) == ("accepted", where)
     assert batch["numbers"] == [1]
+    assert owed["unfit"].startswith("Not every ComfyUI takes it. main: ")
     assert (refused["code"], refused["path"]) == ("workflow_failed_validation", "$.data.workflow.1")
     assert (none["verdict"], none["code"]) == ("refused", "workflow_failed_validation")
     assert repeated == {**batch, "repeated": True}, "a repeat is answered whatever ComfyUI has lost since"
@@ -197,3 +200,29 @@ async def test_a_workflow_that_one_cannot_run_waits_unchecked_for_another_that_c
         await app.ask("pause", scope="everything")
         batch = await app.submit("r1", **SMALL)
     assert batch["found"][0].endswith("not checked: ComfyUI could not be asked")
+
+
+async def test_a_batch_is_held_only_when_no_comfyui_is_left_and_continues_at_any(
+    two: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comfyledger.comfyui.node_classes.FRESH_S", 0.0)
+    async with two.app() as app:
+        await app.ask("pause", scope="everything")
+        batch_id = (await app.submit("r1", **SMALL))["batch_id"]
+        for name in ("main", "big"):
+            await install(two, name, ["EmptyImage"])
+        await app.ask("resume", scope="everything")
+
+        async def held() -> Any:
+            batch = await app.batch(batch_id)
+            return batch if batch["held"] == "unfit" else None
+
+        batch = await until(held, "the batch is held")
+        assert "EmptyImage" in batch["held_text"]
+        two.sims["big"]._installed.change({}, [])
+        await app.ask("resume", scope=f"batch:{batch_id}")
+        (batch,) = await app.settled(batch_id)
+        sent = of_kind(await app.log(), "prompt_submitting")
+    assert batch["stored"] == 1
+    assert [one["data"]["backend"] for one in sent] == ["big"]
+    assert not any(request.path == "/prompt" for request in two.sims["main"].ledger.requests)

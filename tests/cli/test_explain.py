@@ -113,7 +113,13 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ),
     ],
     "prompt_accepted": [(RENDER, "ComfyUI has attempt 1")],
-    "prompt_refused": [({**RENDER, "code": "no_outputs"}, "ComfyUI refused attempt 1 (no_outputs)")],
+    "prompt_refused": [
+        ({**RENDER, "code": "no_outputs"}, "ComfyUI refused attempt 1 (no_outputs)"),
+        (
+            {**RENDER, "code": "missing_node_type", "again": True},
+            "ComfyUI refused attempt 1 (missing_node_type), it goes to another one",
+        ),
+    ],
     "prompt_finished": [
         ({**RENDER, "files": [{"filename": "a.png"}, {"filename": "b.png"}]}, "ComfyUI rendered it: a.png, b.png"),
         (

@@ -422,6 +422,7 @@ def test_200_names_the_outputs_that_will_not_run() -> None:
     accepted = answers.parse_prompt_answer(200, answer("partly_invalid", "/prompt"))
     assert isinstance(accepted, answers.PromptAnswer)
     assert accepted.prompt_id == "d6ebc068-1b52-47bd-8644-73801f77258f"
+    about = (("required_input_missing", "filename_prefix"),)
     assert accepted.node_errors == (
-        answers.NodeErrors("9", "SaveImage", ("9",), ("Required input is missing (filename_prefix)",)),
+        answers.NodeErrors("9", "SaveImage", ("9",), ("Required input is missing (filename_prefix)",), about),
     )

@@ -210,7 +210,7 @@ def rogue_prompt_report(kind: int, batch: str, prompt: int, ahead: int, count: i
         return (
             intended(prompt, attempt + (7 if queued and ahead == 1 else 0), batch=batch),
             accepted(prompt, attempt, batch=batch),
-            refused(prompt, attempt, batch=batch),
+            refused(prompt, attempt, batch=batch, elsewhere=("other",) * (count % 2)),
             wrote(prompt, attempt, files=(count, count % 2), batch=batch, code="oom" if count == 3 else ""),
             failed(prompt, attempt, batch=batch),
             interrupted(prompt, attempt, batch=batch),

@@ -234,6 +234,28 @@ def test_a_refused_graph_leaves_alone_what_comfyui_took_or_may_have_taken() -> N
     assert ledger.states() == ["stored", "kept", "kept", "failed", "failed", "failed"]
 
 
+def test_what_one_backend_refuses_goes_to_each_other_once_and_fails_when_none_is_left() -> None:
+    ledger = given(submit(quantity=2), intended(1, backend="a"))
+    then = ledger.when(refused(1, elsewhere=("b", "c")))
+    assert then.kinds == ["PromptRefused"]
+    assert then.events[0].again is True  # type: ignore[attr-defined]
+    assert (ledger.prompt(1).state, ledger.prompt(1).refused_by) == ("queued", ("a",))
+    ledger.given(intended(1, 2, backend="b"), refused(1, 2, elsewhere=("a", "c")))
+    assert (ledger.prompt(1).state, ledger.prompt(1).refused_by) == ("queued", ("a", "b"))
+    then = ledger.given(intended(1, 3, backend="c")).when(refused(1, 3, elsewhere=("a", "b")))
+    assert then.kinds == ["PromptRefused", "ImageFailed", "BatchSettled"]
+    assert ledger.states() == ["failed"] * 2
+    ledger.given(retry())
+    assert ledger.prompt(1).refused_by == (), "a retry asks each of them again"
+
+
+def test_a_prompt_that_is_cancelled_goes_nowhere_when_it_is_refused() -> None:
+    ledger = given(submit(quantity=1), intended(1), cancel())
+    then = ledger.when(refused(1, elsewhere=("b",)))
+    assert then.events[0].again is False  # type: ignore[attr-defined]
+    assert ledger.prompt().state == "done"
+
+
 def test_what_a_restarted_comfyui_lost_is_rendered_again_as_a_new_attempt() -> None:
     ledger = given(submit(), rendering(1))
     assert ledger.when(gone(1, restarted=True)).events == (PromptLost("b1", 1, 1),)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from comfyledger import wire
 from comfyledger.core.events import KINDS
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
+from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.values import OutputFile, Pinned, StoreRef
 from comfyledger.ledger.eventlog import Line
 from comfyledger.ledger.ports import Turns
@@ -62,7 +63,7 @@ def troubled(name: str, code: str = "not_reached") -> LaneRow:
 
 def there(*rows: LaneRow, held: str = "", failures: tuple[str, ...] = ()) -> Situation:
     return Situation(
-        replace(BATCH_ROW, held=held, failures=failures), lanes(*rows), TEXTS, Turns(4, 2), backends=("main",)
+        replace(BATCH_ROW, held=held, failures=failures), lanes(*rows), TEXTS, Turns(4, 2), fit=Fit({"main": ()})
     )
 
 
@@ -459,7 +460,7 @@ async def test_pages_of_the_log_are_what_a_subscription_shows(door: Any) -> None
 
 def test_a_prompt_that_another_backend_may_take_waits_for_no_backend_in_trouble() -> None:
     row = LaneRow("backend/main", code="not_reached")
-    situation = replace(there(row), backends=("main", "other"))
+    situation = replace(there(row), fit=Fit({"main": (), "other": ()}))
     assert [one.code for one in owed(PENDING, PROMPT, situation)] == ["turn"]
     pinned = replace(situation, batch=replace(situation.batch, backend="main"))
     assert [one.code for one in owed(PENDING, PROMPT, pinned)] == ["not_reached"]

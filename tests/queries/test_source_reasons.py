@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from comfyledger import wire
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow
+from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.values import ImageAt, LoadedFile
 from comfyledger.queries.reasons import Situation, owed, together
 from comfyledger.queries.source_reasons import SOURCES_SHOWN
@@ -24,7 +25,7 @@ FAILED = replace(PENDING, state="failed", code="input_failed", words="w")
 
 def there(*sources: ImageRow, batch: BatchRow = BATCH, lanes: tuple[LaneRow, ...] = ()) -> Situation:
     seen = {ImageAt(one.batch_id, one.index): one for one in sources}
-    return Situation(batch, {row.name: row for row in lanes}, {"w": "it failed."}, sources=seen, backends=("main",))
+    return Situation(batch, {row.name: row for row in lanes}, {"w": "it failed."}, sources=seen, fit=Fit({"main": ()}))
 
 
 @pytest.mark.parametrize(

@@ -333,6 +333,7 @@ def submit(
     label: str = "app",
     into: tuple[str, ...] = ("folder",),
     backend: str = "",
+    needs: tuple[str, ...] = (),
     priority: int = 1,
     trust: bool = True,
     outputs: int = 1,
@@ -363,6 +364,7 @@ def submit(
         priority=priority,
         trust=trust,
         backend=backend,
+        needs=needs,
     )
 
 
@@ -463,8 +465,11 @@ def accepted(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptW
     return PromptWasAccepted(batch, prompt, attempt)
 
 
-def refused(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptWasRefused:
-    return PromptWasRefused(batch, prompt, attempt, "value_not_in_list", blob_of(b"lora not found", b"salt"))
+def refused(
+    prompt: int = 1, attempt: int = 1, *, batch: str = "b1", elsewhere: tuple[str, ...] = ()
+) -> PromptWasRefused:
+    words = blob_of(b"lora not found", b"salt")
+    return PromptWasRefused(batch, prompt, attempt, "value_not_in_list", words, elsewhere)
 
 
 def unfit(prompt: int = 1, attempt: int = 1, *, batch: str = "b1") -> PromptDoesNotFit:

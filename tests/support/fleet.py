@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from support.processes import SWEEP_S, House, StandIn
@@ -21,17 +21,28 @@ class Fleet(House):
         folder.mkdir()
         return StandIn(folder, 0.0)
 
-    async def begin_all(self, depth: int = 2, config: str = "") -> None:
+    async def begin_all(
+        self,
+        depth: int = 2,
+        config: str = "",
+        tags: Mapping[str, list[str]] | None = None,
+        lacking: Mapping[str, list[str]] | None = None,
+    ) -> None:
+        """Start everything. `tags`: of some stand-ins. `lacking`: the node classes that some have not."""
         for one in self.standins.values():
             await one.begin()
-        self.configure_for(self.standins, depth, config)
+        for name, classes in (lacking or {}).items():
+            self.standins[name].control(missing_classes=classes)
+        self.configure_for(self.standins, depth, config, tags)
         await self.daemon.begin()
 
-    def configure_for(self, names: Iterable[str], depth: int = 2, config: str = "") -> None:
+    def configure_for(
+        self, names: Iterable[str], depth: int = 2, config: str = "", tags: Mapping[str, list[str]] | None = None
+    ) -> None:
         """Write the configuration with these stand-ins."""
         sections = [
             f'[comfyui.{name}]\nurl = "{self.standins[name].url}"\nqueue_depth = {depth}\n'
-            f"sweep_interval_s = {SWEEP_S}\n"
+            f"sweep_interval_s = {SWEEP_S}\ntags = {(tags or {}).get(name, [])}\n"
             for name in names
         ]
         head = f'state_dir = "{self.state}"\n{config}\n[door]\nport = 0\n'

@@ -23,7 +23,7 @@ from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.scheduling.effects import FetchPrompt, FollowPrompt, SubmitPrompt, effects_of_prompt
 from comfyledger.core.values import Blob, LoadedFile, blob_of
 from comfyledger.workers.comfyui.fetch import Bounds
-from comfyledger.workers.comfyui.node_check import NodeCheck
+from comfyledger.workers.comfyui.node_check import NodeCheck, held_batches
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.reporting import Secrets
 from comfyledger.workers.spool.spool import Spool
@@ -68,7 +68,7 @@ class House:
         self.text_max = 2_000
         part: Any = self
         secrets = Secrets({"text-to-image": {"1.api_key": SECRET}})
-        check = NodeCheck(part, WorkflowChecks("full"))
+        check = NodeCheck(part, WorkflowChecks("full"), held_batches())
         self.node_classes: ObjectInfo | None = None
         more: dict[str, Any] = {"wants_previews": lambda _: False, "node_check": check, "version": part}
         more["input_files"] = part

@@ -196,7 +196,14 @@ def kept_in_memory(owed: PendingWork) -> int:
     """How many entries an index holds in all of its private collections."""
     queue = owed._queue
     plain: list[Sized] = [owed._batches, owed._prompts, owed._open, owed._users, owed._images, owed._wanted]
-    plain += [owed._inputs, owed._again, owed._sources._effects, owed._sources._waiting]
+    plain += [
+        owed._templates,
+        owed.fit._refused,
+        owed._inputs,
+        owed._again,
+        owed._sources._effects,
+        owed._sources._waiting,
+    ]
     plain += [owed._running, owed._later, owed._failed_in_row, queue._alone]
     total = sum(map(len, plain))
     for calls in owed._calls.values():

@@ -48,8 +48,10 @@ async def house(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
 
 @pytest.fixture
 async def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
-    """A house with two stand-ins for ComfyUI. Nothing runs yet: a test calls `begin_all`."""
-    made = Fleet(tmp_path)
+    """A house with two stand-ins for ComfyUI, or with those that the test names as its parameter. Nothing runs yet: a
+    test calls `begin_all`.
+    """
+    made = Fleet(tmp_path, getattr(request, "param", ("a", "b")))
     with kept(made, request):
         yield made
 

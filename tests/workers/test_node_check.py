@@ -10,7 +10,7 @@ from comfyledger.comfyui.graph.plan import Plan
 from comfyledger.comfyui.node_classes import NodeClasses
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.comfyui.workflow_checks import CheckLevel, Template, WorkflowChecks
-from comfyledger.workers.comfyui.node_check import NodeCheck
+from comfyledger.workers.comfyui.node_check import NodeCheck, held_batches
 from support.graphs import node
 
 SAVER = {"input": {"required": {"images": ["IMAGE"]}}, "output": [], "output_node": True}
@@ -45,7 +45,7 @@ class Classes:
 
 
 def check_of(classes: Classes, level: CheckLevel = "full") -> NodeCheck:
-    return NodeCheck(cast(NodeClasses, classes), WorkflowChecks(level))
+    return NodeCheck(cast(NodeClasses, classes), WorkflowChecks(level), held_batches())
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,7 @@ async def test_a_batch_that_continues_is_held_again_only_by_a_later_answer() -> 
     classes = Classes(LACKING, LACKING, LACKING)
     check = check_of(classes)
     assert await check.mistakes("b1", NOISE, {}) != ()
+    check.holds("b1")
     assert await check.mistakes("b1", NOISE, {}) != ()
     assert await check.mistakes("b2", NOISE, {}) != ()
     assert classes.asked == ["fresh", "next", "fresh"]

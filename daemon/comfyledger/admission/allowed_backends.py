@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from comfyledger import wire
 from comfyledger.core.scheduling.fit import allowed
+from comfyledger.core.scheduling.fit_words import of_each, told_of_all
 from comfyledger.errors import Refused
 
-TOLD_MAX: Final = 8
-"""Of how many ComfyUIs a sentence says what they lack."""
 _HINT: Final = "Omit the tag, or add it to `tags` of a [comfyui.NAME] that can do it."
 
 
@@ -39,7 +38,7 @@ def backends_for(
 def lacking(tags: Mapping[str, Collection[str]], needs: Collection[str]) -> str:
     """A sentence about tags that no ComfyUI has all of."""
     lacks = {name: ", ".join(repr(need) for need in needs if need not in has) for name, has in tags.items()}
-    return f"No ComfyUI that may render it has every tag that it needs. Missing: {_of_each(lacks)}."
+    return f"No ComfyUI that may render it has every tag that it needs. Missing: {of_each(lacks)}."
 
 
 def _path(message: wire.SubmitBatch) -> str:
@@ -54,21 +53,3 @@ def refused_by_all(refused: Mapping[str, Refused]) -> Refused:
     first = next(iter(refused.values()))
     text = told_of_all({name: refusal.message for name, refusal in refused.items()})
     return Refused(first.code, text, hint=first.hint, path=first.path, mistakes=first.mistakes)
-
-
-def told_of_all(reasons: Mapping[str, str]) -> str:
-    """Why no ComfyUI takes something, in one text. `reasons`: of each; where all have the same, it is the text."""
-    if len(set(reasons.values())) <= 1:
-        return next(iter(reasons.values()), "")
-    return f"No ComfyUI would take it. {_of_each(reasons)}"
-
-
-def told_where(fits: Iterable[str], refused: Mapping[str, str]) -> str:
-    """Which ComfyUIs take something, and why the others do not."""
-    return f"fits: {', '.join(list(fits)[:TOLD_MAX])} · not {_of_each(refused)}"
-
-
-def _of_each(said: Mapping[str, str]) -> str:
-    told = [f"{name}: {text}" for name, text in list(said.items())[:TOLD_MAX]]
-    more = [f"and {len(said) - TOLD_MAX} more"] if len(said) > TOLD_MAX else []
-    return "; ".join([*told, *more])

@@ -13,11 +13,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from comfyledger import wire
-from comfyledger.admission import allowed_backends, check
+from comfyledger.admission import check
 from comfyledger.admission.files import of_request
 from comfyledger.admission.files.find import Files
 from comfyledger.admission.workflows.fitting import asked_again
 from comfyledger.comfyui.node_classes import Known
+from comfyledger.core.scheduling.fit_words import told_of_all, told_where
 from comfyledger.queries.dependencies import Dependencies
 
 
@@ -75,7 +76,7 @@ def _of_all(found: Mapping[str, check.Checked], seen: Collection[str]) -> check.
     refused = {name: one.report.message for name, one in found.items() if one.report.verdict == "refused"}
     first, graph = found[next((name for name in takes if name in seen), (takes or list(found))[0])]
     if not takes:
-        return check.Checked(replace(first, message=allowed_backends.told_of_all(refused)), graph)
+        return check.Checked(replace(first, message=told_of_all(refused)), graph)
     if refused:
-        return check.Checked(replace(first, found=[*first.found, allowed_backends.told_where(takes, refused)]), graph)
+        return check.Checked(replace(first, found=[*first.found, told_where(takes, refused)]), graph)
     return check.Checked(first, graph)

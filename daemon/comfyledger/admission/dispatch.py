@@ -8,7 +8,6 @@ from typing import Final
 from comfyledger import crash_points, wire
 from comfyledger.admission import (
     admit,
-    allowed_backends,
     check_each,
     forget,
     inputs,
@@ -31,7 +30,8 @@ from comfyledger.core.commands import (
 )
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.results import Accepted, Changed
-from comfyledger.core.scheduling.fit import allowed
+from comfyledger.core.scheduling.fit import ALL_INPUTS, allowed
+from comfyledger.core.scheduling.fit_words import told_where
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.errors import Refused
 from comfyledger.ledger.ports import ImageFilter
@@ -160,8 +160,20 @@ async def submit(context: Dependencies, label: str, message: wire.SubmitBatch, r
     crash_points.at("batch.admitted")
     accepted = await _accepted(context, admitted.command)
     crash_points.at("batch.numbered")
+    _note_refusals(context, accepted.batch_id, admitted)
     found = await repeats.found_in(context.reader, accepted.batch_id) if accepted.repeated else admitted.workflow.found
     return serialize.accepted(accepted, context.view.epoch, found)
+
+
+def _note_refusals(context: Dependencies, batch_id: str, admitted: admit.Admitted) -> None:
+    """Its prompts need not go to a ComfyUI that would refuse the graph whatever their inputs are."""
+    batch = context.view.batch(batch_id)
+    if batch is None:
+        return
+    filled = {address for inputs in admitted.inputs for address in inputs}
+    for name, refusal in admitted.refused.items():
+        if any(f"{mistake.node}.{mistake.input}" not in filled for mistake in refusal.mistakes):
+            context.engine.refuse(name, batch.template, ALL_INPUTS, refusal.message)
 
 
 async def _accepted(context: Dependencies, command: SubmitBatch) -> Accepted:
@@ -182,7 +194,7 @@ def _dry_run(context: Dependencies, admitted: admit.Admitted) -> wire.BatchAccep
     if refused:
         names = allowed(context.policy.backends, command.backend, command.needs)
         fits = [name for name in names if name not in refused and context.node_classes[name].known is not None]
-        found.append(allowed_backends.told_where(fits, {name: refusal.message for name, refusal in refused.items()}))
+        found.append(told_where(fits, {name: refusal.message for name, refusal in refused.items()}))
     return wire.BatchAccepted(
         batch_id="",
         epoch=context.view.epoch,

@@ -31,6 +31,7 @@ from comfyledger.comfyui.fields import (
 from comfyledger.comfyui.messages import ExecutionError, ViewFile, read_error, read_files
 
 ERRORS_PER_NODE_MAX: Final = 16
+MISSING_NODE: Final = "missing_node_type"
 
 
 class NodeErrors(msgspec.Struct, frozen=True):
@@ -40,6 +41,8 @@ class NodeErrors(msgspec.Struct, frozen=True):
     class_type: str
     dependent_outputs: tuple[str, ...]
     errors: tuple[str, ...]
+    about: tuple[tuple[str, str], ...] = ()
+    """Of each error ComfyUI's word for its kind, and the name of the input; empty if the node as a whole is meant."""
 
 
 class PromptAnswer(msgspec.Struct, frozen=True):
@@ -64,6 +67,17 @@ class RefusalAnswer(msgspec.Struct, frozen=True):
         head = _with_details(self.message or f"HTTP {self.status}", self.details)
         nodes = [f"node {n.node_id} ({n.class_type}): {', '.join(n.errors)}" for n in self.node_errors]
         return cut("; ".join([head, *nodes]), limit)
+
+    def mistakes(self) -> list[tuple[str, str]]:
+        """What the refusal is about: kinds, each with the address of an input or the id of a node. Empty if it does not
+        say.
+        """
+        nodes = [
+            (kind, f"{node.node_id}.{name}" if name else node.node_id)
+            for node in self.node_errors
+            for kind, name in node.about
+        ]
+        return nodes or ([(self.type, "")] if self.type == MISSING_NODE else [])
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
@@ -212,6 +226,7 @@ def _node_errors(answer: Mapping[str, Any]) -> tuple[NodeErrors, ...]:
             read_id(node, "class_type"),
             read_ids(node.get("dependent_outputs")),
             tuple(_error_texts(node.get("errors"))),
+            tuple(_abouts(node.get("errors"))),
         )
         for node_id, node in nodes
         if isinstance(node, dict)
@@ -226,6 +241,11 @@ def _error_texts(errors: object) -> list[str]:
         )
         for error in read_objects(errors)[:ERRORS_PER_NODE_MAX]
     ]
+
+
+def _abouts(errors: object) -> list[tuple[str, str]]:
+    found = read_objects(errors)[:ERRORS_PER_NODE_MAX]
+    return [(read_id(error, "type"), read_id(read_object(error, "extra_info"), "input_name")) for error in found]
 
 
 def _with_details(message: str, details: str) -> str:

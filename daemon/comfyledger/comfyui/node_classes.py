@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import hashlib
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -40,9 +41,12 @@ class Known(NamedTuple):
 
 
 class NodeClasses:
-    """Of one backend. `kept_at`: the file that keeps the last answer; it is read here, once."""
+    """Of one backend. `kept_at`: the file that keeps the last answer; it is read here, once. `changed`: called when the
+    server says something else than before.
+    """
 
-    def __init__(self, comfyui: ComfyUI, kept_at: Path) -> None:
+    def __init__(self, comfyui: ComfyUI, kept_at: Path, changed: Callable[[], None] = lambda: None) -> None:
+        self._changed = changed
         self._comfyui = comfyui
         self._kept_at = kept_at
         self._known = _kept(kept_at, comfyui.url)
@@ -123,6 +127,7 @@ class NodeClasses:
             return False
         if known is not self._known and asyncio.current_task() is self._call:
             self._known = known
+            self._changed()
             log.info("comfyui.node_classes", url=self._comfyui.url, classes=len(known.info), digest=known.info.digest)
             await self._keep(known)
         return True

@@ -53,8 +53,11 @@ class PromptWasAccepted(PromptReport, frozen=True):
 
 
 class PromptWasRefused(PromptReport, frozen=True):
+    """`elsewhere`: backends that have not refused it and may be able to run it."""
+
     code: str
     words: Blob | None = None
+    elsewhere: tuple[str, ...] = ()
 
 
 class PromptHasFinished(PromptReport, frozen=True):

@@ -125,6 +125,16 @@ class Engine:
         self._state.owed.probe_soon(lane, self._steady_ms())
         self._inbox.wake.set()
 
+    def refuse(self, backend: str, template: str, inputs: str, why: str) -> None:
+        """A backend refuses the template of open batches: see `Fit.refuse`. Nothing is written down."""
+        self._state.owed.refuse(backend, template, inputs, why, self._steady_ms())
+        self._inbox.wake.set()
+
+    def learned(self, backend: str) -> None:
+        """A backend has something else than before, so it may take now what it has refused."""
+        self._state.owed.learned(backend, self._steady_ms())
+        self._inbox.wake.set()
+
     def observe(self, *observers: Observer) -> None:
         """Call these after each commit, once its answers have left."""
         self._observers += observers

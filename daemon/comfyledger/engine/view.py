@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
+from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary
 from comfyledger.engine.first_use import FirstUse, Question
 from comfyledger.engine.inbox import Inbox
@@ -69,6 +70,11 @@ class EngineView:
     def prompt(self, batch_id: str, index: int) -> PromptRow | None:
         """A prompt that is not done."""
         return self._state.owed.prompt(batch_id, index)
+
+    @property
+    def fit(self) -> Fit:
+        """Which backends may run what. Only the engine changes it."""
+        return self._state.owed.fit
 
     def image(self, batch_id: str, index: int) -> ImageRow | None:
         """An image that stores are owed, or are to delete."""

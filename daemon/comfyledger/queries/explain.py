@@ -240,7 +240,7 @@ async def _image_story(context: Dependencies, batch_id: str, index: int) -> wire
         raise _unknown(f"{batch_id}/{index}", "`comfyledger images` lists them.")
     prompt = next(row for row in prompts if row.index == image.prompt)
     lines = await _batch_lines(context, batch, lambda line: concerns(line, index, image.prompt))
-    there = await situation_of(context.reader, batch, [prompt], [image], context.comfyui)
+    there = await situation_of(context.reader, batch, [prompt], [image], context.view.fit)
     open_still = image.state in {"pending", "kept", "forgetting"}
     shown, left_out = bounded(await _with_lanes(context, batch, [prompt], lines, open_still), STORY_EVENTS_MAX)
     key = batch.series_of(image.output)
@@ -270,7 +270,7 @@ async def _batch_story(context: Dependencies, batch_id: str) -> wire.Explanation
     lines = await _batch_lines(context, batch, lambda _: True)
     shown, left_out = bounded(await _with_lanes(context, batch, prompts, lines, not batch.settled), WHOLE_MAX)
     images = await context.reader.images(ImageFilter(batch_id=batch_id, limit=batch.images))
-    there = await situation_of(context.reader, batch, prompts, images, context.comfyui)
+    there = await situation_of(context.reader, batch, prompts, images, context.view.fit)
     made = await context.reader.descent(batch_id, None)
     return wire.Explanation(
         subject="batch",

@@ -15,7 +15,8 @@ import msgspec
 from comfyledger import wire
 from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Upload
-from comfyledger.core.scheduling.prompt_queue import bound_to
+from comfyledger.core.scheduling.fit import Fit
+from comfyledger.core.scheduling.fit_words import TOLD_MAX, of_each
 from comfyledger.core.values import EVERYTHING, backend_lane, store_lane, user_lane
 from comfyledger.ledger.ports import Turns
 from comfyledger.queries.source_reasons import SOURCE, Sources, by_source, cannot_be_had, waiting_for
@@ -34,15 +35,15 @@ _LANES: Final = {"backend": "ComfyUI {}", "store": "The store {}", "user": "The 
 
 
 class Situation(msgspec.Struct, frozen=True):
-    """What an image of a batch depends on. `lanes` by name, `texts` by digest, `sources` that may be seen, and
-    the names of all `backends`."""
+    """What an image of a batch depends on. `lanes` by name, `texts` by digest, `sources` that may be seen, and which
+    backends `fit`."""
 
     batch: BatchRow
     lanes: Mapping[str, LaneRow] = {}
     texts: Mapping[str, str] = {}
     turns: Turns = Turns()
     sources: Sources = {}
-    backends: tuple[str, ...] = ()
+    fit: Fit = Fit({})
 
 
 def lane_name(lane: str) -> str:
@@ -122,7 +123,8 @@ def _rendering(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wir
         lanes = (EVERYTHING, user_lane(there.batch.user_key))
         stops = [*(_pause(lane, there) for lane in lanes), *_stopped_backends(prompt, there), _trouble(SPOOL, there)]
         why = [_held(there), *stops, _alone(prompt), *waiting_for(prompt, there.sources)]
-        found = [one for one in why if one is not None] or [_turn(there.turns)]
+        found = [one for one in why if one is not None] or [_turn(prompt, there)]
+        found += _refused_by(prompt, there)
     else:
         step = _after_fetching(prompt) if _has_no_file(image, prompt) else _at_comfyui(prompt)
         found = [one for one in (_trouble(backend_lane(prompt.backend), there), step) if one is not None]
@@ -132,8 +134,9 @@ def _rendering(image: ImageRow, prompt: PromptRow, there: Situation) -> list[wir
 
 def _stopped_backends(prompt: PromptRow, there: Situation) -> list[wire.OwedInfo]:
     """What stops the backends that may take a prompt; empty if one of them may take it now."""
-    bound = bound_to(there.batch, prompt)
-    lanes = [backend_lane(name) for name in ([bound] if bound else there.backends)]
+    lanes = [backend_lane(name) for name in there.fit.backends_of(there.batch, prompt)]
+    if not lanes:
+        return [_no_backend(there.batch)]
     stops = [[one for one in (_pause(lane, there), _trouble(lane, there)) if one is not None] for lane in lanes]
     return [one for stop in stops for one in stop] if all(stops) else []
 
@@ -167,9 +170,25 @@ def _alone(prompt: PromptRow) -> wire.OwedInfo | None:
     return wire.OwedInfo("render", "alone", sentence)
 
 
-def _turn(turns: Turns) -> wire.OwedInfo:
+def _no_backend(batch: BatchRow) -> wire.OwedInfo:
+    """The configuration is another one than when the batch was accepted."""
+    asked = [f"is {batch.backend}"] if batch.backend else []
+    asked += [f"has the tags {', '.join(batch.needs)}"] if batch.needs else []
+    sentence = f"No ComfyUI of the configuration {' and '.join(asked)}. Configure one, or cancel the batch."
+    return wire.OwedInfo("render", "no_backend", sentence, f"comfyledger cancel {batch.batch_id}")
+
+
+def _refused_by(prompt: PromptRow, there: Situation) -> list[wire.OwedInfo]:
+    """Which backends have refused a prompt that waits for others."""
+    reasons = there.fit.reasons(there.batch, prompt)
+    return [wire.OwedInfo("render", "unfit", f"Not every ComfyUI takes it. {of_each(reasons)}")] if reasons else []
+
+
+def _turn(prompt: PromptRow, there: Situation) -> wire.OwedInfo:
+    turns, names, every = there.turns, there.fit.backends_of(there.batch, prompt), there.fit.names
     others = f"{_count(max(0, turns.own - 1), 'other prompt')} of its batch and {_count(turns.batches, 'open batch')}"
-    return wire.OwedInfo("render", "turn", f"It waits for its turn: {others} take turns with it.")
+    where = "" if names == every else f" at {'one of ' if len(names) > 1 else ''}{', '.join(names[:TOLD_MAX])}"
+    return wire.OwedInfo("render", "turn", f"It waits for its turn{where}: {others} take turns with it.")
 
 
 def _count(number: int, what: str) -> str:

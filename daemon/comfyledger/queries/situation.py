@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
+from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.values import ImageAt
 from comfyledger.ledger.ports import Reader
 from comfyledger.queries import serialize
@@ -17,9 +18,9 @@ async def situation_of(
     batch: BatchRow,
     prompts: Iterable[PromptRow],
     images: Iterable[ImageRow],
-    backends: Iterable[str],
+    fit: Fit,
 ) -> Situation:
-    """What these images of a batch depend on. `prompts`: theirs. `backends`: the names of all."""
+    """What these images of a batch depend on. `prompts`: theirs. `fit`: which backends may render them."""
     lanes = await reader.lanes()
     digests = (batch.held_words, *(lane.words for lane in lanes), *serialize.digests_in(images))
     return Situation(
@@ -28,7 +29,7 @@ async def situation_of(
         await serialize.texts_of(reader, digests),
         await reader.turns(batch.batch_id),
         await read_sources(reader, prompts),
-        tuple(backends),
+        fit,
     )
 
 

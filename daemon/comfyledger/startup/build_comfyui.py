@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import aiohttp
 import msgspec
@@ -95,7 +96,8 @@ def build_backends(
     def backend(name: str, one: ComfyUISettings) -> Backend:
         client = _client(session, one, keys[name])
         cleanup = HistoryCleanup(client, name, reader)
-        node_classes = NodeClasses(client, settings.node_classes_path / f"{name}.json.gz")
+        kept_at = settings.node_classes_path / f"{name}.json.gz"
+        node_classes = NodeClasses(client, kept_at, partial(reporter.learned, name))
         version = ServerVersion(client)
         watcher = _watcher(one, name, client, progress, reporter, cleanup, node_classes, version)
         return Backend(name, client, watcher, cleanup, node_classes, version, one.queue_depth, progress.wants_previews)

@@ -21,7 +21,7 @@ from comfyledger.startup.build_comfyui import Backend
 from comfyledger.startup.open_state import State
 from comfyledger.workers.comfyui.fetch import Bounds
 from comfyledger.workers.comfyui.input_files import InputFiles
-from comfyledger.workers.comfyui.node_check import NodeCheck
+from comfyledger.workers.comfyui.node_check import NodeCheck, held_batches
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.dispatch import Workers
 from comfyledger.workers.file_source import FileSource
@@ -81,8 +81,10 @@ def build_background(
     reader, spool = state.reader, state.spool
     rows = RowCache(engine.view, reader)
     held = LoadedBytes(state.inputs, images, rows)
+    unfit = held_batches()
     renderers = {
-        name: _renderer(settings, one, rows, state, secrets, reporter, checks, held) for name, one in backends.items()
+        name: _renderer(settings, one, rows, state, secrets, reporter, NodeCheck(one.node_classes, checks, unfit), held)
+        for name, one in backends.items()
     }
     disk_guard = DiskGuard(engine, reporter, reader, spool, settings.ledger_path.parent, _needed(settings))
     uploader, deleter = Uploader(stores, rows, spool, reporter), Deleter(stores, rows, reporter)
@@ -128,7 +130,7 @@ def _renderer(
     state: State,
     secrets: Secrets,
     reporter: Reporter,
-    checks: WorkflowChecks,
+    node_check: NodeCheck,
     held: LoadedBytes,
 ) -> Renderer:
     spool = settings.spool
@@ -142,7 +144,7 @@ def _renderer(
         Bounds(spool.image_bytes_max, spool.pixels_max, spool.strip_metadata, spool.file_bytes_max),
         secrets,
         wants_previews=backend.wants_previews,
-        node_check=NodeCheck(backend.node_classes, checks),
+        node_check=node_check,
         version=backend.version,
         input_files=_input_files(settings, backend, reporter, held),
         fetches_max=settings.limits.fetches_max,

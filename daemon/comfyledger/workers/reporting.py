@@ -15,12 +15,16 @@ import msgspec
 import structlog
 
 from comfyledger.core.reports import LaneStuck, LaneWorks, Report
+from comfyledger.core.rows import BatchRow
+from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.values import Blob, blob_of
 from comfyledger.engine import Engine
 from comfyledger.plugin_api import LaneFault
 from comfyledger.settings import MASK
 
 PIECE_BYTES: Final = 1_048_576
+REASON_CHARS_MAX: Final = 600
+"""Of what a backend says against a graph. It is kept in memory while a batch with the graph is open."""
 SECRET_CHARS_MIN: Final = 4
 """A shorter secret is not masked: it would take common letters out of every text."""
 
@@ -119,6 +123,21 @@ class Reporter:
         if self._view.in_trouble(lane):
             log.info("lane.works", lane=lane)
             await self._engine.report(LaneWorks(lane))
+
+    def refuse(self, backend: str, batch: BatchRow, inputs: str, why: str) -> None:
+        """Say that a backend does not take the graph of a batch: see `Fit.refuse`."""
+        said = self._secrets.masked(why)[:REASON_CHARS_MAX]
+        log.info("prompt.unfit", backend=backend, batch_id=batch.batch_id, error=said[:300])
+        self._engine.refuse(backend, batch.template, inputs, said)
+
+    def learned(self, backend: str) -> None:
+        """Say that a backend has something else than before."""
+        self._engine.learned(backend)
+
+    @property
+    def fit(self) -> Fit:
+        """Which backends may run what."""
+        return self._view.fit
 
     def probe_soon(self, lane: str) -> None:
         self._engine.probe_soon(lane)

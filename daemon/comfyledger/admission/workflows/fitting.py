@@ -24,6 +24,7 @@ from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.node_classes import Known
 from comfyledger.comfyui.workflow_checks import Template
 from comfyledger.core.scheduling.fit import allowed
+from comfyledger.core.scheduling.fit_words import told_of_all
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import Dependencies, ReadyWorkflow, WorkflowSource
 
@@ -127,7 +128,7 @@ async def unfit(context: Dependencies) -> dict[str, str]:
         if not names:
             found[name] = allowed_backends.lacking(context.policy.backends, source.needs)
         elif len(reasons) == len(names):
-            found[name] = allowed_backends.told_of_all(reasons)
+            found[name] = told_of_all(reasons)
     return found
 
 

@@ -193,6 +193,11 @@ def _image_added(data: Fields) -> str:
     return f"{data['by']} took one more file: number {data['number']}, {data['folder']}/{data['file']}"
 
 
+def _prompt_refused(data: Fields) -> str:
+    then = ", it goes to another one" if data.get("again") else ""
+    return f"ComfyUI refused attempt {data['attempt']} ({data['code']}){then}"
+
+
 def _prompt_failed(data: Fields) -> str:
     then = "another attempt follows" if data["again"] else "there is no further attempt"
     return f"attempt {data['attempt']} failed ({data['code']}), {then}"
@@ -281,7 +286,7 @@ WORDS: Final[dict[str, Callable[[Fields], str]]] = {
     "batch_reopened": _batch_reopened,
     "prompt_submitting": _prompt_submitting,
     "prompt_accepted": lambda data: f"ComfyUI has attempt {data['attempt']}",
-    "prompt_refused": lambda data: f"ComfyUI refused attempt {data['attempt']} ({data['code']})",
+    "prompt_refused": _prompt_refused,
     "prompt_finished": _prompt_finished,
     "files_waiting": _files_waiting,
     "files_taken": _files_taken,

@@ -82,8 +82,8 @@ def _prompt_news(draft: Draft, prompt: PromptRow, report: PromptReport, policy: 
             _hold_unfit(draft, prompt, report)
         case PromptWasAccepted():
             _accepted(draft, prompt, report)
-        case PromptWasRefused(code=code, words=words):
-            _refused(draft, prompt, report, code, words)
+        case PromptWasRefused():
+            _refused(draft, prompt, report)
         case PromptHasFailed(code=code, final=final):
             _failed(draft, prompt, code, _digest(report.words), again=not final and _may_fail_again(prompt, policy))
         case PromptWasInterrupted():
@@ -183,13 +183,18 @@ def _accepted(draft: Draft, prompt: PromptRow, report: PromptWasAccepted) -> Non
         _fail_images(draft, prompt.batch_id, never, report.code, _digest(report.words))
 
 
-def _refused(draft: Draft, prompt: PromptRow, report: PromptReport, code: str, words: Blob | None) -> None:
-    """A refused graph fails all of its batch that ComfyUI has not accepted: the others would be refused alike.
+def _refused(draft: Draft, prompt: PromptRow, report: PromptWasRefused) -> None:
+    """A graph that no backend takes fails all of its batch that ComfyUI has not accepted: the others would be refused
+    alike. Each backend is tried once.
 
     If only some outputs were asked for, images of others that wait in other prompts are not concerned.
     """
-    digest = _digest(words) if _is_remembered(draft, prompt) else None
-    draft.emit(PromptRefused(prompt.batch_id, prompt.index, prompt.attempt, code, digest))
+    digest = _digest(report.words) if _is_remembered(draft, prompt) else None
+    others = set(report.elsewhere).difference(prompt.refused_by, (prompt.backend,))
+    again = prompt.state == "submitting" and bool(others)
+    draft.emit(PromptRefused(prompt.batch_id, prompt.index, prompt.attempt, report.code, digest, again))
+    if again:
+        return
     prompts = {
         other.index: other for other in draft.state.prompts(prompt.batch_id) if other.state in {"queued", "done"}
     }
@@ -199,7 +204,7 @@ def _refused(draft: Draft, prompt: PromptRow, report: PromptReport, code: str, w
         if image.state == "pending" and image.prompt in prompts
         if image.prompt == prompt.index or _is_asked_for(prompt, image.output)
     ]
-    _fail_images(draft, prompt.batch_id, images, code, digest)
+    _fail_images(draft, prompt.batch_id, images, report.code, digest)
 
 
 def _is_remembered(draft: Draft, prompt: PromptRow) -> bool:

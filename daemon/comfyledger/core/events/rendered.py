@@ -59,8 +59,8 @@ class PromptAccepted(Event, frozen=True):
 
 
 class PromptRefused(Event, frozen=True):
-    """ComfyUI refused the graph. All pending images of the batch fail, except those of prompts that ComfyUI has
-    accepted."""
+    """ComfyUI refused the graph. If another ComfyUI may take it, the prompt is queued again. Otherwise all pending
+    images of the batch fail, except those of prompts that ComfyUI has accepted."""
 
     batch_id: BatchId
     prompt: PromptIndex
@@ -75,6 +75,9 @@ class PromptRefused(Event, frozen=True):
         ),
     ]
     words: Words = None
+    again: Annotated[
+        bool, Meta(description="Whether another ComfyUI may take it, so that another attempt is owed.")
+    ] = False
 
 
 class PromptFinished(Event, frozen=True):

@@ -94,6 +94,8 @@ def fellow_of(state: Slice, prompt: PromptRow, output: int) -> ImageRow:
 
 def prompt_refused(state: Slice, event: PromptRefused) -> tuple[Row, ...]:
     prompt = state.the_prompt(event.batch_id, event.prompt)
+    if event.again:
+        return (replace(prompt, state="queued", refused_by=(*prompt.refused_by, prompt.backend)),)
     return (replace(prompt, state="done", code=event.code, words=event.words),)
 
 

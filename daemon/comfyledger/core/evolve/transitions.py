@@ -68,4 +68,4 @@ def renewed(prompt: PromptRow) -> PromptRow:
     suspect remains one until it has finished, so that a retry puts no other prompt at risk.
     """
     state = "queued" if prompt.state == "done" else prompt.state
-    return replace(prompt, state=state, failures=0, strikes=min(prompt.strikes, 1), code="", words=None)
+    return replace(prompt, state=state, failures=0, strikes=min(prompt.strikes, 1), code="", words=None, refused_by=())

@@ -23,6 +23,8 @@ class Limits(msgspec.Struct, frozen=True):
     """
 
     queue_depths: Mapping[str, int] = msgspec.field(default_factory=lambda: {"main": 3})
+    tags: Mapping[str, frozenset[str]] = {}
+    """Of backends that have any."""
     fetches_max: int = 4
     fetches_user_max: int = 1_000_000
     """Of one user among them: slow files of one user never take every place."""
@@ -33,6 +35,11 @@ class Limits(msgspec.Struct, frozen=True):
     removals_max: int = 2
     """Inputs that are removed."""
     priority_age_ms: int = 600_000
+
+    @property
+    def every_tag(self) -> dict[str, frozenset[str]]:
+        """The tags of every backend, in the order of the configuration."""
+        return {name: self.tags.get(name, frozenset()) for name in self.queue_depths}
 
     def of(self, kind: str) -> int:
         return {

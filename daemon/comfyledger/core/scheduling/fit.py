@@ -1,8 +1,20 @@
-"""Which backends may render what: the one that a batch names, and those that have the tags that it needs."""
+"""Which backends may run a prompt: those that its batch allows, as long as they have not refused its graph.
+
+What a backend has refused is known in memory only, from checks and from its own answers. It is an opinion with which no
+prompt is stopped for good: it ends when the backend says that it has something else, and counts only while a backend is
+left that has not refused. What its own ComfyUI refused of one prompt is in the row of the prompt.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from comfyledger.core.rows import BatchRow, PromptRow
+
+ALLOWED_KEPT: Final = 1_000
+ALL_INPUTS: Final = ""
+"""In the place of inputs: the graph is refused whatever they are."""
 
 
 def allowed(tags: Mapping[str, Collection[str]], pin: str, needs: Iterable[str]) -> tuple[str, ...]:
@@ -13,3 +25,76 @@ def allowed(tags: Mapping[str, Collection[str]], pin: str, needs: Iterable[str])
     """
     wanted = frozenset(needs)
     return tuple(name for name, has in tags.items() if pin in ("", name) and wanted.issubset(has))
+
+
+class Fit:
+    """Of all backends. `tags`: of each, in the order of the configuration."""
+
+    def __init__(self, tags: Mapping[str, Collection[str]]) -> None:
+        self._tags = tags
+        self._allowed: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+        """By pin and needs."""
+        self._refused: dict[str, dict[tuple[str, str], str]] = {}
+        """By template: which backend refuses it with which inputs, and why."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All backends."""
+        return tuple(self._tags)
+
+    def backends_of(self, batch: BatchRow, row: PromptRow) -> tuple[str, ...]:
+        """Where a queued prompt may go: to those that may be able to run it, or if there are none, where its batch may.
+
+        A suspect stays where it struck: else a prompt that stops ComfyUI would stop one after the other.
+        """
+        if row.strikes and row.backend in self._tags:
+            return (row.backend,)
+        return self.left(batch, row) or self.allowed(batch)
+
+    def left(self, batch: BatchRow, row: PromptRow) -> tuple[str, ...]:
+        """The backends that its batch allows and that have not refused a prompt."""
+        names, refused = self.allowed(batch), self._refused.get(batch.template)
+        if refused is None and not row.refused_by:
+            return names
+        against = self.reasons(batch, row)
+        return tuple(name for name in names if name not in against)
+
+    def allowed(self, batch: BatchRow) -> tuple[str, ...]:
+        """The backends that a batch allows."""
+        key = (batch.backend, batch.needs)
+        found = self._allowed.get(key)
+        if found is None:
+            if len(self._allowed) >= ALLOWED_KEPT:
+                self._allowed.clear()
+            found = self._allowed[key] = allowed(self._tags, *key)
+        return found
+
+    def reasons(self, batch: BatchRow, row: PromptRow) -> dict[str, str]:
+        """Which of the backends that its batch allows have refused a prompt, and why, as far as that is known."""
+        refused, found = self._refused.get(batch.template, {}), dict[str, str]()
+        for name in self.allowed(batch):
+            why = refused.get((name, ALL_INPUTS)) or refused.get((name, row.inputs or ALL_INPUTS))
+            if why is not None or name in row.refused_by:
+                found[name] = why or "It refused the prompt."
+        return found
+
+    def refuse(self, backend: str, template: str, inputs: str, why: str) -> None:
+        """A backend refuses a template. `inputs`: the digest of those with which it does, or ALL_INPUTS."""
+        self._refused.setdefault(template, {})[backend, inputs] = why
+
+    def learned(self, backend: str) -> list[str]:
+        """A backend has something else than before, so what it has refused it may take now. Returns the templates."""
+        found = []
+        for template, refused in list(self._refused.items()):
+            mine = [key for key in refused if key[0] == backend]
+            if mine:
+                found.append(template)
+            for key in mine:
+                del refused[key]
+            if not refused:
+                del self._refused[template]
+        return found
+
+    def forget(self, template: str) -> bool:
+        """Forget who has refused a template. Returns whether anybody had."""
+        return self._refused.pop(template, None) is not None

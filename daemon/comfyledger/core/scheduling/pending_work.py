@@ -8,7 +8,7 @@ owed by state, not fired by events. It has no clock: callers pass the time, and 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from comfyledger.core.inputs import InputRow
@@ -26,6 +26,7 @@ from comfyledger.core.scheduling.effects import (
     next_submit,
     next_submit_key,
 )
+from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS, Lanes, backoff_ms
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
 from comfyledger.core.scheduling.prompt_queue import PromptId, PromptQueue
@@ -53,7 +54,11 @@ class PendingWork:
         self._wanted: dict[EffectKey, Effect] = {}
         self._running: dict[EffectKey, Effect] = {}
         self._calls: dict[tuple[str, str], Calls] = {}
-        self._queue = PromptQueue(limits, self._prompts)
+        self.fit: Final = Fit(limits.every_tag)
+        """Which backends may run what. Read only, from outside."""
+        self._templates: dict[str, set[str]] = {}
+        """Open batches by their templates."""
+        self._queue = PromptQueue(limits, self._prompts, self.fit)
         self._lanes = Lanes()
         self._later: list[tuple[int, EffectKey]] = []
         self._failed_in_row: dict[EffectKey, int] = {}
@@ -84,8 +89,11 @@ class PendingWork:
         before = self._batches.get(row.batch_id)
         self._batches[row.batch_id] = row
         self._users.setdefault(row.user_key, set()).add(row.batch_id)
+        self._templates.setdefault(row.template, set()).add(row.batch_id)
         if before is not None and before.held != row.held:
             self._requeue(row.batch_id, now_ms)
+            if not row.held and self.fit.forget(row.template):  # somebody may have installed what was missing
+                self._refit([row.template], now_ms)
 
     def _forget_if_over(self, batch_id: str) -> None:
         batch = self._batches.get(batch_id)
@@ -97,6 +105,11 @@ class PendingWork:
         mine.discard(batch_id)
         if not mine:
             del self._users[batch.user_key]
+        alike = self._templates[batch.template]
+        alike.discard(batch_id)
+        if not alike:
+            del self._templates[batch.template]
+            self.fit.forget(batch.template)
 
     def _prompt(self, row: PromptRow, now_ms: int) -> None:
         place = (row.batch_id, row.index)
@@ -167,6 +180,23 @@ class PendingWork:
             self._enqueue(batch, row, now_ms)
             self._await_sources(batch, row)
 
+    # ---- which backends may take them
+
+    def refuse(self, backend: str, template: str, inputs: str, why: str, now_ms: int) -> None:
+        """A backend refuses an open template: see `Fit.refuse`."""
+        if template in self._templates:
+            self.fit.refuse(backend, template, inputs, why)
+            self._refit([template], now_ms)
+
+    def learned(self, backend: str, now_ms: int) -> None:
+        """A backend has something else than before."""
+        self._refit(self.fit.learned(backend), now_ms)
+
+    def _refit(self, templates: Iterable[str], now_ms: int) -> None:
+        for template in templates:
+            for batch_id in sorted(self._templates.get(template, ())):
+                self._requeue(batch_id, now_ms)
+
     # ---- prompts that wait for images
 
     def _await_sources(self, batch: BatchRow, row: PromptRow) -> None:
@@ -224,12 +254,12 @@ class PendingWork:
         """The backend that has the fewest prompts takes the next one, until none takes another."""
         started: list[Effect] = []
         free = [one for one in self._limits.queue_depths if not self._lanes.is_paused(backend_lane(one))]
-        works = {one for one in free if not self._lanes.in_trouble(backend_lane(one))}
+        works = frozenset(one for one in free if not self._lanes.in_trouble(backend_lane(one)))
         order = [(self._queue.count_at(one), place, one) for place, one in enumerate(free)]
         heapq.heapify(order)
         while order:
             count, place, backend = order[0]
-            effect = self._start_prompt(backend, now_ms, only_its_own=bool(works) and backend not in works)
+            effect = self._start_prompt(backend, now_ms, better=() if backend in works else works)
             if effect is None:
                 heapq.heappop(order)
             else:
@@ -237,14 +267,14 @@ class PendingWork:
                 heapq.heapreplace(order, (count + 1, place, backend))
         return started
 
-    def _start_prompt(self, backend: str, now_ms: int, *, only_its_own: bool) -> Effect | None:
+    def _start_prompt(self, backend: str, now_ms: int, *, better: Collection[str]) -> Effect | None:
         """The submit of the prompt that goes to a backend next; None if it has no place, or nothing is for it.
 
-        `only_its_own`: of a backend in trouble while others work. Its first call may take long, and the prompt with it.
+        `better`: for a backend in trouble, those that work. Its first call may take long, and the prompt with it.
         """
         if not self._queue.has_place(backend) or not self._may_call(backend_lane(backend), "submit", now_ms):
             return None
-        picked = self._queue.pick(backend, now_ms, only_its_own=only_its_own)
+        picked = self._queue.pick(backend, now_ms, better=better)
         if picked is None:
             return None
         effect = next_submit(self._prompts[picked], backend)
@@ -298,7 +328,8 @@ class PendingWork:
         self._count_place(effect.backend, place)
         row = self._prompts.get(place)
         if row is not None and row.state == "queued":
-            delay_ms = 0 if self.in_trouble(effect.lane) else PROBE_FIRST_MS
+            goes_on = effect.backend not in self.fit.backends_of(self._batches[effect.batch_id], row)
+            delay_ms = 0 if goes_on or self.in_trouble(effect.lane) else PROBE_FIRST_MS
             heapq.heappush(self._later, (now_ms + delay_ms, (_QUEUE, effect.batch_id, effect.prompt, 0)))
 
     def _queue_again(self, batch_id: str, index: int, now_ms: int) -> None:

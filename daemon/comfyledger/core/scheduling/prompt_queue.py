@@ -6,36 +6,31 @@ A suspect, a prompt that ran when ComfyUI went away, runs alone: nothing starts 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.fair_queue import FairQueue
+from comfyledger.core.scheduling.fit import Fit
 
 PromptId = tuple[str, int]
 """(batch_id, prompt)"""
-
-
-def bound_to(batch: BatchRow, row: PromptRow) -> str:
-    """The only backend that a queued prompt may go to; empty if it may go to any.
-
-    A suspect stays where it struck: else a prompt that stops ComfyUI would stop one after the other.
-    """
-    return (row.backend if row.strikes else "") or batch.backend
+Backends = tuple[str, ...]
+"""Names of backends, in the order of the configuration."""
 
 
 class PromptQueue:
     """The queued prompts of all backends. `prompts`: the rows of all open prompts, which the owner keeps current.
-
-    Most prompts may go to any backend. One that its batch pins, or a suspect, may go to one alone.
+    `fit`: says which backends may take a prompt; prompts that the same ones may take are in one queue.
     """
 
-    def __init__(self, limits: Limits, prompts: Mapping[PromptId, PromptRow]) -> None:
+    def __init__(self, limits: Limits, prompts: Mapping[PromptId, PromptRow], fit: Fit) -> None:
+        self._fit = fit
         self._limits = limits
         self._prompts = prompts
-        self._queues: dict[str, FairQueue] = {}
-        """By backend; those for any backend under an empty name."""
-        self._bound: dict[PromptId, str] = {}
+        self._queues: dict[Backends, FairQueue] = {}
+        """By the backends that may take their prompts."""
+        self._bound: dict[PromptId, Backends] = {}
         """The queue that a waiting prompt is in."""
         self._at_backend: dict[str, set[PromptId]] = {}
         self._alone: dict[str, PromptId] = {}
@@ -50,7 +45,7 @@ class PromptQueue:
         place = (row.batch_id, row.index)
         if place in self._bound:
             return
-        bound = self._bound[place] = bound_to(batch, row)
+        bound = self._bound[place] = self._fit.backends_of(batch, row)
         self._queue(bound).add(batch.priority, batch.user_key, batch.batch_id, row.index, now_ms)
         self._waiting[batch.user_key] += 1
         if batch.user_key not in self._turns:
@@ -61,9 +56,10 @@ class PromptQueue:
         bound = self._bound.pop(place, None)
         if bound is None:
             return
-        if self._alone.get(bound) == place:
-            del self._alone[bound]
-            return
+        for backend in bound:
+            if self._alone.get(backend) == place:
+                del self._alone[backend]
+                return
         self._queue(bound).discard(batch.priority, batch.user_key, batch.batch_id, row.index)
         self._left(batch.user_key)
 
@@ -82,11 +78,11 @@ class PromptQueue:
         depth = self._limits.queue_depths.get(backend, 0)
         return len(there) < depth and not any(self._prompts[prompt].strikes for prompt in there)
 
-    def pick(self, backend: str, now_ms: int, *, only_its_own: bool = False) -> PromptId | None:
+    def pick(self, backend: str, now_ms: int, *, better: Collection[str] = ()) -> PromptId | None:
         """Take out the prompt that goes next. A suspect waits until the others have left and keeps its turn meanwhile,
-        so none overtakes it. `only_its_own`: only what may go nowhere else.
+        so none overtakes it. `better`: backends to which what they may take is left.
         """
-        names = (backend,) if only_its_own else (backend, "")
+        names = [one for one in self._queues if backend in one and not any(other in better for other in one)]
         picked = self._alone.pop(backend, None) or self._in_turn(names, now_ms)
         if picked is not None and self._prompts[picked].strikes and self._at_backend[backend]:
             self._alone[backend] = picked
@@ -95,12 +91,12 @@ class PromptQueue:
             self._bound.pop(picked, None)
         return picked
 
-    def _in_turn(self, names: Iterable[str], now_ms: int) -> PromptId | None:
-        """Of the prompts that are first in these queues: the more urgent, then of the user whose turn was longer
-        ago.
+    def _in_turn(self, names: Iterable[Backends], now_ms: int) -> PromptId | None:
+        """Of the prompts that are first in these queues: the more urgent, then of the user whose turn was longer ago,
+        then what fewer backends may take.
         """
         order = [
-            (rank, self._turns[user], not name, name, user)
+            (rank, self._turns[user], len(name), name, user)
             for name in names
             if (found := self._queue(name).peek(now_ms)) is not None
             for rank, user in (found,)
@@ -122,8 +118,8 @@ class PromptQueue:
         if not self._waiting[user]:
             del self._waiting[user], self._turns[user]
 
-    def _queue(self, backend: str) -> FairQueue:
-        found = self._queues.get(backend)
+    def _queue(self, backends: Backends) -> FairQueue:
+        found = self._queues.get(backends)
         if found is None:
-            found = self._queues[backend] = FairQueue(self._limits.priority_age_ms)
+            found = self._queues[backends] = FairQueue(self._limits.priority_age_ms)
         return found

@@ -121,8 +121,9 @@ class OwedInfo(Answer, frozen=True):
         Meta(
             description="Why it waits: `held`, `paused`, `turn` (others go first), `alone` (a prompt with a strike "
             "runs alone), `source` (an image that it is made from has no bytes yet), `submitting`, `at_comfyui`, "
-            "`under_way`, `asking` (the stores are asked for numbers), the code of a lane's trouble, or the "
-            "code of a failure.",
+            "`under_way`, `asking` (the stores are asked for numbers), `unfit` (not every ComfyUI takes it), "
+            "`no_backend` (no ComfyUI is configured that may render it), the code of a lane's trouble, or the code "
+            "of a failure.",
             examples=["not_reached"],
         ),
     ]

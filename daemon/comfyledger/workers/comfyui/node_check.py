@@ -15,16 +15,20 @@ from comfyledger.comfyui.workflow_checks import Recent, Template, WorkflowChecks
 from comfyledger.errors import NodeMistake
 
 HELD_KEPT: Final = 1_024
-"""How many batches are remembered as held."""
+
+
+def held_batches() -> Recent[str, bool]:
+    """Remembers the batches that were held last."""
+    return Recent(HELD_KEPT)
 
 
 class NodeCheck:
-    """Of one backend."""
+    """Of one backend. `held`: the batches that were held because no backend takes them, shared by all backends."""
 
-    def __init__(self, classes: NodeClasses, checks: WorkflowChecks) -> None:
+    def __init__(self, classes: NodeClasses, checks: WorkflowChecks, held: Recent[str, bool]) -> None:
         self._classes = classes
         self._checks = checks
-        self._held: Recent[str, bool] = Recent(HELD_KEPT)
+        self._held = held
 
     async def mistakes(
         self, batch_id: str, template: Template, inputs: Mapping[str, Any], loads: Collection[str] = ()
@@ -43,10 +47,11 @@ class NodeCheck:
         if info is not None and not self._checks.mistakes(template, [inputs], info, [loads]).every:
             return ()
         info = await (self._classes.next(now) if continues else self._classes.fresh(now, None))
-        found = self._checks.mistakes(template, [inputs], info, [loads]).every if info is not None else ()
-        if found:
-            self._held.put(batch_id, True)
-        return found
+        return self._checks.mistakes(template, [inputs], info, [loads]).every if info is not None else ()
+
+    def holds(self, batch_id: str) -> None:
+        """The batch is going to be held."""
+        self._held.put(batch_id, True)
 
     def unneeded(self, template: Template) -> tuple[str, ...]:
         """The nodes that feed no output and whose class ComfyUI lacks, as far as it is known, sorted."""

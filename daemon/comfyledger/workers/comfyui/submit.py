@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from comfyledger import crash_points
-from comfyledger.comfyui.answers import NodeErrors, PromptAnswer, RefusalAnswer
+from comfyledger.comfyui.answers import MISSING_NODE, NodeErrors, PromptAnswer, RefusalAnswer
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.comfyui.graph import checks, read
 from comfyledger.comfyui.graph.nodes import locate
@@ -34,17 +34,21 @@ from comfyledger.core.reports import (
 from comfyledger.core.results import Wanted
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.effects import SubmitPrompt
+from comfyledger.core.scheduling.fit import ALL_INPUTS
+from comfyledger.core.scheduling.fit_words import told_of_all
 from comfyledger.core.values import LoadedFile, prompt_uuid
 from comfyledger.workers.comfyui.input_files import FileFault, InputFiles
 from comfyledger.workers.comfyui.node_check import NodeCheck
 from comfyledger.workers.comfyui.outcomes import Outcomes, asked_for, images_per_output, report_of
 from comfyledger.workers.inputs.loaded_bytes import BytesLater
-from comfyledger.workers.reporting import Reporter, Secrets
+from comfyledger.workers.reporting import REASON_CHARS_MAX, Reporter, Secrets
 from comfyledger.workers.row_cache import RowCache
 
 TEMPLATES_KEPT: Final = 32
 TURN_S: Final = 1.0
 """How long a prompt waits for those that were begun before it. People expect this order; it is not promised."""
+OF_THE_SERVER: Final = frozenset({MISSING_NODE, "value_not_in_list", "value_smaller_than_min", "value_bigger_than_max"})
+"""Kinds of mistakes that another ComfyUI, with other nodes and files, may not find."""
 HTTP_REFUSED: Final = 400
 HTTP_TOO_LARGE: Final = 413
 
@@ -264,19 +268,43 @@ class Submitter:
 
     async def _refused(self, effect: SubmitPrompt, answer: RefusalAnswer) -> None:
         words = self._reporter.error_text(answer.words(self._reporter.text_max))
-        code = answer.type or "comfyui_refused"
-        await self._reporter.report(report_of(PromptWasRefused, effect, code=code, words=words))
+        code, elsewhere = answer.type or "comfyui_refused", await self._elsewhere(effect, answer)
+        await self._reporter.report(report_of(PromptWasRefused, effect, code=code, words=words, elsewhere=elsewhere))
         await self._outcomes.forget_entry(effect)
         await self._node_check.refused()
 
+    async def _elsewhere(self, effect: SubmitPrompt, answer: RefusalAnswer) -> tuple[str, ...]:
+        """The backends that may take what this one has refused; none if it would be refused everywhere."""
+        parts = await self._parts(effect)
+        if parts is None:
+            return ()
+        loads = {load.at for load in parts.prompt.loads}
+        at = [at for kind, at in answer.mistakes() if kind in OF_THE_SERVER and at not in loads]
+        return self._refuse(effect, parts, at, answer.words(REASON_CHARS_MAX)) if at else ()
+
+    def _refuse(self, effect: SubmitPrompt, parts: Parts, at: Collection[str], why: str) -> tuple[str, ...]:
+        """Say that this backend does not take a prompt, because of these nodes and addresses. Returns the backends that
+        may take it.
+        """
+        by_inputs = all(address in parts.inputs for address in at)
+        inputs = (parts.prompt.inputs or ALL_INPUTS) if by_inputs else ALL_INPUTS
+        self._reporter.refuse(effect.backend, parts.batch, inputs, why)
+        others = self._reporter.fit.left(parts.batch, parts.prompt)
+        return tuple(name for name in others if name != effect.backend)
+
     async def _fits(self, effect: SubmitPrompt, parts: Parts) -> bool:
-        """Whether ComfyUI would take the prompt. If not, its batch is held."""
+        """Whether ComfyUI would take the prompt. If not, it goes to another, or if there is none, its batch is held."""
         loads = [load.at for load in parts.prompt.loads]
         mistakes = await self._node_check.mistakes(effect.batch_id, parts.template, parts.inputs, loads)
-        if mistakes:
-            words = self._reporter.error_text(checks.summary(mistakes))
+        if not mistakes:
+            return True
+        at = [f"{one.node}.{one.input}" for one in mistakes]
+        if not self._refuse(effect, parts, at, checks.summary(mistakes)):
+            self._node_check.holds(effect.batch_id)
+            reasons = self._reporter.fit.reasons(parts.batch, parts.prompt)
+            words = self._reporter.error_text(told_of_all(reasons) or checks.summary(mistakes))
             await self._reporter.report(report_of(PromptDoesNotFit, effect, words=words))
-        return not mistakes
+        return False
 
     async def _intent(self, effect: SubmitPrompt, parts: Parts | None) -> PromptReport:
         """What is recorded before an attempt is sent. It was recorded already if the attempt is resumed."""

@@ -7,7 +7,7 @@ was made from. Neither changes afterwards, not even when something is forgotten.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -16,7 +16,7 @@ from comfyledger.core.commands import MadeFrom
 from comfyledger.core.events import BatchRequested, Event
 from comfyledger.core.rows import PromptRow
 from comfyledger.ledger.ports import Dependents, Descent
-from comfyledger.ledger.sqlite import queries
+from comfyledger.ledger.sqlite import projections
 
 DESCENT_MAX: Final = 100
 """How many batches of each kind one answer names as made from an image."""
@@ -24,21 +24,23 @@ PROMPTS_MAX: Final = 5_000
 """How many prompts one answer about dependents examines."""
 
 Kind = Literal["source", "like"]
+_KINDS: Final[tuple[Kind, Kind]] = ("like", "source")
 Use = tuple[str, int, Kind, str, str]
 """Batch and index of the image, the kind, and the label and id of the batch that was made from it."""
 Place = tuple[str, int]
-"""Batch and index of an image."""
+"""A batch, and the index of an image or of a prompt in it."""
 
 _USE: Final = "INSERT INTO image_uses (batch_id, image, kind, label, by_batch) VALUES (?, ?, ?, ?, ?)"
+_IMAGE: Final = "SELECT min(image) FROM image_uses WHERE batch_id = ? AND image > ?"
+_LABEL: Final = "SELECT min(label) FROM image_uses WHERE batch_id = ? AND image = ? AND kind = ? AND label > ?"
 _MADE: Final = (
-    "SELECT DISTINCT by_batch FROM image_uses WHERE batch_id = ?1 AND image BETWEEN ?2 AND ?3 AND kind = ?4"
-    " AND (?5 IS NULL OR label = ?5) ORDER BY by_batch LIMIT ?6"
+    "SELECT by_batch FROM image_uses WHERE batch_id = ? AND image = ? AND kind = ? AND label = ?"
+    " ORDER BY by_batch LIMIT ?"
 )
-_MADE_FROM: Final = (
-    "SELECT DISTINCT u.by_batch FROM json_each(?) j JOIN image_uses u ON u.batch_id = j.value ->> 0"
-    " AND u.image = j.value ->> 1 AND u.kind = 'source' ORDER BY u.by_batch LIMIT ?"
+"""Each reads along the primary key, however many batches were made from one image."""
+_PROMPTS: Final = (
+    "SELECT p.row FROM json_each(?) j JOIN prompts p ON p.batch_id = j.value ORDER BY j.key, p.prompt LIMIT ?"
 )
-_LOADED: Final = "SELECT DISTINCT image FROM image_uses WHERE batch_id = ? AND kind = 'source'"
 
 
 def uses(event: Event) -> list[Use]:
@@ -59,48 +61,63 @@ def note(connection: sqlite3.Connection, event: Event) -> None:
 
 def descent(connection: sqlite3.Connection, batch_id: str, image: int | None, label: str | None = None) -> Descent:
     """See `ports.Reader.descent`."""
-    like, loading = (_made(connection, batch_id, image, kind, label) for kind in ("like", "source"))
-    return Descent(like[:DESCENT_MAX], len(like) > DESCENT_MAX, loading[:DESCENT_MAX], len(loading) > DESCENT_MAX)
+    places = [(batch_id, one) for one in (_images(connection, batch_id) if image is None else (image,))]
+    like, loading = (_made(connection, places, kind, DESCENT_MAX + 1, label) for kind in _KINDS)
+    return Descent(
+        tuple(like[:DESCENT_MAX]), len(like) > DESCENT_MAX, tuple(loading[:DESCENT_MAX]), len(loading) > DESCENT_MAX
+    )
+
+
+def _images(connection: sqlite3.Connection, batch_id: str) -> Iterator[int]:
+    """The images of a batch that something was made from."""
+    image = 0
+    while (image := connection.execute(_IMAGE, (batch_id, image)).fetchone()[0]) is not None:
+        yield image
+
+
+def _labels(connection: sqlite3.Connection, place: Place, kind: Kind) -> Iterator[str]:
+    label = ""
+    while (label := connection.execute(_LABEL, (*place, kind, label)).fetchone()[0]) is not None:
+        yield label
 
 
 def _made(
-    connection: sqlite3.Connection, batch_id: str, image: int | None, kind: Kind, label: str | None
-) -> tuple[str, ...]:
-    first, last = (0, 2**63 - 1) if image is None else (image, image)
-    rows = connection.execute(_MADE, (batch_id, first, last, kind, label, DESCENT_MAX + 1))
-    return tuple(by_batch for (by_batch,) in rows)
+    connection: sqlite3.Connection, places: Iterable[Place], kind: Kind, limit: int, label: str | None = None
+) -> list[str]:
+    """The first batches, in their order, that were made from the images; with a label, its batches."""
+    found: set[str] = set()
+    for place in places:
+        for one in _labels(connection, place, kind) if label is None else (label,):
+            found.update(by_batch for (by_batch,) in connection.execute(_MADE, (*place, kind, one, limit)))
+    return sorted(found)[:limit]
 
 
 def dependents(connection: sqlite3.Connection, batch_id: str, images: Sequence[int] | None) -> Dependents:
     """See `ports.Reader.dependents`. Goes level by level: what loads the images, what loads the images of these."""
-    if images is None:
-        images = [image for (image,) in connection.execute(_LOADED, (batch_id,))]
-    level = {(batch_id, image) for image in images}
-    found: dict[str, dict[int, None]] = {}
+    level = {(batch_id, image) for image in (_images(connection, batch_id) if images is None else images)}
+    found: dict[Place, None] = {}
     room = PROMPTS_MAX
-    while level:
-        following: set[Place] = set()
-        named = msgspec.json.encode(sorted(level)).decode()
-        for (by_batch,) in connection.execute(_MADE_FROM, (named, max(room, 0) + 1)).fetchall():
-            if room <= 0:
-                return _named(found, more=True)
-            rows = queries.prompts(connection, by_batch)
-            room -= len(rows)
-            known = found.setdefault(by_batch, {})
-            for row in _loading(rows, level):
-                following |= {(by_batch, image) for image in row.images} if row.index not in known else set()
-                known[row.index] = None
-        level = following
-    return _named(found, more=False)
+    while level and room >= 0:
+        rows = _prompts(connection, _made(connection, level, "source", room + 1), room + 1)
+        room -= len(rows)
+        new = [row for row in rows if _loads_one(row, level) and (row.batch_id, row.index) not in found]
+        found |= dict.fromkeys((row.batch_id, row.index) for row in new)
+        level = {(row.batch_id, image) for row in new for image in row.images}
+    return Dependents(_by_batch(found), more=room < 0)
 
 
-def _loading(rows: Iterable[PromptRow], places: set[Place]) -> list[PromptRow]:
-    return [
-        row
-        for row in rows
-        if any(load.source and (load.source.batch_id, load.source.image) in places for load in row.loads)
-    ]
+def _prompts(connection: sqlite3.Connection, batches: Sequence[str], limit: int) -> list[PromptRow]:
+    rows = connection.execute(_PROMPTS, (msgspec.json.encode(batches).decode(), limit))
+    return [projections.decode_prompt(raw) for (raw,) in rows]
 
 
-def _named(found: dict[str, dict[int, None]], *, more: bool) -> Dependents:
-    return Dependents(tuple(MadeFrom(batch_id, tuple(sorted(prompts))) for batch_id, prompts in found.items()), more)
+def _loads_one(row: PromptRow, places: Collection[Place]) -> bool:
+    return any(load.source and (load.source.batch_id, load.source.image) in places for load in row.loads)
+
+
+def _by_batch(prompts: Iterable[Place]) -> tuple[MadeFrom, ...]:
+    """Prompts, by batch and index, batch by batch."""
+    found: dict[str, list[int]] = {}
+    for batch_id, index in prompts:
+        found.setdefault(batch_id, []).append(index)
+    return tuple(MadeFrom(batch_id, tuple(sorted(indexes))) for batch_id, indexes in found.items())

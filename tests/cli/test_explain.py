@@ -268,6 +268,10 @@ SENTENCES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "input_removed": [
         ({"sha256": "47", "backend": "main"}, "removed from ComfyUI main"),
         ({"sha256": "47", "found": False}, "removed from the folder of input files, which did not have it"),
+        (
+            {"sha256": "47", "backend": "old", "found": False, "given_up": True, "by": "cli"},
+            "not removed from ComfyUI old, which was given up by cli",
+        ),
     ],
     "sources_fixed": [
         ({**RENDER, "loads": [{"source": {}}, {"source": {}}]}, "the 2 images that it is made from are there"),

@@ -115,3 +115,13 @@ def test_giving_a_store_up_says_so(door: Any, run: Any) -> None:
     door.answers["recover"] = lambda asked: wire.Recovered(2, 17, asked.get("dry_run", False))
     assert "17 images of 2 batches would be given up" in run("recover", "--drop-store", "old", "--dry-run").stdout
     assert "17 images of 2 batches given up for the store old" in run("recover", "--drop-store", "old", "--yes").stdout
+
+
+def test_giving_a_comfyui_up_says_so(door: Any, run: Any) -> None:
+    door.answers["recover"] = lambda asked: wire.Recovered(0, 0, asked.get("dry_run", False), inputs=3)
+    words = ("recover", "--drop-comfyui", "old")
+    assert "3 input files at the ComfyUI old would be given up." in run(*words, "--dry-run").stdout
+    assert "3 input files at the ComfyUI old given up." in run(*words, "--yes").stdout
+    assert door.requests("recover")[-1] == {"drop_comfyui": "old"}
+    for more in (("--drop-store", "old"), ("--store", "disk")):
+        assert run(*words, *more).exit_code == base.USAGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from comfyledger.core.commands import ForgetInput
+from comfyledger.core.commands import DropCopies, ForgetInput
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.reports import InputGone, InputRemoving, InputUnused
@@ -146,6 +146,17 @@ def test_one_backend_may_have_a_file_under_two_names_and_loses_both() -> None:
         (name_of("1f"), "removing"),
     ]
     assert ledger.given(adding("1f")).when(other).kinds == ["InputSent"]
+
+
+def test_a_backend_that_is_given_up_is_owed_nothing_now_nor_later() -> None:
+    ledger = given(adding("1f"), sending("1f"), sending("1f", "old"), adding("2e"), sending("2e", "old"))
+    ledger.given(ForgetInput("app", "1f"))
+    then = ledger.when(DropCopies("app", "old", ("1f", "2e", "3d")))
+    assert (then.kinds, then.answer.images) == (["InputRemoved"] * 2, 2)
+    assert [copy.state for copy in row_of(ledger).copies] == ["removing", "removed"]
+    ledger.given(ForgetInput("app", "2e"), InputGone("2e", ""))
+    assert not row_of(ledger, "2e").is_going
+    assert ledger.when(DropCopies("app", "old", ("1f", "2e"))).kinds == []
 
 
 def test_what_is_forgotten_goes_to_no_backend_any_more() -> None:

@@ -101,7 +101,7 @@ GOLDEN = {
     "input_sent": "sha256 size_bytes extension backend name",
     "input_forgotten": "sha256 labels by",
     "input_erased": "sha256 reason",
-    "input_removed": "sha256 backend found name",
+    "input_removed": "sha256 backend found name given_up by",
     "sources_fixed": "batch_id prompt loads",
 }
 """Kinds and fields as ledgers hold them. What stands here is never renamed or removed; what is new is added."""

@@ -65,6 +65,13 @@ async def gone(app: App, sha256: str = SHA256) -> None:
     await until(settled, "it is removed everywhere")
 
 
+async def owed_there_alone(app: App) -> None:
+    async def owed() -> bool:
+        return (await app.ask("server_info"))["inputs"].get("removals") == {"main": 1}
+
+    await until(owed, "the removal here is done, and the one at the ComfyUI is owed")
+
+
 async def test_a_file_that_waiting_work_needs_goes_after_it(house: House) -> None:
     await house.begin()
     await add(house, RED)
@@ -168,17 +175,39 @@ async def test_a_comfyui_that_is_away_is_owed_the_removal_until_it_is_back(house
         await made(app, "r1")
         house.comfyui.signal(signal.SIGKILL)
         await forget(app)
-
-        async def owed() -> bool:
-            return (await app.ask("server_info"))["inputs"].get("removals") == {"main": 1}
-
-        await until(owed, "the removal here is done, and the one there is owed")
+        await owed_there_alone(app)
         house.daemon.signal(signal.SIGKILL)
         await house.comfyui.again()
         await house.daemon.begin()
     async with house.app("app") as app:
         await gone(app)
     assert (house.comfyui.input / NAME).read_bytes() == PIXEL
+
+
+async def test_a_comfyui_that_is_gone_for_good_is_given_up_by_a_person(house: House) -> None:
+    await house.begin()
+    await add(house, RED)
+    async with house.app("app") as app:
+        await made(app, "r1")
+        house.comfyui.signal(signal.SIGKILL)
+        await forget(app)
+        with pytest.raises(Refusal) as refused:
+            await app.ask("recover", drop_comfyui="main")
+        assert refused.value.code == "invalid_field"
+    house.daemon.end()
+    await house.comfyui.again()
+    config = house.folder / "config.toml"
+    config.write_text(config.read_text().replace("[comfyui.main]", "[comfyui.other]"))
+    await house.daemon.begin()
+    async with house.app("app") as app:
+        await owed_there_alone(app)
+        assert (await app.ask("recover", drop_comfyui="main", dry_run=True))["inputs"] == 1
+        assert (await app.ask("recover", drop_comfyui="main"))["inputs"] == 1
+        await gone(app)
+        with pytest.raises(Refusal) as nothing:
+            await app.ask("recover", drop_comfyui="main")
+    assert nothing.value.code == "nothing_to_do"
+    assert (house.comfyui.input / NAME).read_bytes() == RED
 
 
 @pytest.mark.parametrize("place", ["input.deleting", "input.deleted"])

@@ -15,7 +15,7 @@ from comfyledger import wire
 from comfyledger.admission import retries
 from comfyledger.admission.recover_plan import Scope, Step, done, is_there, steps_of, stored_in, summed
 from comfyledger.admission.store_import import opened_store, unavailable
-from comfyledger.core.commands import Command, DropStore, OweStore, RenumberImages, RetryBatch
+from comfyledger.core.commands import Command, DropCopies, DropStore, OweStore, RenumberImages, RetryBatch
 from comfyledger.core.evolve.inputs import INPUT_FAILED
 from comfyledger.core.naming.slugs import fold
 from comfyledger.core.results import Changed
@@ -27,6 +27,7 @@ from comfyledger.plugin_api import Held, Store, StoreTrouble
 from comfyledger.queries.dependencies import Dependencies
 
 BATCHES_AT_ONCE: Final = 10
+COPIES_AT_ONCE: Final = 200
 CHECKS_AT_ONCE: Final = 4
 LISTED_MIN: Final = 3
 """A page of a listing costs an account as much as a question for one file."""
@@ -39,6 +40,8 @@ async def recover(context: Dependencies, label: str, message: wire.Recover) -> w
     """One page of recovery, or the whole of giving a store up. Raises Refused."""
     if message.drop_store is not None:
         return await _drop_store(context, label, message.drop_store, message)
+    if message.drop_comfyui is not None:
+        return await _drop_comfyui(context, label, message.drop_comfyui, message)
     scope = _scope(context, message)
     rows = await context.reader.images(await _filter(context, message))
     batches = await _batches(context, rows)
@@ -231,3 +234,27 @@ async def _drop_store(context: Dependencies, label: str, store: str, message: wi
         some = tuple(batch_ids[first : first + BATCHES_AT_ONCE])
         images += (await context.engine.command(DropStore(label, store, some))).images
     return wire.Recovered(len(owing), images)
+
+
+# ---- a ComfyUI that is gone
+
+
+async def _drop_comfyui(context: Dependencies, label: str, name: str, message: wire.Recover) -> wire.Recovered:
+    """Give up the input files that a ComfyUI may have. Raises Refused(nothing_to_do) if it has none."""
+    path = "$.data.drop_comfyui"
+    if message != wire.Recover(drop_comfyui=name, dry_run=message.dry_run):
+        text = "`drop_comfyui` gives up all input files at a ComfyUI. Only `dry_run` may be given with it."
+        raise Refused("invalid_field", text, hint="Omit the other fields.", path=path)
+    if name in context.comfyui:
+        hint = f"Remove [comfyui.{name}] from the configuration and restart the daemon, or start that ComfyUI."
+        raise Refused("invalid_field", f"The ComfyUI {name[:100]!r} is configured.", hint=hint, path=path)
+    copies = await context.reader.inputs_at(name)
+    if not copies:
+        raise Refused("nothing_to_do", f"No input file is at a ComfyUI {name[:100]!r}.", path=path)
+    if message.dry_run:
+        return wire.Recovered(0, 0, dry_run=True, inputs=sum(copies.values()))
+    inputs, sha256s = 0, list(copies)
+    for first in range(0, len(sha256s), COPIES_AT_ONCE):
+        some = tuple(sha256s[first : first + COPIES_AT_ONCE])
+        inputs += (await context.engine.command(DropCopies(label, name, some))).images
+    return wire.Recovered(0, 0, inputs=inputs)

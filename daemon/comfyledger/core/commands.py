@@ -108,6 +108,13 @@ class DropStore(Command[Changed], frozen=True):
     batch_ids: tuple[str, ...]
 
 
+class DropCopies(Command[Changed], frozen=True):
+    """Give up the copies of these inputs at a backend that is gone: nobody removes them there."""
+
+    backend: str
+    sha256s: tuple[str, ...]
+
+
 class OweStore(Command[Changed], frozen=True):
     """Owe images of a batch (indexes) to a store again, or for the first time."""
 

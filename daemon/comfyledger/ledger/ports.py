@@ -350,6 +350,13 @@ class Reader(Protocol):
         """
         ...
 
+    async def inputs_at(self, backend: str) -> dict[str, int]:
+        """By sha256: how many copies of an input a backend may have.
+
+        Reads every input; only for rare commands.
+        """
+        ...
+
     async def lanes(self) -> list[LaneRow]:
         """Every lane that was ever paused."""
         ...

@@ -218,6 +218,10 @@ class LimitedReader(Reader):
         found = await self._reader.owing(store)
         return {batch_id: count for batch_id, count in found.items() if await self._owns(batch_id)}
 
+    async def inputs_at(self, backend: str) -> dict[str, int]:
+        """None: a copy is of every label that has the same bytes."""
+        return {}
+
     async def lanes(self) -> list[LaneRow]:
         """Lanes of users that the label has batches of, and all others. Their texts may quote other names."""
         return [

@@ -69,6 +69,11 @@ def _since(_: click.Context, __: click.Parameter, typed: str | None) -> tuple[in
 @click.option(
     "--drop-store", metavar="NAME", help="Give up what is owed to this store; cannot be combined with other selections."
 )
+@click.option(
+    "--drop-comfyui",
+    metavar="NAME",
+    help="Give up removing input files at this ComfyUI, which is not configured any more; cannot be combined either.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
@@ -83,6 +88,7 @@ async def recover(
     missing: bool,
     new_number: bool,
     drop_store: str | None,
+    drop_comfyui: str | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -91,7 +97,8 @@ async def recover(
 
     Lost files come from the spool, else from another store, else they are rendered again. Files of other programs are
     never overwritten, and what was cancelled or forgotten stays so. --drop-store gives up what a store does not have
-    yet: what it has stays there, and other stores get all of theirs.
+    yet: what it has stays there, and other stores get all of theirs. --drop-comfyui gives up the input files that a
+    ComfyUI has: nobody removes them there.
     """
     position, since_ms = since
     wanted = wire.Recover(
@@ -105,12 +112,14 @@ async def recover(
         new_number=new_number,
         limit=ASKED_PAGE if missing else PAGE,
     )
-    wanted = wanted if drop_store is None else _alone(wanted, drop_store)
+    dropped = wire.Recover(drop_store, drop_comfyui=drop_comfyui)
+    is_drop = dropped != wire.Recover()
+    wanted = _alone(wanted, dropped) if is_drop else wanted
     is_sure = yes or as_json
     plan = None if is_sure and not dry_run else await _pages(client, replace(wanted, dry_run=True), as_json)
     if plan is not None and not as_json:
-        _say_plan(plan, drop_store)
-    if dry_run or (plan is not None and not plan.images):
+        _say_plan(plan, dropped)
+    if dry_run or (plan is not None and not plan.images and not plan.inputs):
         if as_json and plan is not None:
             say_json(plan)
         return DONE
@@ -119,18 +128,20 @@ async def recover(
     done = await _pages(client, wanted, as_json)
     if as_json:
         say_json(done)
-    elif drop_store is not None:
-        say(f"{several(done.images, 'image')} of {several(done.batches, 'batch')} given up for the store {drop_store}.")
+    elif is_drop:
+        say(f"{_dropped(done, dropped, 'given up')}.")
     else:
         _say_done(done)
     return DONE
 
 
-def _alone(wanted: wire.Recover, drop_store: str) -> wire.Recover:
-    """The request to give a store up; no other selection is allowed."""
-    if replace(wanted, limit=PAGE) != wire.Recover(limit=PAGE):
-        raise click.UsageError("--drop-store gives up what is owed in all batches; omit all other selections.")
-    return wire.Recover(drop_store)
+def _alone(wanted: wire.Recover, dropped: wire.Recover) -> wire.Recover:
+    """The request to give a store or a ComfyUI up; no other selection is allowed."""
+    is_alone = dropped.drop_store is None or dropped.drop_comfyui is None
+    if not is_alone or replace(wanted, limit=PAGE) != wire.Recover(limit=PAGE):
+        text = "--drop-store and --drop-comfyui give up all that is owed there; omit all other selections."
+        raise click.UsageError(text)
+    return dropped
 
 
 # ---- page by page
@@ -163,6 +174,7 @@ def _added(total: wire.Recovered, page: wire.Recovered) -> wire.Recovered:
         images=total.images + page.images,
         steps=_joined((*total.steps, *page.steps)),
         looked_at=total.looked_at + page.looked_at,
+        inputs=total.inputs + page.inputs,
     )
 
 
@@ -179,10 +191,16 @@ def _joined(steps: Iterable[wire.RecoveryStep]) -> list[wire.RecoveryStep]:
 # ---- what it says
 
 
-def _say_plan(plan: wire.Recovered, drop_store: str | None) -> None:
-    if drop_store is not None:
-        counts = f"{several(plan.images, 'image')} of {several(plan.batches, 'batch')}"
-        say(f"{counts} would be given up for the store {drop_store}.")
+def _dropped(found: wire.Recovered, dropped: wire.Recover, how: str) -> str:
+    if dropped.drop_comfyui is not None:
+        return f"{several(found.inputs, 'input file')} at the ComfyUI {dropped.drop_comfyui} {how}"
+    counts = f"{several(found.images, 'image')} of {several(found.batches, 'batch')}"
+    return f"{counts} {how} for the store {dropped.drop_store}"
+
+
+def _say_plan(plan: wire.Recovered, dropped: wire.Recover) -> None:
+    if dropped != wire.Recover():
+        say(f"{_dropped(plan, dropped, 'would be given up')}.")
         return
     _say_steps(plan.steps)
     say(f"{several(plan.looked_at, 'image')} checked, {plan.images:,} to retry.")

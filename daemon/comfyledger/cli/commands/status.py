@@ -140,6 +140,8 @@ def _say_inputs(info: wire.Info) -> None:
         place = f"at the ComfyUI {name}" if name else "here"
         gone = "" if not name or name in known else ", which is not configured any more"
         say(f"  still to be removed {place}{gone}: {several(count, 'file')}", "yellow")
+        if gone:
+            say(f"  `comfyledger recover --drop-comfyui {name}` gives that up.", "yellow")
 
 
 def _say_open(batches: list[wire.BatchInfo]) -> None:

@@ -267,6 +267,8 @@ def _lane_resumed(data: Fields) -> str:
 
 def _input_removed(data: Fields) -> str:
     place = f"ComfyUI {data['backend']}" if data.get("backend") else "the folder of input files"
+    if data.get("given_up"):
+        return f"not removed from {place}, which was given up{_by(data)}"
     return f"removed from {place}" + ("" if data.get("found", True) else ", which did not have it")
 
 

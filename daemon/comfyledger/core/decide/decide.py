@@ -15,6 +15,7 @@ from comfyledger.core.commands import (
     AddInput,
     CancelBatch,
     Command,
+    DropCopies,
     DropStore,
     Forget,
     ForgetInput,
@@ -42,7 +43,7 @@ from comfyledger.core.decide.commands import (
     submit_batch,
 )
 from comfyledger.core.decide.forget import forget
-from comfyledger.core.decide.inputs import add_input, forget_input
+from comfyledger.core.decide.inputs import add_input, drop_copies, forget_input
 from comfyledger.core.decide.recorder import Decision, Draft, Policy
 from comfyledger.core.decide.recovery import owe_store, renumber_images, restore_ledger
 from comfyledger.core.decide.reports import decide_report
@@ -91,6 +92,8 @@ def needs(message: Message) -> tuple[Key, ...]:
     match message:
         case AddInput() | ForgetInput() | InputReport():
             return _of_input(message)
+        case DropCopies(sha256s=sha256s):
+            return tuple(map(InputKey, sha256s))
         case Command():
             return _needs_of_command(message)
         case _:
@@ -207,6 +210,7 @@ _COMMANDS: Final[dict[type[Command[Any]], Callable[[Draft, Any], msgspec.Struct]
     RaiseSeries: raise_series,
     RestoreLedger: restore_ledger,
     DropStore: drop_store,
+    DropCopies: drop_copies,
     OweStore: owe_store,
     RenumberImages: renumber_images,
     CancelBatch: cancel_batch,

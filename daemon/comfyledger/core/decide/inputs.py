@@ -7,11 +7,11 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from comfyledger.core.commands import AddInput, ForgetInput
+from comfyledger.core.commands import AddInput, DropCopies, ForgetInput
 from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.decide.sources import has_bytes
 from comfyledger.core.events import InputAdded, InputErased, InputForgotten, InputRemoved, InputSent
-from comfyledger.core.inputs import InputRow, InputUse
+from comfyledger.core.inputs import InputCopy, InputRow, InputUse
 from comfyledger.core.reports import InputGone, InputRemoving, InputReport, InputSending, InputUnused
 from comfyledger.core.results import Changed, InputKnown, Wanted
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
@@ -46,6 +46,20 @@ def forget_input(draft: Draft, command: ForgetInput) -> Changed:
         raise missing(command.sha256)
     _forget(draft, row, going, command.label)
     return Changed(1)
+
+
+def drop_copies(draft: Draft, command: DropCopies) -> Changed:
+    """Those that are owed a removal, and those that would be later. Counts the copies as images."""
+    rows = (draft.state.input(sha256) for sha256 in command.sha256s)
+    gone = [(row.sha256, copy) for row in rows if row is not None for copy in copies_at(row, command.backend)]
+    for sha256, copy in gone:
+        draft.emit(InputRemoved(sha256, copy.backend, False, copy.name, given_up=True, by=command.label))
+    return Changed(len(gone))
+
+
+def copies_at(row: InputRow, backend: str) -> list[InputCopy]:
+    """The copies that a backend may have."""
+    return [copy for copy in row.copies if copy.backend == backend and copy.state != "removed"]
 
 
 def check_inputs(draft: Draft, prompts: Iterable[PromptFixed]) -> None:

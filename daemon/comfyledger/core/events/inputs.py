@@ -80,14 +80,16 @@ class InputErased(Event, frozen=True):
 
 
 class InputRemoved(Event, frozen=True):
-    """The bytes of an input are gone from one place."""
+    """The bytes of an input are gone from one place; or a person gave the place up: `recover --drop-comfyui`."""
 
     sha256: InputSha256
     backend: Annotated[
         str,
         Meta(description="The ComfyUI; empty for the daemon's own folder of inputs.", examples=["main"]),
     ] = ""
-    found: Annotated[bool, Meta(description="Whether they were there until then.")] = True
+    found: Annotated[
+        bool, Meta(description="Whether they were there until then; false also if the place was given up.")
+    ] = True
     name: Annotated[
         str,
         Meta(
@@ -95,6 +97,10 @@ class InputRemoved(Event, frozen=True):
             examples=["comfyledger/47/478d6690f57d48cb0779a01262388399b555aa8816db7a080461ac4ad74e2a15.png"],
         ),
     ] = ""
+    given_up: Annotated[bool, Meta(description="Whether a person gave the place up, so that nobody removed them.")] = (
+        False
+    )
+    by: CausedBy = ""
 
 
 class SourcesFixed(Event, frozen=True):

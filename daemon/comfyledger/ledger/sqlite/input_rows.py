@@ -85,6 +85,14 @@ def kept(connection: sqlite3.Connection, after: str, limit: int) -> list[InputRo
     return _rows(connection.execute(sql, (after, limit)))
 
 
+def copies_at(connection: sqlite3.Connection, backend: str) -> dict[str, int]:
+    sql = (
+        "SELECT i.sha256, count(*) FROM inputs i, json_each(i.row, '$.copies') c"
+        " WHERE c.value ->> '$.backend' = ? AND c.value ->> '$.state' <> 'removed' GROUP BY i.sha256"
+    )
+    return dict(connection.execute(sql, (backend,)).fetchall())
+
+
 def ending(connection: sqlite3.Connection, limit: int) -> list[InputRow]:
     """Forgotten ones that no open batch needs and of which something is left."""
     return _rows(connection.execute(_ENDING, (limit,)))

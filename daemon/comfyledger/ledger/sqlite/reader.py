@@ -184,6 +184,9 @@ class Reader(ports.Reader):
             more = bool(after)
         return [*ending, *(row for _, row in found)]
 
+    async def inputs_at(self, backend: str) -> dict[str, int]:
+        return await self._run(input_rows.copies_at, backend)
+
     async def series(self, key: str) -> SeriesRow | None:
         return await self._run(queries.series_row, key)
 

@@ -226,7 +226,8 @@ def _of_removals(backend: str, count: int, backends: Collection[str]) -> Diagnos
     text = f"{count:,} forgotten input files are still to be removed at the ComfyUI {backend}"
     if backend in backends:
         return Diagnosis("inputs", "warning", f"{text}.", "start that ComfyUI and the daemon")
-    return Diagnosis("inputs", "warning", f"{text}, which is not configured any more.", f"[comfyui.{backend}] again")
+    mend = f"[comfyui.{backend}] again, or comfyledger recover --drop-comfyui {backend}"
+    return Diagnosis("inputs", "warning", f"{text}, which is not configured any more.", mend)
 
 
 def of_naming(file: str) -> list[Diagnosis]:

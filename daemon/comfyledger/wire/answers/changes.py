@@ -62,6 +62,9 @@ class Recovered(Answer, frozen=True):
     ] = []
     looked_at: Annotated[int, Meta(description="How many images this page checked, in any state.", examples=[100])] = 0
     cursor: Annotated[str, Meta(description="For the next page; empty at the end.", examples=["eyJiIjoiMDFNOCJ9"])] = ""
+    inputs: Annotated[
+        int, Meta(description="How many copies of input files were given up with `drop_comfyui`.", examples=[3])
+    ] = 0
 
 
 class Forgotten(Answer, frozen=True):

@@ -92,6 +92,14 @@ class Recover(Message, frozen=True):
         str, Meta(max_length=100, description="From the previous answer.", examples=["eyJiIjoiMDFNOCJ9"])
     ] = ""
     limit: Annotated[Limit, Meta(description="How many images one request checks.", examples=[50])] = 100
+    drop_comfyui: Annotated[
+        Word | None,
+        Meta(
+            description="A ComfyUI that is not configured any more, to give up: the input files that it has are not "
+            "removed there.",
+            examples=["old"],
+        ),
+    ] = None
 
 
 class Forget(Message, frozen=True):

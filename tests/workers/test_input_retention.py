@@ -269,6 +269,31 @@ async def test_files_that_come_at_once_make_room_without_waiting_for_each_other(
     assert house.store.used_bytes <= 4 * SIZE + 10
 
 
+async def test_who_adds_what_was_just_to_make_room_does_not_stop_who_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path / "inputs", quota_bytes=2 * SIZE + 10)
+    for number in range(2):
+        await house.add(number)
+    house.ledger.now_ms += YOUNG_MS
+    adding: list[asyncio.Task[None]] = []
+    report = house.report
+
+    async def reported(about: Report) -> msgspec.Struct | None:
+        answer = await report(about)
+        if not adding:
+            adding.append(asyncio.create_task(house.add(0)))
+            await until(lambda: house.store.is_adding(NAMES[0]))
+        return answer
+
+    monkeypatch.setattr(house, "report", reported)
+    async with asyncio.timeout(5):
+        with pytest.raises(NoRoom):
+            await house.add(2)
+        await adding[0]
+    assert house.left() == [0]
+
+
 async def test_a_quota_that_was_lowered_is_kept_from_the_next_sweep_on(tmp_path: Path) -> None:
     house = House(tmp_path / "inputs")
     for number in range(4):

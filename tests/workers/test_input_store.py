@@ -344,7 +344,7 @@ async def test_what_is_added_again_meanwhile_is_not_removed(
     remover = Remover(book, digest(PNG))
     book.forget(digest(PNG))
     adding = asyncio.create_task(add(store, client))
-    while not store.is_busy(digest(PNG)):
+    while not store.is_adding(digest(PNG)):
         await asyncio.sleep(0)
     await store.remove(digest(PNG), remover)
     await adding

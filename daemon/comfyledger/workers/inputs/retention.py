@@ -141,14 +141,19 @@ class InputRetention:
 
     async def make_room(self, size_bytes: int) -> None:
         """Delete what nothing needs, so that a file of so many bytes fits under the quota; nothing if it would not fit
-        anyway. What somebody else adds or removes meanwhile is left to them, since they may wait for this room too.
+        anyway. What somebody else adds is not waited for, because they may wait for this room too.
 
         Raises Refused, NoPlace, SpoolUnusable.
         """
         async with self._room:
             for row in await self._for_room(size_bytes):
-                if not self._store.is_busy(row.sha256) and await self._report([row.sha256], "quota"):
-                    await self._remover.remove(row.sha256)
+                if not self._store.is_adding(row.sha256) and await self._report([row.sha256], "quota"):
+                    await self._remove(row.sha256)
+
+    async def _remove(self, sha256: str) -> None:
+        """Delete a file now, unless somebody has begun to add it again: then the deletion is owed."""
+        if not self._store.is_adding(sha256):
+            await self._remover.remove(sha256)
 
     async def _for_room(self, size_bytes: int) -> list[InputRow]:
         """What was needed longest ago, as much as must go for a file of so many bytes."""
@@ -158,7 +163,7 @@ class InputRetention:
         rows = await self._reader.inputs_unused(self._now_ms(), ROOM_MAX)
         chosen: list[InputRow] = []
         for row in self._old(rows):
-            if excess > 0 and not self._store.is_busy(row.sha256):
+            if excess > 0 and not self._store.is_adding(row.sha256):
                 chosen.append(row)
                 excess -= row.size_bytes
         return chosen if excess <= 0 or not size_bytes else []

@@ -66,11 +66,14 @@ class Removing(Protocol):
 
 
 class Turn:
-    """Who is busy with the same bytes. `proved`: what the turn before found, while nobody has removed it."""
+    """Who is busy with the same bytes, and how many of them add. `proved`: what the turn before found, while nobody has
+    removed it.
+    """
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.users = 0
+        self.adders = 0
         self.proved: ProvedFile | None = None
 
 
@@ -156,7 +159,7 @@ class InputStore:
             watched = self._room.watched(chunks, digest)
             source = await received(raw, watched, self._room.bytes_max, HELD_BYTES)
             crash_points.at("input.received")
-            async with self._turn(digest.hexdigest()) as turn:
+            async with self._turn(digest.hexdigest(), adders=1) as turn:
                 return await self._keep(turn, digest.hexdigest(), source, named, adding)
         except SpoolUnusable as failure:
             self._failure = failure
@@ -265,9 +268,9 @@ class InputStore:
                 self._sizes.pop(sha256, None)
                 await removing.record(found=found)
 
-    def is_busy(self, sha256: str) -> bool:
-        """Whether somebody adds or removes these bytes."""
-        return sha256 in self._turns
+    def is_adding(self, sha256: str) -> bool:
+        """Whether somebody adds these bytes, who may wait for room."""
+        return sha256 in self._turns and self._turns[sha256].adders > 0
 
     def _discard(self, sha256: str) -> bool:
         crash_points.at("input.deleting")
@@ -306,15 +309,17 @@ class InputStore:
         return folder.discard_all([path for path in paths if folder.TEMPORARY.fullmatch(path.name)])
 
     @asynccontextmanager
-    async def _turn(self, sha256: str) -> AsyncIterator[Turn]:
+    async def _turn(self, sha256: str, adders: int = 0) -> AsyncIterator[Turn]:
         """Wait until nobody else is busy with the same bytes."""
         turn = self._turns.setdefault(sha256, Turn())
         turn.users += 1
+        turn.adders += adders
         try:
             async with turn.lock:
                 yield turn
         finally:
             turn.users -= 1
+            turn.adders -= adders
             if not turn.users:
                 del self._turns[sha256]
 

@@ -7,6 +7,7 @@ import pytest
 
 from comfyledger.core.commands import DropCopies, ForgetInput
 from comfyledger.core.decide.decide import Message
+from comfyledger.core.decide.inputs import AGAIN_MS
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.reports import InputGone, InputRemoving, InputUnused
 from comfyledger.core.results import InputKnown, Wanted
@@ -40,6 +41,15 @@ def test_the_same_bytes_are_one_input_of_every_label_that_uploads_them() -> None
     assert ledger.when(adding("1f")).kinds == []
     assert ledger.when(adding("1f", "other")).answer == InputKnown("1f", new=True)
     assert row_of(ledger).labels == ("app", "other")
+
+
+def test_who_adds_an_input_again_has_it_as_long_as_if_it_were_new() -> None:
+    ledger = given(adding("1f"))
+    ledger.now_ms += AGAIN_MS
+    again = ledger.when(adding("1f"))
+    assert (again.answer, again.kinds) == (InputKnown("1f", new=False), ["InputAdded"])
+    assert row_of(ledger).added_ms == ledger.now_ms
+    assert ledger.when(adding("1f")).kinds == []
 
 
 def test_a_batch_with_an_input_that_is_not_there_is_refused_and_uses_no_number() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 import msgspec
 
@@ -18,10 +19,14 @@ from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import PromptFixed
 from comfyledger.errors import Refused
 
+AGAIN_MS: Final = 300_000
+"""Who adds an input again after this begins its time anew: it may be about to be used, so it must not go just now."""
+
 
 def add_input(draft: Draft, command: AddInput) -> InputKnown:
     row = draft.state.input(command.sha256)
-    if row is not None and row.is_usable and command.label in row.labels:
+    is_known = row is not None and row.is_usable and command.label in row.labels
+    if is_known and row is not None and draft.now_ms - row.added_ms < AGAIN_MS:
         return InputKnown(command.sha256, new=False)
     draft.emit(
         InputAdded(
@@ -34,7 +39,7 @@ def add_input(draft: Draft, command: AddInput) -> InputKnown:
             checked=command.checked,
         )
     )
-    return InputKnown(command.sha256, new=True)
+    return InputKnown(command.sha256, new=not is_known)
 
 
 def forget_input(draft: Draft, command: ForgetInput) -> Changed:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.keys import BatchInputs, InputUses
 from comfyledger.ledger.ports import Ledger
+from comfyledger.ledger.sqlite import image_uses, input_rows, input_uses
 from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
 from support.core_builders import (
     PlainLedger,
@@ -69,3 +72,24 @@ def test_a_batch_that_loads_nothing_costs_no_statement_about_files(ledger: Sqlit
     take(ledger, submit("b9", 1), *one_stored(batch="b9"))
     ledger._connection.set_trace_callback(None)
     assert [sql for sql in said if OF_FILES.search(sql)] == []
+
+
+def _sql(name: str, value: object) -> bool:
+    return name.startswith("_") and isinstance(value, str) and value.startswith(("SELECT", "WITH", "UPDATE"))
+
+
+STATEMENTS = [
+    pytest.param(value, id=f"{module.__name__.rpartition('.')[2]}.{name}")
+    for module in (input_uses, input_rows, image_uses)
+    for name, value in vars(module).items()
+    if _sql(name, value)
+]
+
+
+@pytest.mark.parametrize("sql", STATEMENTS)
+def test_each_statement_reads_along_a_key_however_much_there_is(ledger: SqliteLedger, sql: str) -> None:
+    count = max([int(number) for number in re.findall(r"\?(\d)", sql)], default=sql.count("?"))
+    plan = [step for *_, step in ledger._connection.execute(f"EXPLAIN QUERY PLAN {sql}", ["[]"] * count)]
+    tables = "inputs|input_uses|input_labels|image_uses|prompts|images|[ilup]"
+    whole = [step for step in plan if re.match(rf"SCAN ({tables})\b(?! USING INDEX inputs_ending)", step)]
+    assert (whole, [step for step in plan if "TEMP B-TREE FOR DISTINCT" in step]) == ([], [])

@@ -25,15 +25,18 @@ LATEST_MS: Final = 2**63 - 1
 Idle = tuple[int, InputRow]
 """When an input was needed last, and the input."""
 
-_OWN: Final = (
-    "SELECT i.row, l.label, l.added_ms, l.has FROM input_labels l CROSS JOIN inputs i ON i.sha256 = l.sha256"
+_OF_LABEL: Final = (
+    " i.row, l.label, l.added_ms, l.has FROM input_labels l CROSS JOIN inputs i ON i.sha256 = l.sha256"
     " WHERE l.label = ?1"
 )
-_ALL: Final = "SELECT i.row FROM inputs i WHERE i.is_usable"
-_THESE: Final = " AND l.sha256 IN (SELECT value FROM json_each(?2))"
 _PAGE: Final = (
     " AND ({0}.added_ms < ?2 OR {0}.added_ms = ?2 AND {0}.sha256 > ?3) ORDER BY {0}.added_ms DESC, {0}.sha256 LIMIT ?4"
 )
+_OWN_THESE: Final = "SELECT" + _OF_LABEL + " AND l.sha256 IN (SELECT value FROM json_each(?2))"  # noqa: S608
+_OWN_PAGE: Final = "SELECT" + _OF_LABEL + " AND l.has" + _PAGE.format("l")
+_THESE: Final = "SELECT i.row FROM json_each(?) j JOIN inputs i ON i.sha256 = j.value"
+_ALL_PAGE: Final = "SELECT i.row FROM inputs i WHERE i.is_usable" + _PAGE.format("i")  # noqa: S608
+_KEPT: Final = "SELECT row FROM inputs WHERE here <> '' AND sha256 > ? ORDER BY sha256 LIMIT ?"
 _IDLE: Final = (
     "SELECT i.sha256, i.is_usable AND NOT EXISTS"
     " (SELECT 1 FROM input_uses u WHERE u.sha256 = i.sha256 AND u.ended_ms = 0),"
@@ -67,22 +70,20 @@ def one(connection: sqlite3.Connection, sha256: str, label: str | None = None) -
 def these(connection: sqlite3.Connection, sha256s: Sequence[str], label: str | None = None) -> list[InputRow]:
     named = msgspec.json.encode(sha256s).decode()
     if label is not None:
-        return _own(connection.execute(_OWN + _THESE, (label, named)))
-    sql = "SELECT i.row FROM json_each(?) j JOIN inputs i ON i.sha256 = j.value"
-    return _rows(connection.execute(sql, (named,)))
+        return _own(connection.execute(_OWN_THESE, (label, named)))
+    return _rows(connection.execute(_THESE, (named,)))
 
 
 def usable(connection: sqlite3.Connection, wanted: InputFilter) -> list[InputRow]:
     """A page of the inputs that may be used, newest first."""
     values = (wanted.label, *(wanted.before or (LATEST_MS, "")), wanted.limit)
     if wanted.label is None:
-        return _rows(connection.execute(_ALL + _PAGE.format("i"), values))
-    return _own(connection.execute(_OWN + " AND l.has" + _PAGE.format("l"), values))
+        return _rows(connection.execute(_ALL_PAGE, values))
+    return _own(connection.execute(_OWN_PAGE, values))
 
 
 def kept(connection: sqlite3.Connection, after: str, limit: int) -> list[InputRow]:
-    sql = "SELECT row FROM inputs WHERE here <> '' AND sha256 > ? ORDER BY sha256 LIMIT ?"
-    return _rows(connection.execute(sql, (after, limit)))
+    return _rows(connection.execute(_KEPT, (after, limit)))
 
 
 def copies_at(connection: sqlite3.Connection, backend: str) -> dict[str, int]:

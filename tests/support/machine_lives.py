@@ -194,7 +194,9 @@ class Lives(RuleBasedStateMachine):
         batch = self.some_batch(number)
         chosen = self.model.of(batch, self.sized(batch, images))
         new = len(chosen) - len(self.model.in_state(chosen, *FORGOTTEN))
-        allowed = dict.fromkeys(set(self.model.images.values()) - {"forgotten"}, FORGOTTEN)
+        allowed = dict.fromkeys(set(self.model.images.values()), FORGOTTEN)
+        if not stores:
+            allowed.pop("forgotten", None)
 
         async def move() -> None:
             command = forget(*self.sized(batch, images), batch=batch, stores=stores)

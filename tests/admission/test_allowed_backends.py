@@ -6,11 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from comfyledger import wire
 from comfyledger.admission.allowed_backends import backends_for, refused_by_all
 from comfyledger.comfyui.client import ComfyUI
+from comfyledger.comfyui.node_classes import Known
+from comfyledger.comfyui.object_info import read_object_info
 from comfyledger.comfyui.transfer import NotReached
 from comfyledger.core.scheduling.fit_words import TOLD_MAX, told_of_all
 from comfyledger.errors import Refused
@@ -200,6 +203,35 @@ async def test_a_workflow_that_one_cannot_run_waits_unchecked_for_another_that_c
         await app.ask("pause", scope="everything")
         batch = await app.submit("r1", **SMALL)
     assert batch["found"][0].endswith("not checked: ComfyUI could not be asked")
+
+
+def seeds_up_to(door: Any, name: str, most: int) -> None:
+    """A ComfyUI says that its KSampler takes no larger seed."""
+    classes = door.context.node_classes[name]
+    said = msgspec.json.decode(classes.known.body)
+    said["KSampler"]["input"]["required"]["seed"][1]["max"] = most
+    body = msgspec.json.encode(said)
+    classes._known = Known(body, read_object_info(body, f"up to {most}"))
+
+
+async def seeds_of(app: Any, request: str, **more: Any) -> list[int]:
+    await app.submit(request, **{**TEXT_TO_IMAGE, "quantity": 3, **more})
+    requested = of_kind(await app.log(), "batch_requested")[-1]
+    return [prompt["seed"] for prompt in requested["data"]["prompts"]]
+
+
+async def test_a_seed_that_is_made_up_suits_all_that_fit_and_a_given_one_chooses(two: Any) -> None:
+    seeds_up_to(two, "main", 5_000)
+    seeds_up_to(two, "big", 40)
+    async with two.app() as app:
+        await app.ask("pause", scope="everything")
+        for number in range(5):
+            assert max(await seeds_of(app, f"any {number}")) <= 40
+        assert await seeds_of(app, "given", seed=4_000) == [4_000, 4_001, 4_002]
+        dry = await app.submit("dry", **TEXT_TO_IMAGE, seed=4_000, dry_run=True)
+        refused = await refusal(app, **TEXT_TO_IMAGE, seed=6_000)
+    assert dry["found"][1].startswith("fits: main · not big: ")
+    assert (refused["code"], refused["path"]) == ("seed_out_of_range", "$.data.seed")
 
 
 async def test_a_batch_is_held_only_when_no_comfyui_is_left_and_continues_at_any(

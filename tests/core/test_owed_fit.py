@@ -9,6 +9,7 @@ from comfyledger.core.rows import BatchRow
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, SubmitPrompt
 from comfyledger.core.scheduling.fit import ALL_INPUTS, Fit, allowed
+from comfyledger.core.scheduling.pending_work import PendingWork
 from comfyledger.core.values import backend_lane
 from support.core_builders import fallen, gone, hold, release, rendering, submit
 from support.plain_engine import PlainEngine, kept_in_memory
@@ -83,6 +84,13 @@ def test_what_waits_already_is_not_sent_to_a_backend_that_refuses_it() -> None:
     for effect in list(lived.running.values()):
         lived.done(effect)
     assert backends(lived.wait(5_000).take()) == {"big", "far"}
+
+
+def test_what_is_known_already_costs_nothing_when_it_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    lived = engine(submit("b1", 9))
+    refuse(lived, "main")
+    monkeypatch.setattr(PendingWork, "_requeue", None)
+    refuse(lived, "main")
 
 
 def test_inputs_that_a_backend_refuses_say_nothing_of_others() -> None:

@@ -78,9 +78,15 @@ class Fit:
                 found[name] = why or "It refused the prompt."
         return found
 
-    def refuse(self, backend: str, template: str, inputs: str, why: str) -> None:
-        """A backend refuses a template. `inputs`: the digest of those with which it does, or ALL_INPUTS."""
-        self._refused.setdefault(template, {})[backend, inputs] = why
+    def refuse(self, backend: str, template: str, inputs: str, why: str) -> bool:
+        """A backend refuses a template. `inputs`: the digest of those with which it does, or ALL_INPUTS.
+
+        Returns whether that is news.
+        """
+        refused = self._refused.setdefault(template, {})
+        is_news = (backend, inputs) not in refused
+        refused[backend, inputs] = why
+        return is_news
 
     def learned(self, backend: str) -> list[str]:
         """A backend has something else than before, so what it has refused it may take now. Returns the templates."""

@@ -184,8 +184,7 @@ class PendingWork:
 
     def refuse(self, backend: str, template: str, inputs: str, why: str, now_ms: int) -> None:
         """A backend refuses an open template: see `Fit.refuse`."""
-        if template in self._templates:
-            self.fit.refuse(backend, template, inputs, why)
+        if template in self._templates and self.fit.refuse(backend, template, inputs, why):
             self._refit([template], now_ms)
 
     def learned(self, backend: str, now_ms: int) -> None:

@@ -137,6 +137,17 @@ def test_forgetting_an_image_removes_the_copies_that_others_load() -> None:
     assert [copy.state for copy in row_of(ledger, sha256).copies] == ["removing"]
 
 
+def test_copies_of_an_image_that_is_lost_go_once_nothing_open_loads_them() -> None:
+    ledger = given(submit(quantity=1), one_kept(), submit("b2", 1, loads=(made_from(),)))
+    sha256 = ledger.image().sha256
+    ledger.given(sources_of("b2", made_from(sha256=sha256)), sending(sha256, source=ImageAt("b1", 1)))
+    assert ledger.when(lost()).kinds == ["ImageLost", "InputForgotten"]
+    assert [copy.state for copy in row_of(ledger, sha256).copies] == ["sent"]
+    ledger.given(one_stored(batch="b2"))
+    assert ledger.when(InputUnused(sha256, "forgotten")).kinds == ["InputErased"]
+    assert [copy.state for copy in row_of(ledger, sha256).copies] == ["removing"]
+
+
 def test_an_input_that_is_added_again_is_not_removed() -> None:
     ledger = given(adding("1f"), sending("1f"), ForgetInput("app", "1f"), adding("1f"))
     for place in (("", ""), ("main", name_of("1f"))):

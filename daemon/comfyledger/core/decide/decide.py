@@ -139,7 +139,7 @@ def _needs_of_report(report: Report) -> tuple[Key, ...]:
         case SourceReport(batch_id=batch_id, prompt=prompt):
             return (*_of_prompt(batch_id, prompt), *(ImageKey(one.batch_id, one.image) for one in _sources(report)))
         case ImageIsLost(batch_id=batch_id, prompt=prompt):
-            return _of_prompt(batch_id, prompt)
+            return (*_of_prompt(batch_id, prompt), BatchInputs(batch_id))
         case ImageReport(batch_id=batch_id, image=image):
             return (BatchKey(batch_id), ImageKey(batch_id, image))
         case PromptWasRefused(batch_id=batch_id):

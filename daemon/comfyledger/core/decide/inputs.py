@@ -94,6 +94,13 @@ def forget_inputs(draft: Draft, batch: BatchRow, images: Sequence[ImageRow], by:
     return len(going)
 
 
+def forget_copies(draft: Draft, sha256: str) -> None:
+    """Forget the copies of an image that is lost: later its bytes are others, and nobody could say whose these were."""
+    row = draft.state.input(sha256)
+    if row is not None and not row.forgetting and not row.every_label:
+        _forget(draft, row, (), by="")
+
+
 def inputs_to_forget(
     batch: BatchRow,
     prompts: Sequence[PromptRow],

@@ -13,6 +13,7 @@ from typing import Final
 
 from comfyledger.core.commands import OweStore, RenumberImages, RestoreLedger, SeriesSeen
 from comfyledger.core.decide.commands import batch_or_refuse
+from comfyledger.core.decide.inputs import forget_copies
 from comfyledger.core.decide.prompts import awaits_choice
 from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.events import ImageLost, ImageRenumbered, LedgerRestored, SeriesRaised, StoreOwed
@@ -98,6 +99,7 @@ def image_lost(draft: Draft, report: ImageIsLost) -> None:
     prompt = draft.state.the_prompt(report.batch_id, report.prompt)
     if upload is not None and upload.state in {"owed", "uploading"} and not awaits_choice(draft, prompt):
         draft.emit(ImageLost(report.batch_id, (report.image,), (report.prompt,)))
+        forget_copies(draft, image.sha256)
 
 
 def _same_place(batch: BatchRow, store: StoreRef) -> None:

@@ -55,8 +55,9 @@ class InputSent(Event, frozen=True):
 
 
 class InputForgotten(Event, frozen=True):
-    """A person ran `forget` for an input, or for the image or the last batch that it belongs to. Once no label has it,
-    no new batch may use it, and it is erased when no open batch needs it any more."""
+    """A person ran `forget` for an input, or for the image or the last batch that it belongs to; or the image was lost,
+    and is made again. Once no label has it, no new batch may use it, and it is erased when no open batch needs it any
+    more."""
 
     sha256: InputSha256
     labels: Annotated[

@@ -9,7 +9,7 @@ from comfyledger.core.commands import DropCopies, ForgetInput
 from comfyledger.core.decide.decide import Message
 from comfyledger.core.decide.inputs import AGAIN_MS
 from comfyledger.core.inputs import InputRow
-from comfyledger.core.reports import InputGone, InputRemoving, InputUnused
+from comfyledger.core.reports import InputFound, InputGone, InputRemoving, InputUnused
 from comfyledger.core.results import InputKnown, Wanted
 from comfyledger.core.values import ImageAt
 from comfyledger.errors import Refused
@@ -58,6 +58,24 @@ def test_a_batch_with_an_input_that_is_not_there_is_refused_and_uses_no_number()
         ledger.when(submit(loads=(loading("1f"),)))
     assert (refused.value.code, ledger.log) == ("input_missing", [])
     assert ledger.given(adding("1f")).when(submit(loads=(loading("1f"),))).kinds[-1] == "BatchRequested"
+
+
+def test_what_was_missing_and_is_found_again_is_everybodys_again() -> None:
+    ledger = given(adding("1f"), adding("1f", "other"))
+    assert ledger.when(InputUnused("1f", "missing")).kinds == ["InputErased", "InputRemoved"]
+    assert (row_of(ledger).labels, row_of(ledger).here) == ((), "")
+    assert ledger.when(InputFound("1f")).kinds == ["InputAdded", "InputAdded"]
+    assert (row_of(ledger).labels, row_of(ledger).is_usable) == (("app", "other"), True)
+    assert ledger.when(InputFound("1f")) == Then(Wanted(go=True), ())
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_what_was_forgotten_is_not_taken_back(when: str) -> None:
+    ledger = given(adding("1f"), *([ForgetInput("app", "1f", ("app",))] if when == "before" else []))
+    ledger.given(InputUnused("1f", "missing"))
+    ledger.given(*([ForgetInput("app", "1f", ("app",))] if when == "meanwhile" else []))
+    assert ledger.when(InputFound("1f")) == Then(Wanted(go=False), ())
+    assert ledger.when(InputFound("2e")) == Then(Wanted(go=False), ())
 
 
 def test_what_an_open_batch_needs_is_not_erased() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from support.ledger_builders import log_of
+from support.ledger_builders import check_tables, log_of
 from support.processes import Doomed, House
 from support.spool_files import image
 from support.waiting import until
@@ -80,3 +81,31 @@ async def test_a_file_that_kills_the_daemon_each_time_is_refused_at_last(house: 
     await live(house)
     assert await put(house) == (422, "input_broken")
     assert files(house) == [f".{SHA256}.strikes"]
+
+
+async def test_a_file_whose_disk_is_away_at_a_start_is_there_again_with_it(house: House) -> None:
+    await live(house)
+    assert (await put(house))[0] == 201
+    (name,) = files(house)
+    folder, away = house.state / "inputs", house.state / "away"
+    house.daemon.signal(signal.SIGTERM)
+    folder.rename(away)
+    await live(house)
+    async with house.app() as app:
+
+        async def is_missing() -> bool:
+            return (await app.ask("list_inputs"))["inputs"] == []
+
+        await until(is_missing, "the file is reported as missing")
+    house.daemon.signal(signal.SIGTERM)
+    shutil.rmtree(folder)
+    away.rename(folder)
+    await live(house)
+    assert files(house) == [name]
+    async with house.app() as app:
+
+        async def is_back() -> bool:
+            return len((await app.ask("list_inputs"))["inputs"]) == 1
+
+        await until(is_back, "the file is listed again")
+    check_tables(house.state / "ledger.db")

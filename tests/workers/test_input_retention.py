@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,10 @@ class House:
 
     async def known(self, sha256s: list[str]) -> dict[str, str]:
         return {row.sha256: row.extension for row in self.rows() if row.here and row.sha256 in sha256s}
+
+    async def lost(self, sha256s: Sequence[str]) -> dict[str, str]:
+        lost = [row for row in self.rows() if row.labels_before and not row.here and not row.forgetting]
+        return {row.sha256: row.extension for row in lost if row.sha256 in sha256s}
 
     async def inputs_kept(self, after: str = "", limit: int = 1_000) -> list[InputRow]:
         return [row for row in self.rows() if row.here and row.sha256 > after]
@@ -321,6 +325,48 @@ async def test_what_is_missing_at_the_start_may_be_added_again(house: House) -> 
     assert await again.retention.report_missing() == 0
     await again.add(0)
     assert [row.is_usable for row in again.rows()] == [True, True]
+
+
+async def lost_and_found(house: House, content: bytes, number: int = 0) -> House:
+    """The house after two starts: at the first the file is away, at the second it is there with some content."""
+    path = house.store.path_of(NAMES[number], "png")
+    path.unlink()
+    for is_there in (False, True):
+        if is_there:
+            path.write_bytes(content)
+        ledger, house = house.ledger, House(path.parent.parent)
+        house.ledger = ledger
+        await house.store.sweep(house.lost)
+        await house.retention.take_back()
+        await house.retention.report_missing()
+        await house.carried_out()
+    return house
+
+
+async def test_what_comes_while_missing_files_are_reported_stays(house: House) -> None:
+    await house.add(0)
+    house.store.path_of(NAMES[0], "png").unlink()
+    again = House(house.store.path_of(NAMES[0], "png").parent.parent)
+    again.ledger = house.ledger
+    await again.store.sweep()
+    _, missing = await asyncio.gather(again.add(0), again.retention.report_missing())
+    assert missing == 0
+    assert again.left() == [0]
+
+
+async def test_a_file_whose_disk_was_away_at_a_start_is_used_again(house: House) -> None:
+    for number in (0, 1):
+        await house.add(number)
+    again = await lost_and_found(house, FILES[0])
+    assert again.left() == [0, 1]
+    assert [row.is_usable for row in again.rows()] == [True, True]
+    assert again.store.back == {}
+
+
+async def test_other_bytes_under_its_name_are_not_taken_for_it(house: House) -> None:
+    await house.add(0)
+    again = await lost_and_found(house, FILES[1])
+    assert again.left() == []
 
 
 async def test_a_disk_that_does_not_delete_pauses_the_lane_and_the_deletion_stays_owed(

@@ -216,6 +216,10 @@ class InputUnused(InputReport, frozen=True):
     reason: Literal["forgotten", "expired", "quota", "missing"]
 
 
+class InputFound(InputReport, frozen=True):
+    """The bytes are in the daemon's own folder, from which they had gone. The answer says whether they stay."""
+
+
 class InputRemoving(InputReport, frozen=True):
     """A worker is about to remove the bytes from a backend, or from the daemon's own folder (`backend` and `name`
     are empty). The answer says whether that is still wanted."""

@@ -25,6 +25,7 @@ from comfyledger.workers.comfyui.node_check import NodeCheck, held_batches
 from comfyledger.workers.comfyui.renderer import Renderer
 from comfyledger.workers.dispatch import Workers
 from comfyledger.workers.file_source import FileSource
+from comfyledger.workers.inputs.known import Known, lost_to
 from comfyledger.workers.inputs.loaded_bytes import LoadedBytes
 from comfyledger.workers.inputs.remove import InputRemover
 from comfyledger.workers.inputs.retention import InputRetention
@@ -50,11 +51,12 @@ class Background(msgspec.Struct, frozen=True):
     disk_guard: DiskGuard
     inputs: InputStore
     input_retention: InputRetention
+    inputs_lost: Known
 
     async def sweep_and_check(self) -> None:
         """Once before the first batch: remove what a crash left of files, and check the room on the disks."""
         await self.retention.sweep_at_start()
-        await self.inputs.sweep()
+        await self.inputs.sweep(self.inputs_lost)
         await self.disk_guard.look()
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
@@ -98,6 +100,7 @@ def build_background(
         disk_guard=disk_guard,
         inputs=state.inputs,
         input_retention=_input_retention(settings, state, engine, reporter, remover, now_s),
+        inputs_lost=lost_to(reader),
     )
 
 

@@ -13,7 +13,7 @@ from comfyledger.core.decide.recorder import Draft
 from comfyledger.core.decide.sources import has_bytes
 from comfyledger.core.events import InputAdded, InputErased, InputForgotten, InputRemoved, InputSent
 from comfyledger.core.inputs import InputCopy, InputRow, InputUse
-from comfyledger.core.reports import InputGone, InputRemoving, InputReport, InputSending, InputUnused
+from comfyledger.core.reports import InputFound, InputGone, InputRemoving, InputReport, InputSending, InputUnused
 from comfyledger.core.results import Changed, InputKnown, Wanted
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import PromptFixed
@@ -156,6 +156,8 @@ def input_report(draft: Draft, report: InputReport) -> msgspec.Struct | None:
             return _sending(draft, row, report)
         case InputUnused():
             return _unused(draft, row, report)
+        case InputFound():
+            return _found(draft, row)
         case InputRemoving(backend=backend, name=name):
             return Wanted(go=row is not None and _is_removing(row, backend, name))
         case InputGone(backend=backend, name=name, found=found):
@@ -190,7 +192,19 @@ def _unused(draft: Draft, row: InputRow | None, report: InputUnused) -> Wanted:
     if draft.state.input_use(report.sha256).open and report.reason != "missing":
         return Wanted(go=False)
     draft.emit(InputErased(report.sha256, report.reason))
+    if report.reason == "missing":  # a file that comes back must not be deleted for this
+        draft.emit(InputRemoved(report.sha256, "", found=False))
     return Wanted(go=True)
+
+
+def _found(draft: Draft, row: InputRow | None) -> Wanted:
+    """The labels that had it have it again, unless it was forgotten."""
+    if row is None or row.forgetting or row.here == "removing":
+        return Wanted(go=False)
+    for label in row.labels_before if not row.here else ():
+        added = InputAdded(row.sha256, row.size_bytes, row.extension, row.width, row.height, label, row.checked)
+        draft.emit(added)
+    return Wanted(go=bool(row.labels or row.labels_before))
 
 
 def _is_removing(row: InputRow, backend: str, name: str) -> bool:

@@ -25,8 +25,9 @@ Backend = Annotated[
 
 class InputAdded(Event, frozen=True):
     """A client uploaded an input file. Its bytes are checked and on stable storage. The same bytes are the same input;
-    the event comes again for another label, when the daemon had erased them, and when they are added again after
-    five minutes or more: then the time that they stay begins anew."""
+    the event comes again for another label, when the daemon had erased them, when a file that was missing is found
+    again at a start, and when they are added again after five minutes or more: then the time that they stay begins
+    anew."""
 
     sha256: InputSha256
     size_bytes: InputBytes

@@ -17,3 +17,13 @@ def known_to(reader: Reader) -> Known:
         return {row.sha256: row.extension for row in await reader.these_inputs(sha256s) if row.here}
 
     return known
+
+
+def lost_to(reader: Reader) -> Known:
+    """Of these digests, the ones whose bytes the ledger says have gone from here, and that nobody has forgotten."""
+
+    async def lost(sha256s: Sequence[str]) -> Mapping[str, str]:
+        rows = await reader.these_inputs(sha256s)
+        return {row.sha256: row.extension for row in rows if row.labels_before and not row.here and not row.forgetting}
+
+    return lost

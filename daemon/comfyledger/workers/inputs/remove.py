@@ -1,4 +1,5 @@
-"""Deletes inputs from the daemon's own folder, after the event that says that nothing needs them.
+"""Deletes inputs from the daemon's own folder, after the event that says that nothing needs them; and takes back those
+that were lost and are found again.
 
 The deletion is owed until `input_removed` is in the log. So a daemon that dies in between looks again, and finds that
 the file is there or has gone.
@@ -6,12 +7,14 @@ the file is there or has gone.
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from comfyledger import crash_points
-from comfyledger.core.reports import InputGone, InputRemoving
+from comfyledger.core.reports import InputFound, InputGone, InputRemoving
 from comfyledger.core.results import Wanted
-from comfyledger.workers.inputs.store import InputStore
+from comfyledger.workers.inputs.store import InputStore, Removing
 from comfyledger.workers.reporting import Reporter
 from comfyledger.workers.spool.files import NoPlace
 
@@ -30,12 +33,40 @@ class InputRemover:
 
     async def remove(self, sha256: str) -> None:
         """Delete a file if the ledger still says so. Raises SpoolUnusable."""
+        await self._removed(sha256, _Removing(sha256, self._reporter))
+
+    async def take_back(self, sha256: str, extension: str) -> None:
+        """Report a file that is here although the ledger took it for lost. If it is not whole, or nobody wants it, it
+        is deleted. Raises SpoolUnusable.
+        """
+        await self._removed(sha256, _TakingBack(sha256, extension, self._store, self._reporter))
+
+    async def _removed(self, sha256: str, removing: Removing) -> None:
         try:
-            await self._store.remove(sha256, _Removing(sha256, self._reporter))
+            await self._store.remove(sha256, removing)
         except NoPlace as error:
             await self._reporter.stuck(LANE, "not_deleted", error.reason)
         else:
             await self._reporter.works(LANE)
+
+
+class _TakingBack:
+    def __init__(self, sha256: str, extension: str, store: InputStore, reporter: Reporter) -> None:
+        self._sha256 = sha256
+        self._extension = extension
+        self._store = store
+        self._reporter = reporter
+
+    async def is_unwanted(self) -> bool:
+        file = await asyncio.to_thread(self._store.open, self._sha256, self._extension)
+        if file is None:
+            return True
+        file.close()
+        answer = await self._reporter.report(InputFound(self._sha256))
+        return isinstance(answer, Wanted) and not answer.go
+
+    async def record(self, *, found: bool) -> None:
+        """The ledger says already that it is not here."""
 
 
 class _Removing:

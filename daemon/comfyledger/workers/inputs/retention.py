@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, Literal, Protocol
 
 import structlog
@@ -81,6 +82,7 @@ class InputRetention:
 
     async def run(self) -> None:
         """Sweep until cancelled. If the ledger or the disk is in trouble, that is logged and tried again later."""
+        await self._quietly(self.take_back)
         await self._quietly(self.report_missing)
         while True:
             self._wake.clear()
@@ -105,16 +107,32 @@ class InputRetention:
 
     # ---- what goes
 
+    async def take_back(self) -> int:
+        """Report the files that are here again and whole, so that they can be used; delete the others. Returns how many
+        files were looked at.
+        """
+        back = dict(self._store.back)
+        for sha256, extension in back.items():
+            await self._remover.take_back(sha256, extension)
+            self._store.back.pop(sha256, None)
+        if back:
+            log.warning("inputs.found_again", inputs=len(back))
+        return len(back)
+
     async def report_missing(self) -> int:
         """Report the inputs whose files are not here. Who adds one again may use it again. Returns how many."""
         after, missing = "", 0
         while rows := await self._reader.inputs_kept(after, PAGE):
             sizes, after = self._store.sizes, rows[-1].sha256
             gone = [row.sha256 for row in rows if row.here == "kept" and row.sha256 not in sizes]
-            missing += await self._report(gone, "missing")
+            missing += sum(await asyncio.gather(*map(self._report_missing, gone)))
         if missing:
             log.warning("inputs.missing", inputs=missing)
         return missing
+
+    async def _report_missing(self, sha256: str) -> bool:
+        answer = await self._store.if_missing(sha256, partial(self._reporter.report, InputUnused(sha256, "missing")))
+        return isinstance(answer, Wanted) and answer.go
 
     async def clear(self) -> int:
         """Report what was forgotten, what nothing has needed for long enough, and what is above the quota.

@@ -101,6 +101,8 @@ class InputStore:
         self._rooted: set[str] = set()
         """Folders whose names in the root are on stable storage."""
         self._turns: dict[str, Turn] = {}
+        self.back: dict[str, str] = {}
+        """Digests and extensions of files that the ledger took for lost, and that a sweep has found."""
         self.make_room: Callable[[int], Awaitable[None]] | None = None
         """Called before a file of so many bytes is kept, to remove others that nothing needs."""
         self._failure: SpoolUnusable | None = None
@@ -272,6 +274,11 @@ class InputStore:
         """Whether somebody adds these bytes, who may wait for room."""
         return sha256 in self._turns and self._turns[sha256].adders > 0
 
+    async def if_missing(self, sha256: str, report: Callable[[], Awaitable[T]]) -> T | None:
+        """What `report` returns, if there is no such file and nobody adds it meanwhile; else None."""
+        async with self._turn(sha256):
+            return await report() if sha256 not in self._sizes else None
+
     def _discard(self, sha256: str) -> bool:
         crash_points.at("input.deleting")
         gone = folder.discard_each(self._root, sha256)
@@ -279,8 +286,9 @@ class InputStore:
             sync_folder(gone[0].parent)
         return bool(gone)
 
-    async def sweep(self) -> int:
-        """Delete temporaries, and files that the ledger does not know; count strikes, and learn what is here.
+    async def sweep(self, lost: Known | None = None) -> int:
+        """Delete temporaries, and files that the ledger does not know; count strikes, and learn what is here. What the
+        ledger took for `lost` stays and is in `back`: its disk may not have been mounted for a while.
 
         Call it at the start, before anything is added. Returns how many files it deleted. Files that are not named
         like ours stay. Raises OSError.
@@ -288,16 +296,18 @@ class InputStore:
         names = await asyncio.to_thread(folder.names_in, self._root)
         gone = await asyncio.to_thread(self._sweep_temporaries, self._root)
         for shard in filter(folder.SHARD.fullmatch, names):
-            gone += await self._sweep_shard(self._root / shard)
+            gone += await self._sweep_shard(self._root / shard, lost)
         if gone:
             log.info("inputs.swept", files=gone)
         return gone
 
-    async def _sweep_shard(self, shard: Path) -> int:
+    async def _sweep_shard(self, shard: Path, lost: Known | None) -> int:
         gone = await asyncio.to_thread(self._sweep_temporaries, shard)
         found = await asyncio.to_thread(folder.found_in, shard)
-        known = await self._known([one.sha256 for one in found])
-        wanted = {one for one in found if known.get(one.sha256) == one.extension}
+        names = [one.sha256 for one in found]
+        known, back = await self._known(names), await lost(names) if lost is not None else {}
+        self.back |= {one.sha256: one.extension for one in found if back.get(one.sha256) == one.extension}
+        wanted = {one for one in found if {**back, **known}.get(one.sha256) == one.extension}
         self._sizes |= {one.sha256: one.size_bytes for one in wanted}
         unwanted = [self.path_of(one.sha256, one.extension) for one in found if one not in wanted]
         return gone + await asyncio.to_thread(folder.discard_all, unwanted)

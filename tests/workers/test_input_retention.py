@@ -25,7 +25,7 @@ from comfyledger.workers.media.media_file import ProvedFile
 from support.core_builders import PlainLedger, forget, loading, one_stored, submit
 from support.input_files import digest, opened
 from support.spool_files import image, stream
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 FILES = [image(colour=colour) for colour in range(9)]
 SIZE = len(FILES[0])
@@ -262,7 +262,7 @@ async def test_files_that_come_at_once_make_room_without_waiting_for_each_other(
     for number in range(4):
         await house.add(number)
     house.ledger.now_ms += YOUNG_MS
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         ends = await asyncio.gather(
             *(house.add(number) for number in (4, 5)),
             *(house.add(number, "other") for number in (0, 1, 2, 3)),
@@ -291,7 +291,7 @@ async def test_who_adds_what_was_just_to_make_room_does_not_stop_who_needs_it(
         return answer
 
     monkeypatch.setattr(house, "report", reported)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(NoRoom):
             await house.add(2)
         await adding[0]

@@ -25,7 +25,7 @@ from comfyledger.workers.spool.files import NoPlace
 from support.input_files import Book, Client, Remover, add, digest, opened
 from support.media_builders import wav
 from support.spool_files import image, stream
-from support.waiting import until
+from support.waiting import DEADLINE_S, until
 
 PNG = image()
 
@@ -247,7 +247,7 @@ async def test_a_failed_fsync_ends_the_process(
     with pytest.raises(SpoolUnusable):
         await add(store, client)
     with pytest.raises(SpoolUnusable, match="could not be synced"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             await watching
 
 

@@ -304,7 +304,7 @@ def full() -> Metrics:
     standing = OpenWorkSummary({"open": 1}, {"kept": 1}, {}, {"upload": 1}, oldest_ms=5)
     backend = BackendInfo("main", "u", connected=True, work=BackendWork(2, ended={"finished": 1}))
     now = Now("1", 1, standing, {"report": 1}, ("spool",), (backend,), {"folder": True}, 1, True, {"spool": 1})
-    metrics.page(msgspec.structs.replace(now, removals={"inputs": 1}))
+    metrics.page(msgspec.structs.replace(now, removals={"inputs": 1}, input_uploads={"main": (2, 9)}))
     return metrics
 
 

@@ -53,6 +53,7 @@ async def test_a_file_arrives_as_it_is_in_place_of_another(pair: tuple[InputFold
     await comfyui.upload(NAME, io.BytesIO(body), len(body))
     assert server.path(NAME).read_bytes() == body
     assert server.fields == {"type": "input", "subfolder": "comfyledger/ab", "overwrite": "true"}
+    assert (comfyui.files_uploaded, comfyui.bytes_uploaded) == (1, len(body))
 
 
 async def test_a_name_at_the_top_level_has_no_subfolder(pair: tuple[InputFolder, ComfyUI]) -> None:

@@ -81,6 +81,8 @@ class ComfyUI:
         self._base_s = request_timeout_s
         self._min_bytes_per_s = transfer_min_bytes_per_s
         self._knows_jobs: bool | None = None
+        self.files_uploaded = self.bytes_uploaded = 0
+        """What it has taken into its input folder."""
 
     @property
     def websocket_url(self) -> str:
@@ -227,6 +229,7 @@ class ComfyUI:
         if 300 <= status < 400:
             raise _no_answer(status, answer)
         check_taken(name, size_bytes, status, answer)
+        self.files_uploaded, self.bytes_uploaded = self.files_uploaded + 1, self.bytes_uploaded + size_bytes
 
     @asynccontextmanager
     async def _viewed(self, file: ViewFile, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:

@@ -42,6 +42,8 @@ class Now(msgspec.Struct, frozen=True):
     inputs_bytes: int = 0
     removals: dict[str, int] = {}
     """Inputs that are still to be removed, by lane."""
+    input_uploads: dict[str, tuple[int, int]] = {}
+    """Files and bytes that went into the input folder of each ComfyUI, by name."""
 
 
 class Gauges(Collector):
@@ -68,6 +70,8 @@ class Gauges(Collector):
         yield from self._work(now.standing)
         yield from self._lanes(now)
         yield from self._comfyui(now.backends)
+        for place, name in enumerate(("comfyui_input_uploads", "comfyui_input_bytes")):
+            yield _counter(name, {backend: sent[place] for backend, sent in now.input_uploads.items()})
 
     def _work(self, standing: OpenWorkSummary) -> Iterator[Metric]:
         oldest = {} if standing.oldest_ms is None else {(): standing.oldest_ms / 1000}
@@ -87,10 +91,7 @@ class Gauges(Collector):
 
     def _comfyui(self, backends: tuple[BackendInfo, ...]) -> Iterator[Metric]:
         def counted(name: str, field: str) -> Metric:
-            family = CounterMetricFamily(f"comfyledger_comfyui_{name}", HELP[f"comfyui_{name}"], labels=("backend",))
-            for backend in backends:
-                family.add_metric((backend.name,), getattr(backend, field))
-            return family
+            return _counter(f"comfyui_{name}", {backend.name: getattr(backend, field) for backend in backends})
 
         connected = {(backend.name,): backend.connected for backend in backends}
         yield _gauge("comfyui_connected", connected, "backend")
@@ -99,6 +100,14 @@ class Gauges(Collector):
         yield counted("reconnects", "reconnects")
         yield counted("deaf_sockets", "deaf")
         yield counted("sweeps", "sweeps")
+
+
+def _counter(name: str, samples: Mapping[str, int]) -> Metric:
+    """A counter of each ComfyUI, by name."""
+    family = CounterMetricFamily(f"comfyledger_{name}", HELP[name], labels=("backend",))
+    for backend, count in samples.items():
+        family.add_metric((backend,), count)
+    return family
 
 
 def _gauge(name: str, samples: Mapping[Any, float], *labels: str) -> Metric:

@@ -54,6 +54,11 @@ HELP: Final = {
     ),
     "comfyui_prompts": "Runs that ended at each ComfyUI, by outcome, as in comfyledger_prompt_attempts_total.",
     "comfyui_reconnects": "Connections to ComfyUI after the first.",
+    "comfyui_input_uploads": (
+        "Files that were uploaded into ComfyUI's input folder: input files, images that others are made from, and what "
+        "overwrites forgotten ones."
+    ),
+    "comfyui_input_bytes": "Bytes of the files that were uploaded into ComfyUI's input folder.",
     "comfyui_deaf_sockets": "Websockets that were replaced because they were open and silent.",
     "comfyui_sweeps": "How often prompts were looked up because the websocket said nothing about them.",
     "events": "Events appended to the log, by kind.",

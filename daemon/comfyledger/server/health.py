@@ -40,6 +40,7 @@ async def now_of(context: Context, connections: int) -> Now:
         inputs=context.inputs.files,
         inputs_bytes=context.inputs.used_bytes,
         removals=_removals(context, standing),
+        input_uploads={name: (one.files_uploaded, one.bytes_uploaded) for name, one in context.comfyui.items()},
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from comfyledger import wire
 from comfyledger.admission.allowed_backends import backends_for, refused_by_all
 from comfyledger.comfyui.client import ComfyUI
-from comfyledger.comfyui.node_classes import Known
+from comfyledger.comfyui.node_classes import Known, NodeClasses
 from comfyledger.comfyui.object_info import read_object_info
 from comfyledger.comfyui.transfer import NotReached
 from comfyledger.core.scheduling.fit_words import TOLD_MAX, told_of_all
@@ -238,6 +238,13 @@ async def test_a_batch_is_held_only_when_no_comfyui_is_left_and_continues_at_any
     two: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("comfyledger.comfyui.node_classes.FRESH_S", 0.0)
+    ask, asked = NodeClasses.next, list[NodeClasses]()
+
+    async def noted(classes: NodeClasses, now: float) -> Any:
+        asked.append(classes)
+        return await ask(classes, now)
+
+    monkeypatch.setattr(NodeClasses, "next", noted)
     async with two.app() as app:
         await app.ask("pause", scope="everything")
         batch_id = (await app.submit("r1", **SMALL))["batch_id"]
@@ -251,10 +258,12 @@ async def test_a_batch_is_held_only_when_no_comfyui_is_left_and_continues_at_any
 
         batch = await until(held, "the batch is held")
         assert "EmptyImage" in batch["held_text"]
+        assert not asked
         two.sims["big"]._installed.change({}, [])
         await app.ask("resume", scope=f"batch:{batch_id}")
         (batch,) = await app.settled(batch_id)
         sent = of_kind(await app.log(), "prompt_submitting")
     assert batch["stored"] == 1
     assert [one["data"]["backend"] for one in sent] == ["big"]
+    assert set(asked) == set(two.context.node_classes.values()), "each is asked after the batch was resumed"
     assert not any(request.path == "/prompt" for request in two.sims["main"].ledger.requests)

@@ -411,6 +411,15 @@ def test_a_refusal_says_in_one_sentence_what_is_wrong() -> None:
     assert len(bad_width.words(40)) == 40
 
 
+def test_a_refusal_says_which_kinds_of_mistakes_it_is_about_and_where() -> None:
+    calls = [entry for entry in recorded("invalid", "http") if entry["path"] == "/prompt"]
+    refusals = [answers.parse_prompt_answer(c["status"], json.dumps(c["response"])) for c in calls]
+    said = [one.mistakes() for one in refusals if isinstance(one, answers.RefusalAnswer)]
+    assert said[0] == [("missing_node_type", "")]
+    assert said[2] == [("invalid_input_type", "1.width"), ("required_input_missing", "1.color")]
+    assert not any(said[1:2] + said[3:]), "what no node is about says nothing of this ComfyUI"
+
+
 def test_a_refusal_may_be_plain_text() -> None:
     refusal = answers.parse_prompt_answer(500, b"500 Internal Server Error")
     assert isinstance(refusal, answers.RefusalAnswer)

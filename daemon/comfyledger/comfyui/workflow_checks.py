@@ -14,12 +14,15 @@ from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph.nodes import Graph, upstream
 from comfyledger.comfyui.graph.plan import Plan, addresses_of_the_run
+from comfyledger.comfyui.graph.seeds import seed_range
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.errors import NodeMistake
 
 CheckLevel = Literal["full", "classes", "off"]
 """As in `[limits] check_workflows`."""
 RESULTS_KEPT: Final = 256
+SeedRange = tuple[int, int] | None
+"""The smallest and the largest seed; None for every seed that there is."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -81,6 +84,7 @@ class WorkflowChecks:
         self.level = level
         self._found: Recent[tuple[Hashable, ...], _Found] = Recent(RESULTS_KEPT)
         self._unknown: Recent[tuple[str, str], frozenset[str]] = Recent(RESULTS_KEPT)
+        self._seeds: Recent[tuple[Hashable, ...], tuple[SeedRange]] = Recent(RESULTS_KEPT)
 
     def mistakes(
         self,
@@ -114,6 +118,14 @@ class WorkflowChecks:
         level: checks.Level = "full" if self.level == "full" else "classes"
         mistakes = checks.find_mistakes(graph, outputs, info, filled=filled, level=level)
         return _Found(mistakes, frozenset(upstream(graph, outputs)))
+
+    def seed_range(self, template: Template, info: ObjectInfo) -> SeedRange:
+        """The seeds that a ComfyUI takes where the plan fills them in. Raises Refused (seed_out_of_range) if none."""
+        key = (template.key, info.digest, template.plan.seeds)
+        found = self._seeds.get(key)
+        if found is None:
+            found = self._seeds.put(key, (seed_range(template.graph, template.plan.seeds, info),))
+        return found[0]
 
     def unneeded_unknown(self, template: Template, info: ObjectInfo) -> frozenset[str]:
         """The nodes that feed no output and whose class ComfyUI lacks. It refuses a graph for any such node."""

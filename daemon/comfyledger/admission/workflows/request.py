@@ -17,15 +17,12 @@ from comfyledger.admission.workflows.prepared import converted_before, ready
 from comfyledger.admission.workflows.ready import below
 from comfyledger.comfyui.graph import checks
 from comfyledger.comfyui.graph import read as graphs
-from comfyledger.comfyui.graph.seeds import seed_range
 from comfyledger.comfyui.node_classes import Known
-from comfyledger.comfyui.workflow_checks import Template
+from comfyledger.comfyui.workflow_checks import SeedRange, Template
 from comfyledger.errors import Refused
 from comfyledger.queries.dependencies import Dependencies, ReadyWorkflow, WorkflowSource
 from comfyledger.settings import CharacterDefaults
 
-SeedRange = tuple[int, int] | None
-"""The smallest and the largest seed; None for every seed that there is."""
 NONE_IN_COMMON: Final = (1, 0)
 
 
@@ -102,16 +99,22 @@ class Request:
 
         Raises Refused if this one would not take it.
         """
-        if made is None:
-            made = await self._made(known)
-            takes = made.workflow.plan.seed_range
-        else:
-            plan = made.workflow.plan
-            takes = seed_range(made.workflow.graph, plan.seeds, known.info)
-            planned = replace(made.workflow, plan=replace(plan, seed_range=takes))
-            check_seeds_fit(self._message, shots_asked(self._message, self._context.policy.quantity_max), planned)
-        await self._context.tools.large_graphs.run(len(self._raw), partial(self._check, made, known))
-        return made, takes
+        run = self._context.tools.large_graphs.run
+        if made is not None:
+            return made, await run(len(self._raw), partial(self._check_as_planned, made, known))
+        made = await self._made(known)
+        await run(len(self._raw), partial(self._check, made, known))
+        return made, made.workflow.plan.seed_range
+
+    def _check_as_planned(self, made: admit.Admitted, known: Known) -> SeedRange:
+        """Check what was made for another ComfyUI. Returns the seeds that this one takes. Raises Refused."""
+        workflow = made.workflow
+        template = Template(workflow.key, workflow.graph, workflow.plan)
+        takes = self._context.tools.checks.seed_range(template, known.info)
+        planned = replace(workflow, plan=replace(workflow.plan, seed_range=takes))
+        check_seeds_fit(self._message, shots_asked(self._message, self._context.policy.quantity_max), planned)
+        self._check(made, known)
+        return takes
 
     async def admitted_unchecked(self, known: Known | None) -> admit.Admitted:
         """As ComfyUI was when it was seen last, or else as any ComfyUI. Raises Refused."""

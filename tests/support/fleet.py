@@ -11,15 +11,15 @@ from support.processes import SWEEP_S, House, StandIn
 class Fleet(House):
     """`comfyui` is the first of the stand-ins."""
 
-    def __init__(self, folder: Path, names: Iterable[str] = ("a", "b")) -> None:
+    def __init__(self, folder: Path, names: Iterable[str] = ("a", "b"), seconds_per_image: float = 0.0) -> None:
         super().__init__(folder)
-        self.standins = {name: self._made(folder / name) for name in names}
+        self.standins = {name: self._made(folder / name, seconds_per_image) for name in names}
         self.comfyui = next(iter(self.standins.values()))
 
     @staticmethod
-    def _made(folder: Path) -> StandIn:
+    def _made(folder: Path, seconds_per_image: float) -> StandIn:
         folder.mkdir()
-        return StandIn(folder, 0.0)
+        return StandIn(folder, seconds_per_image)
 
     async def begin_all(
         self,

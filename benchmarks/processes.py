@@ -83,13 +83,15 @@ class Daemon:
 
 
 @contextmanager
-def daemon(folder: Path, comfyui: str = "http://127.0.0.1:9", door: str = "") -> Iterator[Daemon]:
-    """A daemon for a ComfyUI, with a folder store. `door`: further keys of that section."""
+def daemon(folder: Path, comfyui: str | Sequence[str] = "http://127.0.0.1:9", door: str = "") -> Iterator[Daemon]:
+    """A daemon for one ComfyUI or several, with a folder store. `door`: further keys of that section."""
     config = folder / "config.toml"
+    named = {"main": comfyui} if isinstance(comfyui, str) else {f"gpu{at}": url for at, url in enumerate(comfyui)}
+    sections = "".join(f'[comfyui.{name}]\nurl = "{url}"\n' for name, url in named.items())
     config.write_text(
         'state_dir = "state"\nfirst_use = "trust"\n[door]\nport = 0\nframes_per_second_max = 1_000_000\n'
         f"{door}\n"
-        f'[logging]\nlevel = "error"\n[comfyui.main]\nurl = "{comfyui}"\n'
+        f'[logging]\nlevel = "error"\n{sections}'
         f'[stores.folder]\nkind = "folder"\nroot = "images"\n'
     )
     with process(["-m", "comfyledger", "run", "--config", str(config)], folder / "daemon.log") as running:

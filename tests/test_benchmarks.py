@@ -49,6 +49,7 @@ def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
         | {"append.1", "append.1.sqlite"},
         "door.py": {f"door.{clients}.{what}" for clients in (1, 100) for what in ("median", "p99", "http")},
         "whole.py": {"whole.images", "whole.limit", "whole.cpu", "whole.heard", "whole.idle"},
+        "backends.py": {"backends.busy", "backends.cpu", "backends.memory"},
         "subscribers.py": {"subscribers.1", "subscribers.100", "subscribers.1000", "subscribers.memory.1000"},
         "memory.py": {"memory.images"},
         "open_images.py": {"open_images.report"},
@@ -66,6 +67,10 @@ def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
     [
         (("open_images.py", "--images", "200", "--users", "5", "--rounds", "1"), {"open_images.report"}),
         (("folders.py", "--images", "100", "--rounds", "1"), {"folders.save", "folders.shared", "folders.put"}),
+        (
+            ("backends.py", "--backends", "3", "--seconds", "0.05", "--images", "24"),
+            {"backends.busy", "backends.cpu", "backends.memory"},
+        ),
     ],
 )
 def test_a_benchmark_says_what_it_compares_with(words: tuple[str, ...], names: set[str]) -> None:

@@ -199,10 +199,11 @@ class Daemon(msgspec.Struct, frozen=True):
     preparer: StorePreparer
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
-        """What runs until it is cancelled."""
+        """What runs until it is cancelled, or has nothing more to do."""
         engine = self.context.engine.run(self.background.workers.perform, self.background.asker.ask)
         watching = [backend.watcher.run() for backend in self.backends.values()]
-        return [engine, *self.background.loops(), self.preparer.run(), self.context.metrics.watch_loop(), *watching]
+        released, lag = self.background.workers.release_removed(), self.context.metrics.watch_loop()
+        return [engine, released, *self.background.loops(), self.preparer.run(), lag, *watching]
 
 
 async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = SILENT) -> Daemon:

@@ -22,6 +22,7 @@ from comfyledger.core.scheduling.effects import (
     SubmitPrompt,
     UploadImage,
 )
+from comfyledger.core.values import backend_lane
 from comfyledger.errors import Unusable
 from comfyledger.workers.comfyui.outcomes import report_of
 from comfyledger.workers.comfyui.renderer import Renderer
@@ -64,6 +65,13 @@ class Workers(msgspec.Struct, frozen=True):
                 await self.sources.find(effect)
             case _:
                 raise TypeError(f"no worker runs {type(effect).__name__}")
+
+    async def release_removed(self) -> None:
+        """Once at a start: a ComfyUI that was removed from the configuration in trouble, and has nothing of ours, would
+        never be reported to work again."""
+        for backend in self.reporter.backends_in_trouble():
+            if backend not in self.renderers and not self.reporter.has_work(backend):
+                await self.reporter.works(backend_lane(backend))
 
     async def _with_store(self, effect: UploadImage | DeleteImage, work: Coroutine[Any, Any, None]) -> None:
         """An unexpected error pauses the store's lane with its reason, so that the effect does not stay in progress."""

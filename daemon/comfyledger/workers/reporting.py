@@ -17,7 +17,7 @@ import structlog
 from comfyledger.core.reports import LaneStuck, LaneWorks, Report
 from comfyledger.core.rows import BatchRow
 from comfyledger.core.scheduling.fit import Fit
-from comfyledger.core.values import Blob, blob_of
+from comfyledger.core.values import Blob, backend_lane, blob_of
 from comfyledger.engine import Engine
 from comfyledger.plugin_api import LaneFault
 from comfyledger.settings import MASK
@@ -112,6 +112,11 @@ class Reporter:
 
     def in_trouble(self, lane: str) -> bool:
         return self._view.in_trouble(lane)
+
+    def backends_in_trouble(self) -> list[str]:
+        """The names of the ComfyUIs whose lanes are in trouble, those that were removed among them."""
+        lanes = (lane.partition("/") for lane in self._view.open_work().troubles)
+        return [name for kind, _, name in lanes if backend_lane(name) == f"{kind}/{name}"]
 
     def has_work(self, backend: str) -> bool:
         """Whether a ComfyUI has prompts or files of ours, or inputs that are to be removed there."""

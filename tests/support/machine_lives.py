@@ -122,6 +122,7 @@ class Lives(RuleBasedStateMachine):
     async def goes_back(self, past: Past, lost: bool) -> None:
         """`lost`: nothing is left of the old ledger; then the margin must be above all that was given."""
         await self.life.stop()
+        goes_on = log_of(self.life.path)[: len(past.log)] == past.log
         if lost:
             for file in self.life.path.parent.glob("ledger.db*"):
                 file.unlink()
@@ -129,7 +130,7 @@ class Lives(RuleBasedStateMachine):
         restored = await restore(self.wanted(past.file, margin), silent)
         assert (restored.position_before, restored.aside == "") == (len(past.log), lost)
         assert log_of(self.life.path)[: len(past.log)] == past.log
-        after = self.recall(past, lost, margin)
+        after = self.recall(past, lost, goes_on, margin)
         await self.open(self.life.path)
         assert self.life.engine.view.epoch == f"life {self.lives}"
         await self.ask_both(past, after)
@@ -140,15 +141,19 @@ class Lives(RuleBasedStateMachine):
         epoch, now_ms = f"life {self.lives}", NOW_MS + self.lives * 1_000
         return Wanted(file, path, spool, None, epoch, now_ms, by="cli", margin=margin, replace=True)
 
-    def recall(self, past: Past, lost: bool, margin: int) -> list[SubmitBatch]:
-        """The model as it was then. Returns the batches that were answered after it."""
+    def recall(self, past: Past, lost: bool, goes_on: bool, margin: int) -> list[SubmitBatch]:
+        """The model as it was then. Returns the batches that were answered after it.
+
+        `goes_on`: the old ledger continued the backup. Another one does not tell of every series that began after it.
+        """
         states, _ = at_a_glance(self.life.path)
         rows = {KEYS[row.key]: row for row in in_series(self.life.path)}
         model = copy.deepcopy(past.model)
         model.images = self.model.forgotten_since(model.images, set() if lost else FORGOTTEN, states)
         model.held -= {batch for batch in model.held if model.settled(batch)}
         model.ever = self.model.ever
-        model.first = past.model.first + margin if lost else max(self.model.first, past.model.first)
+        first = past.model.first if lost else max(self.model.first, past.model.first)
+        model.first = first if goes_on and not lost else first + margin
         model.goes_on_with({series: row.next for series, row in rows.items()}, 0 if lost else margin)
         model.unasked = {series for series, row in rows.items() if not row.open}
         after = self.answered[len(past.answered) :] if self.answered[: len(past.answered)] == past.answered else []

@@ -64,6 +64,15 @@ def test_what_nobody_may_run_any_more_waits_and_disturbs_nobody() -> None:
     assert [batch for batch, _, _ in where(lived.take())] == ["b2"]
 
 
+def test_a_queue_goes_with_its_last_prompt() -> None:
+    lived = engine(submit("b1", 1), submit("b2", 1, needs=("flux",)), submit("b3", 1, needs=("48gb",)))
+    assert len(lived.owed._queue._queues) == 3
+    lived.given(hold("b3"))
+    assert len(lived.owed._queue._queues) == 2
+    lived.take()
+    assert lived.owed._queue._queues == {}
+
+
 def test_what_a_backend_refuses_goes_to_the_others_at_once() -> None:
     lived = engine(submit("b1", 1))
     (first,) = lived.take()

@@ -1,7 +1,7 @@
 """Whose prompt is next: round-robin over users, then over each user's batches, in three priorities that age.
 
-One rotation serves one backend. It holds only prompts that may go now; what is held or paused is taken out and put
-back. Every operation costs the same however much is waiting.
+One queue has the prompts that the same backends may take. It holds only prompts that may go now; what is held or paused
+is taken out and put back. Every operation costs the same however much is waiting.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ class FairQueue:
     def __init__(self, age_ms: int) -> None:
         self._age_ms = age_ms
         self._rings = tuple(_Ring() for _ in range(PRIORITIES))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits. Then it is as a new one."""
+        return not any(ring.users for ring in self._rings)
 
     def add(self, priority: int, user: str, batch_id: str, prompt: int, now_ms: int) -> None:
         ring = self._rings[priority]

@@ -61,7 +61,7 @@ class PromptQueue:
                 del self._alone[backend]
                 return
         self._queue(bound).discard(batch.priority, batch.user_key, batch.batch_id, row.index)
-        self._left(batch.user_key)
+        self._left(bound, batch.user_key)
 
     def count_place(self, backend: str, prompt: PromptId, *, taken: bool) -> None:
         """Whether a prompt takes one of the places of a backend."""
@@ -105,15 +105,20 @@ class PromptQueue:
             return None
         _, _, _, name, user = min(order)
         self._take_turn(user)
-        self._left(user)
-        return self._queue(name).pick(now_ms)
+        picked = self._queue(name).pick(now_ms)
+        self._left(name, user)
+        return picked
 
     def _take_turn(self, user: str) -> None:
         self._clock += 1
         self._turns[user] = self._clock
 
-    def _left(self, user: str) -> None:
-        """A prompt of a user does not wait any more."""
+    def _left(self, backends: Backends, user: str) -> None:
+        """A prompt of a user does not wait any more in the queue of these backends. An empty queue goes: which backends
+        may take the same changes over the months.
+        """
+        if self._queue(backends).is_empty:
+            del self._queues[backends]
         self._waiting[user] -= 1
         if not self._waiting[user]:
             del self._waiting[user], self._turns[user]

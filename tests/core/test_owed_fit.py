@@ -139,6 +139,9 @@ def test_a_batch_that_continues_may_go_everywhere_again() -> None:
 def test_a_suspect_stays_where_it_struck_even_if_that_backend_refuses_it() -> None:
     lived = engine(submit("b1", 1), rendering(1), fallen(1))
     refuse(lived, "main")
+    batch, row = lived.ledger.batch("b1"), lived.ledger.prompt(1, "b1")
+    assert lived.owed.fit.elsewhere(batch, row, "main") == (), "its batch is held, so it is not tried for ever"
+    assert lived.owed.fit.elsewhere(batch, replace(row, strikes=0), "main") == ("big", "far")
     assert where(lived.take()) == [("b1", 1, "main")]
 
 

@@ -51,6 +51,11 @@ class Fit:
             return (row.backend,)
         return self.left(batch, row) or self.allowed(batch)
 
+    def elsewhere(self, batch: BatchRow, row: PromptRow, backend: str) -> tuple[str, ...]:
+        """The other backends that may take a prompt which this one refuses; none for a suspect, which stays here."""
+        stays = row.strikes and row.backend in self._tags
+        return () if stays else tuple(name for name in self.left(batch, row) if name != backend)
+
     def left(self, batch: BatchRow, row: PromptRow) -> tuple[str, ...]:
         """The backends that its batch allows and that have not refused a prompt."""
         names, refused = self.allowed(batch), self._refused.get(batch.template)

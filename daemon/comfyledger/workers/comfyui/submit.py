@@ -289,8 +289,7 @@ class Submitter:
         by_inputs = all(address in parts.inputs for address in at)
         inputs = (parts.prompt.inputs or ALL_INPUTS) if by_inputs else ALL_INPUTS
         self._reporter.refuse(effect.backend, parts.batch, inputs, why)
-        others = self._reporter.fit.left(parts.batch, parts.prompt)
-        return tuple(name for name in others if name != effect.backend)
+        return self._reporter.fit.elsewhere(parts.batch, parts.prompt, effect.backend)
 
     async def _fits(self, effect: SubmitPrompt, parts: Parts) -> bool:
         """Whether ComfyUI would take the prompt. If not, it goes to another, or if there is none, its batch is held."""

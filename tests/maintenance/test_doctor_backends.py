@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,18 @@ OTHER = Diagnosis("comfyui x", "warning", "Workflow w: a.safetensors is missing.
 
 
 def of_workflow(**found: list[Diagnosis]) -> Diagnosis:
-    (one,) = backends.of_workflows(["w"], {name: {"w": said} for name, said in found.items()})
+    (one,) = backends.of_workflows({"w": list(found)}, {name: {"w": said} for name, said in found.items()})
     return one
+
+
+def test_a_workflow_is_compared_with_those_that_have_its_tags() -> None:
+    fits = {"a": {"w": [FINE]}, "b": {"w": [LACKS]}}
+    (one,) = backends.of_workflows({"w": ["a"]}, fits)
+    assert (one.verdict, one.sentence) == ("ok", "Workflow w fits all ComfyUIs that have its tags: a.")
+    (one,) = backends.of_workflows({"w": ["b"]}, fits)
+    assert one.sentence.startswith("Workflow w fits no ComfyUI that has its tags. b: It lacks Foo.")
+    (one,) = backends.of_workflows({"w": ["away"]}, fits)
+    assert (one.verdict, one.mend) == ("warning", "[comfyui.NAME] tags, or [workflows.w] needs")
 
 
 def test_a_workflow_that_fits_everywhere_is_one_line() -> None:
@@ -67,12 +78,14 @@ async def test_every_comfyui_is_reached_and_all_are_compared(loaded: Any, tmp_pa
         big, small = [await stack.enter_async_context(await server.serve(options)) for _ in range(2)]
         small._installed.change(None, ["EmptyImage"])
         lines = f"output_dir = '{tmp_path}'\n[comfyui.big]\nurl = '{big.url}'\noutput_dir = '{tmp_path}/.'\n"
-        settings = loaded(f"{lines}[comfyui.small]\nurl = '{small.url}'\n")
-        found = await run.examine(settings, {"mine": Planned(*plan_workflow(graph))}, ids, probe=False)
+        (tmp_path / "mine.json").write_text(json.dumps(graph))
+        more = f"[comfyui.small]\nurl = '{small.url}'\n[workflows.empty-image]\nfile = 'mine.json'\n"
+        settings = loaded(lines + more)
+        found = await run.examine(settings, {"empty-image": Planned(*plan_workflow(graph))}, ids, probe=False)
     assert verdicts(about(found, "comfyui main")) == ["failure"]
     assert set(verdicts(about(found, "comfyui big"))) == set(verdicts(about(found, "comfyui small"))) == {"ok"}
     (one,) = about(found, "workflows")
-    assert one.sentence.startswith("Workflow mine fits big only. small: Node 1 (EmptyImage)")
+    assert one.sentence.startswith("Workflow empty-image fits big only. small: Node 1 (EmptyImage)")
     assert any("main, big share" in line.sentence for line in about(found, "output main"))
     (clock,) = about(found, "clock")
     assert clock.sentence.endswith("agrees with 2 ComfyUIs.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from comfyledger.maintenance.doctor.judge import Diagnosis
@@ -54,15 +54,25 @@ def of_prompts_left(prompts: Mapping[str, int], configured: Collection[str]) -> 
     ]
 
 
-def of_workflows(workflows: Iterable[str], fits: Mapping[str, Fits]) -> list[Diagnosis]:
-    """A line for each workflow. `fits`: by the name of each ComfyUI that could be asked."""
-    return [_of_workflow(name, {backend: one[name] for backend, one in fits.items()}) for name in workflows if fits]
+def of_workflows(allowed: Mapping[str, Collection[str]], fits: Mapping[str, Fits]) -> list[Diagnosis]:
+    """A line for each workflow. `allowed`: the ComfyUIs that have the tags that it needs, by its name. `fits`: by the
+    name of each ComfyUI that could be asked."""
+    return [
+        _of_workflow(name, len(fits), {backend: one[name] for backend, one in fits.items() if backend in backends})
+        for name, backends in allowed.items()
+        if fits
+    ]
 
 
-def _of_workflow(name: str, found: Fits) -> Diagnosis:
+def _of_workflow(name: str, asked: int, found: Fits) -> Diagnosis:
+    """`asked`: how many ComfyUIs were asked. `found`: what those say that have the tags."""
+    if not found:
+        text = f"Workflow {name} needs tags that no ComfyUI has that could be asked."
+        return Diagnosis(AREA, "warning", text, f"[comfyui.NAME] tags, or [workflows.{name}] needs")
     lacking = {backend: bad for backend, said in found.items() if (bad := [one for one in said if one.verdict != "ok"])}
+    tagged = " that have its tags" if len(found) < asked else ""
     if not lacking:
-        return Diagnosis(AREA, "ok", f"Workflow {name} fits all ComfyUIs: {', '.join(found)}.")
+        return Diagnosis(AREA, "ok", f"Workflow {name} fits all ComfyUIs{tagged}: {', '.join(found)}.")
     fitting = [backend for backend in found if backend not in lacking]
     why = " ".join(_lacks(name, backend, bad) for backend, bad in list(lacking.items())[:LACKING_SHOWN])
     more = f" {len(lacking) - LACKING_SHOWN} more lack something." if len(lacking) > LACKING_SHOWN else ""
@@ -71,7 +81,7 @@ def _of_workflow(name: str, found: Fits) -> Diagnosis:
             AREA, "warning", f"Workflow {name} fits {', '.join(fitting)} only. {why}{more}", _mend(lacking)
         )
     is_refused = all(any(one.verdict == "failure" for one in bad) for bad in lacking.values())
-    text = f"Workflow {name} fits no ComfyUI. {why}{more}"
+    text = f"Workflow {name} fits no ComfyUI{tagged.replace('have', 'has')}. {why}{more}"
     return Diagnosis(AREA, "failure" if is_refused else "warning", text, _mend(lacking))
 
 

@@ -20,6 +20,7 @@ import msgspec
 from comfyledger import __version__
 from comfyledger.accounts import Keeper, keeper_of
 from comfyledger.comfyui.client import ComfyUI
+from comfyledger.core.scheduling.fit import allowed
 from comfyledger.guarded import Guarded
 from comfyledger.maintenance.doctor import backends, judge, machine, rights
 from comfyledger.maintenance.doctor.comfyui import PROBE_S, Examination
@@ -196,7 +197,13 @@ class Doctor:
         by_name = dict(zip(self._settings.comfyui, (examination for examination, _ in found), strict=True))
         versions = {name: one.version for name, one in by_name.items() if one.version}
         fits = {name: one.fits for name, one in by_name.items() if one.fits}
-        return [*each, *backends.of_versions(versions), *backends.of_workflows(self._workflows, fits)]
+        return [*each, *backends.of_versions(versions), *backends.of_workflows(self._allowed(), fits)]
+
+    def _allowed(self) -> dict[str, tuple[str, ...]]:
+        """The ComfyUIs that have the tags that each workflow needs."""
+        tags = {name: one.tags for name, one in self._settings.comfyui.items()}
+        configured = self._settings.workflows
+        return {name: allowed(tags, "", configured[name].needs) for name in self._workflows if name in configured}
 
     async def _prompts_left(self) -> Found:
         prompts = await machine.in_thread(lambda: prompts_at(self._settings.ledger_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -46,16 +47,16 @@ def test_inputs_are_counted_with_what_is_strange_and_what_is_owed(path: Path, fo
     lay(folder, NAMES[1])
     lay(folder, NAMES[2], is_old=False)
     (folder / "notes.txt").write_text("x")
-    assert inputs(path, folder) == InputsSeen(1, 10, 1, {"old": 1})
+    assert inputs(path, folder, time.time()) == InputsSeen(1, 10, 1, {"old": 1})
 
 
 def test_a_folder_that_is_not_there_yet_has_nothing_strange(path: Path, folder: Path) -> None:
-    assert inputs(path, folder) == InputsSeen(1, 10, 0, {"old": 1})
-    assert inputs(folder / "nowhere.db", folder) == InputsSeen()
+    assert inputs(path, folder, time.time()) == InputsSeen(1, 10, 0, {"old": 1})
+    assert inputs(folder / "nowhere.db", folder, time.time()) == InputsSeen()
 
 
 def test_a_ledger_without_inputs_says_nothing(path: Path, folder: Path) -> None:
     raw(path).execute("DROP TABLE inputs")
-    assert inputs(path, folder) is None
+    assert inputs(path, folder, time.time()) is None
     path.write_bytes(b"no ledger" * 1000)
-    assert inputs(path, folder) is None
+    assert inputs(path, folder, time.time()) is None

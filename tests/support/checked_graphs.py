@@ -198,7 +198,9 @@ RIGHT: Final[Mapping[str, Case]] = {
     "a link with a negative slot": right({"3.model": ["10", -2]}),
     "an input picture": right({"9.images": ["20", 0]}, _20=_LOADED),
     "an input picture, UI": right({"9.images": ["20", 0]}, "ui", _20=_LOADED),
-    "an input picture of the input folder": right({"9.images": ["20", 0], "20.image": "pose.png [input]"}, _20=_LOADED),
+    "an input picture of the input folder": right(
+        {"9.images": ["20", 0], "20.image": "example.png [input]"}, _20=_LOADED
+    ),
     "a primitive seed": right({"3.seed": ["21", 0]}, _21=_SEED),
     "a primitive seed, UI": right({"3.seed": ["21", 0]}, "ui", _21=_SEED),
     "a switch": right({"3.seed": ["22", 0]}, _21=_SEED, _22=_SWITCH),

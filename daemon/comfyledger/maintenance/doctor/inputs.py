@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -31,12 +30,14 @@ _SHARD: Final = re.compile(r"[0-9a-f]{2}")
 _KEPT: Final = re.compile(rf"([0-9a-f]{{64}})\.{EXTENSION}")
 
 
-def inputs(ledger: Path, folder: Path) -> InputsSeen | None:
+def inputs(ledger: Path, folder: Path, now_s: float) -> InputsSeen | None:
     """What the ledger says of inputs, compared with their folder; None if it says nothing. Raises OSError.
+
+    `now_s`: the wall clock, to which the age of files is compared.
 
     Why a ledger cannot be read is a check of its own. One of an older release has no inputs until the daemon starts.
     """
-    lying, sizes, removals = set(_lying(folder)), dict[str, int](), Counter[str]()
+    lying, sizes, removals = set(_lying(folder, now_s - YOUNG_S)), dict[str, int](), Counter[str]()
     try:
         for row in _rows(ledger):
             removals.update(effect.backend for effect in effects_of_input(row))
@@ -54,9 +55,8 @@ def _rows(ledger: Path) -> Iterator[InputRow]:
                 yield projections.decode_input(raw)
 
 
-def _lying(folder: Path) -> Iterator[str]:
-    """The digests by which files lie in the folder, without those that have just come."""
-    latest = time.time() - YOUNG_S
+def _lying(folder: Path, latest: float) -> Iterator[str]:
+    """The digests by which files lie in the folder, of those that came before `latest`."""
     for shard in _names(folder):
         if _SHARD.fullmatch(shard):
             kept = (_KEPT.fullmatch(name) for name in _names(folder / shard))

@@ -160,7 +160,7 @@ class Doctor:
 
     async def _inputs(self) -> Found:
         settings = self._settings
-        seen = await machine.in_thread(lambda: files_of_inputs(settings.ledger_path, settings.inputs_path))
+        seen = await machine.in_thread(lambda: files_of_inputs(settings.ledger_path, settings.inputs_path, time.time()))
         return judge.of_inputs(seen, settings.inputs.quota_bytes, settings.comfyui)
 
     async def _token(self) -> Found:

@@ -71,6 +71,7 @@ def test_a_file_of_an_input_is_loaded_by_its_digest_and_not_by_its_name_at_comfy
         check_graph(graph(name, value), ["9.filename_prefix"])
     assert (refused.value.code, refused.value.path) == ("workflow_unsafe_path", f"7.{name}")
     assert f'{{"input": "sha256:{SHA256}"}}' in refused.value.hint
+    assert f"{SHA256}'," in refused.value.message.lower()
 
 
 @pytest.mark.parametrize(

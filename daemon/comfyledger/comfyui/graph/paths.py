@@ -82,7 +82,7 @@ def check_input(address: str, value: Any, path: str, node_class: str) -> None:
     """
     name = address.partition(".")[2]
     if (kept := next(_kept_in(value), None)) is not None:
-        text = f"The input {name} names {kept[0]!r}, a file that comfyledger itself keeps at ComfyUI."
+        text = f"The input {name} names {kept[0].rstrip('.')!r}, a file that comfyledger itself keeps at ComfyUI."
         hint = f'Give {{"input": "sha256:{kept[1].lower()}"}} as {address}, or {{"image": NAME}} for an image.'
         raise Refused("workflow_unsafe_path", text, hint=hint, path=path)
     if not isinstance(value, str) or not _FILES.intersection(words_of(name)):

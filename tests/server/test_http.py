@@ -174,7 +174,15 @@ async def test_parts_of_the_server_are_shown_alone(http: Http) -> None:
     _, info, _ = await http("GET", "/v1/server")
     for part in ("workflows", "backends", "stores"):
         status, shown, _ = await http("GET", f"/v1/{part}")
-        assert (status, shown) == (200, {part: info[part]})
+        assert (status, list(shown)) == (200, [part])
+        assert [without_rate(one) for one in shown[part]] == [without_rate(one) for one in info[part]]
+
+
+def without_rate(shown: Any) -> Any:
+    """A part of the server without what changes with each second."""
+    if not isinstance(shown, dict) or "work" not in shown:
+        return shown
+    return {**shown, "work": {**shown["work"], "images_per_hour": 0}}
 
 
 @in_module

@@ -19,6 +19,8 @@ from typing import Any, Final, NamedTuple
 
 HERE: Final = Path(__file__).parent
 TIMEOUT_S: Final = 600.0
+MISSED: Final = 3
+"""The exit code of a program that checks its own aims and misses one."""
 PROGRAMS: Final[tuple[tuple[str, ...], ...]] = (
     ("append.py", "--rounds", "3"),
     ("door.py", "--rounds", "3"),
@@ -29,6 +31,7 @@ PROGRAMS: Final[tuple[tuple[str, ...], ...]] = (
     ("open_images.py", "--rounds", "5"),
     ("folders.py", "--rounds", "9"),
     ("replay.py", "--rounds", "3"),
+    ("scheduling.py",),
     ("upload.py", "--rounds", "3"),
     ("scale.py", "--events", "10000", "100000"),
 )
@@ -48,7 +51,11 @@ class Aim(NamedTuple):
 
     @property
     def words(self) -> str:
-        bound = f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+        least, most = self.at_least, self.at_most
+        if least is not None and most is not None:
+            bound = f"{least:g} to {most:g}"
+        else:
+            bound = f"at least {least:g}" if least is not None else f"at most {most:g}"
         return bound if self.of == "ratio" else f"{bound} (value)"
 
 
@@ -76,6 +83,13 @@ AIMS: Final = (
     Aim("upload.cpu.32", "ratio", at_most=0.6),
     Aim("replay.fold", "ratio", at_least=0.5),
     Aim("replay.fold.peer", "ratio", at_least=4),
+    Aim("scheduling.rival.p95", "ratio", at_least=0.9, at_most=1.1),
+    Aim("scheduling.rival.loads", "ratio", at_least=0.9, at_most=1.1),
+    Aim("scheduling.single.p95", "ratio", at_most=0.4),
+    Aim("scheduling.closed.loads", "ratio", at_most=0.7),
+    Aim("scheduling.closed.end", "ratio", at_most=1.05),
+    Aim("scheduling.choice", "value", at_most=40),
+    Aim("scheduling.choice.growth", "ratio", at_most=1.3),
     Aim("scale.100000.append", "ratio", at_most=1.1),
     Aim("scale.100000.start", "value", at_most=100),
     Aim("memory.images", "ratio", at_most=1.1),
@@ -91,8 +105,10 @@ AIMS: Final = (
 def ran(words: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The lines of one program. Its text for people goes to standard error."""
     done = subprocess.run(  # noqa: S603 - our own programs
-        [sys.executable, str(HERE / words[0]), *words[1:]], stdout=subprocess.PIPE, check=True, timeout=TIMEOUT_S
+        [sys.executable, str(HERE / words[0]), *words[1:]], stdout=subprocess.PIPE, check=False, timeout=TIMEOUT_S
     )
+    if done.returncode != MISSED:
+        done.check_returncode()
     yield from map(json.loads, done.stdout.splitlines())
 
 

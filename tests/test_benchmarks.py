@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SCHEDULING = (
+    *("rival.p95", "rival.loads", "single.p95", "single.most", "open.loads", "open.end"),
+    *("closed.loads", "closed.end", "choice", "choice.growth"),
+)
 
 
 def test_the_upload_benchmark_compares_all_clients_on_few_connections() -> None:
@@ -55,6 +59,7 @@ def test_every_aim_is_measured_by_a_benchmark_that_is_run() -> None:
         "open_images.py": {"open_images.report"},
         "folders.py": {"folders.save", "folders.shared", "folders.put"},
         "replay.py": {"replay.decode", "replay.fold", "replay.tables", "replay.fold.peer"},
+        "scheduling.py": {f"scheduling.{what}" for what in SCHEDULING},
         "upload.py": {f"upload.{what}.{connections}" for what in ("rate", "cpu") for connections in (8, 32)},
         "scale.py": {"scale.100000.append", "scale.100000.start"},
     }
@@ -80,3 +85,18 @@ def test_a_benchmark_says_what_it_compares_with(words: tuple[str, ...], names: s
     lines = {line["name"]: line for line in map(json.loads, ran.stdout.splitlines())}
     assert set(lines) == names
     assert all(("floor" in line) != ("peer" in line) and line["ratio"] > 0 for line in lines.values())
+
+
+def test_the_benchmark_of_scheduling_compares_with_a_rival_that_is_as_a_study_found_it_and_keeps_its_bounds() -> None:
+    """In virtual time with fixed seeds, so each figure but the cost of a choice is the same on every machine."""
+    words = ("--seeds", "1", "--choices", "2000", "--rounds", "1")
+    ran = subprocess.run(
+        [sys.executable, BENCHMARKS / "scheduling.py", *words], capture_output=True, text=True, check=False, timeout=100
+    )
+    missed = [line for line in ran.stderr.splitlines() if line.startswith("missed:")]
+    assert ran.returncode == (3 if missed else 0), ran.stderr
+    assert all("scheduling.choice" in line for line in missed)
+    lines = {line["name"]: line for line in map(json.loads, ran.stdout.splitlines())}
+    assert set(lines) == {f"scheduling.{what}" for what in SCHEDULING}
+    assert lines["scheduling.single.p95"]["ratio"] < 0.2
+    assert "pressure (SwarmUI)" in ran.stderr

@@ -474,13 +474,7 @@ def says(owed: PendingWork, now_ms: int) -> tuple[set[Any], Counter[str], set[tu
     effects = [one for one in effects if one.lane not in apart or isinstance(one, FollowPrompt)]
     probes = [effect.lane for effect in effects if owed.in_trouble(effect.lane) and effect.kind != "follow"]
     keys = {effect.key for effect in effects if effect.lane not in probes}
-    return keys, Counter(probes), begun | set(owed._queue._alone.values()) | waiting(owed)
-
-
-def waiting(owed: PendingWork) -> set[tuple[str, int]]:
-    rings = [ring for fair in owed._queue._queues.values() for ring in fair._rings]
-    batches = [batch for ring in rings for user in ring.users.values() for batch in user.items()]
-    return {(batch_id, prompt) for batch_id, prompts in batches for prompt in prompts}
+    return keys, Counter(probes), begun | set(owed._queue._queued)
 
 
 def check(run: Run) -> None:

@@ -147,7 +147,7 @@ def test_each_backend_has_a_queue_of_its_own() -> None:
 def test_the_idlest_backend_takes_the_next_prompt() -> None:
     lived = PlainEngine(Limits({"main": 3, "other": 3})).given(submit("b1", 1))
     assert [effect.lane for effect in lived.take()] == [BACKEND]
-    lived.given(submit("b2", 2))
+    lived.given(submit("b2", 3))
     assert [effect.lane for effect in lived.take()] == [backend_lane("other"), BACKEND]
 
 
@@ -162,6 +162,7 @@ def test_a_batch_goes_to_the_backend_that_it_names_and_no_other() -> None:
 def test_a_backend_in_trouble_takes_nothing_while_another_works() -> None:
     lived = PlainEngine(Limits({"main": 3, "other": 1})).given(stuck(BACKEND), submit("b1", 3))
     assert [effect.lane for effect in lived.take()] == [backend_lane("other")]
+    assert lived.wait(60_000).take() == []
     lived.given(stuck(backend_lane("other")))
     assert BACKEND in [effect.lane for effect in lived.wait(2_000).take()]
 

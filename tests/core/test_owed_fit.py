@@ -10,6 +10,7 @@ from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, SubmitPrompt
 from comfyledger.core.scheduling.fit import ALL_INPUTS, Fit, allowed
 from comfyledger.core.scheduling.pending_work import PendingWork
+from comfyledger.core.scheduling.unserved import WorkClass
 from comfyledger.core.values import backend_lane
 from support.core_builders import fallen, gone, hold, release, rendering, submit
 from support.plain_engine import PlainEngine, kept_in_memory
@@ -64,13 +65,17 @@ def test_what_nobody_may_run_any_more_waits_and_disturbs_nobody() -> None:
     assert [batch for batch, _, _ in where(lived.take())] == ["b2"]
 
 
+def queues(lived: PlainEngine) -> list[WorkClass]:
+    return [one for of_key in lived.owed._queue._classes._classes.values() for one in of_key.values()]
+
+
 def test_a_queue_goes_with_its_last_prompt() -> None:
     lived = engine(submit("b1", 1), submit("b2", 1, needs=("flux",)), submit("b3", 1, needs=("48gb",)))
-    assert len(lived.owed._queue._queues) == 3
+    assert len(queues(lived)) == 3
     lived.given(hold("b3"))
-    assert len(lived.owed._queue._queues) == 2
+    assert len(queues(lived)) == 2
     lived.take()
-    assert lived.owed._queue._queues == {}
+    assert not queues(lived)
 
 
 def test_what_a_backend_refuses_goes_to_the_others_at_once() -> None:

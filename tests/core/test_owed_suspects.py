@@ -27,7 +27,7 @@ def submits(effects: list[Effect]) -> list[tuple[str, int]]:
 
 def there(lived: PlainEngine) -> set[tuple[str, int]]:
     """What is at the ComfyUI or on its way there."""
-    return set(lived.owed._queue._at_backend["main"])
+    return set(lived.owed._queue._places["main"].there)
 
 
 def test_a_suspect_goes_out_alone_and_nothing_comes_beside_it() -> None:

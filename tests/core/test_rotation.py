@@ -10,6 +10,7 @@ import pytest
 
 from comfyledger.core.scheduling import fair_queue as module
 from comfyledger.core.scheduling.fair_queue import FairQueue
+from comfyledger.core.scheduling.turns import Turns
 
 AGE_MS = 1_000
 HIGH, NORMAL, LOW = range(3)
@@ -17,7 +18,7 @@ HIGH, NORMAL, LOW = range(3)
 
 def queued(*entries: tuple[str, str, int], priority: int = NORMAL) -> FairQueue:
     """A rotation with `count` prompts, from 1, of each (user, batch, count)."""
-    rotation = FairQueue(AGE_MS)
+    rotation = FairQueue(AGE_MS, Turns())
     for user, batch, count in entries:
         for prompt in range(1, count + 1):
             rotation.add(priority, user, batch, prompt, 0)
@@ -25,8 +26,12 @@ def queued(*entries: tuple[str, str, int], priority: int = NORMAL) -> FairQueue:
 
 
 def picks(rotation: FairQueue, count: int, now_ms: int = 0) -> list[tuple[str, int]]:
-    found = (rotation.pick(now_ms) for _ in range(count))
-    return [pick for pick in found if pick is not None]
+    found = (pick(rotation, now_ms) for _ in range(count))
+    return [one for one in found if one is not None]
+
+
+def pick(rotation: FairQueue, now_ms: int) -> tuple[str, int] | None:
+    return rotation.pick(rotation.urgency(now_ms).priority, now_ms) if rotation else None
 
 
 def batches(rotation: FairQueue, count: int) -> list[str]:
@@ -60,7 +65,7 @@ def test_the_prompts_of_a_batch_go_in_their_order() -> None:
 
 
 def test_nothing_is_picked_from_nothing() -> None:
-    assert FairQueue(AGE_MS).pick(0) is None
+    assert not FairQueue(AGE_MS, Turns())
 
 
 def test_a_prompt_added_twice_is_picked_once() -> None:
@@ -83,7 +88,7 @@ def test_discarding_what_is_not_there_changes_nothing(where: tuple[str, str, int
 
 
 def both(high: int, low: int, low_is: int = NORMAL) -> FairQueue:
-    rotation = FairQueue(AGE_MS)
+    rotation = FairQueue(AGE_MS, Turns())
     for prompt in range(high):
         rotation.add(HIGH, "areg", "urgent", prompt, 0)
     for prompt in range(low):
@@ -143,7 +148,7 @@ def test_every_operation_costs_the_same_however_much_waits() -> None:
         return [
             lines_run(lambda: rotation.add(NORMAL, "user 1", "b1", 9, 0)),
             lines_run(lambda: rotation.discard(NORMAL, f"user {size - 1}", f"b{size - 1}", 1)),
-            lines_run(lambda: rotation.pick(0)),
+            lines_run(lambda: pick(rotation, 0)),
         ]
 
     assert costs(3) == costs(3_000)
@@ -153,4 +158,5 @@ def test_the_next_one_is_found_without_passing_those_that_went() -> None:
     """A plain dict walks over the places of what was taken out at its front; these structures do not."""
     rotation = queued(("areg", "a1", 3))
     (ring,) = (ring for ring in rotation._rings if ring.users)
-    assert {type(each) for each in (ring.users, ring.users["areg"], ring.users["areg"]["a1"])} == {module.OrderedDict}
+    batches = ring.users["areg"].batches
+    assert {type(batches), type(batches["a1"])} == {module.OrderedDict}

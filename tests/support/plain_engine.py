@@ -208,5 +208,7 @@ def kept_in_memory(owed: PendingWork) -> int:
     total = sum(map(len, plain))
     for calls in owed._calls.values():
         total += len(calls._waiting) + calls.running + len(calls._users) + len(calls._of_user)
-    total += sum(len(places) for places in queue._at_backend.values())
-    return total + sum(len(ring.users) for fair in queue._queues.values() for ring in fair._rings)
+    total += sum(len(places.there) for places in queue._places.values()) + len(queue._queued)
+    classes, turns = queue._classes, queue._picker._turns
+    total += sum(classes.waiting) + len(classes._classes) + sum(len(each) for each in classes._unserved.values())
+    return total + len(turns._had) + len(turns._waiting)

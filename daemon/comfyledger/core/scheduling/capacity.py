@@ -35,6 +35,8 @@ class Limits(msgspec.Struct, frozen=True):
     removals_max: int = 2
     """Inputs that are removed."""
     priority_age_ms: int = 600_000
+    model_quantum_ms: int = 100_000
+    """So long a backend stays with the models that it has loaded, while prompts wait for them."""
 
     @property
     def every_tag(self) -> dict[str, frozenset[str]]:

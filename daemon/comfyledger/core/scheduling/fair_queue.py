@@ -1,92 +1,192 @@
-"""Whose prompt is next: round-robin over users, then over each user's batches, in three priorities that age.
+"""Whose prompt is next within one class: the user whose turn was longest ago, then that user's batches in rotation, in
+three priorities that age.
 
-One queue has the prompts that the same backends may take. It holds only prompts that may go now; what is held or paused
-is taken out and put back. Every operation costs the same however much is waiting.
+It holds only prompts that may go now; what is held or paused is taken out and put back. What an operation costs does
+not depend on how many prompts wait.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import Final, NamedTuple
+
+from comfyledger.core.scheduling.turns import Turns
 
 PRIORITIES: Final = 3
 """0 is high, 1 is normal, 2 is low."""
+PASSED_MAX: Final = 3
+"""So often a user gives way in one queue because of turns in others, before the next turn here. So nobody starves."""
+_DEAD_MAX: Final = 16
+"""Entries of users who left, beyond as many as there are users: then they are cleared away."""
 
 Prompts = OrderedDict[int, None]
-Batches = OrderedDict[str, Prompts]
+
+
+class Urgency(NamedTuple):
+    """What is next in a queue. `rank`: its priority, less by 1 for each age that this priority has waited unserved.
+
+    `prompts`: how many wait in the same priority.
+    """
+
+    rank: int
+    priority: int
+    prompts: int
+
+
+class Waiting:
+    """The prompts of one user in one priority. `turn`: the last turn that counts here, then when the user came."""
+
+    __slots__ = ("batches", "passed", "turn", "user", "weight")
+
+    def __init__(self, user: str, turn: tuple[int, int]) -> None:
+        self.user = user
+        self.turn = turn
+        self.passed = 0
+        """See PASSED_MAX."""
+        self.weight = 0
+        self.batches: OrderedDict[str, Prompts] = OrderedDict()
+
+    def pop(self) -> tuple[str, int]:
+        """Take out the next prompt. The batches take turns."""
+        batch_id, prompts = next(iter(self.batches.items()))
+        prompt, _ = prompts.popitem(last=False)
+        if prompts:
+            self.batches.move_to_end(batch_id)
+        else:
+            del self.batches[batch_id]
+        return batch_id, prompt
+
+    def discard(self, batch_id: str, prompt: int) -> bool:
+        """Whether the prompt was there."""
+        prompts = self.batches.get(batch_id)
+        if prompts is None or prompt not in prompts:
+            return False
+        del prompts[prompt]
+        if not prompts:
+            del self.batches[batch_id]
+        return True
 
 
 class _Ring:
     """The prompts of one priority. `since_ms`: when it was last served, or became worth serving."""
 
-    def __init__(self) -> None:
-        self.users: OrderedDict[str, Batches] = OrderedDict()
+    def __init__(self, priority: int, turns: Turns) -> None:
+        self.priority = priority
+        self._turns = turns
+        self.users: dict[str, Waiting] = {}
+        self._order: list[tuple[tuple[int, int], Waiting]] = []
+        """A heap by turn. It may hold entries of users who left."""
         self.since_ms = 0
+        self.prompts = 0
+        self.weight = 0
+
+    def add(self, user: str, batch_id: str, prompt: int) -> bool:
+        """Whether the user has begun to wait here."""
+        waiting = self.users.get(user)
+        began = waiting is None
+        if waiting is None:
+            waiting = self.users[user] = Waiting(user, self._turns.enter(user))
+            heappush(self._order, (waiting.turn, waiting))
+            self._weigh(waiting)
+        prompts = waiting.batches.setdefault(batch_id, OrderedDict())
+        self.prompts += prompt not in prompts
+        prompts[prompt] = None
+        return began
+
+    def discard(self, user: str, batch_id: str, prompt: int) -> None:
+        waiting = self.users.get(user)
+        if waiting is not None and waiting.discard(batch_id, prompt):
+            self.prompts -= 1
+            if not waiting.batches:
+                self._leave(user)
+
+    def _weigh(self, waiting: Waiting) -> None:
+        before, waiting.weight = waiting.weight, self._turns.share(waiting.user)
+        self.weight += waiting.weight - before
+
+    def _leave(self, user: str) -> None:
+        self.weight -= self.users.pop(user).weight
+        self._turns.leave(user)
+        if len(self._order) > 2 * len(self.users) + _DEAD_MAX:
+            self._order = [entry for entry in self._order if self.users.get(entry[1].user) is entry[1]]
+            heapify(self._order)
+
+    def first(self) -> Waiting:
+        """The user who is next. Users who were served in other queues meanwhile give way."""
+        while True:
+            _, waiting = self._order[0]
+            if self.users.get(waiting.user) is not waiting:
+                heappop(self._order)
+                continue
+            last = self._turns.last(waiting.user)
+            if last <= waiting.turn[0] or waiting.passed >= PASSED_MAX:
+                return waiting
+            waiting.turn = (last, waiting.turn[1])
+            waiting.passed += 1
+            heapreplace(self._order, (waiting.turn, waiting))
+
+    def pop(self) -> tuple[str, int]:
+        waiting = self.first()
+        found = waiting.pop()
+        self.prompts -= 1
+        waiting.turn = (self._turns.take(waiting.user), waiting.turn[1])
+        waiting.passed = 0
+        if waiting.batches:
+            heapreplace(self._order, (waiting.turn, waiting))
+            self._weigh(waiting)
+        else:
+            heappop(self._order)
+            self._leave(waiting.user)
+        return found
 
 
 class FairQueue:
-    """Queued prompts in the order in which they are to go."""
+    """Queued prompts in the order in which they are to go. `turns`: the clock that all queues share."""
 
-    def __init__(self, age_ms: int) -> None:
+    def __init__(self, age_ms: int, turns: Turns) -> None:
         self._age_ms = age_ms
-        self._rings = tuple(_Ring() for _ in range(PRIORITIES))
+        self._rings = tuple(_Ring(priority, turns) for priority in range(PRIORITIES))
+
+    def __bool__(self) -> bool:
+        return any(ring.prompts for ring in self._rings)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits. Then it is as a new one."""
-        return not any(ring.users for ring in self._rings)
+    def weight(self) -> int:
+        """How many users wait, in SHAREs: one who waits in several queues counts in each of them for a part."""
+        high, normal, low = self._rings
+        return high.weight + normal.weight + low.weight
 
-    def add(self, priority: int, user: str, batch_id: str, prompt: int, now_ms: int) -> None:
+    def add(self, priority: int, user: str, batch_id: str, prompt: int, now_ms: int) -> bool:
+        """Whether the user has begun to wait in this priority."""
         ring = self._rings[priority]
-        if not ring.users:
+        if not ring.prompts:
             ring.since_ms = now_ms
-        ring.users.setdefault(user, OrderedDict()).setdefault(batch_id, OrderedDict())[prompt] = None
+        return ring.add(user, batch_id, prompt)
 
     def discard(self, priority: int, user: str, batch_id: str, prompt: int) -> None:
         """Take one prompt out, if it is there."""
-        ring = self._rings[priority]
-        batches = ring.users.get(user)
-        prompts = batches.get(batch_id) if batches is not None else None
-        if batches is None or prompts is None:
-            return
-        prompts.pop(prompt, None)
-        if not prompts:
-            del batches[batch_id]
-        if not batches:
-            del ring.users[user]
+        self._rings[priority].discard(user, batch_id, prompt)
 
-    def pick(self, now_ms: int) -> tuple[str, int] | None:
-        """Take out the prompt that is next: (batch_id, prompt), or None if nothing waits.
+    def urgency(self, now_ms: int) -> Urgency:
+        """The priority that is next. Only if something waits.
 
         A priority that has waited unserved for one more age counts as one class higher, so that none starves.
         """
-        found = self._first(now_ms)
-        if found is None:
-            return None
-        _, ring = found
+        found, best = self._rings[0], PRIORITIES
+        for ring in self._rings:
+            if ring.prompts:
+                rank = ring.priority - (now_ms - ring.since_ms) // self._age_ms
+                if rank < best:
+                    found, best = ring, rank
+        return Urgency(best, found.priority, found.prompts)
+
+    def first(self, priority: int) -> Waiting:
+        """The user who is next in a priority in which prompts wait."""
+        return self._rings[priority].first()
+
+    def pick(self, priority: int, now_ms: int) -> tuple[str, int]:
+        """Take out the next prompt of a priority in which prompts wait: (batch_id, prompt)."""
+        ring = self._rings[priority]
         ring.since_ms = now_ms
-        user, batches = next(iter(ring.users.items()))
-        batch_id, prompts = next(iter(batches.items()))
-        prompt, _ = prompts.popitem(last=False)
-        ring.users.move_to_end(user)
-        batches.move_to_end(batch_id)
-        if not prompts:
-            del batches[batch_id]
-        if not batches:
-            del ring.users[user]
-        return batch_id, prompt
-
-    def peek(self, now_ms: int) -> tuple[int, str] | None:
-        """The rank of the prompt that is next (the lower, the sooner) and its user; None if nothing waits."""
-        found = self._first(now_ms)
-        return (found[0], next(iter(found[1].users))) if found is not None else None
-
-    def _first(self, now_ms: int) -> tuple[int, _Ring] | None:
-        waiting = [(self._rank(level, ring, now_ms), level) for level, ring in enumerate(self._rings) if ring.users]
-        if not waiting:
-            return None
-        rank, level = min(waiting)
-        return rank, self._rings[level]
-
-    def _rank(self, level: int, ring: _Ring, now_ms: int) -> int:
-        return level - max(0, now_ms - ring.since_ms) // self._age_ms
+        return ring.pop()

@@ -37,6 +37,9 @@ class Fit:
         self._refused: dict[str, dict[tuple[str, str], str]] = {}
         """By template: which backend refuses it with which inputs, and why."""
 
+    def __len__(self) -> int:
+        return len(self._tags)
+
     @property
     def names(self) -> tuple[str, ...]:
         """All backends."""

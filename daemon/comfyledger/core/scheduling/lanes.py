@@ -57,6 +57,10 @@ class Lanes:
     def in_trouble(self, lane: str) -> bool:
         return lane in self._trouble
 
+    def works(self, lane: str) -> bool:
+        """Whether calls of this lane go: it is not paused, and not in trouble."""
+        return not self.is_paused(lane) and lane not in self._trouble
+
     def may_probe(self, lane: str, now_ms: int) -> bool:
         """Whether the next probe of a lane in trouble is due; a lane that works may always be called."""
         trouble = self._trouble.get(lane)

@@ -8,12 +8,13 @@ owed by state, not fired by events. It has no clock: callers pass the time, and 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Row
 from comfyledger.core.scheduling.capacity import Calls, Limits
+from comfyledger.core.scheduling.classes import PromptId
 from comfyledger.core.scheduling.effects import (
     Effect,
     EffectKey,
@@ -29,7 +30,7 @@ from comfyledger.core.scheduling.effects import (
 from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS, Lanes, backoff_ms
 from comfyledger.core.scheduling.open_work_summary import OpenWorkSummary, summary_of
-from comfyledger.core.scheduling.prompt_queue import PromptId, PromptQueue
+from comfyledger.core.scheduling.prompt_queue import PromptQueue
 from comfyledger.core.scheduling.source_waits import SourceWaits
 from comfyledger.core.values import backend_lane, user_lane
 
@@ -115,7 +116,7 @@ class PendingWork:
         place = (row.batch_id, row.index)
         batch = self._batches[row.batch_id]
         before = self._prompts.pop(place, None)
-        self._queue.discard(batch, row)
+        self._queue.discard(row)
         if row.state == "done":
             self._open.get(row.batch_id, set()).discard(row.index)
         else:
@@ -125,15 +126,15 @@ class PendingWork:
         submit = self._running.get(next_submit_key(row))
         was = before.backend if before is not None else ""
         for backend in {row.backend, was, submit.backend if isinstance(submit, SubmitPrompt) else ""} - {""}:
-            self._count_place(backend, place)
+            self._count_place(backend, place, now_ms)
         self._owe(effects_of_prompt(before) if before else (), effects_of_prompt(row))
         self._await_sources(batch, row)
 
-    def _count_place(self, backend: str, place: tuple[str, int]) -> None:
+    def _count_place(self, backend: str, place: tuple[str, int], now_ms: int) -> None:
         """A prompt takes one of a backend's places while it may be there, and while its first submit there runs."""
         row = self._prompts.get(place)
         taken = row is not None and (self._is_at(row, backend) or self._is_going_to(row, backend))
-        self._queue.count_place(backend, place, taken=taken)
+        self._queue.count_place(backend, place, now_ms, taken=taken)
 
     def _is_at(self, row: PromptRow, backend: str) -> bool:
         return row.at_comfyui and row.backend == backend
@@ -159,6 +160,8 @@ class PendingWork:
 
     def _lane_row(self, row: LaneRow, now_ms: int) -> None:
         pause_changed = self._lanes.apply(row, now_ms)
+        names = self._limits.queue_depths
+        self._queue.works((name for name in names if self._lanes.works(backend_lane(name))), now_ms)
         if pause_changed and row.name.startswith(_USER):
             for batch_id in self._users.get(row.name.removeprefix(_USER), set()):
                 self._requeue(batch_id, now_ms)
@@ -176,7 +179,7 @@ class PendingWork:
         batch = self._batches[batch_id]
         for index in sorted(self._open.get(batch_id, ())):
             row = self._prompts[batch_id, index]
-            self._queue.discard(batch, row)
+            self._queue.discard(row)
             self._enqueue(batch, row, now_ms)
             self._await_sources(batch, row)
 
@@ -250,36 +253,18 @@ class PendingWork:
         return self.user_of(effect.batch_id) if isinstance(effect, FetchPrompt) else None
 
     def _start_prompts(self, now_ms: int) -> list[Effect]:
-        """The backend that has the fewest prompts takes the next one, until none takes another."""
         started: list[Effect] = []
-        free = [one for one in self._limits.queue_depths if not self._lanes.is_paused(backend_lane(one))]
-        works = frozenset(one for one in free if not self._lanes.in_trouble(backend_lane(one)))
-        order = [(self._queue.count_at(one), place, one) for place, one in enumerate(free)]
-        heapq.heapify(order)
-        while order:
-            count, place, backend = order[0]
-            effect = self._start_prompt(backend, now_ms, better=() if backend in works else works)
-            if effect is None:
-                heapq.heappop(order)
-            else:
+        for backend in self._queue.in_turn():
+            lane = backend_lane(backend)
+            if self._lanes.is_paused(lane) or not self._may_call(lane, "submit", now_ms):
+                continue
+            picked = self._queue.pick(backend, now_ms)
+            if picked is not None:
+                effect = next_submit(self._prompts[picked], backend)
+                self._start(effect, now_ms)
+                self._count_place(backend, picked, now_ms)
                 started.append(effect)
-                heapq.heapreplace(order, (count + 1, place, backend))
         return started
-
-    def _start_prompt(self, backend: str, now_ms: int, *, better: Collection[str]) -> Effect | None:
-        """The submit of the prompt that goes to a backend next; None if it has no place, or nothing is for it.
-
-        `better`: for a backend in trouble, those that work. Its first call may take long, and the prompt with it.
-        """
-        if not self._queue.has_place(backend) or not self._may_call(backend_lane(backend), "submit", now_ms):
-            return None
-        picked = self._queue.pick(backend, now_ms, better=better)
-        if picked is None:
-            return None
-        effect = next_submit(self._prompts[picked], backend)
-        self._start(effect, now_ms)
-        self._count_place(backend, picked)
-        return effect
 
     def _may_call(self, lane: str, kind: str, now_ms: int) -> bool:
         """A lane in trouble is tried by one call at a time. Following does not count as a call: it waits for the
@@ -324,7 +309,7 @@ class PendingWork:
     def _submit_ended(self, effect: SubmitPrompt, now_ms: int) -> None:
         """A prompt that was picked and did not get as far as its intent goes back into the queue."""
         place = (effect.batch_id, effect.prompt)
-        self._count_place(effect.backend, place)
+        self._count_place(effect.backend, place, now_ms)
         row = self._prompts.get(place)
         if row is not None and row.state == "queued":
             goes_on = effect.backend not in self.fit.backends_of(self._batches[effect.batch_id], row)

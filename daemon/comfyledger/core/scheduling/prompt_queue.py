@@ -1,130 +1,142 @@
-"""Which prompt goes to a backend next, and how many places the backend has left.
+"""Which prompt goes to which backend next, and how many places each backend has left.
 
 A suspect, a prompt that ran when ComfyUI went away, runs alone: nothing starts beside it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from comfyledger.core.rows import BatchRow, PromptRow
 from comfyledger.core.scheduling.capacity import Limits
-from comfyledger.core.scheduling.fair_queue import FairQueue
+from comfyledger.core.scheduling.classes import Classes, PromptId, Queued
 from comfyledger.core.scheduling.fit import Fit
+from comfyledger.core.scheduling.picker import Picker
+from comfyledger.core.scheduling.turns import Turns
+from comfyledger.core.scheduling.unserved import ANY_BACKEND
 
-PromptId = tuple[str, int]
-"""(batch_id, prompt)"""
-Backends = tuple[str, ...]
-"""Names of backends, in the order of the configuration."""
+_RECENT: Final = 5
+"""Prompts from which the time of one is measured: the median, so that one that hung does not count."""
+
+
+class _Places:
+    """The places of one backend."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.there: set[PromptId] = set()
+        self.in_vain = -1
+        """The version of the picker at which there was nothing for it."""
+        self._busy_since_ms = 0
+        self._took_ms: deque[int] = deque(maxlen=_RECENT)
+
+    def count(self, prompt: PromptId, now_ms: int, *, taken: bool) -> None:
+        if taken == (prompt in self.there):
+            return
+        self.in_vain = -1
+        if taken:
+            self._busy_since_ms = self._busy_since_ms if self.there else now_ms
+            self.there.add(prompt)
+        else:
+            self._took_ms.append(now_ms - self._busy_since_ms)
+            self._busy_since_ms = now_ms
+            self.there.discard(prompt)
+
+    @property
+    def took_ms(self) -> int:
+        """How long a prompt takes here, from the end of the one before."""
+        return sorted(self._took_ms)[len(self._took_ms) // 2] if self._took_ms else 0
 
 
 class PromptQueue:
     """The queued prompts of all backends. `prompts`: the rows of all open prompts, which the owner keeps current.
-    `fit`: says which backends may take a prompt; prompts that the same ones may take are in one queue.
+    `fit`: says which backends may take a prompt, when it is added.
     """
 
     def __init__(self, limits: Limits, prompts: Mapping[PromptId, PromptRow], fit: Fit) -> None:
-        self._fit = fit
-        self._limits = limits
         self._prompts = prompts
-        self._queues: dict[Backends, FairQueue] = {}
-        """By the backends that may take their prompts."""
-        self._bound: dict[PromptId, Backends] = {}
-        """The queue that a waiting prompt is in."""
-        self._at_backend: dict[str, set[PromptId]] = {}
+        self._fit = fit
+        self._places = {backend: _Places(depth) for backend, depth in limits.queue_depths.items()}
+        turns = Turns()
+        self._classes = Classes(limits.priority_age_ms, turns)
+        self._classes.works(self._places, 0)
+        self._picker = Picker(self._classes, turns, limits.priority_age_ms, limits.model_quantum_ms)
+        self._queued: dict[PromptId, Queued] = {}
         self._alone: dict[str, PromptId] = {}
         """The suspect of each backend whose turn it is, while it waits for the others to leave."""
-        self._turns: dict[str, int] = {}
-        """When each user with a waiting prompt was served last, or began to wait, by a count of both."""
-        self._waiting: Counter[str] = Counter()
-        """By user: how many prompts wait."""
-        self._clock = 0
+        self._free = dict.fromkeys(self._places)
+        """Backends with a free place, in the order in which they came to have one."""
 
-    def add(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
-        place = (row.batch_id, row.index)
-        if place in self._bound:
-            return
-        bound = self._bound[place] = self._fit.backends_of(batch, row)
-        self._queue(bound).add(batch.priority, batch.user_key, batch.batch_id, row.index, now_ms)
-        self._waiting[batch.user_key] += 1
-        if batch.user_key not in self._turns:
-            self._take_turn(batch.user_key)
+    def works(self, backends: Iterable[str], now_ms: int) -> None:
+        """Only these backends work. As long as any does, the others get only what may go nowhere else."""
+        self._classes.works(backends, now_ms)
 
-    def discard(self, batch: BatchRow, row: PromptRow) -> None:
-        place = (row.batch_id, row.index)
-        bound = self._bound.pop(place, None)
-        if bound is None:
+    def add(self, batch: BatchRow, row: PromptRow, now_ms: int, key: str = "") -> None:
+        """`key`: names the models that it loads."""
+        prompt = (row.batch_id, row.index)
+        if prompt not in self._queued:
+            names = self._fit.backends_of(batch, row)
+            backends = frozenset(names) if len(names) < len(self._fit) else ANY_BACKEND
+            self._queued[prompt] = self._classes.add(key, backends, batch.priority, batch.user_key, prompt, now_ms)
+
+    def discard(self, row: PromptRow) -> None:
+        """Take out a prompt, if it waits."""
+        prompt = (row.batch_id, row.index)
+        queued = self._queued.pop(prompt, None)
+        if queued is None:
             return
-        for backend in bound:
-            if self._alone.get(backend) == place:
+        for backend, alone in self._alone.items():
+            if alone == prompt:
                 del self._alone[backend]
+                self._places[backend].in_vain = -1
                 return
-        self._queue(bound).discard(batch.priority, batch.user_key, batch.batch_id, row.index)
-        self._left(bound, batch.user_key)
+        self._classes.discard(queued, prompt)
 
-    def count_place(self, backend: str, prompt: PromptId, *, taken: bool) -> None:
+    def count_place(self, backend: str, prompt: PromptId, now_ms: int, *, taken: bool) -> None:
         """Whether a prompt takes one of the places of a backend."""
-        places = self._at_backend.setdefault(backend, set())
-        (places.add if taken else places.discard)(prompt)
+        places = self._places.setdefault(backend, _Places(0))
+        places.count(prompt, now_ms, taken=taken)
+        if len(places.there) < places.depth:
+            self._free[backend] = None
+        else:
+            self._free.pop(backend, None)
 
-    def count_at(self, backend: str) -> int:
-        """How many places of a backend are taken."""
-        return len(self._at_backend.get(backend, ()))
+    def in_turn(self) -> Iterator[str]:
+        """Backends that may take a prompt, one for each time: the emptiest first, and among equals first those that
+        have loaded what waits. Pick for each before asking for the next.
+        """
+        if not self._queued:
+            return
+        for count in range(max((self._places[one].depth for one in self._free), default=0)):
+            level = [one for one in self._free if len(self._places[one].there) == count and self._may_find(one)]
+            cold = []
+            for backend in level:
+                if any(self._classes.own(backend)):
+                    yield backend
+                else:
+                    cold.append(backend)
+            yield from cold
 
-    def has_place(self, backend: str) -> bool:
+    def _may_find(self, backend: str) -> bool:
         """Whether another prompt may go there. None may while a suspect is there."""
-        there = self._at_backend.setdefault(backend, set())
-        depth = self._limits.queue_depths.get(backend, 0)
-        return len(there) < depth and not any(self._prompts[prompt].strikes for prompt in there)
+        places = self._places[backend]
+        is_news = places.in_vain != self._classes.version
+        return is_news and not any(self._prompts[prompt].strikes for prompt in places.there)
 
-    def pick(self, backend: str, now_ms: int, *, better: Collection[str] = ()) -> PromptId | None:
+    def pick(self, backend: str, now_ms: int) -> PromptId | None:
         """Take out the prompt that goes next. A suspect waits until the others have left and keeps its turn meanwhile,
-        so none overtakes it. `better`: backends to which what they may take is left.
+        so none overtakes it.
         """
-        names = [one for one in self._queues if backend in one and not any(other in better for other in one)]
-        picked = self._alone.pop(backend, None) or self._in_turn(names, now_ms)
-        if picked is not None and self._prompts[picked].strikes and self._at_backend[backend]:
-            self._alone[backend] = picked
-            return None
-        if picked is not None:
-            self._bound.pop(picked, None)
+        places = self._places[backend]
+        picked = self._alone.pop(backend, None)
+        if picked is None:
+            picked = self._picker.pick(backend, now_ms, idle=not places.there, took_ms=places.took_ms)
+        if picked is not None and self._prompts[picked].strikes and places.there:
+            self._alone[backend], picked = picked, None
+        if picked is None:
+            places.in_vain = self._classes.version
+        else:
+            del self._queued[picked]
         return picked
-
-    def _in_turn(self, names: Iterable[Backends], now_ms: int) -> PromptId | None:
-        """Of the prompts that are first in these queues: the more urgent, then of the user whose turn was longer ago,
-        then what fewer backends may take.
-        """
-        order = [
-            (rank, self._turns[user], len(name), name, user)
-            for name in names
-            if (found := self._queue(name).peek(now_ms)) is not None
-            for rank, user in (found,)
-        ]
-        if not order:
-            return None
-        _, _, _, name, user = min(order)
-        self._take_turn(user)
-        picked = self._queue(name).pick(now_ms)
-        self._left(name, user)
-        return picked
-
-    def _take_turn(self, user: str) -> None:
-        self._clock += 1
-        self._turns[user] = self._clock
-
-    def _left(self, backends: Backends, user: str) -> None:
-        """A prompt of a user does not wait any more in the queue of these backends. An empty queue goes: which backends
-        may take the same changes over the months.
-        """
-        if self._queue(backends).is_empty:
-            del self._queues[backends]
-        self._waiting[user] -= 1
-        if not self._waiting[user]:
-            del self._waiting[user], self._turns[user]
-
-    def _queue(self, backends: Backends) -> FairQueue:
-        found = self._queues.get(backends)
-        if found is None:
-            found = self._queues[backends] = FairQueue(self._limits.priority_age_ms)
-        return found

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from comfyledger.core.rows import BatchRow, PromptRow
+from comfyledger.core.scheduling.classes import PromptId
 from comfyledger.core.scheduling.effects import FindSources
-from comfyledger.core.scheduling.prompt_queue import PromptId
 
 SourceId = tuple[str, int]
 """(batch_id, image)"""

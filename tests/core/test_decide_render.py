@@ -52,6 +52,11 @@ def test_an_intent_that_a_crash_broke_off_is_the_same_attempt() -> None:
     assert then.events == ()
 
 
+def test_an_attempt_that_began_at_one_backend_begins_at_no_other() -> None:
+    then = given(submit(), intended(1)).when(intended(1, backend="big"))
+    assert (then.answer, then.events) == (Wanted(go=False), ())
+
+
 @pytest.mark.parametrize("attempt", [-1, 0, 2, 3])
 def test_only_the_next_attempt_may_begin(attempt: int) -> None:
     assert given(submit()).when(intended(1, attempt)).answer == Wanted(go=False)

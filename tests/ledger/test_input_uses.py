@@ -14,6 +14,7 @@ from comfyledger.ledger.sqlite.writer import Ledger as SqliteLedger
 from support.core_builders import (
     PlainLedger,
     adding,
+    failing,
     forget,
     given,
     loading,
@@ -21,6 +22,7 @@ from support.core_builders import (
     one_kept,
     one_stored,
     pinned,
+    retry,
     sources_of,
     submit,
 )
@@ -55,6 +57,13 @@ def test_the_table_agrees_with_the_rows_after_each_message(ledger: Ledger) -> No
         plain.given(message)
         take(ledger, message)
         assert uses(ledger) == uses(plain), message
+
+
+def test_a_batch_that_is_opened_again_needs_its_input_again(ledger: Ledger) -> None:
+    take(ledger, adding("1f"), submit("b1", 1, loads=(loading("1f"),)), *failing(batch="b1"))
+    assert ledger.load([InputUses("1f")]).input_use("1f").open == 0
+    take(ledger, retry(batch="b1"))
+    assert ledger.load([InputUses("1f")]).input_use("1f").open == 1
 
 
 def test_the_last_use_is_when_the_last_batch_was_settled(ledger: Ledger) -> None:

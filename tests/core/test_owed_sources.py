@@ -90,6 +90,16 @@ def test_a_change_while_it_is_looked_at_has_it_looked_at_once_more() -> None:
     assert looks(lived.wait(3_600_000).take()) == []
 
 
+def test_a_hold_that_comes_and_goes_while_it_is_looked_at_has_it_looked_at_once_more() -> None:
+    """What the look reported while the batch was held changed nothing."""
+    lived = engine(*CHAIN)
+    (look,) = (effect for effect in lived.take() if isinstance(effect, FindSources))
+    lived.given(hold("b2"), release("b2"))
+    assert looks(lived.take()) == []
+    lived.done(look)
+    assert looks(lived.take()) == [("b2", 1)]
+
+
 def test_a_look_that_died_is_tried_again_later() -> None:
     lived = engine(*CHAIN)
     (look,) = (effect for effect in lived.take() if isinstance(effect, FindSources))

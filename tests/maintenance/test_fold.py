@@ -6,9 +6,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from comfyledger.core.commands import RetryBatch
 from comfyledger.core.events import SeriesOpened
+from comfyledger.core.reports import PromptHasFailed, SubmitIntended
 from comfyledger.core.rows import SeriesRow
+from comfyledger.core.values import LoadedFile
 from comfyledger.errors import LedgerUnusable, Refused
 from comfyledger.ledger.ports import ImageFilter
 from comfyledger.ledger.sqlite import projections, schema
@@ -22,7 +26,7 @@ from comfyledger.maintenance.open_read_only import open_read_only
 from comfyledger.maintenance.replay import position_at, replay
 from support.ledger_builders import NOW_MS, raw, submission
 from support.ledger_load import run_load
-from support.ledger_on_disk import Place, contents, rows, seen_in_parts, take_group
+from support.ledger_on_disk import INPUT, Place, contents, rows, seen_in_parts, take_group
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,18 @@ def whose(table: str) -> str:
 
 
 def test_the_tables_that_nobody_touched_are_what_the_log_says(place: Place) -> None:
+    assert found_in(place.path) == {}
+
+
+def test_a_batch_that_is_opened_again_needs_its_input_again(place: Place) -> None:
+    ledger = Ledger.open(place.path)
+    asked, about = submission("r4", quantity=1), ("batch-app-r4", 1, 1)
+    prompts = (replace(asked.prompts[0], loads=(LoadedFile("5.image", sha256=INPUT),)),)
+    take_group(ledger, replace(asked, prompts=prompts))
+    take_group(ledger, SubmitIntended(*about, "main"), PromptHasFailed(*about, "execution_error", final=True))
+    take_group(ledger, RetryBatch("app", "batch-app-r4"))
+    ledger.close()
+    assert rows(place.path, "SELECT ended_ms FROM input_uses WHERE batch_id = 'batch-app-r4'") == [(0,)]
     assert found_in(place.path) == {}
 
 

@@ -80,6 +80,14 @@ async def test_a_file_comes_from_a_server_that_is_named_and_nothing_of_ours_goes
     assert asked.headers["Accept-Encoding"] == "identity"
 
 
+async def test_a_proxy_of_the_environment_is_not_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    here = f"http://127.0.0.1:{server.port}"
+    assert (await get(fetcher(here), f"{here}/x.png"))[0] == PNG
+
+
 async def test_localhost_may_be_named_as_such(server: Server) -> None:
     here = f"http://localhost:{server.port}"
     assert (await get(fetcher(here), f"{here}/x.png"))[0] == PNG

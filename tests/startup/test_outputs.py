@@ -16,12 +16,13 @@ def test_a_folder_that_several_share_is_cleared_once_after_the_longest_time(tmp_
         for name, folder, days in (
             ("a", tmp_path / "x", 1),
             ("b", tmp_path / "x" / ".." / "x", 9),
-            ("c", tmp_path / "y", 2),
+            ("c", tmp_path / "x", 2),
+            ("d", tmp_path / "y", 2),
         )
     ]
     (tmp_path / "x").mkdir()
     config = tmp_path / "config.toml"
-    config.write_text("".join([*lines, "[comfyui.d]\nurl = 'http://d:8188'\n"]))
+    config.write_text("".join([*lines, "[comfyui.e]\nurl = 'http://e:8188'\n"]))
     made = list(_outputs(settings.load(config), SimpleNamespace(reader=None), lambda: 0.0))  # type: ignore[arg-type]
     found = {one._ours.parent.name: one._keep_s / DAY_S for one in made}
     assert (len(made), found) == (2, {"x": 9, "y": 2})

@@ -68,8 +68,8 @@ def admit(
     """Fix everything in a request but its numbers, after `check_message`. Raises Refused.
 
     `ground`: with the workflow that the request means. `below`: what is filled in where the request gives nothing.
-    `origin`: the image whose recipe is used again. `needs`: tags that a
-    ComfyUI must have. `raw`: the data of the frame as sent, for the digest; `secret` is its key.
+    `origin`: the image whose recipe is used again. `needs`: tags that a ComfyUI must have. `raw`: the data of the frame
+    as sent, for the digest; `secret` is its key.
     """
     workflow = ground.workflow
     username, character, premade = whose(message)

@@ -135,8 +135,9 @@ def _submit_intended(draft: Draft, prompt: PromptRow, report: SubmitIntended) ->
 
 
 def _may_begin(batch: BatchRow, prompt: PromptRow, backend: str) -> bool:
-    """Whether an attempt may go to a backend: a new one unless the batch is held or a
-    source is lacking, one that was begun where it was."""
+    """Whether an attempt may go to a backend: a new one unless the batch is held or a source is lacking, one that was
+    begun where it was.
+    """
     if prompt.state == "queued":
         return not batch.held and not prompt.lacks_sources and batch.backend in {"", backend}
     return prompt.backend == backend

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from comfyledger.core.commands import Forget, ForgetInput
+from comfyledger.core.commands import Forget, ForgetInput, RestoreLedger
 from comfyledger.core.keys import InputKey
 from comfyledger.core.naming.names import Templates, series_of
 from comfyledger.errors import LedgerUnusable, Refused
@@ -306,6 +306,22 @@ def test_an_input_that_was_forgotten_after_the_backup_is_forgotten_again(home: H
         "1d": True,
     }
     assert [copy.state for row in kept.values() if row for copy in row.copies] == ["removing", "sent"]
+
+
+def test_a_series_that_the_old_ledger_has_lost_goes_on_above_what_it_may_have_given(home: Home) -> None:
+    """The old ledger was itself restored from a backup without the series; it would have begun it at 500."""
+    before = home.path.with_name("before.db")
+    backup(home.path, before, 0.0, silent)
+    home.use("later", quantity=3, character="Other Fox")
+    backup(home.path, home.file, 0.0, silent, force=True)
+    for end in ("", "-wal", "-shm", ".mark"):
+        home.path.with_name(home.path.name + end).unlink(missing_ok=True)
+    before.rename(home.path)
+    ledger = Ledger.open(home.path)
+    take(ledger, RestoreLedger("cli", "e1", "e2", (), margin=0, first=500, seen=()))
+    ledger.close()
+    home.restore(margin=10)
+    assert home.next_number("Other Fox") == 499 + 1 + 10
 
 
 def test_an_input_whose_bytes_went_after_the_backup_is_said_to_be_missing(home: Home) -> None:

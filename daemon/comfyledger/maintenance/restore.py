@@ -186,12 +186,15 @@ async def _found(wanted: Wanted, scratch: Path, end: mark.Lost | None, progress:
         if end is not None:
             salvaged = msgspec.structs.replace(salvaged, whole=False, problems=(end.sentence, *salvaged.problems))
         forgets = _forgets(connection, salvaged, wanted.by)
-        first = max(_first_in(connection), _first_of(wanted.path))
+        old_first = _first_of(wanted.path)
+        first = max(_first_in(connection), old_first)
     traces = known | {key: trace for key, trace in salvaged.traces.items() if key not in known}
     given = {key: max(trace.highest, salvaged.traces.get(key, trace).highest) for key, trace in traces.items()}
     evidence = await _ask_all(wanted.stores or {}, traces, given, progress)
-    for key, trace in salvaged.traces.items():
-        evidence[key].append(Evidence(OLD, salvaged.ledger_id, trace.highest))
+    for key in traces:
+        seen = salvaged.traces[key].highest if key in salvaged.traces else old_first - 1
+        if key in salvaged.traces or seen:
+            evidence[key].append(Evidence(OLD, salvaged.ledger_id, seen))
     margin = wanted.margin if salvaged.whole else max(wanted.margin, lost_files)
     command = RestoreLedger(
         wanted.by,

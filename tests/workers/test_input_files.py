@@ -75,6 +75,9 @@ class House:
         file.seek(0)
         yield file
 
+    async def must_wait(self, load: LoadedFile) -> bool:
+        return load.sha256 not in self.kept
+
     async def _intend(self, load: LoadedFile, name: str) -> bool:
         self.intended.append(name)
         self.uploaded_before.append(list(self.server.uploaded))
@@ -130,6 +133,17 @@ async def test_a_file_of_several_inputs_is_sent_once_for_each_name(house: House)
 async def test_prompts_that_come_together_send_a_file_once(house: House) -> None:
     await asyncio.gather(*(house.placed() for _ in range(20)))
     assert house.server.uploaded == [NAME]
+
+
+async def test_nobody_waits_for_bytes_that_comfyui_has(house: House) -> None:
+    assert not await house.files.must_wait([load()])
+    await house.placed()
+    house.server.age(NAME, LONG_S)
+    await house.placed()
+    house.kept.clear()
+    assert not await house.files.must_wait([load()])
+    house.restart()
+    assert await house.files.must_wait([load()])
 
 
 @pytest.mark.parametrize("age_s", [0.0, LONG_S])

@@ -53,6 +53,7 @@ class FileHouse(House):
         self.stuck_by: list[str] = []
         self.at_comfyui = "gone"
         self.troubled = False
+        self.waits = False
         self.calls: list[str] = []
 
     async def placed(self, graph: dict[str, Any], loads: Sequence[LoadedFile]) -> dict[str, str]:
@@ -64,6 +65,11 @@ class FileHouse(House):
         if self.trouble is not None:
             raise self.trouble
         return dict.fromkeys([load.at for load in loads], NAME)
+
+    async def must_wait(self, loads: Sequence[LoadedFile]) -> bool:
+        assert loads
+        assert not any(isinstance(report, SubmitIntended) for report in self.reports)
+        return self.waits
 
     async def are_there(self, _: Any, loads: Sequence[LoadedFile]) -> bool:
         self.gone -= 1
@@ -121,6 +127,15 @@ async def test_a_prompt_whose_bytes_cannot_be_had_now_is_tried_later(house: File
     assert (house.posted, house.ledger.prompt().state) == ([], "submitting")
     house.trouble = None
     await house.submit(resumed=True)
+    assert house.loaded() == [NAME]
+
+
+async def test_a_prompt_whose_bytes_only_a_store_has_that_does_not_answer_takes_no_place(house: FileHouse) -> None:
+    house.waits = True
+    await house.submit()
+    assert (house.reports, house.posted, house.ledger.prompt().state) == ([], [], "queued")
+    house.waits = False
+    await house.submit()
     assert house.loaded() == [NAME]
 
 

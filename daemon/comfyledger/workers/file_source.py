@@ -114,11 +114,14 @@ class FileSource:
 
     async def address(self, image: ImageRow) -> str:
         """Where a store itself serves an image that the spool no longer holds, as an https URL; else empty."""
-        path = self._spool.path_of(image.batch_id, image.index, image.extension)
-        if await asyncio.to_thread(path.exists):
+        if await self.is_in_spool(image):
             return ""
         served = (one.url for one in image.uploads if one.state == "stored" and one.url.startswith("https://"))
         return next(served, "")
+
+    async def is_in_spool(self, image: ImageRow) -> bool:
+        """Whether the spool has a file of an image. Its bytes are not looked at."""
+        return await asyncio.to_thread(self._spool.path_of(image.batch_id, image.index, image.extension).exists)
 
     async def _in_spool(self, image: ImageRow) -> BinaryIO | None:
         return await self._compare(self._spool.path_of(image.batch_id, image.index, image.extension), image)

@@ -23,7 +23,7 @@ import structlog
 
 from comfyledger import crash_points
 from comfyledger.comfyui.client import ComfyUI
-from comfyledger.comfyui.graph.input_names import input_names
+from comfyledger.comfyui.graph.input_names import input_name, input_names
 from comfyledger.comfyui.graph.nodes import Graph
 from comfyledger.comfyui.input_folder import InputFile, NotRead, NotTaken
 from comfyledger.comfyui.node_classes import NodeClasses
@@ -62,6 +62,9 @@ class Bytes(Protocol):
     def open(self, load: LoadedFile) -> AbstractAsyncContextManager[BinaryIO]:
         """The open file, at its beginning, with exactly the bytes of `load.sha256`. Raises BytesGone, BytesLater."""
 
+    async def must_wait(self, load: LoadedFile) -> bool:
+        """Whether the bytes cannot be had now, and may be later."""
+
 
 Intend = Callable[[LoadedFile, str], Awaitable[bool]]
 """Makes it durable that a file will be under a name, and says whether it may be. It is asked before each use: the file
@@ -82,6 +85,17 @@ class InputFiles:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._etags: OrderedDict[str, str] = OrderedDict()
         """By name, of files whose bytes were read."""
+
+    async def must_wait(self, loads: Iterable[LoadedFile]) -> bool:
+        """Whether the bytes of a file cannot be had now, and this ComfyUI is not known to have them.
+
+        To be asked before a prompt is begun: while it waits, another may go.
+        """
+        for load in loads:
+            names = [input_name(load.sha256, load.extension, top_level=top_level) for top_level in (False, True)]
+            if not any(name in self._etags for name in names) and await self._held.must_wait(load):
+                return True
+        return False
 
     async def placed(self, graph: Graph, loads: Sequence[LoadedFile]) -> dict[str, str]:
         """Have every file in the input folder. Returns the name for each address of the graph.

@@ -145,7 +145,7 @@ class Submitter:
     async def _intend_and_send(self, effect: SubmitPrompt, prompt_id: str) -> None:
         crash_points.at("prompt.owed")
         parts = await self._parts(effect) if not effect.resumed else None
-        if parts is not None and not await self._fits(effect, parts):
+        if parts is not None and not await self._may_begin(effect, parts):
             return
         wanted = await self._reporter.report(await self._intent(effect, parts))
         crash_points.at("prompt.intended")
@@ -157,6 +157,13 @@ class Submitter:
             await self._reporter.report(report_of(PromptWasRefused, effect, code=job.code, words=words))
             return
         await self._send(effect, job)
+
+    async def _may_begin(self, effect: SubmitPrompt, parts: Parts) -> bool:
+        """Whether ComfyUI would take the prompt, and the bytes that it loads can be had. It goes back to the queue if
+        they cannot be had now, so that it takes no place from others.
+        """
+        loads = parts.prompt.loads
+        return await self._fits(effect, parts) and not (loads and await self._input_files.must_wait(loads))
 
     async def _turn(self, prompt_id: str) -> None:
         """Wait until earlier prompts are sent: each has its own connection, so they could arrive in any order."""

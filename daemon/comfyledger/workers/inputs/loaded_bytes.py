@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import BinaryIO, Final
 
+import structlog
+
 from comfyledger.core.rows import ImageRow
 from comfyledger.core.values import ImageAt, LoadedFile
 from comfyledger.errors import Refused
@@ -17,6 +19,8 @@ from comfyledger.workers.inputs.store import InputStore
 from comfyledger.workers.row_cache import RowCache
 
 _LATER: Final = frozenset({"busy", "store_unavailable"})
+
+log = structlog.get_logger("comfyledger.inputs")
 
 
 class BytesGone(Exception):
@@ -34,6 +38,8 @@ class LoadedBytes:
         self._inputs = inputs
         self._images = images
         self._rows = rows
+        self._is_asking = False
+        """Whether a store is being asked for the bytes of a prompt that is not begun."""
 
     @asynccontextmanager
     async def open(self, load: LoadedFile) -> AsyncIterator[BinaryIO]:
@@ -48,6 +54,34 @@ class LoadedBytes:
             image = await self._image(load.source, load.sha256)
             async with self._opened(image) as file:
                 yield file
+
+    async def must_wait(self, load: LoadedFile) -> bool:
+        """Whether the bytes of a source lie in stores alone, and these cannot give them now.
+
+        One prompt asks a store at a time, and others wait: a store that hangs must not hold the places of all prompts.
+        """
+        if load.source is None:
+            return False
+        try:
+            image = await self._image(load.source, load.sha256)
+        except BytesGone:
+            return False  # that is told when the prompt is sent
+        if await self._images.is_in_spool(image):
+            return False
+        return self._is_asking or await self._ask(image)
+
+    async def _ask(self, image: ImageRow) -> bool:
+        self._is_asking = True
+        try:
+            async with self._opened(image):
+                return False
+        except BytesGone:
+            return False
+        except BytesLater as later:
+            log.info("prompt.waits_for_bytes", image=image.public_id, error=str(later))
+            return True
+        finally:
+            self._is_asking = False
 
     async def _input(self, load: LoadedFile) -> BinaryIO:
         file = await asyncio.to_thread(self._inputs.open, load.sha256, load.extension)

@@ -89,8 +89,8 @@ class Choices:
 
     def _add(self, prompt: PromptId) -> None:
         batch, key = self._batches[prompt[0]]
-        self._rows[prompt] = PromptRow(*prompt, (prompt[1],), 1)
-        self._queue.add(batch, self._rows[prompt], self._now_ms, key)
+        self._rows[prompt] = PromptRow(*prompt, (prompt[1],), 1, models=key)
+        self._queue.add(batch, self._rows[prompt], self._now_ms)
 
     def _send(self) -> int:
         sent = 0

@@ -119,10 +119,11 @@ class Ours:
 
     def add(self, prompt: Prompt, now_s: float) -> None:
         batch = row_of(f"batch {prompt.batch.number}", prompt.batch.user)
-        row = PromptRow(batch.batch_id, prompt.index, (prompt.index,), 1)
+        models = f"model {prompt.batch.model}"
+        row = PromptRow(batch.batch_id, prompt.index, (prompt.index,), 1, models=models)
         self._rows[row.batch_id, row.index] = row
         self._prompts[row.batch_id, row.index] = prompt
-        self._queue.add(batch, row, ms(now_s), f"model {prompt.batch.model}")
+        self._queue.add(batch, row, ms(now_s))
 
     def send(self, backends: Sequence[Backend], now_s: float) -> Iterator[tuple[int, Prompt]]:
         for backend in self._queue.in_turn():

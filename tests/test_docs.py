@@ -262,6 +262,7 @@ SECTIONS: dict[str, tuple[type[settings.Section], settings.Section | None]] = {
     "inputs": (settings.Inputs, settings.Inputs()),
     "naming": (settings.Naming, settings.Naming()),
     "limits": (settings.Limits, settings.Limits()),
+    "scheduling": (settings.Scheduling, settings.Scheduling()),
     "logging": (settings.Logging, settings.Logging()),
     "comfyui.main": (settings.ComfyUI, settings.ComfyUI()),
     "workflows.mine": (settings.Workflow, None),
@@ -283,6 +284,7 @@ NOT_KEYS = {
     "workflows",
     "characters",
     "plugins",
+    "scheduling",
 }
 UNITS = {"_s": "second", "_days": "day", "bytes_max": "byte", "pixels_max": "pixel", "chars_max": "character"}
 

@@ -252,6 +252,7 @@ def _engine(settings: Settings, ledger: Ledger) -> Engine:
             fetches_user_max=limits.fetches_max * SLOW_TIMES // 2,
             uploads_max=limits.uploads_max,
             priority_age_ms=int(limits.priority_age_s * 1000),
+            model_quantum_ms=int(settings.scheduling.model_quantum_s * 1000),
         ),
         open_images_max=limits.open_images_max,
         first_use_wait_s=limits.first_use_wait_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from comfyledger.core.rows import PromptRow
 from comfyledger.core.scheduling.fair_queue import FairQueue
 from comfyledger.core.scheduling.turns import Turns
 from comfyledger.core.scheduling.unserved import ANY_BACKEND, SEEN_MAX, Unserved, WorkClass
@@ -66,6 +67,27 @@ def test_a_single_backend_is_sent_its_next_prompt_while_one_runs() -> None:
     assert len(one.there["gpu0"]) == 2
 
 
+@pytest.mark.parametrize(("takes_s", "most"), [(0.2, 3), (0.9, 3), (1.0, 2), (5.0, 2)])
+def test_a_backend_has_two_prompts_and_three_while_they_take_less_than_a_second(takes_s: float, most: int) -> None:
+    one = Farm({"gpu0": takes_s}, depth=0, load_s=0.0)
+    one.ask("areg", 40)
+    assert len(one.there["gpu0"]) == 2
+    one.until(10.5 * takes_s)
+    assert len(one.there["gpu0"]) == most
+    assert one.queue.depths() == {"gpu0": most}
+
+
+def test_one_prompt_that_hung_does_not_make_a_fast_backend_slow() -> None:
+    one = Farm({"gpu0": 0.5}, depth=0, load_s=0.0)
+    one.ask("areg", 40)
+    one.until(5.0)
+    one.takes_s = {"gpu0": 600.0}
+    one.until(10.0)
+    one.takes_s = {"gpu0": 0.5}
+    one.until(610.0)
+    assert one.queue.depths() == {"gpu0": 3}
+
+
 def test_a_pinned_prompt_goes_to_its_backend_and_no_other() -> None:
     three = farm(3)
     three.ask("areg", 30, "sdxl")
@@ -97,6 +119,15 @@ def test_a_class_counts_as_served_only_by_backends_that_it_fits() -> None:
     alone = two.ask("mara", 1, "flux", fits=["gpu0"])
     two.end()
     assert two.waited_s(alone) <= QUANTUM_S + TAKES_S + LOAD_S
+
+
+def test_what_is_there_from_before_a_restart_tells_what_is_loaded() -> None:
+    two = farm(2)
+    two.rows["before", 1] = PromptRow("before", 1, (1,), 1, "gpu1", models="flux", state="accepted", attempt=1)
+    two.queue.count_place("gpu1", ("before", 1), two.now_ms, taken=True)
+    two.queue.count_place("gpu1", ("before", 1), two.now_ms, taken=False)
+    two.ask("areg", 1, "flux")
+    assert [len(two.there[backend]) for backend in ("gpu0", "gpu1")] == [0, 1]
 
 
 def test_what_an_absent_backend_has_loaded_keeps_nobody_waiting() -> None:

@@ -26,7 +26,7 @@ class Play:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.rows: dict[PromptId, PromptRow] = {}
-        self.batches: dict[PromptId, tuple[BatchRow, str, frozenset[str]]] = {}
+        self.batches: dict[PromptId, tuple[BatchRow, frozenset[str]]] = {}
         self.fits: dict[str, Iterable[str]] = {}
         self.queue = PromptQueue(LIMITS, self.rows, FarmFit(LIMITS.every_tag, self.fits))
         self.waiting: set[PromptId] = set()
@@ -52,13 +52,13 @@ class Play:
         self.fits[batch.batch_id] = fits
         for index in range(1, self.chance.choice([1, 3, 8]) + 1):
             prompt = (batch.batch_id, index)
-            self.rows[prompt] = PromptRow(batch.batch_id, index, (index,), 1)
-            self.batches[prompt] = (batch, f"model {self.chance.randrange(5)}", fits)
+            models = f"model {self.chance.randrange(5)}"
+            self.rows[prompt] = PromptRow(batch.batch_id, index, (index,), 1, models=models)
+            self.batches[prompt] = (batch, fits)
             self.add(prompt)
 
     def add(self, prompt: PromptId) -> None:
-        batch, key, _ = self.batches[prompt]
-        self.queue.add(batch, self.rows[prompt], self.now_ms, key)
+        self.queue.add(self.batches[prompt][0], self.rows[prompt], self.now_ms)
         self.waiting.add(prompt)
 
     def add_twice(self) -> None:
@@ -115,7 +115,7 @@ class Play:
         assert not row.strikes or not self.there[backend]
 
     def may_go(self, prompt: PromptId, backend: str) -> bool:
-        row, (batch, _, fits) = self.rows[prompt], self.batches[prompt]
+        row, (batch, fits) = self.rows[prompt], self.batches[prompt]
         pin = (row.backend if row.strikes else "") or batch.backend
         return backend == pin if pin else (not fits or backend in fits)
 

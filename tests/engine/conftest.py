@@ -43,7 +43,7 @@ class Rig:
         self.engine = Engine(
             self.ledger,
             policy=Policy(),
-            limits=Limits(),
+            limits=Limits({"main": 3}),
             first_use_wait_s=first_use_wait_s,
             wall_ms=lambda: 1_700_000_000_000,
             steady_ms=lambda: self.now_ms,

@@ -25,7 +25,7 @@ async def test_a_paused_backend_drains_until_its_files_are_here(door: Any) -> No
             work = (await only_one(app))["work"]
             return work if (work.get("running"), work.get("waiting")) == (1, 1) else None
 
-        assert (await until(both_there, "one runs and one waits"))["places"] == 3
+        assert (await until(both_there, "one runs and one waits"))["places"] == 2
         assert "state" not in await only_one(app)  # connected, the default
         await app.ask("pause", scope="backend:main")
         assert (await only_one(app))["state"] == "draining"

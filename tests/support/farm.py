@@ -84,10 +84,10 @@ class Farm:
         self.fits[batch.batch_id] = fits
         for index in range(1, count + 1):
             prompt = (batch.batch_id, index)
-            self.rows[prompt] = PromptRow(batch.batch_id, index, (index,), 1)
+            self.rows[prompt] = PromptRow(batch.batch_id, index, (index,), 1, models=key)
             self.asked_s[prompt] = self.now_s
             self._keys[prompt] = key
-            self.queue.add(batch, self.rows[prompt], self.now_ms, key)
+            self.queue.add(batch, self.rows[prompt], self.now_ms)
         self._send()
         return batch
 

@@ -78,7 +78,7 @@ def admit(
     media = tuple(output.medium for output in workflow.plan.every_output)
     check_quantity(message, len(asked) * len(media), policy.quantity_max)
     inputs = levels.inputs_of(message, asked, ground, below)
-    prompts, texts = prompts_of(message, asked, inputs, workflow, ids)
+    prompts, texts = prompts_of(message, asked, inputs, workflow, ids, secret)
     metadata = _metadata(message, ids)
     command = SubmitBatch(
         label=label,

@@ -13,6 +13,7 @@ import msgspec
 
 from comfyledger import wire
 from comfyledger.admission import sweep
+from comfyledger.admission.workflows.models import models_key
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.values import SEED_MADE_UP_MAX, SEED_MAX, Blob, PromptFixed, blob_of
 from comfyledger.errors import Refused
@@ -115,11 +116,13 @@ def prompts_of(
     inputs: Sequence[dict[str, Any]],
     workflow: ReadyWorkflow,
     ids: IdSource,
+    secret: bytes,
 ) -> tuple[tuple[PromptFixed, ...], tuple[Blob, ...]]:
     """Neighbours with equal inputs and files, and no seed of their own, share prompts of at most `images_per_prompt`
     shots. Where the daemon does not set how many a run makes, each prompt has exactly so many.
 
-    `inputs`: values and files of each shot, by address. Raises Refused: seed_out_of_range, workflow_batch_size.
+    `inputs`: values and files of each shot, by address. `secret`: see `models_key`. Raises Refused: seed_out_of_range,
+    workflow_batch_size.
     """
     plan = workflow.plan
     check_seeds_fit(message, asked, workflow)
@@ -138,12 +141,16 @@ def prompts_of(
         values, files = without_files(group.inputs)
         loads = tuple(files[address].loaded(address) for address in sorted(files))
         depth = max((file.depth for file in files.values()), default=0)
+        models = models_key(workflow, values, secret)
         for start in range(0, len(group.places), step):
             shots = group.places[start : start + step]
             images = tuple(image for shot in shots for image in range(shot * outputs + 1, (shot + 1) * outputs + 1))
             index = len(prompts) + 1
             seed = group.seed if group.seed is not None else seeds.of(index)
-            prompts.append(PromptFixed(index, images, seed, inputs=texts.digest(values), loads=loads, depth=depth))
+            inputs_digest = texts.digest(values)
+            prompts.append(
+                PromptFixed(index, images, seed, inputs=inputs_digest, loads=loads, depth=depth, models=models)
+            )
     return tuple(prompts), texts.blobs
 
 

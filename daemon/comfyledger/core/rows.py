@@ -186,6 +186,8 @@ class PromptRow(msgspec.Struct, frozen=True, gc=False):
     """The files that the graph loads."""
     depth: int = 0
     """How many images in a row it is made from."""
+    models: str = ""
+    """Tells prompts that load the same models from others."""
     refused_by: tuple[str, ...] = ()
     """Backends whose ComfyUI refused it, since the last renewal. It goes to others."""
 

@@ -158,6 +158,14 @@ class PromptFixed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             examples=[1],
         ),
     ] = 0
+    models: Annotated[
+        str,
+        Meta(
+            description="Keyed digest of the names of the models that it loads; empty if it names none. One ComfyUI "
+            "gets prompts with equal models one after the other.",
+            examples=["5f1c9e07ab34d2c8"],
+        ),
+    ] = ""
 
 
 class OutputFile(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

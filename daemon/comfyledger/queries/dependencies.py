@@ -50,7 +50,7 @@ class WorkflowSource(msgspec.Struct, frozen=True):
 class ReadyWorkflow(msgspec.Struct, frozen=True):
     """A workflow that is ready for use on one ComfyUI: graph, plan and stored template.
 
-    `found`: a sentence about what the plan found.
+    `found`: a sentence about what the plan found. `models`: the names of those that its outputs load.
     """
 
     name: str
@@ -59,6 +59,7 @@ class ReadyWorkflow(msgspec.Struct, frozen=True):
     template: bytes
     key: str
     found: str
+    models: tuple[str, ...] = ()
 
 
 class WorkflowTools(msgspec.Struct, frozen=True):

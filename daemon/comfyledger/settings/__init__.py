@@ -23,6 +23,7 @@ from comfyledger.settings.sections import LedgerFile as LedgerFile
 from comfyledger.settings.sections import Limits as Limits
 from comfyledger.settings.sections import Logging as Logging
 from comfyledger.settings.sections import Naming as Naming
+from comfyledger.settings.sections import Scheduling as Scheduling
 from comfyledger.settings.sections import Secret as Secret
 from comfyledger.settings.sections import Section as Section
 from comfyledger.settings.sections import Settings as Settings

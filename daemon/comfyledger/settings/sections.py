@@ -154,8 +154,8 @@ class ComfyUI(Section, frozen=True):
     """Its address. For a proxy that asks for a login write `http://USER:PASSWORD@HOST`; both are shown nowhere."""
     tags: tuple[Tag, ...] = ()
     """Words of yours for what it can do, which workflows and requests may need: "flux", "48gb"."""
-    queue_depth: Annotated[int, Meta(ge=1, le=64)] = 3
-    """Our prompts in its queue. Two leave no gap between long prompts, and a third covers short ones."""
+    queue_depth: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Our prompts in its queue. 0: two, which leave no gap; three while its prompts take less than a second."""
     sweep_interval_s: Seconds = 15.0
     """Within how many seconds a completion is found while its websocket is silent: each prompt that it has not
     mentioned for half of this time is looked up."""
@@ -287,6 +287,13 @@ class Limits(Section, frozen=True):
     """Characters of an error text from ComfyUI or a store that are kept."""
 
 
+class Scheduling(Section, frozen=True):
+    """`[scheduling]`: which prompt goes to which ComfyUI."""
+
+    model_quantum_s: Annotated[float, Meta(ge=0)] = 100.0
+    """Seconds that a ComfyUI stays with the models that it has loaded, while others wait for other models."""
+
+
 class Logging(Section, frozen=True):
     """`[logging]`: what the daemon logs on standard error."""
 
@@ -335,6 +342,7 @@ class Settings(Section, frozen=True):
     inputs: Inputs = Inputs()
     naming: Naming = Naming()
     limits: Limits = Limits()
+    scheduling: Scheduling = Scheduling()
     logging: Logging = Logging()
     comfyui: dict[Name, ComfyUI] = {}
     """The ComfyUI servers. Default: one, called `main`."""

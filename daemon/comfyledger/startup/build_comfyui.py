@@ -43,7 +43,6 @@ class Backend(msgspec.Struct, frozen=True):
     cleanup: HistoryCleanup
     node_classes: NodeClasses
     version: ServerVersion
-    queue_depth: int
     wants_previews: Callable[[str], bool]
     """Whether somebody watches the pictures of a batch, by its id."""
 
@@ -68,7 +67,7 @@ class Backend(msgspec.Struct, frozen=True):
         there = standing.at_backends.get(self.name, 0)
         running = min(there, int(self.watcher.runs_one))
         return wire.BackendWork(
-            self.queue_depth,
+            standing.places.get(self.name, 0),
             running,
             there - running,
             standing.fetching.get(self.name, 0),
@@ -100,7 +99,7 @@ def build_backends(
         node_classes = NodeClasses(client, kept_at, partial(reporter.learned, name))
         version = ServerVersion(client)
         watcher = _watcher(one, name, client, progress, reporter, cleanup, node_classes, version)
-        return Backend(name, client, watcher, cleanup, node_classes, version, one.queue_depth, progress.wants_previews)
+        return Backend(name, client, watcher, cleanup, node_classes, version, progress.wants_previews)
 
     return {name: backend(name, one) for name, one in settings.comfyui.items()}
 

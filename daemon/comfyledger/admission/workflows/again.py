@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from comfyledger import wire
 from comfyledger.admission.files.of_request import loaded_by
+from comfyledger.admission.workflows.models import loaded_models
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.core.rows import BatchRow, ImageRow, PromptRow
 from comfyledger.core.values import Origin
@@ -139,4 +140,5 @@ def _recorded(message: wire.SubmitBatch, source: Source, plan: graphs.Plan, poli
         except Refused as refusal:
             raise refusal.at(PATH) from refusal
     key = hashlib.sha256(source.template).hexdigest()
-    return ReadyWorkflow(name, graph, plan, source.template, key, graphs.describe(plan, graph))
+    found, models = graphs.describe(plan, graph), loaded_models(graph, plan)
+    return ReadyWorkflow(name, graph, plan, source.template, key, found, models)

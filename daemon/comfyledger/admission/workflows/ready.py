@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from comfyledger import wire
+from comfyledger.admission.workflows.models import loaded_models
 from comfyledger.comfyui.graph import read as graphs
 from comfyledger.comfyui.object_info import ObjectInfo
 from comfyledger.comfyui.ui_format.convert import GRAPHS_A_DOCUMENT
@@ -70,7 +71,7 @@ def make_ready(
     graphs.check_no_secrets(planned)
     template = msgspec.json.encode(graphs.as_template(planned, plan), order="sorted")
     key, found = hashlib.sha256(template).hexdigest(), graphs.describe(plan, planned)
-    return ReadyWorkflow(source.name, planned, plan, template, key, found)
+    return ReadyWorkflow(source.name, planned, plan, template, key, found, loaded_models(planned, plan))
 
 
 def below(refusal: Refused, message: wire.SubmitBatch) -> Refused:

@@ -82,6 +82,7 @@ def batch_requested(state: Slice, event: BatchRequested, recorded: Recorded) -> 
             inputs=prompt.inputs,
             loads=prompt.loads,
             depth=prompt.depth,
+            models=prompt.models,
         )
         for prompt in event.prompts
     )

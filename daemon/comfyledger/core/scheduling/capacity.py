@@ -16,13 +16,21 @@ _SOUGHT_MAX: Final = 1_000
 """Effects that are passed over for one whose user has a place left."""
 
 
+DEPTH: Final = 2
+"""One prompt runs, and the next one begins without a gap. Each further one makes a single image of others wait longer.
+"""
+DEPTH_SHORT: Final = 3
+SHORT_MS: Final = 1_000
+
+
 class Limits(msgspec.Struct, frozen=True):
     """How much may be under way at once, for each lane.
 
-    `queue_depths`: by the name of each backend, how many prompts it may have. Default: as without a configuration.
+    `queue_depths`: by the name of each backend, how many prompts it may have; 0 means DEPTH, or DEPTH_SHORT while its
+    prompts take less than SHORT_MS. Default: as without a configuration.
     """
 
-    queue_depths: Mapping[str, int] = msgspec.field(default_factory=lambda: {"main": 3})
+    queue_depths: Mapping[str, int] = msgspec.field(default_factory=lambda: {"main": 0})
     tags: Mapping[str, frozenset[str]] = {}
     """Of backends that have any."""
     fetches_max: int = 4

@@ -99,6 +99,11 @@ class Classes:
             if serves is not None:
                 self._count(serves.key, backend, now_ms, serves=backend in self._working)
 
+    def found(self, backend: str, key: str, now_ms: int) -> None:
+        """A prompt of a class is there that was sent before a restart of the daemon."""
+        if backend not in self.serves:
+            self._serve(backend, key, now_ms)
+
     def _serve(self, backend: str, key: str, now_ms: int) -> None:
         before = self.serves.get(backend)
         if before is not None and before.key == key:

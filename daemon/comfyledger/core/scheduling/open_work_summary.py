@@ -38,6 +38,8 @@ class OpenWorkSummary(msgspec.Struct, frozen=True):
 
     at_backends: dict[str, int] = {}
     """By backend: prompts that are or may be in its queue, those among them that are about to be sent."""
+    places: dict[str, int] = {}
+    """By backend: how many prompts it may have."""
     fetching: dict[str, int] = {}
     """By backend: prompts whose files it has written and that are still to be fetched."""
 

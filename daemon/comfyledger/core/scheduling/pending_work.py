@@ -11,6 +11,8 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
+from msgspec.structs import replace
+
 from comfyledger.core.inputs import InputRow
 from comfyledger.core.rows import BatchRow, ImageRow, LaneRow, PromptRow, Row
 from comfyledger.core.scheduling.capacity import Calls, Limits
@@ -415,6 +417,7 @@ class PendingWork:
     def standing(self) -> OpenWorkSummary:
         paused, troubles = self._lanes.paused_by_person, self._lanes.codes()
         removals = (effect for row in self._inputs.values() for effect in effects_of_input(row))
-        return summary_of(
+        found = summary_of(
             self._batches.values(), self._prompts.values(), self._running.values(), paused, troubles, removals
         )
+        return replace(found, places=self._queue.depths())

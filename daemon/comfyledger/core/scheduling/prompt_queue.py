@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from comfyledger.core.rows import BatchRow, PromptRow
-from comfyledger.core.scheduling.capacity import Limits
+from comfyledger.core.scheduling.capacity import DEPTH, DEPTH_SHORT, SHORT_MS, Limits
 from comfyledger.core.scheduling.classes import Classes, PromptId, Queued
 from comfyledger.core.scheduling.fit import Fit
 from comfyledger.core.scheduling.picker import Picker
@@ -25,7 +25,7 @@ class _Places:
     """The places of one backend."""
 
     def __init__(self, depth: int) -> None:
-        self.depth = depth
+        self._depth = depth
         self.there: set[PromptId] = set()
         self.in_vain = -1
         """The version of the picker at which there was nothing for it."""
@@ -45,8 +45,13 @@ class _Places:
             self.there.discard(prompt)
 
     @property
+    def depth(self) -> int:
+        """How many prompts may be here: see `Limits.queue_depths`."""
+        return self._depth or (DEPTH_SHORT if 0 < self.took_ms < SHORT_MS else DEPTH)
+
+    @property
     def took_ms(self) -> int:
-        """How long a prompt takes here, from the end of the one before."""
+        """How long a prompt takes here, from the end of the one before; 0 if that is not known."""
         return sorted(self._took_ms)[len(self._took_ms) // 2] if self._took_ms else 0
 
 
@@ -73,13 +78,15 @@ class PromptQueue:
         """Only these backends work. As long as any does, the others get only what may go nowhere else."""
         self._classes.works(backends, now_ms)
 
-    def add(self, batch: BatchRow, row: PromptRow, now_ms: int, key: str = "") -> None:
-        """`key`: names the models that it loads."""
+    def add(self, batch: BatchRow, row: PromptRow, now_ms: int) -> None:
+        """Take in a prompt that may go now, if it does not wait already."""
         prompt = (row.batch_id, row.index)
         if prompt not in self._queued:
             names = self._fit.backends_of(batch, row)
             backends = frozenset(names) if len(names) < len(self._fit) else ANY_BACKEND
-            self._queued[prompt] = self._classes.add(key, backends, batch.priority, batch.user_key, prompt, now_ms)
+            self._queued[prompt] = self._classes.add(
+                row.models, backends, batch.priority, batch.user_key, prompt, now_ms
+            )
 
     def discard(self, row: PromptRow) -> None:
         """Take out a prompt, if it waits."""
@@ -94,9 +101,17 @@ class PromptQueue:
                 return
         self._classes.discard(queued, prompt)
 
+    def depths(self) -> dict[str, int]:
+        """How many prompts each backend may have now."""
+        return {backend: places.depth for backend, places in self._places.items()}
+
     def count_place(self, backend: str, prompt: PromptId, now_ms: int, *, taken: bool) -> None:
         """Whether a prompt takes one of the places of a backend."""
-        places = self._places.setdefault(backend, _Places(0))
+        places = self._places.get(backend)
+        if places is None:
+            return  # its section was removed
+        if taken and prompt not in places.there:
+            self._classes.found(backend, self._prompts[prompt].models, now_ms)
         places.count(prompt, now_ms, taken=taken)
         if len(places.there) < places.depth:
             self._free[backend] = None

@@ -7,6 +7,7 @@ nothing is said. `search` goes through the nodes, `inputs` judges one input, `na
 
 from comfyledger.comfyui.graph.checks.named_files import files as files
 from comfyledger.comfyui.graph.checks.named_files import models as models
+from comfyledger.comfyui.graph.checks.named_files import names_model as names_model
 from comfyledger.comfyui.graph.checks.named_files import unknown_classes as unknown_classes
 from comfyledger.comfyui.graph.checks.refusal import MISTAKES_MAX as MISTAKES_MAX
 from comfyledger.comfyui.graph.checks.refusal import UNCHECKED as UNCHECKED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from comfyledger.core.commands import DropCopies, ForgetInput
 from comfyledger.core.decide.decide import Message
@@ -214,3 +215,13 @@ def test_an_image_that_has_gone_goes_to_no_backend(way: Message) -> None:
     assert ledger.when(sending(sha256, "big", ImageAt("b1", 1))).answer == Wanted(go=True)
     ledger.given(way)
     assert ledger.when(sending(sha256, source=ImageAt("b1", 1))) == Then(Wanted(go=False), ())
+
+
+def test_each_label_sees_bytes_of_no_known_kind_under_the_extension_that_it_gave_them() -> None:
+    ledger = given(replace(adding("1f"), extension="foo"), replace(adding("1f", "other"), extension="bar"))
+    row = row_of(ledger)
+    assert (row.extension, row.extension_for("app"), row.extension_for("other")) == ("foo", "foo", "bar")
+    ledger.given(ForgetInput("other", "1f", ("other",)), replace(adding("1f"), extension="baz"))
+    assert (row_of(ledger).extension_for("app"), row_of(ledger).extension_for("other")) == ("baz", "foo")
+    ledger.given(ForgetInput("app", "1f"), InputGone("1f", ""), replace(adding("1f", "other"), extension="bar"))
+    assert (row_of(ledger).extension, row_of(ledger).also_named) == ("bar", {})

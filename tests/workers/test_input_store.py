@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import shutil
 import stat
 import tracemalloc
@@ -109,13 +110,16 @@ async def test_fifty_clients_with_the_same_bytes_end_with_one_file_that_is_check
     assert store.used_bytes == len(PNG)
 
 
-async def test_the_first_name_decides_the_extension_of_bytes_that_nothing_proves(
+async def test_bytes_that_nothing_proves_are_one_file_and_have_the_name_that_each_client_gives_them(
     store: InputStore, root: Path, client: Client
 ) -> None:
     content = b"nobody knows this"
     assert (await add(store, client, content, "a.abc")).extension == "abc"
-    assert (await add(store, client, content, "a.xyz")).extension == "abc"
+    assert (await add(store, client, content, "a.xyz")).extension == "xyz"
     assert files(root) == {place(content, "abc")}
+    for extension in ("abc", "xyz"):
+        with store.open(hashlib.sha256(content).hexdigest(), extension) as file:  # type: ignore[union-attr]
+            assert file.read() == content
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,12 @@ class InputRow(msgspec.Struct, frozen=True, gc=False):
     """By backend and name; at most one of each. A loader that takes names from its list needs another name."""
     added_ms: int = 0
     """When it was uploaded last, in milliseconds since 1970."""
+    also_named: dict[str, str] = {}
+    """By label: the extension that it gave bytes of no known kind, if the file is kept under another."""
+
+    def extension_for(self, label: str) -> str:
+        """The extension as a label gave it, so that it does not learn what another label did."""
+        return self.also_named.get(label, self.extension)
 
     @property
     def is_usable(self) -> bool:

@@ -66,11 +66,11 @@ class Finder(NamedTuple):
         if self.fetch is None:
             raise Refused("url_not_allowed", hint="Name the input by its sha256.")
         sha256 = await self.fetch(url)
-        return await input_file(self.reader, sha256) if sha256 else _UNKNOWN
+        return await input_file(self.reader, sha256, self.label) if sha256 else _UNKNOWN
 
     async def _loaded(self, load: LoadedFile) -> graphs.GivenFile:
         if load.source is None:
-            return await input_file(self.reader, load.sha256)
+            return await input_file(self.reader, load.sha256, self.label)
         image = await self.reader.image(load.source.batch_id, load.source.image)
         if image is None:
             raise listings.unknown_image(image_id(load.source.batch_id, load.source.image))
@@ -80,7 +80,7 @@ class Finder(NamedTuple):
         if asked.url:
             return await self._fetched(asked.url)
         if asked.image is UNSET:
-            return await input_file(self.reader, asked.sha256)
+            return await input_file(self.reader, asked.sha256, self.label)
         image = await image_asked(self.reader, self.label, asked.image, self.policy.templates)
         return await source(self.reader, image, self.policy.chain_depth_max)
 
@@ -92,13 +92,13 @@ async def _or_refusal(finding: Awaitable[graphs.GivenFile]) -> graphs.GivenFile:
         return graphs.GivenFile(refusal=refusal)
 
 
-async def input_file(reader: Reader, sha256: str) -> graphs.GivenFile:
-    """An input as a file. Raises Refused(input_missing)."""
+async def input_file(reader: Reader, sha256: str, label: str) -> graphs.GivenFile:
+    """An input as a file of a label. Raises Refused(input_missing)."""
     row = await reader.input(sha256) if sha256 else None
     if row is None or not row.is_usable:
         raise missing(sha256)
-    called = f"sha256:{sha256[:12]}…"
-    return graphs.GivenFile(sha256, row.extension, row.size_bytes, medium_of(row.extension), called=called)
+    extension, called = row.extension_for(label), f"sha256:{sha256[:12]}…"
+    return graphs.GivenFile(sha256, extension, row.size_bytes, medium_of(extension), called=called)
 
 
 def files_of(message: wire.SubmitBatch) -> Iterator[tuple[str, wire.FileAsked]]:

@@ -26,7 +26,8 @@ AGAIN_MS: Final = 300_000
 def add_input(draft: Draft, command: AddInput) -> InputKnown:
     row = draft.state.input(command.sha256)
     is_known = row is not None and row.is_usable and command.label in row.labels
-    if is_known and row is not None and draft.now_ms - row.added_ms < AGAIN_MS:
+    is_same = row is not None and row.extension_for(command.label) == command.extension
+    if is_known and is_same and row is not None and draft.now_ms - row.added_ms < AGAIN_MS:
         return InputKnown(command.sha256, new=False)
     draft.emit(
         InputAdded(

@@ -26,12 +26,18 @@ InputEvent = InputSent | InputForgotten | InputErased | InputRemoved
 
 
 def input_added(state: Slice, event: InputAdded, recorded: Recorded) -> tuple[Row, ...]:
-    """Copies that were to be removed are wanted again; those that were removed are sent again when they are needed."""
+    """Copies that were to be removed are wanted again; those that were removed are sent again when they are needed.
+
+    A file that is here stays under its extension.
+    """
     before = state.input(event.sha256) or InputRow(event.sha256, event.extension)
+    extension = before.extension if before.here else event.extension
+    others = {label: named for label, named in before.also_named.items() if label != event.by}
     return (
         replace(
             before,
-            extension=event.extension,
+            extension=extension,
+            also_named=others if event.extension == extension else {**others, event.by: event.extension},
             size_bytes=event.size_bytes,
             width=event.width,
             height=event.height,
@@ -57,8 +63,16 @@ def input_changed(state: Slice, event: InputEvent) -> tuple[Row, ...]:
         case _ if row is None:
             return ()
         case InputForgotten(labels=labels):
-            left = _without(row.labels, labels)
-            return (replace(row, labels=left, labels_before=_without(row.labels_before, labels), forgetting=not left),)
+            left, named = _without(row.labels, labels), row.also_named
+            return (
+                replace(
+                    row,
+                    labels=left,
+                    labels_before=_without(row.labels_before, labels),
+                    also_named={label: extension for label, extension in named.items() if label not in labels},
+                    forgetting=not left,
+                ),
+            )
         case InputErased(reason=reason):
             copies = _copies(row, "sent", "removing") if reason == "forgotten" else row.copies
             here: InputState = "removing" if row.here else ""

@@ -60,6 +60,7 @@ def _own(found: Iterable[tuple[Any, ...]]) -> list[InputRow]:
 def _seen(row: InputRow, label: str, added_ms: int, has: int) -> InputRow:
     """As if no other label had the same bytes, nor had them sent anywhere."""
     own = replace(row, labels=(label,), labels_before=(), copies=(), added_ms=added_ms)
+    own = replace(own, extension=row.extension_for(label), also_named={})
     return own if has else replace(own, labels=(), labels_before=(label,), here="")
 
 

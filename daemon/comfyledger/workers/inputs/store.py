@@ -16,7 +16,6 @@ import errno
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from itertools import count
@@ -26,6 +25,7 @@ from typing import BinaryIO, Final, Protocol, TypeVar
 import structlog
 
 from comfyledger import crash_points
+from comfyledger.core.media import extension_of
 from comfyledger.errors import Refused, SpoolUnusable
 from comfyledger.workers.inputs import folder
 from comfyledger.workers.inputs.known import Known
@@ -151,7 +151,8 @@ class InputStore:
         """Take a file in, record it, and return what `record` returned. Its bytes are on stable storage before that.
 
         `named`: the client's name of the file, or empty. Bytes that are of no kind we can prove are kept under its
-        extension, and are refused without one. The same bytes keep the extension that they got first.
+        extension, and are refused without one. The file stays under the extension that the bytes got first; what is
+        recorded has that of `named`.
 
         Raises Broken, NoRoom, NoPlace, SpoolUnusable, or whatever `chunks` and `adding` raise. A file that is not in
         the ledger then is not here either. A cancellation waits for the disk and for `record`.
@@ -173,7 +174,7 @@ class InputStore:
     async def _keep(self, turn: Turn, sha256: str, source: BytesIO | Path, named: str, adding: Adding[T]) -> T:
         """Prove and place the file, unless the turn before has done so, and record it."""
         file = turn.proved
-        if file is None:
+        if file is None or (file.checked == "length" and file.extension != extension_of(named)):
             try:
                 file = await self._placed(sha256, source, named, adding)
             except BaseException:
@@ -222,15 +223,14 @@ class InputStore:
         if result.sha256 != sha256:
             raise OSError(errno.EIO, "the disk has other bytes than were written to it")
         crash_points.at("input.pinned")
-        extension = extension or result.extension
-        place = self.path_of(sha256, extension)
+        place = self.path_of(sha256, extension or result.extension)
         pinned.replace(place)
         sync_folder(place.parent)
         if place.parent.name not in self._rooted:
             sync_folder(self._root)
             self._rooted.add(place.parent.name)
         crash_points.at("input.kept")
-        return replace(result, extension=extension)
+        return result
 
     async def _undo(self, sha256: str) -> None:
         """Remove a file that did not get into the ledger. If that fails, the next start does it."""
@@ -247,10 +247,13 @@ class InputStore:
     def open(self, sha256: str, extension: str) -> BinaryIO | None:
         """The file, from its start; None if it is not here with all its bytes, of which each is read.
 
-        To be called in a thread. The caller closes it.
+        It may be here under another extension. To be called in a thread. The caller closes it.
         """
         with suppress(OSError):
-            file = self.path_of(sha256, extension).open("rb")
+            path = self.path_of(sha256, extension)
+            if not path.exists():
+                path = next((one for one in path.parent.iterdir() if one.name.startswith(f"{sha256}.")), path)
+            file = path.open("rb")
             with suppress(OSError):
                 if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
                     file.seek(0)

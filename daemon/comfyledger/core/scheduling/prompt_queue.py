@@ -22,37 +22,32 @@ _RECENT: Final = 5
 
 
 class _Places:
-    """The places of one backend."""
+    """The places of one backend. `depth`: how many prompts may be here, see `Limits.queue_depths`. `took_ms`: how long
+    a prompt takes here, from the end of the one before; 0 if that is not known.
+    """
 
     def __init__(self, depth: int) -> None:
-        self._depth = depth
+        self._fixed = depth
+        self.depth = depth or DEPTH
+        self.took_ms = 0
         self.there: set[PromptId] = set()
         self.in_vain = -1
-        """The version of the picker at which there was nothing for it."""
+        """The version of the classes at which there was nothing for it."""
         self._busy_since_ms = 0
         self._took_ms: deque[int] = deque(maxlen=_RECENT)
 
-    def count(self, prompt: PromptId, now_ms: int, *, taken: bool) -> None:
-        if taken == (prompt in self.there):
-            return
-        self.in_vain = -1
-        if taken:
-            self._busy_since_ms = self._busy_since_ms if self.there else now_ms
-            self.there.add(prompt)
-        else:
-            self._took_ms.append(now_ms - self._busy_since_ms)
+    def come(self, prompt: PromptId, now_ms: int) -> None:
+        if not self.there:
             self._busy_since_ms = now_ms
-            self.there.discard(prompt)
+        self.there.add(prompt)
 
-    @property
-    def depth(self) -> int:
-        """How many prompts may be here: see `Limits.queue_depths`."""
-        return self._depth or (DEPTH_SHORT if 0 < self.took_ms < SHORT_MS else DEPTH)
-
-    @property
-    def took_ms(self) -> int:
-        """How long a prompt takes here, from the end of the one before; 0 if that is not known."""
-        return sorted(self._took_ms)[len(self._took_ms) // 2] if self._took_ms else 0
+    def leave(self, prompt: PromptId, now_ms: int) -> None:
+        self.there.discard(prompt)
+        self.in_vain = -1
+        self._took_ms.append(now_ms - self._busy_since_ms)
+        self._busy_since_ms = now_ms
+        self.took_ms = sorted(self._took_ms)[len(self._took_ms) // 2]
+        self.depth = self._fixed or (DEPTH_SHORT if 0 < self.took_ms < SHORT_MS else DEPTH)
 
 
 class PromptQueue:
@@ -108,11 +103,13 @@ class PromptQueue:
     def count_place(self, backend: str, prompt: PromptId, now_ms: int, *, taken: bool) -> None:
         """Whether a prompt takes one of the places of a backend."""
         places = self._places.get(backend)
-        if places is None:
-            return  # its section was removed
-        if taken and prompt not in places.there:
+        if places is None or taken == (prompt in places.there):  # None: its section was removed
+            return
+        if taken:
+            places.come(prompt, now_ms)
             self._classes.found(backend, self._prompts[prompt].models, now_ms)
-        places.count(prompt, now_ms, taken=taken)
+        else:
+            places.leave(prompt, now_ms)
         if len(places.there) < places.depth:
             self._free[backend] = None
         else:

@@ -25,7 +25,7 @@ import structlog
 from ulid import ULID
 
 from comfyledger import __version__, logs
-from comfyledger.admission.characters.known import read_characters
+from comfyledger.admission.characters.known import configured_inputs, read_characters
 from comfyledger.admission.configured import keys_of_backends, read_workflows, secrets_of_workflows
 from comfyledger.admission.workflows import fitting
 from comfyledger.client.finding import find_state_dir
@@ -228,8 +228,9 @@ async def build(settings: Settings, stack: AsyncExitStack, notifier: Notifier = 
     tools = workflow_tools(settings.limits.check_workflows, settings.limits.graph_bytes_max)
     stack.push_async_callback(tools.converter.close)
     images = FileSource(stores, state.reader, state.spool)
+    configured = partial(configured_inputs, workflows, characters)
     background = build_background(
-        settings, state, engine, stores, backends, secrets, reporter, tools.checks, images, time.time
+        settings, state, engine, stores, backends, secrets, reporter, tools.checks, images, configured, time.time
     )
     progress.abouts.extend(renderer.about for renderer in background.renderers.values())
     context = await _context(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 from hypothesis import given as for_all
@@ -15,14 +16,14 @@ from hypothesis import strategies as st
 
 from comfyledger import settings, wire
 from comfyledger.admission import dispatch
-from comfyledger.admission.characters.known import read_characters
+from comfyledger.admission.characters.known import configured_inputs, read_characters
 from comfyledger.admission.characters.merge import NOTHING, Filling, defaults_of, filling, merged
 from comfyledger.admission.configured import made_ready, read_workflows
 from comfyledger.comfyui.client import ComfyUI
 from comfyledger.errors import Refused
-from comfyledger.queries.characters import NO_CHARACTERS, CharacterSet, NamedCharacter
+from comfyledger.queries.characters import NO_CHARACTERS, Characters, CharacterSet, NamedCharacter
 from comfyledger.queries.embeddings import FRESH_S, Embeddings, missing_embeddings
-from comfyledger.settings import Character, CharacterDefaults, Invalid, Settings
+from comfyledger.settings import Character, CharacterDefaults, InputFile, Invalid, Settings
 from support.door import Door, opened
 from support.waiting import until
 from support.wire_app import Refusal
@@ -444,3 +445,15 @@ async def test_what_is_not_known_is_not_missing(door: Door) -> None:
     async with door.app("app") as app:
         lost, _ = (await app.ask("list_characters"))["characters"]
     assert (lost.get("missing"), lost["unchecked"]) == (None, ["main"])
+
+
+def test_the_input_files_of_characters_and_workflows_are_those_that_the_configuration_names() -> None:
+    first, second, third = ("1" * 64, "2" * 64, "3" * 64)
+    own = CharacterDefaults(inputs={"reference": InputFile(f"sha256:{second}")})
+    opal = Character(inputs={"reference": InputFile(f"sha256:{first}"), "negative": "blurry"}, own=own)
+    file = wire.FileAsked(input=f"sha256:{third}")
+    workflows = {"w": msgspec.structs.replace(WORKFLOWS["text-to-image"], files={"5.image": file})}
+    characters = Characters(CharacterSet({"opal": NamedCharacter("opal", opal)}))
+    assert configured_inputs(workflows, characters) == {first, second, third}
+    characters.now = NO_CHARACTERS
+    assert configured_inputs(workflows, characters) == {third}

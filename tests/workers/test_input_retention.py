@@ -40,6 +40,7 @@ class House:
         self.ledger = PlainLedger()
         self.ledger.now_ms = OLD_MS
         self.stuck_lanes: list[tuple[str, str]] = []
+        self.configured: set[str] = set()
         self.store = opened(root, self, quota_bytes=quota_bytes)  # type: ignore[arg-type]
         self.remover = InputRemover(self.store, self)  # type: ignore[arg-type]
         self.retention = InputRetention(
@@ -50,6 +51,7 @@ class House:
             keep_days,
             quota_bytes,
             lambda: self.ledger.now_ms,  # type: ignore[arg-type]
+            lambda: self.configured,
         )
 
     # ---- what the daemon would read
@@ -156,6 +158,18 @@ async def test_an_input_that_nobody_uses_stays_for_the_days_it_shall(
 ) -> None:
     await house.add(0)
     assert await house.clear(later_ms=int(later * DAY_MS)) == left
+
+
+async def test_what_the_configuration_names_stays_whether_it_is_used_or_not(tmp_path: Path) -> None:
+    house = House(tmp_path / "inputs", quota_bytes=2 * SIZE + 10)
+    house.configured = {NAMES[0]}
+    for number in range(2):
+        await house.add(number, later_ms=YOUNG_MS)
+    await house.add(2, later_ms=YOUNG_MS)
+    assert house.left() == [0, 2]
+    assert await house.clear(later_ms=40 * DAY_MS) == [0]
+    house.configured.clear()
+    assert await house.clear() == []
 
 
 async def test_the_days_begin_when_the_last_batch_has_ended(house: House) -> None:

@@ -39,6 +39,11 @@ class CharacterSet(msgspec.Struct, frozen=True):
         file = InputFile(f"sha256:{sha256}")
         return any(file in one.character.every_input for one in self.by_slug.values())
 
+    def inputs(self) -> set[str]:
+        """The input files of all characters, by SHA-256."""
+        given = (value for one in self.by_slug.values() for value in one.character.every_input)
+        return {value.input.removeprefix("sha256:") for value in given if isinstance(value, InputFile)}
+
     def is_default_for(self, label: str) -> bool:
         """Whether the operator wants defaults for this label."""
         return any(_matches(label, pattern) for pattern in self.labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +77,12 @@ def build_background(
     reporter: Reporter,
     checks: WorkflowChecks,
     images: FileSource,
+    configured_inputs: Callable[[], Collection[str]],
     now_s: Callable[[], float],
 ) -> Background:
-    """Nothing of it runs yet. `now_s`: the wall clock, to which the age of files is compared."""
+    """Nothing of it runs yet. `configured_inputs`: those that the configuration names, by SHA-256. `now_s`: the wall
+    clock, to which the age of files is compared.
+    """
     reader, spool = state.reader, state.spool
     rows = RowCache(engine.view, reader)
     held = LoadedBytes(state.inputs, images, rows)
@@ -99,7 +102,7 @@ def build_background(
         follower=SpoolFollower(engine.view, reader, spool),
         disk_guard=disk_guard,
         inputs=state.inputs,
-        input_retention=_input_retention(settings, state, engine, reporter, remover, now_s),
+        input_retention=_input_retention(settings, state, engine, reporter, remover, now_s, configured_inputs),
         inputs_lost=lost_to(reader),
     )
 
@@ -111,6 +114,7 @@ def _input_retention(
     reporter: Reporter,
     remover: InputRemover,
     now_s: Callable[[], float],
+    configured: Callable[[], Collection[str]],
 ) -> InputRetention:
     inputs = settings.inputs
     made = InputRetention(
@@ -121,6 +125,7 @@ def _input_retention(
         inputs.keep_days,
         inputs.quota_bytes,
         lambda: int(now_s() * 1_000),
+        configured,
     )
     engine.observe(made.committed)
     return made

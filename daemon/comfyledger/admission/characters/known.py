@@ -14,13 +14,19 @@ from comfyledger.admission.characters.merge import filling
 from comfyledger.admission.configured import made_ready
 from comfyledger.core.naming.slugs import slug
 from comfyledger.errors import Refused
-from comfyledger.queries.characters import NO_CHARACTERS, CharacterSet, NamedCharacter
+from comfyledger.queries.characters import NO_CHARACTERS, Characters, CharacterSet, NamedCharacter
 from comfyledger.queries.dependencies import ReadyWorkflow, WorkflowSource
 from comfyledger.settings import Character, CharacterFile, Invalid, Mistake, Settings, read_character_files
 
 PROBLEMS_MAX = 100
 
 log = structlog.get_logger("comfyledger.door")
+
+
+def configured_inputs(workflows: Mapping[str, WorkflowSource], characters: Characters) -> set[str]:
+    """The input files that workflows and characters name now, by SHA-256."""
+    files = (file for one in workflows.values() for file in one.files.values())
+    return characters.now.inputs().union(file.sha256 for file in files if file.sha256)
 
 
 def read_characters(

@@ -8,7 +8,7 @@ Before a file comes for which there is no room under the quota, the ones that we
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, Literal, Protocol
@@ -51,7 +51,8 @@ class InputRows(Protocol):
 class InputRetention:
     """Finds inputs that nobody needs. `now_ms` is the wall clock, because events carry its times.
 
-    `keep_days`: how long an input stays unused. `quota_bytes`: what all of them may take.
+    `keep_days`: how long an input stays unused. `quota_bytes`: what all of them may take. `configured`: the SHA-256 of
+    those that workflows and characters of the configuration name now, which stay however long nothing uses them.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class InputRetention:
         keep_days: float,
         quota_bytes: int,
         now_ms: Callable[[], int],
+        configured: Callable[[], Collection[str]],
     ) -> None:
         self._store = store
         self._reader = reader
@@ -71,6 +73,7 @@ class InputRetention:
         self._keep_ms = int(keep_days * DAY_MS)
         self._quota_bytes = quota_bytes
         self._now_ms = now_ms
+        self._configured = configured
         self._wake = asyncio.Event()
         self._room = asyncio.Lock()
         store.make_room = self.make_room
@@ -151,7 +154,7 @@ class InputRetention:
         """Page by page, until nothing of a page goes."""
         gone, went = 0, PAGE
         while went:
-            rows = await self._reader.inputs_unused(ended_before_ms, PAGE)
+            rows = await self._reader.inputs_unused(ended_before_ms, PAGE + len(self._configured()))
             went = await self._report([row.sha256 for row in rows if row.forgetting], "forgotten")
             went += await self._report([row.sha256 for row in self._old(rows)], "expired")
             gone += went
@@ -178,7 +181,7 @@ class InputRetention:
         excess = self._store.used_bytes + size_bytes - self._quota_bytes
         if excess <= 0:
             return []
-        rows = await self._reader.inputs_unused(self._now_ms(), ROOM_MAX)
+        rows = await self._reader.inputs_unused(self._now_ms(), ROOM_MAX + len(self._configured()))
         chosen: list[InputRow] = []
         for row in self._old(rows):
             if excess > 0 and not self._store.is_adding(row.sha256):
@@ -187,9 +190,9 @@ class InputRetention:
         return chosen if excess <= 0 or not size_bytes else []
 
     def _old(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
-        """Usable inputs, without those that somebody has just added."""
-        latest = self._now_ms() - YOUNG_MS
-        return (row for row in rows if row.is_usable and row.added_ms <= latest)
+        """Usable inputs, without those that somebody has just added, or that the configuration names."""
+        latest, configured = self._now_ms() - YOUNG_MS, self._configured()
+        return (row for row in rows if row.is_usable and row.added_ms <= latest and row.sha256 not in configured)
 
     async def _report(self, sha256s: Sequence[str], reason: Reason) -> int:
         """All at once, so that one commit takes many. Returns how many of them are erased."""

@@ -6,11 +6,13 @@ import http
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, unix_serve
 
 from comfyledger import wire
@@ -41,10 +43,12 @@ class ToldServer:
         return None if known else connection.respond(http.HTTPStatus.UNAUTHORIZED, "")
 
     def speak(self, connection: ServerConnection) -> None:
-        for frame in connection:
-            message = json.loads(frame)
-            self.asked.append((message["type"], message["data"]))
-            self._reply(connection, message)
+        """A client may leave before it has its last answer."""
+        with suppress(ConnectionClosed):
+            for frame in connection:
+                message = json.loads(frame)
+                self.asked.append((message["type"], message["data"]))
+                self._reply(connection, message)
 
     def _reply(self, connection: ServerConnection, message: dict[str, Any]) -> None:
         kind, data, number = message["type"], message["data"], message["id"]

@@ -12,7 +12,7 @@ from comfyledger.core.commands import ForgetInput
 from comfyledger.core.reports import InputGone
 from comfyledger.ledger.sqlite.writer import Ledger
 from comfyledger.maintenance.doctor.inputs import inputs
-from comfyledger.maintenance.doctor.judge import InputsSeen
+from comfyledger.maintenance.doctor.judge import InputsSeen, of_inputs
 from support.core_builders import adding, name_of, sending
 from support.ledger_builders import raw, take
 
@@ -60,3 +60,21 @@ def test_a_ledger_without_inputs_says_nothing(path: Path, folder: Path) -> None:
     assert inputs(path, folder, time.time()) is None
     path.write_bytes(b"no ledger" * 1000)
     assert inputs(path, folder, time.time()) is None
+
+
+def test_a_folder_that_this_user_may_not_read_is_said_and_not_judged(
+    path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a member of the service's group, who may look at everything but pictures."""
+
+    def refused(_: object) -> list[str]:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "listdir", refused)
+    seen = inputs(path, folder, time.time())
+    assert seen == InputsSeen(1, 10, 0, {"old": 1}, is_readable=False)
+    said = of_inputs(seen, 100, ["main", "old"])
+    assert [(one.verdict, one.sentence[:40]) for one in said][1] == (
+        *("warning", "The folder of inputs was not looked at: "),
+    )
+    assert of_inputs(InputsSeen(is_readable=False), 100, []) == []

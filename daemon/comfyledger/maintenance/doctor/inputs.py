@@ -37,7 +37,12 @@ def inputs(ledger: Path, folder: Path, now_s: float) -> InputsSeen | None:
 
     Why a ledger cannot be read is a check of its own. One of an older release has no inputs until the daemon starts.
     """
-    lying, sizes, removals = set(_lying(folder, now_s - YOUNG_S)), dict[str, int](), Counter[str]()
+    lying, sizes, removals = set[str](), dict[str, int](), Counter[str]()
+    is_readable = True
+    try:
+        lying.update(_lying(folder, now_s - YOUNG_S))
+    except PermissionError:
+        is_readable = False
     try:
         for row in _rows(ledger):
             removals.update(effect.backend for effect in effects_of_input(row))
@@ -45,7 +50,7 @@ def inputs(ledger: Path, folder: Path, now_s: float) -> InputsSeen | None:
                 sizes[row.sha256] = row.size_bytes
     except (sqlite3.Error, LedgerUnusable, msgspec.MsgspecError):
         return None
-    return InputsSeen(len(sizes), sum(sizes.values()), len(lying - sizes.keys()), dict(removals))
+    return InputsSeen(len(sizes), sum(sizes.values()), len(lying - sizes.keys()), dict(removals), is_readable)
 
 
 def _rows(ledger: Path) -> Iterator[InputRow]:

@@ -94,6 +94,8 @@ class InputsSeen(msgspec.Struct, frozen=True):
     size_bytes: int = 0
     strange: int = 0
     removals: Mapping[str, int] = {}
+    is_readable: bool = True
+    """Whether this user may read the folder."""
 
 
 class DaemonSeen(msgspec.Struct, frozen=True):
@@ -208,10 +210,13 @@ def of_input(backend: str, disk: Disk) -> list[Diagnosis]:
 
 def of_inputs(seen: InputsSeen | None, quota_bytes: int, backends: Collection[str]) -> list[Diagnosis]:
     """`backends`: those of the configuration."""
-    if seen is None or seen == InputsSeen():
+    if seen is None or seen == InputsSeen(is_readable=seen.is_readable):
         return []
     room = f"take {gib(seen.size_bytes)} of the {gib(quota_bytes)} that they may take"
     found = [Diagnosis("inputs", "ok", f"{seen.files:,} input files {room}.")]
+    if not seen.is_readable:
+        text = "The folder of inputs was not looked at: this user may not read it."
+        found.append(Diagnosis("inputs", "warning", text, "run doctor as root or as the user of the service"))
     if seen.strange:
         text = f"The folder of inputs has {seen.strange:,} files that the ledger does not know."
         found.append(Diagnosis("inputs", "warning", text, "restart the daemon, which removes them"))

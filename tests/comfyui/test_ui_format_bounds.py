@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import random
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,6 +24,18 @@ def refusal(said: Any, bytes_max: int = BYTES_MAX) -> Refused:
     return refused.value
 
 
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """So much processor time, without the collection of what other tests have left."""
+    gc.disable()
+    try:
+        began = time.process_time()
+        yield
+        assert time.process_time() - began < seconds
+    finally:
+        gc.enable()
+
+
 def growing(levels: int, uses: int) -> Document:
     """Subgraphs in subgraphs, each with several nodes of the one below it."""
     deepest = subgraph("0", node(1, "Empty", [8, 8]), links=[])
@@ -35,9 +49,8 @@ def growing(levels: int, uses: int) -> Document:
 def test_a_document_that_would_grow_beyond_the_bound_is_refused_before_it_does() -> None:
     said = growing(levels=8, uses=10)
     assert len(json.dumps(said)) < 12_000
-    began = time.process_time()
-    assert refusal(said).message == "The workflow has more than 10,000 nodes."
-    assert time.process_time() - began < 0.2
+    with at_most(0.2):
+        assert refusal(said).message == "The workflow has more than 10,000 nodes."
 
 
 def test_a_document_of_many_nodes_is_refused_before_they_are_read() -> None:
@@ -96,9 +109,8 @@ def test_a_text_beyond_the_bound_is_not_read() -> None:
 def test_a_small_document_of_very_many_inputs_is_refused_before_they_are_made() -> None:
     inside = subgraph("wide", links=[], inputs=[(str(number), "*", []) for number in range(300)])
     hosts = (node(number, "wide") for number in range(400))
-    began = time.process_time()
-    assert "more than 100,000 inputs" in refusal(document(*hosts, definitions={"subgraphs": [inside]})).message
-    assert time.process_time() - began < 0.2
+    with at_most(0.2):
+        assert "more than 100,000 inputs" in refusal(document(*hosts, definitions={"subgraphs": [inside]})).message
 
 
 def test_links_to_a_bypassed_node_of_very_many_inputs_are_refused() -> None:
@@ -114,9 +126,8 @@ def test_a_name_of_a_widget_without_end_is_not_searched_for() -> None:
     inside = subgraph("sub", node(5, "Empty", [8, 8]), links=[])
     entries = [["5", "1:" * 100_000 + "width"]] * 5
     said = document(node(1, "sub", [9], properties={"proxyWidgets": entries}), definitions={"subgraphs": [inside]})
-    began = time.process_time()
-    assert graph_of(said)["1:5"]["inputs"]["width"] == 8
-    assert time.process_time() - began < 0.2
+    with at_most(0.2):
+        assert graph_of(said)["1:5"]["inputs"]["width"] == 8
 
 
 def test_two_nodes_of_one_id_are_refused() -> None:

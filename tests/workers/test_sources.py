@@ -15,7 +15,7 @@ from comfyledger.core.decide.recorder import Policy
 from comfyledger.core.rows import ImageRow, PromptRow
 from comfyledger.core.scheduling.capacity import Limits
 from comfyledger.core.scheduling.effects import Effect, FindSources
-from comfyledger.core.scheduling.lanes import PROBE_FIRST_MS
+from comfyledger.core.scheduling.lanes import PROBE_LAST_MS
 from comfyledger.engine import Engine
 from comfyledger.ledger.sqlite.reader import Reader
 from comfyledger.ledger.sqlite.writer import Ledger
@@ -32,6 +32,7 @@ class Chained:
     def __init__(self, folder: Path) -> None:
         self.now_ms = 0
         self.is_broken = self.died = False
+        self.looks = 0
         self.ledger, self.reader = Ledger.open(folder / "ledger.db"), Reader(folder / "ledger.db")
         self.engine = Engine(
             self.ledger,
@@ -51,6 +52,7 @@ class Chained:
                 self.died = True
                 raise OSError
             await self.finder.find(effect)
+            self.looks += 1
         elif isinstance(effect, Effect):
             await asyncio.Event().wait()
 
@@ -96,11 +98,12 @@ async def chained(tmp_path: Path) -> AsyncIterator[Chained]:
 
 
 async def test_a_look_that_raised_an_error_is_taken_up_by_the_clock(chained: Chained) -> None:
+    await until(lambda: chained.looks and "sources" not in chained.engine.view.open_work().running)
     chained.is_broken = True
     await chained.given(one_kept())
     await until(lambda: chained.died and "sources" not in chained.engine.view.open_work().running)
     chained.is_broken = False
-    chained.now_ms += PROBE_FIRST_MS
+    chained.now_ms += PROBE_LAST_MS  # it may have raised more than once
     await chained.given(submit("b3", 1))
 
     async def is_fixed() -> bool:

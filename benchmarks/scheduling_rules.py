@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 
@@ -13,14 +14,16 @@ from comfyledger.core.scheduling.prompt_queue import PromptQueue
 from scheduling_farm import BACKENDS, Backend, Prompt
 
 
-class Pulled:
+class Pulled(ABC):
     """A rule that is asked by each backend with a free place, the emptiest first."""
 
+    @abstractmethod
     def add(self, prompt: Prompt, now_s: float) -> None:
-        raise NotImplementedError
+        """A prompt has come."""
 
+    @abstractmethod
     def pick(self, place: int, backend: Backend, now_s: float) -> Prompt | None:
-        raise NotImplementedError
+        """Take out the prompt that a backend gets; None if it gets none."""
 
     def send(self, backends: Sequence[Backend], now_s: float) -> Iterator[tuple[int, Prompt]]:
         for count in range(backends[0].depth):
@@ -28,8 +31,8 @@ class Pulled:
                 if len(backend.queue) == count and (picked := self.pick(place, backend, now_s)) is not None:
                     yield place, picked
 
-    def ended(self, backend: int, prompt: Prompt, now_s: float) -> None:
-        pass
+    def ended(self, backend: int, prompt: Prompt, now_s: float) -> None:  # noqa: B027 (few rules use it)
+        """A prompt was rendered."""
 
 
 class Static(Pulled):

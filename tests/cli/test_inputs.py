@@ -10,6 +10,7 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
 
 from comfyledger.cli import adding, base
@@ -124,6 +125,9 @@ def test_a_file_of_text_is_its_text_and_any_other_is_an_input_file(tmp_path: Pat
     assert input_pair(f"p=@{tmp_path}/zeros.txt") == ("p", FileToAdd(tmp_path / "zeros.txt"))
     assert input_pair(f"p={NAME}") == ("p", FileAsked(input=NAME))
     assert input_pair("p=sha256:no") == ("p", "sha256:no")
+    for part in ("", "12", "AB" * 32, "0" * 65):
+        with pytest.raises(click.BadParameter, match="no input file"):
+            input_pair(f"p=sha256:{part}")
 
 
 @pytest.mark.parametrize(

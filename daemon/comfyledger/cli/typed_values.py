@@ -19,6 +19,7 @@ from comfyledger.errors import Refused
 
 HEAD_BYTES: Final = 65_536
 _INPUT: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_PART_OF_INPUT: Final = re.compile(r"sha256:[0-9a-fA-F]*")
 _IMAGE: Final = re.compile(r"image:(\S.*)")
 
 
@@ -54,6 +55,8 @@ def input_value(text: str) -> wire.InputValue:
     """
     if _INPUT.fullmatch(text):
         return wire.FileAsked(input=text)
+    if _PART_OF_INPUT.fullmatch(text):
+        raise click.BadParameter(f"{text!r} is no input file: 64 digits of 0-9 and a-f follow `sha256:`.")
     image = _IMAGE.fullmatch(text)
     return wire.FileAsked(image=image[1]) if image is not None else scalar(text)
 
